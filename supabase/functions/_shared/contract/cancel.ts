@@ -1,0 +1,119 @@
+/** `sessions-cancel`: give a held slot back, or cancel booked sessions. */
+import { z } from 'zod';
+import { type Parsed, parseWith, type RpcCall, refuse } from './parsed.ts';
+import { civilDate, expected, list, optional, optionalText, timeZone, uuid } from './primitives.ts';
+
+/** Most sessions named in one request. */
+export const MAX_SESSION_IDS = 1000;
+
+/** Who called the session off, for attendance reports. */
+export const cancellationAttribution = z.enum(['staff', 'client', 'unknown'], {
+  error: expected('"staff", "client" or "unknown"'),
+});
+
+/** The body of `POST /functions/v1/sessions-cancel` that releases a hold. */
+export const releaseRequest = z.object(
+  {
+    hold_key: uuid().meta({
+      description: 'A batch key, which stands for all its occurrences, or the key of one occurrence.',
+    }),
+  },
+  { error: expected('a JSON object') },
+);
+
+/** The body of `POST /functions/v1/sessions-cancel` that cancels sessions. */
+export const cancelRequest = z
+  .object(
+    {
+      session_ids: optional(list(uuid(), 1, MAX_SESSION_IDS)).meta({
+        description: 'The sessions to cancel. With `date`: those of them that start on that day.',
+      }),
+      date: optional(civilDate()).meta({
+        description: 'A local day: sessions that start in it. Needs `time_zone`.',
+      }),
+      time_zone: optional(timeZone()).meta({ description: 'The zone in which `date` is meant.' }),
+      therapist_id: optional(uuid()).meta({ description: 'For admins: whose day.' }),
+      all_therapists: optional(z.boolean({ error: expected('true or false') })).meta({
+        description: 'For admins: everybody’s day.',
+      }),
+      reason: optionalText(500).meta({ description: 'Why. Kept beside the session, never in its notes.' }),
+      cancellation_attribution: optional(cancellationAttribution),
+    },
+    { error: expected('a JSON object') },
+  )
+  .superRefine((request, context) => {
+    if (!request.session_ids && !request.date) {
+      for (const path of ['hold_key', 'session_ids', 'date']) {
+        context.addIssue({
+          code: 'custom',
+          path: [path],
+          message: 'is required: give hold_key, or session_ids, or date with time_zone',
+        });
+      }
+    }
+    if (request.date && !request.time_zone) {
+      context.addIssue({ code: 'custom', path: ['time_zone'], message: 'is required with date' });
+    }
+    if (request.therapist_id && request.all_therapists) {
+      context.addIssue({
+        code: 'custom',
+        path: ['all_therapists'],
+        message: 'must not be true when therapist_id names one therapist',
+      });
+    }
+  });
+
+/** What a caller of `sessions-cancel` sends. */
+export type CancelRequest = z.input<typeof releaseRequest> | z.input<typeof cancelRequest>;
+
+/** Fields that choose sessions, and so cannot accompany a hold key. */
+const SESSION_FILTERS = ['session_ids', 'date', 'therapist_id', 'all_therapists'] as const;
+
+/**
+ * Reads a `sessions-cancel` body into the call of `release_hold` (when it has a `hold_key`) or of
+ * `cancel_sessions`.
+ */
+export function parseCancel(body: unknown): Parsed<RpcCall> {
+  const fields: Record<string, unknown> = typeof body === 'object' && body !== null ? { ...body } : {};
+  if (fields.hold_key === undefined || fields.hold_key === null) {
+    const parsed = parseWith(cancelRequest, body);
+    if (!parsed.ok) return parsed;
+    const { session_ids, ...request } = parsed.value;
+    return {
+      ok: true,
+      value: {
+        rpc: 'cancel_sessions',
+        request: { ...request, session_ids: session_ids && [...new Set(session_ids)] },
+      },
+    };
+  }
+  const clash = SESSION_FILTERS.find((name) => (fields[name] ?? false) !== false);
+  if (clash) return refuse(clash, 'must not accompany hold_key: release a hold or cancel sessions, not both');
+  const parsed = parseWith(releaseRequest, body);
+  return parsed.ok ? { ok: true, value: { rpc: 'release_hold', request: parsed.value } } : parsed;
+}
+
+const sessionIds = z.array(z.string().meta({ format: 'uuid' }));
+
+/** The `data` of a 200 answer that released a hold. */
+export const releaseData = z.object({
+  released: z.boolean().meta({
+    description: 'True when this request gave the slot back; false when there was nothing left to give back.',
+  }),
+  hold: z.looseObject({}).nullish().meta({ description: 'The hold that was released.' }),
+});
+export type ReleaseData = z.output<typeof releaseData>;
+
+/** The `data` of a 200 answer that cancelled sessions. */
+export const cancelData = z.object({
+  summary: z.object({
+    cancelledCount: z.number().int(),
+    alreadyCancelledCount: z.number().int(),
+    nonCancellableCount: z.number().int(),
+    totalCount: z.number().int(),
+    cancelledSessionIds: sessionIds,
+    alreadyCancelledSessionIds: sessionIds,
+    nonCancellableSessionIds: sessionIds,
+  }),
+});
+export type CancelData = z.output<typeof cancelData>;

@@ -1,0 +1,220 @@
+/**
+ * Every error code an edge function answers, once. `openapi.yaml` and `docs/codes.md` are generated from it.
+ *
+ * `title` is the short summary RFC 9457 §3.1.3 wants: the same each time. `meaning` says what happened, `action`
+ * what the app should do about it.
+ */
+export type CodeEntry = {
+  readonly status: number;
+  readonly title: string;
+  readonly meaning: string;
+  readonly action: string;
+  /** The endpoints that answer it; `all` when every one may. */
+  readonly endpoints: 'all' | readonly ('sessions-hold' | 'sessions-confirm' | 'sessions-cancel')[];
+};
+
+export const ERROR_CODES = {
+  INVALID_JSON: {
+    status: 400,
+    title: 'The body is not JSON',
+    meaning: 'The body is empty, is not UTF-8, is not JSON, or is not a JSON object.',
+    action: 'Fix the call. Retrying the same body fails again.',
+    endpoints: 'all',
+  },
+  VALIDATION_FAILED: {
+    status: 400,
+    title: 'The request is not valid',
+    meaning: '`issues` names each field (`occurrences.0.start_time`) or header that is wrong, and why.',
+    action: 'Show each message beside its field; a field the user cannot see is a bug in the app.',
+    endpoints: 'all',
+  },
+  MISSING_FIELDS: {
+    status: 400,
+    title: 'Required fields are missing',
+    meaning: 'A field that confirming needs is absent, null or blank. `issues` names each.',
+    action: 'Fill in what is missing and confirm again; the hold is untouched.',
+    endpoints: ['sessions-confirm'],
+  },
+  INVALID_RANGE: {
+    status: 400,
+    title: 'The end is not after the start',
+    meaning: 'A session to confirm ends at or before its start.',
+    action: 'Correct the times and confirm again; the hold is untouched.',
+    endpoints: ['sessions-confirm'],
+  },
+  UNAUTHENTICATED: {
+    status: 401,
+    title: 'Sign in first',
+    meaning: 'The access token is missing, expired, forged, or not a user’s.',
+    action:
+      'Refresh the session (`supabase.auth.refreshSession()`), repeat once, else send the user to sign in.',
+    endpoints: 'all',
+  },
+  FORBIDDEN: {
+    status: 403,
+    title: 'Not allowed',
+    meaning: 'The user’s role does not allow this, or the therapist, client or session is out of its scope.',
+    action: 'Do not retry. Offer only what the user may do; reload if the role may have changed.',
+    endpoints: 'all',
+  },
+  ORGANIZATION_REQUIRED: {
+    status: 403,
+    title: 'No active organization',
+    meaning: 'The user belongs to no organization, or to none that is active in this session.',
+    action:
+      'Let the user choose or join an organization, then refresh the session so that the token names it.',
+    endpoints: 'all',
+  },
+  METHOD_NOT_ALLOWED: {
+    status: 405,
+    title: 'Only POST is allowed',
+    meaning: 'The endpoint was called with another method than POST. `Allow` lists what it takes.',
+    action: 'Fix the call.',
+    endpoints: 'all',
+  },
+  THERAPIST_CONFLICT: {
+    status: 409,
+    title: 'The therapist has a session then',
+    meaning: 'A booked session of the therapist is in the way. `retryAfter` is null: waiting does not help.',
+    action: 'Offer `alternatives`, or let the user choose another time.',
+    endpoints: ['sessions-hold'],
+  },
+  CLIENT_CONFLICT: {
+    status: 409,
+    title: 'The client has a session then',
+    meaning: 'A booked session of the client is in the way. `retryAfter` is null: waiting does not help.',
+    action: 'Offer `alternatives`, or let the user choose another time.',
+    endpoints: ['sessions-hold'],
+  },
+  THERAPIST_HOLD_CONFLICT: {
+    status: 409,
+    title: 'Somebody is booking the therapist then',
+    meaning: 'Only holds are in the way. All of them clear at `retryAfter`, unless they are confirmed first.',
+    action: 'Offer `alternatives`, or "try again at" `retryAfter`.',
+    endpoints: ['sessions-hold'],
+  },
+  CLIENT_HOLD_CONFLICT: {
+    status: 409,
+    title: 'Somebody is booking the client then',
+    meaning: 'Only holds are in the way. All of them clear at `retryAfter`, unless they are confirmed first.',
+    action: 'Offer `alternatives`, or "try again at" `retryAfter`.',
+    endpoints: ['sessions-hold'],
+  },
+  ROOM_CONFLICT: {
+    status: 409,
+    title: 'The room is taken then',
+    meaning: 'A session or a hold in that room is in the way; `conflicts` says which of the two.',
+    action: 'Offer another room, `alternatives`, or, when it is not null, `retryAfter`.',
+    endpoints: ['sessions-hold'],
+  },
+  OUTSIDE_AVAILABILITY: {
+    status: 409,
+    title: 'The therapist does not work then',
+    meaning: 'An occurrence is outside the therapist’s weekly hours or inside time off.',
+    action: 'Offer `alternatives`. An admin may repeat the request with `override: {reason}`.',
+    endpoints: ['sessions-hold'],
+  },
+  AUTHORIZATION_EXCEEDED: {
+    status: 409,
+    title: 'Not authorized by the payer',
+    meaning: 'The payer’s authorization has too few units left, or does not cover the dates.',
+    action: 'Show it to the scheduler. An admin may repeat the request with `override: {reason}`.',
+    endpoints: ['sessions-hold'],
+  },
+  CONCURRENT_SERVICE_NOT_ALLOWED: {
+    status: 409,
+    title: 'The payer does not allow both services at once',
+    meaning: 'The client has another service at that time, and the payer does not cover that pair together.',
+    action: 'Offer `alternatives`. An admin may repeat the request with `override: {reason}`.',
+    endpoints: ['sessions-hold'],
+  },
+  SESSION_BEING_MOVED: {
+    status: 409,
+    title: 'The session is already being moved',
+    meaning: 'Another live hold is moving the same session.',
+    action: 'Wait until that move is confirmed, released or expires (`retryAfter`), then reload the session.',
+    endpoints: ['sessions-hold'],
+  },
+  HOLD_MISMATCH: {
+    status: 409,
+    title: 'The request differs from what was held',
+    meaning:
+      'Therapist, times, service or the list of occurrences are not those of the hold. Nothing changed.',
+    action: 'Confirm exactly what was held, or release the hold and hold what is wanted. The hold is alive.',
+    endpoints: ['sessions-confirm'],
+  },
+  CLIENT_MISMATCH: {
+    status: 409,
+    title: 'The hold is for another client',
+    meaning: 'The client to confirm is not the client the slot is held for. Nothing changed.',
+    action: 'Confirm for the held client, or release the hold and hold again. The hold is alive.',
+    endpoints: ['sessions-confirm'],
+  },
+  SESSION_NOT_MOVABLE: {
+    status: 409,
+    title: 'The session can no longer be moved',
+    meaning: 'The session to move has started, is over, or was cancelled since the hold was made.',
+    action: 'Release the hold, reload the session, and book anew if it is still wanted.',
+    endpoints: ['sessions-hold', 'sessions-confirm'],
+  },
+  HOLD_NOT_FOUND: {
+    status: 410,
+    title: 'There is no such hold',
+    meaning: 'The hold was released, never existed, or belongs to somebody else.',
+    action: 'Hold the slot again.',
+    endpoints: ['sessions-confirm'],
+  },
+  HOLD_EXPIRED: {
+    status: 410,
+    title: 'The hold has expired',
+    meaning: 'The hold was not confirmed before `expiresAt`. The slot is free for anybody.',
+    action: 'Hold the slot again, with a new idempotency key, and confirm sooner.',
+    endpoints: ['sessions-confirm'],
+  },
+  BODY_TOO_LARGE: {
+    status: 413,
+    title: 'The body is too large',
+    meaning: 'The body is over 1 MiB (1,048,576 bytes).',
+    action: 'Send less. No valid request is that long.',
+    endpoints: 'all',
+  },
+  IDEMPOTENCY_KEY_REUSED: {
+    status: 422,
+    title: 'The idempotency key belongs to another request',
+    meaning: 'The same user used this `Idempotency-Key` on this endpoint for a different request.',
+    action: 'Make a new key for each thing the user wants; repeat a key only with the same request.',
+    endpoints: 'all',
+  },
+  INTERNAL_ERROR: {
+    status: 500,
+    title: 'Something went wrong',
+    meaning: 'An error nobody foresaw. The log has it under `requestId`.',
+    action: 'Retry with the same idempotency key at most once or twice; then show `requestId` to support.',
+    endpoints: 'all',
+  },
+  DATABASE_BUSY: {
+    status: 503,
+    title: 'The database is busy',
+    meaning:
+      'The database was locked, overloaded, restarting or out of reach. Whether it acted may be unknown.',
+    action: 'Retry after `Retry-After` seconds with the same idempotency key: it cannot act twice.',
+    endpoints: 'all',
+  },
+} as const satisfies Record<string, CodeEntry>;
+
+/** A code of the table. */
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+/** Whether the table has this code. */
+export function isErrorCode(code: unknown): code is ErrorCode {
+  return typeof code === 'string' && Object.hasOwn(ERROR_CODES, code);
+}
+
+/**
+ * The problem type of a code (RFC 9457 §3.1.1): an identifier to compare, not an address to open.
+ *
+ * @example problemType('HOLD_EXPIRED') // 'urn:problem-type:therapist-sessions:hold-expired'
+ */
+export function problemType(code: ErrorCode): string {
+  return `urn:problem-type:therapist-sessions:${code.toLowerCase().replaceAll('_', '-')}`;
+}

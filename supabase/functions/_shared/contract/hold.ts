@@ -1,0 +1,230 @@
+/** `sessions-hold`: claim one slot, or a whole series, for a few minutes. */
+import { z } from 'zod';
+import { cptCode } from './cpt.ts';
+import { expandRule, type ZonedWindow } from './expand.ts';
+import { type Parsed, parseWith, type RpcCall, refuse } from './parsed.ts';
+import {
+  expected,
+  instant,
+  integer,
+  list,
+  offsetMinutes,
+  optional,
+  optionalText,
+  text,
+  timeZone,
+  uuid,
+  withDefault,
+} from './primitives.ts';
+import { checkWindow, findSelfOverlap, MAX_OCCURRENCES } from './windows.ts';
+
+/** Most exception dates a rule may carry. */
+const MAX_EXCEPTIONS = 1000;
+
+/** A day or a moment of a rule; `recurrence.ts` reads it. */
+function dayOrMoment() {
+  return text(40).meta({ examples: ['2026-12-24'] });
+}
+
+const window = {
+  start_time: instant(),
+  end_time: instant().meta({ description: 'After `start_time`, by at most 12 hours.' }),
+  start_time_offset_minutes: offsetMinutes().meta({
+    description: 'Minutes east of UTC in the time zone at `start_time` (Los Angeles in winter: -480).',
+  }),
+  end_time_offset_minutes: offsetMinutes().meta({
+    description: 'Minutes east of UTC in the time zone at `end_time`.',
+  }),
+};
+
+const holdOccurrence = z.object(
+  {
+    ...window,
+    time_zone: optional(timeZone()).meta({ description: 'Left out: as at the top.' }),
+    session_id: optional(uuid()).meta({ description: 'The session this occurrence moves.' }),
+  },
+  { error: expected('an object') },
+);
+
+const recurrence = z.object(
+  {
+    rule: text(1000).meta({
+      description:
+        'An RFC 5545 recurrence rule: DAILY, WEEKLY or MONTHLY, with INTERVAL, BYDAY, BYMONTHDAY, COUNT, UNTIL, WKST. Expanded in local civil time: 10:00 stays 10:00 across DST.',
+      examples: ['FREQ=WEEKLY;BYDAY=MO;COUNT=12'],
+    }),
+    count: optional(integer(1, MAX_OCCURRENCES)).meta({
+      description: 'Occurrences, before exceptions are taken out.',
+    }),
+    until: optional(dayOrMoment()).meta({
+      description:
+        'The last moment an occurrence may start: a date (that whole local day), a local date-time or an instant.',
+    }),
+    exceptions: optional(list(dayOrMoment(), 0, MAX_EXCEPTIONS)).meta({
+      description:
+        'Occurrences to leave out: dates (whatever starts that local day), local date-times or instants.',
+    }),
+    time_zone: optional(timeZone()).meta({ description: 'The zone of the rule. Left out: as at the top.' }),
+  },
+  { error: expected('an object') },
+);
+
+/** The body of `POST /functions/v1/sessions-hold`. */
+export const holdRequest = z
+  .object(
+    {
+      therapist_id: uuid(),
+      client_id: uuid(),
+      ...window,
+      time_zone: timeZone(),
+      session_id: optional(uuid()).meta({
+        description: 'The session to move. With several occurrences, each names its own instead.',
+      }),
+      hold_seconds: withDefault(integer(30, 900), 300).meta({
+        description: 'How long the slot is kept, in seconds.',
+      }),
+      session_type: optionalText(64).meta({ examples: ['individual'] }),
+      cpt_code: optional(cptCode()),
+      group_id: optional(uuid()).meta({ description: 'The group this client attends with.' }),
+      room_id: optional(uuid()),
+      buffer_before_minutes: withDefault(integer(0, 240), 0).meta({
+        description: 'Minutes kept free before each start (travel time).',
+      }),
+      buffer_after_minutes: withDefault(integer(0, 240), 0).meta({
+        description: 'Minutes kept free after each end.',
+      }),
+      override: optional(z.object({ reason: text(500) }, { error: expected('an object') })).meta({
+        description: 'For admins: hold in spite of an overridable refusal. The reason is audited.',
+      }),
+      occurrences: optional(list(holdOccurrence, 0, MAX_OCCURRENCES)).meta({
+        description: 'The windows of a series. Left out or empty: the window above is the only one.',
+      }),
+      recurrence: optional(recurrence).meta({
+        description: 'A rule that makes the series, starting with the window above. Excludes `occurrences`.',
+      }),
+    },
+    { error: expected('a JSON object') },
+  )
+  .superRefine((request, context) => {
+    const { occurrences = [], time_zone } = request;
+    checkWindow(request, time_zone, context, { timePath: [], offsetPath: [], limitLength: true });
+    for (const [index, occurrence] of occurrences.entries()) {
+      const path = ['occurrences', index];
+      checkWindow(occurrence, occurrence.time_zone ?? time_zone, context, {
+        timePath: path,
+        offsetPath: path,
+        limitLength: true,
+      });
+    }
+    if (occurrences.length > 0 && request.recurrence) {
+      context.addIssue({
+        code: 'custom',
+        path: ['recurrence'],
+        message: 'must not accompany occurrences: give the windows or the rule, not both',
+      });
+    }
+  });
+
+/** What a caller of `sessions-hold` sends. */
+export type HoldRequest = z.input<typeof holdRequest>;
+
+/** One window of the request as the database receives it: complete, in UTC. */
+type Occurrence = ZonedWindow & { session_id?: string | undefined };
+
+/**
+ * Reads a `sessions-hold` body into the call of `hold_sessions`: defaults filled in, the rule expanded, instants
+ * in UTC, so that the same intent always has the same fingerprint.
+ */
+export function parseHold(body: unknown): Parsed<RpcCall> {
+  const parsed = parseWith(holdRequest, body);
+  if (!parsed.ok) return parsed;
+  const {
+    occurrences: listed = [],
+    recurrence: rule,
+    start_time,
+    end_time,
+    start_time_offset_minutes,
+    end_time_offset_minutes,
+    session_id,
+    ...request
+  } = parsed.value;
+
+  let occurrences: Occurrence[];
+  if (rule) {
+    const ruleZone = rule.time_zone ?? request.time_zone;
+    const expanded = expandRule({ start_time, end_time }, rule, ruleZone);
+    if (!expanded.ok) return expanded;
+    occurrences = expanded.value;
+  } else if (listed.length > 0) {
+    occurrences = listed.map((each) => ({ ...each, time_zone: each.time_zone ?? request.time_zone }));
+  } else {
+    const top = { start_time, end_time, start_time_offset_minutes, end_time_offset_minutes };
+    occurrences = [{ ...top, time_zone: request.time_zone }];
+  }
+
+  if (session_id !== undefined) {
+    const [first, ...others] = occurrences;
+    if (!first || others.length > 0) {
+      return refuse('session_id', 'must be given per occurrence when there are several occurrences');
+    }
+    if (first.session_id !== undefined && first.session_id !== session_id) {
+      return refuse('session_id', 'must not differ from occurrences.0.session_id');
+    }
+    occurrences = [{ ...first, session_id }];
+  }
+  const moved = occurrences.flatMap((each) => each.session_id ?? []);
+  if (moved.length > 0 && moved.length < occurrences.length) {
+    const index = occurrences.findIndex((each) => each.session_id === undefined);
+    return refuse(
+      `occurrences.${index}.session_id`,
+      'is required: either every occurrence moves a session or none does',
+    );
+  }
+  const repeated = occurrences.findIndex(
+    (each, index) => each.session_id !== undefined && moved.indexOf(each.session_id) < index,
+  );
+  if (repeated >= 0)
+    return refuse(`occurrences.${repeated}.session_id`, 'must not repeat: one session has one place');
+
+  const overlap = findSelfOverlap(occurrences, request.buffer_before_minutes + request.buffer_after_minutes);
+  if (overlap) {
+    const [earlier, later] = overlap;
+    return rule
+      ? refuse(
+          'recurrence.rule',
+          `must not make occurrences ${earlier} and ${later} overlap, buffers included`,
+        )
+      : refuse(`occurrences.${later}.start_time`, `must not overlap occurrence ${earlier}, buffers included`);
+  }
+
+  return {
+    ok: true,
+    value: {
+      rpc: 'hold_sessions',
+      request: {
+        ...request,
+        occurrences,
+        recurrence: rule ? { rule: rule.rule, time_zone: rule.time_zone ?? request.time_zone } : null,
+      },
+    },
+  };
+}
+
+const heldSlot = z.object({
+  holdKey: z.string().meta({ format: 'uuid', description: 'Confirms or releases this occurrence.' }),
+  holdId: z.string().meta({ format: 'uuid' }),
+  startTime: z.iso.datetime({ offset: true }),
+  endTime: z.iso.datetime({ offset: true }),
+  expiresAt: z.iso.datetime({ offset: true }),
+});
+
+/** The `data` of a 200 answer of `sessions-hold`. */
+export const holdData = z.object({
+  holdKey: z.string().meta({ format: 'uuid', description: 'The batch key: stands for all occurrences.' }),
+  holdId: z.string().meta({ format: 'uuid' }),
+  expiresAt: z.iso
+    .datetime({ offset: true })
+    .meta({ description: 'From this moment the slots are free again.' }),
+  holds: z.array(heldSlot).meta({ description: 'One per occurrence, in request order.' }),
+});
+export type HoldData = z.output<typeof holdData>;

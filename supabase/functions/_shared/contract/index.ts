@@ -1,0 +1,37 @@
+/** The HTTP contract, once. Handlers parse with it; `openapi.yaml`, `docs/codes.md` and the client's types come from it. */
+export {
+  type CancelData,
+  type CancelRequest,
+  cancelData,
+  cancellationAttribution,
+  cancelRequest,
+  MAX_SESSION_IDS,
+  parseCancel,
+  type ReleaseData,
+  releaseData,
+  releaseRequest,
+} from './cancel.ts';
+export { type CodeEntry, ERROR_CODES, type ErrorCode, isErrorCode, problemType } from './codes.ts';
+export {
+  type ConfirmData,
+  type ConfirmRequest,
+  confirmData,
+  confirmRequest,
+  parseConfirm,
+  sessionRow,
+} from './confirm.ts';
+export { IDEMPOTENCY_KEY_RULE, readIdempotencyKey, readRequestId } from './headers.ts';
+export { type HoldData, type HoldRequest, holdData, holdRequest, parseHold } from './hold.ts';
+export type { InputErrorCode, Issue, Parsed, RpcCall } from './parsed.ts';
+export {
+  type Alternative,
+  alternative,
+  type Conflict,
+  conflict,
+  conflictProblem,
+  invalidRequestProblem,
+  issue,
+  type Problem,
+  problem,
+} from './problem.ts';
+export { MAX_OCCURRENCES, MAX_SESSION_HOURS } from './windows.ts';

@@ -1,0 +1,77 @@
+/** What becomes of a request body: either one call of one database function, or the reasons it is refused. */
+import type { z } from 'zod';
+
+/** Codes of the 400 answers that the contract itself gives. */
+export type InputErrorCode = 'VALIDATION_FAILED' | 'MISSING_FIELDS' | 'INVALID_RANGE';
+
+/** One thing wrong with a request. `path` is dotted: `occurrences.0.start_time`. */
+export type Issue = { path: string; message: string };
+
+/** A request ready for the database: the function to call and its `request` argument. */
+export type RpcCall = {
+  rpc: 'hold_sessions' | 'confirm_sessions' | 'release_hold' | 'cancel_sessions';
+  request: Record<string, unknown>;
+};
+
+export type Parsed<Value> = { ok: true; value: Value } | { ok: false; code: InputErrorCode; issues: Issue[] };
+
+/** Most issues ever reported at once: enough to mend a form, too few to echo a hostile body back. */
+const MAX_ISSUES = 50;
+
+/** Marks a custom issue so that the answer's code becomes INVALID_RANGE. */
+export const RANGE = { inputErrorCode: 'INVALID_RANGE' } as const;
+
+function valueAt(body: unknown, path: readonly PropertyKey[]): unknown {
+  let value = body;
+  for (const key of path) {
+    if (typeof value !== 'object' || value === null) return undefined;
+    value = (value as Record<PropertyKey, unknown>)[key];
+  }
+  return value;
+}
+
+/** Absent, `null` and blank are all "missing" to somebody filling in a form. */
+function isBlank(value: unknown): boolean {
+  return value === undefined || value === null || (typeof value === 'string' && value.trim() === '');
+}
+
+/** The dotted form of a path; the body itself is called `body`. */
+export function dotted(path: readonly PropertyKey[]): string {
+  return path.length === 0 ? 'body' : path.map(String).join('.');
+}
+
+/** Refuses with one issue. */
+export function refuse(path: string, message: string, code: InputErrorCode = 'VALIDATION_FAILED') {
+  return { ok: false as const, code, issues: [{ path, message }] };
+}
+
+/**
+ * Checks a body against a schema.
+ *
+ * @param distinguish - whether missing fields and impossible ranges have codes of their own, as in
+ *   `sessions-confirm`. A missing field outranks an impossible range, which outranks the rest.
+ */
+export function parseWith<Schema extends z.ZodType>(
+  schema: Schema,
+  body: unknown,
+  distinguish = false,
+): Parsed<z.output<Schema>> {
+  const result = schema.safeParse(body);
+  if (result.success) return { ok: true, value: result.data };
+  let code: InputErrorCode = 'VALIDATION_FAILED';
+  if (distinguish) {
+    const { issues } = result.error;
+    if (issues.some((issue) => issue.path.length > 0 && isBlank(valueAt(body, issue.path)))) {
+      code = 'MISSING_FIELDS';
+    } else if (issues.some((issue) => issue.code === 'custom' && issue.params?.inputErrorCode)) {
+      code = 'INVALID_RANGE';
+    }
+  }
+  return {
+    ok: false,
+    code,
+    issues: result.error.issues
+      .slice(0, MAX_ISSUES)
+      .map((issue) => ({ path: dotted(issue.path), message: issue.message })),
+  };
+}

@@ -1,0 +1,74 @@
+/** The body of every failure: RFC 9457 problem details, `application/problem+json`. */
+import { z } from 'zod';
+import { ERROR_CODES, type ErrorCode } from './codes.ts';
+
+const isoInstant = () => z.iso.datetime({ offset: true });
+
+/** One thing that is wrong with a request (400). */
+export const issue = z
+  .object({
+    path: z
+      .string()
+      .meta({ description: 'The field, dotted, or the header.', examples: ['occurrences.0.start_time'] }),
+    message: z.string().meta({ examples: ['must be after start_time'] }),
+  })
+  .meta({ id: 'Issue' });
+
+/**
+ * What is in the way (409): one entry per occurrence and resource. Never whose it is. Times are the overlap with
+ * the request.
+ */
+export const conflict = z
+  .object({
+    occurrenceIndex: z.number().int().min(0).meta({ description: 'Which requested occurrence, from 0.' }),
+    resource: z.enum(['therapist', 'client', 'room']),
+    blockedBy: z.enum(['hold', 'session']),
+    startTime: isoInstant(),
+    endTime: isoInstant(),
+    expiresAt: isoInstant()
+      .nullish()
+      .meta({ description: 'When the hold in the way lapses. Only for holds.' }),
+  })
+  .meta({ id: 'Conflict' });
+
+/** A nearby start at which the same request, the whole series shifted, would succeed right now (409). */
+export const alternative = z
+  .object({ startTime: isoInstant(), endTime: isoInstant() })
+  .meta({ id: 'Alternative' });
+
+/** What every failure has. */
+export const problem = z
+  .object({
+    type: z.string().meta({ description: 'Identifies the kind of problem; one per `code`.' }),
+    title: z.string().meta({ description: 'Short summary of the kind, always the same.' }),
+    status: z.number().int(),
+    detail: z.string().meta({ description: 'What happened this time, for the developer.' }),
+    success: z.literal(false),
+    error: z.string().meta({ description: 'The same text as `detail`.' }),
+    code: z.enum(Object.keys(ERROR_CODES) as [ErrorCode, ...ErrorCode[]]),
+    requestId: z
+      .string()
+      .meta({ description: 'Also in `X-Request-Id`; find it in the logs and the audit trail.' }),
+  })
+  .meta({ id: 'Problem' });
+
+/** A 400. */
+export const invalidRequestProblem = problem
+  .extend({ issues: z.array(issue).min(1) })
+  .meta({ id: 'InvalidRequestProblem' });
+
+/** A 409. `retryAfter` is set when only holds are in the way: the moment when all of them have cleared. */
+export const conflictProblem = problem
+  .extend({
+    retryAfter: isoInstant().nullable(),
+    retryAfterSeconds: z.number().int().nullable(),
+    conflicts: z.array(conflict),
+    alternatives: z.array(alternative).max(5),
+  })
+  .meta({ id: 'ConflictProblem' });
+
+export type Conflict = z.output<typeof conflict>;
+export type Alternative = z.output<typeof alternative>;
+export type Problem = z.output<typeof problem> &
+  Partial<Omit<z.output<typeof invalidRequestProblem>, keyof z.output<typeof problem>>> &
+  Partial<Omit<z.output<typeof conflictProblem>, keyof z.output<typeof problem>>>;

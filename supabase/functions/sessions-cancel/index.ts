@@ -1,0 +1,3 @@
+import { handleCancel } from './handler.ts';
+
+export default { fetch: handleCancel };

@@ -1,0 +1,3 @@
+import { handleConfirm } from './handler.ts';
+
+export default { fetch: handleConfirm };

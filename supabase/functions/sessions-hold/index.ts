@@ -1,0 +1,3 @@
+import { handleHold } from './handler.ts';
+
+export default { fetch: handleHold };
