@@ -75,7 +75,9 @@ export async function migrate(options: {
 }): Promise<void> {
   const pending = await pendingMigrations(options.root, options.port);
   if (pending.length === 0) return;
-  options.say(`Applying ${pending.length} migration${pending.length === 1 ? '' : 's'} with the supabase CLI …`);
+  options.say(
+    `Applying ${pending.length} migration${pending.length === 1 ? '' : 's'} with the supabase CLI …`,
+  );
   const result = await execa(
     cliPath(),
     [
@@ -83,7 +85,12 @@ export async function migrate(options: {
       ...['--workdir', options.root],
       ...(options.seed ? ['--include-seed'] : []),
     ],
-    { reject: false, all: true, stdin: 'ignore', env: { SUPABASE_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1' } },
+    {
+      reject: false,
+      all: true,
+      stdin: 'ignore',
+      env: { SUPABASE_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1' },
+    },
   );
   if (result.failed) throw new StackError(`supabase db push failed:\n${result.all ?? result.message}`);
 }

@@ -44,7 +44,9 @@ async function findBinaries(): Promise<Binaries> {
     const { postgres, initdb } = (await import(name)) as Binaries;
     return { postgres, initdb };
   } catch (cause) {
-    throw new StackError(`There is no Postgres for this machine: ${name} is not installed. Run npm ci.`, { cause });
+    throw new StackError(`There is no Postgres for this machine: ${name} is not installed. Run npm ci.`, {
+      cause,
+    });
   }
 }
 
@@ -102,7 +104,13 @@ export async function persistentDataDir(): Promise<string> {
 async function installPgTap(binaries: Binaries): Promise<void> {
   const home = join(dirname(binaries.postgres), '..');
   const control = join(home, 'share', 'postgresql', 'extension', 'pgtap.control');
-  if (await access(control).then(() => true, () => false)) return;
+  if (
+    await access(control).then(
+      () => true,
+      () => false,
+    )
+  )
+    return;
   const archive = new URL('./pgtap.tar.gz', import.meta.resolve('@electric-sql/pglite-pgtap'));
   await execa('tar', ['-xzf', fileURLToPath(archive), '-C', home, '--no-same-owner']);
 }
@@ -113,7 +121,11 @@ function prepare() {
   prepared ??= (async () => {
     const [found, user] = await Promise.all([findBinaries(), serverUser()]);
     const binaries = await reachableBinaries(found);
-    await Promise.all([installPgTap(binaries), chmod(binaries.postgres, 0o755), chmod(binaries.initdb, 0o755)]);
+    await Promise.all([
+      installPgTap(binaries),
+      chmod(binaries.postgres, 0o755),
+      chmod(binaries.initdb, 0o755),
+    ]);
     return { binaries, user };
   })();
   return prepared;
@@ -208,7 +220,9 @@ async function clearLeftovers(dataDir: string, say: (line: string) => void): Pro
     if ((await commandOf(pid)) === null) return;
     await sleep(100);
   }
-  throw new StackError(`A database of an earlier run (process ${pid}) does not stop. End it and start again.`);
+  throw new StackError(
+    `A database of an earlier run (process ${pid}) does not stop. End it and start again.`,
+  );
 }
 
 /** Server settings; each differs from Postgres' default for a reason. */

@@ -29,10 +29,18 @@ export interface ProjectConfig {
 
 /** Reads a project's `supabase/config.toml`. Missing sections get the CLI's defaults. */
 export function readConfig(root: string = projectRoot): ProjectConfig {
-  const file = parse(readFileSync(`${root}/supabase/config.toml`, 'utf8')) as unknown as Partial<ProjectConfig>;
+  const file = parse(
+    readFileSync(`${root}/supabase/config.toml`, 'utf8'),
+  ) as unknown as Partial<ProjectConfig>;
   return {
     project_id: file.project_id ?? 'local',
-    api: { port: 54321, schemas: ['public'], extra_search_path: ['public', 'extensions'], max_rows: 1000, ...file.api },
+    api: {
+      port: 54321,
+      schemas: ['public'],
+      extra_search_path: ['public', 'extensions'],
+      max_rows: 1000,
+      ...file.api,
+    },
     db: {
       ...{ port: 54322, major_version: 17 },
       ...file.db,

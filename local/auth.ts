@@ -1,0 +1,177 @@
+/**
+ * `/auth/v1`: the embedded GoTrue-compatible service of `@supabase/lite`, with what the platform's tokens have.
+ *
+ * lite signs tokens without a key id, without the claims GoTrue always sets, and ignores auth hooks. Every answer that
+ * carries an access token is therefore signed again: GoTrue's claims, then the project's access-token hook, called by
+ * `supabase_auth_admin` exactly as on the platform, then a key id.
+ */
+import { App } from '@supabase/lite';
+import { createPostgresConnection } from '@supabase/lite/postgres';
+import { Hono } from 'hono';
+import { decodeJwt, type JWTPayload } from 'jose';
+import { databaseUrl, keys, type ProjectConfig } from './settings.ts';
+import { publishedJwks, signAccessToken } from './tokens.ts';
+
+/** GoTrue's error body. */
+interface AuthError {
+  code: number;
+  error_code: string;
+  msg: string;
+}
+
+/** How a session began, for the `amr` claim (RFC 8176). */
+type AuthenticationMethod = 'password' | 'otp' | 'token_refresh';
+
+class HookRefusal extends Error {
+  readonly status: number;
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Schema and name of the hook function in a `pg-functions://database/schema/name` address. */
+function hookFunction(uri: string): { schema: string; name: string } {
+  const [schema, name] = new URL(uri).pathname.split('/').filter(Boolean);
+  if (!schema || !name) throw new Error(`Not a function's address: ${uri}`);
+  return { schema, name };
+}
+
+/** The `/auth/v1` routes. */
+export interface AuthApi {
+  app: Hono;
+  close(): Promise<void>;
+}
+
+/**
+ * Makes the `/auth/v1` routes.
+ * @param port of the database
+ * @param apiUrl origin the stack is reached at, for the `iss` claim
+ */
+export function createAuthApi(port: number, apiUrl: string, config: ProjectConfig): AuthApi {
+  const connection = createPostgresConnection({
+    url: databaseUrl(port, 'supabase_auth_admin'),
+    postgresOptions: {
+      max: 6,
+      backoff: () => 0.25,
+      idle_timeout: 60,
+      connect_timeout: 5,
+      onnotice: () => {},
+    },
+  });
+  const database = connection.driver;
+  const { auth } = config;
+  const hook = auth.hook?.custom_access_token;
+
+  const lite = new App({
+    connection,
+    api: { enabled: false },
+    auth: {
+      ...{ enabled: true, enable_signup: auth.enable_signup, site_url: auth.site_url },
+      ...{ jwt_secret: keys.jwtSecret, publishable_key: keys.publishable, secret_key: keys.secret },
+      jwt_expiry: auth.jwt_expiry,
+      minimum_password_length: auth.minimum_password_length,
+      enable_refresh_token_rotation: auth.enable_refresh_token_rotation,
+      refresh_token_reuse_interval: auth.refresh_token_reuse_interval,
+      ...(auth.sessions ? { sessions: auth.sessions } : {}),
+    },
+    studio: { enabled: false },
+    options: { server: { admin: false, disableStudio: true, disableFallback: true } },
+  });
+
+  /** Claims GoTrue sets on every token. */
+  async function platformClaims(claims: JWTPayload, method: AuthenticationMethod): Promise<JWTPayload> {
+    const [row] = await database<
+      {
+        email: string | null;
+        phone: string | null;
+        app: unknown;
+        user: unknown;
+        anonymous: boolean;
+        began: number;
+      }[]
+    >`
+      select u.email, u.phone, u.raw_app_meta_data as app, u.raw_user_meta_data as user, u.is_anonymous as anonymous,
+             extract(epoch from coalesce(s.created_at, now()))::integer as began
+      from auth.users u
+      left join auth.sessions s on s.user_id = u.id and s.id = ${String(claims.session_id ?? '')}::uuid
+      where u.id = ${String(claims.sub)}::uuid`;
+    return {
+      iss: `${apiUrl}/auth/v1`,
+      sub: claims.sub,
+      aud: claims.aud,
+      exp: claims.exp,
+      iat: claims.iat,
+      email: row?.email ?? '',
+      phone: row?.phone ?? '',
+      app_metadata: row?.app ?? {},
+      user_metadata: row?.user ?? {},
+      role: claims.role,
+      aal: 'aal1',
+      amr: [
+        { method: method === 'token_refresh' ? 'password' : method, timestamp: row?.began ?? claims.iat },
+      ],
+      session_id: claims.session_id,
+      is_anonymous: row?.anonymous ?? false,
+    };
+  }
+
+  /** Asks the project's hook for the final claims. */
+  async function hookedClaims(claims: JWTPayload, method: AuthenticationMethod): Promise<JWTPayload> {
+    if (!hook?.enabled) return claims;
+    const { schema, name } = hookFunction(hook.uri);
+    const event = { user_id: claims.sub, claims, authentication_method: method };
+    type Answer = { claims?: JWTPayload; error?: { http_code?: number; message?: string } };
+    const answer = await database.begin(async (transaction) => {
+      // GoTrue gives a hook two seconds.
+      await transaction`set local statement_timeout = '2s'`;
+      const [row] = await transaction<{ answer: Answer }[]>`
+        select ${database(schema)}.${database(name)}(${JSON.stringify(event)}::text::jsonb) as answer`;
+      return row?.answer ?? {};
+    });
+    if (answer.error)
+      throw new HookRefusal(answer.error.http_code ?? 500, answer.error.message ?? 'Hook failed');
+    if (!answer.claims) throw new HookRefusal(500, 'The access token hook returned no claims');
+    return answer.claims;
+  }
+
+  async function signAgain(response: Response, method: AuthenticationMethod): Promise<Response> {
+    if (!response.ok || !response.headers.get('content-type')?.includes('json')) return response;
+    const body = (await response.clone().json()) as { access_token?: unknown } | null;
+    if (typeof body?.access_token !== 'string') return response;
+    const headers = new Headers(response.headers);
+    headers.delete('content-length');
+    try {
+      const claims = await platformClaims(decodeJwt(body.access_token), method);
+      const token = await signAccessToken(await hookedClaims(claims, method));
+      return Response.json({ ...body, access_token: token }, { status: response.status, headers });
+    } catch (error) {
+      const status = error instanceof HookRefusal ? error.status : 500;
+      const message = error instanceof HookRefusal ? error.message : 'Error running hook URI';
+      if (!(error instanceof HookRefusal)) console.error('The access token hook failed:', error);
+      const answer: AuthError = { code: status, error_code: 'unexpected_failure', msg: message };
+      return Response.json(answer, { status, headers });
+    }
+  }
+
+  const app = new Hono()
+    .get('/auth/v1/.well-known/jwks.json', (context) => context.json(publishedJwks))
+    .get('/auth/v1/health', (context) =>
+      context.json({
+        version: 'local',
+        name: 'GoTrue',
+        description: 'GoTrue is a user registration and authentication API',
+      }),
+    )
+    .all('/auth/v1/*', async (context) => {
+      const grant = context.req.query('grant_type');
+      const method =
+        grant === 'refresh_token'
+          ? 'token_refresh'
+          : context.req.path.endsWith('/token')
+            ? 'password'
+            : 'otp';
+      return signAgain(await lite.fetch(context.req.raw, { peerAddress: null }), method);
+    });
+  return { app, close: () => database.end({ timeout: 2 }) };
+}

@@ -1,0 +1,313 @@
+/**
+ * The whole stack in one call: database, migrations, seed, REST, Auth, edge functions and one origin in front of them.
+ * `npm start`, the tests, the demo and the benchmarks all start it here.
+ */
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createAuthApi } from './auth.ts';
+import { type FunctionsHost, startFunctions } from './functions.ts';
+import { startGateway } from './gateway.ts';
+import { applyBaseline, migrate, schemaFingerprint } from './migrate.ts';
+import { claimPort, StackError } from './ports.ts';
+import {
+  copyCluster,
+  type DatabaseServer,
+  giveToServer,
+  initialise,
+  isInitialised,
+  startServer,
+} from './postgres.ts';
+import { createRestApi } from './rest.ts';
+import { databaseUrl, keys, projectRoot, readConfig } from './settings.ts';
+
+export { StackError } from './ports.ts';
+
+/** How to start a stack. */
+export interface StackOptions {
+  /** Port of the API; 0 (the default) takes a free one. */
+  apiPort?: number;
+  /** Port of the database; 0 (the default) takes a free one. */
+  dbPort?: number;
+  /** Folder of the database; kept when given. Default: a temporary one, removed by `stop()`. */
+  dataDir?: string;
+  /** Say nothing but errors. Default true. */
+  quiet?: boolean;
+  /** Run `supabase/seed.sql`. Default true. */
+  seed?: boolean;
+  /** Serve the edge functions. Default true. */
+  functions?: boolean;
+  /** End everything when the database or the functions crash. Default false: a test may want to restart them. */
+  supervise?: boolean;
+  /** Called with a sentence when a supervised child has crashed; the rest is stopping then. */
+  onCrash?: (reason: string) => void;
+  /** Folder that holds `supabase/`. Default: this repository. */
+  root?: string;
+  /** Receives progress and, unless quiet, the logs. Default: standard output. */
+  say?: (line: string) => void;
+}
+
+/** A running stack. */
+export interface Stack {
+  /** Origin of the API, e.g. `http://127.0.0.1:54321`. */
+  apiUrl: string;
+  /** Connection string of the database as `postgres`: owner of the schema, bypasses RLS, no superuser. */
+  dbUrl: string;
+  apiPort: number;
+  dbPort: number;
+  /** `sb_publishable_…`, for browsers. */
+  publishableKey: string;
+  /** `sb_secret_…`: acts as `service_role`. */
+  secretKey: string;
+  /** HS256 secret and id of the key that signs access tokens, for tests that forge them. */
+  jwtSecret: string;
+  jwtKeyId: string;
+  /** Process ids at this moment. */
+  readonly pids: { postgres: number; functions: number | null };
+  /** Starts the database again after a test has killed it; data stays, open connections are gone. */
+  restartDatabase(): Promise<void>;
+  /** Starts the functions again after a test has killed them, or with changed code. */
+  restartFunctions(): Promise<void>;
+  /** Stops everything; calling it again is harmless. */
+  stop(): Promise<void>;
+}
+
+/** Ends when the process does: a child must not outlive a stack that was never stopped. */
+const running = new Set<{ readonly pids: Stack['pids'] }>();
+process.on('exit', () => {
+  for (const { pids } of running)
+    for (const pid of [pids.postgres, pids.functions])
+      try {
+        if (pid) process.kill(pid, 'SIGINT');
+      } catch {
+        // Already gone.
+      }
+});
+
+async function answers(port: number): Promise<boolean> {
+  return new Promise((result) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => result(true)).once('error', () => result(false));
+    socket.once('connect', () => socket.destroy());
+  });
+}
+
+/**
+ * Fails when a stack is running on a data folder: two servers on one cluster would destroy it.
+ * @throws StackError naming the running stack
+ */
+export async function refuseWhileRunning(dataDir: string): Promise<void> {
+  const lock = await readFile(`${dataDir}.lock`, 'utf8').catch(() => null);
+  if (lock === null) return;
+  const [pid, port] = lock.split(' ').map(Number);
+  // The lock of a stack that was killed stays behind; its port tells.
+  if (pid !== process.pid && port && (await answers(port)))
+    throw new StackError(
+      `This copy's stack is already running at http://127.0.0.1:${port} (process ${pid}).`,
+    );
+}
+
+/** Marks a data folder as in use. */
+async function claimDataDir(dataDir: string, apiPort: number): Promise<() => Promise<void>> {
+  await refuseWhileRunning(dataDir);
+  const lockFile = `${dataDir}.lock`;
+  await mkdir(join(dataDir, '..'), { recursive: true });
+  await writeFile(lockFile, `${process.pid} ${apiPort}`);
+  return () => rm(lockFile, { force: true });
+}
+
+/** Makes the cluster of a new stack: roles and schemas of the platform, then migrations and seed. */
+async function createCluster(
+  dataDir: string,
+  settings: { root: string; seed: boolean; say: (line: string) => void; log: (line: string) => void },
+): Promise<void> {
+  const port = await claimPort(0, 'database', 'DB_PORT');
+  await initialise(dataDir);
+  const server = await startServer({ dataDir, port, log: settings.log });
+  try {
+    await applyBaseline(port);
+    await migrate({ root: settings.root, port, seed: settings.seed, say: settings.say });
+  } finally {
+    await server.stop();
+  }
+}
+
+/** A template nobody made in the last day belongs to migrations that have changed since. */
+async function removeOldTemplates(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    const { mtimeMs } = await stat(join(folder, name));
+    if (Date.now() - mtimeMs > 24 * 3_600_000) await rm(join(folder, name), { recursive: true, force: true });
+  }
+}
+
+/**
+ * A fresh cluster, copied from one that was made earlier for the same baseline, migrations, seed and packages.
+ * A change in any of them makes another template.
+ */
+async function copyOfTemplate(
+  dataDir: string,
+  settings: { root: string; seed: boolean; say: (line: string) => void; log: (line: string) => void },
+): Promise<void> {
+  const templates = join(tmpdir(), 'therapist-sessions-templates');
+  const template = join(templates, await schemaFingerprint(settings.root, settings.seed));
+  if (!(await isInitialised(template))) {
+    await mkdir(templates, { recursive: true, mode: 0o755 });
+    await removeOldTemplates(templates);
+    const draft = `${template}-${process.pid}-${Date.now()}`;
+    try {
+      await createCluster(draft, settings);
+      // Whoever is first wins; a rename is one step, so nobody ever copies a half-made template.
+      await rename(draft, template).catch(() => {});
+    } finally {
+      await rm(draft, { recursive: true, force: true });
+    }
+  }
+  await copyCluster(template, dataDir);
+}
+
+/**
+ * Starts a stack and waits until all of it answers.
+ *
+ * @example
+ * const stack = await startStack();
+ * const supabase = createClient(stack.apiUrl, stack.publishableKey);
+ * await stack.stop();
+ *
+ * @throws StackError with a sentence for the person at the terminal: a port in use, a failing migration
+ */
+export async function startStack(options: StackOptions = {}): Promise<Stack> {
+  const root = options.root ?? projectRoot;
+  const config = readConfig(root);
+  const quiet = options.quiet ?? true;
+  const say = quiet ? () => {} : (options.say ?? ((line: string) => console.log(line)));
+  const databaseLog = (line: string) => {
+    if (!quiet && /FATAL|PANIC/.test(line)) say(`[database] ${line}`);
+  };
+  const functionsLog = (line: string) => {
+    if (!quiet) say(`[functions] ${line}`);
+  };
+
+  if (options.dataDir) await refuseWhileRunning(options.dataDir);
+  const apiPort = await claimPort(options.apiPort ?? 0, 'API', 'API_PORT');
+  const dbPort = await claimPort(options.dbPort ?? 0, 'database', 'DB_PORT');
+  const apiUrl = `http://127.0.0.1:${apiPort}`;
+  const cleanUp: (() => Promise<unknown>)[] = [];
+  const undo = async () => {
+    for (const step of cleanUp.splice(0).reverse()) await step();
+  };
+
+  let database: DatabaseServer;
+  let functions: FunctionsHost | null = null;
+  let stopping: Promise<void> | undefined;
+  let expectedExits = 0;
+
+  const handle: Stack = {
+    apiUrl,
+    dbUrl: databaseUrl(dbPort),
+    apiPort,
+    dbPort,
+    publishableKey: keys.publishable,
+    secretKey: keys.secret,
+    jwtSecret: keys.jwtSecret,
+    jwtKeyId: keys.jwtKeyId,
+    get pids() {
+      return { postgres: database?.pid ?? 0, functions: functions?.pid ?? null };
+    },
+    async restartDatabase() {
+      await expectExit(() => database.stop());
+      await bootDatabase();
+    },
+    async restartFunctions() {
+      const old = functions;
+      functions = null;
+      await expectExit(async () => old?.stop());
+      await bootFunctions();
+    },
+    stop() {
+      stopping ??= undo().then(() => {
+        running.delete(handle);
+      });
+      return stopping;
+    },
+  };
+
+  async function expectExit(step: () => Promise<unknown>): Promise<void> {
+    expectedExits++;
+    try {
+      await step();
+    } finally {
+      expectedExits--;
+    }
+  }
+
+  function watch(what: string, exited: Promise<string>): void {
+    void exited.then(async (how) => {
+      if (!options.supervise || stopping || expectedExits > 0) return;
+      // A signal to the whole group reaches a child before this process has begun to stop.
+      await sleep(200);
+      if (stopping) return;
+      options.onCrash?.(`${what} ${how}`);
+      await handle.stop();
+    });
+  }
+
+  let dataDir = options.dataDir ?? '';
+  async function bootDatabase(): Promise<void> {
+    database = await startServer({ dataDir, port: dbPort, log: databaseLog });
+    watch('The database', database.exited);
+  }
+  async function bootFunctions(): Promise<void> {
+    const host = await startFunctions({ root, config, apiUrl, dbPort, log: functionsLog });
+    functions = host;
+    watch('The edge functions', host.exited);
+  }
+
+  running.add(handle);
+  try {
+    const seed = options.seed ?? true;
+    const making = { root, seed, say, log: databaseLog };
+    if (options.dataDir) {
+      cleanUp.push(await claimDataDir(dataDir, apiPort));
+      if (!(await isInitialised(dataDir))) {
+        say('Making the database …');
+        // Made aside and moved when complete: a start that is interrupted leaves nothing half-made behind.
+        const draft = `${dataDir}.new`;
+        await rm(draft, { recursive: true, force: true });
+        await createCluster(draft, making);
+        await rename(draft, dataDir);
+      }
+    } else {
+      const folder = await mkdtemp(join(tmpdir(), 'therapist-sessions-'));
+      await giveToServer(folder);
+      cleanUp.push(() => rm(folder, { recursive: true, force: true }));
+      dataDir = join(folder, 'pgdata');
+      await copyOfTemplate(dataDir, making);
+    }
+
+    await bootDatabase();
+    cleanUp.push(() => database.stop());
+    await migrate({ root, port: dbPort, seed, say });
+
+    const rest = createRestApi(dbPort, config);
+    cleanUp.push(() => rest.close());
+    const auth = createAuthApi(dbPort, apiUrl, config);
+    cleanUp.push(() => auth.close());
+    cleanUp.push(
+      await startGateway(apiPort, {
+        rest: rest.app,
+        auth: auth.app,
+        functionsPort: () => functions?.port ?? null,
+      }),
+    );
+    if (options.functions ?? true) {
+      cleanUp.push(async () => functions?.stop());
+      await bootFunctions();
+    }
+    return handle;
+  } catch (error) {
+    await handle.stop();
+    throw error;
+  }
+}

@@ -1,0 +1,62 @@
+/** Access tokens: HS256, with a key id, as a hosted project that has not moved to asymmetric keys issues them. */
+import { errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
+import { keys } from './settings.ts';
+
+const secret = new TextEncoder().encode(keys.jwtSecret);
+
+/** The key set edge functions verify tokens with (`SUPABASE_JWKS`). It holds the secret: never serve it. */
+export const functionsJwks = {
+  keys: [
+    {
+      kty: 'oct',
+      k: Buffer.from(secret).toString('base64url'),
+      alg: 'HS256',
+      kid: keys.jwtKeyId,
+      use: 'sig',
+      key_ops: ['verify'],
+    },
+  ],
+};
+
+/**
+ * What `/auth/v1/.well-known/jwks.json` answers: like the platform, only public keys, so nothing for a symmetric one.
+ * `supabase-js` then asks `/auth/v1/user` instead.
+ */
+export const publishedJwks = { keys: [] };
+
+/**
+ * Signs an access token.
+ * @param claims as they should stand in the token, `iat` and `exp` (seconds) included
+ */
+export function signAccessToken(claims: JWTPayload): Promise<string> {
+  return new SignJWT(claims)
+    .setProtectedHeader({ alg: 'HS256', kid: keys.jwtKeyId, typ: 'JWT' })
+    .sign(secret);
+}
+
+/** Why a token was refused, in PostgREST's words and codes. */
+export interface TokenRefusal {
+  code: 'PGRST301' | 'PGRST303';
+  message: string;
+}
+
+/**
+ * Verifies a bearer token.
+ * @returns its claims, or why it is refused
+ */
+export async function verifyAccessToken(
+  token: string,
+): Promise<{ claims: JWTPayload; refusal?: undefined } | { claims?: undefined; refusal: TokenRefusal }> {
+  const parts = token.split('.');
+  if (parts.length !== 3)
+    return { refusal: { code: 'PGRST301', message: `Expected 3 parts in JWT; got ${parts.length}` } };
+  try {
+    const { payload } = await jwtVerify(token, secret, { algorithms: ['HS256'] });
+    return { claims: payload };
+  } catch (error) {
+    if (error instanceof errors.JWTExpired) return { refusal: { code: 'PGRST303', message: 'JWT expired' } };
+    if (error instanceof errors.JWTClaimValidationFailed)
+      return { refusal: { code: 'PGRST303', message: `JWT claim "${error.claim}" is not valid` } };
+    return { refusal: { code: 'PGRST301', message: 'No suitable key or wrong key type' } };
+  }
+}
