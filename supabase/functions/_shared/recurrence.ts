@@ -385,7 +385,10 @@ function dayFilter(rule: Rule, firstDay: CivilMillis): (day: CivilMillis) => boo
   if (rule.frequency === 'MONTHLY' && byDay.length === 0 && byMonthDay.length === 0) {
     byMonthDay = [first.getUTCDate()];
   }
+  const everyNthDay = rule.frequency === 'DAILY' ? rule.interval * DAY_MS : DAY_MS;
   return (day) => {
+    if ((day - firstDay) % everyNthDay !== 0) return false;
+    if (byDay.length === 0 && byMonthDay.length === 0) return true;
     const date = new Date(day);
     const dayOfMonth = date.getUTCDate();
     const monthLength = new Date(Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1, 0)).getUTCDate();
@@ -411,18 +414,24 @@ function weekdayOf(date: Date): number {
 // rrule is CommonJS: Node and Deno give its exports as `default`, bundlers as names.
 const { RRule } = ('default' in rruleModule ? rruleModule.default : rruleModule) as typeof rruleModule;
 
-/** Every day, from the first, of the days, weeks or months the rule visits, until `visit` says stop. */
+const EVERY_WEEKDAY = [0, 1, 2, 3, 4, 5, 6];
+const EVERY_MONTH_DAY = Array.from({ length: 31 }, (_, index) => index + 1);
+
+/**
+ * Every day, from the first, of the weeks or months the rule visits, until `visit` says stop. Where that is every day,
+ * rrule goes by the month: its `DAILY` makes a year-long array for each day and takes ten times as long.
+ */
 function walkDays(rule: Rule, firstDay: CivilMillis, visit: (day: CivilMillis) => boolean): void {
-  const everyDayOf = {
-    DAILY: { freq: RRule.DAILY },
-    WEEKLY: { freq: RRule.WEEKLY, byweekday: [0, 1, 2, 3, 4, 5, 6] },
-    MONTHLY: { freq: RRule.MONTHLY, bymonthday: Array.from({ length: 31 }, (_, index) => index + 1) },
-  }[rule.frequency];
-  const walker = new RRule(
-    { ...everyDayOf, dtstart: new Date(firstDay), interval: rule.interval, wkst: rule.weekStart },
-    true,
-  );
-  walker.all((day) => visit(day.getTime()));
+  const { frequency, interval, weekStart } = rule;
+  const visited =
+    frequency === 'WEEKLY' && interval > 1
+      ? { freq: RRule.WEEKLY, byweekday: EVERY_WEEKDAY, interval, wkst: weekStart }
+      : {
+          freq: RRule.MONTHLY,
+          bymonthday: EVERY_MONTH_DAY,
+          interval: frequency === 'MONTHLY' ? interval : 1,
+        };
+  new RRule({ ...visited, dtstart: new Date(firstDay) }, true).all((day) => visit(day.getTime()));
 }
 
 // --- Its end --------------------------------------------------------------------------------------------------------
