@@ -1,7 +1,7 @@
 /** `sessions-confirm`: turn a live hold into sessions. */
 import { z } from 'zod';
 import { type CptInput, cpt } from './cpt.ts';
-import { type Parsed, parseWith, type RpcCall } from './parsed.ts';
+import { type Parsed, parseWith, type RpcCall, UNWANTED } from './parsed.ts';
 import {
   expected,
   instant,
@@ -17,9 +17,13 @@ import { checkWindow, MAX_OCCURRENCES } from './windows.ts';
 /** Notes are sealed by `session-notes`; plaintext here would reach the database. */
 function noNotes() {
   return z
-    .null({ error: 'is not accepted here: session notes are saved, encrypted, through session-notes' })
+    .unknown()
+    .refine((notes) => notes === undefined || notes === null, {
+      error: 'is not accepted here: session notes are saved, encrypted, through session-notes',
+      params: UNWANTED,
+    })
     .optional()
-    .meta({ description: 'Refused when given. Session notes have their own, encrypted way.' });
+    .meta({ type: 'null', description: 'Refused when given. Session notes have their own, encrypted way.' });
 }
 
 const session = z.object(
@@ -29,8 +33,8 @@ const session = z.object(
     start_time: instant(),
     end_time: instant(),
     id: optional(uuid()).meta({ description: 'The session being moved. Checked against what was held.' }),
-    session_type: optionalText(64).meta({ examples: ['individual'] }),
-    location_type: optionalText(64).meta({ examples: ['clinic'] }),
+    session_type: optionalText(64).meta({ inputExamples: ['individual'] }),
+    location_type: optionalText(64).meta({ inputExamples: ['clinic'] }),
     notes: noNotes(),
   },
   { error: expected('an object') },

@@ -1,16 +1,14 @@
-/** The billing code a caller names. What it means, and which clients may have it, are data (`domain-aba.md` §1–4). */
+/** The billing code a caller names. What it means, and which clients may have it, are data. */
 import { z } from 'zod';
 import { expected, list, optional } from './primitives.ts';
 
-/** A CPT or HCPCS code, or a clinic's own. Handed on in upper case. */
+/** A CPT or HCPCS code, or one of a clinic's own: five letters and digits. Handed on in upper case. */
 export function cptCode() {
   return z
     .string({ error: expected('a service code') })
     .trim()
     .toUpperCase()
-    .regex(/^[A-Z0-9][A-Z0-9-]{0,15}$/, {
-      error: 'must be a service code of at most 16 letters and digits, like 97153',
-    })
+    .regex(/^[A-Z0-9]{5}$/, { error: 'must be a service code of five letters and digits, like 97153' })
     .meta({ examples: ['97153'] });
 }
 

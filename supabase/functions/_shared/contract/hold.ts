@@ -83,7 +83,7 @@ export const holdRequest = z
       hold_seconds: withDefault(integer(30, 900), 300).meta({
         description: 'How long the slot is kept, in seconds.',
       }),
-      session_type: optionalText(64).meta({ examples: ['individual'] }),
+      session_type: optionalText(64).meta({ inputExamples: ['individual'] }),
       cpt_code: optional(cptCode()),
       group_id: optional(uuid()).meta({ description: 'The group this client attends with.' }),
       room_id: optional(uuid()),
@@ -197,13 +197,15 @@ export function parseHold(body: unknown): Parsed<RpcCall> {
       : refuse(`occurrences.${later}.start_time`, `must not overlap occurrence ${earlier}, buffers included`);
   }
 
+  // A lone window stays at the top, so that what the database finds wrong with it is named as the caller named it.
+  const [only] = occurrences;
   return {
     ok: true,
     value: {
       rpc: 'hold_sessions',
       request: {
         ...request,
-        occurrences,
+        ...(rule || listed.length > 0 || !only ? { occurrences } : only),
         recurrence: rule ? { rule: rule.rule, time_zone: rule.time_zone ?? request.time_zone } : null,
       },
     },

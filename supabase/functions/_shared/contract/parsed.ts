@@ -18,8 +18,17 @@ export type Parsed<Value> = { ok: true; value: Value } | { ok: false; code: Inpu
 /** Most issues ever reported at once: enough to mend a form, too few to echo a hostile body back. */
 const MAX_ISSUES = 50;
 
-/** Marks a custom issue so that the answer's code becomes INVALID_RANGE. */
-export const RANGE = { inputErrorCode: 'INVALID_RANGE' } as const;
+/** Marks a custom issue as an impossible range, so that the answer's code becomes INVALID_RANGE. */
+export const RANGE = { kind: 'range' } as const;
+
+/** Marks a custom issue about a field that must not be there, so that a blank one does not count as missing. */
+export const UNWANTED = { kind: 'unwanted' } as const;
+
+function kindOf(issue: z.core.$ZodIssue, body: unknown): 'missing' | 'range' | 'unwanted' | 'other' {
+  const kind = issue.code === 'custom' ? issue.params?.kind : undefined;
+  if (kind === RANGE.kind || kind === UNWANTED.kind) return kind;
+  return issue.path.length > 0 && isBlank(valueAt(body, issue.path)) ? 'missing' : 'other';
+}
 
 function valueAt(body: unknown, path: readonly PropertyKey[]): unknown {
   let value = body;
@@ -60,12 +69,9 @@ export function parseWith<Schema extends z.ZodType>(
   if (result.success) return { ok: true, value: result.data };
   let code: InputErrorCode = 'VALIDATION_FAILED';
   if (distinguish) {
-    const { issues } = result.error;
-    if (issues.some((issue) => issue.path.length > 0 && isBlank(valueAt(body, issue.path)))) {
-      code = 'MISSING_FIELDS';
-    } else if (issues.some((issue) => issue.code === 'custom' && issue.params?.inputErrorCode)) {
-      code = 'INVALID_RANGE';
-    }
+    const kinds = new Set(result.error.issues.map((issue) => kindOf(issue, body)));
+    if (kinds.has('missing')) code = 'MISSING_FIELDS';
+    else if (kinds.has('range')) code = 'INVALID_RANGE';
   }
   return {
     ok: false,

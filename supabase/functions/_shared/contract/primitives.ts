@@ -103,7 +103,7 @@ export function instant() {
       context.addIssue({ code: 'custom', message: canonical.problem });
       return z.NEVER;
     })
-    .meta({ format: 'date-time', examples: ['2026-11-30T10:00:00-08:00'] });
+    .meta({ format: 'date-time', inputExamples: ['2026-11-30T10:00:00-08:00'] });
 }
 
 /** Microseconds since 1970 of a canonical instant: exact, so that instants compare as Postgres compares them. */
@@ -193,7 +193,7 @@ export function withDefault<Schema extends z.ZodType>(schema: Schema, fallback: 
   return schema
     .nullish()
     .transform((value): z.output<Schema> => value ?? fallback)
-    .meta({ default: fallback });
+    .meta({ inputDefault: fallback });
 }
 
 /**
