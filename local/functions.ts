@@ -4,12 +4,12 @@
  */
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseEnv } from 'node:util';
 import { execa } from 'execa';
 import { StackError } from './ports.ts';
-import { databaseUrl, keys, type ProjectConfig, projectRoot } from './settings.ts';
+import { databaseUrl, keys, type ProjectConfig, packageFolder, projectRoot } from './settings.ts';
 import { functionsJwks } from './tokens.ts';
 
 /** The process that serves the functions. */
@@ -81,7 +81,7 @@ async function environment(root: string, apiUrl: string, dbPort: number): Promis
 
 function denoPath(): string {
   const name = process.platform === 'win32' ? 'deno.exe' : 'deno';
-  const folder = dirname(fileURLToPath(import.meta.resolve('deno/package.json')));
+  const folder = packageFolder('deno/package.json');
   const binary = join(folder, name);
   return existsSync(binary) ? binary : join(folder, '..', '.bin', 'deno');
 }

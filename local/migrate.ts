@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import pg from 'pg';
 import { StackError } from './ports.ts';
-import { databaseUrl } from './settings.ts';
+import { databaseUrl, packageFolder } from './settings.ts';
 
 const baselineFolder = fileURLToPath(new URL('./baseline', import.meta.url));
 
@@ -59,7 +59,7 @@ async function pendingMigrations(root: string, port: number): Promise<string[]> 
 
 /** Path of the `supabase` command that `npm ci` installed. */
 function cliPath(): string {
-  return join(dirname(fileURLToPath(import.meta.resolve('supabase/package.json'))), '..', '.bin', 'supabase');
+  return join(packageFolder('supabase/package.json'), '..', '.bin', 'supabase');
 }
 
 /**

@@ -8,10 +8,9 @@ import { access, chmod, chown, constants, cp, mkdir, readFile, rm, stat, writeFi
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { execa, type ResultPromise } from 'execa';
 import { StackError } from './ports.ts';
-import { databasePassword, projectRoot } from './settings.ts';
+import { databasePassword, packageFolder, projectRoot } from './settings.ts';
 
 /** Paths of the server programs. */
 interface Binaries {
@@ -111,8 +110,8 @@ async function installPgTap(binaries: Binaries): Promise<void> {
     )
   )
     return;
-  const archive = new URL('./pgtap.tar.gz', import.meta.resolve('@electric-sql/pglite-pgtap'));
-  await execa('tar', ['-xzf', fileURLToPath(archive), '-C', home, '--no-same-owner']);
+  const archive = join(packageFolder('@electric-sql/pglite-pgtap'), 'pgtap.tar.gz');
+  await execa('tar', ['-xzf', archive, '-C', home, '--no-same-owner']);
 }
 
 let prepared: Promise<{ binaries: Binaries; user: ServerUser }> | undefined;

@@ -3,11 +3,20 @@
  * Supabase project shares. Nothing here is secret: keys and passwords are the CLI's public development values.
  */
 import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'smol-toml';
 
 /** The repository's root folder, absolute. */
 export const projectRoot = fileURLToPath(new URL('..', import.meta.url)).replace(/[\\/]$/, '');
+
+const require = createRequire(import.meta.url);
+
+/** Folder of an installed package's entry file. (`import.meta.resolve` does not exist inside vitest.) */
+export function packageFolder(specifier: string): string {
+  return dirname(require.resolve(specifier));
+}
 
 /** The parts of `supabase/config.toml` the stack uses; names as in the file. */
 export interface ProjectConfig {

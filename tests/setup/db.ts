@@ -1,0 +1,77 @@
+/** SQL connections for tests: fresh ones, as the schema's owner or as a signed-in person. */
+import pg from 'pg';
+import { stack } from './stack.ts';
+
+/** Claims of an access token; the database reads `sub`, `role`, `org_id`, `user_role` and `session_id`. */
+export interface Claims {
+  sub: string;
+  role?: 'authenticated' | 'anon' | 'service_role';
+  org_id?: string;
+  user_role?: string;
+  session_id?: string;
+  [claim: string]: unknown;
+}
+
+/**
+ * Opens a new connection as `postgres` (owner, bypasses RLS). Close it with `end()`.
+ * Race tests need fresh connections: a warm pool hides the effect.
+ */
+export async function connect(): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: stack.dbUrl });
+  await client.connect();
+  return client;
+}
+
+/** Opens a connection, hands it to `use` and closes it again. */
+export async function withConnection<T>(use: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = await connect();
+  try {
+    return await use(client);
+  } finally {
+    await client.end();
+  }
+}
+
+/**
+ * Makes the rest of the current transaction run as a signed-in person: role and `request.jwt.claims`, as PostgREST
+ * sets them. Begin a transaction first; both settings end with it.
+ */
+export async function asUser(client: pg.ClientBase, claims: Claims): Promise<void> {
+  const role = claims.role ?? 'authenticated';
+  await client.query("select set_config('request.jwt.claims', $1, true), set_config('role', $2, true)", [
+    JSON.stringify({ ...claims, role }),
+    role,
+  ]);
+}
+
+/** Makes the rest of the current transaction run as `anon`, `service_role` or, with `null`, as `postgres` again. */
+export async function asRole(client: pg.ClientBase, role: 'anon' | 'service_role' | null): Promise<void> {
+  await client.query("select set_config('request.jwt.claims', $1, true), set_config('role', $2, true)", [
+    role === null ? '' : JSON.stringify({ role }),
+    role ?? 'none',
+  ]);
+}
+
+/**
+ * Runs one transaction as a signed-in person and commits it; an error rolls it back.
+ *
+ * @example
+ * const outcome = await transactionAs(client, { sub: rbt, org_id: brightPath }, () =>
+ *   client.query('select public.hold_sessions($1) as outcome', [request]));
+ */
+export async function transactionAs<T>(
+  client: pg.ClientBase,
+  claims: Claims,
+  run: () => Promise<T>,
+): Promise<T> {
+  await client.query('begin');
+  try {
+    await asUser(client, claims);
+    const result = await run();
+    await client.query('commit');
+    return result;
+  } catch (error) {
+    await client.query('rollback');
+    throw error;
+  }
+}
