@@ -1,0 +1,110 @@
+-- Purpose: the ground every later migration stands on.
+-- Objects: schemas private, audit and reports; the extensions; strict default privileges; public.time_zones;
+--          the enumerated types; the errors that leave the database.
+-- Watch for: nothing below is granted by default. A table or function without an explicit grant reaches nobody,
+--            and that is meant.
+
+create schema if not exists extensions;
+create extension if not exists btree_gist with schema extensions;
+create extension if not exists pgcrypto with schema extensions;
+
+create schema private;
+comment on schema private is
+  'Never exposed by the API: SECURITY DEFINER functions, claims, idempotency keys. API roles have no USAGE here.';
+create schema audit;
+comment on schema audit is 'Append-only events: who did what, when, to which rows.';
+create schema reports;
+comment on schema reports is 'security_invoker views for clinic admins, each leading with organization_id.';
+
+revoke all on schema private, audit, reports from public;
+grant usage on schema audit, reports to authenticated, service_role;
+
+-- Functions are executable by PUBLIC and tables in public by the API roles unless this is taken away first.
+alter default privileges revoke execute on functions from public;
+alter default privileges in schema public revoke all on tables from anon, authenticated, service_role;
+alter default privileges in schema public revoke all on sequences from anon, authenticated, service_role;
+alter default privileges in schema public revoke all on functions from anon, authenticated, service_role;
+
+create type public.member_role as enum ('client', 'therapist', 'admin', 'super_admin');
+comment on type public.member_role is 'What a member may do in one organization.';
+
+create type public.session_status as enum ('scheduled', 'in_progress', 'completed', 'cancelled', 'no_show');
+comment on type public.session_status is
+  'scheduled -> in_progress -> completed; scheduled or in_progress -> cancelled or no_show. Nothing else.';
+
+create type public.hold_status as enum ('held', 'confirmed', 'released', 'expired');
+comment on type public.hold_status is
+  'held -> confirmed, released or expired. A held row past expires_at is expired whether or not anybody wrote it down.';
+
+create type public.resource_kind as enum ('therapist', 'client', 'room');
+comment on type public.resource_kind is 'What can be claimed for a range of time.';
+
+create type public.cancellation_attribution as enum ('staff', 'client', 'unknown');
+comment on type public.cancellation_attribution is 'On whose side a cancellation arose.';
+
+create type public.availability_exception_kind as enum ('time_off', 'extra_hours');
+comment on type public.availability_exception_kind is 'A dated change to a therapist''s weekly hours.';
+
+create table public.time_zones (
+  name text primary key check (name <> '')
+);
+comment on table public.time_zones is
+  'IANA time zone names this database accepts. Postgres itself accepts nonsense such as foo3bar (read as a POSIX '
+  'zone), so a zone is valid only when it stands here.';
+
+insert into public.time_zones (name)
+select zone.name
+from pg_catalog.pg_timezone_names as zone
+where zone.name !~ '^(posix|right)/'
+  and zone.name not in ('Factory', 'localtime', 'posixrules');
+
+alter table public.time_zones enable row level security;
+create policy time_zones_select on public.time_zones for select to authenticated using (true);
+comment on policy time_zones_select on public.time_zones is 'Reference data: every signed-in user may list zones.';
+grant select on public.time_zones to authenticated, service_role;
+
+create function private.raise_refusal(status integer, code text, message text, detail text default null)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'PT' || status,
+    message = raise_refusal.message,
+    detail = coalesce(raise_refusal.detail, ''),
+    hint = raise_refusal.code;
+end
+$$;
+comment on function private.raise_refusal(integer, text, text, text) is
+  'Raises SQLSTATE PT<status>, which PostgREST answers as that HTTP status; the hint carries the contract''s code. '
+  'For authentication, malformed input and infrastructure only: business refusals are returned, so that their audit '
+  'event survives.';
+
+create function private.raise_invalid(issues jsonb, code text default 'VALIDATION_FAILED')
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'PT400',
+    message = format('%s: %s', coalesce(nullif(issues -> 0 ->> 'path', ''), 'request'), issues -> 0 ->> 'message'),
+    detail = issues::text,
+    hint = raise_invalid.code;
+end
+$$;
+comment on function private.raise_invalid(jsonb, text) is
+  'Refuses malformed input: issues is [{path, message}], path being the dotted name of the field.';
+
+create function private.issue(path text, message text)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return jsonb_build_array(jsonb_build_object('path', path, 'message', message));
+end
+$$;
+comment on function private.issue(text, text) is 'One validation issue, as an array so that issues concatenate.';

@@ -1,0 +1,541 @@
+-- Purpose: sessions-confirm. Turns a live hold into sessions, or into the moves it was made for.
+-- Objects: private.parse_confirmation, private.confirm_sessions, public.confirm_sessions.
+-- Watch for: a live hold confirms, always; an unconfirmed one at or after expires_at never does, swept or not. A new
+--            session takes its hold's id, so its claims stay where they are and only lose their expiry.
+
+create type private.confirmed_occurrence as (
+  hold_key uuid,
+  therapist_id uuid,
+  client_id uuid,
+  start_time timestamptz,
+  end_time timestamptz,
+  session_id uuid,
+  session_type text,
+  location_type text,
+  cpt_code text,
+  cpt_modifiers text[]
+);
+comment on type private.confirmed_occurrence is 'One occurrence as sessions-confirm describes it.';
+
+create function private.session_issues(path text, session jsonb)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if session is null or session = 'null' then
+    return private.issue(path, 'is required');
+  elsif jsonb_typeof(session) <> 'object' then
+    return private.issue(path, 'must be an object');
+  end if;
+  return coalesce(private.uuid_issue(path || '.therapist_id', session -> 'therapist_id', true), '[]')
+    || coalesce(private.uuid_issue(path || '.client_id', session -> 'client_id', true), '[]')
+    || coalesce(private.instant_issue(path || '.start_time', session -> 'start_time'), '[]')
+    || coalesce(private.instant_issue(path || '.end_time', session -> 'end_time'), '[]')
+    || coalesce(private.uuid_issue(path || '.id', session -> 'id', false), '[]')
+    || coalesce(private.text_issue(path || '.session_type', session -> 'session_type', false, 64), '[]')
+    || coalesce(private.text_issue(path || '.location_type', session -> 'location_type', false, 64), '[]')
+    || case
+      when session ? 'notes'
+        then private.issue(path || '.notes', 'is not accepted here: notes are saved encrypted, through session-notes')
+      else '[]'
+    end;
+end
+$$;
+comment on function private.session_issues(text, jsonb) is 'Issues of a session object of sessions-confirm.';
+
+create function private.cpt_issues(path text, cpt jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  if cpt is null or cpt = 'null' then
+    return '[]';
+  elsif jsonb_typeof(cpt) <> 'object' then
+    return private.issue(path, 'must be an object');
+  end if;
+  return coalesce(private.text_issue(path || '.code', cpt -> 'code', true, 16, '^\s*[0-9A-Za-z]{5}\s*$'), '[]')
+    || case
+      when coalesce(cpt -> 'modifiers', 'null') = 'null' then '[]'
+      when jsonb_typeof(cpt -> 'modifiers') <> 'array' then private.issue(path || '.modifiers', 'must be a list')
+      when jsonb_array_length(cpt -> 'modifiers') > 4
+        then private.issue(path || '.modifiers', 'must have at most 4 modifiers')
+      when exists (
+        select 1
+        from jsonb_array_elements(cpt -> 'modifiers') as modifier (value)
+        where jsonb_typeof(modifier.value) <> 'string' or (modifier.value #>> '{}') !~ '^\s*[0-9A-Za-z]{2}\s*$'
+      ) then private.issue(path || '.modifiers', 'must be two-character modifiers')
+      else '[]'
+    end;
+end
+$$;
+comment on function private.cpt_issues(text, jsonb) is 'Issues of a cpt object of sessions-confirm.';
+
+create function private.parse_confirmation(request jsonb)
+returns private.confirmed_occurrence[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  items jsonb;
+  listed boolean;
+  found jsonb;
+begin
+  if request is null or jsonb_typeof(request) <> 'object' then
+    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
+  end if;
+  items := nullif(nullif(request -> 'occurrences', 'null'), '[]');
+  listed := items is not null;
+  if listed and jsonb_typeof(items) <> 'array' then
+    perform private.raise_invalid(private.issue('occurrences', 'must be a list'));
+  elsif listed and jsonb_array_length(items) > 366 then
+    perform private.raise_invalid(private.issue('occurrences', 'must have at most 366 occurrences'));
+  end if;
+
+  found := coalesce(private.uuid_issue('hold_key', request -> 'hold_key', true), '[]')
+    || private.session_issues('session', request -> 'session')
+    || private.cpt_issues('cpt', request -> 'cpt')
+    || coalesce(private.zone_issue('time_zone', request -> 'time_zone', true), '[]')
+    || coalesce(private.integer_issue(
+      'start_time_offset_minutes', request -> 'start_time_offset_minutes', true, -1440, 1440), '[]')
+    || coalesce(private.integer_issue(
+      'end_time_offset_minutes', request -> 'end_time_offset_minutes', true, -1440, 1440), '[]')
+    || case
+      when request ? 'notes'
+        then private.issue('notes', 'is not accepted here: notes are saved encrypted, through session-notes')
+      else '[]'
+    end;
+  if listed then
+    select found || coalesce(jsonb_agg(issue.value order by item.position), '[]') into found
+    from jsonb_array_elements(items) with ordinality as item (value, position)
+    cross join lateral (select 'occurrences.' || (item.position - 1) as path) as at
+    cross join lateral (
+      select case
+        when jsonb_typeof(item.value) <> 'object' then private.issue(at.path, 'must be an object')
+        else coalesce(private.uuid_issue(at.path || '.hold_key', item.value -> 'hold_key', true), '[]')
+          || private.session_issues(at.path || '.session', item.value -> 'session')
+          || private.cpt_issues(at.path || '.cpt', item.value -> 'cpt')
+          || coalesce(private.zone_issue(at.path || '.time_zone', item.value -> 'time_zone', false), '[]')
+          || coalesce(private.integer_issue(at.path || '.start_time_offset_minutes',
+            item.value -> 'start_time_offset_minutes', true, -1440, 1440), '[]')
+          || coalesce(private.integer_issue(at.path || '.end_time_offset_minutes',
+            item.value -> 'end_time_offset_minutes', true, -1440, 1440), '[]')
+          || case
+            when item.value ? 'notes' then private.issue(
+              at.path || '.notes', 'is not accepted here: notes are saved encrypted, through session-notes')
+            else '[]'
+          end
+      end as issues
+    ) as checked
+    cross join lateral jsonb_array_elements(checked.issues) as issue (value);
+  else
+    items := jsonb_build_array(request);
+  end if;
+  if found <> '[]' then
+    perform private.raise_invalid(
+      found, case when found @> '[{"message": "is required"}]' then 'MISSING_FIELDS' else 'VALIDATION_FAILED' end
+    );
+  end if;
+
+  select jsonb_agg(issue.value order by item.position) into found
+  from jsonb_array_elements(items) with ordinality as item (value, position)
+  cross join lateral (
+    select
+      case when listed then format('occurrences.%s.', item.position - 1) else '' end as path,
+      (item.value #>> '{session,start_time}')::timestamptz as start_time,
+      (item.value #>> '{session,end_time}')::timestamptz as end_time,
+      coalesce(item.value ->> 'time_zone', request ->> 'time_zone') as time_zone
+  ) as at
+  cross join lateral (
+    select case
+        when at.end_time <= at.start_time then private.issue(at.path || 'session.end_time', 'must be after start_time')
+        else '[]'
+      end
+      || case
+        when private.offset_minutes(at.start_time, at.time_zone)
+            <> (item.value ->> 'start_time_offset_minutes')::integer
+          then private.issue(at.path || 'start_time_offset_minutes', format('does not match %s at start_time', at.time_zone))
+        else '[]'
+      end
+      || case
+        when private.offset_minutes(at.end_time, at.time_zone) <> (item.value ->> 'end_time_offset_minutes')::integer
+          then private.issue(at.path || 'end_time_offset_minutes', format('does not match %s at end_time', at.time_zone))
+        else '[]'
+      end as issues
+  ) as checked
+  cross join lateral jsonb_array_elements(checked.issues) as issue (value);
+  if found is not null then
+    perform private.raise_invalid(
+      found, case when found @> '[{"message": "must be after start_time"}]' then 'INVALID_RANGE' else 'VALIDATION_FAILED' end
+    );
+  end if;
+
+  return array(
+    select row(
+      (item.value ->> 'hold_key')::uuid,
+      (item.value #>> '{session,therapist_id}')::uuid,
+      (item.value #>> '{session,client_id}')::uuid,
+      (item.value #>> '{session,start_time}')::timestamptz,
+      (item.value #>> '{session,end_time}')::timestamptz,
+      (item.value #>> '{session,id}')::uuid,
+      btrim(item.value #>> '{session,session_type}'),
+      btrim(item.value #>> '{session,location_type}'),
+      upper(btrim(chosen.cpt ->> 'code')),
+      array(
+        select upper(btrim(modifier.value))
+        from jsonb_array_elements_text(coalesce(nullif(chosen.cpt -> 'modifiers', 'null'), '[]'))
+          with ordinality as modifier (value, position)
+        group by upper(btrim(modifier.value))
+        order by min(modifier.position)
+      )
+    )::private.confirmed_occurrence
+    from jsonb_array_elements(items) with ordinality as item (value, position)
+    -- One cpt for the whole series may stand at the top.
+    cross join lateral (select coalesce(nullif(item.value -> 'cpt', 'null'), nullif(request -> 'cpt', 'null')) as cpt) as chosen
+    order by item.position
+  );
+end
+$$;
+comment on function private.parse_confirmation(jsonb) is
+  'Reads the body of sessions-confirm: its occurrences in order, or the one session at the top. Raises PT400 with code '
+  'MISSING_FIELDS, INVALID_RANGE or VALIDATION_FAILED. Looks at no clock.';
+
+create function private.rounded_minutes(start_time timestamptz, end_time timestamptz)
+returns integer
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return floor((extract(epoch from end_time - start_time) / 60 + 7) / 15)::integer * 15;
+end
+$$;
+comment on function private.rounded_minutes(timestamptz, timestamptz) is
+  'A duration in minutes, rounded to 15-minute units by midpoint: 0-7 -> 0, 8-22 -> 15, 23-37 -> 30 (CMS, Medicare '
+  'Claims Processing Manual, chapter 5, section 20.2).';
+
+create function private.confirm_sessions(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+#variable_conflict use_column
+declare
+  actor private.actor;
+  listed private.confirmed_occurrence[];
+  asked_key uuid;
+  fingerprint bytea;
+  outcome jsonb;
+  batch public.hold_batches;
+  top_session jsonb;
+  hold_ids uuid[];
+  moved_session_ids uuid[];
+  resource_ids uuid[];
+  as_of timestamptz;
+  state record;
+  new_series_id uuid;
+  session_ids uuid[];
+  body jsonb;
+  refused_status integer := 409;
+  refused_code text;
+  refused_detail text;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  listed := private.parse_confirmation(request);
+  asked_key := (request ->> 'hold_key')::uuid;
+  top_session := request -> 'session';
+  fingerprint := private.fingerprint(jsonb_build_object(
+    'holdKey', asked_key, 'occurrences', to_jsonb(listed),
+    'therapistId', (top_session ->> 'therapist_id')::uuid, 'clientId', (top_session ->> 'client_id')::uuid
+  ));
+
+  outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-confirm', idempotency_key, fingerprint);
+  if outcome is not null then
+    return outcome;
+  end if;
+
+  begin
+    -- Which holds the key stands for. Nothing is decided here: what matters is read again behind the locks.
+    select found.* into batch
+    from public.hold_batches as found
+    where found.organization_id = actor.organization_id
+      and (
+        found.hold_key = asked_key
+        or found.id = (
+          select hold.batch_id
+          from public.session_holds as hold
+          where hold.organization_id = actor.organization_id and hold.hold_key = asked_key
+        )
+      )
+      and (actor.role <> 'therapist' or found.therapist_id = actor.user_id);
+    if actor.role = 'client' then
+      refused_status := 403;
+      refused_code := 'FORBIDDEN';
+      refused_detail := 'Your role may not book sessions.';
+      raise sqlstate 'TS000';
+    elsif batch.id is null then
+      refused_status := 410;
+      refused_code := 'HOLD_NOT_FOUND';
+      refused_detail := 'There is no such hold. Hold the time again.';
+      raise sqlstate 'TS000';
+    end if;
+
+    select array_agg(hold.id), array_remove(array_agg(hold.session_id), null)
+    into hold_ids, moved_session_ids
+    from public.session_holds as hold
+    where hold.organization_id = actor.organization_id
+      and hold.batch_id = batch.id
+      and (batch.hold_key = asked_key or hold.hold_key = asked_key);
+
+    resource_ids := array[batch.therapist_id, batch.client_id, batch.room_id];
+    if batch.is_move then
+      -- A cancellation or start of a session to be moved would change it between our look and our write.
+      perform 1
+      from public.sessions as session
+      where session.organization_id = actor.organization_id and session.id = any (moved_session_ids)
+      order by session.id
+      for no key update;
+      select resource_ids || array_agg(session.therapist_id) || array_agg(session.room_id) into resource_ids
+      from public.sessions as session
+      where session.organization_id = actor.organization_id and session.id = any (moved_session_ids);
+    end if;
+    -- Whoever claims this time once the hold has expired must see either the hold or the sessions, never neither.
+    perform private.lock_resources(actor.organization_id, resource_ids);
+    -- A release, or a second confirmation, of the same hold would settle it twice.
+    perform 1
+    from public.hold_batches as locked
+    where locked.organization_id = actor.organization_id and locked.id = batch.id
+    for no key update;
+    as_of := clock_timestamp();
+
+    select
+      count(*) filter (where hold.status <> 'released') as addressed,
+      count(*) filter (where hold.status = 'confirmed') as confirmed,
+      bool_or(hold.status = 'expired' or (hold.status = 'held' and batch.expires_at <= as_of)) as expired
+    into state
+    from public.session_holds as hold
+    where hold.organization_id = actor.organization_id and hold.id = any (hold_ids);
+
+    if state.addressed = 0 or exists (
+      select 1
+      from unnest(listed) as item
+      where item.hold_key <> batch.hold_key
+        and not exists (
+          select 1
+          from public.session_holds as hold
+          join public.hold_batches as owner on owner.organization_id = hold.organization_id and owner.id = hold.batch_id
+          where hold.organization_id = actor.organization_id
+            and hold.hold_key = item.hold_key
+            and hold.status <> 'released'
+            and (actor.role <> 'therapist' or owner.therapist_id = actor.user_id)
+        )
+    ) then
+      refused_status := 410;
+      refused_code := 'HOLD_NOT_FOUND';
+      refused_detail := 'There is no such hold, or it was released. Hold the time again.';
+      raise sqlstate 'TS000';
+    elsif state.expired then
+      refused_status := 410;
+      refused_code := 'HOLD_EXPIRED';
+      refused_detail := 'The hold has expired. Hold the time again.';
+      raise sqlstate 'TS000';
+    end if;
+
+    -- Every addressed hold listed exactly once, as it was held. A lone hold may be listed by its batch's key.
+    if cardinality(listed) <> state.addressed or exists (
+      select 1
+      from public.session_holds as hold
+      left join unnest(listed) as item
+        on item.hold_key = hold.hold_key or (state.addressed = 1 and item.hold_key = batch.hold_key)
+      where hold.organization_id = actor.organization_id
+        and hold.id = any (hold_ids)
+        and hold.status <> 'released'
+        and (
+          item.hold_key is null
+          or (item.therapist_id, item.start_time, item.end_time)
+            is distinct from (batch.therapist_id, hold.start_time, hold.end_time)
+          or (item.session_id is not null and item.session_id is distinct from coalesce(hold.session_id,
+            case when hold.status = 'confirmed' then hold.id end))
+          or lower(item.session_type) <> lower(batch.session_type)
+          or item.cpt_code <> batch.cpt_code
+        )
+    ) or (top_session ->> 'therapist_id')::uuid <> batch.therapist_id then
+      refused_code := 'HOLD_MISMATCH';
+      refused_detail := 'The request differs from what was held. Confirm every held occurrence once, exactly as held.';
+      raise sqlstate 'TS000';
+    elsif (top_session ->> 'client_id')::uuid <> batch.client_id
+      or exists (select 1 from unnest(listed) as item where item.client_id <> batch.client_id)
+    then
+      refused_code := 'CLIENT_MISMATCH';
+      refused_detail := 'The hold is for another client.';
+      raise sqlstate 'TS000';
+    end if;
+
+    if state.confirmed < state.addressed then
+      if not private.may_book(actor, batch.therapist_id, batch.client_id) then
+        refused_status := 403;
+        refused_code := 'FORBIDDEN';
+        refused_detail := 'You may no longer book this therapist or client.';
+        raise sqlstate 'TS000';
+      elsif batch.is_move and exists (
+        select 1
+        from public.sessions as session
+        where session.organization_id = actor.organization_id
+          and session.id = any (moved_session_ids)
+          and session.status <> 'scheduled'
+      ) then
+        refused_code := 'SESSION_NOT_MOVABLE';
+        refused_detail := 'A session to be moved has been started, cancelled or completed meanwhile.';
+        raise sqlstate 'TS000';
+      elsif batch.is_move and state.addressed < (
+        select count(*)
+        from public.session_holds as hold
+        where hold.organization_id = actor.organization_id and hold.batch_id = batch.id
+      ) then
+        refused_code := 'HOLD_MISMATCH';
+        refused_detail := 'What was held to move together moves together: confirm the whole batch by its holdKey.';
+        raise sqlstate 'TS000';
+      end if;
+
+      select array_agg(hold.id) into hold_ids
+      from public.session_holds as hold
+      where hold.organization_id = actor.organization_id and hold.id = any (hold_ids) and hold.status = 'held';
+
+      update public.session_holds as hold
+      set status = 'confirmed', settled_at = as_of, settled_xid = pg_current_xact_id()
+      where hold.organization_id = actor.organization_id and hold.id = any (hold_ids);
+
+      if batch.is_move then
+        -- The old places go and the new ones lose their expiry: one constraint check for each, no gap in between.
+        delete from private.claims as claim
+        where claim.organization_id = actor.organization_id and claim.owner_id = any (moved_session_ids);
+        update private.claims as claim
+        set owner_id = hold.session_id, group_key = hold.session_id, expires_at = null
+        from public.session_holds as hold
+        where claim.organization_id = actor.organization_id
+          and claim.owner_id = hold.id
+          and hold.organization_id = actor.organization_id
+          and hold.id = any (hold_ids);
+
+        update public.sessions as session
+        set
+          therapist_id = batch.therapist_id,
+          start_time = hold.start_time,
+          end_time = hold.end_time,
+          time_zone = hold.time_zone,
+          room_id = batch.room_id,
+          buffer_before_minutes = batch.buffer_before_minutes,
+          buffer_after_minutes = batch.buffer_after_minutes,
+          session_type = coalesce(item.session_type, batch.session_type, session.session_type),
+          location_type = coalesce(item.location_type, session.location_type),
+          cpt_code = coalesce(item.cpt_code, batch.cpt_code, session.cpt_code),
+          cpt_modifiers = case when item.cpt_code is null then session.cpt_modifiers else item.cpt_modifiers end
+        from public.session_holds as hold
+        join unnest(listed) as item on item.hold_key = hold.hold_key or item.hold_key = batch.hold_key
+        where hold.organization_id = actor.organization_id
+          and hold.id = any (hold_ids)
+          and session.organization_id = actor.organization_id
+          and session.id = hold.session_id;
+      else
+        update private.claims as claim
+        set expires_at = null
+        where claim.organization_id = actor.organization_id and claim.owner_id = any (hold_ids);
+
+        if exists (
+          select 1
+          from public.session_holds as hold
+          where hold.organization_id = actor.organization_id and hold.batch_id = batch.id and hold.occurrence_index > 0
+        ) then
+          new_series_id := batch.id;
+          insert into public.session_series (
+            organization_id, id, therapist_id, client_id, recurrence_rule, time_zone, created_by, created_at
+          )
+          values (
+            actor.organization_id, new_series_id, batch.therapist_id, batch.client_id, batch.recurrence_rule,
+            batch.time_zone, actor.user_id, as_of
+          )
+          on conflict do nothing;
+        end if;
+
+        insert into public.sessions (
+          organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, session_type, location_type,
+          cpt_code, cpt_modifiers, series_id, room_id, buffer_before_minutes, buffer_after_minutes,
+          created_by, created_at, updated_at
+        )
+        select
+          actor.organization_id, hold.id, batch.therapist_id, batch.client_id, hold.start_time, hold.end_time,
+          hold.time_zone, coalesce(item.session_type, batch.session_type), item.location_type,
+          coalesce(item.cpt_code, batch.cpt_code), item.cpt_modifiers, new_series_id, batch.room_id,
+          batch.buffer_before_minutes, batch.buffer_after_minutes, actor.user_id, as_of, as_of
+        from public.session_holds as hold
+        join unnest(listed) as item on item.hold_key = hold.hold_key or item.hold_key = batch.hold_key
+        where hold.organization_id = actor.organization_id and hold.id = any (hold_ids);
+      end if;
+    end if;
+
+    select array_agg(coalesce(hold.session_id, hold.id) order by hold.occurrence_index) into session_ids
+    from public.session_holds as hold
+    where hold.organization_id = actor.organization_id
+      and hold.batch_id = batch.id
+      and hold.status = 'confirmed'
+      and (batch.hold_key = asked_key or hold.hold_key = asked_key);
+
+    select jsonb_build_object(
+      'session', (array_agg(to_jsonb(session) order by asked.position))[1],
+      'sessions', jsonb_agg(to_jsonb(session) order by asked.position),
+      'roundedDurationMinutes', private.rounded_minutes(
+        (array_agg(session.start_time order by asked.position))[1],
+        (array_agg(session.end_time order by asked.position))[1]
+      )
+    ) into body
+    from unnest(session_ids) with ordinality as asked (id, position)
+    join public.sessions as session on session.organization_id = actor.organization_id and session.id = asked.id;
+
+    perform private.keep_answer(
+      actor.organization_id, actor.user_id, 'sessions-confirm', idempotency_key, fingerprint, body
+    );
+    return private.success(body);
+  exception
+    when sqlstate 'TS000' then null;
+    when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+      perform private.raise_busy();
+  end;
+
+  as_of := clock_timestamp();
+  if refused_code = 'HOLD_EXPIRED' then
+    perform private.expire_batches(actor.organization_id, array[batch.id], as_of);
+  end if;
+  perform private.record_event(
+    actor.organization_id, 'confirmation.refused', 'hold', coalesce(hold_ids, '{}'), as_of,
+    actor_role => actor.role::text,
+    outcome => 'refused',
+    code => refused_code,
+    details => case when batch.id is not null then jsonb_build_object('batchId', batch.id) end
+  );
+  return private.refusal(refused_status, refused_code, refused_detail);
+end
+$$;
+comment on function private.confirm_sessions(jsonb, text, text) is
+  'Turns every hold the key stands for into a session, or carries out its move, or changes nothing. Confirming again '
+  'answers with the same sessions. Returns an outcome; raises PT400, PT401, PT403, PT503.';
+grant execute on function private.confirm_sessions(jsonb, text, text) to authenticated;
+
+create function public.confirm_sessions(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.confirm_sessions(confirm_sessions.request, confirm_sessions.idempotency_key, confirm_sessions.request_id);
+end;
+comment on function public.confirm_sessions(jsonb, text, text) is
+  'Turns a live hold into sessions. request is the body of sessions-confirm.';
+grant execute on function public.confirm_sessions(jsonb, text, text) to authenticated;
