@@ -1,0 +1,172 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { parseCancel } from './cancel.ts';
+import { parseConfirm } from './confirm.ts';
+import { parseHold } from './hold.ts';
+import type { Parsed, RpcCall } from './parsed.ts';
+
+const id = '00000000-0000-0000-0000-000000000001';
+const window = {
+  start_time: '2026-12-07T10:00:00-08:00',
+  end_time: '2026-12-07T11:00:00-08:00',
+  start_time_offset_minutes: -480,
+  end_time_offset_minutes: -480,
+};
+const session = {
+  therapist_id: id,
+  client_id: id,
+  ...window,
+  id,
+  session_type: 'individual',
+  location_type: 'home',
+};
+const hold = {
+  ...session,
+  ...window,
+  time_zone: 'America/Los_Angeles',
+  session_id: null,
+  hold_seconds: 60,
+  cpt_code: '97153',
+  group_id: id,
+  room_id: id,
+  buffer_before_minutes: 5,
+  buffer_after_minutes: 5,
+  override: { reason: 'because' },
+  occurrences: [{ ...window, time_zone: 'America/Los_Angeles', session_id: id }],
+  recurrence: {
+    rule: 'FREQ=WEEKLY;COUNT=3',
+    count: 2,
+    until: '2027-01-01',
+    exceptions: ['2026-12-14'],
+    time_zone: 'UTC',
+  },
+};
+const confirm = {
+  hold_key: id,
+  session,
+  cpt: { code: '97153', modifiers: ['HQ'] },
+  ...window,
+  time_zone: 'America/Los_Angeles',
+  occurrences: [{ hold_key: id, session, cpt: { code: '97155', modifiers: [] }, ...window }],
+  notes: null,
+};
+const cancel = {
+  hold_key: id,
+  session_ids: [id],
+  date: '2026-11-01',
+  time_zone: 'America/Los_Angeles',
+  therapist_id: id,
+  all_therapists: true,
+  reason: 'ill',
+  cancellation_attribution: 'staff',
+};
+
+/** Values that have broken parsers, databases and dates before. */
+const nasty = fc.oneof(
+  fc.constantFrom<unknown>(
+    ...[
+      '',
+      ' ',
+      '\u0000',
+      '\ud800',
+      '__proto__',
+      'infinity',
+      'now',
+      '0001-01-01T00:00:00Z',
+      'FREQ=DAILY;COUNT=1e9',
+    ],
+    ...[undefined, null, true, 0, -0, -1, 1e308, Number.POSITIVE_INFINITY, Number.NaN, 2 ** 53],
+    ...[[], {}, [[]], [null], { length: 1e9 }, 'x'.repeat(70_000), Array(2_000).fill(null)],
+    ...[
+      '9999-12-31T23:59:59.999999999Z',
+      '2026-12-07T10:00:00-99:99',
+      'FREQ=MONTHLY;BYMONTHDAY=31;UNTIL=99991231',
+    ],
+  ),
+  fc.anything({ maxDepth: 3 }),
+  fc.date({ noInvalidDate: true }).map((date) => date.toISOString()),
+);
+
+/** Replaces what is at a path, as often as asked. */
+function spoil(body: object, paths: string[][], changes: { at: number; value: unknown }[]) {
+  const copy = structuredClone(body) as Record<string, unknown>;
+  for (const { at, value } of changes) {
+    const path = [...(paths[at % paths.length] ?? [])];
+    const last = path.pop() ?? '';
+    let target: Record<string, unknown> | undefined = copy;
+    for (const key of path) {
+      const next: unknown = target?.[key];
+      target = typeof next === 'object' && next !== null ? (next as Record<string, unknown>) : undefined;
+    }
+    if (target) target[last] = value;
+  }
+  return copy;
+}
+
+function pathsIn(value: unknown, prefix: string[] = []): string[][] {
+  if (typeof value !== 'object' || value === null) return [prefix];
+  const inner = Object.entries(value).flatMap(([key, each]) => pathsIn(each, [...prefix, key]));
+  return prefix.length > 0 ? [prefix, ...inner] : inner;
+}
+
+const { occurrences, recurrence, ...plain } = hold;
+const { hold_key, ...cancelSessions } = cancel;
+const cases: [string, (body: unknown) => Parsed<RpcCall>, object][] = [
+  ['a hold of listed occurrences', parseHold, { ...plain, occurrences }],
+  ['a hold of a recurrence', parseHold, { ...plain, recurrence }],
+  ['a confirmation', parseConfirm, confirm],
+  ['a release', parseCancel, { hold_key }],
+  ['a cancellation', parseCancel, { ...cancelSessions, all_therapists: false }],
+];
+
+describe.each(cases)('%s', (_, parse, example) => {
+  it('is accepted as it is', () => {
+    expect(parse(example)).toMatchObject({ ok: true });
+  });
+
+  const paths = pathsIn(example);
+
+  it('never throws, whatever it is given', () => {
+    fc.assert(
+      fc.property(fc.anything(), (body) => {
+        const parsed = parse(body);
+        if (!parsed.ok) expect(parsed.issues.length).toBeGreaterThan(0);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('answers a spoiled request with issues that name fields, or with a call fit for the database', () => {
+    const changes = fc.array(fc.record({ at: fc.nat(), value: nasty }), { minLength: 1, maxLength: 4 });
+    fc.assert(
+      fc.property(changes, (spoiled) => {
+        const parsed = parse(spoil(example, paths, spoiled));
+        if (parsed.ok) {
+          const text = JSON.stringify(parsed.value.request);
+          expect(text).not.toContain('\\u0000');
+          expect(text).not.toMatch(/\\ud[89a-f]/i);
+          return;
+        }
+        expect(parsed.issues.length).toBeLessThanOrEqual(50);
+        for (const { path, message } of parsed.issues) {
+          expect(path).toMatch(/^[a-z_]+(\.[a-z_0-9]+)*$/);
+          expect(message.length).toBeLessThan(400);
+        }
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+});
+
+describe('a megabyte of wrong items', () => {
+  it.each([
+    ['occurrences', parseHold, hold],
+    ['occurrences', parseConfirm, confirm],
+    ['session_ids', parseCancel, { session_ids: [] }],
+  ] as const)('in %s costs one issue and little time', (field, parse, example) => {
+    const started = performance.now();
+    const parsed = parse({ ...example, [field]: Array(500_000).fill(0) });
+    expect(parsed).toMatchObject({ ok: false, issues: [{ path: field }] });
+    expect(performance.now() - started).toBeLessThan(250);
+  });
+});

@@ -1,0 +1,59 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { cancelData, parseCancel, releaseData } from './cancel.ts';
+import { ERROR_CODES } from './codes.ts';
+import { confirmData, parseConfirm } from './confirm.ts';
+import { holdData, parseHold } from './hold.ts';
+import { conflictProblem, invalidRequestProblem, problem } from './problem.ts';
+
+type Examples = Record<string, { value: Record<string, unknown> }>;
+type Operation = {
+  requestBody: { content: { 'application/json': { examples: Examples } } };
+  responses: Record<string, { content: Record<string, { examples: Examples }> }>;
+};
+
+const document: { paths: Record<string, { post: Operation }> } = parse(
+  readFileSync(new URL('../../../../openapi.yaml', import.meta.url), 'utf8'),
+);
+const parsers = {
+  '/sessions-hold': parseHold,
+  '/sessions-confirm': parseConfirm,
+  '/sessions-cancel': parseCancel,
+};
+const data = {
+  '/sessions-hold': holdData,
+  '/sessions-confirm': confirmData,
+  '/sessions-cancel': cancelData.or(releaseData),
+};
+
+describe.each(Object.keys(parsers) as (keyof typeof parsers)[])('openapi.yaml on %s', (path) => {
+  const { requestBody, responses } = (document.paths[path] ?? { post: undefined }).post as Operation;
+
+  it('shows requests that the contract accepts', () => {
+    for (const { value } of Object.values(requestBody.content['application/json'].examples)) {
+      expect(parsers[path](value)).toMatchObject({ ok: true });
+    }
+  });
+
+  it('shows answers that the contract describes', () => {
+    for (const { value } of Object.values(responses['200']?.content['application/json']?.examples ?? {})) {
+      expect(data[path].safeParse(value.data).error).toBeUndefined();
+    }
+  });
+
+  it('shows a problem for each code', () => {
+    const failures = Object.entries(responses).filter(([status]) => status !== '200');
+    for (const [status, { content }] of failures) {
+      const schema = { 400: invalidRequestProblem, 409: conflictProblem }[status] ?? problem;
+      for (const [code, { value }] of Object.entries(content['application/problem+json']?.examples ?? {})) {
+        expect(schema.safeParse(value).error).toBeUndefined();
+        expect(value).toMatchObject({
+          code,
+          status: Number(status),
+          title: ERROR_CODES[code as keyof typeof ERROR_CODES].title,
+        });
+      }
+    }
+  });
+});
