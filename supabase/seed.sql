@@ -1,0 +1,149 @@
+-- Two clinics in different time zones, for development, the demo and the tests. Every password: demo-password-1234.
+-- Ids are fixed; dates follow the current week, so that there is always a past and a future.
+
+insert into auth.users (
+  instance_id, id, aud, role, email, encrypted_password, email_confirmed_at, raw_app_meta_data, raw_user_meta_data,
+  created_at, updated_at, confirmation_token, recovery_token, email_change, email_change_token_new
+)
+select
+  '00000000-0000-0000-0000-000000000000', person.id, 'authenticated', 'authenticated', person.email,
+  extensions.crypt('demo-password-1234', extensions.gen_salt('bf')), now(),
+  '{"provider": "email", "providers": ["email"]}', '{}', now(), now(), '', '', '', ''
+from (
+  values
+    ('a0000000-0000-4000-8000-000000000001'::uuid, 'super@brightpath.test'),
+    ('a0000000-0000-4000-8000-000000000002', 'admin@brightpath.test'),
+    ('a0000000-0000-4000-8000-000000000003', 'bcba@brightpath.test'),
+    ('a0000000-0000-4000-8000-000000000004', 'rbt@brightpath.test'),
+    ('a0000000-0000-4000-8000-000000000005', 'rbt2@brightpath.test'),
+    ('a0000000-0000-4000-8000-000000000006', 'parent@brightpath.test'),
+    ('b0000000-0000-4000-8000-000000000002', 'admin@harbor.test'),
+    ('b0000000-0000-4000-8000-000000000003', 'bcba@harbor.test'),
+    ('b0000000-0000-4000-8000-000000000004', 'rbt@harbor.test'),
+    ('b0000000-0000-4000-8000-000000000006', 'parent@harbor.test'),
+    ('c0000000-0000-4000-8000-000000000001', 'nobody@example.test')
+) as person (id, email);
+
+insert into auth.identities (id, provider_id, user_id, identity_data, provider, last_sign_in_at, created_at, updated_at)
+select
+  person.id, person.id::text, person.id,
+  jsonb_build_object('sub', person.id, 'email', person.email, 'email_verified', true), 'email', now(), now(), now()
+from auth.users as person
+where person.id::text ~ '^[abc]0000000-0000-4000-8000-';
+
+insert into public.organizations (id, name, time_zone)
+values
+  ('a0000000-0000-4000-8000-0000000000a0', 'Bright Path ABA', 'America/Los_Angeles'),
+  ('b0000000-0000-4000-8000-0000000000b0', 'Harbor Behavioral', 'America/New_York');
+
+insert into public.memberships (organization_id, user_id, role, permissions)
+values
+  ('a0000000-0000-4000-8000-0000000000a0', 'a0000000-0000-4000-8000-000000000001', 'super_admin', '{view_clients}'),
+  ('a0000000-0000-4000-8000-0000000000a0', 'a0000000-0000-4000-8000-000000000002', 'admin', '{view_clients}'),
+  ('a0000000-0000-4000-8000-0000000000a0', 'a0000000-0000-4000-8000-000000000003', 'therapist', '{view_clients}'),
+  ('a0000000-0000-4000-8000-0000000000a0', 'a0000000-0000-4000-8000-000000000004', 'therapist', '{view_clients}'),
+  ('a0000000-0000-4000-8000-0000000000a0', 'a0000000-0000-4000-8000-000000000005', 'therapist', '{view_clients}'),
+  ('a0000000-0000-4000-8000-0000000000a0', 'a0000000-0000-4000-8000-000000000006', 'client', '{}'),
+  ('b0000000-0000-4000-8000-0000000000b0', 'b0000000-0000-4000-8000-000000000002', 'admin', '{view_clients}'),
+  ('b0000000-0000-4000-8000-0000000000b0', 'b0000000-0000-4000-8000-000000000003', 'therapist', '{view_clients}'),
+  ('b0000000-0000-4000-8000-0000000000b0', 'b0000000-0000-4000-8000-000000000004', 'therapist', '{view_clients}'),
+  ('b0000000-0000-4000-8000-0000000000b0', 'b0000000-0000-4000-8000-000000000006', 'client', '{}');
+
+insert into public.therapists (organization_id, id, display_name, credential, specialties, time_zone, availability_hours)
+select
+  person.organization_id::uuid, person.id::uuid, person.display_name, person.credential, person.specialties::text[],
+  organization.time_zone,
+  '{
+    "monday": [{"start": "08:00", "end": "18:00"}],
+    "tuesday": [{"start": "08:00", "end": "18:00"}],
+    "wednesday": [{"start": "08:00", "end": "18:00"}],
+    "thursday": [{"start": "08:00", "end": "18:00"}],
+    "friday": [{"start": "08:00", "end": "18:00"}]
+  }'
+from (
+  values
+    ('a0000000-0000-4000-8000-0000000000a0', 'a0000000-0000-4000-8000-000000000003', 'Avery Bell', 'BCBA', '{assessment,parent training}'),
+    ('a0000000-0000-4000-8000-0000000000a0', 'a0000000-0000-4000-8000-000000000004', 'Robin Tate', 'RBT', '{early intervention}'),
+    ('a0000000-0000-4000-8000-0000000000a0', 'a0000000-0000-4000-8000-000000000005', 'Jordan Reyes', 'RBT', '{social skills}'),
+    ('b0000000-0000-4000-8000-0000000000b0', 'b0000000-0000-4000-8000-000000000003', 'Morgan Shaw', 'BCBA-D', '{severe behavior}'),
+    ('b0000000-0000-4000-8000-0000000000b0', 'b0000000-0000-4000-8000-000000000004', 'Casey Lind', 'RBT', '{early intervention}')
+) as person (organization_id, id, display_name, credential, specialties)
+join public.organizations as organization on organization.id = person.organization_id::uuid;
+
+insert into public.clients (organization_id, id, reference)
+select 'a0000000-0000-4000-8000-0000000000a0'::uuid, ('a0000000-0000-4000-8000-0000000001' || lpad(number::text, 2, '0'))::uuid,
+  'BP-' || lpad(number::text, 4, '0')
+from generate_series(1, 6) as number
+union all
+select 'b0000000-0000-4000-8000-0000000000b0'::uuid, ('b0000000-0000-4000-8000-0000000001' || lpad(number::text, 2, '0'))::uuid,
+  'HB-' || lpad(number::text, 4, '0')
+from generate_series(1, 4) as number;
+
+insert into public.client_users (organization_id, client_id, user_id)
+values
+  ('a0000000-0000-4000-8000-0000000000a0', 'a0000000-0000-4000-8000-000000000101', 'a0000000-0000-4000-8000-000000000006'),
+  ('b0000000-0000-4000-8000-0000000000b0', 'b0000000-0000-4000-8000-000000000101', 'b0000000-0000-4000-8000-000000000006');
+
+insert into public.rooms (organization_id, id, name)
+values
+  ('a0000000-0000-4000-8000-0000000000a0', 'a0000000-0000-4000-8000-000000000201', 'Sunflower'),
+  ('a0000000-0000-4000-8000-0000000000a0', 'a0000000-0000-4000-8000-000000000202', 'Cedar'),
+  ('b0000000-0000-4000-8000-0000000000b0', 'b0000000-0000-4000-8000-000000000201', 'Lighthouse');
+
+-- The BCBA of each clinic works with every client; technicians with half of them each, or with all in the small clinic.
+insert into public.caseloads (organization_id, therapist_id, client_id)
+select therapist.organization_id, therapist.id, client.id
+from public.therapists as therapist
+join public.clients as client on client.organization_id = therapist.organization_id
+where therapist.credential <> 'RBT'
+  or therapist.id = 'b0000000-0000-4000-8000-000000000004'
+  or (therapist.id = 'a0000000-0000-4000-8000-000000000004' and client.reference <= 'BP-0003')
+  or (therapist.id = 'a0000000-0000-4000-8000-000000000005' and client.reference > 'BP-0003');
+
+-- Sessions: four weeks back and two ahead, each therapist on Mondays, Wednesdays and Fridays with the clients of her
+-- caseload in turn. Civil times in the clinic's zone, so that 09:00 is 09:00 on either side of a change of clocks.
+insert into public.sessions (
+  organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, session_type, location_type, cpt_code
+)
+select
+  therapist.organization_id,
+  -- The same session keeps its id from week to week of the seed: clinic, therapist, week and day.
+  (left(therapist.id::text, 1) || '0000000-0000-4000-9000-' || right(therapist.id::text, 4)
+    || lpad((week.number + 4)::text, 4, '0') || lpad(day.number::text, 4, '0'))::uuid,
+  therapist.id,
+  caseload.client_ids[1 + (week.number + 4 + day.number) % cardinality(caseload.client_ids)],
+  (monday.date + week.number * 7 + day.number + slot.starts) at time zone therapist.time_zone,
+  (monday.date + week.number * 7 + day.number + slot.starts + interval '2 hours') at time zone therapist.time_zone,
+  therapist.time_zone,
+  case when therapist.credential = 'RBT' then 'individual' else 'consultation' end,
+  'clinic',
+  case when therapist.credential = 'RBT' then '97153' else '97156' end
+from public.therapists as therapist
+cross join lateral (
+  select date_trunc('week', now() at time zone therapist.time_zone)::date as date
+) as monday
+cross join generate_series(-4, 2) as week (number)
+cross join (values (0), (2), (4)) as day (number)
+cross join lateral (
+  select case when therapist.credential = 'RBT' then time '08:00' else time '16:00' end as starts
+) as slot
+cross join lateral (
+  select array_agg(caseload.client_id order by caseload.client_id) as client_ids
+  from public.caseloads as caseload
+  where caseload.organization_id = therapist.organization_id and caseload.therapist_id = therapist.id
+) as caseload
+where week.number <> 0;
+
+-- What has passed was completed, but for one no-show and one cancellation by the client in each therapist's past.
+update public.sessions set status = 'in_progress' where end_time < now() and id::text !~ '(00010002|00020004)$';
+update public.sessions set status = 'completed' where status = 'in_progress';
+update public.sessions set status = 'no_show' where end_time < now() and id::text ~ '00010002$' and status = 'scheduled';
+insert into public.session_cancellations (organization_id, session_id, attribution, reason, cancelled_at, cancelled_by_role)
+select session.organization_id, session.id, 'client', 'Family asked to cancel', session.start_time - interval '20 hours', 'admin'
+from public.sessions as session
+where session.end_time < now() and session.id::text ~ '00020004$' and session.status = 'scheduled';
+update public.sessions as session set status = 'cancelled'
+where exists (
+  select 1 from public.session_cancellations as cancellation
+  where cancellation.organization_id = session.organization_id and cancellation.session_id = session.id
+);
