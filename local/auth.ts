@@ -8,6 +8,7 @@
 import { App } from '@supabase/lite';
 import { createPostgresConnection } from '@supabase/lite/postgres';
 import { Hono } from 'hono';
+import { cors } from 'hono/cors';
 import { decodeJwt, type JWTPayload } from 'jose';
 import { databaseUrl, keys, type ProjectConfig } from './settings.ts';
 import { publishedJwks, signAccessToken } from './tokens.ts';
@@ -155,6 +156,14 @@ export function createAuthApi(port: number, apiUrl: string, config: ProjectConfi
   }
 
   const app = new Hono()
+    // lite's preflight allows no headers, so that no browser could send `apikey`.
+    .use(
+      cors({
+        origin: '*',
+        exposeHeaders: ['X-Total-Count', 'Link', 'X-Supabase-Api-Version'],
+        maxAge: 86_400,
+      }),
+    )
     .get('/auth/v1/.well-known/jwks.json', (context) => context.json(publishedJwks))
     .get('/auth/v1/health', (context) =>
       context.json({

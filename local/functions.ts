@@ -114,6 +114,8 @@ export async function startFunctions(options: {
       // npm: specifiers come from the project's node_modules, so nothing is downloaded or compiled at the first start.
       ...['--node-modules-dir=manual', `--import-map=${importMap}`],
       ...['--allow-net=127.0.0.1,localhost', `--allow-read=${folder},${join(projectRoot, 'node_modules')}`],
+      // A request's signal means that the caller has gone, not that the answer was sent.
+      '--unstable-no-legacy-abort',
       // Libraries probe for variables; only those below exist.
       '--allow-env',
       fileURLToPath(new URL('./functions-host.ts', import.meta.url)),

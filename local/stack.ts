@@ -183,7 +183,13 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const quiet = options.quiet ?? true;
   const say = quiet ? () => {} : (options.say ?? ((line: string) => console.log(line)));
   const databaseLog = (line: string) => {
-    if (!quiet && /FATAL|PANIC/.test(line)) say(`[database] ${line}`);
+    // The server ends its clients' connections when it stops, and says so for each.
+    if (
+      !quiet &&
+      /FATAL|PANIC/.test(line) &&
+      !/terminating connection|starting up|not yet accepting/.test(line)
+    )
+      say(`[database] ${line}`);
   };
   const functionsLog = (line: string) => {
     if (!quiet) say(`[functions] ${line}`);

@@ -1,0 +1,177 @@
+/** Database connections of the embedded REST layer: requests as `authenticator`, the schema as `postgres`. */
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { ConnectionContextOptions, IntrospectResult, VarsContext } from '@supabase/lite';
+import { PostgresConnection } from '@supabase/lite/postgres';
+import type { Kysely } from 'kysely';
+import { sql } from 'kysely';
+import type { TransactionSql } from 'postgres';
+import { databaseErrorResponse } from './rest-errors.ts';
+import { databaseUrl, type ProjectConfig } from './settings.ts';
+
+/** Who a request is made by. */
+export interface Caller {
+  role: 'anon' | 'authenticated' | 'service_role';
+  /** What `request.jwt.claims` holds. */
+  claims: Record<string, unknown>;
+}
+
+/** A request with its caller; lite's router does not carry everything a transaction needs. */
+export interface RestRequest {
+  request: Request;
+  caller: Caller;
+}
+
+/** The request being served. */
+export const currentRequest = new AsyncLocalStorage<RestRequest>();
+
+/** The schema a request addresses (`Accept-Profile`, `Content-Profile`), or the first exposed one. */
+export function schemaOf(request: Request, config: ProjectConfig): string {
+  const header = readsOnly(request) ? 'accept-profile' : 'content-profile';
+  return request.headers.get(header) ?? config.api.schemas[0] ?? 'public';
+}
+
+function readsOnly(request: Request): boolean {
+  return request.method === 'GET' || request.method === 'HEAD';
+}
+
+/** lite's Postgres connection with PostgREST's transaction settings, and without lite's grants. */
+export class PlatformConnection extends PostgresConnection {
+  readonly #catalog: SchemaReader;
+  readonly #config: ProjectConfig;
+
+  constructor(port: number, config: ProjectConfig) {
+    super({
+      url: databaseUrl(port, 'authenticator'),
+      // A broken connection is tried again soon: the database restarts in a second here.
+      postgresOptions: {
+        max: 16,
+        backoff: () => 0.25,
+        idle_timeout: 60,
+        connect_timeout: 5,
+        onnotice: () => {},
+      },
+    });
+    this.#catalog = new SchemaReader(port);
+    this.#config = config;
+  }
+
+  override introspect(): Promise<IntrospectResult> {
+    return this.#catalog.read();
+  }
+
+  /** Runs lite's statements for a request in one transaction. A database error becomes the answer. */
+  override async withContext<T>(
+    _vars: VarsContext | undefined,
+    run: (db: Kysely<unknown>) => Promise<T>,
+    _options?: ConnectionContextOptions,
+  ): Promise<T> {
+    const current = currentRequest.getStore();
+    if (!current) throw new Error('The REST layer runs requests only');
+    try {
+      const settings = [...(await this.#settings(current))];
+      return await this.kysely.transaction().execute(async (transaction) => {
+        await sql`select ${sql.join(
+          settings.map(([name, value]) => sql`set_config(${name}, ${value}, true)`),
+        )}`.execute(transaction);
+        return run(transaction as unknown as Kysely<unknown>);
+      });
+    } catch (error) {
+      const response = databaseErrorResponse(error, current.caller.role);
+      if (!response) throw error;
+      // The only caller, lite's router, returns whatever comes back as its Response.
+      return response as T;
+    }
+  }
+
+  /** Runs one statement for a request, in its own transaction with PostgREST's settings. */
+  async runAs<Row>(current: RestRequest, statement: (db: TransactionSql) => Promise<Row[]>): Promise<Row[]> {
+    const settings = [...(await this.#settings(current))];
+    const rows = await this.driver.begin(async (db) => {
+      const names = settings.map(([name]) => name);
+      const values = settings.map(([, value]) => value);
+      // Sent together: the settings take effect before the statement is planned.
+      const [, result] = await Promise.all([
+        db`select set_config(name, value, true) from unnest(${names}::text[], ${values}::text[]) as s (name, value)`,
+        statement(db),
+      ]);
+      return result;
+    });
+    return rows as Row[];
+  }
+
+  async #settings({ request, caller }: RestRequest): Promise<Map<string, string>> {
+    const path = [schemaOf(request, this.#config), ...this.#config.api.extra_search_path];
+    const settings = new Map(await this.#catalog.roleSettings(caller.role));
+    settings.set('search_path', path.map((name) => `"${name.replaceAll('"', '""')}"`).join(', '));
+    settings.set('request.jwt.claims', JSON.stringify(caller.claims));
+    settings.set('request.method', request.method);
+    settings.set('request.path', new URL(request.url).pathname.replace(/^\/rest\/v1/, ''));
+    settings.set('request.headers', JSON.stringify(Object.fromEntries(request.headers)));
+    if (readsOnly(request)) settings.set('transaction_read_only', 'on');
+    settings.set('role', caller.role);
+    return settings;
+  }
+
+  override async close(): Promise<void> {
+    await Promise.all([this.driver.end({ timeout: 2 }), this.#catalog.close()]);
+  }
+}
+
+/** Reads the schema, and reads it again when the database says it has changed (`notify pgrst`). */
+class SchemaReader {
+  readonly #connection: PostgresConnection;
+  #schema: Promise<IntrospectResult> | undefined;
+  #roles: Promise<Map<string, Map<string, string>>> | undefined;
+
+  constructor(port: number) {
+    this.#connection = new PostgresConnection({
+      url: databaseUrl(port),
+      postgresOptions: {
+        max: 1,
+        backoff: () => 0.25,
+        idle_timeout: 20,
+        connect_timeout: 5,
+        onnotice: () => {},
+      },
+    });
+    const forget = () => {
+      this.#schema = undefined;
+      this.#roles = undefined;
+    };
+    this.#connection.driver.listen('pgrst', forget, forget).catch(() => {});
+  }
+
+  read(): Promise<IntrospectResult> {
+    this.#schema ??= this.#connection.introspect({ useCache: false }).then((schema) => {
+      // lite answers an empty schema when the database cannot be reached; that must not be remembered.
+      if (schema.tables.length === 0) this.#schema = undefined;
+      return schema;
+    });
+    return this.#schema;
+  }
+
+  /** Settings of a role (`alter role … set`), which PostgREST applies when it becomes that role. */
+  async roleSettings(role: string): Promise<Map<string, string>> {
+    this.#roles ??= this.#readRoles().catch((error) => {
+      this.#roles = undefined;
+      throw error;
+    });
+    return (await this.#roles).get(role) ?? new Map();
+  }
+
+  async #readRoles(): Promise<Map<string, Map<string, string>>> {
+    const rows = await this.#connection.driver<{ role: string; name: string; value: string }[]>`
+      select r.rolname as role, split_part(c.entry, '=', 1) as name, substr(c.entry, strpos(c.entry, '=') + 1) as value
+      from pg_catalog.pg_roles r
+      cross join lateral unnest(r.rolconfig) as c (entry)
+      where r.rolname in ('anon', 'authenticated', 'service_role')`;
+    const roles = new Map<string, Map<string, string>>();
+    for (const { role, name, value } of rows)
+      roles.set(role, (roles.get(role) ?? new Map()).set(name, value));
+    return roles;
+  }
+
+  close(): Promise<void> {
+    return this.#connection.driver.end({ timeout: 2 });
+  }
+}
