@@ -95,7 +95,10 @@ export async function migrate(options: {
   if (result.failed) throw new StackError(`supabase db push failed:\n${result.all ?? result.message}`);
 }
 
-/** A name for the state that baseline, migrations and seed produce: it changes when any of them does. */
+/**
+ * A name for the state that baseline, migrations and seed produce: it changes when any of them does, and every day,
+ * for the seed's sessions lie around the current week.
+ */
 export async function schemaFingerprint(root: string, seed: boolean): Promise<string> {
   const files = [
     ...(await sqlFiles(baselineFolder)),
@@ -104,7 +107,9 @@ export async function schemaFingerprint(root: string, seed: boolean): Promise<st
     join(root, 'supabase', 'seed.sql'),
     join(root, 'package-lock.json'),
   ];
-  const hash = createHash('sha256').update(`${process.platform} ${process.arch} seed=${seed}`);
+  const hash = createHash('sha256').update(
+    `${process.platform} ${process.arch} seed=${seed} ${new Date().toDateString()}`,
+  );
   for (const file of files) hash.update(`${file}\0`).update(await readFile(file).catch(() => 'absent'));
   return hash.digest('hex').slice(0, 16);
 }

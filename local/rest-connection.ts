@@ -34,6 +34,22 @@ function readsOnly(request: Request): boolean {
   return request.method === 'GET' || request.method === 'HEAD';
 }
 
+/** Instants in JSON's form, as PostgREST writes them; lite writes Postgres' own (`2026-01-01 18:00:00+00`). */
+const instantTypes = {
+  timestamptz: {
+    to: 1184,
+    from: [1184],
+    serialize: (value: string) => value,
+    parse: (value: string) => value.replace(/^(\d+-\d\d-\d\d) (.+[+-]\d\d)$/, '$1T$2:00'),
+  },
+  timestamp: {
+    to: 1114,
+    from: [1114],
+    serialize: (value: string) => value,
+    parse: (value: string) => value.replace(/^(\d+-\d\d-\d\d) /, '$1T'),
+  },
+};
+
 /** lite's Postgres connection with PostgREST's transaction settings, and without lite's grants. */
 export class PlatformConnection extends PostgresConnection {
   readonly #catalog: SchemaReader;
@@ -42,13 +58,14 @@ export class PlatformConnection extends PostgresConnection {
   constructor(port: number, config: ProjectConfig) {
     super({
       url: databaseUrl(port, 'authenticator'),
-      // A broken connection is tried again soon: the database restarts in a second here.
       postgresOptions: {
         max: 16,
+        // A broken connection is tried again soon: the database restarts in a second here.
         backoff: () => 0.25,
         idle_timeout: 60,
         connect_timeout: 5,
         onnotice: () => {},
+        types: instantTypes,
       },
     });
     this.#catalog = new SchemaReader(port);
