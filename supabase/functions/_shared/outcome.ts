@@ -113,7 +113,9 @@ function fromRaised(status: number, error: NonNullable<RpcAnswer['error']>): Ans
       return {
         kind: 'invalid',
         code: hint === 'MISSING_FIELDS' || hint === 'INVALID_RANGE' ? hint : 'VALIDATION_FAILED',
-        issues: issues.success ? issues.data : [{ path: 'body', message: message || 'is not valid' }],
+        issues: issues.success
+          ? issues.data.map(({ path, message }) => ({ path: path || 'body', message }))
+          : [{ path: 'body', message: message || 'is not valid' }],
       };
     }
     case 'PT401':

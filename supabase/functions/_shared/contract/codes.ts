@@ -145,10 +145,11 @@ export const ERROR_CODES = {
   },
   CLIENT_MISMATCH: {
     status: 409,
-    title: 'The hold is for another client',
-    meaning: 'The client to confirm is not the client the slot is held for. Nothing changed.',
-    action: 'Confirm for the held client, or release the hold and hold again. The hold is alive.',
-    endpoints: ['sessions-confirm'],
+    title: 'The client is another one',
+    meaning:
+      'The client is not the one the slot is held for, or whose session is to be moved. Nothing changed.',
+    action: 'Name the held or moved session’s own client. A hold to be confirmed is still alive.',
+    endpoints: ['sessions-hold', 'sessions-confirm'],
   },
   SESSION_NOT_MOVABLE: {
     status: 409,

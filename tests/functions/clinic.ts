@@ -1,0 +1,230 @@
+/** A clinic of its own for each test file: real users who sign in, and the calls a web app would make. */
+import { randomUUID } from 'node:crypto';
+import { withConnection } from '../setup/db.ts';
+import { stack } from '../setup/stack.ts';
+
+const password = 'demo-password-1234';
+
+/** Somebody who is signed in. */
+export type Person = { id: string; email: string; token: string };
+
+/** A clinic in Los Angeles whose staff have no weekly hours, so any time can be booked. */
+export type Clinic = {
+  organizationId: string;
+  superAdmin: Person;
+  admin: Person;
+  /** Two therapists; the first two clients are on the caseload of both. */
+  bcba: Person;
+  rbt: Person;
+  parent: Person;
+  /** Four clients; the last two are on nobody's caseload. */
+  clients: [string, string, string, string];
+  room: string;
+};
+
+/**
+ * Makes a person who can sign in, as an invitation would, and signs her in. She belongs to no organization yet.
+ * Empty strings where Auth insists on text.
+ */
+export async function addUser(name: string): Promise<Person> {
+  const id = randomUUID();
+  const email = `${name}-${id.slice(0, 8)}@example.test`;
+  await withConnection(async (client) => {
+    await client.query(
+      `insert into auth.users (
+        instance_id, id, aud, role, email, encrypted_password, email_confirmed_at, confirmation_token, recovery_token,
+        email_change, email_change_token_new, raw_app_meta_data, raw_user_meta_data, created_at, updated_at
+      ) values (
+        '00000000-0000-0000-0000-000000000000', $1, 'authenticated', 'authenticated', $2,
+        extensions.crypt($3, extensions.gen_salt('bf', 4)), now(), '', '', '', '',
+        '{"provider": "email", "providers": ["email"]}', '{}', now(), now()
+      )`,
+      [id, email, password],
+    );
+    await client.query(
+      `insert into auth.identities (
+        provider_id, user_id, identity_data, provider, last_sign_in_at, created_at, updated_at
+      ) values ($1, $2, jsonb_build_object('sub', $1::text, 'email', $3::text), 'email', now(), now(), now())`,
+      [id, id, email],
+    );
+  });
+  return signIn({ id, email, token: '' });
+}
+
+/** Signs in: the token has the claims of today's memberships. */
+export async function signIn(person: Person): Promise<Person> {
+  const response = await fetch(`${stack.apiUrl}/auth/v1/token?grant_type=password`, {
+    method: 'POST',
+    headers: { apikey: stack.publishableKey, 'content-type': 'application/json' },
+    body: JSON.stringify({ email: person.email, password }),
+  });
+  if (!response.ok) throw new Error(`sign in: ${response.status} ${await response.text()}`);
+  return { ...person, token: ((await response.json()) as { access_token: string }).access_token };
+}
+
+/** Opens a clinic. */
+export async function openClinic(): Promise<Clinic> {
+  const names = ['super', 'admin', 'bcba', 'rbt', 'parent'] as const;
+  const [superAdmin, admin, bcba, rbt, parent] = (await Promise.all(names.map(addUser))) as [
+    Person,
+    Person,
+    Person,
+    Person,
+    Person,
+  ];
+  const organizationId = randomUUID();
+  const clients: Clinic['clients'] = [randomUUID(), randomUUID(), randomUUID(), randomUUID()];
+  const room = randomUUID();
+  await withConnection(async (client) => {
+    await client.query(
+      "insert into public.organizations (id, name, time_zone) values ($1, 'Test', 'America/Los_Angeles')",
+      [organizationId],
+    );
+    await client.query(
+      `insert into public.memberships (organization_id, user_id, role) values
+        ($1, $2, 'super_admin'), ($1, $3, 'admin'), ($1, $4, 'therapist'), ($1, $5, 'therapist'), ($1, $6, 'client')`,
+      [organizationId, superAdmin.id, admin.id, bcba.id, rbt.id, parent.id],
+    );
+    await client.query(
+      `insert into public.therapists (organization_id, id, display_name, credential, time_zone) values
+        ($1, $2, 'B', 'BCBA', 'America/Los_Angeles'), ($1, $3, 'R', 'RBT', 'America/Los_Angeles')`,
+      [organizationId, bcba.id, rbt.id],
+    );
+    await client.query(
+      'insert into public.clients (organization_id, id, reference) select $1, id, id::text from unnest($2::uuid[]) as id',
+      [organizationId, clients],
+    );
+    await client.query(
+      `insert into public.caseloads (organization_id, therapist_id, client_id)
+        select $1, therapist_id, client_id from unnest($2::uuid[]) as therapist_id, unnest($3::uuid[]) as client_id`,
+      [organizationId, [bcba.id, rbt.id], clients.slice(0, 2)],
+    );
+    await client.query(
+      'insert into public.client_users (organization_id, client_id, user_id) values ($1, $2, $3)',
+      [organizationId, clients[0], parent.id],
+    );
+    await client.query("insert into public.rooms (organization_id, id, name) values ($1, $2, 'Blue')", [
+      organizationId,
+      room,
+    ]);
+  });
+  const signedIn = await Promise.all([superAdmin, admin, bcba, rbt, parent].map(signIn));
+  const [s, a, b, r, p] = signedIn as [Person, Person, Person, Person, Person];
+  return { organizationId, superAdmin: s, admin: a, bcba: b, rbt: r, parent: p, clients, room };
+}
+
+/** What came back. `body` is empty for answers that are not JSON. */
+export type Answer = {
+  status: number;
+  headers: Headers;
+  // biome-ignore lint/suspicious/noExplicitAny: tests assert the shape they expect of each answer
+  body: any;
+};
+
+/** The name of an edge function. */
+export type FunctionName = 'sessions-hold' | 'sessions-confirm' | 'sessions-cancel';
+
+/** Calls an edge function as a web app does. A string body is sent as it is. */
+export async function call(
+  name: FunctionName,
+  person: Pick<Person, 'token'> | null,
+  body: unknown,
+  headers: Record<string, string> = {},
+): Promise<Answer> {
+  const response = await fetch(`${stack.apiUrl}/functions/v1/${name}`, {
+    method: 'POST',
+    headers: {
+      apikey: stack.publishableKey,
+      'content-type': 'application/json',
+      ...(person && { authorization: `Bearer ${person.token}` }),
+      ...headers,
+    },
+    body: typeof body === 'string' || body instanceof Blob ? body : JSON.stringify(body),
+  });
+  const text = await response.text();
+  return { status: response.status, headers: response.headers, body: text === '' ? {} : JSON.parse(text) };
+}
+
+/** A window in UTC, so that its offsets are 0. `hour` counts from midnight, `days` from tomorrow. */
+export function window(days: number, hour: number, hours = 1) {
+  const midnight = new Date();
+  midnight.setUTCHours(0, 0, 0, 0);
+  const start = midnight.getTime() + (days + 1) * 86_400_000 + hour * 3_600_000;
+  return {
+    start_time: new Date(start).toISOString(),
+    end_time: new Date(start + hours * 3_600_000).toISOString(),
+    start_time_offset_minutes: 0,
+    end_time_offset_minutes: 0,
+  };
+}
+
+/** The body of a hold of one window. */
+export function holdOf(therapist: Person, client: string, at: ReturnType<typeof window>, extra: object = {}) {
+  return { therapist_id: therapist.id, client_id: client, time_zone: 'UTC', ...at, ...extra };
+}
+
+type Held = {
+  holdKey: string;
+  holdId: string;
+  expiresAt: string;
+  holds: { holdKey: string; startTime: string; endTime: string }[];
+};
+
+/** The body that confirms a hold exactly as it was held. */
+export function confirmationOf(hold: ReturnType<typeof holdOf>, held: Held, extra: object = {}) {
+  const session = (start_time: string, end_time: string) => ({
+    therapist_id: hold.therapist_id,
+    client_id: hold.client_id,
+    start_time,
+    end_time,
+  });
+  const offsets = { start_time_offset_minutes: 0, end_time_offset_minutes: 0 };
+  return {
+    hold_key: held.holdKey,
+    session: session(hold.start_time, hold.end_time),
+    ...offsets,
+    time_zone: 'UTC',
+    occurrences: held.holds.map((each) => ({
+      hold_key: each.holdKey,
+      session: session(each.startTime, each.endTime),
+      ...offsets,
+    })),
+    ...extra,
+  };
+}
+
+/** Holds and expects it to succeed. */
+export async function hold(person: Person, body: ReturnType<typeof holdOf>): Promise<Held> {
+  const answer = await call('sessions-hold', person, body);
+  if (answer.status !== 200) throw new Error(`hold: ${answer.status} ${JSON.stringify(answer.body)}`);
+  return answer.body.data;
+}
+
+/** Lets a hold expire, by moving its expiry: the database's clock cannot be moved. */
+export async function expire(holdId: string): Promise<void> {
+  await withConnection(async (client) => {
+    const past = "clock_timestamp() - interval '1 second'";
+    await client.query(`update public.hold_batches set expires_at = ${past} where id = $1`, [holdId]);
+    await client.query(
+      `update private.claims set expires_at = ${past}
+        where owner_id in (select id from public.session_holds where batch_id = $1)`,
+      [holdId],
+    );
+  });
+}
+
+/** How many rows a clinic has of what bookings write. */
+export async function countRows(organizationId: string): Promise<Record<string, number>> {
+  return withConnection(async (client) => {
+    const { rows } = await client.query(
+      `select
+        (select count(*)::int from public.hold_batches where organization_id = $1) as batches,
+        (select count(*)::int from public.session_holds where organization_id = $1) as holds,
+        (select count(*)::int from public.sessions where organization_id = $1) as sessions,
+        (select count(*)::int from private.claims where organization_id = $1) as claims,
+        (select count(*)::int from private.idempotency_keys where organization_id = $1) as keys`,
+      [organizationId],
+    );
+    return rows[0];
+  });
+}
