@@ -1,0 +1,137 @@
+import type { SupabaseClient } from '@supabase/supabase-js';
+import { errorOfResponse, noAnswer, SessionsApiError } from './sessionsApiError.ts';
+
+/** The part of a supabase-js client the booking calls use. */
+export type FunctionsCaller = Pick<SupabaseClient, 'functions'>;
+
+/** How often and how patiently a call is repeated. See {@link callEdge} for what is repeated at all. */
+export interface RetryOptions {
+  /** Attempts in all, the first included. Default 4; 1 never repeats. */
+  readonly attempts?: number;
+  /** The first pause, in milliseconds; each further one is twice as long, and all are jittered. Default 250. */
+  readonly baseDelayMs?: number;
+  /** The longest pause, in milliseconds. An endpoint that asks for a longer one is not called again. Default 10 000. */
+  readonly maxDelayMs?: number;
+  /** How long one attempt may take before it counts as lost, in milliseconds. Default 30 000. */
+  readonly attemptTimeoutMs?: number;
+}
+
+/** What every call of an endpoint can be given. */
+export interface CallOptions {
+  /** The user's JWT, when it is not the client's own session that calls. */
+  readonly accessToken?: string;
+  /**
+   * Names the intent, 1–255 characters, so that a repeat acts once and answers the same. Made up when absent, and
+   * then used for all attempts of this one call. Use one of your own to be able to repeat the call later.
+   */
+  readonly idempotencyKey?: string;
+  /** Gives up: the call rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+  readonly retry?: RetryOptions;
+}
+
+/** The endpoints of the product. */
+export type EndpointName = 'sessions-hold' | 'sessions-confirm' | 'sessions-cancel';
+
+/**
+ * Statuses of which the same request may get another answer at once. 502 and 504 are the gateway's, for an answer it
+ * did not get. A 409 is not among them: what is in the way is the user's to decide about.
+ */
+const REPEATABLE = new Set([0, 429, 502, 503, 504]);
+
+/**
+ * Posts a body to an edge function and returns the `data` of its answer. Network failures and the statuses 429, 502,
+ * 503 and 504 are tried again with the same idempotency key, after a jittered pause that is never shorter than
+ * `Retry-After`.
+ *
+ * @param supabase - a supabase-js client
+ * @param endpoint - the function's name
+ * @param body - the JSON body
+ * @param options - token, key, signal and patience
+ * @returns the answer's `data`
+ * @throws SessionsApiError for any other answer, or when the attempts are used up
+ * @throws the signal's reason when aborted
+ */
+export async function callEdge<Data>(
+  supabase: FunctionsCaller,
+  endpoint: EndpointName,
+  body: object,
+  options: CallOptions & { readonly idempotencyKey: string },
+): Promise<Data> {
+  const { attempts = 4, baseDelayMs = 250, maxDelayMs = 10_000 } = options.retry ?? {};
+  for (let attempt = 1; ; attempt += 1) {
+    options.signal?.throwIfAborted();
+    try {
+      return await post<Data>(supabase, endpoint, body, options);
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      if (!(error instanceof SessionsApiError) || !REPEATABLE.has(error.status) || attempt >= attempts)
+        throw error;
+      const asked = (error.retryAfterSeconds ?? 0) * 1000;
+      if (asked > maxDelayMs) throw error;
+      const backoff = Math.min(maxDelayMs, baseDelayMs * 2 ** (attempt - 1));
+      // Half of the pause is random, so that callers turned away together do not come back together.
+      await pause(asked + backoff * (0.5 + Math.random() / 2), options.signal);
+    }
+  }
+}
+
+async function post<Data>(
+  supabase: FunctionsCaller,
+  endpoint: EndpointName,
+  body: object,
+  { accessToken, idempotencyKey, signal, retry }: CallOptions & { readonly idempotencyKey: string },
+): Promise<Data> {
+  const timeout = AbortSignal.timeout(retry?.attemptTimeoutMs ?? 30_000);
+  const { data, error, response } = await supabase.functions.invoke(endpoint, {
+    body: { ...body },
+    headers: {
+      'Idempotency-Key': idempotencyKey,
+      ...(accessToken ? { Authorization: `Bearer ${accessToken}` } : {}),
+    },
+    signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+  });
+  if (error) throw response ? await errorOfResponse(response) : noAnswer(error);
+  if (!isSuccess<Data>(data)) {
+    throw new SessionsApiError({
+      status: response?.status ?? 0,
+      code: 'UNEXPECTED_ANSWER',
+      message: `Something other than ${endpoint} answered.`,
+      requestId: response?.headers.get('X-Request-Id') ?? null,
+    });
+  }
+  return data.data;
+}
+
+function isSuccess<Data>(answer: unknown): answer is { success: true; data: Data } {
+  return typeof answer === 'object' && answer !== null && 'success' in answer && answer.success === true;
+}
+
+/** Waits, unless the signal ends the wait, which then rejects with its reason. */
+export function pause(milliseconds: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
+    const timer = setTimeout(done, milliseconds);
+    signal?.addEventListener('abort', done, { once: true });
+    function done() {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', done);
+      if (signal?.aborted) reject(signal.reason);
+      else resolve();
+    }
+  });
+}
+
+/** A fresh idempotency key. `crypto.randomUUID` is missing from pages that are not served over HTTPS. */
+export function newIdempotencyKey(): string {
+  if (typeof crypto.randomUUID === 'function') return crypto.randomUUID();
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
+    byte.toString(16).padStart(2, '0'),
+  ).join('');
+}
+
+/** Whether an error leaves open if the request acted. */
+export function outcomeIsUnknown(error: unknown): boolean {
+  if (!(error instanceof SessionsApiError)) return true;
+  return error.status === 0 || error.status >= 500 || error.code === 'UNEXPECTED_ANSWER';
+}

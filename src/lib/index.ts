@@ -1,0 +1,111 @@
+/**
+ * The client library: books sessions and series through the edge functions, reads schedules, and knows the rules an app
+ * needs before it asks: recurrence, billing, route guards.
+ *
+ * It runs in browsers, Node and Deno. Functions take `(supabase, payload)`; there are no globals.
+ *
+ * @module
+ */
+
+export {
+  civilDayBounds,
+  isKnownTimeZone,
+  offsetMinutesAt,
+} from '../../supabase/functions/_shared/civil-time.ts';
+export type {
+  Alternative,
+  Conflict,
+  ErrorCode,
+  Issue,
+} from '../../supabase/functions/_shared/contract/index.ts';
+export {
+  type BillableSession,
+  type CptMetadata,
+  dailyUnitWarnings,
+  deriveCptMetadata,
+  type PayerCodeRule,
+  type PayerRules,
+  type ProviderLevel,
+  providerLevel,
+  SERVICE_CODES,
+  type ServiceCode,
+  serviceCode,
+} from '../../supabase/functions/_shared/cpt.ts';
+export type { Occurrence } from '../../supabase/functions/_shared/recurrence.ts';
+export {
+  billableUnits,
+  poolUnits,
+  type TimedService,
+  UNIT_MINUTES,
+  type UnitRounding,
+} from '../../supabase/functions/_shared/units.ts';
+export {
+  type BookSessionRequest,
+  type BookSessionResult,
+  bookSession,
+  type SkippedOccurrence,
+} from './bookSession.ts';
+export type { CallOptions, RetryOptions } from './callEdge.ts';
+export type { Database, Json } from './database.types.ts';
+export {
+  generateOccurrences,
+  type OccurrenceOptions,
+  type RecurrenceInput,
+} from './generateOccurrences.ts';
+export {
+  type BlockedBy,
+  type PreviewedOccurrence,
+  type PreviewRequest,
+  previewSeries,
+} from './previewSeries.ts';
+export {
+  canOpen,
+  findGuardForPath,
+  hasRoleAccess,
+  listGuardedPaths,
+  type Role,
+  type RouteGuard,
+  requiresPermission,
+  routeGuards,
+} from './routeGuards.ts';
+export {
+  createScheduleFeed,
+  type ScheduleChanges,
+  type ScheduleFeed,
+  type ScheduleFeedOptions,
+} from './scheduleFeed.ts';
+export {
+  type ClientSessionsQuery,
+  fetchAllPages,
+  fetchClientSessions,
+  fetchSchedule,
+  readScope,
+  type SchedulePage,
+  type ScheduleQuery,
+  type ScheduleRange,
+  type Scope,
+  type SessionRow,
+  type SessionStatus,
+} from './scheduleQueries.ts';
+export { assertSessionCompleteness, type DraftSession, type ServiceContext } from './sessionCompleteness.ts';
+export {
+  type BookingDetails,
+  type CancelRequest,
+  type CancelResponse,
+  type ConfirmOccurrenceRequest,
+  type ConfirmRequest,
+  type ConfirmResponse,
+  type CptInput,
+  cancelSessionHold,
+  cancelSessions,
+  confirmSessionBooking,
+  type HoldOccurrenceRequest,
+  type HoldRequest,
+  type HoldResponse,
+  type RecurrenceRequest,
+  type ReleaseRequest,
+  type ReleaseResponse,
+  requestSessionHold,
+  type SessionInput,
+} from './sessionHolds.ts';
+export { type LibraryErrorCode, SessionsApiError, type SessionsApiErrorDetails } from './sessionsApiError.ts';

@@ -1,0 +1,139 @@
+import type {
+  Alternative,
+  Conflict,
+  ErrorCode,
+  Issue,
+  Problem,
+} from '../../supabase/functions/_shared/contract/index.ts';
+
+/**
+ * Codes this library adds to the endpoints' own.
+ * - `NETWORK_ERROR`: no answer came, or not a whole one. Whether the request acted is unknown; repeating it with the
+ *   same idempotency key tells.
+ * - `UNEXPECTED_ANSWER`: something answered that is not the endpoint, such as a proxy's page.
+ * - `READ_FAILED`: a read over REST failed.
+ */
+export type LibraryErrorCode = 'NETWORK_ERROR' | 'UNEXPECTED_ANSWER' | 'READ_FAILED';
+
+/** What a {@link SessionsApiError} is made of. */
+export interface SessionsApiErrorDetails {
+  readonly status: number;
+  readonly code: ErrorCode | LibraryErrorCode;
+  readonly message: string;
+  readonly retryAfter?: string | null;
+  readonly retryAfterSeconds?: number | null;
+  readonly conflicts?: readonly Conflict[];
+  readonly alternatives?: readonly Alternative[];
+  readonly issues?: readonly Issue[];
+  readonly requestId?: string | null;
+  readonly cause?: unknown;
+}
+
+/**
+ * The one error of this library: what an endpoint refused, what is wrong with the arguments (status 400, found before
+ * anything was sent), or that no answer came (status 0). An abort is not one: it rejects with the signal's reason, as
+ * `fetch` does.
+ *
+ * @example
+ * ```ts
+ * try {
+ *   await bookSession(supabase, booking);
+ * } catch (error) {
+ *   if (!(error instanceof SessionsApiError)) throw error;
+ *   if (error.retryAfterSeconds !== null) console.log(`Free in ${error.retryAfterSeconds} s, unless somebody books it`);
+ *   else if (error.alternatives.length > 0) console.log('Free then:', error.alternatives);
+ *   else console.log(error.message, error.issues, error.requestId);
+ * }
+ * ```
+ */
+export class SessionsApiError extends Error {
+  override readonly name = 'SessionsApiError';
+  /** The HTTP status; 400 also for arguments refused before sending, 0 when no answer came. */
+  readonly status: number;
+  /** What happened, by the table in `docs/codes.md`, or one of this library's own. */
+  readonly code: ErrorCode | LibraryErrorCode;
+  /** When all holds in the way have cleared (an instant); null when waiting would not help. */
+  readonly retryAfter: string | null;
+  /** Seconds to wait before trying again, from the answer or its `Retry-After`; null when none were named. */
+  readonly retryAfterSeconds: number | null;
+  /** What is in the way, one entry per occurrence and resource. Empty unless the status is 409. */
+  readonly conflicts: readonly Conflict[];
+  /** Starts nearby at which the same request would succeed. Empty unless the status is 409. */
+  readonly alternatives: readonly Alternative[];
+  /** Which fields are wrong, and why. Empty unless the status is 400. */
+  readonly issues: readonly Issue[];
+  /** The request's id in logs and audit trail; null when nothing answered. */
+  readonly requestId: string | null;
+
+  constructor(details: SessionsApiErrorDetails) {
+    super(details.message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.status = details.status;
+    this.code = details.code;
+    this.retryAfter = details.retryAfter ?? null;
+    this.retryAfterSeconds = details.retryAfterSeconds ?? null;
+    this.conflicts = details.conflicts ?? [];
+    this.alternatives = details.alternatives ?? [];
+    this.issues = details.issues ?? [];
+    this.requestId = details.requestId ?? null;
+  }
+}
+
+/** An argument that cannot be sent, reported as the endpoint would. */
+export function invalidArgument(
+  issues: readonly Issue[],
+  code: 'VALIDATION_FAILED' | 'MISSING_FIELDS' | 'INVALID_RANGE' = 'VALIDATION_FAILED',
+  cause?: unknown,
+): SessionsApiError {
+  const message = issues.map(({ path, message }) => `${path} ${message}`).join('; ');
+  return new SessionsApiError({ status: 400, code, message, issues, cause });
+}
+
+/** The error a problem+json answer stands for; also what a gateway answered instead of the endpoint. */
+export async function errorOfResponse(response: Response): Promise<SessionsApiError> {
+  const problem = (await response.json().catch((cause: unknown) => {
+    // JSON that ends early is a lost answer; a page of another kind is somebody else's answer.
+    if (isJson(response)) throw noAnswer(cause);
+    return {};
+  })) as Partial<Problem>;
+  const waitSeconds = retryAfterSeconds(response.headers.get('Retry-After'));
+  return new SessionsApiError({
+    status: response.status,
+    code: problem.code ?? 'UNEXPECTED_ANSWER',
+    message:
+      problem.detail ??
+      `The endpoint could not be reached: something answered ${response.status} in its place.`,
+    retryAfter: problem.retryAfter ?? null,
+    retryAfterSeconds: problem.retryAfterSeconds ?? waitSeconds,
+    conflicts: problem.conflicts ?? [],
+    alternatives: problem.alternatives ?? [],
+    issues: problem.issues ?? [],
+    requestId: problem.requestId ?? response.headers.get('X-Request-Id'),
+  });
+}
+
+/** No answer came, or its end is missing. */
+export function noAnswer(cause: unknown): SessionsApiError {
+  return new SessionsApiError({
+    status: 0,
+    code: 'NETWORK_ERROR',
+    message: 'No answer came from the endpoint. Whether it acted is unknown.',
+    cause,
+  });
+}
+
+function isJson(response: Response): boolean {
+  return /\bjson\b/i.test(response.headers.get('Content-Type') ?? '');
+}
+
+/**
+ * `Retry-After` in seconds from now: it is a number of seconds or an HTTP date (RFC 9110 §10.2.3).
+ *
+ * @param header - the header's value, or null
+ * @returns whole seconds, 0 or more, or null when absent or malformed
+ */
+export function retryAfterSeconds(header: string | null): number | null {
+  const value = header?.trim() ?? '';
+  if (/^\d{1,9}$/.test(value)) return Number(value);
+  const date = /[a-z]/i.test(value) ? Date.parse(value) : Number.NaN;
+  return Number.isNaN(date) ? null : Math.max(0, Math.ceil((date - Date.now()) / 1000));
+}
