@@ -24,8 +24,14 @@ export async function callRpc(
     auth: { token },
     supabaseOptions: { global: { headers: { 'X-Request-Id': requestId } } },
   });
-  const { data, error, status } = await client
-    .rpc(rpc, { request, idempotency_key: idempotencyKey, request_id: requestId })
-    .abortSignal(AbortSignal.timeout(RPC_TIMEOUT_MS));
-  return { status, data, error };
+  const abort = new AbortController();
+  const timer = setTimeout(() => abort.abort(), RPC_TIMEOUT_MS);
+  try {
+    const { data, error, status } = await client
+      .rpc(rpc, { request, idempotency_key: idempotencyKey, request_id: requestId })
+      .abortSignal(abort.signal);
+    return { status, data, error };
+  } finally {
+    clearTimeout(timer);
+  }
 }

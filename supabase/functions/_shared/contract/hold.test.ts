@@ -221,6 +221,12 @@ describe('listed occurrences', () => {
     ]);
   });
 
+  it('may be spanned by the window at the top', () => {
+    const spanning = { end_time: second.end_time, occurrences: [first, second] };
+    expect(accepted(spanning).occurrences).toHaveLength(2);
+    expect(pathsOf({ ...spanning, end_time: monday.start_time })).toEqual(['end_time']);
+  });
+
   it('may be 366', () => {
     const daily = Array.from({ length: 366 }, (_, day) => ({
       start_time: new Date(Date.UTC(2027, 0, 1 + day, 10)).toISOString(),

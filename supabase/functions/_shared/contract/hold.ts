@@ -107,7 +107,9 @@ export const holdRequest = z
   )
   .superRefine((request, context) => {
     const { occurrences = [], time_zone } = request;
-    checkWindow(request, time_zone, context, { timePath: [], offsetPath: [], limitLength: true });
+    // Beside listed occurrences the window at the top may as well span them all.
+    const limitLength = occurrences.length === 0;
+    checkWindow(request, time_zone, context, { timePath: [], offsetPath: [], limitLength });
     for (const [index, occurrence] of occurrences.entries()) {
       const path = ['occurrences', index];
       checkWindow(occurrence, occurrence.time_zone ?? time_zone, context, {
