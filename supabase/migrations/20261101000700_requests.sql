@@ -20,12 +20,10 @@ as $$
 declare
   actor private.actor;
 begin
-  actor.user_id := auth.uid();
+  select auth.uid(), private.claimed_organization_id() into actor.user_id, actor.organization_id;
   if actor.user_id is null then
     perform private.raise_refusal(401, 'UNAUTHENTICATED', 'Sign in first: this call needs a user''s access token.');
-  end if;
-  actor.organization_id := private.claimed_organization_id();
-  if actor.organization_id is null then
+  elsif actor.organization_id is null then
     perform private.raise_refusal(
       403, 'ORGANIZATION_REQUIRED', 'Your access token names no organization. Join or choose one and sign in again.'
     );
@@ -33,7 +31,7 @@ begin
   select membership.role into actor.role
   from public.memberships as membership
   where membership.organization_id = actor.organization_id and membership.user_id = actor.user_id;
-  if not found then
+  if actor.role is null then
     perform private.raise_refusal(403, 'FORBIDDEN', 'You are not a member of this organization.');
   end if;
   return actor;
@@ -41,6 +39,37 @@ end
 $$;
 comment on function private.require_actor() is
   'The caller, or PT401 UNAUTHENTICATED, PT403 ORGANIZATION_REQUIRED or PT403 FORBIDDEN.';
+
+create function private.may_book(actor private.actor, therapist_id uuid, client_id uuid, room_id uuid default null)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select
+      actor.role in ('admin', 'super_admin')
+      or (actor.role = 'therapist' and therapist.id = actor.user_id and caseload.therapist_id is not null)
+    from public.therapists as therapist
+    join public.clients as client
+      on client.organization_id = therapist.organization_id and client.id = may_book.client_id
+    left join public.caseloads as caseload
+      on caseload.organization_id = therapist.organization_id
+      and caseload.therapist_id = therapist.id
+      and caseload.client_id = client.id
+    left join public.rooms as room
+      on room.organization_id = therapist.organization_id and room.id = may_book.room_id and room.deleted_at is null
+    where therapist.organization_id = actor.organization_id
+      and therapist.id = may_book.therapist_id
+      and therapist.deleted_at is null
+      and client.deleted_at is null
+      and (may_book.room_id is null or room.id is not null)
+  ) is true;
+end
+$$;
+comment on function private.may_book(private.actor, uuid, uuid, uuid) is
+  'Therapists book their own time for their caseload, admins anybody in the organization; nobody books the archived.';
 
 -- Outcomes ---------------------------------------------------------------------------------------------------------
 
@@ -165,6 +194,19 @@ begin
 end
 $$;
 
+create function private.instant_pattern()
+returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return '^(19|2[0-9])\d{2}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?(Z|[+-](0\d|1[0-5]):?[0-5]\d)$';
+end
+$$;
+comment on function private.instant_pattern() is
+  'ISO 8601 instants with an explicit offset. Postgres itself would also read now, tomorrow or infinity.';
+
 create function private.instant_issue(path text, value jsonb)
 returns jsonb
 language plpgsql
@@ -175,9 +217,7 @@ begin
   if value is null or value = 'null' then
     return private.issue(path, 'is required');
   end if;
-  if jsonb_typeof(value) <> 'string' or (value #>> '{}') !~
-    '^(19|2[0-9])\d{2}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?(Z|[+-](0\d|1[0-5]):?[0-5]\d)$'
-  then
+  if jsonb_typeof(value) <> 'string' or (value #>> '{}') !~ private.instant_pattern() then
     return private.issue(path, 'must be an ISO 8601 instant with Z or an offset, such as 2026-03-02T18:00:00Z');
   end if;
   -- What is left are days that do not exist, such as 30 February.
@@ -248,32 +288,24 @@ comment on type private.booking_request is
   'A validated, defaulted request of sessions-hold. The arrays run in request order, one element for each occurrence; '
   'session_ids is null when nothing is moved.';
 
-create function private.parse_booking_request(request jsonb)
-returns private.booking_request
+create function private.booking_request_issues(request jsonb)
+returns jsonb
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
-  parsed private.booking_request;
-  occurrences jsonb;
+  occurrences jsonb := private.booking_occurrences(request);
+  listed boolean := coalesce(nullif(request -> 'occurrences', 'null'), '[]') <> '[]';
+  buffers interval;
   found jsonb;
 begin
-  if request is null or jsonb_typeof(request) <> 'object' then
-    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
-  end if;
-
-  occurrences := nullif(nullif(request -> 'occurrences', 'null'), '[]');
-  if occurrences is null then
-    occurrences := jsonb_build_array(jsonb_build_object(
-      'start_time', request -> 'start_time', 'end_time', request -> 'end_time',
-      'start_time_offset_minutes', request -> 'start_time_offset_minutes',
-      'end_time_offset_minutes', request -> 'end_time_offset_minutes'
-    ));
+  if jsonb_typeof(request) is distinct from 'object' then
+    return private.issue('', 'must be a JSON object');
   elsif jsonb_typeof(occurrences) <> 'array' then
-    perform private.raise_invalid(private.issue('occurrences', 'must be a list'));
+    return private.issue('occurrences', 'must be a list');
   elsif jsonb_array_length(occurrences) > 366 then
-    perform private.raise_invalid(private.issue('occurrences', 'must have at most 366 occurrences'));
+    return private.issue('occurrences', 'must have at most 366 occurrences');
   end if;
 
   -- First what can be seen without converting anything.
@@ -283,7 +315,12 @@ begin
       (private.uuid_issue('therapist_id', request -> 'therapist_id', true)),
       (private.uuid_issue('client_id', request -> 'client_id', true)),
       (private.uuid_issue('room_id', request -> 'room_id', false)),
-      (private.uuid_issue('group_id', request -> 'group_id', false)),
+      (
+        case
+          when coalesce(request -> 'group_id', 'null') <> 'null'
+            then private.issue('group_id', 'names no group that this client could join')
+        end
+      ),
       (private.uuid_issue('session_id', request -> 'session_id', false)),
       (private.zone_issue('time_zone', request -> 'time_zone', true)),
       (private.text_issue('session_type', request -> 'session_type', false, 64)),
@@ -312,8 +349,8 @@ begin
   from jsonb_array_elements(occurrences) with ordinality as item (value, position)
   cross join lateral (
     select case
-      when coalesce(nullif(request -> 'occurrences', 'null'), '[]') = '[]' then ''
-      else format('occurrences.%s.', item.position - 1)
+      when listed then format('occurrences.%s.', item.position - 1)
+      else ''
     end as path
   ) as at
   cross join lateral (
@@ -331,65 +368,51 @@ begin
   ) as checked
   cross join lateral jsonb_array_elements(checked.issues) as issue (value);
   if found <> '[]' then
-    perform private.raise_invalid(found);
+    return found;
   end if;
 
-  parsed.therapist_id := (request ->> 'therapist_id')::uuid;
-  parsed.client_id := (request ->> 'client_id')::uuid;
-  parsed.room_id := (request ->> 'room_id')::uuid;
-  parsed.group_id := (request ->> 'group_id')::uuid;
-  parsed.time_zone := request ->> 'time_zone';
-  parsed.session_type := btrim(request ->> 'session_type');
-  parsed.cpt_code := upper(btrim(request ->> 'cpt_code'));
-  parsed.hold_seconds := coalesce((request ->> 'hold_seconds')::integer, 300);
-  parsed.buffer_before_minutes := coalesce((request ->> 'buffer_before_minutes')::smallint, 0);
-  parsed.buffer_after_minutes := coalesce((request ->> 'buffer_after_minutes')::smallint, 0);
-  parsed.recurrence_rule := request #>> '{recurrence,rule}';
-  parsed.override_reason := btrim(request #>> '{override,reason}');
+  select found
+    || case
+      when count(*) > 1 and count(moved.id) = 0 and request ->> 'session_id' is not null then private.issue(
+        'session_id', 'names one session but there are several occurrences: name each occurrence''s own session_id')
+      else '[]'
+    end
+    || case
+      when count(moved.id) not in (0, count(*))
+        then private.issue('occurrences', 'must all name a session_id, or none of them')
+      else '[]'
+    end
+    || case
+      when count(moved.id) <> count(distinct moved.id)
+        then private.issue('occurrences', 'name one session more than once (session_id)')
+      else '[]'
+    end
+  into found
+  from jsonb_array_elements(occurrences) as item (value)
+  cross join lateral (select (item.value ->> 'session_id')::uuid as id) as moved;
 
-  select
-    array_agg((item.value ->> 'start_time')::timestamptz order by item.position),
-    array_agg((item.value ->> 'end_time')::timestamptz order by item.position),
-    array_agg(coalesce(item.value ->> 'time_zone', parsed.time_zone) order by item.position),
-    array_agg((item.value ->> 'session_id')::uuid order by item.position)
-  into parsed.start_times, parsed.end_times, parsed.time_zones, parsed.session_ids
-  from jsonb_array_elements(occurrences) with ordinality as item (value, position);
-
-  if cardinality(parsed.start_times) = 1 and parsed.session_ids[1] is null then
-    parsed.session_ids := array[(request ->> 'session_id')::uuid];
-  elsif request ->> 'session_id' is not null and request ->> 'session_id' is distinct from parsed.session_ids[1]::text then
-    found := found || private.issue(
-      'session_id', 'names one session but there are several occurrences: name each occurrence''s own session_id'
-    );
-  end if;
-  if array_position(parsed.session_ids, null) is null then
-    if cardinality(parsed.session_ids) <> (select count(distinct moved.id) from unnest(parsed.session_ids) as moved (id)) then
-      found := found || private.issue('occurrences', 'name one session more than once (session_id)');
-    end if;
-  elsif cardinality(array_remove(parsed.session_ids, null)) = 0 then
-    parsed.session_ids := null;
-  else
-    found := found || private.issue('occurrences', 'must all name a session_id, or none of them');
-  end if;
-
+  buffers := make_interval(mins =>
+    coalesce((request ->> 'buffer_before_minutes')::integer, 0) + coalesce((request ->> 'buffer_after_minutes')::integer, 0));
   -- Then what the values mean.
   select found || coalesce(jsonb_agg(issue.value order by occurrence.index), '[]') into found
   from (
     select
       item.position - 1 as index,
-      case
-        when coalesce(nullif(request -> 'occurrences', 'null'), '[]') = '[]' then ''
-        else format('occurrences.%s.', item.position - 1)
-      end as path,
-      item.start_time,
-      item.end_time,
-      item.time_zone,
-      (occurrences -> (item.position::integer - 1) ->> 'start_time_offset_minutes')::integer as start_offset,
-      (occurrences -> (item.position::integer - 1) ->> 'end_time_offset_minutes')::integer as end_offset,
-      max(item.end_time + make_interval(mins => parsed.buffer_before_minutes + parsed.buffer_after_minutes))
-        over (order by item.start_time, item.position rows between unbounded preceding and 1 preceding) as busy_until
-    from unnest(parsed.start_times, parsed.end_times, parsed.time_zones)
-      with ordinality as item (start_time, end_time, time_zone, position)
+      case when listed then format('occurrences.%s.', item.position - 1) else '' end as path,
+      at.start_time,
+      at.end_time,
+      at.time_zone,
+      (item.value ->> 'start_time_offset_minutes')::integer as start_offset,
+      (item.value ->> 'end_time_offset_minutes')::integer as end_offset,
+      max(at.end_time + buffers)
+        over (order by at.start_time, item.position rows between unbounded preceding and 1 preceding) as busy_until
+    from jsonb_array_elements(occurrences) with ordinality as item (value, position)
+    cross join lateral (
+      select
+        (item.value ->> 'start_time')::timestamptz as start_time,
+        (item.value ->> 'end_time')::timestamptz as end_time,
+        coalesce(item.value ->> 'time_zone', request ->> 'time_zone') as time_zone
+    ) as at
   ) as occurrence
   cross join lateral (
     select
@@ -418,39 +441,171 @@ begin
       end as issues
   ) as checked
   cross join lateral jsonb_array_elements(checked.issues) as issue (value);
-  if found <> '[]' then
-    perform private.raise_invalid(found);
+  return nullif(found, '[]');
+end
+$$;
+comment on function private.booking_request_issues(jsonb) is
+  'Every issue of the body of sessions-hold as [{path, message}], or null when there is none. Looks at no clock.';
+
+create function private.booking_occurrences(request jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case
+    when coalesce(nullif(request -> 'occurrences', 'null'), '[]') <> '[]' then request -> 'occurrences'
+    else jsonb_build_array(jsonb_build_object(
+      'start_time', request -> 'start_time',
+      'end_time', request -> 'end_time',
+      'start_time_offset_minutes', request -> 'start_time_offset_minutes',
+      'end_time_offset_minutes', request -> 'end_time_offset_minutes',
+      'session_id', request -> 'session_id'
+    ))
+  end;
+end
+$$;
+comment on function private.booking_occurrences(jsonb) is
+  'The occurrences of a request: those listed, else the one window at its top.';
+
+create function private.parse_booking_request(request jsonb)
+returns private.booking_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  parsed private.booking_request;
+  valid boolean;
+begin
+  -- A request is checked as a whole first, which is quick. Only one that fails is looked at field by field.
+  begin
+    if request @@ '
+      $.type() == "object"
+      && $.therapist_id.type() == "string" && $.client_id.type() == "string" && $.time_zone.type() == "string"
+      && (!exists($.room_id) || $.room_id == null || $.room_id.type() == "string")
+      && (!exists($.group_id) || $.group_id == null)
+      && (!exists($.session_id) || $.session_id == null || $.session_id.type() == "string")
+      && (!exists($.session_type) || $.session_type == null || $.session_type.type() == "string")
+      && (!exists($.cpt_code) || $.cpt_code == null || $.cpt_code like_regex "^[0-9A-Za-z]{5}$")
+      && (!exists($.hold_seconds) || $.hold_seconds == null || $.hold_seconds.type() == "number"
+        && $.hold_seconds >= 30 && $.hold_seconds <= 900 && $.hold_seconds.floor() == $.hold_seconds)
+      && (!exists($.buffer_before_minutes) || $.buffer_before_minutes == null
+        || $.buffer_before_minutes.type() == "number" && $.buffer_before_minutes >= 0
+        && $.buffer_before_minutes <= 240 && $.buffer_before_minutes.floor() == $.buffer_before_minutes)
+      && (!exists($.buffer_after_minutes) || $.buffer_after_minutes == null
+        || $.buffer_after_minutes.type() == "number" && $.buffer_after_minutes >= 0
+        && $.buffer_after_minutes <= 240 && $.buffer_after_minutes.floor() == $.buffer_after_minutes)
+      && (!exists($.override) || $.override == null || $.override.type() == "object"
+        && $.override.reason.type() == "string")
+      && (!exists($.recurrence) || $.recurrence == null || $.recurrence.type() == "object"
+        && $.recurrence.rule.type() == "string")
+      && (!exists($.occurrences) || $.occurrences == null || $.occurrences.type() == "array"
+        && $.occurrences.size() <= 366)
+    ' then
+      select
+        (request ->> 'therapist_id')::uuid, (request ->> 'client_id')::uuid, (request ->> 'room_id')::uuid,
+        (request ->> 'group_id')::uuid, request ->> 'time_zone', btrim(request ->> 'session_type'),
+        upper(request ->> 'cpt_code'),
+        coalesce((request ->> 'buffer_before_minutes')::numeric::smallint, 0),
+        coalesce((request ->> 'buffer_after_minutes')::numeric::smallint, 0),
+        coalesce((request ->> 'hold_seconds')::numeric::integer, 300),
+        request #>> '{recurrence,rule}', btrim(request #>> '{override,reason}'),
+        array_agg(item.start_time order by item.position),
+        array_agg(item.end_time order by item.position),
+        array_agg(item.time_zone order by item.position),
+        case when count(item.session_id) > 0 then array_agg(item.session_id order by item.position) end,
+        bool_and((
+          item.start_text ~ private.instant_pattern() and item.end_text ~ private.instant_pattern()
+          and item.end_time > item.start_time
+          and item.end_time - item.start_time <= interval '12 hours'
+          and exists (select 1 from public.time_zones as zone where zone.name = item.time_zone)
+          and extract(epoch from (item.start_time at time zone item.time_zone) - (item.start_time at time zone 'UTC'))
+            = item.start_offset * 60
+          and extract(epoch from (item.end_time at time zone item.time_zone) - (item.end_time at time zone 'UTC'))
+            = item.end_offset * 60
+        ) is true)
+        and count(item.session_id) in (0, count(*))
+        and count(item.session_id) = count(distinct item.session_id)
+        and (count(*) = 1 or count(item.session_id) > 0 or request ->> 'session_id' is null)
+        and (length(btrim(request ->> 'session_type')) between 1 and 64) is not false
+        and (length(btrim(request #>> '{override,reason}')) between 1 and 500) is not false
+        and (length(btrim(request #>> '{recurrence,rule}')) between 1 and 1000) is not false
+      into
+        parsed.therapist_id, parsed.client_id, parsed.room_id, parsed.group_id, parsed.time_zone, parsed.session_type,
+        parsed.cpt_code, parsed.buffer_before_minutes, parsed.buffer_after_minutes, parsed.hold_seconds,
+        parsed.recurrence_rule, parsed.override_reason, parsed.start_times, parsed.end_times, parsed.time_zones,
+        parsed.session_ids, valid
+      from (
+        select
+          element.position,
+          element.value ->> 'start_time' as start_text,
+          element.value ->> 'end_time' as end_text,
+          (element.value ->> 'start_time')::timestamptz as start_time,
+          (element.value ->> 'end_time')::timestamptz as end_time,
+          coalesce(element.value ->> 'time_zone', request ->> 'time_zone') as time_zone,
+          (element.value -> 'start_time_offset_minutes')::numeric as start_offset,
+          (element.value -> 'end_time_offset_minutes')::numeric as end_offset,
+          (element.value ->> 'session_id')::uuid as session_id
+        from jsonb_array_elements(private.booking_occurrences(request)) with ordinality as element (value, position)
+      ) as item;
+
+      if parsed.session_ids is null and request ->> 'session_id' is not null then
+        parsed.session_ids := array[(request ->> 'session_id')::uuid];
+      end if;
+      if valid and cardinality(parsed.start_times) > 1 then
+        select bool_and(item.start_time >= item.busy_until) is not false into valid
+        from (
+          select
+            occurrence.start_time,
+            max(occurrence.end_time
+              + make_interval(mins => parsed.buffer_before_minutes + parsed.buffer_after_minutes))
+              over (order by occurrence.start_time rows between unbounded preceding and 1 preceding) as busy_until
+          from unnest(parsed.start_times, parsed.end_times) as occurrence (start_time, end_time)
+        ) as item;
+      end if;
+    end if;
+  exception
+    when data_exception then valid := false;
+  end;
+
+  if valid then
+    return parsed;
   end if;
-  return parsed;
+  perform private.raise_invalid(coalesce(
+    private.booking_request_issues(request), private.issue('', 'is not a request this endpoint accepts')
+  ));
 end
 $$;
 comment on function private.parse_booking_request(jsonb) is
   'Reads the body of sessions-hold (recurrence already expanded to occurrences). Raises PT400 with every issue found. '
   'Unknown fields are ignored. Looks at no clock.';
 
-create function private.window_issues(wanted private.booking_request, as_of timestamptz)
-returns jsonb
+create function private.require_bookable_window(wanted private.booking_request, as_of timestamptz)
+returns void
 language plpgsql
 stable
 set search_path = ''
 as $$
 begin
-  return (
-    select jsonb_agg(jsonb_build_object(
+  if as_of <= all (wanted.start_times) and as_of + interval '730 days' >= all (wanted.end_times) then
+    return;
+  end if;
+  perform private.raise_invalid(jsonb_agg(
+    jsonb_build_object(
       'path', case when cardinality(wanted.start_times) = 1 then '' else format('occurrences.%s.', item.position - 1) end
         || case when item.start_time < as_of then 'start_time' else 'end_time' end,
-      'message', case
-        when item.start_time < as_of then 'is in the past'
-        else 'is more than 730 days ahead'
-      end
-    ) order by item.position)
-    from unnest(wanted.start_times, wanted.end_times) with ordinality as item (start_time, end_time, position)
-    where item.start_time < as_of or item.end_time > as_of + interval '730 days'
-  );
+      'message', case when item.start_time < as_of then 'is in the past' else 'is more than 730 days ahead' end
+    )
+    order by item.position
+  ))
+  from unnest(wanted.start_times, wanted.end_times) with ordinality as item (start_time, end_time, position)
+  where item.start_time < as_of or item.end_time > as_of + interval '730 days';
 end
 $$;
-comment on function private.window_issues(private.booking_request, timestamptz) is
-  'What depends on the clock: nothing in the past, nothing beyond 730 days. Null when there is nothing to say.';
+comment on function private.require_bookable_window(private.booking_request, timestamptz) is
+  'What depends on the clock: PT400 when an occurrence starts in the past or ends more than 730 days ahead.';
 
 -- What a request would claim ------------------------------------------------------------------------------------------
 
@@ -510,85 +665,89 @@ create function private.find_conflicts(
   organization_id uuid,
   wanted_claims private.wanted_claim[],
   moved_session_ids uuid[],
-  as_of timestamptz
+  as_of timestamptz,
+  out conflicts jsonb,
+  out retry_after timestamptz,
+  out stale_owner_ids uuid[]
 )
-returns jsonb
 language plpgsql
 stable
 set search_path = ''
 as $$
 begin
-  return (
-    select jsonb_agg(
-      jsonb_build_object(
+  -- One look at everything in the way: what lives is a conflict, what has expired is to be removed.
+  select
+    jsonb_agg(
+      jsonb_strip_nulls(jsonb_build_object(
         'occurrenceIndex', found.occurrence_index,
         'resource', found.resource_kind,
         'blockedBy', case when found.expires_at is null then 'session' else 'hold' end,
         'startTime', private.iso(lower(found.overlap)),
-        'endTime', private.iso(upper(found.overlap))
-      ) || case
-        when found.expires_at is null then '{}'::jsonb
-        else jsonb_build_object('expiresAt', private.iso(found.expires_at))
-      end
+        'endTime', private.iso(upper(found.overlap)),
+        'expiresAt', private.iso(found.expires_at)
+      ))
       order by found.occurrence_index, found.resource_kind
-    )
-    from (
-      select distinct on (wanted.occurrence_index, wanted.resource_kind)
-        wanted.occurrence_index, wanted.resource_kind, claim.expires_at, claim.during * wanted.during as overlap
-      from unnest(wanted_claims) as wanted
-      join private.claims as claim
-        on claim.organization_id = find_conflicts.organization_id
-        and claim.resource_id = wanted.resource_id
-        and claim.during && wanted.during
-        and claim.resource_kind = wanted.resource_kind
-        and claim.group_key <> wanted.group_key
-        and claim.lanes && wanted.lanes
-      where (claim.expires_at is null or claim.expires_at > as_of)
-        and claim.owner_id <> all (coalesce(moved_session_ids, '{}'))
-      order by wanted.occurrence_index, wanted.resource_kind, (claim.expires_at is null) desc, claim.expires_at desc
-    ) as found
-  );
+    ) filter (where found.live and found.place = 1),
+    case when bool_and(found.expires_at is not null) filter (where found.live)
+      then max(found.expires_at) filter (where found.live)
+    end,
+    array_agg(found.owner_id) filter (where not found.live)
+  into conflicts, retry_after, stale_owner_ids
+  from (
+    select
+      wanted.occurrence_index,
+      wanted.resource_kind,
+      claim.owner_id,
+      claim.expires_at,
+      claim.during * wanted.during as overlap,
+      at.live,
+      row_number() over (
+        partition by wanted.occurrence_index, wanted.resource_kind
+        order by at.live desc, claim.expires_at desc nulls first
+      ) as place
+    from unnest(wanted_claims) as wanted
+    join private.claims as claim
+      on claim.organization_id = find_conflicts.organization_id
+      and claim.resource_id = wanted.resource_id
+      and claim.during && wanted.during
+      and claim.resource_kind = wanted.resource_kind
+      and claim.group_key <> wanted.group_key
+      and claim.lanes && wanted.lanes
+    cross join lateral (select claim.expires_at is null or claim.expires_at > as_of as live) as at
+    where moved_session_ids is null or claim.owner_id <> all (moved_session_ids)
+  ) as found;
 end
 $$;
 comment on function private.find_conflicts(uuid, private.wanted_claim[], uuid[], timestamptz) is
-  'What is in the way: one conflict for each occurrence and resource, a session before a hold, else the hold that '
-  'expires last. Times are the overlap with the request; never whose booking it is. Null when nothing is.';
+  'What is in the way. conflicts: one for each occurrence and resource, a session before a hold, else the hold that '
+  'expires last; times are the overlap with the request; never whose booking it is; null when nothing is. retry_after: '
+  'when all of them clear, null when a session is among them. stale_owner_ids: holds whose time has run out.';
 
 create function private.conflict_code(conflicts jsonb)
-returns text
+returns jsonb
 language plpgsql
 immutable
 set search_path = ''
 as $$
 begin
   return case
-    when conflicts @> '[{"resource": "therapist", "blockedBy": "session"}]' then 'THERAPIST_CONFLICT'
-    when conflicts @> '[{"resource": "client", "blockedBy": "session"}]' then 'CLIENT_CONFLICT'
-    when conflicts @> '[{"resource": "therapist", "blockedBy": "hold"}]' then 'THERAPIST_HOLD_CONFLICT'
-    when conflicts @> '[{"resource": "client", "blockedBy": "hold"}]' then 'CLIENT_HOLD_CONFLICT'
-    else 'ROOM_CONFLICT'
-  end;
+    when conflicts @> '[{"resource": "therapist", "blockedBy": "session"}]' then
+      '{"code": "THERAPIST_CONFLICT", "detail": "The therapist already has a session then. Choose an alternative."}'
+    when conflicts @> '[{"resource": "client", "blockedBy": "session"}]' then
+      '{"code": "CLIENT_CONFLICT", "detail": "The client already has a session then. Choose an alternative."}'
+    when conflicts @> '[{"resource": "therapist", "blockedBy": "hold"}]' then
+      '{"code": "THERAPIST_HOLD_CONFLICT",
+        "detail": "This therapist''s time is being booked. Retry at retryAfter, or choose an alternative."}'
+    when conflicts @> '[{"resource": "client", "blockedBy": "hold"}]' then
+      '{"code": "CLIENT_HOLD_CONFLICT",
+        "detail": "This client''s time is being booked. Retry at retryAfter, or choose an alternative."}'
+    else
+      '{"code": "ROOM_CONFLICT", "detail": "The room is taken then. Choose another room or an alternative."}'
+  end::jsonb;
 end
 $$;
-comment on function private.conflict_code(jsonb) is 'The code of a set of conflicts: sessions before holds, therapist before client.';
-
-create function private.conflict_detail(code text)
-returns text
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return case code
-    when 'THERAPIST_CONFLICT' then 'The therapist already has a session then. Choose one of the alternatives.'
-    when 'CLIENT_CONFLICT' then 'The client already has a session then. Choose one of the alternatives.'
-    when 'THERAPIST_HOLD_CONFLICT' then 'Somebody is booking this therapist for that time. Retry at retryAfter, or choose an alternative.'
-    when 'CLIENT_HOLD_CONFLICT' then 'Somebody is booking this client for that time. Retry at retryAfter, or choose an alternative.'
-    when 'ROOM_CONFLICT' then 'The room is taken then. Choose another room or one of the alternatives.'
-  end;
-end
-$$;
-comment on function private.conflict_detail(text) is 'A sentence for the app''s developer about a conflict code.';
+comment on function private.conflict_code(jsonb) is
+  'Code and detail for a set of conflicts: sessions before holds, therapist before client.';
 
 create function private.hold_facts(wanted private.booking_request)
 returns jsonb

@@ -119,7 +119,7 @@ begin
     ) as needed (kind, id, before, after)
     where needed.id is not null
   ),
-  taken as (
+  taken as materialized (
     select coalesce(range_agg(int4range(
       extract(epoch from (lower(claim.during) at time zone occurrence.time_zone) - occurrence.ends)::integer
         - resource.after + 1,
@@ -138,7 +138,7 @@ begin
     where (claim.expires_at is null or claim.expires_at > as_of)
       and claim.owner_id <> all (coalesce(wanted.session_ids, '{}'))
   ),
-  open as (
+  open as materialized (
     select range_intersect_agg(possible.shifts) as shifts
     from (
       select coalesce(

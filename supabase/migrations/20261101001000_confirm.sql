@@ -218,6 +218,32 @@ comment on function private.rounded_minutes(timestamptz, timestamptz) is
   'A duration in minutes, rounded to 15-minute units by midpoint: 0-7 -> 0, 8-22 -> 15, 23-37 -> 30 (CMS, Medicare '
   'Claims Processing Manual, chapter 5, section 20.2).';
 
+create function private.refuse_confirmation(
+  actor private.actor,
+  batch_id uuid,
+  hold_ids uuid[],
+  status integer,
+  code text,
+  detail text
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    actor.organization_id, 'confirmation.refused', 'hold', coalesce(hold_ids, '{}'), clock_timestamp(),
+    actor_role => actor.role::text,
+    outcome => 'refused',
+    code => code,
+    details => case when batch_id is not null then jsonb_build_object('batchId', batch_id) end
+  );
+  return private.refusal(status, code, detail);
+end
+$$;
+comment on function private.refuse_confirmation(private.actor, uuid, uuid[], integer, text, text) is
+  'The outcome of a refused confirmation, and its audit event.';
+
 create function private.confirm_sessions(request jsonb, idempotency_key text, request_id text)
 returns jsonb
 language plpgsql
@@ -243,9 +269,6 @@ declare
   new_series_id uuid;
   session_ids uuid[];
   body jsonb;
-  refused_status integer := 409;
-  refused_code text;
-  refused_detail text;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
@@ -262,265 +285,245 @@ begin
     return outcome;
   end if;
 
-  begin
-    -- Which holds the key stands for. Nothing is decided here: what matters is read again behind the locks.
-    select found.* into batch
-    from public.hold_batches as found
-    where found.organization_id = actor.organization_id
-      and (
-        found.hold_key = asked_key
-        or found.id = (
-          select hold.batch_id
-          from public.session_holds as hold
-          where hold.organization_id = actor.organization_id and hold.hold_key = asked_key
-        )
+  -- Which holds the key stands for. Nothing is decided here: what matters is read again behind the locks.
+  select found.* into batch
+  from public.hold_batches as found
+  where found.organization_id = actor.organization_id
+    and (
+      found.hold_key = asked_key
+      or found.id = (
+        select hold.batch_id
+        from public.session_holds as hold
+        where hold.organization_id = actor.organization_id and hold.hold_key = asked_key
       )
-      and (actor.role <> 'therapist' or found.therapist_id = actor.user_id);
-    if actor.role = 'client' then
-      refused_status := 403;
-      refused_code := 'FORBIDDEN';
-      refused_detail := 'Your role may not book sessions.';
-      raise sqlstate 'TS000';
-    elsif batch.id is null then
-      refused_status := 410;
-      refused_code := 'HOLD_NOT_FOUND';
-      refused_detail := 'There is no such hold. Hold the time again.';
-      raise sqlstate 'TS000';
-    end if;
+    )
+    and (actor.role <> 'therapist' or found.therapist_id = actor.user_id);
+  if actor.role = 'client' then
+    return private.refuse_confirmation(
+      actor, batch.id, hold_ids, 403, 'FORBIDDEN', 'Your role may not book sessions.'
+    );
+  elsif batch.id is null then
+    return private.refuse_confirmation(
+      actor, batch.id, hold_ids, 410, 'HOLD_NOT_FOUND', 'There is no such hold. Hold the time again.'
+    );
+  end if;
 
-    select array_agg(hold.id), array_remove(array_agg(hold.session_id), null)
-    into hold_ids, moved_session_ids
-    from public.session_holds as hold
-    where hold.organization_id = actor.organization_id
-      and hold.batch_id = batch.id
-      and (batch.hold_key = asked_key or hold.hold_key = asked_key);
+  select array_agg(hold.id), array_remove(array_agg(hold.session_id), null)
+  into hold_ids, moved_session_ids
+  from public.session_holds as hold
+  where hold.organization_id = actor.organization_id
+    and hold.batch_id = batch.id
+    and (batch.hold_key = asked_key or hold.hold_key = asked_key);
 
-    resource_ids := array[batch.therapist_id, batch.client_id, batch.room_id];
-    if batch.is_move then
-      -- A cancellation or start of a session to be moved would change it between our look and our write.
-      perform 1
-      from public.sessions as session
-      where session.organization_id = actor.organization_id and session.id = any (moved_session_ids)
-      order by session.id
-      for no key update;
-      select resource_ids || array_agg(session.therapist_id) || array_agg(session.room_id) into resource_ids
-      from public.sessions as session
-      where session.organization_id = actor.organization_id and session.id = any (moved_session_ids);
-    end if;
-    -- Whoever claims this time once the hold has expired must see either the hold or the sessions, never neither.
-    perform private.lock_resources(actor.organization_id, resource_ids);
-    -- A release, or a second confirmation, of the same hold would settle it twice.
+  resource_ids := array[batch.therapist_id, batch.client_id, batch.room_id];
+  if batch.is_move then
+    -- A cancellation or start of a session to be moved would change it between our look and our write.
     perform 1
-    from public.hold_batches as locked
-    where locked.organization_id = actor.organization_id and locked.id = batch.id
+    from public.sessions as session
+    where session.organization_id = actor.organization_id and session.id = any (moved_session_ids)
+    order by session.id
     for no key update;
-    as_of := clock_timestamp();
+    select resource_ids || array_agg(session.therapist_id) || array_agg(session.room_id) into resource_ids
+    from public.sessions as session
+    where session.organization_id = actor.organization_id and session.id = any (moved_session_ids);
+  end if;
+  -- Whoever claims this time once the hold has expired must see either the hold or the sessions, never neither.
+  perform private.lock_resources(actor.organization_id, resource_ids);
+  -- A release, or a second confirmation, of the same hold would settle it twice.
+  perform 1
+  from public.hold_batches as locked
+  where locked.organization_id = actor.organization_id and locked.id = batch.id
+  for no key update;
+  as_of := clock_timestamp();
 
-    select
-      count(*) filter (where hold.status <> 'released') as addressed,
-      count(*) filter (where hold.status = 'confirmed') as confirmed,
-      bool_or(hold.status = 'expired' or (hold.status = 'held' and batch.expires_at <= as_of)) as expired
-    into state
+  select
+    count(*) filter (where hold.status <> 'released') as addressed,
+    count(*) filter (where hold.status = 'confirmed') as confirmed,
+    bool_or(hold.status = 'expired' or (hold.status = 'held' and batch.expires_at <= as_of)) as expired
+  into state
+  from public.session_holds as hold
+  where hold.organization_id = actor.organization_id and hold.id = any (hold_ids);
+
+  if state.addressed = 0 or exists (
+    select 1
+    from unnest(listed) as item
+    where item.hold_key <> batch.hold_key
+      and not exists (
+        select 1
+        from public.session_holds as hold
+        join public.hold_batches as owner on owner.organization_id = hold.organization_id and owner.id = hold.batch_id
+        where hold.organization_id = actor.organization_id
+          and hold.hold_key = item.hold_key
+          and hold.status <> 'released'
+          and (actor.role <> 'therapist' or owner.therapist_id = actor.user_id)
+      )
+  ) then
+    return private.refuse_confirmation(
+      actor, batch.id, hold_ids, 410, 'HOLD_NOT_FOUND', 'There is no such hold, or it was released. Hold the time again.'
+    );
+  elsif state.expired then
+    perform private.expire_batches(actor.organization_id, array[batch.id], as_of);
+    return private.refuse_confirmation(
+      actor, batch.id, hold_ids, 410, 'HOLD_EXPIRED', 'The hold has expired. Hold the time again.'
+    );
+  end if;
+
+  -- Every addressed hold listed exactly once, as it was held. A lone hold may be listed by its batch's key.
+  if cardinality(listed) <> state.addressed or exists (
+    select 1
     from public.session_holds as hold
+    left join unnest(listed) as item
+      on item.hold_key = hold.hold_key or (state.addressed = 1 and item.hold_key = batch.hold_key)
+    where hold.organization_id = actor.organization_id
+      and hold.id = any (hold_ids)
+      and hold.status <> 'released'
+      and (
+        item.hold_key is null
+        or (item.therapist_id, item.start_time, item.end_time)
+          is distinct from (batch.therapist_id, hold.start_time, hold.end_time)
+        or (item.session_id is not null and item.session_id is distinct from coalesce(hold.session_id,
+          case when hold.status = 'confirmed' then hold.id end))
+        or lower(item.session_type) <> lower(batch.session_type)
+        or item.cpt_code <> batch.cpt_code
+      )
+  ) or (top_session ->> 'therapist_id')::uuid <> batch.therapist_id then
+    return private.refuse_confirmation(
+      actor, batch.id, hold_ids, 409, 'HOLD_MISMATCH', 'The request differs from what was held. Confirm every held occurrence once, exactly as held.'
+    );
+  elsif (top_session ->> 'client_id')::uuid <> batch.client_id
+    or exists (select 1 from unnest(listed) as item where item.client_id <> batch.client_id)
+  then
+    return private.refuse_confirmation(
+      actor, batch.id, hold_ids, 409, 'CLIENT_MISMATCH', 'The hold is for another client.'
+    );
+  end if;
+
+  if state.confirmed < state.addressed then
+    if not private.may_book(actor, batch.therapist_id, batch.client_id) then
+      return private.refuse_confirmation(
+        actor, batch.id, hold_ids, 403, 'FORBIDDEN', 'You may no longer book this therapist or client.'
+      );
+    elsif batch.is_move and exists (
+      select 1
+      from public.sessions as session
+      where session.organization_id = actor.organization_id
+        and session.id = any (moved_session_ids)
+        and session.status <> 'scheduled'
+    ) then
+      return private.refuse_confirmation(
+        actor, batch.id, hold_ids, 409, 'SESSION_NOT_MOVABLE', 'A session to be moved has been started, cancelled or completed meanwhile.'
+      );
+    elsif batch.is_move and state.addressed < (
+      select count(*)
+      from public.session_holds as hold
+      where hold.organization_id = actor.organization_id and hold.batch_id = batch.id
+    ) then
+      return private.refuse_confirmation(
+        actor, batch.id, hold_ids, 409, 'HOLD_MISMATCH', 'What was held to move together moves together: confirm the whole batch by its holdKey.'
+      );
+    end if;
+
+    select array_agg(hold.id) into hold_ids
+    from public.session_holds as hold
+    where hold.organization_id = actor.organization_id and hold.id = any (hold_ids) and hold.status = 'held';
+
+    update public.session_holds as hold
+    set status = 'confirmed', settled_at = as_of, settled_xid = pg_current_xact_id()
     where hold.organization_id = actor.organization_id and hold.id = any (hold_ids);
 
-    if state.addressed = 0 or exists (
-      select 1
-      from unnest(listed) as item
-      where item.hold_key <> batch.hold_key
-        and not exists (
-          select 1
-          from public.session_holds as hold
-          join public.hold_batches as owner on owner.organization_id = hold.organization_id and owner.id = hold.batch_id
-          where hold.organization_id = actor.organization_id
-            and hold.hold_key = item.hold_key
-            and hold.status <> 'released'
-            and (actor.role <> 'therapist' or owner.therapist_id = actor.user_id)
-        )
-    ) then
-      refused_status := 410;
-      refused_code := 'HOLD_NOT_FOUND';
-      refused_detail := 'There is no such hold, or it was released. Hold the time again.';
-      raise sqlstate 'TS000';
-    elsif state.expired then
-      refused_status := 410;
-      refused_code := 'HOLD_EXPIRED';
-      refused_detail := 'The hold has expired. Hold the time again.';
-      raise sqlstate 'TS000';
-    end if;
-
-    -- Every addressed hold listed exactly once, as it was held. A lone hold may be listed by its batch's key.
-    if cardinality(listed) <> state.addressed or exists (
-      select 1
+    if batch.is_move then
+      -- The old places go and the new ones lose their expiry: one constraint check for each, no gap in between.
+      delete from private.claims as claim
+      where claim.organization_id = actor.organization_id and claim.owner_id = any (moved_session_ids);
+      update private.claims as claim
+      set owner_id = hold.session_id, group_key = hold.session_id, expires_at = null
       from public.session_holds as hold
-      left join unnest(listed) as item
-        on item.hold_key = hold.hold_key or (state.addressed = 1 and item.hold_key = batch.hold_key)
+      where claim.organization_id = actor.organization_id
+        and claim.owner_id = hold.id
+        and hold.organization_id = actor.organization_id
+        and hold.id = any (hold_ids);
+
+      update public.sessions as session
+      set
+        therapist_id = batch.therapist_id,
+        start_time = hold.start_time,
+        end_time = hold.end_time,
+        time_zone = hold.time_zone,
+        room_id = batch.room_id,
+        buffer_before_minutes = batch.buffer_before_minutes,
+        buffer_after_minutes = batch.buffer_after_minutes,
+        session_type = coalesce(item.session_type, batch.session_type, session.session_type),
+        location_type = coalesce(item.location_type, session.location_type),
+        cpt_code = coalesce(item.cpt_code, batch.cpt_code, session.cpt_code),
+        cpt_modifiers = case when item.cpt_code is null then session.cpt_modifiers else item.cpt_modifiers end
+      from public.session_holds as hold
+      join unnest(listed) as item on item.hold_key = hold.hold_key or item.hold_key = batch.hold_key
       where hold.organization_id = actor.organization_id
         and hold.id = any (hold_ids)
-        and hold.status <> 'released'
-        and (
-          item.hold_key is null
-          or (item.therapist_id, item.start_time, item.end_time)
-            is distinct from (batch.therapist_id, hold.start_time, hold.end_time)
-          or (item.session_id is not null and item.session_id is distinct from coalesce(hold.session_id,
-            case when hold.status = 'confirmed' then hold.id end))
-          or lower(item.session_type) <> lower(batch.session_type)
-          or item.cpt_code <> batch.cpt_code
-        )
-    ) or (top_session ->> 'therapist_id')::uuid <> batch.therapist_id then
-      refused_code := 'HOLD_MISMATCH';
-      refused_detail := 'The request differs from what was held. Confirm every held occurrence once, exactly as held.';
-      raise sqlstate 'TS000';
-    elsif (top_session ->> 'client_id')::uuid <> batch.client_id
-      or exists (select 1 from unnest(listed) as item where item.client_id <> batch.client_id)
-    then
-      refused_code := 'CLIENT_MISMATCH';
-      refused_detail := 'The hold is for another client.';
-      raise sqlstate 'TS000';
-    end if;
+        and session.organization_id = actor.organization_id
+        and session.id = hold.session_id;
+    else
+      update private.claims as claim
+      set expires_at = null
+      where claim.organization_id = actor.organization_id and claim.owner_id = any (hold_ids);
 
-    if state.confirmed < state.addressed then
-      if not private.may_book(actor, batch.therapist_id, batch.client_id) then
-        refused_status := 403;
-        refused_code := 'FORBIDDEN';
-        refused_detail := 'You may no longer book this therapist or client.';
-        raise sqlstate 'TS000';
-      elsif batch.is_move and exists (
+      if exists (
         select 1
-        from public.sessions as session
-        where session.organization_id = actor.organization_id
-          and session.id = any (moved_session_ids)
-          and session.status <> 'scheduled'
+        from public.session_holds as hold
+        where hold.organization_id = actor.organization_id and hold.batch_id = batch.id and hold.occurrence_index > 0
       ) then
-        refused_code := 'SESSION_NOT_MOVABLE';
-        refused_detail := 'A session to be moved has been started, cancelled or completed meanwhile.';
-        raise sqlstate 'TS000';
-      elsif batch.is_move and state.addressed < (
-        select count(*)
-        from public.session_holds as hold
-        where hold.organization_id = actor.organization_id and hold.batch_id = batch.id
-      ) then
-        refused_code := 'HOLD_MISMATCH';
-        refused_detail := 'What was held to move together moves together: confirm the whole batch by its holdKey.';
-        raise sqlstate 'TS000';
-      end if;
-
-      select array_agg(hold.id) into hold_ids
-      from public.session_holds as hold
-      where hold.organization_id = actor.organization_id and hold.id = any (hold_ids) and hold.status = 'held';
-
-      update public.session_holds as hold
-      set status = 'confirmed', settled_at = as_of, settled_xid = pg_current_xact_id()
-      where hold.organization_id = actor.organization_id and hold.id = any (hold_ids);
-
-      if batch.is_move then
-        -- The old places go and the new ones lose their expiry: one constraint check for each, no gap in between.
-        delete from private.claims as claim
-        where claim.organization_id = actor.organization_id and claim.owner_id = any (moved_session_ids);
-        update private.claims as claim
-        set owner_id = hold.session_id, group_key = hold.session_id, expires_at = null
-        from public.session_holds as hold
-        where claim.organization_id = actor.organization_id
-          and claim.owner_id = hold.id
-          and hold.organization_id = actor.organization_id
-          and hold.id = any (hold_ids);
-
-        update public.sessions as session
-        set
-          therapist_id = batch.therapist_id,
-          start_time = hold.start_time,
-          end_time = hold.end_time,
-          time_zone = hold.time_zone,
-          room_id = batch.room_id,
-          buffer_before_minutes = batch.buffer_before_minutes,
-          buffer_after_minutes = batch.buffer_after_minutes,
-          session_type = coalesce(item.session_type, batch.session_type, session.session_type),
-          location_type = coalesce(item.location_type, session.location_type),
-          cpt_code = coalesce(item.cpt_code, batch.cpt_code, session.cpt_code),
-          cpt_modifiers = case when item.cpt_code is null then session.cpt_modifiers else item.cpt_modifiers end
-        from public.session_holds as hold
-        join unnest(listed) as item on item.hold_key = hold.hold_key or item.hold_key = batch.hold_key
-        where hold.organization_id = actor.organization_id
-          and hold.id = any (hold_ids)
-          and session.organization_id = actor.organization_id
-          and session.id = hold.session_id;
-      else
-        update private.claims as claim
-        set expires_at = null
-        where claim.organization_id = actor.organization_id and claim.owner_id = any (hold_ids);
-
-        if exists (
-          select 1
-          from public.session_holds as hold
-          where hold.organization_id = actor.organization_id and hold.batch_id = batch.id and hold.occurrence_index > 0
-        ) then
-          new_series_id := batch.id;
-          insert into public.session_series (
-            organization_id, id, therapist_id, client_id, recurrence_rule, time_zone, created_by, created_at
-          )
-          values (
-            actor.organization_id, new_series_id, batch.therapist_id, batch.client_id, batch.recurrence_rule,
-            batch.time_zone, actor.user_id, as_of
-          )
-          on conflict do nothing;
-        end if;
-
-        insert into public.sessions (
-          organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, session_type, location_type,
-          cpt_code, cpt_modifiers, series_id, room_id, buffer_before_minutes, buffer_after_minutes,
-          created_by, created_at, updated_at
+        new_series_id := batch.id;
+        insert into public.session_series (
+          organization_id, id, therapist_id, client_id, recurrence_rule, time_zone, created_by, created_at
         )
-        select
-          actor.organization_id, hold.id, batch.therapist_id, batch.client_id, hold.start_time, hold.end_time,
-          hold.time_zone, coalesce(item.session_type, batch.session_type), item.location_type,
-          coalesce(item.cpt_code, batch.cpt_code), item.cpt_modifiers, new_series_id, batch.room_id,
-          batch.buffer_before_minutes, batch.buffer_after_minutes, actor.user_id, as_of, as_of
-        from public.session_holds as hold
-        join unnest(listed) as item on item.hold_key = hold.hold_key or item.hold_key = batch.hold_key
-        where hold.organization_id = actor.organization_id and hold.id = any (hold_ids);
+        values (
+          actor.organization_id, new_series_id, batch.therapist_id, batch.client_id, batch.recurrence_rule,
+          batch.time_zone, actor.user_id, as_of
+        )
+        on conflict do nothing;
       end if;
-    end if;
 
-    select array_agg(coalesce(hold.session_id, hold.id) order by hold.occurrence_index) into session_ids
-    from public.session_holds as hold
-    where hold.organization_id = actor.organization_id
-      and hold.batch_id = batch.id
-      and hold.status = 'confirmed'
-      and (batch.hold_key = asked_key or hold.hold_key = asked_key);
-
-    select jsonb_build_object(
-      'session', (array_agg(to_jsonb(session) order by asked.position))[1],
-      'sessions', jsonb_agg(to_jsonb(session) order by asked.position),
-      'roundedDurationMinutes', private.rounded_minutes(
-        (array_agg(session.start_time order by asked.position))[1],
-        (array_agg(session.end_time order by asked.position))[1]
+      insert into public.sessions (
+        organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, session_type, location_type,
+        cpt_code, cpt_modifiers, series_id, room_id, buffer_before_minutes, buffer_after_minutes,
+        created_by, created_at, updated_at
       )
-    ) into body
-    from unnest(session_ids) with ordinality as asked (id, position)
-    join public.sessions as session on session.organization_id = actor.organization_id and session.id = asked.id;
-
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'sessions-confirm', idempotency_key, fingerprint, body
-    );
-    return private.success(body);
-  exception
-    when sqlstate 'TS000' then null;
-    when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-      perform private.raise_busy();
-  end;
-
-  as_of := clock_timestamp();
-  if refused_code = 'HOLD_EXPIRED' then
-    perform private.expire_batches(actor.organization_id, array[batch.id], as_of);
+      select
+        actor.organization_id, hold.id, batch.therapist_id, batch.client_id, hold.start_time, hold.end_time,
+        hold.time_zone, coalesce(item.session_type, batch.session_type), item.location_type,
+        coalesce(item.cpt_code, batch.cpt_code), item.cpt_modifiers, new_series_id, batch.room_id,
+        batch.buffer_before_minutes, batch.buffer_after_minutes, actor.user_id, as_of, as_of
+      from public.session_holds as hold
+      join unnest(listed) as item on item.hold_key = hold.hold_key or item.hold_key = batch.hold_key
+      where hold.organization_id = actor.organization_id and hold.id = any (hold_ids);
+    end if;
   end if;
-  perform private.record_event(
-    actor.organization_id, 'confirmation.refused', 'hold', coalesce(hold_ids, '{}'), as_of,
-    actor_role => actor.role::text,
-    outcome => 'refused',
-    code => refused_code,
-    details => case when batch.id is not null then jsonb_build_object('batchId', batch.id) end
+
+  select array_agg(coalesce(hold.session_id, hold.id) order by hold.occurrence_index) into session_ids
+  from public.session_holds as hold
+  where hold.organization_id = actor.organization_id
+    and hold.batch_id = batch.id
+    and hold.status = 'confirmed'
+    and (batch.hold_key = asked_key or hold.hold_key = asked_key);
+
+  select jsonb_build_object(
+    'session', (array_agg(to_jsonb(session) order by asked.position))[1],
+    'sessions', jsonb_agg(to_jsonb(session) order by asked.position),
+    'roundedDurationMinutes', private.rounded_minutes(
+      (array_agg(session.start_time order by asked.position))[1],
+      (array_agg(session.end_time order by asked.position))[1]
+    )
+  ) into body
+  from unnest(session_ids) with ordinality as asked (id, position)
+  join public.sessions as session on session.organization_id = actor.organization_id and session.id = asked.id;
+
+  perform private.keep_answer(
+    actor.organization_id, actor.user_id, 'sessions-confirm', idempotency_key, fingerprint, body
   );
-  return private.refusal(refused_status, refused_code, refused_detail);
+  return private.success(body);
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy();
 end
 $$;
 comment on function private.confirm_sessions(jsonb, text, text) is

@@ -39,111 +39,109 @@ begin
     return outcome;
   end if;
 
-  begin
-    select candidate.* into batch
-    from public.hold_batches as candidate
-    where candidate.organization_id = actor.organization_id
-      and (
-        candidate.hold_key = asked_key
-        or candidate.id = (
-          select hold.batch_id
+  select candidate.* into batch
+  from public.hold_batches as candidate
+  where candidate.organization_id = actor.organization_id
+    and (
+      candidate.hold_key = asked_key
+      or candidate.id = (
+        select hold.batch_id
+        from public.session_holds as hold
+        where hold.organization_id = actor.organization_id and hold.hold_key = asked_key
+      )
+    )
+    and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and candidate.therapist_id = actor.user_id));
+
+  if batch.id is not null then
+    -- Claims go only under their resources' locks: a claimant between check and insert must not lose its footing.
+    perform private.lock_resources(
+      actor.organization_id,
+      array[batch.therapist_id, batch.client_id, batch.room_id] || array(
+        select session.therapist_id
+        from public.session_holds as hold
+        join public.sessions as session
+          on session.organization_id = hold.organization_id and session.id = hold.session_id
+        where hold.organization_id = actor.organization_id and hold.batch_id = batch.id
+      )
+    );
+    -- A confirmation of the same hold would settle it while it is being released.
+    perform 1
+    from public.hold_batches as locked
+    where locked.organization_id = actor.organization_id and locked.id = batch.id
+    for no key update;
+    as_of := clock_timestamp();
+
+    if batch.expires_at <= as_of then
+      perform private.expire_batches(actor.organization_id, array[batch.id], as_of);
+    else
+      with released as (
+        update public.session_holds as hold
+        set status = 'released', settled_at = as_of, settled_xid = pg_current_xact_id()
+        where hold.organization_id = actor.organization_id
+          and hold.batch_id = batch.id
+          and hold.status = 'held'
+          -- What was held to move together is let go together: its places depend on each other.
+          and (batch.hold_key = asked_key or hold.hold_key = asked_key or batch.is_move)
+        returning hold.id
+      )
+      select array_agg(released.id order by released.id) into released_ids from released;
+    end if;
+  end if;
+
+  if released_ids is not null then
+    delete from private.claims as claim
+    where claim.organization_id = actor.organization_id and claim.owner_id = any (released_ids);
+    if batch.is_move then
+      update private.claims as claim
+      set group_key = expected.group_key
+      from private.expected_claims as expected
+      where claim.organization_id = actor.organization_id
+        and claim.group_key = batch.id
+        and claim.expires_at is null
+        and expected.organization_id = claim.organization_id
+        and expected.owner_id = claim.owner_id
+        and expected.resource_kind = claim.resource_kind
+        and claim.owner_id in (
+          select hold.session_id
           from public.session_holds as hold
-          where hold.organization_id = actor.organization_id and hold.hold_key = asked_key
+          where hold.organization_id = actor.organization_id and hold.batch_id = batch.id
+        );
+    end if;
+    perform private.record_event(
+      actor.organization_id, 'hold.released', 'hold', released_ids, as_of,
+      actor_role => actor.role::text,
+      before => '{"status": "held"}', after => '{"status": "released"}',
+      details => jsonb_build_object('batchId', batch.id)
+    );
+  end if;
+
+  body := jsonb_build_object('released', released_ids is not null);
+  if released_ids is not null then
+    body := body || jsonb_build_object('hold', (
+      select jsonb_build_object(
+        'holdKey', asked_key,
+        'holdId', case when batch.hold_key = asked_key then batch.id else released_ids[1] end,
+        'holds', jsonb_agg(
+          jsonb_build_object(
+            'holdKey', hold.hold_key,
+            'holdId', hold.id,
+            'startTime', private.iso(hold.start_time),
+            'endTime', private.iso(hold.end_time)
+          )
+          order by hold.occurrence_index
         )
       )
-      and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and candidate.therapist_id = actor.user_id));
-
-    if batch.id is not null then
-      -- Claims go only under their resources' locks: a claimant between check and insert must not lose its footing.
-      perform private.lock_resources(
-        actor.organization_id,
-        array[batch.therapist_id, batch.client_id, batch.room_id] || array(
-          select session.therapist_id
-          from public.session_holds as hold
-          join public.sessions as session
-            on session.organization_id = hold.organization_id and session.id = hold.session_id
-          where hold.organization_id = actor.organization_id and hold.batch_id = batch.id
-        )
-      );
-      -- A confirmation of the same hold would settle it while it is being released.
-      perform 1
-      from public.hold_batches as locked
-      where locked.organization_id = actor.organization_id and locked.id = batch.id
-      for no key update;
-      as_of := clock_timestamp();
-
-      if batch.expires_at <= as_of then
-        perform private.expire_batches(actor.organization_id, array[batch.id], as_of);
-      else
-        with released as (
-          update public.session_holds as hold
-          set status = 'released', settled_at = as_of, settled_xid = pg_current_xact_id()
-          where hold.organization_id = actor.organization_id
-            and hold.batch_id = batch.id
-            and hold.status = 'held'
-            -- What was held to move together is let go together: its places depend on each other.
-            and (batch.hold_key = asked_key or hold.hold_key = asked_key or batch.is_move)
-          returning hold.id
-        )
-        select array_agg(released.id order by released.id) into released_ids from released;
-      end if;
-    end if;
-
-    if released_ids is not null then
-      delete from private.claims as claim
-      where claim.organization_id = actor.organization_id and claim.owner_id = any (released_ids);
-      if batch.is_move then
-        update private.claims as claim
-        set group_key = expected.group_key
-        from private.expected_claims as expected
-        where claim.organization_id = actor.organization_id
-          and claim.group_key = batch.id
-          and claim.expires_at is null
-          and expected.organization_id = claim.organization_id
-          and expected.owner_id = claim.owner_id
-          and expected.resource_kind = claim.resource_kind
-          and claim.owner_id in (
-            select hold.session_id
-            from public.session_holds as hold
-            where hold.organization_id = actor.organization_id and hold.batch_id = batch.id
-          );
-      end if;
-      perform private.record_event(
-        actor.organization_id, 'hold.released', 'hold', released_ids, as_of,
-        actor_role => actor.role::text,
-        before => '{"status": "held"}', after => '{"status": "released"}',
-        details => jsonb_build_object('batchId', batch.id)
-      );
-    end if;
-
-    body := jsonb_build_object('released', released_ids is not null);
-    if released_ids is not null then
-      body := body || jsonb_build_object('hold', (
-        select jsonb_build_object(
-          'holdKey', asked_key,
-          'holdId', case when batch.hold_key = asked_key then batch.id else released_ids[1] end,
-          'holds', jsonb_agg(
-            jsonb_build_object(
-              'holdKey', hold.hold_key,
-              'holdId', hold.id,
-              'startTime', private.iso(hold.start_time),
-              'endTime', private.iso(hold.end_time)
-            )
-            order by hold.occurrence_index
-          )
-        )
-        from public.session_holds as hold
-        where hold.organization_id = actor.organization_id and hold.id = any (released_ids)
-      ));
-    end if;
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint, body
-    );
-    return private.success(body);
-  exception
-    when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-      perform private.raise_busy();
-  end;
+      from public.session_holds as hold
+      where hold.organization_id = actor.organization_id and hold.id = any (released_ids)
+    ));
+  end if;
+  perform private.keep_answer(
+    actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint, body
+  );
+  return private.success(body);
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy();
 end
 $$;
 comment on function private.release_hold(jsonb, text, text) is
@@ -247,6 +245,26 @@ end
 $$;
 comment on function private.parse_cancellation(jsonb) is 'Reads the body of sessions-cancel that names sessions. Raises PT400.';
 
+create function private.refuse_cancellation(actor private.actor, session_ids uuid[])
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    actor.organization_id, 'cancellation.refused', 'session', coalesce(session_ids, '{}'), clock_timestamp(),
+    actor_role => actor.role::text,
+    outcome => 'refused',
+    code => 'FORBIDDEN'
+  );
+  return private.refusal(
+    403, 'FORBIDDEN', 'You may not cancel every session this names. Nothing was cancelled.'
+  );
+end
+$$;
+comment on function private.refuse_cancellation(private.actor, uuid[]) is
+  'The outcome of a refused cancellation, and its audit event.';
+
 create function private.cancel_sessions(request jsonb, idempotency_key text, request_id text)
 returns jsonb
 language plpgsql
@@ -286,118 +304,105 @@ begin
     return outcome;
   end if;
 
-  begin
-    if actor.role = 'client'
-      or (actor.role = 'therapist' and (wanted.all_therapists or wanted.therapist_id <> actor.user_id))
-      or (wanted.therapist_id is not null and not exists (
-        select 1
-        from public.therapists as therapist
-        where therapist.organization_id = actor.organization_id and therapist.id = wanted.therapist_id
-      ))
-    then
-      raise sqlstate 'TS000';
-    end if;
+  if actor.role = 'client'
+    or (actor.role = 'therapist' and (wanted.all_therapists or wanted.therapist_id <> actor.user_id))
+    or (wanted.therapist_id is not null and not exists (
+      select 1
+      from public.therapists as therapist
+      where therapist.organization_id = actor.organization_id and therapist.id = wanted.therapist_id
+    ))
+  then
+    return private.refuse_cancellation(actor, wanted.session_ids);
+  end if;
 
-    if wanted.date is not null then
-      -- The local day, 23 or 25 hours long where clocks change.
-      day := tstzrange(
-        wanted.date::timestamp at time zone wanted.time_zone,
-        (wanted.date + 1)::timestamp at time zone wanted.time_zone,
-        '[)'
-      );
-    end if;
-
-    -- Two cancellations, or a cancellation and a move, of one session would each act on what the other is changing.
-    with locked as (
-      select session.id, session.therapist_id, session.client_id, session.room_id, session.start_time
-      from public.sessions as session
-      where session.organization_id = actor.organization_id
-        and (wanted.session_ids is null or session.id = any (wanted.session_ids))
-        and (
-          wanted.session_ids is not null
-          or (
-            session.start_time >= lower(day) and session.start_time < upper(day)
-            and (wanted.all_therapists or session.therapist_id = wanted.therapist_id)
-          )
-        )
-      order by session.id
-      for no key update
-    )
-    select
-      array_agg(locked.id),
-      array_agg(locked.therapist_id) || array_agg(locked.client_id) || array_agg(locked.room_id)
-    into target_ids, resource_ids
-    from locked;
-
-    if wanted.session_ids is not null and (
-      coalesce(cardinality(target_ids), 0) < cardinality(wanted.session_ids)
-      or exists (
-        select 1
-        from public.sessions as session
-        where session.organization_id = actor.organization_id
-          and session.id = any (wanted.session_ids)
-          and actor.role = 'therapist' and session.therapist_id <> actor.user_id
-      )
-    ) then
-      raise sqlstate 'TS000';
-    end if;
-
-    -- A claimant waiting for this time must find either the session or its freed slot.
-    perform private.lock_resources(actor.organization_id, resource_ids);
-    as_of := clock_timestamp();
-
-    with target as (
-      select session.id, session.status
-      from public.sessions as session
-      where session.organization_id = actor.organization_id
-        and session.id = any (target_ids)
-        and (day is null or session.start_time <@ day)
-        and (wanted.therapist_id is null or session.therapist_id = wanted.therapist_id)
-    )
-    select jsonb_build_object(
-      'cancelledCount', count(*) filter (where target.status in ('scheduled', 'in_progress')),
-      'alreadyCancelledCount', count(*) filter (where target.status = 'cancelled'),
-      'nonCancellableCount', count(*) filter (where target.status in ('completed', 'no_show')),
-      'totalCount', count(*),
-      'cancelledSessionIds',
-        coalesce(jsonb_agg(target.id order by target.id) filter (where target.status in ('scheduled', 'in_progress')), '[]'),
-      'alreadyCancelledSessionIds',
-        coalesce(jsonb_agg(target.id order by target.id) filter (where target.status = 'cancelled'), '[]'),
-      'nonCancellableSessionIds',
-        coalesce(jsonb_agg(target.id order by target.id) filter (where target.status in ('completed', 'no_show')), '[]')
-    ) into summary
-    from target;
-
-    insert into public.session_cancellations (
-      organization_id, session_id, attribution, reason, cancelled_at, cancelled_by, cancelled_by_role
-    )
-    select actor.organization_id, item.value::uuid, wanted.attribution, wanted.reason, as_of, actor.user_id, actor.role::text
-    from jsonb_array_elements_text(summary -> 'cancelledSessionIds') as item (value);
-    update public.sessions as session
-    set status = 'cancelled'
-    from jsonb_array_elements_text(summary -> 'cancelledSessionIds') as item (value)
-    where session.organization_id = actor.organization_id and session.id = item.value::uuid;
-
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint,
-      jsonb_build_object('summary', summary)
+  if wanted.date is not null then
+    -- The local day, 23 or 25 hours long where clocks change.
+    day := tstzrange(
+      wanted.date::timestamp at time zone wanted.time_zone,
+      (wanted.date + 1)::timestamp at time zone wanted.time_zone,
+      '[)'
     );
-    return private.success(jsonb_build_object('summary', summary));
-  exception
-    when sqlstate 'TS000' then null;
-    when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-      perform private.raise_busy();
-  end;
+  end if;
 
-  perform private.record_event(
-    actor.organization_id, 'cancellation.refused', 'session', coalesce(wanted.session_ids, '{}'), clock_timestamp(),
-    actor_role => actor.role::text,
-    outcome => 'refused',
-    code => 'FORBIDDEN'
+  -- Two cancellations, or a cancellation and a move, of one session would each act on what the other is changing.
+  with locked as (
+    select session.id, session.therapist_id, session.client_id, session.room_id, session.start_time
+    from public.sessions as session
+    where session.organization_id = actor.organization_id
+      and (wanted.session_ids is null or session.id = any (wanted.session_ids))
+      and (
+        wanted.session_ids is not null
+        or (
+          session.start_time >= lower(day) and session.start_time < upper(day)
+          and (wanted.all_therapists or session.therapist_id = wanted.therapist_id)
+        )
+      )
+    order by session.id
+    for no key update
+  )
+  select
+    array_agg(locked.id),
+    array_agg(locked.therapist_id) || array_agg(locked.client_id) || array_agg(locked.room_id)
+  into target_ids, resource_ids
+  from locked;
+
+  if wanted.session_ids is not null and (
+    coalesce(cardinality(target_ids), 0) < cardinality(wanted.session_ids)
+    or exists (
+      select 1
+      from public.sessions as session
+      where session.organization_id = actor.organization_id
+        and session.id = any (wanted.session_ids)
+        and actor.role = 'therapist' and session.therapist_id <> actor.user_id
+    )
+  ) then
+    return private.refuse_cancellation(actor, wanted.session_ids);
+  end if;
+
+  -- A claimant waiting for this time must find either the session or its freed slot.
+  perform private.lock_resources(actor.organization_id, resource_ids);
+  as_of := clock_timestamp();
+
+  with target as (
+    select session.id, session.status
+    from public.sessions as session
+    where session.organization_id = actor.organization_id
+      and session.id = any (target_ids)
+      and (day is null or session.start_time <@ day)
+      and (wanted.therapist_id is null or session.therapist_id = wanted.therapist_id)
+  )
+  select jsonb_build_object(
+    'cancelledCount', count(*) filter (where target.status in ('scheduled', 'in_progress')),
+    'alreadyCancelledCount', count(*) filter (where target.status = 'cancelled'),
+    'nonCancellableCount', count(*) filter (where target.status in ('completed', 'no_show')),
+    'totalCount', count(*),
+    'cancelledSessionIds',
+      coalesce(jsonb_agg(target.id order by target.id) filter (where target.status in ('scheduled', 'in_progress')), '[]'),
+    'alreadyCancelledSessionIds',
+      coalesce(jsonb_agg(target.id order by target.id) filter (where target.status = 'cancelled'), '[]'),
+    'nonCancellableSessionIds',
+      coalesce(jsonb_agg(target.id order by target.id) filter (where target.status in ('completed', 'no_show')), '[]')
+  ) into summary
+  from target;
+
+  insert into public.session_cancellations (
+    organization_id, session_id, attribution, reason, cancelled_at, cancelled_by, cancelled_by_role
+  )
+  select actor.organization_id, item.value::uuid, wanted.attribution, wanted.reason, as_of, actor.user_id, actor.role::text
+  from jsonb_array_elements_text(summary -> 'cancelledSessionIds') as item (value);
+  update public.sessions as session
+  set status = 'cancelled'
+  from jsonb_array_elements_text(summary -> 'cancelledSessionIds') as item (value)
+  where session.organization_id = actor.organization_id and session.id = item.value::uuid;
+
+  perform private.keep_answer(
+    actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint,
+    jsonb_build_object('summary', summary)
   );
-  return private.refusal(
-    403, 'FORBIDDEN', 'You may not cancel every session this names. Nothing was cancelled.'
-  );
+  return private.success(jsonb_build_object('summary', summary));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy();
 end
 $$;
 comment on function private.cancel_sessions(jsonb, text, text) is

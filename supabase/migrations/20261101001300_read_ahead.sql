@@ -1,7 +1,7 @@
 -- Purpose: what is free, before anybody holds anything.
--- Objects: find_open_slots, preview_series.
--- Watch for: both are stable and can be called with GET, so they may be answered by a replica: a slot listed as free
---            can be gone a moment later, and only holding it decides. Both see exactly what a hold would see.
+-- Objects: find_open_slots, find_alternatives, preview_series.
+-- Watch for: all are stable and can be called with GET, so they may be answered by a replica: a slot listed as free
+--            can be gone a moment later, and only holding it decides. They see exactly what a hold would see.
 
 create function private.find_open_slots(
   therapist_id uuid,
@@ -156,6 +156,40 @@ grant execute on function public.find_open_slots(
   uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer
 ) to authenticated;
 
+create function private.find_alternatives(request jsonb)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  actor private.actor := private.require_actor();
+  wanted private.booking_request := private.parse_booking_request(request);
+begin
+  if not private.may_book(actor, wanted.therapist_id, wanted.client_id, wanted.room_id) then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this therapist, client or room.');
+  end if;
+  return private.find_alternatives(actor.organization_id, wanted, statement_timestamp());
+end
+$$;
+comment on function private.find_alternatives(jsonb) is 'See the public wrapper.';
+grant execute on function private.find_alternatives(jsonb) to authenticated;
+
+create function public.find_alternatives(request jsonb)
+returns jsonb
+language sql
+stable
+set search_path = ''
+begin atomic
+  select private.find_alternatives(find_alternatives.request);
+end;
+comment on function public.find_alternatives(jsonb) is
+  'For the body of a refused sessions-hold: [{startTime, endTime}], at most five other first windows, nearest first, at '
+  'which the same request would succeed right now. Apart from the hold, so that no rival waits while it is computed.';
+grant execute on function public.find_alternatives(jsonb) to authenticated;
+
 create function private.preview_series(request jsonb)
 returns jsonb
 language plpgsql
@@ -168,26 +202,24 @@ declare
   actor private.actor := private.require_actor();
   wanted private.booking_request := private.parse_booking_request(request);
   as_of timestamptz := statement_timestamp();
-  issues jsonb := private.window_issues(wanted, as_of);
   windows tstzmultirange;
   conflicts jsonb;
 begin
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
-  if not private.may_book(actor, wanted.therapist_id, wanted.client_id) then
+  perform private.require_bookable_window(wanted, as_of);
+  if not private.may_book(actor, wanted.therapist_id, wanted.client_id, wanted.room_id) then
     perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this therapist or client.');
   end if;
   windows := private.open_windows(actor.organization_id, wanted.therapist_id, array(
     select tstzrange(item.start_time, item.end_time, '[)')
     from unnest(wanted.start_times, wanted.end_times) as item (start_time, end_time)
   ));
-  conflicts := private.find_conflicts(
+  select found.conflicts into conflicts
+  from private.find_conflicts(
     actor.organization_id,
     private.wanted_claims(wanted, array(select gen_random_uuid() from unnest(wanted.start_times))),
     wanted.session_ids,
     as_of
-  );
+  ) as found;
 
   return jsonb_build_object('occurrences', (
     select jsonb_agg(
