@@ -1,0 +1,324 @@
+/** `bookSession` and its parts, against the real endpoints. */
+import { beforeAll, describe, expect, it } from 'vitest';
+import {
+  bookSession,
+  cancelSessionHold,
+  cancelSessions,
+  confirmSessionBooking,
+  requestSessionHold,
+  SessionsApiError,
+} from '../../src/lib/index.ts';
+import { withConnection } from '../setup/db.ts';
+import {
+  anonymousClient,
+  type Clinic,
+  clientOf,
+  LA,
+  nextSession,
+  openClinic,
+  plusDays,
+  stateOf,
+} from './clinic.ts';
+
+let clinic: Clinic;
+let supabase: Awaited<ReturnType<typeof clientOf>>;
+
+beforeAll(async () => {
+  clinic = await openClinic();
+  supabase = await clientOf(clinic.rbt);
+});
+
+const hold = (session: ReturnType<typeof nextSession>, extra: object = {}) =>
+  requestSessionHold(supabase, {
+    therapistId: session.therapist_id,
+    clientId: session.client_id,
+    startTime: session.start_time,
+    endTime: session.end_time,
+    timeZone: LA,
+    ...extra,
+  });
+
+async function refused(promise: Promise<unknown>): Promise<SessionsApiError> {
+  const error = await promise.then(
+    () => 'resolved',
+    (reason: unknown) => reason,
+  );
+  if (!(error instanceof SessionsApiError))
+    throw new Error(`expected a SessionsApiError, not ${String(error)}`);
+  return error;
+}
+
+describe('holding and confirming', () => {
+  it('makes a session of what was held', async () => {
+    const session = nextSession(clinic);
+    const held = await hold(session, { holdSeconds: 120 });
+    expect(held.holds).toHaveLength(1);
+    expect(Date.parse(held.expiresAt) - Date.now()).toBeLessThan(121_000);
+
+    const confirmed = await confirmSessionBooking(supabase, { holdKey: held.holdKey, session, timeZone: LA });
+    expect(confirmed.session).toMatchObject({ status: 'scheduled', therapist_id: clinic.rbt.id });
+    expect(Date.parse(String(confirmed.session.start_time))).toBe(Date.parse(session.start_time));
+    expect(confirmed.roundedDurationMinutes).toBe(60);
+  });
+
+  it('gives a slot back, once', async () => {
+    const held = await hold(nextSession(clinic));
+    expect((await cancelSessionHold(supabase, { holdKey: held.holdKey })).released).toBe(true);
+    expect((await cancelSessionHold(supabase, { holdKey: held.holdKey })).released).toBe(false);
+  });
+
+  it('uses the access token of the payload instead of the client’s session', async () => {
+    const session = nextSession(clinic, { therapist: clinic.bcba });
+    const request = {
+      therapistId: clinic.bcba.id,
+      clientId: session.client_id,
+      startTime: session.start_time,
+    };
+    const rest = { endTime: session.end_time, timeZone: LA };
+    expect((await refused(requestSessionHold(anonymousClient(), { ...request, ...rest }))).status).toBe(401);
+    expect((await refused(requestSessionHold(supabase, { ...request, ...rest }))).code).toBe('FORBIDDEN');
+    const held = await requestSessionHold(supabase, { ...request, ...rest, accessToken: clinic.bcba.token });
+    expect(held.holds).toHaveLength(1);
+  });
+
+  it('answers the same hold for the same key', async () => {
+    const session = nextSession(clinic);
+    const idempotencyKey = crypto.randomUUID();
+    expect(await hold(session, { idempotencyKey })).toEqual(await hold(session, { idempotencyKey }));
+    expect((await refused(hold(nextSession(clinic), { idempotencyKey }))).code).toBe(
+      'IDEMPOTENCY_KEY_REUSED',
+    );
+  });
+});
+
+describe('a refusal', () => {
+  it('by a hold says when to come back and offers other times', async () => {
+    const session = nextSession(clinic);
+    await hold(session);
+    const error = await refused(hold(session));
+    expect(error).toMatchObject({ status: 409, code: 'THERAPIST_HOLD_CONFLICT' });
+    expect(Date.parse(error.retryAfter ?? '')).toBeGreaterThan(Date.now());
+    expect(error.retryAfterSeconds).toBeGreaterThan(200);
+    expect(error.conflicts[0]).toMatchObject({
+      occurrenceIndex: 0,
+      resource: 'therapist',
+      blockedBy: 'hold',
+    });
+    expect(error.alternatives.length).toBeGreaterThan(0);
+    expect(error.requestId).toMatch(/\S/);
+  });
+
+  it('by a session says that waiting is useless', async () => {
+    const session = nextSession(clinic);
+    await bookSession(supabase, { session, timeZone: LA });
+    expect(await refused(hold(session))).toMatchObject({
+      status: 409,
+      code: 'THERAPIST_CONFLICT',
+      retryAfter: null,
+      retryAfterSeconds: null,
+    });
+  });
+
+  it('of malformed input names the fields, before or after sending', async () => {
+    const session = nextSession(clinic);
+    const here = await refused(hold({ ...session, start_time: 'tomorrow' }));
+    expect(here).toMatchObject({ status: 400, issues: [{ path: 'start_time' }] });
+    const there = await refused(hold(session, { holdSeconds: 5 }));
+    expect(there).toMatchObject({
+      status: 400,
+      code: 'VALIDATION_FAILED',
+      issues: [{ path: 'hold_seconds' }],
+    });
+    const notes = { ...session, notes: 'private' };
+    const confirm = confirmSessionBooking(supabase, {
+      holdKey: crypto.randomUUID(),
+      session: notes,
+      timeZone: LA,
+    });
+    expect((await refused(confirm)).issues).toMatchObject([{ path: 'session.notes' }]);
+  });
+});
+
+describe('booking', () => {
+  it('a weekly series keeps its local hour, across the change of the clocks too', async () => {
+    // From the first Monday of next October: the sixth occurrence is in winter time.
+    const year = new Date().getUTCMonth() < 9 ? new Date().getUTCFullYear() : new Date().getUTCFullYear() + 1;
+    const monday = Date.UTC(year, 9, 1 + ((8 - new Date(Date.UTC(year, 9, 1)).getUTCDay()) % 7), 17);
+    const result = await bookSession(supabase, {
+      session: {
+        ...nextSession(clinic, { therapist: clinic.bcba, client: clinic.clients[1] }),
+        start_time: new Date(monday).toISOString(),
+        end_time: new Date(monday + 3_600_000).toISOString(),
+        location_type: 'telehealth',
+      },
+      recurrence: { rule: 'FREQ=WEEKLY;COUNT=6' },
+      timeZone: LA,
+      accessToken: clinic.bcba.token,
+    });
+    expect(result.sessions).toHaveLength(6);
+    const hours = result.sessions.map(({ start_time }) =>
+      new Intl.DateTimeFormat('en-US', { timeZone: LA, hour: 'numeric', hourCycle: 'h23' }).format(
+        new Date(String(start_time)),
+      ),
+    );
+    expect(new Set(hours)).toEqual(new Set(['10']));
+    expect(new Set(result.occurrences.map(({ startOffsetMinutes }) => startOffsetMinutes))).toEqual(
+      new Set([-420, -480]),
+    );
+    expect(result.cpt).toMatchObject({ code: '97153', modifiers: ['95'], units: 4 });
+    expect(result.sessions[0]).toMatchObject({
+      cpt_code: '97153',
+      cpt_modifiers: ['95'],
+      location_type: 'telehealth',
+    });
+    expect(result.hold.holds).toHaveLength(6);
+    expect(result.skipped).toEqual([]);
+  });
+
+  it('with the same key again answers the same sessions', async () => {
+    const booking = {
+      session: nextSession(clinic),
+      recurrence: { rule: 'FREQ=DAILY;COUNT=1' },
+      timeZone: LA,
+      idempotencyKey: crypto.randomUUID(),
+    };
+    const before = await stateOf(clinic);
+    const [first, second] = [await bookSession(supabase, booking), await bookSession(supabase, booking)];
+    expect(second.sessions).toEqual(first.sessions);
+    expect((await stateOf(clinic)).sessions).toBe(before.sessions + 1);
+  });
+
+  it('refuses a series with a blocked date, books nothing and holds nothing', async () => {
+    const session = nextSession(clinic, { hour: 1 });
+    const blocked = {
+      ...session,
+      start_time: plusDays(session.start_time, 14),
+      end_time: plusDays(session.end_time, 14),
+    };
+    await bookSession(supabase, { session: blocked, timeZone: 'UTC' });
+    const before = await stateOf(clinic);
+    const error = await refused(
+      bookSession(supabase, { session, recurrence: { rule: 'FREQ=WEEKLY;COUNT=4' }, timeZone: 'UTC' }),
+    );
+    expect(error.conflicts.map(({ occurrenceIndex }) => occurrenceIndex)).toContain(2);
+    expect(await stateOf(clinic)).toEqual(before);
+  });
+
+  it('skips the blocked dates when told to, and says which and why', async () => {
+    const session = nextSession(clinic, { hour: 3 });
+    const at = (days: number) => ({
+      ...session,
+      start_time: plusDays(session.start_time, days),
+      end_time: plusDays(session.end_time, days),
+    });
+    await bookSession(supabase, { session: at(7), timeZone: 'UTC' });
+    await hold(at(21));
+    const result = await bookSession(supabase, {
+      session,
+      recurrence: { rule: 'FREQ=WEEKLY;COUNT=5' },
+      timeZone: 'UTC',
+      onConflict: 'skip',
+    });
+    expect(result.sessions).toHaveLength(3);
+    expect(result.occurrences.map(({ index }) => index)).toEqual([0, 1, 2]);
+    expect(result.skipped).toMatchObject([
+      { index: 1, blockedBy: 'therapist', by: 'session', startTime: at(7).start_time },
+      { index: 3, blockedBy: 'therapist', by: 'hold', startTime: at(21).start_time },
+    ]);
+  });
+
+  it('skipping throws the refusal when nothing is left', async () => {
+    const session = nextSession(clinic);
+    await bookSession(supabase, { session, timeZone: LA });
+    const error = await refused(bookSession(supabase, { session, timeZone: LA, onConflict: 'skip' }));
+    expect(error).toMatchObject({ status: 409, code: 'THERAPIST_CONFLICT' });
+  });
+
+  it('moves a session', async () => {
+    const { session } = await bookSession(supabase, { session: nextSession(clinic), timeZone: LA });
+    const target = nextSession(clinic);
+    const moved = await bookSession(supabase, { session: { ...target, id: session.id }, timeZone: LA });
+    expect(moved.session.id).toBe(session.id);
+    expect(Date.parse(String(moved.session.start_time))).toBe(Date.parse(target.start_time));
+  });
+
+  it('moves a series, each session onto the place of the next', async () => {
+    const made = await bookSession(supabase, {
+      session: nextSession(clinic, { hour: 5 }),
+      recurrence: { rule: 'FREQ=WEEKLY;COUNT=3' },
+      timeZone: 'UTC',
+    });
+    const occurrences = made.sessions.map((row) => ({
+      startTime: plusDays(String(row.start_time), 7),
+      endTime: plusDays(String(row.end_time), 7),
+      sessionId: row.id,
+    }));
+    const [first] = occurrences;
+    const moved = await bookSession(supabase, {
+      session: {
+        ...nextSession(clinic, { hour: 5 }),
+        start_time: first?.startTime ?? '',
+        end_time: first?.endTime ?? '',
+      },
+      occurrences,
+      timeZone: 'UTC',
+    });
+    expect(moved.sessions.map(({ id }) => id)).toEqual(made.sessions.map(({ id }) => id));
+    expect(moved.sessions.map(({ start_time }) => new Date(String(start_time)).toISOString())).toEqual(
+      occurrences.map(({ startTime }) => startTime),
+    );
+  });
+
+  it('finds out what is wrong before sending anything', async () => {
+    const session = nextSession(clinic);
+    const attempt = (extra: object) => refused(bookSession(supabase, { session, timeZone: LA, ...extra }));
+    expect(await attempt({ session: { ...session, client_id: '' } })).toMatchObject({
+      code: 'MISSING_FIELDS',
+      issues: [{ path: 'session.client_id' }],
+    });
+    expect(await attempt({ session: { ...session, end_time: session.start_time } })).toMatchObject({
+      code: 'INVALID_RANGE',
+    });
+    expect(await attempt({ recurrence: { rule: 'FREQ=WEEKLY' } })).toMatchObject({
+      status: 400,
+      issues: [{ path: 'recurrence.rule' }],
+    });
+    expect(await attempt({ startTimeOffsetMinutes: 480 })).toMatchObject({
+      issues: [{ path: 'start_time_offset_minutes' }],
+    });
+    expect(await attempt({ recurrence: { rule: 'FREQ=DAILY;UNTIL=20000101' } })).toMatchObject({
+      issues: [{ path: 'recurrence.rule' }],
+    });
+  });
+});
+
+describe('cancelling sessions', () => {
+  it('by id, with a reason', async () => {
+    const { session } = await bookSession(supabase, { session: nextSession(clinic), timeZone: LA });
+    const { summary } = await cancelSessions(supabase, {
+      sessionIds: [session.id],
+      reason: 'Therapist ill',
+      cancellationAttribution: 'staff',
+    });
+    expect(summary).toMatchObject({ cancelledCount: 1, cancelledSessionIds: [session.id] });
+    const again = await cancelSessions(supabase, { sessionIds: [session.id] });
+    expect(again.summary).toMatchObject({ cancelledCount: 0, alreadyCancelledCount: 1 });
+    const stored = await withConnection(async (client) => {
+      const { rows } = await client.query(
+        'select * from public.session_cancellations where session_id = $1',
+        [session.id],
+      );
+      return rows[0];
+    });
+    expect(stored).toMatchObject({ reason: 'Therapist ill', attribution: 'staff' });
+  });
+
+  it('by local day', async () => {
+    const { session } = await bookSession(supabase, { session: nextSession(clinic), timeZone: LA });
+    const date = new Intl.DateTimeFormat('en-CA', { timeZone: LA }).format(
+      new Date(String(session.start_time)),
+    );
+    const { summary } = await cancelSessions(supabase, { date, timeZone: LA });
+    expect(summary.cancelledSessionIds).toEqual([session.id]);
+  });
+});

@@ -1,0 +1,76 @@
+/** A clinic and a signed-in supabase-js client of it, straight at the stack or through a proxy that fails. */
+import { createClient, type SupabaseClient } from '@supabase/supabase-js';
+import type { Database } from '../../src/lib/database.types.ts';
+import type { SessionInput } from '../../src/lib/index.ts';
+import type { Clinic, Person } from '../functions/clinic.ts';
+import { withConnection } from '../setup/db.ts';
+import { stack } from '../setup/stack.ts';
+
+export { addUser, type Clinic, expire, openClinic, type Person, signIn } from '../functions/clinic.ts';
+
+/** The zone of the test clinics. */
+export const LA = 'America/Los_Angeles';
+
+/** A supabase-js client that nobody has signed in; give calls an `accessToken`. */
+export function anonymousClient(url: string = stack.apiUrl): SupabaseClient<Database> {
+  return createClient<Database>(url, stack.publishableKey, {
+    auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
+  });
+}
+
+/** A supabase-js client with a person signed in by password, as an app has it. */
+export async function clientOf(
+  person: Person,
+  url: string = stack.apiUrl,
+): Promise<SupabaseClient<Database>> {
+  const supabase = anonymousClient(url);
+  const { error } = await supabase.auth.signInWithPassword({
+    email: person.email,
+    password: 'demo-password-1234',
+  });
+  if (error) throw error;
+  return supabase;
+}
+
+/** The live holds of a clinic, and its sessions. */
+export async function stateOf(
+  clinic: Clinic,
+): Promise<{ liveHolds: number; claims: number; sessions: number }> {
+  return await withConnection(async (client) => {
+    const { rows } = await client.query(
+      `select
+        (select count(*)::int from public.session_holds
+          where organization_id = $1 and status = 'held') as "liveHolds",
+        (select count(*)::int from private.claims where organization_id = $1) as claims,
+        (select count(*)::int from public.sessions where organization_id = $1 and status <> 'cancelled') as sessions`,
+      [clinic.organizationId],
+    );
+    return rows[0];
+  });
+}
+
+let day = 20;
+/**
+ * A session of one hour on a day no other test of the file begins on. Series reach later days: give each an hour (UTC)
+ * of its own.
+ */
+export function nextSession(
+  clinic: Clinic,
+  { therapist = clinic.rbt, client = clinic.clients[0], hour = 18 } = {},
+): SessionInput & { start_time: string; end_time: string } {
+  day += 1;
+  const start = Math.floor(Date.now() / 86_400_000 + day) * 86_400_000 + hour * 3_600_000;
+  return {
+    therapist_id: therapist.id,
+    client_id: client,
+    start_time: new Date(start).toISOString(),
+    end_time: new Date(start + 3_600_000).toISOString(),
+    session_type: 'individual',
+    location_type: 'clinic',
+  };
+}
+
+/** The instant some days after another. */
+export function plusDays(instant: string, days: number): string {
+  return new Date(Date.parse(instant) + days * 86_400_000).toISOString();
+}
