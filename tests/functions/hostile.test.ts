@@ -61,7 +61,7 @@ describe('a spoiled request', () => {
         // Expired holds may be tidied up, but nothing is added.
         expect(await countRows(clinic.organizationId)).toEqual(before);
       }),
-      { numRuns: 300 },
+      { numRuns: 200 },
     );
   });
 });

@@ -10,10 +10,17 @@ import type { Parsed, RpcCall } from './contract/parsed.ts';
 import { setCorsHeaders, setPreflightHeaders } from './cors.ts';
 import { classOf, logError } from './log.ts';
 import { type Answer, DEFAULT_RETRY_SECONDS, interpret } from './outcome.ts';
-import { callRpc } from './rpc.ts';
+import { callRpc, type RpcContext } from './rpc.ts';
 
 /** A web-standard request handler. */
 export type Handler = (request: Request) => Promise<Response>;
+
+/** Adds to the database's answer before it is sent. */
+export type Amend = (
+  answer: Answer,
+  request: Record<string, unknown>,
+  context: RpcContext,
+) => Promise<Answer>;
 
 const ALLOW = 'POST, OPTIONS';
 
@@ -123,6 +130,7 @@ async function answer(
   request: Request,
   headers: Headers,
   parse: (body: unknown) => Parsed<RpcCall>,
+  amend: Amend | undefined,
 ): Promise<Response> {
   const requestId = headers.get('X-Request-Id') ?? '';
   if (request.method === 'OPTIONS') {
@@ -174,24 +182,23 @@ async function answer(
   const parsed = parse(json.body);
   if (!parsed.ok) return respond(headers, { kind: 'invalid', code: parsed.code, issues: parsed.issues });
 
-  const { token } = authentication.caller;
-  return respond(
-    headers,
-    interpret(await callRpc(parsed.value, { token, idempotencyKey: idempotency.key, requestId })),
-  );
+  const context = { token: authentication.caller.token, requestId };
+  const answered = interpret(await callRpc(parsed.value, idempotency.key, context));
+  return respond(headers, amend ? await amend(answered, parsed.value.request, context) : answered);
 }
 
 /**
  * Makes the handler of an endpoint from the way its body becomes a database call.
  *
  * @param parse - reads a JSON object into a call, or says what is wrong with it
+ * @param amend - adds to the database's answer
  * @example export default { fetch: createHandler(parseHold) };
  */
-export function createHandler(parse: (body: unknown) => Parsed<RpcCall>): Handler {
+export function createHandler(parse: (body: unknown) => Parsed<RpcCall>, amend?: Amend): Handler {
   return async (request) => {
     const headers = baseHeaders(request, readRequestId(request.headers));
     try {
-      return await answer(request, headers, parse);
+      return await answer(request, headers, parse, amend);
     } catch (thrown) {
       return respond(headers, { kind: 'unexpected', errorClass: classOf(thrown) });
     }

@@ -143,7 +143,13 @@ function fromRaised(status: number, error: NonNullable<RpcAnswer['error']>): Ans
   if (status === 401) {
     return { kind: 'refused', code: 'UNAUTHENTICATED', detail: ERROR_CODES.UNAUTHENTICATED.meaning };
   }
-  return { kind: 'unexpected', errorClass: /^[A-Z0-9]{3,10}$/.test(code) ? code : `HTTP ${status}` };
+  return { kind: 'unexpected', errorClass: errorClassOf({ status, error }) };
+}
+
+/** What the log may say of a failed call: its SQLSTATE or PostgREST code, else the HTTP status; never its text. */
+export function errorClassOf({ status, error }: Pick<RpcAnswer, 'status' | 'error'>): string {
+  const code = error?.code ?? '';
+  return /^[A-Z0-9]{3,10}$/.test(code) ? code : `HTTP ${status}`;
 }
 
 function parseJson(text: string | null | undefined): unknown {

@@ -5,6 +5,9 @@ import type { RpcCall } from './contract/parsed.ts';
 /** Longest wait for the database, in milliseconds: above its own statement timeout, so that its answer comes first. */
 const RPC_TIMEOUT_MS = 15_000;
 
+/** Who asks, and under which request id. */
+export type RpcContext = { token: string; requestId: string };
+
 /** What came back through REST. `status` is 0 when nothing did. */
 export type RpcAnswer = {
   status: number;
@@ -12,26 +15,45 @@ export type RpcAnswer = {
   error: { code?: string; message?: string; details?: string | null; hint?: string | null } | null;
 };
 
-/**
- * Calls a booking function over REST with the caller's own token, so that row security and the membership apply.
- * Never with the service role. Never retried here: the caller holds the idempotency key.
- */
-export async function callRpc(
-  { rpc, request }: RpcCall,
-  { token, idempotencyKey, requestId }: { token: string; idempotencyKey: string | null; requestId: string },
+async function call(
+  name: string,
+  args: Record<string, unknown>,
+  { token, requestId }: RpcContext,
+  timeoutMs: number,
 ): Promise<RpcAnswer> {
   const client = createContextClient({
     auth: { token },
     supabaseOptions: { global: { headers: { 'X-Request-Id': requestId } } },
   });
   const abort = new AbortController();
-  const timer = setTimeout(() => abort.abort(), RPC_TIMEOUT_MS);
+  const timer = setTimeout(() => abort.abort(), timeoutMs);
   try {
-    const { data, error, status } = await client
-      .rpc(rpc, { request, idempotency_key: idempotencyKey, request_id: requestId })
-      .abortSignal(abort.signal);
+    const { data, error, status } = await client.rpc(name, args).abortSignal(abort.signal);
     return { status, data, error };
   } finally {
     clearTimeout(timer);
   }
+}
+
+/**
+ * Calls a booking function over REST with the caller's own token, so that row security and the membership apply.
+ * Never with the service role. Never retried here: the caller holds the idempotency key.
+ */
+export function callRpc(
+  { rpc, request }: RpcCall,
+  idempotencyKey: string | null,
+  context: RpcContext,
+): Promise<RpcAnswer> {
+  const args = { request, idempotency_key: idempotencyKey, request_id: context.requestId };
+  return call(rpc, args, context, RPC_TIMEOUT_MS);
+}
+
+/** Reads something with the caller's own token, giving up after `timeoutMs` milliseconds. */
+export function readRpc(
+  rpc: 'find_alternatives',
+  request: Record<string, unknown>,
+  context: RpcContext,
+  timeoutMs: number,
+): Promise<RpcAnswer> {
+  return call(rpc, { request }, context, timeoutMs);
 }
