@@ -116,10 +116,13 @@ describe('a megabyte of wrong items', () => {
     ['occurrences', parseHold, hold],
     ['occurrences', parseConfirm, confirm],
     ['session_ids', parseCancel, { session_ids: [] }],
-  ] as const)('in %s costs one issue and little time', (field, parse, example) => {
-    const started = performance.now();
-    const parsed = parse({ ...example, [field]: Array(500_000).fill(0) });
-    expect(parsed).toMatchObject({ ok: false, issues: [{ path: field }] });
-    expect(performance.now() - started).toBeLessThan(250);
-  });
+  ] as const)(
+    'in %s costs one issue and less than the 2 s a request may compute',
+    (field, parse, example) => {
+      const started = performance.now();
+      const parsed = parse({ ...example, [field]: Array(500_000).fill(0) });
+      expect(parsed).toMatchObject({ ok: false, issues: [{ path: field }] });
+      expect(performance.now() - started).toBeLessThan(2_000);
+    },
+  );
 });
