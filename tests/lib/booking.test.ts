@@ -189,7 +189,7 @@ describe('booking', () => {
   });
 
   it('refuses a series with a blocked date, books nothing and holds nothing', async () => {
-    const session = nextSession(clinic, { hour: 1 });
+    const session = nextSession(clinic);
     const blocked = {
       ...session,
       start_time: plusDays(session.start_time, 14),
@@ -205,7 +205,7 @@ describe('booking', () => {
   });
 
   it('skips the blocked dates when told to, and says which and why', async () => {
-    const session = nextSession(clinic, { hour: 3 });
+    const session = nextSession(clinic);
     const at = (days: number) => ({
       ...session,
       start_time: plusDays(session.start_time, days),
@@ -244,7 +244,7 @@ describe('booking', () => {
 
   it('moves a series, each session onto the place of the next', async () => {
     const made = await bookSession(supabase, {
-      session: nextSession(clinic, { hour: 5 }),
+      session: nextSession(clinic),
       recurrence: { rule: 'FREQ=WEEKLY;COUNT=3' },
       timeZone: 'UTC',
     });
@@ -256,7 +256,7 @@ describe('booking', () => {
     const [first] = occurrences;
     const moved = await bookSession(supabase, {
       session: {
-        ...nextSession(clinic, { hour: 5 }),
+        ...nextSession(clinic),
         start_time: first?.startTime ?? '',
         end_time: first?.endTime ?? '',
       },

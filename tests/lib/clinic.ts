@@ -32,10 +32,26 @@ export async function clientOf(
   return supabase;
 }
 
-/** The live holds of a clinic, and its sessions. */
-export async function stateOf(
-  clinic: Clinic,
-): Promise<{ liveHolds: number; claims: number; sessions: number }> {
+/** How many rows of each kind a clinic has. */
+export interface ClinicState {
+  liveHolds: number;
+  claims: number;
+  sessions: number;
+}
+
+/** How many holds a clinic has ever made: their rows are never deleted. */
+export async function holdsEverMade(clinic: Clinic): Promise<number> {
+  return await withConnection(async (client) => {
+    const { rows } = await client.query(
+      'select count(*)::int as count from public.session_holds where organization_id = $1',
+      [clinic.organizationId],
+    );
+    return rows[0].count;
+  });
+}
+
+/** The live holds, claims and sessions of a clinic, less those it had `since`. */
+export async function stateOf(clinic: Clinic, since?: ClinicState): Promise<ClinicState> {
   return await withConnection(async (client) => {
     const { rows } = await client.query(
       `select
@@ -45,21 +61,26 @@ export async function stateOf(
         (select count(*)::int from public.sessions where organization_id = $1 and status <> 'cancelled') as sessions`,
       [clinic.organizationId],
     );
-    return rows[0];
+    const now = rows[0] as ClinicState;
+    return {
+      liveHolds: now.liveHolds - (since?.liveHolds ?? 0),
+      claims: now.claims - (since?.claims ?? 0),
+      sessions: now.sessions - (since?.sessions ?? 0),
+    };
   });
 }
 
 let day = 20;
 /**
- * A session of one hour on a day no other test of the file begins on. Series reach later days: give each an hour (UTC)
- * of its own.
+ * A session of one hour that meets no other: each call takes the next day and another hour (UTC), so that a series
+ * passes by those that begin later.
  */
 export function nextSession(
   clinic: Clinic,
-  { therapist = clinic.rbt, client = clinic.clients[0], hour = 18 } = {},
+  { therapist = clinic.rbt, client = clinic.clients[0] } = {},
 ): SessionInput & { start_time: string; end_time: string } {
   day += 1;
-  const start = Math.floor(Date.now() / 86_400_000 + day) * 86_400_000 + hour * 3_600_000;
+  const start = Math.floor(Date.now() / 86_400_000 + day) * 86_400_000 + (day % 23) * 3_600_000;
   return {
     therapist_id: therapist.id,
     client_id: client,
