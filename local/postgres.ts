@@ -203,20 +203,24 @@ async function commandOf(pid: number): Promise<string | null> {
  * Clears the way after a `kill -9`: a server of this cluster that outlived its stack is stopped, and a lock file whose
  * process id now belongs to some other program, which Postgres itself would take for a running server, is removed.
  */
-async function clearLeftovers(dataDir: string, say: (line: string) => void): Promise<void> {
+export async function clearLeftovers(dataDir: string, say: (line: string) => void = () => {}): Promise<void> {
   const lockFile = join(dataDir, 'postmaster.pid');
   const lock = await readFile(lockFile, 'utf8').catch(() => null);
   if (lock === null) return;
   const pid = Number.parseInt(lock, 10);
   const command = Number.isInteger(pid) && pid > 1 ? await commandOf(pid) : null;
-  if (command === null || !command.includes(dataDir)) {
+  // Nobody has that id: Postgres clears the lock itself, and first makes sure that no old backend still runs.
+  if (command === null) return;
+  if (!command.includes(dataDir)) {
+    // The old backends end within moments of their postmaster; without the lock nothing else waits for them.
+    await sleep(1000);
     await rm(lockFile, { force: true });
     return;
   }
   say('Stopping a database left over from an earlier run …');
   process.kill(pid, 'SIGINT');
   for (let waited = 0; waited < 10_000; waited += 100) {
-    if ((await commandOf(pid)) === null) return;
+    if (!(await commandOf(pid))?.includes(dataDir)) return;
     await sleep(100);
   }
   throw new StackError(
@@ -275,7 +279,7 @@ export async function startServer(options: {
   log: (line: string) => void;
 }): Promise<DatabaseServer> {
   const { binaries, user } = await prepare();
-  await clearLeftovers(options.dataDir, options.log);
+  await clearLeftovers(options.dataDir);
 
   // After kill -9 the old backends need a moment to notice; until then Postgres refuses the shared memory.
   for (let attempt = 1; ; attempt++) {

@@ -13,6 +13,7 @@ import { startGateway } from './gateway.ts';
 import { applyBaseline, migrate, schemaFingerprint } from './migrate.ts';
 import { claimPort, StackError } from './ports.ts';
 import {
+  clearLeftovers,
   copyCluster,
   type DatabaseServer,
   giveToServer,
@@ -86,6 +87,15 @@ process.on('exit', () => {
       }
 });
 
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
 async function answers(port: number): Promise<boolean> {
   return new Promise((result) => {
     const socket = connect(port, '127.0.0.1');
@@ -102,10 +112,11 @@ export async function refuseWhileRunning(dataDir: string): Promise<void> {
   const lock = await readFile(`${dataDir}.lock`, 'utf8').catch(() => null);
   if (lock === null) return;
   const [pid, port] = lock.split(' ').map(Number);
-  // The lock of a stack that was killed stays behind; its port tells.
-  if (pid !== process.pid && port && (await answers(port)))
+  // The lock of a stack that was killed stays behind.
+  if (pid && pid !== process.pid && port && isAlive(pid) && (await answers(port)))
     throw new StackError(
-      `This copy's stack is already running at http://127.0.0.1:${port} (process ${pid}).`,
+      `This copy's stack is already running at http://127.0.0.1:${port} (process ${pid}). Stop it first, ` +
+        'or start another copy of the project with API_PORT and DB_PORT set to other ports.',
     );
 }
 
@@ -195,7 +206,11 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     if (!quiet) say(`[functions] ${line}`);
   };
 
-  if (options.dataDir) await refuseWhileRunning(options.dataDir);
+  if (options.dataDir) {
+    await refuseWhileRunning(options.dataDir);
+    // A server left over by kill -9 would hold the port.
+    await clearLeftovers(options.dataDir, say);
+  }
   const apiPort = await claimPort(options.apiPort ?? 0, 'API', 'API_PORT');
   const dbPort = await claimPort(options.dbPort ?? 0, 'database', 'DB_PORT');
   const apiUrl = `http://127.0.0.1:${apiPort}`;

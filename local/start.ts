@@ -75,6 +75,10 @@ async function main(): Promise<void> {
       void end(0);
     });
 
+  // npm that is killed outright (kill -9) cannot pass the signal on.
+  const parent = process.ppid;
+  if (process.env.npm_lifecycle_event) setInterval(() => process.ppid !== parent && void end(0), 500).unref();
+
   if (reset) await refuseWhileRunning(dataDir);
   if (reset) await rm(dataDir, { recursive: true, force: true });
 
