@@ -504,51 +504,52 @@ begin
       && (!exists($.occurrences) || $.occurrences == null || $.occurrences.type() == "array"
         && $.occurrences.size() <= 366)
     ' then
+      parsed := jsonb_populate_record(null::private.booking_request, request);
+      parsed.session_type := btrim(parsed.session_type);
+      parsed.cpt_code := upper(parsed.cpt_code);
+      parsed.hold_seconds := coalesce(parsed.hold_seconds, 300);
+      parsed.buffer_before_minutes := coalesce(parsed.buffer_before_minutes, 0);
+      parsed.buffer_after_minutes := coalesce(parsed.buffer_after_minutes, 0);
+      parsed.recurrence_rule := request #>> '{recurrence,rule}';
+      parsed.override_reason := btrim(request #>> '{override,reason}');
+
       select
-        (request ->> 'therapist_id')::uuid, (request ->> 'client_id')::uuid, (request ->> 'room_id')::uuid,
-        (request ->> 'group_id')::uuid, request ->> 'time_zone', btrim(request ->> 'session_type'),
-        upper(request ->> 'cpt_code'),
-        coalesce((request ->> 'buffer_before_minutes')::numeric::smallint, 0),
-        coalesce((request ->> 'buffer_after_minutes')::numeric::smallint, 0),
-        coalesce((request ->> 'hold_seconds')::numeric::integer, 300),
-        request #>> '{recurrence,rule}', btrim(request #>> '{override,reason}'),
         array_agg(item.start_time order by item.position),
         array_agg(item.end_time order by item.position),
         array_agg(item.time_zone order by item.position),
         case when count(item.session_id) > 0 then array_agg(item.session_id order by item.position) end,
         bool_and((
-          item.start_text ~ private.instant_pattern() and item.end_text ~ private.instant_pattern()
+          item.well_formed
           and item.end_time > item.start_time
           and item.end_time - item.start_time <= interval '12 hours'
           and exists (select 1 from public.time_zones as zone where zone.name = item.time_zone)
           and extract(epoch from (item.start_time at time zone item.time_zone) - (item.start_time at time zone 'UTC'))
-            = item.start_offset * 60
+            = item.start_time_offset_minutes * 60
           and extract(epoch from (item.end_time at time zone item.time_zone) - (item.end_time at time zone 'UTC'))
-            = item.end_offset * 60
+            = item.end_time_offset_minutes * 60
         ) is true)
         and count(item.session_id) in (0, count(*))
         and count(item.session_id) = count(distinct item.session_id)
         and (count(*) = 1 or count(item.session_id) > 0 or request ->> 'session_id' is null)
-        and (length(btrim(request ->> 'session_type')) between 1 and 64) is not false
-        and (length(btrim(request #>> '{override,reason}')) between 1 and 500) is not false
-        and (length(btrim(request #>> '{recurrence,rule}')) between 1 and 1000) is not false
-      into
-        parsed.therapist_id, parsed.client_id, parsed.room_id, parsed.group_id, parsed.time_zone, parsed.session_type,
-        parsed.cpt_code, parsed.buffer_before_minutes, parsed.buffer_after_minutes, parsed.hold_seconds,
-        parsed.recurrence_rule, parsed.override_reason, parsed.start_times, parsed.end_times, parsed.time_zones,
-        parsed.session_ids, valid
+        and (length(parsed.session_type) between 1 and 64) is not false
+        and (length(parsed.override_reason) between 1 and 500) is not false
+        and (length(btrim(parsed.recurrence_rule)) between 1 and 1000) is not false
+      into parsed.start_times, parsed.end_times, parsed.time_zones, parsed.session_ids, valid
       from (
         select
-          element.position,
-          element.value ->> 'start_time' as start_text,
-          element.value ->> 'end_time' as end_text,
-          (element.value ->> 'start_time')::timestamptz as start_time,
-          (element.value ->> 'end_time')::timestamptz as end_time,
-          coalesce(element.value ->> 'time_zone', request ->> 'time_zone') as time_zone,
-          (element.value -> 'start_time_offset_minutes')::numeric as start_offset,
-          (element.value -> 'end_time_offset_minutes')::numeric as end_offset,
-          (element.value ->> 'session_id')::uuid as session_id
-        from jsonb_array_elements(private.booking_occurrences(request)) with ordinality as element (value, position)
+          element.position, element.session_id, element.start_time_offset_minutes, element.end_time_offset_minutes,
+          element.start_text::timestamptz as start_time,
+          element.end_text::timestamptz as end_time,
+          coalesce(element.time_zone, parsed.time_zone) as time_zone,
+          element.start_text ~ private.instant_pattern() and element.end_text ~ private.instant_pattern() as well_formed
+        from rows from (
+          jsonb_to_recordset(private.booking_occurrences(request)) as (
+            start_time text, end_time text, start_time_offset_minutes numeric, end_time_offset_minutes numeric,
+            time_zone text, session_id uuid
+          )
+        ) with ordinality as element (
+          start_text, end_text, start_time_offset_minutes, end_time_offset_minutes, time_zone, session_id, position
+        )
       ) as item;
 
       if parsed.session_ids is null and request ->> 'session_id' is not null then

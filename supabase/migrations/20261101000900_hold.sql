@@ -39,6 +39,7 @@ security definer
 set search_path = ''
 set timezone = 'UTC'
 set lock_timeout = '5s'
+set plan_cache_mode = 'force_generic_plan'
 as $$
 #variable_conflict use_column
 declare
