@@ -75,6 +75,17 @@ describe('a hold request', () => {
     expect(JSON.stringify(other)).toBe(JSON.stringify(one));
   });
 
+  it.each([
+    '2026-12-07T18:00Z',
+    '2026-12-07T10:00:00-08:00',
+    '2026-12-07T10:00:00.000000000-0800',
+    '2026-12-07T18:00:00+00',
+    '2026-12-07T23:30:00+05:30',
+    '2026-12-08T08:00:00+14:00',
+  ])('may write an instant as %s', (start_time) => {
+    expect(accepted({ start_time }).start_time).toBe('2026-12-07T18:00:00.000Z');
+  });
+
   it('keeps the microseconds Postgres keeps', () => {
     const { start_time } = accepted({ start_time: '2026-12-07T18:00:00.000001Z' });
     expect(start_time).toBe('2026-12-07T18:00:00.000001Z');

@@ -11,9 +11,9 @@ import { isKnownTimeZone } from '../civil-time.ts';
 /** Any 8-4-4-4-12 UUID, whatever its version bits: Postgres accepts them all (RFC 9562 §4). */
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
-/** RFC 3339 §5.6 with the seconds optional, at most microseconds, and an explicit `Z` or `±hh:mm`. */
+/** RFC 3339 §5.6, with the seconds optional and ISO 8601's shorter offsets: `Z`, `±hh:mm`, `±hhmm` or `±hh`. */
 const INSTANT =
-  /^(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2})(?::(\d{2})(?:\.(\d{1,6}))?)?(?:Z|([+-])(\d{2}):(\d{2}))$/;
+  /^(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2})(?::(\d{2})(?:\.(\d{1,9}))?)?(?:Z|([+-])(\d{2})(?::?(\d{2}))?)$/;
 
 const CIVIL_DATE = /^(\d{4})-(\d{2})-(\d{2})$/;
 
@@ -44,7 +44,7 @@ function daysInMonth(year: number, month: number): number {
 
 /**
  * Reads an instant and writes it in UTC, to the millisecond or, if it has them, the microsecond, so that two
- * spellings of one instant are one request.
+ * spellings of one instant are one request. Finer digits are dropped: Postgres keeps microseconds.
  *
  * @returns the canonical text, or what is wrong with `text` as `{ problem }`
  * @example canonicalInstant('2026-03-08T10:00:00-07:00') // '2026-03-08T17:00:00.000Z'
@@ -79,7 +79,7 @@ export function canonicalInstant(text: string): string | { problem: string } {
   if (Number(offsetMinutes) > 59 || offset > 14 * 60)
     return { problem: 'must have an offset of at most 14:00' };
 
-  const micros = Number(fraction.padEnd(6, '0'));
+  const micros = Number(fraction.slice(0, 6).padEnd(6, '0'));
   const wallClock = Date.UTC(
     Number(year),
     Number(month) - 1,
