@@ -1,0 +1,100 @@
+/** `createScheduleFeed` on a stack without Realtime: it looks every so often. */
+import { afterEach, beforeAll, expect, it, vi } from 'vitest';
+import {
+  bookSession,
+  cancelSessions,
+  createScheduleFeed,
+  type ScheduleChanges,
+  type ScheduleFeed,
+  type ScheduleFeedOptions,
+} from '../../src/lib/index.ts';
+import { anonymousClient, type Clinic, clientOf, nextSession, openClinic, plusDays } from './clinic.ts';
+
+let clinic: Clinic;
+let supabase: Awaited<ReturnType<typeof clientOf>>;
+let feed: ScheduleFeed | undefined;
+beforeAll(async () => {
+  clinic = await openClinic();
+  supabase = await clientOf(clinic.rbt);
+});
+afterEach(() => feed?.close());
+
+function follow(options: Partial<ScheduleFeedOptions> = {}) {
+  const seen: { count: number; changes: ScheduleChanges }[] = [];
+  feed = createScheduleFeed(supabase, {
+    query: { from: new Date().toISOString(), to: plusDays(new Date().toISOString(), 365), limit: 2 },
+    onChange: (sessions, changes) => seen.push({ count: sessions.length, changes }),
+    pollIntervalMs: 100,
+    ...options,
+  });
+  return { feed, seen };
+}
+
+it('tells of what is there, what comes, what changes and what goes', async () => {
+  const { seen } = follow();
+  await vi.waitFor(() => expect(seen).toHaveLength(1));
+  expect(seen[0]).toMatchObject({ count: 0 });
+
+  const { sessions } = await bookSession(supabase, {
+    session: nextSession(clinic),
+    recurrence: { rule: 'FREQ=WEEKLY;COUNT=3' },
+    timeZone: 'UTC',
+  });
+  await vi.waitFor(() => expect(seen.at(-1)?.changes.added).toHaveLength(3), 3_000);
+  expect(seen.at(-1)).toMatchObject({ count: 3, changes: { changed: [], removed: [] } });
+
+  const [first] = sessions;
+  await cancelSessions(supabase, { sessionIds: [first?.id ?? ''] });
+  await vi.waitFor(
+    () => expect(seen.at(-1)?.changes.changed).toMatchObject([{ id: first?.id, status: 'cancelled' }]),
+    3_000,
+  );
+});
+
+it('of scheduled sessions only loses one that is cancelled', async () => {
+  const from = new Date().toISOString();
+  const { seen } = follow({
+    query: { from, to: plusDays(from, 365), clientId: clinic.clients[0], statuses: ['scheduled'] },
+  });
+  const { session } = await bookSession(supabase, { session: nextSession(clinic), timeZone: 'UTC' });
+  await vi.waitFor(
+    () => expect(seen.flatMap(({ changes }) => changes.added).map(({ id }) => id)).toContain(session.id),
+    3_000,
+  );
+  await cancelSessions(supabase, { sessionIds: [session.id] });
+  await vi.waitFor(() => expect(seen.at(-1)?.changes.removed).toMatchObject([{ id: session.id }]), 3_000);
+});
+
+it('looks at once when told to', async () => {
+  const { feed: slow, seen } = follow({ pollIntervalMs: 60_000 });
+  await vi.waitFor(() => expect(seen).toHaveLength(1));
+  await bookSession(supabase, { session: nextSession(clinic), timeZone: 'UTC' });
+  await slow.refresh();
+  expect(seen).toHaveLength(2);
+});
+
+it('says nothing more once it is closed', async () => {
+  const { feed: closed, seen } = follow();
+  await vi.waitFor(() => expect(seen).toHaveLength(1));
+  closed.close();
+  await bookSession(supabase, { session: nextSession(clinic), timeZone: 'UTC' });
+  await new Promise((resolve) => setTimeout(resolve, 400));
+  expect(seen).toHaveLength(1);
+});
+
+it('reports a reading that fails and goes on', async () => {
+  const errors: unknown[] = [];
+  feed = createScheduleFeed(anonymousClient(), {
+    query: { from: new Date().toISOString(), to: plusDays(new Date().toISOString(), 7) },
+    onChange: () => undefined,
+    onError: (error) => errors.push(error),
+    pollIntervalMs: 50,
+  });
+  await vi.waitFor(() => expect(errors.length).toBeGreaterThan(1));
+  expect(errors[0]).toMatchObject({ code: 'UNAUTHENTICATED' });
+});
+
+it('falls back to looking where there is no Realtime', async () => {
+  const { feed: polling } = follow();
+  await vi.waitFor(() => expect(polling.mode).toBe('polling'), 15_000);
+});
