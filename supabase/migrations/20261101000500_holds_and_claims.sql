@@ -166,7 +166,12 @@ $$;
 comment on function private.lock_resources(uuid, uuid[]) is
   'Takes the transaction-scoped lock of each resource (therapists, clients, rooms), ascending; nulls are skipped.';
 
-create function private.expire_batches(organization_id uuid, batch_ids uuid[], as_of timestamptz)
+create function private.expire_batches(
+  organization_id uuid,
+  batch_ids uuid[],
+  as_of timestamptz,
+  locked_therapist_id uuid default null
+)
 returns void
 language sql
 security definer
@@ -199,12 +204,13 @@ begin atomic
   )
   select private.record_event(
     expire_batches.organization_id, 'hold.expired', 'hold', observed.hold_ids, observed.expires_at,
+    therapist_id => expire_batches.locked_therapist_id,
     before => '{"status": "held"}', after => '{"status": "expired"}',
     details => jsonb_build_object('batchId', observed.batch_id)
   )
   from observed;
 end;
-comment on function private.expire_batches(uuid, uuid[], timestamptz) is
+comment on function private.expire_batches(uuid, uuid[], timestamptz, uuid) is
   'Writes down that these batches have expired, where they have: once each, with one event dated to the expiry. The '
   'event''s actor is whoever first observed it.';
 
@@ -452,6 +458,7 @@ begin
     inserted.organization_id,
     case when inserted.batch_id is null then 'session.inserted' else 'hold.confirmed' end,
     'session', inserted.session_ids, clock_timestamp(),
+    therapist_id => inserted.therapist_id,
     after => inserted.facts,
     details => case when inserted.batch_id is not null then jsonb_build_object('batchId', inserted.batch_id) end
   )
@@ -459,6 +466,7 @@ begin
     select
       new_row.organization_id,
       hold.batch_id,
+      (array_agg(new_row.therapist_id order by new_row.therapist_id))[1] as therapist_id,
       array_agg(new_row.id order by new_row.start_time, new_row.id) as session_ids,
       jsonb_agg(private.session_facts(to_jsonb(new_row)) order by new_row.start_time, new_row.id) as facts
     from new_rows as new_row
@@ -478,6 +486,7 @@ as $$
 begin
   perform private.record_event(
     updated.organization_id, updated.action, 'session', updated.session_ids, clock_timestamp(),
+    therapist_id => updated.therapist_id,
     before => updated.before,
     after => updated.after,
     details => case when updated.batch_id is not null then jsonb_build_object('batchId', updated.batch_id) end
@@ -487,6 +496,7 @@ begin
       changed.organization_id,
       changed.action,
       changed.batch_id,
+      (array_agg(changed.therapist_id order by changed.therapist_id))[1] as therapist_id,
       array_agg(changed.id order by changed.start_time, changed.id) as session_ids,
       jsonb_agg(changed.before order by changed.start_time, changed.id) as before,
       jsonb_agg(changed.after order by changed.start_time, changed.id) as after
@@ -494,6 +504,7 @@ begin
       select
         new_row.organization_id,
         new_row.id,
+        new_row.therapist_id,
         new_row.start_time,
         move.batch_id,
         case

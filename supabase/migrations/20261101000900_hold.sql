@@ -10,7 +10,8 @@ create function private.refuse_hold(
   code text,
   detail text,
   retry_after timestamptz default null,
-  conflicts jsonb default null
+  conflicts jsonb default null,
+  locked_therapist_id uuid default null
 )
 returns jsonb
 language plpgsql
@@ -19,6 +20,7 @@ as $$
 begin
   perform private.record_event(
     actor.organization_id, 'hold.refused', 'hold', coalesce(wanted.session_ids, '{}'), clock_timestamp(),
+    therapist_id => locked_therapist_id,
     actor_role => actor.role::text,
     outcome => 'refused',
     code => code,
@@ -29,7 +31,7 @@ begin
   );
 end
 $$;
-comment on function private.refuse_hold(private.actor, private.booking_request, text, text, timestamptz, jsonb) is
+comment on function private.refuse_hold(private.actor, private.booking_request, text, text, timestamptz, jsonb, uuid) is
   'The outcome of a refused hold, and its audit event.';
 
 create function private.hold_sessions(request jsonb, idempotency_key text, request_id text)
@@ -135,7 +137,7 @@ begin
     if found.until is not null then
       return private.refuse_hold(
         actor, wanted, 'SESSION_BEING_MOVED', 'Somebody is moving this session. Try again when their hold has ended.',
-        found.until
+        found.until, locked_therapist_id => wanted.therapist_id
       );
     end if;
     stale_batch_ids := found.stale_batch_ids;
@@ -148,14 +150,15 @@ begin
   if found.conflicts is not null then
     outcome := private.conflict_code(found.conflicts);
     return private.refuse_hold(
-      actor, wanted, outcome ->> 'code', outcome ->> 'detail', found.retry_after, found.conflicts
+      actor, wanted, outcome ->> 'code', outcome ->> 'detail', found.retry_after, found.conflicts, wanted.therapist_id
     );
   end if;
   open := private.is_open(actor.organization_id, wanted);
   if not open and wanted.override_reason is null then
     return private.refuse_hold(
       actor, wanted, 'OUTSIDE_AVAILABILITY',
-      'The therapist does not work then. Choose an alternative, or have an admin override.'
+      'The therapist does not work then. Choose an alternative, or have an admin override.',
+      locked_therapist_id => wanted.therapist_id
     );
   end if;
 
@@ -174,7 +177,7 @@ begin
       and stale.owner_id = hold.id
       and stale.resource_id = any (resource_ids)
       and stale.expires_at <= as_of;
-    perform private.expire_batches(actor.organization_id, stale_batch_ids, as_of);
+    perform private.expire_batches(actor.organization_id, stale_batch_ids, as_of, wanted.therapist_id);
   end if;
   if moving then
     -- What moves together does not block itself, even onto a place that a sibling leaves.
@@ -218,6 +221,7 @@ begin
 
   perform private.record_event(
     actor.organization_id, 'hold.acquired', 'hold', hold_ids, as_of,
+    therapist_id => wanted.therapist_id,
     actor_role => actor.role::text,
     after => private.hold_facts(wanted),
     details => jsonb_build_object('batchId', new_batch_id, 'expiresAt', private.iso(held_until))
@@ -225,6 +229,7 @@ begin
   if not open then
     perform private.record_event(
       actor.organization_id, 'override.availability', 'hold', hold_ids, as_of,
+      therapist_id => wanted.therapist_id,
       actor_role => actor.role::text,
       details => jsonb_build_object('batchId', new_batch_id, 'reason', wanted.override_reason)
     );

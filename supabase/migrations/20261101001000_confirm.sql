@@ -37,7 +37,7 @@ begin
     || coalesce(private.text_issue(path || '.session_type', session -> 'session_type', false, 64), '[]')
     || coalesce(private.text_issue(path || '.location_type', session -> 'location_type', false, 64), '[]')
     || case
-      when session ? 'notes'
+      when coalesce(session -> 'notes', 'null') <> 'null'
         then private.issue(path || '.notes', 'is not accepted here: notes are saved encrypted, through session-notes')
       else '[]'
     end;
@@ -105,7 +105,7 @@ begin
     || coalesce(private.integer_issue(
       'end_time_offset_minutes', request -> 'end_time_offset_minutes', true, -1440, 1440), '[]')
     || case
-      when request ? 'notes'
+      when coalesce(request -> 'notes', 'null') <> 'null'
         then private.issue('notes', 'is not accepted here: notes are saved encrypted, through session-notes')
       else '[]'
     end;
@@ -125,7 +125,7 @@ begin
           || coalesce(private.integer_issue(at.path || '.end_time_offset_minutes',
             item.value -> 'end_time_offset_minutes', true, -1440, 1440), '[]')
           || case
-            when item.value ? 'notes' then private.issue(
+            when coalesce(item.value -> 'notes', 'null') <> 'null' then private.issue(
               at.path || '.notes', 'is not accepted here: notes are saved encrypted, through session-notes')
             else '[]'
           end
@@ -363,7 +363,7 @@ begin
       actor, batch.id, hold_ids, 410, 'HOLD_NOT_FOUND', 'There is no such hold, or it was released. Hold the time again.'
     );
   elsif state.expired then
-    perform private.expire_batches(actor.organization_id, array[batch.id], as_of);
+    perform private.expire_batches(actor.organization_id, array[batch.id], as_of, batch.therapist_id);
     return private.refuse_confirmation(
       actor, batch.id, hold_ids, 410, 'HOLD_EXPIRED', 'The hold has expired. Hold the time again.'
     );

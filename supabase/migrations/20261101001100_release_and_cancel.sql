@@ -73,7 +73,7 @@ begin
     as_of := clock_timestamp();
 
     if batch.expires_at <= as_of then
-      perform private.expire_batches(actor.organization_id, array[batch.id], as_of);
+      perform private.expire_batches(actor.organization_id, array[batch.id], as_of, batch.therapist_id);
     else
       with released as (
         update public.session_holds as hold
@@ -110,6 +110,7 @@ begin
     end if;
     perform private.record_event(
       actor.organization_id, 'hold.released', 'hold', released_ids, as_of,
+      therapist_id => batch.therapist_id,
       actor_role => actor.role::text,
       before => '{"status": "held"}', after => '{"status": "released"}',
       details => jsonb_build_object('batchId', batch.id)
