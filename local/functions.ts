@@ -8,6 +8,7 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseEnv } from 'node:util';
 import { execa } from 'execa';
+import { endWithParent } from './children.ts';
 import { StackError } from './ports.ts';
 import { databaseUrl, keys, type ProjectConfig, packageFolder, projectRoot } from './settings.ts';
 import { functionsJwks } from './tokens.ts';
@@ -141,6 +142,7 @@ export async function startFunctions(options: {
   const exited = child.then((result) =>
     result.signal ? `were ended by ${result.signal}` : `exited with code ${result.exitCode ?? 'unknown'}`,
   );
+  endWithParent(child.pid, 'SIGTERM', exited);
   const output: string[] = [];
   const port = await new Promise<number>((found, failed) => {
     const read = (chunk: string) => {

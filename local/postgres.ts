@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { execa, type ResultPromise } from 'execa';
+import { endWithParent } from './children.ts';
 import { StackError } from './ports.ts';
 import { databasePassword, packageFolder, projectRoot } from './settings.ts';
 
@@ -304,6 +305,7 @@ export async function startServer(options: {
     const exited = child.then((result) =>
       result.signal ? `was ended by ${result.signal}` : `exited with code ${result.exitCode ?? 'unknown'}`,
     );
+    endWithParent(child.pid, 'SIGINT', exited);
     try {
       await waitUntilReady(options.dataDir, child, () => lines.join('\n'));
     } catch (error) {

@@ -7,7 +7,6 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createAuthApi } from './auth.ts';
 import { type FunctionsHost, startFunctions } from './functions.ts';
 import { startGateway } from './gateway.ts';
 import { applyBaseline, migrate, schemaFingerprint } from './migrate.ts';
@@ -21,7 +20,6 @@ import {
   isInitialised,
   startServer,
 } from './postgres.ts';
-import { createRestApi } from './rest.ts';
 import { databaseUrl, keys, projectRoot, readConfig } from './settings.ts';
 
 export { StackError } from './ports.ts';
@@ -74,18 +72,6 @@ export interface Stack {
   /** Stops everything; calling it again is harmless. */
   stop(): Promise<void>;
 }
-
-/** Ends when the process does: a child must not outlive a stack that was never stopped. */
-const running = new Set<{ readonly pids: Stack['pids'] }>();
-process.on('exit', () => {
-  for (const { pids } of running)
-    for (const pid of [pids.postgres, pids.functions])
-      try {
-        if (pid) process.kill(pid, 'SIGINT');
-      } catch {
-        // Already gone.
-      }
-});
 
 function isAlive(pid: number): boolean {
   try {
@@ -247,9 +233,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       await bootFunctions();
     },
     stop() {
-      stopping ??= undo().then(() => {
-        running.delete(handle);
-      });
+      stopping ??= undo();
       return stopping;
     },
   };
@@ -285,7 +269,15 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     watch('The edge functions', host.exited);
   }
 
-  running.add(handle);
+  // Loading the REST and Auth service and the functions takes as long as the database: all at the same time.
+  const services = Promise.all([import('./rest.ts'), import('./auth.ts')]);
+  const functionsUp = (options.functions ?? true) ? bootFunctions() : Promise.resolve();
+  cleanUp.push(async () => {
+    await functionsUp.catch(() => {});
+    await functions?.stop();
+  });
+  for (const early of [services, functionsUp]) early.catch(() => {});
+
   try {
     const seed = options.seed ?? true;
     const making = { root, seed, say, log: databaseLog };
@@ -295,6 +287,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
         say('Making the database …');
         // Made aside and moved when complete: a start that is interrupted leaves nothing half-made behind.
         const draft = `${dataDir}.new`;
+        await clearLeftovers(draft);
         await rm(draft, { recursive: true, force: true });
         await createCluster(draft, making);
         await rename(draft, dataDir);
@@ -311,6 +304,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     cleanUp.push(() => database.stop());
     await migrate({ root, port: dbPort, seed, say });
 
+    const [{ createRestApi }, { createAuthApi }] = await services;
     const rest = createRestApi(dbPort, config);
     cleanUp.push(() => rest.close());
     const auth = createAuthApi(dbPort, apiUrl, config);
@@ -322,10 +316,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
         functionsPort: () => functions?.port ?? null,
       }),
     );
-    if (options.functions ?? true) {
-      cleanUp.push(async () => functions?.stop());
-      await bootFunctions();
-    }
+    await functionsUp;
     return handle;
   } catch (error) {
     await handle.stop();
