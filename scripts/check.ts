@@ -1,0 +1,124 @@
+/**
+ * `npm run check`: everything that can be known without running a test. All checks run, whatever fails; the failures
+ * are listed at the end, and the exit code is 1 when there are any.
+ */
+import { readdir } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { createSpinner } from 'nanospinner';
+import colors from 'picocolors';
+import { startStack } from '../local/stack.ts';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** What a check found: nothing, or what to print. */
+interface Finding {
+  ok: boolean;
+  output: string;
+}
+
+/** Something to check, and the command that puts right what can be put right by a command. */
+interface Check {
+  name: string;
+  run(): Promise<Finding>;
+  remedy?: string;
+}
+
+/** Runs a command of the project's own `node_modules/.bin`, in the project's folder. */
+async function command(name: string, ...args: string[]): Promise<Finding> {
+  const result = await execa(name, args, {
+    cwd: root,
+    preferLocal: true,
+    localDir: root,
+    reject: false,
+    all: true,
+    stdin: 'ignore',
+    env: {
+      ...(colors.isColorSupported ? { FORCE_COLOR: '1' } : { NO_COLOR: '1' }),
+      SUPABASE_TELEMETRY_DISABLED: '1',
+      DO_NOT_TRACK: '1',
+    },
+  });
+  return { ok: !result.failed, output: result.all || (result.failed ? result.message : '') };
+}
+
+async function filesIn(folder: string, pattern: RegExp): Promise<string[]> {
+  const names = await readdir(`${root}/${folder}`, { recursive: true });
+  return names
+    .filter((name) => pattern.test(name))
+    .sort()
+    .map((name) => `${folder}/${name}`);
+}
+
+/** The platform's own advisors, on a database made from the migrations alone. */
+async function advisors(): Promise<Finding> {
+  const stack = await startStack({ functions: false, seed: false });
+  try {
+    return await command(
+      'supabase',
+      'db',
+      'advisors',
+      `--remote=${stack.dbUrl}`,
+      '--level=warn',
+      '--fail-on=warn',
+    );
+  } finally {
+    await stack.stop();
+  }
+}
+
+const checks: Check[] = [
+  {
+    name: 'format and lint (biome)',
+    run: () => command('biome', 'check', '--error-on-warnings', '.'),
+    remedy: 'npx biome check --write .',
+  },
+  { name: 'types, Node (tsc)', run: () => command('tsc', '--noEmit') },
+  {
+    name: 'types, edge functions (deno check)',
+    run: async () =>
+      command('deno', 'check', '--quiet', ...(await filesIn('supabase/functions', /^[^_][^/]*\/index\.ts$/))),
+  },
+  {
+    name: 'migrations (squawk)',
+    run: async () => command('squawk', ...(await filesIn('supabase/migrations', /\.sql$/))),
+  },
+  { name: 'security and performance (supabase db advisors)', run: advisors },
+  {
+    name: 'openapi.yaml and docs/codes.md are the contract’s',
+    run: () => command('node', 'scripts/generate-openapi.ts', '--check'),
+    remedy: 'npm run openapi',
+  },
+  {
+    name: 'database.types.ts is the migrations’',
+    run: () => command('node', 'scripts/generate-types.ts', '--check'),
+    remedy: 'npm run types',
+  },
+];
+
+const failures: Check[] = [];
+for (const check of checks) {
+  const spinner = createSpinner(check.name, { stream: process.stdout }).start();
+  const began = performance.now();
+  const finding = await check.run().catch((error: unknown) => ({
+    ok: false,
+    output: error instanceof Error ? (error.stack ?? error.message) : String(error),
+  }));
+  const took = colors.dim(`${((performance.now() - began) / 1000).toFixed(1)} s`);
+  if (finding.ok) {
+    spinner.success({ text: `${check.name}  ${took}` });
+  } else {
+    spinner.error({ text: `${check.name}  ${took}` });
+    console.log(finding.output.trimEnd().replace(/^/gm, '  '));
+    failures.push(check);
+  }
+}
+
+if (failures.length === 0) {
+  console.log(colors.green(`\nAll ${checks.length} checks passed.`));
+} else {
+  console.log(colors.red(`\n${failures.length} of ${checks.length} checks failed:`));
+  for (const { name, remedy } of failures)
+    console.log(`  ${colors.red('✖')} ${name}${remedy ? colors.dim(`  try: ${remedy}`) : ''}`);
+  process.exitCode = 1;
+}
