@@ -412,7 +412,7 @@ function weekdayOf(date: Date): number {
 }
 
 // rrule is CommonJS: Node and Deno give its exports as `default`, bundlers as names.
-const { RRule } = ('default' in rruleModule ? rruleModule.default : rruleModule) as typeof rruleModule;
+const { RRule } = (Reflect.get(rruleModule, 'default') ?? rruleModule) as typeof rruleModule;
 
 const EVERY_WEEKDAY = [0, 1, 2, 3, 4, 5, 6];
 const EVERY_MONTH_DAY = Array.from({ length: 31 }, (_, index) => index + 1);
