@@ -1,0 +1,318 @@
+-- What the stories in this folder share: a clinic with people in it, and what those people do. Runs first, by its
+-- name, and stays in the test database; every story itself is one transaction that is rolled back.
+--
+-- People act through tests.call and its friends, with the database role and the JWT claims they have over REST, so
+-- that grants, policies and functions are met as a user meets them. 'postgres', 'service_role' and 'anon' are people
+-- too. Ids come from names: tests.id('rbt') is the same in every story.
+
+create extension if not exists pgtap with schema extensions;
+create schema if not exists tests;
+comment on schema tests is 'Helpers of the pgTAP stories. Only in databases that tests have run on.';
+
+create or replace function tests.id(name text) returns uuid
+language sql immutable set search_path = ''
+as $$ select md5('therapist-sessions/' || name)::uuid $$;
+
+create or replace function tests.add_user(name text) returns uuid
+language sql set search_path = ''
+as $$
+  insert into auth.users (instance_id, id, aud, role, email, created_at, updated_at)
+  values (
+    '00000000-0000-0000-0000-000000000000', tests.id(name), 'authenticated', 'authenticated',
+    replace(name, ' ', '.') || '@stories.test', now(), now()
+  )
+  returning id
+$$;
+
+-- Staff super, admin, bcba, rbt and rbt2 (no weekly hours: any time can be booked); parent stands for ann. Clients ann
+-- and ben are on every therapist's caseload, cat and dan on nobody's. A second clinic takes a prefix: 'other '.
+create or replace function tests.open_clinic(prefix text default '') returns void
+language plpgsql set search_path = ''
+as $$
+declare
+  clinic uuid := tests.id(prefix || 'clinic');
+begin
+  insert into public.organizations (id, name, time_zone) values (clinic, prefix || 'clinic', 'America/Los_Angeles');
+  insert into public.memberships (organization_id, user_id, role)
+  select clinic, tests.add_user(prefix || person.name), person.role::public.member_role
+  from (
+    values ('super', 'super_admin'), ('admin', 'admin'), ('bcba', 'therapist'), ('rbt', 'therapist'),
+      ('rbt2', 'therapist'), ('parent', 'client')
+  ) as person (name, role);
+  insert into public.therapists (organization_id, id, display_name, credential, time_zone)
+  select clinic, tests.id(prefix || name), name, case name when 'bcba' then 'BCBA' else 'RBT' end, 'America/Los_Angeles'
+  from unnest(array['bcba', 'rbt', 'rbt2']) as name;
+  insert into public.clients (organization_id, id, reference)
+  select clinic, tests.id(prefix || name), name from unnest(array['ann', 'ben', 'cat', 'dan']) as name;
+  insert into public.caseloads (organization_id, therapist_id, client_id)
+  select clinic, tests.id(prefix || therapist), tests.id(prefix || client)
+  from unnest(array['bcba', 'rbt', 'rbt2']) as therapist, unnest(array['ann', 'ben']) as client;
+  insert into public.client_users (organization_id, client_id, user_id)
+  values (clinic, tests.id(prefix || 'ann'), tests.id(prefix || 'parent'));
+  insert into public.rooms (organization_id, id, name)
+  select clinic, tests.id(prefix || name), name from unnest(array['blue', 'green']) as name;
+end
+$$;
+
+-- Takes on somebody's role and claims for the rest of the transaction, or of the enclosing function call.
+create or replace function tests.become(person text, claims jsonb default '{}') returns void
+language plpgsql set search_path = ''
+as $$
+begin
+  if person = 'postgres' then
+    perform set_config('request.jwt.claims', '', true), set_config('role', 'none', true);
+  elsif person in ('anon', 'service_role') then
+    perform set_config('request.jwt.claims', (jsonb_build_object('role', person) || claims)::text, true);
+    perform set_config('role', person, true);
+  else
+    perform set_config('request.jwt.claims', (jsonb_strip_nulls(jsonb_build_object(
+      'sub', tests.id(person), 'role', 'authenticated', 'session_id', tests.id(person || ' at her laptop'),
+      'org_id', (select organization_id from public.memberships where user_id = tests.id(person) limit 1),
+      'user_role', (select role from public.memberships where user_id = tests.id(person) limit 1)
+    )) || claims)::text, true);
+    perform set_config('role', 'authenticated', true);
+  end if;
+end
+$$;
+
+-- What a statement gives somebody: its first column as JSON.
+create or replace function tests.call(person text, statement text, claims jsonb default '{}') returns jsonb
+language plpgsql set search_path = ''
+as $$
+declare
+  answer jsonb;
+begin
+  perform tests.become(person, claims);
+  execute statement into answer;
+  perform set_config('role', 'none', true), set_config('request.jwt.claims', '', true);
+  return answer;
+end
+$$;
+
+-- How many rows a statement reads or changes for somebody.
+create or replace function tests.rows(person text, statement text, claims jsonb default '{}') returns bigint
+language plpgsql set search_path = ''
+as $$
+declare
+  touched bigint;
+begin
+  perform tests.become(person, claims);
+  execute statement;
+  get diagnostics touched = row_count;
+  perform set_config('role', 'none', true), set_config('request.jwt.claims', '', true);
+  return touched;
+end
+$$;
+
+-- What a statement fails with, {code, message, hint, details}; null when it succeeds. Its effects are undone when it
+-- fails, and stay when it does not.
+create or replace function tests.error(person text, statement text, claims jsonb default '{}') returns jsonb
+language plpgsql set search_path = ''
+as $$
+declare
+  message text;
+  hint text;
+  details text;
+begin
+  perform tests.rows(person, statement, claims);
+  -- A constraint that may wait until commit speaks up now.
+  set constraints all immediate;
+  return null;
+exception
+  when others then
+    get stacked diagnostics message = message_text, hint = pg_exception_hint, details = pg_exception_detail;
+    return jsonb_build_object('code', sqlstate, 'message', message, 'hint', hint, 'details', details);
+end
+$$;
+
+create or replace function tests.error_code(person text, statement text, claims jsonb default '{}') returns text
+language sql set search_path = ''
+as $$ select tests.error(person, statement, claims) ->> 'code' $$;
+
+-- Times and requests ---------------------------------------------------------------------------------------------
+
+-- A time on a day of its own, well ahead: day 0 is forty days from now. Clocks are UTC's, so offsets are 0.
+create or replace function tests.at(day integer, clock text default '10:00') returns timestamptz
+language sql stable set search_path = ''
+as $$ select (((now() at time zone 'UTC')::date + 40 + day) + clock::time) at time zone 'UTC' $$;
+
+create or replace function tests.offset_of(instant timestamptz, zone text) returns integer
+language sql stable set search_path = ''
+as $$ select (extract(epoch from (instant at time zone zone) - (instant at time zone 'UTC')) / 60)::integer $$;
+
+-- One window as a request writes it, with the offsets its zone has.
+create or replace function tests.occurrence(
+  starts timestamptz, minutes integer default 60, zone text default 'UTC', extra jsonb default '{}'
+) returns jsonb
+language sql stable set search_path = ''
+as $$
+  select jsonb_build_object(
+    'start_time', starts, 'end_time', starts + make_interval(mins => minutes),
+    'start_time_offset_minutes', tests.offset_of(starts, zone),
+    'end_time_offset_minutes', tests.offset_of(starts + make_interval(mins => minutes), zone),
+    'time_zone', zone
+  ) || extra
+$$;
+
+-- The body of sessions-hold for one window.
+create or replace function tests.request(
+  therapist text, client text, starts timestamptz, minutes integer default 60, extra jsonb default '{}'
+) returns jsonb
+language sql stable set search_path = ''
+as $$
+  select jsonb_build_object('therapist_id', tests.id(therapist), 'client_id', tests.id(client))
+    || tests.occurrence(starts, minutes) || extra
+$$;
+
+-- The body of sessions-hold for a series.
+create or replace function tests.series(
+  therapist text, client text, starts timestamptz[], minutes integer default 60, extra jsonb default '{}'
+) returns jsonb
+language sql stable set search_path = ''
+as $$
+  select tests.request(therapist, client, starts[1], minutes)
+    || jsonb_build_object('occurrences', jsonb_agg(tests.occurrence(start, minutes) order by position))
+    || extra
+  from unnest(starts) with ordinality as item (start, position)
+$$;
+
+-- The body of sessions-confirm that takes a hold exactly as it was held.
+create or replace function tests.confirmation(held jsonb, therapist text, client text, extra jsonb default '{}')
+returns jsonb
+language sql stable set search_path = ''
+as $$
+  with item as (
+    select hold.position, jsonb_build_object(
+      'hold_key', hold.value -> 'holdKey',
+      'session', jsonb_build_object(
+        'therapist_id', tests.id(therapist), 'client_id', tests.id(client),
+        'start_time', hold.value -> 'startTime', 'end_time', hold.value -> 'endTime'
+      ),
+      'start_time_offset_minutes', 0, 'end_time_offset_minutes', 0, 'time_zone', 'UTC'
+    ) as body
+    from jsonb_array_elements(held #> '{body,holds}') with ordinality as hold (value, position)
+  )
+  select (array_agg(item.body order by item.position))[1]
+    || jsonb_build_object('hold_key', held #> '{body,holdKey}', 'occurrences', jsonb_agg(item.body order by item.position))
+    || extra
+  from item
+$$;
+
+-- What people do ---------------------------------------------------------------------------------------------------
+
+create or replace function tests.hold(person text, request jsonb, key text default null) returns jsonb
+language sql set search_path = ''
+as $$ select tests.call(person, format('select public.hold_sessions(%L, %L, %L)', request, key, 'story')) $$;
+
+create or replace function tests.confirm(person text, request jsonb, key text default null) returns jsonb
+language sql set search_path = ''
+as $$ select tests.call(person, format('select public.confirm_sessions(%L, %L, %L)', request, key, 'story')) $$;
+
+create or replace function tests.release(person text, hold_key text, key text default null) returns jsonb
+language sql set search_path = ''
+as $$
+  select tests.call(person, format(
+    'select public.release_hold(%L, %L, %L)', jsonb_build_object('hold_key', hold_key), key, 'story'))
+$$;
+
+create or replace function tests.cancel(person text, request jsonb, key text default null) returns jsonb
+language sql set search_path = ''
+as $$ select tests.call(person, format('select public.cancel_sessions(%L, %L, %L)', request, key, 'story')) $$;
+
+-- Holds and confirms; the ids of the sessions.
+create or replace function tests.book(person text, therapist text, client text, starts timestamptz[], minutes integer default 60)
+returns uuid[]
+language plpgsql set search_path = ''
+as $$
+declare
+  held jsonb := tests.hold(person, tests.series(therapist, client, starts, minutes));
+  booked jsonb := tests.confirm(person, tests.confirmation(held, therapist, client));
+begin
+  if booked -> 'ok' is distinct from 'true' then
+    raise exception 'could not book: % %', held, booked;
+  end if;
+  return array(select (session ->> 'id')::uuid from jsonb_array_elements(booked #> '{body,sessions}') as session);
+end
+$$;
+
+create or replace function tests.book(person text, therapist text, client text, start timestamptz, minutes integer default 60)
+returns uuid
+language sql set search_path = ''
+as $$ select (tests.book(person, therapist, client, array[start], minutes))[1] $$;
+
+-- Lets a hold run out, a second ago unless told: the clock cannot be moved, so its expiry is.
+create or replace function tests.expire(held jsonb, expired_at timestamptz default clock_timestamp() - interval '1 second')
+returns void
+language sql set search_path = ''
+as $$
+  update private.claims as claim set expires_at = expired_at
+  from public.session_holds as hold
+  where hold.batch_id = (held #>> '{body,holdId}')::uuid and claim.owner_id = hold.id and claim.expires_at is not null;
+  update public.hold_batches set expires_at = expired_at where id = (held #>> '{body,holdId}')::uuid
+$$;
+
+-- What is there ------------------------------------------------------------------------------------------------------
+
+-- How many rows bookings have left, to see that a refused request leaves none. Audit events are counted apart.
+create or replace function tests.footprint() returns jsonb
+language sql stable set search_path = ''
+as $$
+  select jsonb_build_object(
+    'batches', (select count(*) from public.hold_batches), 'holds', (select count(*) from public.session_holds),
+    'sessions', (select count(*) from public.sessions), 'series', (select count(*) from public.session_series),
+    'cancellations', (select count(*) from public.session_cancellations), 'claims', (select count(*) from private.claims),
+    'keys', (select count(*) from private.idempotency_keys)
+  )
+$$;
+
+-- The events of the story so far, oldest first: 'action', or 'action CODE' for refusals.
+create or replace function tests.events() returns text[]
+language sql stable set search_path = ''
+as $$
+  select coalesce(array_agg(concat_ws(' ', action, code) order by recorded_at), '{}')
+  from audit.events
+  where organization_id in (tests.id('clinic'), tests.id('other clinic'))
+$$;
+
+-- Claims that should not be, or are missing: of sessions, of live holds, of nobody. Empty when all is well.
+create or replace function tests.broken_claims() returns table (problem text, owner_id uuid, resource_kind public.resource_kind)
+language sql stable set search_path = ''
+as $$
+  with actual as (
+    select organization_id, owner_id, resource_kind, resource_id, during, lanes from private.claims where expires_at is null
+  ),
+  expected as (
+    select organization_id, owner_id, resource_kind, resource_id, during, lanes from private.expected_claims
+  ),
+  held as (
+    select hold.organization_id, hold.id as owner_id, kind.resource_kind
+    from public.session_holds as hold
+    join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+    cross join lateral unnest(
+      array['therapist', 'client']::public.resource_kind[]
+        || case when batch.room_id is not null then array['room']::public.resource_kind[] end
+    ) as kind (resource_kind)
+    where hold.status = 'held' and batch.expires_at > clock_timestamp()
+  ),
+  live as (
+    select organization_id, owner_id, resource_kind from private.claims where expires_at > clock_timestamp()
+  )
+  select 'a session''s claim that is not expected', surplus.owner_id, surplus.resource_kind
+  from (select * from actual except select * from expected) as surplus
+  union all
+  select 'a session without its claim', missing.owner_id, missing.resource_kind
+  from (select * from expected except select * from actual) as missing
+  union all
+  select 'a live claim of no live hold', orphan.owner_id, orphan.resource_kind
+  from (select * from live except select * from held) as orphan
+  union all
+  select 'a live hold without its claim', missing.owner_id, missing.resource_kind
+  from (select * from held except select * from live) as missing
+$$;
+
+begin;
+select plan(2);
+select has_schema('tests');
+select is_empty('select * from tests.broken_claims()', 'the claims of the database as it stands are sound');
+select * from finish();
+rollback;

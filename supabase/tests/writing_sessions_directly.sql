@@ -1,0 +1,111 @@
+-- Studio, SQL and REST write sessions too. They meet the same rules as the booking functions: no overlap with any
+-- session or hold of the same therapist, client or room; the status machine; nothing is deleted.
+begin;
+select plan(49);
+select tests.open_clinic();
+
+create function tests.insertion(therapist text, client text, starts timestamptz, ends timestamptz, extra text default '', vals text default '')
+returns text language sql as $$
+  select format(
+    'insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone%s)
+     values (%L, %L, %L, %L, %L, ''UTC''%s)',
+    extra, tests.id('clinic'), tests.id(therapist), tests.id(client), starts, ends, vals)
+$$;
+
+create temporary table taken on commit drop as
+select
+  tests.book('rbt', 'rbt', 'ann', tests.at(1)) as session_id,
+  tests.hold('rbt', tests.request('rbt', 'ann', tests.at(2), 60,
+    jsonb_build_object('room_id', tests.id('blue'), 'buffer_after_minutes', 30))) as hold;
+
+-- Overlaps, as the two roles that bypass row-level security and as a signed-in admin.
+select is(tests.error_code(who.name, tests.insertion(rival.therapist, rival.client, rival.starts, rival.starts + interval '1 hour')),
+  '23P01', format('%s cannot insert over a %s', who.name, rival.what))
+from (values ('service_role'), ('postgres'), ('admin')) as who (name)
+cross join (values
+  ('session of the therapist', 'rbt', 'ben', tests.at(1, '10:30')),
+  ('session of the client', 'bcba', 'ann', tests.at(1, '09:30')),
+  ('hold of the therapist', 'rbt', 'ben', tests.at(2, '10:59')),
+  ('hold''s buffer', 'rbt', 'ben', tests.at(2, '11:29')),
+  ('hold of the client', 'bcba', 'ann', tests.at(2, '09:01'))
+) as rival (what, therapist, client, starts);
+select is(tests.error_code('service_role', tests.insertion('bcba', 'ben', tests.at(2, '10:30'), tests.at(2, '10:45'),
+  ', room_id', format(', %L', tests.id('blue')))), '23P01', 'nor into a room that is held');
+select is(tests.error_code('service_role', tests.insertion('bcba', 'ben', tests.at(3), tests.at(3, '11:00')) ||
+  format(', (%L, %L, %L, %L, %L, ''UTC'')', tests.id('clinic'), tests.id('bcba'), tests.id('cat'), tests.at(3, '10:30'), tests.at(3, '12:00'))),
+  '23P01', 'two rows of one statement block each other too');
+select is(tests.error_code('service_role', tests.insertion('bcba', 'ben', tests.at(1, '11:00'), tests.at(1, '12:00'))), null,
+  'beside it, a session goes in');
+select is(tests.error_code('service_role', tests.insertion('rbt', 'ben', tests.at(2, '11:30'), tests.at(2, '12:00'))), null,
+  'also right at the end of a buffer');
+select is(tests.error_code('service_role', format('update public.sessions set start_time = %L, end_time = %L where id = %L',
+  tests.at(2, '10:30'), tests.at(2, '11:30'), session_id)), '23P01', 'a session does not move onto a hold directly') from taken;
+select is(tests.error_code('service_role', format('update public.sessions set buffer_after_minutes = 30, therapist_id = %L where id = %L',
+  tests.id('bcba'), session_id)), '23P01', 'nor does its buffer grow into a neighbour') from taken;
+
+-- Places change hands in one statement.
+create temporary table pair on commit drop as
+select tests.book('rbt2', 'rbt2', 'ben', array[tests.at(4), tests.at(4, '12:00')]) as ids;
+select is(tests.error_code('service_role', format($$
+  update public.sessions set
+    start_time = case id when %1$L then %3$L::timestamptz else %4$L end,
+    end_time = case id when %1$L then %3$L::timestamptz + interval '1 hour' else %4$L::timestamptz + interval '1 hour' end
+  where id in (%1$L, %2$L) $$, ids[1], ids[2], tests.at(4, '12:00'), tests.at(4))), null,
+  'two sessions swap places in one UPDATE') from pair;
+select is((select array_agg(start_time order by position) from unnest(ids) with ordinality as item (id, position) join public.sessions using (id)),
+  array[tests.at(4, '12:00'), tests.at(4)], 'and have swapped') from pair;
+select is_empty('select * from tests.broken_claims()', 'with their claims');
+
+-- Ids cannot be used to slip into somebody else's claims.
+select is(tests.error_code('service_role', tests.insertion('rbt', 'ann', tests.at(2), tests.at(2, '11:00'), ', id',
+  format(', %L', hold #>> '{body,holds,0,holdId}'))), '23505', 'a session cannot take the id of a live hold') from taken;
+select is(tests.error_code('postgres', format($$
+  insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time) values (%L, %L, %L, %L, %L) $$,
+  tests.id('clinic'), session_id, tests.id('rbt'), tests.at(1), tests.at(1, '11:00'))), '23505',
+  'a group cannot take the id of a session, whose lane it would share') from taken;
+select isnt(tests.error_code('rbt', format($$
+  insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time) values (%L, %L, %L, %L, %L) $$,
+  tests.id('clinic'), hold #>> '{body,holds,0,holdId}', tests.id('rbt'), tests.at(2), tests.at(2, '11:00'))), null,
+  'nor the id of a hold') from taken;
+create temporary table moving on commit drop as
+select tests.hold('rbt', tests.request('rbt', 'ann', tests.at(5), 60, jsonb_build_object('session_id', session_id))) as outcome from taken;
+select is(tests.error_code('service_role', tests.insertion('rbt', 'ben', tests.at(5), tests.at(5, '11:00'), ', id',
+  format(', %L', outcome #>> '{body,holdId}'))), '23P01', 'the id of a move is no way onto its new place') from moving;
+create temporary table lone_group on commit drop as select gen_random_uuid() as id;
+select is(tests.error_code('service_role', format($$
+  insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time) values (%L, %L, %L, %L, %L) $$,
+  tests.id('clinic'), id, tests.id('rbt2'), tests.at(6), tests.at(6, '11:00'))), null, 'a group is made') from lone_group;
+select is(tests.error_code('service_role', tests.insertion('rbt2', 'dan', tests.at(6), tests.at(6, '11:00'), ', id', format(', %L', id))),
+  '23505', 'a session that is not in it cannot take its id') from lone_group;
+
+-- A group: one therapist, several clients at once; everything else still conflicts.
+select is(tests.error_code('service_role', tests.insertion('rbt2', client, tests.at(6), tests.at(6, '11:00'), ', group_id', format(', %L', id))),
+  null, format('%s joins the group', client)) from lone_group, unnest(array['ann', 'ben']) as client;
+select is(tests.error_code('service_role', tests.insertion('rbt2', 'cat', tests.at(6), tests.at(6, '11:00'))), '23P01',
+  'who is not in the group cannot have its therapist');
+select is(tests.error_code('service_role', tests.insertion('rbt2', 'ann', tests.at(6), tests.at(6, '11:00'), ', group_id', format(', %L', id))),
+  '23P01', 'nobody is in it twice') from lone_group;
+select is(tests.error_code('service_role', tests.insertion('rbt2', 'cat', tests.at(6), tests.at(6, '11:30'), ', group_id', format(', %L', id))),
+  '23503', 'the group fixes its times for all') from lone_group;
+select is(tests.error_code('service_role', tests.insertion('rbt', 'cat', tests.at(6), tests.at(6, '11:00'), ', group_id', format(', %L', id))),
+  '23503', 'and its therapist') from lone_group;
+select is(tests.hold('rbt2', tests.request('rbt2', 'cat', tests.at(6))) ->> 'code', 'FORBIDDEN', 'cat is on nobody''s caseload');
+select is(tests.hold('admin', tests.request('rbt2', 'cat', tests.at(6))) ->> 'code', 'THERAPIST_CONFLICT', 'a hold meets the group as a session');
+select is(tests.error_code('service_role', format('update public.session_groups set start_time = %L, end_time = %L where id = %L',
+  tests.at(7), tests.at(7, '11:00'), id)), null, 'the group moves') from lone_group;
+select is((select array_agg(distinct start_time) from public.sessions where group_id = id), array[tests.at(7)], 'whole') from lone_group;
+select is_empty('select * from tests.broken_claims()', 'with its claims');
+
+-- Shape and status.
+select is(tests.error_code('postgres', tests.insertion('rbt', 'ann', wrong.starts, wrong.ends)), '23514', wrong.what)
+from (values
+  ('an end before its start is refused', tests.at(8), tests.at(8, '09:00')),
+  ('an empty session is refused', tests.at(8), tests.at(8)),
+  ('a session has at most 12 hours', tests.at(8), tests.at(8, '22:01')),
+  ('a session ends some day', tests.at(8), 'infinity'::timestamptz)
+) as wrong (what, starts, ends);
+select is(tests.error_code('postgres', tests.insertion('rbt', 'ann', tests.at(8), tests.at(8, '11:00'), ', status', format(', %L', status))),
+  '23514', 'a session does not begin as ' || status) from unnest(array['in_progress', 'completed', 'cancelled', 'no_show']) as status;
+
+select * from finish();
+rollback;
