@@ -11,6 +11,9 @@ import { startStack } from '../local/stack.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
+/** Commands write into a pipe here; they are told what this terminal can show. */
+const colouring: Record<string, string> = colors.isColorSupported ? { FORCE_COLOR: '1' } : { NO_COLOR: '1' };
+
 /** What a check found: nothing, or what to print. */
 interface Finding {
   ok: boolean;
@@ -34,7 +37,7 @@ async function command(name: string, ...args: string[]): Promise<Finding> {
     all: true,
     stdin: 'ignore',
     env: {
-      ...(colors.isColorSupported ? { FORCE_COLOR: '1' } : { NO_COLOR: '1' }),
+      ...colouring,
       SUPABASE_TELEMETRY_DISABLED: '1',
       DO_NOT_TRACK: '1',
     },
