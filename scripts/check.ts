@@ -42,7 +42,7 @@ async function command(name: string, ...args: string[]): Promise<Finding> {
       DO_NOT_TRACK: '1',
     },
   });
-  return { ok: !result.failed, output: result.all || (result.failed ? result.message : '') };
+  return { ok: !result.failed, output: result.all || (result.message ?? '') };
 }
 
 async function filesIn(folder: string, pattern: RegExp): Promise<string[]> {
