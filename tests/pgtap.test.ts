@@ -4,10 +4,10 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import pg from 'pg';
 import { Parser, type Result } from 'tap-parser';
 import { describe, expect, test } from 'vitest';
 import { connect } from './setup/db.ts';
+import { runStatements } from './setup/sql.ts';
 
 /** What one file said. */
 interface Report {
@@ -20,28 +20,11 @@ interface Report {
 
 const folder = fileURLToPath(new URL('../supabase/tests/', import.meta.url));
 
-/** Runs a file and collects the first column of every row, which is where pgTAP writes. */
 async function run(sql: string): Promise<{ lines: string[]; error: string | null }> {
   const client = await connect();
-  const lines: string[] = [];
   try {
     await client.query('create extension if not exists pgtap with schema extensions');
-    // One statement string per file would lose the rows before an error; the row event does not.
-    const query = new pg.Query<Record<string, unknown>>(sql);
-    await new Promise<void>((done, failed) => {
-      query.on('row', (row: Record<string, unknown>) => {
-        const first = Object.values(row)[0];
-        if (typeof first === 'string') lines.push(first);
-      });
-      query.on('end', () => done());
-      query.on('error', failed);
-      client.query(query);
-    });
-    return { lines, error: null };
-  } catch (error) {
-    const { message, detail, where, position } = error as pg.DatabaseError;
-    const line = position ? `line ${sql.slice(0, Number(position)).split('\n').length}` : null;
-    return { lines, error: [message, detail, where, line].filter(Boolean).join('\n') };
+    return await runStatements(client, sql);
   } finally {
     await client.end();
   }
