@@ -381,6 +381,17 @@ begin
       hint = 'Leave the id out, or confirm the hold.';
   end if;
 
+  if exists (
+    select 1
+    from new_rows as new_row
+    join public.session_groups as other on other.organization_id = new_row.organization_id and other.id = new_row.id
+  ) then
+    raise exception using
+      errcode = 'unique_violation',
+      message = 'this id belongs to a group',
+      hint = 'Leave the id out. To join the group, name it as group_id.';
+  end if;
+
   perform private.sync_claims(inserted.organization_id, inserted.session_ids)
   from (
     select new_row.organization_id, array_agg(new_row.id) as session_ids
@@ -391,6 +402,35 @@ begin
 end
 $$;
 comment on function private.claim_inserted_sessions() is 'Trigger: inserted sessions claim their time, or fail.';
+
+create function private.guard_group_id()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  -- A group's members share its id as their group_key, an ungrouped session or hold has its own: one id for both would
+  -- let a therapist be booked twice.
+  if exists (
+    select 1 from public.sessions as session
+    where session.organization_id = new.organization_id and session.id = new.id
+  ) or exists (
+    select 1 from public.session_holds as hold
+    where hold.organization_id = new.organization_id and hold.id = new.id
+  ) then
+    raise exception using
+      errcode = 'unique_violation',
+      message = 'this id belongs to a session or a hold',
+      hint = 'Leave the id out.';
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_group_id() is 'Trigger: no group shares its id with a session or a hold.';
+
+create trigger guard_group_id before insert or update of organization_id, id on public.session_groups
+  for each row execute function private.guard_group_id();
 
 create function private.claim_updated_sessions()
 returns trigger

@@ -659,7 +659,7 @@ begin
 end
 $$;
 comment on function private.wanted_claims(private.booking_request, uuid[], uuid) is
-  'The claims of a request: owner_ids are its holds'' ids in order; shared_key is the batch of a move, whose claims do '
+  'The claims of a request: owner_ids are its holds'' ids in order; shared_key is the secret of a move, whose claims do '
   'not conflict with those of the sessions it moves.';
 
 create function private.find_conflicts(

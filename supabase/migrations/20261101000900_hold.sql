@@ -57,9 +57,9 @@ declare
   as_of timestamptz := clock_timestamp();
   held_until timestamptz;
   new_batch_id uuid := gen_random_uuid();
-  new_batch_key uuid := gen_random_uuid();
+  -- Told to nobody: a row made with a key that is known would share the lane of this move.
+  move_key uuid := gen_random_uuid();
   hold_ids uuid[];
-  hold_keys uuid[];
   claims private.wanted_claim[];
   found record;
   stale_batch_ids uuid[];
@@ -144,7 +144,7 @@ begin
   end if;
 
   hold_ids := array(select gen_random_uuid() from unnest(wanted.start_times));
-  claims := private.wanted_claims(wanted, hold_ids, case when moving then new_batch_id end);
+  claims := private.wanted_claims(wanted, hold_ids, case when moving then move_key end);
   select * into found
   from private.find_conflicts(actor.organization_id, claims, wanted.session_ids, as_of);
   if found.conflicts is not null then
@@ -182,42 +182,67 @@ begin
   if moving then
     -- What moves together does not block itself, even onto a place that a sibling leaves.
     update private.claims as claim
-    set group_key = new_batch_id
+    set group_key = move_key
     where claim.organization_id = actor.organization_id and claim.owner_id = any (wanted.session_ids);
   end if;
 
-  -- The constraint decides, whatever was seen above: "on conflict do nothing" neither raises nor stalls.
-  insert into private.claims (
-    organization_id, owner_id, resource_kind, resource_id, during, lanes, group_key, expires_at
+  with claimed as (
+    -- The constraint decides, whatever was seen above: "on conflict do nothing" neither raises nor stalls.
+    insert into private.claims (
+      organization_id, owner_id, resource_kind, resource_id, during, lanes, group_key, expires_at
+    )
+    select actor.organization_id, wanted_claim.owner_id, wanted_claim.resource_kind, wanted_claim.resource_id,
+      wanted_claim.during, wanted_claim.lanes, wanted_claim.group_key, held_until
+    from unnest(claims) as wanted_claim
+    on conflict do nothing
+    returning 1
+  ),
+  batch as (
+    insert into public.hold_batches (
+      organization_id, id, therapist_id, client_id, room_id, group_id, session_type, cpt_code, time_zone,
+      buffer_before_minutes, buffer_after_minutes, recurrence_rule, override_reason, is_move, expires_at,
+      created_by, created_at
+    )
+    values (
+      actor.organization_id, new_batch_id, wanted.therapist_id, wanted.client_id, wanted.room_id,
+      wanted.group_id, wanted.session_type, wanted.cpt_code, wanted.time_zone,
+      wanted.buffer_before_minutes, wanted.buffer_after_minutes, wanted.recurrence_rule, wanted.override_reason,
+      moving, held_until, actor.user_id, as_of
+    )
+    returning hold_key
+  ),
+  held as (
+    insert into public.session_holds (
+      organization_id, id, batch_id, occurrence_index, start_time, end_time, time_zone, session_id
+    )
+    select actor.organization_id, occurrence.hold_id, new_batch_id, occurrence.position - 1,
+      occurrence.start_time, occurrence.end_time, occurrence.time_zone, occurrence.session_id
+    from unnest(hold_ids, wanted.start_times, wanted.end_times, wanted.time_zones, wanted.session_ids)
+      with ordinality as occurrence (hold_id, start_time, end_time, time_zone, session_id, position)
+    returning id, hold_key, occurrence_index, start_time, end_time
   )
-  select actor.organization_id, wanted_claim.owner_id, wanted_claim.resource_kind, wanted_claim.resource_id,
-    wanted_claim.during, wanted_claim.lanes, wanted_claim.group_key, held_until
-  from unnest(claims) as wanted_claim
-  on conflict do nothing;
-  get diagnostics inserted = row_count;
+  select
+    jsonb_build_object(
+      'holdKey', (select batch.hold_key from batch),
+      'holdId', new_batch_id,
+      'expiresAt', private.iso(held_until),
+      'holds', jsonb_agg(
+        jsonb_build_object(
+          'holdKey', held.hold_key,
+          'holdId', held.id,
+          'startTime', private.iso(held.start_time),
+          'endTime', private.iso(held.end_time),
+          'expiresAt', private.iso(held_until)
+        )
+        order by held.occurrence_index
+      )
+    ),
+    (select count(*) from claimed)
+  into body, inserted
+  from held;
   if inserted < cardinality(claims) then
     perform private.raise_busy();
   end if;
-
-  insert into public.hold_batches (
-    organization_id, id, hold_key, therapist_id, client_id, room_id, group_id, session_type, cpt_code, time_zone,
-    buffer_before_minutes, buffer_after_minutes, recurrence_rule, override_reason, is_move, expires_at,
-    created_by, created_at
-  )
-  values (
-    actor.organization_id, new_batch_id, new_batch_key, wanted.therapist_id, wanted.client_id, wanted.room_id,
-    wanted.group_id, wanted.session_type, wanted.cpt_code, wanted.time_zone,
-    wanted.buffer_before_minutes, wanted.buffer_after_minutes, wanted.recurrence_rule, wanted.override_reason,
-    moving, held_until, actor.user_id, as_of
-  );
-  hold_keys := array(select gen_random_uuid() from unnest(wanted.start_times));
-  insert into public.session_holds (
-    organization_id, id, batch_id, occurrence_index, hold_key, start_time, end_time, time_zone, session_id
-  )
-  select actor.organization_id, occurrence.hold_id, new_batch_id, occurrence.position - 1,
-    occurrence.hold_key, occurrence.start_time, occurrence.end_time, occurrence.time_zone, occurrence.session_id
-  from unnest(hold_ids, hold_keys, wanted.start_times, wanted.end_times, wanted.time_zones, wanted.session_ids)
-    with ordinality as occurrence (hold_id, hold_key, start_time, end_time, time_zone, session_id, position);
 
   perform private.record_event(
     actor.organization_id, 'hold.acquired', 'hold', hold_ids, as_of,
@@ -235,23 +260,6 @@ begin
     );
   end if;
 
-  select jsonb_build_object(
-    'holdKey', new_batch_key,
-    'holdId', new_batch_id,
-    'expiresAt', private.iso(held_until),
-    'holds', jsonb_agg(
-      jsonb_build_object(
-        'holdKey', occurrence.hold_key,
-        'holdId', occurrence.hold_id,
-        'startTime', private.iso(occurrence.start_time),
-        'endTime', private.iso(occurrence.end_time),
-        'expiresAt', private.iso(held_until)
-      )
-      order by occurrence.position
-    )
-  ) into body
-  from unnest(hold_ids, hold_keys, wanted.start_times, wanted.end_times)
-    with ordinality as occurrence (hold_id, hold_key, start_time, end_time, position);
   if idempotency_key is not null then
     perform private.keep_answer(
       actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint, body, new_batch_id

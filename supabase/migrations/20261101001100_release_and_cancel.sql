@@ -97,7 +97,6 @@ begin
       set group_key = expected.group_key
       from private.expected_claims as expected
       where claim.organization_id = actor.organization_id
-        and claim.group_key = batch.id
         and claim.expires_at is null
         and expected.organization_id = claim.organization_id
         and expected.owner_id = claim.owner_id

@@ -93,7 +93,7 @@ select is(tests.hold('rbt2', tests.request('rbt2', 'cat', tests.at(6))) ->> 'cod
 select is(tests.hold('admin', tests.request('rbt2', 'cat', tests.at(6))) ->> 'code', 'THERAPIST_CONFLICT', 'a hold meets the group as a session');
 select is(tests.error_code('service_role', format('update public.session_groups set start_time = %L, end_time = %L where id = %L',
   tests.at(7), tests.at(7, '11:00'), id)), null, 'the group moves') from lone_group;
-select is((select array_agg(distinct start_time) from public.sessions where group_id = id), array[tests.at(7)], 'whole') from lone_group;
+select is((select array_agg(distinct start_time) from public.sessions as member where member.group_id = lone_group.id), array[tests.at(7)], 'whole') from lone_group;
 select is_empty('select * from tests.broken_claims()', 'with its claims');
 
 -- Shape and status.
