@@ -86,6 +86,7 @@ export function findGuardForPath(path: string): RouteGuard | null {
  *
  * @param target - a path or a guard
  * @param role - the user's role, e.g. the JWT's `user_role`
+ * @returns `true` when the guard allows the role
  * @example
  * ```ts
  * hasRoleAccess('/therapists/new', 'therapist'); // false
@@ -101,6 +102,7 @@ export function hasRoleAccess(target: string | RouteGuard | null, role: string |
  *
  * @param target - a path or a guard
  * @param permission - the permission, such as `view_clients`
+ * @returns `true` when it is needed
  * @example
  * ```ts
  * requiresPermission('/clients/42', 'view_clients'); // true
@@ -117,6 +119,7 @@ export function requiresPermission(target: string | RouteGuard | null, permissio
  *
  * @param target - a path or a guard
  * @param user - role and permissions of the user's membership
+ * @returns `true` when nothing is missing
  * @example
  * ```ts
  * canOpen('/clients', { role: 'therapist', permissions: ['view_clients'] }); // true
@@ -134,6 +137,7 @@ export function canOpen(
 /**
  * The guarded paths, as patterns, in the order of the matrix.
  *
+ * @returns patterns such as `/clients/:clientId`
  * @example
  * ```ts
  * listGuardedPaths().includes('/clients/:clientId'); // true

@@ -154,6 +154,7 @@ export function deriveCptMetadata(input: {
  * What is known of a code, or null for one that is not an adaptive-behavior code.
  *
  * @param code - the code, in any case
+ * @returns the code's facts, or null
  * @example
  * ```ts
  * serviceCode('97155')?.qhpOnly; // true
