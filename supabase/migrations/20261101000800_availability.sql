@@ -9,51 +9,53 @@ language plpgsql
 stable
 set search_path = ''
 as $$
-declare
-  therapist record;
-  windows tstzmultirange;
 begin
-  select candidate.time_zone, candidate.availability_hours into therapist
-  from public.therapists as candidate
-  where candidate.organization_id = open_windows.organization_id and candidate.id = open_windows.therapist_id;
-  if therapist.availability_hours is null then
-    return null;
-  end if;
-
-  select coalesce(range_agg(tstzrange(
-    (day.date + (item.value ->> 'start')::time) at time zone therapist.time_zone,
-    (day.date + (item.value ->> 'end')::time) at time zone therapist.time_zone,
-    '[)'
-  )), '{}') into windows
-  from (
-    select distinct dates.date::date as date
-    from unnest(spans) as span
-    cross join lateral generate_series(
-      date_trunc('day', lower(span) at time zone therapist.time_zone) - interval '1 day',
-      upper(span) at time zone therapist.time_zone,
-      interval '1 day'
-    ) as dates (date)
-  ) as day
-  cross join lateral jsonb_array_elements(
-    therapist.availability_hours -> (array['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'])
-      [extract(isodow from day.date)::integer]
-  ) as item (value)
-  -- A window that lies whole inside a daylight-saving gap has no length.
-  where (day.date + (item.value ->> 'start')::time) at time zone therapist.time_zone
-    < (day.date + (item.value ->> 'end')::time) at time zone therapist.time_zone;
-
-  -- Exceptions apply where they touch what was asked for.
-  select
-    windows
-    + coalesce(range_agg(tstzrange(dated.starts_at, dated.ends_at, '[)')) filter (where dated.kind = 'extra_hours'), '{}')
-    - coalesce(range_agg(tstzrange(dated.starts_at, dated.ends_at, '[)')) filter (where dated.kind = 'time_off'), '{}')
-  into windows
-  from public.availability_exceptions as dated
-  where dated.organization_id = open_windows.organization_id
-    and dated.therapist_id = open_windows.therapist_id
-    and dated.ends_at > (select min(lower(span)) from unnest(spans) as span)
-    and dated.starts_at < (select max(upper(span)) from unnest(spans) as span);
-  return windows;
+  return (
+    select weekly.windows + dated.extra - dated.off
+    from public.therapists as therapist
+    cross join lateral (
+      select coalesce(
+        range_agg(tstzrange(span.starts, span.ends, '[)'))
+          -- A window that lies whole inside a daylight-saving gap has no length.
+          filter (where span.starts < span.ends),
+        '{}'
+      ) as windows
+      from (
+        select distinct day.date
+        from unnest(spans) as asked
+        cross join lateral generate_series(
+          (lower(asked) at time zone therapist.time_zone)::date - 1, upper(asked) at time zone therapist.time_zone,
+          interval '1 day'
+        ) as day (date)
+      ) as day
+      cross join lateral jsonb_array_elements(
+        therapist.availability_hours
+          -> (array['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'])
+            [extract(isodow from day.date)::integer]
+      ) as item (value)
+      cross join lateral (
+        select
+          (day.date::date + (item.value ->> 'start')::time) at time zone therapist.time_zone as starts,
+          (day.date::date + (item.value ->> 'end')::time) at time zone therapist.time_zone as ends
+      ) as span
+    ) as weekly
+    -- Exceptions apply where they touch what was asked for.
+    cross join lateral (
+      select
+        coalesce(range_agg(tstzrange(exception.starts_at, exception.ends_at, '[)'))
+          filter (where exception.kind = 'extra_hours'), '{}') as extra,
+        coalesce(range_agg(tstzrange(exception.starts_at, exception.ends_at, '[)'))
+          filter (where exception.kind = 'time_off'), '{}') as off
+      from public.availability_exceptions as exception
+      where exception.organization_id = therapist.organization_id
+        and exception.therapist_id = therapist.id
+        and exception.ends_at > (select min(lower(asked)) from unnest(spans) as asked)
+        and exception.starts_at < (select max(upper(asked)) from unnest(spans) as asked)
+    ) as dated
+    where therapist.organization_id = open_windows.organization_id
+      and therapist.id = open_windows.therapist_id
+      and therapist.availability_hours is not null
+  );
 end
 $$;
 comment on function private.open_windows(uuid, uuid, tstzrange[]) is
