@@ -142,6 +142,18 @@ comment on function private.raise_busy() is
   'What lock time-outs (55P03), deadlocks (40P01), serialization failures (40001) and cancelled statements (57014) '
   'leave as: PT503, with the seconds to wait as its detail. Nothing of the request has happened.';
 
+create function private.trimmed(value text)
+returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return btrim(value, E' \t\n\r\f\v');
+end
+$$;
+comment on function private.trimmed(text) is 'A text without the white space around it; btrim alone takes only spaces away.';
+
 -- Field checks: each returns an array of issues, or null when the field is well-formed ----------------------------------
 
 create function private.uuid_issue(path text, value jsonb, required boolean)
@@ -170,7 +182,7 @@ begin
   return case
     when value is null or value = 'null' then case when required then private.issue(path, 'is required') end
     when jsonb_typeof(value) <> 'string' then private.issue(path, 'must be a string')
-    when btrim(value #>> '{}') = '' then private.issue(path, 'must not be empty')
+    when private.trimmed(value #>> '{}') = '' then private.issue(path, 'must not be empty')
     when length(value #>> '{}') > max_length then private.issue(path, format('must have at most %s characters', max_length))
     when (value #>> '{}') !~ pattern then private.issue(path, 'has a form that is not accepted')
   end;
@@ -321,10 +333,10 @@ begin
             then private.issue('group_id', 'names no group that this client could join')
         end
       ),
-      (private.uuid_issue('session_id', request -> 'session_id', false)),
+      (case when listed then private.uuid_issue('session_id', request -> 'session_id', false) end),
       (private.zone_issue('time_zone', request -> 'time_zone', true)),
       (private.text_issue('session_type', request -> 'session_type', false, 64)),
-      (private.text_issue('cpt_code', request -> 'cpt_code', false, 5, '^\s*[0-9A-Za-z]{5}\s*$')),
+      (private.text_issue('cpt_code', request -> 'cpt_code', false, 16, '^\s*[0-9A-Za-z]{5}\s*$')),
       (private.integer_issue('hold_seconds', request -> 'hold_seconds', false, 30, 900)),
       (private.integer_issue('buffer_before_minutes', request -> 'buffer_before_minutes', false, 0, 240)),
       (private.integer_issue('buffer_after_minutes', request -> 'buffer_after_minutes', false, 0, 240)),
@@ -488,7 +500,8 @@ begin
       && (!exists($.group_id) || $.group_id == null)
       && (!exists($.session_id) || $.session_id == null || $.session_id.type() == "string")
       && (!exists($.session_type) || $.session_type == null || $.session_type.type() == "string")
-      && (!exists($.cpt_code) || $.cpt_code == null || $.cpt_code like_regex "^[0-9A-Za-z]{5}$")
+      && (!exists($.cpt_code) || $.cpt_code == null || $.cpt_code.type() == "string"
+        && $.cpt_code like_regex "^\\s*[0-9A-Za-z]{5}\\s*$")
       && (!exists($.hold_seconds) || $.hold_seconds == null || $.hold_seconds.type() == "number"
         && $.hold_seconds >= 30 && $.hold_seconds <= 900 && $.hold_seconds.floor() == $.hold_seconds)
       && (!exists($.buffer_before_minutes) || $.buffer_before_minutes == null
@@ -504,14 +517,16 @@ begin
       && (!exists($.occurrences) || $.occurrences == null || $.occurrences.type() == "array"
         && $.occurrences.size() <= 366)
     ' then
-      parsed := jsonb_populate_record(null::private.booking_request, request);
-      parsed.session_type := btrim(parsed.session_type);
-      parsed.cpt_code := upper(parsed.cpt_code);
+      parsed := jsonb_populate_record(null::private.booking_request, request - array[
+        'recurrence_rule', 'override_reason', 'start_times', 'end_times', 'time_zones', 'session_ids'
+      ]);
+      parsed.session_type := private.trimmed(parsed.session_type);
+      parsed.cpt_code := upper(private.trimmed(parsed.cpt_code));
       parsed.hold_seconds := coalesce(parsed.hold_seconds, 300);
       parsed.buffer_before_minutes := coalesce(parsed.buffer_before_minutes, 0);
       parsed.buffer_after_minutes := coalesce(parsed.buffer_after_minutes, 0);
       parsed.recurrence_rule := request #>> '{recurrence,rule}';
-      parsed.override_reason := btrim(request #>> '{override,reason}');
+      parsed.override_reason := private.trimmed(request #>> '{override,reason}');
 
       select
         array_agg(item.start_time order by item.position),
@@ -531,24 +546,27 @@ begin
         and count(item.session_id) in (0, count(*))
         and count(item.session_id) = count(distinct item.session_id)
         and (count(*) = 1 or count(item.session_id) > 0 or request ->> 'session_id' is null)
+        and exists (select 1 from public.time_zones as zone where zone.name = parsed.time_zone)
         and (length(parsed.session_type) between 1 and 64) is not false
         and (length(parsed.override_reason) between 1 and 500) is not false
-        and (length(btrim(parsed.recurrence_rule)) between 1 and 1000) is not false
+        and (length(private.trimmed(parsed.recurrence_rule)) between 1 and 1000) is not false
       into parsed.start_times, parsed.end_times, parsed.time_zones, parsed.session_ids, valid
       from (
         select
-          element.position, element.session_id, element.start_time_offset_minutes, element.end_time_offset_minutes,
+          element.position, element.session_id,
+          element.start_offset::numeric as start_time_offset_minutes,
+          element.end_offset::numeric as end_time_offset_minutes,
           element.start_text::timestamptz as start_time,
           element.end_text::timestamptz as end_time,
           coalesce(element.time_zone, parsed.time_zone) as time_zone,
           element.start_text ~ private.instant_pattern() and element.end_text ~ private.instant_pattern() as well_formed
         from rows from (
           jsonb_to_recordset(private.booking_occurrences(request)) as (
-            start_time text, end_time text, start_time_offset_minutes numeric, end_time_offset_minutes numeric,
+            start_time text, end_time text, start_time_offset_minutes jsonb, end_time_offset_minutes jsonb,
             time_zone text, session_id uuid
           )
         ) with ordinality as element (
-          start_text, end_text, start_time_offset_minutes, end_time_offset_minutes, time_zone, session_id, position
+          start_text, end_text, start_offset, end_offset, time_zone, session_id, position
         )
       ) as item;
 

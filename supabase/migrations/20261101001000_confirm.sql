@@ -182,14 +182,14 @@ begin
       (item.value #>> '{session,start_time}')::timestamptz,
       (item.value #>> '{session,end_time}')::timestamptz,
       (item.value #>> '{session,id}')::uuid,
-      btrim(item.value #>> '{session,session_type}'),
-      btrim(item.value #>> '{session,location_type}'),
-      upper(btrim(chosen.cpt ->> 'code')),
+      private.trimmed(item.value #>> '{session,session_type}'),
+      private.trimmed(item.value #>> '{session,location_type}'),
+      upper(private.trimmed(chosen.cpt ->> 'code')),
       array(
-        select upper(btrim(modifier.value))
+        select upper(private.trimmed(modifier.value))
         from jsonb_array_elements_text(coalesce(nullif(chosen.cpt -> 'modifiers', 'null'), '[]'))
           with ordinality as modifier (value, position)
-        group by upper(btrim(modifier.value))
+        group by upper(private.trimmed(modifier.value))
         order by min(modifier.position)
       )
     )::private.confirmed_occurrence

@@ -239,7 +239,7 @@ begin
   parsed.time_zone := request ->> 'time_zone';
   parsed.therapist_id := (request ->> 'therapist_id')::uuid;
   parsed.all_therapists := coalesce((request ->> 'all_therapists')::boolean, false);
-  parsed.reason := btrim(request ->> 'reason');
+  parsed.reason := private.trimmed(request ->> 'reason');
   parsed.attribution := coalesce(request ->> 'cancellation_attribution', 'unknown')::public.cancellation_attribution;
   return parsed;
 end
