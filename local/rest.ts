@@ -58,6 +58,19 @@ async function identify(request: Request): Promise<Caller | Response> {
   return { role, claims: { role, ...claims } };
 }
 
+/** What PostgREST answers a browser that asks whether it may: anything, from anywhere. */
+function preflight(request: Request): Response {
+  return new Response(null, {
+    status: 204,
+    headers: {
+      'access-control-allow-origin': '*',
+      'access-control-allow-methods': 'GET, POST, PATCH, PUT, DELETE, OPTIONS, HEAD',
+      'access-control-allow-headers': request.headers.get('access-control-request-headers') ?? '*',
+      'access-control-max-age': '86400',
+    },
+  });
+}
+
 /** The `/rest/v1` routes. */
 export interface RestApi {
   app: Hono;
@@ -88,16 +101,20 @@ export function createRestApi(port: number, config: ProjectConfig): RestApi {
 
   const app = new Hono().all('/rest/v1/*', async (context) => {
     const request = context.req.raw;
-    // A preflight carries no key.
-    if (request.method === 'OPTIONS') return lite.fetch(request, { peerAddress: null });
+    // A preflight carries no key. Lite would take one for a function's path as a call of it, and answer 404.
+    if (request.method === 'OPTIONS') return preflight(request);
     const caller = await identify(request);
     if (caller instanceof Response) return caller;
     const current = { request, caller };
-    if (context.req.path.startsWith('/rest/v1/rpc/')) {
-      const answer = await callFunction(connection, config, current);
-      if (answer) return answer;
-    }
-    return currentRequest.run(current, () => lite.fetch(request, { peerAddress: null }));
+    if (!context.req.path.startsWith('/rest/v1/rpc/'))
+      return currentRequest.run(current, () => lite.fetch(request, { peerAddress: null }));
+
+    const { method, headers, url } = request;
+    const body = method === 'POST' ? await request.text() : null;
+    const answer = await callFunction(connection, config, current, body);
+    if (answer) return answer;
+    const again = new Request(url, { method, headers, body });
+    return currentRequest.run(current, () => lite.fetch(again, { peerAddress: null }));
   });
   return { app, close: () => connection.close() };
 }
