@@ -93,7 +93,9 @@ describe('the package', () => {
   it('imports nothing but what the app has', async () => {
     const code = await readFile(join(project, 'node_modules/therapist-sessions/dist/index.js'), 'utf8');
     // Statements only: minified, `from` also ends a method chain like `.from(…)`.
-    expect(code.match(/(?:^|[;}])(?:import|export)[^;]*?\bfrom\s*["'`][^"'`]+["'`]|\bimport\s*\(/g)).toBeNull();
+    expect(
+      code.match(/(?:^|[;}])(?:import|export)[^;]*?\bfrom\s*["'`][^"'`]+["'`]|\bimport\s*\(/g),
+    ).toBeNull();
   });
 
   it('contains no source of the backend', async () => {
