@@ -15,7 +15,14 @@
  */
 import { App } from '@supabase/lite';
 import { Hono, type MiddlewareHandler } from 'hono';
-import { type Caller, currentRequest, PlatformConnection } from './rest-connection.ts';
+import {
+  type Caller,
+  currentRequest,
+  PlatformConnection,
+  type RestRequest,
+  SchemaUnavailable,
+  schemaOf,
+} from './rest-connection.ts';
 import { answerError } from './rest-errors.ts';
 import { callFunction } from './rpc.ts';
 import { keys, type ProjectConfig } from './settings.ts';
@@ -99,22 +106,46 @@ export function createRestApi(port: number, config: ProjectConfig): RestApi {
     },
   });
 
+  const pass = (current: RestRequest, request: Request) =>
+    currentRequest.run(current, () => lite.fetch(request, { peerAddress: null }));
+
+  async function answer(current: RestRequest): Promise<Response> {
+    const { request } = current;
+    const { pathname } = new URL(request.url);
+    const { tables, views } = await connection.introspect();
+    if (pathname.startsWith('/rest/v1/rpc/')) {
+      const { method, headers, url } = request;
+      const body = method === 'POST' ? await request.text() : null;
+      const called = await callFunction(connection, config, current, body);
+      return called ?? pass(current, new Request(url, { method, headers, body }));
+    }
+    // lite says the same, after printing a stack trace.
+    const schema = schemaOf(request, config);
+    const relation = decodeURIComponent(pathname.slice('/rest/v1/'.length));
+    const isKnown = [...tables, ...views].some((known) => known.schema === schema && known.name === relation);
+    if (relation !== '' && config.api.schemas.includes(schema) && !isKnown)
+      return answerError(404, {
+        code: 'PGRST205',
+        message: `Could not find the table '${schema}.${relation}' in the schema cache`,
+      });
+    return pass(current, request);
+  }
+
   const app = new Hono().all('/rest/v1/*', async (context) => {
     const request = context.req.raw;
     // A preflight carries no key. Lite would take one for a function's path as a call of it, and answer 404.
     if (request.method === 'OPTIONS') return preflight(request);
     const caller = await identify(request);
     if (caller instanceof Response) return caller;
-    const current = { request, caller };
-    if (!context.req.path.startsWith('/rest/v1/rpc/'))
-      return currentRequest.run(current, () => lite.fetch(request, { peerAddress: null }));
-
-    const { method, headers, url } = request;
-    const body = method === 'POST' ? await request.text() : null;
-    const answer = await callFunction(connection, config, current, body);
-    if (answer) return answer;
-    const again = new Request(url, { method, headers, body });
-    return currentRequest.run(current, () => lite.fetch(again, { peerAddress: null }));
+    try {
+      return await answer({ request, caller });
+    } catch (error) {
+      if (!(error instanceof SchemaUnavailable)) throw error;
+      return answerError(503, {
+        code: 'PGRST002',
+        message: 'Could not query the database for the schema cache. Retrying.',
+      });
+    }
   });
   return { app, close: () => connection.close() };
 }
