@@ -176,6 +176,14 @@ begin
   loop
     name := 'events_' || to_char(month, 'YYYY_MM');
     continue when to_regclass('audit.' || name) is not null;
+    -- Postgres makes no partition whose rows lie elsewhere already. What was written while this month had none stays in
+    -- the default partition, and with it the rest of the month; the following ones get theirs.
+    continue when exists (
+      select 1
+      from audit.events_default as stray
+      where stray.recorded_at >= month::timestamp at time zone 'UTC'
+        and stray.recorded_at < (month + interval '1 month')::timestamp at time zone 'UTC'
+    );
     execute format(
       'create table audit.%I partition of audit.events for values from (%L) to (%L)',
       name, month::timestamp at time zone 'UTC', (month + interval '1 month')::timestamp at time zone 'UTC'
@@ -265,7 +273,7 @@ comment on function audit.verify(uuid) is
   'Checks every chain, or those of one organization, and names the first bad event of each. No row: nothing was changed, '
   'as far as the chains themselves can tell; compare with an exported checkpoint for the rest.';
 
-create function audit.checkpoint()
+create function audit.checkpoint(only_organization_id uuid default null)
 returns jsonb
 language plpgsql
 stable
@@ -284,13 +292,14 @@ begin
         order by head.organization_id, head.chain_id
       )
       from audit.chains as head
+      where only_organization_id is null or head.organization_id = only_organization_id
     ), '[]')
   );
 end
 $$;
-comment on function audit.checkpoint() is
-  'All chain heads, to be kept where an owner of this database cannot reach: what came before them can then no longer be '
-  'removed or rewritten unnoticed.';
+comment on function audit.checkpoint(uuid) is
+  'All chain heads, or those of one organization, to be kept where an owner of this database cannot reach: what came '
+  'before them can then no longer be removed or rewritten unnoticed.';
 
 create function audit.verify_checkpoint(checkpoint jsonb)
 returns table (organization_id uuid, chain_id uuid, seq bigint, problem text)
@@ -329,18 +338,35 @@ comment on table audit.archives is
 
 alter table audit.events enable row level security;
 create policy role_scoped_select on audit.events for select to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
-comment on policy role_scoped_select on audit.events is 'Admins read their organization''s events.';
+  using (
+    organization_id = (select private.active_organization_id())
+    and ((select private.is_admin()) or (select private.has_permission('view_audit')))
+  );
+comment on policy role_scoped_select on audit.events is
+  'Admins, and members with the permission view_audit, read their organization''s events.';
 alter table audit.seals enable row level security;
 create policy role_scoped_select on audit.seals for select to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
-comment on policy role_scoped_select on audit.seals is 'Admins read their organization''s seals.';
+  using (
+    organization_id = (select private.active_organization_id())
+    and ((select private.is_admin()) or (select private.has_permission('view_audit')))
+  );
+comment on policy role_scoped_select on audit.seals is
+  'Admins, and members with the permission view_audit, read their organization''s seals.';
 alter table audit.chains enable row level security;
 create policy role_scoped_select on audit.chains for select to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
-comment on policy role_scoped_select on audit.chains is 'Admins read their organization''s chain heads.';
+  using (
+    organization_id = (select private.active_organization_id())
+    and ((select private.is_admin()) or (select private.has_permission('view_audit')))
+  );
+comment on policy role_scoped_select on audit.chains is
+  'Admins, and members with the permission view_audit, read their organization''s chain heads.';
 alter table audit.archives enable row level security;
 create policy deny_all on audit.archives using (false);
+comment on policy deny_all on audit.archives is 'Written by whoever archives, as the owner.';
+create trigger refuse_change before update or delete on audit.archives
+  for each row execute function audit.refuse_change();
+create trigger refuse_truncate before truncate on audit.archives
+  for each statement execute function audit.refuse_change();
 grant select on audit.events, audit.seals, audit.chains to authenticated, service_role;
 
 create function private.record_event(
