@@ -35,8 +35,6 @@ export interface ProjectConfig {
   };
   /** Secrets of the functions in development; `supabase start` sets them too. */
   edge_runtime: { secrets: Record<string, string> };
-  /** Environment of the functions in development; `env(NAME)` stands for a variable of the shell. */
-  edge_runtime: { secrets?: Record<string, string> };
   functions: Record<string, { enabled?: boolean; entrypoint?: string; import_map?: string }>;
 }
 
@@ -69,7 +67,6 @@ export function readConfig(root: string = projectRoot): ProjectConfig {
       ...file.auth,
     },
     edge_runtime: { secrets: { ...file.edge_runtime?.secrets } },
-    edge_runtime: file.edge_runtime ?? {},
     functions: file.functions ?? {},
   };
 }
