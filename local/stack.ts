@@ -4,7 +4,7 @@
  */
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type FunctionsHost, startFunctions } from './functions.ts';
@@ -151,7 +151,8 @@ async function copyOfTemplate(
   dataDir: string,
   settings: { root: string; seed: boolean; say: (line: string) => void; log: (line: string) => void },
 ): Promise<void> {
-  const templates = join(tmpdir(), 'therapist-sessions-templates');
+  // One folder per user: another user's could be neither written nor trusted.
+  const templates = join(tmpdir(), `therapist-sessions-templates-${userInfo().uid}`);
   const template = join(templates, await schemaFingerprint(settings.root, settings.seed));
   if (!(await isInitialised(template))) {
     await mkdir(templates, { recursive: true, mode: 0o755 });
