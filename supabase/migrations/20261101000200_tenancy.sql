@@ -165,17 +165,17 @@ stable
 set search_path = ''
 as $$
 begin
-  return case
-    when (auth.jwt() ->> 'org_id') ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-      then (auth.jwt() ->> 'org_id')::uuid
-  end;
+  return (auth.jwt() ->> 'org_id')::uuid;
+exception
+  -- A malformed claim is no claim.
+  when invalid_text_representation then return null;
 end
 $$;
 comment on function private.claimed_organization_id() is
   'The organization the token asks for; null when it names none. Grants nothing by itself.';
 
--- PL/pgSQL for the next ones: its plans are kept for the connection's life, while an SQL function that may not be
--- inlined is planned at every call. Policies call these once a statement.
+-- The next ones run once a statement in most policies. PL/pgSQL, since its plans are kept for the connection's life while
+-- an SQL function that may not be inlined is planned at every call; and the token is read once in each.
 
 create function private.active_organization_id()
 returns uuid
@@ -184,13 +184,17 @@ stable
 security definer
 set search_path = ''
 as $$
+declare
+  claims jsonb := auth.jwt();
 begin
   return (
     select membership.organization_id
     from public.memberships as membership
-    where membership.organization_id = private.claimed_organization_id()
-      and membership.user_id = auth.uid()
+    where membership.organization_id = (claims ->> 'org_id')::uuid
+      and membership.user_id = (claims ->> 'sub')::uuid
   );
+exception
+  when invalid_text_representation then return null;
 end
 $$;
 comment on function private.active_organization_id() is
@@ -203,16 +207,21 @@ stable
 security definer
 set search_path = ''
 as $$
+declare
+  claims jsonb := auth.jwt();
 begin
   return (
     select membership.role
     from public.memberships as membership
-    where membership.organization_id = private.claimed_organization_id()
-      and membership.user_id = auth.uid()
+    where membership.organization_id = (claims ->> 'org_id')::uuid
+      and membership.user_id = (claims ->> 'sub')::uuid
   );
+exception
+  when invalid_text_representation then return null;
 end
 $$;
-comment on function private.active_role() is 'The caller''s role in her active organization, from the membership row.';
+comment on function private.active_role() is
+  'The caller''s role in her active organization, from the membership row; null when she is not a member.';
 
 create function private.is_admin()
 returns boolean
