@@ -98,7 +98,7 @@ export function parseNote(body: unknown): Parsed<z.output<typeof noteRequest>> {
  * @param session - the session's own facts: its service and its place, when it has them
  */
 export function missingForSignature(
-  note: NoteContent,
+  note: Partial<NoteContent>,
   session: { cptCode: string | null; locationType: string | null },
 ): Issue[] {
   const missing: Issue[] = [];
