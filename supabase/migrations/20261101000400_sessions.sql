@@ -275,3 +275,15 @@ create policy sessions_scoped_access on public.session_cancellations for select 
     )
   );
 grant select on public.session_cancellations to authenticated, service_role;
+
+comment on policy sessions_scoped_access on public.sessions is
+  'A therapist reads her own sessions, a parent those of the clients she stands for, admins all of the organization.';
+comment on policy sessions_scoped_access_insert on public.sessions is
+  'A therapist books her own time for her caseload, admins anybody''s.';
+comment on policy sessions_scoped_access_update on public.sessions is
+  'A therapist changes her own sessions, and gives none away; admins all of the organization.';
+comment on policy sessions_scoped_access on public.session_series is 'Whoever may see the sessions may see their series.';
+comment on policy sessions_scoped_access on public.session_groups is 'A therapist reads her own groups, admins all.';
+comment on policy sessions_scoped_access_insert on public.session_groups is 'A therapist makes her own groups, admins anybody''s.';
+comment on policy sessions_scoped_access on public.session_cancellations is
+  'A therapist reads why her own sessions were cancelled, admins all; clients do not.';
