@@ -98,11 +98,6 @@ const checks: Check[] = [
     remedy: 'npm run types',
   },
   {
-    name: 'docs/access-matrix.md is what the access tests expect',
-    run: () => command('node', 'scripts/access-matrix.ts', '--check'),
-    remedy: 'npm run access-matrix',
-  },
-  {
     name: 'docs/access-matrix.md is the tested matrix',
     run: () => command('node', 'scripts/access-matrix.ts', '--check'),
     remedy: 'npm run access-matrix',
