@@ -6,7 +6,7 @@ import { type Clinic, openClinic, type Person, window } from '../functions/clini
 import { connect, transactionAs, withConnection } from '../setup/db.ts';
 
 const rivals = 24;
-const rounds = 8;
+const rounds = 4;
 
 let clinic: Clinic;
 let keyId = '';
