@@ -61,6 +61,11 @@ declare
   move_key uuid := gen_random_uuid();
   hold_ids uuid[];
   claims private.wanted_claim[];
+  services private.service[];
+  demands private.unit_demand[];
+  short boolean;
+  overridden_lanes int4multirange;
+  warnings jsonb;
   found record;
   stale_batch_ids uuid[];
   inserted bigint;
@@ -88,6 +93,14 @@ begin
     );
   end if;
 
+  if not private.may_render(
+    actor.organization_id, wanted.therapist_id, private.service_code(wanted.cpt_code, wanted.session_type)
+  ) then
+    return private.refuse_hold(
+      actor, wanted, 'FORBIDDEN', 'A technician may not render this service: it is a qualified professional''s.'
+    );
+  end if;
+
   resource_ids := array[wanted.therapist_id, wanted.client_id, wanted.room_id];
   if moving then
     -- A second move, a cancellation or a start of the same session would act on a state this one is changing.
@@ -102,6 +115,10 @@ begin
       bool_and(session.client_id = wanted.client_id) as all_of_client,
       bool_and(actor.role <> 'therapist' or session.therapist_id = actor.user_id) as all_in_scope,
       bool_and(session.status = 'scheduled' and session.group_id is null) as all_movable,
+      bool_and(private.may_render(
+        actor.organization_id, wanted.therapist_id,
+        private.service_code(coalesce(wanted.cpt_code, session.cpt_code), coalesce(wanted.session_type, session.session_type))
+      )) as all_renderable,
       array_agg(session.therapist_id) || array_agg(session.room_id) as resource_ids
     into moved
     from public.sessions as session
@@ -115,6 +132,11 @@ begin
     elsif not moved.all_movable then
       return private.refuse_hold(
         actor, wanted, 'SESSION_NOT_MOVABLE', 'Only scheduled sessions can be moved. Reload them and try again.'
+      );
+    end if;
+    if not moved.all_renderable then
+      return private.refuse_hold(
+        actor, wanted, 'FORBIDDEN', 'A technician may not render this service: it is a qualified professional''s.'
       );
     end if;
     resource_ids := resource_ids || moved.resource_ids;
@@ -158,6 +180,19 @@ begin
     return private.refuse_hold(
       actor, wanted, 'OUTSIDE_AVAILABILITY',
       'The therapist does not work then. Choose an alternative, or have an admin override.',
+      locked_therapist_id => wanted.therapist_id
+    );
+  end if;
+
+  -- Two holds that each read 4 units left would both take them: the client's lock, taken above, makes them queue, and
+  -- the second reads what the first has entered. Expired holds count for nothing here, swept or not.
+  services := private.wanted_services(actor.organization_id, wanted, hold_ids);
+  demands := private.ask_units(actor.organization_id, services, as_of);
+  short := private.is_short(demands);
+  if short and wanted.override_reason is null then
+    return private.refuse_hold(
+      actor, wanted, 'AUTHORIZATION_EXCEEDED',
+      'The payer''s authorization has too few units left, or does not cover the dates. An admin may override.',
       locked_therapist_id => wanted.therapist_id
     );
   end if;
@@ -244,6 +279,14 @@ begin
     perform private.raise_busy();
   end if;
 
+  perform private.reserve_units(actor.organization_id, demands, 'held', held_until);
+  if overridden_lanes is not null then
+    insert into private.lane_overrides (organization_id, owner_id, lanes)
+    select actor.organization_id, hold_id, overridden_lanes from unnest(hold_ids) as hold_id;
+  end if;
+  warnings := private.unit_warnings(actor.organization_id, demands, as_of)
+    || private.daily_limit_warnings(actor.organization_id, services);
+
   perform private.record_event(
     actor.organization_id, 'hold.acquired', 'hold', hold_ids, as_of,
     therapist_id => wanted.therapist_id,
@@ -251,15 +294,23 @@ begin
     after => private.hold_facts(wanted),
     details => jsonb_build_object('batchId', new_batch_id, 'expiresAt', private.iso(held_until))
   );
-  if not open then
-    perform private.record_event(
-      actor.organization_id, 'override.availability', 'hold', hold_ids, as_of,
-      therapist_id => wanted.therapist_id,
-      actor_role => actor.role::text,
-      details => jsonb_build_object('batchId', new_batch_id, 'reason', wanted.override_reason)
-    );
-  end if;
+  perform private.record_event(
+    actor.organization_id, override.action, 'hold', hold_ids, as_of,
+    therapist_id => wanted.therapist_id,
+    actor_role => actor.role::text,
+    details => jsonb_build_object('batchId', new_batch_id, 'reason', wanted.override_reason)
+  )
+  from (
+    values
+      ('override.availability', not open),
+      ('override.authorization', short),
+      ('override.concurrency', overridden_lanes is not null)
+  ) as override (action, needed)
+  where override.needed;
 
+  if warnings <> '[]' then
+    body := body || jsonb_build_object('warnings', warnings);
+  end if;
   if idempotency_key is not null then
     perform private.keep_answer(
       actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint, body, new_batch_id
