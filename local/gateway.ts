@@ -57,10 +57,7 @@ function passToFunctions(
     const shown = { ...response.headers };
     for (const name of hopByHop) delete shown[name];
     // Answered before the whole body came: the rest is read and dropped, so that the caller sees the answer.
-    if (!incoming.complete) {
-      incoming.unpipe(upstream);
-      upstream.destroy === undefined || incoming.resume();
-    }
+    if (!incoming.complete) incoming.unpipe(upstream).resume();
     outgoing.writeHead(response.statusCode ?? 502, response.statusMessage, shown);
     response.pipe(outgoing);
   });

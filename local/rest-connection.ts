@@ -134,6 +134,11 @@ export class PlatformConnection extends PostgresConnection {
   }
 }
 
+/** The database could not be asked for its schema. */
+export class SchemaUnavailable extends Error {
+  override name = 'SchemaUnavailable';
+}
+
 /** Reads the schema, and reads it again when the database says it has changed (`notify pgrst`). */
 class SchemaReader {
   readonly #connection: PostgresConnection;
@@ -158,11 +163,13 @@ class SchemaReader {
     this.#connection.driver.listen('pgrst', forget, forget).catch(() => {});
   }
 
+  /** @throws SchemaUnavailable when the database cannot be asked */
   read(): Promise<IntrospectResult> {
     this.#schema ??= this.#connection.introspect({ useCache: false }).then((schema) => {
-      // lite answers an empty schema when the database cannot be reached; that must not be remembered.
-      if (schema.tables.length === 0) this.#schema = undefined;
-      return schema;
+      if (schema.tables.length > 0) return schema;
+      // lite answers an empty schema when the database does not answer; that must be neither believed nor remembered.
+      this.#schema = undefined;
+      throw new SchemaUnavailable();
     });
     return this.#schema;
   }

@@ -15,7 +15,14 @@
  */
 import { App } from '@supabase/lite';
 import { Hono, type MiddlewareHandler } from 'hono';
-import { type Caller, currentRequest, PlatformConnection } from './rest-connection.ts';
+import {
+  type Caller,
+  currentRequest,
+  PlatformConnection,
+  type RestRequest,
+  SchemaUnavailable,
+  schemaOf,
+} from './rest-connection.ts';
 import { answerError } from './rest-errors.ts';
 import { callFunction } from './rpc.ts';
 import { keys, type ProjectConfig } from './settings.ts';
@@ -58,6 +65,19 @@ async function identify(request: Request): Promise<Caller | Response> {
   return { role, claims: { role, ...claims } };
 }
 
+/** What PostgREST answers a browser that asks whether it may: anything, from anywhere. */
+function preflight(request: Request): Response {
+  return new Response(null, {
+    status: 204,
+    headers: {
+      'access-control-allow-origin': '*',
+      'access-control-allow-methods': 'GET, POST, PATCH, PUT, DELETE, OPTIONS, HEAD',
+      'access-control-allow-headers': request.headers.get('access-control-request-headers') ?? '*',
+      'access-control-max-age': '86400',
+    },
+  });
+}
+
 /** The `/rest/v1` routes. */
 export interface RestApi {
   app: Hono;
@@ -86,18 +106,46 @@ export function createRestApi(port: number, config: ProjectConfig): RestApi {
     },
   });
 
+  const pass = (current: RestRequest, request: Request) =>
+    currentRequest.run(current, () => lite.fetch(request, { peerAddress: null }));
+
+  async function answer(current: RestRequest): Promise<Response> {
+    const { request } = current;
+    const { pathname } = new URL(request.url);
+    const { tables, views } = await connection.introspect();
+    if (pathname.startsWith('/rest/v1/rpc/')) {
+      const { method, headers, url } = request;
+      const body = method === 'POST' ? await request.text() : null;
+      const called = await callFunction(connection, config, current, body);
+      return called ?? pass(current, new Request(url, { method, headers, body }));
+    }
+    // lite says the same, after printing a stack trace.
+    const schema = schemaOf(request, config);
+    const relation = decodeURIComponent(pathname.slice('/rest/v1/'.length));
+    const isKnown = [...tables, ...views].some((known) => known.schema === schema && known.name === relation);
+    if (relation !== '' && config.api.schemas.includes(schema) && !isKnown)
+      return answerError(404, {
+        code: 'PGRST205',
+        message: `Could not find the table '${schema}.${relation}' in the schema cache`,
+      });
+    return pass(current, request);
+  }
+
   const app = new Hono().all('/rest/v1/*', async (context) => {
     const request = context.req.raw;
-    // A preflight carries no key.
-    if (request.method === 'OPTIONS') return lite.fetch(request, { peerAddress: null });
+    // A preflight carries no key. Lite would take one for a function's path as a call of it, and answer 404.
+    if (request.method === 'OPTIONS') return preflight(request);
     const caller = await identify(request);
     if (caller instanceof Response) return caller;
-    const current = { request, caller };
-    if (context.req.path.startsWith('/rest/v1/rpc/')) {
-      const answer = await callFunction(connection, config, current);
-      if (answer) return answer;
+    try {
+      return await answer({ request, caller });
+    } catch (error) {
+      if (!(error instanceof SchemaUnavailable)) throw error;
+      return answerError(503, {
+        code: 'PGRST002',
+        message: 'Could not query the database for the schema cache. Retrying.',
+      });
     }
-    return currentRequest.run(current, () => lite.fetch(request, { peerAddress: null }));
   });
   return { app, close: () => connection.close() };
 }

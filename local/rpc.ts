@@ -84,12 +84,14 @@ function argumentsOf(body: string): Record<string, unknown> | Response {
 
 /**
  * Answers an RPC request.
+ * @param body text of a POST, which has been read already
  * @returns null when lite should answer it
  */
 export async function callFunction(
   connection: PlatformConnection,
   config: ProjectConfig,
   current: RestRequest,
+  body: string | null,
 ): Promise<Response | null> {
   const { request, caller } = current;
   const url = new URL(request.url);
@@ -104,7 +106,6 @@ export async function callFunction(
   if (!isPost && request.method !== 'GET') return null;
   if (isPost && (url.search !== '' || !contentType.startsWith('application/json'))) return null;
 
-  const body = isPost ? await request.clone().text() : null;
   const given = body === null ? Object.fromEntries(url.searchParams) : argumentsOf(body);
   if (given instanceof Response) return given;
   const names = Object.keys(given);

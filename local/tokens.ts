@@ -4,6 +4,12 @@ import { keys } from './settings.ts';
 
 const secret = new TextEncoder().encode(keys.jwtSecret);
 
+/** Imported once: jose would import raw bytes again for every token. */
+const key = await crypto.subtle.importKey('raw', secret, { name: 'HMAC', hash: 'SHA-256' }, false, [
+  'sign',
+  'verify',
+]);
+
 /** The key set edge functions verify tokens with (`SUPABASE_JWKS`). It holds the secret: never serve it. */
 export const functionsJwks = {
   keys: [
@@ -51,7 +57,7 @@ export async function verifyAccessToken(
   if (parts.length !== 3)
     return { refusal: { code: 'PGRST301', message: `Expected 3 parts in JWT; got ${parts.length}` } };
   try {
-    const { payload } = await jwtVerify(token, secret, { algorithms: ['HS256'] });
+    const { payload } = await jwtVerify(token, key, { algorithms: ['HS256'] });
     return { claims: payload };
   } catch (error) {
     if (error instanceof errors.JWTExpired) return { refusal: { code: 'PGRST303', message: 'JWT expired' } };

@@ -122,7 +122,10 @@ export function createScheduleFeed(
     if (query.accessToken) await supabase.realtime.setAuth(query.accessToken);
     let settling: ReturnType<typeof setTimeout> | undefined;
     channel = supabase
-      .channel(`schedule:${scope.organizationId}:${Math.random().toString(36).slice(2)}`)
+      .channel(`schedule:${scope.organizationId}:${Math.random().toString(36).slice(2)}`, {
+        // Joined is not enough: only a server that does follow the table lets the looking become rare.
+        config: { postgres_changes_options: { wait: true } },
+      })
       .on(
         'postgres_changes',
         {

@@ -10,10 +10,11 @@ import type {
  * Codes this library adds to the endpoints' own.
  * - `NETWORK_ERROR`: no answer came, or not a whole one. Whether the request acted is unknown; repeating it with the
  *   same idempotency key tells.
- * - `UNEXPECTED_ANSWER`: something answered that is not the endpoint, such as a proxy's page.
+ * - `UNAVAILABLE`: something in front of the endpoint answered 429, 502, 503 or 504 in its place.
+ * - `UNEXPECTED_ANSWER`: something else answered that is not the endpoint, such as a proxy's page.
  * - `READ_FAILED`: a read over REST failed.
  */
-export type LibraryErrorCode = 'NETWORK_ERROR' | 'UNEXPECTED_ANSWER' | 'READ_FAILED';
+export type LibraryErrorCode = 'NETWORK_ERROR' | 'UNAVAILABLE' | 'UNEXPECTED_ANSWER' | 'READ_FAILED';
 
 /** What a {@link SessionsApiError} is made of. */
 export interface SessionsApiErrorDetails {
@@ -90,25 +91,36 @@ export function invalidArgument(
 
 /** The error a problem+json answer stands for; also what a gateway answered instead of the endpoint. */
 export async function errorOfResponse(response: Response): Promise<SessionsApiError> {
-  const problem = (await response.json().catch((cause: unknown) => {
+  const answer: unknown = await response.json().catch((cause: unknown) => {
     // JSON that ends early is a lost answer; a page of another kind is somebody else's answer.
     if (isJson(response)) throw noAnswer(cause);
-    return {};
-  })) as Partial<Problem>;
-  const waitSeconds = retryAfterSeconds(response.headers.get('Retry-After'));
-  return new SessionsApiError({
-    status: response.status,
-    code: problem.code ?? 'UNEXPECTED_ANSWER',
-    message:
-      problem.detail ??
-      `The endpoint could not be reached: something answered ${response.status} in its place.`,
-    retryAfter: problem.retryAfter ?? null,
-    retryAfterSeconds: problem.retryAfterSeconds ?? waitSeconds,
-    conflicts: problem.conflicts ?? [],
-    alternatives: problem.alternatives ?? [],
-    issues: problem.issues ?? [],
-    requestId: problem.requestId ?? response.headers.get('X-Request-Id'),
+    return null;
   });
+  const problem = isProblem(answer) ? answer : null;
+  const { status, headers } = response;
+  return new SessionsApiError({
+    status,
+    code: problem?.code ?? codeOfGateway(status),
+    message:
+      problem?.detail ?? `The endpoint did not answer; something in front of it did, with status ${status}.`,
+    retryAfter: problem?.retryAfter,
+    retryAfterSeconds: problem?.retryAfterSeconds ?? retryAfterSeconds(headers.get('Retry-After')),
+    conflicts: problem?.conflicts,
+    alternatives: problem?.alternatives,
+    issues: problem?.issues,
+    requestId: problem?.requestId ?? headers.get('X-Request-Id'),
+  });
+}
+
+function isProblem(answer: unknown): answer is Problem {
+  if (typeof answer !== 'object' || answer === null) return false;
+  const { code, detail } = answer as Partial<Problem>;
+  return typeof code === 'string' && typeof detail === 'string';
+}
+
+function codeOfGateway(status: number): ErrorCode | LibraryErrorCode {
+  if (status === 401) return 'UNAUTHENTICATED';
+  return [429, 502, 503, 504].includes(status) ? 'UNAVAILABLE' : 'UNEXPECTED_ANSWER';
 }
 
 /** No answer came, or its end is missing. */

@@ -1,5 +1,11 @@
 /** A proxy in front of the stack that loses requests and answers on demand: real sockets, real resets. */
-import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  request as httpRequest,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 /** What becomes of one request. */
@@ -18,6 +24,7 @@ export type Fate =
 
 export interface FaultyProxy {
   url: string;
+  server: Server;
   /** The calls of edge functions so far, with their idempotency keys. */
   calls: { name: string; key: string | undefined; at: number }[];
   /** Decides the fate of each edge-function call; `nth` counts the calls of that function from 1. */
@@ -32,6 +39,7 @@ export async function startFaultyProxy(target: string): Promise<FaultyProxy> {
   });
   const proxy: FaultyProxy = {
     url: '',
+    server,
     calls: [],
     fate: () => 'pass',
     close: () =>

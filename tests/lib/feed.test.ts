@@ -1,5 +1,6 @@
 /** `createScheduleFeed` on a stack without Realtime: it looks every so often. */
 import { afterEach, beforeAll, expect, it, vi } from 'vitest';
+import { WebSocketServer } from 'ws';
 import {
   bookSession,
   cancelSessions,
@@ -8,7 +9,9 @@ import {
   type ScheduleFeed,
   type ScheduleFeedOptions,
 } from '../../src/lib/index.ts';
+import { stack } from '../setup/stack.ts';
 import { anonymousClient, type Clinic, clientOf, nextSession, openClinic, plusDays } from './clinic.ts';
+import { startFaultyProxy } from './faulty-proxy.ts';
 
 let clinic: Clinic;
 let supabase: Awaited<ReturnType<typeof clientOf>>;
@@ -19,9 +22,9 @@ beforeAll(async () => {
 });
 afterEach(() => feed?.close());
 
-function follow(options: Partial<ScheduleFeedOptions> = {}) {
+function follow(options: Partial<ScheduleFeedOptions> = {}, client = supabase) {
   const seen: { count: number; changes: ScheduleChanges }[] = [];
-  feed = createScheduleFeed(supabase, {
+  feed = createScheduleFeed(client, {
     query: { from: new Date().toISOString(), to: plusDays(new Date().toISOString(), 365), limit: 2 },
     onChange: (sessions, changes) => seen.push({ count: sessions.length, changes }),
     pollIntervalMs: 100,
@@ -97,4 +100,88 @@ it('reports a reading that fails and goes on', async () => {
 it('falls back to looking where there is no Realtime', async () => {
   const { feed: polling } = follow();
   await vi.waitFor(() => expect(polling.mode).toBe('polling'), 15_000);
+});
+
+/**
+ * What Realtime does on the wire, as far as a feed sees it: the local stack has none. `follows` says whether the table is
+ * enabled for it; `tell` reports a change the way the platform does.
+ */
+async function startRealtime(follows: boolean) {
+  const proxy = await startFaultyProxy(stack.apiUrl);
+  const sockets = new WebSocketServer({ noServer: true });
+  const joined: { topic: string; filter: string | undefined; send: (message: unknown[]) => void }[] = [];
+  proxy.server.on('upgrade', (request, socket, head) => {
+    sockets.handleUpgrade(request, socket, head, (connection) => {
+      const send = (message: unknown[]) => connection.send(JSON.stringify(message));
+      connection.on('message', (data) => {
+        const [joinRef, ref, topic, event, payload] = JSON.parse(String(data));
+        const reply = (status: string, response: object) =>
+          send([joinRef, ref, topic, 'phx_reply', { status, response }]);
+        if (event !== 'phx_join') return reply('ok', {});
+        if (!follows) return reply('error', { reason: 'RealtimeDisabledForConfiguration: sessions' });
+        const [wanted] = payload.config.postgres_changes;
+        joined.push({ topic, filter: wanted.filter, send });
+        reply('ok', { postgres_changes: [{ id: 7, ...wanted }] });
+      });
+    });
+  });
+  return {
+    url: proxy.url,
+    joined,
+    tell: (record: object) => {
+      for (const { topic, send } of joined) {
+        const data = {
+          type: 'INSERT',
+          schema: 'public',
+          table: 'sessions',
+          columns: [],
+          record,
+          errors: null,
+        };
+        send([null, null, topic, 'postgres_changes', { ids: [7], data }]);
+      }
+    },
+    close: async () => {
+      for (const client of sockets.clients) client.terminate();
+      await proxy.close();
+    },
+  };
+}
+
+it('looks when Realtime tells of a change, and shows what is read, not what was told', async () => {
+  const realtime = await startRealtime(true);
+  try {
+    const following = await clientOf(clinic.rbt, realtime.url);
+    const { feed: live, seen } = follow({ pollIntervalMs: 60_000 }, following);
+    await vi.waitFor(() => expect(live.mode).toBe('realtime'), 5_000);
+    expect(realtime.joined.map(({ filter }) => filter)).toEqual([`therapist_id=eq.${clinic.rbt.id}`]);
+
+    const { session } = await bookSession(supabase, { session: nextSession(clinic), timeZone: 'UTC' });
+    realtime.tell({ id: 'of-another-clinic', client_id: 'somebody' });
+    await vi.waitFor(
+      () => expect(seen.at(-1)?.changes.added.map(({ id }) => id)).toEqual([session.id]),
+      5_000,
+    );
+    expect(JSON.stringify(seen)).not.toContain('of-another-clinic');
+  } finally {
+    feed?.close();
+    await realtime.close();
+  }
+});
+
+it('looks every so often where Realtime does not follow the table', async () => {
+  const realtime = await startRealtime(false);
+  try {
+    const following = await clientOf(clinic.rbt, realtime.url);
+    const { feed: polling, seen } = follow({}, following);
+    await vi.waitFor(() => expect(polling.mode).toBe('polling'), 5_000);
+    const { session } = await bookSession(supabase, { session: nextSession(clinic), timeZone: 'UTC' });
+    await vi.waitFor(
+      () => expect(seen.at(-1)?.changes.added.map(({ id }) => id)).toEqual([session.id]),
+      5_000,
+    );
+  } finally {
+    feed?.close();
+    await realtime.close();
+  }
 });

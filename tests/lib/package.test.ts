@@ -1,0 +1,238 @@
+/** The packed library, installed in a project of its own, in Node, Deno and headless Chromium against the stack. */
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { chromium } from 'playwright-core';
+import { rolldown } from 'rolldown';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { buildLibrary } from '../../scripts/build-library.ts';
+import { stack } from '../setup/stack.ts';
+import { type Clinic, openClinic, type Person } from './clinic.ts';
+
+const run = promisify(execFile);
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const browserPath = [
+  process.env.CHROMIUM_PATH,
+  '/usr/bin/chromium',
+  '/usr/bin/chromium-browser',
+  '/usr/bin/google-chrome',
+].find((path) => path && existsSync(path));
+
+let project: string;
+let clinic: Clinic;
+let sizes: { bytes: number; gzipped: number };
+
+beforeAll(async () => {
+  [clinic, sizes] = await Promise.all([openClinic(), buildLibrary()]);
+  project = await mkdtemp(join(tmpdir(), 'library-app-'));
+  await run('npm', ['pack', '--ignore-scripts', '--pack-destination', project], { cwd: root });
+  const [tarball = ''] = (await readdir(project)).filter((name) => name.endsWith('.tgz'));
+  await writeFile(
+    join(project, 'package.json'),
+    JSON.stringify({ name: 'app', private: true, type: 'module' }),
+  );
+  const install = [
+    'install',
+    '--prefer-offline',
+    '--no-audit',
+    '--no-fund',
+    '--ignore-scripts',
+    `./${tarball}`,
+  ];
+  await run('npm', install, { cwd: project });
+  await copyFile(`${root}tests/lib/runtime-scenario.js`, join(project, 'scenario.js'));
+}, 180_000);
+afterAll(() => rm(project, { recursive: true, force: true }));
+
+let week = 4;
+/** Settings for one run; each has a month of its own. */
+function configFor(person: Person) {
+  week += 6;
+  const monday = Math.floor(Date.now() / 604_800_000 + week) * 604_800_000 + 4 * 86_400_000;
+  return {
+    url: stack.apiUrl,
+    publishableKey: stack.publishableKey,
+    email: person.email,
+    password: 'demo-password-1234',
+    therapistId: person.id,
+    clientId: clinic.clients[0],
+    start: new Date(monday + 18 * 3_600_000).toISOString(),
+  };
+}
+
+const EXPECTED = {
+  booked: 3,
+  units: 4,
+  modifiers: ['95'],
+  preview: [null, 'therapist', 'therapist', 'therapist'],
+  refused: [409, 'THERAPIST_CONFLICT', true],
+  filled: [1, 3],
+  schedule: 4,
+  cancelled: 4,
+  aborted: 'AbortError',
+  acrossTheChange: '2025-11-05T18:00:00.000Z',
+  guard: 'admin,super_admin',
+  code: '97153',
+};
+
+const main = (config: object) =>
+  `import { scenario } from './scenario.js';\nconsole.log(JSON.stringify(await scenario(${JSON.stringify(config)})));\n`;
+
+describe('the package', () => {
+  it('is small: under 60 kB gzipped for a browser, without supabase-js', () => {
+    expect(sizes.gzipped).toBeLessThan(60_000);
+    expect(sizes.gzipped).toBeGreaterThan(5_000);
+  });
+
+  it('imports nothing but what the app has', async () => {
+    const code = await readFile(join(project, 'node_modules/therapist-sessions/dist/index.js'), 'utf8');
+    // Statements only: minified, `from` also ends a method chain like `.from(…)`.
+    expect(
+      code.match(/(?:^|[;}])(?:import|export)[^;]*?\bfrom\s*["'`][^"'`]+["'`]|\bimport\s*\(/g),
+    ).toBeNull();
+  });
+
+  it('contains no source of the backend', async () => {
+    const files = await readdir(join(project, 'node_modules/therapist-sessions'));
+    expect(files.sort()).toEqual(expect.arrayContaining(['dist', 'package.json']));
+    expect(files).not.toContain('supabase');
+    expect(files).not.toContain('src');
+  });
+
+  it.each(['bundler', 'nodenext'])(
+    'has types, by module resolution %s, without skipLibCheck of its own files',
+    async (resolution) => {
+      await writeFile(
+        join(project, 'app.ts'),
+        [
+          "import { createClient } from '@supabase/supabase-js';",
+          "import { bookSession, fetchSchedule, type BookSessionResult, type Database, SessionsApiError } from 'therapist-sessions';",
+          "const supabase = createClient<Database>('http://127.0.0.1', 'key');",
+          "const plain = createClient('http://127.0.0.1', 'key');",
+          "const session = { therapist_id: 't', client_id: 'c', start_time: 's', end_time: 'e' };",
+          "const result: BookSessionResult = await bookSession(supabase, { session, timeZone: 'UTC', onConflict: 'skip' });",
+          "await bookSession(plain, { session, timeZone: 'UTC' });",
+          "const status: 'scheduled' | 'in_progress' | 'completed' | 'cancelled' | 'no_show' | undefined =",
+          "  (await fetchSchedule(supabase, { from: 'a', to: 'b' })).sessions[0]?.status;",
+          '// @ts-expect-error: a zone is needed',
+          'await bookSession(supabase, { session });',
+          "export const seconds: number | null = new SessionsApiError({ status: 0, code: 'NETWORK_ERROR', message: '' }).retryAfterSeconds;",
+          'export { result, status };',
+        ].join('\n'),
+      );
+      await writeFile(
+        join(project, 'tsconfig.json'),
+        JSON.stringify({
+          compilerOptions: {
+            target: 'es2023',
+            lib: ['es2023', 'dom', 'dom.iterable'],
+            module: resolution === 'nodenext' ? 'nodenext' : 'esnext',
+            moduleResolution: resolution,
+            strict: true,
+            noEmit: true,
+            types: [],
+          },
+          files: ['app.ts'],
+        }),
+      );
+      const { stdout } = await run(`${root}node_modules/.bin/tsc`, ['-p', project]).catch((error) => error);
+      expect(stdout.split('\n').filter((line: string) => /^app\.ts|therapist-sessions/.test(line))).toEqual(
+        [],
+      );
+    },
+  );
+});
+
+describe('the same file runs', () => {
+  it('in Node', async () => {
+    await writeFile(join(project, 'node-main.js'), main(configFor(clinic.rbt)));
+    const { stdout } = await run(process.execPath, ['node-main.js'], { cwd: project });
+    expect(JSON.parse(stdout)).toEqual(EXPECTED);
+  });
+
+  it('in Deno', async () => {
+    await writeFile(join(project, 'deno-main.js'), main(configFor(clinic.rbt)));
+    const args = [
+      'run',
+      '--no-prompt',
+      '--allow-net=127.0.0.1',
+      '--allow-read',
+      '--allow-env',
+      '--node-modules-dir=manual',
+    ];
+    const { stdout } = await run(`${root}node_modules/.bin/deno`, [...args, 'deno-main.js'], {
+      cwd: project,
+    });
+    expect(JSON.parse(stdout)).toEqual(EXPECTED);
+  });
+
+  const inBrowser = browserPath ? it : it.skip;
+  inBrowser(
+    `in headless Chromium${browserPath ? '' : ' — NOT RUN: install chromium or set CHROMIUM_PATH'}`,
+    async () => {
+      const server = await serve(configFor(clinic.rbt));
+      const browser = await chromium.launch({ executablePath: browserPath, chromiumSandbox: false });
+      try {
+        const page = await browser.newPage();
+        const complaints: string[] = [];
+        page.on('pageerror', (error) => complaints.push(String(error)));
+        await page.goto(`http://localhost:${(server.address() as AddressInfo).port}/`);
+        await page.waitForFunction('window.result !== undefined || window.failure !== undefined', undefined, {
+          timeout: 30_000,
+        });
+        expect(await page.evaluate('window.failure ?? null')).toBeNull();
+        expect(await page.evaluate('window.result')).toEqual(EXPECTED);
+        expect(complaints).toEqual([]);
+      } finally {
+        await browser.close();
+        server.close();
+      }
+    },
+    90_000,
+  );
+});
+
+/** A page that runs the scenario: the packed module as it is, supabase-js bundled as an app's tool would. */
+async function serve(config: object): Promise<Server> {
+  const bundle = await rolldown({
+    input: join(project, 'node_modules/@supabase/supabase-js'),
+    platform: 'browser',
+    onLog: () => undefined,
+  });
+  await mkdir(join(project, 'web'), { recursive: true });
+  await bundle.write({ file: join(project, 'web/supabase.js'), format: 'esm' });
+  await bundle.close();
+  const files: Record<string, [string, string]> = {
+    '/supabase.js': ['text/javascript', await readFile(join(project, 'web/supabase.js'), 'utf8')],
+    '/library.js': [
+      'text/javascript',
+      await readFile(join(project, 'node_modules/therapist-sessions/dist/index.js'), 'utf8'),
+    ],
+    '/scenario.js': ['text/javascript', await readFile(join(project, 'scenario.js'), 'utf8')],
+    '/': [
+      'text/html',
+      `<!doctype html><meta charset="utf-8"><title>Library</title><link rel="icon" href="data:,">
+      <script type="importmap">${JSON.stringify({ imports: { '@supabase/supabase-js': '/supabase.js', 'therapist-sessions': '/library.js' } })}</script>
+      <script type="module">
+        try {
+          const { scenario } = await import('/scenario.js');
+          window.result = await scenario(${JSON.stringify(config)});
+        } catch (error) {
+          window.failure = String(error?.stack ?? error);
+        }
+      </script>`,
+    ],
+  };
+  const server = createServer((request, response) => {
+    const file = files[request.url ?? ''];
+    response.writeHead(file ? 200 : 404, { 'content-type': file?.[0] ?? 'text/plain' }).end(file?.[1] ?? '');
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return server;
+}

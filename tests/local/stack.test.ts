@@ -1,0 +1,92 @@
+/** The stack itself: what happens when ports are taken and when processes die. */
+
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createClient } from '@supabase/supabase-js';
+import { decodeJwt, decodeProtectedHeader } from 'jose';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Stack, startStack } from '../../local/stack.ts';
+
+const password = 'demo-password-1234';
+
+test('a port in use is reported in one line that names the port and the variable', async () => {
+  const taken = createServer().listen(0, '127.0.0.1');
+  await once(taken, 'listening');
+  const { port } = taken.address() as AddressInfo;
+  try {
+    await expect(startStack({ apiPort: port })).rejects.toThrow(
+      `Port ${port} (API) is already in use. Set API_PORT to another port.`,
+    );
+    await expect(startStack({ dbPort: port })).rejects.toThrow(
+      `Port ${port} (database) is already in use. Set DB_PORT to another port.`,
+    );
+  } finally {
+    taken.close();
+  }
+});
+
+describe('a stack beside the others', () => {
+  let stack: Stack;
+  const client = () => createClient(stack.apiUrl, stack.publishableKey, { auth: { persistSession: false } });
+
+  beforeAll(async () => {
+    stack = await startStack();
+  });
+  afterAll(() => stack.stop());
+
+  test('signs in, and refreshes, with a key id and the claims of the hook', async () => {
+    const { auth } = client();
+    const signedIn = await auth.signInWithPassword({ email: 'bcba@brightpath.test', password });
+    const refreshed = await auth.refreshSession();
+    for (const { data, error } of [signedIn, refreshed]) {
+      expect(error).toBeNull();
+      const token = data.session?.access_token ?? '';
+      expect(decodeProtectedHeader(token)).toMatchObject({ alg: 'HS256', kid: stack.jwtKeyId });
+      expect(decodeJwt(token)).toMatchObject({
+        ...{ iss: `${stack.apiUrl}/auth/v1`, role: 'authenticated', aal: 'aal1', user_role: 'therapist' },
+        org_id: 'a0000000-0000-4000-8000-0000000000a0',
+      });
+    }
+    expect((await auth.getUser()).data.user?.email).toBe('bcba@brightpath.test');
+  });
+
+  test('lets nobody sign up', async () => {
+    const { error } = await client().auth.signUp({ email: 'new@example.test', password });
+    expect(error?.code).toBe('signup_disabled');
+  });
+
+  test('answers a body of 10 MB that a function refuses unread', async () => {
+    const response = await fetch(`${stack.apiUrl}/functions/v1/sessions-hold`, {
+      method: 'POST',
+      body: 'x'.repeat(10 * 1024 * 1024),
+    });
+    expect([401, 413]).toContain(response.status);
+    expect(response.headers.get('content-type')).toContain('json');
+  });
+
+  test('comes back after kill -9 of the database', async () => {
+    process.kill(stack.pids.postgres, 'SIGKILL');
+    const key = { headers: { apikey: stack.secretKey } };
+    const down = await fetch(`${stack.apiUrl}/rest/v1/organizations?select=id`, key);
+    expect([200, 503]).toContain(down.status);
+    await down.body?.cancel();
+    await stack.restartDatabase();
+    await expect
+      .poll(
+        async () => (await client().auth.signInWithPassword({ email: 'admin@harbor.test', password })).error,
+      )
+      .toBeNull();
+    await expect
+      .poll(async () => (await fetch(`${stack.apiUrl}/rest/v1/organizations?select=id`, key)).status)
+      .toBe(200);
+  });
+
+  test('comes back after kill -9 of the functions', async () => {
+    process.kill(stack.pids.functions ?? 0, 'SIGKILL');
+    const hold = () => fetch(`${stack.apiUrl}/functions/v1/sessions-hold`, { method: 'GET' });
+    await expect.poll(async () => (await hold()).status).toBe(503);
+    await stack.restartFunctions();
+    expect((await hold()).status).toBe(405);
+  });
+});
