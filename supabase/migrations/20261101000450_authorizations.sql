@@ -94,6 +94,27 @@ create type private.unit_demand as (
 comment on type private.unit_demand is
   'What a service takes (total), asks of its authorization (needed: less by what a moved session has already), and gets.';
 
+create function private.has_payer(organization_id uuid, client_ids uuid[])
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select 1
+    from public.client_coverages as coverage
+    where coverage.organization_id = has_payer.organization_id and coverage.client_id = any (client_ids)
+  ) or exists (
+    select 1
+    from public.authorizations as approval
+    where approval.organization_id = has_payer.organization_id and approval.client_id = any (client_ids)
+  );
+end
+$$;
+comment on function private.has_payer(uuid, uuid[]) is
+  'Whether any of these clients ever had a coverage or an authorization: without, no units are counted.';
+
 create function private.ask_units(organization_id uuid, services private.service[], as_of timestamptz)
 returns private.unit_demand[]
 language plpgsql
@@ -101,17 +122,7 @@ stable
 set search_path = ''
 as $$
 begin
-  if not exists (
-    select 1
-    from public.client_coverages as coverage
-    where coverage.organization_id = ask_units.organization_id
-      and coverage.client_id in (select service.client_id from unnest(services) as service)
-  ) and not exists (
-    select 1
-    from public.authorizations as approval
-    where approval.organization_id = ask_units.organization_id
-      and approval.client_id in (select service.client_id from unnest(services) as service)
-  ) then
+  if not private.has_payer(organization_id, array(select service.client_id from unnest(services) as service)) then
     return '{}';
   end if;
 
@@ -176,14 +187,17 @@ begin
     select row(
       demand.owner_id, demand.client_id, demand.cpt_code, demand.start_time, demand.end_time, demand.date,
       demand.authorization_id, demand.total_units, demand.needed_units,
-      coalesce(greatest(0, least(
-        demand.needed_units,
-        balance.left_units - coalesce(sum(demand.needed_units) over (
-          partition by demand.authorization_id
-          order by demand.start_time, demand.owner_id
-          rows between unbounded preceding and 1 preceding
-        ), 0)
-      )), 0)
+      case
+        when demand.authorization_id is null then 0
+        else greatest(0, least(
+          demand.needed_units,
+          balance.left_units - coalesce(sum(demand.needed_units) over (
+            partition by demand.authorization_id
+            order by demand.start_time, demand.owner_id
+            rows between unbounded preceding and 1 preceding
+          ), 0)
+        ))
+      end
     )::private.unit_demand
     from demand
     left join balance on balance.id = demand.authorization_id
@@ -281,14 +295,6 @@ stable
 set search_path = ''
 as $$
 begin
-  if not exists (
-    select 1
-    from public.client_coverages as coverage
-    where coverage.organization_id = daily_limit_warnings.organization_id
-      and coverage.client_id in (select service.client_id from unnest(services) as service)
-  ) then
-    return '[]';
-  end if;
   return coalesce((
     select jsonb_agg(
       jsonb_build_object(

@@ -63,7 +63,7 @@ declare
   claims private.wanted_claim[];
   services private.service[];
   demands private.unit_demand[];
-  short boolean;
+  short boolean := false;
   overridden_lanes int4multirange;
   warnings jsonb;
   found record;
@@ -166,11 +166,25 @@ begin
   end if;
 
   hold_ids := array(select gen_random_uuid() from unnest(wanted.start_times));
-  claims := private.wanted_claims(wanted, hold_ids, case when moving then move_key end);
+  claims := private.wanted_claims(actor.organization_id, wanted, hold_ids, case when moving then move_key end);
   select * into found
   from private.find_conflicts(actor.organization_id, claims, wanted.session_ids, as_of);
+  if found.concurrent_lanes is not null and wanted.override_reason is not null then
+    -- The pairs in the way give up their lanes, for this hold only: everything else still blocks it.
+    overridden_lanes := found.concurrent_lanes;
+    claims := array(
+      select row(
+        claim.occurrence_index, claim.owner_id, claim.resource_kind, claim.resource_id, claim.during,
+        case claim.resource_kind when 'client' then claim.lanes - overridden_lanes else claim.lanes end,
+        claim.group_key
+      )::private.wanted_claim
+      from unnest(claims) as claim
+    );
+    select * into found
+    from private.find_conflicts(actor.organization_id, claims, wanted.session_ids, as_of);
+  end if;
   if found.conflicts is not null then
-    outcome := private.conflict_code(found.conflicts);
+    outcome := private.conflict_code(found.conflicts, found.concurrent_lanes);
     return private.refuse_hold(
       actor, wanted, outcome ->> 'code', outcome ->> 'detail', found.retry_after, found.conflicts, wanted.therapist_id
     );
@@ -186,9 +200,11 @@ begin
 
   -- Two holds that each read 4 units left would both take them: the client's lock, taken above, makes them queue, and
   -- the second reads what the first has entered. Expired holds count for nothing here, swept or not.
-  services := private.wanted_services(actor.organization_id, wanted, hold_ids);
-  demands := private.ask_units(actor.organization_id, services, as_of);
-  short := private.is_short(demands);
+  if private.has_payer(actor.organization_id, array[wanted.client_id]) then
+    services := private.wanted_services(actor.organization_id, wanted, hold_ids);
+    demands := private.ask_units(actor.organization_id, services, as_of);
+    short := private.is_short(demands);
+  end if;
   if short and wanted.override_reason is null then
     return private.refuse_hold(
       actor, wanted, 'AUTHORIZATION_EXCEEDED',
@@ -279,13 +295,18 @@ begin
     perform private.raise_busy();
   end if;
 
-  perform private.reserve_units(actor.organization_id, demands, 'held', held_until);
+  if services is not null then
+    perform private.reserve_units(actor.organization_id, demands, 'held', held_until);
+    warnings := private.unit_warnings(actor.organization_id, demands, as_of)
+      || private.daily_limit_warnings(actor.organization_id, services);
+    if warnings <> '[]' then
+      body := body || jsonb_build_object('warnings', warnings);
+    end if;
+  end if;
   if overridden_lanes is not null then
     insert into private.lane_overrides (organization_id, owner_id, lanes)
     select actor.organization_id, hold_id, overridden_lanes from unnest(hold_ids) as hold_id;
   end if;
-  warnings := private.unit_warnings(actor.organization_id, demands, as_of)
-    || private.daily_limit_warnings(actor.organization_id, services);
 
   perform private.record_event(
     actor.organization_id, 'hold.acquired', 'hold', hold_ids, as_of,
@@ -294,23 +315,22 @@ begin
     after => private.hold_facts(wanted),
     details => jsonb_build_object('batchId', new_batch_id, 'expiresAt', private.iso(held_until))
   );
-  perform private.record_event(
-    actor.organization_id, override.action, 'hold', hold_ids, as_of,
-    therapist_id => wanted.therapist_id,
-    actor_role => actor.role::text,
-    details => jsonb_build_object('batchId', new_batch_id, 'reason', wanted.override_reason)
-  )
-  from (
-    values
-      ('override.availability', not open),
-      ('override.authorization', short),
-      ('override.concurrency', overridden_lanes is not null)
-  ) as override (action, needed)
-  where override.needed;
-
-  if warnings <> '[]' then
-    body := body || jsonb_build_object('warnings', warnings);
+  if wanted.override_reason is not null then
+    perform private.record_event(
+      actor.organization_id, override.action, 'hold', hold_ids, as_of,
+      therapist_id => wanted.therapist_id,
+      actor_role => actor.role::text,
+      details => jsonb_build_object('batchId', new_batch_id, 'reason', wanted.override_reason)
+    )
+    from (
+      values
+        ('override.availability', not open),
+        ('override.authorization', short),
+        ('override.concurrency', overridden_lanes is not null)
+    ) as override (action, needed)
+    where override.needed;
   end if;
+
   if idempotency_key is not null then
     perform private.keep_answer(
       actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint, body, new_batch_id
