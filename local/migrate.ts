@@ -89,7 +89,12 @@ export async function migrate(options: {
       reject: false,
       all: true,
       stdin: 'ignore',
-      env: { SUPABASE_TELEMETRY_DISABLED: '1', SUPABASE_NO_UPDATE_NOTIFIER: '1', DO_NOT_TRACK: '1' },
+      env: {
+        PGSSLMODE: 'disable',
+        SUPABASE_TELEMETRY_DISABLED: '1',
+        SUPABASE_NO_UPDATE_NOTIFIER: '1',
+        DO_NOT_TRACK: '1',
+      },
     },
   );
   if (result.failed) throw new StackError(`supabase db push failed:\n${result.all ?? result.message}`);

@@ -4,7 +4,22 @@
  * The package's own class is not used: it installs exit handlers that end the process on Ctrl-C before the rest of the
  * stack has stopped, it cannot tell a crash from a stop, and it knows nothing of a server left over by `kill -9`.
  */
-import { access, chmod, chown, constants, cp, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  access,
+  chmod,
+  chown,
+  constants,
+  copyFile,
+  cp,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -80,7 +95,13 @@ async function reachableBinaries(found: Binaries): Promise<Binaries> {
   if (!isRoot || (await isReachableByOthers(found.postgres))) return found;
   const native = join(dirname(found.postgres), '..');
   const copy = join(await outsideFolder(), 'native');
-  await cp(native, copy, { recursive: true, verbatimSymlinks: true });
+  if (!(await exists(join(copy, 'bin', 'postgres')))) {
+    const draft = `${copy}-${process.pid}`;
+    await cp(native, draft, { recursive: true, verbatimSymlinks: true });
+    const { uid, gid } = await serverUser();
+    await execa('chown', ['-R', `${uid}:${gid}`, draft]);
+    await rename(draft, copy).catch(() => rm(draft, { recursive: true, force: true }));
+  }
   return { postgres: join(copy, 'bin', 'postgres'), initdb: join(copy, 'bin', 'initdb') };
 }
 
@@ -100,19 +121,26 @@ export async function persistentDataDir(): Promise<string> {
   return join(projectRoot, '.local', 'pgdata');
 }
 
-/** pgTAP is not among the server's extensions; PGlite's package carries it as plain SQL. */
+/**
+ * pgTAP is not among the server's extensions; PGlite's package carries it as plain SQL. Its control file comes last:
+ * another stack that starts meanwhile sees the whole extension or none.
+ */
 async function installPgTap(binaries: Binaries): Promise<void> {
-  const home = join(dirname(binaries.postgres), '..');
-  const control = join(home, 'share', 'postgresql', 'extension', 'pgtap.control');
-  if (
-    await access(control).then(
-      () => true,
-      () => false,
-    )
-  )
-    return;
-  const archive = join(packageFolder('@electric-sql/pglite-pgtap'), 'pgtap.tar.gz');
-  await execa('tar', ['-xzf', archive, '-C', home, '--no-same-owner']);
+  const extensions = join(dirname(binaries.postgres), '..', 'share', 'postgresql', 'extension');
+  if (await exists(join(extensions, 'pgtap.control'))) return;
+  const unpacked = await mkdtemp(join(tmpdir(), 'pgtap-'));
+  try {
+    const archive = join(packageFolder('@electric-sql/pglite-pgtap'), 'pgtap.tar.gz');
+    await execa('tar', ['-xzf', archive, '-C', unpacked, '--no-same-owner']);
+    const from = join(unpacked, 'share', 'postgresql', 'extension');
+    const names = (await readdir(from)).filter((name) => name !== 'pgtap.control');
+    for (const name of [...names, 'pgtap.control']) {
+      await copyFile(join(from, name), join(extensions, name));
+      await chmod(join(extensions, name), 0o644);
+    }
+  } finally {
+    await rm(unpacked, { recursive: true, force: true });
+  }
 }
 
 let prepared: Promise<{ binaries: Binaries; user: ServerUser }> | undefined;
@@ -133,7 +161,11 @@ function prepare() {
 
 /** Whether a folder holds an initialised cluster. */
 export async function isInitialised(dataDir: string): Promise<boolean> {
-  return access(join(dataDir, 'PG_VERSION')).then(
+  return exists(join(dataDir, 'PG_VERSION'));
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
     () => true,
     () => false,
   );

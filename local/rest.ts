@@ -30,10 +30,12 @@ import { verifyAccessToken } from './tokens.ts';
 
 const apiRoles = ['anon', 'authenticated', 'service_role'] as const;
 
-/** Keeps lite from looking the token's user and session up in schema auth, which `authenticator` may not read. */
-const trustVerifiedToken: MiddlewareHandler = async (context, next) => {
-  context.set('userId', 'verified');
-  context.set('sessionId', 'verified');
+/**
+ * Keeps lite from checking the token again, and from looking its user up in schema auth, which `authenticator` may not
+ * read. `PlatformConnection` knows the caller.
+ */
+const skipTokenCheck: MiddlewareHandler = async (context, next) => {
+  context.set('ignoreAuthorization', true);
   await next();
 };
 
@@ -102,7 +104,7 @@ export function createRestApi(port: number, config: ProjectConfig): RestApi {
     },
     studio: { enabled: false },
     options: {
-      server: { admin: false, disableStudio: true, disableFallback: true, middlewares: [trustVerifiedToken] },
+      server: { admin: false, disableStudio: true, disableFallback: true, middlewares: [skipTokenCheck] },
     },
   });
 

@@ -6,7 +6,7 @@
  * with filters stay with lite.
  */
 import type { FunctionInfo } from '@supabase/lite';
-import type { TransactionSql } from 'postgres';
+import { escapeLiteral } from 'pg';
 import { type PlatformConnection, type RestRequest, schemaOf } from './rest-connection.ts';
 import { answerError, databaseErrorResponse } from './rest-errors.ts';
 import type { ProjectConfig } from './settings.ts';
@@ -38,30 +38,22 @@ function find(functions: FunctionInfo[], schema: string, name: string, given: st
   return fits ? only : null;
 }
 
-/** Statement that calls the function; arguments and settings are parameters, names come from the catalog. */
-function statement(call: Call): (db: TransactionSql) => Promise<CallResult[]> {
-  const { definition, names, body, query } = call;
+/** Statement that calls the function. Names and types come from the catalog, values are quoted. */
+function statement({ definition, names, body, query }: Call): string {
   const type = (name: string) => definition.arg_types[definition.arg_names.indexOf(name)] ?? 'text';
   const target = `${quoted(definition.schema)}.${quoted(definition.name)}`;
-  const shown = `select to_json(call.result)::text as body, current_setting('response.status', true) as status,
-    current_setting('response.headers', true) as headers from call`;
-  if (body === null || names.length === 0) {
-    const values = names
-      .map((name, index) => `${quoted(name)} := $${index + 1}::text::${type(name)}`)
-      .join(', ');
-    const text = `with call as materialized (select ${target}(${values}) as result) ${shown}`;
-    return (db) =>
-      db.unsafe<CallResult[]>(
-        text,
-        names.map((name) => query[name] ?? null),
-        { prepare: true },
-      );
-  }
+  const values = names.map((name) => {
+    const value = body === null ? escapeLiteral(query[name] ?? '') : `arguments.${quoted(name)}`;
+    return `${quoted(name)} := ${value}::${type(name)}`;
+  });
   const columns = names.map((name) => `${quoted(name)} ${type(name)}`).join(', ');
-  const values = names.map((name) => `${quoted(name)} := arguments.${quoted(name)}`).join(', ');
-  const text = `with call as materialized (
-    select ${target}(${values}) as result from json_to_record($1::text::json) as arguments (${columns})) ${shown}`;
-  return (db) => db.unsafe<CallResult[]>(text, [body], { prepare: true });
+  const source =
+    body === null || names.length === 0
+      ? ''
+      : `from json_to_record(${escapeLiteral(body)}::json) as arguments (${columns})`;
+  return `with call as materialized (select ${target}(${values.join(', ')}) as result ${source})
+    select to_json(call.result)::text as body, current_setting('response.status', true) as status,
+      current_setting('response.headers', true) as headers from call`;
 }
 
 interface CallResult {
@@ -109,13 +101,16 @@ export async function callFunction(
   const given = body === null ? Object.fromEntries(url.searchParams) : argumentsOf(body);
   if (given instanceof Response) return given;
   const names = Object.keys(given);
+  // Text in Postgres cannot hold it, and it would end the statement.
+  if (url.search.includes('%00'))
+    return answerError(400, { code: '22021', message: 'invalid byte sequence for encoding "UTF8": 0x00' });
   const schemaCache = await connection.introspect();
   const definition = find(schemaCache.functions ?? [], schema, name, names);
   if (!definition) return null;
 
   try {
     const query = isPost ? {} : (given as Record<string, string>);
-    const [row] = await connection.runAs(current, statement({ definition, names, body, query }));
+    const [row] = await connection.runAs<CallResult>(current, statement({ definition, names, body, query }));
     const headers = new Headers({ 'access-control-allow-origin': '*', 'content-range': '0-0/*' });
     for (const header of row?.headers ? (JSON.parse(row.headers) as Record<string, string>[]) : [])
       for (const [key, value] of Object.entries(header)) headers.append(key, value);

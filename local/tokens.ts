@@ -46,6 +46,9 @@ export interface TokenRefusal {
   message: string;
 }
 
+/** Tokens verified lately; PostgREST keeps such a cache too. */
+const verified = new Map<string, JWTPayload>();
+
 /**
  * Verifies a bearer token.
  * @returns its claims, or why it is refused
@@ -53,11 +56,16 @@ export interface TokenRefusal {
 export async function verifyAccessToken(
   token: string,
 ): Promise<{ claims: JWTPayload; refusal?: undefined } | { claims?: undefined; refusal: TokenRefusal }> {
+  const known = verified.get(token);
+  if (known && typeof known.exp === 'number' && known.exp > Date.now() / 1000) return { claims: known };
+  verified.delete(token);
   const parts = token.split('.');
   if (parts.length !== 3)
     return { refusal: { code: 'PGRST301', message: `Expected 3 parts in JWT; got ${parts.length}` } };
   try {
     const { payload } = await jwtVerify(token, key, { algorithms: ['HS256'] });
+    if (verified.size >= 1000) verified.clear();
+    verified.set(token, payload);
     return { claims: payload };
   } catch (error) {
     if (error instanceof errors.JWTExpired) return { refusal: { code: 'PGRST303', message: 'JWT expired' } };

@@ -364,11 +364,22 @@ export class ClinicDay {
     const owner = new pg.Client({ connectionString: this.#stack.dbUrl });
     await owner.connect();
     try {
-      const came = await owner
-        .query("update audit.events set outcome = 'ok' where outcome = 'refused'")
-        .catch((error: Error) => error.message);
+      const forgery = "update audit.events set code = 'HARMLESS' where code = 'THERAPIST_HOLD_CONFLICT'";
+      const came = await owner.query(forgery).catch((error: Error) => error.message);
       expectThat(came === 'audit events are append-only', 'a refusal to change an event', came);
-      checked(`Even the database’s owner cannot rewrite one: "${came}".`);
+      checked(`The database’s owner cannot simply rewrite an event: "${came}".`);
+
+      const sound = await owner.query('select * from audit.verify()');
+      expectThat(sound.rowCount === 0, 'hash chains without a fault', sound.rows);
+      await owner.query('begin');
+      await owner.query('alter table audit.events disable trigger refuse_change');
+      await owner.query(forgery);
+      const { rows } = await owner.query<{ problem: string }>('select * from audit.verify()');
+      await owner.query('rollback');
+      expectThat(rows[0]?.problem === 'the event was changed', 'audit.verify() finds the forgery', rows);
+      checked(
+        `If she disables the trigger and does it, audit.verify() tells: "${rows[0].problem}". (Rolled back.)`,
+      );
     } finally {
       await owner.end();
     }

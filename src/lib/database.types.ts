@@ -279,6 +279,26 @@ isOneToOne: false
       referencedColumns: ["organization_id","id"]
     }
                   ]
+                },"session_note_states": {
+                  Row: {
+                    "credential": string | null,"organization_id": string,"session_id": string,"signed_at": string | null,"signed_by": string | null,"status": string,"updated_at": string,"version": number
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "credential"?: string | null,"organization_id": string,"session_id": string,"signed_at"?: string | null,"signed_by"?: string | null,"status": string,"updated_at": string,"version": number
+                  }
+                  Update: {
+                    "credential"?: string | null,"organization_id"?: string,"session_id"?: string,"signed_at"?: string | null,"signed_by"?: string | null,"status"?: string,"updated_at"?: string,"version"?: number
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "session_note_states_organization_id_session_id_fkey"
+      columns: ["organization_id","session_id"]
+isOneToOne: true
+      referencedRelation: "sessions"
+      referencedColumns: ["organization_id","id"]
+    }
+                  ]
                 },"session_series": {
                   Row: {
                     "client_id": string,"created_at": string,"created_by": string | null,"id": string,"organization_id": string,"recurrence_rule": string | null,"therapist_id": string,"time_zone": string
@@ -419,8 +439,17 @@ isOneToOne: false
             [_ in never]: never
           }
           Functions: {
-            "cancel_sessions":
+            "add_member":
+{ Args: { "permissions"?: (string)[],"role": Database["public"]['Enums']["member_role"],"user_id": string }; Returns: Json
+                           },
+"amend_note":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
+                           },
+"cancel_sessions":
+{ Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
+                           },
+"change_member":
+{ Args: { "permissions"?: (string)[],"role"?: Database["public"]['Enums']["member_role"],"user_id": string }; Returns: Json
                            },
 "confirm_sessions":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
@@ -436,14 +465,57 @@ isOneToOne: false
 "hold_sessions":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
                            },
+"my_organizations":
+{ Args: Record<PropertyKey, never>; Returns: {
+              "is_active": boolean,"name": string,"organization_id": string,"permissions": (string)[],"role": Database["public"]['Enums']["member_role"],"time_zone": string
+            }[]
+                           },
+"note_history":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
+"own_therapists":
+{ Args: Record<PropertyKey, never>; Returns: {
+              "display_name": string,"id": string
+            }[]
+                           },
+"prepare_client_details":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
+"prepare_note":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
 "preview_series":
 { Args: { "request": Json }; Returns: Json
+                           },
+"read_client_details":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
+"read_note":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },
 "release_hold":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
                            },
+"remove_member":
+{ Args: { "user_id": string }; Returns: Json
+                           },
+"save_client_details":
+{ Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
+                           },
+"save_note_draft":
+{ Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
+                           },
 "set_active_organization":
 { Args: { "organization_id": string }; Returns: undefined
+                           },
+"set_availability_hours":
+{ Args: { "availability_hours": Json,"therapist_id"?: string }; Returns: Json
+                           },
+"sign_note":
+{ Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
+                           },
+"start_data_key":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
                            }
           }
           Enums: {

@@ -68,12 +68,24 @@ begin
     and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and therapist.id = actor.user_id));
   if zone is null then
     perform private.raise_refusal(403, 'FORBIDDEN', 'You may not see this therapist''s calendar.');
+  elsif not (case
+    when client_id is not null
+      then private.may_book(actor, find_open_slots.therapist_id, find_open_slots.client_id, find_open_slots.room_id)
+    when room_id is not null then exists (
+      select 1
+      from public.rooms as room
+      where room.organization_id = actor.organization_id and room.id = find_open_slots.room_id and room.deleted_at is null
+    )
+    else true
+  end) then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this client or room.');
   end if;
 
-  span := tstzrange(greatest(from_time, as_of), to_time, '[)');
-  if isempty(span) then
+  -- What a hold would refuse is not listed: the past, and what lies more than 730 days ahead.
+  if greatest(from_time, as_of) >= least(to_time, as_of + interval '730 days') then
     return;
   end if;
+  span := tstzrange(greatest(from_time, as_of), least(to_time, as_of + interval '730 days'), '[)');
   free := coalesce(
     private.open_windows(actor.organization_id, find_open_slots.therapist_id, array[span]),
     tstzmultirange(tstzrange(lower(span) - interval '1 day', upper(span) + interval '1 day'))

@@ -50,6 +50,7 @@ const book = (extra: object = {}) =>
     retry: QUICK,
     ...extra,
   });
+type Booked = Awaited<ReturnType<typeof book>>;
 const holdOnly = (extra: object = {}) => {
   const { start_time, end_time, therapist_id, client_id } = nextSession(clinic);
   return requestSessionHold(supabase, {
@@ -262,5 +263,54 @@ describe('a release that fails', () => {
     const { released } = await cancelSessionHold(supabase, { holdKey, accessToken: clinic.rbt.token });
     expect(released).toBe(true);
     expect(await stateOf(clinic, before)).toEqual(NOTHING);
+  });
+});
+
+describe('many at once', () => {
+  it('aborted at any moment, each booking is whole or not there, and no hold is left', async () => {
+    const outcomes: number[] = [];
+    for (let round = 0; round < 12; round += 1) {
+      const moments = [1, 2, 3, 4].map((n) => (round * 4 + n) * 4).concat(20_000);
+      const results = await Promise.all(
+        moments.map((moment) =>
+          book({ signal: AbortSignal.timeout(moment) }).catch((error: unknown) => error),
+        ),
+      );
+      for (const result of results) {
+        if (result instanceof Error) expect(result.name).toBe('TimeoutError');
+        outcomes.push(result instanceof Error ? 0 : (result as Booked).sessions.length);
+      }
+    }
+    expect(new Set(outcomes).size, 'some are aborted and some are not').toBe(2);
+    const sessions = outcomes.reduce((sum, each) => sum + each, 0);
+    expect(await stateOf(clinic, before)).toMatchObject({ liveHolds: 0, sessions });
+  }, 60_000);
+
+  it('of ten rivals for one series one wins; the others are told, and leave nothing', async () => {
+    const session = nextSession(clinic);
+    const results = await Promise.all(
+      Array.from({ length: 10 }, () => book({ session }).catch((error: unknown) => error)),
+    );
+    const refused = results.filter((result) => result instanceof SessionsApiError);
+    expect(refused).toHaveLength(9);
+    for (const error of refused) expect(error).toMatchObject({ status: 409 });
+    expect(await stateOf(clinic, before)).toMatchObject({ liveHolds: 0, sessions: 3 });
+  });
+
+  it('ten calls with one key are one booking', async () => {
+    const booking = { session: nextSession(clinic), idempotencyKey: crypto.randomUUID() };
+    const results = await Promise.all(Array.from({ length: 10 }, () => book(booking)));
+    expect(new Set(results.map(({ session }) => session.id)).size).toBe(1);
+    expect(await stateOf(clinic, before)).toMatchObject({ liveHolds: 0, sessions: 3 });
+  });
+
+  it('rivals that skip share the dates without overlap', async () => {
+    const session = nextSession(clinic);
+    const results = await Promise.all(
+      Array.from({ length: 4 }, () => book({ session, onConflict: 'skip' }).catch((error: unknown) => error)),
+    );
+    const booked = results.flatMap((result) => (result instanceof Error ? [] : (result as Booked).sessions));
+    expect(booked).toHaveLength(3);
+    expect(await stateOf(clinic, before)).toMatchObject({ liveHolds: 0, sessions: 3 });
   });
 });

@@ -34,6 +34,14 @@ const docstrings: Docstring[] = sources.flatMap((source) => {
     return { name, text, example: /```ts\n([\s\S]*?)```/.exec(text)?.[1] ?? null };
   });
 });
+/** The code of `docs/client-library.md`, by its place there. */
+const guide = readFileSync(`${root}docs/client-library.md`, 'utf8');
+const guideExamples = [...guide.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code = ''], index) => ({
+  name: `guide-${index + 1}`,
+  text: '',
+  example: code.replace(/^import .*\n/gm, ''),
+}));
+
 const examples = docstrings.filter((each): each is Docstring & { example: string } => each.example !== null);
 
 const extras = {
@@ -61,7 +69,7 @@ it('every example compiles', () => {
   const folder = mkdtempSync(join(tmpdir(), 'examples-'));
   try {
     symlinkSync(`${root}node_modules`, join(folder, 'node_modules'));
-    for (const { name, example } of examples) {
+    for (const { name, example } of [...examples, ...guideExamples]) {
       const own = (names: string[]) => names.filter((each) => new RegExp(`\\b${each}\\b`).test(example));
       const imports = [
         [own(Object.keys(library)), 'src/lib/index.ts'],

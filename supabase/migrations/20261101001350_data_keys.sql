@@ -1,0 +1,199 @@
+-- Purpose: the keys that seal PHI, as the database may know them: wrapped.
+-- Objects: private.data_keys, private.is_sealed, private.active_data_key, start_data_key.
+-- Watch for: edge functions seal and open; the database sees neither plaintext nor a usable key. A wrapped key opens only
+--            with a master key from the functions' secrets. Keys are never deleted: old content, and the audit events
+--            that hold its ciphertext, need them as long as they are kept (docs/key-rotation.md).
+
+create table private.data_keys (
+  organization_id uuid not null references public.organizations (id),
+  id uuid not null,
+  wrapped_key text not null,
+  master_key_id text not null generated always as (split_part(wrapped_key, '.', 2)) stored,
+  created_at timestamptz not null default clock_timestamp(),
+  created_by uuid default auth.uid(),
+  rewrapped_at timestamptz,
+  retired_at timestamptz,
+  primary key (organization_id, id),
+  -- twk1.<master key id>.<96-bit nonce>.<64-byte key and 16-byte tag>, the last two in base64url without padding.
+  constraint data_keys_wrapped check (wrapped_key ~ '^twk1\.[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{16}\.[A-Za-z0-9_-]{107}$')
+);
+comment on table private.data_keys is
+  'Each organization''s data keys, wrapped by a master key that this database never sees. One is active; retired ones '
+  'still open what they sealed.';
+comment on column private.data_keys.master_key_id is 'Which master key wraps it now.';
+comment on column private.data_keys.retired_at is 'Since when it seals nothing new. Null: the active key.';
+create unique index data_keys_active_idx on private.data_keys (organization_id) where retired_at is null;
+comment on index private.data_keys_active_idx is
+  'One active key for each organization: of two functions that make the first key at once, one wins.';
+alter table private.data_keys enable row level security;
+create policy deny_all on private.data_keys using (false);
+
+create function private.guard_data_key()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if (new.organization_id, new.id, new.created_at, new.created_by)
+    is distinct from (old.organization_id, old.id, old.created_at, old.created_by)
+  then
+    raise exception using errcode = 'check_violation', message = 'a data key may only be wrapped anew or retired';
+  elsif old.retired_at is not null and new.retired_at is distinct from old.retired_at then
+    raise exception using errcode = 'check_violation', message = 'a retired data key stays retired';
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_data_key() is 'Trigger: a data key is wrapped anew or retired; nothing else of it changes.';
+create trigger guard_data_key before update on private.data_keys
+  for each row execute function private.guard_data_key();
+create trigger refuse_delete before delete on private.data_keys
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on private.data_keys
+  for each statement execute function private.refuse_delete();
+
+create function private.record_data_key_change()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    new.organization_id,
+    case
+      when tg_op = 'INSERT' then 'data_key.created'
+      when new.retired_at is distinct from old.retired_at then 'data_key.retired'
+      else 'data_key.rewrapped'
+    end,
+    'data_key', array[new.id], clock_timestamp(),
+    before => case
+      when tg_op = 'UPDATE' then jsonb_build_object('masterKeyId', old.master_key_id, 'retiredAt', old.retired_at)
+    end,
+    after => jsonb_build_object('masterKeyId', new.master_key_id, 'retiredAt', new.retired_at)
+  );
+  return null;
+end
+$$;
+comment on function private.record_data_key_change() is
+  'Trigger: one event for each key made, wrapped anew or retired. Not the key, wrapped or otherwise.';
+create trigger record_data_key_change after insert or update on private.data_keys
+  for each row execute function private.record_data_key_change();
+
+create function private.is_sealed(ciphertext text, data_key_id uuid)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return length(ciphertext) <= 400000
+    and ciphertext ~ ('^tsb1\.' || data_key_id::text || '\.[A-Za-z0-9_-]{16}\.[A-Za-z0-9_-]{22,}$');
+end
+$$;
+comment on function private.is_sealed(text, uuid) is
+  'Whether a text is an envelope sealed with this data key: tsb1.<data key id>.<96-bit nonce>.<ciphertext and tag>, the '
+  'last two in base64url without padding. What a column of sealed content admits; never plaintext.';
+
+create function private.active_data_key(organization_id uuid)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select jsonb_build_object('keyId', data_key.id, 'wrappedKey', data_key.wrapped_key)
+    from private.data_keys as data_key
+    where data_key.organization_id = active_data_key.organization_id and data_key.retired_at is null
+  );
+end
+$$;
+comment on function private.active_data_key(uuid) is
+  'The wrapped key that seals an organization''s new content, {keyId, wrappedKey}; null before the first is made.';
+
+create function private.sealed_issue(path text, value jsonb, organization_id uuid)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return case
+    when value is null or value = 'null' then private.issue(path, 'is required')
+    when jsonb_typeof(value) <> 'string'
+      or not exists (
+        select 1
+        from private.data_keys as data_key
+        where data_key.organization_id = sealed_issue.organization_id
+          -- A request that fetched the key just before it was retired may still finish.
+          and (data_key.retired_at is null or data_key.retired_at > clock_timestamp() - interval '1 minute')
+          and data_key.id::text = split_part(value #>> '{}', '.', 2)
+          and private.is_sealed(value #>> '{}', data_key.id)
+      )
+      then private.issue(path, 'must be sealed with the organization''s active data key')
+  end;
+end
+$$;
+comment on function private.sealed_issue(text, jsonb, uuid) is
+  'Issues of a field that must be an envelope of this organization; null when it has none.';
+
+create function private.start_data_key(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  actor private.actor;
+  found jsonb;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  if request is null or jsonb_typeof(request) <> 'object' then
+    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
+  end if;
+  found := coalesce(private.uuid_issue('key_id', request -> 'key_id', true), '[]')
+    || coalesce(private.text_issue(
+      'wrapped_key', request -> 'wrapped_key', true, 256,
+      '^twk1\.[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{16}\.[A-Za-z0-9_-]{107}$'
+    ), '[]');
+  if found <> '[]' then
+    perform private.raise_invalid(found);
+  end if;
+  if actor.role = 'client' then
+    perform private.record_event(
+      actor.organization_id, 'data_key.refused', 'data_key', '{}', clock_timestamp(),
+      actor_role => actor.role::text, outcome => 'refused', code => 'FORBIDDEN'
+    );
+    return private.refusal(403, 'FORBIDDEN', 'Only staff seal content.');
+  end if;
+
+  -- Two functions that need an organization's first key would each seal with their own: the second waits here for the
+  -- first, inserts nothing, and is given the first one's key.
+  insert into private.data_keys (organization_id, id, wrapped_key)
+  values (actor.organization_id, (request ->> 'key_id')::uuid, request ->> 'wrapped_key')
+  on conflict do nothing;
+  return private.success(jsonb_build_object('key', private.active_data_key(actor.organization_id)));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy();
+end
+$$;
+comment on function private.start_data_key(jsonb, text) is
+  'Keeps an organization''s first data key, and answers the one that seals from now on: this one, or another function''s '
+  'that was sooner. Staff only. An organization that has an active key keeps it: keys:rotate starts the next.';
+grant execute on function private.start_data_key(jsonb, text) to authenticated;
+
+create function public.start_data_key(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.start_data_key(start_data_key.request, start_data_key.request_id);
+end;
+comment on function public.start_data_key(jsonb, text) is
+  'For the edge functions: keeps an organization''s first data key, wrapped. request is {key_id, wrapped_key}.';
+grant execute on function public.start_data_key(jsonb, text) to authenticated;

@@ -1,0 +1,676 @@
+-- Purpose: session notes, sealed by the session-notes edge function, signed by the rendering provider, never changed.
+-- Objects: private.session_note_versions, public.session_note_states; prepare_note, save_note_draft, sign_note,
+--          amend_note, read_note, note_history.
+-- Watch for: a note is its versions, and a version is inserted once: draft, draft, signed, amended, amended. There is no
+--            table grant on them: every read goes through a function that records it. Only the rendering provider
+--            writes; admins read. The triggers hold the rules against direct SQL as well.
+
+create table private.session_note_versions (
+  organization_id uuid not null,
+  session_id uuid not null,
+  id uuid not null,
+  version bigint not null check (version > 0),
+  status text not null check (status in ('draft', 'signed', 'amended')),
+  data_key_id uuid not null,
+  ciphertext text not null,
+  saved_by uuid not null,
+  saved_at timestamptz not null default clock_timestamp(),
+  signed_at timestamptz,
+  credential text,
+  attested jsonb,
+  primary key (organization_id, id),
+  unique (organization_id, session_id, version),
+  foreign key (organization_id, session_id) references public.sessions (organization_id, id),
+  foreign key (organization_id, data_key_id) references private.data_keys (organization_id, id),
+  foreign key (organization_id, saved_by) references public.therapists (organization_id, id),
+  constraint session_note_versions_sealed check (private.is_sealed(ciphertext, data_key_id)),
+  constraint session_note_versions_signature check (
+    (status = 'draft') = (signed_at is null)
+    and (status = 'draft') = (credential is null)
+    and (status = 'draft') = (attested is null)
+  )
+);
+comment on table private.session_note_versions is
+  'Every version of every session note, sealed. Rows are inserted and never changed. Contents, participants and reasons '
+  'for amendments are inside the envelope.';
+comment on column private.session_note_versions.id is
+  'Made before sealing: the envelope is bound to it, to the session, the organization and this column.';
+comment on column private.session_note_versions.signed_at is
+  'When saved_by, the rendering provider, signed this version, with the credential she had then.';
+comment on column private.session_note_versions.attested is
+  'The facts of the session that she signed for: times, client, service and place as booked.';
+create index session_note_versions_data_key_idx on private.session_note_versions (organization_id, data_key_id);
+create index session_note_versions_saved_by_idx on private.session_note_versions (organization_id, saved_by);
+alter table private.session_note_versions enable row level security;
+create policy deny_all on private.session_note_versions using (false);
+
+create table public.session_note_states (
+  organization_id uuid not null,
+  session_id uuid not null,
+  version bigint not null,
+  status text not null check (status in ('draft', 'signed', 'amended')),
+  signed_by uuid,
+  credential text,
+  signed_at timestamptz,
+  updated_at timestamptz not null,
+  primary key (organization_id, session_id),
+  foreign key (organization_id, session_id) references public.sessions (organization_id, id),
+  constraint session_note_states_signature check (
+    (status = 'draft') = (signed_at is null) and (signed_at is null) = (signed_by is null)
+  )
+);
+comment on table public.session_note_states is
+  'Whether a session has a note, and whether it is signed; nothing of what it says. Kept by a trigger, for reports and '
+  'for completing sessions. Apart from sessions, since clients may not read it.';
+alter table public.session_note_states enable row level security;
+create policy sessions_scoped_access on public.session_note_states for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (
+      (select private.is_admin())
+      or exists (
+        select 1
+        from public.sessions as session
+        where session.organization_id = session_note_states.organization_id
+          and session.id = session_note_states.session_id
+          and session.therapist_id = (select auth.uid())
+          and (select private.active_role()) = 'therapist'
+      )
+    )
+  );
+comment on policy sessions_scoped_access on public.session_note_states is
+  'Admins see their organization''s; therapists those of their own sessions.';
+grant select on public.session_note_states to authenticated, service_role;
+
+create function private.refuse_update()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'restrict_violation',
+    message = format('rows of %I.%I are versions and never change', tg_table_schema, tg_table_name),
+    hint = 'Insert a further version instead.';
+end
+$$;
+comment on function private.refuse_update() is 'Trigger: refuses UPDATE of rows that are versions of a record.';
+
+create function private.guard_note_version()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+declare
+  session public.sessions;
+  latest record;
+begin
+  -- Two savers of one note would both take the next version, and a session could end while its note is being signed.
+  select * into session
+  from public.sessions as candidate
+  where candidate.organization_id = new.organization_id and candidate.id = new.session_id
+  for no key update;
+
+  select max(note.version) as version, coalesce(bool_or(note.status <> 'draft'), false) as is_signed into latest
+  from private.session_note_versions as note
+  where note.organization_id = new.organization_id and note.session_id = new.session_id;
+
+  if new.version <> coalesce(latest.version, 0) + 1 then
+    raise exception using errcode = 'check_violation', message = 'versions of a note follow one another without a gap';
+  elsif latest.is_signed and new.status <> 'amended' then
+    raise exception using errcode = 'check_violation', message = 'a signed note is only amended';
+  elsif not latest.is_signed and new.status = 'amended' then
+    raise exception using errcode = 'check_violation', message = 'only a signed note is amended';
+  elsif new.saved_by is distinct from session.therapist_id then
+    raise exception using errcode = 'check_violation', message = 'only the rendering provider writes and signs a note';
+  elsif new.status = 'draft' and session.status in ('cancelled', 'no_show')
+    or new.status = 'signed' and session.status not in ('in_progress', 'completed')
+  then
+    raise exception using
+      errcode = 'check_violation', message = format('the note of a session that is %s cannot be %s', session.status,
+        case new.status when 'draft' then 'written' else 'signed' end);
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_note_version() is
+  'Trigger: drafts until signed, amendments after that, each by the session''s therapist; signed once the session has begun.';
+
+create function private.record_note_version()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  earlier private.session_note_versions;
+begin
+  insert into public.session_note_states as state (
+    organization_id, session_id, version, status, signed_by, credential, signed_at, updated_at
+  )
+  values (
+    new.organization_id, new.session_id, new.version, new.status,
+    case when new.status <> 'draft' then new.saved_by end, new.credential, new.signed_at, new.saved_at
+  )
+  on conflict (organization_id, session_id) do update
+  set version = excluded.version, status = excluded.status, signed_by = excluded.signed_by,
+    credential = excluded.credential, signed_at = excluded.signed_at, updated_at = excluded.updated_at;
+
+  select * into earlier
+  from private.session_note_versions as note
+  where note.organization_id = new.organization_id
+    and note.session_id = new.session_id
+    and note.version = new.version - 1;
+  perform private.record_event(
+    new.organization_id,
+    case new.status when 'draft' then 'note.saved' when 'signed' then 'note.signed' else 'note.amended' end,
+    'note', array[new.session_id, new.id], new.saved_at,
+    before => case when earlier.id is not null then private.note_facts(earlier) end,
+    after => private.note_facts(new) || jsonb_build_object('ciphertext', new.ciphertext)
+  );
+  return null;
+end
+$$;
+comment on function private.record_note_version() is
+  'Trigger: brings session_note_states up to date and records one event. The event keeps the new version''s ciphertext, '
+  'and of the old one its id and digest, which its own event keeps in full.';
+
+create function private.note_facts(note private.session_note_versions)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object(
+    'versionId', note.id, 'version', note.version, 'status', note.status, 'dataKeyId', note.data_key_id,
+    'sha256', encode(sha256(convert_to(note.ciphertext, 'UTF8')), 'hex')
+  ) || case
+    when note.status = 'draft' then '{}'::jsonb
+    else jsonb_build_object(
+      'signedBy', note.saved_by, 'credential', note.credential, 'signedAt', private.iso(note.signed_at),
+      'attested', note.attested
+    )
+  end;
+end
+$$;
+comment on function private.note_facts(private.session_note_versions) is
+  'What the audit says of a version: which it is, the SHA-256 of its ciphertext, and its signature.';
+
+create trigger a_guard_note_version before insert on private.session_note_versions
+  for each row execute function private.guard_note_version();
+create trigger record_note_version after insert on private.session_note_versions
+  for each row execute function private.record_note_version();
+create trigger refuse_update before update on private.session_note_versions
+  for each row execute function private.refuse_update();
+create trigger refuse_delete before delete on private.session_note_versions
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on private.session_note_versions
+  for each statement execute function private.refuse_delete();
+create trigger refuse_delete before delete on public.session_note_states
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.session_note_states
+  for each statement execute function private.refuse_delete();
+
+-- Requests -----------------------------------------------------------------------------------------------------------
+
+create function private.refuse_note(
+  actor private.actor, session_id uuid, attempted text, status integer, code text, detail text
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    actor.organization_id, 'note.refused', 'note', array[session_id], clock_timestamp(),
+    actor_role => actor.role::text,
+    outcome => 'refused',
+    code => refuse_note.code,
+    details => jsonb_build_object('attempted', attempted)
+  );
+  return private.refusal(refuse_note.status, refuse_note.code, refuse_note.detail);
+end
+$$;
+comment on function private.refuse_note(private.actor, uuid, text, integer, text, text) is
+  'The outcome of a refused request about a note, and its audit event.';
+
+create function private.note_session(actor private.actor, session_id uuid, writing boolean)
+returns public.sessions
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  session public.sessions;
+begin
+  select candidate.* into session
+  from public.sessions as candidate
+  where candidate.organization_id = actor.organization_id
+    and candidate.id = note_session.session_id
+    and actor.role <> 'client'
+    and (candidate.therapist_id = actor.user_id or (actor.role in ('admin', 'super_admin') and not writing))
+    and (not writing or exists (
+      select 1
+      from public.therapists as therapist
+      where therapist.organization_id = actor.organization_id
+        and therapist.id = actor.user_id
+        and therapist.deleted_at is null
+    ));
+  return session;
+end
+$$;
+comment on function private.note_session(private.actor, uuid, boolean) is
+  'The session, if the caller may read its note (her own session, or any as admin) or write it (her own only, whatever '
+  'her role). A row of nulls otherwise: whether the session exists is not told.';
+
+create function private.parse_note_request(request jsonb, organization_id uuid, is_write boolean)
+returns uuid
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  found jsonb;
+begin
+  if request is null or jsonb_typeof(request) <> 'object' then
+    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
+  end if;
+  found := coalesce(private.uuid_issue('session_id', request -> 'session_id', true), '[]')
+    || coalesce(private.integer_issue('version', request -> 'version', false, 1, 1000000), '[]')
+    || coalesce(private.text_issue('purpose', request -> 'purpose', false, 16, '^(reading|signing)$'), '[]')
+    || coalesce(private.text_issue(
+      'attempted', request -> 'attempted', false, 16, '^(save_draft|sign|amend)$'), '[]')
+    || case
+      when is_write then coalesce(private.uuid_issue('id', request -> 'id', true), '[]')
+        || coalesce(private.integer_issue('base_version', request -> 'base_version', true, 0, 1000000), '[]')
+        || coalesce(private.sealed_issue('ciphertext', request -> 'ciphertext', organization_id), '[]')
+        || coalesce(private.text_issue('content_mac', request -> 'content_mac', true, 64, '^[0-9a-f]{64}$'), '[]')
+      else '[]'
+    end;
+  if found <> '[]' then
+    perform private.raise_invalid(found);
+  end if;
+  return (request ->> 'session_id')::uuid;
+end
+$$;
+comment on function private.parse_note_request(jsonb, uuid, boolean) is
+  'Checks the fields of a request about a note and returns its session_id. Raises PT400.';
+
+create function private.note_answer(note private.session_note_versions)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object(
+    'sessionId', note.session_id, 'versionId', note.id, 'version', note.version, 'status', note.status,
+    'savedBy', note.saved_by, 'savedAt', private.iso(note.saved_at),
+    'signature', case
+      when note.status <> 'draft' then jsonb_build_object(
+        'signedBy', note.saved_by, 'credential', note.credential, 'signedAt', private.iso(note.signed_at),
+        'attested', note.attested
+      )
+    end
+  );
+end
+$$;
+comment on function private.note_answer(private.session_note_versions) is 'A version as it is answered, without its content.';
+
+create function private.session_facts(session public.sessions)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object(
+    'therapistId', session.therapist_id, 'clientId', session.client_id,
+    'startTime', private.iso(session.start_time), 'endTime', private.iso(session.end_time),
+    'timeZone', session.time_zone, 'cptCode', session.cpt_code, 'cptModifiers', session.cpt_modifiers,
+    'locationType', session.location_type
+  );
+end
+$$;
+comment on function private.session_facts(public.sessions) is 'The facts of a session that a signature stands for.';
+
+create function private.prepare_note(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  actor private.actor;
+  wanted_id uuid;
+  session public.sessions;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  wanted_id := private.parse_note_request(request, actor.organization_id, false);
+  session := private.note_session(actor, wanted_id, true);
+  if session.id is null then
+    return private.refuse_note(
+      actor, wanted_id, coalesce(request ->> 'attempted', 'write'), 403, 'FORBIDDEN',
+      'Only the session''s therapist writes and signs its note.'
+    );
+  end if;
+  return private.success(jsonb_build_object(
+    'organizationId', actor.organization_id,
+    'session', private.session_facts(session),
+    'key', private.active_data_key(actor.organization_id)
+  ));
+end
+$$;
+comment on function private.prepare_note(jsonb, text) is
+  'What sealing a note takes: the wrapped active key (null before an organization''s first) and the facts of the session. '
+  'Only for the session''s therapist; others are refused, and that is recorded.';
+grant execute on function private.prepare_note(jsonb, text) to authenticated;
+
+create function private.save_note(status text, request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  actor private.actor;
+  wanted_id uuid;
+  base_version integer;
+  attempted text := case save_note.status when 'draft' then 'save_draft' when 'signed' then 'sign' else 'amend' end;
+  fingerprint bytea;
+  outcome jsonb;
+  session public.sessions;
+  latest private.session_note_versions;
+  saved private.session_note_versions;
+  as_of timestamptz;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  wanted_id := private.parse_note_request(request, actor.organization_id, true);
+  base_version := (request ->> 'base_version')::integer;
+  -- Each sealing gives another ciphertext: what makes two requests the same is the keyed digest of their content.
+  fingerprint := private.fingerprint(jsonb_build_object(
+    'attempted', attempted, 'sessionId', wanted_id, 'baseVersion', base_version, 'contentMac', request ->> 'content_mac'
+  ));
+  outcome := private.find_replay(actor.organization_id, actor.user_id, 'session-notes', idempotency_key, fingerprint);
+  if outcome is not null then
+    return outcome;
+  end if;
+
+  -- Two savers of one note would both build on the same version, and a session could be cancelled while it is signed for.
+  perform 1
+  from public.sessions as candidate
+  where candidate.organization_id = actor.organization_id and candidate.id = wanted_id
+  for no key update;
+  as_of := clock_timestamp();
+  session := private.note_session(actor, wanted_id, true);
+  if session.id is null then
+    return private.refuse_note(
+      actor, wanted_id, attempted, 403, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
+    );
+  end if;
+  select * into latest
+  from private.session_note_versions as note
+  where note.organization_id = actor.organization_id and note.session_id = wanted_id
+  order by note.version desc
+  limit 1;
+
+  if latest.status in ('signed', 'amended') and save_note.status <> 'amended' then
+    return private.refuse_note(
+      actor, wanted_id, attempted, 409, 'NOTE_SIGNED', 'The note is signed and no longer changes. Amend it instead.'
+    );
+  elsif latest.status is distinct from 'signed' and latest.status is distinct from 'amended'
+    and save_note.status = 'amended'
+  then
+    return private.refuse_note(
+      actor, wanted_id, attempted, 409, 'NOTE_NOT_SIGNED', 'Only a signed note is amended. Save a draft, or sign it.'
+    );
+  elsif base_version <> coalesce(latest.version, 0) then
+    return private.refuse_note(
+      actor, wanted_id, attempted, 409, 'NOTE_VERSION_CONFLICT',
+      format('The note is at version %s, not %s. Read it again and save on top of it.', coalesce(latest.version, 0), base_version)
+    );
+  elsif save_note.status = 'draft' and session.status in ('cancelled', 'no_show')
+    or save_note.status = 'signed' and session.status not in ('in_progress', 'completed')
+  then
+    return private.refuse_note(
+      actor, wanted_id, attempted, 409, 'SESSION_NOT_DOCUMENTABLE',
+      format('The session is %s: ', session.status) || case save_note.status
+        when 'draft' then 'it takes no notes.'
+        else 'its note can be signed once it has begun.'
+      end
+    );
+  end if;
+
+  insert into private.session_note_versions (
+    organization_id, session_id, id, version, status, data_key_id, ciphertext, saved_by, saved_at,
+    signed_at, credential, attested
+  )
+  select
+    actor.organization_id, wanted_id, (request ->> 'id')::uuid, coalesce(latest.version, 0) + 1, save_note.status,
+    split_part(request ->> 'ciphertext', '.', 2)::uuid, request ->> 'ciphertext', actor.user_id, as_of,
+    case when save_note.status <> 'draft' then as_of end,
+    case when save_note.status <> 'draft' then therapist.credential end,
+    case when save_note.status <> 'draft' then private.session_facts(session) end
+  from public.therapists as therapist
+  where therapist.organization_id = actor.organization_id and therapist.id = actor.user_id
+  returning * into saved;
+
+  outcome := jsonb_build_object('note', private.note_answer(saved));
+  perform private.keep_answer(
+    actor.organization_id, actor.user_id, 'session-notes', idempotency_key, fingerprint, outcome
+  );
+  return private.success(outcome);
+exception
+  when unique_violation then
+    perform private.raise_invalid(private.issue('id', 'is the id of an earlier version'));
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy();
+end
+$$;
+comment on function private.save_note(text, jsonb, text, text) is
+  'Adds a version to a note: a draft, the signed one, or an amendment, which is signed as it is made. base_version is the '
+  'version it builds on, 0 for none. Returns an outcome; raises PT400, PT401, PT403, PT503.';
+
+create function private.save_note_draft(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  return private.save_note('draft', request, idempotency_key, request_id);
+end
+$$;
+create function private.sign_note(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  return private.save_note('signed', request, idempotency_key, request_id);
+end
+$$;
+create function private.amend_note(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  return private.save_note('amended', request, idempotency_key, request_id);
+end
+$$;
+comment on function private.save_note_draft(jsonb, text, text) is 'See private.save_note.';
+comment on function private.sign_note(jsonb, text, text) is 'See private.save_note.';
+comment on function private.amend_note(jsonb, text, text) is 'See private.save_note.';
+grant execute on function
+  private.save_note_draft(jsonb, text, text), private.sign_note(jsonb, text, text), private.amend_note(jsonb, text, text)
+to authenticated;
+
+create function private.read_note(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  actor private.actor;
+  wanted_id uuid;
+  session public.sessions;
+  note private.session_note_versions;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  wanted_id := private.parse_note_request(request, actor.organization_id, false);
+  session := private.note_session(actor, wanted_id, false);
+  if session.id is null then
+    return private.refuse_note(
+      actor, wanted_id, 'read', 403, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
+    );
+  end if;
+  select * into note
+  from private.session_note_versions as candidate
+  where candidate.organization_id = actor.organization_id
+    and candidate.session_id = wanted_id
+    and (request ->> 'version' is null or candidate.version = (request ->> 'version')::integer)
+  order by candidate.version desc
+  limit 1;
+  if note.id is null then
+    return private.refuse_note(
+      actor, wanted_id, 'read', 404, 'NOTE_NOT_FOUND', 'The session has no note, or not in that version.'
+    );
+  end if;
+  perform private.record_event(
+    actor.organization_id, 'note.read', 'note', array[wanted_id, note.id], clock_timestamp(),
+    actor_role => actor.role::text,
+    details => jsonb_build_object('version', note.version, 'purpose', coalesce(request ->> 'purpose', 'reading'))
+  );
+  return private.success(jsonb_build_object(
+    'organizationId', actor.organization_id,
+    'note', private.note_answer(note),
+    'ciphertext', note.ciphertext,
+    'keys', (
+      select jsonb_agg(jsonb_build_object('keyId', data_key.id, 'wrappedKey', data_key.wrapped_key))
+      from private.data_keys as data_key
+      where data_key.organization_id = actor.organization_id and data_key.id = note.data_key_id
+    )
+  ));
+end
+$$;
+comment on function private.read_note(jsonb, text) is
+  'A version of a note, the newest unless told, sealed, with the wrapped key that opens it. Recorded, refusals included.';
+grant execute on function private.read_note(jsonb, text) to authenticated;
+
+create function private.note_history(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  actor private.actor;
+  wanted_id uuid;
+  session public.sessions;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  wanted_id := private.parse_note_request(request, actor.organization_id, false);
+  session := private.note_session(actor, wanted_id, false);
+  if session.id is null then
+    return private.refuse_note(
+      actor, wanted_id, 'history', 403, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
+    );
+  end if;
+  perform private.record_event(
+    actor.organization_id, 'note.history_read', 'note', array[wanted_id], clock_timestamp(),
+    actor_role => actor.role::text
+  );
+  return private.success(jsonb_build_object(
+    'sessionId', wanted_id,
+    'versions', coalesce((
+      select jsonb_agg(private.note_answer(note) order by note.version)
+      from private.session_note_versions as note
+      where note.organization_id = actor.organization_id and note.session_id = wanted_id
+    ), '[]')
+  ));
+end
+$$;
+comment on function private.note_history(jsonb, text) is
+  'The versions of a note, oldest first: who saved and signed each, and when; not what they say. Recorded.';
+grant execute on function private.note_history(jsonb, text) to authenticated;
+
+-- What the edge function calls ---------------------------------------------------------------------------------------
+
+create function public.prepare_note(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.prepare_note(prepare_note.request, prepare_note.request_id);
+end;
+create function public.save_note_draft(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.save_note_draft(save_note_draft.request, save_note_draft.idempotency_key, save_note_draft.request_id);
+end;
+create function public.sign_note(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.sign_note(sign_note.request, sign_note.idempotency_key, sign_note.request_id);
+end;
+create function public.amend_note(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.amend_note(amend_note.request, amend_note.idempotency_key, amend_note.request_id);
+end;
+create function public.read_note(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.read_note(read_note.request, read_note.request_id);
+end;
+create function public.note_history(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.note_history(note_history.request, note_history.request_id);
+end;
+comment on function public.prepare_note(jsonb, text) is
+  'For the edge function: what sealing a note takes. request is {session_id, attempted?}.';
+comment on function public.save_note_draft(jsonb, text, text) is
+  'For the edge function: keeps a sealed draft. request is {session_id, base_version, id, ciphertext, content_mac}.';
+comment on function public.sign_note(jsonb, text, text) is
+  'For the edge function: keeps the signed version. request is {session_id, base_version, id, ciphertext, content_mac}.';
+comment on function public.amend_note(jsonb, text, text) is
+  'For the edge function: keeps an amendment. request is {session_id, base_version, id, ciphertext, content_mac}.';
+comment on function public.read_note(jsonb, text) is
+  'For the edge function: a version of a note, sealed. request is {session_id, version?, purpose?}. Recorded.';
+comment on function public.note_history(jsonb, text) is
+  'The versions of a session''s note, without their content. request is {session_id}. Recorded.';
+grant execute on function
+  public.prepare_note(jsonb, text), public.save_note_draft(jsonb, text, text), public.sign_note(jsonb, text, text),
+  public.amend_note(jsonb, text, text), public.read_note(jsonb, text), public.note_history(jsonb, text)
+to authenticated;

@@ -1,0 +1,440 @@
+-- Purpose: what identifies a client (name, birth date, contacts, guardians, address), sealed by the client-details edge
+--          function, every version kept.
+-- Objects: private.client_detail_versions; prepare_client_details, save_client_details, read_client_details.
+-- Watch for: no table grant; every read goes through a function that records it. Admins write; therapists read their
+--            caseload's, users of role client their own.
+
+create table private.client_detail_versions (
+  organization_id uuid not null,
+  client_id uuid not null,
+  id uuid not null,
+  version bigint not null check (version > 0),
+  data_key_id uuid not null,
+  ciphertext text not null,
+  saved_by uuid not null,
+  saved_at timestamptz not null default clock_timestamp(),
+  primary key (organization_id, id),
+  unique (organization_id, client_id, version),
+  foreign key (organization_id, client_id) references public.clients (organization_id, id),
+  foreign key (organization_id, data_key_id) references private.data_keys (organization_id, id),
+  constraint client_detail_versions_sealed check (private.is_sealed(ciphertext, data_key_id))
+);
+comment on table private.client_detail_versions is
+  'Every version of every client''s identifying details, sealed as one JSON. Rows are inserted and never changed.';
+comment on column private.client_detail_versions.id is
+  'Made before sealing: the envelope is bound to it, to the client, the organization and this column.';
+create index client_detail_versions_data_key_idx on private.client_detail_versions (organization_id, data_key_id);
+alter table private.client_detail_versions enable row level security;
+create policy deny_all on private.client_detail_versions using (false);
+
+create function private.guard_client_detail_version()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- Two savers of one client's details would both take the next version.
+  perform 1
+  from public.clients as client
+  where client.organization_id = new.organization_id and client.id = new.client_id
+  for no key update;
+  if new.version <> 1 + (
+    select count(*)
+    from private.client_detail_versions as earlier
+    where earlier.organization_id = new.organization_id and earlier.client_id = new.client_id
+  ) then
+    raise exception using
+      errcode = 'check_violation', message = 'versions of a client''s details follow one another without a gap';
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_client_detail_version() is 'Trigger: versions are 1, 2, 3 and so on for each client.';
+
+create function private.client_detail_facts(detail private.client_detail_versions)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object(
+    'versionId', detail.id, 'version', detail.version, 'dataKeyId', detail.data_key_id,
+    'sha256', encode(sha256(convert_to(detail.ciphertext, 'UTF8')), 'hex')
+  );
+end
+$$;
+comment on function private.client_detail_facts(private.client_detail_versions) is
+  'What the audit says of a version: which it is, and the SHA-256 of its ciphertext.';
+
+create function private.record_client_detail_version()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  earlier private.client_detail_versions;
+begin
+  select * into earlier
+  from private.client_detail_versions as detail
+  where detail.organization_id = new.organization_id
+    and detail.client_id = new.client_id
+    and detail.version = new.version - 1;
+  perform private.record_event(
+    new.organization_id, 'client_details.saved', 'client', array[new.client_id, new.id], new.saved_at,
+    before => case when earlier.id is not null then private.client_detail_facts(earlier) end,
+    after => private.client_detail_facts(new) || jsonb_build_object('ciphertext', new.ciphertext)
+  );
+  return null;
+end
+$$;
+comment on function private.record_client_detail_version() is
+  'Trigger: one event for each version, with its ciphertext; of the version before, its id and digest.';
+
+create trigger a_guard_client_detail_version before insert on private.client_detail_versions
+  for each row execute function private.guard_client_detail_version();
+create trigger record_client_detail_version after insert on private.client_detail_versions
+  for each row execute function private.record_client_detail_version();
+create trigger refuse_update before update on private.client_detail_versions
+  for each row execute function private.refuse_update();
+create trigger refuse_delete before delete on private.client_detail_versions
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on private.client_detail_versions
+  for each statement execute function private.refuse_delete();
+
+-- Requests -----------------------------------------------------------------------------------------------------------
+
+create function private.refuse_client_details(
+  actor private.actor, client_ids uuid[], attempted text, status integer, code text, detail text
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    actor.organization_id, 'client_details.refused', 'client', client_ids, clock_timestamp(),
+    actor_role => actor.role::text,
+    outcome => 'refused',
+    code => refuse_client_details.code,
+    details => jsonb_build_object('attempted', attempted)
+  );
+  return private.refusal(refuse_client_details.status, refuse_client_details.code, refuse_client_details.detail);
+end
+$$;
+comment on function private.refuse_client_details(private.actor, uuid[], text, integer, text, text) is
+  'The outcome of a refused request about clients'' details, and its audit event.';
+
+create function private.readable_client_ids(actor private.actor, client_ids uuid[])
+returns uuid[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select client.id
+    from public.clients as client
+    where client.organization_id = actor.organization_id
+      and client.id = any (client_ids)
+      and (
+        actor.role in ('admin', 'super_admin')
+        or (actor.role = 'therapist' and exists (
+          select 1
+          from public.caseloads as caseload
+          where caseload.organization_id = client.organization_id
+            and caseload.therapist_id = actor.user_id
+            and caseload.client_id = client.id
+        ))
+        or (actor.role = 'client' and exists (
+          select 1
+          from public.client_users as client_user
+          where client_user.organization_id = client.organization_id
+            and client_user.client_id = client.id
+            and client_user.user_id = actor.user_id
+        ))
+      )
+  );
+end
+$$;
+comment on function private.readable_client_ids(private.actor, uuid[]) is
+  'Which of these clients'' details the caller may read: admins all, therapists their caseload''s, clients their own.';
+
+create function private.detail_answer(detail private.client_detail_versions)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object(
+    'clientId', detail.client_id, 'versionId', detail.id, 'version', detail.version,
+    'savedAt', private.iso(detail.saved_at)
+  );
+end
+$$;
+comment on function private.detail_answer(private.client_detail_versions) is
+  'A version as it is answered, without its content. Not who saved it: parents read this too.';
+
+create function private.prepare_client_details(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  actor private.actor;
+  found jsonb;
+  wanted_id uuid;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  if request is null or jsonb_typeof(request) <> 'object' then
+    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
+  end if;
+  found := private.uuid_issue('client_id', request -> 'client_id', true);
+  if found is not null then
+    perform private.raise_invalid(found);
+  end if;
+  wanted_id := (request ->> 'client_id')::uuid;
+  if actor.role not in ('admin', 'super_admin')
+    or cardinality(private.readable_client_ids(actor, array[wanted_id])) = 0
+  then
+    return private.refuse_client_details(
+      actor, array[wanted_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+    );
+  end if;
+  return private.success(jsonb_build_object(
+    'organizationId', actor.organization_id, 'key', private.active_data_key(actor.organization_id)
+  ));
+end
+$$;
+comment on function private.prepare_client_details(jsonb, text) is
+  'What sealing a client''s details takes: the wrapped active key (null before an organization''s first). Admins only; '
+  'others are refused, and that is recorded.';
+grant execute on function private.prepare_client_details(jsonb, text) to authenticated;
+
+create function private.save_client_details(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  actor private.actor;
+  found jsonb;
+  wanted_id uuid;
+  base_version integer;
+  fingerprint bytea;
+  outcome jsonb;
+  latest_version integer;
+  saved private.client_detail_versions;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  if request is null or jsonb_typeof(request) <> 'object' then
+    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
+  end if;
+  found := coalesce(private.uuid_issue('client_id', request -> 'client_id', true), '[]')
+    || coalesce(private.uuid_issue('id', request -> 'id', true), '[]')
+    || coalesce(private.integer_issue('base_version', request -> 'base_version', true, 0, 1000000), '[]')
+    || coalesce(private.sealed_issue('ciphertext', request -> 'ciphertext', actor.organization_id), '[]')
+    || coalesce(private.text_issue('content_mac', request -> 'content_mac', true, 64, '^[0-9a-f]{64}$'), '[]');
+  if found <> '[]' then
+    perform private.raise_invalid(found);
+  end if;
+  wanted_id := (request ->> 'client_id')::uuid;
+  base_version := (request ->> 'base_version')::integer;
+  -- Each sealing gives another ciphertext: what makes two requests the same is the keyed digest of their content.
+  fingerprint := private.fingerprint(jsonb_build_object(
+    'clientId', wanted_id, 'baseVersion', base_version, 'contentMac', request ->> 'content_mac'
+  ));
+  outcome := private.find_replay(actor.organization_id, actor.user_id, 'client-details', idempotency_key, fingerprint);
+  if outcome is not null then
+    return outcome;
+  end if;
+
+  if actor.role not in ('admin', 'super_admin')
+    or cardinality(private.readable_client_ids(actor, array[wanted_id])) = 0
+  then
+    return private.refuse_client_details(
+      actor, array[wanted_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+    );
+  end if;
+  -- Two savers of one client's details would both build on the same version.
+  perform 1
+  from public.clients as client
+  where client.organization_id = actor.organization_id and client.id = wanted_id
+  for no key update;
+  select coalesce(max(detail.version), 0) into latest_version
+  from private.client_detail_versions as detail
+  where detail.organization_id = actor.organization_id and detail.client_id = wanted_id;
+  if base_version <> latest_version then
+    return private.refuse_client_details(
+      actor, array[wanted_id], 'save', 409, 'DETAILS_VERSION_CONFLICT',
+      format('The details are at version %s, not %s. Read them again and save on top.', latest_version, base_version)
+    );
+  end if;
+
+  insert into private.client_detail_versions (
+    organization_id, client_id, id, version, data_key_id, ciphertext, saved_by, saved_at
+  )
+  values (
+    actor.organization_id, wanted_id, (request ->> 'id')::uuid, latest_version + 1,
+    split_part(request ->> 'ciphertext', '.', 2)::uuid, request ->> 'ciphertext', actor.user_id, clock_timestamp()
+  )
+  returning * into saved;
+
+  outcome := jsonb_build_object('client', private.detail_answer(saved));
+  perform private.keep_answer(
+    actor.organization_id, actor.user_id, 'client-details', idempotency_key, fingerprint, outcome
+  );
+  return private.success(outcome);
+exception
+  when unique_violation then
+    perform private.raise_invalid(private.issue('id', 'is the id of an earlier version'));
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy();
+end
+$$;
+comment on function private.save_client_details(jsonb, text, text) is
+  'Adds a version to a client''s details. base_version is the version it builds on, 0 for none. Admins only. Returns an '
+  'outcome; raises PT400, PT401, PT403, PT503.';
+grant execute on function private.save_client_details(jsonb, text, text) to authenticated;
+
+create function private.read_client_details(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  actor private.actor;
+  found jsonb;
+  wanted_ids uuid[];
+  body jsonb;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  if request is null or jsonb_typeof(request) <> 'object' then
+    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
+  end if;
+  if coalesce(jsonb_typeof(request -> 'client_ids'), 'null') <> 'array' then
+    perform private.raise_invalid(private.issue('client_ids', 'must be a list'));
+  elsif jsonb_array_length(request -> 'client_ids') not between 1 and 100 then
+    perform private.raise_invalid(private.issue('client_ids', 'must have 1 to 100 ids'));
+  end if;
+  select coalesce(jsonb_agg(issue.value order by item.position), '[]')
+    || coalesce(private.integer_issue('version', request -> 'version', false, 1, 1000000), '[]')
+  into found
+  from jsonb_array_elements(request -> 'client_ids') with ordinality as item (value, position)
+  cross join lateral jsonb_array_elements(
+    private.uuid_issue('client_ids.' || (item.position - 1), item.value, true)
+  ) as issue (value);
+  if request ->> 'version' is not null and jsonb_array_length(request -> 'client_ids') > 1 then
+    found := found || private.issue('version', 'goes with one client');
+  end if;
+  if found <> '[]' then
+    perform private.raise_invalid(found);
+  end if;
+  wanted_ids := array(
+    select item.value::uuid
+    from jsonb_array_elements_text(request -> 'client_ids') with ordinality as item (value, position)
+    group by item.value::uuid
+    order by min(item.position)
+  );
+
+  if not private.readable_client_ids(actor, wanted_ids) @> wanted_ids then
+    return private.refuse_client_details(
+      actor, wanted_ids, 'read', 403, 'FORBIDDEN', 'You may not read the details of every client this names.'
+    );
+  end if;
+
+  with chosen as (
+    select item.position, item.client_id, detail
+    from unnest(wanted_ids) with ordinality as item (client_id, position)
+    left join lateral (
+      select version.*
+      from private.client_detail_versions as version
+      where version.organization_id = actor.organization_id
+        and version.client_id = item.client_id
+        and (request ->> 'version' is null or version.version = (request ->> 'version')::integer)
+      order by version.version desc
+      limit 1
+    ) as detail on true
+  )
+  select jsonb_build_object(
+    'organizationId', actor.organization_id,
+    'clients', jsonb_agg(
+      jsonb_build_object(
+        'clientId', chosen.client_id, 'versionId', (chosen.detail).id, 'version', (chosen.detail).version,
+        'savedAt', private.iso((chosen.detail).saved_at), 'ciphertext', (chosen.detail).ciphertext
+      )
+      order by chosen.position
+    ),
+    'keys', coalesce((
+      select jsonb_agg(jsonb_build_object('keyId', data_key.id, 'wrappedKey', data_key.wrapped_key))
+      from private.data_keys as data_key
+      where data_key.organization_id = actor.organization_id
+        and data_key.id in (select (used.detail).data_key_id from chosen as used)
+    ), '[]')
+  ) into body
+  from chosen;
+
+  perform private.record_event(
+    actor.organization_id, 'client_details.read', 'client', wanted_ids, clock_timestamp(),
+    actor_role => actor.role::text,
+    details => jsonb_build_object('versionIds', jsonb_path_query_array(body, '$.clients[*].versionId'))
+  );
+  return private.success(body);
+end
+$$;
+comment on function private.read_client_details(jsonb, text) is
+  'The details of 1 to 100 clients, sealed, with the wrapped keys that open them; nulls where none were saved. One id out '
+  'of scope refuses the whole request. Recorded, refusals included.';
+grant execute on function private.read_client_details(jsonb, text) to authenticated;
+
+-- What the edge function calls ---------------------------------------------------------------------------------------
+
+create function public.prepare_client_details(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.prepare_client_details(prepare_client_details.request, prepare_client_details.request_id);
+end;
+create function public.save_client_details(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.save_client_details(
+    save_client_details.request, save_client_details.idempotency_key, save_client_details.request_id
+  );
+end;
+create function public.read_client_details(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.read_client_details(read_client_details.request, read_client_details.request_id);
+end;
+comment on function public.prepare_client_details(jsonb, text) is
+  'For the edge function: what sealing a client''s details takes. request is {client_id}.';
+comment on function public.save_client_details(jsonb, text, text) is
+  'For the edge function: keeps a version of a client''s details, sealed. request is {client_id, base_version, id, '
+  'ciphertext, content_mac}.';
+comment on function public.read_client_details(jsonb, text) is
+  'For the edge function: clients'' details, sealed. request is {client_ids, version?}. Recorded.';
+grant execute on function
+  public.prepare_client_details(jsonb, text), public.save_client_details(jsonb, text, text),
+  public.read_client_details(jsonb, text)
+to authenticated;

@@ -1,0 +1,97 @@
+-- What is listed as free can be held; what is not listed cannot.
+begin;
+select plan(36);
+select tests.open_clinic();
+select tests.open_clinic('other ');
+
+create function tests.slots(person text, therapist text, from_time timestamptz, to_time timestamptz, minutes integer, extra text default '')
+returns timestamptz[] language plpgsql as $$
+begin
+  return array(select (item #>> '{}')::timestamptz from jsonb_array_elements(tests.call(person, format(
+    'select coalesce(jsonb_agg(start_time order by start_time), ''[]'') from public.find_open_slots(%L, %L, %L, %s%s)',
+    tests.id(therapist), from_time, to_time, minutes, extra))) as item);
+end $$;
+create function tests.can_hold(request jsonb, person text default 'rbt') returns boolean language plpgsql as $$
+declare
+  outcome jsonb := tests.hold(person, request);
+begin
+  if outcome ->> 'ok' = 'true' then perform tests.release(person, outcome #>> '{body,holdKey}'); end if;
+  return outcome ->> 'ok' = 'true';
+end $$;
+
+-- A day with hours, time off, sessions of both people, a hold and a room.
+update public.therapists set time_zone = 'UTC', availability_hours = (
+  select jsonb_object_agg(day, '[{"start": "08:00", "end": "16:00"}]'::jsonb)
+  from unnest(array['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday']) as day)
+where organization_id = tests.id('clinic') and id = tests.id('rbt');
+insert into public.availability_exceptions (organization_id, therapist_id, kind, starts_at, ends_at)
+values (tests.id('clinic'), tests.id('rbt'), 'time_off', tests.at(1, '12:00'), tests.at(1, '12:30'));
+do $$ begin
+  perform tests.book('rbt', 'rbt', 'ben', tests.at(1, '09:00'));
+  perform tests.book('bcba', 'bcba', 'ann', tests.at(1, '10:20'), 25);
+  perform tests.hold('rbt', tests.request('rbt', 'ben', tests.at(1, '14:00'), 60, jsonb_build_object('room_id', tests.id('blue'), 'buffer_after_minutes', 20)));
+  perform tests.hold('bcba', tests.request('bcba', 'ben', tests.at(1, '08:00'), 30, jsonb_build_object('room_id', tests.id('blue'))));
+end $$;
+
+-- Every quarter hour of the day, listed or not, is tried with a hold.
+create temporary table tries (what text, extra text, change jsonb) on commit drop;
+insert into tries values
+  ('therapist alone', format(', client_id => %L', tests.id('ann')), '{}'),
+  ('with a room', format(', client_id => %L, room_id => %L', tests.id('ann'), tests.id('blue')), jsonb_build_object('room_id', tests.id('blue'))),
+  ('with buffers', format(', client_id => %L, buffer_before_minutes => 15, buffer_after_minutes => 20', tests.id('ann')), '{"buffer_before_minutes": 15, "buffer_after_minutes": 20}');
+select is(
+  tests.slots('rbt', 'rbt', tests.at(1, '00:00'), tests.at(2, '00:00'), minutes, extra),
+  array(select start from generate_series(tests.at(1, '00:00'), tests.at(2, '00:00') - make_interval(mins => minutes), interval '15 minutes') as start
+    where tests.can_hold(tests.request('rbt', 'ann', start, minutes, change))),
+  format('%s minutes, %s: what is listed is exactly what can be held', minutes, what)
+)
+from tries, unnest(array[30, 60, 90]) as minutes;
+
+-- Limits of the question.
+select is(tests.slots('rbt', 'rbt', tests.at(2, '08:10'), tests.at(2, '09:00'), 30), array[tests.at(2, '08:15'), tests.at(2, '08:30')],
+  'slots lie on the quarter hour, whole within the question');
+select is(tests.slots('rbt', 'rbt', now() - interval '2 days', now(), 30), '{}'::timestamptz[], 'the past has no slots');
+select is((select count(*) from unnest(tests.slots('rbt2', 'rbt2', now() - interval '1 hour', now() + interval '1 hour', 15)) as start where start < now()), 0::bigint, 'nor its remains');
+select is((select count(*) from unnest(tests.slots('rbt2', 'rbt2', now() + interval '729 days', now() + interval '740 days', 60)) as start
+  where start + interval '60 minutes' > now() + interval '730 days'), 0::bigint, 'nor what lies beyond 730 days, which no hold can have');
+select cmp_ok(cardinality(tests.slots('rbt2', 'rbt2', now() + interval '729 days', now() + interval '740 days', 60)), '>', 80, 'though up to there it does');
+
+-- A grid of civil time: quarter hours in the zone, none of them in a gap.
+update public.therapists set time_zone = 'America/Los_Angeles', availability_hours = '{"sunday": [{"start": "00:00", "end": "06:00"}]}'
+where organization_id = tests.id('clinic') and id = tests.id('rbt2');
+create temporary table gap on commit drop as
+select min(moment::date) as day from generate_series(current_date + 30, current_date + 395, interval '1 day') as days (moment)
+where tests.offset_of((moment::timestamp + interval '1 day') at time zone 'America/Los_Angeles', 'America/Los_Angeles')
+  > tests.offset_of(moment::timestamp at time zone 'America/Los_Angeles', 'America/Los_Angeles');
+select is(array(select to_char(start at time zone 'America/Los_Angeles', 'HH24:MI') from unnest(tests.slots('rbt2', 'rbt2',
+    (day + time '01:00') at time zone 'America/Los_Angeles', (day + time '04:00') at time zone 'America/Los_Angeles', 60)) as start order by start),
+  array['01:00', '01:15', '01:30', '01:45', '03:00'], 'no slot at an hour that does not exist, but across it') from gap;
+select is((select count(*) from unnest(tests.slots('rbt2', 'rbt2', (day + time '00:00') at time zone 'America/Los_Angeles', (day + time '06:00') at time zone 'America/Los_Angeles', 300))), 1::bigint,
+  'six civil hours have five on that day') from gap;
+select is((tests.slots('rbt2', 'rbt2', (day + time '00:00') at time zone 'America/Los_Angeles', (day + time '06:00') at time zone 'America/Los_Angeles', 30, ', time_zone => ''Asia/Kathmandu'''))[1],
+  (day + time '00:00') at time zone 'America/Los_Angeles', 'another zone''s grid can be asked for') from gap;
+
+-- Wrong questions.
+create function tests.complaint(arguments text, person text default 'rbt') returns text language plpgsql as $$
+declare
+  failure jsonb := tests.error(person, format('select * from public.find_open_slots(%s)', arguments));
+begin
+  return case failure ->> 'code' when 'PT400' then (failure ->> 'details')::jsonb #>> '{0,path}' else failure ->> 'code' end;
+end $$;
+select is(tests.complaint(format('%L, %s', tests.id('rbt'), arguments)), path, arguments || ': ' || path)
+from (values
+  ('''2027-01-02'', ''2027-01-01'', 60', 'to_time'), ('''2027-01-01'', ''2027-05-01'', 60', 'to_time'), ('''-infinity'', ''2027-01-01'', 60', 'from_time'),
+  ('''2027-01-01'', ''infinity'', 60', 'to_time'), ('null, ''2027-01-01'', 60', 'from_time'), ('''2027-01-01'', null, 60', 'to_time'),
+  ('''2027-01-01'', ''2027-01-02'', 0', 'duration_minutes'), ('''2027-01-01'', ''2027-01-02'', 721', 'duration_minutes'), ('''2027-01-01'', ''2027-01-02'', null', 'duration_minutes'),
+  ('''2027-01-01'', ''2027-01-02'', 60, time_zone => ''foo3bar''', 'time_zone'), ('''2027-01-01'', ''2027-01-02'', 60, buffer_before_minutes => -1', 'buffer_before_minutes')
+) as wrong (arguments, path);
+
+-- Whose calendar.
+select is(tests.complaint(format('%L, %L, %L, 60', tests.id(therapist), tests.at(1), tests.at(2)), person), 'PT403', format('%s may not look at %s', person, therapist))
+from (values ('rbt', 'rbt2'), ('parent', 'rbt'), ('admin', 'other rbt'), ('rbt', 'nobody')) as try (person, therapist);
+select is(tests.complaint(format('%L, %L, %L, 60, client_id => %L', tests.id('rbt'), tests.at(1), tests.at(2), tests.id(client))), 'PT403',
+  format('nor for %s, whom she could not book then', client)) from unnest(array['cat', 'other ann', 'nobody']) as client;
+select is(tests.complaint(format('%L, %L, %L, 60, room_id => %L', tests.id('rbt'), tests.at(1), tests.at(2), tests.id('other blue'))), 'PT403', 'nor for a room of another clinic');
+
+select * from finish();
+rollback;

@@ -1,0 +1,77 @@
+/** The README's example is pasted and run; its links, and those of every other document, lead somewhere. */
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { describe, expect, it } from 'vitest';
+import { withConnection } from '../setup/db.ts';
+import { stack } from '../setup/stack.ts';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const localUrl = 'http://127.0.0.1:54321';
+
+async function documents(): Promise<string[]> {
+  const inDocs = await readdir(join(root, 'docs'), { recursive: true });
+  return [
+    'README.md',
+    'AGENTS.md',
+    'SECURITY.md',
+    'CHANGELOG.md',
+    ...inDocs.map((name) => join('docs', name)),
+  ].filter((name) => name.endsWith('.md'));
+}
+
+describe('the README’s example', () => {
+  it('books a session when it is pasted and run', async () => {
+    const readme = await readFile(join(root, 'README.md'), 'utf8');
+    const example = /```js\n([\s\S]*?)```/.exec(readme)?.[1] ?? '';
+    expect(example).toContain(localUrl);
+    // Inside the project, where a reader would save it too: it imports the project's packages.
+    const folder = join(root, '.local');
+    await mkdir(folder, { recursive: true });
+    const file = join(folder, `readme-example-${process.pid}.mjs`);
+    await writeFile(file, example.replace(localUrl, stack.apiUrl));
+    const { stdout } = await execa(process.execPath, [file]).finally(() => rm(file));
+
+    const id = /^booked ([0-9a-f-]{36}) at /.exec(stdout)?.[1];
+    expect(id, stdout).toBeDefined();
+    const { rows } = await withConnection((client) =>
+      client.query('select status, therapist_id, client_id, time_zone from public.sessions where id = $1', [
+        id,
+      ]),
+    );
+    expect(rows).toEqual([
+      {
+        status: 'scheduled',
+        therapist_id: 'a0000000-0000-4000-8000-000000000004',
+        client_id: 'a0000000-0000-4000-8000-000000000101',
+        time_zone: 'America/Los_Angeles',
+      },
+    ]);
+  });
+});
+
+describe('the documents', async () => {
+  it.each(await documents())('%s links only to files that exist', async (name) => {
+    const text = await readFile(join(root, name), 'utf8');
+    const targets = [...text.matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)].map((match) => match[1] ?? '');
+    const missing = targets
+      .filter((target) => !/^[a-z]+:/.test(target))
+      .filter((target) => !existsSync(resolve(root, dirname(name), target)));
+    expect(missing).toEqual([]);
+  });
+
+  it('name only npm scripts that exist', async () => {
+    const { scripts } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as {
+      scripts: Record<string, string>;
+    };
+    const unknown: string[] = [];
+    for (const name of await documents()) {
+      const text = await readFile(join(root, name), 'utf8');
+      for (const [, script] of text.matchAll(/npm run (?:--silent |-s )?([a-z:]+)/g))
+        if (script && !(script in scripts)) unknown.push(`${name}: npm run ${script}`);
+    }
+    expect(unknown).toEqual([]);
+  });
+});
