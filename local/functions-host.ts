@@ -25,7 +25,9 @@ const [folder, ...names] = Deno.args;
 const loaded = new Map<string, Promise<FunctionModule>>();
 for (const name of names) {
   const module = import(`file://${folder}/${name}/index.ts`) as Promise<FunctionModule>;
-  module.catch((error) => console.error(`Function ${name} does not load:`, error));
+  module.catch((error) =>
+    console.error(`Function ${name} does not load: ${error?.message ?? error}\n${error?.stack ?? ''}`),
+  );
   loaded.set(name, module);
 }
 await Promise.allSettled(loaded.values());

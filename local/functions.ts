@@ -24,13 +24,6 @@ export interface FunctionsHost {
   stop(): Promise<void>;
 }
 
-/** Values the functions need in development, until `supabase/functions/.env` says otherwise. */
-const developmentDefaults: Record<string, string> = {
-  // 32 zero-to-31 bytes, base64: obviously not a key for real data.
-  PHI_MASTER_KEY: Buffer.from(Array.from({ length: 32 }, (_, index) => index)).toString('base64'),
-  PHI_MASTER_KEY_ID: 'local-development',
-};
-
 /** Names of the functions: folders of `supabase/functions` with an `index.ts`, unless `config.toml` disables them. */
 export async function functionNames(root: string, config: ProjectConfig): Promise<string[]> {
   const folder = join(root, 'supabase', 'functions');
@@ -65,12 +58,20 @@ async function mergedImports(folder: string, names: string[]): Promise<Record<st
   return Object.fromEntries([...merged].map(([specifier, { target }]) => [specifier, target]));
 }
 
-/** Environment of the functions: what the platform provides, defaults for development, then the project's own file. */
-async function environment(root: string, apiUrl: string, dbPort: number): Promise<Record<string, string>> {
-  const file = await readFile(join(root, 'supabase', 'functions', '.env'), 'utf8').catch(() => '');
+/**
+ * Environment of the functions: the development secrets of `config.toml`, the project's own file, what the caller of
+ * the stack sets, and what the platform provides.
+ */
+async function environment(
+  options: { root: string; config: ProjectConfig; env: Record<string, string> },
+  apiUrl: string,
+  dbPort: number,
+): Promise<Record<string, string>> {
+  const file = await readFile(join(options.root, 'supabase', 'functions', '.env'), 'utf8').catch(() => '');
   return {
-    ...developmentDefaults,
+    ...options.config.edge_runtime.secrets,
     ...(parseEnv(file) as Record<string, string>),
+    ...options.env,
     SUPABASE_URL: apiUrl,
     SUPABASE_PUBLISHABLE_KEYS: JSON.stringify({ default: keys.publishable }),
     SUPABASE_SECRET_KEYS: JSON.stringify({ default: keys.secret }),
@@ -97,6 +98,8 @@ export async function startFunctions(options: {
   config: ProjectConfig;
   apiUrl: string;
   dbPort: number;
+  /** Further variables for the functions. */
+  env?: Record<string, string>;
   log: (line: string) => void;
 }): Promise<FunctionsHost> {
   const { root, config } = options;
@@ -106,7 +109,7 @@ export async function startFunctions(options: {
   await mkdir(working, { recursive: true });
   const importMap = join(working, 'functions-imports.json');
   await writeFile(importMap, JSON.stringify({ imports: await mergedImports(folder, names) }, null, 2));
-  const env = await environment(root, options.apiUrl, options.dbPort);
+  const env = await environment({ root, config, env: options.env ?? {} }, options.apiUrl, options.dbPort);
 
   const child = execa(
     denoPath(),

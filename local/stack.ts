@@ -4,7 +4,7 @@
  */
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type FunctionsHost, startFunctions } from './functions.ts';
@@ -38,12 +38,16 @@ export interface StackOptions {
   seed?: boolean;
   /** Serve the edge functions. Default true. */
   functions?: boolean;
+  /** Variables for the edge functions, over those of `config.toml` and `supabase/functions/.env`. */
+  functionsEnv?: Record<string, string>;
   /** End everything when the database or the functions crash. Default false: a test may want to restart them. */
   supervise?: boolean;
   /** Called with a sentence when a supervised child has crashed; the rest is stopping then. */
   onCrash?: (reason: string) => void;
   /** Folder that holds `supabase/`. Default: this repository. */
   root?: string;
+  /** Receives every line the database and the functions log, quiet or not. */
+  onLog?: (source: 'database' | 'functions', line: string) => void;
   /** Receives progress and, unless quiet, the logs. Default: standard output. */
   say?: (line: string) => void;
 }
@@ -67,8 +71,8 @@ export interface Stack {
   readonly pids: { postgres: number; functions: number | null };
   /** Starts the database again after a test has killed it; data stays, open connections are gone. */
   restartDatabase(): Promise<void>;
-  /** Starts the functions again after a test has killed them, or with changed code. */
-  restartFunctions(): Promise<void>;
+  /** Starts the functions again after a test has killed them, or with changed code or variables. */
+  restartFunctions(env?: Record<string, string>): Promise<void>;
   /** Stops everything; calling it again is harmless. */
   stop(): Promise<void>;
 }
@@ -147,7 +151,8 @@ async function copyOfTemplate(
   dataDir: string,
   settings: { root: string; seed: boolean; say: (line: string) => void; log: (line: string) => void },
 ): Promise<void> {
-  const templates = join(tmpdir(), 'therapist-sessions-templates');
+  // One folder per user: another user's could be neither written nor trusted.
+  const templates = join(tmpdir(), `therapist-sessions-templates-${userInfo().uid}`);
   const template = join(templates, await schemaFingerprint(settings.root, settings.seed));
   if (!(await isInitialised(template))) {
     await mkdir(templates, { recursive: true, mode: 0o755 });
@@ -180,18 +185,22 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const quiet = options.quiet ?? true;
   const say = quiet ? () => {} : (options.say ?? ((line: string) => console.log(line)));
   const databaseLog = (line: string) => {
+    options.onLog?.('database', line);
     // The server ends its clients' connections when it stops, and says so for each.
     if (
       !quiet &&
       /FATAL|PANIC/.test(line) &&
-      !/terminating connection|starting up|not yet accepting/.test(line)
+      !/terminating connection|starting up|shutting down|not yet accepting/.test(line)
     )
       say(`[database] ${line}`);
   };
   const functionsLog = (line: string) => {
-    if (!quiet) say(`[functions] ${line}`);
+    options.onLog?.('functions', line);
+    // Tests are quiet, but a function that does not even load explains all their failures.
+    if (!quiet || line.includes(' does not load: ')) (options.say ?? console.log)(`[functions] ${line}`);
   };
 
+  say('Starting the database, REST, Auth and the edge functions …');
   if (options.dataDir) {
     await refuseWhileRunning(options.dataDir);
     // A server left over by kill -9 would hold the port.
@@ -207,6 +216,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
 
   let database: DatabaseServer;
   let functions: FunctionsHost | null = null;
+  let functionsEnv = options.functionsEnv;
   let stopping: Promise<void> | undefined;
   let expectedExits = 0;
 
@@ -226,7 +236,8 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       await expectExit(() => database.stop());
       await bootDatabase();
     },
-    async restartFunctions() {
+    async restartFunctions(env = functionsEnv) {
+      functionsEnv = env;
       const old = functions;
       functions = null;
       await expectExit(async () => old?.stop());
@@ -264,7 +275,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     watch('The database', database.exited);
   }
   async function bootFunctions(): Promise<void> {
-    const host = await startFunctions({ root, config, apiUrl, dbPort, log: functionsLog });
+    const host = await startFunctions({ root, config, apiUrl, dbPort, env: functionsEnv, log: functionsLog });
     functions = host;
     watch('The edge functions', host.exited);
   }

@@ -3,6 +3,7 @@
  *
  * Environment: `API_PORT` and `DB_PORT` choose other ports than those of `supabase/config.toml`; 0 takes a free one.
  */
+import { watch } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import colors from 'picocolors';
 import { functionNames } from './functions.ts';
@@ -56,6 +57,19 @@ async function banner(stack: Stack): Promise<string> {
   ].join('\n');
 }
 
+/** Starts the functions again when their code changes, as `supabase functions serve` does. */
+function watchFunctions(stack: Stack): void {
+  let pending: NodeJS.Timeout | undefined;
+  const watcher = watch(`${projectRoot}/supabase/functions`, { recursive: true }, () => {
+    clearTimeout(pending);
+    pending = setTimeout(async () => {
+      console.log('The functions have changed: starting them again …');
+      await stack.restartFunctions().catch((error: Error) => console.error(colors.red(error.message)));
+    }, 300).unref();
+  });
+  watcher.on('error', () => watcher.close()).unref();
+}
+
 async function main(): Promise<void> {
   const config = readConfig();
   const reset = process.argv.includes('--reset');
@@ -100,6 +114,7 @@ async function main(): Promise<void> {
     console.log('The local database is new. Run npm start.');
     return end(0);
   }
+  watchFunctions(stack);
   console.log(await banner(stack));
   console.log(`ready ${stack.apiUrl}`);
   console.log(colors.dim('\nCtrl-C stops it.'));

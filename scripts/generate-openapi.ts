@@ -7,25 +7,37 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { stringify } from 'yaml';
 import { z } from 'zod';
 import {
+  amendRequest,
   type CodeEntry,
   cancelData,
   cancelRequest,
   confirmData,
   confirmRequest,
   conflictProblem,
+  detailsReadData,
+  detailsSavedData,
+  type Endpoint,
   ERROR_CODES,
   type ErrorCode,
+  historyRequest,
   holdData,
   holdRequest,
   invalidRequestProblem,
+  noteHistoryData,
+  noteReadData,
+  noteSavedData,
   problem,
   problemType,
+  readDetailsRequest,
+  readRequest,
   releaseData,
   releaseRequest,
+  saveDetailsRequest,
+  saveDraftRequest,
+  signRequest,
 } from '../supabase/functions/_shared/contract/index.ts';
 
 type Json = Record<string, unknown>;
-type Endpoint = 'sessions-hold' | 'sessions-confirm' | 'sessions-cancel';
 
 const codes = Object.entries(ERROR_CODES) as [ErrorCode, CodeEntry][];
 
@@ -108,6 +120,50 @@ const sessionRow = {
   start_time: '2026-11-30T18:00:00+00:00',
   end_time: '2026-11-30T20:00:00+00:00',
   status: 'scheduled',
+};
+
+const note = {
+  sessionId: ids.session,
+  versionId: '7d1e3c52-0c1f-4a5e-9a53-2f6f0f6c9b10',
+  version: 1,
+  status: 'draft',
+  savedBy: ids.therapist,
+  savedAt: '2026-11-30T20:05:00.000Z',
+  signature: null,
+};
+const attested = {
+  therapistId: ids.therapist,
+  clientId: ids.client,
+  startTime: start,
+  endTime: end,
+  timeZone: zone,
+  cptCode: '97153',
+  cptModifiers: [],
+  locationType: 'clinic',
+};
+const signature = {
+  signedBy: ids.therapist,
+  credential: 'RBT',
+  signedAt: '2026-11-30T20:10:00.000Z',
+  attested,
+};
+const noteContent = {
+  narratives: [{ cpt_code: '97153', narrative: 'Ten trials of requesting with a picture card.' }],
+  client_response: 'Requested in eight of ten trials.',
+  progress: 'Up from six of ten a week ago.',
+  participants: ['Client', 'Technician'],
+};
+const details = {
+  given_name: 'Sample',
+  family_name: 'Client',
+  birth_date: '2019-03-09',
+  guardians: [{ name: 'Sample Guardian', relationship: 'mother' }],
+};
+const saved = {
+  clientId: ids.client,
+  versionId: '4c2b7a9e-5d0c-4f6a-8a0b-6f9d1c2e3b40',
+  version: 1,
+  savedAt: '2026-11-25T17:00:00.000Z',
 };
 
 const endpoints: Record<
@@ -220,6 +276,88 @@ const endpoints: Record<
       },
     },
   },
+  'session-notes': {
+    summary: 'Write, sign, amend or read the note of a session',
+    description:
+      'Notes are sealed (AES-256-GCM) before the database sees them. Only the session’s therapist writes and signs; admins of the organization read. A signed note never changes: an amendment is a further version. Every read and every attempt is recorded. `content` and `reason` come back in the spelling they are sent in. Reading ignores `Idempotency-Key`.',
+    request: {
+      oneOf: [
+        component('NoteSaveDraftRequest', saveDraftRequest, 'input'),
+        component('NoteSignRequest', signRequest, 'input'),
+        component('NoteAmendRequest', amendRequest, 'input'),
+        component('NoteReadRequest', readRequest, 'input'),
+        component('NoteHistoryRequest', historyRequest, 'input'),
+      ],
+    },
+    requests: {
+      save_draft: {
+        summary: 'Save a first draft',
+        value: { action: 'save_draft', session_id: ids.session, base_version: 0, content: noteContent },
+      },
+      sign: {
+        summary: 'Sign the draft as it is',
+        value: { action: 'sign', session_id: ids.session, base_version: 1 },
+      },
+      amend: {
+        summary: 'Amend a signed note',
+        value: {
+          action: 'amend',
+          session_id: ids.session,
+          base_version: 2,
+          content: { ...noteContent, progress: 'Up from five of ten a week ago.' },
+          reason: 'Last week’s count was misread.',
+        },
+      },
+      read: { summary: 'Read the newest version', value: { action: 'read', session_id: ids.session } },
+      history: { summary: 'List the versions', value: { action: 'history', session_id: ids.session } },
+    },
+    data: {
+      anyOf: [
+        component('NoteSavedData', noteSavedData, 'output'),
+        component('NoteReadData', noteReadData, 'output'),
+        component('NoteHistoryData', noteHistoryData, 'output'),
+      ],
+    },
+    answers: {
+      saved: { value: { success: true, data: { note } } },
+      signed: {
+        value: { success: true, data: { note: { ...note, version: 2, status: 'signed', signature } } },
+      },
+      read: {
+        value: { success: true, data: { note: { ...note, content: noteContent, reason: null } } },
+      },
+      history: { value: { success: true, data: { sessionId: ids.session, versions: [note] } } },
+    },
+  },
+
+  'client-details': {
+    summary: 'Save or read who a client is',
+    description:
+      'Names, birth date, contacts, guardians and address, sealed (AES-256-GCM) before the database sees them. Admins save; therapists read the clients on their caseload, users of role client their own. Versions are kept. Every read and every attempt is recorded. Reading ignores `Idempotency-Key`.',
+    request: {
+      oneOf: [
+        component('DetailsSaveRequest', saveDetailsRequest, 'input'),
+        component('DetailsReadRequest', readDetailsRequest, 'input'),
+      ],
+    },
+    requests: {
+      save: {
+        summary: 'Save a client’s details',
+        value: { action: 'save', client_id: ids.client, base_version: 0, details },
+      },
+      read: { summary: 'Read several clients’', value: { action: 'read', client_ids: [ids.client] } },
+    },
+    data: {
+      anyOf: [
+        component('DetailsSavedData', detailsSavedData, 'output'),
+        component('DetailsReadData', detailsReadData, 'output'),
+      ],
+    },
+    answers: {
+      saved: { value: { success: true, data: { client: saved } } },
+      read: { value: { success: true, data: { clients: [{ ...saved, details }] } } },
+    },
+  },
 };
 
 const problemSchemas: Record<number, Json> = {
@@ -242,7 +380,7 @@ function exampleProblem(code: ErrorCode, { status, title, meaning }: CodeEntry):
   };
   if (status === 400) return { ...base, issues: [exampleIssue(code)] };
   if (status !== 409) return base;
-  if (!code.endsWith('_CONFLICT')) {
+  if (!code.endsWith('_CONFLICT') || code.endsWith('_VERSION_CONFLICT')) {
     return { ...base, retryAfter: null, retryAfterSeconds: null, conflicts: [], alternatives: [] };
   }
   const isHold = code.includes('_HOLD_');

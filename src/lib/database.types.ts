@@ -445,6 +445,9 @@ isOneToOne: false
 "amend_note":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
                            },
+"audit_checkpoint":
+{ Args: Record<PropertyKey, never>; Returns: Json
+                           },
 "cancel_sessions":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
                            },
@@ -505,6 +508,11 @@ isOneToOne: false
 "save_note_draft":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
                            },
+"session_history":
+{ Args: { "session_id": string }; Returns: {
+              "action": string,"actor_role": string,"actor_session_id": string,"actor_user_id": string,"after": Json,"before": Json,"chain_id": string,"code": string,"database_user": string,"details": Json,"event_id": string,"hash": string,"occurred_at": string,"outcome": string,"recorded_at": string,"request_id": string,"seq": number
+            }[]
+                           },
 "set_active_organization":
 { Args: { "organization_id": string }; Returns: undefined
                            },
@@ -516,6 +524,11 @@ isOneToOne: false
                            },
 "start_data_key":
 { Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
+"verify_audit":
+{ Args: { "checkpoint"?: Json }; Returns: {
+              "chain_id": string,"event_id": string,"problem": string,"seq": number
+            }[]
                            }
           }
           Enums: {

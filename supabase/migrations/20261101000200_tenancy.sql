@@ -15,14 +15,18 @@ create index organizations_time_zone_idx on public.organizations (time_zone);
 
 create table public.memberships (
   organization_id uuid not null references public.organizations (id),
-  user_id uuid not null references auth.users (id) on delete cascade,
+  user_id uuid not null references auth.users (id),
   role public.member_role not null,
-  permissions text[] not null default '{}',
+  permissions text[] not null default '{}' check (array_position(permissions, null) is null),
   created_at timestamptz not null default now(),
   primary key (organization_id, user_id)
 );
-comment on table public.memberships is 'Who belongs to which organization, and as what. This row decides access.';
-comment on column public.memberships.permissions is 'Extra permissions beyond the role, such as view_clients.';
+comment on table public.memberships is
+  'Who belongs to which organization, and as what. This row decides access. A user who is a member anywhere cannot be '
+  'deleted from Auth: remove her from her organizations first, so that the audit says who did.';
+comment on column public.memberships.permissions is
+  'Extra permissions beyond the role: view_clients opens the app''s client pages, view_audit the audit to a compliance '
+  'officer who is not an admin.';
 create index memberships_user_id_idx on public.memberships (user_id);
 
 create table private.active_organizations (
@@ -161,17 +165,17 @@ stable
 set search_path = ''
 as $$
 begin
-  return case
-    when (auth.jwt() ->> 'org_id') ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-      then (auth.jwt() ->> 'org_id')::uuid
-  end;
+  return (auth.jwt() ->> 'org_id')::uuid;
+exception
+  -- A malformed claim is no claim.
+  when invalid_text_representation then return null;
 end
 $$;
 comment on function private.claimed_organization_id() is
   'The organization the token asks for; null when it names none. Grants nothing by itself.';
 
--- PL/pgSQL for the next ones: its plans are kept for the connection's life, while an SQL function that may not be
--- inlined is planned at every call. Policies call these once a statement.
+-- The next ones run once a statement in most policies. PL/pgSQL, since its plans are kept for the connection's life while
+-- an SQL function that may not be inlined is planned at every call; and the token is read once in each.
 
 create function private.active_organization_id()
 returns uuid
@@ -180,13 +184,17 @@ stable
 security definer
 set search_path = ''
 as $$
+declare
+  claims jsonb := auth.jwt();
 begin
   return (
     select membership.organization_id
     from public.memberships as membership
-    where membership.organization_id = private.claimed_organization_id()
-      and membership.user_id = auth.uid()
+    where membership.organization_id = (claims ->> 'org_id')::uuid
+      and membership.user_id = (claims ->> 'sub')::uuid
   );
+exception
+  when invalid_text_representation then return null;
 end
 $$;
 comment on function private.active_organization_id() is
@@ -199,16 +207,21 @@ stable
 security definer
 set search_path = ''
 as $$
+declare
+  claims jsonb := auth.jwt();
 begin
   return (
     select membership.role
     from public.memberships as membership
-    where membership.organization_id = private.claimed_organization_id()
-      and membership.user_id = auth.uid()
+    where membership.organization_id = (claims ->> 'org_id')::uuid
+      and membership.user_id = (claims ->> 'sub')::uuid
   );
+exception
+  when invalid_text_representation then return null;
 end
 $$;
-comment on function private.active_role() is 'The caller''s role in her active organization, from the membership row.';
+comment on function private.active_role() is
+  'The caller''s role in her active organization, from the membership row; null when she is not a member.';
 
 create function private.is_admin()
 returns boolean
@@ -222,6 +235,43 @@ begin
 end
 $$;
 comment on function private.is_admin() is 'Whether the caller is an admin or super_admin of her active organization.';
+
+create function private.has_permission(permission text)
+returns boolean
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  return exists (
+    select 1
+    from public.memberships as membership
+    where membership.organization_id = private.claimed_organization_id()
+      and membership.user_id = auth.uid()
+      and has_permission.permission = any (membership.permissions)
+  );
+end
+$$;
+comment on function private.has_permission(text) is
+  'Whether the caller''s membership of her active organization carries an extra permission.';
+
+create function private.member_ids()
+returns uuid[]
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  return array(
+    select membership.user_id
+    from public.memberships as membership
+    where membership.organization_id = private.active_organization_id()
+  );
+end
+$$;
+comment on function private.member_ids() is 'The members of the caller''s active organization.';
 
 create function private.own_client_ids()
 returns uuid[]
@@ -261,7 +311,7 @@ comment on function private.caseload_client_ids() is 'The clients on the calling
 
 grant execute on function
   private.claimed_organization_id(), private.active_organization_id(), private.active_role(), private.is_admin(),
-  private.own_client_ids(), private.caseload_client_ids()
+  private.has_permission(text), private.member_ids(), private.own_client_ids(), private.caseload_client_ids()
 to authenticated, service_role;
 
 -- Row-level security ----------------------------------------------------------------------------------------------
@@ -312,10 +362,17 @@ alter table public.therapists enable row level security;
 create policy role_scoped_select on public.therapists for select to authenticated
   using (
     organization_id = (select private.active_organization_id())
-    and ((select private.is_admin()) or id = (select auth.uid()))
+    and (
+      (select private.is_admin())
+      or ((select private.active_role()) = 'therapist' and id = (select auth.uid()))
+    )
   );
 create policy role_scoped_select_insert on public.therapists for insert to authenticated
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+  with check (
+    organization_id = (select private.active_organization_id())
+    and (select private.is_admin())
+    and id = any ((select private.member_ids())::uuid[])
+  );
 create policy role_scoped_select_update on public.therapists for update to authenticated
   using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
   with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
@@ -348,7 +405,10 @@ alter table public.caseloads enable row level security;
 create policy role_scoped_select on public.caseloads for select to authenticated
   using (
     organization_id = (select private.active_organization_id())
-    and ((select private.is_admin()) or therapist_id = (select auth.uid()))
+    and (
+      (select private.is_admin())
+      or ((select private.active_role()) = 'therapist' and therapist_id = (select auth.uid()))
+    )
   );
 create policy role_scoped_select_insert on public.caseloads for insert to authenticated
   with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
@@ -361,7 +421,10 @@ alter table public.client_users enable row level security;
 create policy role_scoped_select on public.client_users for select to authenticated
   using (
     organization_id = (select private.active_organization_id())
-    and ((select private.is_admin()) or user_id = (select auth.uid()))
+    and (
+      (select private.is_admin())
+      or ((select private.active_role()) = 'client' and user_id = (select auth.uid()))
+    )
   );
 create policy role_scoped_select_insert on public.client_users for insert to authenticated
   with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
@@ -385,7 +448,10 @@ alter table public.availability_exceptions enable row level security;
 create policy role_scoped_select on public.availability_exceptions for select to authenticated
   using (
     organization_id = (select private.active_organization_id())
-    and ((select private.is_admin()) or therapist_id = (select auth.uid()))
+    and (
+      (select private.is_admin())
+      or ((select private.active_role()) = 'therapist' and therapist_id = (select auth.uid()))
+    )
   );
 create policy role_scoped_select_insert on public.availability_exceptions for insert to authenticated
   with check (
@@ -407,6 +473,57 @@ grant select, insert (organization_id, therapist_id, kind, starts_at, ends_at), 
   on public.availability_exceptions to authenticated;
 grant select, insert, update, delete on public.availability_exceptions to service_role;
 
+comment on policy member_select on public.organizations is
+  'A member reads the organization she works in now.';
+comment on policy member_select_update on public.organizations is
+  'A super_admin changes the settings of her organization.';
+comment on policy role_scoped_select on public.memberships is
+  'Everybody reads her own memberships, to choose among them; admins those of their organization.';
+comment on policy role_scoped_select_insert on public.memberships is
+  'A super_admin adds members to her organization.';
+comment on policy role_scoped_select_update on public.memberships is
+  'A super_admin changes roles and permissions in her organization.';
+comment on policy role_scoped_select_delete on public.memberships is
+  'A super_admin removes members of her organization.';
+comment on policy deny_all on private.active_organizations is
+  'Read and written by functions only.';
+comment on policy role_scoped_select on public.therapists is
+  'A therapist reads her own profile, admins all of the organization.';
+comment on policy role_scoped_select_insert on public.therapists is
+  'Admins make profiles, for members of their organization.';
+comment on policy role_scoped_select_update on public.therapists is
+  'Admins change and archive profiles; a therapist her hours, with set_availability_hours.';
+comment on policy role_scoped_select on public.clients is
+  'A therapist reads her caseload, a parent the clients she stands for, admins all.';
+comment on policy role_scoped_select_insert on public.clients is
+  'Admins open a client''s file.';
+comment on policy role_scoped_select_update on public.clients is
+  'Admins change and archive it.';
+comment on policy role_scoped_select on public.caseloads is
+  'A therapist reads her own caseload, admins all.';
+comment on policy role_scoped_select_insert on public.caseloads is
+  'Admins assign clients to therapists.';
+comment on policy role_scoped_select_delete on public.caseloads is
+  'Admins end an assignment.';
+comment on policy role_scoped_select on public.client_users is
+  'A parent reads whom she stands for, admins all.';
+comment on policy role_scoped_select_insert on public.client_users is
+  'Admins give a parent access to a client.';
+comment on policy role_scoped_select_delete on public.client_users is
+  'Admins take it away.';
+comment on policy role_scoped_select on public.rooms is
+  'Staff read the organization''s rooms.';
+comment on policy role_scoped_select_insert on public.rooms is
+  'Admins add rooms.';
+comment on policy role_scoped_select_update on public.rooms is
+  'Admins rename and archive them.';
+comment on policy role_scoped_select on public.availability_exceptions is
+  'A therapist reads her own, admins all.';
+comment on policy role_scoped_select_insert on public.availability_exceptions is
+  'A therapist adds her own, admins anybody''s.';
+comment on policy role_scoped_select_delete on public.availability_exceptions is
+  'A therapist withdraws her own, admins anybody''s.';
+
 -- Medical rows are archived, never deleted -------------------------------------------------------------------------
 
 create function private.refuse_delete()
@@ -427,4 +544,12 @@ comment on function private.refuse_delete() is
 create trigger refuse_delete before delete on public.clients
   for each row execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.clients
+  for each statement execute function private.refuse_delete();
+create trigger refuse_delete before delete on public.therapists
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.therapists
+  for each statement execute function private.refuse_delete();
+create trigger refuse_delete before delete on public.organizations
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.organizations
   for each statement execute function private.refuse_delete();

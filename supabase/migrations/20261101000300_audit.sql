@@ -1,5 +1,5 @@
 -- Purpose: an append-only, tamper-evident record of who did what, when, to which rows, and with what outcome.
--- Objects: audit.events (partitioned by month), audit.seals, audit.chains, private.record_event, audit.verify,
+-- Objects: audit.events (partitioned by quarter), audit.seals, audit.chains, private.record_event, audit.verify,
 --          audit.checkpoint, audit.verify_checkpoint, audit.ensure_partitions.
 -- Watch for: events are written in the transaction of what they describe, and sealed into a hash chain when it commits.
 --            Nothing here is granted for writing: only SECURITY DEFINER functions and triggers record, and they take
@@ -112,18 +112,19 @@ as $$
 #variable_conflict use_column
 declare
   event_digest bytea := audit.digest(to_jsonb(new));
-  head audit.chains;
 begin
   -- Runs when the transaction commits, after every other lock: whoever holds a head waits for nothing more, and a
   -- transaction has one chain only, so heads can neither hold up bookings nor deadlock with them.
-  insert into audit.chains as chain (organization_id, chain_id, seq, hash)
-  values (new.organization_id, new.chain_id, 1, sha256(event_digest))
-  on conflict (organization_id, chain_id)
-  do update set seq = chain.seq + 1, hash = sha256(chain.hash || event_digest)
-  returning * into head;
-
+  with head as (
+    insert into audit.chains as chain (organization_id, chain_id, seq, hash)
+    values (new.organization_id, new.chain_id, 1, sha256(event_digest))
+    on conflict (organization_id, chain_id)
+    do update set seq = chain.seq + 1, hash = sha256(chain.hash || event_digest)
+    returning seq, hash
+  )
   insert into audit.seals (organization_id, chain_id, seq, event_id, event_recorded_at, digest, hash)
-  values (new.organization_id, new.chain_id, head.seq, new.id, new.recorded_at, event_digest, head.hash);
+  select new.organization_id, new.chain_id, head.seq, new.id, new.recorded_at, event_digest, head.hash
+  from head;
   return null;
 end
 $$;
@@ -156,29 +157,37 @@ comment on function audit.guard_partition(text) is 'Gives a partition of events 
 create table audit.events_default partition of audit.events default;
 select audit.guard_partition('events_default');
 
-create function audit.ensure_partitions(months_ahead integer default 12)
+create function audit.ensure_partitions(quarters_ahead integer default 2)
 returns integer
 language plpgsql
 set search_path = ''
 as $$
 declare
-  month date;
+  quarter date;
   name text;
   created integer := 0;
 begin
-  for month in
-    select series.month::date
+  for quarter in
+    select series.quarter::date
     from generate_series(
-      date_trunc('month', now() at time zone 'UTC'),
-      date_trunc('month', now() at time zone 'UTC') + make_interval(months => months_ahead),
-      interval '1 month'
-    ) as series (month)
+      date_trunc('quarter', now() at time zone 'UTC'),
+      date_trunc('quarter', now() at time zone 'UTC') + make_interval(months => 3 * quarters_ahead),
+      interval '3 months'
+    ) as series (quarter)
   loop
-    name := 'events_' || to_char(month, 'YYYY_MM');
+    name := 'events_' || to_char(quarter, 'YYYY_"q"Q');
     continue when to_regclass('audit.' || name) is not null;
+    -- Postgres makes no partition whose rows lie elsewhere already. What was written while this quarter had none stays in
+    -- the default partition, and with it the rest of the quarter; the following ones get theirs.
+    continue when exists (
+      select 1
+      from audit.events_default as stray
+      where stray.recorded_at >= quarter::timestamp at time zone 'UTC'
+        and stray.recorded_at < (quarter + interval '3 months')::timestamp at time zone 'UTC'
+    );
     execute format(
       'create table audit.%I partition of audit.events for values from (%L) to (%L)',
-      name, month::timestamp at time zone 'UTC', (month + interval '1 month')::timestamp at time zone 'UTC'
+      name, quarter::timestamp at time zone 'UTC', (quarter + interval '3 months')::timestamp at time zone 'UTC'
     );
     perform audit.guard_partition(name);
     created := created + 1;
@@ -187,8 +196,8 @@ begin
 end
 $$;
 comment on function audit.ensure_partitions(integer) is
-  'Creates the monthly partitions from this month on, as far as they are missing. Run it monthly (pg_cron, or any '
-  'scheduler); until it runs, events go to the default partition and no booking stops.';
+  'Creates the quarterly partitions from this quarter on, as far as they are missing. Run it once a quarter (pg_cron, or '
+  'any scheduler); until it runs, events go to the default partition and no booking stops.';
 select audit.ensure_partitions();
 
 -- Proof ----------------------------------------------------------------------------------------------------------------
@@ -265,7 +274,7 @@ comment on function audit.verify(uuid) is
   'Checks every chain, or those of one organization, and names the first bad event of each. No row: nothing was changed, '
   'as far as the chains themselves can tell; compare with an exported checkpoint for the rest.';
 
-create function audit.checkpoint()
+create function audit.checkpoint(only_organization_id uuid default null)
 returns jsonb
 language plpgsql
 stable
@@ -284,13 +293,14 @@ begin
         order by head.organization_id, head.chain_id
       )
       from audit.chains as head
+      where only_organization_id is null or head.organization_id = only_organization_id
     ), '[]')
   );
 end
 $$;
-comment on function audit.checkpoint() is
-  'All chain heads, to be kept where an owner of this database cannot reach: what came before them can then no longer be '
-  'removed or rewritten unnoticed.';
+comment on function audit.checkpoint(uuid) is
+  'All chain heads, or those of one organization, to be kept where an owner of this database cannot reach: what came '
+  'before them can then no longer be removed or rewritten unnoticed.';
 
 create function audit.verify_checkpoint(checkpoint jsonb)
 returns table (organization_id uuid, chain_id uuid, seq bigint, problem text)
@@ -329,18 +339,35 @@ comment on table audit.archives is
 
 alter table audit.events enable row level security;
 create policy role_scoped_select on audit.events for select to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
-comment on policy role_scoped_select on audit.events is 'Admins read their organization''s events.';
+  using (
+    organization_id = (select private.active_organization_id())
+    and ((select private.is_admin()) or (select private.has_permission('view_audit')))
+  );
+comment on policy role_scoped_select on audit.events is
+  'Admins, and members with the permission view_audit, read their organization''s events.';
 alter table audit.seals enable row level security;
 create policy role_scoped_select on audit.seals for select to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
-comment on policy role_scoped_select on audit.seals is 'Admins read their organization''s seals.';
+  using (
+    organization_id = (select private.active_organization_id())
+    and ((select private.is_admin()) or (select private.has_permission('view_audit')))
+  );
+comment on policy role_scoped_select on audit.seals is
+  'Admins, and members with the permission view_audit, read their organization''s seals.';
 alter table audit.chains enable row level security;
 create policy role_scoped_select on audit.chains for select to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
-comment on policy role_scoped_select on audit.chains is 'Admins read their organization''s chain heads.';
+  using (
+    organization_id = (select private.active_organization_id())
+    and ((select private.is_admin()) or (select private.has_permission('view_audit')))
+  );
+comment on policy role_scoped_select on audit.chains is
+  'Admins, and members with the permission view_audit, read their organization''s chain heads.';
 alter table audit.archives enable row level security;
 create policy deny_all on audit.archives using (false);
+comment on policy deny_all on audit.archives is 'Written by whoever archives, as the owner.';
+create trigger refuse_change before update or delete on audit.archives
+  for each row execute function audit.refuse_change();
+create trigger refuse_truncate before truncate on audit.archives
+  for each statement execute function audit.refuse_change();
 grant select on audit.events, audit.seals, audit.chains to authenticated, service_role;
 
 create function private.record_event(
@@ -369,6 +396,11 @@ declare
     record_event.therapist_id, auth.uid(), '00000000-0000-0000-0000-000000000000'
   );
 begin
+  if actor_role is null then
+    select membership.role::text into actor_role
+    from public.memberships as membership
+    where membership.organization_id = record_event.organization_id and membership.user_id = auth.uid();
+  end if;
   -- The first event of a transaction chooses its chain, for all of them.
   perform set_config('therapist_sessions.audit_chain', chain_id::text, true);
   insert into audit.events (
@@ -377,15 +409,7 @@ begin
   )
   values (
     record_event.organization_id, chain_id, record_event.occurred_at, auth.uid(),
-    coalesce(
-      record_event.actor_role,
-      (
-        select membership.role::text
-        from public.memberships as membership
-        where membership.organization_id = record_event.organization_id and membership.user_id = auth.uid()
-      ),
-      auth.role()
-    ),
+    coalesce(record_event.actor_role, auth.role()),
     auth.jwt() ->> 'session_id',
     record_event.action, record_event.entity, record_event.entity_ids, record_event.outcome, record_event.code,
     record_event.before, record_event.after, record_event.details,

@@ -179,13 +179,14 @@ create trigger refuse_truncate before truncate on public.session_cancellations
 
 -- Row-level security -----------------------------------------------------------------------------------------------
 
+-- The token's organization is enough in these policies: every branch below asks the membership row for a role.
 alter table public.sessions enable row level security;
 create policy sessions_scoped_access on public.sessions for select to authenticated
   using (
-    organization_id = (select private.active_organization_id())
+    organization_id = (select private.claimed_organization_id())
     and (
-      (select private.is_admin())
-      or ((select private.active_role()) = 'therapist' and therapist_id = (select auth.uid()))
+      (therapist_id = (select auth.uid()) and (select private.active_role()) = 'therapist')
+      or (select private.is_admin())
       or ((select private.active_role()) = 'client' and client_id = any ((select private.own_client_ids())::uuid[]))
     )
   );
@@ -203,17 +204,17 @@ create policy sessions_scoped_access_insert on public.sessions for insert to aut
   );
 create policy sessions_scoped_access_update on public.sessions for update to authenticated
   using (
-    organization_id = (select private.active_organization_id())
+    organization_id = (select private.claimed_organization_id())
     and (
-      (select private.is_admin())
-      or ((select private.active_role()) = 'therapist' and therapist_id = (select auth.uid()))
+      (therapist_id = (select auth.uid()) and (select private.active_role()) = 'therapist')
+      or (select private.is_admin())
     )
   )
   with check (
-    organization_id = (select private.active_organization_id())
+    organization_id = (select private.claimed_organization_id())
     and (
-      (select private.is_admin())
-      or ((select private.active_role()) = 'therapist' and therapist_id = (select auth.uid()))
+      (therapist_id = (select auth.uid()) and (select private.active_role()) = 'therapist')
+      or (select private.is_admin())
     )
   );
 grant select,
@@ -227,10 +228,10 @@ grant select, insert, update on public.sessions to service_role;
 alter table public.session_series enable row level security;
 create policy sessions_scoped_access on public.session_series for select to authenticated
   using (
-    organization_id = (select private.active_organization_id())
+    organization_id = (select private.claimed_organization_id())
     and (
-      (select private.is_admin())
-      or ((select private.active_role()) = 'therapist' and therapist_id = (select auth.uid()))
+      (therapist_id = (select auth.uid()) and (select private.active_role()) = 'therapist')
+      or (select private.is_admin())
       or ((select private.active_role()) = 'client' and client_id = any ((select private.own_client_ids())::uuid[]))
     )
   );
@@ -239,18 +240,18 @@ grant select on public.session_series to authenticated, service_role;
 alter table public.session_groups enable row level security;
 create policy sessions_scoped_access on public.session_groups for select to authenticated
   using (
-    organization_id = (select private.active_organization_id())
+    organization_id = (select private.claimed_organization_id())
     and (
-      (select private.is_admin())
-      or ((select private.active_role()) = 'therapist' and therapist_id = (select auth.uid()))
+      (therapist_id = (select auth.uid()) and (select private.active_role()) = 'therapist')
+      or (select private.is_admin())
     )
   );
 create policy sessions_scoped_access_insert on public.session_groups for insert to authenticated
   with check (
-    organization_id = (select private.active_organization_id())
+    organization_id = (select private.claimed_organization_id())
     and (
-      (select private.is_admin())
-      or ((select private.active_role()) = 'therapist' and therapist_id = (select auth.uid()))
+      (therapist_id = (select auth.uid()) and (select private.active_role()) = 'therapist')
+      or (select private.is_admin())
     )
   );
 grant select, insert (organization_id, id, therapist_id, start_time, end_time)

@@ -635,10 +635,10 @@ create trigger e_audit_updated_sessions after update on public.sessions
 alter table public.hold_batches enable row level security;
 create policy sessions_scoped_access on public.hold_batches for select to authenticated
   using (
-    organization_id = (select private.active_organization_id())
+    organization_id = (select private.claimed_organization_id())
     and (
-      (select private.is_admin())
-      or ((select private.active_role()) = 'therapist' and therapist_id = (select auth.uid()))
+      (therapist_id = (select auth.uid()) and (select private.active_role()) = 'therapist')
+      or (select private.is_admin())
     )
   );
 grant select on public.hold_batches to authenticated, service_role;

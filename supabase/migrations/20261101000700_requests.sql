@@ -40,6 +40,55 @@ $$;
 comment on function private.require_actor() is
   'The caller, or PT401 UNAUTHENTICATED, PT403 ORGANIZATION_REQUIRED or PT403 FORBIDDEN.';
 
+create function private.require_booker(
+  therapist_id uuid,
+  client_id uuid,
+  out actor private.actor,
+  out may_book boolean
+)
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  caller record;
+begin
+  select
+    asking.user_id, asking.organization_id, membership.role,
+    therapist.id is not null and client.id is not null and (
+      membership.role in ('admin', 'super_admin')
+      or (membership.role = 'therapist' and therapist.id = asking.user_id and caseload.client_id is not null)
+    ) as may_book
+  into caller
+  from (select auth.uid() as user_id, private.claimed_organization_id() as organization_id) as asking
+  left join public.memberships as membership
+    on membership.organization_id = asking.organization_id and membership.user_id = asking.user_id
+  left join public.therapists as therapist
+    on therapist.organization_id = membership.organization_id
+    and therapist.id = require_booker.therapist_id
+    and therapist.deleted_at is null
+  left join public.clients as client
+    on client.organization_id = membership.organization_id
+    and client.id = require_booker.client_id
+    and client.deleted_at is null
+  left join public.caseloads as caseload
+    on caseload.organization_id = membership.organization_id
+    and caseload.therapist_id = therapist.id
+    and caseload.client_id = client.id;
+  if caller.role is null then
+    -- Says which of the three it was.
+    perform private.require_actor();
+  end if;
+  actor := row(caller.user_id, caller.organization_id, caller.role);
+  may_book := caller.may_book is true;
+end
+$$;
+comment on function private.require_booker(uuid, uuid) is
+  'The caller, as require_actor, and whether she may book this therapist with this client: therapists their own time for '
+  'their caseload, admins anybody in the organization; nobody books the archived.';
+
 create function private.may_book(actor private.actor, therapist_id uuid, client_id uuid, room_id uuid default null)
 returns boolean
 language plpgsql
@@ -291,6 +340,7 @@ create type private.booking_request as (
   hold_seconds integer,
   recurrence_rule text,
   override_reason text,
+  session_id uuid,
   start_times timestamptz[],
   end_times timestamptz[],
   time_zones text[],
@@ -481,6 +531,47 @@ $$;
 comment on function private.booking_occurrences(jsonb) is
   'The occurrences of a request: those listed, else the one window at its top.';
 
+create type private.requested_occurrence as (
+  start_time timestamptz,
+  end_time timestamptz,
+  start_time_offset_minutes numeric,
+  end_time_offset_minutes numeric,
+  time_zone text,
+  session_id uuid
+);
+comment on type private.requested_occurrence is 'One occurrence as sessions-hold describes it.';
+
+create function private.read_occurrence(value jsonb, default_zone text)
+returns private.requested_occurrence
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  read private.requested_occurrence;
+begin
+  read := jsonb_populate_record(null::private.requested_occurrence, value);
+  read.time_zone := coalesce(read.time_zone, default_zone);
+  if (
+    (value ->> 'start_time') ~ private.instant_pattern()
+    and (value ->> 'end_time') ~ private.instant_pattern()
+    and jsonb_typeof(value -> 'start_time_offset_minutes') = 'number'
+    and jsonb_typeof(value -> 'end_time_offset_minutes') = 'number'
+    and read.end_time > read.start_time
+    and read.end_time - read.start_time <= interval '12 hours'
+    and extract(epoch from (read.start_time at time zone read.time_zone) - (read.start_time at time zone 'UTC'))
+      = read.start_time_offset_minutes * 60
+    and extract(epoch from (read.end_time at time zone read.time_zone) - (read.end_time at time zone 'UTC'))
+      = read.end_time_offset_minutes * 60
+  ) is not true then
+    raise data_exception;
+  end if;
+  return read;
+end
+$$;
+comment on function private.read_occurrence(jsonb, text) is
+  'Reads one occurrence, or raises a data exception (class 22) without saying what is wrong: booking_request_issues does.';
+
 create function private.parse_booking_request(request jsonb)
 returns private.booking_request
 language plpgsql
@@ -489,6 +580,8 @@ set search_path = ''
 as $$
 declare
   parsed private.booking_request;
+  occurrences jsonb := private.booking_occurrences(request);
+  occurrence private.requested_occurrence;
   valid boolean;
 begin
   -- A request is checked as a whole first, which is quick. Only one that fails is looked at field by field.
@@ -528,62 +621,46 @@ begin
       parsed.recurrence_rule := request #>> '{recurrence,rule}';
       parsed.override_reason := private.trimmed(request #>> '{override,reason}');
 
-      select
-        array_agg(item.start_time order by item.position),
-        array_agg(item.end_time order by item.position),
-        array_agg(item.time_zone order by item.position),
-        case when count(item.session_id) > 0 then array_agg(item.session_id order by item.position) end,
-        bool_and((
-          item.well_formed
-          and item.end_time > item.start_time
-          and item.end_time - item.start_time <= interval '12 hours'
-          and exists (select 1 from public.time_zones as zone where zone.name = item.time_zone)
-          and extract(epoch from (item.start_time at time zone item.time_zone) - (item.start_time at time zone 'UTC'))
-            = item.start_time_offset_minutes * 60
-          and extract(epoch from (item.end_time at time zone item.time_zone) - (item.end_time at time zone 'UTC'))
-            = item.end_time_offset_minutes * 60
-        ) is true)
-        and count(item.session_id) in (0, count(*))
-        and count(item.session_id) = count(distinct item.session_id)
-        and (count(*) = 1 or count(item.session_id) > 0 or request ->> 'session_id' is null)
-        and exists (select 1 from public.time_zones as zone where zone.name = parsed.time_zone)
-        and (length(parsed.session_type) between 1 and 64) is not false
+      valid := (length(parsed.session_type) between 1 and 64) is not false
         and (length(parsed.override_reason) between 1 and 500) is not false
-        and (length(private.trimmed(parsed.recurrence_rule)) between 1 and 1000) is not false
-      into parsed.start_times, parsed.end_times, parsed.time_zones, parsed.session_ids, valid
-      from (
-        select
-          element.position, element.session_id,
-          element.start_offset::numeric as start_time_offset_minutes,
-          element.end_offset::numeric as end_time_offset_minutes,
-          element.start_text::timestamptz as start_time,
-          element.end_text::timestamptz as end_time,
-          coalesce(element.time_zone, parsed.time_zone) as time_zone,
-          element.start_text ~ private.instant_pattern() and element.end_text ~ private.instant_pattern() as well_formed
-        from rows from (
-          jsonb_to_recordset(private.booking_occurrences(request)) as (
-            start_time text, end_time text, start_time_offset_minutes jsonb, end_time_offset_minutes jsonb,
-            time_zone text, session_id uuid
-          )
-        ) with ordinality as element (
-          start_text, end_text, start_offset, end_offset, time_zone, session_id, position
-        )
-      ) as item;
+        and (length(private.trimmed(parsed.recurrence_rule)) between 1 and 1000) is not false;
 
-      if parsed.session_ids is null and request ->> 'session_id' is not null then
-        parsed.session_ids := array[(request ->> 'session_id')::uuid];
-      end if;
-      if valid and cardinality(parsed.start_times) > 1 then
-        select bool_and(item.start_time >= item.busy_until) is not false into valid
+      if jsonb_array_length(occurrences) = 1 then
+        occurrence := private.read_occurrence(occurrences -> 0, parsed.time_zone);
+        parsed.start_times := array[occurrence.start_time];
+        parsed.end_times := array[occurrence.end_time];
+        parsed.time_zones := array[occurrence.time_zone];
+        parsed.session_ids := array_remove(array[coalesce(occurrence.session_id, parsed.session_id)], null);
+      else
+        select
+          array_agg(item.start_time order by element.position),
+          array_agg(item.end_time order by element.position),
+          array_agg(item.time_zone order by element.position),
+          array_remove(array_agg(item.session_id order by element.position), null),
+          valid and count(item.session_id) in (0, count(*)) and count(item.session_id) = count(distinct item.session_id)
+            and (count(item.session_id) > 0 or parsed.session_id is null)
+        into parsed.start_times, parsed.end_times, parsed.time_zones, parsed.session_ids, valid
+        from jsonb_array_elements(occurrences) with ordinality as element (value, position)
+        cross join lateral private.read_occurrence(element.value, parsed.time_zone) as item;
+
+        select valid and bool_and(item.start_time >= item.busy_until) is not false into valid
         from (
           select
-            occurrence.start_time,
-            max(occurrence.end_time
-              + make_interval(mins => parsed.buffer_before_minutes + parsed.buffer_after_minutes))
-              over (order by occurrence.start_time rows between unbounded preceding and 1 preceding) as busy_until
-          from unnest(parsed.start_times, parsed.end_times) as occurrence (start_time, end_time)
+            placed.start_time,
+            max(placed.end_time + make_interval(mins => parsed.buffer_before_minutes + parsed.buffer_after_minutes))
+              over (order by placed.start_time rows between unbounded preceding and 1 preceding) as busy_until
+          from unnest(parsed.start_times, parsed.end_times) as placed (start_time, end_time)
         ) as item;
       end if;
+      parsed.session_ids := nullif(parsed.session_ids, '{}');
+      parsed.session_id := null;
+
+      -- Most requests speak of one zone; Postgres has accepted its name by now, but accepts nonsense too.
+      valid := valid and (
+        select count(*) = (select count(distinct used.name) from unnest(parsed.time_zones || parsed.time_zone) as used (name))
+        from public.time_zones as zone
+        where zone.name = any (parsed.time_zones || parsed.time_zone)
+      );
     end if;
   exception
     when data_exception then valid := false;

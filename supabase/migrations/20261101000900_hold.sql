@@ -45,6 +45,7 @@ set plan_cache_mode = 'force_generic_plan'
 as $$
 #variable_conflict use_column
 declare
+  booker record;
   actor private.actor;
   wanted private.booking_request;
   fingerprint bytea;
@@ -71,8 +72,12 @@ declare
   inserted bigint;
 begin
   perform set_config('therapist_sessions.request_id', left(request_id, 128), true);
-  actor := private.require_actor();
+  if auth.uid() is null then
+    perform private.require_actor();
+  end if;
   wanted := private.parse_booking_request(request);
+  booker := private.require_booker(wanted.therapist_id, wanted.client_id);
+  actor := booker.actor;
   moving := wanted.session_ids is not null;
 
   if idempotency_key is not null then
@@ -85,7 +90,12 @@ begin
   end if;
   perform private.require_bookable_window(wanted, as_of);
 
-  if not private.may_book(actor, wanted.therapist_id, wanted.client_id, wanted.room_id)
+  if not booker.may_book
+    or (wanted.room_id is not null and not exists (
+      select 1
+      from public.rooms as room
+      where room.organization_id = actor.organization_id and room.id = wanted.room_id and room.deleted_at is null
+    ))
     or (wanted.override_reason is not null and actor.role not in ('admin', 'super_admin'))
   then
     return private.refuse_hold(

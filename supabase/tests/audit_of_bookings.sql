@@ -86,7 +86,7 @@ from unnest(array['postgres', 'service_role', 'admin']) as who,
 unnest(array['update audit.events set code = null', 'delete from audit.events', 'truncate audit.events', 'truncate audit.events cascade',
   'update audit.seals set hash = digest', 'delete from audit.seals', 'truncate audit.seals', 'delete from audit.chains', 'truncate audit.chains']) as statement;
 select is(tests.error_code('postgres', format('truncate %s', partition.inhrelid::regclass)), '23001', format('nor empties %s', partition.inhrelid::regclass))
-from pg_inherits as partition where inhparent = 'audit.events'::regclass and inhrelid::regclass::text ~ ('(default|' || to_char(now(), 'YYYY_MM') || ')$');
+from pg_inherits as partition where inhparent = 'audit.events'::regclass and inhrelid::regclass::text ~ ('(default|' || to_char(now(), 'YYYY_"q"Q') || ')$');
 select is(tests.error_code('admin', format($$ insert into audit.events (organization_id, occurred_at, action, entity, entity_ids)
   values (%L, now(), 'hold.acquired', 'hold', '{}') $$, tests.id('clinic'))), '42501', 'nor adds to it');
 

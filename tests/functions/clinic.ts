@@ -122,7 +122,12 @@ export type Answer = {
 };
 
 /** The name of an edge function. */
-export type FunctionName = 'sessions-hold' | 'sessions-confirm' | 'sessions-cancel';
+export type FunctionName =
+  | 'sessions-hold'
+  | 'sessions-confirm'
+  | 'sessions-cancel'
+  | 'session-notes'
+  | 'client-details';
 
 /** Calls an edge function as a web app does. A string body is sent as it is. */
 export async function call(
@@ -198,6 +203,19 @@ export async function hold(person: Person, body: ReturnType<typeof holdOf>): Pro
   const answer = await call('sessions-hold', person, body);
   if (answer.status !== 200) throw new Error(`hold: ${answer.status} ${JSON.stringify(answer.body)}`);
   return answer.body.data;
+}
+
+/** Holds and confirms one window; the session's id. */
+export async function book(
+  therapist: Person,
+  client: string,
+  at: ReturnType<typeof window>,
+): Promise<string> {
+  const body = holdOf(therapist, client, at);
+  const held = await hold(therapist, body);
+  const answer = await call('sessions-confirm', therapist, confirmationOf(body, held));
+  if (answer.status !== 200) throw new Error(`confirm: ${answer.status} ${JSON.stringify(answer.body)}`);
+  return answer.body.data.session.id;
 }
 
 /** Lets a hold expire, by moving its expiry: the database's clock cannot be moved. */

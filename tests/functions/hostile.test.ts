@@ -40,6 +40,26 @@ function examples(): [FunctionName, object][] {
     ['sessions-confirm', { ...confirmation, occurrences: [confirmation] }],
     ['sessions-cancel', { hold_key: randomUUID() }],
     ['sessions-cancel', { session_ids: [randomUUID()], date: '2026-11-01', time_zone: 'UTC', reason: 'ill' }],
+    ['session-notes', { action: 'read', session_id: randomUUID(), version: 1 }],
+    [
+      'session-notes',
+      { action: 'sign', session_id: randomUUID(), base_version: 0, content: { progress: 'x' } },
+    ],
+    ['client-details', { action: 'read', client_ids: [clinic.clients[0]] }],
+    [
+      'client-details',
+      {
+        action: 'save',
+        client_id: clinic.clients[0],
+        base_version: 0,
+        details: {
+          given_name: 'x',
+          family_name: 'y',
+          birth_date: '2019-03-09',
+          contacts: [{ kind: 'phone', value: '1' }],
+        },
+      },
+    ],
   ];
 }
 

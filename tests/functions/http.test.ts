@@ -14,7 +14,13 @@ import {
   window,
 } from './clinic.ts';
 
-const names: FunctionName[] = ['sessions-hold', 'sessions-confirm', 'sessions-cancel'];
+const names: FunctionName[] = [
+  'sessions-hold',
+  'sessions-confirm',
+  'sessions-cancel',
+  'session-notes',
+  'client-details',
+];
 const url = (name: FunctionName) => `${stack.apiUrl}/functions/v1/${name}`;
 
 let clinic: Clinic;
@@ -99,6 +105,8 @@ describe.each(names)('%s', (name) => {
         time_zone: 'UTC',
       },
       'sessions-cancel': { hold_key: clinic.rbt.id },
+      'session-notes': { action: 'read', session_id: clinic.rbt.id },
+      'client-details': { action: 'read', client_ids: [clinic.clients[0]] },
     }[name];
     expectProblem(await call(name, await addUser('nobody'), body), 403, 'ORGANIZATION_REQUIRED');
   });

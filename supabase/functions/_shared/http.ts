@@ -22,6 +22,9 @@ export type Amend = (
   context: RpcContext,
 ) => Promise<Answer>;
 
+/** Answers a request: its body, its `Idempotency-Key`, and who sent it. */
+export type Run = (body: object, idempotencyKey: string | null, context: RpcContext) => Promise<Answer>;
+
 const ALLOW = 'POST, OPTIONS';
 
 function baseHeaders(request: Request, requestId: string): Headers {
@@ -126,12 +129,7 @@ function parseJsonObject(text: string): { ok: true; body: object } | { ok: false
   return { ok: true, body };
 }
 
-async function answer(
-  request: Request,
-  headers: Headers,
-  parse: (body: unknown) => Parsed<RpcCall>,
-  amend: Amend | undefined,
-): Promise<Response> {
+async function answer(request: Request, headers: Headers, run: Run): Promise<Response> {
   const requestId = headers.get('X-Request-Id') ?? '';
   if (request.method === 'OPTIONS') {
     setPreflightHeaders(headers);
@@ -179,28 +177,38 @@ async function answer(
   }
   const json = parseJsonObject(read.text);
   if (!json.ok) return respond(headers, invalidJson(json.message));
-  const parsed = parse(json.body);
-  if (!parsed.ok) return respond(headers, { kind: 'invalid', code: parsed.code, issues: parsed.issues });
-
   const context = { token: authentication.caller.token, requestId };
-  const answered = interpret(await callRpc(parsed.value, idempotency.key, context));
-  return respond(headers, amend ? await amend(answered, parsed.value.request, context) : answered);
+  return respond(headers, await run(json.body, idempotency.key, context));
 }
 
 /**
- * Makes the handler of an endpoint from the way its body becomes a database call.
+ * Makes the handler of an endpoint from what it does with a JSON object sent by a signed-in user.
+ *
+ * @param run - answers a request; what it throws becomes a 500 that tells nothing
+ */
+export function createEndpoint(run: Run): Handler {
+  return async (request) => {
+    const headers = baseHeaders(request, readRequestId(request.headers));
+    try {
+      return await answer(request, headers, run);
+    } catch (thrown) {
+      return respond(headers, { kind: 'unexpected', errorClass: classOf(thrown) });
+    }
+  };
+}
+
+/**
+ * Makes the handler of an endpoint from the way its body becomes one database call.
  *
  * @param parse - reads a JSON object into a call, or says what is wrong with it
  * @param amend - adds to the database's answer
  * @example export default { fetch: createHandler(parseHold) };
  */
 export function createHandler(parse: (body: unknown) => Parsed<RpcCall>, amend?: Amend): Handler {
-  return async (request) => {
-    const headers = baseHeaders(request, readRequestId(request.headers));
-    try {
-      return await answer(request, headers, parse, amend);
-    } catch (thrown) {
-      return respond(headers, { kind: 'unexpected', errorClass: classOf(thrown) });
-    }
-  };
+  return createEndpoint(async (body, idempotencyKey, context) => {
+    const parsed = parse(body);
+    if (!parsed.ok) return { kind: 'invalid', code: parsed.code, issues: parsed.issues };
+    const answered = interpret(await callRpc(parsed.value, idempotencyKey, context));
+    return amend ? amend(answered, parsed.value.request, context) : answered;
+  });
 }

@@ -1,10 +1,10 @@
 /**
  * Expands a recurring booking: RFC 5545 rules in local civil time, so that 10:00 stays 10:00 across clock changes.
  *
- * `rrule` walks the periods of a rule (it is fed "floating" dates: civil dates dressed as UTC); which of their days
- * count, where the rule ends and what instant each occurrence is are decided here. That is because rrule looks at a
- * rule's end only when a day matches, so a rule that never matches would run to the year 9999, because it
- * intersects `BYDAY=MO,2TU` instead of uniting them, and because it takes `UNTIL=20251231` for midnight.
+ * `rrule` steps from one week or month a rule visits to the next (it is fed "floating" dates: civil dates dressed as
+ * UTC); which of their days count, where the rule ends and what instant each occurrence is are decided here. That is
+ * because rrule looks at a rule's end only when a day matches, so a rule that never matches would run to the year 9999,
+ * because it intersects `BYDAY=MO,2TU` instead of uniting them, and because it takes `UNTIL=20251231` for midnight.
  *
  * @module
  */
@@ -15,6 +15,7 @@ import {
   fromCivil,
   isKnownTimeZone,
   parseTemporal,
+  type ResolvedCivilTime,
   toCivil,
 } from './civil-time.ts';
 
@@ -157,7 +158,7 @@ export function expandRecurrence(window: RecurrenceWindow, recurrence: Recurrenc
   const occurrences: Occurrence[] = [];
   let counted = 0;
   let lastAllowedDay = firstDay + MAX_SERIES_DAYS * DAY_MS;
-  let ended = count === 0;
+  let ended = false;
 
   const visit = (day: CivilMillis): boolean => {
     if (ends.every((end) => day <= lastDayOf(end))) {
@@ -178,7 +179,7 @@ export function expandRecurrence(window: RecurrenceWindow, recurrence: Recurrenc
             index: occurrences.length,
             startTime: new Date(at.instant).toISOString(),
             endTime: new Date(end).toISOString(),
-            startOffsetMinutes: minutesEast(at.instant, timeZone),
+            startOffsetMinutes: Math.trunc(at.offsetMs / 60_000),
             endOffsetMinutes: minutesEast(end, timeZone),
             timeZone,
             nonexistent: at.kind === 'nonexistent',
@@ -192,7 +193,7 @@ export function expandRecurrence(window: RecurrenceWindow, recurrence: Recurrenc
     ended = true;
     return false;
   };
-  if (!ended) walkDays(rule, firstDay, visit);
+  walkDays(rule, firstDay, visit);
   if (!ended) throw tooLong(recurrence, counted);
   return occurrences;
 }
@@ -219,8 +220,8 @@ function notAnInstant(field: string): RecurrenceError {
 }
 
 /** The first start is an instant the caller chose: when the clocks show its time twice, it stays the one chosen. */
-function resolveFirst(start: number, civil: CivilMillis, timeZone: string) {
-  return { instant: start, kind: fromCivil(civil, timeZone).kind };
+function resolveFirst(start: number, civil: CivilMillis, timeZone: string): ResolvedCivilTime {
+  return { instant: start, offsetMs: civil - start, kind: fromCivil(civil, timeZone).kind };
 }
 
 function minutesEast(instant: number, timeZone: string): number {
@@ -418,20 +419,21 @@ const EVERY_WEEKDAY = [0, 1, 2, 3, 4, 5, 6];
 const EVERY_MONTH_DAY = Array.from({ length: 31 }, (_, index) => index + 1);
 
 /**
- * Every day, from the first, of the weeks or months the rule visits, until `visit` says stop. Where that is every day,
- * rrule goes by the month: its `DAILY` makes a year-long array for each day and takes ten times as long.
+ * Every day, from the first, of the weeks or months the rule visits, until `visit` says stop. Which periods those are
+ * rrule knows; where they are all, there is nothing to ask (and its `DAILY` makes a year-long array for each day).
  */
 function walkDays(rule: Rule, firstDay: CivilMillis, visit: (day: CivilMillis) => boolean): void {
   const { frequency, interval, weekStart } = rule;
-  const visited =
-    frequency === 'WEEKLY' && interval > 1
-      ? { freq: RRule.WEEKLY, byweekday: EVERY_WEEKDAY, interval, wkst: weekStart }
-      : {
-          freq: RRule.MONTHLY,
-          bymonthday: EVERY_MONTH_DAY,
-          interval: frequency === 'MONTHLY' ? interval : 1,
-        };
-  new RRule({ ...visited, dtstart: new Date(firstDay) }, true).all((day) => visit(day.getTime()));
+  if (frequency === 'DAILY' || interval === 1) {
+    let day = firstDay;
+    while (visit(day)) day += DAY_MS;
+    return;
+  }
+  const periods =
+    frequency === 'WEEKLY'
+      ? { freq: RRule.WEEKLY, byweekday: EVERY_WEEKDAY, wkst: weekStart }
+      : { freq: RRule.MONTHLY, bymonthday: EVERY_MONTH_DAY };
+  new RRule({ ...periods, interval, dtstart: new Date(firstDay) }, true).all((day) => visit(day.getTime()));
 }
 
 // --- Its end --------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 /** Calling the database, as the caller. */
 import { createContextClient } from '@supabase/server/core';
-import type { RpcCall } from './contract/parsed.ts';
+import type { AuditedRpc, RpcCall } from './contract/parsed.ts';
 
 /** Longest wait for the database, in milliseconds: above its own statement timeout, so that its answer comes first. */
 const RPC_TIMEOUT_MS = 15_000;
@@ -36,7 +36,7 @@ async function call(
 }
 
 /**
- * Calls a booking function over REST with the caller's own token, so that row security and the membership apply.
+ * Calls a function over REST with the caller's own token, so that row security and the membership apply.
  * Never with the service role. Never retried here: the caller holds the idempotency key.
  */
 export function callRpc(
@@ -46,6 +46,15 @@ export function callRpc(
 ): Promise<RpcAnswer> {
   const args = { request, idempotency_key: idempotencyKey, request_id: context.requestId };
   return call(rpc, args, context, RPC_TIMEOUT_MS);
+}
+
+/** Calls a function that keeps no answers under an idempotency key: it reads, or what it does is naturally repeatable. */
+export function callAudited(
+  rpc: AuditedRpc,
+  request: Record<string, unknown>,
+  context: RpcContext,
+): Promise<RpcAnswer> {
+  return call(rpc, { request, request_id: context.requestId }, context, RPC_TIMEOUT_MS);
 }
 
 /** Reads something with the caller's own token, giving up after `timeoutMs` milliseconds. */

@@ -10,8 +10,16 @@ export type CodeEntry = {
   readonly meaning: string;
   readonly action: string;
   /** The endpoints that answer it; `all` when every one may. */
-  readonly endpoints: 'all' | readonly ('sessions-hold' | 'sessions-confirm' | 'sessions-cancel')[];
+  readonly endpoints: 'all' | readonly Endpoint[];
 };
+
+/** The edge functions. */
+export type Endpoint =
+  | 'sessions-hold'
+  | 'sessions-confirm'
+  | 'sessions-cancel'
+  | 'session-notes'
+  | 'client-details';
 
 export const ERROR_CODES = {
   INVALID_JSON: {
@@ -31,9 +39,10 @@ export const ERROR_CODES = {
   MISSING_FIELDS: {
     status: 400,
     title: 'Required fields are missing',
-    meaning: 'A field that confirming needs is absent, null or blank. `issues` names each.',
-    action: 'Fill in what is missing and confirm again; the hold is untouched.',
-    endpoints: ['sessions-confirm'],
+    meaning:
+      'A field that confirming a hold, or signing a note, needs is absent, null or blank. `issues` names each.',
+    action: 'Fill in what is missing and send it again; the hold or the note is untouched.',
+    endpoints: ['sessions-confirm', 'session-notes'],
   },
   INVALID_RANGE: {
     status: 400,
@@ -64,6 +73,13 @@ export const ERROR_CODES = {
     action:
       'Let the user choose or join an organization, then refresh the session so that the token names it.',
     endpoints: 'all',
+  },
+  NOTE_NOT_FOUND: {
+    status: 404,
+    title: 'There is no such note',
+    meaning: 'The session has no note yet, or none in the version asked for.',
+    action: 'Offer to write one, with `base_version` 0.',
+    endpoints: ['session-notes'],
   },
   METHOD_NOT_ALLOWED: {
     status: 405,
@@ -158,6 +174,42 @@ export const ERROR_CODES = {
     action: 'Release the hold, reload the session, and book anew if it is still wanted.',
     endpoints: ['sessions-hold', 'sessions-confirm'],
   },
+  NOTE_VERSION_CONFLICT: {
+    status: 409,
+    title: 'The note has changed meanwhile',
+    meaning:
+      'The note is not at `base_version`: somebody, perhaps another window, has saved since. Nothing changed.',
+    action: 'Read the note, show both texts, and save again on top of the newest version.',
+    endpoints: ['session-notes'],
+  },
+  NOTE_SIGNED: {
+    status: 409,
+    title: 'The note is signed',
+    meaning: 'A signed note is not changed, and not signed twice.',
+    action: 'Offer `amend`, which adds a version and keeps what was signed.',
+    endpoints: ['session-notes'],
+  },
+  NOTE_NOT_SIGNED: {
+    status: 409,
+    title: 'The note is not signed yet',
+    meaning: 'Only a signed note is amended; a draft is simply saved again.',
+    action: 'Save a draft, or sign.',
+    endpoints: ['session-notes'],
+  },
+  SESSION_NOT_DOCUMENTABLE: {
+    status: 409,
+    title: 'The session takes no note, or no signature yet',
+    meaning: 'The session was cancelled or missed; or it is to be signed for and has not begun.',
+    action: 'Reload the session. Start it before its note is signed.',
+    endpoints: ['session-notes'],
+  },
+  DETAILS_VERSION_CONFLICT: {
+    status: 409,
+    title: 'The details have changed meanwhile',
+    meaning: 'The client’s details are not at `base_version`: somebody has saved since. Nothing changed.',
+    action: 'Read them again, show both, and save on top of the newest version.',
+    endpoints: ['client-details'],
+  },
   HOLD_NOT_FOUND: {
     status: 410,
     title: 'There is no such hold',
@@ -192,6 +244,14 @@ export const ERROR_CODES = {
     meaning: 'An error nobody foresaw. The log has it under `requestId`.',
     action: 'Retry with the same idempotency key at most once or twice; then show `requestId` to support.',
     endpoints: 'all',
+  },
+  CONTENT_UNREADABLE: {
+    status: 500,
+    title: 'The sealed content does not open',
+    meaning:
+      'The content is damaged or not where it was sealed for, or the key it needs is not among the functions’ secrets.',
+    action: 'Do not retry. Show `requestId` to support: an operator has to look at keys or at the row.',
+    endpoints: ['session-notes', 'client-details'],
   },
   DATABASE_BUSY: {
     status: 503,

@@ -2,9 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { nasty, pathsIn, spoil } from '../../../../tests/functions/hostile.ts';
 import { parseCancel } from './cancel.ts';
+import { parseDetails } from './client-details.ts';
 import { parseConfirm } from './confirm.ts';
 import { parseHold } from './hold.ts';
-import type { Parsed, RpcCall } from './parsed.ts';
+import type { Parsed } from './parsed.ts';
+import { parseNote } from './session-notes.ts';
 
 const id = '00000000-0000-0000-0000-000000000001';
 const window = {
@@ -64,12 +66,44 @@ const cancel = {
 
 const { occurrences, recurrence, ...plain } = hold;
 const { hold_key, ...cancelSessions } = cancel;
-const cases: [string, (body: unknown) => Parsed<RpcCall>, object][] = [
+const content = {
+  narratives: [{ cpt_code: '97153', narrative: 'Ten trials.' }],
+  client_response: 'Calm.',
+  progress: 'More.',
+  participants: ['Client'],
+  location: 'Home',
+  remarks: 'None.',
+};
+const amendment = { action: 'amend', session_id: id, base_version: 3, content, reason: 'Miscounted.' };
+const contacts = [{ kind: 'phone', value: '+1 555 0100', label: 'mobile' }];
+const details = {
+  given_name: 'Ann',
+  family_name: 'Example',
+  preferred_name: 'Annie',
+  birth_date: '2019-03-09',
+  contacts,
+  guardians: [{ name: 'Mia Example', relationship: 'mother', contacts }],
+  address: {
+    line1: '1 Main Street',
+    line2: 'B',
+    city: 'Oakland',
+    region: 'CA',
+    postal_code: '94601',
+    country: 'US',
+  },
+  insurance_member_ids: ['1'],
+  remarks: 'None.',
+};
+const cases: [string, (body: unknown) => Parsed<unknown>, object][] = [
   ['a hold of listed occurrences', parseHold, { ...plain, occurrences }],
   ['a hold of a recurrence', parseHold, { ...plain, recurrence }],
   ['a confirmation', parseConfirm, confirm],
   ['a release', parseCancel, { hold_key }],
   ['a cancellation', parseCancel, { ...cancelSessions, all_therapists: false }],
+  ['an amendment', parseNote, amendment],
+  ['a read note', parseNote, { action: 'read', session_id: id, version: 1 }],
+  ['saved details', parseDetails, { action: 'save', client_id: id, base_version: 0, details }],
+  ['read details', parseDetails, { action: 'read', client_ids: [id], version: 1 }],
 ];
 
 describe.each(cases)('%s', (_, parse, example) => {
@@ -95,7 +129,7 @@ describe.each(cases)('%s', (_, parse, example) => {
       fc.property(changes, (spoiled) => {
         const parsed = parse(spoil(example, paths, spoiled));
         if (parsed.ok) {
-          const text = JSON.stringify(parsed.value.request);
+          const text = JSON.stringify(parsed.value);
           expect(text).not.toContain('\\u0000');
           expect(text).not.toMatch(/\\ud[89a-f]/i);
           return;

@@ -11,7 +11,27 @@ export {
   releaseData,
   releaseRequest,
 } from './cancel.ts';
-export { type CodeEntry, ERROR_CODES, type ErrorCode, isErrorCode, problemType } from './codes.ts';
+export {
+  type ClientDetails,
+  clientDetails,
+  type DetailsReadData,
+  type DetailsRequest,
+  type DetailsSavedData,
+  detailsReadData,
+  detailsSavedData,
+  MAX_CLIENTS,
+  parseDetails,
+  readDetailsRequest,
+  saveDetailsRequest,
+} from './client-details.ts';
+export {
+  type CodeEntry,
+  type Endpoint,
+  ERROR_CODES,
+  type ErrorCode,
+  isErrorCode,
+  problemType,
+} from './codes.ts';
 export {
   type ConfirmData,
   type ConfirmRequest,
@@ -34,4 +54,24 @@ export {
   type Problem,
   problem,
 } from './problem.ts';
+export { MAX_SEALED_BYTES } from './sealed.ts';
+export {
+  amendRequest,
+  historyRequest,
+  missingForSignature,
+  type NoteContent,
+  type NoteHistoryData,
+  type NoteReadData,
+  type NoteRequest,
+  type NoteSavedData,
+  noteContent,
+  noteHistoryData,
+  noteReadData,
+  noteSavedData,
+  noteVersion,
+  parseNote,
+  readRequest,
+  saveDraftRequest,
+  signRequest,
+} from './session-notes.ts';
 export { MAX_OCCURRENCES, MAX_SESSION_HOURS } from './windows.ts';

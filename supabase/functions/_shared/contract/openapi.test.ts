@@ -2,10 +2,12 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { cancelData, parseCancel, releaseData } from './cancel.ts';
+import { detailsReadData, detailsSavedData, parseDetails } from './client-details.ts';
 import { ERROR_CODES } from './codes.ts';
 import { confirmData, parseConfirm } from './confirm.ts';
 import { holdData, parseHold } from './hold.ts';
 import { conflictProblem, invalidRequestProblem, problem } from './problem.ts';
+import { noteHistoryData, noteReadData, noteSavedData, parseNote } from './session-notes.ts';
 
 type Examples = Record<string, { value: Record<string, unknown> }>;
 type Operation = {
@@ -20,11 +22,15 @@ const parsers = {
   '/sessions-hold': parseHold,
   '/sessions-confirm': parseConfirm,
   '/sessions-cancel': parseCancel,
+  '/session-notes': parseNote,
+  '/client-details': parseDetails,
 };
 const data = {
   '/sessions-hold': holdData,
   '/sessions-confirm': confirmData,
   '/sessions-cancel': cancelData.or(releaseData),
+  '/session-notes': noteReadData.or(noteSavedData).or(noteHistoryData),
+  '/client-details': detailsReadData.or(detailsSavedData),
 };
 
 describe.each(Object.keys(parsers) as (keyof typeof parsers)[])('openapi.yaml on %s', (path) => {

@@ -9,9 +9,26 @@ export type Issue = { path: string; message: string };
 
 /** A request ready for the database: the function to call and its `request` argument. */
 export type RpcCall = {
-  rpc: 'hold_sessions' | 'confirm_sessions' | 'release_hold' | 'cancel_sessions';
+  rpc:
+    | 'hold_sessions'
+    | 'confirm_sessions'
+    | 'release_hold'
+    | 'cancel_sessions'
+    | 'save_note_draft'
+    | 'sign_note'
+    | 'amend_note'
+    | 'save_client_details';
   request: Record<string, unknown>;
 };
+
+/** Database functions that take no idempotency key; each call is recorded. */
+export type AuditedRpc =
+  | 'start_data_key'
+  | 'prepare_note'
+  | 'read_note'
+  | 'note_history'
+  | 'prepare_client_details'
+  | 'read_client_details';
 
 export type Parsed<Value> = { ok: true; value: Value } | { ok: false; code: InputErrorCode; issues: Issue[] };
 

@@ -1,4 +1,4 @@
-/** The README's example is pasted and run; its links, and those of every other document, lead somewhere. */
+/** The documents: the README's example is pasted and run, SQL is executed, links lead somewhere. */
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
@@ -49,6 +49,29 @@ describe('the README’s example', () => {
         time_zone: 'America/Los_Angeles',
       },
     ]);
+  });
+});
+
+describe('the SQL of the documents', () => {
+  it.each([
+    ['docs/adding-a-table.md', {}],
+    ['docs/audit-trail.md', { '<session id>': '00000000-0000-4000-8000-000000000000' }],
+    ['docs/deploying.md', { 'owner@example.org': 'nobody@example.test' }],
+  ])('%s runs as the schema’s owner', async (name, placeholders) => {
+    const text = await readFile(join(root, name), 'utf8');
+    const blocks = [...text.matchAll(/```sql\n([\s\S]*?)```/g)].map((match) => match[1] ?? '');
+    expect(blocks).not.toEqual([]);
+    await withConnection(async (client) => {
+      await client.query('begin');
+      for (const block of blocks) {
+        const sql = Object.entries(placeholders).reduce(
+          (done, [from, to]) => done.replaceAll(from, to),
+          block,
+        );
+        await client.query(sql);
+      }
+      await client.query('rollback');
+    });
   });
 });
 

@@ -1,0 +1,325 @@
+/**
+ * `npm run bench`: how fast the booking core is, as ratios within one run, on a stack it starts itself.
+ * `npm run bench -- --quick` takes under 90 seconds; the full run grows the tables to a million sessions.
+ */
+import { writeFile } from 'node:fs/promises';
+import { cpus, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import Table from 'cli-table3';
+import pg from 'pg';
+import pc from 'picocolors';
+import { startStack } from '../local/stack.ts';
+import {
+  adminId,
+  createClinics,
+  fillCalendars,
+  organizationId,
+  SIZE,
+  settle,
+  therapistId,
+} from './clinic.ts';
+import { functionShare } from './functions.ts';
+import { compare, openConnections, quantile } from './measure.ts';
+import { memoryOf } from './memory.ts';
+import {
+  actAsAdminOf,
+  bareInsert,
+  floor,
+  freeSlot,
+  hold,
+  holdAndConfirm,
+  holdConfirmCancel,
+  holdRequest,
+} from './operations.ts';
+import { storm } from './storm.ts';
+
+/** One line of the results. `target` is met when `ratio` is on the right side of it. */
+interface Line {
+  what: string;
+  measured: string;
+  ratio: number | null;
+  target: string;
+  met: boolean | null;
+}
+
+const { values: options } = parseArgs({ options: { quick: { type: 'boolean', default: false } } });
+const quick = options.quick;
+const lines: Line[] = [];
+const started = performance.now();
+const say = (text: string) =>
+  console.log(`${pc.dim(`${((performance.now() - started) / 1000).toFixed(0).padStart(4)} s`)}  ${text}`);
+const add = (
+  what: string,
+  measured: string,
+  ratio: number | null,
+  target = '',
+  met: boolean | null = null,
+) => {
+  lines.push({ what, measured, ratio, target, met });
+  say(`${what}: ${measured}${target ? ` ${met ? pc.green('meets') : pc.red('misses')} ${target}` : ''}`);
+};
+
+/** Median milliseconds of one query, repeated on one prepared connection. */
+async function median(run: () => Promise<unknown>, repeats: number): Promise<number> {
+  for (let warm = 0; warm < 10; warm++) await run();
+  const times: number[] = [];
+  for (let repeat = 0; repeat < repeats; repeat++) {
+    const start = performance.now();
+    await run();
+    times.push(performance.now() - start);
+  }
+  return quantile(times, 0.5);
+}
+
+say('Starting a stack on free ports');
+const stack = await startStack({ seed: true });
+const db = new pg.Client({ connectionString: stack.dbUrl });
+try {
+  await db.connect();
+  const version = (await db.query('show server_version')).rows[0].server_version as string;
+
+  say('Generating clinics and 8,000 sessions');
+  await createClinics(db);
+  await fillCalendars(db, 0, 1);
+  await settle(db);
+
+  for (const connections of quick ? [1, 8] : [1, 8, 32]) {
+    const seconds = quick ? 3 : 8;
+    const prepare = actAsAdminOf(0);
+    const result = await compare(
+      stack.dbUrl,
+      connections,
+      {
+        bare: { prepare, run: bareInsert },
+        floor: { prepare, run: floor },
+        hold: { prepare, run: hold },
+        confirm: { prepare, run: holdAndConfirm },
+        cancel: { prepare, run: holdConfirmCancel },
+      },
+      { seconds },
+    );
+    const rate = (name: keyof typeof result) =>
+      `${result[name].perSecond.toFixed(0)}/s, p50 ${result[name].p50.toFixed(2)} ms, p95 ${result[name].p95.toFixed(2)} ms`;
+    add(`bare insert into claims, ${connections} connections`, rate('bare'), null);
+    add(`floor: the rows of a hold, ${connections} connections`, rate('floor'), null);
+    const share = result.hold.perSecond / result.floor.perSecond;
+    add(
+      `hold, ${connections} connections`,
+      `${rate('hold')} = ${share.toFixed(2)} × floor`,
+      share,
+      connections === 8 ? '≥ 0.6 × floor' : '',
+      connections === 8 ? share >= 0.6 : null,
+    );
+    add(
+      `hold + confirm, ${connections} connections`,
+      `${rate('confirm')} = ${(result.confirm.perSecond / result.floor.perSecond).toFixed(2)} × floor`,
+      result.confirm.perSecond / result.floor.perSecond,
+    );
+    add(
+      `hold + confirm + cancel, ${connections} connections`,
+      `${rate('cancel')} = ${(result.cancel.perSecond / result.floor.perSecond).toFixed(2)} × floor`,
+      result.cancel.perSecond / result.floor.perSecond,
+    );
+  }
+
+  {
+    const [client] = await openConnections(stack.dbUrl, 1, actAsAdminOf(1));
+    if (!client) throw new Error('no connection');
+    let call = 0;
+    const seriesTime = async (occurrences: number, stepDays: number, repeats: number) =>
+      median(async () => {
+        const { rows } = await client.query({
+          name: 'series',
+          text: 'select public.hold_sessions($1) as outcome',
+          values: [holdRequest(freeSlot(call++, 1), occurrences, stepDays)],
+        });
+        if (!rows[0].outcome.ok) throw new Error(`series refused: ${rows[0].outcome.code}`);
+      }, repeats);
+    const one = await seriesTime(1, 7, 200);
+    for (const [occurrences, stepDays, repeats] of [
+      [12, 7, 60],
+      [52, 7, 40],
+      [366, 1, 10],
+    ] as const) {
+      const time = await seriesTime(occurrences, stepDays, repeats);
+      add(
+        `hold of a series of ${occurrences}`,
+        `p50 ${time.toFixed(1)} ms = ${(time / one).toFixed(1)} × one hold (${one.toFixed(2)} ms)`,
+        time / one,
+        occurrences === 52 ? '≤ 8 × one hold' : '',
+        occurrences === 52 ? time / one <= 8 : null,
+      );
+    }
+    await client.end();
+  }
+  say('Conflict storms: 60 fresh connections, one slot');
+  for (const kind of ['bare', 'identical', 'staggered'] as const) {
+    const result = await storm(stack.dbUrl, kind, quick ? 8 : 150, say);
+    add(
+      `storm, 60 fresh connections, ${kind === 'bare' ? 'bare insert' : `hold, ${kind} windows`}`,
+      `worst ${result.worst.toFixed(0)} ms, p50 ${result.p50.toFixed(0)} ms of ${result.rounds} rounds, ` +
+        `${result.deadlocks} deadlocks, ${result.wrong} rounds without exactly one winner`,
+      result.worst,
+      kind === 'bare' ? '' : 'each within 300 ms, no deadlock',
+      kind === 'bare' ? null : result.worst <= 300 && result.deadlocks === 0 && result.wrong === 0,
+    );
+  }
+
+  {
+    say('The edge function over its RPC');
+    const share = await functionShare(stack, quick ? 60 : 300);
+    add(
+      'edge function over its RPC, one caller',
+      `p50 ${share.functionP50.toFixed(1)} ms − ${share.rpcP50.toFixed(1)} ms = ${(share.functionP50 - share.rpcP50).toFixed(1)} ms`,
+      share.functionP50 - share.rpcP50,
+      '≤ 3 ms',
+      share.functionP50 - share.rpcP50 <= 3,
+    );
+  }
+
+  {
+    const [client] = await openConnections(stack.dbUrl, 1, actAsAdminOf(2));
+    if (!client) throw new Error('no connection');
+    let call = 0;
+    const timeOfHold = () =>
+      median(async () => {
+        const { rows } = await client.query({
+          name: 'growth',
+          text: 'select public.hold_sessions($1) as outcome',
+          values: [holdRequest(freeSlot(call++, 2))],
+        });
+        if (!rows[0].outcome.ok) throw new Error(`refused: ${rows[0].outcome.code}`);
+      }, 400);
+    const sessions = async () =>
+      Number((await db.query('select count(*) from public.sessions')).rows[0].count);
+    await settle(db);
+    const smallCount = await sessions();
+    const small = await timeOfHold();
+    const days = quick ? 6 : 125;
+    say(`Growing to ${((days * 8 * SIZE.therapists) / 1000).toFixed(0)},000 sessions`);
+    for (let day = 1; day < days; day += 5) {
+      await fillCalendars(db, day, Math.min(day + 5, days));
+      if (day % 25 === 1) say(`  ${(await sessions()).toLocaleString('en')} sessions`);
+    }
+    await settle(db);
+    const largeCount = await sessions();
+    const large = await timeOfHold();
+    add(
+      `hold at ${largeCount.toLocaleString('en')} sessions`,
+      `p50 ${large.toFixed(2)} ms = ${(large / small).toFixed(2)} × at ${smallCount.toLocaleString('en')} (${small.toFixed(2)} ms)`,
+      large / small,
+      '≤ 1.3 ×',
+      large / small <= 1.3,
+    );
+    await client.end();
+
+    const week = {
+      name: 'week',
+      text: `
+        select * from public.sessions
+        where organization_id = $1 and therapist_id = $2 and start_time >= $3 and start_time < $4
+        order by start_time`,
+      values: [
+        organizationId(3),
+        therapistId(3),
+        new Date(Date.now() - 14 * 86_400_000),
+        new Date(Date.now() - 7 * 86_400_000),
+      ],
+    };
+    const day = {
+      name: 'day',
+      text: `
+        select * from public.sessions
+        where organization_id = $1 and start_time >= $2 and start_time < $3
+        order by start_time`,
+      values: [
+        organizationId(3),
+        new Date(Date.now() - 14 * 86_400_000),
+        new Date(Date.now() - 13 * 86_400_000),
+      ],
+    };
+    for (const [what, query, sub, target] of [
+      ["a therapist's week", week, therapistId(3), 1.2],
+      ["an organization's day", day, adminId(3), null],
+    ] as const) {
+      const asOwner = await openConnections(stack.dbUrl, 1);
+      const asMember = await openConnections(stack.dbUrl, 1, async (member) => {
+        await member.query("select set_config('request.jwt.claims', $1, false)", [
+          JSON.stringify({ sub, org_id: organizationId(3), role: 'authenticated' }),
+        ]);
+        await member.query('set role authenticated');
+      });
+      const [owner, member] = [asOwner[0], asMember[0]];
+      if (!owner || !member) throw new Error('no connection');
+      const plain = await median(() => owner.query({ ...query, values: [...query.values] }), 300);
+      const secured = await median(() => member.query({ ...query, values: [...query.values] }), 300);
+      const plan = (
+        await member.query(
+          `explain ${query.text.replace(/\$(\d)/g, (_, index: string) => `'${toLiteral(query.values[Number(index) - 1])}'`)}`,
+        )
+      ).rows
+        .map((row) => row['QUERY PLAN'] as string)
+        .join('\n');
+      const indexed = /Index Scan|Bitmap Index Scan/.test(plan) && !/Seq Scan on sessions/.test(plan);
+      add(
+        `${what} under RLS`,
+        `p50 ${secured.toFixed(2)} ms = ${(secured / plain).toFixed(2)} × as owner (${plain.toFixed(2)} ms), ${indexed ? 'by index' : 'NOT by index'}`,
+        secured / plain,
+        target ? `≤ ${target} ×, by index` : '',
+        target ? secured / plain <= target && indexed : null,
+      );
+      await owner.end();
+      await member.end();
+    }
+  }
+
+  for (const [name, megabytes] of await memoryOf(stack))
+    add(`memory, ${name}`, `${megabytes.toFixed(0)} MB`, megabytes);
+
+  const table = new Table({
+    head: ['What', 'Measured', 'Aim', ''],
+    wordWrap: true,
+    colWidths: [46, 62, 26, 8],
+  });
+  for (const line of lines)
+    table.push([
+      line.what,
+      line.measured,
+      line.target,
+      line.met === null ? '' : line.met ? pc.green('yes') : pc.red('no'),
+    ]);
+  console.log(table.toString());
+
+  const machine = `${cpus().length} × ${cpus()[0]?.model.trim() ?? 'CPU'}, ${(totalmem() / 2 ** 30).toFixed(0)} GiB`;
+  const date = new Date().toISOString().slice(0, 10);
+  const name = quick ? 'results-quick' : 'results';
+  await writeFile(
+    join(import.meta.dirname, `${name}.md`),
+    [
+      `# ${quick ? 'Quick benchmark' : 'Benchmark'} of ${date}`,
+      '',
+      `Postgres ${version}, Node ${process.versions.node}, ${machine}. Compare within this table only.`,
+      '',
+      '| What | Measured | Aim | Met |',
+      '|---|---|---|---|',
+      ...lines.map(
+        (line) =>
+          `| ${line.what} | ${line.measured} | ${line.target} | ${line.met === null ? '' : line.met ? 'yes' : '**no**'} |`,
+      ),
+      '',
+    ].join('\n'),
+  );
+  await writeFile(
+    join(import.meta.dirname, `${name}.json`),
+    `${JSON.stringify({ date, machine, postgres: version, node: process.versions.node, lines }, null, 2)}\n`,
+  );
+  say(`Written to bench/${name}.md and bench/${name}.json`);
+} finally {
+  await db.end().catch(() => undefined);
+  await stack.stop();
+}
+
+function toLiteral(value: unknown): string {
+  return value instanceof Date ? value.toISOString() : String(value);
+}

@@ -1,0 +1,141 @@
+/** `client-details`: who a client is. Sealed before the database sees it; `public.clients` has a file number only. */
+import { z } from 'zod';
+import { type Parsed, parseWith } from './parsed.ts';
+import { expected, integer, list, optional, optionalText, text, uuid } from './primitives.ts';
+import { actionError, baseVersion, fits, isoInstant, rowId } from './sealed.ts';
+
+/** Most clients read at once: a schedule of names in one call. */
+export const MAX_CLIENTS = 100;
+
+/** A civil date that exists, in the last two centuries. Whether it is past is not looked at. */
+function birthDate() {
+  return z
+    .string({ error: expected('a date like 2019-03-09') })
+    .refine(
+      (date) => {
+        const midnight = new Date(/^(?:19|20)\d\d-\d\d-\d\d$/.test(date) ? `${date}T00:00:00Z` : Number.NaN);
+        return !Number.isNaN(midnight.getTime()) && midnight.toISOString().startsWith(date);
+      },
+      { error: 'must be a date that exists, like 2019-03-09' },
+    )
+    .meta({ format: 'date', examples: ['2019-03-09'] });
+}
+
+const contact = z.object(
+  {
+    kind: z.enum(['phone', 'email', 'other'], { error: expected('"phone", "email" or "other"') }),
+    value: text(200),
+    label: optionalText(100).meta({ inputExamples: ['mobile'] }),
+  },
+  { error: expected('an object') },
+);
+
+/** Identifying details of a client. */
+export const clientDetails = z
+  .object(
+    {
+      given_name: text(100),
+      family_name: text(100),
+      preferred_name: optionalText(100),
+      birth_date: optional(birthDate()),
+      contacts: optional(list(contact, 0, 20)),
+      guardians: optional(
+        list(
+          z.object(
+            {
+              name: text(200),
+              relationship: optionalText(100).meta({ inputExamples: ['mother'] }),
+              contacts: optional(list(contact, 0, 20)),
+            },
+            { error: expected('an object') },
+          ),
+          0,
+          10,
+        ),
+      ),
+      address: optional(
+        z.object(
+          {
+            line1: text(200),
+            line2: optionalText(200),
+            city: optionalText(100),
+            region: optionalText(100).meta({ inputExamples: ['CA'] }),
+            postal_code: optionalText(20),
+            country: optionalText(100),
+          },
+          { error: expected('an object') },
+        ),
+      ),
+      insurance_member_ids: optional(list(text(100), 0, 10)),
+      remarks: optionalText(10_000),
+    },
+    { error: expected('an object') },
+  )
+  .meta({ id: 'ClientDetails' });
+export type ClientDetails = z.output<typeof clientDetails>;
+
+const saveRequest = z.object({
+  action: z.literal('save'),
+  client_id: uuid(),
+  base_version: baseVersion(),
+  details: fits(clientDetails).meta({ description: 'All of them: a save replaces what was there.' }),
+});
+
+const readRequest = z
+  .object({
+    action: z.literal('read'),
+    client_ids: list(uuid(), 1, MAX_CLIENTS).meta({
+      description: 'Any id out of the caller’s scope refuses the whole request.',
+    }),
+    version: optional(integer(1, 1_000_000)).meta({
+      description: 'An earlier version, of one client. Left out: the newest.',
+    }),
+  })
+  .superRefine(({ client_ids, version }, context) => {
+    if (version !== undefined && new Set(client_ids).size > 1) {
+      context.addIssue({ code: 'custom', path: ['version'], message: 'goes with one client' });
+    }
+  });
+
+const detailsRequest = z.discriminatedUnion('action', [saveRequest, readRequest], {
+  error: actionError('"save" or "read"'),
+});
+
+/** Saves a client's details as a further version. Admins only. */
+export { readRequest as readDetailsRequest, saveRequest as saveDetailsRequest };
+
+/** What a caller of `client-details` sends. */
+export type DetailsRequest = z.input<typeof detailsRequest>;
+
+/** Reads a `client-details` body. */
+export function parseDetails(body: unknown): Parsed<z.output<typeof detailsRequest>> {
+  const parsed = parseWith(detailsRequest, body);
+  if (!parsed.ok || parsed.value.action !== 'read') return parsed;
+  return { ok: true, value: { ...parsed.value, client_ids: [...new Set(parsed.value.client_ids)] } };
+}
+
+/** The `data` of saved details. */
+export const detailsSavedData = z.object({
+  client: z.object({
+    clientId: rowId(),
+    versionId: rowId(),
+    version: z.number().int().min(1),
+    savedAt: isoInstant(),
+  }),
+});
+
+/** The `data` of read details, in the order asked for. Nulls where nothing was saved. */
+export const detailsReadData = z.object({
+  clients: z.array(
+    z.object({
+      clientId: rowId(),
+      versionId: rowId().nullable(),
+      version: z.number().int().min(1).nullable(),
+      savedAt: isoInstant().nullable(),
+      details: clientDetails.nullable().meta({ description: 'As they were saved.' }),
+    }),
+  ),
+});
+
+export type DetailsSavedData = z.output<typeof detailsSavedData>;
+export type DetailsReadData = z.output<typeof detailsReadData>;

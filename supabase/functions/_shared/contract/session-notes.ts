@@ -1,0 +1,160 @@
+/** `session-notes`: write, sign, amend and read the note of a session. Notes are sealed before the database sees them. */
+import { z } from 'zod';
+import { cptCode } from './cpt.ts';
+import { type Issue, type Parsed, parseWith } from './parsed.ts';
+import { expected, integer, list, optional, optionalText, text, uuid } from './primitives.ts';
+import { actionError, baseVersion, fits, isoInstant, rowId } from './sealed.ts';
+
+/** Longest narrative, response, progress or remark, in UTF-16 units. */
+const MAX_TEXT = 10_000;
+
+/** What a note says. A draft may be incomplete; see {@link missingForSignature}. */
+export const noteContent = z
+  .object(
+    {
+      narratives: optional(
+        list(
+          z.object(
+            {
+              cpt_code: cptCode(),
+              narrative: text(MAX_TEXT),
+            },
+            { error: expected('an object') },
+          ),
+          0,
+          12,
+        ),
+      ).meta({ description: 'What was done, for each service code.' }),
+      client_response: optionalText(MAX_TEXT).meta({ description: 'How the client responded.' }),
+      progress: optionalText(MAX_TEXT).meta({ description: 'Progress towards the goals of the plan.' }),
+      participants: optional(list(text(200), 0, 20)).meta({ description: 'Who took part.' }),
+      location: optionalText(200).meta({
+        description: 'Where, when the session itself does not say.',
+      }),
+      remarks: optionalText(MAX_TEXT),
+    },
+    { error: expected('an object') },
+  )
+  .meta({ id: 'NoteContent' });
+export type NoteContent = z.output<typeof noteContent>;
+
+const content = () => fits(noteContent);
+
+/** Saves a draft: a new version, as long as the note is not signed. */
+export const saveDraftRequest = z.object({
+  action: z.literal('save_draft'),
+  session_id: uuid(),
+  base_version: baseVersion(),
+  content: content(),
+});
+
+/** Signs the note: the rendering provider attests a complete note, and it no longer changes. */
+export const signRequest = z.object({
+  action: z.literal('sign'),
+  session_id: uuid(),
+  base_version: baseVersion(),
+  content: optional(content()).meta({
+    description: 'Left out: the draft `base_version` is signed as it is.',
+  }),
+});
+
+/** Amends a signed note: a further version, signed as it is made. What was signed before stays. */
+export const amendRequest = z.object({
+  action: z.literal('amend'),
+  session_id: uuid(),
+  base_version: baseVersion(),
+  content: content(),
+  reason: text(1_000).meta({ description: 'Why. Sealed with the content.' }),
+});
+
+/** Reads a version, content included. Recorded in the audit trail, as are attempts. */
+export const readRequest = z.object({
+  action: z.literal('read'),
+  session_id: uuid(),
+  version: optional(integer(1, 1_000_000)).meta({ description: 'Left out: the newest.' }),
+});
+
+/** Lists the versions, without their content. Recorded, too. */
+export const historyRequest = z.object({ action: z.literal('history'), session_id: uuid() });
+
+const noteRequest = z.discriminatedUnion(
+  'action',
+  [saveDraftRequest, signRequest, amendRequest, readRequest, historyRequest],
+  { error: actionError('"save_draft", "sign", "amend", "read" or "history"') },
+);
+
+/** What a caller of `session-notes` sends. */
+export type NoteRequest = z.input<typeof noteRequest>;
+
+/** Reads a `session-notes` body. */
+export function parseNote(body: unknown): Parsed<z.output<typeof noteRequest>> {
+  return parseWith(noteRequest, body);
+}
+
+/**
+ * What a note lacks to be signed: participants, a place, a narrative for the session's service, the client's response
+ * and progress (the documentation federal audits look for first).
+ *
+ * @param session - the session's own facts: its service and its place, when it has them
+ */
+export function missingForSignature(
+  note: Partial<NoteContent>,
+  session: { cptCode: string | null; locationType: string | null },
+): Issue[] {
+  const missing: Issue[] = [];
+  const need = (present: boolean, path: string, message = 'is required to sign') => {
+    if (!present) missing.push({ path: `content.${path}`, message });
+  };
+  const narratives = note.narratives ?? [];
+  need(narratives.length > 0, 'narratives');
+  if (narratives.length > 0 && session.cptCode !== null) {
+    need(
+      narratives.some(({ cpt_code }) => cpt_code === session.cptCode),
+      'narratives',
+      `must have a narrative for ${session.cptCode}`,
+    );
+  }
+  need(!!note.client_response, 'client_response');
+  need(!!note.progress, 'progress');
+  need((note.participants ?? []).length > 0, 'participants');
+  need(!!note.location || session.locationType !== null, 'location');
+  return missing;
+}
+
+/** A version of a note, without its content. */
+export const noteVersion = z
+  .object({
+    sessionId: rowId(),
+    versionId: rowId(),
+    version: z.number().int().min(1),
+    status: z.enum(['draft', 'signed', 'amended']).meta({
+      description: '`amended`: a later version of a signed note, itself signed.',
+    }),
+    savedBy: rowId(),
+    savedAt: isoInstant(),
+    signature: z
+      .object({
+        signedBy: rowId(),
+        credential: z.string().meta({ description: 'What she was at that moment, such as BCBA.' }),
+        signedAt: isoInstant(),
+        attested: z.looseObject({}).meta({ description: 'The facts of the session that she signed for.' }),
+      })
+      .nullable(),
+  })
+  .meta({ id: 'NoteVersion' });
+
+/** The `data` of a saved, signed or amended note. */
+export const noteSavedData = z.object({ note: noteVersion });
+/** The `data` of a read note. */
+export const noteReadData = z.object({
+  note: noteVersion.extend({
+    content: noteContent.meta({ description: 'As it was saved.' }),
+    reason: z.string().nullable().meta({ description: 'Why it was amended.' }),
+  }),
+});
+/** The `data` of a note's history, oldest version first. */
+export const noteHistoryData = z.object({ sessionId: rowId(), versions: z.array(noteVersion) });
+
+export type NoteSavedData = z.output<typeof noteSavedData>;
+export type NoteReadData = z.output<typeof noteReadData>;
+export type NoteHistoryData = z.output<typeof noteHistoryData>;

@@ -1,0 +1,3 @@
+import { handleDetails } from './handler.ts';
+
+export default { fetch: handleDetails };

@@ -1,0 +1,3 @@
+import { handleNotes } from './handler.ts';
+
+export default { fetch: handleNotes };

@@ -1,0 +1,538 @@
+-- Purpose: who joins, changes role and leaves; what people may do with their own rows; an event for each such change.
+-- Objects: add_member, change_member, remove_member, my_organizations, own_therapists, set_availability_hours; the
+--          guards of memberships; audit triggers on organizations, memberships, therapists, clients, caseloads,
+--          client_users, rooms, availability_exceptions.
+-- Watch for: the triggers, not the functions, keep the rules and write the events, so direct SQL and REST leave exactly
+--            the same trail.
+
+-- Membership rules -------------------------------------------------------------------------------------------------
+
+create function private.guard_membership()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'restrict_violation',
+    message = 'organization_id and user_id of a membership never change',
+    hint = 'Remove this member and add the other.';
+end
+$$;
+comment on function private.guard_membership() is
+  'Trigger: a membership stays one person''s in one organization, so that its history is hers.';
+create trigger guard_membership before update on public.memberships
+  for each row
+  when ((new.organization_id, new.user_id) is distinct from (old.organization_id, old.user_id))
+  execute function private.guard_membership();
+
+create function private.keep_a_super_admin()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  affected uuid[];
+begin
+  affected := array(
+    select distinct old_row.organization_id from old_rows as old_row where old_row.role = 'super_admin'
+  );
+  if affected = '{}' then
+    return null;
+  end if;
+
+  -- Two super_admins who demote each other at the same moment would each still see the other one. Writing the
+  -- organization's row lets the second wait, then look again (or fail with 40001 in stricter isolation).
+  update public.organizations as organization
+  set name = organization.name
+  from (
+    select locked.id from public.organizations as locked where locked.id = any (affected) order by locked.id for no key update
+  ) as ordered
+  where organization.id = ordered.id;
+
+  if exists (
+    select 1
+    from unnest(affected) as organization (id)
+    where not exists (
+      select 1
+      from public.memberships as membership
+      where membership.organization_id = organization.id and membership.role = 'super_admin'
+    )
+  ) then
+    raise exception using
+      errcode = 'restrict_violation',
+      constraint = 'memberships_keep_a_super_admin',
+      schema = 'public',
+      table = 'memberships',
+      message = 'an organization keeps at least one super_admin',
+      hint = 'Make somebody else super_admin first.';
+  end if;
+  return null;
+end
+$$;
+comment on function private.keep_a_super_admin() is
+  'Trigger: the last super_admin of an organization is neither removed nor demoted, also not by SQL.';
+create trigger a_keep_a_super_admin_update after update on public.memberships
+  referencing old table as old_rows
+  for each statement execute function private.keep_a_super_admin();
+create trigger a_keep_a_super_admin_delete after delete on public.memberships
+  referencing old table as old_rows
+  for each statement execute function private.keep_a_super_admin();
+create trigger refuse_truncate before truncate on public.memberships
+  for each statement execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.caseloads
+  for each statement execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.client_users
+  for each statement execute function private.refuse_delete();
+
+-- Events -----------------------------------------------------------------------------------------------------------
+
+create function private.row_ids(changed jsonb, id_columns text[])
+returns uuid[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return array(
+    select (changed ->> item.name)::uuid
+    from unnest(id_columns) with ordinality as item (name, position)
+    order by item.position
+  );
+end
+$$;
+comment on function private.row_ids(jsonb, text[]) is 'The values of a row''s id columns, in their order.';
+
+create function private.audit_rows()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  entity text := tg_argv[0];
+  id_columns text[] := string_to_array(tg_argv[1], ',');
+  tenant_column text := case when tg_table_name = 'organizations' then 'id' else 'organization_id' end;
+  changes jsonb;
+begin
+  if tg_op = 'INSERT' then
+    select jsonb_agg(jsonb_build_object('after', to_jsonb(new_row))) into changes from new_rows as new_row;
+  elsif tg_op = 'DELETE' then
+    select jsonb_agg(jsonb_build_object('before', to_jsonb(old_row))) into changes from old_rows as old_row;
+  else
+    select jsonb_agg(jsonb_build_object('before', to_jsonb(old_row), 'after', to_jsonb(new_row))) into changes
+    from old_rows as old_row
+    full join new_rows as new_row
+      on to_jsonb(old_row) -> tenant_column = to_jsonb(new_row) -> tenant_column
+      and private.row_ids(to_jsonb(old_row), id_columns) = private.row_ids(to_jsonb(new_row), id_columns)
+    where to_jsonb(old_row) is distinct from to_jsonb(new_row);
+  end if;
+
+  perform private.record_event(
+    event.organization_id, entity || '.' || event.kind, entity, event.ids, clock_timestamp(),
+    before => event.before, after => event.after
+  )
+  from (
+    select
+      change.organization_id,
+      change.kind,
+      array(
+        select distinct id.value
+        from unnest(array_agg(change.sort_key)) as listed (ids)
+        cross join lateral unnest(string_to_array(listed.ids, ',')::uuid[]) as id (value)
+        order by id.value
+      ) as ids,
+      nullif(jsonb_agg(change.before order by change.sort_key), '[null]') as before,
+      nullif(jsonb_agg(change.after order by change.sort_key), '[null]') as after
+    from (
+      select
+        (coalesce(item.value -> 'after', item.value -> 'before') ->> tenant_column)::uuid as organization_id,
+        array_to_string(
+          private.row_ids(coalesce(item.value -> 'after', item.value -> 'before'), id_columns), ','
+        ) as sort_key,
+        item.value -> 'before' as before,
+        item.value -> 'after' as after,
+        case
+          when item.value -> 'before' is null then 'added'
+          when item.value -> 'after' is null then 'removed'
+          when item.value #>> '{before,deleted_at}' is null and item.value #>> '{after,deleted_at}' is not null
+            then 'archived'
+          when item.value #>> '{before,deleted_at}' is not null and item.value #>> '{after,deleted_at}' is null
+            then 'restored'
+          else 'changed'
+        end as kind
+      from jsonb_array_elements(changes) as item (value)
+    ) as change
+    group by change.organization_id, change.kind
+  ) as event;
+  return null;
+end
+$$;
+comment on function private.audit_rows() is
+  'Trigger: one event a statement, organization and kind (added, changed, archived, restored, removed), with the rows '
+  'before and after. Arguments: the entity''s name, and the columns that name it beside the organization.';
+
+do $$
+declare
+  audited record;
+begin
+  -- The same three triggers each; a list reads better than 24 statements.
+  for audited in
+    select *
+    from (
+      values
+        ('organizations', 'organization', 'id'),
+        ('memberships', 'membership', 'user_id'),
+        ('therapists', 'therapist', 'id'),
+        ('clients', 'client', 'id'),
+        ('caseloads', 'caseload', 'therapist_id,client_id'),
+        ('client_users', 'client_user', 'client_id,user_id'),
+        ('rooms', 'room', 'id'),
+        ('availability_exceptions', 'availability_exception', 'id')
+    ) as list (table_name, entity, id_columns)
+  loop
+    execute format(
+      'create trigger z_audit_insert after insert on public.%I referencing new table as new_rows '
+      'for each statement execute function private.audit_rows(%L, %L)',
+      audited.table_name, audited.entity, audited.id_columns
+    );
+    execute format(
+      'create trigger z_audit_update after update on public.%I referencing old table as old_rows new table as new_rows '
+      'for each statement execute function private.audit_rows(%L, %L)',
+      audited.table_name, audited.entity, audited.id_columns
+    );
+    execute format(
+      'create trigger z_audit_delete after delete on public.%I referencing old table as old_rows '
+      'for each statement execute function private.audit_rows(%L, %L)',
+      audited.table_name, audited.entity, audited.id_columns
+    );
+  end loop;
+end
+$$;
+
+-- Member management ------------------------------------------------------------------------------------------------
+
+create function private.member_answer(member public.memberships)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return private.success(jsonb_build_object(
+    'organizationId', member.organization_id, 'userId', member.user_id, 'role', member.role,
+    'permissions', member.permissions, 'createdAt', private.iso(member.created_at)
+  ));
+end
+$$;
+comment on function private.member_answer(public.memberships) is 'The outcome of a change of members: the row as it is now.';
+
+create function private.refuse_member(actor private.actor, user_id uuid, status integer, code text, detail text)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    actor.organization_id, 'membership.refused', 'membership', array_remove(array[user_id], null), clock_timestamp(),
+    actor_role => actor.role::text, outcome => 'refused', code => refuse_member.code
+  );
+  return private.refusal(status, refuse_member.code, detail);
+end
+$$;
+comment on function private.refuse_member(private.actor, uuid, integer, text, text) is
+  'The outcome of a refused change of members, and its audit event.';
+
+create function private.add_member(user_id uuid, role public.member_role, permissions text[])
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  actor private.actor := private.require_actor();
+  member public.memberships;
+begin
+  if user_id is null or role is null then
+    perform private.raise_invalid(
+      private.issue(case when user_id is null then 'user_id' else 'role' end, 'is required'), 'MISSING_FIELDS'
+    );
+  elsif actor.role <> 'super_admin' then
+    return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
+  elsif not exists (select 1 from auth.users as person where person.id = add_member.user_id) then
+    return private.refuse_member(actor, null, 404, 'USER_NOT_FOUND', 'There is no such user. Invite her first.');
+  end if;
+
+  insert into public.memberships as existing (organization_id, user_id, role, permissions)
+  values (
+    actor.organization_id, add_member.user_id, add_member.role, coalesce(add_member.permissions, '{}')
+  )
+  on conflict do nothing
+  returning existing.* into member;
+  if member.user_id is null then
+    return private.refuse_member(actor, user_id, 409, 'ALREADY_A_MEMBER', 'She is a member already: change her role.');
+  end if;
+  return private.member_answer(member);
+end
+$$;
+comment on function private.add_member(uuid, public.member_role, text[]) is 'See the public wrapper.';
+
+create function private.change_member(user_id uuid, role public.member_role, permissions text[])
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  actor private.actor := private.require_actor();
+  member public.memberships;
+begin
+  if user_id is null then
+    perform private.raise_invalid(private.issue('user_id', 'is required'), 'MISSING_FIELDS');
+  elsif actor.role <> 'super_admin' then
+    return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
+  end if;
+
+  begin
+    update public.memberships as existing
+    set
+      role = coalesce(change_member.role, existing.role),
+      permissions = coalesce(change_member.permissions, existing.permissions)
+    where existing.organization_id = actor.organization_id and existing.user_id = change_member.user_id
+    returning existing.* into member;
+  exception
+    when restrict_violation then
+      return private.refuse_member(
+        actor, user_id, 409, 'LAST_SUPER_ADMIN', 'The organization needs a super_admin: appoint another one first.'
+      );
+  end;
+  if member.user_id is null then
+    return private.refuse_member(actor, user_id, 404, 'MEMBER_NOT_FOUND', 'She is not a member of this organization.');
+  end if;
+  return private.member_answer(member);
+end
+$$;
+comment on function private.change_member(uuid, public.member_role, text[]) is 'See the public wrapper.';
+
+create function private.remove_member(user_id uuid)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  actor private.actor := private.require_actor();
+  member public.memberships;
+begin
+  if user_id is null then
+    perform private.raise_invalid(private.issue('user_id', 'is required'), 'MISSING_FIELDS');
+  elsif actor.role <> 'super_admin' then
+    return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
+  end if;
+
+  begin
+    delete from public.memberships as existing
+    where existing.organization_id = actor.organization_id and existing.user_id = remove_member.user_id
+    returning existing.* into member;
+  exception
+    when restrict_violation then
+      return private.refuse_member(
+        actor, user_id, 409, 'LAST_SUPER_ADMIN', 'The organization needs a super_admin: appoint another one first.'
+      );
+  end;
+  if member.user_id is null then
+    return private.refuse_member(actor, user_id, 404, 'MEMBER_NOT_FOUND', 'She is not a member of this organization.');
+  end if;
+  return private.member_answer(member);
+end
+$$;
+comment on function private.remove_member(uuid) is 'See the public wrapper.';
+
+grant execute on function
+  private.add_member(uuid, public.member_role, text[]), private.change_member(uuid, public.member_role, text[]),
+  private.remove_member(uuid)
+to authenticated;
+
+create function public.add_member(user_id uuid, role public.member_role, permissions text[] default '{}')
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.add_member(add_member.user_id, add_member.role, add_member.permissions);
+end;
+comment on function public.add_member(uuid, public.member_role, text[]) is
+  'A super_admin adds a user, whom an invitation has made, to her organization. Refused: FORBIDDEN, USER_NOT_FOUND, '
+  'ALREADY_A_MEMBER. Takes an id, not an address, since looking addresses up would tell who uses other clinics.';
+
+create function public.change_member(
+  user_id uuid, role public.member_role default null, permissions text[] default null
+)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.change_member(change_member.user_id, change_member.role, change_member.permissions);
+end;
+comment on function public.change_member(uuid, public.member_role, text[]) is
+  'A super_admin changes a member''s role or permissions; null leaves them. It holds from the member''s next statement. '
+  'Refused: FORBIDDEN, MEMBER_NOT_FOUND, LAST_SUPER_ADMIN.';
+
+create function public.remove_member(user_id uuid)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.remove_member(remove_member.user_id);
+end;
+comment on function public.remove_member(uuid) is
+  'A super_admin removes a member: from her next statement on she reads and writes nothing here, whatever her token '
+  'says. Her records stay; a parent''s access to clients ends with it. Refused: FORBIDDEN, MEMBER_NOT_FOUND, LAST_SUPER_ADMIN.';
+
+grant execute on function
+  public.add_member(uuid, public.member_role, text[]), public.change_member(uuid, public.member_role, text[]),
+  public.remove_member(uuid)
+to authenticated;
+
+-- One's own ----------------------------------------------------------------------------------------------------------
+
+create function private.my_organizations()
+returns table (
+  organization_id uuid, name text, time_zone text, role public.member_role, permissions text[], is_active boolean
+)
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  return query
+  select organization.id, organization.name, organization.time_zone, membership.role, membership.permissions,
+    coalesce(organization.id = private.claimed_organization_id(), false)
+  from public.memberships as membership
+  join public.organizations as organization on organization.id = membership.organization_id
+  where membership.user_id = auth.uid()
+  order by organization.name, organization.id;
+end
+$$;
+comment on function private.my_organizations() is 'See the public wrapper.';
+grant execute on function private.my_organizations() to authenticated;
+
+create function public.my_organizations()
+returns table (
+  organization_id uuid, name text, time_zone text, role public.member_role, permissions text[], is_active boolean
+)
+language sql
+stable
+set search_path = ''
+begin atomic
+  select mine.organization_id, mine.name, mine.time_zone, mine.role, mine.permissions, mine.is_active
+  from private.my_organizations() as mine;
+end;
+comment on function public.my_organizations() is
+  'The caller''s organizations, to choose among with set_active_organization; is_active is the one her token names.';
+grant execute on function public.my_organizations() to authenticated;
+
+create function private.own_therapists()
+returns table (id uuid, display_name text)
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  tenant uuid := private.active_organization_id();
+  own uuid[] := case when private.active_role() = 'client' then private.own_client_ids() else '{}' end;
+begin
+  return query
+  select therapist.id, therapist.display_name
+  from public.therapists as therapist
+  where therapist.organization_id = tenant
+    and (
+      exists (
+        select 1
+        from public.caseloads as caseload
+        where caseload.organization_id = tenant
+          and caseload.therapist_id = therapist.id
+          and caseload.client_id = any (own)
+      )
+      or exists (
+        select 1
+        from public.sessions as session
+        where session.organization_id = tenant
+          and session.client_id = any (own)
+          and session.therapist_id = therapist.id
+      )
+    )
+  order by therapist.display_name, therapist.id;
+end
+$$;
+comment on function private.own_therapists() is 'See the public wrapper.';
+grant execute on function private.own_therapists() to authenticated;
+
+create function public.own_therapists()
+returns table (id uuid, display_name text)
+language sql
+stable
+set search_path = ''
+begin atomic
+  select own.id, own.display_name from private.own_therapists() as own;
+end;
+comment on function public.own_therapists() is
+  'For a user of role client: the names of the therapists who work, or have worked, with the clients she stands for. '
+  'Row-level security hides no columns, so parents read this rather than the table, which has more.';
+grant execute on function public.own_therapists() to authenticated;
+
+create function private.set_availability_hours(availability_hours jsonb, therapist_id uuid)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  actor private.actor := private.require_actor();
+  wanted uuid := coalesce(set_availability_hours.therapist_id, actor.user_id);
+  hours jsonb := nullif(set_availability_hours.availability_hours, 'null');
+  changed uuid;
+begin
+  if not private.availability_hours_are_valid(hours) then
+    perform private.raise_invalid(private.issue(
+      'availability_hours', 'must be null or {"monday": [{"start": "08:00", "end": "18:00"}], ...}'
+    ));
+  end if;
+  if actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and wanted = actor.user_id) then
+    update public.therapists as therapist
+    set availability_hours = hours
+    where therapist.organization_id = actor.organization_id and therapist.id = wanted and therapist.deleted_at is null
+    returning therapist.id into changed;
+  end if;
+  if changed is null then
+    perform private.record_event(
+      actor.organization_id, 'therapist.refused', 'therapist', array[wanted], clock_timestamp(),
+      actor_role => actor.role::text, outcome => 'refused', code => 'FORBIDDEN'
+    );
+    return private.refusal(403, 'FORBIDDEN', 'You may not change this therapist''s hours.');
+  end if;
+  return private.success(jsonb_build_object('therapistId', changed, 'availabilityHours', hours));
+end
+$$;
+comment on function private.set_availability_hours(jsonb, uuid) is 'See the public wrapper.';
+grant execute on function private.set_availability_hours(jsonb, uuid) to authenticated;
+
+create function public.set_availability_hours(availability_hours jsonb, therapist_id uuid default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.set_availability_hours(
+    set_availability_hours.availability_hours, set_availability_hours.therapist_id
+  );
+end;
+comment on function public.set_availability_hours(jsonb, uuid) is
+  'A therapist sets her own weekly hours (civil time of her zone; null for no limit), an admin anybody''s. The only '
+  'columns of her profile that a therapist writes herself. Refused: FORBIDDEN.';
+grant execute on function public.set_availability_hours(jsonb, uuid) to authenticated;

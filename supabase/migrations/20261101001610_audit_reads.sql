@@ -1,0 +1,178 @@
+-- Purpose: the audit, for those who must read and prove it: compliance officers, admins, super_admins.
+-- Objects: session_history, verify_audit, audit_checkpoint.
+-- Watch for: schema audit is not exposed. These functions are the way to it over REST, each for the caller's
+--            organization only; the views of schema reports read the same events under their own policies.
+
+create function private.session_history(session_id uuid)
+returns table (
+  occurred_at timestamptz,
+  recorded_at timestamptz,
+  action text,
+  outcome text,
+  code text,
+  actor_user_id uuid,
+  actor_role text,
+  actor_session_id text,
+  database_user text,
+  request_id text,
+  before jsonb,
+  after jsonb,
+  details jsonb,
+  event_id uuid,
+  chain_id uuid,
+  seq bigint,
+  hash text
+)
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  actor private.actor := private.require_actor();
+  names uuid[];
+begin
+  if not private.is_admin() and not private.has_permission('view_audit') then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'Only admins and members with view_audit read the audit.');
+  end if;
+
+  -- A session keeps the id of the hold it was booked through; the holds that moved it have ids of their own.
+  names := session_history.session_id || array(
+    select hold.id
+    from public.session_holds as hold
+    where hold.organization_id = actor.organization_id and hold.session_id = session_history.session_id
+  );
+
+  return query
+  select
+    event.occurred_at, event.recorded_at, event.action, event.outcome, event.code,
+    event.actor_user_id, event.actor_role, event.actor_session_id, event.database_user, event.request_id,
+    case when jsonb_typeof(event.before) = 'array' then event.before -> place.position else event.before end,
+    case when jsonb_typeof(event.after) = 'array' then event.after -> place.position else event.after end,
+    event.details, event.id, event.chain_id, seal.seq, encode(seal.hash, 'hex')
+  from audit.events as event
+  cross join lateral (
+    -- A batch's event lists its ids, and what became of each, in the same order.
+    select (array_position(event.entity_ids, session_history.session_id) - 1) as position
+  ) as place
+  left join audit.seals as seal on seal.organization_id = event.organization_id and seal.event_id = event.id
+  where event.organization_id = actor.organization_id
+    and event.entity_ids && names
+  order by event.recorded_at, event.id;
+end
+$$;
+comment on function private.session_history(uuid) is 'See the public wrapper.';
+grant execute on function private.session_history(uuid) to authenticated;
+
+create function public.session_history(session_id uuid)
+returns table (
+  occurred_at timestamptz,
+  recorded_at timestamptz,
+  action text,
+  outcome text,
+  code text,
+  actor_user_id uuid,
+  actor_role text,
+  actor_session_id text,
+  database_user text,
+  request_id text,
+  before jsonb,
+  after jsonb,
+  details jsonb,
+  event_id uuid,
+  chain_id uuid,
+  seq bigint,
+  hash text
+)
+language sql
+stable
+set search_path = ''
+begin atomic
+  select
+    history.occurred_at, history.recorded_at, history.action, history.outcome, history.code, history.actor_user_id,
+    history.actor_role, history.actor_session_id, history.database_user, history.request_id, history.before,
+    history.after, history.details, history.event_id, history.chain_id, history.seq, history.hash
+  from private.session_history(session_history.session_id) as history;
+end;
+comment on function public.session_history(uuid) is
+  'Everything that happened to a session, oldest first: its hold, confirmation, moves, status changes, notes saved, '
+  'signed and read, refusals. before and after are this session''s part of the event; notes appear as ciphertext. seq and '
+  'hash are the event''s place in its chain. For admins and members with the permission view_audit. An id of another '
+  'organization has no history here.';
+grant execute on function public.session_history(uuid) to authenticated;
+
+create function private.audit_checkpoint()
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  actor private.actor := private.require_actor();
+begin
+  if actor.role <> 'super_admin' then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'Only a super_admin exports a checkpoint of the audit.');
+  end if;
+  return audit.checkpoint(actor.organization_id);
+end
+$$;
+comment on function private.audit_checkpoint() is 'See the public wrapper.';
+grant execute on function private.audit_checkpoint() to authenticated;
+
+create function public.audit_checkpoint()
+returns jsonb
+language sql
+stable
+set search_path = ''
+begin atomic
+  select private.audit_checkpoint();
+end;
+comment on function public.audit_checkpoint() is
+  'The heads of all of the organization''s audit chains, for a super_admin to keep outside this database. '
+  'verify_audit compares with it.';
+grant execute on function public.audit_checkpoint() to authenticated;
+
+create function private.verify_audit(checkpoint jsonb)
+returns table (chain_id uuid, seq bigint, event_id uuid, problem text)
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  actor private.actor := private.require_actor();
+begin
+  if actor.role <> 'super_admin' then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'Only a super_admin verifies the audit.');
+  elsif checkpoint is not null and jsonb_typeof(checkpoint -> 'heads') is distinct from 'array' then
+    perform private.raise_invalid(private.issue('checkpoint', 'must be what audit_checkpoint returned'));
+  end if;
+  return query
+  select found.chain_id, found.seq, found.event_id, found.problem
+  from audit.verify(actor.organization_id) as found
+  union all
+  select compared.chain_id, compared.seq, null::uuid, compared.problem
+  from audit.verify_checkpoint(checkpoint) as compared
+  where checkpoint is not null and compared.organization_id = actor.organization_id
+  order by 1, 2;
+end
+$$;
+comment on function private.verify_audit(jsonb) is 'See the public wrapper.';
+grant execute on function private.verify_audit(jsonb) to authenticated;
+
+create function public.verify_audit(checkpoint jsonb default null)
+returns table (chain_id uuid, seq bigint, event_id uuid, problem text)
+language sql
+stable
+set search_path = ''
+begin atomic
+  select verified.chain_id, verified.seq, verified.event_id, verified.problem
+  from private.verify_audit(verify_audit.checkpoint) as verified;
+end;
+comment on function public.verify_audit(jsonb) is
+  'Recomputes every chain of the organization''s audit and names the first bad event of each; with a checkpoint that was '
+  'kept elsewhere, also what was cut off or rewritten before it. No row: all is as it was written. For a super_admin.';
+grant execute on function public.verify_audit(jsonb) to authenticated;

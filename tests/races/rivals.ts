@@ -1,0 +1,213 @@
+/** Many people at once: a clinic made for it, and fresh connections that all start on one signal. */
+import { randomUUID } from 'node:crypto';
+import pg from 'pg';
+import { withConnection } from '../setup/db.ts';
+import { stack } from '../setup/stack.ts';
+
+/** Rounds of each race: few, since every round opens and warms its connections anew; `RACE_ROUNDS=150` for a long run. */
+export const rounds = Number(process.env.RACE_ROUNDS ?? 5);
+/** Rivals in a round. */
+export const crowd = Number(process.env.RACE_CROWD ?? 60);
+
+/** A clinic with as many people as a race needs. Nobody keeps hours; `admin` may book everybody. */
+export interface Arena {
+  organizationId: string;
+  admin: string;
+  therapists: string[];
+  clients: string[];
+}
+
+/** Makes one. Its people never sign in: they act over SQL. */
+export async function openArena(therapists: number, clients: number): Promise<Arena> {
+  const arena: Arena = {
+    organizationId: randomUUID(),
+    admin: randomUUID(),
+    therapists: Array.from({ length: therapists }, () => randomUUID()),
+    clients: Array.from({ length: clients }, () => randomUUID()),
+  };
+  const { organizationId, admin } = arena;
+  await withConnection(async (client) => {
+    await client.query(
+      `insert into auth.users (instance_id, id, aud, role, email, created_at, updated_at)
+        select '00000000-0000-0000-0000-000000000000', id, 'authenticated', 'authenticated', id || '@races.test', now(), now()
+        from unnest($1::uuid[]) as id`,
+      [[admin, ...arena.therapists]],
+    );
+    await client.query("insert into public.organizations (id, name, time_zone) values ($1, 'Arena', 'UTC')", [
+      organizationId,
+    ]);
+    await client.query(
+      `insert into public.memberships (organization_id, user_id, role)
+        select $1, id, case when id = $2 then 'admin' else 'therapist' end::public.member_role from unnest($3::uuid[]) as id`,
+      [organizationId, admin, [admin, ...arena.therapists]],
+    );
+    await client.query(
+      `insert into public.therapists (organization_id, id, display_name, time_zone)
+        select $1, id, 'T', 'UTC' from unnest($2::uuid[]) as id`,
+      [organizationId, arena.therapists],
+    );
+    await client.query(
+      'insert into public.clients (organization_id, id, reference) select $1, id, id::text from unnest($2::uuid[]) as id',
+      [organizationId, arena.clients],
+    );
+  });
+  return arena;
+}
+
+/** The n-th element, which must exist. */
+export function nth<T>(list: readonly T[], index: number): T {
+  const found = list[index % list.length];
+  if (found === undefined) throw new Error(`nothing at ${index}`);
+  return found;
+}
+
+/** A window of UTC time: days from tomorrow, minutes from its midnight. */
+export function at(day: number, minute: number, minutes = 60) {
+  const midnight = new Date();
+  midnight.setUTCHours(0, 0, 0, 0);
+  const start = midnight.getTime() + (day + 1) * 86_400_000 + minute * 60_000;
+  return {
+    start_time: new Date(start).toISOString(),
+    end_time: new Date(start + minutes * 60_000).toISOString(),
+    start_time_offset_minutes: 0,
+    end_time_offset_minutes: 0,
+  };
+}
+
+export type Window = ReturnType<typeof at>;
+
+/** The body of a hold. */
+export function holdOf(therapist: string, client: string, window: Window, extra: object = {}) {
+  return { therapist_id: therapist, client_id: client, time_zone: 'UTC', ...window, ...extra };
+}
+
+/** The data of a successful hold. */
+export interface Held {
+  holdKey: string;
+  holdId: string;
+  expiresAt: string;
+  holds: { holdKey: string; holdId: string; startTime: string; endTime: string }[];
+}
+
+/** The body that confirms a hold as it was held. */
+export function confirmationOf(therapist: string, client: string, held: Held) {
+  const each = held.holds.map(({ holdKey, startTime, endTime }) => ({
+    hold_key: holdKey,
+    session: { therapist_id: therapist, client_id: client, start_time: startTime, end_time: endTime },
+    start_time_offset_minutes: 0,
+    end_time_offset_minutes: 0,
+    time_zone: 'UTC',
+  }));
+  return { ...nth(each, 0), hold_key: held.holdKey, occurrences: each };
+}
+
+/** What an RPC returns. */
+export interface Outcome {
+  ok: boolean;
+  status: number;
+  code?: string;
+  replayed?: boolean;
+  retryAfter?: string | null;
+  conflicts?: { resource: string; blockedBy: string }[];
+  // biome-ignore lint/suspicious/noExplicitAny: tests assert the shape they expect of each body
+  body?: any;
+}
+
+/** How one rival fared: an outcome, or the SQLSTATE of an error. */
+export interface Result {
+  outcome?: Outcome;
+  sqlstate?: string;
+  message?: string;
+}
+
+/** A statement somebody wants to run. `role` is who: a signed-in admin, or a backend. */
+export interface Attempt {
+  sql: string;
+  values?: unknown[];
+  role?: 'authenticated' | 'service_role';
+  /** Milliseconds after the start signal. */
+  delay?: number;
+}
+
+export const holding = (request: object, key: string | null = null): Attempt => ({
+  sql: 'select public.hold_sessions($1, $2) as outcome',
+  values: [JSON.stringify(request), key],
+});
+export const confirming = (request: object, key: string | null = null): Attempt => ({
+  sql: 'select public.confirm_sessions($1, $2) as outcome',
+  values: [JSON.stringify(request), key],
+});
+export const releasing = (holdKey: string): Attempt => ({
+  sql: 'select public.release_hold($1) as outcome',
+  values: [JSON.stringify({ hold_key: holdKey })],
+});
+export const cancelling = (sessionIds: string[]): Attempt => ({
+  sql: 'select public.cancel_sessions($1) as outcome',
+  values: [JSON.stringify({ session_ids: sessionIds })],
+});
+/** A session written past the booking functions, as a backend does. */
+export const inserting = (
+  organizationId: string,
+  therapist: string,
+  client: string,
+  window: Window,
+): Attempt => ({
+  sql: `insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone)
+    values ($1, $2, $3, $4, $5, 'UTC')`,
+  values: [organizationId, therapist, client, window.start_time, window.end_time],
+  role: 'service_role',
+});
+
+/** Opens a fresh connection for every attempt, then lets all of them go at once, each in its own transaction. */
+export async function race(arena: Arena, attempts: Attempt[]): Promise<Result[]> {
+  const claims = {
+    sub: arena.admin,
+    role: 'authenticated',
+    org_id: arena.organizationId,
+    user_role: 'admin',
+  };
+  const connections = await Promise.all(
+    attempts.map(async ({ role = 'authenticated' }) => {
+      const client = new pg.Client({ connectionString: stack.dbUrl });
+      await client.connect();
+      await client.query(
+        "select set_config('request.jwt.claims', $1, false), set_config('role', $2, false)",
+        [JSON.stringify(role === 'authenticated' ? claims : { role }), role],
+      );
+      return client;
+    }),
+  );
+  try {
+    return await Promise.all(
+      attempts.map(async ({ sql, values, delay }, index): Promise<Result> => {
+        if (delay) await new Promise((resolve) => setTimeout(resolve, delay));
+        try {
+          const { rows } = await nth(connections, index).query(sql, values);
+          return { outcome: rows[0]?.outcome };
+        } catch (error) {
+          const { code, message } = error as pg.DatabaseError;
+          return { sqlstate: code ?? 'unknown', message };
+        }
+      }),
+    );
+  } finally {
+    await Promise.all(connections.map((client) => client.end()));
+  }
+}
+
+/** Runs one attempt by itself and returns its outcome. */
+export async function alone(arena: Arena, attempt: Attempt): Promise<Outcome> {
+  const [result] = await race(arena, [attempt]);
+  if (!result?.outcome) throw new Error(`${result?.sqlstate}: ${result?.message}`);
+  return result.outcome;
+}
+
+/** The codes of a round, counted: `{ ok: 1, THERAPIST_HOLD_CONFLICT: 59 }`. */
+export function tally(results: Result[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { outcome, sqlstate } of results) {
+    const code = sqlstate ?? (outcome === undefined || outcome.ok ? 'ok' : (outcome.code ?? 'none'));
+    counts[code] = (counts[code] ?? 0) + 1;
+  }
+  return counts;
+}
