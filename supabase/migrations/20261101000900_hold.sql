@@ -152,6 +152,22 @@ begin
     resource_ids := resource_ids || moved.resource_ids;
   end if;
 
+  hold_ids := array(select gen_random_uuid() from unnest(wanted.start_times));
+  if private.has_payer(actor.organization_id, array[wanted.client_id]) then
+    -- A first look, so that a new connection makes its plans here, and not behind the lock where every rival would wait
+    -- for it. Nothing is decided: all of it is read again below.
+    perform private.client_lanes(
+      actor.organization_id, wanted.client_id, private.service_code(wanted.cpt_code, wanted.session_type),
+      wanted.start_times[1], wanted.end_times[1]
+    );
+    services := private.wanted_services(actor.organization_id, wanted, hold_ids);
+    demands := private.ask_units(actor.organization_id, services, as_of);
+    perform private.unit_warnings(actor.organization_id, demands, as_of),
+      private.daily_limit_warnings(actor.organization_id, services);
+    services := null;
+    demands := null;
+  end if;
+
   -- Rivals for any of these people, whatever their windows, queue here instead of deadlocking on each other.
   perform private.lock_resources(actor.organization_id, resource_ids);
   as_of := clock_timestamp();
@@ -175,7 +191,6 @@ begin
     stale_batch_ids := found.stale_batch_ids;
   end if;
 
-  hold_ids := array(select gen_random_uuid() from unnest(wanted.start_times));
   claims := private.wanted_claims(actor.organization_id, wanted, hold_ids, case when moving then move_key end);
   select * into found
   from private.find_conflicts(actor.organization_id, claims, wanted.session_ids, as_of);
