@@ -1,30 +1,35 @@
 import { configDefaults, defineConfig } from 'vitest/config';
 
 const unit = ['tests/unit/**/*.test.ts', 'src/**/*.test.ts', 'supabase/functions/**/*.test.ts'];
+const pgtap = ['tests/pgtap.test.ts'];
+
+/** For tests against a stack: they share it, and some measure time, so their files run one after the other. */
+const onStack = { maxWorkers: 1, testTimeout: 60_000, hookTimeout: 60_000 };
 
 export default defineConfig({
   test: {
     reporters: ['default', 'junit', 'json'],
     outputFile: { junit: 'reports/junit.xml', json: 'reports/vitest.json' },
     projects: [
+      { test: { name: 'unit', include: unit, sequence: { groupOrder: 0 } } },
       {
         test: {
-          name: 'unit',
-          include: unit,
-          sequence: { groupOrder: 0 },
+          name: 'pgtap',
+          include: pgtap,
+          // A database of its own: the stories look at all of it, and other tests move its clocks.
+          globalSetup: ['tests/setup/database.ts'],
+          sequence: { groupOrder: 1 },
+          ...onStack,
         },
       },
       {
         test: {
           name: 'stack',
           include: ['tests/**/*.test.ts'],
-          exclude: [...configDefaults.exclude, ...unit],
+          exclude: [...configDefaults.exclude, ...unit, ...pgtap],
           globalSetup: ['tests/setup/global.ts'],
-          // All files share one stack, and some measure time: one after the other, after the unit tests.
-          maxWorkers: 1,
-          sequence: { groupOrder: 1 },
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          sequence: { groupOrder: 2 },
+          ...onStack,
         },
       },
     ],

@@ -97,6 +97,11 @@ const checks: Check[] = [
     run: () => command('node', 'scripts/generate-types.ts', '--check'),
     remedy: 'npm run types',
   },
+  {
+    name: 'docs/access-matrix.md is the tested matrix',
+    run: () => command('node', 'scripts/access-matrix.ts', '--check'),
+    remedy: 'npm run access-matrix',
+  },
 ];
 
 const failures: Check[] = [];

@@ -1,0 +1,343 @@
+/**
+ * Who may do what: every table, view and function of the schemas public, private, audit and reports, by person and
+ * command. `matrix.test.ts` tries all of it on the database and fails when the catalog has something that is not here;
+ * `npm run access-matrix` writes docs/access-matrix.md from it.
+ *
+ * A new table or view: add it to `relations`, give it a row of each scope in `world.sql`, and say in `world.ts` which
+ * those are. A new function that API roles may call: add it to `functions`, with a call in `world.ts`. Functions of
+ * private and audit that no API role may execute need no entry: that nobody can call them is tried for each.
+ */
+
+/** The people, in the order of every row below. */
+export const people = [
+  'anon',
+  'nobody',
+  'client',
+  'therapist',
+  'admin',
+  'superAdmin',
+  'foreignAdmin',
+  'service',
+] as const;
+
+export type PersonName = (typeof people)[number];
+
+/** What the people are called in the published table. */
+export const titles: Record<PersonName, string> = {
+  anon: 'anon',
+  nobody: 'no membership',
+  client: 'client',
+  therapist: 'therapist',
+  admin: 'admin',
+  superAdmin: 'super_admin',
+  foreignAdmin: "other tenant's admin",
+  service: 'service_role',
+};
+
+/**
+ * How far somebody reaches.
+ * - `no grant`: an error, whatever the row (SQLSTATE 42501, permission denied)
+ * - `none`: the command is granted, no row is within reach: reads, updates and deletes find nothing, inserts are an error
+ * - `own`: her own rows only, or those of the client she stands for
+ * - `clinic`: all rows of her organization
+ * - `theirs`: all rows of the other organization, where she is the admin, and none of this one
+ * - `all`: every row of every organization
+ */
+export type Reach = 'no grant' | 'none' | 'own' | 'clinic' | 'theirs' | 'all';
+
+/** One reach for each of `people`. */
+export type Reaches = readonly [Reach, Reach, Reach, Reach, Reach, Reach, Reach, Reach];
+
+export type RelationExpectation = {
+  select: Reaches;
+  insert: Reaches;
+  update: Reaches;
+  delete: Reaches;
+  truncate: Reaches;
+  /** The columns that `authenticated` may write, where it may. */
+  insertable?: readonly string[];
+  updatable?: readonly string[];
+};
+
+const NOBODY = Array(people.length).fill('no grant') as unknown as Reaches;
+
+/** No API role has any privilege. */
+const closed: RelationExpectation = {
+  select: NOBODY,
+  insert: NOBODY,
+  update: NOBODY,
+  delete: NOBODY,
+  truncate: NOBODY,
+};
+
+/** Read only, by these. */
+const readable = (select: Reaches): RelationExpectation => ({ ...closed, select });
+
+// biome-ignore format: a row of the matrix is a row
+export const relations: Record<string, RelationExpectation> = {
+  //           anon        nobody      client      therapist   admin       super_admin other admin service_role
+  'public.organizations': {
+    select:   ['no grant', 'none',     'clinic',   'clinic',   'clinic',   'clinic',   'theirs',   'all'],
+    insert:   ['no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'all'],
+    update:   ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'all'],
+    delete:   NOBODY,
+    truncate: NOBODY,
+    updatable: ['name', 'time_zone'],
+  },
+  'public.memberships': {
+    select:   ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all'],
+    insert:   ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'all'],
+    update:   ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'all'],
+    delete:   ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'all'],
+    truncate: NOBODY,
+    insertable: ['organization_id', 'user_id', 'role', 'permissions'],
+    updatable: ['role', 'permissions'],
+  },
+  'public.therapists': {
+    select:   ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all'],
+    insert:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    update:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    delete:   NOBODY,
+    truncate: NOBODY,
+    insertable: ['organization_id', 'id', 'display_name', 'credential', 'specialties', 'time_zone', 'availability_hours'],
+    updatable: ['display_name', 'credential', 'specialties', 'time_zone', 'availability_hours', 'deleted_at'],
+  },
+  'public.clients': {
+    select:   ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all'],
+    insert:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    update:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    delete:   NOBODY,
+    truncate: NOBODY,
+    insertable: ['organization_id', 'id', 'reference'],
+    updatable: ['reference', 'deleted_at'],
+  },
+  'public.caseloads': {
+    select:   ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all'],
+    insert:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    update:   NOBODY,
+    delete:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    truncate: NOBODY,
+    insertable: ['organization_id', 'therapist_id', 'client_id'],
+  },
+  'public.client_users': {
+    select:   ['no grant', 'none',     'own',      'none',     'clinic',   'clinic',   'theirs',   'all'],
+    insert:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    update:   NOBODY,
+    delete:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    truncate: NOBODY,
+    insertable: ['organization_id', 'client_id', 'user_id'],
+  },
+  'public.rooms': {
+    select:   ['no grant', 'none',     'none',     'clinic',   'clinic',   'clinic',   'theirs',   'all'],
+    insert:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    update:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    delete:   NOBODY,
+    truncate: NOBODY,
+    insertable: ['organization_id', 'id', 'name'],
+    updatable: ['name', 'deleted_at'],
+  },
+  'public.availability_exceptions': {
+    select:   ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all'],
+    insert:   ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all'],
+    update:   ['no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'all'],
+    delete:   ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all'],
+    truncate: NOBODY,
+    insertable: ['organization_id', 'therapist_id', 'kind', 'starts_at', 'ends_at'],
+  },
+  'public.sessions': {
+    select:   ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all'],
+    insert:   ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all'],
+    update:   ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all'],
+    delete:   NOBODY,
+    truncate: NOBODY,
+    insertable: [
+      'organization_id', 'therapist_id', 'client_id', 'start_time', 'end_time', 'time_zone', 'session_type', 'location_type',
+      'cpt_code', 'cpt_modifiers', 'group_id', 'room_id', 'buffer_before_minutes', 'buffer_after_minutes',
+    ],
+    updatable: [
+      'therapist_id', 'start_time', 'end_time', 'time_zone', 'session_type', 'location_type', 'status', 'cpt_code',
+      'cpt_modifiers', 'room_id', 'buffer_before_minutes', 'buffer_after_minutes',
+    ],
+  },
+  'public.session_series': readable(
+              ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'public.session_groups': {
+    select:   ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all'],
+    insert:   ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all'],
+    update:   ['no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'all'],
+    delete:   NOBODY,
+    truncate: NOBODY,
+    insertable: ['organization_id', 'id', 'therapist_id', 'start_time', 'end_time'],
+  },
+  'public.session_cancellations': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'public.session_note_states': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'public.hold_batches': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'public.session_holds': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'public.time_zones': readable(
+              ['no grant', 'all',      'all',      'all',      'all',      'all',      'all',      'all']),
+  'private.active_organizations': closed,
+  'private.claims': closed,
+  'private.client_detail_versions': closed,
+  'private.data_keys': closed,
+  'private.expected_claims': closed,
+  'private.idempotency_keys': closed,
+  'private.session_note_versions': closed,
+  'audit.events': readable(
+              ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all']),
+  'audit.events, each partition': closed,
+  'audit.seals': readable(
+              ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all']),
+  'audit.chains': readable(
+              ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all']),
+  'audit.archives': closed,
+};
+
+export type FunctionExpectation = {
+  /** On whose rows a call has its effect; `no grant` where the role may not execute it. */
+  reaches: Reaches;
+  /** What is said of rows beyond reach: a code, `raised` before it when it is an error, or `nothing`. */
+  refusal: string;
+  /** What some people are told instead. Whoever has no membership is told `raised FORBIDDEN` unless it says so here. */
+  told?: Partial<Record<PersonName, string>>;
+};
+
+/** Functions that API roles may call. The private function of the same name may be executed through them only. */
+// biome-ignore format: a row of the matrix is a row
+export const functions: Record<string, FunctionExpectation> = {
+  //           anon        nobody      client      therapist   admin       super_admin other admin service_role
+  'public.hold_sessions(jsonb,text,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.confirm_sessions(jsonb,text,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'HOLD_NOT_FOUND',
+    told: { client: 'FORBIDDEN' },
+  },
+  'public.release_hold(jsonb,text,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'nothing',
+  },
+  'public.cancel_sessions(jsonb,text,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.find_open_slots(uuid,timestamp with time zone,timestamp with time zone,integer,uuid,uuid,text,integer,integer)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'raised FORBIDDEN',
+  },
+  'public.find_alternatives(jsonb)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'raised FORBIDDEN',
+  },
+  'public.preview_series(jsonb)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'raised FORBIDDEN',
+  },
+  'public.start_data_key(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'none',     'clinic',   'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'nothing',
+    told: { client: 'FORBIDDEN' },
+  },
+  'public.prepare_note(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'none',     'none',     'none',     'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.save_note_draft(jsonb,text,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'none',     'none',     'none',     'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.sign_note(jsonb,text,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'none',     'none',     'none',     'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.amend_note(jsonb,text,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'none',     'none',     'none',     'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.read_note(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.note_history(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.prepare_client_details(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.save_client_details(jsonb,text,text)': {
+    reaches:  ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.read_client_details(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.add_member(uuid,public.member_role,text[])': {
+    reaches:  ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'no grant'],
+    refusal: 'FORBIDDEN',
+    told: { superAdmin: 'nothing' },
+  },
+  'public.change_member(uuid,public.member_role,text[])': {
+    reaches:  ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'no grant'],
+    refusal: 'FORBIDDEN',
+    told: { superAdmin: 'MEMBER_NOT_FOUND' },
+  },
+  'public.remove_member(uuid)': {
+    reaches:  ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'no grant'],
+    refusal: 'FORBIDDEN',
+    told: { superAdmin: 'MEMBER_NOT_FOUND' },
+  },
+  'public.set_active_organization(uuid)': {
+    reaches:  ['no grant', 'none',     'clinic',   'clinic',   'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'raised FORBIDDEN',
+  },
+  'public.my_organizations()': {
+    reaches:  ['no grant', 'none',     'clinic',   'clinic',   'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'nothing',
+    told: { nobody: 'nothing' },
+  },
+  'public.own_therapists()': {
+    reaches:  ['no grant', 'none',     'own',      'none',     'none',     'none',     'none',     'no grant'],
+    refusal: 'nothing',
+    told: { nobody: 'nothing' },
+  },
+  'public.set_availability_hours(jsonb,uuid)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.session_history(uuid)': {
+    reaches:  ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'nothing',
+    told: { client: 'raised FORBIDDEN', therapist: 'raised FORBIDDEN' },
+  },
+  'public.audit_checkpoint()': {
+    reaches:  ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'no grant'],
+    refusal: 'raised FORBIDDEN',
+    told: { superAdmin: 'nothing' },
+  },
+  'public.verify_audit(jsonb)': {
+    reaches:  ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'no grant'],
+    refusal: 'raised FORBIDDEN',
+    told: { superAdmin: 'nothing' },
+  },
+};
+
+/** Functions of schema private that row-level policies and checks call; nobody can call them by name. */
+export const policyHelpers: readonly string[] = [
+  'private.active_organization_id()',
+  'private.active_role()',
+  'private.availability_hours_are_valid(jsonb)',
+  'private.caseload_client_ids()',
+  'private.claimed_organization_id()',
+  'private.has_permission(text)',
+  'private.is_admin()',
+  'private.member_ids()',
+  'private.own_client_ids()',
+];

@@ -1,0 +1,153 @@
+-- The people and rows that the access matrix is tried on. Runs in a transaction that is rolled back.
+--
+-- Clinic "here": super, admin, rbt (therapist of ann), bcba (therapist of ben), parent (of ann), other parent (of ben).
+-- Clinic "there": foreign admin, foreign rbt (therapist of foreign ann), foreign parent.
+-- Each table gets a row of rbt's (own), one of bcba's (other) and one there (foreign).
+
+create schema access_matrix;
+grant usage on schema access_matrix to anon, authenticated, service_role;
+
+create function access_matrix.id(name text) returns uuid
+language sql immutable set search_path = ''
+as $$ select md5('access-matrix/' || name)::uuid $$;
+
+-- Tries one statement and undoes it: ok, empty (no row), no grant, policy (row security refuses the row), refused (a
+-- trigger does), or the error.
+create function access_matrix.attempt(statement text) returns text
+language plpgsql set search_path = ''
+as $$
+declare
+  touched bigint;
+begin
+  execute statement;
+  get diagnostics touched = row_count;
+  raise exception using errcode = 'ZZ000', message = touched;
+exception
+  when sqlstate 'ZZ000' then return case sqlerrm when '0' then 'empty' else 'ok' end;
+  when insufficient_privilege then
+    return case when sqlerrm like 'new row violates row-level security%' then 'policy' else 'no grant' end;
+  when restrict_violation then return 'refused';
+  when others then return sqlstate || ' ' || sqlerrm;
+end
+$$;
+
+-- Calls a function in an expression that yields a text, and undoes it: that text, 'raised <code>', or 'no grant'.
+create function access_matrix.call(expression text) returns text
+language plpgsql set search_path = ''
+as $$
+declare
+  answer text;
+  hint text;
+begin
+  execute 'select (' || expression || ')::text' into answer;
+  raise exception using errcode = 'ZZ000', message = coalesce(answer, 'nothing');
+exception
+  when sqlstate 'ZZ000' then return sqlerrm;
+  when insufficient_privilege then return 'no grant';
+  when others then
+    get stacked diagnostics hint = pg_exception_hint;
+    return case when sqlstate like 'PT%' then 'raised ' || hint else sqlstate || ' ' || sqlerrm end;
+end
+$$;
+
+-- What an outcome {ok, code, …} says: ok, or the code of the refusal.
+create function access_matrix.outcome(answer jsonb) returns text
+language sql immutable set search_path = ''
+as $$ select case when answer -> 'ok' = 'true' then 'ok' else answer ->> 'code' end $$;
+
+create function access_matrix.at(hours integer) returns timestamptz
+language sql stable set search_path = ''
+as $$ select date_trunc('day', now()) + make_interval(days => 40, hours => hours) $$;
+
+grant execute on all functions in schema access_matrix to anon, authenticated, service_role;
+
+insert into auth.users (instance_id, id, aud, role, email, created_at, updated_at)
+select '00000000-0000-0000-0000-000000000000', access_matrix.id(name), 'authenticated', 'authenticated',
+  replace(name, ' ', '.') || '@matrix.test', now(), now()
+from unnest(array['super', 'admin', 'rbt', 'bcba', 'parent', 'other parent', 'foreign admin', 'foreign rbt',
+  'foreign parent', 'newcomer']) as name;
+
+insert into public.organizations (id, name, time_zone)
+select access_matrix.id(name), name, 'UTC' from unnest(array['here', 'there']) as name;
+
+create table access_matrix.scopes (scope text, clinic uuid, therapist uuid, client uuid, parent uuid, first_hour integer);
+insert into access_matrix.scopes
+select scope, access_matrix.id(clinic), access_matrix.id(therapist), access_matrix.id(client), access_matrix.id(parent), hour
+from (
+  values
+    ('own', 'here', 'rbt', 'ann', 'parent', 0), ('other', 'here', 'bcba', 'ben', 'other parent', 0),
+    ('foreign', 'there', 'foreign rbt', 'foreign ann', 'foreign parent', 0)
+) as scope (scope, clinic, therapist, client, parent, hour);
+
+insert into public.memberships (organization_id, user_id, role)
+select access_matrix.id(clinic), access_matrix.id(name), role::public.member_role
+from (
+  values
+    ('here', 'super', 'super_admin'), ('here', 'admin', 'admin'), ('here', 'rbt', 'therapist'), ('here', 'bcba', 'therapist'),
+    ('here', 'parent', 'client'), ('here', 'other parent', 'client'),
+    ('there', 'foreign admin', 'admin'), ('there', 'foreign rbt', 'therapist'), ('there', 'foreign parent', 'client')
+) as member (clinic, name, role);
+
+insert into public.therapists (organization_id, id, display_name, credential, time_zone)
+select clinic, therapist, scope, 'BCBA', 'UTC' from access_matrix.scopes;
+insert into public.clients (organization_id, id, reference) select clinic, client, scope from access_matrix.scopes;
+insert into public.clients (organization_id, id, reference)
+select scope.clinic, access_matrix.id(scope.scope || ' spare'), scope.scope || ' spare' from access_matrix.scopes as scope;
+insert into public.caseloads (organization_id, therapist_id, client_id) select clinic, therapist, client from access_matrix.scopes;
+insert into public.client_users (organization_id, client_id, user_id) select clinic, client, parent from access_matrix.scopes;
+insert into public.rooms (organization_id, id, name) select clinic, access_matrix.id(scope || ' room'), scope from access_matrix.scopes;
+insert into public.availability_exceptions (organization_id, therapist_id, kind, starts_at, ends_at)
+select clinic, therapist, 'time_off', '2020-01-01Z', '2020-01-02Z' from access_matrix.scopes;
+
+-- Sessions: one to come, one under way, one cancelled; all of one series, and a group that nobody is in.
+insert into public.session_series (organization_id, id, therapist_id, client_id, recurrence_rule, time_zone)
+select clinic, access_matrix.id(scope || ' series'), therapist, client, 'FREQ=WEEKLY;COUNT=3', 'UTC' from access_matrix.scopes;
+insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time)
+select clinic, access_matrix.id(scope || ' group'), therapist, access_matrix.at(30), access_matrix.at(31) from access_matrix.scopes;
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, series_id)
+select scope.clinic, access_matrix.id(scope.scope || ' ' || session.name), scope.therapist, scope.client,
+  access_matrix.at(session.hour), access_matrix.at(session.hour + 1), 'UTC', access_matrix.id(scope.scope || ' series')
+from access_matrix.scopes as scope, (values ('session', 0), ('running session', 1), ('cancelled session', 2)) as session (name, hour);
+update public.sessions set status = 'in_progress'
+where id in (select access_matrix.id(scope || ' running session') from access_matrix.scopes);
+update public.sessions set status = 'cancelled'
+where id in (select access_matrix.id(scope || ' cancelled session') from access_matrix.scopes);
+
+-- Holds that live, with keys that are known.
+insert into public.hold_batches (
+  organization_id, id, hold_key, therapist_id, client_id, time_zone, expires_at, created_by, created_at
+)
+select clinic, access_matrix.id(scope || ' batch'), access_matrix.id(scope || ' hold key'), therapist, client, 'UTC',
+  now() + interval '10 minutes', therapist, now()
+from access_matrix.scopes;
+insert into public.session_holds (
+  organization_id, id, batch_id, occurrence_index, hold_key, start_time, end_time, time_zone
+)
+select clinic, access_matrix.id(scope || ' hold'), access_matrix.id(scope || ' batch'), 0,
+  access_matrix.id(scope || ' occurrence key'), access_matrix.at(4), access_matrix.at(5), 'UTC'
+from access_matrix.scopes;
+insert into private.claims (organization_id, owner_id, resource_kind, resource_id, during, group_key, expires_at)
+select scope.clinic, access_matrix.id(scope.scope || ' hold'), claim.kind::public.resource_kind, claim.id,
+  tstzrange(access_matrix.at(4), access_matrix.at(5)), access_matrix.id(scope.scope || ' hold'), now() + interval '10 minutes'
+from access_matrix.scopes as scope
+cross join lateral (values ('therapist', scope.therapist), ('client', scope.client)) as claim (kind, id);
+
+-- Sealed content: envelopes that only look like some.
+insert into private.data_keys (organization_id, id, wrapped_key)
+select distinct on (clinic) clinic, access_matrix.id(clinic || ' key'), 'twk1.m1.AAAAAAAAAAAAAAAA.' || repeat('A', 107)
+from access_matrix.scopes;
+create function access_matrix.sealed(clinic uuid) returns text
+language sql immutable set search_path = ''
+as $$ select concat_ws('.', 'tsb1', access_matrix.id(clinic || ' key'), 'AAAAAAAAAAAAAAAA', repeat('A', 32)) $$;
+grant execute on function access_matrix.sealed(uuid) to anon, authenticated, service_role;
+insert into private.session_note_versions (organization_id, session_id, id, version, status, data_key_id, ciphertext, saved_by)
+select clinic, access_matrix.id(scope || ' running session'), access_matrix.id(scope || ' note'), 1, 'draft',
+  access_matrix.id(clinic || ' key'), access_matrix.sealed(clinic), therapist
+from access_matrix.scopes;
+insert into private.client_detail_versions (organization_id, client_id, id, version, data_key_id, ciphertext, saved_by)
+select clinic, client, access_matrix.id(scope || ' details'), 1, access_matrix.id(clinic || ' key'), access_matrix.sealed(clinic),
+  therapist
+from access_matrix.scopes;
+
+-- What is sealed at commit is sealed now.
+set constraints all immediate;

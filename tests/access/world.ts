@@ -1,0 +1,257 @@
+/** Which rows the matrix is tried on: for each relation the own, the other and the foreign one, and for each function a call. */
+import { createHash } from 'node:crypto';
+
+/** Whose row: one of the therapist's or the parent's, one of another therapist's in the clinic, one of another clinic. */
+export const scopes = ['own', 'other', 'foreign'] as const;
+
+export type Scope = (typeof scopes)[number];
+
+/** The id of a person or row in world.sql. */
+export function id(name: string): string {
+  const hex = createHash('md5').update(`access-matrix/${name}`).digest('hex');
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+}
+
+type Row = {
+  /** Finds the row; `{clinic}` and the like are the scope's. */
+  where: string;
+  /** The row an insert tries, as `(columns) values (…)` or a select. */
+  insert?: string;
+  /** The column an update sets to itself. */
+  update?: string;
+  /** There is no row of another therapist's. */
+  noOther?: true;
+};
+
+const session = 'organization_id = {clinic} and session_id = {running}';
+
+/** Relations that API roles have some privilege on; the rest is tried without a row. */
+export const rows: Record<string, Row> = {
+  'public.organizations': {
+    where: 'id = {clinic}',
+    insert: "(id, name, time_zone) values (gen_random_uuid(), 'New', 'UTC')",
+    update: 'name',
+    noOther: true,
+  },
+  'public.memberships': {
+    where: 'organization_id = {clinic} and user_id = {member}',
+    insert: "(organization_id, user_id, role) values ({clinic}, {newcomer}, 'admin')",
+    update: 'role',
+  },
+  'public.therapists': {
+    where: 'organization_id = {clinic} and id = {therapist}',
+    insert: "(organization_id, id, display_name, time_zone) values ({clinic}, {staff}, 'New', 'UTC')",
+    update: 'display_name',
+  },
+  'public.clients': {
+    where: 'organization_id = {clinic} and id = {client}',
+    insert: "(organization_id, reference) values ({clinic}, 'new')",
+    update: 'reference',
+  },
+  'public.caseloads': {
+    where: 'organization_id = {clinic} and therapist_id = {therapist}',
+    insert: '(organization_id, therapist_id, client_id) values ({clinic}, {therapist}, {spare})',
+  },
+  'public.client_users': {
+    where: 'organization_id = {clinic} and user_id = {parent}',
+    insert: '(organization_id, client_id, user_id) values ({clinic}, {spare}, {parent})',
+  },
+  'public.rooms': {
+    where: 'organization_id = {clinic} and id = {room}',
+    insert: "(organization_id, name) values ({clinic}, 'New')",
+    update: 'name',
+  },
+  'public.availability_exceptions': {
+    where: 'organization_id = {clinic} and therapist_id = {therapist}',
+    insert:
+      "(organization_id, therapist_id, kind, starts_at, ends_at) values ({clinic}, {therapist}, 'time_off', '2020-02-01Z', '2020-02-02Z')",
+    update: 'kind',
+  },
+  'public.sessions': {
+    where: 'organization_id = {clinic} and id = {session}',
+    insert: `(organization_id, therapist_id, client_id, start_time, end_time, time_zone)
+      values ({clinic}, {therapist}, {client}, access_matrix.at(10), access_matrix.at(11), 'UTC')`,
+    update: 'location_type',
+  },
+  'public.session_series': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
+  'public.session_groups': {
+    where: 'organization_id = {clinic} and therapist_id = {therapist}',
+    insert: `(organization_id, therapist_id, start_time, end_time)
+      values ({clinic}, {therapist}, access_matrix.at(10), access_matrix.at(11))`,
+    update: 'created_at',
+  },
+  'public.session_cancellations': { where: 'organization_id = {clinic} and session_id = {cancelled}' },
+  'public.session_note_states': { where: session },
+  'public.hold_batches': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
+  'public.session_holds': { where: 'organization_id = {clinic} and id = {hold}' },
+  'public.time_zones': { where: "name = 'UTC'" },
+  'audit.events': { where: 'organization_id = {clinic}', noOther: true },
+  'audit.seals': { where: 'organization_id = {clinic}', noOther: true },
+  'audit.chains': { where: 'organization_id = {clinic}', noOther: true },
+};
+
+const outcome = (call: string) => `access_matrix.outcome(${call})`;
+const request = (...fields: string[]) => `jsonb_build_object(${fields.join(', ')})`;
+const occurrence = (from: number, to: number) =>
+  `'start_time', access_matrix.at(${from}), 'end_time', access_matrix.at(${to}),
+   'start_time_offset_minutes', 0, 'end_time_offset_minutes', 0, 'time_zone', 'UTC'`;
+const booking = (from: number, to: number) =>
+  request("'therapist_id', {therapist}", "'client_id', {client}", occurrence(from, to));
+const note = (base: number) =>
+  request(
+    "'session_id', {running}",
+    `'base_version', ${base}`,
+    "'id', gen_random_uuid()",
+    "'ciphertext', access_matrix.sealed({home})",
+    "'content_mac', repeat('0', 64)",
+  );
+const found = (query: string) => `case when exists (${query}) then 'ok' end`;
+
+/** A call of each function, as an expression: `ok`, the code of a refusal, or null for nothing. */
+export const calls: Record<string, { call: string; noOther?: true }> = {
+  'public.hold_sessions(jsonb,text,text)': { call: outcome(`public.hold_sessions(${booking(10, 11)})`) },
+  'public.confirm_sessions(jsonb,text,text)': {
+    call: outcome(
+      `public.confirm_sessions(${request(
+        "'hold_key', {holdKey}",
+        `'session', jsonb_build_object('therapist_id', {therapist}, 'client_id', {client}, ${occurrence(4, 5)})`,
+        occurrence(4, 5),
+      )})`,
+    ),
+  },
+  'public.release_hold(jsonb,text,text)': {
+    call: "case when public.release_hold(jsonb_build_object('hold_key', {holdKey})) #>> '{body,released}' = 'true' then 'ok' end",
+  },
+  'public.cancel_sessions(jsonb,text,text)': {
+    call: outcome("public.cancel_sessions(jsonb_build_object('session_ids', jsonb_build_array({session})))"),
+  },
+  'public.find_open_slots(uuid,timestamp with time zone,timestamp with time zone,integer,uuid,uuid,text,integer,integer)':
+    {
+      call: found(
+        'select from public.find_open_slots({therapist}, access_matrix.at(10), access_matrix.at(12), 60, {client})',
+      ),
+    },
+  'public.find_alternatives(jsonb)': {
+    call: `case when jsonb_array_length(public.find_alternatives(${booking(0, 1)})) > 0 then 'ok' end`,
+  },
+  'public.preview_series(jsonb)': {
+    call: `case when public.preview_series(${booking(10, 11)}) is not null then 'ok' end`,
+  },
+  'public.set_active_organization(uuid)': {
+    call: "coalesce(nullif(public.set_active_organization({clinic})::text, ''), 'ok')",
+    noOther: true,
+  },
+  // The clinic has a key already, which is the answer.
+  'public.start_data_key(jsonb,text)': {
+    call: `(select case when answer #>> '{body,key,keyId}' = access_matrix.id({clinic}::text || ' key')::text then 'ok' else answer ->> 'code' end
+      from public.start_data_key(jsonb_build_object(
+        'key_id', gen_random_uuid(), 'wrapped_key', 'twk1.m1.AAAAAAAAAAAAAAAA.' || repeat('A', 107))) as answer)`,
+    noOther: true,
+  },
+  'public.prepare_note(jsonb,text)': {
+    call: outcome("public.prepare_note(jsonb_build_object('session_id', {running}))"),
+  },
+  'public.save_note_draft(jsonb,text,text)': { call: outcome(`public.save_note_draft(${note(1)})`) },
+  'public.sign_note(jsonb,text,text)': { call: outcome(`public.sign_note(${note(1)})`) },
+  // That the note is not signed yet is told only to whom it is within reach.
+  'public.amend_note(jsonb,text,text)': {
+    call: `replace(${outcome(`public.amend_note(${note(1)})`)}, 'NOTE_NOT_SIGNED', 'ok')`,
+  },
+  'public.read_note(jsonb,text)': {
+    call: outcome("public.read_note(jsonb_build_object('session_id', {running}))"),
+  },
+  'public.note_history(jsonb,text)': {
+    call: outcome("public.note_history(jsonb_build_object('session_id', {running}))"),
+  },
+  'public.prepare_client_details(jsonb,text)': {
+    call: outcome("public.prepare_client_details(jsonb_build_object('client_id', {client}))"),
+  },
+  'public.save_client_details(jsonb,text,text)': {
+    call: outcome(
+      `public.save_client_details(${request(
+        "'client_id', {client}",
+        "'base_version', 1",
+        "'id', gen_random_uuid()",
+        "'ciphertext', access_matrix.sealed({home})",
+        "'content_mac', repeat('0', 64)",
+      )})`,
+    ),
+  },
+  'public.read_client_details(jsonb,text)': {
+    call: outcome(
+      "public.read_client_details(jsonb_build_object('client_ids', jsonb_build_array({client})))",
+    ),
+  },
+  // There is no naming another organization: whoever is added joins the caller's.
+  'public.add_member(uuid,public.member_role,text[])': {
+    call: `(select case when answer -> 'ok' = 'true'
+        then case when answer #>> '{body,organizationId}' = {clinic}::text then 'ok' end
+        else answer ->> 'code' end
+      from public.add_member({newcomer}, 'therapist') as answer)`,
+    noOther: true,
+  },
+  'public.change_member(uuid,public.member_role,text[])': {
+    call: outcome("public.change_member({therapist}, 'admin')"),
+  },
+  'public.remove_member(uuid)': { call: outcome('public.remove_member({therapist})') },
+  'public.my_organizations()': {
+    call: found('select from public.my_organizations() where organization_id = {clinic}'),
+    noOther: true,
+  },
+  'public.own_therapists()': { call: found('select from public.own_therapists() where id = {therapist}') },
+  'public.set_availability_hours(jsonb,uuid)': {
+    call: outcome("public.set_availability_hours('{}', {therapist})"),
+  },
+  'public.session_history(uuid)': { call: found('select from public.session_history({session})') },
+  'public.audit_checkpoint()': {
+    call: found(
+      `select from jsonb_array_elements(public.audit_checkpoint() -> 'heads') as head where head.value ->> 'organizationId' = {clinic}::text`,
+    ),
+    noOther: true,
+  },
+  // A head that the chains do not have is found missing.
+  'public.verify_audit(jsonb)': {
+    call: found(`select from public.verify_audit(jsonb_build_object('heads', jsonb_build_array(jsonb_build_object(
+      'organizationId', {clinic}, 'chainId', {clinic}, 'seq', 1, 'hash', '')))) where chain_id = {clinic}`),
+    noOther: true,
+  },
+};
+
+/** What stands for `{…}` in the above. */
+export function values(scope: Scope, person: string): Record<string, string> {
+  const names = {
+    own: { clinic: 'here', therapist: 'rbt', client: 'ann', parent: 'parent', staff: 'admin' },
+    other: { clinic: 'here', therapist: 'bcba', client: 'ben', parent: 'other parent', staff: 'super' },
+    foreign: {
+      clinic: 'there',
+      therapist: 'foreign rbt',
+      client: 'foreign ann',
+      parent: 'foreign parent',
+      staff: 'foreign admin',
+    },
+  }[scope];
+  const ids = {
+    ...names,
+    home: person === 'foreignAdmin' ? 'there' : 'here',
+    newcomer: 'newcomer',
+    member: scope === 'own' && person === 'client' ? names.parent : names.therapist,
+    spare: `${scope} spare`,
+    room: `${scope} room`,
+    session: `${scope} session`,
+    running: `${scope} running session`,
+    cancelled: `${scope} cancelled session`,
+    hold: `${scope} hold`,
+    holdKey: `${scope} hold key`,
+  };
+  return Object.fromEntries(Object.entries(ids).map(([key, name]) => [key, `'${id(name)}'::uuid`]));
+}
+
+/** Fills in a scope's values. */
+export function fill(template: string, scope: Scope, person: string): string {
+  const known = values(scope, person);
+  return template.replace(/\{(\w+)\}/g, (_, key: string) => {
+    const value = known[key];
+    if (value === undefined) throw new Error(`world.ts knows no {${key}}`);
+    return value;
+  });
+}

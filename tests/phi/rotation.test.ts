@@ -1,0 +1,139 @@
+/** A rotation of the keys, as docs/key-rotation.md describes it: what was sealed before and after reads the same. */
+import { randomBytes } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { startStack } from '../../local/stack.ts';
+import { Seeded } from './seeded.ts';
+
+const rbt = 'rbt@brightpath.test';
+const admin = 'admin@brightpath.test';
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const master = { old: randomBytes(32).toString('base64'), new: randomBytes(32).toString('base64') };
+
+const oldSecrets = { PHI_MASTER_KEYS: JSON.stringify({ old: master.old }), PHI_MASTER_KEY_ID: 'old' };
+const bothSecrets = { PHI_MASTER_KEYS: JSON.stringify(master), PHI_MASTER_KEY_ID: 'new' };
+const newSecrets = { PHI_MASTER_KEYS: JSON.stringify({ new: master.new }), PHI_MASTER_KEY_ID: 'new' };
+
+let seeded: Seeded;
+let sessions: { id: string; client_id: string }[];
+
+/** Runs `npm run keys:rotate` with these secrets. */
+async function rotate(secrets: typeof oldSecrets, ...args: string[]) {
+  return execa(process.execPath, ['scripts/rotate-keys.ts', ...args], {
+    cwd: root,
+    env: { ...secrets, DATABASE_URL: seeded.stack.dbUrl },
+    reject: false,
+  });
+}
+
+async function save(index: number, progress: string): Promise<number> {
+  const answer = await seeded.call(rbt, 'session-notes', {
+    action: 'save_draft',
+    session_id: sessions[index]?.id,
+    base_version: 0,
+    content: { progress },
+  });
+  return answer.status;
+}
+
+async function progressOf(index: number): Promise<string> {
+  const answer = await seeded.call(admin, 'session-notes', {
+    action: 'read',
+    session_id: sessions[index]?.id,
+  });
+  return answer.body.data?.note.content.progress ?? answer.body.code;
+}
+
+beforeAll(async () => {
+  seeded = new Seeded(await startStack({ functionsEnv: oldSecrets }));
+  sessions = await seeded.pastSessions(rbt);
+  expect(sessions.length).toBeGreaterThan(3);
+});
+afterAll(() => seeded?.stack.stop());
+
+test('old and new notes read correctly at every step, also when the old master key is gone', async () => {
+  expect(await save(0, 'before')).toBe(200);
+  const saved = await seeded.call(admin, 'client-details', {
+    action: 'save',
+    client_id: sessions[0]?.client_id,
+    base_version: 0,
+    details: { given_name: 'Ann', family_name: 'Example' },
+  });
+  expect(saved.status).toBe(200);
+
+  // 1. Both keys among the secrets, the new one active.
+  await seeded.stack.restartFunctions(bothSecrets);
+  expect(await progressOf(0)).toBe('before');
+  expect(await save(1, 'during')).toBe(200);
+
+  // 2. Wrap anew, and start new data keys.
+  const checked = await rotate(bothSecrets, '--check');
+  expect(checked.stdout).toContain('All 1 data keys open: old wraps 1. New ones use new.');
+  const rotated = await rotate(bothSecrets, '--new-data-keys');
+  expect(rotated.stderr).toBe('');
+  expect(rotated.stdout).toContain('Wrapped 1 data keys anew with new; started 1 new ones.');
+  expect(rotated.stdout).toContain('In use now: new wraps 2.');
+  expect(await progressOf(0)).toBe('before');
+  expect(await save(2, 'after')).toBe(200);
+
+  // 3. The old master key is removed.
+  await seeded.stack.restartFunctions(newSecrets);
+  expect([await progressOf(0), await progressOf(1), await progressOf(2)]).toEqual([
+    'before',
+    'during',
+    'after',
+  ]);
+  const read = await seeded.call(rbt, 'client-details', {
+    action: 'read',
+    client_ids: [sessions[0]?.client_id],
+  });
+  expect(read.body.data.clients[0].details).toEqual({ given_name: 'Ann', family_name: 'Example' });
+
+  const keys = await seeded.sql<{ data_key_id: string; retired: boolean }>(
+    `select version.data_key_id, data_key.retired_at is not null as retired
+      from private.session_note_versions as version
+      join private.data_keys as data_key
+        on data_key.organization_id = version.organization_id and data_key.id = version.data_key_id
+      order by version.saved_at`,
+  );
+  expect(keys.map(({ retired }) => retired)).toEqual([true, true, false]);
+  expect(new Set(keys.map(({ data_key_id }) => data_key_id)).size).toBe(2);
+});
+
+test('a second rotation finds nothing to do', async () => {
+  const again = await rotate(newSecrets);
+  expect(again.stdout).toContain('Wrapped 0 data keys anew with new; started 0 new ones.');
+});
+
+test('a rotation without the old master key changes nothing and says which key is missing', async () => {
+  const stranger = { PHI_MASTER_KEYS: JSON.stringify({ other: master.old }), PHI_MASTER_KEY_ID: 'other' };
+  for (const args of [[], ['--check']]) {
+    const failed = await rotate(stranger, ...args);
+    expect(failed.exitCode).toBe(1);
+    expect(failed.stderr).toContain('Nothing was changed');
+    expect(failed.stderr).toContain('wrapped by an unknown master key');
+    expect(failed.stderr).not.toContain(master.old);
+  }
+  expect((await rotate(newSecrets, '--check')).stdout).toContain('new wraps 2');
+});
+
+test('functions without the master key seal and open nothing, and say no more than that', async () => {
+  await seeded.stack.restartFunctions(oldSecrets);
+  const read = await seeded.call(admin, 'session-notes', { action: 'read', session_id: sessions[0]?.id });
+  expect(read).toMatchObject({ status: 500, body: { code: 'CONTENT_UNREADABLE' } });
+  expect(read.text).not.toMatch(/master|wrapped|old/);
+  expect(await save(3, 'never')).toBe(500);
+  await seeded.stack.restartFunctions({ PHI_MASTER_KEYS: '', PHI_MASTER_KEY_ID: '' });
+  expect(await progressOf(0)).toBe('CONTENT_UNREADABLE');
+});
+
+test('every key made, wrapped anew and retired is in the audit trail, which is whole', async () => {
+  const events = await seeded.sql<{ action: string }>(
+    "select action from audit.events where entity = 'data_key' order by recorded_at",
+  );
+  expect(events.map(({ action }) => action)).toEqual([
+    ...['data_key.created', 'data_key.rewrapped', 'data_key.retired', 'data_key.created'],
+  ]);
+  expect(await seeded.sql('select * from audit.verify()')).toEqual([]);
+});
