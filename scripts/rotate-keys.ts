@@ -119,7 +119,9 @@ async function main(): Promise<void> {
     const rows = await dataKeys(client, values.organization);
     const problems = await unopenable(masters, rows);
     if (problems.length > 0)
-      throw new Error(['Nothing was changed. Add the master keys that are missing:', ...problems].join('\n  '));
+      throw new Error(
+        ['Nothing was changed. Add the master keys that are missing:', ...problems].join('\n  '),
+      );
     if (values.check) {
       console.log(`All ${rows.length} data keys open: ${use(rows)}. New ones use ${masters.activeId}.`);
       return;

@@ -71,7 +71,10 @@ create table public.sessions (
     on update cascade,
   constraint sessions_finite check (isfinite(start_time) and isfinite(end_time)),
   constraint sessions_end_after_start check (end_time > start_time),
-  constraint sessions_at_most_12_hours check (end_time - start_time <= interval '12 hours'),
+  -- Postgres 15 cannot subtract an infinite instant; sessions_finite speaks for those.
+  constraint sessions_at_most_12_hours check (
+    case when isfinite(start_time) and isfinite(end_time) then end_time - start_time <= interval '12 hours' else true end
+  ),
   -- Deferrable, so that one UPDATE may move a whole series onto places its siblings are leaving.
   constraint sessions_no_therapist_overlap exclude using gist (
     organization_id with =,
@@ -275,3 +278,15 @@ create policy sessions_scoped_access on public.session_cancellations for select 
     )
   );
 grant select on public.session_cancellations to authenticated, service_role;
+
+comment on policy sessions_scoped_access on public.sessions is
+  'A therapist reads her own sessions, a parent those of the clients she stands for, admins all of the organization.';
+comment on policy sessions_scoped_access_insert on public.sessions is
+  'A therapist books her own time for her caseload, admins anybody''s.';
+comment on policy sessions_scoped_access_update on public.sessions is
+  'A therapist changes her own sessions, and gives none away; admins all of the organization.';
+comment on policy sessions_scoped_access on public.session_series is 'Whoever may see the sessions may see their series.';
+comment on policy sessions_scoped_access on public.session_groups is 'A therapist reads her own groups, admins all.';
+comment on policy sessions_scoped_access_insert on public.session_groups is 'A therapist makes her own groups, admins anybody''s.';
+comment on policy sessions_scoped_access on public.session_cancellations is
+  'A therapist reads why her own sessions were cancelled, admins all; clients do not.';

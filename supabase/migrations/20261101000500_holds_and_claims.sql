@@ -641,6 +641,7 @@ create policy sessions_scoped_access on public.hold_batches for select to authen
       or (select private.is_admin())
     )
   );
+comment on policy sessions_scoped_access on public.hold_batches is 'A therapist reads her own holds, admins all.';
 grant select on public.hold_batches to authenticated, service_role;
 
 alter table public.session_holds enable row level security;

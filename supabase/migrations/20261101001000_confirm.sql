@@ -330,8 +330,9 @@ begin
   end if;
   -- Whoever claims this time once the hold has expired must see either the hold or the sessions, never neither.
   perform private.lock_resources(actor.organization_id, resource_ids);
-  -- A release, or a second confirmation, of the same hold would settle it twice.
-  perform 1
+  -- A release, or a second confirmation, of the same hold would settle it twice. Read again,
+  -- for its end may have been moved while this waited.
+  select locked.* into batch
   from public.hold_batches as locked
   where locked.organization_id = actor.organization_id and locked.id = batch.id
   for no key update;

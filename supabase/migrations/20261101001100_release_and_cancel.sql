@@ -65,8 +65,9 @@ begin
         where hold.organization_id = actor.organization_id and hold.batch_id = batch.id
       )
     );
-    -- A confirmation of the same hold would settle it while it is being released.
-    perform 1
+    -- A confirmation of the same hold would settle it while it is being released. Read again,
+    -- for its end may have been moved while this waited.
+    select locked.* into batch
     from public.hold_batches as locked
     where locked.organization_id = actor.organization_id and locked.id = batch.id
     for no key update;

@@ -92,7 +92,7 @@ describe('the documents', async () => {
     const unknown: string[] = [];
     for (const name of await documents()) {
       const text = await readFile(join(root, name), 'utf8');
-      for (const [, script] of text.matchAll(/npm run (?:--silent |-s )?([a-z:]+)/g))
+      for (const [, script] of text.matchAll(/npm run (?:--silent |-s )?([a-z:-]+)/g))
         if (script && !(script in scripts)) unknown.push(`${name}: npm run ${script}`);
     }
     expect(unknown).toEqual([]);

@@ -204,7 +204,15 @@ describe('at once', { timeout: rounds * 30_000 }, () => {
       const results = await race(arena, [
         ...times(8, (index) => move(index * 5)),
         ...times(4, () => ({
-          sql: "update public.sessions set location_type = coalesce(location_type, '') || 'x' where id = any ($1)",
+          // In the order every path locks sessions in; a plan's own order could cross a mover's.
+          sql: `
+            with locked as (
+              select id from public.sessions where id = any ($1) order by id for no key update
+            )
+            update public.sessions as session
+            set location_type = coalesce(session.location_type, '') || 'x'
+            from locked
+            where session.id = locked.id`,
           values: [sessions.map(({ id }) => id)],
           role: 'service_role' as const,
         })),

@@ -1,0 +1,592 @@
+/**
+ * Proves from the tables and the history that nothing went wrong. It believes neither the claims nor the constraints:
+ * the calendar of every moment is rebuilt from the audit trail, and every answer is held against what it left behind.
+ */
+import type pg from 'pg';
+import { brokenInvariants } from '../setup/invariants.ts';
+import type { Outage } from './faults.ts';
+import { type Call, canonical, nameOf } from './history.ts';
+import type { Clinic } from './world.ts';
+
+/** A rule that was broken, with the first few cases. */
+export interface Violation {
+  rule: string;
+  count: number;
+  examples: string[];
+}
+
+/** Facts of a session as its audit events tell them. */
+interface Facts {
+  id: string;
+  status: string;
+  therapist_id: string;
+  client_id: string;
+  room_id?: string;
+  start_time: string;
+  end_time: string;
+  buffer_before_minutes: number;
+  buffer_after_minutes: number;
+}
+
+interface Event {
+  id: string;
+  organization_id: string;
+  actor_user_id: string | null;
+  action: string;
+  entity: string;
+  entity_ids: string[];
+  outcome: 'ok' | 'refused';
+  before: Facts[] | null;
+  after: Facts[] | null;
+  details: { batchId?: string } | null;
+  request_id: string | null;
+  /** Microseconds since the epoch, as all instants below. */
+  recorded: number;
+}
+
+interface Batch {
+  organization_id: string;
+  id: string;
+  therapist_id: string;
+  client_id: string;
+  room_id: string | null;
+  before: number;
+  after: number;
+  created: number;
+  expires: number;
+}
+
+interface Hold {
+  organization_id: string;
+  id: string;
+  batch_id: string;
+  status: 'held' | 'confirmed' | 'released' | 'expired';
+  session_id: string | null;
+  starts: number;
+  ends: number;
+  settled: number | null;
+}
+
+interface Session {
+  organization_id: string;
+  id: string;
+  facts: Facts;
+}
+
+/** All there is in the clinics. */
+interface Tables {
+  events: Event[];
+  batches: Map<string, Batch>;
+  holds: Hold[];
+  sessions: Map<string, Session>;
+}
+
+/** Somebody's time, taken from one moment to another. */
+interface Taken {
+  resource: string;
+  owner: string;
+  /** The batch of a hold that moves, and the sessions it moves: they do not stand in each other's way. */
+  moves: Set<string> | null;
+  since: number;
+  until: number;
+  starts: number;
+  ends: number;
+}
+
+const micros = (column: string) => `(extract(epoch from ${column}) * 1000000)::bigint`;
+const place = (organizationId: string, id: string) => `${organizationId}/${id}`;
+const instant = (text: string) => Date.parse(text) * 1000;
+
+async function readTables(db: pg.ClientBase, clinics: Clinic[]): Promise<Tables> {
+  const organizations = [clinics.map(({ organizationId }) => organizationId)];
+  const rows = async <T>(text: string): Promise<T[]> => {
+    const { rows: found } = await db.query(text, organizations);
+    // bigint arrives as text; every instant fits a number.
+    for (const row of found)
+      for (const name of ['recorded', 'created', 'expires', 'starts', 'ends', 'settled'])
+        if (typeof row[name] === 'string') row[name] = Number(row[name]);
+    return found as T[];
+  };
+  const events = await rows<Event>(`
+    select id, organization_id, actor_user_id, action, entity, entity_ids, outcome, before, after, details, request_id,
+      ${micros('recorded_at')} as recorded
+    from audit.events where organization_id = any ($1) order by recorded_at, id`);
+  const batches = await rows<Batch>(`
+    select organization_id, id, therapist_id, client_id, room_id, buffer_before_minutes::integer as before,
+      buffer_after_minutes::integer as after, ${micros('created_at')} as created, ${micros('expires_at')} as expires
+    from public.hold_batches where organization_id = any ($1)`);
+  const holds = await rows<Hold>(`
+    select organization_id, id, batch_id, status, session_id, ${micros('start_time')} as starts,
+      ${micros('end_time')} as ends, ${micros('settled_at')} as settled
+    from public.session_holds where organization_id = any ($1)`);
+  const sessions = await rows<Session>(`
+    select session.organization_id, session.id, private.session_facts(to_jsonb(session)) as facts
+    from public.sessions as session where session.organization_id = any ($1)`);
+  return {
+    events,
+    batches: new Map(batches.map((batch) => [place(batch.organization_id, batch.id), batch])),
+    holds,
+    sessions: new Map(sessions.map((session) => [place(session.organization_id, session.id), session])),
+  };
+}
+
+/** Collects violations by rule. */
+class Findings {
+  readonly #found = new Map<string, Violation>();
+  add(rule: string, example: string): void {
+    const known = this.#found.get(rule) ?? { rule, count: 0, examples: [] };
+    this.#found.set(rule, known);
+    known.count++;
+    if (known.examples.length < 3) known.examples.push(example);
+  }
+  list(): Violation[] {
+    return [...this.#found.values()];
+  }
+}
+
+function claimsOfFacts(
+  organizationId: string,
+  facts: Facts,
+): { resource: string; from: number; to: number }[] {
+  const starts = instant(facts.start_time);
+  const ends = instant(facts.end_time);
+  const minute = 60_000_000;
+  return [
+    {
+      resource: `${organizationId} therapist ${facts.therapist_id}`,
+      from: starts - facts.buffer_before_minutes * minute,
+      to: ends + facts.buffer_after_minutes * minute,
+    },
+    { resource: `${organizationId} client ${facts.client_id}`, from: starts, to: ends },
+    ...(facts.room_id
+      ? [{ resource: `${organizationId} room ${facts.room_id}`, from: starts, to: ends }]
+      : []),
+  ];
+}
+
+/** Replays each session's events: they must connect, begin once, and end at the row as it is. */
+function replaySessions(tables: Tables, findings: Findings): Taken[] {
+  const trails = new Map<string, { event: Event; before: Facts | null; after: Facts }[]>();
+  for (const event of tables.events) {
+    if (event.entity !== 'session' || event.outcome !== 'ok') continue;
+    for (const after of event.after ?? []) {
+      const key = place(event.organization_id, after.id);
+      const before = event.before?.find(({ id }) => id === after.id) ?? null;
+      const trail = trails.get(key) ?? [];
+      trails.set(key, trail);
+      trail.push({ event, before, after });
+    }
+  }
+  const taken: Taken[] = [];
+  for (const [key, trail] of trails) {
+    const row = tables.sessions.get(key);
+    if (!row) findings.add('no event without its effect', `session ${key}: events, but no row`);
+    let current: Facts | null = null;
+    trail.forEach(({ event, before, after }, index) => {
+      if (canonical(before) !== canonical(current))
+        findings.add(
+          'every effect on a session is audited exactly once',
+          `session ${key}: ${event.action} at ${event.recorded} does not follow from what came before`,
+        );
+      current = after;
+      if (after.status === 'cancelled' || after.status === 'no_show') return;
+      for (const { resource, from, to } of claimsOfFacts(event.organization_id, after))
+        taken.push({
+          ...{ resource, owner: after.id, moves: null, starts: from, ends: to },
+          since: event.recorded,
+          until: trail[index + 1]?.event.recorded ?? Number.POSITIVE_INFINITY,
+        });
+    });
+    if (row && canonical(current) !== canonical(row.facts))
+      findings.add(
+        'every effect on a session is audited exactly once',
+        `session ${key}: the row is ${canonical(row.facts)}, its last event says ${canonical(current)}`,
+      );
+  }
+  for (const key of tables.sessions.keys())
+    if (!trails.has(key))
+      findings.add('every effect on a session is audited exactly once', `session ${key} has no event`);
+  return taken;
+}
+
+/** The time each hold took, from when it was acquired until it was settled or expired. */
+function takenByHolds(tables: Tables): Taken[] {
+  const moved = new Map<string, Set<string>>();
+  for (const { batch_id, session_id } of tables.holds)
+    if (session_id) moved.set(batch_id, (moved.get(batch_id) ?? new Set()).add(session_id));
+  return tables.holds.flatMap((hold) => {
+    const batch = tables.batches.get(place(hold.organization_id, hold.batch_id));
+    if (!batch) return [];
+    const settled = hold.status === 'confirmed' || hold.status === 'released';
+    const until = settled ? (hold.settled ?? 0) : batch.expires;
+    if (until <= batch.created) return [];
+    const facts: Facts = {
+      ...{ id: hold.id, status: 'held', therapist_id: batch.therapist_id, client_id: batch.client_id },
+      ...(batch.room_id ? { room_id: batch.room_id } : {}),
+      ...{
+        start_time: new Date(hold.starts / 1000).toISOString(),
+        end_time: new Date(hold.ends / 1000).toISOString(),
+      },
+      ...{ buffer_before_minutes: batch.before, buffer_after_minutes: batch.after },
+    };
+    return claimsOfFacts(hold.organization_id, facts).map(({ resource, from, to }) => ({
+      ...{ resource, owner: hold.id, moves: moved.get(hold.batch_id) ?? null, starts: from, ends: to },
+      ...{ since: batch.created, until },
+    }));
+  });
+}
+
+/** Nobody was in two places at any moment of the run, also where it was undone later. */
+function checkOverlaps(taken: Taken[], findings: Findings): void {
+  const byResource = Map.groupBy(taken, ({ resource }) => resource);
+  for (const [resource, all] of byResource) {
+    all.sort((a, b) => a.since - b.since);
+    let live: Taken[] = [];
+    for (const next of all) {
+      live = live.filter(({ until }) => until > next.since);
+      for (const other of live)
+        if (
+          other.owner !== next.owner &&
+          other.starts < next.ends &&
+          next.starts < other.ends &&
+          !other.moves?.has(next.owner) &&
+          !next.moves?.has(other.owner)
+        )
+          findings.add(
+            'nobody is ever booked twice at one time',
+            `${resource}: ${other.owner} and ${next.owner} at ${new Date(next.since / 1000).toISOString()}`,
+          );
+      live.push(next);
+    }
+  }
+}
+
+/** What an event of this kind is the effect of. */
+const effects: Record<string, (action: string) => boolean> = {
+  hold: (action) => action === 'hold.acquired',
+  move: (action) => action === 'hold.acquired',
+  confirm: (action) => action === 'hold.confirmed',
+  release: (action) => action === 'hold.released',
+  cancel: (action) => action === 'session.cancelled',
+  insert: (action) => action === 'session.inserted',
+  update: (action) => action.startsWith('session.'),
+  expire: () => false,
+};
+
+interface Told {
+  effects: Event[];
+  refusals: Event[];
+}
+
+/** Every answer against the events of its request id. */
+function checkAnswers(history: Call[], tables: Tables, findings: Findings): Map<string, Told> {
+  const told = new Map<string, Told>();
+  const calls = new Map(history.map((call) => [call.id, call]));
+  for (const event of tables.events) {
+    if (event.request_id === null || event.action === 'hold.expired') continue;
+    const call = calls.get(event.request_id);
+    const bad = (why: string) =>
+      findings.add(
+        'every event belongs to one call of its actor',
+        `${event.action} ${event.request_id}: ${why}`,
+      );
+    if (!call) {
+      bad('nobody made such a call');
+      continue;
+    }
+    if (event.organization_id !== call.actor.clinic.organizationId) bad('it is in another organization');
+    if (call.endpoint && event.actor_user_id !== call.actor.userId) bad('it names another actor');
+    const entry = told.get(call.id) ?? { effects: [], refusals: [] };
+    told.set(call.id, entry);
+    if (event.outcome === 'refused') entry.refusals.push(event);
+    else if (effects[call.kind]?.(event.action)) entry.effects.push(event);
+    else bad(`a ${call.kind} has no such effect`);
+  }
+  for (const call of history) {
+    const { effects: done, refusals } = told.get(call.id) ?? { effects: [], refusals: [] };
+    const bad = (rule: string, why: string) =>
+      findings.add(rule, `${call.kind} ${call.transport} ${call.id} (${nameOf(call.answer)}): ${why}`);
+    if (done.length > 1)
+      bad('every effect is audited exactly once', `${done.length} effects under one request id`);
+    const { answer } = call;
+    switch (answer.type) {
+      case 'refused':
+        if (done.length > 0) bad('a refused call has no effect', 'it has one');
+        // 403 is returned or raised; 400 and 401 are raised, 422 keeps nothing.
+        if ((answer.status === 409 || answer.status === 410) && refusals.length !== 1)
+          bad('every refusal is audited exactly once', `${refusals.length} events`);
+        break;
+      case 'raised':
+      case 'lost':
+        if (done.length + refusals.length > 0) bad('what was not committed leaves nothing', 'it has events');
+        break;
+      case 'ok':
+        checkSuccess(call, answer.replayed, answer.body, done[0], tables, bad);
+        break;
+      case 'unknown':
+        break;
+    }
+    if (call.kind === 'insert' && call.answer.type !== 'unknown') {
+      const present = tables.sessions.has(place(call.actor.clinic.organizationId, call.request.id as string));
+      if (present !== (call.answer.type === 'ok'))
+        bad('every acknowledged booking is there, and no other', present ? 'the row is there' : 'no row');
+    }
+  }
+  return told;
+}
+
+function checkSuccess(
+  call: Call,
+  replayed: boolean,
+  body: Record<string, unknown>,
+  effect: Event | undefined,
+  tables: Tables,
+  bad: (rule: string, why: string) => void,
+): void {
+  const organization = call.actor.clinic.organizationId;
+  const there = 'every acknowledged booking is there, and no other';
+  if (replayed) {
+    if (effect) bad('a replay has no effect', 'it has one');
+    return;
+  }
+  if (call.kind === 'hold' || call.kind === 'move') {
+    const batch = tables.batches.get(place(organization, body.holdId as string));
+    if (!batch) bad(there, `no batch ${body.holdId}`);
+    if (effect?.details?.batchId !== body.holdId)
+      bad('every effect is audited exactly once', 'no event for it');
+  } else if (call.kind === 'confirm') {
+    for (const session of body.sessions as Facts[]) {
+      if (!tables.sessions.has(place(organization, session.id))) bad(there, `no session ${session.id}`);
+      // Without an event of its own it confirmed what was confirmed already.
+      const recorded = effect?.after?.find(({ id }) => id === session.id);
+      if (
+        recorded &&
+        (instant(recorded.start_time) !== instant(session.start_time) ||
+          recorded.therapist_id !== session.therapist_id)
+      )
+        bad('every effect is audited exactly once', `its event tells another story of ${session.id}`);
+    }
+  } else if (call.kind === 'release') {
+    if (Boolean(effect) !== body.released)
+      bad('every effect is audited exactly once', `released ${body.released}`);
+  } else if (call.kind === 'cancel') {
+    const { cancelledSessionIds } = body.summary as { cancelledSessionIds: string[] };
+    if (canonical([...(effect?.entity_ids ?? [])].sort()) !== canonical([...cancelledSessionIds].sort()))
+      bad('every effect is audited exactly once', 'its event lists other sessions');
+    for (const id of cancelledSessionIds)
+      if (tables.sessions.get(place(organization, id))?.facts.status !== 'cancelled')
+        bad('a cancelled session stays cancelled', id);
+  }
+}
+
+/** A call under a key that took effect, or may have. */
+interface First {
+  call: Call;
+  /** Microseconds: when the answer it left is certain to be seen by whoever asks then. */
+  since: number;
+  /** Microseconds: when its key lapses. */
+  until: number;
+  batchId: string | null;
+  known: boolean;
+}
+
+/** One effect a key; the same answer for the same request; 422 for another. */
+function checkKeys(history: Call[], tables: Tables, told: Map<string, Told>, findings: Findings): void {
+  const holdsOfBatch = Map.groupBy(tables.holds, (hold) => place(hold.organization_id, hold.batch_id));
+  const deadAt = (organization: string, batchId: string): number => {
+    const holds = holdsOfBatch.get(place(organization, batchId)) ?? [];
+    const expires = tables.batches.get(place(organization, batchId))?.expires ?? 0;
+    return holds.some(({ status }) => status === 'confirmed')
+      ? Number.POSITIVE_INFINITY
+      : Math.max(...holds.map(({ status, settled }) => (status === 'released' ? (settled ?? 0) : expires)));
+  };
+  const keyed = history.filter(({ key, endpoint }) => key !== null && endpoint !== null);
+  const groups = Map.groupBy(
+    keyed,
+    ({ actor, endpoint, key }) => `${actor.clinic.organizationId}/${actor.userId}/${endpoint}/${key}`,
+  );
+  for (const calls of groups.values()) {
+    const bad = (rule: string, call: Call, why: string) =>
+      findings.add(rule, `${call.kind} ${call.transport} key ${call.key} (${nameOf(call.answer)}): ${why}`);
+    const firsts: First[] = [];
+    for (const call of calls) {
+      const effect = told.get(call.id)?.effects[0];
+      const known = call.answer.type === 'ok' && !call.answer.replayed;
+      if (!known && !(call.answer.type === 'unknown' && effect)) continue;
+      const batchId = call.endpoint === 'sessions-hold' ? (effect?.details?.batchId ?? null) : null;
+      firsts.push({
+        call,
+        // A call whose answer got lost may have committed a little after the caller gave up.
+        since: known ? call.endedAt * 1000 : Math.max(call.endedAt * 1000, effect?.recorded ?? 0) + 2_000_000,
+        until: batchId ? deadAt(call.actor.clinic.organizationId, batchId) : Number.POSITIVE_INFINITY,
+        batchId,
+        known,
+      });
+    }
+    firsts.sort((a, b) => a.since - b.since);
+
+    const ordered = firsts
+      .filter(({ batchId }) => batchId !== null)
+      .map((first) => ({
+        first,
+        created: tables.batches.get(place(first.call.actor.clinic.organizationId, first.batchId ?? ''))
+          ?.created,
+      }))
+      .sort((a, b) => (a.created ?? 0) - (b.created ?? 0));
+    ordered.forEach(({ created }, index) => {
+      const previous = ordered[index - 1]?.first;
+      if (previous && previous.until > (created ?? 0))
+        bad('one effect a key', previous.call, 'a second hold while the first was alive');
+    });
+    const [once, twice] = firsts.filter(({ batchId }) => batchId === null);
+    if (once && twice) bad('one effect a key', twice.call, 'two first answers');
+
+    const answersOf = new Map<string, string>();
+    for (const call of calls) {
+      const { answer } = call;
+      const request = canonical(call.request);
+      const same = firsts.filter((first) => canonical(first.call.request) === request);
+      const others = firsts.filter((first) => canonical(first.call.request) !== request);
+      if (answer.type === 'ok' && answer.replayed) {
+        // Which first answer it repeats: a batch is named in it; otherwise there is only one.
+        const body = canonical(answer.body);
+        const source = answersOf.get(body);
+        const equal = same.find(
+          ({ call: first }) => first.answer.type === 'ok' && canonical(first.answer.body) === body,
+        );
+        // A cancellation or a repeated confirmation may have kept an answer without an effect to see.
+        const lost = calls.some(
+          (other) => other.answer.type === 'unknown' && canonical(other.request) === request,
+        );
+        const named = same.find(({ batchId }) => batchId !== null && batchId === answer.body.holdId);
+        if (!equal && !named && !source && !lost)
+          bad('a replay equals the first answer', call, 'nobody got that answer first');
+        if (named && !equal && named.known)
+          bad('a replay equals the first answer', call, 'it names the hold, but differs');
+        if (named && named.until + 2_000_000 < call.startedAt * 1000)
+          bad('a key lapses with its hold', call, 'it replays a hold that was dead');
+        if (!equal && !named && call.endpoint !== 'sessions-hold') {
+          const [[seen] = []] = answersOf;
+          if (seen !== undefined && seen !== body)
+            bad('a replay equals the first answer', call, 'two replays differ');
+        }
+        answersOf.set(body, call.id);
+        continue;
+      }
+      if (answer.type === 'unknown' || answer.type === 'lost') continue;
+      const code = nameOf(answer);
+      if (code === 'PT503') continue;
+      const binding = (first: First) =>
+        first.call !== call &&
+        first.since <= call.startedAt * 1000 &&
+        first.until > call.endedAt * 1000 + 5000;
+      const bound = same.find(binding);
+      if (bound) bad('a repeated request gets the first answer', call, `${code} after ${bound.call.id}`);
+      if (code !== 'IDEMPOTENCY_KEY_REUSED' && others.some(binding))
+        bad('a key used for another request is refused', call, code);
+      if (
+        code === 'IDEMPOTENCY_KEY_REUSED' &&
+        !calls.some(
+          (other) =>
+            canonical(other.request) !== request &&
+            other.startedAt <= call.endedAt &&
+            (other.answer.type === 'unknown' || other.answer.type === 'ok'),
+        )
+      )
+        bad('a key used for another request is refused', call, 'nobody had used it');
+    }
+  }
+}
+
+/** A confirmation comes before the hold's end, and each hold is settled by one event. */
+function checkHolds(tables: Tables, findings: Findings): void {
+  const settling = new Map<string, number>();
+  for (const { action, outcome, details, entity_ids, organization_id } of tables.events) {
+    if (outcome !== 'ok' || !/^hold\.(released|expired|confirmed)$/.test(action) || !details?.batchId)
+      continue;
+    for (const id of entity_ids) {
+      const key = `${place(organization_id, id)} ${action}${action === 'hold.confirmed' ? details.batchId : ''}`;
+      settling.set(key, (settling.get(key) ?? 0) + 1);
+    }
+  }
+  for (const [key, count] of settling)
+    if (count > 1) findings.add('every hold is settled once', `${key}: ${count} events`);
+  for (const hold of tables.holds) {
+    const batch = tables.batches.get(place(hold.organization_id, hold.batch_id));
+    if (!batch) continue;
+    if (hold.status === 'confirmed' && (hold.settled ?? 0) >= batch.expires)
+      findings.add('an expired hold never confirms', `hold ${hold.id} of batch ${batch.id}`);
+    if (hold.status === 'expired' && (hold.settled ?? 0) < batch.expires)
+      findings.add('a live hold is never written down as expired', `hold ${hold.id}`);
+    const event =
+      hold.status === 'held' ||
+      (settling.get(
+        hold.status === 'confirmed'
+          ? `${place(hold.organization_id, hold.session_id ?? hold.id)} hold.confirmed${batch.id}`
+          : `${place(hold.organization_id, hold.id)} hold.${hold.status}`,
+      ) ?? 0) === 1;
+    if (!event)
+      findings.add('every hold is settled once', `hold ${hold.id} is ${hold.status} without an event`);
+  }
+}
+
+/** SQLSTATEs a caller may see, by kind of call. */
+function isExpected(call: Call, sqlstate: string): boolean {
+  if (call.endpoint) return /^PT(400|401|403|503)$/.test(sqlstate);
+  return /^(23P01|23514|PT503|PT409|409)$/.test(sqlstate);
+}
+
+/** Nothing but the product's own words reaches a caller, and nobody waits or is turned away for no reason. */
+function checkManners(history: Call[], outages: Outage[], findings: Findings): void {
+  const troubled = ({ startedAt, endedAt }: Call) =>
+    outages.some(({ from, to }) => startedAt < to + 10_000 && endedAt > from - 500);
+  for (const call of history) {
+    const { answer, kind, transport, id } = call;
+    const where = `${kind} ${transport} ${id}`;
+    if (answer.type === 'raised' && !isExpected(call, answer.sqlstate))
+      findings.add(
+        answer.sqlstate === '40P01' ? 'nobody deadlocks' : 'no raw error reaches a caller',
+        `${where}: ${answer.sqlstate} ${answer.message}`,
+      );
+    if (answer.type === 'refused' && (answer.status === 400 || answer.status === 401))
+      findings.add('no valid request is called malformed', `${where}: ${answer.status} ${answer.code}`);
+    if (troubled(call)) continue;
+    if (answer.type === 'unknown' && answer.why.startsWith('HTTP 5'))
+      findings.add('no 5xx while nothing is broken', `${where}: ${answer.why}`);
+    if (answer.type === 'raised' && answer.sqlstate === 'PT503')
+      findings.add('nobody is turned away as busy while nothing is broken', where);
+  }
+}
+
+/**
+ * All checks, after everybody has stopped.
+ *
+ * @returns the rules that were broken; none when all is well
+ */
+export async function check(options: {
+  db: pg.ClientBase;
+  clinics: Clinic[];
+  history: Call[];
+  outages: Outage[];
+  deadlocks: number;
+  alarms: string[];
+}): Promise<Violation[]> {
+  const { db, clinics, history, outages, deadlocks, alarms } = options;
+  const findings = new Findings();
+  for (const clinic of clinics)
+    for (const { rule, rows } of await brokenInvariants(db, clinic.organizationId))
+      for (const row of rows) findings.add(rule, JSON.stringify(row));
+  const { rows: bad } = await db.query('select * from audit.verify()');
+  for (const row of bad) findings.add('audit.verify() finds nothing', JSON.stringify(row));
+
+  const tables = await readTables(db, clinics);
+  const taken = [...replaySessions(tables, findings), ...takenByHolds(tables)];
+  checkOverlaps(taken, findings);
+  checkHolds(tables, findings);
+  const told = checkAnswers(history, tables, findings);
+  checkKeys(history, tables, told, findings);
+  checkManners(history, outages, findings);
+  if (deadlocks > 0) findings.add('nobody deadlocks', `${deadlocks} counted by the database`);
+  for (const alarm of alarms) findings.add('a pooled connection carries nothing over', alarm);
+  return findings.list();
+}

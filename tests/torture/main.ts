@@ -1,0 +1,120 @@
+/** `npm run torture`: see `docs/no-double-booking.md`. */
+import { mkdtemp, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { plants } from './plants.ts';
+import { type Options, type Report, torture } from './run.ts';
+
+const HELP = `npm run torture -- [--minutes 1] [--seed 1] [--workers 12] [--calls n] [--plant bug]
+                    [--no-faults] [--no-http] [--no-pool]
+
+Random concurrent bookings on a stack of its own, while processes are killed, then a proof that nothing went wrong.
+The same seed makes the same choices and the same faults; who is faster is left to the machine.
+--plant breaks the database of this run first: ${Object.keys(plants).join(', ')}.`;
+
+function print(lines: string[]): void {
+  console.log(lines.join('\n'));
+}
+
+function table(counts: Map<string, number>): string[] {
+  return [...counts]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, count]) => `  ${String(count).padStart(7)}  ${name}`);
+}
+
+/** `hold sql ok` → by kind and answer, the transports together. */
+function byKind(answers: Map<string, number>): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const [name, count] of answers) {
+    const [kind, , answer] = name.split(' ');
+    const short = `${kind} ${answer}`;
+    counts.set(short, (counts.get(short) ?? 0) + count);
+  }
+  return counts;
+}
+
+function byTransport(answers: Map<string, number>): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const [name, count] of answers) {
+    const transport = name.split(' ')[1] ?? '';
+    counts.set(transport, (counts.get(transport) ?? 0) + count);
+  }
+  return counts;
+}
+
+function summary(report: Report): void {
+  const { calls, seconds, latency, tables, pooler, deadlocks, checkSeconds } = report;
+  print([
+    '',
+    `${calls} calls in ${seconds.toFixed(0)} s (${(calls / seconds).toFixed(0)} a second), by answer:`,
+    ...table(byKind(report.answers)),
+    'by transport:',
+    ...table(byTransport(report.answers)),
+    pooler === null ? '  (no pooler: pgbouncer is not installed)' : '',
+    'connections cut in the middle of a statement:',
+    ...table(report.drops),
+    'faults:',
+    ...table(report.faults),
+    `deadlocks: ${deadlocks}`,
+    `answers that no fault touched: half within ${latency.p50} ms, 99 % within ${latency.p99} ms, the slowest ${latency.worst} ms`,
+    `checked in ${checkSeconds.toFixed(1)} s: ${Object.entries(tables)
+      .map(([name, count]) => `${count} ${name}`)
+      .join(', ')}`,
+    '',
+  ]);
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      minutes: { type: 'string', default: '1' },
+      seed: { type: 'string', default: '1' },
+      workers: { type: 'string', default: '12' },
+      calls: { type: 'string' },
+      plant: { type: 'string' },
+      'no-faults': { type: 'boolean', default: false },
+      'no-http': { type: 'boolean', default: false },
+      'no-pool': { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    print([HELP]);
+    return 0;
+  }
+  const options: Options = {
+    seed: Number(values.seed),
+    seconds: Number(values.minutes) * 60,
+    workers: Number(values.workers),
+    ...(values.calls ? { calls: Number(values.calls) } : {}),
+    ...(values.plant ? { plant: values.plant } : {}),
+    faults: !values['no-faults'],
+    http: !values['no-http'],
+    pool: !values['no-pool'],
+    say: (line) => console.log(line),
+  };
+  const report = await torture(options);
+  summary(report);
+  if (report.violations.length === 0) {
+    print([
+      'No violation: nobody was ever booked twice, every acknowledged booking is there once, every effect is audited once.',
+    ]);
+    return 0;
+  }
+  for (const { rule, count, examples } of report.violations)
+    print([`VIOLATED (${count}): ${rule}`, ...examples.map((example) => `    ${example}`)]);
+  const file = join(await mkdtemp(join(tmpdir(), 'torture-')), 'history.jsonl');
+  await writeFile(file, report.history.map((call) => JSON.stringify(call)).join('\n'));
+  print([
+    '',
+    `Every call: ${file}`,
+    `Again: npm run torture -- --seed ${options.seed} --minutes ${values.minutes} --workers ${values.workers}${values.plant ? ` --plant ${values.plant}` : ''}`,
+  ]);
+  return 1;
+}
+
+process.exitCode = await main().catch((error) => {
+  console.error(error);
+  return 2;
+});

@@ -1,0 +1,130 @@
+/** Bugs planted on purpose, each in the database of one run: a checker that has never found anything proves nothing. */
+import type pg from 'pg';
+
+/** A bug. */
+export interface Plant {
+  /** What was done to the database. */
+  what: string;
+  /** Rules that must catch it: at least one of them. */
+  caughtBy: RegExp;
+  /** Before anybody calls. */
+  plant?: (db: pg.ClientBase) => Promise<unknown>;
+  /** After the last call, before the check. */
+  afterwards?: (db: pg.ClientBase) => Promise<unknown>;
+}
+
+/** Rewrites a part of a function's source; it must be there. */
+async function edit(db: pg.ClientBase, name: string, from: string | RegExp, to: string): Promise<void> {
+  const { rows } = await db.query('select pg_get_functiondef($1::regproc) as source', [name]);
+  const source: string = rows[0].source;
+  const changed = source.replace(from, to);
+  if (changed === source) throw new Error(`${name} has changed: there is no ${from} to sabotage`);
+  await db.query(changed);
+}
+
+const withoutLocks = (db: pg.ClientBase) =>
+  edit(db, 'private.lock_resources', /perform pg_advisory_xact_lock[\s\S]*?as ascending;/, 'return;');
+const withoutConstraint = (db: pg.ClientBase) =>
+  db.query('alter table private.claims drop constraint claims_no_overlap');
+
+const overlap = /booked twice|overlap/;
+
+/** The bugs, by name. */
+export const plants: Record<string, Plant> = {
+  'drop-constraint': {
+    what: 'private.claims without claims_no_overlap',
+    caughtBy: overlap,
+    plant: withoutConstraint,
+  },
+  'no-lock': {
+    what: 'private.lock_resources does nothing; the constraint still decides',
+    caughtBy: /deadlocks|turned away|raw error/,
+    plant: withoutLocks,
+  },
+  'no-lock-no-constraint': {
+    what: 'neither resource locks nor the constraint',
+    caughtBy: overlap,
+    plant: async (db) => {
+      await withoutLocks(db);
+      await withoutConstraint(db);
+    },
+  },
+  'no-key-check': {
+    what: 'private.find_replay finds nothing',
+    caughtBy: /first answer|one effect a key|raw error/,
+    plant: (db) => edit(db, 'private.find_replay', /\bbegin\b/, 'begin\n  return null;'),
+  },
+  'no-key-lock': {
+    what: 'private.find_replay looks without locking the key',
+    caughtBy: /first answer|one effect a key|raw error/,
+    plant: (db) =>
+      edit(db, 'private.find_replay', /perform pg_advisory_xact_lock[\s\S]*?\);\s+as_of/, 'as_of'),
+  },
+  'no-fingerprint': {
+    what: 'a key answers any request',
+    caughtBy: /first answer|another request/,
+    plant: (db) => edit(db, 'private.find_replay', 'kept.fingerprint <> find_replay.fingerprint', 'false'),
+  },
+  'forgetful-keys': {
+    what: 'private.keep_answer keeps nothing',
+    caughtBy: /first answer|one effect a key/,
+    plant: (db) =>
+      edit(db, 'private.keep_answer', 'where keep_answer.idempotency_key is not null', 'where false'),
+  },
+  'keys-outlive-holds': {
+    what: 'the key of a dead hold is replayed',
+    caughtBy: /lapses/,
+    plant: (db) => edit(db, 'private.find_replay', 'kept.hold_batch_id is not null', 'false'),
+  },
+  'expired-confirms': {
+    what: 'sessions-confirm does not look at expires_at',
+    caughtBy: /expired hold never confirms/,
+    plant: (db) => edit(db, 'private.confirm_sessions', 'batch.expires_at <= as_of', 'false'),
+  },
+  'orphaned-claims': {
+    what: 'a released hold leaves its claims behind',
+    caughtBy: /claim belongs to nobody|exactly its claims/,
+    plant: (db) => edit(db, 'private.release_hold', 'claim.owner_id = any (released_ids)', 'false'),
+  },
+  'unclaimed-moves': {
+    what: 'a session written directly claims nothing',
+    caughtBy: /exactly its claims|booked twice/,
+    plant: (db) => db.query('drop trigger c_claim_updated_sessions on public.sessions'),
+  },
+  'silent-changes': {
+    what: 'changes of sessions are not audited',
+    caughtBy: /audited exactly once/,
+    plant: (db) => db.query('drop trigger e_audit_updated_sessions on public.sessions'),
+  },
+  'edited-audit': {
+    what: 'the owner edits one event afterwards',
+    caughtBy: /audit\.verify/,
+    afterwards: async (db) => {
+      await db.query('alter table audit.events disable trigger refuse_change');
+      await db.query(`
+        update audit.events set actor_user_id = gen_random_uuid()
+        where (organization_id, id) = (select organization_id, id from audit.events where action = 'hold.acquired' limit 1)`);
+      await db.query('alter table audit.events enable trigger refuse_change');
+    },
+  },
+  'lost-booking': {
+    what: 'an acknowledged session vanishes afterwards, with all its traces',
+    caughtBy: /acknowledged booking/,
+    afterwards: async (db) => {
+      await db.query('alter table public.sessions disable trigger user');
+      await db.query('alter table public.session_cancellations disable trigger user');
+      await db.query(`
+        with chosen as (
+          select organization_id, id from public.sessions as session
+          where not exists (select 1 from public.session_holds as hold where hold.session_id = session.id)
+            and exists (select 1 from audit.events where entity_ids @> array[session.id] and action = 'hold.confirmed')
+            and not exists (select 1 from public.session_cancellations as c where c.session_id = session.id)
+          limit 1
+        ),
+        claimless as (delete from private.claims where owner_id in (select id from chosen))
+        delete from public.sessions where id in (select id from chosen)`);
+      await db.query('alter table public.sessions enable trigger user');
+      await db.query('alter table public.session_cancellations enable trigger user');
+    },
+  },
+};

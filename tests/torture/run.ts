@@ -1,0 +1,249 @@
+/** One torture from start to verdict. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+import { type Stack, startStack } from '../../local/stack.ts';
+import { check, type Violation } from './checker.ts';
+import { breakThings, type Outage } from './faults.ts';
+import { type Call, Tally } from './history.ts';
+import { plants } from './plants.ts';
+import { startPooler } from './pooler.ts';
+import { type Shared, work } from './workload.ts';
+import { createWorld } from './world.ts';
+
+/** What to do. */
+export interface Options {
+  /** Decides every worker's every choice and every fault; who is faster is left to the machine. */
+  seed: number;
+  /** How long to go on, in seconds. */
+  seconds: number;
+  /** Ends earlier, after so many calls. */
+  calls?: number;
+  /** How many call at once. Default 12. */
+  workers?: number;
+  /** Default true. */
+  faults?: boolean;
+  /** Call over HTTP too. Default true. */
+  http?: boolean;
+  /** Put a pooler in between, if there is one. Default true. */
+  pool?: boolean;
+  /** Name of a bug to plant. */
+  plant?: string;
+  say?: (line: string) => void;
+}
+
+/** What came of it. */
+export interface Report {
+  options: Options;
+  /** `hold sql ok` → how many. */
+  answers: Map<string, number>;
+  faults: Map<string, number>;
+  /** Connections cut during a statement, by transport. */
+  drops: Map<string, number>;
+  calls: number;
+  seconds: number;
+  deadlocks: number;
+  /** Milliseconds of calls that no fault touched. */
+  latency: { p50: number; p99: number; worst: number };
+  /** `null`: pgbouncer is not installed. */
+  pooler: boolean | null;
+  tables: Record<string, number>;
+  checkSeconds: number;
+  violations: Violation[];
+  history: Call[];
+}
+
+async function connected(url: string): Promise<pg.Client> {
+  for (let attempt = 1; ; attempt++) {
+    const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5000 });
+    client.on('error', () => {});
+    try {
+      await client.connect();
+      return client;
+    } catch (error) {
+      await client.end().catch(() => {});
+      if (attempt >= 60) throw error;
+      await sleep(250);
+    }
+  }
+}
+
+/** Counts deadlocks across crashes, which reset the statistics. */
+class DeadlockCounter {
+  readonly #url: string;
+  #before = 0;
+  #current = 0;
+  constructor(url: string) {
+    this.#url = url;
+  }
+  async look(): Promise<void> {
+    const client = new pg.Client({ connectionString: this.#url, connectionTimeoutMillis: 2000 });
+    client.on('error', () => {});
+    try {
+      await client.connect();
+      const { rows } = await client.query(
+        'select deadlocks::integer as deadlocks from pg_catalog.pg_stat_database where datname = current_database()',
+      );
+      const found = rows[0]?.deadlocks ?? 0;
+      if (found < this.#current) this.#before += this.#current;
+      this.#current = found;
+    } catch {
+      // Down just now.
+    } finally {
+      await client.end().catch(() => {});
+    }
+  }
+  get total(): number {
+    return this.#before + this.#current;
+  }
+}
+
+function latencyOf(history: Call[], outages: Outage[]): Report['latency'] {
+  const times = history
+    .filter(
+      ({ startedAt, endedAt, answer }) =>
+        answer.type !== 'lost' &&
+        answer.type !== 'unknown' &&
+        !outages.some(({ from, to }) => startedAt < to + 5000 && endedAt > from - 500),
+    )
+    .map(({ startedAt, endedAt }) => endedAt - startedAt)
+    .sort((a, b) => a - b);
+  const at = (part: number) => times[Math.min(times.length - 1, Math.floor(part * times.length))] ?? 0;
+  return { p50: at(0.5), p99: at(0.99), worst: times.at(-1) ?? 0 };
+}
+
+/** Waits until no transaction of the run is left: a dropped connection's statement may still be at it. */
+async function settled(db: pg.Client): Promise<void> {
+  for (let waited = 0; waited < 20_000; waited += 100) {
+    const { rows } = await db.query(`
+      select count(*)::integer as busy from pg_catalog.pg_stat_activity
+      where backend_type = 'client backend' and xact_start is not null and pid <> pg_backend_pid()`);
+    if (rows[0].busy === 0) return;
+    await sleep(100);
+  }
+  throw new Error('transactions are still open 20 seconds after the last call');
+}
+
+/**
+ * Runs on a stack of its own, and always stops it.
+ *
+ * @example
+ * const { violations } = await torture({ seed: 42, seconds: 60 });
+ */
+export async function torture(options: Options): Promise<Report> {
+  const { seed, seconds, workers = 12, http = true, say = () => {} } = options;
+  const plant = options.plant === undefined ? undefined : plants[options.plant];
+  if (options.plant !== undefined && !plant)
+    throw new Error(`There is no such bug: ${options.plant}. There are: ${Object.keys(plants).join(', ')}.`);
+  say('starting a stack …');
+  const stack = await startStack({ functions: http });
+  try {
+    return await on(stack, { ...options, http, workers }, plant, seconds, seed, say);
+  } finally {
+    await stack.stop();
+  }
+}
+
+async function on(
+  stack: Stack,
+  options: Options & { http: boolean; workers: number },
+  plant: (typeof plants)[string] | undefined,
+  seconds: number,
+  seed: number,
+  say: (line: string) => void,
+): Promise<Report> {
+  const pooler = (options.pool ?? true) ? await startPooler(stack.dbPort, 4) : null;
+  try {
+    if (pooler === null && (options.pool ?? true))
+      say('pgbouncer is not installed: no pooler in between (set PGBOUNCER to its path, or install it)');
+    const setUp = await connected(stack.dbUrl);
+    const clinics = await createWorld(setUp, seed);
+    if (plant) {
+      say(`planted: ${plant.what}`);
+      await plant.plant?.(setUp);
+    }
+    await setUp.end();
+
+    const started = Date.now();
+    const limit = options.calls ?? Number.POSITIVE_INFINITY;
+    let admitted = 0;
+    const failures: unknown[] = [];
+    const running = () => Date.now() - started < seconds * 1000 && admitted < limit && failures.length === 0;
+    const shared: Shared = {
+      ...{ seed, clinics, http: options.http, pool: pooler !== null, running },
+      target: {
+        dbUrl: stack.dbUrl,
+        poolUrl: pooler?.url ?? null,
+        apiUrl: stack.apiUrl,
+        publishableKey: stack.publishableKey,
+        secretKey: stack.secretKey,
+      },
+      history: [],
+      tally: new Tally(),
+      drops: new Tally(),
+      holds: [],
+      sessions: [],
+      alarms: [],
+      admit: () => running() && admitted++ < limit,
+    };
+    const faults = new Tally();
+    const outages: Outage[] = [];
+    const counter = new DeadlockCounter(stack.dbUrl);
+    const elapsed = () => {
+      const whole = Math.floor((Date.now() - started) / 1000);
+      return `[${String(Math.floor(whole / 60)).padStart(2, '0')}:${String(whole % 60).padStart(2, '0')}]`;
+    };
+    let reported = started;
+    const watching = (async () => {
+      while (running()) {
+        await sleep(500);
+        await counter.look();
+        if (Date.now() - reported < 5000) continue;
+        reported = Date.now();
+        const broken = [...faults.counts.values()].reduce((sum, count) => sum + count, 0);
+        const dropped = [...shared.drops.counts.values()].reduce((sum, count) => sum + count, 0);
+        say(`${elapsed()} ${shared.history.length} calls, ${broken} faults, ${dropped} dropped connections`);
+      }
+    })();
+    const work_ = Array.from({ length: options.workers }, (_, worker) =>
+      work(shared, worker).catch((error) => failures.push(error)),
+    );
+    if (options.faults ?? true)
+      await breakThings({
+        ...{ seed, stack, pooler, http: options.http, faults, outages, running },
+        say: (line) => say(`${elapsed()} ${line}`),
+        beforeCrash: () => counter.look(),
+      });
+    await Promise.all([...work_, watching]);
+    if (failures.length > 0) throw failures[0];
+    const took = (Date.now() - started) / 1000;
+
+    say(`${elapsed()} checking …`);
+    const checking = Date.now();
+    const db = await connected(stack.dbUrl);
+    try {
+      await settled(db);
+      await counter.look();
+      await plant?.afterwards?.(db);
+      const { history, alarms } = shared;
+      const violations = await check({ db, clinics, history, outages, deadlocks: counter.total, alarms });
+      const { rows } = await db.query(`
+        select (select count(*) from public.sessions)::integer as sessions,
+          (select count(*) from public.hold_batches)::integer as hold_batches,
+          (select count(*) from public.session_holds)::integer as session_holds,
+          (select count(*) from private.claims)::integer as claims,
+          (select count(*) from private.idempotency_keys)::integer as idempotency_keys,
+          (select count(*) from audit.events)::integer as audit_events`);
+      return {
+        ...{ options, violations, history, tables: rows[0], seconds: took },
+        ...{ answers: shared.tally.counts, faults: faults.counts, drops: shared.drops.counts },
+        ...{ calls: history.length, deadlocks: counter.total, latency: latencyOf(history, outages) },
+        pooler: (options.pool ?? true) ? pooler !== null || null : false,
+        checkSeconds: (Date.now() - checking) / 1000,
+      };
+    } finally {
+      await db.end();
+    }
+  } finally {
+    await pooler?.stop();
+  }
+}

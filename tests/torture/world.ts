@@ -1,0 +1,83 @@
+/** Two small clinics with too few people for what is asked of them, so that everything meets. */
+import type pg from 'pg';
+import { random } from './random.ts';
+
+/** A clinic of the torture. */
+export interface Clinic {
+  organizationId: string;
+  admin: string;
+  therapists: string[];
+  clients: string[];
+  rooms: string[];
+}
+
+/** Who calls: an admin, or a therapist for herself. */
+export interface Actor {
+  clinic: Clinic;
+  userId: string;
+  role: 'admin' | 'therapist';
+}
+
+/** The first midnight (UTC) of the calendar: tomorrow's. */
+export function firstMidnight(): number {
+  return Math.ceil(Date.now() / 86_400_000) * 86_400_000;
+}
+
+/** Days of the calendar. Few, so that it is half full after seconds. */
+export const DAYS = 5;
+
+/**
+ * Makes the clinics. People, clients and rooms have the same ids in both: nothing but the organization keeps them
+ * apart.
+ */
+export async function createWorld(db: pg.ClientBase, seed: number): Promise<Clinic[]> {
+  const ids = random(seed, 'world');
+  const therapists = Array.from({ length: 3 }, () => ids.uuid());
+  const clients = Array.from({ length: 4 }, () => ids.uuid());
+  const rooms = Array.from({ length: 2 }, () => ids.uuid());
+  const clinics: Clinic[] = [];
+  await db.query(
+    `insert into auth.users (instance_id, id, aud, role, email, created_at, updated_at)
+      select '00000000-0000-0000-0000-000000000000', id, 'authenticated', 'authenticated', id || '@torture.test', now(), now()
+      from unnest($1::uuid[]) as id`,
+    [therapists],
+  );
+  for (let number = 0; number < 2; number++) {
+    const clinic: Clinic = { organizationId: ids.uuid(), admin: ids.uuid(), therapists, clients, rooms };
+    const { organizationId, admin } = clinic;
+    await db.query(
+      `insert into auth.users (instance_id, id, aud, role, email, created_at, updated_at)
+        values ('00000000-0000-0000-0000-000000000000', $1::uuid, 'authenticated', 'authenticated', $1::uuid || '@torture.test', now(), now())`,
+      [admin],
+    );
+    await db.query(
+      "insert into public.organizations (id, name, time_zone) values ($1, 'Torture ' || $2, 'UTC')",
+      [organizationId, String(number)],
+    );
+    await db.query(
+      `insert into public.memberships (organization_id, user_id, role)
+        select $1, id, case when id = $2 then 'admin' else 'therapist' end::public.member_role from unnest($3::uuid[]) as id`,
+      [organizationId, admin, [admin, ...therapists]],
+    );
+    await db.query(
+      `insert into public.therapists (organization_id, id, display_name, time_zone)
+        select $1, id, 'T', 'UTC' from unnest($2::uuid[]) as id`,
+      [organizationId, therapists],
+    );
+    await db.query(
+      'insert into public.clients (organization_id, id, reference) select $1, id, id::text from unnest($2::uuid[]) as id',
+      [organizationId, clients],
+    );
+    await db.query(
+      `insert into public.caseloads (organization_id, therapist_id, client_id)
+        select $1, therapist, client from unnest($2::uuid[]) as therapist cross join unnest($3::uuid[]) as client`,
+      [organizationId, therapists, clients],
+    );
+    await db.query(
+      "insert into public.rooms (organization_id, id, name) select $1, id, 'Room ' || left(id::text, 4) from unnest($2::uuid[]) as id",
+      [organizationId, rooms],
+    );
+    clinics.push(clinic);
+  }
+  return clinics;
+}
