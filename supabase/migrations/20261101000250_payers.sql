@@ -437,8 +437,13 @@ begin
       table_name
     );
     execute format(
-      'comment on policy role_scoped_select on public.%I is ''Staff read the payers'''' rules; a super_admin edits them.''',
-      table_name
+      'comment on policy role_scoped_select on public.%I is ''Staff read payers and their rules.''', table_name
+    );
+    execute format(
+      'comment on policy role_scoped_select_insert on public.%I is ''A super_admin enters payers and their rules.''', table_name
+    );
+    execute format(
+      'comment on policy role_scoped_select_update on public.%I is ''A super_admin edits payers and their rules.''', table_name
     );
     execute format('grant select, insert, update on public.%I to service_role', table_name);
     execute format('grant select on public.%I to authenticated', table_name);
@@ -479,7 +484,9 @@ create policy role_scoped_select_update on public.client_coverages for update to
   using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
   with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
 comment on policy role_scoped_select on public.client_coverages is
-  'Admins keep coverages; a therapist reads those of her caseload.';
+  'Admins read all coverages, a therapist those of her caseload.';
+comment on policy role_scoped_select_insert on public.client_coverages is 'Admins enter who pays for a client.';
+comment on policy role_scoped_select_update on public.client_coverages is 'Admins end or correct a coverage.';
 grant select,
   insert (organization_id, id, client_id, payer_id, priority, valid_from, valid_to),
   update (priority, valid_from, valid_to)

@@ -638,7 +638,9 @@ create policy role_scoped_select_update on public.authorizations for update to a
   using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
   with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
 comment on policy role_scoped_select on public.authorizations is
-  'Admins keep authorizations; a therapist reads those of her caseload.';
+  'Admins read all authorizations, a therapist those of her caseload.';
+comment on policy role_scoped_select_insert on public.authorizations is 'Admins enter authorizations.';
+comment on policy role_scoped_select_update on public.authorizations is 'Admins change units and dates; what is booked is counted anew.';
 grant select,
   insert (organization_id, id, client_id, payer_id, reference, cpt_code, approved_units, starts_on, ends_on),
   update (reference, approved_units, starts_on, ends_on)

@@ -165,7 +165,6 @@ comment on function private.refuse_lifecycle(private.actor, uuid, text, integer,
 create function private.change_lifecycle(action text, request jsonb, request_id text)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
 set timezone = 'UTC'
 set lock_timeout = '5s'
@@ -308,7 +307,6 @@ end
 $$;
 comment on function private.change_lifecycle(text, jsonb, text) is
   'Starts or completes a session, or marks it missed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
-grant execute on function private.change_lifecycle(text, jsonb, text) to authenticated;
 
 create function private.use_units(organization_id uuid, session_id uuid, used_units integer)
 returns void
@@ -341,18 +339,44 @@ $$;
 comment on function private.use_units(uuid, uuid, integer) is
   'A completed session uses the units of its actual minutes: fewer give the rest back, more take what is left.';
 
+create function private.start_session(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  return private.change_lifecycle('start', request, request_id);
+end
+$$;
+comment on function private.start_session(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.start_session(jsonb, text) to authenticated;
+
 create function public.start_session(request jsonb, request_id text default null)
 returns jsonb
 language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.change_lifecycle('start', start_session.request, start_session.request_id);
+  select private.start_session(start_session.request, start_session.request_id);
 end;
 comment on function public.start_session(jsonb, text) is
   'scheduled -> in_progress. request is {session_id, actual_start_time?}; without a time, now. Outcome body: {session, '
   'actualStartTime}. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED.';
 grant execute on function public.start_session(jsonb, text) to authenticated;
+
+create function private.complete_session(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  return private.change_lifecycle('complete', request, request_id);
+end
+$$;
+comment on function private.complete_session(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.complete_session(jsonb, text) to authenticated;
 
 create function public.complete_session(request jsonb, request_id text default null)
 returns jsonb
@@ -360,7 +384,7 @@ language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.change_lifecycle('complete', complete_session.request, complete_session.request_id);
+  select private.complete_session(complete_session.request, complete_session.request_id);
 end;
 comment on function public.complete_session(jsonb, text) is
   'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?}. Outcome body: {session, '
@@ -368,13 +392,26 @@ comment on function public.complete_session(jsonb, text) is
   'record lacks: location_type, cpt_code, note, signature, and for payers with EVV actual_start_time, actual_end_time.';
 grant execute on function public.complete_session(jsonb, text) to authenticated;
 
+create function private.mark_no_show(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  return private.change_lifecycle('no_show', request, request_id);
+end
+$$;
+comment on function private.mark_no_show(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.mark_no_show(jsonb, text) to authenticated;
+
 create function public.mark_no_show(request jsonb, request_id text default null)
 returns jsonb
 language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.change_lifecycle('no_show', mark_no_show.request, mark_no_show.request_id);
+  select private.mark_no_show(mark_no_show.request, mark_no_show.request_id);
 end;
 comment on function public.mark_no_show(jsonb, text) is
   'The client did not come: scheduled or in_progress -> no_show, once the start has passed. request is {session_id}. '

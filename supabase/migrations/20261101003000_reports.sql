@@ -317,14 +317,22 @@ select
   round(100.0 * counted.confirmed / nullif(counted.held, 0), 1) as confirmed_percent
 from public.organizations as organization
 cross join lateral (
-  select
+  select least(
+    (
+      select batch.created_at
+      from public.hold_batches as batch
+      where batch.organization_id = organization.id
+      order by batch.created_at
+      limit 1
+    ),
     (
       select event.recorded_at
       from audit.events as event
       where event.organization_id = organization.id
       order by event.recorded_at
       limit 1
-    ) as first
+    )
+  ) as first
 ) as begun
 cross join lateral generate_series(
   date_trunc('day', begun.first at time zone organization.time_zone),
