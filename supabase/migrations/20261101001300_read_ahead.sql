@@ -37,7 +37,8 @@ begin
     || case
       when to_time is null or not isfinite(to_time) then private.issue('to_time', 'is required')
       when to_time <= from_time then private.issue('to_time', 'must be after from_time')
-      when isfinite(from_time) and to_time > from_time + interval '62 days' then private.issue('to_time', 'must be at most 62 days after from_time')
+      when isfinite(from_time) and to_time > from_time + interval '62 days'
+        then private.issue('to_time', 'must be at most 62 days after from_time')
       else '[]'
     end
     || case

@@ -175,6 +175,25 @@ comment on function private.record_note_version() is
   'Trigger: brings session_note_states up to date and records one event. The event keeps the new version''s ciphertext, '
   'and of the old one its id and digest, which its own event keeps in full.';
 
+create function private.guard_note_state()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- Depth 1 is this trigger alone: nobody but the trigger on the versions is writing.
+  if pg_trigger_depth() < 2 then
+    raise exception using
+      errcode = 'restrict_violation',
+      message = 'the state of a note follows its versions',
+      hint = 'Save, sign or amend the note.';
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_note_state() is
+  'Trigger: nobody writes the state of a note by hand, so that "signed" always means that there is a signed version.';
+
 create function private.note_facts(note private.session_note_versions)
 returns jsonb
 language plpgsql
@@ -207,6 +226,8 @@ create trigger refuse_delete before delete on private.session_note_versions
   for each row execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on private.session_note_versions
   for each statement execute function private.refuse_delete();
+create trigger guard_note_state before insert or update on public.session_note_states
+  for each row execute function private.guard_note_state();
 create trigger refuse_delete before delete on public.session_note_states
   for each row execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.session_note_states

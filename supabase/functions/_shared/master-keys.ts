@@ -74,8 +74,9 @@ export async function parseMasterKeys(
   return { activeId: active, byId };
 }
 
-/** A project of the developer's own: the local stack's address, or the host inside its containers. */
-const LOCAL_PROJECT = /^http:\/\/(?:127\.0\.0\.1|localhost|\[::1\]|kong|host\.docker\.internal)(?::\d+)?\/?$/;
+/** A project of the developer's own: the local stack's address, or its gateway's name inside its containers. */
+const LOCAL_PROJECT =
+  /^http:\/\/(?:127\.0\.0\.1|localhost|\[::1\]|kong|supabase_kong_[\w-]+|api\.supabase\.internal|host\.docker\.internal)(?::\d+)?\/?$/;
 
 let known: { of: string; keys: MasterKeys } | undefined;
 

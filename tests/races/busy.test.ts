@@ -1,0 +1,107 @@
+/** When the database cannot answer in time the request has not happened, and the answer says to send it again. */
+import type pg from 'pg';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { connect, withConnection } from '../setup/db.ts';
+import { brokenInvariants } from '../setup/invariants.ts';
+import { type Arena, alone, at, holding, holdOf, nth, openArena } from './rivals.ts';
+
+let arena: Arena;
+let request: object;
+
+beforeAll(async () => {
+  arena = await openArena(1, 1);
+  request = holdOf(nth(arena.therapists, 0), nth(arena.clients, 0), at(1, 600));
+});
+
+/** How many rows the clinic has that a request could have left. */
+async function leftovers(): Promise<number> {
+  return withConnection(async (client) => {
+    expect(await brokenInvariants(client, arena.organizationId)).toEqual([]);
+    const { rows } = await client.query(
+      `select (select count(*) from public.hold_batches where organization_id = $1)::int
+        + (select count(*) from private.claims where organization_id = $1)::int
+        + (select count(*) from private.idempotency_keys where organization_id = $1)::int as count`,
+      [arena.organizationId],
+    );
+    return rows[0].count;
+  });
+}
+
+/** The therapist's and the client's locks, ascending: as every path takes them. */
+async function keys(client: pg.Client): Promise<string[]> {
+  const { rows } = await client.query(
+    'select hashtextextended($1::uuid::text || id::text, 0)::text as key from unnest($2::uuid[]) as id',
+    [arena.organizationId, [nth(arena.therapists, 0), nth(arena.clients, 0)]],
+  );
+  return rows.map(({ key }) => key).sort((a, b) => (BigInt(a) < BigInt(b) ? -1 : 1));
+}
+
+/** Holds, as an admin, with some setting of the connection; the error it ends with. */
+async function holdWith(
+  setting: string,
+): Promise<{ code?: string; hint?: string; detail?: string; message: string } | null> {
+  const client = await connect();
+  try {
+    await client.query(setting);
+    await client.query(
+      "select set_config('request.jwt.claims', $1, false), set_config('role', 'authenticated', false)",
+      [JSON.stringify({ sub: arena.admin, role: 'authenticated', org_id: arena.organizationId })],
+    );
+    const { sql, values } = holding(request, 'busy');
+    await client.query(sql, values);
+    return null;
+  } catch (error) {
+    const { code, hint, detail, message } = error as pg.DatabaseError;
+    return { ...(code && { code }), ...(hint && { hint }), ...(detail && { detail }), message };
+  } finally {
+    await client.end();
+  }
+}
+
+const busy = {
+  code: 'PT503',
+  hint: 'DATABASE_BUSY',
+  detail: expect.stringMatching(/^\d+$/),
+  message: expect.not.stringMatching(/lock|deadlock|timeout|statement/i),
+};
+
+describe('somebody else keeps the therapist and does not let go', () => {
+  let other: pg.Client;
+  afterEach(async () => {
+    await other.query('rollback');
+    await other.end();
+    expect(await leftovers()).toBe(0);
+  });
+
+  it('a statement that times out is answered as busy', async () => {
+    other = await connect();
+    await other.query('begin');
+    for (const key of await keys(other)) await other.query('select pg_advisory_xact_lock($1)', [key]);
+    expect(await holdWith("set statement_timeout = '300ms'")).toMatchObject(busy);
+  });
+
+  it('so is one that waits too long for a lock', async () => {
+    other = await connect();
+    await other.query('begin');
+    for (const key of await keys(other)) await other.query('select pg_advisory_xact_lock($1)', [key]);
+    expect(await holdWith("set statement_timeout = '30s'")).toMatchObject(busy);
+  });
+
+  it('so is the victim of a deadlock, which somebody provokes by locking in the wrong order', async () => {
+    other = await connect();
+    await other.query('begin');
+    const [first, second] = await keys(other);
+    await other.query('select pg_advisory_xact_lock($1)', [second]);
+    const waiting = holdWith("set statement_timeout = '30s'");
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    const [answer] = await Promise.all([
+      waiting,
+      other.query('select pg_advisory_xact_lock($1)', [first]).catch(() => null),
+    ]);
+    expect(answer).toMatchObject(busy);
+  });
+});
+
+it('sent again, with the same key, it succeeds: a busy answer keeps no key', async () => {
+  expect(await alone(arena, holding(request, 'busy'))).toMatchObject({ ok: true, replayed: false });
+});
