@@ -16,10 +16,21 @@ create function pg_temp.missing(answer jsonb) returns text language sql as $$
   select string_agg(item ->> 'field', ' ' order by position)
   from jsonb_array_elements(answer -> 'missing') with ordinality as gap (item, position)
 $$;
--- What session-notes leaves behind once a note is signed.
-create function pg_temp.sign(session uuid, therapist text) returns void language sql as $$
-  insert into public.session_note_states (organization_id, session_id, version, status, signed_by, credential, signed_at, updated_at)
-  values (tests.id('clinic'), session, 1, 'signed', tests.id(therapist), 'RBT', now(), now())
+-- What session-notes leaves behind once a note is signed: an envelope that only looks like one.
+insert into private.data_keys (organization_id, id, wrapped_key)
+values (tests.id('clinic'), tests.id('clinic key'), 'twk1.m1.AAAAAAAAAAAAAAAA.' || repeat('A', 107));
+create function pg_temp.write(session uuid, status text) returns void language sql as $$
+  insert into private.session_note_versions (
+    organization_id, session_id, id, version, status, data_key_id, ciphertext, saved_by, signed_at, credential, attested
+  )
+  select
+    tests.id('clinic'), session, gen_random_uuid(), case status when 'draft' then 1 else 2 end, status, tests.id('clinic key'),
+    concat_ws('.', 'tsb1', tests.id('clinic key'), 'AAAAAAAAAAAAAAAA', repeat('A', 32)), tests.id('rbt'), signed.at,
+    case when signed.at is not null then 'RBT' end, case when signed.at is not null then '{}'::jsonb end
+  from (select case status when 'signed' then now() end as at) as signed
+$$;
+create function pg_temp.sign(session uuid) returns void language sql as $$
+  select pg_temp.write(session, 'draft'), pg_temp.write(session, 'signed')
 $$;
 create function pg_temp.ago(minutes integer) returns text language sql as $$
   select to_char((now() - make_interval(mins => minutes)) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
@@ -68,9 +79,9 @@ select is(
   'a direct update is held to the same'
 ) from made;
 update public.sessions set location_type = 'clinic', session_type = 'individual' from made where id in (session_id, second_id, evv_id);
-select pg_temp.sign(session_id, 'rbt2') from made;
-select is(pg_temp.missing(pg_temp.ask('rbt', 'complete_session', session_id)), 'signature', 'another''s signature is none') from made;
-update public.session_note_states set signed_by = tests.id('rbt');
+select pg_temp.write(session_id, 'draft') from made;
+select is(pg_temp.missing(pg_temp.ask('rbt', 'complete_session', session_id)), 'signature', 'a draft is not signed') from made;
+select pg_temp.write(session_id, 'signed') from made;
 
 -- Ending
 select is(
@@ -87,9 +98,9 @@ select is(
 select is(tests.balance('ann'), '3/4/0/13', 'which it uses; the rest is given back');
 select is(pg_temp.ask('rbt', 'complete_session', session_id) ->> 'code', 'STATUS_NOT_ALLOWED', 'it completes once') from made;
 
-select pg_temp.sign(second_id, 'rbt') from made;
 update public.authorizations set approved_units = 9 where client_id = tests.id('ann');
 select is(pg_temp.ask('rbt', 'start_session', second_id, jsonb_build_object('actual_start_time', pg_temp.ago(200))) ->> 'ok', 'true', 'another begins') from made;
+select pg_temp.sign(second_id) from made;
 select is(
   pg_temp.ask('admin', 'complete_session', second_id, jsonb_build_object('actual_end_time', pg_temp.ago(20))) #>> '{body,units}',
   '12', 'and takes three hours'
@@ -102,7 +113,7 @@ select is(
 
 -- Electronic visit verification
 select is(pg_temp.ask('admin', 'start_session', evv_id, jsonb_build_object('actual_start_time', pg_temp.ago(31))) ->> 'ok', 'true', 'a visit of a payer with EVV') from made;
-select pg_temp.sign(evv_id, 'rbt') from made;
+select pg_temp.sign(evv_id) from made;
 select is(pg_temp.missing(pg_temp.ask('rbt', 'complete_session', evv_id)), 'actual_end_time', 'does not end by its booked end') from made;
 select is(
   pg_temp.ask('rbt', 'complete_session', evv_id, jsonb_build_object('actual_end_time', pg_temp.ago(0))) #>> '{body,units}',
