@@ -147,3 +147,88 @@ where exists (
   select 1 from public.session_cancellations as cancellation
   where cancellation.organization_id = session.organization_id and cancellation.session_id = session.id
 );
+
+-- Payers, and three clients whose services they pay for and limit. Everybody above has no payer: no limit.
+do $$
+begin
+  perform private.add_default_payers(organization.id) from public.organizations as organization;
+end
+$$;
+
+insert into public.clients (organization_id, id, reference)
+values
+  ('a0000000-0000-4000-8000-0000000000a0', 'a0000000-0000-4000-8000-000000000107', 'BP-0007'),
+  ('a0000000-0000-4000-8000-0000000000a0', 'a0000000-0000-4000-8000-000000000108', 'BP-0008'),
+  ('b0000000-0000-4000-8000-0000000000b0', 'b0000000-0000-4000-8000-000000000105', 'HB-0005');
+insert into public.caseloads (organization_id, therapist_id, client_id)
+values
+  ('a0000000-0000-4000-8000-0000000000a0', 'a0000000-0000-4000-8000-000000000003', 'a0000000-0000-4000-8000-000000000107'),
+  ('a0000000-0000-4000-8000-0000000000a0', 'a0000000-0000-4000-8000-000000000005', 'a0000000-0000-4000-8000-000000000107'),
+  ('a0000000-0000-4000-8000-0000000000a0', 'a0000000-0000-4000-8000-000000000003', 'a0000000-0000-4000-8000-000000000108'),
+  ('a0000000-0000-4000-8000-0000000000a0', 'a0000000-0000-4000-8000-000000000005', 'a0000000-0000-4000-8000-000000000108'),
+  ('b0000000-0000-4000-8000-0000000000b0', 'b0000000-0000-4000-8000-000000000004', 'b0000000-0000-4000-8000-000000000105');
+
+insert into public.client_coverages (organization_id, client_id, payer_id, valid_from)
+select payer.organization_id, covered.client_id::uuid, payer.id, date '2020-01-01'
+from (
+  values
+    ('a0000000-0000-4000-8000-000000000107', 'TRICARE'),
+    ('a0000000-0000-4000-8000-000000000108', 'Great Lakes Health Plan'),
+    ('b0000000-0000-4000-8000-000000000105', 'Default')
+) as covered (client_id, payer_name)
+join public.clients as client on client.id = covered.client_id::uuid
+join public.payers as payer
+  on payer.organization_id = client.organization_id and payer.name = covered.payer_name;
+
+-- Six months each, begun six weeks ago.
+insert into public.authorizations (
+  organization_id, id, client_id, payer_id, reference, cpt_code, approved_units, starts_on, ends_on
+)
+select
+  coverage.organization_id, granted.id::uuid, coverage.client_id, coverage.payer_id, granted.reference, granted.cpt_code,
+  granted.units, monday.date - 42, (monday.date - 42 + interval '6 months' - interval '1 day')::date
+from (
+  values
+    ('a0000000-0000-4000-8000-000000000301', 'a0000000-0000-4000-8000-000000000107', 'T-1001', '97153', 160),
+    ('a0000000-0000-4000-8000-000000000302', 'a0000000-0000-4000-8000-000000000107', 'T-1002', '97155', 24),
+    ('a0000000-0000-4000-8000-000000000303', 'a0000000-0000-4000-8000-000000000108', 'G-2001', '97153', 640),
+    ('a0000000-0000-4000-8000-000000000304', 'a0000000-0000-4000-8000-000000000108', 'G-2002', '97155', 80),
+    ('b0000000-0000-4000-8000-000000000301', 'b0000000-0000-4000-8000-000000000105', 'D-3001', '97153', 64)
+) as granted (id, client_id, reference, cpt_code, units)
+join public.client_coverages as coverage on coverage.client_id = granted.client_id::uuid
+join public.organizations as organization on organization.id = coverage.organization_id
+cross join lateral (
+  select date_trunc('week', now() at time zone organization.time_zone)::date as date
+) as monday;
+
+-- Their sessions, in the same weeks as the others': treatment on Tuesdays, supervision on Thursdays for one, and for the
+-- other, whose payer allows it, at the same time as the treatment.
+insert into public.sessions (
+  organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, session_type, location_type, cpt_code,
+  cpt_modifiers
+)
+select
+  therapist.organization_id,
+  (left(therapist.id::text, 1) || '0000000-0000-4000-9100-' || right(therapist.id::text, 3) || right(plan.client_id, 3)
+    || lpad((week.number + 4)::text, 3, '0') || lpad(plan.day::text, 3, '0'))::uuid,
+  therapist.id,
+  plan.client_id::uuid,
+  (monday.date + week.number * 7 + plan.day + plan.starts) at time zone therapist.time_zone,
+  (monday.date + week.number * 7 + plan.day + plan.ends) at time zone therapist.time_zone,
+  therapist.time_zone, plan.session_type, 'clinic', plan.cpt_code, plan.modifiers::text[]
+from (
+  values
+    ('a0000000-0000-4000-8000-000000000005', 'a0000000-0000-4000-8000-000000000107', 1, time '09:00', time '11:00', 'individual', '97153', '{}'),
+    ('a0000000-0000-4000-8000-000000000003', 'a0000000-0000-4000-8000-000000000107', 3, '10:00', '11:00', 'supervision', '97155', '{}'),
+    ('a0000000-0000-4000-8000-000000000005', 'a0000000-0000-4000-8000-000000000108', 1, '13:00', '15:00', 'individual', '97153', '{HM}'),
+    ('a0000000-0000-4000-8000-000000000003', 'a0000000-0000-4000-8000-000000000108', 1, '14:00', '15:00', 'supervision', '97155', '{HO}'),
+    ('b0000000-0000-4000-8000-000000000004', 'b0000000-0000-4000-8000-000000000105', 3, '13:00', '15:00', 'individual', '97153', '{}')
+) as plan (therapist_id, client_id, day, starts, ends, session_type, cpt_code, modifiers)
+join public.therapists as therapist on therapist.id = plan.therapist_id::uuid
+cross join lateral (
+  select date_trunc('week', now() at time zone therapist.time_zone)::date as date
+) as monday
+cross join generate_series(-4, 2) as week (number)
+where week.number <> 0;
+update public.sessions set status = 'in_progress' where end_time < now() and status = 'scheduled' and id::text like '%-9100-%';
+update public.sessions set status = 'completed' where status = 'in_progress' and id::text like '%-9100-%';

@@ -5,7 +5,59 @@ export type Database = {
   
   "public": {
           Tables: {
-            "availability_exceptions": {
+            "authorization_units": {
+                  Row: {
+                    "authorization_id": string | null,"client_id": string,"cpt_code": string,"end_time": string,"expires_at": string | null,"organization_id": string,"owner_id": string,"service_date": string,"start_time": string,"state": Database["public"]['Enums']["unit_state"],"total_units": number,"units": number
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "authorization_id"?: string | null,"client_id": string,"cpt_code": string,"end_time": string,"expires_at"?: string | null,"organization_id": string,"owner_id": string,"service_date": string,"start_time": string,"state": Database["public"]['Enums']["unit_state"],"total_units": number,"units": number
+                  }
+                  Update: {
+                    "authorization_id"?: string | null,"client_id"?: string,"cpt_code"?: string,"end_time"?: string,"expires_at"?: string | null,"organization_id"?: string,"owner_id"?: string,"service_date"?: string,"start_time"?: string,"state"?: Database["public"]['Enums']["unit_state"],"total_units"?: number,"units"?: number
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "authorization_units_organization_id_authorization_id_fkey"
+      columns: ["organization_id","authorization_id"]
+isOneToOne: false
+      referencedRelation: "authorizations"
+      referencedColumns: ["organization_id","id"]
+    },{
+      foreignKeyName: "authorization_units_organization_id_client_id_fkey"
+      columns: ["organization_id","client_id"]
+isOneToOne: false
+      referencedRelation: "clients"
+      referencedColumns: ["organization_id","id"]
+    }
+                  ]
+                },"authorizations": {
+                  Row: {
+                    "approved_units": number,"client_id": string,"cpt_code": string,"created_at": string,"ends_on": string,"id": string,"organization_id": string,"payer_id": string,"reference": string | null,"starts_on": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "approved_units": number,"client_id": string,"cpt_code": string,"created_at"?: string,"ends_on": string,"id"?: string,"organization_id": string,"payer_id": string,"reference"?: string | null,"starts_on": string
+                  }
+                  Update: {
+                    "approved_units"?: number,"client_id"?: string,"cpt_code"?: string,"created_at"?: string,"ends_on"?: string,"id"?: string,"organization_id"?: string,"payer_id"?: string,"reference"?: string | null,"starts_on"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "authorizations_organization_id_client_id_fkey"
+      columns: ["organization_id","client_id"]
+isOneToOne: false
+      referencedRelation: "clients"
+      referencedColumns: ["organization_id","id"]
+    },{
+      foreignKeyName: "authorizations_organization_id_payer_id_fkey"
+      columns: ["organization_id","payer_id"]
+isOneToOne: false
+      referencedRelation: "payers"
+      referencedColumns: ["organization_id","id"]
+    }
+                  ]
+                },"availability_exceptions": {
                   Row: {
                     "created_at": string,"ends_at": string,"id": string,"kind": Database["public"]['Enums']["availability_exception_kind"],"organization_id": string,"starts_at": string,"therapist_id": string
                   }
@@ -48,6 +100,32 @@ isOneToOne: false
       columns: ["organization_id","therapist_id"]
 isOneToOne: false
       referencedRelation: "therapists"
+      referencedColumns: ["organization_id","id"]
+    }
+                  ]
+                },"client_coverages": {
+                  Row: {
+                    "client_id": string,"created_at": string,"id": string,"organization_id": string,"payer_id": string,"priority": number,"valid_from": string,"valid_to": string | null
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "client_id": string,"created_at"?: string,"id"?: string,"organization_id": string,"payer_id": string,"priority"?: number,"valid_from": string,"valid_to"?: string | null
+                  }
+                  Update: {
+                    "client_id"?: string,"created_at"?: string,"id"?: string,"organization_id"?: string,"payer_id"?: string,"priority"?: number,"valid_from"?: string,"valid_to"?: string | null
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "client_coverages_organization_id_client_id_fkey"
+      columns: ["organization_id","client_id"]
+isOneToOne: false
+      referencedRelation: "clients"
+      referencedColumns: ["organization_id","id"]
+    },{
+      foreignKeyName: "client_coverages_organization_id_payer_id_fkey"
+      columns: ["organization_id","payer_id"]
+isOneToOne: false
+      referencedRelation: "payers"
       referencedColumns: ["organization_id","id"]
     }
                   ]
@@ -187,6 +265,98 @@ isOneToOne: false
       referencedColumns: ["name"]
     }
                   ]
+                },"payer_code_rules": {
+                  Row: {
+                    "authorization_required": boolean | null,"cpt_code": string,"id": string,"max_daily_units": number | null,"modifiers": (string)[],"organization_id": string,"payer_id": string,"rounding": Database["public"]['Enums']["unit_rounding"] | null,"valid_from": string,"valid_to": string | null
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "authorization_required"?: boolean | null,"cpt_code": string,"id"?: string,"max_daily_units"?: number | null,"modifiers"?: (string)[],"organization_id": string,"payer_id": string,"rounding"?: Database["public"]['Enums']["unit_rounding"] | null,"valid_from": string,"valid_to"?: string | null
+                  }
+                  Update: {
+                    "authorization_required"?: boolean | null,"cpt_code"?: string,"id"?: string,"max_daily_units"?: number | null,"modifiers"?: (string)[],"organization_id"?: string,"payer_id"?: string,"rounding"?: Database["public"]['Enums']["unit_rounding"] | null,"valid_from"?: string,"valid_to"?: string | null
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "payer_code_rules_organization_id_payer_id_fkey"
+      columns: ["organization_id","payer_id"]
+isOneToOne: false
+      referencedRelation: "payers"
+      referencedColumns: ["organization_id","id"]
+    }
+                  ]
+                },"payer_concurrency_rules": {
+                  Row: {
+                    "allowed": boolean,"first_code": string,"id": string,"organization_id": string,"payer_id": string,"second_code": string,"valid_from": string,"valid_to": string | null
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "allowed": boolean,"first_code": string,"id"?: string,"organization_id": string,"payer_id": string,"second_code": string,"valid_from": string,"valid_to"?: string | null
+                  }
+                  Update: {
+                    "allowed"?: boolean,"first_code"?: string,"id"?: string,"organization_id"?: string,"payer_id"?: string,"second_code"?: string,"valid_from"?: string,"valid_to"?: string | null
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "payer_concurrency_rules_first_code_fkey"
+      columns: ["first_code"]
+isOneToOne: false
+      referencedRelation: "service_codes"
+      referencedColumns: ["code"]
+    },{
+      foreignKeyName: "payer_concurrency_rules_organization_id_payer_id_fkey"
+      columns: ["organization_id","payer_id"]
+isOneToOne: false
+      referencedRelation: "payers"
+      referencedColumns: ["organization_id","id"]
+    },{
+      foreignKeyName: "payer_concurrency_rules_second_code_fkey"
+      columns: ["second_code"]
+isOneToOne: false
+      referencedRelation: "service_codes"
+      referencedColumns: ["code"]
+    }
+                  ]
+                },"payer_rules": {
+                  Row: {
+                    "authorization_required": boolean,"evv_required": boolean,"id": string,"organization_id": string,"payer_id": string,"rounding": Database["public"]['Enums']["unit_rounding"],"telehealth_modifier": string | null,"valid_from": string,"valid_to": string | null
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "authorization_required"?: boolean,"evv_required"?: boolean,"id"?: string,"organization_id": string,"payer_id": string,"rounding"?: Database["public"]['Enums']["unit_rounding"],"telehealth_modifier"?: string | null,"valid_from": string,"valid_to"?: string | null
+                  }
+                  Update: {
+                    "authorization_required"?: boolean,"evv_required"?: boolean,"id"?: string,"organization_id"?: string,"payer_id"?: string,"rounding"?: Database["public"]['Enums']["unit_rounding"],"telehealth_modifier"?: string | null,"valid_from"?: string,"valid_to"?: string | null
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "payer_rules_organization_id_payer_id_fkey"
+      columns: ["organization_id","payer_id"]
+isOneToOne: false
+      referencedRelation: "payers"
+      referencedColumns: ["organization_id","id"]
+    }
+                  ]
+                },"payers": {
+                  Row: {
+                    "created_at": string,"deleted_at": string | null,"id": string,"name": string,"organization_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "created_at"?: string,"deleted_at"?: string | null,"id"?: string,"name": string,"organization_id": string
+                  }
+                  Update: {
+                    "created_at"?: string,"deleted_at"?: string | null,"id"?: string,"name"?: string,"organization_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "payers_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "organizations"
+      referencedColumns: ["id"]
+    }
+                  ]
                 },"rooms": {
                   Row: {
                     "created_at": string,"deleted_at": string | null,"id": string,"name": string,"organization_id": string
@@ -206,6 +376,20 @@ isOneToOne: false
       referencedRelation: "organizations"
       referencedColumns: ["id"]
     }
+                  ]
+                },"service_codes": {
+                  Row: {
+                    "code": string,"description": string,"lanes": unknown,"max_clients": number,"min_clients": number,"ordinal": number,"qhp_only": boolean,"session_type": string | null
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "code": string,"description": string,"lanes"?: never,"max_clients"?: number,"min_clients"?: number,"ordinal": number,"qhp_only": boolean,"session_type"?: string | null
+                  }
+                  Update: {
+                    "code"?: string,"description"?: string,"lanes"?: never,"max_clients"?: number,"min_clients"?: number,"ordinal"?: number,"qhp_only"?: boolean,"session_type"?: string | null
+                  }
+                  Relationships: [
+                    
                   ]
                 },"session_cancellations": {
                   Row: {
@@ -337,6 +521,26 @@ isOneToOne: false
       referencedColumns: ["name"]
     }
                   ]
+                },"session_visits": {
+                  Row: {
+                    "actual_end_time": string | null,"actual_start_time": string,"completed_by": string | null,"organization_id": string,"recorded_at": string,"session_id": string,"started_by": string | null,"units": number | null
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "actual_end_time"?: string | null,"actual_start_time": string,"completed_by"?: string | null,"organization_id": string,"recorded_at"?: string,"session_id": string,"started_by"?: string | null,"units"?: number | null
+                  }
+                  Update: {
+                    "actual_end_time"?: string | null,"actual_start_time"?: string,"completed_by"?: string | null,"organization_id"?: string,"recorded_at"?: string,"session_id"?: string,"started_by"?: string | null,"units"?: number | null
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "session_visits_organization_id_session_id_fkey"
+      columns: ["organization_id","session_id"]
+isOneToOne: true
+      referencedRelation: "sessions"
+      referencedColumns: ["organization_id","id"]
+    }
+                  ]
                 },"sessions": {
                   Row: {
                     "buffer_after_minutes": number,"buffer_before_minutes": number,"client_id": string,"cpt_code": string | null,"cpt_modifiers": (string)[],"created_at": string,"created_by": string | null,"end_time": string,"group_id": string | null,"group_key": string,"id": string,"location_type": string | null,"organization_id": string,"room_id": string | null,"series_id": string | null,"session_type": string | null,"start_time": string,"status": Database["public"]['Enums']["session_status"],"therapist_id": string,"time_zone": string,"updated_at": string
@@ -454,6 +658,9 @@ isOneToOne: false
 "change_member":
 { Args: { "permissions"?: (string)[],"role"?: Database["public"]['Enums']["member_role"],"user_id": string }; Returns: Json
                            },
+"complete_session":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
 "confirm_sessions":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
                            },
@@ -467,6 +674,9 @@ isOneToOne: false
                            },
 "hold_sessions":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
+                           },
+"mark_no_show":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },
 "my_organizations":
 { Args: Record<PropertyKey, never>; Returns: {
@@ -525,6 +735,9 @@ isOneToOne: false
 "start_data_key":
 { Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },
+"start_session":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
 "verify_audit":
 { Args: { "checkpoint"?: Json }; Returns: {
               "chain_id": string,"event_id": string,"problem": string,"seq": number
@@ -532,7 +745,7 @@ isOneToOne: false
                            }
           }
           Enums: {
-            "availability_exception_kind": "time_off"|"extra_hours","cancellation_attribution": "staff"|"client"|"unknown","hold_status": "held"|"confirmed"|"released"|"expired","member_role": "client"|"therapist"|"admin"|"super_admin","resource_kind": "therapist"|"client"|"room","session_status": "scheduled"|"in_progress"|"completed"|"cancelled"|"no_show"
+            "availability_exception_kind": "time_off"|"extra_hours","cancellation_attribution": "staff"|"client"|"unknown","hold_status": "held"|"confirmed"|"released"|"expired","member_role": "client"|"therapist"|"admin"|"super_admin","resource_kind": "therapist"|"client"|"room","session_status": "scheduled"|"in_progress"|"completed"|"cancelled"|"no_show","unit_rounding": "midpoint"|"floor"|"ceil"|"cms_pooled","unit_state": "held"|"scheduled"|"used"
           }
           CompositeTypes: {
             [_ in never]: never
@@ -648,7 +861,7 @@ export type CompositeTypes<
 export const Constants = {
   "public": {
           Enums: {
-            "availability_exception_kind": ["time_off", "extra_hours"],"cancellation_attribution": ["staff", "client", "unknown"],"hold_status": ["held", "confirmed", "released", "expired"],"member_role": ["client", "therapist", "admin", "super_admin"],"resource_kind": ["therapist", "client", "room"],"session_status": ["scheduled", "in_progress", "completed", "cancelled", "no_show"]
+            "availability_exception_kind": ["time_off", "extra_hours"],"cancellation_attribution": ["staff", "client", "unknown"],"hold_status": ["held", "confirmed", "released", "expired"],"member_role": ["client", "therapist", "admin", "super_admin"],"resource_kind": ["therapist", "client", "room"],"session_status": ["scheduled", "in_progress", "completed", "cancelled", "no_show"],"unit_rounding": ["midpoint", "floor", "ceil", "cms_pooled"],"unit_state": ["held", "scheduled", "used"]
           }
         }
 } as const

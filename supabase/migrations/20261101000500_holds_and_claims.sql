@@ -197,6 +197,11 @@ begin atomic
       and hold.status = 'held'
     returning hold.id, hold.batch_id, stale.expires_at
   ),
+  given_back as (
+    delete from public.authorization_units as entry
+    using expired
+    where entry.organization_id = expire_batches.organization_id and entry.owner_id = expired.id
+  ),
   observed as (
     select expired.batch_id, expired.expires_at, array_agg(expired.id order by expired.id) as hold_ids
     from expired
@@ -216,6 +221,18 @@ comment on function private.expire_batches(uuid, uuid[], timestamptz, uuid) is
 
 -- Sessions and their claims ------------------------------------------------------------------------------------------
 
+create table private.lane_overrides (
+  organization_id uuid not null,
+  owner_id uuid not null,
+  lanes int4multirange not null check (not isempty(lanes)),
+  primary key (organization_id, owner_id)
+);
+comment on table private.lane_overrides is
+  'Lanes of pairs of services that an admin let one hold, and the session it became, run beside. The reason is in the '
+  'audit (override.concurrency).';
+alter table private.lane_overrides enable row level security;
+create policy deny_all on private.lane_overrides using (false);
+
 create view private.expected_claims
 with (security_invoker = true)
 as
@@ -225,9 +242,11 @@ select
   claim.resource_kind,
   claim.resource_id,
   claim.during,
-  '{[0,2147483647)}'::int4multirange as lanes,
+  claim.lanes,
   claim.group_key
 from public.sessions as session
+left join private.lane_overrides as override
+  on override.organization_id = session.organization_id and override.owner_id = session.id
 cross join lateral (
   values
     (
@@ -236,11 +255,21 @@ cross join lateral (
         session.start_time - make_interval(mins => session.buffer_before_minutes),
         session.end_time + make_interval(mins => session.buffer_after_minutes), '[)'
       ),
-      session.group_key
+      '{[0,2147483647)}'::int4multirange, session.group_key
     ),
-    ('client', session.client_id, tstzrange(session.start_time, session.end_time, '[)'), session.id),
-    ('room', session.room_id, tstzrange(session.start_time, session.end_time, '[)'), session.group_key)
-) as claim (resource_kind, resource_id, during, group_key)
+    (
+      'client', session.client_id, tstzrange(session.start_time, session.end_time, '[)'),
+      private.client_lanes(
+        session.organization_id, session.client_id, private.service_code(session.cpt_code, session.session_type),
+        session.start_time, session.end_time
+      ) - coalesce(override.lanes, '{}'),
+      session.id
+    ),
+    (
+      'room', session.room_id, tstzrange(session.start_time, session.end_time, '[)'),
+      '{[0,2147483647)}', session.group_key
+    )
+) as claim (resource_kind, resource_id, during, lanes, group_key)
 where session.status not in ('cancelled', 'no_show')
   and claim.resource_id is not null;
 comment on view private.expected_claims is
@@ -258,9 +287,9 @@ begin
   if tg_op = 'INSERT' then
     perform private.lock_resources(new.organization_id, array[new.therapist_id, new.client_id, new.room_id]);
   elsif (new.therapist_id, new.start_time, new.end_time, new.room_id, new.group_id, new.status,
-      new.buffer_before_minutes, new.buffer_after_minutes)
+      new.buffer_before_minutes, new.buffer_after_minutes, new.cpt_code, new.session_type)
     is distinct from (old.therapist_id, old.start_time, old.end_time, old.room_id, old.group_id, old.status,
-      old.buffer_before_minutes, old.buffer_after_minutes) then
+      old.buffer_before_minutes, old.buffer_after_minutes, old.cpt_code, old.session_type) then
     perform private.lock_resources(
       new.organization_id, array[old.therapist_id, old.client_id, old.room_id, new.therapist_id, new.room_id]
     );
@@ -336,6 +365,7 @@ begin
         and stale.resource_kind = expected.resource_kind
         and stale.resource_id = expected.resource_id
         and stale.during && expected.during
+        and stale.lanes && expected.lanes
         and stale.expires_at <= as_of
       returning stale.owner_id
     )
@@ -446,10 +476,12 @@ begin
     join old_rows as old_row on old_row.organization_id = new_row.organization_id and old_row.id = new_row.id
     where (
       new_row.therapist_id, new_row.start_time, new_row.end_time, new_row.room_id, new_row.group_id,
-      new_row.buffer_before_minutes, new_row.buffer_after_minutes, new_row.status in ('cancelled', 'no_show')
+      new_row.buffer_before_minutes, new_row.buffer_after_minutes, new_row.status in ('cancelled', 'no_show'),
+      new_row.cpt_code, new_row.session_type
     ) is distinct from (
       old_row.therapist_id, old_row.start_time, old_row.end_time, old_row.room_id, old_row.group_id,
-      old_row.buffer_before_minutes, old_row.buffer_after_minutes, old_row.status in ('cancelled', 'no_show')
+      old_row.buffer_before_minutes, old_row.buffer_after_minutes, old_row.status in ('cancelled', 'no_show'),
+      old_row.cpt_code, old_row.session_type
     )
     group by new_row.organization_id
   ) as updated;

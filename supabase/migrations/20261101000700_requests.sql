@@ -716,17 +716,24 @@ create type private.wanted_claim as (
 );
 comment on type private.wanted_claim is 'A claim that a request needs, before it is tried.';
 
-create function private.wanted_claims(wanted private.booking_request, owner_ids uuid[], shared_key uuid default null)
+create function private.wanted_claims(
+  organization_id uuid,
+  wanted private.booking_request,
+  owner_ids uuid[],
+  shared_key uuid default null
+)
 returns private.wanted_claim[]
 language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  code text := private.service_code(wanted.cpt_code, wanted.session_type);
 begin
   return array(
     select row(
       occurrence.position - 1, occurrence.owner_id, claim.resource_kind, claim.resource_id, claim.during,
-      '{[0,2147483647)}'::int4multirange, claim.group_key
+      claim.lanes, claim.group_key
     )::private.wanted_claim
     from unnest(owner_ids, wanted.start_times, wanted.end_times)
       with ordinality as occurrence (owner_id, start_time, end_time, position)
@@ -738,24 +745,53 @@ begin
             occurrence.start_time - make_interval(mins => wanted.buffer_before_minutes),
             occurrence.end_time + make_interval(mins => wanted.buffer_after_minutes), '[)'
           ),
-          coalesce(shared_key, wanted.group_id, occurrence.owner_id)
+          '{[0,2147483647)}'::int4multirange, coalesce(shared_key, wanted.group_id, occurrence.owner_id)
         ),
         (
           'client', wanted.client_id, tstzrange(occurrence.start_time, occurrence.end_time, '[)'),
+          private.client_lanes(
+            wanted_claims.organization_id, wanted.client_id, code, occurrence.start_time, occurrence.end_time
+          ),
           coalesce(shared_key, occurrence.owner_id)
         ),
         (
           'room', wanted.room_id, tstzrange(occurrence.start_time, occurrence.end_time, '[)'),
-          coalesce(shared_key, wanted.group_id, occurrence.owner_id)
+          '{[0,2147483647)}', coalesce(shared_key, wanted.group_id, occurrence.owner_id)
         )
-    ) as claim (resource_kind, resource_id, during, group_key)
+    ) as claim (resource_kind, resource_id, during, lanes, group_key)
     where claim.resource_id is not null
   );
 end
 $$;
-comment on function private.wanted_claims(private.booking_request, uuid[], uuid) is
+comment on function private.wanted_claims(uuid, private.booking_request, uuid[], uuid) is
   'The claims of a request: owner_ids are its holds'' ids in order; shared_key is the secret of a move, whose claims do '
   'not conflict with those of the sessions it moves.';
+
+create function private.wanted_services(organization_id uuid, wanted private.booking_request, owner_ids uuid[])
+returns private.service[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      occurrence.owner_id, wanted.client_id,
+      private.billed_code(
+        coalesce(wanted.cpt_code, moved.cpt_code), coalesce(wanted.session_type, moved.session_type)
+      ),
+      occurrence.start_time, occurrence.end_time, occurrence.time_zone, occurrence.session_id, null
+    )::private.service
+    from unnest(owner_ids, wanted.start_times, wanted.end_times, wanted.time_zones, wanted.session_ids)
+      as occurrence (owner_id, start_time, end_time, time_zone, session_id)
+    left join public.sessions as moved
+      on moved.organization_id = wanted_services.organization_id and moved.id = occurrence.session_id
+  );
+end
+$$;
+comment on function private.wanted_services(uuid, private.booking_request, uuid[]) is
+  'The services of a request, for its units: owner_ids are its holds'' ids in order. A move that names no service is of '
+  'the session''s own.';
 
 create function private.find_conflicts(
   organization_id uuid,
@@ -764,7 +800,8 @@ create function private.find_conflicts(
   as_of timestamptz,
   out conflicts jsonb,
   out retry_after timestamptz,
-  out stale_owner_ids uuid[]
+  out stale_owner_ids uuid[],
+  out concurrent_lanes int4multirange
 )
 language plpgsql
 stable
@@ -787,10 +824,17 @@ begin
     case when bool_and(found.expires_at is not null) filter (where found.live)
       then max(found.expires_at) filter (where found.live)
     end,
-    array_agg(found.owner_id) filter (where not found.live)
-  into conflicts, retry_after, stale_owner_ids
+    array_agg(found.owner_id) filter (where not found.live),
+    case when bool_and(found.is_pair) filter (where found.live)
+      then range_agg(found.lanes) filter (where found.live)
+    end
+  into conflicts, retry_after, stale_owner_ids, concurrent_lanes
   from (
     select
+      claim.lanes * wanted.lanes as lanes,
+      -- Two different services share the lane of their pair and no other; see private.pair_lanes.
+      upper(claim.lanes * wanted.lanes) - lower(claim.lanes * wanted.lanes) = 1
+        and lower(claim.lanes * wanted.lanes) / 100 <> lower(claim.lanes * wanted.lanes) % 100 as is_pair,
       wanted.occurrence_index,
       wanted.resource_kind,
       claim.owner_id,
@@ -817,9 +861,10 @@ $$;
 comment on function private.find_conflicts(uuid, private.wanted_claim[], uuid[], timestamptz) is
   'What is in the way. conflicts: one for each occurrence and resource, a session before a hold, else the hold that '
   'expires last; times are the overlap with the request; never whose booking it is; null when nothing is. retry_after: '
-  'when all of them clear, null when a session is among them. stale_owner_ids: holds whose time has run out.';
+  'when all of them clear, null when a session is among them. stale_owner_ids: holds whose time has run out. '
+  'concurrent_lanes: when nothing is in the way but other services of the client, the lanes of those pairs.';
 
-create function private.conflict_code(conflicts jsonb)
+create function private.conflict_code(conflicts jsonb, concurrent_lanes int4multirange default null)
 returns jsonb
 language plpgsql
 immutable
@@ -827,6 +872,9 @@ set search_path = ''
 as $$
 begin
   return case
+    when concurrent_lanes is not null then
+      '{"code": "CONCURRENT_SERVICE_NOT_ALLOWED",
+        "detail": "The client has another service then, and not every payer of hers is known to allow the two at once."}'
     when conflicts @> '[{"resource": "therapist", "blockedBy": "session"}]' then
       '{"code": "THERAPIST_CONFLICT", "detail": "The therapist already has a session then. Choose an alternative."}'
     when conflicts @> '[{"resource": "client", "blockedBy": "session"}]' then
@@ -842,7 +890,7 @@ begin
   end::jsonb;
 end
 $$;
-comment on function private.conflict_code(jsonb) is
+comment on function private.conflict_code(jsonb, int4multirange) is
   'Code and detail for a set of conflicts: sessions before holds, therapist before client.';
 
 create function private.hold_facts(wanted private.booking_request)

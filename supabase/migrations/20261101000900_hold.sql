@@ -62,6 +62,11 @@ declare
   move_key uuid := gen_random_uuid();
   hold_ids uuid[];
   claims private.wanted_claim[];
+  services private.service[];
+  demands private.unit_demand[];
+  short boolean := false;
+  overridden_lanes int4multirange;
+  warnings jsonb;
   found record;
   stale_batch_ids uuid[];
   inserted bigint;
@@ -98,6 +103,14 @@ begin
     );
   end if;
 
+  if not private.may_render(
+    actor.organization_id, wanted.therapist_id, private.service_code(wanted.cpt_code, wanted.session_type)
+  ) then
+    return private.refuse_hold(
+      actor, wanted, 'FORBIDDEN', 'A technician may not render this service: it is a qualified professional''s.'
+    );
+  end if;
+
   resource_ids := array[wanted.therapist_id, wanted.client_id, wanted.room_id];
   if moving then
     -- A second move, a cancellation or a start of the same session would act on a state this one is changing.
@@ -112,6 +125,10 @@ begin
       bool_and(session.client_id = wanted.client_id) as all_of_client,
       bool_and(actor.role <> 'therapist' or session.therapist_id = actor.user_id) as all_in_scope,
       bool_and(session.status = 'scheduled' and session.group_id is null) as all_movable,
+      bool_and(private.may_render(
+        actor.organization_id, wanted.therapist_id,
+        private.service_code(coalesce(wanted.cpt_code, session.cpt_code), coalesce(wanted.session_type, session.session_type))
+      )) as all_renderable,
       array_agg(session.therapist_id) || array_agg(session.room_id) as resource_ids
     into moved
     from public.sessions as session
@@ -127,7 +144,28 @@ begin
         actor, wanted, 'SESSION_NOT_MOVABLE', 'Only scheduled sessions can be moved. Reload them and try again.'
       );
     end if;
+    if not moved.all_renderable then
+      return private.refuse_hold(
+        actor, wanted, 'FORBIDDEN', 'A technician may not render this service: it is a qualified professional''s.'
+      );
+    end if;
     resource_ids := resource_ids || moved.resource_ids;
+  end if;
+
+  hold_ids := array(select gen_random_uuid() from unnest(wanted.start_times));
+  if private.has_payer(actor.organization_id, array[wanted.client_id]) then
+    -- A first look, so that a new connection makes its plans here, and not behind the lock where every rival would wait
+    -- for it. Nothing is decided: all of it is read again below.
+    perform private.client_lanes(
+      actor.organization_id, wanted.client_id, private.service_code(wanted.cpt_code, wanted.session_type),
+      wanted.start_times[1], wanted.end_times[1]
+    );
+    services := private.wanted_services(actor.organization_id, wanted, hold_ids);
+    demands := private.ask_units(actor.organization_id, services, as_of);
+    perform private.unit_warnings(actor.organization_id, demands, as_of),
+      private.daily_limit_warnings(actor.organization_id, services);
+    services := null;
+    demands := null;
   end if;
 
   -- Rivals for any of these people, whatever their windows, queue here instead of deadlocking on each other.
@@ -153,12 +191,25 @@ begin
     stale_batch_ids := found.stale_batch_ids;
   end if;
 
-  hold_ids := array(select gen_random_uuid() from unnest(wanted.start_times));
-  claims := private.wanted_claims(wanted, hold_ids, case when moving then move_key end);
+  claims := private.wanted_claims(actor.organization_id, wanted, hold_ids, case when moving then move_key end);
   select * into found
   from private.find_conflicts(actor.organization_id, claims, wanted.session_ids, as_of);
+  if found.concurrent_lanes is not null and wanted.override_reason is not null then
+    -- The pairs in the way give up their lanes, for this hold only: everything else still blocks it.
+    overridden_lanes := found.concurrent_lanes;
+    claims := array(
+      select row(
+        claim.occurrence_index, claim.owner_id, claim.resource_kind, claim.resource_id, claim.during,
+        case claim.resource_kind when 'client' then claim.lanes - overridden_lanes else claim.lanes end,
+        claim.group_key
+      )::private.wanted_claim
+      from unnest(claims) as claim
+    );
+    select * into found
+    from private.find_conflicts(actor.organization_id, claims, wanted.session_ids, as_of);
+  end if;
   if found.conflicts is not null then
-    outcome := private.conflict_code(found.conflicts);
+    outcome := private.conflict_code(found.conflicts, found.concurrent_lanes);
     return private.refuse_hold(
       actor, wanted, outcome ->> 'code', outcome ->> 'detail', found.retry_after, found.conflicts, wanted.therapist_id
     );
@@ -168,6 +219,21 @@ begin
     return private.refuse_hold(
       actor, wanted, 'OUTSIDE_AVAILABILITY',
       'The therapist does not work then. Choose an alternative, or have an admin override.',
+      locked_therapist_id => wanted.therapist_id
+    );
+  end if;
+
+  -- Two holds that each read 4 units left would both take them: the client's lock, taken above, makes them queue, and
+  -- the second reads what the first has entered. Expired holds count for nothing here, swept or not.
+  if private.has_payer(actor.organization_id, array[wanted.client_id]) then
+    services := private.wanted_services(actor.organization_id, wanted, hold_ids);
+    demands := private.ask_units(actor.organization_id, services, as_of);
+    short := private.is_short(demands);
+  end if;
+  if short and wanted.override_reason is null then
+    return private.refuse_hold(
+      actor, wanted, 'AUTHORIZATION_EXCEEDED',
+      'The payer''s authorization has too few units left, or does not cover the dates. An admin may override.',
       locked_therapist_id => wanted.therapist_id
     );
   end if;
@@ -254,6 +320,19 @@ begin
     perform private.raise_busy();
   end if;
 
+  if services is not null then
+    perform private.reserve_units(actor.organization_id, demands, 'held', held_until);
+    warnings := private.unit_warnings(actor.organization_id, demands, as_of)
+      || private.daily_limit_warnings(actor.organization_id, services);
+    if warnings <> '[]' then
+      body := body || jsonb_build_object('warnings', warnings);
+    end if;
+  end if;
+  if overridden_lanes is not null then
+    insert into private.lane_overrides (organization_id, owner_id, lanes)
+    select actor.organization_id, hold_id, overridden_lanes from unnest(hold_ids) as hold_id;
+  end if;
+
   perform private.record_event(
     actor.organization_id, 'hold.acquired', 'hold', hold_ids, as_of,
     therapist_id => wanted.therapist_id,
@@ -261,13 +340,20 @@ begin
     after => private.hold_facts(wanted),
     details => jsonb_build_object('batchId', new_batch_id, 'expiresAt', private.iso(held_until))
   );
-  if not open then
+  if wanted.override_reason is not null then
     perform private.record_event(
-      actor.organization_id, 'override.availability', 'hold', hold_ids, as_of,
+      actor.organization_id, override.action, 'hold', hold_ids, as_of,
       therapist_id => wanted.therapist_id,
       actor_role => actor.role::text,
       details => jsonb_build_object('batchId', new_batch_id, 'reason', wanted.override_reason)
-    );
+    )
+    from (
+      values
+        ('override.availability', not open),
+        ('override.authorization', short),
+        ('override.concurrency', overridden_lanes is not null)
+    ) as override (action, needed)
+    where override.needed;
   end if;
 
   if idempotency_key is not null then

@@ -387,6 +387,10 @@ begin
           case when hold.status = 'confirmed' then hold.id end))
         or lower(item.session_type) <> lower(batch.session_type)
         or item.cpt_code <> batch.cpt_code
+        -- Units and lanes were taken for the service that was held.
+        or private.billed_code(
+          coalesce(item.cpt_code, batch.cpt_code), coalesce(item.session_type, batch.session_type)
+        ) <> private.billed_code(batch.cpt_code, batch.session_type)
       )
   ) or (top_session ->> 'therapist_id')::uuid <> batch.therapist_id then
     return private.refuse_confirmation(
@@ -442,6 +446,16 @@ begin
       from public.session_holds as hold
       where claim.organization_id = actor.organization_id
         and claim.owner_id = hold.id
+        and hold.organization_id = actor.organization_id
+        and hold.id = any (hold_ids);
+      perform private.move_units(actor.organization_id, hold_ids);
+      delete from private.lane_overrides as override
+      where override.organization_id = actor.organization_id and override.owner_id = any (moved_session_ids);
+      update private.lane_overrides as override
+      set owner_id = hold.session_id
+      from public.session_holds as hold
+      where override.organization_id = actor.organization_id
+        and override.owner_id = hold.id
         and hold.organization_id = actor.organization_id
         and hold.id = any (hold_ids);
 

@@ -93,6 +93,8 @@ begin
   if released_ids is not null then
     delete from private.claims as claim
     where claim.organization_id = actor.organization_id and claim.owner_id = any (released_ids);
+    delete from public.authorization_units as entry
+    where entry.organization_id = actor.organization_id and entry.owner_id = any (released_ids);
     if batch.is_move then
       update private.claims as claim
       set group_key = expected.group_key

@@ -229,7 +229,9 @@ begin
   select found.conflicts into conflicts
   from private.find_conflicts(
     actor.organization_id,
-    private.wanted_claims(wanted, array(select gen_random_uuid() from unnest(wanted.start_times))),
+    private.wanted_claims(
+      actor.organization_id, wanted, array(select gen_random_uuid() from unnest(wanted.start_times))
+    ),
     wanted.session_ids,
     as_of
   ) as found;

@@ -200,6 +200,46 @@ as $$
   from item
 $$;
 
+-- Payers: 'open' lets 97155 run beside 97153, 'strict' says no, 'silent' says nothing. Ann's payer is `payer`.
+create or replace function tests.add_payers() returns void
+language sql set search_path = ''
+as $$
+  insert into public.payers (organization_id, id, name)
+  select tests.id('clinic'), tests.id(name), name from unnest(array['open', 'strict', 'silent']) as name;
+  insert into public.payer_concurrency_rules (organization_id, payer_id, first_code, second_code, allowed, valid_from)
+  values
+    (tests.id('clinic'), tests.id('open'), '97153', '97155', true, '2020-01-01'),
+    (tests.id('clinic'), tests.id('strict'), '97153', '97155', false, '2020-01-01')
+$$;
+
+create or replace function tests.cover(client text, payer text, priority integer default 1) returns void
+language sql set search_path = ''
+as $$
+  insert into public.client_coverages (organization_id, client_id, payer_id, priority, valid_from)
+  values (tests.id('clinic'), tests.id(client), tests.id(payer), cover.priority, '2020-01-01')
+$$;
+
+-- An authorization from day 0 on, for a hundred days unless told.
+create or replace function tests.authorize(client text, code text, units integer, days integer default 100) returns uuid
+language sql set search_path = ''
+as $$
+  insert into public.authorizations (organization_id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on)
+  values (
+    tests.id('clinic'), tests.id(client), tests.id('open'), code, units,
+    tests.at(0)::date, (tests.at(days) - interval '1 day')::date
+  )
+  returning id
+$$;
+
+-- used/scheduled/held/left of an authorization.
+create or replace function tests.balance(client text, code text default '97153') returns text
+language sql stable set search_path = ''
+as $$
+  select format('%s/%s/%s/%s', used_units, scheduled_units, held_units, left_units)
+  from reports.authorization_balances
+  where client_id = tests.id(client) and cpt_code = code
+$$;
+
 -- What people do ---------------------------------------------------------------------------------------------------
 
 create or replace function tests.hold(person text, request jsonb, key text default null) returns jsonb
@@ -250,6 +290,9 @@ as $$
   update private.claims as claim set expires_at = expired_at
   from public.session_holds as hold
   where hold.batch_id = (held #>> '{body,holdId}')::uuid and claim.owner_id = hold.id and claim.expires_at is not null;
+  update public.authorization_units as entry set expires_at = expired_at
+  from public.session_holds as hold
+  where hold.batch_id = (held #>> '{body,holdId}')::uuid and entry.owner_id = hold.id and entry.expires_at is not null;
   update public.hold_batches set expires_at = expired_at where id = (held #>> '{body,holdId}')::uuid
 $$;
 

@@ -199,13 +199,13 @@ from (values
   (2, 'an empty list of occurrences is none', '{"occurrences": []}'),
   (3, 'null is not given', '{"occurrences": null, "room_id": null, "session_id": null, "override": null, "hold_seconds": null, "cpt_code": null}'),
   (4, 'also when they are named as the database names its own', '{"start_times": 7, "session_ids": "x", "recurrence_rule": []}'),
-  (5, 'a code in lower case', '{"cpt_code": "0362t"}'),
-  (6, 'a code with spaces around it', '{"cpt_code": " 0362T "}'),
+  (5, 'a code in lower case', '{"cpt_code": "h2019"}'),
+  (6, 'a code with spaces around it', '{"cpt_code": " H2019 "}'),
   (7, 'twelve hours', jsonb_build_object('end_time', tests.at(15, '00:00'))),
   (8, 'a start with an offset of its own', jsonb_build_object('start_time', to_char(tests.at(16, '12:00') at time zone 'UTC' + interval '5.5 hours', 'YYYY-MM-DD"T"HH24:MI:SS') || '+05:30'))
 ) as fine (position, what, change);
 select is((select array_agg(distinct cpt_code) from public.hold_batches where organization_id = tests.id('clinic') and cpt_code is not null),
-  array['0362T'], 'codes are stored in upper case, trimmed');
+  array['H2019'], 'codes are stored in upper case, trimmed');
 
 -- What a hold accepts, a confirmation can store: tabs and line ends too.
 create temporary table held on commit drop as

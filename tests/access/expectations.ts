@@ -179,12 +179,117 @@ export const relations: Record<string, RelationExpectation> = {
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'public.time_zones': readable(
               ['no grant', 'all',      'all',      'all',      'all',      'all',      'all',      'all']),
+  'public.service_codes': readable(
+              ['no grant', 'all',      'all',      'all',      'all',      'all',      'all',      'all']),
+  'public.payers': {
+    select:   ['no grant', 'none',     'none',     'clinic',   'clinic',   'clinic',   'theirs',   'all'],
+    insert:   ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'all'],
+    update:   ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'all'],
+    delete:   NOBODY,
+    truncate: NOBODY,
+    insertable: ['organization_id', 'id', 'name'],
+    updatable: ['name', 'deleted_at'],
+  },
+  'public.payer_rules': {
+    select:   ['no grant', 'none',     'none',     'clinic',   'clinic',   'clinic',   'theirs',   'all'],
+    insert:   ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'all'],
+    update:   ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'all'],
+    delete:   NOBODY,
+    truncate: NOBODY,
+    insertable: [
+      'organization_id', 'id', 'payer_id', 'rounding', 'telehealth_modifier', 'authorization_required', 'evv_required',
+      'valid_from', 'valid_to',
+    ],
+    updatable: ['rounding', 'telehealth_modifier', 'authorization_required', 'evv_required', 'valid_from', 'valid_to'],
+  },
+  'public.payer_code_rules': {
+    select:   ['no grant', 'none',     'none',     'clinic',   'clinic',   'clinic',   'theirs',   'all'],
+    insert:   ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'all'],
+    update:   ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'all'],
+    delete:   NOBODY,
+    truncate: NOBODY,
+    insertable: [
+      'organization_id', 'id', 'payer_id', 'cpt_code', 'rounding', 'modifiers', 'max_daily_units', 'authorization_required',
+      'valid_from', 'valid_to',
+    ],
+    updatable: ['rounding', 'modifiers', 'max_daily_units', 'authorization_required', 'valid_from', 'valid_to'],
+  },
+  'public.payer_concurrency_rules': {
+    select:   ['no grant', 'none',     'none',     'clinic',   'clinic',   'clinic',   'theirs',   'all'],
+    insert:   ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'all'],
+    update:   ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'all'],
+    delete:   NOBODY,
+    truncate: NOBODY,
+    insertable: ['organization_id', 'id', 'payer_id', 'first_code', 'second_code', 'allowed', 'valid_from', 'valid_to'],
+    updatable: ['allowed', 'valid_from', 'valid_to'],
+  },
+  'public.client_coverages': {
+    select:   ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all'],
+    insert:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    update:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    delete:   NOBODY,
+    truncate: NOBODY,
+    insertable: ['organization_id', 'id', 'client_id', 'payer_id', 'priority', 'valid_from', 'valid_to'],
+    updatable: ['priority', 'valid_from', 'valid_to'],
+  },
+  'public.authorizations': {
+    select:   ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all'],
+    insert:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    update:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    delete:   NOBODY,
+    truncate: NOBODY,
+    insertable: [
+      'organization_id', 'id', 'client_id', 'payer_id', 'reference', 'cpt_code', 'approved_units', 'starts_on', 'ends_on',
+    ],
+    updatable: ['reference', 'approved_units', 'starts_on', 'ends_on'],
+  },
+  'public.authorization_units': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'public.session_visits': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  // Reports show what their reader may see of the tables beneath.
+  'reports.weeks': readable(
+              ['no grant', 'none',     'clinic',   'clinic',   'clinic',   'clinic',   'theirs',   'all']),
+  'reports.months': readable(
+              ['no grant', 'none',     'clinic',   'clinic',   'clinic',   'clinic',   'theirs',   'all']),
+  'reports.therapist_utilization': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.attendance': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.cancellations': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.no_show_rates': readable(
+              ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.hold_funnel': readable(
+              ['no grant', 'none',     'none',     'clinic',   'clinic',   'clinic',   'theirs',   'all']),
+  // Has a row where somebody is booked twice, which nobody is.
+  'reports.double_bookings': readable(
+              ['no grant', 'none',     'none',     'none',     'none',     'none',     'none',     'none']),
+  'reports.clock_change_sessions': readable(
+              ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.series_start_times': readable(
+              ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.units_by_code_and_payer': readable(
+              ['no grant', 'none',     'clinic',   'clinic',   'clinic',   'clinic',   'theirs',   'all']),
+  'reports.authorization_balances': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.services_beyond_authorization': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.supervision_share': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.unsigned_notes': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.session_audit_trail': readable(
+              ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all']),
+  'reports.client_record_access': readable(
+              ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all']),
   'private.active_organizations': closed,
   'private.claims': closed,
   'private.client_detail_versions': closed,
   'private.data_keys': closed,
   'private.expected_claims': closed,
   'private.idempotency_keys': closed,
+  'private.lane_overrides': closed,
   'private.session_note_versions': closed,
   'audit.events': readable(
               ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all']),
@@ -223,6 +328,18 @@ export const functions: Record<string, FunctionExpectation> = {
     refusal: 'nothing',
   },
   'public.cancel_sessions(jsonb,text,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.start_session(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.complete_session(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.mark_no_show(jsonb,text)': {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'FORBIDDEN',
   },
@@ -329,15 +446,17 @@ export const functions: Record<string, FunctionExpectation> = {
   },
 };
 
-/** Functions of schema private that row-level policies and checks call; nobody can call them by name. */
+/** Functions of schema private that row-level policies, checks and reports call; nobody can call them by name. */
 export const policyHelpers: readonly string[] = [
   'private.active_organization_id()',
   'private.active_role()',
   'private.availability_hours_are_valid(jsonb)',
   'private.caseload_client_ids()',
   'private.claimed_organization_id()',
+  'private.client_lanes(uuid,uuid,text,timestamp with time zone,timestamp with time zone)',
   'private.has_permission(text)',
   'private.is_admin()',
   'private.member_ids()',
   'private.own_client_ids()',
+  'private.service_code(text,text)',
 ];

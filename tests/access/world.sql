@@ -27,6 +27,8 @@ exception
   when insufficient_privilege then
     return case when sqlerrm like 'new row violates row-level security%' then 'policy' else 'no grant' end;
   when restrict_violation then return 'refused';
+  -- A view that gathers rows takes none, whoever writes.
+  when object_not_in_prerequisite_state or wrong_object_type then return 'no grant';
   when others then return sqlstate || ' ' || sqlerrm;
 end
 $$;
@@ -148,6 +150,41 @@ insert into private.client_detail_versions (organization_id, client_id, id, vers
 select clinic, client, access_matrix.id(scope || ' details'), 1, access_matrix.id(clinic || ' key'), access_matrix.sealed(clinic),
   therapist
 from access_matrix.scopes;
+
+-- A payer, her rules, and an authorization that the one session which has been attended went beyond: over the night the
+-- clocks were put back. Her therapist is a technician by now.
+insert into public.payers (organization_id, id, name)
+select distinct clinic, access_matrix.id(clinic || ' payer'), 'Payer' from access_matrix.scopes;
+insert into public.payer_rules (organization_id, payer_id, valid_from, valid_to)
+select distinct clinic, access_matrix.id(clinic || ' payer'), date '2020-01-01', date '2020-12-31' from access_matrix.scopes;
+insert into public.payer_code_rules (organization_id, payer_id, cpt_code, valid_from, valid_to)
+select distinct clinic, access_matrix.id(clinic || ' payer'), '97153', date '2020-01-01', date '2020-12-31'
+from access_matrix.scopes;
+insert into public.payer_concurrency_rules (organization_id, payer_id, first_code, second_code, allowed, valid_from, valid_to)
+select distinct clinic, access_matrix.id(clinic || ' payer'), '97153', '97155', true, date '2020-01-01', date '2020-12-31'
+from access_matrix.scopes;
+insert into public.client_coverages (organization_id, client_id, payer_id, valid_from)
+select clinic, client, access_matrix.id(clinic || ' payer'), date '2020-01-01' from access_matrix.scopes;
+insert into public.sessions (
+  organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, cpt_code
+)
+select clinic, access_matrix.id(scope || ' attended session'), therapist, client,
+  '2025-11-02T00:30-07:00', '2025-11-02T02:30-08:00', 'America/Los_Angeles', '97155'
+from access_matrix.scopes;
+update public.sessions set status = 'in_progress'
+where id in (select access_matrix.id(scope || ' attended session') from access_matrix.scopes);
+update public.sessions set status = 'completed'
+where id in (select access_matrix.id(scope || ' attended session') from access_matrix.scopes);
+insert into public.session_visits (organization_id, session_id, actual_start_time, actual_end_time, units)
+select clinic, access_matrix.id(scope || ' running session'), now() - interval '2 hours', now() - interval '1 hour', 4
+from access_matrix.scopes;
+insert into public.authorizations (
+  organization_id, id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on
+)
+select clinic, access_matrix.id(scope || ' authorization'), client, access_matrix.id(clinic || ' payer'), '97155', 1,
+  date '2025-01-01', date '2025-12-31'
+from access_matrix.scopes;
+update public.therapists set credential = 'RBT' where id in (select therapist from access_matrix.scopes);
 
 -- What is sealed at commit is sealed now.
 set constraints all immediate;

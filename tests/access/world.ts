@@ -85,6 +85,64 @@ export const rows: Record<string, Row> = {
   'public.hold_batches': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
   'public.session_holds': { where: 'organization_id = {clinic} and id = {hold}' },
   'public.time_zones': { where: "name = 'UTC'" },
+  'public.service_codes': { where: "code = '97153'" },
+  'public.payers': {
+    where: 'organization_id = {clinic} and id = {payer}',
+    insert: "(organization_id, name) values ({clinic}, 'New')",
+    update: 'name',
+    noOther: true,
+  },
+  'public.payer_rules': {
+    where: 'organization_id = {clinic} and payer_id = {payer}',
+    insert: "(organization_id, payer_id, valid_from) values ({clinic}, {payer}, '2021-01-01')",
+    update: 'rounding',
+    noOther: true,
+  },
+  'public.payer_code_rules': {
+    where: 'organization_id = {clinic} and payer_id = {payer}',
+    insert:
+      "(organization_id, payer_id, cpt_code, valid_from) values ({clinic}, {payer}, '97153', '2021-01-01')",
+    update: 'rounding',
+    noOther: true,
+  },
+  'public.payer_concurrency_rules': {
+    where: 'organization_id = {clinic} and payer_id = {payer}',
+    insert: `(organization_id, payer_id, first_code, second_code, allowed, valid_from)
+      values ({clinic}, {payer}, '97153', '97155', true, '2021-01-01')`,
+    update: 'allowed',
+    noOther: true,
+  },
+  'public.client_coverages': {
+    where: 'organization_id = {clinic} and client_id = {client}',
+    insert:
+      "(organization_id, client_id, payer_id, valid_from) values ({clinic}, {spare}, {payer}, '2020-01-01')",
+    update: 'priority',
+  },
+  'public.authorizations': {
+    where: 'organization_id = {clinic} and client_id = {client}',
+    insert: `(organization_id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on)
+      values ({clinic}, {spare}, {payer}, '97153', 8, '2020-01-01', '2020-12-31')`,
+    update: 'approved_units',
+  },
+  'public.authorization_units': { where: 'organization_id = {clinic} and client_id = {client}' },
+  'public.session_visits': { where: session },
+  'reports.weeks': { where: 'organization_id = {clinic}', noOther: true },
+  'reports.months': { where: 'organization_id = {clinic}', noOther: true },
+  'reports.therapist_utilization': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
+  'reports.attendance': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
+  'reports.cancellations': { where: 'organization_id = {clinic} and session_id = {cancelled}' },
+  'reports.no_show_rates': { where: 'organization_id = {clinic} and client_id = {client}' },
+  'reports.hold_funnel': { where: 'organization_id = {clinic}', noOther: true },
+  'reports.double_bookings': { where: 'organization_id = {clinic}', noOther: true },
+  'reports.clock_change_sessions': { where: 'organization_id = {clinic} and session_id = {attended}' },
+  'reports.series_start_times': { where: 'organization_id = {clinic} and series_id = {series}' },
+  'reports.units_by_code_and_payer': { where: 'organization_id = {clinic}', noOther: true },
+  'reports.authorization_balances': { where: 'organization_id = {clinic} and client_id = {client}' },
+  'reports.services_beyond_authorization': { where: 'organization_id = {clinic} and client_id = {client}' },
+  'reports.supervision_share': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
+  'reports.unsigned_notes': { where: 'organization_id = {clinic} and session_id = {attended}' },
+  'reports.session_audit_trail': { where: 'organization_id = {clinic} and session_id = {session}' },
+  'reports.client_record_access': { where: 'organization_id = {clinic} and client_id = {client}' },
   'audit.events': { where: 'organization_id = {clinic}', noOther: true },
   'audit.seals': { where: 'organization_id = {clinic}', noOther: true },
   'audit.chains': { where: 'organization_id = {clinic}', noOther: true },
@@ -124,6 +182,16 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
   },
   'public.cancel_sessions(jsonb,text,text)': {
     call: outcome("public.cancel_sessions(jsonb_build_object('session_ids', jsonb_build_array({session})))"),
+  },
+  'public.start_session(jsonb,text)': {
+    call: outcome("public.start_session(jsonb_build_object('session_id', {session}))"),
+  },
+  // That it cannot be completed or missed yet is told only to whom it is within reach.
+  'public.complete_session(jsonb,text)': {
+    call: `replace(${outcome("public.complete_session(jsonb_build_object('session_id', {running}))")}, 'SESSION_INCOMPLETE', 'ok')`,
+  },
+  'public.mark_no_show(jsonb,text)': {
+    call: `replace(${outcome("public.mark_no_show(jsonb_build_object('session_id', {session}))")}, 'STATUS_NOT_ALLOWED', 'ok')`,
   },
   'public.find_open_slots(uuid,timestamp with time zone,timestamp with time zone,integer,uuid,uuid,text,integer,integer)':
     {
@@ -240,10 +308,14 @@ export function values(scope: Scope, person: string): Record<string, string> {
     session: `${scope} session`,
     running: `${scope} running session`,
     cancelled: `${scope} cancelled session`,
+    attended: `${scope} attended session`,
+    series: `${scope} series`,
     hold: `${scope} hold`,
     holdKey: `${scope} hold key`,
   };
-  return Object.fromEntries(Object.entries(ids).map(([key, name]) => [key, `'${id(name)}'::uuid`]));
+  // A clinic's payer has the clinic's id in its name.
+  const named = { ...ids, payer: `${id(names.clinic)} payer` };
+  return Object.fromEntries(Object.entries(named).map(([key, name]) => [key, `'${id(name)}'::uuid`]));
 }
 
 /** Fills in a scope's values. */

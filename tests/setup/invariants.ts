@@ -25,14 +25,17 @@ const rules: Rule[] = [
   },
   {
     // Sees also what claims could hide: two sessions of one live move share a key only until they have moved.
-    name: 'no two sessions of one therapist or client overlap, unless they are one group',
+    name: 'no two sessions of one therapist or client overlap, unless they are one group or the payers allow both at once',
     query: `
       select a.id, b.id as other_id, a.therapist_id = b.therapist_id as therapist, a.client_id = b.client_id as client
       from public.sessions as a
       join public.sessions as b
         on b.organization_id = a.organization_id and b.id > a.id
         and tstzrange(b.start_time, b.end_time) && tstzrange(a.start_time, a.end_time)
-        and (b.client_id = a.client_id or (b.therapist_id = a.therapist_id and b.group_id is distinct from a.group_id)
+        and ((b.client_id = a.client_id
+            and private.client_lanes(a.organization_id, a.client_id, private.service_code(a.cpt_code, a.session_type), a.start_time, a.end_time)
+              && private.client_lanes(b.organization_id, b.client_id, private.service_code(b.cpt_code, b.session_type), b.start_time, b.end_time))
+          or (b.therapist_id = a.therapist_id and b.group_id is distinct from a.group_id)
           or (b.therapist_id = a.therapist_id and a.group_id is null))
       where ($1::uuid is null or a.organization_id = $1)
         and a.status not in ('cancelled', 'no_show') and b.status not in ('cancelled', 'no_show')`,

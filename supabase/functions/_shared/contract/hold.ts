@@ -222,6 +222,24 @@ const heldSlot = z.object({
   expiresAt: z.iso.datetime({ offset: true }),
 });
 
+/** What a hold may still be told of, though it succeeded. */
+const holdWarning = z.discriminatedUnion('code', [
+  z.object({
+    code: z.literal('AUTHORIZATION_NEARLY_USED'),
+    authorizationId: z.string().meta({ format: 'uuid' }),
+    cptCode: z.string(),
+    approvedUnits: z.int(),
+    leftUnits: z.int().meta({ description: 'Units left, this hold counted.' }),
+  }),
+  z.object({
+    code: z.literal('DAILY_LIMIT_EXCEEDED'),
+    cptCode: z.string(),
+    date: z.iso.date().meta({ description: 'The local day of service.' }),
+    units: z.int().meta({ description: 'Units of the client on that day, this hold counted.' }),
+    maxDailyUnits: z.int(),
+  }),
+]);
+
 /** The `data` of a 200 answer of `sessions-hold`. */
 export const holdData = z.object({
   holdKey: z.string().meta({ format: 'uuid', description: 'The batch key: stands for all occurrences.' }),
@@ -230,5 +248,9 @@ export const holdData = z.object({
     .datetime({ offset: true })
     .meta({ description: 'From this moment the slots are free again.' }),
   holds: z.array(heldSlot).meta({ description: 'One per occurrence, in request order.' }),
+  warnings: z.array(holdWarning).optional().meta({
+    description:
+      'Absent when there are none: an authorization 90 % or more taken, a payer’s daily limit exceeded.',
+  }),
 });
 export type HoldData = z.output<typeof holdData>;

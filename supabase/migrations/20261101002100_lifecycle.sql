@@ -1,0 +1,419 @@
+-- Purpose: a session begins, ends and is billed by the times it really had; it completes only when its record is whole.
+-- Objects: session_visits; private.completion_gaps; start_session, complete_session, mark_no_show.
+-- Watch for: users of the API complete a session only with what domain rules and its payer ask for, whether through
+--            complete_session or by a direct update. Operators (SQL, service_role) may enter history as it was.
+
+create table public.session_visits (
+  organization_id uuid not null,
+  session_id uuid not null,
+  actual_start_time timestamptz not null check (isfinite(actual_start_time)),
+  actual_end_time timestamptz check (isfinite(actual_end_time) and actual_end_time > actual_start_time),
+  units integer check (units >= 0),
+  started_by uuid,
+  completed_by uuid,
+  recorded_at timestamptz not null default clock_timestamp(),
+  primary key (organization_id, session_id),
+  foreign key (organization_id, session_id) references public.sessions (organization_id, id),
+  check ((actual_end_time is null) = (units is null))
+);
+comment on table public.session_visits is
+  'When a session really began and ended: the begin and end that electronic visit verification asks for. Apart from '
+  'sessions, since clients may not read it.';
+comment on column public.session_visits.units is '15-minute units of the actual minutes, rounded as the payer rounds.';
+alter table public.session_visits enable row level security;
+create policy sessions_scoped_access on public.session_visits for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (
+      (select private.is_admin())
+      or exists (
+        select 1
+        from public.sessions as session
+        where session.organization_id = session_visits.organization_id
+          and session.id = session_visits.session_id
+          and session.therapist_id = (select auth.uid())
+          and (select private.active_role()) = 'therapist'
+      )
+    )
+  );
+comment on policy sessions_scoped_access on public.session_visits is
+  'Admins see their organization''s; therapists those of their own sessions.';
+grant select on public.session_visits to authenticated, service_role;
+create trigger refuse_delete before delete on public.session_visits
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.session_visits
+  for each statement execute function private.refuse_delete();
+
+create function private.session_payer_rule(session public.sessions)
+returns table (
+  rounding public.unit_rounding,
+  modifiers text[],
+  max_daily_units smallint,
+  authorization_required boolean,
+  evv_required boolean
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  date constant date := (session.start_time at time zone session.time_zone)::date;
+begin
+  return query
+  select rule.*
+  from private.payer_rule(
+    session.organization_id,
+    private.primary_payer(session.organization_id, session.client_id, date),
+    private.billed_code(session.cpt_code, session.session_type), date
+  ) as rule;
+end
+$$;
+comment on function private.session_payer_rule(public.sessions) is 'The rule of the payer who pays first for this session.';
+
+create function private.completion_gaps(session public.sessions)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  return (
+    select jsonb_agg(jsonb_build_object('field', gap.field, 'message', gap.message) order by gap.position)
+    from (values (1)) as once
+    left join public.session_note_states as note
+      on note.organization_id = session.organization_id and note.session_id = session.id
+    left join public.session_visits as visit
+      on visit.organization_id = session.organization_id and visit.session_id = session.id
+    cross join lateral private.session_payer_rule(session) as rule
+    cross join lateral (
+      values
+        (1, 'location_type', 'Where the session took place is not recorded.', session.location_type is null),
+        (2, 'cpt_code', 'The session names no service.',
+          private.service_code(session.cpt_code, session.session_type) is null),
+        (3, 'note', 'The session has no note.', note.session_id is null),
+        (4, 'signature', 'The note is not signed by the rendering provider, with her credential.',
+          note.session_id is not null and (
+            note.status = 'draft' or note.credential is null or note.signed_by is distinct from session.therapist_id
+          )),
+        (5, 'actual_start_time', 'The payer wants the time the visit began (EVV).',
+          rule.evv_required and visit.actual_start_time is null),
+        (6, 'actual_end_time', 'The payer wants the time the visit ended (EVV).',
+          rule.evv_required and visit.actual_end_time is null)
+    ) as gap (position, field, message, is_open)
+    where gap.is_open
+  );
+end
+$$;
+comment on function private.completion_gaps(public.sessions) is
+  'What a session still lacks to be completed, as [{field, message}]; null when nothing. Participants, narrative, '
+  'response and progress are in the note, which cannot be signed without them.';
+
+create function private.guard_completion()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  gaps jsonb;
+begin
+  if new.status = 'completed' and old.status <> 'completed' and auth.role() = 'authenticated' then
+    gaps := private.completion_gaps(new);
+    if gaps is not null then
+      raise exception using
+        errcode = 'check_violation',
+        constraint = 'session_incomplete',
+        schema = 'public',
+        table = 'sessions',
+        message = 'the session cannot be completed yet: ' || (gaps -> 0 ->> 'message'),
+        detail = gaps::text,
+        hint = 'Call complete_session, which lists what is missing.';
+    end if;
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_completion() is 'Trigger: a user completes a session only when its record is whole.';
+create trigger a_guard_completion before update of status on public.sessions
+  for each row execute function private.guard_completion();
+
+-- Requests ---------------------------------------------------------------------------------------------------------------
+
+create function private.refuse_lifecycle(
+  actor private.actor, session_id uuid, action text, status integer, code text, detail text, missing jsonb default null
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    actor.organization_id, 'session.refused', 'session', array[session_id], clock_timestamp(),
+    actor_role => actor.role::text,
+    outcome => 'refused',
+    code => refuse_lifecycle.code,
+    details => jsonb_strip_nulls(jsonb_build_object('attempted', action, 'missing', missing))
+  );
+  return private.refusal(refuse_lifecycle.status, refuse_lifecycle.code, refuse_lifecycle.detail)
+    || case when missing is not null then jsonb_build_object('missing', missing) else '{}'::jsonb end;
+end
+$$;
+comment on function private.refuse_lifecycle(private.actor, uuid, text, integer, text, text, jsonb) is
+  'The outcome of a refused start, completion or no-show, and its audit event.';
+
+create function private.change_lifecycle(action text, request jsonb, request_id text)
+returns jsonb
+language plpgsql
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  actor private.actor;
+  found jsonb;
+  wanted_id uuid;
+  session public.sessions;
+  visit public.session_visits;
+  begun timestamptz;
+  ended timestamptz;
+  as_of timestamptz;
+  taken integer;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  if request is null or jsonb_typeof(request) <> 'object' then
+    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
+  end if;
+  found := coalesce(private.uuid_issue('session_id', request -> 'session_id', true), '[]')
+    || case
+      when coalesce(request -> 'actual_start_time', 'null') = 'null' then '[]'
+      else coalesce(private.instant_issue('actual_start_time', request -> 'actual_start_time'), '[]')
+    end
+    || case
+      when coalesce(request -> 'actual_end_time', 'null') = 'null' then '[]'
+      else coalesce(private.instant_issue('actual_end_time', request -> 'actual_end_time'), '[]')
+    end;
+  if found <> '[]' then
+    perform private.raise_invalid(found);
+  end if;
+  wanted_id := (request ->> 'session_id')::uuid;
+
+  -- A cancellation, a move or a second completion would act on the state this one is changing.
+  select candidate.* into session
+  from public.sessions as candidate
+  where candidate.organization_id = actor.organization_id
+    and candidate.id = wanted_id
+    and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and candidate.therapist_id = actor.user_id))
+  for no key update;
+  if session.id is null then
+    return private.refuse_lifecycle(actor, wanted_id, action, 403, 'FORBIDDEN', 'This session is not yours to change.');
+  end if;
+  -- A hold that reads the units left, while these are given back or used, would read what is no longer so.
+  perform private.lock_resources(
+    actor.organization_id, array[session.therapist_id, session.client_id, session.room_id]
+  );
+  as_of := clock_timestamp();
+
+  if session.status::text <> (case action when 'complete' then 'in_progress' else 'scheduled' end)
+    and not (action = 'no_show' and session.status = 'in_progress')
+  then
+    return private.refuse_lifecycle(
+      actor, wanted_id, action, 409, 'STATUS_NOT_ALLOWED',
+      format('A session that is %s cannot do this. Reload it.', session.status)
+    );
+  end if;
+
+  if action = 'no_show' then
+    if session.start_time > as_of then
+      return private.refuse_lifecycle(
+        actor, wanted_id, action, 409, 'STATUS_NOT_ALLOWED', 'A session that has not begun cannot be missed yet: cancel it.'
+      );
+    end if;
+    update public.sessions as changed
+    set status = 'no_show'
+    where changed.organization_id = actor.organization_id and changed.id = wanted_id
+    returning * into session;
+    return private.success(jsonb_build_object('session', to_jsonb(session)));
+  end if;
+
+  select candidate.* into visit
+  from public.session_visits as candidate
+  where candidate.organization_id = actor.organization_id and candidate.session_id = wanted_id;
+  begun := coalesce((request ->> 'actual_start_time')::timestamptz, visit.actual_start_time);
+  ended := (request ->> 'actual_end_time')::timestamptz;
+  if begun > as_of or ended > as_of then
+    perform private.raise_invalid(
+      private.issue(case when begun > as_of then 'actual_start_time' else 'actual_end_time' end, 'is in the future')
+    );
+  end if;
+
+  if action = 'start' then
+    begun := coalesce(begun, as_of);
+    insert into public.session_visits (organization_id, session_id, actual_start_time, started_by)
+    values (actor.organization_id, wanted_id, begun, actor.user_id);
+    update public.sessions as changed
+    set status = 'in_progress'
+    where changed.organization_id = actor.organization_id and changed.id = wanted_id
+    returning * into session;
+    return private.success(jsonb_build_object('session', to_jsonb(session), 'actualStartTime', private.iso(begun)));
+  end if;
+
+  -- Where nobody asks for the minute (EVV does), what nobody recorded was as booked.
+  if not (select rule.evv_required from private.session_payer_rule(session) as rule) then
+    begun := coalesce(begun, session.start_time);
+    ended := coalesce(ended, least(session.end_time, as_of));
+  end if;
+  if ended <= begun or ended - begun > interval '16 hours' then
+    perform private.raise_invalid(
+      private.issue('actual_end_time', 'must be after actual_start_time, by at most 16 hours'), 'INVALID_RANGE'
+    );
+  end if;
+  found := private.completion_gaps(session);
+  found := (
+    select jsonb_agg(gap.value)
+    from jsonb_array_elements(found) as gap (value)
+    where not (gap.value ->> 'field' = 'actual_start_time' and begun is not null)
+      and not (gap.value ->> 'field' = 'actual_end_time' and ended is not null)
+  );
+  if found is not null then
+    return private.refuse_lifecycle(
+      actor, wanted_id, action, 409, 'SESSION_INCOMPLETE', 'The session cannot be completed yet: see missing.', found
+    );
+  end if;
+
+  select private.billable_units(extract(epoch from ended - begun) / 60, rule.rounding) into taken
+  from private.session_payer_rule(session) as rule;
+  insert into public.session_visits as known (
+    organization_id, session_id, actual_start_time, actual_end_time, units, completed_by
+  )
+  values (actor.organization_id, wanted_id, begun, ended, taken, actor.user_id)
+  on conflict (organization_id, session_id) do update
+  set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time,
+    units = excluded.units, completed_by = excluded.completed_by, recorded_at = clock_timestamp();
+  update public.sessions as changed
+  set status = 'completed'
+  where changed.organization_id = actor.organization_id and changed.id = wanted_id
+  returning * into session;
+  perform private.use_units(actor.organization_id, wanted_id, taken);
+  return private.success(jsonb_build_object(
+    'session', to_jsonb(session), 'actualStartTime', private.iso(begun), 'actualEndTime', private.iso(ended),
+    'units', taken
+  ));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy();
+end
+$$;
+comment on function private.change_lifecycle(text, jsonb, text) is
+  'Starts or completes a session, or marks it missed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
+
+create function private.use_units(organization_id uuid, session_id uuid, used_units integer)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- Behind the client's lock. What was rendered beyond what is left is entered as beyond it: it happened.
+  update public.authorization_units as entry
+  set
+    total_units = used_units,
+    units = least(used_units, entry.units + balance.left_units)
+  from (
+    select taken.owner_id, greatest(0, approval.approved_units - sum(other.units))::integer as left_units
+    from public.authorization_units as taken
+    join public.authorizations as approval
+      on approval.organization_id = taken.organization_id and approval.id = taken.authorization_id
+    join public.authorization_units as other
+      on other.organization_id = approval.organization_id
+      and other.authorization_id = approval.id
+      and (other.expires_at is null or other.expires_at > clock_timestamp())
+    where taken.organization_id = use_units.organization_id and taken.owner_id = use_units.session_id
+    group by taken.owner_id, approval.approved_units
+  ) as balance
+  where entry.organization_id = use_units.organization_id
+    and entry.owner_id = balance.owner_id
+    and entry.total_units <> used_units;
+end
+$$;
+comment on function private.use_units(uuid, uuid, integer) is
+  'A completed session uses the units of its actual minutes: fewer give the rest back, more take what is left.';
+
+create function private.start_session(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  return private.change_lifecycle('start', request, request_id);
+end
+$$;
+comment on function private.start_session(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.start_session(jsonb, text) to authenticated;
+
+create function public.start_session(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.start_session(start_session.request, start_session.request_id);
+end;
+comment on function public.start_session(jsonb, text) is
+  'scheduled -> in_progress. request is {session_id, actual_start_time?}; without a time, now. Outcome body: {session, '
+  'actualStartTime}. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED.';
+grant execute on function public.start_session(jsonb, text) to authenticated;
+
+create function private.complete_session(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  return private.change_lifecycle('complete', request, request_id);
+end
+$$;
+comment on function private.complete_session(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.complete_session(jsonb, text) to authenticated;
+
+create function public.complete_session(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.complete_session(complete_session.request, complete_session.request_id);
+end;
+comment on function public.complete_session(jsonb, text) is
+  'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?}. Outcome body: {session, '
+  'actualStartTime, actualEndTime, units}. 409 SESSION_INCOMPLETE lists in missing, as [{field, message}], what the '
+  'record lacks: location_type, cpt_code, note, signature, and for payers with EVV actual_start_time, actual_end_time.';
+grant execute on function public.complete_session(jsonb, text) to authenticated;
+
+create function private.mark_no_show(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  return private.change_lifecycle('no_show', request, request_id);
+end
+$$;
+comment on function private.mark_no_show(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.mark_no_show(jsonb, text) to authenticated;
+
+create function public.mark_no_show(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.mark_no_show(mark_no_show.request, mark_no_show.request_id);
+end;
+comment on function public.mark_no_show(jsonb, text) is
+  'The client did not come: scheduled or in_progress -> no_show, once the start has passed. request is {session_id}. '
+  'Gives the units back.';
+grant execute on function public.mark_no_show(jsonb, text) to authenticated;

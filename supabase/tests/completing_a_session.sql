@@ -1,0 +1,143 @@
+-- A session begins, ends and is billed by the times it really had, once its record is whole.
+begin;
+select plan(35);
+select tests.open_clinic();
+select tests.open_clinic('other ');
+select tests.add_payers();
+select tests.authorize('ann', '97153', 20);
+insert into public.payer_rules (organization_id, payer_id, rounding, evv_required, valid_from)
+values (tests.id('clinic'), tests.id('strict'), 'ceil', true, '2020-01-01');
+select tests.cover('ben', 'strict');
+
+create function pg_temp.ask(person text, rpc text, session uuid, extra jsonb default '{}') returns jsonb language sql as $$
+  select tests.call(person, format('select public.%I(%L, %L)', rpc, jsonb_build_object('session_id', session) || extra, 'story'))
+$$;
+create function pg_temp.missing(answer jsonb) returns text language sql as $$
+  select string_agg(item ->> 'field', ' ' order by position)
+  from jsonb_array_elements(answer -> 'missing') with ordinality as gap (item, position)
+$$;
+-- What session-notes leaves behind once a note is signed: an envelope that only looks like one.
+insert into private.data_keys (organization_id, id, wrapped_key)
+values (tests.id('clinic'), tests.id('clinic key'), 'twk1.m1.AAAAAAAAAAAAAAAA.' || repeat('A', 107));
+create function pg_temp.write(session uuid, status text) returns void language sql as $$
+  insert into private.session_note_versions (
+    organization_id, session_id, id, version, status, data_key_id, ciphertext, saved_by, signed_at, credential, attested
+  )
+  select
+    tests.id('clinic'), session, gen_random_uuid(), case status when 'draft' then 1 else 2 end, status, tests.id('clinic key'),
+    concat_ws('.', 'tsb1', tests.id('clinic key'), 'AAAAAAAAAAAAAAAA', repeat('A', 32)), tests.id('rbt'), signed.at,
+    case when signed.at is not null then 'RBT' end, case when signed.at is not null then '{}'::jsonb end
+  from (select case status when 'signed' then now() end as at) as signed
+$$;
+create function pg_temp.sign(session uuid) returns void language sql as $$
+  select pg_temp.write(session, 'draft'), pg_temp.write(session, 'signed')
+$$;
+create function pg_temp.ago(minutes integer) returns text language sql as $$
+  select to_char((now() - make_interval(mins => minutes)) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+$$;
+
+create temporary table made on commit drop as
+select tests.book('rbt', 'rbt', 'ann', tests.at(1)) as session_id, tests.book('rbt', 'rbt', 'ann', tests.at(2)) as second_id,
+  tests.book('rbt', 'rbt', 'ben', tests.at(3)) as evv_id;
+grant select on made to public;
+
+-- Beginning
+select is(pg_temp.ask('rbt2', 'start_session', session_id) ->> 'code', 'FORBIDDEN', 'another therapist cannot start it') from made;
+select is(pg_temp.ask('parent', 'start_session', session_id) ->> 'code', 'FORBIDDEN', 'nor a parent') from made;
+select is(pg_temp.ask('other admin', 'start_session', session_id) ->> 'code', 'FORBIDDEN', 'nor another clinic''s admin') from made;
+select is(pg_temp.ask('rbt', 'complete_session', session_id) ->> 'code', 'STATUS_NOT_ALLOWED', 'what has not begun cannot be completed') from made;
+select is(pg_temp.ask('rbt', 'mark_no_show', session_id) ->> 'code', 'STATUS_NOT_ALLOWED', 'nor missed before its time') from made;
+select is(
+  tests.error('rbt', format('select public.start_session(%L)', jsonb_build_object('session_id', session_id, 'actual_start_time', 'tomorrow'))) ->> 'hint',
+  'VALIDATION_FAILED', 'a time is an instant'
+) from made;
+select is(
+  tests.error('rbt', format('select public.start_session(%L)', jsonb_build_object('session_id', session_id, 'actual_start_time', tests.at(0)))) ->> 'code',
+  'PT400', 'and not ahead'
+) from made;
+select is(
+  pg_temp.ask('rbt', 'start_session', session_id, jsonb_build_object('actual_start_time', pg_temp.ago(50))) #>> '{body,session,status}',
+  'in_progress', 'her own therapist starts it'
+) from made;
+select is(pg_temp.ask('rbt', 'start_session', session_id) ->> 'code', 'STATUS_NOT_ALLOWED', 'once') from made;
+
+-- What is missing
+select is(
+  pg_temp.ask('rbt', 'complete_session', session_id) - 'detail'::text,
+  '{"ok": false, "status": 409, "code": "SESSION_INCOMPLETE", "retryAfter": null, "retryAfterSeconds": null, "conflicts": [],
+    "alternatives": [], "missing": [
+      {"field": "location_type", "message": "Where the session took place is not recorded."},
+      {"field": "cpt_code", "message": "The session names no service."},
+      {"field": "note", "message": "The session has no note."}]}',
+  'a refusal lists all that is missing'
+) from made;
+select is(
+  (select details -> 'missing' -> 2 ->> 'field' from audit.events where code = 'SESSION_INCOMPLETE'), 'note', 'and is in the audit'
+);
+select is(
+  tests.error_code('rbt', format('update public.sessions set status = %L where id = %L', 'completed', session_id)), '23514',
+  'a direct update is held to the same'
+) from made;
+update public.sessions set location_type = 'clinic', session_type = 'individual' from made where id in (session_id, second_id, evv_id);
+select pg_temp.write(session_id, 'draft') from made;
+select is(pg_temp.missing(pg_temp.ask('rbt', 'complete_session', session_id)), 'signature', 'a draft is not signed') from made;
+select pg_temp.write(session_id, 'signed') from made;
+
+-- Ending
+select is(
+  tests.error('rbt', format('select public.complete_session(%L)', jsonb_build_object(
+    'session_id', session_id, 'actual_start_time', pg_temp.ago(10), 'actual_end_time', pg_temp.ago(20)))) ->> 'hint',
+  'INVALID_RANGE', 'it ends after it begins'
+) from made;
+select is(tests.balance('ann'), '0/8/0/12', 'two hours are scheduled');
+select is(
+  (select array[answer #>> '{body,session,status}', answer #>> '{body,units}']
+    from pg_temp.ask('rbt', 'complete_session', session_id, jsonb_build_object('actual_end_time', pg_temp.ago(3))) as answer),
+  array['completed', '3'], 'whole, it completes, with the units of its forty-seven minutes'
+) from made;
+select is(tests.balance('ann'), '3/4/0/13', 'which it uses; the rest is given back');
+select is(pg_temp.ask('rbt', 'complete_session', session_id) ->> 'code', 'STATUS_NOT_ALLOWED', 'it completes once') from made;
+
+update public.authorizations set approved_units = 9 where client_id = tests.id('ann');
+select is(pg_temp.ask('rbt', 'start_session', second_id, jsonb_build_object('actual_start_time', pg_temp.ago(200))) ->> 'ok', 'true', 'another begins') from made;
+select pg_temp.sign(second_id) from made;
+select is(
+  pg_temp.ask('admin', 'complete_session', second_id, jsonb_build_object('actual_end_time', pg_temp.ago(20))) #>> '{body,units}',
+  '12', 'and takes three hours'
+) from made;
+select is(tests.balance('ann'), '9/0/0/0', 'which use what is left, and never more');
+select is(
+  (select array[total_units, units] from public.authorization_units, made where owner_id = second_id), array[12, 6],
+  'what was rendered beyond is in the ledger as beyond'
+);
+
+-- Electronic visit verification
+select is(pg_temp.ask('admin', 'start_session', evv_id, jsonb_build_object('actual_start_time', pg_temp.ago(31))) ->> 'ok', 'true', 'a visit of a payer with EVV') from made;
+select pg_temp.sign(evv_id) from made;
+select is(pg_temp.missing(pg_temp.ask('rbt', 'complete_session', evv_id)), 'actual_end_time', 'does not end by its booked end') from made;
+select is(
+  pg_temp.ask('rbt', 'complete_session', evv_id, jsonb_build_object('actual_end_time', pg_temp.ago(0))) #>> '{body,units}',
+  '3', 'but when it ended; and that payer rounds up'
+) from made;
+
+-- No-show
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone)
+values (tests.id('clinic'), tests.id('missed session'), tests.id('rbt'), tests.id('ben'), now() - interval '5 hours', now() - interval '4 hours', 'UTC');
+select is(pg_temp.ask('rbt', 'mark_no_show', tests.id('missed session')) #>> '{body,session,status}', 'no_show', 'once its time has come a session can be missed');
+select is(pg_temp.ask('rbt', 'mark_no_show', tests.id('missed session')) ->> 'code', 'STATUS_NOT_ALLOWED', 'once');
+select results_eq(
+  $$select action from audit.events where entity_ids = array[tests.id('missed session')] and outcome = 'ok' order by recorded_at$$,
+  $$values ('session.inserted'), ('session.no_show')$$, 'the audit has it'
+);
+
+-- Who sees the visits
+select is(tests.rows('rbt', 'select from public.session_visits'), 3::bigint, 'her therapist sees the visits');
+select is(tests.rows('rbt2', 'select from public.session_visits'), 0::bigint, 'another does not');
+select is(tests.rows('parent', 'select from public.session_visits'), 0::bigint, 'a parent does not');
+select is(tests.rows('other admin', 'select from public.session_visits'), 0::bigint, 'another clinic does not');
+select is(tests.error_code('service_role', 'update public.session_visits set units = 0'), '42501', 'nobody rewrites them');
+select is(tests.error_code('postgres', 'delete from public.session_visits'), '23001', 'nobody deletes them');
+select is_empty('select * from tests.broken_claims()', 'claims are sound');
+
+select * from finish();
+rollback;

@@ -1,0 +1,207 @@
+-- Each report says of the seed what is known of it, and shows a reader no other clinic. What the seed's past weeks hold
+-- does not depend on the day: four weeks, three days each, one no-show and one cancellation a therapist.
+begin;
+select plan(41);
+select tests.open_clinic();
+
+-- A seeded person's view of a report: its rows as JSON.
+create function pg_temp.see(email text, query text) returns jsonb language sql as $$
+  select tests.call('super', format('select coalesce(jsonb_agg(to_jsonb(report)), %L) from (%s) as report', '[]', query),
+    (select jsonb_build_object('sub', member.user_id, 'org_id', member.organization_id, 'user_role', member.role)
+      from public.memberships as member join auth.users as person on person.id = member.user_id where person.email = see.email))
+$$;
+create temporary table past on commit drop as
+select date_trunc('week', now() at time zone 'America/Los_Angeles')::date - 28 as monday;
+grant select on past to public;
+
+-- Utilization
+select is(
+  pg_temp.see('admin@brightpath.test', $$
+    select therapist_name, sum(available_hours) as available, sum(booked_hours) as booked, sum(attended_hours) as attended
+    from reports.therapist_utilization, past
+    where week_start >= past.monday and week_start < past.monday + 28
+    group by therapist_name order by therapist_name$$),
+  '[{"therapist_name": "Avery Bell", "available": 200.00, "booked": 28.00, "attended": 28.00},
+    {"therapist_name": "Jordan Reyes", "available": 200.00, "booked": 36.00, "attended": 36.00},
+    {"therapist_name": "Robin Tate", "available": 200.00, "booked": 20.00, "attended": 20.00}]',
+  'four weeks of fifty hours, as far as they were booked'
+);
+select is(
+  pg_temp.see('admin@brightpath.test', $$
+    select utilization_percent from reports.therapist_utilization, past
+    where week_start = past.monday and therapist_name = 'Jordan Reyes'$$),
+  '[{"utilization_percent": 20.0}]', 'ten hours of fifty are 20 %'
+);
+insert into public.availability_exceptions (organization_id, therapist_id, kind, starts_at, ends_at)
+select therapist.organization_id, therapist.id, item.kind::public.availability_exception_kind,
+  (past.monday + item.day + item.starts) at time zone therapist.time_zone, (past.monday + item.day + item.ends) at time zone therapist.time_zone
+from public.therapists as therapist, past,
+  (values ('time_off', 0, time '00:00', time '24:00'), ('extra_hours', 5, '09:00', '13:00')) as item (kind, day, starts, ends)
+where therapist.display_name = 'Jordan Reyes';
+select is(
+  pg_temp.see('admin@brightpath.test', $$
+    select available_hours from reports.therapist_utilization, past where week_start = past.monday and therapist_name = 'Jordan Reyes'$$),
+  '[{"available_hours": 44.00}]', 'time off and extra hours count'
+);
+
+-- Attendance
+select is(
+  pg_temp.see('admin@harbor.test', $$
+    select therapist_name, sum(booked) as booked, sum(attended) as attended, sum(no_shows) as no_shows, sum(cancelled) as cancelled,
+      sum(cancelled_by_client) as by_client, sum(cancelled_by_therapist) as by_therapist, sum(cancelled_late) as late
+    from reports.attendance
+    where month <= (select monday from past) + 27
+    group by therapist_name having sum(booked) > 0 order by therapist_name$$) #- '{0,booked}' #- '{1,booked}',
+  '[{"therapist_name": "Casey Lind", "attended": 14, "no_shows": 1, "cancelled": 1, "by_client": 1, "by_therapist": 0, "late": 1},
+    {"therapist_name": "Morgan Shaw", "attended": 10, "no_shows": 1, "cancelled": 1, "by_client": 1, "by_therapist": 0, "late": 1}]',
+  'of what was booked, what was attended, missed and cancelled, and by whom'
+);
+select is(
+  pg_temp.see('admin@brightpath.test', $$
+    select cancelled_for, notice_hours, reason from reports.cancellations, past
+    where start_time < past.monday + 28 and therapist_id = 'a0000000-0000-4000-8000-000000000004'$$),
+  '[{"cancelled_for": "client", "notice_hours": 20.0, "reason": "Family asked to cancel"}]',
+  'each cancellation, with its notice'
+);
+select is(
+  (select pg_temp.see('admin@brightpath.test', $$
+    select sum(due)::integer as due, sum(no_shows)::integer as no_shows from reports.no_show_rates$$)),
+  '[{"due": 49, "no_shows": 3}]', 'three of forty-nine sessions were missed'
+);
+
+-- Proofs
+select is(pg_temp.see('admin@brightpath.test', 'select * from reports.double_bookings'), '[]', 'nobody is booked twice');
+select is(pg_temp.see('admin@harbor.test', 'select * from reports.double_bookings'), '[]', 'in neither clinic');
+alter table public.sessions drop constraint sessions_no_therapist_overlap;
+alter table public.sessions disable trigger c_claim_inserted_sessions;
+insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone)
+select organization_id, therapist_id, client_id, start_time + interval '30 minutes', end_time, time_zone
+from public.sessions where id = 'a0000000-0000-4000-9000-000400000000';
+alter table public.sessions enable trigger c_claim_inserted_sessions;
+select is(
+  pg_temp.see('admin@brightpath.test', 'select resource, overlap_end - overlap_start as overlap from reports.double_bookings order by resource'),
+  '[{"resource": "client", "overlap": "01:30:00"}, {"resource": "therapist", "overlap": "01:30:00"}]',
+  'and if somebody were, it would be here'
+);
+
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone)
+values ('a0000000-0000-4000-8000-0000000000a0', tests.id('autumn night'), 'a0000000-0000-4000-8000-000000000004',
+  'a0000000-0000-4000-8000-000000000101', '2025-11-02T00:30-07:00', '2025-11-02T02:30-08:00', 'America/Los_Angeles');
+select is(
+  pg_temp.see('admin@brightpath.test', 'select local_start, local_end, elapsed_minutes, clock_minutes from reports.clock_change_sessions'),
+  '[{"local_start": "2025-11-02T00:30:00", "local_end": "2025-11-02T02:30:00", "elapsed_minutes": 180, "clock_minutes": 120}]',
+  'the night clocks go back, two hours on the wall are three'
+);
+
+-- Authorizations and units
+select is(
+  pg_temp.see('admin@brightpath.test', $$
+    select client_reference, payer_name, cpt_code, approved_units, used_units, scheduled_units, held_units, left_units, taken_percent
+    from reports.authorization_balances order by client_reference, cpt_code$$),
+  '[{"client_reference": "BP-0007", "payer_name": "TRICARE", "cpt_code": "97153", "approved_units": 160, "used_units": 32, "scheduled_units": 16, "held_units": 0, "left_units": 112, "taken_percent": 30.0},
+    {"client_reference": "BP-0007", "payer_name": "TRICARE", "cpt_code": "97155", "approved_units": 24, "used_units": 16, "scheduled_units": 8, "held_units": 0, "left_units": 0, "taken_percent": 100.0},
+    {"client_reference": "BP-0008", "payer_name": "Great Lakes Health Plan", "cpt_code": "97153", "approved_units": 640, "used_units": 32, "scheduled_units": 16, "held_units": 0, "left_units": 592, "taken_percent": 7.5},
+    {"client_reference": "BP-0008", "payer_name": "Great Lakes Health Plan", "cpt_code": "97155", "approved_units": 80, "used_units": 16, "scheduled_units": 8, "held_units": 0, "left_units": 56, "taken_percent": 30.0}]',
+  'what each authorization has used, scheduled, held and left'
+);
+select is(
+  pg_temp.see('rbt2@brightpath.test', 'select client_reference from reports.authorization_balances group by 1 order by 1'),
+  '[{"client_reference": "BP-0007"}, {"client_reference": "BP-0008"}]', 'a therapist sees her caseload''s'
+);
+select is(pg_temp.see('rbt@brightpath.test', 'select * from reports.authorization_balances'), '[]', 'and no others');
+select is(
+  pg_temp.see('admin@brightpath.test', $$
+    select payer_name, cpt_code, sum(sessions) as sessions, sum(units) as units from reports.units_by_code_and_payer
+    where payer_name is not null group by 1, 2 order by 1, 2$$),
+  '[{"payer_name": "Great Lakes Health Plan", "cpt_code": "97153", "sessions": 4, "units": 32},
+    {"payer_name": "Great Lakes Health Plan", "cpt_code": "97155", "sessions": 4, "units": 16},
+    {"payer_name": "TRICARE", "cpt_code": "97153", "sessions": 4, "units": 32},
+    {"payer_name": "TRICARE", "cpt_code": "97155", "sessions": 4, "units": 16}]',
+  'units to be billed, by payer and code'
+);
+select is(pg_temp.see('admin@brightpath.test', 'select * from reports.services_beyond_authorization'), '[]', 'nothing is beyond an authorization');
+
+-- Each payer's rounding, also pooled: 7 minutes each of two codes are one unit
+update public.payer_rules as rule set rounding = 'cms_pooled'
+from public.payers as payer where payer.id = rule.payer_id and payer.name = 'Default'
+  and payer.organization_id = 'b0000000-0000-4000-8000-0000000000b0';
+insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone, cpt_code)
+select 'b0000000-0000-4000-8000-0000000000b0', 'b0000000-0000-4000-8000-000000000003', 'b0000000-0000-4000-8000-000000000105',
+  '2024-03-05T15:00Z'::timestamptz + make_interval(mins => start), '2024-03-05T15:07Z'::timestamptz + make_interval(mins => start),
+  'America/New_York', code
+from (values (0, '97155'), (10, '97156')) as visit (start, code);
+update public.sessions set status = 'in_progress' where start_time between '2024-03-05' and '2024-03-06';
+update public.sessions set status = 'completed' where start_time between '2024-03-05' and '2024-03-06';
+select is(
+  pg_temp.see('admin@harbor.test', $$
+    select cpt_code, minutes, units from reports.units_by_code_and_payer where month = '2024-03-01' order by cpt_code$$),
+  '[{"cpt_code": "97155", "units": 1, "minutes": 7}, {"cpt_code": "97156", "units": 0, "minutes": 7}]',
+  'a payer that pools the day gets its day pooled'
+);
+
+-- Supervision
+select is(
+  pg_temp.see('admin@brightpath.test', $$
+    select therapist_name, sum(direct_hours) as direct, sum(supervised_hours) as supervised, sum(contacts) as contacts
+    from reports.supervision_share group by 1 order by 1$$),
+  '[{"therapist_name": "Jordan Reyes", "direct": 36.00, "supervised": 4.00, "contacts": 4},
+    {"therapist_name": "Robin Tate", "direct": 20.00, "supervised": 0.00, "contacts": 0}]',
+  'four hours of a BCBA beside one technician, none beside the other'
+);
+select is(
+  pg_temp.see('admin@brightpath.test', $$select distinct is_sufficient from reports.supervision_share where therapist_name = 'Robin Tate'$$),
+  '[{"is_sufficient": false}]', 'which is not enough'
+);
+
+-- Records
+select is(
+  pg_temp.see('admin@harbor.test', $$
+    select therapist_name, note_status, count(*) as sessions from reports.unsigned_notes, past
+    where start_time >= past.monday and start_time < past.monday + 28 group by 1, 2 order by 1$$),
+  '[{"therapist_name": "Casey Lind", "note_status": "none", "sessions": 14}, {"therapist_name": "Morgan Shaw", "note_status": "none", "sessions": 10}]',
+  'none of the attended sessions has a note'
+);
+select is(
+  pg_temp.see('admin@brightpath.test', $$
+    select action, jsonb_typeof(after) as after, after ->> 'status' as status from reports.session_audit_trail
+    where session_id = 'a0000000-0000-4000-9000-000400020004' order by recorded_at$$),
+  '[{"action": "session.inserted", "after": "object", "status": "scheduled"}, {"action": "session.cancelled", "after": "object", "status": "cancelled"}]',
+  'the story of one session, its own part of each batch'
+);
+select ok(
+  pg_temp.see('admin@brightpath.test', $$
+    select record_id, action from reports.client_record_access where client_id = 'a0000000-0000-4000-8000-000000000101'$$)
+    @> '[{"record_id": "a0000000-0000-4000-9000-000400020004", "action": "session.cancelled"}]',
+  'whatever was done to a client''s sessions is access to her record'
+);
+
+-- Holds, in a clinic of this story
+select tests.hold('rbt', tests.request('rbt', 'ann', tests.at(1)));
+select tests.hold('rbt', tests.request('rbt', 'ann', tests.at(1)));
+select tests.book('rbt', 'rbt', 'ann', array[tests.at(2), tests.at(3)]);
+select tests.release('rbt', tests.hold('rbt', tests.request('rbt', 'ann', tests.at(4))) #>> '{body,holdKey}');
+select tests.expire(tests.hold('rbt', tests.request('rbt', 'ann', tests.at(5))));
+select is(
+  tests.call('admin', $$select to_jsonb(funnel) - 'organization_id' - 'day' from reports.hold_funnel as funnel$$),
+  '{"held": 5, "confirmed": 2, "released": 1, "expired": 1, "live": 1, "refused_requests": 1, "confirmed_percent": 40.0}',
+  'of five held occurrences two were confirmed; one request was refused'
+);
+select is(
+  tests.call('admin', $$select jsonb_agg(jsonb_build_array(sessions, utc_offsets_minutes)) from reports.series_start_times$$),
+  '[[2, [0]]]', 'a series keeps its hour'
+);
+
+-- One tenant only
+select is(
+  tests.call('admin', format('select count(*) from reports.%I where organization_id <> %L', view_name, tests.id('clinic'))),
+  '0', format('%s shows no other clinic', view_name)
+)
+from (select relname as view_name from pg_class where relnamespace = 'reports'::regnamespace and relkind = 'v' order by 1) as views;
+select is(
+  (select array_agg(relname::text) from pg_class
+    where relnamespace = 'reports'::regnamespace and relkind = 'v' and not coalesce(reloptions @> '{security_invoker=true}', false)),
+  null, 'every report runs as its reader'
+);
+
+select * from finish();
+rollback;

@@ -1,0 +1,169 @@
+-- A hold reserves units, a confirmation schedules them, a completion uses them; whatever ends otherwise gives them back.
+begin;
+select plan(45);
+select tests.open_clinic();
+select tests.add_payers();
+
+create temporary table story (name text primary key, answer jsonb);
+create function pg_temp.remember(name text, answer jsonb) returns jsonb language sql as $$
+  insert into story values (remember.name, remember.answer)
+  on conflict (name) do update set answer = excluded.answer
+  returning story.answer
+$$;
+create function pg_temp.remembered(name text) returns jsonb language sql as $$
+  select answer from story where story.name = remembered.name
+$$;
+
+select is(tests.hold('rbt', tests.request('rbt', 'ann', tests.at(0), 60)) ->> 'ok', 'true', 'without an authorization there is no limit');
+select tests.authorize('ben', '97153', 20);
+select is(tests.balance('ben'), '0/0/0/20', 'all twenty units are left');
+
+-- The life of an entry
+select pg_temp.remember('first', tests.hold('rbt', tests.request('rbt', 'ben', tests.at(1), 60)));
+select is(tests.balance('ben'), '0/0/4/16', 'a hold reserves its units');
+select tests.release('rbt', pg_temp.remembered('first') #>> '{body,holdKey}');
+select is(tests.balance('ben'), '0/0/0/20', 'a release gives them back');
+
+select pg_temp.remember('second', tests.hold('rbt', tests.request('rbt', 'ben', tests.at(1), 60)));
+select tests.expire(pg_temp.remembered('second'));
+select is(tests.balance('ben'), '0/0/0/20', 'an expired hold holds nothing, though nobody swept it');
+
+select pg_temp.remember('third', tests.hold('rbt', tests.request('rbt', 'ben', tests.at(1), 60)));
+select pg_temp.remember('booked', tests.confirm('rbt', tests.confirmation(pg_temp.remembered('third'), 'rbt', 'ben')));
+select is(tests.balance('ben'), '0/4/0/16', 'a confirmation schedules them');
+select tests.confirm('rbt', tests.confirmation(pg_temp.remembered('third'), 'rbt', 'ben'));
+select is(tests.balance('ben'), '0/4/0/16', 'confirming twice schedules them once');
+
+select is(tests.hold('rbt', tests.request('rbt', 'ben', tests.at(2), 67)) #>> '{body,warnings}', null, 'no warning while little is taken');
+select is(tests.balance('ben'), '0/4/4/12', 'sixty-seven minutes are four units by midpoint');
+select is(tests.hold('rbt', tests.request('rbt', 'ben', tests.at(3), 68)) ->> 'ok', 'true', 'sixty-eight minutes are five');
+select is(tests.balance('ben'), '0/4/9/7', 'and are counted so');
+
+-- Refusals
+select pg_temp.remember('refused', tests.hold('rbt', tests.series('rbt', 'ben', array[tests.at(4), tests.at(5)], 60)));
+select is(
+  pg_temp.remembered('refused') - 'detail'::text,
+  '{"ok": false, "status": 409, "code": "AUTHORIZATION_EXCEEDED", "retryAfter": null, "retryAfterSeconds": null,
+    "conflicts": [], "alternatives": []}',
+  'a series that needs more than is left is refused whole'
+);
+select is(tests.balance('ben'), '0/4/9/7', 'and takes nothing');
+select is(
+  tests.hold('rbt', tests.request('rbt', 'ben', tests.at(100), 60)) ->> 'code', 'AUTHORIZATION_EXCEEDED',
+  'nor is a date after the authorization''s end'
+);
+select is(
+  tests.hold('bcba', tests.request('bcba', 'ben', tests.at(6), 60, '{"cpt_code": "97155"}')) ->> 'ok', 'true',
+  'a code without an authorization has no limit, when the payer asks for none'
+);
+select is(
+  tests.hold('rbt', tests.request('rbt', 'ben', tests.at(4), 60, '{"override": {"reason": "please"}}')) ->> 'code',
+  'FORBIDDEN', 'a therapist cannot override'
+);
+
+-- Near the end
+select pg_temp.remember('last', tests.hold('rbt', tests.request('rbt', 'ben', tests.at(4), 90)));
+select is(
+  (pg_temp.remembered('last') #> '{body,warnings,0}') - 'authorizationId'::text,
+  '{"code": "AUTHORIZATION_NEARLY_USED", "cptCode": "97153", "approvedUnits": 20, "leftUnits": 1}',
+  'from 90 % on a hold says so'
+);
+
+-- Overrides
+select pg_temp.remember('beyond', tests.hold('admin',
+  tests.request('rbt', 'ben', tests.at(5), 60, '{"override": {"reason": "The family was promised this hour"}}')));
+select is(pg_temp.remembered('beyond') ->> 'ok', 'true', 'an admin overrides with a reason');
+select is(tests.balance('ben'), '0/4/16/0', 'what is left is taken, what is beyond is not counted against it');
+select is(
+  (select array[total_units, units] from public.authorization_units
+    where owner_id = (pg_temp.remembered('beyond') #>> '{body,holds,0,holdId}')::uuid),
+  array[4, 1], 'the ledger shows both'
+);
+select is(
+  (select details ->> 'reason' from audit.events where action = 'override.authorization'),
+  'The family was promised this hour', 'and the audit has the reason'
+);
+select is(
+  tests.confirm('admin', tests.confirmation(pg_temp.remembered('beyond'), 'rbt', 'ben')) ->> 'ok', 'true',
+  'it confirms as any other'
+);
+select is(tests.balance('ben'), '0/5/15/0', 'and stays what it was');
+
+-- Giving back
+select is(
+  tests.cancel('rbt', jsonb_build_object('session_ids', jsonb_build_array(pg_temp.remembered('booked') #> '{body,session,id}')))
+    #>> '{body,summary,cancelledCount}',
+  '1', 'a scheduled session is cancelled'
+);
+select is(tests.balance('ben'), '0/1/15/4', 'which gives its units back');
+
+-- Using
+select pg_temp.remember('used', to_jsonb(tests.book('admin', 'rbt', 'ben', tests.at(7), 30)));
+select is(tests.balance('ben'), '0/3/15/2', 'two units more are scheduled');
+update public.sessions set status = 'in_progress' where id = (pg_temp.remembered('used') #>> '{}')::uuid;
+select is(tests.balance('ben'), '0/3/15/2', 'a session that has begun is still scheduled');
+update public.sessions set status = 'completed' where id = (pg_temp.remembered('used') #>> '{}')::uuid;
+select is(tests.balance('ben'), '2/1/15/2', 'one that is completed uses them');
+select pg_temp.remember('missed', to_jsonb(tests.book('admin', 'rbt', 'ben', tests.at(8), 30)));
+update public.sessions set status = 'no_show' where id = (pg_temp.remembered('missed') #>> '{}')::uuid;
+select is(tests.balance('ben'), '2/1/15/2', 'a no-show gives them back');
+
+-- Moving
+select tests.release('rbt', pg_temp.remembered('last') #>> '{body,holdKey}');
+select pg_temp.remember('movable', to_jsonb(tests.book('admin', 'rbt', 'ben', tests.at(9), 120)));
+select is(tests.balance('ben'), '2/9/9/0', 'eight units of a session take the last of them');
+select pg_temp.remember('move', tests.hold('rbt', tests.request('rbt', 'ben', tests.at(10), 120,
+  jsonb_build_object('session_id', pg_temp.remembered('movable')))));
+select is(pg_temp.remembered('move') ->> 'ok', 'true', 'moving it needs none, since it has them');
+select is(tests.balance('ben'), '2/9/9/0', 'and takes none');
+select is(
+  tests.hold('rbt', tests.request('rbt', 'ben', tests.at(11), 135, jsonb_build_object('session_id', pg_temp.remembered('movable')))) ->> 'code',
+  'SESSION_BEING_MOVED', 'one move at a time'
+);
+select tests.confirm('rbt', tests.confirmation(pg_temp.remembered('move'), 'rbt', 'ben'));
+select is(tests.balance('ben'), '2/9/9/0', 'moved, it has what it had');
+select is(
+  tests.hold('rbt', tests.request('rbt', 'ben', tests.at(11), 135, jsonb_build_object('session_id', pg_temp.remembered('movable')))) ->> 'code',
+  'AUTHORIZATION_EXCEEDED', 'a move that makes it longer asks for the difference'
+);
+select pg_temp.remember('shorter', tests.hold('rbt', tests.request('rbt', 'ben', tests.at(11), 60,
+  jsonb_build_object('session_id', pg_temp.remembered('movable')))));
+select tests.confirm('rbt', tests.confirmation(pg_temp.remembered('shorter'), 'rbt', 'ben'));
+select is(tests.balance('ben'), '2/5/9/4', 'one that makes it shorter gives the difference back');
+
+-- Whoever writes directly meets the same limit
+select is(
+  tests.error_code('admin', format(
+    'insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone) values (%L, %L, %L, %L, %L, %L)',
+    tests.id('clinic'), tests.id('rbt2'), tests.id('ben'), tests.at(12), tests.at(12, '11:15'), 'UTC')),
+  '23514', 'a direct insert cannot take more than is left'
+);
+select is(
+  tests.error_code('admin', format(
+    'insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone) values (%L, %L, %L, %L, %L, %L)',
+    tests.id('clinic'), tests.id('rbt2'), tests.id('ben'), tests.at(12), tests.at(12, '11:00'), 'UTC')),
+  null, 'but what is left it can'
+);
+select is(tests.balance('ben'), '2/9/9/0', 'and takes it');
+select is(
+  tests.error_code('service_role', 'update public.authorization_units set units = 0'), '42501',
+  'nobody writes the ledger, service_role included'
+);
+
+-- An authorization that comes later, or shrinks
+select tests.book('admin', 'rbt2', 'ann', array[tests.at(20), tests.at(21), tests.at(22)], 60);
+select tests.authorize('ann', '97153', 10);
+select is(tests.balance('ann'), '0/10/0/0', 'bookings there are already count, earliest first');
+update public.authorizations set approved_units = 24 where client_id = tests.id('ann');
+select is(tests.balance('ann'), '0/12/0/12', 'more units cover all of them');
+select is(
+  tests.rows('rbt', 'select 1 from reports.authorization_balances') , 2::bigint, 'a therapist sees her caseload''s balances'
+);
+select is(tests.rows('parent', 'select 1 from reports.authorization_balances'), 0::bigint, 'a parent sees none');
+select results_eq(
+  'select problem from reports.authorization_balances cross join lateral (select approved_units = used_units + scheduled_units + held_units + left_units as problem) as sums where client_id in (tests.id(''ann''), tests.id(''ben''))',
+  'values (true), (true)', 'used + scheduled + held + left = approved'
+);
+
+select * from finish();
+rollback;
