@@ -343,6 +343,10 @@ export const functions: Record<string, FunctionExpectation> = {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'FORBIDDEN',
   },
+  'public.move_group(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
   'public.find_open_slots(uuid,timestamp with time zone,timestamp with time zone,integer,uuid,uuid,text,integer,integer)': {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'raised FORBIDDEN',

@@ -193,6 +193,12 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
   'public.mark_no_show(jsonb,text)': {
     call: `replace(${outcome("public.mark_no_show(jsonb_build_object('session_id', {session}))")}, 'STATUS_NOT_ALLOWED', 'ok')`,
   },
+  // The member has begun, which is told only to whom the group is within reach.
+  'public.move_group(jsonb,text)': {
+    call: `replace(${outcome(
+      `public.move_group(${request("'group_id', {group}", occurrence(50, 51))})`,
+    )}, 'SESSION_NOT_MOVABLE', 'ok')`,
+  },
   'public.find_open_slots(uuid,timestamp with time zone,timestamp with time zone,integer,uuid,uuid,text,integer,integer)':
     {
       call: found(
@@ -310,6 +316,7 @@ export function values(scope: Scope, person: string): Record<string, string> {
     cancelled: `${scope} cancelled session`,
     attended: `${scope} attended session`,
     series: `${scope} series`,
+    group: `${scope} manned group`,
     hold: `${scope} hold`,
     holdKey: `${scope} hold key`,
   };
