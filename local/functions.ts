@@ -59,17 +59,19 @@ async function mergedImports(folder: string, names: string[]): Promise<Record<st
 }
 
 /**
- * Environment of the functions: the development secrets of `config.toml`, the project's own file, what the caller of
- * the stack sets, and what the platform provides.
+ * Environment of the functions: the project's own `.env`, or the development secrets of `.env.example` where there is
+ * none; what the caller of the stack sets; and what the platform provides.
  */
 async function environment(
-  options: { root: string; config: ProjectConfig; env: Record<string, string> },
+  options: { root: string; env: Record<string, string> },
   apiUrl: string,
   dbPort: number,
 ): Promise<Record<string, string>> {
-  const file = await readFile(join(options.root, 'supabase', 'functions', '.env'), 'utf8').catch(() => '');
+  const folder = join(options.root, 'supabase', 'functions');
+  const file = await readFile(join(folder, '.env'), 'utf8')
+    .catch(() => readFile(join(folder, '.env.example'), 'utf8'))
+    .catch(() => '');
   return {
-    ...options.config.edge_runtime.secrets,
     ...(parseEnv(file) as Record<string, string>),
     ...options.env,
     SUPABASE_URL: apiUrl,
@@ -109,7 +111,7 @@ export async function startFunctions(options: {
   await mkdir(working, { recursive: true });
   const importMap = join(working, 'functions-imports.json');
   await writeFile(importMap, JSON.stringify({ imports: await mergedImports(folder, names) }, null, 2));
-  const env = await environment({ root, config, env: options.env ?? {} }, options.apiUrl, options.dbPort);
+  const env = await environment({ root, env: options.env ?? {} }, options.apiUrl, options.dbPort);
 
   const child = execa(
     denoPath(),

@@ -33,8 +33,6 @@ export interface ProjectConfig {
     sessions?: { timebox?: string; inactivity_timeout?: string };
     hook?: { custom_access_token?: { enabled: boolean; uri: string } };
   };
-  /** Secrets of the functions in development; `supabase start` sets them too. */
-  edge_runtime: { secrets: Record<string, string> };
   functions: Record<string, { enabled?: boolean; entrypoint?: string; import_map?: string }>;
 }
 
@@ -66,7 +64,6 @@ export function readConfig(root: string = projectRoot): ProjectConfig {
       refresh_token_reuse_interval: 10,
       ...file.auth,
     },
-    edge_runtime: { secrets: { ...file.edge_runtime?.secrets } },
     functions: file.functions ?? {},
   };
 }

@@ -205,6 +205,16 @@ create policy sessions_scoped_access_insert on public.sessions for insert to aut
         and client_id = any ((select private.caseload_client_ids())::uuid[])
       )
     )
+    and exists (
+      select 1
+      from public.therapists as therapist
+      join public.clients as client on client.organization_id = therapist.organization_id
+      where therapist.organization_id = sessions.organization_id
+        and therapist.id = sessions.therapist_id
+        and client.id = sessions.client_id
+        and therapist.deleted_at is null
+        and client.deleted_at is null
+    )
   );
 create policy sessions_scoped_access_update on public.sessions for update to authenticated
   using (
@@ -283,7 +293,7 @@ grant select on public.session_cancellations to authenticated, service_role;
 comment on policy sessions_scoped_access on public.sessions is
   'A therapist reads her own sessions, a parent those of the clients she stands for, admins all of the organization.';
 comment on policy sessions_scoped_access_insert on public.sessions is
-  'A therapist books her own time for her caseload, admins anybody''s.';
+  'A therapist books her own time for her caseload, admins anybody''s; nobody books the archived.';
 comment on policy sessions_scoped_access_update on public.sessions is
   'A therapist changes her own sessions, and gives none away; admins all of the organization.';
 comment on policy sessions_scoped_access on public.session_series is 'Whoever may see the sessions may see their series.';

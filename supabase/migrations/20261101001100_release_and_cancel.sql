@@ -253,6 +253,25 @@ end
 $$;
 comment on function private.parse_cancellation(jsonb) is 'Reads the body of sessions-cancel that names sessions. Raises PT400.';
 
+create function private.start_of_day(day date, zone text)
+returns timestamptz
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  -- Where midnight comes twice (Havana, the Azores), Postgres would take the second; where clocks skip it, it takes the
+  -- moment after the gap.
+  return (
+    select min(candidate.instant)
+    from unnest(array['0', '30 minutes', '1 hour', '2 hours']::interval[]) as earlier (shift)
+    cross join lateral (select (day::timestamp at time zone zone) - earlier.shift as instant) as candidate
+    where earlier.shift = interval '0' or candidate.instant at time zone zone = day::timestamp
+  );
+end
+$$;
+comment on function private.start_of_day(date, text) is 'The first instant of a local day.';
+
 create function private.refuse_cancellation(actor private.actor, session_ids uuid[])
 returns jsonb
 language plpgsql
@@ -327,9 +346,7 @@ begin
   if wanted.date is not null then
     -- The local day, 23 or 25 hours long where clocks change.
     day := tstzrange(
-      wanted.date::timestamp at time zone wanted.time_zone,
-      (wanted.date + 1)::timestamp at time zone wanted.time_zone,
-      '[)'
+      private.start_of_day(wanted.date, wanted.time_zone), private.start_of_day(wanted.date + 1, wanted.time_zone), '[)'
     );
   end if;
 

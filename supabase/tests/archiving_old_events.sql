@@ -1,7 +1,7 @@
 -- After the years that the law asks for, a span of events moves to an archive. The chains stay whole, and what was moved
 -- can still be proved.
 begin;
-select plan(20);
+select plan(22);
 select tests.open_clinic();
 
 -- A partition of long ago, as there will be one day, with events of then and a chain that goes on until today.
@@ -22,6 +22,20 @@ select is(tests.error_code(who, statement), case who when 'postgres' then '23001
 from unnest(array['postgres', 'service_role', 'admin']) as who,
 unnest(array['update audit.events_2019_q1 set details = ''{}''', 'delete from audit.events_2019_q1', 'truncate audit.events_2019_q1']) as statement;
 select is(tests.error_code('admin', 'select from audit.events_2019_q1'), '42501', 'nor reads it past the policies');
+
+-- A head that the owner turns is named.
+create function pg_temp.turned() returns text language plpgsql as $$
+declare
+  found text;
+begin
+  update audit.chains set hash = sha256('') where organization_id = tests.id('clinic') and chain_id = tests.id('rbt');
+  select problem into found from audit.verify(tests.id('clinic'));
+  raise exception using errcode = 'ZZ001', message = found;
+exception when sqlstate 'ZZ001' then
+  return sqlerrm;
+end $$;
+select is(pg_temp.turned(), 'the newest events of the chain are missing', 'a head that was changed is named');
+select is(tests.error_code('service_role', 'update audit.chains set seq = 1'), '42501', 'service_role changes none');
 
 -- Moved away without a word, it is missed.
 create temporary table kept on commit drop as select audit.checkpoint() as checkpoint;

@@ -1,6 +1,6 @@
 -- What people change of their own, what parents are told of therapists, and working in two clinics.
 begin;
-select plan(36);
+select plan(39);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -55,6 +55,11 @@ select is((select array_agg(action order by recorded_at) from audit.events where
   and action in ('client.archived', 'client.restored', 'therapist.archived', 'client.changed')),
   array['client.archived', 'client.restored', 'therapist.archived'], 'each is one event');
 select is(tests.hold('admin', tests.request('rbt2', 'ben', tests.at(9))) ->> 'code', 'FORBIDDEN', 'nobody books the archived');
+update public.clients set deleted_at = now() where id = tests.id('ben');
+select is(tests.error_code('admin', format($$ insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone)
+  values (%L, %L, %L, %L, %L, 'UTC') $$, tests.id('clinic'), tests.id(therapist), tests.id(client), tests.at(9), tests.at(9, '11:00'))), expected,
+  format('over REST, %s and %s', therapist, client))
+from (values ('rbt2', 'ann', '42501'), ('rbt', 'ben', '42501'), ('rbt', 'ann', null)) as booked (therapist, client, expected);
 
 -- Two clinics, one person.
 insert into public.memberships (organization_id, user_id, role) values (tests.id('other clinic'), tests.id('bcba'), 'admin');

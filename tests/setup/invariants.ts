@@ -125,35 +125,41 @@ const rules: Rule[] = [
   {
     name: 'every batch has the event that made it, every settled hold the event that settled it, once',
     query: `
-      with settled as (
-        select organization_id, id, batch_id, status::text from public.session_holds
-        where status <> 'held' and ($1::uuid is null or organization_id = $1)
-      ),
-      told as (
-        select organization_id, split_part(action, '.', 2) as status, (details ->> 'batchId')::uuid as batch_id, entity, entity_ids
+      with told as materialized (
+        select organization_id, split_part(action, '.', 2) as status, (details ->> 'batchId')::uuid as batch_id, entity_ids
         from audit.events
         where action in ('hold.acquired', 'hold.confirmed', 'hold.released', 'hold.expired')
           and outcome = 'ok' and ($1::uuid is null or organization_id = $1)
+      ),
+      told_of_batch as materialized (
+        select organization_id, batch_id, status, count(*) as events from told group by 1, 2, 3
+      ),
+      told_of_hold as materialized (
+        select told.organization_id, told.batch_id, told.status, hold.id, count(*) as events
+        from told cross join unnest(told.entity_ids) as hold (id)
+        where told.status in ('released', 'expired')
+        group by 1, 2, 3, 4
       )
-      select batch.id, 'acquired' as status, (select count(*) from told where told.batch_id = batch.id and told.status = 'acquired') as events
+      select batch.id, 'acquired' as status, coalesce(told.events, 0) as events
       from public.hold_batches as batch
-      where ($1::uuid is null or batch.organization_id = $1)
-        and (select count(*) from told where told.batch_id = batch.id and told.status = 'acquired') <> 1
+      left join told_of_batch as told
+        on told.organization_id = batch.organization_id and told.batch_id = batch.id and told.status = 'acquired'
+      where ($1::uuid is null or batch.organization_id = $1) and coalesce(told.events, 0) <> 1
       union all
-      select settled.id, settled.status, (
-        select count(*) from told
-        where told.batch_id = settled.batch_id and told.status = settled.status
-          and (settled.status = 'confirmed' or settled.id = any (told.entity_ids))
-      )
-      from settled
-      where (
-        select count(*) from told
-        where told.batch_id = settled.batch_id and told.status = settled.status
-          and (settled.status = 'confirmed' or settled.id = any (told.entity_ids))
-      ) = 0 or (settled.status <> 'confirmed' and (
-        select count(*) from told
-        where told.batch_id = settled.batch_id and told.status = settled.status and settled.id = any (told.entity_ids)
-      ) > 1)`,
+      select hold.id, hold.status::text, coalesce(batch.events, each.events, 0)
+      from public.session_holds as hold
+      left join told_of_batch as batch
+        on batch.organization_id = hold.organization_id and batch.batch_id = hold.batch_id
+        and batch.status = hold.status::text and hold.status = 'confirmed'
+      left join told_of_hold as each
+        on each.organization_id = hold.organization_id and each.batch_id = hold.batch_id
+        and each.status = hold.status::text and each.id = hold.id
+      where hold.status <> 'held' and ($1::uuid is null or hold.organization_id = $1)
+        and case when hold.status = 'confirmed' then batch.events is null else each.events is distinct from 1 end`,
+  },
+  {
+    name: 'the chains of the audit are whole',
+    query: 'select * from audit.verify($1)',
   },
   {
     name: 'a kept answer speaks of a hold that exists',

@@ -89,7 +89,10 @@ export async function breakThings(options: {
     } else if (kind === 'backend' || kind === 'terminated') {
       await options.beforeCrash();
       const pid = await busyBackend(stack.dbUrl);
-      if (pid === null) continue;
+      if (pid === null) {
+        outages.pop();
+        continue;
+      }
       if (kind === 'backend') kill(pid);
       else {
         const client = new pg.Client({ connectionString: stack.dbUrl, connectionTimeoutMillis: 3000 });

@@ -8,10 +8,12 @@ import { type Options, type Report, torture } from './run.ts';
 
 const HELP = `npm run torture -- [--minutes 1] [--seed 1] [--workers 12] [--calls n] [--plant bug]
                     [--no-faults] [--no-http] [--no-pool]
+npm run torture -- --plants [--calls 1500]
 
 Random concurrent bookings on a stack of its own, while processes are killed, then a proof that nothing went wrong.
 The same seed makes the same choices and the same faults; who is faster is left to the machine.
---plant breaks the database of this run first: ${Object.keys(plants).join(', ')}.`;
+--plant breaks the database of this run first: ${Object.keys(plants).join(', ')}.
+--plants does so with each of them in turn, and fails when one is not caught.`;
 
 function print(lines: string[]): void {
   console.log(lines.join('\n'));
@@ -65,6 +67,22 @@ function summary(report: Report): void {
   ]);
 }
 
+/** Plants every bug in a run of its own, over SQL and without faults, and says what caught it. */
+async function sweep(options: Options): Promise<number> {
+  let missed = 0;
+  for (const [name, { what, caughtBy }] of Object.entries(plants)) {
+    const started = Date.now();
+    const report = await torture({ ...options, plant: name, faults: false, http: false, pool: false });
+    const caught = report.violations.some(({ rule }) => caughtBy.test(rule));
+    if (!caught) missed++;
+    print([
+      `${caught ? 'caught' : 'MISSED'}  ${name}: ${what} (${report.calls} calls, ${((Date.now() - started) / 1000).toFixed(0)} s, ${report.deadlocks} deadlocks)`,
+      ...report.violations.map(({ rule, count }) => `          ${count} × ${rule}`),
+    ]);
+  }
+  return missed === 0 ? 0 : 1;
+}
+
 async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
@@ -73,6 +91,7 @@ async function main(): Promise<number> {
       workers: { type: 'string', default: '12' },
       calls: { type: 'string' },
       plant: { type: 'string' },
+      plants: { type: 'boolean', default: false },
       'no-faults': { type: 'boolean', default: false },
       'no-http': { type: 'boolean', default: false },
       'no-pool': { type: 'boolean', default: false },
@@ -94,6 +113,8 @@ async function main(): Promise<number> {
     pool: !values['no-pool'],
     say: (line) => console.log(line),
   };
+  if (values.plants)
+    return sweep({ seed: options.seed, seconds: options.seconds, calls: options.calls ?? 1500 });
   const report = await torture(options);
   summary(report);
   if (report.violations.length === 0) {

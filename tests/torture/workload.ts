@@ -66,6 +66,8 @@ interface Plan {
   key: string | null;
   /** How many do it at the same moment. */
   copies: number;
+  /** The copies want overlapping times under keys of their own, instead of being one request. */
+  rivals?: boolean;
   hold?: KnownHold;
   session?: KnownSession;
 }
@@ -227,8 +229,10 @@ function planCancel(chance: Random, shared: Shared): Plan | null {
 /** An earlier request again, with its key; or another request with its key. */
 function planRepeat(chance: Random, shared: Shared, other: boolean): Plan | null {
   const { history } = shared;
+  // Mostly at once; now and then when the hold of the first answer may be over.
+  const window = chance.chance(0.7) ? 150 : 2000;
   for (let attempt = 0; attempt < 20 && history.length > 0; attempt++) {
-    const call = history[chance.integer(Math.max(0, history.length - 200), history.length - 1)];
+    const call = history[chance.integer(Math.max(0, history.length - window), history.length - 1)];
     if (!call?.key || !call.endpoint) continue;
     // Those whose answer got lost are repeated most: that is what keys are for.
     const unknown = call.answer.type === 'unknown' || call.answer.type === 'lost';
@@ -305,7 +309,14 @@ function planUpdate(chance: Random, shared: Shared): Plan | null {
 function planExpire(chance: Random, shared: Shared): Plan | null {
   const hold = recent(chance, shared.holds);
   if (!hold) return null;
-  return { kind: 'expire', actor: hold.actor, key: null, copies: 1, hold, request: {} };
+  return {
+    kind: 'expire',
+    actor: hold.actor,
+    key: null,
+    copies: 1,
+    hold,
+    request: { batch_id: hold.held.holdId },
+  };
 }
 
 function plan(chance: Random, shared: Shared): Plan {
@@ -326,8 +337,31 @@ function plan(chance: Random, shared: Shared): Plan {
     expire: () => planExpire(chance, shared),
   }[kind]();
   const chosen = made ?? planHold(chance, shared);
+  if (chosen.kind === 'hold' && kind === 'hold' && chance.chance(0.15))
+    return { ...chosen, copies: 3, rivals: true };
   if (endpoints[chosen.kind] && chosen.key && chance.chance(0.08)) chosen.copies = chance.integer(2, 3);
   return chosen;
+}
+
+/** The same wish a quarter of an hour later for each copy: equal windows would prove nothing. */
+function rivalOf(planned: Plan, copy: number, key: string): Plan {
+  const later = <T extends { start_time: string; end_time: string }>(window: T): T => ({
+    ...window,
+    start_time: new Date(Date.parse(window.start_time) + copy * 15 * MINUTE).toISOString(),
+    end_time: new Date(Date.parse(window.end_time) + copy * 15 * MINUTE).toISOString(),
+  });
+  type Wish = {
+    start_time: string;
+    end_time: string;
+    occurrences?: { start_time: string; end_time: string }[];
+  };
+  const wish = planned.request as unknown as Wish;
+  const occurrences = wish.occurrences?.map(later);
+  return {
+    ...planned,
+    key: planned.key && key,
+    request: { ...later(wish), ...(occurrences ? { occurrences } : {}) },
+  };
 }
 
 /**
@@ -410,6 +444,12 @@ async function perform(
 function remember(shared: Shared, { kind, actor, request }: Plan, answer: Answer): void {
   if (answer.type !== 'ok') return;
   const { clinic } = actor;
+  if (kind === 'cancel') {
+    // What is over is asked for now and then only.
+    const { cancelledSessionIds } = answer.body.summary as { cancelledSessionIds: string[] };
+    const over = new Set(cancelledSessionIds.filter((id) => !/[0-3]$/.test(id)));
+    shared.sessions = shared.sessions.filter(({ id }) => !over.has(id));
+  }
   if (kind === 'hold' || kind === 'move') {
     shared.holds.push({
       actor,
@@ -439,12 +479,13 @@ export async function work(shared: Shared, worker: number): Promise<void> {
   try {
     for (let number = 0; shared.running(); number++) {
       const chance = random(shared.seed, 'worker', worker, 'call', number);
-      const planned = plan(chance, shared);
+      const plans = plan(chance, shared);
       let broken = false;
       await Promise.all(
-        callers.slice(0, planned.copies).map(async (caller, copy) => {
+        callers.slice(0, plans.copies).map(async (caller, copy) => {
           if (!shared.admit()) return;
           const dice = random(shared.seed, 'worker', worker, 'call', number, 'copy', copy);
+          const planned = plans.rivals ? rivalOf(plans, copy, dice.uuid()) : plans;
           const transport = transportOf(dice, shared, planned.kind);
           const drop = dice.chance(0.04) ? dice.integer(0, 12) : null;
           const id = dice.uuid();

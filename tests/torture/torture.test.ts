@@ -1,0 +1,43 @@
+/** A short torture in every run of the tests, and proof that the checker sees what it is for. */
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { describe, expect, test } from 'vitest';
+import { plants } from './plants.ts';
+import { random } from './random.ts';
+import { torture } from './run.ts';
+
+test('fifteen seconds of bookings, retries, crashes and cut connections leave nothing wrong', async () => {
+  const main = fileURLToPath(new URL('./main.ts', import.meta.url));
+  // A process of its own too: killing the database under a driver may throw where only the process can catch it.
+  const run = await execa(process.execPath, [main, '--minutes', '0.25', '--seed', '42'], {
+    reject: false,
+    all: true,
+  });
+  expect(run.exitCode, run.all).toBe(0);
+}, 180_000);
+
+describe('the checker catches', () => {
+  // The three that matter most; `npm run torture -- --plants` plants all of them.
+  test.each(['drop-constraint', 'no-lock', 'no-key-check'])(
+    '%s',
+    async (name) => {
+      const { violations } = await torture({
+        ...{ seed: 42, seconds: 60, calls: 1000, plant: name },
+        ...{ faults: false, http: false, pool: false },
+      });
+      expect(violations.map(({ rule }) => rule)).toContainEqual(
+        expect.stringMatching(plants[name]?.caughtBy ?? /./),
+      );
+    },
+    180_000,
+  );
+});
+
+test('one seed makes the same choices', () => {
+  const draw = () => {
+    const chance = random(42, 'worker', 1, 'call', 7);
+    return [chance.next(), chance.integer(1, 6), chance.pick(['a', 'b', 'c']), chance.uuid()];
+  };
+  expect(draw()).toEqual(draw());
+  expect(random(43, 'worker', 1, 'call', 7).uuid()).not.toBe(random(42, 'worker', 1, 'call', 7).uuid());
+});
