@@ -439,14 +439,14 @@ isOneToOne: false
                   ]
                 },"session_holds": {
                   Row: {
-                    "batch_id": string,"end_time": string,"hold_key": string,"id": string,"occurrence_index": number,"organization_id": string,"session_id": string | null,"settled_at": string | null,"settled_xid": unknown,"start_time": string,"status": Database["public"]['Enums']["hold_status"],"time_zone": string
+                    "batch_id": string,"client_id": string | null,"end_time": string,"group_id": string | null,"hold_key": string,"id": string,"occurrence_index": number,"organization_id": string,"session_id": string | null,"settled_at": string | null,"settled_xid": unknown,"start_time": string,"status": Database["public"]['Enums']["hold_status"],"time_zone": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "batch_id": string,"end_time": string,"hold_key"?: string,"id"?: string,"occurrence_index": number,"organization_id": string,"session_id"?: string | null,"settled_at"?: string | null,"settled_xid"?: unknown,"start_time": string,"status"?: Database["public"]['Enums']["hold_status"],"time_zone": string
+                    "batch_id": string,"client_id"?: string | null,"end_time": string,"group_id"?: string | null,"hold_key"?: string,"id"?: string,"occurrence_index": number,"organization_id": string,"session_id"?: string | null,"settled_at"?: string | null,"settled_xid"?: unknown,"start_time": string,"status"?: Database["public"]['Enums']["hold_status"],"time_zone": string
                   }
                   Update: {
-                    "batch_id"?: string,"end_time"?: string,"hold_key"?: string,"id"?: string,"occurrence_index"?: number,"organization_id"?: string,"session_id"?: string | null,"settled_at"?: string | null,"settled_xid"?: unknown,"start_time"?: string,"status"?: Database["public"]['Enums']["hold_status"],"time_zone"?: string
+                    "batch_id"?: string,"client_id"?: string | null,"end_time"?: string,"group_id"?: string | null,"hold_key"?: string,"id"?: string,"occurrence_index"?: number,"organization_id"?: string,"session_id"?: string | null,"settled_at"?: string | null,"settled_xid"?: unknown,"start_time"?: string,"status"?: Database["public"]['Enums']["hold_status"],"time_zone"?: string
                   }
                   Relationships: [
                     {
@@ -454,6 +454,12 @@ isOneToOne: false
       columns: ["organization_id","batch_id"]
 isOneToOne: false
       referencedRelation: "hold_batches"
+      referencedColumns: ["organization_id","id"]
+    },{
+      foreignKeyName: "session_holds_organization_id_client_id_fkey"
+      columns: ["organization_id","client_id"]
+isOneToOne: false
+      referencedRelation: "clients"
       referencedColumns: ["organization_id","id"]
     },{
       foreignKeyName: "session_holds_organization_id_session_id_fkey"
@@ -676,6 +682,9 @@ isOneToOne: false
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
                            },
 "mark_no_show":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
+"move_group":
 { Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },
 "my_organizations":

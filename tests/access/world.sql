@@ -162,6 +162,9 @@ from access_matrix.scopes;
 update public.sessions set status = 'in_progress'
 where id in (select access_matrix.id(scope || ' member session') from access_matrix.scopes);
 
+insert into public.waitlist_entries (organization_id, client_id, cpt_code, windows)
+select clinic, client, '97153', '{[2030-01-01,2030-01-02)}' from access_matrix.scopes;
+
 -- A payer, her rules, and an authorization that the one session which has been attended went beyond: over the night the
 -- clocks were put back. Her therapist is a technician by now.
 insert into public.payers (organization_id, id, name)

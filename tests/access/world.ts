@@ -124,6 +124,12 @@ export const rows: Record<string, Row> = {
       values ({clinic}, {spare}, {payer}, '97153', 8, '2020-01-01', '2020-12-31')`,
     update: 'approved_units',
   },
+  'public.waitlist_entries': {
+    where: 'organization_id = {clinic} and client_id = {client}',
+    insert: `(organization_id, client_id, cpt_code, windows)
+      values ({clinic}, {spare}, '97153', '{[2030-01-01,2030-01-02)}')`,
+    update: 'priority',
+  },
   'public.authorization_units': { where: 'organization_id = {clinic} and client_id = {client}' },
   'public.session_visits': { where: session },
   'reports.weeks': { where: 'organization_id = {clinic}', noOther: true },
