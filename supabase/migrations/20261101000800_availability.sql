@@ -124,12 +124,8 @@ begin
     from unnest(coalesce(wanted.client_ids, array[wanted.client_id])) as member (id)
   ),
   taken as materialized (
-    select coalesce(range_agg(int4range(
-      extract(epoch from (lower(claim.during) at time zone occurrence.time_zone) - occurrence.ends)::integer
-        - resource.after + 1,
-      extract(epoch from (upper(claim.during) at time zone occurrence.time_zone) - occurrence.starts)::integer
-        + resource.before
-    )), '{}') as shifts
+    -- A claim in the hour that comes twice may end, by the clock on the wall, before it begins.
+    select coalesce(range_agg(int4range(least(edge.from_shift, edge.to_shift), edge.to_shift)), '{}') as shifts
     from occurrence
     cross join resource
     join private.claims as claim
@@ -139,6 +135,13 @@ begin
       and claim.during && tstzrange(
         occurrence.start_time - interval '15 days', occurrence.end_time + interval '15 days', '[)'
       )
+    cross join lateral (
+      select
+        extract(epoch from (lower(claim.during) at time zone occurrence.time_zone) - occurrence.ends)::integer
+          - resource.after + 1 as from_shift,
+        extract(epoch from (upper(claim.during) at time zone occurrence.time_zone) - occurrence.starts)::integer
+          + resource.before as to_shift
+    ) as edge
     where (claim.expires_at is null or claim.expires_at > as_of)
       and claim.owner_id <> all (coalesce(wanted.session_ids, '{}'))
   ),
@@ -168,12 +171,17 @@ begin
     from generate_series(first_step, furthest, step) as candidate (shift)
     cross join taken
     cross join open
+    cross join (
+      select min(occurrence.start_time) as first_start, max(occurrence.end_time) as last_end from occurrence
+    ) as bounds
     where abs(candidate.shift) <= furthest
       and not taken.shifts @> candidate.shift
       and (windows is null or open.shifts @> candidate.shift)
-      and first_start + make_interval(secs => candidate.shift) >= as_of at time zone wanted.time_zones[1]
+      -- Roughly, for clocks may change on the way: what is tried exactly must not be used up by what is past or too far.
+      and as_of <= bounds.first_start + make_interval(secs => candidate.shift + 7200)
+      and as_of + interval '730 days' >= bounds.last_end + make_interval(secs => candidate.shift - 7200)
     order by abs(candidate.shift), candidate.shift
-    limit 12
+    limit 16
   ) into shifts;
 
   return coalesce((

@@ -1,7 +1,7 @@
 -- A refused request gets other times at which the same request would succeed right now: near, on the quarter hour, in the
 -- therapist's hours, and the whole series of it.
 begin;
-select plan(26);
+select plan(28);
 select tests.open_clinic();
 
 create function tests.alternatives(request jsonb, person text default 'rbt') returns timestamptz[] language sql as $$
@@ -104,6 +104,17 @@ from weekly cross join lateral (
   select request || jsonb_build_object('occurrences', (select jsonb_agg(item order by position desc) from jsonb_array_elements(request -> 'occurrences') with ordinality as element (item, position))) as request
 ) as backwards;
 
+-- A session in the hour that comes twice ends, by the clock on the wall, before it begins.
+create temporary table twice on commit drop as
+select min(moment::date)::timestamp at time zone 'America/Los_Angeles' + interval '1 hour' as hour
+from generate_series(current_date + 30, current_date + 395, interval '1 day') as days (moment)
+where tests.offset_of(moment::timestamp at time zone 'America/Los_Angeles', 'America/Los_Angeles')
+  > tests.offset_of((moment::timestamp + interval '1 day') at time zone 'America/Los_Angeles', 'America/Los_Angeles');
+do $$ begin perform tests.book('bcba', 'bcba', 'ben', (select hour + interval '45 minutes' from twice), 30); end $$;
+create temporary table around on commit drop as
+select tests.request('bcba', 'ann', hour) || tests.occurrence(hour + interval '45 minutes', 15, 'America/Los_Angeles') as request from twice;
+select is(tests.holdable(request, tests.alternatives(request, 'bcba'), 'bcba'), 5::bigint, 'what lies around it can be held') from around;
+
 -- Near now, the past is not offered; near the horizon, nothing beyond it.
 create temporary table soon on commit drop as
 select tests.request('rbt', 'ann', date_bin('15 minutes', now(), '2000-01-01') + interval '30 minutes') as request;
@@ -113,6 +124,15 @@ select is(tests.holdable(request, tests.alternatives(request)), 5::bigint, 'each
 create temporary table soon_series on commit drop as
 select tests.series('rbt', 'ann', array[date_bin('15 minutes', now(), '2000-01-01') + interval '3 days 30 minutes', date_bin('15 minutes', now(), '2000-01-01') + interval '30 minutes'], 60) as request;
 select is(tests.holdable(request, tests.alternatives(request)), 5::bigint, 'nor any of a series that is listed last date first') from soon_series;
+-- The therapist is busy right after what is asked for, and the list runs backwards: what is left lies further off.
+update public.therapists set availability_hours = null where organization_id = tests.id('clinic') and id = tests.id('rbt2');
+do $$ begin
+  perform tests.book('rbt2', 'rbt2', 'ben', start, 720)
+  from generate_series(date_bin('15 minutes', now(), '2000-01-01') + interval '3 days 30 minutes', now() + interval '3 days 12 hours', interval '12 hours') as start;
+end $$;
+create temporary table busy_series on commit drop as
+select tests.series('rbt2', 'ann', array[date_bin('15 minutes', now(), '2000-01-01') + interval '3 days 30 minutes', date_bin('15 minutes', now(), '2000-01-01') + interval '30 minutes'], 60) as request;
+select is(tests.holdable(request, tests.alternatives(request, 'rbt2'), 'rbt2'), 5::bigint, 'nor does the past use up the offers') from busy_series;
 create temporary table far on commit drop as
 select tests.request('rbt', 'ann', date_bin('15 minutes', now(), '2000-01-01') + interval '729 days 20 hours') as request;
 do $$ begin perform tests.book('rbt', 'rbt', 'ben', (select (request ->> 'start_time')::timestamptz - interval '1 hour' from far), 180); end $$;

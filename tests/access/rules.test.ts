@@ -111,6 +111,22 @@ const rules: Record<string, string> = {
     select class.oid::regclass::text as offends from pg_class as class, aclexplode(class.relacl) as grant_item
     where class.relnamespace::regnamespace::text = any ($1) and grant_item.is_grantable and grant_item.grantee <> class.relowner
       and $2::text[] is not null`,
+  'every table that the API writes leaves an event for each command': `
+    select class.oid::regclass || ' ' || command.name as offends
+    from pg_class as class
+    cross join (values ('INSERT', 4), ('UPDATE', 16), ('DELETE', 8)) as command (name, bit)
+    where class.relkind in ('r', 'p') and class.relnamespace::regnamespace::text = any ($1) and $2::text[] is not null
+      and exists (
+        select from unnest(array['authenticated', 'service_role']) as role
+        where case command.name
+          when 'DELETE' then has_table_privilege(role, class.oid, 'DELETE')
+          else has_any_column_privilege(role, class.oid, command.name)
+        end
+      )
+      and not exists (
+        select from pg_trigger as trigger join pg_proc as routine on routine.oid = trigger.tgfoid
+        where trigger.tgrelid = class.oid and trigger.tgtype & command.bit > 0 and routine.prosrc ~ 'record_event'
+      )`,
   'everything has a comment: tables, views, functions, policies': `
     select class.oid::regclass::text as offends from pg_class as class
     where class.relkind in ('r', 'p', 'v', 'm') and class.relnamespace::regnamespace::text = any ($1) and $2::text[] is not null
