@@ -643,6 +643,44 @@ isOneToOne: false
                   Relationships: [
                     
                   ]
+                },"waitlist_entries": {
+                  Row: {
+                    "client_id": string,"closed_at": string | null,"cpt_code": string,"created_at": string,"id": string,"minutes": number | null,"offered_at": string | null,"offered_batch_id": string | null,"organization_id": string,"priority": number,"therapist_id": string | null,"windows": unknown
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "client_id": string,"closed_at"?: string | null,"cpt_code": string,"created_at"?: string,"id"?: string,"minutes"?: number | null,"offered_at"?: string | null,"offered_batch_id"?: string | null,"organization_id": string,"priority"?: number,"therapist_id"?: string | null,"windows": unknown
+                  }
+                  Update: {
+                    "client_id"?: string,"closed_at"?: string | null,"cpt_code"?: string,"created_at"?: string,"id"?: string,"minutes"?: number | null,"offered_at"?: string | null,"offered_batch_id"?: string | null,"organization_id"?: string,"priority"?: number,"therapist_id"?: string | null,"windows"?: unknown
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "waitlist_entries_organization_id_client_id_fkey"
+      columns: ["organization_id","client_id"]
+isOneToOne: false
+      referencedRelation: "clients"
+      referencedColumns: ["organization_id","id"]
+    },{
+      foreignKeyName: "waitlist_entries_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "organizations"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "waitlist_entries_organization_id_offered_batch_id_fkey"
+      columns: ["organization_id","offered_batch_id"]
+isOneToOne: false
+      referencedRelation: "hold_batches"
+      referencedColumns: ["organization_id","id"]
+    },{
+      foreignKeyName: "waitlist_entries_organization_id_therapist_id_fkey"
+      columns: ["organization_id","therapist_id"]
+isOneToOne: false
+      referencedRelation: "therapists"
+      referencedColumns: ["organization_id","id"]
+    }
+                  ]
                 }
           }
           Views: {
