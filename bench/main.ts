@@ -31,6 +31,7 @@ import {
   holdAndConfirm,
   holdConfirmCancel,
   holdRequest,
+  ownTherapist,
 } from './operations.ts';
 import { storm } from './storm.ts';
 
@@ -120,6 +121,20 @@ try {
       `hold + confirm + cancel, ${connections} connections`,
       `${rate('cancel')} = ${(result.cancel.perSecond / result.floor.perSecond).toFixed(2)} × floor`,
       result.cancel.perSecond / result.floor.perSecond,
+    );
+  }
+
+  {
+    const together = ownTherapist(false);
+    const apart = ownTherapist(true);
+    const result = await compare(stack.dbUrl, 8, { together, apart }, { seconds: quick ? 3 : 12, slices: 6 });
+    const share = result.together.perSecond / result.apart.perSecond;
+    add(
+      '8 therapists of one organization, against 8 organizations',
+      `${result.together.perSecond.toFixed(0)}/s = ${share.toFixed(2)} × ${result.apart.perSecond.toFixed(0)}/s`,
+      share,
+      '≥ 0.9 ×',
+      share >= 0.9,
     );
   }
 

@@ -167,3 +167,36 @@ export const bareInsert: Operation = async (client, call) => {
     values: [organizationId(0), therapistId(slot.therapist), slot.start, slot.end],
   });
 };
+
+/**
+ * Holds in which every connection books a therapist of its own: `spread` puts each in an organization of her own, else
+ * all work for the first. What the audit's chains cost between them shows in the difference.
+ */
+export function ownTherapist(spread: boolean): {
+  prepare: (client: pg.Client) => Promise<unknown>;
+  run: Operation;
+} {
+  const numbers = new WeakMap<pg.Client, number>();
+  let next = 0;
+  let calls = 0;
+  return {
+    prepare: (client) => {
+      const number = next++ % SIZE.organizations;
+      numbers.set(client, number);
+      return actAsAdminOf(spread ? number : 0)(client);
+    },
+    run: async (client) => {
+      const number = numbers.get(client) ?? 0;
+      const slot = freeSlot(calls++ * (SIZE.therapists / SIZE.organizations));
+      // The last therapists of an organization: nobody else in this benchmark books them.
+      const therapist =
+        SIZE.therapists - SIZE.organizations * (1 + (spread ? 0 : number)) + (spread ? number : 0);
+      const { rows } = await client.query({
+        name: 'own',
+        text: 'select public.hold_sessions($1) as outcome',
+        values: [holdRequest({ ...slot, therapist })],
+      });
+      expectOk(rows[0].outcome);
+    },
+  };
+}

@@ -2,8 +2,8 @@
  * `/rest/v1/rpc/<function>` for functions that return one value, called the way PostgREST calls them.
  *
  * lite binds a JSON argument as a quoted string, so that a function which takes `jsonb` receives `"{…}"` instead of
- * `{…}`, and it needs a dozen round trips for a call. Functions that return rows, variadic ones, overloads and calls
- * with filters stay with lite.
+ * `{…}`, and it needs a dozen round trips for a call. Functions that return rows stay with lite unless they take JSON;
+ * so do variadic ones, overloads and calls with filters.
  */
 import type { FunctionInfo } from '@supabase/lite';
 import { escapeLiteral } from 'pg';
@@ -30,7 +30,9 @@ function find(functions: FunctionInfo[], schema: string, name: string, given: st
   const [only] = named;
   if (!only || named.length > 1) return null;
   const { arg_names, arg_types, arg_defaults, has_variadic, return_is_setof, has_out_args } = only;
-  if (has_variadic || return_is_setof || has_out_args || only.return_typtype === 'c') return null;
+  const takesJson = given.some((argument) => /^jsonb?$/.test(arg_types[arg_names.indexOf(argument)] ?? ''));
+  const hasRows = return_is_setof || has_out_args || only.return_typtype === 'c';
+  if (has_variadic || (hasRows && !(return_is_setof && takesJson))) return null;
   if (arg_names.length !== arg_types.length || arg_names.some((argument) => argument === '')) return null;
   const required = arg_names.slice(0, arg_names.length - arg_defaults);
   const fits =
@@ -51,6 +53,11 @@ function statement({ definition, names, body, query }: Call): string {
     body === null || names.length === 0
       ? ''
       : `from json_to_record(${escapeLiteral(body)}::json) as arguments (${columns})`;
+  if (definition.return_is_setof)
+    return `with call as materialized (
+        select result ${source} ${source === '' ? 'from' : 'cross join lateral'} ${target}(${values.join(', ')}) as result
+      )
+      select coalesce(json_agg(call.result), '[]')::text as body, null as status, null as headers from call`;
   return `with call as materialized (select ${target}(${values.join(', ')}) as result ${source})
     select to_json(call.result)::text as body, current_setting('response.status', true) as status,
       current_setting('response.headers', true) as headers from call`;

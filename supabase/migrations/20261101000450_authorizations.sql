@@ -480,9 +480,10 @@ begin
   select
     held.organization_id, hold.session_id, held.client_id, held.cpt_code, held.start_time, held.end_time,
     held.service_date, held.authorization_id, held.total_units,
-    held.units + case
-      when replaced.authorization_id = held.authorization_id then least(replaced.units, held.total_units) else 0
-    end,
+    -- The session may have been made longer since the hold was taken, and has then more units than the move leaves over.
+    least(held.total_units, held.units + case
+      when replaced.authorization_id = held.authorization_id then replaced.units else 0
+    end),
     'scheduled'
   from public.session_holds as hold
   join public.authorization_units as held

@@ -60,7 +60,10 @@ describe('a new table or function', () => {
       create function public.strictness_secret() returns integer language sql set search_path = '' as 'select 1';
       grant execute on function public.strictness_raise, public.strictness_echo to anon, authenticated, service_role;`);
     // The schema is read again when the database says so.
-    await vi.waitFor(async () => expect((await rest('rpc/strictness_echo?request={}')).status).toBe(200));
+    await vi.waitFor(async () => expect((await rest('rpc/strictness_echo?request={}')).status).toBe(200), {
+      timeout: 15_000,
+      interval: 200,
+    });
   });
   afterAll(async () => {
     await client.query(

@@ -130,6 +130,51 @@ async function readTables(db: pg.ClientBase, clinics: Clinic[]): Promise<Tables>
   };
 }
 
+/** The ledger of authorized units against the bookings it is for. */
+const ledger: { rule: string; query: string }[] = [
+  {
+    rule: 'no authorization is ever taken beyond what was approved',
+    query: `
+      select approval.id, approval.approved_units, sum(entry.units) as taken
+      from public.authorizations as approval
+      join public.authorization_units as entry
+        on entry.organization_id = approval.organization_id and entry.authorization_id = approval.id
+        and (entry.expires_at is null or entry.expires_at > clock_timestamp())
+      where approval.organization_id = any ($1)
+      group by approval.id, approval.approved_units
+      having sum(entry.units) > approval.approved_units`,
+  },
+  {
+    rule: 'every session of a limited client has taken its units, once',
+    query: `
+      select session.id, session.status, entry.state, entry.units, entry.total_units
+      from public.sessions as session
+      join public.authorizations as approval
+        on approval.organization_id = session.organization_id and approval.client_id = session.client_id
+      left join public.authorization_units as entry
+        on entry.organization_id = session.organization_id and entry.owner_id = session.id
+      where session.organization_id = any ($1)
+        and (session.status in ('cancelled', 'no_show')) = (
+          entry.owner_id is not null and entry.units = entry.total_units
+          and (entry.start_time, entry.end_time) = (session.start_time, session.end_time)
+          and (entry.state = 'used') = (session.status = 'completed') and entry.state <> 'held'
+        )`,
+  },
+  {
+    rule: 'no units are taken by nobody',
+    query: `
+      select entry.owner_id, entry.state, hold.status
+      from public.authorization_units as entry
+      left join public.sessions as session on session.organization_id = entry.organization_id and session.id = entry.owner_id
+      left join public.session_holds as hold on hold.organization_id = entry.organization_id and hold.id = entry.owner_id
+      left join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+      where entry.organization_id = any ($1) and case
+        when entry.state = 'held' then hold.status is distinct from 'held' or batch.expires_at is distinct from entry.expires_at
+        else session.id is null or session.status in ('cancelled', 'no_show')
+      end`,
+  },
+];
+
 /** Collects violations by rule. */
 class Findings {
   readonly #found = new Map<string, Violation>();
@@ -591,6 +636,10 @@ export async function check(options: {
   for (const clinic of clinics)
     for (const { rule, rows } of await brokenInvariants(db, clinic.organizationId))
       for (const row of rows) findings.add(rule, JSON.stringify(row));
+  for (const { rule, query } of ledger) {
+    const { rows } = await db.query(query, [clinics.map(({ organizationId }) => organizationId)]);
+    for (const row of rows) findings.add(rule, JSON.stringify(row));
+  }
   const { rows: bad } = await db.query('select * from audit.verify()');
   for (const row of bad) findings.add('audit.verify() finds nothing', JSON.stringify(row));
 

@@ -389,6 +389,11 @@ function expiring(plan: Plan): { text: string; values: unknown[] }[] {
               where hold.organization_id = $1 and hold.batch_id = $2 and hold.status <> 'held'
             )
           returning batch.id, batch.expires_at
+        ),
+        counted as (
+          update public.authorization_units as entry set expires_at = ended.expires_at
+          from ended join public.session_holds as hold on hold.organization_id = $1 and hold.batch_id = ended.id
+          where entry.organization_id = $1 and entry.owner_id = hold.id and entry.expires_at is not null
         )
         update private.claims as claim set expires_at = ended.expires_at
         from ended join public.session_holds as hold on hold.organization_id = $1 and hold.batch_id = ended.id
@@ -441,9 +446,11 @@ async function perform(
   return caller.write(sql, 'service_role', id, [statement], { drop, autocommit });
 }
 
-function remember(shared: Shared, { kind, actor, request }: Plan, answer: Answer): void {
+function remember(shared: Shared, { kind, actor, request, session }: Plan, answer: Answer): void {
   if (answer.type !== 'ok') return;
   const { clinic } = actor;
+  if (kind === 'update' && 'status' in request && session && !session.id.endsWith('0'))
+    shared.sessions = shared.sessions.filter(({ id }) => id !== session.id);
   if (kind === 'cancel') {
     // What is over is asked for now and then only.
     const { cancelledSessionIds } = answer.body.summary as { cancelledSessionIds: string[] };

@@ -77,6 +77,17 @@ export async function createWorld(db: pg.ClientBase, seed: number): Promise<Clin
       "insert into public.rooms (organization_id, id, name) select $1, id, 'Room ' || left(id::text, 4) from unnest($2::uuid[]) as id",
       [organizationId, rooms],
     );
+    // The first two clients' units are limited: ten hours each, which run out.
+    const payer = ids.uuid();
+    await db.query("insert into public.payers (organization_id, id, name) values ($1, $2, 'Payer')", [
+      organizationId,
+      payer,
+    ]);
+    await db.query(
+      `insert into public.authorizations (organization_id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on)
+        select $1, id, $2, '97153', 40, current_date, current_date + 60 from unnest($3::uuid[]) as id`,
+      [organizationId, payer, clients.slice(0, 2)],
+    );
     clinics.push(clinic);
   }
   return clinics;

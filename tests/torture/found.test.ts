@@ -1,0 +1,55 @@
+/** What the torture has found, each made small. */
+import { expect, test } from 'vitest';
+import {
+  alone,
+  at,
+  confirmationOf,
+  confirming,
+  type Held,
+  holding,
+  holdOf,
+  nth,
+  openArena,
+} from '../races/rivals.ts';
+import { withConnection } from '../setup/db.ts';
+
+test('a live move confirms, though its session was made longer meanwhile and has more units than the move takes', async () => {
+  const arena = await openArena(1, 1);
+  const [therapist, client] = [nth(arena.therapists, 0), nth(arena.clients, 0)];
+  const { organizationId } = arena;
+  await withConnection(async (db) => {
+    await db.query(
+      "insert into public.payers (organization_id, id, name) values ($1, gen_random_uuid(), 'Payer')",
+      [organizationId],
+    );
+    await db.query(
+      `insert into public.authorizations (organization_id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on)
+        select $1, $2, id, '97153', 40, current_date, current_date + 60 from public.payers where organization_id = $1`,
+      [organizationId, client],
+    );
+    const before = at(1, 480, 30);
+    const { rows } = await db.query(
+      `insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone)
+        values ($1, $2, $3, $4, $5, 'UTC') returning id`,
+      [organizationId, therapist, client, before.start_time, before.end_time],
+    );
+    const moved = await alone(
+      arena,
+      holding(holdOf(therapist, client, at(1, 720, 60), { session_id: rows[0].id })),
+    );
+    await db.query('update public.sessions set end_time = $3 where organization_id = $1 and id = $2', [
+      organizationId,
+      rows[0].id,
+      at(1, 480, 120).end_time,
+    ]);
+
+    const confirmed = await alone(arena, confirming(confirmationOf(therapist, client, moved.body as Held)));
+
+    expect(confirmed).toMatchObject({ ok: true, status: 200 });
+    const { rows: taken } = await db.query(
+      'select state, units, total_units from public.authorization_units where organization_id = $1',
+      [organizationId],
+    );
+    expect(taken).toEqual([{ state: 'scheduled', units: 4, total_units: 4 }]);
+  });
+});
