@@ -316,6 +316,7 @@ const effects: Record<string, (action: string) => boolean> = {
   insert: (action) => action === 'session.inserted',
   update: (action) => action.startsWith('session.'),
   expire: () => false,
+  sweep: () => false,
 };
 
 interface Told {

@@ -2,7 +2,16 @@
 import type { Actor } from './world.ts';
 
 /** What a call does. */
-export type Kind = 'hold' | 'move' | 'confirm' | 'release' | 'cancel' | 'insert' | 'update' | 'expire';
+export type Kind =
+  | 'hold'
+  | 'move'
+  | 'confirm'
+  | 'release'
+  | 'cancel'
+  | 'insert'
+  | 'update'
+  | 'expire'
+  | 'sweep';
 /** How it travels. `pool` is SQL through a transaction-mode pooler. */
 export type Transport = 'sql' | 'pool' | 'http';
 export type Endpoint = 'sessions-hold' | 'sessions-confirm' | 'sessions-cancel';

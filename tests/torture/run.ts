@@ -195,6 +195,7 @@ async function on(
       drops: new Tally(),
       holds: [],
       sessions: [],
+      over: new Set(),
       alarms: [],
       admit: () => running() && admitted++ < limit,
     };

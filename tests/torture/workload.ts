@@ -40,6 +40,8 @@ export interface Shared {
   drops: Tally;
   holds: KnownHold[];
   sessions: KnownSession[];
+  /** Sessions that were cancelled or ended, mostly left alone from then on. */
+  over: Set<string>;
   /** Sentences that are violations by themselves. */
   alarms: string[];
   running: () => boolean;
@@ -319,10 +321,22 @@ function planExpire(chance: Random, shared: Shared): Plan | null {
   };
 }
 
+/** What a scheduler runs now and then, for all clinics. */
+function planSweep({ clinics: [clinic] }: Shared): Plan | null {
+  if (!clinic) return null;
+  return {
+    kind: 'sweep',
+    actor: { clinic, userId: clinic.admin, role: 'admin' },
+    key: null,
+    copies: 1,
+    request: {},
+  };
+}
+
 function plan(chance: Random, shared: Shared): Plan {
   const kind = weighted(chance, {
     ...{ hold: 28, move: 8, confirm: 24, release: 6, cancel: 9 },
-    ...{ repeat: 9, reuse: 2, insert: 7, update: 8, expire: 6 },
+    ...{ repeat: 9, reuse: 2, insert: 7, update: 8, expire: 6, sweep: 1 },
   });
   const made = {
     hold: () => planHold(chance, shared),
@@ -335,6 +349,7 @@ function plan(chance: Random, shared: Shared): Plan {
     insert: () => planInsert(chance, shared),
     update: () => planUpdate(chance, shared),
     expire: () => planExpire(chance, shared),
+    sweep: () => planSweep(shared),
   }[kind]();
   const chosen = made ?? planHold(chance, shared);
   if (chosen.kind === 'hold' && kind === 'hold' && chance.chance(0.15))
@@ -422,7 +437,7 @@ function updating({ request, session, actor }: Plan): { text: string; values: un
 }
 
 function transportOf(chance: Random, shared: Shared, kind: Kind): Transport {
-  if (kind === 'expire') return 'sql';
+  if (kind === 'expire' || kind === 'sweep') return 'sql';
   const http = shared.http && kind !== 'update' ? 2 : 0;
   return weighted(chance, { sql: 5, pool: shared.pool ? 4 : 0, http });
 }
@@ -442,6 +457,10 @@ async function perform(
   const sql = transport === 'http' ? 'sql' : transport;
   if (planned.kind === 'expire')
     return caller.write(sql, 'postgres', id, expiring(planned), { drop: null, autocommit: false });
+  if (planned.kind === 'sweep') {
+    const sweep = { text: 'select private.sweep_expired_holds()', values: [] };
+    return caller.write(sql, 'postgres', id, [sweep], { drop, autocommit });
+  }
   const statement = planned.kind === 'insert' ? inserting(planned.request) : updating(planned);
   return caller.write(sql, 'service_role', id, [statement], { drop, autocommit });
 }
@@ -449,13 +468,16 @@ async function perform(
 function remember(shared: Shared, { kind, actor, request, session }: Plan, answer: Answer): void {
   if (answer.type !== 'ok') return;
   const { clinic } = actor;
-  if (kind === 'update' && 'status' in request && session && !session.id.endsWith('0'))
-    shared.sessions = shared.sessions.filter(({ id }) => id !== session.id);
-  if (kind === 'cancel') {
+  const over =
+    kind === 'update' && session && 'status' in request
+      ? [session.id]
+      : kind === 'cancel'
+        ? (answer.body.summary as { cancelledSessionIds: string[] }).cancelledSessionIds
+        : [];
+  if (over.length > 0) {
     // What is over is asked for now and then only.
-    const { cancelledSessionIds } = answer.body.summary as { cancelledSessionIds: string[] };
-    const over = new Set(cancelledSessionIds.filter((id) => !/[0-3]$/.test(id)));
-    shared.sessions = shared.sessions.filter(({ id }) => !over.has(id));
+    for (const id of over) if (!/[0-2]$/.test(id)) shared.over.add(id);
+    shared.sessions = shared.sessions.filter(({ id }) => !shared.over.has(id));
   }
   if (kind === 'hold' || kind === 'move') {
     shared.holds.push({
@@ -474,7 +496,7 @@ function remember(shared: Shared, { kind, actor, request, session }: Plan, answe
         ? [request as unknown as { id: string; therapist_id: string; client_id: string }]
         : [];
   for (const { id, therapist_id, client_id } of found) {
-    if (shared.sessions.some((known) => known.id === id)) continue;
+    if (shared.over.has(id) || shared.sessions.some((known) => known.id === id)) continue;
     shared.sessions.push({ clinic, id, therapist: therapist_id, client: client_id });
   }
   if (shared.sessions.length > REMEMBERED) shared.sessions.splice(0, shared.sessions.length - REMEMBERED);
