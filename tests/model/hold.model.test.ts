@@ -56,6 +56,26 @@ class Clinic {
     }
   }
 
+  /** Holds, having looked first: what the preview shows as blocked is what the hold reports. */
+  async previewed(body: object): Promise<Outcome> {
+    const preview = (await this.act({
+      sql: 'select public.preview_series($1) as outcome',
+      values: [JSON.stringify(body)],
+    })) as unknown as { occurrences: { index: number; blockedBy: string | null; by: string | null }[] };
+    const outcome = await this.act(holding(body));
+    if (outcome.ok || outcome.conflicts?.length) {
+      const shown = preview.occurrences.filter(({ blockedBy }) => blockedBy !== null);
+      expect(new Set(shown.map(({ index }) => index))).toEqual(
+        new Set(outcome.conflicts?.map(({ occurrenceIndex }) => occurrenceIndex)),
+      );
+      for (const { index, blockedBy, by } of shown)
+        expect(outcome.conflicts).toContainEqual(
+          expect.objectContaining({ occurrenceIndex: index, resource: blockedBy, blockedBy: by }),
+        );
+    }
+    return outcome;
+  }
+
   /** As a backend, past the booking functions; the SQLSTATE of its failure, or null. */
   async write(sql: string, values: unknown[]): Promise<string | null> {
     try {
@@ -140,7 +160,7 @@ function holdStep(therapist: number, client: number, wanted: Span[], seconds: nu
         hold_seconds: seconds,
       },
     );
-    const outcome = await clinic.act(holding(body));
+    const outcome = await clinic.previewed(body);
     expect(outcome.code ?? null).toBe(verdict);
     expect(outcome.retryAfter ?? null).toBe(retryAfter);
     if (outcome.ok)
@@ -175,7 +195,7 @@ function moveStep(first: number, wanted: Span[], therapist: number): Command {
           occurrences,
         },
       );
-      const outcome = await clinic.act(holding(body));
+      const outcome = await clinic.previewed(body);
       expect(outcome.code ?? null).toBe(verdict);
       expect(outcome.retryAfter ?? null).toBe(retryAfter);
       if (outcome.ok)

@@ -108,7 +108,7 @@ export interface Outcome {
   code?: string;
   replayed?: boolean;
   retryAfter?: string | null;
-  conflicts?: { resource: string; blockedBy: string }[];
+  conflicts?: { occurrenceIndex: number; resource: string; blockedBy: string }[];
   // biome-ignore lint/suspicious/noExplicitAny: tests assert the shape they expect of each body
   body?: any;
 }

@@ -27,41 +27,39 @@ const rules: Rule[] = [
     // Sees also what claims could hide: two sessions of one live move share a key only until they have moved.
     name: 'no two sessions of one therapist or client overlap, unless they are one group or the payers allow both at once',
     query: `
-      select a.id, b.id as other_id, a.therapist_id = b.therapist_id as therapist, a.client_id = b.client_id as client
-      from public.sessions as a
-      join public.sessions as b
-        on b.organization_id = a.organization_id and b.id > a.id
-        and tstzrange(b.start_time, b.end_time) && tstzrange(a.start_time, a.end_time)
-        and ((b.client_id = a.client_id
-            and private.client_lanes(a.organization_id, a.client_id, private.service_code(a.cpt_code, a.session_type), a.start_time, a.end_time)
-              && private.client_lanes(b.organization_id, b.client_id, private.service_code(b.cpt_code, b.session_type), b.start_time, b.end_time))
-          or (b.therapist_id = a.therapist_id and b.group_id is distinct from a.group_id)
-          or (b.therapist_id = a.therapist_id and a.group_id is null))
-      where ($1::uuid is null or a.organization_id = $1)
-        and a.status not in ('cancelled', 'no_show') and b.status not in ('cancelled', 'no_show')`,
+      with active as (
+        select * from public.sessions
+        where ($1::uuid is null or organization_id = $1) and status not in ('cancelled', 'no_show')
+      )
+      select 'therapist' as resource, a.id, b.id as other_id
+      from active as a
+      join active as b
+        on b.organization_id = a.organization_id and b.therapist_id = a.therapist_id and b.id > a.id
+        and b.start_time < a.end_time and a.start_time < b.end_time
+        and (a.group_id is null or b.group_id is distinct from a.group_id)
+      union all
+      select 'client', a.id, b.id
+      from active as a
+      join active as b
+        on b.organization_id = a.organization_id and b.client_id = a.client_id and b.id > a.id
+        and b.start_time < a.end_time and a.start_time < b.end_time
+      where private.client_lanes(a.organization_id, a.client_id, private.service_code(a.cpt_code, a.session_type), a.start_time, a.end_time)
+        && private.client_lanes(b.organization_id, b.client_id, private.service_code(b.cpt_code, b.session_type), b.start_time, b.end_time)`,
   },
   {
     name: 'every session that takes place has exactly its claims, for ever',
     query: `
-      (
-        select 'missing' as problem, expected.owner_id, expected.resource_kind, expected.during
-        from private.expected_claims as expected
-        where ($1::uuid is null or expected.organization_id = $1)
-        except
-        select 'missing', claim.owner_id, claim.resource_kind, claim.during
-        from private.claims as claim
-        join private.expected_claims as expected using (organization_id, owner_id, resource_kind, resource_id, lanes)
-        where claim.expires_at is null
+      with expected as materialized (
+        select organization_id, owner_id, resource_kind, resource_id, during, lanes
+        from private.expected_claims where $1::uuid is null or organization_id = $1
+      ),
+      claimed as materialized (
+        select organization_id, owner_id, resource_kind, resource_id, during, lanes
+        from private.claims where expires_at is null and ($1::uuid is null or organization_id = $1)
       )
+      (select 'missing' as problem, * from expected except select 'missing', * from claimed)
       union all
-      (
-        select 'surplus', claim.owner_id, claim.resource_kind, claim.during
-        from private.claims as claim
-        where claim.expires_at is null and ($1::uuid is null or claim.organization_id = $1)
-        except
-        select 'surplus', expected.owner_id, expected.resource_kind, expected.during
-        from private.expected_claims as expected
-      )`,
+      (select 'surplus', * from claimed except select 'surplus', * from expected)`,
   },
   {
     name: 'every live hold has exactly its claims, which end when it does',

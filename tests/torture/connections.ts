@@ -4,8 +4,10 @@
  */
 import { readFile } from 'node:fs/promises';
 import { cpus, totalmem } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { startStack } from '../../local/stack.ts';
+import { signAccessToken } from '../../local/tokens.ts';
 import { claimsOf } from './callers.ts';
 import { startPooler } from './pooler.ts';
 import { createWorld } from './world.ts';
@@ -49,7 +51,7 @@ async function privateMemory(pid: number): Promise<number> {
   return kilobytes / 1024;
 }
 
-const stack = await startStack({ functions: false });
+const stack = await startStack();
 const pooler = await startPooler(stack.dbPort, SERVER_CONNECTIONS);
 try {
   const setUp = new pg.Client({ connectionString: stack.dbUrl });
@@ -142,6 +144,41 @@ try {
       },
     );
   await Promise.all(open.splice(0).map((client) => client.end()));
+
+  const now = Math.floor(Date.now() / 1000);
+  const token = await signAccessToken({
+    ...JSON.parse(claims),
+    aud: 'authenticated',
+    iat: now,
+    exp: now + 3600,
+  });
+  let most = 0;
+  let watching = true;
+  const watcher = (async () => {
+    while (watching) {
+      const { rows } = await setUp.query(
+        "select count(*)::integer as open from pg_stat_activity where usename = 'authenticator'",
+      );
+      most = Math.max(most, rows[0].open);
+      await sleep(100);
+    }
+  })();
+  await measure('sessions-hold, 64 callers over HTTP', 64, async (caller) => async () => {
+    const response = await fetch(`${stack.apiUrl}/functions/v1/sessions-hold`, {
+      method: 'POST',
+      headers: {
+        apikey: stack.publishableKey,
+        authorization: `Bearer ${token}`,
+        'content-type': 'application/json',
+      },
+      body: request(caller),
+    });
+    await response.text();
+    if (response.status !== 200 && response.status !== 503) throw new Error(`HTTP ${response.status}`);
+  });
+  watching = false;
+  await watcher;
+  console.log(`database connections open for those 64 callers: ${most} at most`);
   await setUp.end();
 } finally {
   await pooler?.stop();
