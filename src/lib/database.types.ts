@@ -439,14 +439,14 @@ isOneToOne: false
                   ]
                 },"session_holds": {
                   Row: {
-                    "batch_id": string,"end_time": string,"hold_key": string,"id": string,"occurrence_index": number,"organization_id": string,"session_id": string | null,"settled_at": string | null,"settled_xid": unknown,"start_time": string,"status": Database["public"]['Enums']["hold_status"],"time_zone": string
+                    "batch_id": string,"client_id": string | null,"end_time": string,"group_id": string | null,"hold_key": string,"id": string,"occurrence_index": number,"organization_id": string,"session_id": string | null,"settled_at": string | null,"settled_xid": unknown,"start_time": string,"status": Database["public"]['Enums']["hold_status"],"time_zone": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "batch_id": string,"end_time": string,"hold_key"?: string,"id"?: string,"occurrence_index": number,"organization_id": string,"session_id"?: string | null,"settled_at"?: string | null,"settled_xid"?: unknown,"start_time": string,"status"?: Database["public"]['Enums']["hold_status"],"time_zone": string
+                    "batch_id": string,"client_id"?: string | null,"end_time": string,"group_id"?: string | null,"hold_key"?: string,"id"?: string,"occurrence_index": number,"organization_id": string,"session_id"?: string | null,"settled_at"?: string | null,"settled_xid"?: unknown,"start_time": string,"status"?: Database["public"]['Enums']["hold_status"],"time_zone": string
                   }
                   Update: {
-                    "batch_id"?: string,"end_time"?: string,"hold_key"?: string,"id"?: string,"occurrence_index"?: number,"organization_id"?: string,"session_id"?: string | null,"settled_at"?: string | null,"settled_xid"?: unknown,"start_time"?: string,"status"?: Database["public"]['Enums']["hold_status"],"time_zone"?: string
+                    "batch_id"?: string,"client_id"?: string | null,"end_time"?: string,"group_id"?: string | null,"hold_key"?: string,"id"?: string,"occurrence_index"?: number,"organization_id"?: string,"session_id"?: string | null,"settled_at"?: string | null,"settled_xid"?: unknown,"start_time"?: string,"status"?: Database["public"]['Enums']["hold_status"],"time_zone"?: string
                   }
                   Relationships: [
                     {
@@ -454,6 +454,12 @@ isOneToOne: false
       columns: ["organization_id","batch_id"]
 isOneToOne: false
       referencedRelation: "hold_batches"
+      referencedColumns: ["organization_id","id"]
+    },{
+      foreignKeyName: "session_holds_organization_id_client_id_fkey"
+      columns: ["organization_id","client_id"]
+isOneToOne: false
+      referencedRelation: "clients"
       referencedColumns: ["organization_id","id"]
     },{
       foreignKeyName: "session_holds_organization_id_session_id_fkey"
@@ -637,6 +643,44 @@ isOneToOne: false
                   Relationships: [
                     
                   ]
+                },"waitlist_entries": {
+                  Row: {
+                    "client_id": string,"closed_at": string | null,"cpt_code": string,"created_at": string,"id": string,"minutes": number | null,"offered_at": string | null,"offered_batch_id": string | null,"organization_id": string,"priority": number,"therapist_id": string | null,"windows": unknown
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "client_id": string,"closed_at"?: string | null,"cpt_code": string,"created_at"?: string,"id"?: string,"minutes"?: number | null,"offered_at"?: string | null,"offered_batch_id"?: string | null,"organization_id": string,"priority"?: number,"therapist_id"?: string | null,"windows": unknown
+                  }
+                  Update: {
+                    "client_id"?: string,"closed_at"?: string | null,"cpt_code"?: string,"created_at"?: string,"id"?: string,"minutes"?: number | null,"offered_at"?: string | null,"offered_batch_id"?: string | null,"organization_id"?: string,"priority"?: number,"therapist_id"?: string | null,"windows"?: unknown
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "waitlist_entries_organization_id_client_id_fkey"
+      columns: ["organization_id","client_id"]
+isOneToOne: false
+      referencedRelation: "clients"
+      referencedColumns: ["organization_id","id"]
+    },{
+      foreignKeyName: "waitlist_entries_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "organizations"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "waitlist_entries_organization_id_offered_batch_id_fkey"
+      columns: ["organization_id","offered_batch_id"]
+isOneToOne: false
+      referencedRelation: "hold_batches"
+      referencedColumns: ["organization_id","id"]
+    },{
+      foreignKeyName: "waitlist_entries_organization_id_therapist_id_fkey"
+      columns: ["organization_id","therapist_id"]
+isOneToOne: false
+      referencedRelation: "therapists"
+      referencedColumns: ["organization_id","id"]
+    }
+                  ]
                 }
           }
           Views: {
@@ -676,6 +720,9 @@ isOneToOne: false
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
                            },
 "mark_no_show":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
+"move_group":
 { Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },
 "my_organizations":

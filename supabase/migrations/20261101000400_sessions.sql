@@ -148,7 +148,8 @@ begin
       hint = 'Allowed: scheduled -> in_progress -> completed; scheduled or in_progress -> cancelled or no_show.';
   end if;
 
-  if old.status <> 'scheduled' and (
+  -- A member who has cancelled goes where her group goes: she claims nothing there.
+  if old.status <> 'scheduled' and not (new.group_id is not null and old.status in ('cancelled', 'no_show')) and (
     new.therapist_id, new.start_time, new.end_time, new.room_id, new.group_id,
     new.buffer_before_minutes, new.buffer_after_minutes
   ) is distinct from (

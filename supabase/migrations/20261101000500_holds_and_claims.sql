@@ -49,6 +49,8 @@ create table public.session_holds (
   end_time timestamptz not null,
   time_zone text not null,
   session_id uuid,
+  client_id uuid,
+  group_id uuid,
   status public.hold_status not null default 'held',
   settled_at timestamptz,
   settled_xid xid8,
@@ -57,17 +59,22 @@ create table public.session_holds (
   unique (organization_id, batch_id, occurrence_index),
   foreign key (organization_id, batch_id) references public.hold_batches (organization_id, id),
   foreign key (organization_id, session_id) references public.sessions (organization_id, id),
+  foreign key (organization_id, client_id) references public.clients (organization_id, id),
   check (end_time > start_time and end_time - start_time <= interval '12 hours'),
   check ((status = 'held') = (settled_at is null) and (settled_at is null) = (settled_xid is null))
 );
 comment on table public.session_holds is
   'One held occurrence. It lives while its status is held and its batch''s expires_at lies ahead. Never deleted.';
 comment on column public.session_holds.session_id is 'The session this occurrence moves; null for a new booking.';
+comment on column public.session_holds.client_id is 'The member of a group this hold is for; null: the batch''s client.';
+comment on column public.session_holds.group_id is
+  'The group of this occurrence: one that is there already, or one that confirming makes.';
 comment on column public.session_holds.settled_at is 'When it was confirmed, released, or first seen to have expired.';
 comment on column public.session_holds.settled_xid is 'The transaction that settled it; the audit trigger matches by it.';
 -- One move hold at a time for a session: two would each believe the old slot theirs to give up.
 create unique index session_holds_one_live_move_idx
   on public.session_holds (organization_id, session_id) where session_id is not null and status = 'held';
+create index session_holds_client_idx on public.session_holds (organization_id, client_id) where client_id is not null;
 create index session_holds_session_idx on public.session_holds (organization_id, session_id) where session_id is not null;
 
 create function private.guard_hold_change()
@@ -78,10 +85,10 @@ as $$
 begin
   if old.status <> 'held' or (
     new.organization_id, new.id, new.batch_id, new.occurrence_index, new.hold_key,
-    new.start_time, new.end_time, new.time_zone, new.session_id
+    new.start_time, new.end_time, new.time_zone, new.session_id, new.client_id, new.group_id
   ) is distinct from (
     old.organization_id, old.id, old.batch_id, old.occurrence_index, old.hold_key,
-    old.start_time, old.end_time, old.time_zone, old.session_id
+    old.start_time, old.end_time, old.time_zone, old.session_id, old.client_id, old.group_id
   ) then
     raise exception using
       errcode = 'check_violation',

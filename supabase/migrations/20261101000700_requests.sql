@@ -330,6 +330,7 @@ comment on function private.offset_minutes(timestamptz, text) is
 create type private.booking_request as (
   therapist_id uuid,
   client_id uuid,
+  client_ids uuid[],
   room_id uuid,
   group_id uuid,
   time_zone text,
@@ -344,11 +345,49 @@ create type private.booking_request as (
   start_times timestamptz[],
   end_times timestamptz[],
   time_zones text[],
-  session_ids uuid[]
+  session_ids uuid[],
+  slot_clients uuid[],
+  slot_groups uuid[]
 );
 comment on type private.booking_request is
   'A validated, defaulted request of sessions-hold. The arrays run in request order, one element for each occurrence; '
   'session_ids is null when nothing is moved.';
+
+create function private.members_issue(request jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  members jsonb := coalesce(nullif(request -> 'client_ids', 'null'), '[]');
+  occurrences jsonb := private.booking_occurrences(request);
+  moves constant boolean := jsonb_path_exists(occurrences, 'lax $[*].session_id ? (@ != null)')
+    or request ->> 'session_id' is not null;
+begin
+  return case
+    when jsonb_typeof(members) <> 'array' then private.issue('client_ids', 'must be a list')
+    when coalesce(request -> 'group_id', 'null') <> 'null' and (members <> '[]' or moves or jsonb_array_length(occurrences) > 1)
+      then private.issue('group_id', 'is for one client who joins one occurrence of a group')
+    when members = '[]' then null
+    when jsonb_array_length(members) not between 2 and 8 then private.issue('client_ids', 'must have 2 to 8 clients')
+    when exists (
+      select 1
+      from jsonb_array_elements(members) as member (value)
+      where private.uuid_issue('client_ids', member.value, true) is not null
+    ) then private.issue('client_ids', 'must be UUIDs')
+    when (select count(distinct member.value) from jsonb_array_elements(members) as member (value)) < jsonb_array_length(members)
+      then private.issue('client_ids', 'must not name a client twice')
+    when not members @> jsonb_build_array(request -> 'client_id')
+      then private.issue('client_ids', 'must have client_id among them')
+    when moves then private.issue('client_ids', 'cannot be moved like this: a group moves through move_group')
+    when jsonb_array_length(members) * jsonb_array_length(occurrences) > 366
+      then private.issue('client_ids', 'times the occurrences must be at most 366')
+  end;
+end
+$$;
+comment on function private.members_issue(jsonb) is
+  'Issues of client_ids and group_id, which make a request one for a group; null when there is none.';
 
 create function private.booking_request_issues(request jsonb)
 returns jsonb
@@ -377,12 +416,8 @@ begin
       (private.uuid_issue('therapist_id', request -> 'therapist_id', true)),
       (private.uuid_issue('client_id', request -> 'client_id', true)),
       (private.uuid_issue('room_id', request -> 'room_id', false)),
-      (
-        case
-          when coalesce(request -> 'group_id', 'null') <> 'null'
-            then private.issue('group_id', 'names no group that this client could join')
-        end
-      ),
+      (private.uuid_issue('group_id', request -> 'group_id', false)),
+      (private.members_issue(request)),
       (case when listed then private.uuid_issue('session_id', request -> 'session_id', false) end),
       (private.zone_issue('time_zone', request -> 'time_zone', true)),
       (private.text_issue('session_type', request -> 'session_type', false, 64)),
@@ -590,7 +625,8 @@ begin
       $.type() == "object"
       && $.therapist_id.type() == "string" && $.client_id.type() == "string" && $.time_zone.type() == "string"
       && (!exists($.room_id) || $.room_id == null || $.room_id.type() == "string")
-      && (!exists($.group_id) || $.group_id == null)
+      && (!exists($.group_id) || $.group_id == null || $.group_id.type() == "string")
+      && (!exists($.client_ids) || $.client_ids.type() == "array" || $.client_ids == null)
       && (!exists($.session_id) || $.session_id == null || $.session_id.type() == "string")
       && (!exists($.session_type) || $.session_type == null || $.session_type.type() == "string")
       && (!exists($.cpt_code) || $.cpt_code == null || $.cpt_code.type() == "string"
@@ -611,8 +647,10 @@ begin
         && $.occurrences.size() <= 366)
     ' then
       parsed := jsonb_populate_record(null::private.booking_request, request - array[
-        'recurrence_rule', 'override_reason', 'start_times', 'end_times', 'time_zones', 'session_ids'
+        'recurrence_rule', 'override_reason', 'start_times', 'end_times', 'time_zones', 'session_ids', 'slot_clients',
+        'slot_groups'
       ]);
+      parsed.client_ids := nullif(parsed.client_ids, '{}');
       parsed.session_type := private.trimmed(parsed.session_type);
       parsed.cpt_code := upper(private.trimmed(parsed.cpt_code));
       parsed.hold_seconds := coalesce(parsed.hold_seconds, 300);
@@ -654,6 +692,9 @@ begin
       end if;
       parsed.session_ids := nullif(parsed.session_ids, '{}');
       parsed.session_id := null;
+      if (parsed.client_ids is not null or parsed.group_id is not null) and private.members_issue(request) is not null then
+        valid := false;
+      end if;
 
       -- Most requests speak of one zone; Postgres has accepted its name by now, but accepts nonsense too.
       valid := valid and (
@@ -677,6 +718,39 @@ $$;
 comment on function private.parse_booking_request(jsonb) is
   'Reads the body of sessions-hold (recurrence already expanded to occurrences). Raises PT400 with every issue found. '
   'Unknown fields are ignored. Looks at no clock.';
+
+create function private.with_members(wanted private.booking_request)
+returns private.booking_request
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  spread private.booking_request := wanted;
+begin
+  if wanted.group_id is not null then
+    spread.slot_groups := array[wanted.group_id];
+  elsif wanted.client_ids is not null then
+    select
+      array_agg(occurrence.start_time order by occurrence.position, member.position),
+      array_agg(occurrence.end_time order by occurrence.position, member.position),
+      array_agg(occurrence.time_zone order by occurrence.position, member.position),
+      array_agg(member.client_id order by occurrence.position, member.position),
+      array_agg(occurrence.group_id order by occurrence.position, member.position)
+    into spread.start_times, spread.end_times, spread.time_zones, spread.slot_clients, spread.slot_groups
+    from (
+      select item.*, gen_random_uuid() as group_id
+      from unnest(wanted.start_times, wanted.end_times, wanted.time_zones)
+        with ordinality as item (start_time, end_time, time_zone, position)
+    ) as occurrence
+    cross join unnest(wanted.client_ids) with ordinality as member (client_id, position);
+  end if;
+  return spread;
+end
+$$;
+comment on function private.with_members(private.booking_request) is
+  'A request for a group with one element for each occurrence and client, occurrence by occurrence, and a group for each '
+  'occurrence (slot_clients, slot_groups). Any other request as it is.';
 
 create function private.require_bookable_window(wanted private.booking_request, as_of timestamptz)
 returns void
@@ -732,11 +806,11 @@ declare
 begin
   return array(
     select row(
-      occurrence.position - 1, occurrence.owner_id, claim.resource_kind, claim.resource_id, claim.during,
-      claim.lanes, claim.group_key
+      (occurrence.position - 1) / coalesce(cardinality(wanted.client_ids), 1), occurrence.owner_id, claim.resource_kind,
+      claim.resource_id, claim.during, claim.lanes, claim.group_key
     )::private.wanted_claim
-    from unnest(owner_ids, wanted.start_times, wanted.end_times)
-      with ordinality as occurrence (owner_id, start_time, end_time, position)
+    from unnest(owner_ids, wanted.start_times, wanted.end_times, wanted.slot_clients, wanted.slot_groups)
+      with ordinality as occurrence (owner_id, start_time, end_time, client_id, group_id, position)
     cross join lateral (
       values
         (
@@ -745,18 +819,20 @@ begin
             occurrence.start_time - make_interval(mins => wanted.buffer_before_minutes),
             occurrence.end_time + make_interval(mins => wanted.buffer_after_minutes), '[)'
           ),
-          '{[0,2147483647)}'::int4multirange, coalesce(shared_key, wanted.group_id, occurrence.owner_id)
+          '{[0,2147483647)}'::int4multirange, coalesce(shared_key, occurrence.group_id, occurrence.owner_id)
         ),
         (
-          'client', wanted.client_id, tstzrange(occurrence.start_time, occurrence.end_time, '[)'),
+          'client', coalesce(occurrence.client_id, wanted.client_id),
+          tstzrange(occurrence.start_time, occurrence.end_time, '[)'),
           private.client_lanes(
-            wanted_claims.organization_id, wanted.client_id, code, occurrence.start_time, occurrence.end_time
+            wanted_claims.organization_id, coalesce(occurrence.client_id, wanted.client_id), code,
+            occurrence.start_time, occurrence.end_time
           ),
           coalesce(shared_key, occurrence.owner_id)
         ),
         (
           'room', wanted.room_id, tstzrange(occurrence.start_time, occurrence.end_time, '[)'),
-          '{[0,2147483647)}', coalesce(shared_key, wanted.group_id, occurrence.owner_id)
+          '{[0,2147483647)}', coalesce(shared_key, occurrence.group_id, occurrence.owner_id)
         )
     ) as claim (resource_kind, resource_id, during, lanes, group_key)
     where claim.resource_id is not null
@@ -776,14 +852,15 @@ as $$
 begin
   return array(
     select row(
-      occurrence.owner_id, wanted.client_id,
+      occurrence.owner_id, coalesce(occurrence.client_id, wanted.client_id),
       private.billed_code(
         coalesce(wanted.cpt_code, moved.cpt_code), coalesce(wanted.session_type, moved.session_type)
       ),
       occurrence.start_time, occurrence.end_time, occurrence.time_zone, occurrence.session_id, null
     )::private.service
-    from unnest(owner_ids, wanted.start_times, wanted.end_times, wanted.time_zones, wanted.session_ids)
-      as occurrence (owner_id, start_time, end_time, time_zone, session_id)
+    from unnest(
+      owner_ids, wanted.start_times, wanted.end_times, wanted.time_zones, wanted.session_ids, wanted.slot_clients
+    ) as occurrence (owner_id, start_time, end_time, time_zone, session_id, client_id)
     left join public.sessions as moved
       on moved.organization_id = wanted_services.organization_id and moved.id = occurrence.session_id
   );
@@ -903,6 +980,8 @@ begin
   return jsonb_strip_nulls(jsonb_build_object(
     'therapistId', wanted.therapist_id,
     'clientId', wanted.client_id,
+    'clientIds', wanted.client_ids,
+    'groupId', wanted.group_id,
     'roomId', wanted.room_id,
     'sessionIds', wanted.session_ids,
     'occurrences', (

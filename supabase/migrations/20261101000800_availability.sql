@@ -116,10 +116,12 @@ begin
       values
         ('therapist'::public.resource_kind, wanted.therapist_id,
           wanted.buffer_before_minutes * 60, wanted.buffer_after_minutes * 60),
-        ('client', wanted.client_id, 0, 0),
         ('room', wanted.room_id, 0, 0)
     ) as needed (kind, id, before, after)
     where needed.id is not null
+    union all
+    select 'client', member.id, 0, 0
+    from unnest(coalesce(wanted.client_ids, array[wanted.client_id])) as member (id)
   ),
   taken as materialized (
     -- A claim in the hour that comes twice may end, by the clock on the wall, before it begins.
@@ -223,7 +225,7 @@ begin
               (claim.resource_id = wanted.therapist_id and claim.resource_kind = 'therapist' and claim.during && tstzrange(
                 shifted.start_time - make_interval(mins => wanted.buffer_before_minutes),
                 shifted.end_time + make_interval(mins => wanted.buffer_after_minutes), '[)'))
-              or (claim.resource_id = wanted.client_id and claim.resource_kind = 'client'
+              or (claim.resource_id = any (coalesce(wanted.client_ids, array[wanted.client_id])) and claim.resource_kind = 'client'
                 and claim.during && tstzrange(shifted.start_time, shifted.end_time, '[)'))
               or (claim.resource_id = wanted.room_id and claim.resource_kind = 'room'
                 and claim.during && tstzrange(shifted.start_time, shifted.end_time, '[)'))

@@ -61,6 +61,8 @@ declare
   -- Told to nobody: a row made with a key that is known would share the lane of this move.
   move_key uuid := gen_random_uuid();
   hold_ids uuid[];
+  client_ids uuid[];
+  members bigint;
   claims private.wanted_claim[];
   services private.service[];
   demands private.unit_demand[];
@@ -91,6 +93,11 @@ begin
   perform private.require_bookable_window(wanted, as_of);
 
   if not booker.may_book
+    or exists (
+      select 1
+      from unnest(wanted.client_ids) as member (client_id)
+      where not private.may_book(actor, wanted.therapist_id, member.client_id)
+    )
     or (wanted.room_id is not null and not exists (
       select 1
       from public.rooms as room
@@ -111,7 +118,17 @@ begin
     );
   end if;
 
-  resource_ids := array[wanted.therapist_id, wanted.client_id, wanted.room_id];
+  if wanted.client_ids is not null and exists (
+    select 1
+    from public.service_codes as service
+    where service.code = private.service_code(wanted.cpt_code, wanted.session_type)
+      and cardinality(wanted.client_ids) not between service.min_clients and service.max_clients
+  ) then
+    perform private.raise_invalid(private.issue('client_ids', 'are more clients than this service may have'));
+  end if;
+  client_ids := coalesce(wanted.client_ids, array[wanted.client_id]);
+  wanted := private.with_members(wanted);
+  resource_ids := client_ids || array[wanted.therapist_id, wanted.room_id];
   if moving then
     -- A second move, a cancellation or a start of the same session would act on a state this one is changing.
     perform 1
@@ -153,7 +170,7 @@ begin
   end if;
 
   hold_ids := array(select gen_random_uuid() from unnest(wanted.start_times));
-  if private.has_payer(actor.organization_id, array[wanted.client_id]) then
+  if private.has_payer(actor.organization_id, client_ids) then
     -- A first look, so that a new connection makes its plans here, and not behind the lock where every rival would wait
     -- for it. Nothing is decided: all of it is read again below.
     perform private.client_lanes(
@@ -191,6 +208,32 @@ begin
     stale_batch_ids := found.stale_batch_ids;
   end if;
 
+  if wanted.group_id is not null then
+    -- Behind the therapist's lock: two clients who each see one place left would both take it.
+    select count(distinct claim.owner_id) into members
+    from public.session_groups as known
+    join private.claims as claim
+      on claim.organization_id = known.organization_id
+      and claim.resource_id = known.therapist_id
+      and claim.resource_kind = 'therapist'
+      and claim.during && tstzrange(known.start_time, known.end_time)
+      and claim.group_key = known.id
+      and (claim.expires_at is null or claim.expires_at > as_of)
+    where known.organization_id = actor.organization_id
+      and known.id = wanted.group_id
+      and known.therapist_id = wanted.therapist_id
+      and known.start_time = wanted.start_times[1]
+      and known.end_time = wanted.end_times[1];
+    if members = 0 then
+      perform private.raise_invalid(private.issue('group_id', 'names no group of this therapist at this time'));
+    elsif members >= 8 then
+      return private.refuse_hold(
+        actor, wanted, 'GROUP_FULL', 'The group has eight clients already.',
+        locked_therapist_id => wanted.therapist_id
+      );
+    end if;
+  end if;
+
   claims := private.wanted_claims(actor.organization_id, wanted, hold_ids, case when moving then move_key end);
   select * into found
   from private.find_conflicts(actor.organization_id, claims, wanted.session_ids, as_of);
@@ -225,7 +268,7 @@ begin
 
   -- Two holds that each read 4 units left would both take them: the client's lock, taken above, makes them queue, and
   -- the second reads what the first has entered. Expired holds count for nothing here, swept or not.
-  if private.has_payer(actor.organization_id, array[wanted.client_id]) then
+  if private.has_payer(actor.organization_id, client_ids) then
     services := private.wanted_services(actor.organization_id, wanted, hold_ids);
     demands := private.ask_units(actor.organization_id, services, as_of);
     short := private.is_short(demands);
@@ -289,13 +332,16 @@ begin
   ),
   held as (
     insert into public.session_holds (
-      organization_id, id, batch_id, occurrence_index, start_time, end_time, time_zone, session_id
+      organization_id, id, batch_id, occurrence_index, start_time, end_time, time_zone, session_id, client_id, group_id
     )
     select actor.organization_id, occurrence.hold_id, new_batch_id, occurrence.position - 1,
-      occurrence.start_time, occurrence.end_time, occurrence.time_zone, occurrence.session_id
-    from unnest(hold_ids, wanted.start_times, wanted.end_times, wanted.time_zones, wanted.session_ids)
-      with ordinality as occurrence (hold_id, start_time, end_time, time_zone, session_id, position)
-    returning id, hold_key, occurrence_index, start_time, end_time
+      occurrence.start_time, occurrence.end_time, occurrence.time_zone, occurrence.session_id, occurrence.client_id,
+      occurrence.group_id
+    from unnest(
+      hold_ids, wanted.start_times, wanted.end_times, wanted.time_zones, wanted.session_ids, wanted.slot_clients,
+      wanted.slot_groups
+    ) with ordinality as occurrence (hold_id, start_time, end_time, time_zone, session_id, client_id, group_id, position)
+    returning id, hold_key, occurrence_index, start_time, end_time, client_id, group_id
   )
   select
     jsonb_build_object(
@@ -309,7 +355,11 @@ begin
           'startTime', private.iso(held.start_time),
           'endTime', private.iso(held.end_time),
           'expiresAt', private.iso(held_until)
-        )
+        ) || case
+          when held.group_id is not null
+            then jsonb_build_object('clientId', coalesce(held.client_id, wanted.client_id), 'groupId', held.group_id)
+          else '{}'::jsonb
+        end
         order by held.occurrence_index
       )
     ),

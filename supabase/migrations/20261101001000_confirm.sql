@@ -218,6 +218,22 @@ comment on function private.rounded_minutes(timestamptz, timestamptz) is
   'A duration in minutes, rounded to 15-minute units by midpoint: 0-7 -> 0, 8-22 -> 15, 23-37 -> 30 (CMS, Medicare '
   'Claims Processing Manual, chapter 5, section 20.2).';
 
+create function private.series_id(batch_id uuid, member_id uuid, client_id uuid)
+returns uuid
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case
+    when member_id is null or member_id = client_id then batch_id
+    else md5(batch_id::text || member_id::text)::uuid
+  end;
+end
+$$;
+comment on function private.series_id(uuid, uuid, uuid) is
+  'The series of one client of a batch: the batch''s id, or for the other members of a group one made of both ids.';
+
 create function private.refuse_confirmation(
   actor private.actor,
   batch_id uuid,
@@ -316,7 +332,11 @@ begin
     and hold.batch_id = batch.id
     and (batch.hold_key = asked_key or hold.hold_key = asked_key);
 
-  resource_ids := array[batch.therapist_id, batch.client_id, batch.room_id];
+  resource_ids := array[batch.therapist_id, batch.client_id, batch.room_id] || array(
+    select hold.client_id
+    from public.session_holds as hold
+    where hold.organization_id = actor.organization_id and hold.batch_id = batch.id and hold.client_id is not null
+  );
   if batch.is_move then
     -- A cancellation or start of a session to be moved would change it between our look and our write.
     perform 1
@@ -397,7 +417,13 @@ begin
       actor, batch.id, hold_ids, 409, 'HOLD_MISMATCH', 'The request differs from what was held. Confirm every held occurrence once, exactly as held.'
     );
   elsif (top_session ->> 'client_id')::uuid <> batch.client_id
-    or exists (select 1 from unnest(listed) as item where item.client_id <> batch.client_id)
+    or exists (
+      select 1
+      from unnest(listed) as item
+      left join public.session_holds as hold
+        on hold.organization_id = actor.organization_id and hold.hold_key = item.hold_key
+      where item.client_id <> coalesce(hold.client_id, batch.client_id)
+    )
   then
     return private.refuse_confirmation(
       actor, batch.id, hold_ids, 409, 'CLIENT_MISMATCH', 'The hold is for another client.'
@@ -405,7 +431,13 @@ begin
   end if;
 
   if state.confirmed < state.addressed then
-    if not private.may_book(actor, batch.therapist_id, batch.client_id) then
+    if not private.may_book(actor, batch.therapist_id, batch.client_id) or exists (
+      select 1
+      from public.session_holds as hold
+      where hold.organization_id = actor.organization_id
+        and hold.id = any (hold_ids)
+        and not private.may_book(actor, batch.therapist_id, coalesce(hold.client_id, batch.client_id))
+    ) then
       return private.refuse_confirmation(
         actor, batch.id, hold_ids, 403, 'FORBIDDEN', 'You may no longer book this therapist or client.'
       );
@@ -426,6 +458,19 @@ begin
     ) then
       return private.refuse_confirmation(
         actor, batch.id, hold_ids, 409, 'HOLD_MISMATCH', 'What was held to move together moves together: confirm the whole batch by its holdKey.'
+      );
+    elsif exists (
+      select 1
+      from public.session_holds as hold
+      where hold.organization_id = actor.organization_id
+        and hold.batch_id = batch.id
+        and hold.client_id is not null
+        and hold.status <> 'released'
+      group by hold.group_id
+      having count(*) < 2 or not bool_and(hold.id = any (hold_ids))
+    ) then
+      return private.refuse_confirmation(
+        actor, batch.id, hold_ids, 409, 'HOLD_MISMATCH', 'A group is confirmed whole, by its batch''s holdKey, with two clients at least.'
       );
     end if;
 
@@ -483,31 +528,41 @@ begin
       set expires_at = null
       where claim.organization_id = actor.organization_id and claim.owner_id = any (hold_ids);
 
+      insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time)
+      select distinct actor.organization_id, hold.group_id, batch.therapist_id, hold.start_time, hold.end_time
+      from public.session_holds as hold
+      where hold.organization_id = actor.organization_id and hold.id = any (hold_ids) and hold.client_id is not null;
+
       if exists (
         select 1
         from public.session_holds as hold
-        where hold.organization_id = actor.organization_id and hold.batch_id = batch.id and hold.occurrence_index > 0
+        where hold.organization_id = actor.organization_id and hold.batch_id = batch.id
+        having count(distinct hold.start_time) > 1
       ) then
         new_series_id := batch.id;
+        -- One series for each client: the batch's own has the batch's id.
         insert into public.session_series (
           organization_id, id, therapist_id, client_id, recurrence_rule, time_zone, created_by, created_at
         )
-        values (
-          actor.organization_id, new_series_id, batch.therapist_id, batch.client_id, batch.recurrence_rule,
-          batch.time_zone, actor.user_id, as_of
-        )
+        select distinct
+          actor.organization_id, private.series_id(batch.id, hold.client_id, batch.client_id), batch.therapist_id,
+          coalesce(hold.client_id, batch.client_id), batch.recurrence_rule, batch.time_zone, actor.user_id, as_of
+        from public.session_holds as hold
+        where hold.organization_id = actor.organization_id and hold.id = any (hold_ids)
         on conflict do nothing;
       end if;
 
       insert into public.sessions (
         organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, session_type, location_type,
-        cpt_code, cpt_modifiers, series_id, room_id, buffer_before_minutes, buffer_after_minutes,
+        cpt_code, cpt_modifiers, series_id, group_id, room_id, buffer_before_minutes, buffer_after_minutes,
         created_by, created_at, updated_at
       )
       select
-        actor.organization_id, hold.id, batch.therapist_id, batch.client_id, hold.start_time, hold.end_time,
-        hold.time_zone, coalesce(item.session_type, batch.session_type), item.location_type,
-        coalesce(item.cpt_code, batch.cpt_code), item.cpt_modifiers, new_series_id, batch.room_id,
+        actor.organization_id, hold.id, batch.therapist_id, coalesce(hold.client_id, batch.client_id),
+        hold.start_time, hold.end_time, hold.time_zone, coalesce(item.session_type, batch.session_type),
+        item.location_type, coalesce(item.cpt_code, batch.cpt_code), item.cpt_modifiers,
+        case when new_series_id is not null then private.series_id(batch.id, hold.client_id, batch.client_id) end,
+        hold.group_id, batch.room_id,
         batch.buffer_before_minutes, batch.buffer_after_minutes, actor.user_id, as_of, as_of
       from public.session_holds as hold
       join unnest(listed) as item on item.hold_key = hold.hold_key or item.hold_key = batch.hold_key

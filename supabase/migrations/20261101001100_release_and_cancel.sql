@@ -58,6 +58,10 @@ begin
     perform private.lock_resources(
       actor.organization_id,
       array[batch.therapist_id, batch.client_id, batch.room_id] || array(
+        select hold.client_id
+        from public.session_holds as hold
+        where hold.organization_id = actor.organization_id and hold.batch_id = batch.id and hold.client_id is not null
+      ) || array(
         select session.therapist_id
         from public.session_holds as hold
         join public.sessions as session

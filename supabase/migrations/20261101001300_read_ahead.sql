@@ -214,6 +214,7 @@ as $$
 declare
   actor private.actor := private.require_actor();
   wanted private.booking_request := private.parse_booking_request(request);
+  spread private.booking_request := private.with_members(wanted);
   as_of timestamptz := statement_timestamp();
   windows tstzmultirange;
   conflicts jsonb;
@@ -230,7 +231,7 @@ begin
   from private.find_conflicts(
     actor.organization_id,
     private.wanted_claims(
-      actor.organization_id, wanted, array(select gen_random_uuid() from unnest(wanted.start_times))
+      actor.organization_id, spread, array(select gen_random_uuid() from unnest(spread.start_times))
     ),
     wanted.session_ids,
     as_of

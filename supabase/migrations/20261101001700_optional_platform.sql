@@ -37,7 +37,13 @@ begin
     group by batch.organization_id
   loop
     -- Like any claimant, the sweeper removes claims only of resources it has locked.
-    perform private.lock_resources(swept.organization_id, swept.resource_ids);
+    perform private.lock_resources(swept.organization_id, swept.resource_ids || array(
+      select hold.client_id
+      from public.session_holds as hold
+      where hold.organization_id = swept.organization_id
+        and hold.batch_id = any (swept.batch_ids)
+        and hold.client_id is not null
+    ));
     as_of := clock_timestamp();
     delete from private.claims as stale
     using public.session_holds as hold

@@ -56,12 +56,12 @@ begin
         and session.client_id = any (client_ids)
         and session.end_time > now()
       union all
-      select hold.id, batch.client_id, hold.start_time, hold.end_time,
+      select hold.id, coalesce(hold.client_id, batch.client_id), hold.start_time, hold.end_time,
         private.service_code(batch.cpt_code, batch.session_type)
       from public.hold_batches as batch
       join public.session_holds as hold on hold.organization_id = batch.organization_id and hold.batch_id = batch.id
       where batch.organization_id = relane_clients.organization_id
-        and batch.client_id = any (client_ids)
+        and coalesce(hold.client_id, batch.client_id) = any (client_ids)
         and hold.status = 'held'
     ) as owner (id, client_id, start_time, end_time, code)
     left join private.lane_overrides as override

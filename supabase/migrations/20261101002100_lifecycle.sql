@@ -99,7 +99,19 @@ begin
         (5, 'actual_start_time', 'The payer wants the time the visit began (EVV).',
           rule.evv_required and visit.actual_start_time is null),
         (6, 'actual_end_time', 'The payer wants the time the visit ended (EVV).',
-          rule.evv_required and visit.actual_end_time is null)
+          rule.evv_required and visit.actual_end_time is null),
+        (7, 'clients', 'The service is for more clients, or fewer, than attend.', exists (
+          select 1
+          from public.service_codes as service
+          where service.code = private.service_code(session.cpt_code, session.session_type)
+            and (
+              select count(*)
+              from public.sessions as member
+              where member.organization_id = session.organization_id
+                and member.status not in ('cancelled', 'no_show')
+                and (member.id = session.id or member.group_id = session.group_id)
+            ) not between service.min_clients and service.max_clients
+        ))
     ) as gap (position, field, message, is_open)
     where gap.is_open
   );

@@ -384,9 +384,9 @@ select
   overlap.resource,
   overlap.resource_id,
   first.id as session_id,
-  second.id as other_session_id,
-  second.start_time as overlap_start,
-  least(first.end_time, second.end_time) as overlap_end
+  overlap.id as other_session_id,
+  overlap.start_time as overlap_start,
+  least(first.end_time, overlap.end_time) as overlap_end
 from public.sessions as first
 cross join lateral (
   select 'therapist' as resource, first.therapist_id as resource_id, other.id, other.start_time, other.end_time
@@ -432,7 +432,6 @@ cross join lateral (
     and other.group_key <> first.group_key
     and other.status not in ('cancelled', 'no_show')
 ) as overlap
-join public.sessions as second on second.organization_id = first.organization_id and second.id = overlap.id
 where first.status not in ('cancelled', 'no_show');
 comment on view reports.double_bookings is
   'Proof that there are none: every two sessions of one therapist, client or room that overlap and may not. Members of a '
@@ -503,7 +502,7 @@ cross join lateral (
       coalesce(session.cpt_code, typed.code, '97153') as cpt_code,
       floor(extract(epoch from
         coalesce(actual.actual_end_time, session.end_time) - coalesce(actual.actual_start_time, session.start_time)
-      ) / 60) as minutes,
+      )::double precision / 60)::integer as minutes,
       coverage.payer_id
     from public.sessions as session
     left join public.service_codes as typed on typed.session_type = lower(btrim(session.session_type))
@@ -543,9 +542,9 @@ cross join lateral (
     select
       ruled.payer_id, ruled.cpt_code, count(*) as sessions, sum(ruled.minutes) as minutes,
       sum(case ruled.rounding
-        when 'floor' then floor(ruled.minutes / 15)
-        when 'ceil' then ceil(ruled.minutes / 15)
-        else floor((ruled.minutes + 7) / 15)
+        when 'floor' then ruled.minutes / 15
+        when 'ceil' then (ruled.minutes + 14) / 15
+        else (ruled.minutes + 7) / 15
       end) as units
     from ruled
     where ruled.rounding <> 'cms_pooled'
@@ -554,7 +553,7 @@ cross join lateral (
     -- The day's minutes of a client and provider rounded once; what is left goes to the codes with most minutes over.
     select
       day.payer_id, day.cpt_code, sum(day.sessions), sum(day.minutes),
-      sum(floor(day.minutes / 15) + case when day.place <= day.units_over then 1 else 0 end)
+      sum(day.minutes / 15 + case when day.place <= day.units_over then 1 else 0 end)
     from (
       select
         code.*,
@@ -562,11 +561,11 @@ cross join lateral (
           partition by code.payer_id, code.client_id, code.therapist_id, code.date
           order by code.minutes % 15 desc, code.first_start
         ) as place,
-        floor((sum(code.minutes) over of_day + 7) / 15) - sum(floor(code.minutes / 15)) over of_day as units_over
+        (sum(code.minutes) over of_day + 7) / 15 - sum(code.minutes / 15) over of_day as units_over
       from (
         select
           ruled.payer_id, ruled.client_id, ruled.therapist_id, ruled.date, ruled.cpt_code,
-          count(*) as sessions, sum(ruled.minutes) as minutes, min(ruled.start_time) as first_start
+          count(*) as sessions, sum(ruled.minutes)::integer as minutes, min(ruled.start_time) as first_start
         from ruled
         where ruled.rounding = 'cms_pooled'
         group by ruled.payer_id, ruled.client_id, ruled.therapist_id, ruled.date, ruled.cpt_code

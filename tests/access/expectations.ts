@@ -243,6 +243,15 @@ export const relations: Record<string, RelationExpectation> = {
     ],
     updatable: ['reference', 'approved_units', 'starts_on', 'ends_on'],
   },
+  'public.waitlist_entries': {
+    select:   ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all'],
+    insert:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    update:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    delete:   NOBODY,
+    truncate: NOBODY,
+    insertable: ['organization_id', 'id', 'client_id', 'therapist_id', 'cpt_code', 'windows', 'minutes', 'priority'],
+    updatable: ['therapist_id', 'cpt_code', 'windows', 'minutes', 'priority', 'closed_at'],
+  },
   'public.authorization_units': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'public.session_visits': readable(
@@ -340,6 +349,10 @@ export const functions: Record<string, FunctionExpectation> = {
     refusal: 'FORBIDDEN',
   },
   'public.mark_no_show(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.move_group(jsonb,text)': {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'FORBIDDEN',
   },

@@ -151,6 +151,20 @@ select clinic, client, access_matrix.id(scope || ' details'), 1, access_matrix.i
   therapist
 from access_matrix.scopes;
 
+-- A group with a member.
+insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time)
+select clinic, access_matrix.id(scope || ' manned group'), therapist, access_matrix.at(40), access_matrix.at(41)
+from access_matrix.scopes;
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, group_id)
+select clinic, access_matrix.id(scope || ' member session'), therapist, client, access_matrix.at(40), access_matrix.at(41),
+  'UTC', access_matrix.id(scope || ' manned group')
+from access_matrix.scopes;
+update public.sessions set status = 'in_progress'
+where id in (select access_matrix.id(scope || ' member session') from access_matrix.scopes);
+
+insert into public.waitlist_entries (organization_id, client_id, cpt_code, windows)
+select clinic, client, '97153', '{[2030-01-01,2030-01-02)}' from access_matrix.scopes;
+
 -- A payer, her rules, and an authorization that the one session which has been attended went beyond: over the night the
 -- clocks were put back. Her therapist is a technician by now.
 insert into public.payers (organization_id, id, name)

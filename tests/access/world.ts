@@ -124,6 +124,12 @@ export const rows: Record<string, Row> = {
       values ({clinic}, {spare}, {payer}, '97153', 8, '2020-01-01', '2020-12-31')`,
     update: 'approved_units',
   },
+  'public.waitlist_entries': {
+    where: 'organization_id = {clinic} and client_id = {client}',
+    insert: `(organization_id, client_id, cpt_code, windows)
+      values ({clinic}, {spare}, '97153', '{[2030-01-01,2030-01-02)}')`,
+    update: 'priority',
+  },
   'public.authorization_units': { where: 'organization_id = {clinic} and client_id = {client}' },
   'public.session_visits': { where: session },
   'reports.weeks': { where: 'organization_id = {clinic}', noOther: true },
@@ -192,6 +198,12 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
   },
   'public.mark_no_show(jsonb,text)': {
     call: `replace(${outcome("public.mark_no_show(jsonb_build_object('session_id', {session}))")}, 'STATUS_NOT_ALLOWED', 'ok')`,
+  },
+  // The member has begun, which is told only to whom the group is within reach.
+  'public.move_group(jsonb,text)': {
+    call: `replace(${outcome(
+      `public.move_group(${request("'group_id', {group}", occurrence(50, 51))})`,
+    )}, 'SESSION_NOT_MOVABLE', 'ok')`,
   },
   'public.find_open_slots(uuid,timestamp with time zone,timestamp with time zone,integer,uuid,uuid,text,integer,integer)':
     {
@@ -310,6 +322,7 @@ export function values(scope: Scope, person: string): Record<string, string> {
     cancelled: `${scope} cancelled session`,
     attended: `${scope} attended session`,
     series: `${scope} series`,
+    group: `${scope} manned group`,
     hold: `${scope} hold`,
     holdKey: `${scope} hold key`,
   };

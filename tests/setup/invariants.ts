@@ -73,7 +73,7 @@ const rules: Rule[] = [
             ('therapist'::public.resource_kind, batch.therapist_id, tstzrange(
               hold.start_time - make_interval(mins => batch.buffer_before_minutes),
               hold.end_time + make_interval(mins => batch.buffer_after_minutes))),
-            ('client', batch.client_id, tstzrange(hold.start_time, hold.end_time)),
+            ('client', coalesce(hold.client_id, batch.client_id), tstzrange(hold.start_time, hold.end_time)),
             ('room', batch.room_id, tstzrange(hold.start_time, hold.end_time))
         ) as claim (kind, id, during)
         where hold.status = 'held' and batch.expires_at > $2 and claim.id is not null

@@ -144,6 +144,13 @@ export const ERROR_CODES = {
     action: 'Offer `alternatives`. An admin may repeat the request with `override: {reason}`.',
     endpoints: ['sessions-hold'],
   },
+  GROUP_FULL: {
+    status: 409,
+    title: 'The group is full',
+    meaning: 'The group to join has eight clients, held places counted.',
+    action: 'Offer another group, or make a second one.',
+    endpoints: ['sessions-hold'],
+  },
   SESSION_BEING_MOVED: {
     status: 409,
     title: 'The session is already being moved',

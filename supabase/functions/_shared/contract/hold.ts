@@ -69,6 +69,20 @@ const recurrence = z.object(
   { error: expected('an object') },
 );
 
+/** What is wrong with the members of a group, if anything. What depends on the service, the database checks. */
+function checkMembers(
+  members: readonly string[],
+  clientId: string,
+  groupId: string | undefined,
+): string | undefined {
+  if (members.length === 0) return undefined;
+  if (members.length === 1) return 'must have 2 to 8 clients';
+  if (new Set(members).size < members.length) return 'must not name a client twice';
+  if (!members.includes(clientId)) return 'must have client_id among them';
+  if (groupId !== undefined) return 'must not accompany group_id: make a group or join one';
+  return undefined;
+}
+
 /** The body of `POST /functions/v1/sessions-hold`. */
 export const holdRequest = z
   .object(
@@ -85,7 +99,13 @@ export const holdRequest = z
       }),
       session_type: optionalText(64).meta({ inputExamples: ['individual'] }),
       cpt_code: optional(cptCode()),
-      group_id: optional(uuid()).meta({ description: 'The group this client attends with.' }),
+      client_ids: optional(list(uuid(), 0, 8)).meta({
+        description:
+          'All clients of a new group, 2 to 8, `client_id` among them: one hold for each of them and occurrence.',
+      }),
+      group_id: optional(uuid()).meta({
+        description: 'The group this client joins, at the group’s own time. Excludes `client_ids`.',
+      }),
       room_id: optional(uuid()),
       buffer_before_minutes: withDefault(integer(0, 240), 0).meta({
         description: 'Minutes kept free before each start (travel time).',
@@ -106,7 +126,9 @@ export const holdRequest = z
     { error: expected('a JSON object') },
   )
   .superRefine((request, context) => {
-    const { occurrences = [], time_zone } = request;
+    const { occurrences = [], time_zone, client_ids = [] } = request;
+    const membersIssue = checkMembers(client_ids, request.client_id, request.group_id);
+    if (membersIssue) context.addIssue({ code: 'custom', path: ['client_ids'], message: membersIssue });
     // Beside listed occurrences the window at the top may as well span them all.
     const limitLength = occurrences.length === 0;
     checkWindow(request, time_zone, context, { timePath: [], offsetPath: [], limitLength });
@@ -220,6 +242,11 @@ const heldSlot = z.object({
   startTime: z.iso.datetime({ offset: true }),
   endTime: z.iso.datetime({ offset: true }),
   expiresAt: z.iso.datetime({ offset: true }),
+  clientId: z
+    .string()
+    .optional()
+    .meta({ format: 'uuid', description: 'In a group: the client this hold is for.' }),
+  groupId: z.string().optional().meta({ format: 'uuid', description: 'In a group: the group.' }),
 });
 
 /** What a hold may still be told of, though it succeeded. */
@@ -247,7 +274,9 @@ export const holdData = z.object({
   expiresAt: z.iso
     .datetime({ offset: true })
     .meta({ description: 'From this moment the slots are free again.' }),
-  holds: z.array(heldSlot).meta({ description: 'One per occurrence, in request order.' }),
+  holds: z.array(heldSlot).meta({
+    description: 'One per occurrence, in request order; in a group one per occurrence and client.',
+  }),
   warnings: z.array(holdWarning).optional().meta({
     description:
       'Absent when there are none: an authorization 90 % or more taken, a payer’s daily limit exceeded.',

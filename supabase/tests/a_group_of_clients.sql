@@ -1,0 +1,176 @@
+-- One therapist, two to eight clients, one time: held, confirmed and moved as one; each client may still cancel alone.
+begin;
+select plan(42);
+select tests.open_clinic();
+select tests.add_payers();
+insert into public.clients (organization_id, id, reference)
+select tests.id('clinic'), tests.id('client ' || number), 'client ' || number from generate_series(1, 9) as number;
+
+create temporary table story (name text primary key, answer jsonb);
+grant all on story to public;
+create function pg_temp.remember(name text, answer jsonb) returns jsonb language sql as $$
+  insert into story values (remember.name, remember.answer)
+  on conflict (name) do update set answer = excluded.answer
+  returning story.answer
+$$;
+create function pg_temp.remembered(name text) returns jsonb language sql as $$
+  select answer from story where story.name = remembered.name
+$$;
+create function pg_temp.clients(first integer, last integer) returns jsonb language sql as $$
+  select jsonb_agg(tests.id('client ' || number) order by number) from generate_series(first, last) as number
+$$;
+-- A hold for clients first to last, on a day.
+create function pg_temp.group_request(first integer, last integer, day integer, extra jsonb default '{}') returns jsonb language sql as $$
+  select tests.request('rbt', 'client ' || first, tests.at(day), 60, jsonb_build_object(
+    'client_ids', pg_temp.clients(first, last), 'session_type', 'group') || extra)
+$$;
+create function pg_temp.problem(request jsonb) returns text language sql as $$
+  select (tests.error('admin', format('select public.hold_sessions(%L)', request)) ->> 'details')::jsonb -> 0 ->> 'path'
+$$;
+-- Confirms each hold with its own client.
+create function pg_temp.confirmation(held jsonb) returns jsonb language sql as $$
+  with item as (
+    select hold.position, jsonb_build_object(
+      'hold_key', hold.value -> 'holdKey',
+      'session', jsonb_build_object('therapist_id', tests.id('rbt'), 'client_id', hold.value -> 'clientId',
+        'start_time', hold.value -> 'startTime', 'end_time', hold.value -> 'endTime'),
+      'start_time_offset_minutes', 0, 'end_time_offset_minutes', 0, 'time_zone', 'UTC') as body
+    from jsonb_array_elements(held #> '{body,holds}') with ordinality as hold (value, position)
+  )
+  select (array_agg(item.body order by item.position))[1]
+    || jsonb_build_object('hold_key', held #> '{body,holdKey}', 'occurrences', jsonb_agg(item.body order by item.position))
+  from item
+$$;
+
+-- Sizes
+select is(pg_temp.problem(pg_temp.group_request(1, 9, 0)), 'client_ids', 'nine clients are too many');
+select is(pg_temp.problem(pg_temp.group_request(1, 1, 0)), 'client_ids', 'one client is no group');
+select is(pg_temp.problem(pg_temp.group_request(1, 2, 0, jsonb_build_object('client_id', tests.id('client 3')))), 'client_ids', 'client_id is among them');
+select is(pg_temp.problem(pg_temp.group_request(1, 2, 0, jsonb_build_object('client_ids', jsonb_build_array(tests.id('client 1'), tests.id('client 1'))))), 'client_ids', 'nobody comes twice');
+select is(pg_temp.problem(pg_temp.group_request(1, 2, 0, '{"client_ids": ["x", "y"]}')), 'client_ids', 'ids are UUIDs');
+select is(pg_temp.problem(pg_temp.group_request(1, 2, 0, '{"cpt_code": "97153"}')), 'client_ids', 'one-to-one treatment is for one');
+select is(tests.hold('rbt', pg_temp.group_request(1, 2, 0)) ->> 'code', 'FORBIDDEN', 'a therapist books her own caseload only, each of them');
+
+-- Eight as one
+select pg_temp.remember('held', tests.hold('admin', pg_temp.group_request(1, 8, 1, jsonb_build_object('room_id', tests.id('blue')))));
+select is(jsonb_array_length(pg_temp.remembered('held') #> '{body,holds}'), 8, 'eight clients are held at once');
+select is(
+  (select count(distinct item ->> 'groupId') from jsonb_array_elements(pg_temp.remembered('held') #> '{body,holds}') as item), 1::bigint,
+  'in one group'
+);
+select is(tests.hold('admin', tests.request('rbt', 'client 9', tests.at(1))) ->> 'code', 'THERAPIST_HOLD_CONFLICT', 'who is not in it cannot have the therapist');
+select is(tests.hold('admin', tests.request('rbt2', 'client 3', tests.at(1))) ->> 'code', 'CLIENT_HOLD_CONFLICT', 'nor can a member be elsewhere');
+select is(tests.hold('admin', tests.request('rbt2', 'client 9', tests.at(1), 60, jsonb_build_object('room_id', tests.id('blue')))) ->> 'code', 'ROOM_CONFLICT', 'nor can anybody have the room');
+select is(
+  tests.confirm('admin', pg_temp.confirmation(pg_temp.remembered('held')) || jsonb_build_object('hold_key', pg_temp.remembered('held') #> '{body,holds,0,holdKey}')
+    - 'occurrences'::text) ->> 'code',
+  'HOLD_MISMATCH', 'one member alone is not confirmed'
+);
+select is(
+  tests.confirm('admin', jsonb_set(pg_temp.confirmation(pg_temp.remembered('held')), '{occurrences,1,session,client_id}', to_jsonb(tests.id('client 9')))) ->> 'code',
+  'CLIENT_MISMATCH', 'nor another client in a member''s place'
+);
+select pg_temp.remember('booked', tests.confirm('admin', pg_temp.confirmation(pg_temp.remembered('held'))));
+select is(jsonb_array_length(pg_temp.remembered('booked') #> '{body,sessions}'), 8, 'eight sessions are confirmed at once');
+select is(
+  (select count(distinct (group_id, therapist_id, start_time, room_id)) from public.sessions where therapist_id = tests.id('rbt')), 1::bigint,
+  'of one group, therapist, time and room'
+);
+select is_empty('select * from tests.broken_claims()', 'with the claims they should have');
+select is(
+  tests.confirm('admin', pg_temp.confirmation(pg_temp.remembered('held'))) #> '{body,sessions}', pg_temp.remembered('booked') #> '{body,sessions}',
+  'confirming twice makes one group'
+);
+
+-- A ninth
+select pg_temp.remember('group', pg_temp.remembered('booked') #> '{body,session,group_id}');
+select is(
+  tests.hold('admin', tests.request('rbt', 'client 9', tests.at(1), 60, jsonb_build_object('group_id', pg_temp.remembered('group')))) ->> 'code',
+  'GROUP_FULL', 'a ninth cannot join'
+);
+select is(
+  tests.error_code('service_role', format(
+    'insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone, group_id) values (%L, %L, %L, %L, %L, %L, %L)',
+    tests.id('clinic'), tests.id('rbt'), tests.id('client 9'), tests.at(1), tests.at(1, '11:00'), 'UTC', pg_temp.remembered('group') #>> '{}')),
+  '23514', 'nor written directly'
+);
+
+-- Moving
+select is(
+  tests.hold('admin', tests.request('rbt', 'client 1', tests.at(2), 60, jsonb_build_object('session_id', pg_temp.remembered('booked') #> '{body,session,id}'))) ->> 'code',
+  'SESSION_NOT_MOVABLE', 'a member does not move alone'
+);
+create function pg_temp.move(person text, day integer, extra jsonb default '{}') returns jsonb language sql as $$
+  select tests.call(person, format('select public.move_group(%L, %L)',
+    tests.occurrence(tests.at(day)) || jsonb_build_object('group_id', pg_temp.remembered('group')) || extra, 'story'))
+$$;
+select is(pg_temp.move('rbt2', 2) ->> 'code', 'FORBIDDEN', 'another therapist does not move it');
+select tests.hold('admin', tests.request('rbt2', 'client 5', tests.at(2)));
+select is(pg_temp.move('admin', 2) ->> 'code', 'CLIENT_HOLD_CONFLICT', 'where one member has something else, none goes');
+select is(
+  (select count(distinct start_time) from public.sessions where group_id = (pg_temp.remembered('group') #>> '{}')::uuid and start_time = tests.at(1)), 1::bigint,
+  'and all stay'
+);
+select is(jsonb_array_length(pg_temp.move('admin', 3) #> '{body,sessions}'), 8, 'where all can, all go');
+select is(
+  (select count(*) from public.sessions where group_id = (pg_temp.remembered('group') #>> '{}')::uuid and start_time = tests.at(3)), 8::bigint,
+  'each of them'
+);
+select is_empty('select * from tests.broken_claims()', 'and their claims with them');
+select is(tests.hold('admin', tests.request('rbt', 'client 9', tests.at(1))) ->> 'ok', 'true', 'the old place is free');
+
+-- Leaving and joining
+select is(
+  tests.cancel('admin', jsonb_build_object('session_ids', jsonb_build_array(pg_temp.remembered('booked') #> '{body,sessions,7,id}'))) #>> '{body,summary,cancelledCount}',
+  '1', 'one member cancels'
+);
+select is(
+  (select count(*) from public.sessions where group_id = (pg_temp.remembered('group') #>> '{}')::uuid and status = 'scheduled'), 7::bigint, 'seven are left'
+);
+select is(jsonb_array_length(pg_temp.move('admin', 4) #> '{body,sessions}'), 7, 'the seven can still move');
+select pg_temp.remember('joining', tests.hold('admin', tests.request('rbt', 'client 9', tests.at(4), 60,
+  jsonb_build_object('group_id', pg_temp.remembered('group'), 'session_type', 'group', 'room_id', tests.id('blue')))));
+select is(pg_temp.remembered('joining') ->> 'ok', 'true', 'an eighth can join again');
+select is(tests.confirm('admin', pg_temp.confirmation(pg_temp.remembered('joining'))) #>> '{body,session,group_id}', pg_temp.remembered('group') #>> '{}', 'and is in the group');
+select is_empty('select * from tests.broken_claims()', 'claims are sound');
+select is(
+  tests.error('admin', format('select public.hold_sessions(%L)', tests.request('rbt', 'client 8', tests.at(9), 60, jsonb_build_object('group_id', pg_temp.remembered('group'))))) ->> 'code',
+  'PT400', 'a group is joined at its own time'
+);
+
+-- Units are each client's own; a series of groups
+insert into public.authorizations (organization_id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on)
+values (tests.id('clinic'), tests.id('client 2'), tests.id('open'), '97154', 8, tests.at(0)::date, tests.at(99)::date);
+select is(
+  tests.hold('admin', pg_temp.group_request(1, 3, 20, jsonb_build_object('occurrences', (
+    select jsonb_agg(tests.occurrence(tests.at(20 + week * 7))) from generate_series(0, 2) as week)))) ->> 'code',
+  'AUTHORIZATION_EXCEEDED', 'one member without the units stops the series for all'
+);
+select pg_temp.remember('series', tests.hold('admin', pg_temp.group_request(3, 5, 20, jsonb_build_object('occurrences', (
+  select jsonb_agg(tests.occurrence(tests.at(20 + week * 7))) from generate_series(0, 2) as week)))));
+select is(jsonb_array_length(pg_temp.remembered('series') #> '{body,holds}'), 9, 'three clients, three weeks');
+select is(
+  (select count(distinct item ->> 'series_id') || ' series, ' || count(distinct item ->> 'group_id') || ' groups'
+    from jsonb_array_elements(tests.confirm('admin', pg_temp.confirmation(pg_temp.remembered('series'))) #> '{body,sessions}') as item),
+  '3 series, 3 groups', 'a series for each client, a group for each week'
+);
+
+-- Releasing
+select pg_temp.remember('pair', tests.hold('admin', pg_temp.group_request(1, 2, 40)));
+select tests.release('admin', pg_temp.remembered('pair') #>> '{body,holds,0,holdKey}');
+select is(
+  tests.confirm('admin', jsonb_set(pg_temp.confirmation(pg_temp.remembered('pair')), '{occurrences}', jsonb_path_query_array(
+    pg_temp.confirmation(pg_temp.remembered('pair')), '$.occurrences[1]'))) ->> 'code',
+  'HOLD_MISMATCH', 'what is left of a pair is no group'
+);
+select tests.release('admin', pg_temp.remembered('pair') #>> '{body,holdKey}');
+select is(tests.hold('admin', pg_temp.group_request(1, 2, 40)) ->> 'ok', 'true', 'released, it can be held again');
+select is_empty('select * from tests.broken_claims()', 'and claims are sound');
+
+-- Utilization counts the therapist's hour once
+select is(
+  (select sum(booked_hours) from reports.therapist_utilization where therapist_id = tests.id('rbt')), 4.00, 'four hours of the therapist''s, whoever came'
+);
+
+select * from finish();
+rollback;

@@ -1,0 +1,73 @@
+-- A slot that a cancellation frees is held for the first who waits for one like it; she is asked once at a time.
+begin;
+select plan(21);
+select tests.open_clinic();
+insert into public.clients (organization_id, id, reference) select tests.id('clinic'), tests.id(name), name from unnest(array['eve', 'fay']) as name;
+insert into public.caseloads (organization_id, therapist_id, client_id)
+select tests.id('clinic'), tests.id(therapist), tests.id(client) from unnest(array['rbt', 'bcba']) as therapist, unnest(array['eve', 'fay']) as client;
+
+create function pg_temp.wait(client text, priority integer, extra text default 'null', code text default '97153') returns text language sql as $$
+  select tests.error_code('admin', format(
+    'insert into public.waitlist_entries (organization_id, client_id, cpt_code, windows, priority, minutes) values (%L, %L, %L, %L, %L, %s)',
+    tests.id('clinic'), tests.id(client), code,
+    format('{[%s,%s)}', tests.at(0), tests.at(30)), priority, extra))
+$$;
+-- For whom holds live, by offer.
+create function pg_temp.offered() returns text language sql as $$
+  select string_agg(client.reference, ' ' order by entry.offered_at)
+  from public.waitlist_entries as entry
+  join public.clients as client on client.id = entry.client_id
+  join public.session_holds as hold on hold.batch_id = entry.offered_batch_id and hold.status = 'held'
+  join public.hold_batches as batch on batch.id = hold.batch_id and batch.expires_at > clock_timestamp()
+  where entry.organization_id = tests.id('clinic')
+$$;
+create function pg_temp.key_of(client text) returns text language sql as $$
+  select batch.hold_key::text from public.waitlist_entries as entry join public.hold_batches as batch on batch.id = entry.offered_batch_id
+  where entry.client_id = tests.id(client)
+$$;
+create function pg_temp.cancel(session uuid) returns text language sql as $$
+  select tests.cancel('admin', jsonb_build_object('session_ids', array[session])) #>> '{body,summary,cancelledCount}'
+$$;
+create temporary table made on commit drop as
+select tests.book('rbt', 'rbt', 'ann', tests.at(1)) as first_id, tests.book('rbt', 'rbt', 'ann', tests.at(2)) as second_id,
+  tests.book('rbt', 'rbt', 'ann', tests.at(3)) as third_id, tests.book('rbt', 'rbt', 'ann', tests.at(4)) as fourth_id,
+  tests.book('rbt', 'rbt', 'ann', tests.at(50)) as late_id;
+
+select is(pg_temp.wait('eve', 5), null, 'an admin puts eve on the list');
+select is(pg_temp.wait('fay', 2), null, 'and fay, who is more urgent');
+select is(pg_temp.wait('ben', 1, 'null', '97155'), null, 'ben waits for a professional');
+select is(pg_temp.wait('cat', 1), null, 'cat is on nobody''s caseload');
+select is(
+  tests.error_code('rbt', format('insert into public.waitlist_entries (organization_id, client_id, cpt_code, windows) values (%L, %L, %L, %L)',
+    tests.id('clinic'), tests.id('ann'), '97153', '{[2030-01-01,2030-01-02)}')),
+  '42501', 'a therapist does not'
+);
+
+select is(pg_temp.cancel(late_id), '1', 'a session outside everybody''s windows is cancelled') from made;
+select is(pg_temp.offered(), null, 'and offered to nobody');
+select is(pg_temp.cancel(first_id), '1', 'another is cancelled') from made;
+select is(pg_temp.offered(), 'fay', 'and held for the most urgent whom it suits');
+select is(tests.hold('admin', tests.request('rbt', 'ben', tests.at(1))) ->> 'code', 'THERAPIST_HOLD_CONFLICT', 'so nobody else gets it');
+select is(pg_temp.cancel(second_id), '1', 'a further one is cancelled') from made;
+select is(pg_temp.offered(), 'fay eve', 'fay has an offer, so the next in line gets one');
+select is_empty('select * from tests.broken_claims()', 'offers claim what holds claim');
+
+-- An offer that lapses, and one that is taken
+select tests.release('rbt', pg_temp.key_of('fay'));
+select is(pg_temp.cancel(third_id), '1', 'fay lets hers go; the next session is cancelled') from made;
+select is(pg_temp.offered(), 'eve fay', 'and she is asked again');
+select is(
+  tests.confirm('rbt', tests.occurrence(tests.at(3)) || jsonb_build_object('hold_key', pg_temp.key_of('fay'), 'session', jsonb_build_object(
+    'therapist_id', tests.id('rbt'), 'client_id', tests.id('fay'), 'start_time', tests.at(3), 'end_time', tests.at(3, '11:00')))) ->> 'ok',
+  'true', 'an offer is confirmed as any hold'
+);
+select is(pg_temp.cancel(fourth_id), '1', 'one more is cancelled') from made;
+select is(pg_temp.offered(), 'eve', 'who has been served does not wait any more');
+select ok(
+  exists (select from audit.events where action = 'hold.acquired' and details ? 'waitlistEntryId'), 'the audit says which entry an offer was for'
+);
+select is(tests.rows('bcba', 'select from public.waitlist_entries'), 3::bigint, 'a therapist sees her caseload''s entries');
+select is(tests.rows('parent', 'select from public.waitlist_entries'), 0::bigint, 'a parent none');
+
+select * from finish();
+rollback;
