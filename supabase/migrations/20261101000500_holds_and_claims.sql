@@ -316,47 +316,45 @@ security definer
 set search_path = ''
 as $$
 declare
+  -- Computed once: for a statement that writes thousands of sessions every further look at the view would cost as much.
+  expected private.expected_claims[];
   missing bigint;
   inserted bigint;
   stale_batch_ids uuid[];
   as_of timestamptz := clock_timestamp();
 begin
+  expected := array(
+    select row(wanted.*)::private.expected_claims
+    from private.expected_claims as wanted
+    where wanted.organization_id = sync_claims.organization_id and wanted.owner_id = any (session_ids)
+  );
+
   delete from private.claims as claim
   where claim.organization_id = sync_claims.organization_id
     and claim.owner_id = any (session_ids)
     and not exists (
       select 1
-      from private.expected_claims as expected
-      where expected.organization_id = claim.organization_id
-        and expected.owner_id = claim.owner_id
-        and expected.resource_kind = claim.resource_kind
-        and expected.resource_id = claim.resource_id
-        and expected.during = claim.during
-        and expected.lanes = claim.lanes
-        and expected.group_key = claim.group_key
+      from unnest(expected) as wanted
+      where wanted.owner_id = claim.owner_id
+        and wanted.resource_kind = claim.resource_kind
+        and wanted.resource_id = claim.resource_id
+        and wanted.during = claim.during
+        and wanted.lanes = claim.lanes
+        and wanted.group_key = claim.group_key
         and claim.expires_at is null
     );
 
-  select count(*) into missing
-  from private.expected_claims as expected
-  where expected.organization_id = sync_claims.organization_id
-    and expected.owner_id = any (session_ids)
-    and not exists (
-      select 1
-      from private.claims as claim
-      where claim.organization_id = expected.organization_id
-        and claim.owner_id = expected.owner_id
-        and claim.resource_kind = expected.resource_kind
-    );
+  -- What is left of their claims is as expected.
+  select cardinality(expected) - count(*) into missing
+  from private.claims as claim
+  where claim.organization_id = sync_claims.organization_id and claim.owner_id = any (session_ids);
 
   for attempt in 1..2 loop
     exit when missing = 0;
     insert into private.claims (organization_id, owner_id, resource_kind, resource_id, during, lanes, group_key)
-    select expected.organization_id, expected.owner_id, expected.resource_kind, expected.resource_id,
-      expected.during, expected.lanes, expected.group_key
-    from private.expected_claims as expected
-    where expected.organization_id = sync_claims.organization_id
-      and expected.owner_id = any (session_ids)
+    select wanted.organization_id, wanted.owner_id, wanted.resource_kind, wanted.resource_id, wanted.during,
+      wanted.lanes, wanted.group_key
+    from unnest(expected) as wanted
     on conflict do nothing;
     get diagnostics inserted = row_count;
     missing := missing - inserted;
@@ -365,14 +363,12 @@ begin
     -- Something is in the way. If it has expired it goes, now that its resource is locked.
     with removed as (
       delete from private.claims as stale
-      using private.expected_claims as expected
-      where expected.organization_id = sync_claims.organization_id
-        and expected.owner_id = any (session_ids)
-        and stale.organization_id = expected.organization_id
-        and stale.resource_kind = expected.resource_kind
-        and stale.resource_id = expected.resource_id
-        and stale.during && expected.during
-        and stale.lanes && expected.lanes
+      using unnest(expected) as wanted
+      where stale.organization_id = wanted.organization_id
+        and stale.resource_kind = wanted.resource_kind
+        and stale.resource_id = wanted.resource_id
+        and stale.during && wanted.during
+        and stale.lanes && wanted.lanes
         and stale.expires_at <= as_of
       returning stale.owner_id
     )
