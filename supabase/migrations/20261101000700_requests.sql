@@ -809,8 +809,9 @@ begin
       (occurrence.position - 1) / coalesce(cardinality(wanted.client_ids), 1), occurrence.owner_id, claim.resource_kind,
       claim.resource_id, claim.during, claim.lanes, claim.group_key
     )::private.wanted_claim
-    from unnest(owner_ids, wanted.start_times, wanted.end_times, wanted.slot_clients, wanted.slot_groups)
-      with ordinality as occurrence (owner_id, start_time, end_time, client_id, group_id, position)
+    from unnest(
+      owner_ids, wanted.start_times, wanted.end_times, wanted.slot_clients, wanted.slot_groups, wanted.session_ids
+    ) with ordinality as occurrence (owner_id, start_time, end_time, client_id, group_id, session_id, position)
     cross join lateral (
       values
         (
@@ -825,7 +826,15 @@ begin
           'client', coalesce(occurrence.client_id, wanted.client_id),
           tstzrange(occurrence.start_time, occurrence.end_time, '[)'),
           private.client_lanes(
-            wanted_claims.organization_id, coalesce(occurrence.client_id, wanted.client_id), code,
+            wanted_claims.organization_id, coalesce(occurrence.client_id, wanted.client_id),
+            -- What is moved stays the service it is, unless the request says otherwise.
+            case when occurrence.session_id is null then code else (
+              select private.service_code(
+                coalesce(wanted.cpt_code, moved.cpt_code), coalesce(wanted.session_type, moved.session_type)
+              )
+              from public.sessions as moved
+              where moved.organization_id = wanted_claims.organization_id and moved.id = occurrence.session_id
+            ) end,
             occurrence.start_time, occurrence.end_time
           ),
           coalesce(shared_key, occurrence.owner_id)

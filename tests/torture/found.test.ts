@@ -53,3 +53,51 @@ test('a live move confirms, though its session was made longer meanwhile and has
     expect(taken).toEqual([{ state: 'scheduled', units: 4, total_units: 4 }]);
   });
 });
+
+test('a session moves beside another of its client where the payer allows the two services at once', async () => {
+  const arena = await openArena(2, 1);
+  const client = nth(arena.clients, 0);
+  const { organizationId } = arena;
+  await withConnection(async (db) => {
+    await db.query(
+      "insert into public.payers (organization_id, id, name) values ($1, gen_random_uuid(), 'Payer')",
+      [organizationId],
+    );
+    await db.query(
+      `with payer as (select id from public.payers where organization_id = $1),
+        rule as (
+          insert into public.payer_concurrency_rules (organization_id, payer_id, first_code, second_code, allowed, valid_from)
+          select $1, id, '97153', '97155', true, '2020-01-01' from payer
+        )
+        insert into public.client_coverages (organization_id, client_id, payer_id, valid_from)
+        select $1, $2, id, '2020-01-01' from payer`,
+      [organizationId, client],
+    );
+    await db.query("update public.therapists set credential = 'BCBA' where organization_id = $1", [
+      organizationId,
+    ]);
+    const write = async (therapist: number, minute: number, code: string) => {
+      const { start_time, end_time } = at(1, minute);
+      const { rows } = await db.query(
+        `insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone, cpt_code)
+          values ($1, $2, $3, $4, $5, 'UTC', $6) returning id`,
+        [organizationId, nth(arena.therapists, therapist), client, start_time, end_time, code],
+      );
+      return rows[0].id as string;
+    };
+    await write(0, 600, '97153');
+    const moved = await write(1, 720, '97155');
+    const alike = await write(1, 840, '97153');
+    const onto = (session: string) =>
+      alone(arena, holding(holdOf(nth(arena.therapists, 1), client, at(1, 600), { session_id: session })));
+
+    expect(await onto(alike)).toMatchObject({ ok: false });
+    const held = await onto(moved);
+    expect(held).toMatchObject({ ok: true });
+    const confirmed = await alone(
+      arena,
+      confirming(confirmationOf(nth(arena.therapists, 1), client, held.body as Held)),
+    );
+    expect(confirmed).toMatchObject({ ok: true, body: { session: { id: moved, cpt_code: '97155' } } });
+  });
+});
