@@ -4,7 +4,7 @@ const unit = ['tests/unit/**/*.test.ts', 'src/**/*.test.ts', 'supabase/functions
 const pgtap = ['tests/pgtap.test.ts'];
 
 /** For tests against a stack: they share it, and some measure time, so their files run one after the other. */
-const onStack = { maxWorkers: 1, testTimeout: 60_000, hookTimeout: 60_000 };
+const onStack = { maxWorkers: 1, testTimeout: 120_000, hookTimeout: 240_000 };
 
 export default defineConfig({
   test: {
