@@ -6,7 +6,7 @@ import type pg from 'pg';
 import { brokenInvariants } from '../setup/invariants.ts';
 import type { Outage } from './faults.ts';
 import { type Call, canonical, nameOf } from './history.ts';
-import type { Clinic } from './world.ts';
+import { type Clinic, CONCURRENT_CODES, concurrentClient } from './world.ts';
 
 /** A rule that was broken, with the first few cases. */
 export interface Violation {
@@ -22,6 +22,7 @@ interface Facts {
   therapist_id: string;
   client_id: string;
   room_id?: string;
+  cpt_code?: string;
   start_time: string;
   end_time: string;
   buffer_before_minutes: number;
@@ -50,6 +51,7 @@ interface Batch {
   therapist_id: string;
   client_id: string;
   room_id: string | null;
+  cpt_code: string | null;
   before: number;
   after: number;
   created: number;
@@ -91,6 +93,8 @@ interface Taken {
   until: number;
   starts: number;
   ends: number;
+  /** The service, for a client who may be in two at once; `any` of a move, which keeps the session's. */
+  service?: string;
 }
 
 const micros = (column: string) => `(extract(epoch from ${column}) * 1000000)::bigint`;
@@ -112,7 +116,7 @@ async function readTables(db: pg.ClientBase, clinics: Clinic[]): Promise<Tables>
       ${micros('recorded_at')} as recorded
     from audit.events where organization_id = any ($1) order by recorded_at, id`);
   const batches = await rows<Batch>(`
-    select organization_id, id, therapist_id, client_id, room_id, buffer_before_minutes::integer as before,
+    select organization_id, id, therapist_id, client_id, room_id, cpt_code, buffer_before_minutes::integer as before,
       buffer_after_minutes::integer as after, ${micros('created_at')} as created, ${micros('expires_at')} as expires
     from public.hold_batches where organization_id = any ($1)`);
   const holds = await rows<Hold>(`
@@ -237,6 +241,7 @@ function replaySessions(tables: Tables, findings: Findings): Taken[] {
       if (after.status === 'cancelled' || after.status === 'no_show') return;
       for (const { resource, from, to } of claimsOfFacts(event.organization_id, after))
         taken.push({
+          service: after.cpt_code ?? '',
           ...{ resource, owner: after.id, moves: null, starts: from, ends: to },
           since: event.recorded,
           until: trail[index + 1]?.event.recorded ?? Number.POSITIVE_INFINITY,
@@ -275,6 +280,7 @@ function takenByHolds(tables: Tables): Taken[] {
       ...{ buffer_before_minutes: batch.before, buffer_after_minutes: batch.after },
     };
     return claimsOfFacts(hold.organization_id, facts).map(({ resource, from, to }) => ({
+      service: batch.cpt_code ?? (moved.has(hold.batch_id) ? 'any' : ''),
       ...{ resource, owner: hold.id, moves: moved.get(hold.batch_id) ?? null, starts: from, ends: to },
       ...{ since: batch.created, until },
     }));
@@ -282,7 +288,16 @@ function takenByHolds(tables: Tables): Taken[] {
 }
 
 /** Nobody was in two places at any moment of the run, also where it was undone later. */
-function checkOverlaps(taken: Taken[], findings: Findings): void {
+function checkOverlaps(taken: Taken[], clinics: Clinic[], findings: Findings): void {
+  const inTwo = new Set(
+    clinics.map((clinic) => `${clinic.organizationId} client ${concurrentClient(clinic)}`),
+  );
+  const allowed = (a: Taken, b: Taken) =>
+    a.resource.includes(' client ') &&
+    inTwo.has(a.resource) &&
+    (a.service === 'any' ||
+      b.service === 'any' ||
+      (a.service !== b.service && [a, b].every(({ service }) => CONCURRENT_CODES.includes(service ?? ''))));
   const byResource = Map.groupBy(taken, ({ resource }) => resource);
   for (const [resource, all] of byResource) {
     all.sort((a, b) => a.since - b.since);
@@ -295,7 +310,8 @@ function checkOverlaps(taken: Taken[], findings: Findings): void {
           other.starts < next.ends &&
           next.starts < other.ends &&
           !other.moves?.has(next.owner) &&
-          !next.moves?.has(other.owner)
+          !next.moves?.has(other.owner) &&
+          !allowed(other, next)
         )
           findings.add(
             'nobody is ever booked twice at one time',
@@ -647,7 +663,7 @@ export async function check(options: {
 
   const tables = await readTables(db, clinics);
   const taken = [...replaySessions(tables, findings), ...takenByHolds(tables)];
-  checkOverlaps(taken, findings);
+  checkOverlaps(taken, clinics, findings);
   checkHolds(tables, findings);
   const told = checkAnswers(history, tables, findings);
   checkKeys(history, tables, told, findings);

@@ -91,6 +91,17 @@ export const plants: Record<string, Plant> = {
     caughtBy: /exactly its claims|booked twice/,
     plant: (db) => db.query('drop trigger c_claim_updated_sessions on public.sessions'),
   },
+  'wrong-lanes': {
+    what: "a client's bookings choose a lane at random",
+    caughtBy: overlap,
+    plant: (db) =>
+      edit(
+        db,
+        'private.client_lanes',
+        /\bbegin\b/,
+        'begin\n  return int4multirange(int4range(x, x + 1)) from (select (random() * 1000000)::integer as x) as chosen;',
+      ),
+  },
   'silent-changes': {
     what: 'changes of sessions are not audited',
     caughtBy: /audited exactly once/,

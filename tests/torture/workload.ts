@@ -4,7 +4,7 @@ import { Caller, Leak, type Target } from './callers.ts';
 import type { Answer, Call, Endpoint, Kind, Tally, Transport } from './history.ts';
 import { nameOf } from './history.ts';
 import { type Random, random, weighted } from './random.ts';
-import { type Actor, type Clinic, DAYS, firstMidnight } from './world.ts';
+import { type Actor, type Clinic, CONCURRENT_CODES, concurrentClient, DAYS, firstMidnight } from './world.ts';
 
 /** A hold somebody got, as its answer told. */
 interface KnownHold {
@@ -91,6 +91,13 @@ function anyWindow(chance: Random, day = chance.integer(0, DAYS - 1)) {
   };
 }
 
+/** The service of a booking: named for the client whose payer has rules about it. */
+function serviceOf(chance: Random, clinic: Clinic, client: string): { cpt_code?: string } {
+  return client === concurrentClient(clinic) && chance.chance(0.8)
+    ? { cpt_code: chance.pick(CONCURRENT_CODES) }
+    : {};
+}
+
 function keyOf(chance: Random): string | null {
   return chance.chance(0.75) ? chance.uuid() : null;
 }
@@ -101,6 +108,7 @@ function planHold(chance: Random, shared: Shared): Plan {
   const windows = chance.chance(0.3)
     ? Array.from({ length: chance.integer(2, DAYS) }, (_, day) => anyWindow(chance, day))
     : [anyWindow(chance)];
+  const client = chance.pick(clinic.clients);
   return {
     kind: 'hold',
     actor,
@@ -108,7 +116,8 @@ function planHold(chance: Random, shared: Shared): Plan {
     copies: 1,
     request: {
       therapist_id: actor.role === 'therapist' ? actor.userId : chance.pick(clinic.therapists),
-      client_id: chance.pick(clinic.clients),
+      client_id: client,
+      ...serviceOf(chance, clinic, client),
       time_zone: 'UTC',
       ...windows[0],
       ...(windows.length > 1 ? { occurrences: windows } : {}),
@@ -270,11 +279,13 @@ function planRepeat(chance: Random, shared: Shared, other: boolean): Plan | null
 function planInsert(chance: Random, shared: Shared): Plan {
   const clinic = chance.pick(shared.clinics);
   const { start_time, end_time } = anyWindow(chance);
+  const client = chance.pick(clinic.clients);
   const session = {
     organization_id: clinic.organizationId,
     id: chance.uuid(),
     therapist_id: chance.pick(clinic.therapists),
-    client_id: chance.pick(clinic.clients),
+    client_id: client,
+    ...serviceOf(chance, clinic, client),
     ...{ start_time, end_time, time_zone: 'UTC' },
     ...(chance.chance(0.2) ? { room_id: chance.pick(clinic.rooms) } : {}),
   };
@@ -296,7 +307,10 @@ function planUpdate(chance: Random, shared: Shared): Plan | null {
     time: { start_time, end_time },
     therapist: { therapist_id: chance.pick(session.clinic.therapists) },
     status: { status: chance.pick(['in_progress', 'completed', 'no_show', 'cancelled']) },
-    label: { session_type: `type-${chance.integer(0, 99)}` },
+    label:
+      session.client === concurrentClient(session.clinic)
+        ? { cpt_code: chance.pick(CONCURRENT_CODES) }
+        : { session_type: `type-${chance.integer(0, 99)}` },
   }[change];
   return {
     kind: 'update',

@@ -18,6 +18,16 @@ export interface Actor {
   role: 'admin' | 'therapist';
 }
 
+/** Two services that the last client's payer allows at the same time; nobody else's does. */
+export const CONCURRENT_CODES = ['97153', '97155'];
+
+/** The client who may be in two services at once. */
+export function concurrentClient({ clients }: Clinic): string {
+  const client = clients.at(-1);
+  if (!client) throw new Error('a clinic without clients');
+  return client;
+}
+
 /** The first midnight (UTC) of the calendar: tomorrow's. */
 export function firstMidnight(): number {
   return Math.ceil(Date.now() / 86_400_000) * 86_400_000;
@@ -60,8 +70,8 @@ export async function createWorld(db: pg.ClientBase, seed: number): Promise<Clin
       [organizationId, admin, [admin, ...therapists]],
     );
     await db.query(
-      `insert into public.therapists (organization_id, id, display_name, time_zone)
-        select $1, id, 'T', 'UTC' from unnest($2::uuid[]) as id`,
+      `insert into public.therapists (organization_id, id, display_name, time_zone, credential)
+        select $1, id, 'T', 'UTC', 'BCBA' from unnest($2::uuid[]) as id`,
       [organizationId, therapists],
     );
     await db.query(
@@ -87,6 +97,18 @@ export async function createWorld(db: pg.ClientBase, seed: number): Promise<Clin
       `insert into public.authorizations (organization_id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on)
         select $1, id, $2, '97153', 40, current_date, current_date + 60 from unnest($3::uuid[]) as id`,
       [organizationId, payer, clients.slice(0, 2)],
+    );
+    await db.query(
+      `with payer as (
+          insert into public.payers (organization_id, id, name) values ($1, $2, 'Payer of two') returning id
+        ),
+        rule as (
+          insert into public.payer_concurrency_rules (organization_id, payer_id, first_code, second_code, allowed, valid_from)
+          select $1, id, $4, $5, true, '2020-01-01' from payer
+        )
+        insert into public.client_coverages (organization_id, client_id, payer_id, valid_from)
+        select $1, $3, id, '2020-01-01' from payer`,
+      [organizationId, ids.uuid(), concurrentClient(clinic), ...CONCURRENT_CODES],
     );
     clinics.push(clinic);
   }
