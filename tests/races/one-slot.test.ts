@@ -1,5 +1,5 @@
 /** Sixty people want what only one can have. Each round opens fresh connections: a warm pool would hide the race. */
-import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { withConnection } from '../setup/db.ts';
 import { brokenInvariants } from '../setup/invariants.ts';
 import {
@@ -21,8 +21,9 @@ let arena: Arena;
 /** Every round has a day of its own. */
 let day = 0;
 
-beforeAll(async () => {
+beforeEach(async () => {
   arena = await openArena(crowd, crowd);
+  day = 0;
 });
 afterEach(async () => {
   expect(await withConnection((client) => brokenInvariants(client, arena.organizationId))).toEqual([]);

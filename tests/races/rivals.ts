@@ -5,7 +5,7 @@ import { withConnection } from '../setup/db.ts';
 import { stack } from '../setup/stack.ts';
 
 /** Rounds of each race: few, since every round opens and warms its connections anew; `RACE_ROUNDS=150` for a long run. */
-export const rounds = Number(process.env.RACE_ROUNDS ?? 5);
+export const rounds = Number(process.env.RACE_ROUNDS ?? 3);
 /** Rivals in a round. */
 export const crowd = Number(process.env.RACE_CROWD ?? 60);
 
