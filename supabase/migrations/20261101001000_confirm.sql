@@ -407,10 +407,18 @@ begin
           case when hold.status = 'confirmed' then hold.id end))
         or lower(item.session_type) <> lower(batch.session_type)
         or item.cpt_code <> batch.cpt_code
-        -- Units and lanes were taken for the service that was held.
-        or private.billed_code(
-          coalesce(item.cpt_code, batch.cpt_code), coalesce(item.session_type, batch.session_type)
-        ) <> private.billed_code(batch.cpt_code, batch.session_type)
+        -- Where a payer limits services, units and lanes were taken for the one that was held: individual treatment when
+        -- none was named. Else a hold that named none leaves the choice open.
+        or (
+          (
+            batch.session_type is not null
+            or batch.cpt_code is not null
+            or private.has_payer(actor.organization_id, array[coalesce(hold.client_id, batch.client_id)])
+          )
+          and private.billed_code(
+            coalesce(item.cpt_code, batch.cpt_code), coalesce(item.session_type, batch.session_type)
+          ) <> private.billed_code(batch.cpt_code, batch.session_type)
+        )
       )
   ) or (top_session ->> 'therapist_id')::uuid <> batch.therapist_id then
     return private.refuse_confirmation(
@@ -440,6 +448,20 @@ begin
     ) then
       return private.refuse_confirmation(
         actor, batch.id, hold_ids, 403, 'FORBIDDEN', 'You may no longer book this therapist or client.'
+      );
+    elsif exists (
+      select 1
+      from unnest(listed) as item
+      where not private.may_render(
+        actor.organization_id, batch.therapist_id,
+        private.service_code(
+          coalesce(item.cpt_code, batch.cpt_code), coalesce(item.session_type, batch.session_type)
+        )
+      )
+    ) then
+      return private.refuse_confirmation(
+        actor, batch.id, hold_ids, 403, 'FORBIDDEN',
+        'A technician may not render this service: it is a qualified professional''s.'
       );
     elsif batch.is_move and exists (
       select 1

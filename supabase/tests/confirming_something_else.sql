@@ -1,6 +1,6 @@
 -- A confirmation that differs from what was held changes nothing and leaves the hold alive.
 begin;
-select plan(34);
+select plan(38);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -56,6 +56,19 @@ select is((select array_agg(distinct cpt_code) from public.sessions where organi
 select is(tests.confirm('rbt', good || '{"cpt": {"code": "97155"}}') ->> 'code', 'HOLD_MISMATCH',
   'a confirmed hold does not match another service either') from body;
 select is((select array_agg(distinct cpt_code) from public.sessions where organization_id = tests.id('clinic')), array['97153'], 'and keeps its own');
+
+-- A hold that named no service leaves it open, for a client whose services no payer limits.
+create temporary table unnamed on commit drop as
+select tests.hold('rbt', tests.request('rbt', 'ann', tests.at(11))) as outcome;
+create temporary table open_body on commit drop as select tests.confirmation(outcome, 'rbt', 'ann') as good from unnamed;
+select is(tests.confirm('rbt', good || '{"cpt": {"code": "97155"}}') ->> 'code', 'FORBIDDEN',
+  'a technician does not render a professional''s service') from open_body;
+select is(tests.confirm('rbt', good || '{"cpt": {"code": "97152", "modifiers": ["HM"]}}') ->> 'ok', 'true',
+  'but may name one of her own when confirming') from open_body;
+select is(
+  (select array_agg(cpt_code || array_to_string(cpt_modifiers, '')) from public.sessions where organization_id = tests.id('clinic') and start_time = tests.at(11)),
+  array['97152HM'], 'and that is what is stored');
+select is(tests.confirm('rbt', good || '{"cpt": {"code": "97152"}}') ->> 'ok', 'true', 'confirming again answers the same') from open_body;
 
 -- Whoever lost the right to book between holding and confirming.
 select is(tests.rows('admin', format('delete from public.caseloads where therapist_id = %L and client_id = %L', tests.id('rbt'), tests.id('ann'))),
