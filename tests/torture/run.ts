@@ -53,12 +53,15 @@ export interface Report {
 }
 
 /**
- * The driver of the local stack's REST service (postgres.js 3.4) may write to a socket that has just gone, and throws
- * where nobody can catch it. The request it was for never answers; hosted REST is another program. Anything else ends
- * the run.
+ * The local stack's REST service lives in this process, and its driver (postgres.js 3.4) may throw where nobody can
+ * catch it when its server has just gone: it writes to a socket that is null, or reconnects too early. The request it
+ * was for never answers; hosted REST is another program. Anything else ends the run.
  */
-function survive(error: Error): void {
-  if (/reading 'write'/.test(error.message) && error.stack?.includes('postgres/src/connection')) return;
+function survive(error: Error & { code?: string }): void {
+  const lost = /^(ECONNREFUSED|ECONNRESET|EPIPE|CONNECTION_\w+|57P0\d)$/.test(error.code ?? '');
+  const nullSocket =
+    /reading 'write'/.test(error.message) && error.stack?.includes('postgres/src/connection');
+  if (lost || nullSocket) return;
   console.error(error);
   process.exit(2);
 }
