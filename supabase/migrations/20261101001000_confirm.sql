@@ -396,6 +396,8 @@ begin
     from public.session_holds as hold
     left join unnest(listed) as item
       on item.hold_key = hold.hold_key or (state.addressed = 1 and item.hold_key = batch.hold_key)
+    left join public.sessions as moved
+      on moved.organization_id = hold.organization_id and moved.id = hold.session_id
     where hold.organization_id = actor.organization_id
       and hold.id = any (hold_ids)
       and hold.status <> 'released'
@@ -415,9 +417,13 @@ begin
             or batch.cpt_code is not null
             or private.has_payer(actor.organization_id, array[coalesce(hold.client_id, batch.client_id)])
           )
+          -- What is moved stays the service it is.
           and private.billed_code(
-            coalesce(item.cpt_code, batch.cpt_code), coalesce(item.session_type, batch.session_type)
-          ) <> private.billed_code(batch.cpt_code, batch.session_type)
+            coalesce(item.cpt_code, batch.cpt_code, moved.cpt_code),
+            coalesce(item.session_type, batch.session_type, moved.session_type)
+          ) <> private.billed_code(
+            coalesce(batch.cpt_code, moved.cpt_code), coalesce(batch.session_type, moved.session_type)
+          )
         )
       )
   ) or (top_session ->> 'therapist_id')::uuid <> batch.therapist_id then

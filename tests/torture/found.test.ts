@@ -94,10 +94,17 @@ test('a session moves beside another of its client where the payer allows the tw
     expect(await onto(alike)).toMatchObject({ ok: false });
     const held = await onto(moved);
     expect(held).toMatchObject({ ok: true });
-    const confirmed = await alone(
-      arena,
-      confirming(confirmationOf(nth(arena.therapists, 1), client, held.body as Held)),
-    );
+    // Its own service may be named, another not: units and lanes were taken for the one it has.
+    const confirm = (code: string | null) =>
+      alone(
+        arena,
+        confirming({
+          ...confirmationOf(nth(arena.therapists, 1), client, held.body as Held),
+          ...(code ? { cpt: { code, modifiers: [] } } : {}),
+        }),
+      );
+    expect(await confirm('97153')).toMatchObject({ ok: false, status: 409, code: 'HOLD_MISMATCH' });
+    const confirmed = await confirm('97155');
     expect(confirmed).toMatchObject({ ok: true, body: { session: { id: moved, cpt_code: '97155' } } });
   });
 });
