@@ -368,7 +368,7 @@ function plan(chance: Random, shared: Shared): Plan {
   const chosen = made ?? planHold(chance, shared);
   if (chosen.kind === 'hold' && kind === 'hold' && chance.chance(0.15))
     return { ...chosen, copies: 3, rivals: true };
-  if (endpoints[chosen.kind] && chosen.key && chance.chance(0.08)) chosen.copies = chance.integer(2, 3);
+  if (endpoints[chosen.kind] && chosen.key && chance.chance(0.12)) chosen.copies = chance.integer(2, 3);
   return chosen;
 }
 
