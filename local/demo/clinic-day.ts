@@ -448,17 +448,7 @@ export class ClinicDay {
       `
       select
         (select count(*) from public.sessions)::integer as sessions,
-        (
-          select count(*)
-          from public.sessions as one
-          join public.sessions as other
-            on other.organization_id = one.organization_id
-            and other.id > one.id
-            and (other.therapist_id = one.therapist_id or other.client_id = one.client_id)
-            and other.group_key <> one.group_key
-            and tstzrange(other.start_time, other.end_time, '[)') && tstzrange(one.start_time, one.end_time, '[)')
-          where one.status not in ('cancelled', 'no_show') and other.status not in ('cancelled', 'no_show')
-        )::integer as overlaps,
+        (select count(*) from reports.double_bookings)::integer as overlaps,
         (
           select count(distinct (session.start_time at time zone session.time_zone)::time) - 1
           from public.sessions as session
