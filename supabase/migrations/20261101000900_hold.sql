@@ -299,6 +299,17 @@ begin
     perform private.expire_batches(actor.organization_id, stale_batch_ids, as_of, wanted.therapist_id);
   end if;
   if moving then
+    -- An earlier move that expired may have left a claim on a place these sessions have, allowed there by the key they
+    -- shared: it would be in the way of the new key.
+    delete from private.claims as stale
+    using private.claims as own
+    where own.organization_id = actor.organization_id
+      and own.owner_id = any (wanted.session_ids)
+      and stale.organization_id = own.organization_id
+      and stale.resource_kind = own.resource_kind
+      and stale.resource_id = own.resource_id
+      and stale.during && own.during
+      and stale.expires_at <= as_of;
     -- What moves together does not block itself, even onto a place that a sibling leaves.
     update private.claims as claim
     set group_key = move_key

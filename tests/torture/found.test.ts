@@ -108,3 +108,45 @@ test('a session moves beside another of its client where the payer allows the tw
     expect(confirmed).toMatchObject({ ok: true, body: { session: { id: moved, cpt_code: '97155' } } });
   });
 });
+
+test('a session moves although an expired move of it and a sibling left a claim on its place', async () => {
+  const arena = await openArena(2, 1);
+  const [first, second] = [nth(arena.therapists, 0), nth(arena.therapists, 1)];
+  const client = nth(arena.clients, 0);
+  const { organizationId } = arena;
+  await withConnection(async (db) => {
+    const write = async (minute: number) => {
+      const { start_time, end_time } = at(1, minute);
+      const { rows } = await db.query(
+        `insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone)
+          values ($1, $2, $3, $4, $5, 'UTC') returning id`,
+        [organizationId, first, client, start_time, end_time],
+      );
+      return rows[0].id as string;
+    };
+    const [moved, sibling] = [await write(600), await write(700)];
+    const together = await alone(
+      arena,
+      holding(
+        holdOf(first, client, at(1, 800), {
+          occurrences: [
+            { ...at(1, 800), session_id: moved },
+            { ...at(1, 600), session_id: sibling },
+          ],
+        }),
+      ),
+    );
+    expect(together).toMatchObject({ ok: true });
+    for (const table of ['public.hold_batches', 'private.claims'])
+      await db.query(
+        `update ${table} set expires_at = clock_timestamp() - interval '1 second' where organization_id = $1 and expires_at is not null`,
+        [organizationId],
+      );
+    // Somebody else meets it on the client only, and writes down that it has expired.
+    expect(await alone(arena, holding(holdOf(second, client, at(1, 800))))).toMatchObject({ ok: true });
+
+    expect(
+      await alone(arena, holding(holdOf(first, client, at(1, 900), { session_id: moved }))),
+    ).toMatchObject({ ok: true });
+  });
+});
