@@ -6,11 +6,12 @@
  * `supabase_auth_admin` exactly as on the platform, then a key id.
  */
 import { App } from '@supabase/lite';
-import { createPostgresConnection } from '@supabase/lite/postgres';
 import { Hono } from 'hono';
 import { cors } from 'hono/cors';
 import { decodeJwt, type JWTPayload } from 'jose';
-import { databaseUrl, keys, type ProjectConfig } from './settings.ts';
+import { sql } from 'kysely';
+import { LocalConnection } from './database.ts';
+import { keys, type ProjectConfig } from './settings.ts';
 import { publishedJwks, signAccessToken } from './tokens.ts';
 
 /** GoTrue's error body. */
@@ -50,17 +51,8 @@ export interface AuthApi {
  * @param apiUrl origin the stack is reached at, for the `iss` claim
  */
 export function createAuthApi(port: number, apiUrl: string, config: ProjectConfig): AuthApi {
-  const connection = createPostgresConnection({
-    url: databaseUrl(port, 'supabase_auth_admin'),
-    postgresOptions: {
-      max: 6,
-      backoff: () => 0.25,
-      idle_timeout: 60,
-      connect_timeout: 5,
-      onnotice: () => {},
-    },
-  });
-  const database = connection.driver;
+  const connection = new LocalConnection(port, 'supabase_auth_admin', { size: 6 });
+  const database = connection.kysely;
   const { auth } = config;
   const hook = auth.hook?.custom_access_token;
 
@@ -82,21 +74,21 @@ export function createAuthApi(port: number, apiUrl: string, config: ProjectConfi
 
   /** Claims GoTrue sets on every token. */
   async function platformClaims(claims: JWTPayload, method: AuthenticationMethod): Promise<JWTPayload> {
-    const [row] = await database<
-      {
-        email: string | null;
-        phone: string | null;
-        app: unknown;
-        user: unknown;
-        anonymous: boolean;
-        began: number;
-      }[]
-    >`
+    const {
+      rows: [row],
+    } = await sql<{
+      email: string | null;
+      phone: string | null;
+      app: unknown;
+      user: unknown;
+      anonymous: boolean;
+      began: number;
+    }>`
       select u.email, u.phone, u.raw_app_meta_data as app, u.raw_user_meta_data as user, u.is_anonymous as anonymous,
              extract(epoch from coalesce(s.created_at, now()))::integer as began
       from auth.users u
       left join auth.sessions s on s.user_id = u.id and s.id = ${String(claims.session_id ?? '')}::uuid
-      where u.id = ${String(claims.sub)}::uuid`;
+      where u.id = ${String(claims.sub)}::uuid`.execute(database);
     return {
       iss: `${apiUrl}/auth/v1`,
       sub: claims.sub,
@@ -123,12 +115,12 @@ export function createAuthApi(port: number, apiUrl: string, config: ProjectConfi
     const { schema, name } = hookFunction(hook.uri);
     const event = { user_id: claims.sub, claims, authentication_method: method };
     type Answer = { claims?: JWTPayload; error?: { http_code?: number; message?: string } };
-    const answer = await database.begin(async (transaction) => {
+    const answer = await database.transaction().execute(async (transaction) => {
       // GoTrue gives a hook two seconds.
-      await transaction`set local statement_timeout = '2s'`;
-      const [row] = await transaction<{ answer: Answer }[]>`
-        select ${database(schema)}.${database(name)}(${JSON.stringify(event)}::text::jsonb) as answer`;
-      return row?.answer ?? {};
+      await sql`set local statement_timeout = '2s'`.execute(transaction);
+      const { rows } = await sql<{ answer: Answer }>`
+        select ${sql.id(schema, name)}(${JSON.stringify(event)}::text::jsonb) as answer`.execute(transaction);
+      return rows[0]?.answer ?? {};
     });
     if (answer.error)
       throw new HookRefusal(answer.error.http_code ?? 500, answer.error.message ?? 'Hook failed');
@@ -149,7 +141,7 @@ export function createAuthApi(port: number, apiUrl: string, config: ProjectConfi
     } catch (error) {
       const status = error instanceof HookRefusal ? error.status : 500;
       const message = error instanceof HookRefusal ? error.message : 'Error running hook URI';
-      if (!(error instanceof HookRefusal)) console.error('The access token hook failed:', error);
+      if (!(error instanceof HookRefusal)) console.error(`The access token hook failed: ${String(error)}`);
       const answer: AuthError = { code: status, error_code: 'unexpected_failure', msg: message };
       return Response.json(answer, { status, headers });
     }
@@ -180,7 +172,19 @@ export function createAuthApi(port: number, apiUrl: string, config: ProjectConfi
           : context.req.path.endsWith('/token')
             ? 'password'
             : 'otp';
+      // lite would print a stack trace for each request.
+      const isUp = await connection.ping().then(
+        () => true,
+        () => false,
+      );
+      if (!isUp) {
+        const answer: AuthError = {
+          ...{ code: 503, error_code: 'unexpected_failure' },
+          msg: 'The database cannot be reached',
+        };
+        return context.json(answer, 503);
+      }
       return signAgain(await lite.fetch(context.req.raw, { peerAddress: null }), method);
     });
-  return { app, close: () => database.end({ timeout: 2 }) };
+  return { app, close: () => connection.close() };
 }

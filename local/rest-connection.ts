@@ -1,10 +1,10 @@
 /** Database connections of the embedded REST layer: requests as `authenticator`, the schema as `postgres`. */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { ConnectionContextOptions, IntrospectResult, VarsContext } from '@supabase/lite';
-import { PostgresConnection } from '@supabase/lite/postgres';
 import type { Kysely } from 'kysely';
 import { sql } from 'kysely';
-import { escapeLiteral } from 'pg';
+import pg, { escapeLiteral } from 'pg';
+import { LocalConnection, listen } from './database.ts';
 import { databaseErrorResponse } from './rest-errors.ts';
 import { databaseUrl, type ProjectConfig } from './settings.ts';
 
@@ -19,6 +19,8 @@ export interface Caller {
 export interface RestRequest {
   request: Request;
   caller: Caller;
+  /** The schema it was begun with: the database may go away, or change, before lite asks. */
+  schema?: IntrospectResult;
 }
 
 /** The request being served. */
@@ -35,45 +37,25 @@ function readsOnly(request: Request): boolean {
 }
 
 /** Instants in JSON's form, as PostgREST writes them; lite writes Postgres' own (`2026-01-01 18:00:00+00`). */
-const instantTypes = {
-  timestamptz: {
-    to: 1184,
-    from: [1184],
-    serialize: (value: string) => value,
-    parse: (value: string) => value.replace(/^(\d+-\d\d-\d\d) (.+[+-]\d\d)$/, '$1T$2:00'),
-  },
-  timestamp: {
-    to: 1114,
-    from: [1114],
-    serialize: (value: string) => value,
-    parse: (value: string) => value.replace(/^(\d+-\d\d-\d\d) /, '$1T'),
-  },
+const instants = {
+  [pg.types.builtins.TIMESTAMPTZ]: (value: string) =>
+    value.replace(/^(\d+-\d\d-\d\d) (.+[+-]\d\d)$/, '$1T$2:00'),
+  [pg.types.builtins.TIMESTAMP]: (value: string) => value.replace(/^(\d+-\d\d-\d\d) /, '$1T'),
 };
 
 /** lite's Postgres connection with PostgREST's transaction settings, and without lite's grants. */
-export class PlatformConnection extends PostgresConnection {
+export class PlatformConnection extends LocalConnection {
   readonly #catalog: SchemaReader;
   readonly #config: ProjectConfig;
 
   constructor(port: number, config: ProjectConfig) {
-    super({
-      url: databaseUrl(port, 'authenticator'),
-      postgresOptions: {
-        max: 16,
-        // A broken connection is tried again soon: the database restarts in a second here.
-        backoff: () => 0.25,
-        idle_timeout: 60,
-        connect_timeout: 5,
-        onnotice: () => {},
-        types: instantTypes,
-      },
-    });
-    this.#catalog = new SchemaReader(port);
+    super(port, 'authenticator', { size: 16, readers: instants });
+    this.#catalog = new SchemaReader(port, () => this.forget());
     this.#config = config;
   }
 
-  override introspect(): Promise<IntrospectResult> {
-    return this.#catalog.read();
+  override async introspect(): Promise<IntrospectResult> {
+    return currentRequest.getStore()?.schema ?? this.#catalog.read();
   }
 
   /** Runs lite's statements for a request in one transaction. A database error becomes the answer. */
@@ -109,10 +91,7 @@ export class PlatformConnection extends PostgresConnection {
     const settings = [...(await this.#settings(current))].map(
       ([name, value]) => `set_config(${escapeLiteral(name)}, ${escapeLiteral(value)}, true)`,
     );
-    const [, rows] = await this.driver
-      .unsafe<[unknown[], Row[]]>(`select ${settings.join(', ')}; ${statement}`)
-      .simple();
-    return rows;
+    return this.runTogether<Row>(`select ${settings.join(', ')}; ${statement}`);
   }
 
   async #settings({ request, caller }: RestRequest): Promise<Map<string, string>> {
@@ -129,7 +108,7 @@ export class PlatformConnection extends PostgresConnection {
   }
 
   override async close(): Promise<void> {
-    await Promise.all([this.driver.end({ timeout: 2 }), this.#catalog.close()]);
+    await Promise.all([super.close(), this.#catalog.close()]);
   }
 }
 
@@ -140,37 +119,37 @@ export class SchemaUnavailable extends Error {
 
 /** Reads the schema, and reads it again when the database says it has changed (`notify pgrst`). */
 class SchemaReader {
-  readonly #connection: PostgresConnection;
+  readonly #connection: LocalConnection;
+  readonly #stopListening: () => Promise<void>;
   #schema: Promise<IntrospectResult> | undefined;
   #roles: Promise<Map<string, Map<string, string>>> | undefined;
 
-  constructor(port: number) {
-    this.#connection = new PostgresConnection({
-      url: databaseUrl(port),
-      postgresOptions: {
-        max: 1,
-        backoff: () => 0.25,
-        idle_timeout: 20,
-        connect_timeout: 5,
-        onnotice: () => {},
-      },
-    });
-    const forget = () => {
+  constructor(port: number, changed: () => void) {
+    this.#connection = new LocalConnection(port, 'postgres', { size: 1 });
+    this.#stopListening = listen(databaseUrl(port), 'pgrst', () => {
       this.#schema = undefined;
       this.#roles = undefined;
-    };
-    this.#connection.driver.listen('pgrst', forget, forget).catch(() => {});
+      this.#connection.forget();
+      changed();
+    });
   }
 
   /** @throws SchemaUnavailable when the database cannot be asked */
   read(): Promise<IntrospectResult> {
-    this.#schema ??= this.#connection.introspect({ useCache: false }).then((schema) => {
-      if (schema.tables.length > 0) return schema;
-      // lite answers an empty schema when the database does not answer; that must be neither believed nor remembered.
+    this.#schema ??= this.#readSchema().catch((error) => {
       this.#schema = undefined;
-      throw new SchemaUnavailable();
+      throw error;
     });
     return this.#schema;
+  }
+
+  async #readSchema(): Promise<IntrospectResult> {
+    const schema = await this.#connection.introspect({ useCache: false }).catch((cause) => {
+      throw new SchemaUnavailable('The database does not answer', { cause });
+    });
+    // lite answers an empty schema when the database goes away; that must be neither believed nor remembered.
+    if (schema.tables.length === 0) throw new SchemaUnavailable('The database went away');
+    return schema;
   }
 
   /** Settings of a role (`alter role … set`), which PostgREST applies when it becomes that role. */
@@ -183,18 +162,18 @@ class SchemaReader {
   }
 
   async #readRoles(): Promise<Map<string, Map<string, string>>> {
-    const rows = await this.#connection.driver<{ role: string; name: string; value: string }[]>`
+    const { rows } = await sql<{ role: string; name: string; value: string }>`
       select r.rolname as role, split_part(c.entry, '=', 1) as name, substr(c.entry, strpos(c.entry, '=') + 1) as value
       from pg_catalog.pg_roles r
       cross join lateral unnest(r.rolconfig) as c (entry)
-      where r.rolname in ('anon', 'authenticated', 'service_role')`;
+      where r.rolname in ('anon', 'authenticated', 'service_role')`.execute(this.#connection.kysely);
     const roles = new Map<string, Map<string, string>>();
     for (const { role, name, value } of rows)
       roles.set(role, (roles.get(role) ?? new Map()).set(name, value));
     return roles;
   }
 
-  close(): Promise<void> {
-    return this.#connection.driver.end({ timeout: 2 });
+  async close(): Promise<void> {
+    await Promise.all([this.#stopListening(), this.#connection.close()]);
   }
 }

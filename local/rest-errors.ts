@@ -1,4 +1,6 @@
 /** PostgREST's answers to what goes wrong, for the embedded REST layer. */
+import pg from 'pg';
+import { ConnectionFailure } from './database.ts';
 
 /** Body of every error PostgREST answers. */
 export interface RestError {
@@ -6,13 +8,6 @@ export interface RestError {
   message: string;
   details?: string | null;
   hint?: string | null;
-}
-
-/** A database error as the driver throws it. */
-interface DatabaseError extends Error {
-  code: string;
-  detail?: string;
-  hint?: string;
 }
 
 /** An error answer; readable by a page of another origin, as on the platform. */
@@ -78,25 +73,23 @@ export function statusOfSqlState(code: string, authenticated: boolean): number {
   return statusOfCode[code] ?? statusOfClass[code.slice(0, 2)] ?? 400;
 }
 
-/** Codes of the driver, for a connection that could not be made or that broke. */
-const connectionFailures = new Set([
-  ...['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'CONNECT_TIMEOUT'],
-  ...['CONNECTION_CLOSED', 'CONNECTION_ENDED', 'CONNECTION_DESTROYED'],
-]);
-
 /**
  * PostgREST's answer to an error of the database.
  * @returns null for an error of another kind, and for `raise sqlstate 'PGRST'`, which carries its own answer
  */
 export function databaseErrorResponse(error: unknown, role: string): Response | null {
-  if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return null;
-  if (connectionFailures.has(error.code))
-    return answerError(503, {
-      code: 'PGRST001',
-      message: 'Could not connect with the database due to an internal error.',
-    });
-  if (error.name !== 'PostgresError' || error.code === 'PGRST') return null;
-  const { code, message, detail, hint } = error as DatabaseError;
+  if (error instanceof ConnectionFailure)
+    return error.isBusy
+      ? answerError(504, {
+          code: 'PGRST003',
+          message: 'Timed out acquiring connection from connection pool.',
+        })
+      : answerError(503, {
+          code: 'PGRST001',
+          message: 'Could not connect with the database due to an internal error.',
+        });
+  if (!(error instanceof pg.DatabaseError) || error.code === undefined || error.code === 'PGRST') return null;
+  const { code, message, detail, hint } = error;
   return answerError(statusOfSqlState(code, role !== 'anon'), {
     ...{ code, message, details: detail ?? null, hint: hint ?? null },
   });

@@ -114,23 +114,24 @@ export function createRestApi(port: number, config: ProjectConfig): RestApi {
   async function answer(current: RestRequest): Promise<Response> {
     const { request } = current;
     const { pathname } = new URL(request.url);
-    const { tables, views } = await connection.introspect();
+    const known = await connection.introspect();
+    const { tables, views } = known;
     if (pathname.startsWith('/rest/v1/rpc/')) {
       const { method, headers, url } = request;
       const body = method === 'POST' ? await request.text() : null;
       const called = await callFunction(connection, config, current, body);
-      return called ?? pass(current, new Request(url, { method, headers, body }));
+      return called ?? pass({ ...current, schema: known }, new Request(url, { method, headers, body }));
     }
     // lite says the same, after printing a stack trace.
     const schema = schemaOf(request, config);
     const relation = decodeURIComponent(pathname.slice('/rest/v1/'.length));
-    const isKnown = [...tables, ...views].some((known) => known.schema === schema && known.name === relation);
+    const isKnown = [...tables, ...views].some((one) => one.schema === schema && one.name === relation);
     if (relation !== '' && config.api.schemas.includes(schema) && !isKnown)
       return answerError(404, {
         code: 'PGRST205',
         message: `Could not find the table '${schema}.${relation}' in the schema cache`,
       });
-    return pass(current, request);
+    return pass({ ...current, schema: known }, request);
   }
 
   const app = new Hono().all('/rest/v1/*', async (context) => {

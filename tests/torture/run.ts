@@ -52,20 +52,6 @@ export interface Report {
   history: Call[];
 }
 
-/**
- * The local stack's REST service lives in this process, and its driver (postgres.js 3.4) may throw where nobody can
- * catch it when its server has just gone: it writes to a socket that is null, or reconnects too early. The request it
- * was for never answers; hosted REST is another program. Anything else ends the run.
- */
-function survive(error: Error & { code?: string }): void {
-  const lost = /^(ECONNREFUSED|ECONNRESET|EPIPE|CONNECTION_\w+|57P0\d)$/.test(error.code ?? '');
-  const nullSocket =
-    /reading 'write'/.test(error.message) && error.stack?.includes('postgres/src/connection');
-  if (lost || nullSocket) return;
-  console.error(error);
-  process.exit(2);
-}
-
 async function connected(url: string): Promise<pg.Client> {
   for (let attempt = 1; ; attempt++) {
     const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5000 });
@@ -150,12 +136,10 @@ export async function torture(options: Options): Promise<Report> {
     throw new Error(`There is no such bug: ${options.plant}. There are: ${Object.keys(plants).join(', ')}.`);
   say('starting a stack …');
   const stack = await startStack({ functions: http });
-  if (options.faults ?? true) process.on('uncaughtException', survive);
   try {
     return await on(stack, { ...options, http, workers }, plant, seconds, seed, say);
   } finally {
     await stack.stop();
-    process.off('uncaughtException', survive);
   }
 }
 

@@ -8,7 +8,7 @@ import { torture } from './run.ts';
 
 test('fifteen seconds of bookings, retries, crashes and cut connections leave nothing wrong', async () => {
   const main = fileURLToPath(new URL('./main.ts', import.meta.url));
-  // A process of its own too: killing the database under a driver may throw where only the process can catch it.
+  // As a process of its own: what is thrown where nobody catches it ends it.
   const run = await execa(process.execPath, [main, '--minutes', '0.25', '--seed', '42'], {
     reject: false,
     all: true,
