@@ -391,15 +391,16 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 declare
+  actor_id uuid := auth.uid();
   chain_id uuid := coalesce(
     nullif(current_setting('therapist_sessions.audit_chain', true), '')::uuid,
-    record_event.therapist_id, auth.uid(), '00000000-0000-0000-0000-000000000000'
+    record_event.therapist_id, actor_id, '00000000-0000-0000-0000-000000000000'
   );
 begin
-  if actor_role is null then
+  if actor_role is null and actor_id is not null then
     select membership.role::text into actor_role
     from public.memberships as membership
-    where membership.organization_id = record_event.organization_id and membership.user_id = auth.uid();
+    where membership.organization_id = record_event.organization_id and membership.user_id = actor_id;
   end if;
   -- The first event of a transaction chooses its chain, for all of them.
   perform set_config('therapist_sessions.audit_chain', chain_id::text, true);
@@ -408,7 +409,7 @@ begin
     action, entity, entity_ids, outcome, code, before, after, details, request_id
   )
   values (
-    record_event.organization_id, chain_id, record_event.occurred_at, auth.uid(),
+    record_event.organization_id, chain_id, record_event.occurred_at, actor_id,
     coalesce(record_event.actor_role, auth.role()),
     auth.jwt() ->> 'session_id',
     record_event.action, record_event.entity, record_event.entity_ids, record_event.outcome, record_event.code,

@@ -352,6 +352,15 @@ declare
   services private.service[];
   demands private.unit_demand[];
 begin
+  -- Without a payer no units are counted: most statements end here.
+  if not private.has_payer(organization_id, array(
+    select distinct session.client_id
+    from public.sessions as session
+    where session.organization_id = sync_units.organization_id and session.id = any (session_ids)
+  )) then
+    return;
+  end if;
+
   -- Cancelled and missed sessions give their units back; the others keep what they have, as long as it is for the
   -- service they are now.
   delete from public.authorization_units as entry

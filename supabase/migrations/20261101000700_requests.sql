@@ -53,36 +53,33 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 declare
-  caller record;
+  -- Read into variables first: inside the query each mention would read the token again.
+  caller_id uuid := auth.uid();
+  claimed_id uuid := private.claimed_organization_id();
+  caller_role public.member_role;
 begin
   select
-    asking.user_id, asking.organization_id, membership.role,
+    membership.role,
     therapist.id is not null and client.id is not null and (
       membership.role in ('admin', 'super_admin')
-      or (membership.role = 'therapist' and therapist.id = asking.user_id and caseload.client_id is not null)
-    ) as may_book
-  into caller
-  from (select auth.uid() as user_id, private.claimed_organization_id() as organization_id) as asking
-  left join public.memberships as membership
-    on membership.organization_id = asking.organization_id and membership.user_id = asking.user_id
+      or (membership.role = 'therapist' and therapist.id = caller_id and caseload.client_id is not null)
+    )
+  into caller_role, require_booker.may_book
+  from public.memberships as membership
   left join public.therapists as therapist
-    on therapist.organization_id = membership.organization_id
-    and therapist.id = require_booker.therapist_id
-    and therapist.deleted_at is null
+    on therapist.organization_id = claimed_id and therapist.id = require_booker.therapist_id and therapist.deleted_at is null
   left join public.clients as client
-    on client.organization_id = membership.organization_id
-    and client.id = require_booker.client_id
-    and client.deleted_at is null
+    on client.organization_id = claimed_id and client.id = require_booker.client_id and client.deleted_at is null
   left join public.caseloads as caseload
-    on caseload.organization_id = membership.organization_id
+    on caseload.organization_id = claimed_id
     and caseload.therapist_id = therapist.id
-    and caseload.client_id = client.id;
-  if caller.role is null then
-    -- Says which of the three it was.
+    and caseload.client_id = client.id
+  where membership.organization_id = claimed_id and membership.user_id = caller_id;
+  if caller_role is null then
+    -- Says whether it was the user, the organization or the membership.
     perform private.require_actor();
   end if;
-  actor := row(caller.user_id, caller.organization_id, caller.role);
-  may_book := caller.may_book is true;
+  actor := row(caller_id, claimed_id, caller_role);
 end
 $$;
 comment on function private.require_booker(uuid, uuid) is
@@ -615,7 +612,7 @@ set search_path = ''
 as $$
 declare
   parsed private.booking_request;
-  occurrences jsonb := private.booking_occurrences(request);
+  listed jsonb := coalesce(nullif(request -> 'occurrences', 'null'), '[]');
   occurrence private.requested_occurrence;
   valid boolean;
 begin
@@ -651,20 +648,21 @@ begin
         'slot_groups'
       ]);
       parsed.client_ids := nullif(parsed.client_ids, '{}');
-      parsed.session_type := private.trimmed(parsed.session_type);
-      parsed.cpt_code := upper(private.trimmed(parsed.cpt_code));
+      -- As private.trimmed, without a call for each.
+      parsed.session_type := btrim(parsed.session_type, E' \t\n\r\f\v');
+      parsed.cpt_code := upper(btrim(parsed.cpt_code, E' \t\n\r\f\v'));
       parsed.hold_seconds := coalesce(parsed.hold_seconds, 300);
       parsed.buffer_before_minutes := coalesce(parsed.buffer_before_minutes, 0);
       parsed.buffer_after_minutes := coalesce(parsed.buffer_after_minutes, 0);
       parsed.recurrence_rule := request #>> '{recurrence,rule}';
-      parsed.override_reason := private.trimmed(request #>> '{override,reason}');
+      parsed.override_reason := btrim(request #>> '{override,reason}', E' \t\n\r\f\v');
 
       valid := (length(parsed.session_type) between 1 and 64) is not false
         and (length(parsed.override_reason) between 1 and 500) is not false
-        and (length(private.trimmed(parsed.recurrence_rule)) between 1 and 1000) is not false;
+        and (length(btrim(parsed.recurrence_rule, E' \t\n\r\f\v')) between 1 and 1000) is not false;
 
-      if jsonb_array_length(occurrences) = 1 then
-        occurrence := private.read_occurrence(occurrences -> 0, parsed.time_zone);
+      if jsonb_array_length(listed) <= 1 then
+        occurrence := private.read_occurrence(coalesce(listed -> 0, request), parsed.time_zone);
         parsed.start_times := array[occurrence.start_time];
         parsed.end_times := array[occurrence.end_time];
         parsed.time_zones := array[occurrence.time_zone];
@@ -678,7 +676,7 @@ begin
           valid and count(item.session_id) in (0, count(*)) and count(item.session_id) = count(distinct item.session_id)
             and (count(item.session_id) > 0 or parsed.session_id is null)
         into parsed.start_times, parsed.end_times, parsed.time_zones, parsed.session_ids, valid
-        from jsonb_array_elements(occurrences) with ordinality as element (value, position)
+        from jsonb_array_elements(listed) with ordinality as element (value, position)
         cross join lateral private.read_occurrence(element.value, parsed.time_zone) as item;
 
         select valid and bool_and(item.start_time >= item.busy_until) is not false into valid
@@ -697,11 +695,12 @@ begin
       end if;
 
       -- Most requests speak of one zone; Postgres has accepted its name by now, but accepts nonsense too.
-      valid := valid and (
-        select count(*) = (select count(distinct used.name) from unnest(parsed.time_zones || parsed.time_zone) as used (name))
-        from public.time_zones as zone
-        where zone.name = any (parsed.time_zones || parsed.time_zone)
-      );
+      valid := valid and exists (select 1 from public.time_zones as zone where zone.name = parsed.time_zone);
+      if valid and parsed.time_zone <> any (parsed.time_zones) then
+        select count(*) = count(zone.name) into valid
+        from (select distinct used.name from unnest(parsed.time_zones) as used (name)) as used
+        left join public.time_zones as zone on zone.name = used.name;
+      end if;
     end if;
   exception
     when data_exception then valid := false;
@@ -802,7 +801,10 @@ stable
 set search_path = ''
 as $$
 declare
-  code text := private.service_code(wanted.cpt_code, wanted.session_type);
+  code text := case
+    when wanted.cpt_code is not null or wanted.session_type is not null
+      then private.service_code(wanted.cpt_code, wanted.session_type)
+  end;
 begin
   return array(
     select row(

@@ -46,6 +46,7 @@ as $$
 #variable_conflict use_column
 declare
   booker record;
+  asked_code text;
   actor private.actor;
   wanted private.booking_request;
   fingerprint bytea;
@@ -70,6 +71,7 @@ declare
   overridden_lanes int4multirange;
   warnings jsonb;
   found record;
+  stale_owner_ids uuid[];
   stale_batch_ids uuid[];
   inserted bigint;
 begin
@@ -110,9 +112,10 @@ begin
     );
   end if;
 
-  if not private.may_render(
-    actor.organization_id, wanted.therapist_id, private.service_code(wanted.cpt_code, wanted.session_type)
-  ) then
+  if wanted.cpt_code is not null or wanted.session_type is not null then
+    asked_code := private.service_code(wanted.cpt_code, wanted.session_type);
+  end if;
+  if asked_code is not null and not private.may_render(actor.organization_id, wanted.therapist_id, asked_code) then
     return private.refuse_hold(
       actor, wanted, 'FORBIDDEN', 'A technician may not render this service: it is a qualified professional''s.'
     );
@@ -121,7 +124,7 @@ begin
   if wanted.client_ids is not null and exists (
     select 1
     from public.service_codes as service
-    where service.code = private.service_code(wanted.cpt_code, wanted.session_type)
+    where service.code = asked_code
       and cardinality(wanted.client_ids) not between service.min_clients and service.max_clients
   ) then
     perform private.raise_invalid(private.issue('client_ids', 'are more clients than this service may have'));
@@ -174,7 +177,7 @@ begin
     -- A first look, so that a new connection makes its plans here, and not behind the lock where every rival would wait
     -- for it. Nothing is decided: all of it is read again below.
     perform private.client_lanes(
-      actor.organization_id, wanted.client_id, private.service_code(wanted.cpt_code, wanted.session_type),
+      actor.organization_id, wanted.client_id, asked_code,
       wanted.start_times[1], wanted.end_times[1]
     );
     services := private.wanted_services(actor.organization_id, wanted, hold_ids);
@@ -235,27 +238,41 @@ begin
   end if;
 
   claims := private.wanted_claims(actor.organization_id, wanted, hold_ids, case when moving then move_key end);
-  select * into found
-  from private.find_conflicts(actor.organization_id, claims, wanted.session_ids, as_of);
-  if found.concurrent_lanes is not null and wanted.override_reason is not null then
-    -- The pairs in the way give up their lanes, for this hold only: everything else still blocks it.
-    overridden_lanes := found.concurrent_lanes;
-    claims := array(
-      select row(
-        claim.occurrence_index, claim.owner_id, claim.resource_kind, claim.resource_id, claim.during,
-        case claim.resource_kind when 'client' then claim.lanes - overridden_lanes else claim.lanes end,
-        claim.group_key
-      )::private.wanted_claim
-      from unnest(claims) as claim
-    );
+  -- Mostly nothing at all is in the way; what is, alive or expired, is looked at closely.
+  if exists (
+    select 1
+    from unnest(claims) as wanted_claim
+    join private.claims as claim
+      on claim.organization_id = actor.organization_id
+      and claim.resource_id = wanted_claim.resource_id
+      and claim.during && wanted_claim.during
+      and claim.resource_kind = wanted_claim.resource_kind
+      and claim.group_key <> wanted_claim.group_key
+      and claim.lanes && wanted_claim.lanes
+  ) then
     select * into found
     from private.find_conflicts(actor.organization_id, claims, wanted.session_ids, as_of);
-  end if;
-  if found.conflicts is not null then
-    outcome := private.conflict_code(found.conflicts, found.concurrent_lanes);
-    return private.refuse_hold(
-      actor, wanted, outcome ->> 'code', outcome ->> 'detail', found.retry_after, found.conflicts, wanted.therapist_id
-    );
+    if found.concurrent_lanes is not null and wanted.override_reason is not null then
+      -- The pairs in the way give up their lanes, for this hold only: everything else still blocks it.
+      overridden_lanes := found.concurrent_lanes;
+      claims := array(
+        select row(
+          claim.occurrence_index, claim.owner_id, claim.resource_kind, claim.resource_id, claim.during,
+          case claim.resource_kind when 'client' then claim.lanes - overridden_lanes else claim.lanes end,
+          claim.group_key
+        )::private.wanted_claim
+        from unnest(claims) as claim
+      );
+      select * into found
+      from private.find_conflicts(actor.organization_id, claims, wanted.session_ids, as_of);
+    end if;
+    if found.conflicts is not null then
+      outcome := private.conflict_code(found.conflicts, found.concurrent_lanes);
+      return private.refuse_hold(
+        actor, wanted, outcome ->> 'code', outcome ->> 'detail', found.retry_after, found.conflicts, wanted.therapist_id
+      );
+    end if;
+    stale_owner_ids := found.stale_owner_ids;
   end if;
   open := private.is_open(actor.organization_id, wanted);
   if not open and wanted.override_reason is null then
@@ -283,10 +300,10 @@ begin
 
   -- Nothing stands in the way. From here on everything is written, or, by an error, nothing.
   held_until := date_trunc('milliseconds', as_of) + make_interval(secs => wanted.hold_seconds);
-  if found.stale_owner_ids is not null or stale_batch_ids is not null then
+  if stale_owner_ids is not null or stale_batch_ids is not null then
     select stale_batch_ids || array_agg(distinct hold.batch_id) into stale_batch_ids
     from public.session_holds as hold
-    where hold.organization_id = actor.organization_id and hold.id = any (found.stale_owner_ids);
+    where hold.organization_id = actor.organization_id and hold.id = any (stale_owner_ids);
     -- What has expired goes, as far as its resources are locked here.
     delete from private.claims as stale
     using public.session_holds as hold

@@ -74,8 +74,8 @@ end
 $$;
 comment on function private.cpt_issues(text, jsonb) is 'Issues of a cpt object of sessions-confirm.';
 
-create function private.parse_confirmation(request jsonb)
-returns private.confirmed_occurrence[]
+create function private.confirmation_issues(request jsonb)
+returns void
 language plpgsql
 stable
 set search_path = ''
@@ -174,30 +174,105 @@ begin
     );
   end if;
 
-  return array(
-    select row(
-      (item.value ->> 'hold_key')::uuid,
-      (item.value #>> '{session,therapist_id}')::uuid,
-      (item.value #>> '{session,client_id}')::uuid,
-      (item.value #>> '{session,start_time}')::timestamptz,
-      (item.value #>> '{session,end_time}')::timestamptz,
-      (item.value #>> '{session,id}')::uuid,
-      private.trimmed(item.value #>> '{session,session_type}'),
-      private.trimmed(item.value #>> '{session,location_type}'),
-      upper(private.trimmed(chosen.cpt ->> 'code')),
-      array(
-        select upper(private.trimmed(modifier.value))
-        from jsonb_array_elements_text(coalesce(nullif(chosen.cpt -> 'modifiers', 'null'), '[]'))
-          with ordinality as modifier (value, position)
-        group by upper(private.trimmed(modifier.value))
-        order by min(modifier.position)
+end
+$$;
+comment on function private.confirmation_issues(jsonb) is
+  'Raises PT400 with every issue of the body of sessions-confirm: code MISSING_FIELDS, INVALID_RANGE or '
+  'VALIDATION_FAILED. Returns when there is none. Looks at no clock.';
+
+create function private.parse_confirmation(request jsonb)
+returns private.confirmed_occurrence[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  -- What every occurrence must have, and the request itself: as confirmation_issues, without saying what is wrong.
+  well_formed constant jsonpath := jsonpath '
+    $.type() == "object"
+    && $.hold_key like_regex "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+    && $.session.type() == "object"
+    && $.session.therapist_id like_regex "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+    && $.session.client_id like_regex "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+    && $.session.start_time.type() == "string" && $.session.end_time.type() == "string"
+    && (!exists($.session.id) || $.session.id == null || $.session.id.type() == "string")
+    && (!exists($.session.session_type) || $.session.session_type == null || $.session.session_type.type() == "string")
+    && (!exists($.session.location_type) || $.session.location_type == null || $.session.location_type.type() == "string")
+    && (!exists($.session.notes) || $.session.notes == null)
+    && (!exists($.notes) || $.notes == null)
+    && (!exists($.time_zone) || $.time_zone == null || $.time_zone.type() == "string")
+    && $.start_time_offset_minutes.type() == "number" && $.end_time_offset_minutes.type() == "number"
+    && (!exists($.cpt) || $.cpt == null || $.cpt.type() == "object" && $.cpt.code.type() == "string"
+      && $.cpt.code like_regex "^\\s*[0-9A-Za-z]{5}\\s*$"
+      && (!exists($.cpt.modifiers) || $.cpt.modifiers == null || $.cpt.modifiers.type() == "array"
+        && $.cpt.modifiers.size() <= 4
+        && !($.cpt.modifiers[*].type() != "string")
+        && !exists($.cpt.modifiers[*] ? (!(@ like_regex "^\\s*[0-9A-Za-z]{2}\\s*$")))))';
+  items jsonb := coalesce(nullif(nullif(request -> 'occurrences', 'null'), '[]'), jsonb_build_array(request));
+  parsed private.confirmed_occurrence[];
+  valid boolean;
+begin
+  begin
+    select
+      array_agg(
+        row(
+          item.hold_key, item.therapist_id, item.client_id, item.start_time, item.end_time, item.session_id,
+          item.session_type, item.location_type, item.cpt_code, item.cpt_modifiers
+        )::private.confirmed_occurrence
+        order by item.position
+      ),
+      (request @@ well_formed) and count(*) <= 366 and bool_and(
+        item.value @@ well_formed
+        and item.start_text ~ private.instant_pattern() and item.end_text ~ private.instant_pattern()
+        and item.start_time < item.end_time
+        and (length(item.session_type) between 1 and 64) is not false
+        and (length(item.location_type) between 1 and 64) is not false
+        and exists (select 1 from public.time_zones as zone where zone.name = item.time_zone)
+        and extract(epoch from (item.start_time at time zone item.time_zone) - (item.start_time at time zone 'UTC'))
+          = (item.value ->> 'start_time_offset_minutes')::numeric * 60
+        and extract(epoch from (item.end_time at time zone item.time_zone) - (item.end_time at time zone 'UTC'))
+          = (item.value ->> 'end_time_offset_minutes')::numeric * 60
       )
-    )::private.confirmed_occurrence
-    from jsonb_array_elements(items) with ordinality as item (value, position)
-    -- One cpt for the whole series may stand at the top.
-    cross join lateral (select coalesce(nullif(item.value -> 'cpt', 'null'), nullif(request -> 'cpt', 'null')) as cpt) as chosen
-    order by item.position
-  );
+    into parsed, valid
+    from (
+      select
+        element.position,
+        element.value,
+        (element.value ->> 'hold_key')::uuid as hold_key,
+        (session.value ->> 'therapist_id')::uuid as therapist_id,
+        (session.value ->> 'client_id')::uuid as client_id,
+        session.value ->> 'start_time' as start_text,
+        session.value ->> 'end_time' as end_text,
+        (session.value ->> 'start_time')::timestamptz as start_time,
+        (session.value ->> 'end_time')::timestamptz as end_time,
+        (session.value ->> 'id')::uuid as session_id,
+        btrim(session.value ->> 'session_type', E' \t\n\r\f\v') as session_type,
+        btrim(session.value ->> 'location_type', E' \t\n\r\f\v') as location_type,
+        coalesce(element.value ->> 'time_zone', request ->> 'time_zone') as time_zone,
+        upper(btrim(chosen.cpt ->> 'code', E' \t\n\r\f\v')) as cpt_code,
+        array(
+          select upper(btrim(modifier.value, E' \t\n\r\f\v'))
+          from jsonb_array_elements_text(coalesce(nullif(chosen.cpt -> 'modifiers', 'null'), '[]'))
+            with ordinality as modifier (value, position)
+          group by 1
+          order by min(modifier.position)
+        ) as cpt_modifiers
+      from jsonb_array_elements(items) with ordinality as element (value, position)
+      cross join lateral (select element.value -> 'session' as value) as session
+      -- One cpt for the whole series may stand at the top.
+      cross join lateral (
+        select coalesce(nullif(element.value -> 'cpt', 'null'), nullif(request -> 'cpt', 'null')) as cpt
+      ) as chosen
+    ) as item;
+  exception
+    when data_exception then valid := false;
+  end;
+
+  if valid is not true then
+    perform private.confirmation_issues(request);
+    perform private.raise_invalid(private.issue('', 'is not a request this endpoint accepts'));
+  end if;
+  return parsed;
 end
 $$;
 comment on function private.parse_confirmation(jsonb) is
@@ -283,23 +358,26 @@ declare
   resource_ids uuid[];
   as_of timestamptz;
   state record;
+  listing record;
   new_series_id uuid;
   session_ids uuid[];
   body jsonb;
+  rounded_minutes integer;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
   listed := private.parse_confirmation(request);
   asked_key := (request ->> 'hold_key')::uuid;
   top_session := request -> 'session';
-  fingerprint := private.fingerprint(jsonb_build_object(
-    'holdKey', asked_key, 'occurrences', to_jsonb(listed),
-    'therapistId', (top_session ->> 'therapist_id')::uuid, 'clientId', (top_session ->> 'client_id')::uuid
-  ));
-
-  outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-confirm', idempotency_key, fingerprint);
-  if outcome is not null then
-    return outcome;
+  if idempotency_key is not null then
+    fingerprint := private.fingerprint(jsonb_build_object(
+      'holdKey', asked_key, 'occurrences', to_jsonb(listed),
+      'therapistId', (top_session ->> 'therapist_id')::uuid, 'clientId', (top_session ->> 'client_id')::uuid
+    ));
+    outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-confirm', idempotency_key, fingerprint);
+    if outcome is not null then
+      return outcome;
+    end if;
   end if;
 
   -- Which holds the key stands for. Nothing is decided here: what matters is read again behind the locks.
@@ -361,7 +439,8 @@ begin
   select
     count(*) filter (where hold.status <> 'released') as addressed,
     count(*) filter (where hold.status = 'confirmed') as confirmed,
-    bool_or(hold.status = 'expired' or (hold.status = 'held' and batch.expires_at <= as_of)) as expired
+    bool_or(hold.status = 'expired' or (hold.status = 'held' and batch.expires_at <= as_of)) as expired,
+    bool_or(hold.client_id is not null) as of_members
   into state
   from public.session_holds as hold
   where hold.organization_id = actor.organization_id and hold.id = any (hold_ids);
@@ -391,66 +470,63 @@ begin
   end if;
 
   -- Every addressed hold listed exactly once, as it was held. A lone hold may be listed by its batch's key.
-  if cardinality(listed) <> state.addressed or exists (
-    select 1
-    from public.session_holds as hold
-    left join unnest(listed) as item
-      on item.hold_key = hold.hold_key or (state.addressed = 1 and item.hold_key = batch.hold_key)
-    left join public.sessions as moved
-      on moved.organization_id = hold.organization_id and moved.id = hold.session_id
-    where hold.organization_id = actor.organization_id
-      and hold.id = any (hold_ids)
-      and hold.status <> 'released'
-      and (
-        item.hold_key is null
-        or (item.therapist_id, item.start_time, item.end_time)
-          is distinct from (batch.therapist_id, hold.start_time, hold.end_time)
-        or (item.session_id is not null and item.session_id is distinct from coalesce(hold.session_id,
-          case when hold.status = 'confirmed' then hold.id end))
-        or lower(item.session_type) <> lower(batch.session_type)
-        or item.cpt_code <> batch.cpt_code
-        -- Where a payer limits services, units and lanes were taken for the one that was held: individual treatment when
-        -- none was named. Else a hold that named none leaves the choice open.
-        or (
-          (
-            batch.session_type is not null
-            or batch.cpt_code is not null
-            or private.has_payer(actor.organization_id, array[coalesce(hold.client_id, batch.client_id)])
-          )
-          -- What is moved stays the service it is.
-          and private.billed_code(
-            coalesce(item.cpt_code, batch.cpt_code, moved.cpt_code),
-            coalesce(item.session_type, batch.session_type, moved.session_type)
-          ) <> private.billed_code(
-            coalesce(batch.cpt_code, moved.cpt_code), coalesce(batch.session_type, moved.session_type)
-          )
+  select
+    bool_or(
+      item.hold_key is null
+      or (item.therapist_id, item.start_time, item.end_time)
+        is distinct from (batch.therapist_id, hold.start_time, hold.end_time)
+      or (item.session_id is not null and item.session_id is distinct from coalesce(hold.session_id,
+        case when hold.status = 'confirmed' then hold.id end))
+      or (lower(item.session_type) <> lower(batch.session_type)) is true
+      or (item.cpt_code <> batch.cpt_code) is true
+      -- Where a payer limits services, units and lanes were taken for the one that was held: individual treatment when
+      -- none was named. Else a hold that named none leaves the choice open.
+      or (
+        (
+          batch.session_type is not null
+          or batch.cpt_code is not null
+          or private.has_payer(actor.organization_id, array[coalesce(hold.client_id, batch.client_id)])
+        )
+        -- What is moved stays the service it is.
+        and private.billed_code(
+          coalesce(item.cpt_code, batch.cpt_code, moved.cpt_code),
+          coalesce(item.session_type, batch.session_type, moved.session_type)
+        ) <> private.billed_code(
+          coalesce(batch.cpt_code, moved.cpt_code), coalesce(batch.session_type, moved.session_type)
         )
       )
-  ) or (top_session ->> 'therapist_id')::uuid <> batch.therapist_id then
+    ) as differs,
+    bool_or(item.client_id <> coalesce(hold.client_id, batch.client_id)) as of_other_client
+  into listing
+  from public.session_holds as hold
+  left join unnest(listed) as item
+    on item.hold_key = hold.hold_key or (state.addressed = 1 and item.hold_key = batch.hold_key)
+  left join public.sessions as moved
+    on moved.organization_id = hold.organization_id and moved.id = hold.session_id
+  where hold.organization_id = actor.organization_id
+    and hold.id = any (hold_ids)
+    and hold.status <> 'released';
+  if cardinality(listed) <> state.addressed or listing.differs
+    or (top_session ->> 'therapist_id')::uuid <> batch.therapist_id
+  then
     return private.refuse_confirmation(
       actor, batch.id, hold_ids, 409, 'HOLD_MISMATCH', 'The request differs from what was held. Confirm every held occurrence once, exactly as held.'
     );
-  elsif (top_session ->> 'client_id')::uuid <> batch.client_id
-    or exists (
-      select 1
-      from unnest(listed) as item
-      left join public.session_holds as hold
-        on hold.organization_id = actor.organization_id and hold.hold_key = item.hold_key
-      where item.client_id <> coalesce(hold.client_id, batch.client_id)
-    )
-  then
+  elsif listing.of_other_client or (top_session ->> 'client_id')::uuid <> batch.client_id then
     return private.refuse_confirmation(
       actor, batch.id, hold_ids, 409, 'CLIENT_MISMATCH', 'The hold is for another client.'
     );
   end if;
 
   if state.confirmed < state.addressed then
-    if not private.may_book(actor, batch.therapist_id, batch.client_id) or exists (
+    if exists (
       select 1
-      from public.session_holds as hold
-      where hold.organization_id = actor.organization_id
-        and hold.id = any (hold_ids)
-        and not private.may_book(actor, batch.therapist_id, coalesce(hold.client_id, batch.client_id))
+      from (
+        select distinct coalesce(hold.client_id, batch.client_id) as client_id
+        from public.session_holds as hold
+        where hold.organization_id = actor.organization_id and hold.id = any (hold_ids)
+      ) as booked
+      where not private.may_book(actor, batch.therapist_id, booked.client_id)
     ) then
       return private.refuse_confirmation(
         actor, batch.id, hold_ids, 403, 'FORBIDDEN', 'You may no longer book this therapist or client.'
@@ -487,7 +563,7 @@ begin
       return private.refuse_confirmation(
         actor, batch.id, hold_ids, 409, 'HOLD_MISMATCH', 'What was held to move together moves together: confirm the whole batch by its holdKey.'
       );
-    elsif exists (
+    elsif state.of_members and exists (
       select 1
       from public.session_holds as hold
       where hold.organization_id = actor.organization_id
@@ -556,10 +632,12 @@ begin
       set expires_at = null
       where claim.organization_id = actor.organization_id and claim.owner_id = any (hold_ids);
 
-      insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time)
-      select distinct actor.organization_id, hold.group_id, batch.therapist_id, hold.start_time, hold.end_time
-      from public.session_holds as hold
-      where hold.organization_id = actor.organization_id and hold.id = any (hold_ids) and hold.client_id is not null;
+      if state.of_members then
+        insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time)
+        select distinct actor.organization_id, hold.group_id, batch.therapist_id, hold.start_time, hold.end_time
+        from public.session_holds as hold
+        where hold.organization_id = actor.organization_id and hold.id = any (hold_ids) and hold.client_id is not null;
+      end if;
 
       if exists (
         select 1
@@ -605,20 +683,21 @@ begin
     and hold.status = 'confirmed'
     and (batch.hold_key = asked_key or hold.hold_key = asked_key);
 
-  select jsonb_build_object(
-    'session', (array_agg(to_jsonb(session) order by asked.position))[1],
-    'sessions', jsonb_agg(to_jsonb(session) order by asked.position),
-    'roundedDurationMinutes', private.rounded_minutes(
-      (array_agg(session.start_time order by asked.position))[1],
-      (array_agg(session.end_time order by asked.position))[1]
+  select
+    jsonb_build_object('sessions', jsonb_agg(to_jsonb(session) order by asked.position)),
+    private.rounded_minutes(
+      min(session.start_time) filter (where asked.position = 1), min(session.end_time) filter (where asked.position = 1)
     )
-  ) into body
+  into body, rounded_minutes
   from unnest(session_ids) with ordinality as asked (id, position)
   join public.sessions as session on session.organization_id = actor.organization_id and session.id = asked.id;
+  body := body || jsonb_build_object('session', body #> '{sessions,0}', 'roundedDurationMinutes', rounded_minutes);
 
-  perform private.keep_answer(
-    actor.organization_id, actor.user_id, 'sessions-confirm', idempotency_key, fingerprint, body
-  );
+  if idempotency_key is not null then
+    perform private.keep_answer(
+      actor.organization_id, actor.user_id, 'sessions-confirm', idempotency_key, fingerprint, body
+    );
+  end if;
   return private.success(body);
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then

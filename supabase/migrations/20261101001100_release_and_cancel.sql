@@ -325,11 +325,12 @@ begin
       private.issue('therapist_id', 'is required with date, unless all_therapists is true')
     );
   end if;
-  fingerprint := private.fingerprint(to_jsonb(wanted));
-
-  outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint);
-  if outcome is not null then
-    return outcome;
+  if idempotency_key is not null then
+    fingerprint := private.fingerprint(to_jsonb(wanted));
+    outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint);
+    if outcome is not null then
+      return outcome;
+    end if;
   end if;
 
   if actor.role = 'client'
@@ -350,19 +351,22 @@ begin
     );
   end if;
 
+  target_ids := wanted.session_ids;
+  if target_ids is null then
+    target_ids := array(
+      select session.id
+      from public.sessions as session
+      where session.organization_id = actor.organization_id
+        and session.start_time >= lower(day)
+        and session.start_time < upper(day)
+        and (wanted.all_therapists or session.therapist_id = wanted.therapist_id)
+    );
+  end if;
   -- Two cancellations, or a cancellation and a move, of one session would each act on what the other is changing.
   with locked as (
-    select session.id, session.therapist_id, session.client_id, session.room_id, session.start_time
+    select session.id, session.therapist_id, session.client_id, session.room_id
     from public.sessions as session
-    where session.organization_id = actor.organization_id
-      and (wanted.session_ids is null or session.id = any (wanted.session_ids))
-      and (
-        wanted.session_ids is not null
-        or (
-          session.start_time >= lower(day) and session.start_time < upper(day)
-          and (wanted.all_therapists or session.therapist_id = wanted.therapist_id)
-        )
-      )
+    where session.organization_id = actor.organization_id and session.id = any (target_ids)
     order by session.id
     for no key update
   )
@@ -421,10 +425,12 @@ begin
   from jsonb_array_elements_text(summary -> 'cancelledSessionIds') as item (value)
   where session.organization_id = actor.organization_id and session.id = item.value::uuid;
 
-  perform private.keep_answer(
-    actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint,
-    jsonb_build_object('summary', summary)
-  );
+  if idempotency_key is not null then
+    perform private.keep_answer(
+      actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint,
+      jsonb_build_object('summary', summary)
+    );
+  end if;
   return private.success(jsonb_build_object('summary', summary));
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
