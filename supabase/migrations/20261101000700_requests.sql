@@ -44,7 +44,8 @@ create function private.require_booker(
   therapist_id uuid,
   client_id uuid,
   out actor private.actor,
-  out may_book boolean
+  out may_book boolean,
+  out has_payer boolean
 )
 language plpgsql
 stable
@@ -63,8 +64,17 @@ begin
     therapist.id is not null and client.id is not null and (
       membership.role in ('admin', 'super_admin')
       or (membership.role = 'therapist' and therapist.id = caller_id and caseload.client_id is not null)
+    ),
+    exists (
+      select 1
+      from public.client_coverages as coverage
+      where coverage.organization_id = claimed_id and coverage.client_id = require_booker.client_id
+    ) or exists (
+      select 1
+      from public.authorizations as approval
+      where approval.organization_id = claimed_id and approval.client_id = require_booker.client_id
     )
-  into caller_role, require_booker.may_book
+  into caller_role, require_booker.may_book, require_booker.has_payer
   from public.memberships as membership
   left join public.therapists as therapist
     on therapist.organization_id = claimed_id and therapist.id = require_booker.therapist_id and therapist.deleted_at is null
@@ -84,7 +94,8 @@ end
 $$;
 comment on function private.require_booker(uuid, uuid) is
   'The caller, as require_actor, and whether she may book this therapist with this client: therapists their own time for '
-  'their caseload, admins anybody in the organization; nobody books the archived.';
+  'their caseload, admins anybody in the organization; nobody books the archived. has_payer: as private.has_payer says of '
+  'this client now; what depends on it is asked again behind her lock.';
 
 create function private.may_book(actor private.actor, therapist_id uuid, client_id uuid, room_id uuid default null)
 returns boolean
@@ -805,7 +816,36 @@ declare
     when wanted.cpt_code is not null or wanted.session_type is not null
       then private.service_code(wanted.cpt_code, wanted.session_type)
   end;
+  all_lanes constant int4multirange := int4multirange '{[0,2147483647)}';
+  claims private.wanted_claim[];
+  span tstzrange;
+  key uuid;
 begin
+  if cardinality(owner_ids) = 1 and wanted.slot_clients is null and wanted.session_ids is null then
+    -- A single hold needs no query.
+    key := coalesce(shared_key, wanted.slot_groups[1], owner_ids[1]);
+    span := tstzrange(wanted.start_times[1], wanted.end_times[1], '[)');
+    claims := array[
+      row(
+        0, owner_ids[1], 'therapist', wanted.therapist_id,
+        tstzrange(
+          wanted.start_times[1] - make_interval(mins => wanted.buffer_before_minutes),
+          wanted.end_times[1] + make_interval(mins => wanted.buffer_after_minutes), '[)'
+        ),
+        all_lanes, key
+      )::private.wanted_claim,
+      row(
+        0, owner_ids[1], 'client', wanted.client_id, span,
+        private.client_lanes(organization_id, wanted.client_id, code, wanted.start_times[1], wanted.end_times[1]),
+        coalesce(shared_key, owner_ids[1])
+      )::private.wanted_claim
+    ];
+    if wanted.room_id is not null then
+      claims := claims || row(0, owner_ids[1], 'room', wanted.room_id, span, all_lanes, key)::private.wanted_claim;
+    end if;
+    return claims;
+  end if;
+
   return array(
     select row(
       (occurrence.position - 1) / coalesce(cardinality(wanted.client_ids), 1), occurrence.owner_id, claim.resource_kind,
@@ -987,7 +1027,18 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  occurrences jsonb;
 begin
+  if cardinality(wanted.start_times) = 1 then
+    occurrences := jsonb_build_array(
+      jsonb_build_array(private.iso(wanted.start_times[1]), private.iso(wanted.end_times[1]))
+    );
+  else
+    select jsonb_agg(jsonb_build_array(private.iso(item.start_time), private.iso(item.end_time)) order by item.position)
+    into occurrences
+    from unnest(wanted.start_times, wanted.end_times) with ordinality as item (start_time, end_time, position);
+  end if;
   return jsonb_strip_nulls(jsonb_build_object(
     'therapistId', wanted.therapist_id,
     'clientId', wanted.client_id,
@@ -995,12 +1046,7 @@ begin
     'groupId', wanted.group_id,
     'roomId', wanted.room_id,
     'sessionIds', wanted.session_ids,
-    'occurrences', (
-      select jsonb_agg(
-        jsonb_build_array(private.iso(item.start_time), private.iso(item.end_time)) order by item.position
-      )
-      from unnest(wanted.start_times, wanted.end_times) with ordinality as item (start_time, end_time, position)
-    )
+    'occurrences', occurrences
   ));
 end
 $$;

@@ -2,7 +2,9 @@
 -- Objects: private.hold_sessions, public.hold_sessions.
 -- Watch for: the lock order of every path (idempotency key; sessions by id; resources ascending; holds; claims); that
 --            expiry is judged once, after locking, by clock_timestamp(); and that every refusal comes before the first
---            write, so that a refused request leaves nothing but its audit event.
+--            write, so that a refused request leaves nothing but its audit event. The booking functions keep their plans
+--            for a connection's life: without sequential scans, since one chosen while a table was small would go on
+--            reading the whole table as it grows.
 
 create function private.refuse_hold(
   actor private.actor,
@@ -34,6 +36,51 @@ $$;
 comment on function private.refuse_hold(private.actor, private.booking_request, text, text, timestamptz, jsonb, uuid) is
   'The outcome of a refused hold, and its audit event.';
 
+create function private.held_answer(
+  wanted private.booking_request,
+  hold_ids uuid[],
+  hold_keys uuid[],
+  held_until timestamptz
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  -- A single hold needs no query.
+  if cardinality(hold_ids) = 1 and wanted.slot_groups is null then
+    return jsonb_build_array(jsonb_build_object(
+      'holdKey', hold_keys[1],
+      'holdId', hold_ids[1],
+      'startTime', private.iso(wanted.start_times[1]),
+      'endTime', private.iso(wanted.end_times[1]),
+      'expiresAt', private.iso(held_until)
+    ));
+  end if;
+  return (
+    select jsonb_agg(
+      jsonb_build_object(
+        'holdKey', held.hold_key,
+        'holdId', held.hold_id,
+        'startTime', private.iso(held.start_time),
+        'endTime', private.iso(held.end_time),
+        'expiresAt', private.iso(held_until)
+      ) || case
+        when held.group_id is not null
+          then jsonb_build_object('clientId', coalesce(held.client_id, wanted.client_id), 'groupId', held.group_id)
+        else '{}'::jsonb
+      end
+      order by held.position
+    )
+    from unnest(hold_ids, hold_keys, wanted.start_times, wanted.end_times, wanted.slot_clients, wanted.slot_groups)
+      with ordinality as held (hold_id, hold_key, start_time, end_time, client_id, group_id, position)
+  );
+end
+$$;
+comment on function private.held_answer(private.booking_request, uuid[], uuid[], timestamptz) is
+  'The holds[] of an answer, in request order.';
+
 create function private.hold_sessions(request jsonb, idempotency_key text, request_id text)
 returns jsonb
 language plpgsql
@@ -42,10 +89,13 @@ set search_path = ''
 set timezone = 'UTC'
 set lock_timeout = '5s'
 set plan_cache_mode = 'force_generic_plan'
+set enable_seqscan = off
+set enable_hashjoin = off
 as $$
 #variable_conflict use_column
 declare
   booker record;
+  allowed boolean;
   asked_code text;
   actor private.actor;
   wanted private.booking_request;
@@ -59,9 +109,11 @@ declare
   as_of timestamptz := clock_timestamp();
   held_until timestamptz;
   new_batch_id uuid := gen_random_uuid();
+  batch_key uuid := gen_random_uuid();
   -- Told to nobody: a row made with a key that is known would share the lane of this move.
   move_key uuid := gen_random_uuid();
   hold_ids uuid[];
+  hold_keys uuid[];
   client_ids uuid[];
   members bigint;
   claims private.wanted_claim[];
@@ -94,19 +146,25 @@ begin
   end if;
   perform private.require_bookable_window(wanted, as_of);
 
-  if not booker.may_book
-    or exists (
+  allowed := booker.may_book;
+  if wanted.client_ids is not null then
+    allowed := allowed and not exists (
       select 1
       from unnest(wanted.client_ids) as member (client_id)
       where not private.may_book(actor, wanted.therapist_id, member.client_id)
-    )
-    or (wanted.room_id is not null and not exists (
+    );
+  end if;
+  if wanted.room_id is not null then
+    allowed := allowed and exists (
       select 1
       from public.rooms as room
       where room.organization_id = actor.organization_id and room.id = wanted.room_id and room.deleted_at is null
-    ))
-    or (wanted.override_reason is not null and actor.role not in ('admin', 'super_admin'))
-  then
+    );
+  end if;
+  if wanted.override_reason is not null then
+    allowed := allowed and actor.role in ('admin', 'super_admin');
+  end if;
+  if not allowed then
     return private.refuse_hold(
       actor, wanted, 'FORBIDDEN', 'You may not book this therapist, client or room, or you may not override.'
     );
@@ -121,16 +179,20 @@ begin
     );
   end if;
 
-  if wanted.client_ids is not null and exists (
-    select 1
-    from public.service_codes as service
-    where service.code = asked_code
-      and cardinality(wanted.client_ids) not between service.min_clients and service.max_clients
-  ) then
-    perform private.raise_invalid(private.issue('client_ids', 'are more clients than this service may have'));
+  if wanted.client_ids is not null then
+    if exists (
+      select 1
+      from public.service_codes as service
+      where service.code = asked_code
+        and cardinality(wanted.client_ids) not between service.min_clients and service.max_clients
+    ) then
+      perform private.raise_invalid(private.issue('client_ids', 'are more clients than this service may have'));
+    end if;
+    wanted := private.with_members(wanted);
+  elsif wanted.group_id is not null then
+    wanted := private.with_members(wanted);
   end if;
   client_ids := coalesce(wanted.client_ids, array[wanted.client_id]);
-  wanted := private.with_members(wanted);
   resource_ids := client_ids || array[wanted.therapist_id, wanted.room_id];
   if moving then
     -- A second move, a cancellation or a start of the same session would act on a state this one is changing.
@@ -172,8 +234,14 @@ begin
     resource_ids := resource_ids || moved.resource_ids;
   end if;
 
-  hold_ids := array(select gen_random_uuid() from unnest(wanted.start_times));
-  if private.has_payer(actor.organization_id, client_ids) then
+  if cardinality(wanted.start_times) = 1 then
+    hold_ids := array[gen_random_uuid()];
+    hold_keys := array[gen_random_uuid()];
+  else
+    select array_agg(gen_random_uuid()), array_agg(gen_random_uuid()) into hold_ids, hold_keys
+    from unnest(wanted.start_times);
+  end if;
+  if booker.has_payer then
     -- A first look, so that a new connection makes its plans here, and not behind the lock where every rival would wait
     -- for it. Nothing is decided: all of it is read again below.
     perform private.client_lanes(
@@ -242,13 +310,18 @@ begin
   if exists (
     select 1
     from unnest(claims) as wanted_claim
-    join private.claims as claim
-      on claim.organization_id = actor.organization_id
-      and claim.resource_id = wanted_claim.resource_id
-      and claim.during && wanted_claim.during
-      and claim.resource_kind = wanted_claim.resource_kind
-      and claim.group_key <> wanted_claim.group_key
-      and claim.lanes && wanted_claim.lanes
+    where exists (
+      select 1
+      from private.claims as claim
+      where claim.organization_id = actor.organization_id
+        and claim.resource_id = wanted_claim.resource_id
+        and claim.during && wanted_claim.during
+        and claim.resource_kind = wanted_claim.resource_kind
+        and claim.group_key <> wanted_claim.group_key
+        and claim.lanes && wanted_claim.lanes
+      -- One probe of the index for each claim, never a join that reads all of the organization's.
+      offset 0
+    )
   ) then
     select * into found
     from private.find_conflicts(actor.organization_id, claims, wanted.session_ids, as_of);
@@ -333,70 +406,52 @@ begin
     where claim.organization_id = actor.organization_id and claim.owner_id = any (wanted.session_ids);
   end if;
 
-  with claimed as (
-    -- The constraint decides, whatever was seen above: "on conflict do nothing" neither raises nor stalls.
-    insert into private.claims (
-      organization_id, owner_id, resource_kind, resource_id, during, lanes, group_key, expires_at
-    )
-    select actor.organization_id, wanted_claim.owner_id, wanted_claim.resource_kind, wanted_claim.resource_id,
-      wanted_claim.during, wanted_claim.lanes, wanted_claim.group_key, held_until
-    from unnest(claims) as wanted_claim
-    on conflict do nothing
-    returning 1
-  ),
-  batch as (
+  with batch as (
     insert into public.hold_batches (
-      organization_id, id, therapist_id, client_id, room_id, group_id, session_type, cpt_code, time_zone,
+      organization_id, id, hold_key, therapist_id, client_id, room_id, group_id, session_type, cpt_code, time_zone,
       buffer_before_minutes, buffer_after_minutes, recurrence_rule, override_reason, is_move, expires_at,
       created_by, created_at
     )
     values (
-      actor.organization_id, new_batch_id, wanted.therapist_id, wanted.client_id, wanted.room_id,
+      actor.organization_id, new_batch_id, batch_key, wanted.therapist_id, wanted.client_id, wanted.room_id,
       wanted.group_id, wanted.session_type, wanted.cpt_code, wanted.time_zone,
       wanted.buffer_before_minutes, wanted.buffer_after_minutes, wanted.recurrence_rule, wanted.override_reason,
       moving, held_until, actor.user_id, as_of
     )
-    returning hold_key
   ),
   held as (
     insert into public.session_holds (
-      organization_id, id, batch_id, occurrence_index, start_time, end_time, time_zone, session_id, client_id, group_id
+      organization_id, id, batch_id, hold_key, occurrence_index, start_time, end_time, time_zone, session_id, client_id,
+      group_id
     )
-    select actor.organization_id, occurrence.hold_id, new_batch_id, occurrence.position - 1,
+    select actor.organization_id, occurrence.hold_id, new_batch_id, occurrence.hold_key, occurrence.position - 1,
       occurrence.start_time, occurrence.end_time, occurrence.time_zone, occurrence.session_id, occurrence.client_id,
       occurrence.group_id
     from unnest(
-      hold_ids, wanted.start_times, wanted.end_times, wanted.time_zones, wanted.session_ids, wanted.slot_clients,
-      wanted.slot_groups
-    ) with ordinality as occurrence (hold_id, start_time, end_time, time_zone, session_id, client_id, group_id, position)
-    returning id, hold_key, occurrence_index, start_time, end_time, client_id, group_id
+      hold_ids, hold_keys, wanted.start_times, wanted.end_times, wanted.time_zones, wanted.session_ids,
+      wanted.slot_clients, wanted.slot_groups
+    ) with ordinality as occurrence (
+      hold_id, hold_key, start_time, end_time, time_zone, session_id, client_id, group_id, position
+    )
   )
-  select
-    jsonb_build_object(
-      'holdKey', (select batch.hold_key from batch),
-      'holdId', new_batch_id,
-      'expiresAt', private.iso(held_until),
-      'holds', jsonb_agg(
-        jsonb_build_object(
-          'holdKey', held.hold_key,
-          'holdId', held.id,
-          'startTime', private.iso(held.start_time),
-          'endTime', private.iso(held.end_time),
-          'expiresAt', private.iso(held_until)
-        ) || case
-          when held.group_id is not null
-            then jsonb_build_object('clientId', coalesce(held.client_id, wanted.client_id), 'groupId', held.group_id)
-          else '{}'::jsonb
-        end
-        order by held.occurrence_index
-      )
-    ),
-    (select count(*) from claimed)
-  into body, inserted
-  from held;
+  -- The constraint decides, whatever was seen above: "on conflict do nothing" neither raises nor stalls.
+  insert into private.claims (
+    organization_id, owner_id, resource_kind, resource_id, during, lanes, group_key, expires_at
+  )
+  select actor.organization_id, wanted_claim.owner_id, wanted_claim.resource_kind, wanted_claim.resource_id,
+    wanted_claim.during, wanted_claim.lanes, wanted_claim.group_key, held_until
+  from unnest(claims) as wanted_claim
+  on conflict do nothing;
+  get diagnostics inserted = row_count;
   if inserted < cardinality(claims) then
     perform private.raise_busy();
   end if;
+  body := jsonb_build_object(
+    'holdKey', batch_key,
+    'holdId', new_batch_id,
+    'expiresAt', private.iso(held_until),
+    'holds', private.held_answer(wanted, hold_ids, hold_keys, held_until)
+  );
 
   if services is not null then
     perform private.reserve_units(actor.organization_id, demands, 'held', held_until);

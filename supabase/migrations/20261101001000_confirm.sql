@@ -343,6 +343,8 @@ set search_path = ''
 set timezone = 'UTC'
 set lock_timeout = '5s'
 set plan_cache_mode = 'force_generic_plan'
+set enable_seqscan = off
+set enable_hashjoin = off
 as $$
 #variable_conflict use_column
 declare
