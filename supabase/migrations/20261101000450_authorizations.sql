@@ -59,7 +59,8 @@ comment on table public.authorization_units is
 comment on column public.authorization_units.owner_id is 'The session or the hold, which share an id as claims do.';
 comment on column public.authorization_units.total_units is 'What the service takes.';
 comment on column public.authorization_units.units is
-  'What counts against the authorization. For a hold that moves a session: what the move takes in addition.';
+  'What counts against the authorization. For a hold that moves a session: what the move takes in addition to what the '
+  'session has now, and is counted anew whenever the session changes.';
 comment on column public.authorization_units.expires_at is 'A hold''s entry counts for nothing from here on.';
 create index authorization_units_authorization_idx on public.authorization_units (organization_id, authorization_id);
 create index authorization_units_client_idx on public.authorization_units (organization_id, client_id, cpt_code);
@@ -371,8 +372,10 @@ begin
     and entry.owner_id = session.id
     and (
       session.status in ('cancelled', 'no_show')
-      or (entry.start_time, entry.end_time, entry.cpt_code) is distinct from
-        (session.start_time, session.end_time, private.billed_code(session.cpt_code, session.session_type))
+      or (entry.start_time, entry.end_time, entry.service_date, entry.cpt_code) is distinct from (
+        session.start_time, session.end_time, (session.start_time at time zone session.time_zone)::date,
+        private.billed_code(session.cpt_code, session.session_type)
+      )
     );
   update public.authorization_units as entry
   set state = kept.state, expires_at = null
@@ -411,6 +414,7 @@ begin
       from public.session_holds as hold
       where hold.organization_id = sync_units.organization_id
         and demand.owner_id in (hold.id, hold.session_id)
+        and (demand.start_time, demand.end_time) = (hold.start_time, hold.end_time)
         and hold.settled_xid = pg_current_xact_id()
     )
   )) then
@@ -446,27 +450,93 @@ end
 $$;
 comment on function private.schedule_units() is 'Trigger: inserted sessions take their units, or fail.';
 
+create function private.reserve_for_holds(organization_id uuid, hold_ids uuid[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  services private.service[];
+begin
+  services := array(
+    select row(
+      hold.id, coalesce(hold.client_id, batch.client_id),
+      private.billed_code(
+        coalesce(batch.cpt_code, moved.cpt_code), coalesce(batch.session_type, moved.session_type)
+      ),
+      hold.start_time, hold.end_time, hold.time_zone, hold.session_id, null
+    )::private.service
+    from public.session_holds as hold
+    join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+    left join public.sessions as moved on moved.organization_id = hold.organization_id and moved.id = hold.session_id
+    where hold.organization_id = reserve_for_holds.organization_id and hold.id = any (hold_ids)
+  );
+  insert into public.authorization_units (
+    organization_id, owner_id, client_id, cpt_code, start_time, end_time, service_date, authorization_id,
+    total_units, units, state, expires_at
+  )
+  select
+    hold.organization_id, demand.owner_id, demand.client_id, demand.cpt_code, demand.start_time, demand.end_time,
+    demand.service_date, demand.authorization_id, demand.total_units, demand.granted_units, 'held', batch.expires_at
+  from unnest(private.ask_units(reserve_for_holds.organization_id, services, clock_timestamp())) as demand
+  join public.session_holds as hold
+    on hold.organization_id = reserve_for_holds.organization_id and hold.id = demand.owner_id
+  join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id;
+end
+$$;
+comment on function private.reserve_for_holds(uuid, uuid[]) is
+  'Enters anew what these live holds take, after what they depend on has changed: as much of it as is left.';
+
 create function private.reschedule_units()
 returns trigger
 language plpgsql
 security definer
 set search_path = ''
 as $$
+declare
+  updated record;
+  move_ids uuid[];
 begin
-  perform private.sync_units(updated.organization_id, updated.session_ids)
-  from (
+  for updated in
     select new_row.organization_id, array_agg(new_row.id) as session_ids
     from new_rows as new_row
     join old_rows as old_row on old_row.organization_id = new_row.organization_id and old_row.id = new_row.id
-    where (new_row.start_time, new_row.end_time, new_row.status, new_row.cpt_code, new_row.session_type)
-      is distinct from (old_row.start_time, old_row.end_time, old_row.status, old_row.cpt_code, old_row.session_type)
+    where (
+      new_row.start_time, new_row.end_time, new_row.time_zone, new_row.status, new_row.cpt_code, new_row.session_type
+    ) is distinct from (
+      old_row.start_time, old_row.end_time, old_row.time_zone, old_row.status, old_row.cpt_code, old_row.session_type
+    )
     group by new_row.organization_id
-  ) as updated;
+  loop
+    -- What a live move takes is the difference to what its session has, and that is changing: the two are counted anew
+    -- together. A move whose session is no longer scheduled cannot confirm and takes nothing.
+    with taken_back as (
+      delete from public.authorization_units as entry
+      using public.session_holds as hold
+      where hold.organization_id = updated.organization_id
+        and hold.session_id = any (updated.session_ids)
+        and hold.status = 'held'
+        and entry.organization_id = hold.organization_id
+        and entry.owner_id = hold.id
+        and entry.expires_at > clock_timestamp()
+      returning hold.id, hold.session_id
+    )
+    select array_agg(taken_back.id) into move_ids
+    from taken_back
+    join public.sessions as session
+      on session.organization_id = updated.organization_id and session.id = taken_back.session_id
+    where session.status = 'scheduled';
+    perform private.sync_units(updated.organization_id, updated.session_ids);
+    if move_ids is not null then
+      perform private.reserve_for_holds(updated.organization_id, move_ids);
+    end if;
+  end loop;
   return null;
 end
 $$;
 comment on function private.reschedule_units() is
-  'Trigger: sessions that moved, changed service or ended take or give back units.';
+  'Trigger: sessions that moved, changed service or ended take or give back units, and their live moves with them.';
 
 create trigger c_schedule_units after insert on public.sessions
   referencing new table as new_rows
@@ -474,42 +544,6 @@ create trigger c_schedule_units after insert on public.sessions
 create trigger c_reschedule_units after update on public.sessions
   referencing old table as old_rows new table as new_rows
   for each statement execute function private.reschedule_units();
-
-create function private.move_units(organization_id uuid, hold_ids uuid[])
-returns void
-language plpgsql
-set search_path = ''
-as $$
-#variable_conflict use_column
-begin
-  insert into public.authorization_units as entry (
-    organization_id, owner_id, client_id, cpt_code, start_time, end_time, service_date, authorization_id,
-    total_units, units, state
-  )
-  select
-    held.organization_id, hold.session_id, held.client_id, held.cpt_code, held.start_time, held.end_time,
-    held.service_date, held.authorization_id, held.total_units,
-    -- The session may have been made longer since the hold was taken, and has then more units than the move leaves over.
-    least(held.total_units, held.units + case
-      when replaced.authorization_id = held.authorization_id then replaced.units else 0
-    end),
-    'scheduled'
-  from public.session_holds as hold
-  join public.authorization_units as held
-    on held.organization_id = hold.organization_id and held.owner_id = hold.id
-  left join public.authorization_units as replaced
-    on replaced.organization_id = hold.organization_id and replaced.owner_id = hold.session_id
-  where hold.organization_id = move_units.organization_id and hold.id = any (hold_ids)
-  on conflict (organization_id, owner_id) do update
-  set cpt_code = excluded.cpt_code, start_time = excluded.start_time, end_time = excluded.end_time,
-    service_date = excluded.service_date, authorization_id = excluded.authorization_id,
-    total_units = excluded.total_units, units = excluded.units, state = excluded.state;
-  delete from public.authorization_units as entry
-  where entry.organization_id = move_units.organization_id and entry.owner_id = any (hold_ids);
-end
-$$;
-comment on function private.move_units(uuid, uuid[]) is
-  'What these holds took for moving sessions becomes those sessions'', in place of what they had.';
 
 -- Changes of authorizations ----------------------------------------------------------------------------------------------
 
@@ -543,6 +577,7 @@ set search_path = ''
 as $$
 declare
   services private.service[];
+  hold_ids uuid[];
 begin
   services := array(
     select row(
@@ -557,9 +592,37 @@ begin
       and session.status not in ('cancelled', 'no_show')
       and private.billed_code(session.cpt_code, session.session_type) = new.cpt_code
   );
+  hold_ids := array(
+    select hold.id
+    from (
+      select own.organization_id, own.id
+      from public.hold_batches as own
+      where own.organization_id = new.organization_id and own.client_id = new.client_id
+      union
+      select member.organization_id, member.batch_id
+      from public.session_holds as member
+      where member.organization_id = new.organization_id and member.client_id = new.client_id
+    ) as of_client
+    join public.hold_batches as batch
+      on batch.organization_id = of_client.organization_id and batch.id = of_client.id
+    join public.session_holds as hold on hold.organization_id = batch.organization_id and hold.batch_id = batch.id
+    left join public.sessions as moved
+      on moved.organization_id = hold.organization_id and moved.id = hold.session_id
+    where coalesce(hold.client_id, batch.client_id) = new.client_id
+      and hold.status = 'held'
+      and batch.expires_at > clock_timestamp()
+      and coalesce(moved.status, 'scheduled') = 'scheduled'
+      and private.billed_code(
+        coalesce(batch.cpt_code, moved.cpt_code), coalesce(batch.session_type, moved.session_type)
+      ) = new.cpt_code
+  );
   delete from public.authorization_units as entry
-  using unnest(services) as service
-  where entry.organization_id = new.organization_id and entry.owner_id = service.owner_id;
+  using (
+    select service.owner_id from unnest(services) as service
+    union all
+    select hold_id from unnest(hold_ids) as hold_id
+  ) as counted
+  where entry.organization_id = new.organization_id and entry.owner_id = counted.owner_id;
   perform private.reserve_units(
     new.organization_id, private.ask_units(new.organization_id, services, clock_timestamp()), 'scheduled'
   );
@@ -571,12 +634,13 @@ begin
     and session.status = 'completed'
     and entry.organization_id = session.organization_id
     and entry.owner_id = session.id;
+  perform private.reserve_for_holds(new.organization_id, hold_ids);
   return null;
 end
 $$;
 comment on function private.reallocate_units() is
-  'Trigger: bookings that are there already count against a new or changed authorization, earliest first, after live '
-  'holds. What it does not cover stays booked and is entered as beyond it.';
+  'Trigger: bookings that are there already count against a new or changed authorization, earliest first, and after them '
+  'live holds. What it does not cover stays booked, or held, and is entered as beyond it.';
 
 create trigger a_lock_authorized_client before insert or update on public.authorizations
   for each row execute function private.lock_authorized_client();

@@ -309,6 +309,44 @@ comment on function private.lock_session_resources() is 'Trigger: locks whatever
 create trigger b_lock_session_resources before insert or update on public.sessions
   for each row execute function private.lock_session_resources();
 
+create function private.guard_live_move()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  -- The row is locked by now, and holding it for a move locks it too: no move can begin between this look and the write.
+  if exists (
+    select 1
+    from public.session_holds as hold
+    join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+    where hold.organization_id = new.organization_id
+      and hold.session_id = new.id
+      and hold.status = 'held'
+      and batch.expires_at > clock_timestamp()
+  ) then
+    raise exception using
+      errcode = 'check_violation',
+      constraint = 'session_being_moved',
+      schema = 'public',
+      table = 'sessions',
+      message = 'the session is being moved: its service and its group stay as they are until that hold ends',
+      hint = 'Confirm or release the hold first, or wait until it has expired.';
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_live_move() is
+  'Trigger: a live move holds lanes and units for the service its session has, and for its group: neither changes '
+  'meanwhile. Times, room and buffers may; the move then starts from there.';
+
+create trigger b_guard_live_move before update on public.sessions
+  for each row when (
+    (new.cpt_code, new.session_type, new.group_id) is distinct from (old.cpt_code, old.session_type, old.group_id)
+  )
+  execute function private.guard_live_move();
+
 create function private.sync_claims(organization_id uuid, session_ids uuid[])
 returns void
 language plpgsql

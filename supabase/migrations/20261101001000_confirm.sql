@@ -536,10 +536,17 @@ begin
     elsif exists (
       select 1
       from unnest(listed) as item
+      left join public.session_holds as hold
+        on hold.organization_id = actor.organization_id
+        and hold.id = any (hold_ids)
+        and (hold.hold_key = item.hold_key or item.hold_key = batch.hold_key)
+      left join public.sessions as moved
+        on moved.organization_id = hold.organization_id and moved.id = hold.session_id
       where not private.may_render(
         actor.organization_id, batch.therapist_id,
         private.service_code(
-          coalesce(item.cpt_code, batch.cpt_code), coalesce(item.session_type, batch.session_type)
+          coalesce(item.cpt_code, batch.cpt_code, moved.cpt_code),
+          coalesce(item.session_type, batch.session_type, moved.session_type)
         )
       )
     ) then
@@ -599,7 +606,9 @@ begin
         and claim.owner_id = hold.id
         and hold.organization_id = actor.organization_id
         and hold.id = any (hold_ids);
-      perform private.move_units(actor.organization_id, hold_ids);
+      -- What the holds took in addition goes; the sessions ask for all of it as they move.
+      delete from public.authorization_units as entry
+      where entry.organization_id = actor.organization_id and entry.owner_id = any (hold_ids);
       delete from private.lane_overrides as override
       where override.organization_id = actor.organization_id and override.owner_id = any (moved_session_ids);
       update private.lane_overrides as override

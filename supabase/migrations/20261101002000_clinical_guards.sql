@@ -57,9 +57,14 @@ begin
         and session.end_time > now()
       union all
       select hold.id, coalesce(hold.client_id, batch.client_id), hold.start_time, hold.end_time,
-        private.service_code(batch.cpt_code, batch.session_type)
+        -- What is moved stays the service it is, unless the hold said otherwise.
+        private.service_code(
+          coalesce(batch.cpt_code, moved.cpt_code), coalesce(batch.session_type, moved.session_type)
+        )
       from public.hold_batches as batch
       join public.session_holds as hold on hold.organization_id = batch.organization_id and hold.batch_id = batch.id
+      left join public.sessions as moved
+        on moved.organization_id = hold.organization_id and moved.id = hold.session_id
       where batch.organization_id = relane_clients.organization_id
         and coalesce(hold.client_id, batch.client_id) = any (client_ids)
         and hold.status = 'held'

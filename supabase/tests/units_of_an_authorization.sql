@@ -1,6 +1,6 @@
 -- A hold reserves units, a confirmation schedules them, a completion uses them; whatever ends otherwise gives them back.
 begin;
-select plan(45);
+select plan(66);
 select tests.open_clinic();
 select tests.add_payers();
 
@@ -131,6 +131,59 @@ select pg_temp.remember('shorter', tests.hold('rbt', tests.request('rbt', 'ben',
 select tests.confirm('rbt', tests.confirmation(pg_temp.remembered('shorter'), 'rbt', 'ben'));
 select is(tests.balance('ben'), '2/5/9/4', 'one that makes it shorter gives the difference back');
 
+-- A session that is changed directly while its move is held: the two are counted anew together
+insert into public.clients (organization_id, id, reference) values (tests.id('clinic'), tests.id('cleo'), 'C-3');
+select tests.authorize('cleo', '97153', 20);
+select pg_temp.remember('roving', to_jsonb(tests.book('admin', 'rbt', 'cleo', tests.at(40), 120)));
+create function pg_temp.rewrite(minutes integer) returns text language sql as $$
+  select tests.error_code('service_role', format(
+    'update public.sessions set end_time = start_time + make_interval(mins => %s) where id = %L',
+    minutes, pg_temp.remembered('roving') #>> '{}'))
+$$;
+create function pg_temp.move_to(day integer, minutes integer) returns jsonb language sql as $$
+  select pg_temp.remember('roaming', tests.hold('admin', tests.request('rbt', 'cleo', tests.at(day), minutes,
+    jsonb_build_object('session_id', pg_temp.remembered('roving')))))
+$$;
+select pg_temp.move_to(41, 120);
+select is(tests.balance('cleo'), '0/8/0/12', 'a move to a place as long takes nothing in addition');
+select is(pg_temp.rewrite(45), null, 'its session is made shorter meanwhile');
+select is(tests.balance('cleo'), '0/3/5/12', 'then the move takes the difference');
+select is(pg_temp.rewrite(300), null, 'or longer than the move');
+select is(tests.balance('cleo'), '0/20/0/0', 'then it takes none');
+select is(pg_temp.rewrite(315), '23514', 'beyond the authorization it cannot be made');
+select is(tests.balance('cleo'), '0/20/0/0', 'which changes nothing');
+select is(pg_temp.rewrite(15), null, 'and shorter again');
+select is(tests.confirm('admin', tests.confirmation(pg_temp.remembered('roaming'), 'rbt', 'cleo')) ->> 'ok', 'true', 'the move confirms');
+select is(tests.balance('cleo'), '0/8/0/12', 'and takes what its place needs');
+select pg_temp.move_to(42, 240);
+select is(pg_temp.rewrite(60), null, 'a move that runs out');
+select tests.expire(pg_temp.remembered('roaming'));
+select is(tests.balance('cleo'), '0/4/0/16', 'leaves the session what it needs');
+select pg_temp.move_to(43, 240);
+select is(pg_temp.rewrite(75), null, 'one that is released');
+select tests.release('admin', pg_temp.remembered('roaming') #>> '{body,holdKey}');
+select is(tests.balance('cleo'), '0/5/0/15', 'as well');
+select pg_temp.move_to(44, 240);
+select is(
+  tests.error_code('service_role', format('update public.sessions set cpt_code = ''97152'' where id = %L', pg_temp.remembered('roving') #>> '{}')),
+  '23514', 'its service stays what the move was held for'
+);
+update public.authorizations set approved_units = 6 where client_id = tests.id('cleo');
+select is(tests.balance('cleo'), '0/5/1/0', 'an authorization that shrinks covers the session first, then its move');
+update public.authorizations set approved_units = 30 where client_id = tests.id('cleo');
+select is(tests.balance('cleo'), '0/5/11/14', 'one that grows covers both');
+update public.sessions set status = 'in_progress' where id = (pg_temp.remembered('roving') #>> '{}')::uuid;
+select is(tests.balance('cleo'), '0/5/0/25', 'a move that can no longer confirm takes nothing');
+select is(
+  tests.confirm('admin', tests.confirmation(pg_temp.remembered('roaming'), 'rbt', 'cleo')) ->> 'code', 'SESSION_NOT_MOVABLE', 'nor does it'
+);
+select tests.release('admin', pg_temp.remembered('roaming') #>> '{body,holdKey}');
+select is(
+  tests.error_code('service_role', format('update public.sessions set cpt_code = ''97152'' where id = %L', pg_temp.remembered('roving') #>> '{}')),
+  null, 'once the move has ended the service can change'
+);
+select is(tests.balance('cleo'), '0/0/0/30', 'and is another authorization''s, if it has one');
+
 -- Whoever writes directly meets the same limit
 select is(
   tests.error_code('admin', format(
@@ -155,7 +208,7 @@ select tests.book('admin', 'rbt2', 'ann', array[tests.at(20), tests.at(21), test
 select tests.authorize('ann', '97153', 10);
 select is(tests.balance('ann'), '0/10/0/0', 'bookings there are already count, earliest first');
 update public.authorizations set approved_units = 24 where client_id = tests.id('ann');
-select is(tests.balance('ann'), '0/12/0/12', 'more units cover all of them');
+select is(tests.balance('ann'), '0/12/4/8', 'more units cover all of them, and the hold of the beginning, which is still alive');
 select is(
   tests.rows('rbt', 'select 1 from reports.authorization_balances') , 2::bigint, 'a therapist sees her caseload''s balances'
 );
