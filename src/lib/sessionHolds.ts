@@ -39,7 +39,7 @@ export interface WindowRequest {
 export interface HoldOccurrenceRequest extends WindowRequest {
   /** The IANA zone of its offsets; the request's own when absent. */
   readonly timeZone?: string;
-  /** The session this occurrence moves. Either all occurrences move a session or none does. */
+  /** The session this occurrence moves, with its group if it has one. Either all occurrences move a session or none does. */
   readonly sessionId?: string | null;
 }
 
@@ -56,12 +56,13 @@ export interface RecurrenceRequest {
 export interface BookingDetails {
   /** How long the slot is kept, in seconds, 30–900. Default 300. */
   readonly holdSeconds?: number;
+  /** The room. Absent from a move: the room the sessions are in; `null`: no room. */
   readonly roomId?: string | null;
   /** The group the client attends with. */
   readonly groupId?: string | null;
-  /** Minutes kept free before each start, such as travel time. */
+  /** Minutes kept free before each start, such as travel time. Absent: 0, or in a move as the sessions have it. */
   readonly bufferBeforeMinutes?: number;
-  /** Minutes kept free after each end. */
+  /** Minutes kept free after each end. Absent: 0, or in a move as the sessions have it. */
   readonly bufferAfterMinutes?: number;
   /** For admins: hold in spite of an overridable refusal. The reason is audited. */
   readonly override?: { readonly reason: string } | null;
@@ -73,7 +74,7 @@ export interface HoldRequest extends WindowRequest, BookingDetails, CallOptions 
   readonly clientId: string;
   /** The IANA zone of the offsets. */
   readonly timeZone: string;
-  /** The session to move, when there is one window. */
+  /** The session to move, when there is one window. A member of a group stands for the whole group. */
   readonly sessionId?: string | null;
   readonly sessionType?: string | null;
   readonly cptCode?: string | null;

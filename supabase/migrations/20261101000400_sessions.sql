@@ -66,9 +66,11 @@ create table public.sessions (
   foreign key (organization_id, client_id) references public.clients (organization_id, id),
   foreign key (organization_id, room_id) references public.rooms (organization_id, id),
   foreign key (organization_id, series_id) references public.session_series (organization_id, id),
-  foreign key (organization_id, group_id, therapist_id, start_time, end_time)
+  -- Deferrable, so that a group and its members may change in two statements.
+  constraint sessions_at_the_place_of_their_group
+    foreign key (organization_id, group_id, therapist_id, start_time, end_time)
     references public.session_groups (organization_id, id, therapist_id, start_time, end_time)
-    on update cascade,
+    on update cascade deferrable initially immediate,
   constraint sessions_finite check (isfinite(start_time) and isfinite(end_time)),
   constraint sessions_end_after_start check (end_time > start_time),
   -- Postgres 15 cannot subtract an infinite instant; sessions_finite speaks for those.
@@ -148,13 +150,17 @@ begin
       hint = 'Allowed: scheduled -> in_progress -> completed; scheduled or in_progress -> cancelled or no_show.';
   end if;
 
-  -- A member who has cancelled goes where her group goes: she claims nothing there.
-  if old.status <> 'scheduled' and not (new.group_id is not null and old.status in ('cancelled', 'no_show')) and (
-    new.therapist_id, new.start_time, new.end_time, new.room_id, new.group_id,
-    new.buffer_before_minutes, new.buffer_after_minutes
-  ) is distinct from (
-    old.therapist_id, old.start_time, old.end_time, old.room_id, old.group_id,
-    old.buffer_before_minutes, old.buffer_after_minutes
+  if old.status <> 'scheduled' and (
+    (
+      new.therapist_id, new.start_time, new.end_time, new.room_id, new.buffer_before_minutes, new.buffer_after_minutes
+    ) is distinct from (
+      old.therapist_id, old.start_time, old.end_time, old.room_id, old.buffer_before_minutes, old.buffer_after_minutes
+    )
+    -- Who has cancelled stays behind when her group moves: see private.keep_ended_members.
+    or (
+      new.group_id is distinct from old.group_id
+      and not (new.group_id is not null and old.status in ('cancelled', 'no_show'))
+    )
   ) then
     raise exception using
       errcode = 'check_violation',

@@ -309,6 +309,69 @@ comment on function private.lock_session_resources() is 'Trigger: locks whatever
 create trigger b_lock_session_resources before insert or update on public.sessions
   for each row execute function private.lock_session_resources();
 
+create function private.group_move_ends(organization_id uuid, group_ids uuid[], as_of timestamptz)
+returns timestamptz
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select max(batch.expires_at)
+    from public.sessions as member
+    join public.session_holds as hold
+      on hold.organization_id = member.organization_id and hold.session_id = member.id and hold.status = 'held'
+    join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+    where member.organization_id = group_move_ends.organization_id
+      and member.group_id = any (group_ids)
+      and batch.expires_at > as_of
+  );
+end
+$$;
+comment on function private.group_move_ends(uuid, uuid[], timestamptz) is
+  'When the live move of any of these groups ends; null when none is being moved.';
+
+create function private.group_joining_ends(organization_id uuid, group_ids uuid[], as_of timestamptz)
+returns timestamptz
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select max(batch.expires_at)
+    from public.hold_batches as batch
+    join public.session_holds as hold
+      on hold.organization_id = batch.organization_id and hold.batch_id = batch.id and hold.status = 'held'
+    where batch.organization_id = group_joining_ends.organization_id
+      and batch.group_id = any (group_ids)
+      and batch.expires_at > as_of
+  );
+end
+$$;
+comment on function private.group_joining_ends(uuid, uuid[], timestamptz) is
+  'When the last live hold for a place in any of these groups ends; null when nobody is joining.';
+
+create function private.group_joiners(organization_id uuid, group_id uuid, as_of timestamptz)
+returns bigint
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select count(*)
+    from public.hold_batches as batch
+    join public.session_holds as hold
+      on hold.organization_id = batch.organization_id and hold.batch_id = batch.id and hold.status = 'held'
+    where batch.organization_id = group_joiners.organization_id
+      and batch.group_id = group_joiners.group_id
+      and batch.expires_at > as_of
+  );
+end
+$$;
+comment on function private.group_joiners(uuid, uuid, timestamptz) is 'How many live holds there are for places in this group.';
+
 create function private.guard_live_move()
 returns trigger
 language plpgsql
@@ -316,6 +379,20 @@ security definer
 set search_path = ''
 as $$
 begin
+  if tg_op = 'INSERT' then
+    -- Behind the therapist's lock, which a move of the group takes too: it sees this member, or this sees the move.
+    if private.group_move_ends(new.organization_id, array[new.group_id], clock_timestamp()) is not null then
+      raise exception using
+        errcode = 'check_violation',
+        constraint = 'session_being_moved',
+        schema = 'public',
+        table = 'sessions',
+        message = 'the group is being moved: nobody joins it until that hold ends',
+        hint = 'Confirm or release the hold first, or wait until it has expired.';
+    end if;
+    return new;
+  end if;
+
   -- The row is locked by now, and holding it for a move locks it too: no move can begin between this look and the write.
   if exists (
     select 1
@@ -338,10 +415,12 @@ begin
 end
 $$;
 comment on function private.guard_live_move() is
-  'Trigger: a live move holds lanes and units for the service its session has, and for its group: neither changes '
-  'meanwhile. Times, room and buffers may; the move then starts from there.';
+  'Trigger: a live move holds lanes and units for the service its session has, and places for its whole group: neither '
+  'service nor group changes meanwhile. Times, room and buffers may; the move then starts from there.';
 
-create trigger b_guard_live_move before update on public.sessions
+create trigger c_guard_live_move before insert on public.sessions
+  for each row when (new.group_id is not null) execute function private.guard_live_move();
+create trigger c_guard_live_move_update before update on public.sessions
   for each row when (
     (new.cpt_code, new.session_type, new.group_id) is distinct from (old.cpt_code, old.session_type, old.group_id)
   )
@@ -359,6 +438,7 @@ declare
   missing bigint;
   inserted bigint;
   stale_batch_ids uuid[];
+  mate_ids uuid[];
   as_of timestamptz := clock_timestamp();
 begin
   expected := array(
@@ -419,6 +499,20 @@ begin
   end loop;
 
   if missing > 0 then
+    -- A move of their group that came to nothing has left the other members' claims under the key they shared for it.
+    select array_agg(mate.id) into mate_ids
+    from public.sessions as session
+    join public.sessions as mate
+      on mate.organization_id = session.organization_id and mate.group_id = session.group_id
+    where session.organization_id = sync_claims.organization_id
+      and session.id = any (session_ids)
+      and mate.status not in ('cancelled', 'no_show')
+      and mate.id <> all (session_ids);
+    if mate_ids is not null then
+      perform private.sync_claims(organization_id, session_ids || mate_ids);
+      return;
+    end if;
+
     raise exception using
       errcode = 'exclusion_violation',
       constraint = 'claims_no_overlap',

@@ -355,11 +355,15 @@ create type private.booking_request as (
   time_zones text[],
   session_ids uuid[],
   slot_clients uuid[],
-  slot_groups uuid[]
+  slot_groups uuid[],
+  slot_indexes integer[],
+  keeps_room boolean
 );
 comment on type private.booking_request is
   'A validated, defaulted request of sessions-hold. The arrays run in request order, one element for each occurrence; '
-  'session_ids is null when nothing is moved.';
+  'session_ids is null when nothing is moved. For groups (with_members, with_moved) there is one for each occurrence and '
+  'client, and slot_indexes says of which occurrence. keeps_room: a move that names no room_id; null buffers: a move that '
+  'names none.';
 
 create function private.members_issue(request jsonb)
 returns jsonb
@@ -388,7 +392,7 @@ begin
       then private.issue('client_ids', 'must not name a client twice')
     when not members @> jsonb_build_array(request -> 'client_id')
       then private.issue('client_ids', 'must have client_id among them')
-    when moves then private.issue('client_ids', 'cannot be moved like this: a group moves through move_group')
+    when moves then private.issue('client_ids', 'is for new bookings: a group moves whole when one member''s session_id is named')
     when jsonb_array_length(members) * jsonb_array_length(occurrences) > 366
       then private.issue('client_ids', 'times the occurrences must be at most 366')
   end;
@@ -656,15 +660,13 @@ begin
     ' then
       parsed := jsonb_populate_record(null::private.booking_request, request - array[
         'recurrence_rule', 'override_reason', 'start_times', 'end_times', 'time_zones', 'session_ids', 'slot_clients',
-        'slot_groups'
+        'slot_groups', 'slot_indexes', 'keeps_room'
       ]);
       parsed.client_ids := nullif(parsed.client_ids, '{}');
       -- As private.trimmed, without a call for each.
       parsed.session_type := btrim(parsed.session_type, E' \t\n\r\f\v');
       parsed.cpt_code := upper(btrim(parsed.cpt_code, E' \t\n\r\f\v'));
       parsed.hold_seconds := coalesce(parsed.hold_seconds, 300);
-      parsed.buffer_before_minutes := coalesce(parsed.buffer_before_minutes, 0);
-      parsed.buffer_after_minutes := coalesce(parsed.buffer_after_minutes, 0);
       parsed.recurrence_rule := request #>> '{recurrence,rule}';
       parsed.override_reason := btrim(request #>> '{override,reason}', E' \t\n\r\f\v');
 
@@ -694,13 +696,22 @@ begin
         from (
           select
             placed.start_time,
-            max(placed.end_time + make_interval(mins => parsed.buffer_before_minutes + parsed.buffer_after_minutes))
+            max(placed.end_time + make_interval(
+              mins => coalesce(parsed.buffer_before_minutes, 0) + coalesce(parsed.buffer_after_minutes, 0)
+            ))
               over (order by placed.start_time rows between unbounded preceding and 1 preceding) as busy_until
           from unnest(parsed.start_times, parsed.end_times) as placed (start_time, end_time)
         ) as item;
       end if;
       parsed.session_ids := nullif(parsed.session_ids, '{}');
       parsed.session_id := null;
+      if parsed.session_ids is null then
+        parsed.buffer_before_minutes := coalesce(parsed.buffer_before_minutes, 0);
+        parsed.buffer_after_minutes := coalesce(parsed.buffer_after_minutes, 0);
+      else
+        -- What a move does not name is taken from the sessions; see with_moved.
+        parsed.keeps_room := not request ? 'room_id';
+      end if;
       if (parsed.client_ids is not null or parsed.group_id is not null) and private.members_issue(request) is not null then
         valid := false;
       end if;
@@ -746,8 +757,10 @@ begin
       array_agg(occurrence.end_time order by occurrence.position, member.position),
       array_agg(occurrence.time_zone order by occurrence.position, member.position),
       array_agg(member.client_id order by occurrence.position, member.position),
-      array_agg(occurrence.group_id order by occurrence.position, member.position)
-    into spread.start_times, spread.end_times, spread.time_zones, spread.slot_clients, spread.slot_groups
+      array_agg(occurrence.group_id order by occurrence.position, member.position),
+      array_agg(occurrence.position - 1 order by occurrence.position, member.position)
+    into spread.start_times, spread.end_times, spread.time_zones, spread.slot_clients, spread.slot_groups,
+      spread.slot_indexes
     from (
       select item.*, gen_random_uuid() as group_id
       from unnest(wanted.start_times, wanted.end_times, wanted.time_zones)
@@ -761,6 +774,129 @@ $$;
 comment on function private.with_members(private.booking_request) is
   'A request for a group with one element for each occurrence and client, occurrence by occurrence, and a group for each '
   'occurrence (slot_clients, slot_groups). Any other request as it is.';
+
+create function private.with_moved(organization_id uuid, wanted private.booking_request)
+returns private.booking_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  spread private.booking_request := wanted;
+  moved record;
+  found jsonb;
+begin
+  if wanted.session_ids is null then
+    return wanted;
+  end if;
+
+  -- Naming one member of a group stands for all who still come: she first, the others after her.
+  with named as (
+    select item.position, session.*
+    from unnest(wanted.session_ids) with ordinality as item (id, position)
+    join public.sessions as session
+      on session.organization_id = with_moved.organization_id
+      and session.id = item.id
+      and session.client_id = wanted.client_id
+  ),
+  member as (
+    select named.position, true as leads, named.id, named.client_id, named.group_id,
+      named.room_id, named.buffer_before_minutes, named.buffer_after_minutes
+    from named
+    union all
+    select named.position, false, mate.id, mate.client_id, mate.group_id,
+      mate.room_id, mate.buffer_before_minutes, mate.buffer_after_minutes
+    from named
+    join public.sessions as mate
+      on mate.organization_id = named.organization_id and mate.group_id = named.group_id and mate.id <> named.id
+    where mate.status not in ('cancelled', 'no_show')
+  )
+  select
+    count(*) as count,
+    (array_agg(member.room_id))[1] as room_id,
+    min(member.buffer_before_minutes) as buffer_before,
+    min(member.buffer_after_minutes) as buffer_after,
+    count(distinct coalesce(member.room_id::text, '')) > 1 as rooms_differ,
+    min(member.buffer_before_minutes) < max(member.buffer_before_minutes) as buffers_before_differ,
+    min(member.buffer_after_minutes) < max(member.buffer_after_minutes) as buffers_after_differ,
+    bool_or(member.group_id is not null) as has_groups,
+    array_agg(member.id order by member.position, member.leads desc, member.id) as ids,
+    array_agg(case when not member.leads then member.client_id end order by member.position, member.leads desc, member.id)
+      as slot_clients,
+    array_agg(member.group_id order by member.position, member.leads desc, member.id) as slot_groups,
+    array_agg((member.position - 1)::integer order by member.position, member.leads desc, member.id) as slot_indexes,
+    array_agg(distinct member.client_id) as client_ids
+  into moved
+  from member;
+
+  -- What the request does not name stays as it is, where it is the same for all.
+  if wanted.keeps_room then
+    spread.room_id := moved.room_id;
+  end if;
+  spread.buffer_before_minutes := coalesce(wanted.buffer_before_minutes, moved.buffer_before, 0);
+  spread.buffer_after_minutes := coalesce(wanted.buffer_after_minutes, moved.buffer_after, 0);
+  found := case
+      when wanted.keeps_room and moved.rooms_differ
+        then private.issue('room_id', 'must be named, or null for none: the sessions are in different rooms')
+      else '[]'
+    end
+    || case
+      when wanted.buffer_before_minutes is null and moved.buffers_before_differ
+        then private.issue('buffer_before_minutes', 'must be named: the sessions'' differ')
+      else '[]'
+    end
+    || case
+      when wanted.buffer_after_minutes is null and moved.buffers_after_differ
+        then private.issue('buffer_after_minutes', 'must be named: the sessions'' differ')
+      else '[]'
+    end;
+  if found = '[]' and spread.buffer_before_minutes + spread.buffer_after_minutes > 0 then
+    select coalesce(jsonb_agg(issue.value order by item.position), '[]') into found
+    from (
+      select
+        placed.position, placed.start_time,
+        max(placed.end_time + make_interval(mins => spread.buffer_before_minutes + spread.buffer_after_minutes))
+          over (order by placed.start_time rows between unbounded preceding and 1 preceding) as busy_until
+      from unnest(wanted.start_times, wanted.end_times) with ordinality as placed (start_time, end_time, position)
+    ) as item
+    cross join lateral jsonb_array_elements(private.issue(
+      format('occurrences.%s.start_time', item.position - 1),
+      'overlaps another occurrence of the same request, with the buffers the sessions have'
+    )) as issue (value)
+    where item.busy_until > item.start_time;
+  end if;
+  if found = '[]' and moved.count > 366 then
+    found := private.issue('occurrences', 'must move at most 366 sessions, those of all members counted');
+  end if;
+  if found <> '[]' then
+    perform private.raise_invalid(found);
+  end if;
+
+  if moved.has_groups then
+    spread.session_ids := moved.ids;
+    spread.slot_clients := moved.slot_clients;
+    spread.slot_groups := moved.slot_groups;
+    spread.slot_indexes := moved.slot_indexes;
+    spread.client_ids := moved.client_ids;
+    spread.start_times := array(
+      select wanted.start_times[slot.index + 1] from unnest(moved.slot_indexes) with ordinality as slot (index, position)
+      order by slot.position
+    );
+    spread.end_times := array(
+      select wanted.end_times[slot.index + 1] from unnest(moved.slot_indexes) with ordinality as slot (index, position)
+      order by slot.position
+    );
+    spread.time_zones := array(
+      select wanted.time_zones[slot.index + 1] from unnest(moved.slot_indexes) with ordinality as slot (index, position)
+      order by slot.position
+    );
+  end if;
+  return spread;
+end
+$$;
+comment on function private.with_moved(uuid, private.booking_request) is
+  'A move with what its sessions have and it does not name: room, buffers, and the other members of their groups. Raises '
+  'PT400 where the sessions disagree. slot_clients is null for the member that was named. Any other request as it is.';
 
 create function private.require_bookable_window(wanted private.booking_request, as_of timestamptz)
 returns void
@@ -848,8 +984,8 @@ begin
 
   return array(
     select row(
-      (occurrence.position - 1) / coalesce(cardinality(wanted.client_ids), 1), occurrence.owner_id, claim.resource_kind,
-      claim.resource_id, claim.during, claim.lanes, claim.group_key
+      coalesce(wanted.slot_indexes[occurrence.position], occurrence.position - 1), occurrence.owner_id,
+      claim.resource_kind, claim.resource_id, claim.during, claim.lanes, claim.group_key
     )::private.wanted_claim
     from unnest(
       owner_ids, wanted.start_times, wanted.end_times, wanted.slot_clients, wanted.slot_groups, wanted.session_ids

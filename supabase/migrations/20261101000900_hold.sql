@@ -75,6 +75,8 @@ begin
     )
     from unnest(hold_ids, hold_keys, wanted.start_times, wanted.end_times, wanted.slot_clients, wanted.slot_groups)
       with ordinality as held (hold_id, hold_key, start_time, end_time, client_id, group_id, position)
+    -- Where a group moves, the hold of the member that was named stands for all.
+    where not (wanted.session_ids is not null and held.client_id is not null)
   );
 end
 $$;
@@ -115,7 +117,7 @@ declare
   hold_ids uuid[];
   hold_keys uuid[];
   client_ids uuid[];
-  members bigint;
+  member_ids uuid[];
   claims private.wanted_claim[];
   services private.service[];
   demands private.unit_demand[];
@@ -125,6 +127,7 @@ declare
   found record;
   stale_owner_ids uuid[];
   stale_batch_ids uuid[];
+  own_claims private.claims[];
   inserted bigint;
 begin
   perform set_config('therapist_sessions.request_id', left(request_id, 128), true);
@@ -198,20 +201,21 @@ begin
     -- A second move, a cancellation or a start of the same session would act on a state this one is changing.
     perform 1
     from public.sessions as session
-    where session.organization_id = actor.organization_id and session.id = any (wanted.session_ids)
+    where session.organization_id = actor.organization_id
+      and session.id = any (wanted.session_ids || array(
+        select mate.id
+        from public.sessions as named
+        join public.sessions as mate
+          on mate.organization_id = named.organization_id and mate.group_id = named.group_id
+        where named.organization_id = actor.organization_id and named.id = any (wanted.session_ids)
+      ))
     order by session.id
     for no key update;
 
     select
       count(*) as count,
       bool_and(session.client_id = wanted.client_id) as all_of_client,
-      bool_and(actor.role <> 'therapist' or session.therapist_id = actor.user_id) as all_in_scope,
-      bool_and(session.status = 'scheduled' and session.group_id is null) as all_movable,
-      bool_and(private.may_render(
-        actor.organization_id, wanted.therapist_id,
-        private.service_code(coalesce(wanted.cpt_code, session.cpt_code), coalesce(wanted.session_type, session.session_type))
-      )) as all_renderable,
-      array_agg(session.therapist_id) || array_agg(session.room_id) as resource_ids
+      bool_and(actor.role <> 'therapist' or session.therapist_id = actor.user_id) as all_in_scope
     into moved
     from public.sessions as session
     where session.organization_id = actor.organization_id and session.id = any (wanted.session_ids);
@@ -221,17 +225,46 @@ begin
       );
     elsif not moved.all_of_client then
       return private.refuse_hold(actor, wanted, 'CLIENT_MISMATCH', 'A session to be moved belongs to another client.');
-    elsif not moved.all_movable then
+    end if;
+
+    wanted := private.with_moved(actor.organization_id, wanted);
+    client_ids := coalesce(wanted.client_ids, client_ids);
+    select
+      bool_and(session.status = 'scheduled') as all_movable,
+      bool_and(session.client_id = wanted.client_id or private.may_book(actor, wanted.therapist_id, session.client_id))
+        as all_bookable,
+      bool_and(private.may_render(
+        actor.organization_id, wanted.therapist_id,
+        private.service_code(coalesce(wanted.cpt_code, session.cpt_code), coalesce(wanted.session_type, session.session_type))
+      )) as all_renderable,
+      array_agg(session.therapist_id) || array_agg(session.room_id) as resource_ids
+    into moved
+    from public.sessions as session
+    where session.organization_id = actor.organization_id and session.id = any (wanted.session_ids);
+    if not moved.all_movable then
       return private.refuse_hold(
         actor, wanted, 'SESSION_NOT_MOVABLE', 'Only scheduled sessions can be moved. Reload them and try again.'
       );
     end if;
-    if not moved.all_renderable then
+    if not moved.all_bookable then
+      return private.refuse_hold(
+        actor, wanted, 'FORBIDDEN', 'A group moves whole, and you may not book every client of this one.'
+      );
+    elsif not moved.all_renderable then
       return private.refuse_hold(
         actor, wanted, 'FORBIDDEN', 'A technician may not render this service: it is a qualified professional''s.'
       );
+    elsif wanted.slot_indexes is not null and asked_code is not null and exists (
+      select 1
+      from public.service_codes as service
+      where service.code = asked_code
+        and service.max_clients < any (
+          select count(*) from unnest(wanted.slot_indexes) as slot (index) group by slot.index
+        )
+    ) then
+      perform private.raise_invalid(private.issue('cpt_code', 'is for fewer clients than the group has'));
     end if;
-    resource_ids := resource_ids || moved.resource_ids;
+    resource_ids := resource_ids || client_ids || wanted.room_id || moved.resource_ids;
   end if;
 
   if cardinality(wanted.start_times) = 1 then
@@ -277,27 +310,48 @@ begin
       );
     end if;
     stale_batch_ids := found.stale_batch_ids;
+    if wanted.slot_groups is not null then
+      if exists (
+        select 1
+        from public.sessions as member
+        where member.organization_id = actor.organization_id
+          and member.group_id = any (wanted.slot_groups)
+          and member.status not in ('cancelled', 'no_show')
+          and member.id <> all (wanted.session_ids)
+      ) then
+        -- Somebody joined while this waited, and she is not locked.
+        perform private.raise_busy();
+      end if;
+      held_until := private.group_joining_ends(actor.organization_id, wanted.slot_groups, as_of);
+      if held_until is not null then
+        return private.refuse_hold(
+          actor, wanted, 'THERAPIST_HOLD_CONFLICT', 'A place in this group is being booked. Retry at retryAfter.',
+          held_until, locked_therapist_id => wanted.therapist_id
+        );
+      end if;
+    end if;
   end if;
 
   if wanted.group_id is not null then
     -- Behind the therapist's lock: two clients who each see one place left would both take it.
-    select count(distinct claim.owner_id) into members
-    from public.session_groups as known
-    join private.claims as claim
-      on claim.organization_id = known.organization_id
-      and claim.resource_id = known.therapist_id
-      and claim.resource_kind = 'therapist'
-      and claim.during && tstzrange(known.start_time, known.end_time)
-      and claim.group_key = known.id
-      and (claim.expires_at is null or claim.expires_at > as_of)
-    where known.organization_id = actor.organization_id
-      and known.id = wanted.group_id
-      and known.therapist_id = wanted.therapist_id
-      and known.start_time = wanted.start_times[1]
-      and known.end_time = wanted.end_times[1];
-    if members = 0 then
+    select array_agg(member.id) into member_ids
+    from public.sessions as member
+    where member.organization_id = actor.organization_id
+      and member.group_id = wanted.group_id
+      and member.therapist_id = wanted.therapist_id
+      and member.start_time = wanted.start_times[1]
+      and member.end_time = wanted.end_times[1]
+      and member.status not in ('cancelled', 'no_show');
+    if member_ids is null then
       perform private.raise_invalid(private.issue('group_id', 'names no group of this therapist at this time'));
-    elsif members >= 8 then
+    end if;
+    held_until := private.group_move_ends(actor.organization_id, array[wanted.group_id], as_of);
+    if held_until is not null then
+      return private.refuse_hold(
+        actor, wanted, 'SESSION_BEING_MOVED', 'Somebody is moving this group. Try again when their hold has ended.',
+        held_until, locked_therapist_id => wanted.therapist_id
+      );
+    elsif cardinality(member_ids) + private.group_joiners(actor.organization_id, wanted.group_id, as_of) >= 8 then
       return private.refuse_hold(
         actor, wanted, 'GROUP_FULL', 'The group has eight clients already.',
         locked_therapist_id => wanted.therapist_id
@@ -324,7 +378,7 @@ begin
     )
   ) then
     select * into found
-    from private.find_conflicts(actor.organization_id, claims, wanted.session_ids, as_of);
+    from private.find_conflicts(actor.organization_id, claims, coalesce(wanted.session_ids, member_ids), as_of);
     if found.concurrent_lanes is not null and wanted.override_reason is not null then
       -- The pairs in the way give up their lanes, for this hold only: everything else still blocks it.
       overridden_lanes := found.concurrent_lanes;
@@ -337,7 +391,7 @@ begin
         from unnest(claims) as claim
       );
       select * into found
-      from private.find_conflicts(actor.organization_id, claims, wanted.session_ids, as_of);
+      from private.find_conflicts(actor.organization_id, claims, coalesce(wanted.session_ids, member_ids), as_of);
     end if;
     if found.conflicts is not null then
       outcome := private.conflict_code(found.conflicts, found.concurrent_lanes);
@@ -388,6 +442,10 @@ begin
       and stale.expires_at <= as_of;
     perform private.expire_batches(actor.organization_id, stale_batch_ids, as_of, wanted.therapist_id);
   end if;
+  if wanted.group_id is not null then
+    -- A move of the group that came to nothing may have left its claims under another key than the group's.
+    perform private.sync_claims(actor.organization_id, member_ids);
+  end if;
   if moving then
     -- An earlier move that expired may have left a claim on a place these sessions have, allowed there by the key they
     -- shared: it would be in the way of the new key.
@@ -400,10 +458,17 @@ begin
       and stale.resource_id = own.resource_id
       and stale.during && own.during
       and stale.expires_at <= as_of;
-    -- What moves together does not block itself, even onto a place that a sibling leaves.
-    update private.claims as claim
-    set group_key = move_key
-    where claim.organization_id = actor.organization_id and claim.owner_id = any (wanted.session_ids);
+    -- What moves together does not block itself, even onto a place that a sibling leaves. Taken out and put back, since
+    -- the members of a group would conflict while some have the new key and some the old.
+    with taken_out as (
+      delete from private.claims as claim
+      where claim.organization_id = actor.organization_id and claim.owner_id = any (wanted.session_ids)
+      returning claim.*
+    )
+    select array_agg(row(taken_out.*)::private.claims) into own_claims from taken_out;
+    insert into private.claims (organization_id, owner_id, resource_kind, resource_id, during, lanes, group_key)
+    select own.organization_id, own.owner_id, own.resource_kind, own.resource_id, own.during, own.lanes, move_key
+    from unnest(own_claims) as own;
   end if;
 
   with batch as (

@@ -1,7 +1,8 @@
 -- Purpose: sessions-confirm. Turns a live hold into sessions, or into the moves it was made for.
 -- Objects: private.parse_confirmation, private.confirm_sessions, public.confirm_sessions.
 -- Watch for: a live hold confirms, always; an unconfirmed one at or after expires_at never does, swept or not. A new
---            session takes its hold's id, so its claims stay where they are and only lose their expiry.
+--            session takes its hold's id, so its claims stay where they are and only lose their expiry. A move of a
+--            group has a hold for each member; the one of the member that was named (client_id is null) stands for all.
 
 create type private.confirmed_occurrence as (
   hold_key uuid,
@@ -357,6 +358,8 @@ declare
   top_session jsonb;
   hold_ids uuid[];
   moved_session_ids uuid[];
+  held_claims private.claims[];
+  group_ids uuid[];
   resource_ids uuid[];
   as_of timestamptz;
   state record;
@@ -405,12 +408,14 @@ begin
     );
   end if;
 
-  select array_agg(hold.id), array_remove(array_agg(hold.session_id), null)
+  select
+    array_agg(hold.id) filter (
+      where (batch.hold_key = asked_key or hold.hold_key = asked_key) and not (batch.is_move and hold.client_id is not null)
+    ),
+    array_agg(hold.session_id)
   into hold_ids, moved_session_ids
   from public.session_holds as hold
-  where hold.organization_id = actor.organization_id
-    and hold.batch_id = batch.id
-    and (batch.hold_key = asked_key or hold.hold_key = asked_key);
+  where hold.organization_id = actor.organization_id and hold.batch_id = batch.id;
 
   resource_ids := array[batch.therapist_id, batch.client_id, batch.room_id] || array(
     select hold.client_id
@@ -526,7 +531,9 @@ begin
       from (
         select distinct coalesce(hold.client_id, batch.client_id) as client_id
         from public.session_holds as hold
-        where hold.organization_id = actor.organization_id and hold.id = any (hold_ids)
+        where hold.organization_id = actor.organization_id
+          and hold.batch_id = batch.id
+          and (batch.is_move or hold.id = any (hold_ids))
       ) as booked
       where not private.may_book(actor, batch.therapist_id, booked.client_id)
     ) then
@@ -536,19 +543,23 @@ begin
     elsif exists (
       select 1
       from unnest(listed) as item
-      left join public.session_holds as hold
-        on hold.organization_id = actor.organization_id
-        and hold.id = any (hold_ids)
-        and (hold.hold_key = item.hold_key or item.hold_key = batch.hold_key)
-      left join public.sessions as moved
-        on moved.organization_id = hold.organization_id and moved.id = hold.session_id
       where not private.may_render(
         actor.organization_id, batch.therapist_id,
         private.service_code(
-          coalesce(item.cpt_code, batch.cpt_code, moved.cpt_code),
-          coalesce(item.session_type, batch.session_type, moved.session_type)
+          coalesce(item.cpt_code, batch.cpt_code), coalesce(item.session_type, batch.session_type)
         )
       )
+    ) or exists (
+      select 1
+      from public.sessions as moved
+      where moved.organization_id = actor.organization_id
+        and moved.id = any (moved_session_ids)
+        and not private.may_render(
+          actor.organization_id, batch.therapist_id,
+          private.service_code(
+            coalesce(batch.cpt_code, moved.cpt_code), coalesce(batch.session_type, moved.session_type)
+          )
+        )
     ) then
       return private.refuse_confirmation(
         actor, batch.id, hold_ids, 403, 'FORBIDDEN',
@@ -567,7 +578,7 @@ begin
     elsif batch.is_move and state.addressed < (
       select count(*)
       from public.session_holds as hold
-      where hold.organization_id = actor.organization_id and hold.batch_id = batch.id
+      where hold.organization_id = actor.organization_id and hold.batch_id = batch.id and hold.client_id is null
     ) then
       return private.refuse_confirmation(
         actor, batch.id, hold_ids, 409, 'HOLD_MISMATCH', 'What was held to move together moves together: confirm the whole batch by its holdKey.'
@@ -589,23 +600,32 @@ begin
 
     select array_agg(hold.id) into hold_ids
     from public.session_holds as hold
-    where hold.organization_id = actor.organization_id and hold.id = any (hold_ids) and hold.status = 'held';
+    where hold.organization_id = actor.organization_id
+      and hold.batch_id = batch.id
+      and (batch.is_move or hold.id = any (hold_ids))
+      and hold.status = 'held';
 
     update public.session_holds as hold
     set status = 'confirmed', settled_at = as_of, settled_xid = pg_current_xact_id()
     where hold.organization_id = actor.organization_id and hold.id = any (hold_ids);
 
     if batch.is_move then
-      -- The old places go and the new ones lose their expiry: one constraint check for each, no gap in between.
+      -- The old places go and the new ones become the sessions', all behind their resources' locks. Taken out and put
+      -- back, since the members of a group would conflict while some have the group's key and some still the move's.
       delete from private.claims as claim
       where claim.organization_id = actor.organization_id and claim.owner_id = any (moved_session_ids);
-      update private.claims as claim
-      set owner_id = hold.session_id, group_key = hold.session_id, expires_at = null
-      from public.session_holds as hold
-      where claim.organization_id = actor.organization_id
-        and claim.owner_id = hold.id
-        and hold.organization_id = actor.organization_id
-        and hold.id = any (hold_ids);
+      with taken_out as (
+        delete from private.claims as claim
+        where claim.organization_id = actor.organization_id and claim.owner_id = any (hold_ids)
+        returning claim.*
+      )
+      select array_agg(row(taken_out.*)::private.claims) into held_claims from taken_out;
+      insert into private.claims (organization_id, owner_id, resource_kind, resource_id, during, lanes, group_key)
+      select held.organization_id, hold.session_id, held.resource_kind, held.resource_id, held.during, held.lanes,
+        case held.resource_kind when 'client' then hold.session_id else coalesce(hold.group_id, hold.session_id) end
+      from unnest(held_claims) as held
+      join public.session_holds as hold
+        on hold.organization_id = actor.organization_id and hold.id = held.owner_id;
       -- What the holds took in addition goes; the sessions ask for all of it as they move.
       delete from public.authorization_units as entry
       where entry.organization_id = actor.organization_id and entry.owner_id = any (hold_ids);
@@ -619,6 +639,13 @@ begin
         and hold.organization_id = actor.organization_id
         and hold.id = any (hold_ids);
 
+      select array_agg(distinct hold.group_id) into group_ids
+      from public.session_holds as hold
+      where hold.organization_id = actor.organization_id and hold.id = any (hold_ids) and hold.group_id is not null;
+      if group_ids is not null then
+        -- The members first, and then their groups: one look at the end at whether they fit.
+        set constraints public.sessions_at_the_place_of_their_group deferred;
+      end if;
       update public.sessions as session
       set
         therapist_id = batch.therapist_id,
@@ -633,11 +660,28 @@ begin
         cpt_code = coalesce(item.cpt_code, batch.cpt_code, session.cpt_code),
         cpt_modifiers = case when item.cpt_code is null then session.cpt_modifiers else item.cpt_modifiers end
       from public.session_holds as hold
-      join unnest(listed) as item on item.hold_key = hold.hold_key or item.hold_key = batch.hold_key
+      join public.session_holds as named
+        on named.organization_id = hold.organization_id
+        and named.batch_id = hold.batch_id
+        and named.client_id is null
+        and (named.id = hold.id or named.group_id = hold.group_id)
+      join unnest(listed) as item on item.hold_key = named.hold_key or item.hold_key = batch.hold_key
       where hold.organization_id = actor.organization_id
         and hold.id = any (hold_ids)
         and session.organization_id = actor.organization_id
         and session.id = hold.session_id;
+      if group_ids is not null then
+        update public.session_groups as moved
+        set therapist_id = batch.therapist_id, start_time = hold.start_time, end_time = hold.end_time
+        from public.session_holds as hold
+        where moved.organization_id = actor.organization_id
+          and moved.id = any (group_ids)
+          and hold.organization_id = actor.organization_id
+          and hold.id = any (hold_ids)
+          and hold.group_id = moved.id
+          and hold.client_id is null;
+        set constraints public.sessions_at_the_place_of_their_group immediate;
+      end if;
     else
       update private.claims as claim
       set expires_at = null
@@ -692,7 +736,7 @@ begin
   where hold.organization_id = actor.organization_id
     and hold.batch_id = batch.id
     and hold.status = 'confirmed'
-    and (batch.hold_key = asked_key or hold.hold_key = asked_key);
+    and (batch.hold_key = asked_key or hold.hold_key = asked_key or batch.is_move);
 
   select
     jsonb_build_object('sessions', jsonb_agg(to_jsonb(session) order by asked.position)),

@@ -64,10 +64,11 @@ begin
         from public.session_holds as hold
         where hold.organization_id = actor.organization_id and hold.batch_id = batch.id and hold.client_id is not null
       ) || array(
-        select session.therapist_id
+        select resource.id
         from public.session_holds as hold
         join public.sessions as session
           on session.organization_id = hold.organization_id and session.id = hold.session_id
+        cross join lateral unnest(array[session.therapist_id, session.room_id]) as resource (id)
         where hold.organization_id = actor.organization_id and hold.batch_id = batch.id
       )
     );
@@ -102,19 +103,12 @@ begin
     delete from public.authorization_units as entry
     where entry.organization_id = actor.organization_id and entry.owner_id = any (released_ids);
     if batch.is_move then
-      update private.claims as claim
-      set group_key = expected.group_key
-      from private.expected_claims as expected
-      where claim.organization_id = actor.organization_id
-        and claim.expires_at is null
-        and expected.organization_id = claim.organization_id
-        and expected.owner_id = claim.owner_id
-        and expected.resource_kind = claim.resource_kind
-        and claim.owner_id in (
-          select hold.session_id
-          from public.session_holds as hold
-          where hold.organization_id = actor.organization_id and hold.batch_id = batch.id
-        );
+      -- The sessions' claims lose the key they shared with it.
+      perform private.sync_claims(actor.organization_id, array(
+        select hold.session_id
+        from public.session_holds as hold
+        where hold.organization_id = actor.organization_id and hold.batch_id = batch.id
+      ));
     end if;
     perform private.record_event(
       actor.organization_id, 'hold.released', 'hold', released_ids, as_of,
@@ -130,7 +124,11 @@ begin
     body := body || jsonb_build_object('hold', (
       select jsonb_build_object(
         'holdKey', asked_key,
-        'holdId', case when batch.hold_key = asked_key then batch.id else released_ids[1] end,
+        'holdId', case when batch.hold_key = asked_key then batch.id else (
+          select asked.id
+          from public.session_holds as asked
+          where asked.organization_id = actor.organization_id and asked.hold_key = asked_key
+        ) end,
         'holds', jsonb_agg(
           jsonb_build_object(
             'holdKey', hold.hold_key,
@@ -142,7 +140,10 @@ begin
         )
       )
       from public.session_holds as hold
-      where hold.organization_id = actor.organization_id and hold.id = any (released_ids)
+      where hold.organization_id = actor.organization_id
+        and hold.id = any (released_ids)
+        -- Where a group moves, the hold of the member that was named stands for all.
+        and not (batch.is_move and hold.client_id is not null)
     ));
   end if;
   perform private.keep_answer(

@@ -184,7 +184,9 @@ begin
   if not private.may_book(actor, wanted.therapist_id, wanted.client_id, wanted.room_id) then
     perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
-  return private.find_alternatives(actor.organization_id, wanted, statement_timestamp());
+  return private.find_alternatives(
+    actor.organization_id, private.with_moved(actor.organization_id, wanted), statement_timestamp()
+  );
 end
 $$;
 comment on function private.find_alternatives(jsonb) is 'See the public wrapper.';
@@ -214,7 +216,7 @@ as $$
 declare
   actor private.actor := private.require_actor();
   wanted private.booking_request := private.parse_booking_request(request);
-  spread private.booking_request := private.with_members(wanted);
+  spread private.booking_request;
   as_of timestamptz := statement_timestamp();
   windows tstzmultirange;
   conflicts jsonb;
@@ -223,6 +225,7 @@ begin
   if not private.may_book(actor, wanted.therapist_id, wanted.client_id, wanted.room_id) then
     perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this therapist or client.');
   end if;
+  spread := private.with_moved(actor.organization_id, private.with_members(wanted));
   windows := private.open_windows(actor.organization_id, wanted.therapist_id, array(
     select tstzrange(item.start_time, item.end_time, '[)')
     from unnest(wanted.start_times, wanted.end_times) as item (start_time, end_time)
@@ -233,7 +236,7 @@ begin
     private.wanted_claims(
       actor.organization_id, spread, array(select gen_random_uuid() from unnest(spread.start_times))
     ),
-    wanted.session_ids,
+    spread.session_ids,
     as_of
   ) as found;
 

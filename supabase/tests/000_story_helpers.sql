@@ -69,8 +69,11 @@ begin
   else
     perform set_config('request.jwt.claims', (jsonb_strip_nulls(jsonb_build_object(
       'sub', tests.id(person), 'role', 'authenticated', 'session_id', tests.id(person || ' at her laptop'),
-      'org_id', (select organization_id from public.memberships where user_id = tests.id(person) limit 1),
-      'user_role', (select role from public.memberships where user_id = tests.id(person) limit 1)
+      -- Who is a member of two clinics speaks for the one she joined first.
+      'org_id', (select organization_id from public.memberships where user_id = tests.id(person)
+        order by organization_id <> tests.id('clinic') limit 1),
+      'user_role', (select role from public.memberships where user_id = tests.id(person)
+        order by organization_id <> tests.id('clinic') limit 1)
     )) || claims)::text, true);
     perform set_config('role', 'authenticated', true);
   end if;

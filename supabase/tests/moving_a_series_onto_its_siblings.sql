@@ -1,7 +1,7 @@
 -- Rescheduling: what moves does not block itself, a series may move onto places its siblings leave, and nobody loses
 -- the old place before the new one is confirmed.
 begin;
-select plan(41);
+select plan(50);
 select tests.open_clinic();
 
 create function tests.moving(ids uuid[], starts timestamptz[], therapist text default 'rbt', client text default 'ann', extra jsonb default '{}')
@@ -143,6 +143,50 @@ select tests.hold('bcba', tests.request('bcba', 'ben', tests.at(30, '11:00'), 60
   'room_id', tests.id('green'), 'buffer_before_minutes', 30))) as outcome from roomy_session;
 select is(tests.confirm('bcba', tests.confirmation(outcome, 'bcba', 'ben', '{"occurrences": []}')) #>> '{body,session,room_id}',
   tests.id('green')::text, 'a session moves to another room, with another buffer') from roomy_move;
+-- What a move does not name stays as it is.
+create function pg_temp.move_roomy(starts timestamptz, extra jsonb) returns text language plpgsql as $$
+declare
+  held jsonb := tests.hold('bcba', tests.request('bcba', 'ben', starts, 60,
+    jsonb_build_object('session_id', (select id from roomy_session)) || extra));
+  session jsonb := tests.confirm('bcba', tests.confirmation(held, 'bcba', 'ben')) #> '{body,session}';
+begin
+  return concat_ws(' ', coalesce((select room.name from public.rooms as room where room.id = (session ->> 'room_id')::uuid), 'no room'),
+    session ->> 'buffer_before_minutes', session ->> 'buffer_after_minutes');
+end
+$$;
+select matches(pg_temp.move_roomy(tests.at(31), '{}'), '(?i)green.* 30 0', 'a move that names neither keeps room and buffers');
+select matches(pg_temp.move_roomy(tests.at(32), '{"buffer_before_minutes": 0, "buffer_after_minutes": 10}'), '(?i)green.* 0 10',
+  'buffers that are named win');
+select matches(pg_temp.move_roomy(tests.at(33), jsonb_build_object('room_id', tests.id('blue'))), '(?i)blue.* 0 10', 'so does a room');
+select is(
+  tests.hold('bcba', tests.request('bcba', 'ann', tests.at(34, '11:00'))) ->> 'ok', 'true', 'somebody has the next hour'
+);
+select is(
+  tests.hold('bcba', tests.request('bcba', 'ben', tests.at(34), 60, jsonb_build_object('session_id', (select id from roomy_session)))) ->> 'code',
+  'THERAPIST_HOLD_CONFLICT', 'a buffer that is kept needs its time'
+);
+select is(pg_temp.move_roomy(tests.at(34), '{"room_id": null, "buffer_after_minutes": 0}'), 'no room 0 0', 'null is no room, 0 no buffer');
+create temporary table furnished on commit drop as
+select array[
+  (select id from roomy_session),
+  (tests.confirm('bcba', tests.confirmation(tests.hold('bcba', tests.request('bcba', 'ben', tests.at(35), 60,
+    jsonb_build_object('room_id', tests.id('blue'), 'buffer_after_minutes', 20))), 'bcba', 'ben')) #>> '{body,session,id}')::uuid
+] as ids;
+create function pg_temp.move_both(extra jsonb) returns jsonb language sql as $$
+  select tests.moving(ids, array[tests.at(36), tests.at(36, '11:00')], 'bcba', 'ben', extra) from furnished
+$$;
+select is(
+  (select array_agg(issue ->> 'path') from jsonb_array_elements((tests.error('bcba', format('select public.hold_sessions(%L)',
+    pg_temp.move_both('{}'))) ->> 'details')::jsonb) as issue),
+  array['room_id', 'buffer_after_minutes'], 'sessions that differ say what must be named'
+);
+select is(
+  ((tests.error('bcba', format('select public.hold_sessions(%L)', pg_temp.move_both('{"room_id": null, "buffer_after_minutes": 20}')))
+    ->> 'details')::jsonb #>> '{0,path}'),
+  'occurrences.1.start_time', 'with their buffers they would overlap'
+);
+select is(tests.hold('bcba', pg_temp.move_both(jsonb_build_object('room_id', tests.id('blue'), 'buffer_after_minutes', 0))) ->> 'ok', 'true',
+  'what is named is for all of them');
 select is_empty('select * from tests.broken_claims()', 'the claims are sound in the end');
 
 select * from finish();

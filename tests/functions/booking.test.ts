@@ -397,6 +397,53 @@ describe('a move', () => {
     ).toBe(200);
   });
 
+  it('of one member of a group takes the whole group along, with its room, or nobody', async () => {
+    const at = window(nextDay(), 10);
+    const members = clinic.clients.slice(0, 3);
+    const asked = rbtHold(at, { client_ids: members, session_type: 'group', room_id: clinic.room });
+    const made = await call('sessions-hold', clinic.admin, asked);
+    expect(made.body.data.holds).toHaveLength(3);
+    const all = confirmationOf(asked, made.body.data);
+    const { body: group } = await call('sessions-confirm', clinic.admin, {
+      ...all,
+      occurrences: all.occurrences.map((each, index) => ({
+        ...each,
+        session: { ...each.session, client_id: made.body.data.holds[index].clientId },
+      })),
+    });
+    const ids = group.data.sessions.map(({ id }: { id: string }) => id);
+
+    const body = holdOf(clinic.rbt, members[1] ?? '', window(day, 11), { session_id: ids[1] });
+    const held = await hold(clinic.admin, body);
+    expect(held.holds).toEqual([
+      expect.objectContaining({ clientId: members[1], groupId: group.data.session.group_id }),
+    ]);
+    expectProblem(
+      await call('sessions-hold', clinic.admin, rbtHold(window(day, 12), { session_id: ids[0] })),
+      409,
+      'SESSION_BEING_MOVED',
+    );
+    const answer = await call('sessions-confirm', clinic.admin, confirmationOf(body, held));
+    const moved = confirmData.parse(answer.body.data);
+    expect(moved.session.id).toBe(ids[1]);
+    expect(moved.sessions.map(({ id }) => id).sort()).toEqual([...ids].sort());
+    expect(moved.sessions).toEqual(
+      ids.map(() => expect.objectContaining({ room_id: clinic.room, group_id: group.data.session.group_id })),
+    );
+    expect(new Set(moved.sessions.map(({ start_time }) => Date.parse(start_time)))).toEqual(
+      new Set([Date.parse(body.start_time)]),
+    );
+
+    // Named, and null: the room is given up.
+    const out = holdOf(clinic.rbt, members[0] ?? '', window(day, 13), { session_id: ids[0], room_id: null });
+    const { body: left } = await call(
+      'sessions-confirm',
+      clinic.admin,
+      confirmationOf(out, await hold(clinic.admin, out)),
+    );
+    expect(left.data.sessions).toEqual(ids.map(() => expect.objectContaining({ room_id: null })));
+  });
+
   it('of a session that was cancelled meanwhile is refused', async () => {
     const { session } = await book(window(nextDay(), 10));
     const body = rbtHold(window(day, 14), { session_id: session.id });

@@ -48,8 +48,6 @@ describe('a hold request', () => {
       client_id: id(2),
       time_zone: 'America/Los_Angeles',
       hold_seconds: 300,
-      buffer_before_minutes: 0,
-      buffer_after_minutes: 0,
       start_time: '2026-12-07T18:00:00.000Z',
       end_time: '2026-12-07T19:00:00.000Z',
       start_time_offset_minutes: -480,

@@ -41,7 +41,9 @@ const holdOccurrence = z.object(
   {
     ...window,
     time_zone: optional(timeZone()).meta({ description: 'Left out: as at the top.' }),
-    session_id: optional(uuid()).meta({ description: 'The session this occurrence moves.' }),
+    session_id: optional(uuid()).meta({
+      description: 'The session this occurrence moves: with its whole group, if it has one.',
+    }),
   },
   { error: expected('an object') },
 );
@@ -92,7 +94,8 @@ export const holdRequest = z
       ...window,
       time_zone: timeZone(),
       session_id: optional(uuid()).meta({
-        description: 'The session to move. With several occurrences, each names its own instead.',
+        description:
+          'The session to move. With several occurrences, each names its own instead. A member of a group stands for the whole group, which moves whole.',
       }),
       hold_seconds: withDefault(integer(30, 900), 300).meta({
         description: 'How long the slot is kept, in seconds.',
@@ -106,12 +109,15 @@ export const holdRequest = z
       group_id: optional(uuid()).meta({
         description: 'The group this client joins, at the group’s own time. Excludes `client_ids`.',
       }),
-      room_id: optional(uuid()),
-      buffer_before_minutes: withDefault(integer(0, 240), 0).meta({
-        description: 'Minutes kept free before each start (travel time).',
+      room_id: uuid().nullish().meta({
+        description: 'Left out of a move: the room the sessions are in. `null`: no room.',
       }),
-      buffer_after_minutes: withDefault(integer(0, 240), 0).meta({
-        description: 'Minutes kept free after each end.',
+      buffer_before_minutes: optional(integer(0, 240)).meta({
+        description:
+          'Minutes kept free before each start (travel time). Left out: 0, or in a move as the sessions have it.',
+      }),
+      buffer_after_minutes: optional(integer(0, 240)).meta({
+        description: 'Minutes kept free after each end. Left out: 0, or in a move as the sessions have it.',
       }),
       override: optional(z.object({ reason: text(500) }, { error: expected('an object') })).meta({
         description: 'For admins: hold in spite of an overridable refusal. The reason is audited.',
@@ -210,7 +216,8 @@ export function parseHold(body: unknown): Parsed<RpcCall> {
   if (repeated >= 0)
     return refuse(`occurrences.${repeated}.session_id`, 'must not repeat: one session has one place');
 
-  const overlap = findSelfOverlap(occurrences, request.buffer_before_minutes + request.buffer_after_minutes);
+  const buffers = (request.buffer_before_minutes ?? 0) + (request.buffer_after_minutes ?? 0);
+  const overlap = findSelfOverlap(occurrences, buffers);
   if (overlap) {
     const [earlier, later] = overlap;
     return rule
@@ -275,7 +282,8 @@ export const holdData = z.object({
     .datetime({ offset: true })
     .meta({ description: 'From this moment the slots are free again.' }),
   holds: z.array(heldSlot).meta({
-    description: 'One per occurrence, in request order; in a group one per occurrence and client.',
+    description:
+      'One per occurrence, in request order; for a new group one per occurrence and client. Where a group moves, the hold of the session that was named stands for all its members.',
   }),
   warnings: z.array(holdWarning).optional().meta({
     description:
