@@ -1,4 +1,4 @@
--- Purpose: a slot that a cancellation frees is offered to whoever waits for one, as a hold of its own.
+-- Purpose: a slot, or a place in a group, that a cancellation frees is offered to whoever waits for one, as a hold of its own.
 -- Objects: waitlist_entries; private.offer_slot and the trigger that calls it.
 -- Watch for: an offer is an ordinary hold (its hold_key is in hold_batches): confirming it books, and when it is released
 --            or expires the entry waits again, swept or not. Nothing here waits for another client's lock: the canceller
@@ -86,11 +86,30 @@ declare
   claims private.wanted_claim[];
   services private.service[];
   demands private.unit_demand[];
+  joined_id uuid;
+  mate_ids uuid[];
+  code text := private.service_code(freed.cpt_code, freed.session_type);
   way record;
   as_of timestamptz := clock_timestamp();
   held_until timestamptz := date_trunc('milliseconds', as_of) + interval '15 minutes';
   inserted bigint;
 begin
+  -- What a member of a group frees is her place in it, as long as anybody else comes: for the same service and time.
+  -- Once nobody does it is a slot like any other.
+  select array_agg(mate.id) into mate_ids
+  from public.sessions as mate
+  where mate.organization_id = freed.organization_id
+    and mate.group_id = freed.group_id
+    and mate.status not in ('cancelled', 'no_show');
+  if mate_ids is not null then
+    joined_id := freed.group_id;
+    if private.group_move_ends(freed.organization_id, array[joined_id], as_of) is not null
+      or cardinality(mate_ids) + private.group_joiners(freed.organization_id, joined_id, as_of) >= 8
+    then
+      return;
+    end if;
+  end if;
+
   for entry in
     select candidate.*
     from public.waitlist_entries as candidate
@@ -104,6 +123,17 @@ begin
         freed.start_time, coalesce(freed.start_time + make_interval(mins => candidate.minutes), freed.end_time), '[)'
       )
       and private.may_render(freed.organization_id, freed.therapist_id, candidate.cpt_code)
+      and case
+        when joined_id is not null then
+          candidate.cpt_code = code
+          and coalesce(make_interval(mins => candidate.minutes), freed.end_time - freed.start_time)
+            = freed.end_time - freed.start_time
+        else not exists (
+          select 1
+          from public.service_codes as service
+          where service.code = candidate.cpt_code and service.min_clients > 1
+        )
+      end
       and exists (
         select 1
         from public.caseloads as caseload
@@ -149,9 +179,14 @@ begin
     wanted.start_times := array[freed.start_time];
     wanted.end_times := array[coalesce(freed.start_time + make_interval(mins => entry.minutes), freed.end_time)];
     wanted.time_zones := array[freed.time_zone];
+    wanted.group_id := joined_id;
+    if joined_id is not null then
+      wanted.session_type := freed.session_type;
+      wanted.slot_groups := array[joined_id];
+    end if;
 
     claims := private.wanted_claims(entry.organization_id, wanted, array[new_hold_id]);
-    select * into way from private.find_conflicts(entry.organization_id, claims, null, as_of);
+    select * into way from private.find_conflicts(entry.organization_id, claims, mate_ids, as_of);
     continue when way.conflicts is not null;
     services := private.wanted_services(entry.organization_id, wanted, array[new_hold_id]);
     demands := private.ask_units(entry.organization_id, services, as_of);
@@ -162,6 +197,10 @@ begin
       and stale.owner_id = any (way.stale_owner_ids)
       and stale.resource_id in (freed.therapist_id, entry.client_id, freed.room_id)
       and stale.expires_at <= as_of;
+    if joined_id is not null then
+      -- A move of the group that came to nothing may have left its claims under another key than the group's.
+      perform private.sync_claims(entry.organization_id, mate_ids);
+    end if;
     insert into private.claims (
       organization_id, owner_id, resource_kind, resource_id, during, lanes, group_key, expires_at
     )
@@ -177,17 +216,20 @@ begin
     end if;
 
     insert into public.hold_batches (
-      organization_id, id, therapist_id, client_id, room_id, cpt_code, time_zone, buffer_before_minutes,
-      buffer_after_minutes, expires_at, created_by, created_at
+      organization_id, id, therapist_id, client_id, room_id, group_id, session_type, cpt_code, time_zone,
+      buffer_before_minutes, buffer_after_minutes, expires_at, created_by, created_at
     )
     values (
-      entry.organization_id, new_batch_id, wanted.therapist_id, wanted.client_id, wanted.room_id, wanted.cpt_code,
-      wanted.time_zone, wanted.buffer_before_minutes, wanted.buffer_after_minutes, held_until,
+      entry.organization_id, new_batch_id, wanted.therapist_id, wanted.client_id, wanted.room_id, wanted.group_id,
+      wanted.session_type, wanted.cpt_code, wanted.time_zone, wanted.buffer_before_minutes, wanted.buffer_after_minutes, held_until,
       coalesce(auth.uid(), freed.therapist_id), as_of
     );
-    insert into public.session_holds (organization_id, id, batch_id, occurrence_index, start_time, end_time, time_zone)
+    insert into public.session_holds (
+      organization_id, id, batch_id, occurrence_index, start_time, end_time, time_zone, group_id
+    )
     values (
-      entry.organization_id, new_hold_id, new_batch_id, 0, wanted.start_times[1], wanted.end_times[1], wanted.time_zone
+      entry.organization_id, new_hold_id, new_batch_id, 0, wanted.start_times[1], wanted.end_times[1], wanted.time_zone,
+      wanted.group_id
     );
     perform private.reserve_units(entry.organization_id, demands, 'held', held_until);
     perform private.record_event(
@@ -206,8 +248,8 @@ begin
 end
 $$;
 comment on function private.offer_slot(public.sessions) is
-  'Holds the time of a cancelled session for the first entry of the waitlist that it suits and that can have it, for 15 '
-  'minutes. Its therapist and room are locked by whoever cancelled.';
+  'Holds the time of a cancelled session, or the place in its group, for the first entry of the waitlist that it suits '
+  'and that can have it, for 15 minutes. Its therapist and room are locked by whoever cancelled.';
 
 create function private.offer_freed_slots()
 returns trigger
@@ -221,7 +263,6 @@ begin
   join old_rows as old_row on old_row.organization_id = new_row.organization_id and old_row.id = new_row.id
   where new_row.status = 'cancelled'
     and old_row.status <> 'cancelled'
-    and new_row.group_id is null
     and new_row.start_time > clock_timestamp()
     and exists (
       select 1

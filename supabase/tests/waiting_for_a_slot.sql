@@ -1,6 +1,6 @@
 -- A slot that a cancellation frees is held for the first who waits for one like it; she is asked once at a time.
 begin;
-select plan(21);
+select plan(33);
 select tests.open_clinic();
 insert into public.clients (organization_id, id, reference) select tests.id('clinic'), tests.id(name), name from unnest(array['eve', 'fay']) as name;
 insert into public.caseloads (organization_id, therapist_id, client_id)
@@ -68,6 +68,47 @@ select ok(
 );
 select is(tests.rows('bcba', 'select from public.waitlist_entries'), 3::bigint, 'a therapist sees her caseload''s entries');
 select is(tests.rows('parent', 'select from public.waitlist_entries'), 0::bigint, 'a parent none');
+
+-- A place in a group
+insert into public.clients (organization_id, id, reference)
+select tests.id('clinic'), tests.id(name), name from unnest(array['gus', 'hal', 'ida', 'jon', 'kim']) as name;
+insert into public.caseloads (organization_id, therapist_id, client_id)
+select tests.id('clinic'), tests.id('rbt'), tests.id(client) from unnest(array['gus', 'hal', 'ida', 'jon', 'kim']) as client;
+create temporary table gathered on commit drop as
+select gen_random_uuid() as group_id, tests.at(10) as start_time;
+insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time)
+select tests.id('clinic'), group_id, tests.id('rbt'), start_time, start_time + interval '1 hour' from gathered;
+insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone, group_id, session_type)
+select tests.id('clinic'), tests.id('rbt'), tests.id(client), start_time, start_time + interval '1 hour', 'UTC', group_id, 'group'
+from gathered, unnest(array['gus', 'hal', 'ida']) as client;
+create function pg_temp.member(client text) returns uuid language sql as $$
+  select session.id from public.sessions as session join gathered using (group_id) where session.client_id = tests.id(client)
+$$;
+select tests.release('rbt', pg_temp.key_of('eve'));
+update public.waitlist_entries set closed_at = now() where client_id in (tests.id('eve'), tests.id('fay'));
+select is(pg_temp.wait('eve', 1), null, 'eve waits for an hour of her own');
+select is(pg_temp.wait('jon', 5, 'null', '97154'), null, 'jon for a group');
+select is(pg_temp.wait('kim', 3, '30', '97154'), null, 'kim for half an hour of one');
+select is(pg_temp.cancel(pg_temp.member('gus')), '1', 'one of three cancels');
+select is(pg_temp.offered(), 'jon', 'and her place is held for who waits for a group as long');
+select is(
+  (select count(*) from public.session_holds as hold join gathered using (group_id) where hold.status = 'held'), 1::bigint, 'in that group'
+);
+select is_empty('select * from tests.broken_claims()', 'the offer claims what a hold for the group claims');
+select is(
+  tests.confirm('rbt', tests.occurrence(tests.at(10)) || jsonb_build_object('hold_key', pg_temp.key_of('jon'), 'session', jsonb_build_object(
+    'therapist_id', tests.id('rbt'), 'client_id', tests.id('jon'), 'start_time', tests.at(10), 'end_time', tests.at(10, '11:00'))))
+    #>> '{body,session,group_id}',
+  (select group_id::text from gathered), 'confirmed, jon is a member'
+);
+select is(
+  (select array_agg(pg_temp.cancel(session.id) order by session.id) from public.sessions as session join gathered using (group_id)
+    where session.status = 'scheduled' and session.client_id <> tests.id('ida')),
+  array['1', '1'], 'two more cancel: nobody else waits for a group'
+);
+select is(pg_temp.offered(), null, 'and eve does not want to join one');
+select is(pg_temp.cancel(pg_temp.member('ida')), '1', 'the last cancels too');
+select is(pg_temp.offered(), 'eve', 'then the hour is anybody''s');
 
 select * from finish();
 rollback;
