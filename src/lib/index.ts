@@ -53,6 +53,17 @@ export {
   type RecurrenceInput,
 } from './generateOccurrences.ts';
 export {
+  type CompleteRequest,
+  type CompleteResponse,
+  completeSession,
+  markNoShow,
+  type SessionChange,
+  type StartRequest,
+  type StartResponse,
+  startSession,
+} from './lifecycle.ts';
+export { fetchPayerRules, type PayerRulesQuery } from './payerRules.ts';
+export {
   type BlockedBy,
   type PreviewedOccurrence,
   type PreviewRequest,
@@ -109,3 +120,12 @@ export {
   type SessionInput,
 } from './sessionHolds.ts';
 export { type LibraryErrorCode, SessionsApiError, type SessionsApiErrorDetails } from './sessionsApiError.ts';
+export {
+  fetchWaitlist,
+  joinWaitlist,
+  leaveWaitlist,
+  type WaitingEntry,
+  type WaitlistClient,
+  type WaitlistEntry,
+  type WaitlistRequest,
+} from './waitlist.ts';

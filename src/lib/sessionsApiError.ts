@@ -13,8 +13,16 @@ import type {
  * - `UNAVAILABLE`: something in front of the endpoint answered 429, 502, 503 or 504 in its place.
  * - `UNEXPECTED_ANSWER`: something else answered that is not the endpoint, such as a proxy's page.
  * - `READ_FAILED`: a read over REST failed.
+ * - `STATUS_NOT_ALLOWED`: the session is not in a status from which it could be started, completed or marked missed.
+ * - `SESSION_INCOMPLETE`: the session cannot be completed yet; `issues` names what its record lacks.
  */
-export type LibraryErrorCode = 'NETWORK_ERROR' | 'UNAVAILABLE' | 'UNEXPECTED_ANSWER' | 'READ_FAILED';
+export type LibraryErrorCode =
+  | 'NETWORK_ERROR'
+  | 'UNAVAILABLE'
+  | 'UNEXPECTED_ANSWER'
+  | 'READ_FAILED'
+  | 'STATUS_NOT_ALLOWED'
+  | 'SESSION_INCOMPLETE';
 
 /** What a {@link SessionsApiError} is made of. */
 export interface SessionsApiErrorDetails {
@@ -61,7 +69,7 @@ export class SessionsApiError extends Error {
   readonly conflicts: readonly Conflict[];
   /** Starts nearby at which the same request would succeed. Empty unless the status is 409. */
   readonly alternatives: readonly Alternative[];
-  /** Which fields are wrong, and why. Empty unless the status is 400. */
+  /** Which fields are wrong or missing, and why. Empty unless the status is 400 or the code `SESSION_INCOMPLETE`. */
   readonly issues: readonly Issue[];
   /** The request's id in logs and audit trail; null when nothing answered. */
   readonly requestId: string | null;

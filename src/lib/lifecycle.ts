@@ -1,0 +1,144 @@
+import type { SupabaseClient } from '@supabase/supabase-js';
+import type { ErrorCode } from '../../supabase/functions/_shared/contract/index.ts';
+import type { Database } from './database.types.ts';
+import { callRpc, type ReadOptions } from './readRest.ts';
+import { type LibraryErrorCode, SessionsApiError } from './sessionsApiError.ts';
+
+type Row = Database['public']['Tables']['sessions']['Row'];
+
+/** Which session, and whose token changes it. */
+export interface SessionChange extends ReadOptions {
+  readonly sessionId: string;
+}
+
+/** What {@link startSession} records. */
+export interface StartRequest extends SessionChange {
+  /** When it really began (an instant); now when absent. */
+  readonly actualStartTime?: string | null;
+}
+
+/** What {@link completeSession} records. */
+export interface CompleteRequest extends StartRequest {
+  /** When it really ended (an instant). Absent: as booked, unless the payer asks for the minute (EVV). */
+  readonly actualEndTime?: string | null;
+}
+
+/** A session that has begun. */
+export interface StartResponse {
+  readonly session: Row;
+  readonly actualStartTime: string;
+}
+
+/** A session that is completed, and what it took. */
+export interface CompleteResponse extends StartResponse {
+  readonly actualEndTime: string;
+  /** 15-minute units of the actual minutes, as the payer rounds. */
+  readonly units: number;
+}
+
+/**
+ * Marks a session as begun: `scheduled` → `in_progress`.
+ *
+ * It is sent once and has no idempotency key: asked again, a session that has begun answers `STATUS_NOT_ALLOWED`.
+ *
+ * @param supabase - a supabase-js client
+ * @param payload - the session, and when it began; see {@link StartRequest}
+ * @returns the session as stored, and when it began
+ * @throws SessionsApiError 409 `STATUS_NOT_ALLOWED` unless it is scheduled, 403 when it is not the caller's to change, 400
+ *   for a time that lies ahead
+ * @throws the signal's reason when aborted
+ * @example
+ * ```ts
+ * const { session, actualStartTime } = await startSession(supabase, { sessionId });
+ * ```
+ */
+export async function startSession(
+  supabase: Pick<SupabaseClient, 'rpc'>,
+  payload: StartRequest,
+): Promise<StartResponse> {
+  const request = { session_id: payload.sessionId, actual_start_time: payload.actualStartTime };
+  return await callOutcome<StartResponse>(supabase, 'start_session', request, payload);
+}
+
+/**
+ * Completes a session: `in_progress` → `completed`. Its units are those of the actual minutes, and are used of its
+ * authorization.
+ *
+ * @param supabase - a supabase-js client
+ * @param payload - the session, and when it began and ended; see {@link CompleteRequest}
+ * @returns the session as stored, its actual times and its units
+ * @throws SessionsApiError 409 `SESSION_INCOMPLETE` while its record lacks something, each in `issues` by its field
+ *   (`note`, `signature`, `location_type`, `cpt_code`, `clients`, `actual_start_time`, `actual_end_time`)
+ * @throws SessionsApiError 409 `STATUS_NOT_ALLOWED` unless it is in progress, 403 when it is not the caller's to change
+ * @throws the signal's reason when aborted
+ * @example
+ * ```ts
+ * try {
+ *   const { units } = await completeSession(supabase, { sessionId });
+ *   console.log(`${units} units`);
+ * } catch (error) {
+ *   if (!(error instanceof SessionsApiError) || error.code !== 'SESSION_INCOMPLETE') throw error;
+ *   for (const { path, message } of error.issues) console.log(path, message); // note: The session has no note.
+ * }
+ * ```
+ */
+export async function completeSession(
+  supabase: Pick<SupabaseClient, 'rpc'>,
+  payload: CompleteRequest,
+): Promise<CompleteResponse> {
+  const request = {
+    session_id: payload.sessionId,
+    actual_start_time: payload.actualStartTime,
+    actual_end_time: payload.actualEndTime,
+  };
+  return await callOutcome<CompleteResponse>(supabase, 'complete_session', request, payload);
+}
+
+/**
+ * Notes that the client did not come: `scheduled` or `in_progress` → `no_show`, once the start has passed. The units go
+ * back to the authorization.
+ *
+ * @param supabase - a supabase-js client
+ * @param payload - the session; see {@link SessionChange}
+ * @returns the session as stored
+ * @throws SessionsApiError 409 `STATUS_NOT_ALLOWED` before its start or once it is over, 403 when it is not the caller's to
+ *   change
+ * @throws the signal's reason when aborted
+ * @example
+ * ```ts
+ * const { session } = await markNoShow(supabase, { sessionId });
+ * ```
+ */
+export async function markNoShow(
+  supabase: Pick<SupabaseClient, 'rpc'>,
+  payload: SessionChange,
+): Promise<{ readonly session: Row }> {
+  return await callOutcome(supabase, 'mark_no_show', { session_id: payload.sessionId }, payload);
+}
+
+/** What the changing RPCs answer. */
+interface Outcome<Body> {
+  readonly ok: boolean;
+  readonly status: number;
+  readonly body: Body;
+  readonly code?: ErrorCode | LibraryErrorCode;
+  readonly detail?: string;
+  readonly missing?: readonly { readonly field: string; readonly message: string }[];
+}
+
+/** Calls an RPC that returns an outcome: its body, or its refusal as an error. */
+async function callOutcome<Body>(
+  supabase: Pick<SupabaseClient, 'rpc'>,
+  name: string,
+  request: object,
+  { accessToken, signal }: ReadOptions,
+): Promise<Body> {
+  const outcome = await callRpc<Outcome<Body>>(supabase, name, { request }, { accessToken, signal });
+  if (outcome.ok) return outcome.body;
+  throw new SessionsApiError({
+    status: outcome.status,
+    code: outcome.code ?? 'UNEXPECTED_ANSWER',
+    message: outcome.detail ?? `${name} was refused.`,
+    issues: outcome.missing?.map(({ field, message }) => ({ path: field, message })),
+  });
+}

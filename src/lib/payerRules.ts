@@ -1,0 +1,91 @@
+import type { SupabaseClient } from '@supabase/supabase-js';
+import type { PayerCodeRule, PayerRules } from '../../supabase/functions/_shared/cpt.ts';
+import type { Database } from './database.types.ts';
+import { type ReadOptions, read } from './readRest.ts';
+import { readScope } from './scheduleQueries.ts';
+import { invalidArgument } from './sessionsApiError.ts';
+
+type Table<Name extends keyof Database['public']['Tables']> = Database['public']['Tables'][Name]['Row'];
+
+/** Whose payer, and on which day. */
+export interface PayerRulesQuery extends ReadOptions {
+  readonly clientId: string;
+  /** The local day of service, `YYYY-MM-DD`: coverages and rules have versions by date. */
+  readonly date: string;
+}
+
+/**
+ * The rules of the payer who pays first for a client on a day: rounding, modifiers, daily limits. They are what
+ * {@link deriveCptMetadata}, {@link bookSession} and {@link dailyUnitWarnings} take as `payerRules`, and what the database
+ * applies itself.
+ *
+ * @param supabase - a supabase-js client
+ * @param query - the client and the day; see {@link PayerRulesQuery}
+ * @returns the rules, or null when no payer is known for that day: then the defaults hold
+ * @throws SessionsApiError 400 for a day that is none, 401 without a session, 403 `ORGANIZATION_REQUIRED`
+ * @throws the signal's reason when aborted
+ * @example
+ * ```ts
+ * const payerRules = await fetchPayerRules(supabase, { clientId, date: '2026-12-01' });
+ * const session = { start_time: '2026-12-01T18:00:00Z', end_time: '2026-12-01T18:40:00Z', session_type: 'individual' };
+ * const { modifiers, units } = deriveCptMetadata({ session, payerRules });
+ * ```
+ */
+export async function fetchPayerRules(
+  supabase: Pick<SupabaseClient, 'from' | 'auth'>,
+  query: PayerRulesQuery,
+): Promise<PayerRules | null> {
+  const { date } = query;
+  if (!/^\d{4}-\d{2}-\d{2}$/.test(date) || Number.isNaN(Date.parse(date))) {
+    throw invalidArgument([{ path: 'date', message: 'must be a day, such as 2026-12-01' }]);
+  }
+  const { organizationId } = await readScope(supabase, query.accessToken);
+  const validThen = `valid_to.is.null,valid_to.gte.${date}`;
+  const [coverage] = await read<Pick<Table<'client_coverages'>, 'payer_id'>[]>(
+    supabase
+      .from('client_coverages')
+      .select('payer_id')
+      .eq('organization_id', organizationId)
+      .eq('client_id', query.clientId)
+      .lte('valid_from', date)
+      .or(validThen)
+      .order('priority')
+      .limit(1),
+    query,
+  );
+  if (!coverage) return null;
+  const [[rule], codeRules] = await Promise.all([
+    read<Table<'payer_rules'>[]>(
+      supabase
+        .from('payer_rules')
+        .select('*')
+        .eq('organization_id', organizationId)
+        .eq('payer_id', coverage.payer_id)
+        .lte('valid_from', date)
+        .or(validThen),
+      query,
+    ),
+    read<Table<'payer_code_rules'>[]>(
+      supabase
+        .from('payer_code_rules')
+        .select('*')
+        .eq('organization_id', organizationId)
+        .eq('payer_id', coverage.payer_id)
+        .lte('valid_from', date)
+        .or(validThen),
+      query,
+    ),
+  ]);
+  return {
+    ...(rule && { rounding: rule.rounding, telehealthModifier: rule.telehealth_modifier }),
+    codes: Object.fromEntries(codeRules.map((each) => [each.cpt_code, codeRuleOf(each)])),
+  };
+}
+
+function codeRuleOf(rule: Table<'payer_code_rules'>): PayerCodeRule {
+  return {
+    ...(rule.rounding && { rounding: rule.rounding }),
+    ...(rule.modifiers.length > 0 && { modifiers: rule.modifiers }),
+    ...(rule.max_daily_units && { maxDailyUnits: rule.max_daily_units }),
+  };
+}

@@ -1,0 +1,186 @@
+/** A session's life, the waitlist and the payers' rules, as an app calls them. */
+import { beforeAll, describe, expect, it } from 'vitest';
+import {
+  bookSession,
+  cancelSessions,
+  completeSession,
+  confirmSessionBooking,
+  deriveCptMetadata,
+  fetchPayerRules,
+  fetchWaitlist,
+  joinWaitlist,
+  leaveWaitlist,
+  markNoShow,
+  SessionsApiError,
+  startSession,
+} from '../../src/lib/index.ts';
+import { call } from '../functions/clinic.ts';
+import { withConnection } from '../setup/db.ts';
+import { type Clinic, clientOf, nextSession, openClinic } from './clinic.ts';
+
+let clinic: Clinic;
+let rbt: Awaited<ReturnType<typeof clientOf>>;
+let admin: Awaited<ReturnType<typeof clientOf>>;
+beforeAll(async () => {
+  clinic = await openClinic();
+  [rbt, admin] = await Promise.all([clientOf(clinic.rbt), clientOf(clinic.admin)]);
+});
+
+async function refusal(promise: Promise<unknown>): Promise<SessionsApiError> {
+  const error = await promise.then(
+    () => null,
+    (reason: unknown) => reason,
+  );
+  if (!(error instanceof SessionsApiError)) throw error ?? new Error('it was not refused');
+  return error;
+}
+
+/** A session that began an hour ago; the endpoints book ahead only. */
+async function pastSession(): Promise<string> {
+  const { session } = await bookSession(rbt, { session: nextSession(clinic), timeZone: 'UTC' });
+  hours += 2;
+  await withConnection((client) =>
+    client.query(
+      `update public.sessions set start_time = now() - make_interval(hours => $2), end_time = now() - make_interval(hours => $2 - 1)
+        where id = $1`,
+      [session.id, hours],
+    ),
+  );
+  return session.id;
+}
+let hours = 0;
+
+const hour = () => ({
+  actualStartTime: new Date(Date.now() - 3_600_000).toISOString(),
+  actualEndTime: new Date().toISOString(),
+});
+
+const wholeNote = {
+  narratives: [{ cpt_code: '97153', narrative: 'Ten trials of requesting.' }],
+  ...{ client_response: 'Calm throughout.', progress: 'Eight of ten.' },
+  ...{ participants: ['Client', 'Technician'], location: 'Clinic' },
+};
+
+describe('a session', () => {
+  it('begins, and is not completed before its record is whole', async () => {
+    const sessionId = await pastSession();
+    const { session, actualStartTime } = await startSession(rbt, { sessionId });
+    expect(session).toMatchObject({ id: sessionId, status: 'in_progress' });
+    expect(Date.parse(actualStartTime)).toBeLessThanOrEqual(Date.now());
+    expect(await refusal(startSession(rbt, { sessionId }))).toMatchObject({
+      ...{ status: 409, code: 'STATUS_NOT_ALLOWED', issues: [] },
+    });
+    const incomplete = await refusal(completeSession(rbt, { sessionId, ...hour() }));
+    expect(incomplete).toMatchObject({ status: 409, code: 'SESSION_INCOMPLETE' });
+    expect(incomplete.issues.map(({ path }) => path)).toEqual(['note']);
+    expect(incomplete.issues[0]?.message).toMatch(/note/);
+  });
+
+  it('is completed with the units of its actual minutes', async () => {
+    const sessionId = await pastSession();
+    await startSession(rbt, { sessionId, actualStartTime: new Date(Date.now() - 40 * 60_000).toISOString() });
+    const note = { session_id: sessionId, base_version: 0, action: 'save_draft', content: wholeNote };
+    expect((await call('session-notes', clinic.rbt, note)).status).toBe(200);
+    const signature = { session_id: sessionId, base_version: 1, action: 'sign' };
+    expect((await call('session-notes', clinic.rbt, signature)).status).toBe(200);
+    const done = await completeSession(rbt, { sessionId, actualEndTime: new Date().toISOString() });
+    expect(done).toMatchObject({ session: { status: 'completed' }, units: 3 });
+  });
+
+  it('was missed, once its start has passed, and only by those whose it is', async () => {
+    const sessionId = await pastSession();
+    const stranger = await clientOf(clinic.bcba);
+    expect(await refusal(markNoShow(stranger, { sessionId }))).toMatchObject({
+      status: 403,
+      code: 'FORBIDDEN',
+    });
+    expect((await markNoShow(rbt, { sessionId })).session.status).toBe('no_show');
+    const { session } = await bookSession(rbt, { session: nextSession(clinic), timeZone: 'UTC' });
+    expect(await refusal(markNoShow(rbt, { sessionId: session.id }))).toMatchObject({
+      code: 'STATUS_NOT_ALLOWED',
+    });
+    expect(await refusal(startSession(rbt, { sessionId: 'no id' }))).toMatchObject({
+      ...{
+        status: 400,
+        code: 'VALIDATION_FAILED',
+        issues: [{ path: 'session_id', message: 'must be a UUID' }],
+      },
+    });
+  });
+});
+
+describe('the waitlist', () => {
+  it('offers a freed slot as a hold that is confirmed by its key', async () => {
+    const booked = nextSession(clinic);
+    const { session } = await bookSession(rbt, { session: booked, timeZone: 'UTC' });
+    const waiting = {
+      clientId: clinic.clients[1],
+      cptCode: '97153',
+      windows: [{ from: booked.start_time, to: booked.end_time }],
+    };
+    expect(await refusal(joinWaitlist(admin, { ...waiting, windows: [] }))).toMatchObject({ status: 400 });
+    expect(await refusal(joinWaitlist(rbt, waiting))).toMatchObject({ status: 403 });
+    const entry = await joinWaitlist(admin, { ...waiting, priority: 2 });
+    expect(entry).toMatchObject({ client_id: waiting.clientId, priority: 2, closed_at: null });
+    expect(await fetchWaitlist(rbt)).toEqual([{ entry, offer: null }]);
+
+    await cancelSessions(admin, { sessionIds: [session.id] });
+    const [{ offer } = { offer: null }] = await fetchWaitlist(rbt);
+    expect(offer).toMatchObject({ therapistId: clinic.rbt.id, groupId: null });
+    if (!offer) return;
+    const { session: served } = await confirmSessionBooking(rbt, {
+      holdKey: offer.holdKey,
+      session: { ...booked, client_id: waiting.clientId },
+      timeZone: offer.timeZone,
+    });
+    expect(served.client_id).toBe(waiting.clientId);
+
+    expect(await refusal(leaveWaitlist(rbt, { entryId: entry.id }))).toMatchObject({ status: 403 });
+    expect((await leaveWaitlist(admin, { entryId: entry.id })).closed_at).not.toBeNull();
+    expect(await fetchWaitlist(admin)).toEqual([]);
+  });
+});
+
+describe('the payer’s rules', () => {
+  it('are those of who pays first that day, and feed the billing', async () => {
+    await withConnection((client) =>
+      client.query(
+        `with payer as (
+          insert into public.payers (organization_id, id, name)
+          values ($1, gen_random_uuid(), 'First'), ($1, gen_random_uuid(), 'Second') returning id, name
+        ),
+        rules as (
+          insert into public.payer_rules (organization_id, payer_id, rounding, telehealth_modifier, valid_from, valid_to)
+          select $1, id, 'floor', 'GT', '2026-01-01', '2026-12-31' from payer where name = 'First'
+        ),
+        code_rules as (
+          insert into public.payer_code_rules (organization_id, payer_id, cpt_code, modifiers, max_daily_units, valid_from)
+          select $1, id, '97153', '{HM}', 32, '2026-01-01' from payer where name = 'First'
+        )
+        insert into public.client_coverages (organization_id, client_id, payer_id, priority, valid_from)
+        select $1, $2, id, case name when 'First' then 1 else 2 end, '2026-01-01' from payer`,
+        [clinic.organizationId, clinic.clients[0]],
+      ),
+    );
+    const clientId = clinic.clients[0];
+    const payerRules = await fetchPayerRules(rbt, { clientId, date: '2026-12-01' });
+    expect(payerRules).toEqual({
+      rounding: 'floor',
+      telehealthModifier: 'GT',
+      codes: { '97153': { modifiers: ['HM'], maxDailyUnits: 32 } },
+    });
+    const session = {
+      ...{ start_time: '2026-12-01T18:00:00Z', end_time: '2026-12-01T18:40:00Z' },
+      ...{ session_type: 'individual', location_type: 'telehealth' },
+    };
+    expect(deriveCptMetadata({ session, payerRules })).toMatchObject({ units: 2, modifiers: ['GT', 'HM'] });
+
+    // Another version of the rules; a day nobody pays for; a client of nobody's caseload.
+    expect(await fetchPayerRules(rbt, { clientId, date: '2027-01-01' })).toEqual({
+      codes: { '97153': { modifiers: ['HM'], maxDailyUnits: 32 } },
+    });
+    expect(await fetchPayerRules(rbt, { clientId, date: '2025-12-31' })).toBeNull();
+    expect(await fetchPayerRules(rbt, { clientId: clinic.clients[3], date: '2026-12-01' })).toBeNull();
+    expect(await refusal(fetchPayerRules(rbt, { clientId, date: 'today' }))).toMatchObject({ status: 400 });
+  });
+});
