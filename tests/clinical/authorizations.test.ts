@@ -20,6 +20,7 @@ import {
   tally,
 } from '../races/rivals.ts';
 import { withConnection } from '../setup/db.ts';
+import { brokenInvariants } from '../setup/invariants.ts';
 
 let arena: Arena;
 beforeAll(async () => {
@@ -264,6 +265,7 @@ describe('whatever is done with bookings', { timeout: 240_000 }, () => {
               held_units: held(),
               left_units: approved - taken(),
             });
+            expect(await brokenInvariants(connection, arena.organizationId)).toEqual([]);
           }
         });
       }),

@@ -160,6 +160,56 @@ const rules: Rule[] = [
     query: 'select * from audit.verify($1)',
   },
   {
+    name: 'no authorization has more units taken than approved',
+    query: `
+      select approval.id, approval.approved_units, sum(entry.units) as taken_units
+      from public.authorizations as approval
+      join public.authorization_units as entry
+        on entry.organization_id = approval.organization_id and entry.authorization_id = approval.id
+        and (entry.expires_at is null or entry.expires_at > $2)
+      where $1::uuid is null or approval.organization_id = $1
+      group by approval.id, approval.approved_units
+      having sum(entry.units) > approval.approved_units`,
+  },
+  {
+    // What an entry takes may be less than its service needs: beyond an authorization, or for a move what it adds.
+    name: 'the ledger has an entry for each session and live hold of an authorized service, as it is now, and no other',
+    query: `
+      with owned as materialized (
+        select session.organization_id, session.id as owner_id, session.client_id,
+          private.billed_code(session.cpt_code, session.session_type) as cpt_code, session.start_time, session.end_time
+        from public.sessions as session
+        where session.status not in ('cancelled', 'no_show') and ($1::uuid is null or session.organization_id = $1)
+        union all
+        select hold.organization_id, hold.id, coalesce(hold.client_id, batch.client_id),
+          private.billed_code(
+            coalesce(batch.cpt_code, moved.cpt_code), coalesce(batch.session_type, moved.session_type)
+          ), hold.start_time, hold.end_time
+        from public.session_holds as hold
+        join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+        left join public.sessions as moved
+          on moved.organization_id = hold.organization_id and moved.id = hold.session_id
+        where hold.status = 'held' and batch.expires_at > $2 and coalesce(moved.status, 'scheduled') = 'scheduled'
+          and ($1::uuid is null or hold.organization_id = $1)
+      ),
+      authorized as (
+        select owned.* from owned
+        where exists (
+          select 1 from public.authorizations as approval
+          where approval.organization_id = owned.organization_id and approval.client_id = owned.client_id
+            and approval.cpt_code = owned.cpt_code
+        )
+      ),
+      entered as (
+        select organization_id, owner_id, client_id, cpt_code, start_time, end_time
+        from public.authorization_units
+        where (expires_at is null or expires_at > $2) and ($1::uuid is null or organization_id = $1)
+      )
+      (select 'missing' as problem, * from authorized except select 'missing', * from entered)
+      union all
+      (select 'surplus', * from entered except select 'surplus', * from owned)`,
+  },
+  {
     name: 'a kept answer speaks of a hold that exists',
     query: `
       select kept.endpoint, kept.idempotency_key
