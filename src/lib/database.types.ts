@@ -560,6 +560,12 @@ isOneToOne: true
                   }
                   Relationships: [
                     {
+      foreignKeyName: "sessions_at_the_place_of_their_group"
+      columns: ["organization_id","group_id","therapist_id","start_time","end_time"]
+isOneToOne: false
+      referencedRelation: "session_groups"
+      referencedColumns: ["organization_id","id","therapist_id","start_time","end_time"]
+    },{
       foreignKeyName: "sessions_organization_id_client_id_fkey"
       columns: ["organization_id","client_id"]
 isOneToOne: false
@@ -571,12 +577,6 @@ isOneToOne: false
 isOneToOne: false
       referencedRelation: "organizations"
       referencedColumns: ["id"]
-    },{
-      foreignKeyName: "sessions_organization_id_group_id_therapist_id_start_time__fkey"
-      columns: ["organization_id","group_id","therapist_id","start_time","end_time"]
-isOneToOne: false
-      referencedRelation: "session_groups"
-      referencedColumns: ["organization_id","id","therapist_id","start_time","end_time"]
     },{
       foreignKeyName: "sessions_organization_id_room_id_fkey"
       columns: ["organization_id","room_id"]

@@ -156,12 +156,10 @@ export const sessionRow = z
 /** The `data` of a 200 answer of `sessions-confirm`. */
 export const confirmData = z.object({
   session: sessionRow.meta({ description: 'The first occurrence’s session.' }),
-  sessions: z
-    .array(sessionRow)
-    .meta({
-      description:
-        'All sessions, in the order the occurrences were held; of a group that moved, the named member’s first.',
-    }),
+  sessions: z.array(sessionRow).meta({
+    description:
+      'All sessions, in the order the occurrences were held; of a group that moved, the named member’s first.',
+  }),
   roundedDurationMinutes: z.number().int().meta({
     description: 'Elapsed minutes of the first session, rounded to whole 15-minute units.',
   }),
