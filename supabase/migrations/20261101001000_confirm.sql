@@ -188,9 +188,12 @@ stable
 set search_path = ''
 as $$
 declare
-  -- What every occurrence must have, and the request itself: as confirmation_issues, without saying what is wrong.
+  -- What every occurrence must have, and the request itself: as confirmation_issues, without saying what is wrong. Types
+  -- are named besides patterns, since a pattern also fits a list of texts that fit it.
   well_formed constant jsonpath := jsonpath '
     $.type() == "object"
+    && $.hold_key.type() == "string"
+    && $.session.therapist_id.type() == "string" && $.session.client_id.type() == "string"
     && $.hold_key like_regex "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
     && $.session.type() == "object"
     && $.session.therapist_id like_regex "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
