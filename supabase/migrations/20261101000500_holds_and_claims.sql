@@ -282,6 +282,23 @@ where session.status not in ('cancelled', 'no_show')
 comment on view private.expected_claims is
   'The claims each session must have: its therapist with buffers, its client, its room. Cancelled and no-show: none.';
 
+create function private.lock_group(organization_id uuid, group_id uuid)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- Who joins a group and who moves it meet here. Without it the mover, who has the group's row, would wait for the
+  -- therapist, and who joins, with the therapist, for the group's row, when her session's foreign key is checked.
+  perform 1
+  from public.session_groups as known
+  where known.organization_id = lock_group.organization_id and known.id = lock_group.group_id
+  for key share;
+end
+$$;
+comment on function private.lock_group(uuid, uuid) is
+  'Keeps a group where it is until the transaction ends. Taken with the sessions'' rows, before any resource.';
+
 create function private.lock_session_resources()
 returns trigger
 language plpgsql
@@ -291,8 +308,14 @@ as $$
 begin
   -- A session written directly (REST, SQL, Studio) queues with the holds and bookings of the same people, instead
   -- of meeting them crosswise inside the exclusion checks. Booking functions hold these locks already.
+  if new.group_id is not null and (tg_op = 'INSERT' or new.group_id is distinct from old.group_id) then
+    perform private.lock_group(new.organization_id, new.group_id);
+  end if;
   if tg_op = 'INSERT' then
     perform private.lock_resources(new.organization_id, array[new.therapist_id, new.client_id, new.room_id]);
+  elsif old.status in ('cancelled', 'no_show') and new.status = old.status then
+    -- It claims nothing, where it is and where its group takes it: a lock here would come after those of the others.
+    return new;
   elsif (new.therapist_id, new.start_time, new.end_time, new.room_id, new.group_id, new.status,
       new.buffer_before_minutes, new.buffer_after_minutes, new.cpt_code, new.session_type)
     is distinct from (old.therapist_id, old.start_time, old.end_time, old.room_id, old.group_id, old.status,

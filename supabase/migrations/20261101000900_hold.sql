@@ -194,6 +194,7 @@ begin
     wanted := private.with_members(wanted);
   elsif wanted.group_id is not null then
     wanted := private.with_members(wanted);
+    perform private.lock_group(actor.organization_id, wanted.group_id);
   end if;
   client_ids := coalesce(wanted.client_ids, array[wanted.client_id]);
   resource_ids := client_ids || array[wanted.therapist_id, wanted.room_id];

@@ -425,11 +425,32 @@ begin
     from public.session_holds as hold
     where hold.organization_id = actor.organization_id and hold.batch_id = batch.id and hold.client_id is not null
   );
+  if batch.group_id is not null then
+    perform private.lock_group(actor.organization_id, batch.group_id);
+  end if;
   if batch.is_move then
+    -- Who joins a group that moves keeps its row until she has.
+    perform 1
+    from public.session_groups as known
+    where known.organization_id = actor.organization_id
+      and known.id in (
+        select member.group_id
+        from public.sessions as member
+        where member.organization_id = actor.organization_id and member.id = any (moved_session_ids)
+      )
+    order by known.id
+    for update;
     -- A cancellation or start of a session to be moved would change it between our look and our write.
     perform 1
     from public.sessions as session
-    where session.organization_id = actor.organization_id and session.id = any (moved_session_ids)
+    where session.organization_id = actor.organization_id
+      and session.id = any (moved_session_ids || array(
+        select mate.id
+        from public.sessions as named
+        join public.sessions as mate
+          on mate.organization_id = named.organization_id and mate.group_id = named.group_id
+        where named.organization_id = actor.organization_id and named.id = any (moved_session_ids)
+      ))
     order by session.id
     for no key update;
     select resource_ids || array_agg(session.therapist_id) || array_agg(session.room_id) into resource_ids

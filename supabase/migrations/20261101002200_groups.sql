@@ -46,8 +46,27 @@ as $$
 declare
   left_behind uuid;
 begin
+  -- Every member's row changes with the group's, and her claims with it. Locked one by one, by the foreign key, they
+  -- would be met crosswise. Whoever cancels one of them may need this row next, so nobody waits for her here; the
+  -- booking functions have these rows already.
+  perform 1
+  from public.sessions as member
+  where member.organization_id = old.organization_id and member.group_id = old.id
+  order by member.id
+  for no key update nowait;
   -- Somebody who is joining would look for the group where it was when her place was held.
-  perform private.lock_resources(new.organization_id, array[old.therapist_id, new.therapist_id]);
+  perform private.lock_resources(
+    old.organization_id,
+    array[old.therapist_id, new.therapist_id] || array(
+      select resource.id
+      from public.sessions as member
+      cross join lateral (values (member.client_id), (member.room_id)) as resource (id)
+      where member.organization_id = old.organization_id
+        and member.group_id = old.id
+        and member.status not in ('cancelled', 'no_show')
+        and resource.id is not null
+    )
+  );
   if private.group_joining_ends(new.organization_id, array[new.id], clock_timestamp()) is not null then
     raise exception using
       errcode = 'check_violation',
@@ -149,6 +168,11 @@ begin
     perform private.raise_invalid(found);
   end if;
 
+  -- Who joins the group keeps its row until she has: it comes first, as on every path.
+  perform 1
+  from public.session_groups as candidate
+  where candidate.organization_id = actor.organization_id and candidate.id = (request ->> 'group_id')::uuid
+  for update;
   -- A member that is cancelled or started meanwhile would be moved as if it were not.
   perform 1
   from public.sessions as session

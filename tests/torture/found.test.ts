@@ -1,8 +1,9 @@
-/** Defects met while the torture was written, each made small: one by its run, the others by reading the code. */
-import { expect, test } from 'vitest';
+/** Defects met by the torture, or while it was written, each made small; README.md says which was found how. */
+import { describe, expect, test } from 'vitest';
 import {
   alone,
   at,
+  cancelling,
   confirmationOf,
   confirming,
   type Held,
@@ -10,6 +11,7 @@ import {
   holdOf,
   nth,
   openArena,
+  race,
 } from '../races/rivals.ts';
 import { withConnection } from '../setup/db.ts';
 
@@ -148,5 +150,67 @@ test('a session moves although an expired move of it and a sibling left a claim 
     expect(
       await alone(arena, holding(holdOf(first, client, at(1, 900), { session_id: moved }))),
     ).toMatchObject({ ok: true });
+  });
+});
+
+describe('a group', () => {
+  const joining = async (minute: number) => {
+    const arena = await openArena(1, 4);
+    const [therapist, first, second, third, fourth] = [nth(arena.therapists, 0), ...arena.clients];
+    const booked = await alone(
+      arena,
+      holding(holdOf(therapist, first ?? '', at(1, minute), { client_ids: [first, second, third] })),
+    );
+    const held = booked.body as Held & { holds: { clientId: string }[] };
+    const confirmation = confirmationOf(therapist, first ?? '', held);
+    confirmation.occurrences.forEach((one, index) => {
+      one.session.client_id = held.holds[index]?.clientId ?? '';
+    });
+    const { sessions } = (await alone(arena, confirming(confirmation))).body;
+    return { arena, therapist, groupId: sessions[0].group_id as string, sessions, joiner: fourth ?? '' };
+  };
+  const moving = (groupId: string, minute: number) => ({
+    sql: 'select public.move_group($1) as outcome',
+    values: [JSON.stringify({ group_id: groupId, ...at(1, minute), time_zone: 'UTC' })],
+  });
+
+  test('does not move away from somebody who holds a place in it: a live hold confirms', async () => {
+    const { arena, therapist, groupId, joiner } = await joining(600);
+    const held = await alone(arena, holding(holdOf(therapist, joiner, at(1, 600), { group_id: groupId })));
+
+    const refused = await alone(arena, moving(groupId, 900));
+    const [written] = await race(arena, [
+      {
+        sql: 'update public.session_groups set start_time = $2, end_time = $3 where id = $1',
+        values: [groupId, at(1, 900).start_time, at(1, 900).end_time],
+        role: 'service_role',
+      },
+    ]);
+    const confirmed = await alone(arena, confirming(confirmationOf(therapist, joiner, held.body as Held)));
+
+    expect(refused).toMatchObject({
+      ok: false,
+      status: 409,
+      code: 'THERAPIST_HOLD_CONFLICT',
+      retryAfter: (held.body as Held).expiresAt,
+    });
+    expect(written?.sqlstate).toBe('23514');
+    expect(confirmed).toMatchObject({ ok: true, body: { session: { group_id: groupId } } });
+    expect(await alone(arena, moving(groupId, 900))).toMatchObject({ ok: true });
+  });
+
+  test('moves without waiting for a client who has left it: her lock would come after those of the others', async () => {
+    const { arena, groupId, sessions } = await joining(600);
+    await alone(arena, cancelling([sessions[2].id]));
+    await withConnection(async (other) => {
+      await other.query('begin');
+      await other.query('select private.lock_resources($1, array[$2::uuid])', [
+        arena.organizationId,
+        sessions[2].client_id,
+      ]);
+
+      expect(await alone(arena, moving(groupId, 900))).toMatchObject({ ok: true });
+      await other.query('rollback');
+    });
   });
 });
