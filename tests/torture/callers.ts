@@ -35,6 +35,21 @@ interface Settings {
   requestId: string;
 }
 
+/** What the booking functions return. */
+interface Outcome {
+  ok: boolean;
+  status: number;
+  code: string;
+  replayed?: boolean;
+  body: Record<string, unknown>;
+}
+
+function answerOf(outcome: Outcome): Answer {
+  return outcome.ok
+    ? { type: 'ok', replayed: outcome.replayed ?? false, body: outcome.body }
+    : { type: 'refused', status: outcome.status, code: outcome.code };
+}
+
 /** Claims of an actor's access token. */
 export function claimsOf({ clinic, userId, role }: Actor): Record<string, unknown> {
   return { sub: userId, role: 'authenticated', org_id: clinic.organizationId, user_role: role };
@@ -78,17 +93,57 @@ export class Caller {
       ],
       options,
     );
-    if (answer) return answer;
-    const outcome = rows[0]?.outcome as {
-      ok: boolean;
-      status: number;
-      code: string;
-      replayed: boolean;
-      body: Record<string, unknown>;
-    };
-    return outcome.ok
-      ? { type: 'ok', replayed: outcome.replayed, body: outcome.body }
-      : { type: 'refused', status: outcome.status, code: outcome.code };
+    return answer ?? answerOf(rows[0]?.outcome as Outcome);
+  }
+
+  /** Calls a function that has no endpoint of its own, over REST or SQL. */
+  async call(
+    transport: Transport,
+    actor: Actor,
+    rpc: string,
+    { id, request }: { id: string; request: Record<string, unknown> },
+    options: { drop: Drop; autocommit: boolean },
+  ): Promise<Answer> {
+    if (transport === 'http') return this.#postRpc(actor, rpc, { request, request_id: id });
+    const { answer, rows } = await this.#run(
+      transport,
+      { role: 'authenticated', claims: claimsOf(actor), requestId: id },
+      [{ text: `select public.${rpc}($1, $2) as outcome`, values: [JSON.stringify(request), id] }],
+      options,
+    );
+    return answer ?? answerOf(rows[0]?.outcome as Outcome);
+  }
+
+  async #postRpc(actor: Actor, rpc: string, body: Record<string, unknown>): Promise<Answer> {
+    try {
+      const response = await fetch(`${this.#target.apiUrl}/rest/v1/rpc/${rpc}`, {
+        method: 'POST',
+        headers: {
+          apikey: this.#target.publishableKey,
+          authorization: `Bearer ${await this.#tokenOf(actor)}`,
+          'content-type': 'application/json',
+        },
+        body: JSON.stringify(body),
+        signal: AbortSignal.timeout(MISSING_ANSWER_MS),
+      });
+      const answer = (await response.json()) as Outcome & { code?: string; message?: string };
+      if (response.ok) return answerOf(answer);
+      const { code = 'none', message = '' } = answer;
+      if (response.status >= 500) return { type: 'unknown', why: `HTTP ${response.status} ${code}` };
+      return { type: 'raised', sqlstate: code, message };
+    } catch (error) {
+      return { type: 'unknown', why: String(error) };
+    }
+  }
+
+  #tokenOf(actor: Actor): Promise<string> {
+    const cached = `${actor.clinic.organizationId}/${actor.userId}`;
+    const known = this.#tokens.get(cached);
+    if (known) return known;
+    const now = Math.floor(Date.now() / 1000);
+    const token = signAccessToken({ ...claimsOf(actor), aud: 'authenticated', iat: now, exp: now + 7200 });
+    this.#tokens.set(cached, token);
+    return token;
   }
 
   /** Runs statements in one transaction, past the booking functions. `body.rows` is what the last one returned. */
@@ -228,20 +283,12 @@ export class Caller {
     call: { endpoint: Endpoint; request: Record<string, unknown>; key: string | null; id: string },
     drop: Drop,
   ): Promise<Answer> {
-    const claims = claimsOf(actor);
-    const cached = `${actor.clinic.organizationId}/${actor.userId}`;
-    const now = Math.floor(Date.now() / 1000);
-    if (!this.#tokens.has(cached))
-      this.#tokens.set(
-        cached,
-        signAccessToken({ ...claims, aud: 'authenticated', iat: now, exp: now + 7200 }),
-      );
     try {
       const response = await fetch(`${this.#target.apiUrl}/functions/v1/${call.endpoint}`, {
         method: 'POST',
         headers: {
           apikey: this.#target.publishableKey,
-          authorization: `Bearer ${await this.#tokens.get(cached)}`,
+          authorization: `Bearer ${await this.#tokenOf(actor)}`,
           'content-type': 'application/json',
           'x-request-id': call.id,
           ...(call.key === null ? {} : { 'idempotency-key': call.key }),

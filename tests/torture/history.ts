@@ -8,8 +8,16 @@ export type Kind =
   | 'confirm'
   | 'release'
   | 'cancel'
+  /** Moves a group with all its clients. */
+  | 'regroup'
   | 'insert'
   | 'update'
+  /** Puts somebody on the waiting list, or takes her off. */
+  | 'wait'
+  /** Looks for what was offered to those who wait. */
+  | 'look'
+  /** A payer approves more units. */
+  | 'authorize'
   | 'expire'
   | 'sweep';
 /** How it travels. `pool` is SQL through a transaction-mode pooler. */

@@ -1,6 +1,7 @@
 /** One torture from start to verdict. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { databaseUrl } from '../../local/settings.ts';
 import { type Stack, startStack } from '../../local/stack.ts';
 import { check, type Violation } from './checker.ts';
 import { breakThings, type Outage } from './faults.ts';
@@ -64,6 +65,28 @@ async function connected(url: string): Promise<pg.Client> {
       if (attempt >= 60) throw error;
       await sleep(250);
     }
+  }
+}
+
+/** What the server's log says of deadlocks: functions that catch the error hide who waited for what. */
+class DeadlockLog {
+  /** Who has waited for a second, and where, up to each deadlock. */
+  readonly reports: string[][] = [];
+  #waits: string[][] = [];
+  #current: string[] | undefined;
+  read(line: string): void {
+    if (/ LOG: {2}process \d+ (still waiting|detected deadlock)/.test(line)) {
+      this.#current = [line];
+      this.#waits.push(this.#current);
+      if (this.#waits.length > 8) this.#waits.shift();
+      if (line.includes('detected deadlock')) this.reports.push(...this.#waits.splice(0));
+    } else if (/ (DETAIL|CONTEXT|STATEMENT): |^\t/.test(line)) this.#current?.push(line);
+    else this.#current = undefined;
+  }
+  static async turnOn(dbPort: number): Promise<void> {
+    const admin = await connected(databaseUrl(dbPort, 'supabase_admin'));
+    await admin.query('alter database postgres set log_lock_waits = on');
+    await admin.end();
   }
 }
 
@@ -135,9 +158,10 @@ export async function torture(options: Options): Promise<Report> {
   if (options.plant !== undefined && !plant)
     throw new Error(`There is no such bug: ${options.plant}. There are: ${Object.keys(plants).join(', ')}.`);
   say('starting a stack …');
-  const stack = await startStack({ functions: http });
+  const log = new DeadlockLog();
+  const stack = await startStack({ functions: http, onLog: (_source, line) => log.read(line) });
   try {
-    return await on(stack, { ...options, http, workers }, plant, seconds, seed, say);
+    return await on(stack, log, { ...options, http, workers }, plant, seconds, seed, say);
   } finally {
     await stack.stop();
   }
@@ -145,6 +169,7 @@ export async function torture(options: Options): Promise<Report> {
 
 async function on(
   stack: Stack,
+  log: DeadlockLog,
   options: Options & { http: boolean; workers: number },
   plant: (typeof plants)[string] | undefined,
   seconds: number,
@@ -155,6 +180,7 @@ async function on(
   try {
     if (pooler === null && (options.pool ?? true))
       say('pgbouncer is not installed: no pooler in between (set PGBOUNCER to its path, or install it)');
+    await DeadlockLog.turnOn(stack.dbPort);
     const setUp = await connected(stack.dbUrl);
     const clinics = await createWorld(setUp, seed);
     if (plant) {
@@ -182,6 +208,8 @@ async function on(
       drops: new Tally(),
       holds: [],
       sessions: [],
+      groups: [],
+      waiting: [],
       over: new Set(),
       alarms: [],
       admit: () => running() && admitted++ < limit,
@@ -226,7 +254,8 @@ async function on(
       await counter.look();
       await plant?.afterwards?.(db);
       const { history, alarms } = shared;
-      const violations = await check({ db, clinics, history, outages, deadlocks: counter.total, alarms });
+      const deadlocks = { count: counter.total, reports: log.reports.map((lines) => lines.join('\n      ')) };
+      const violations = await check({ db, clinics, history, outages, deadlocks, alarms });
       const { rows } = await db.query(`
         select (select count(*) from public.sessions)::integer as sessions,
           (select count(*) from public.hold_batches)::integer as hold_batches,

@@ -4,7 +4,15 @@ import { Caller, Leak, type Target } from './callers.ts';
 import type { Answer, Call, Endpoint, Kind, Tally, Transport } from './history.ts';
 import { nameOf } from './history.ts';
 import { type Random, random, weighted } from './random.ts';
-import { type Actor, type Clinic, CONCURRENT_CODES, concurrentClient, DAYS, firstMidnight } from './world.ts';
+import {
+  type Actor,
+  type Clinic,
+  CONCURRENT_CODES,
+  concurrentClient,
+  DAYS,
+  firstMidnight,
+  limitedClients,
+} from './world.ts';
 
 /** A hold somebody got, as its answer told. */
 interface KnownHold {
@@ -15,7 +23,8 @@ interface KnownHold {
   held: {
     holdKey: string;
     holdId: string;
-    holds: { holdKey: string; holdId: string; startTime: string; endTime: string }[];
+    /** `clientId`: of a group, whose holds are of one client each. */
+    holds: { holdKey: string; holdId: string; startTime: string; endTime: string; clientId?: string }[];
   };
 }
 
@@ -25,6 +34,16 @@ interface KnownSession {
   id: string;
   therapist: string;
   client: string;
+  isGrouped: boolean;
+}
+
+/** A group somebody knows of, where it was when they saw it. */
+interface KnownGroup {
+  clinic: Clinic;
+  id: string;
+  therapist: string;
+  startTime: string;
+  endTime: string;
 }
 
 /** What all workers share. */
@@ -40,6 +59,9 @@ export interface Shared {
   drops: Tally;
   holds: KnownHold[];
   sessions: KnownSession[];
+  groups: KnownGroup[];
+  /** Who waits for a slot, in which clinic. */
+  waiting: { clinic: Clinic; entry: string }[];
   /** Sessions that were cancelled or ended, mostly left alone from then on. */
   over: Set<string>;
   /** Sentences that are violations by themselves. */
@@ -68,10 +90,11 @@ interface Plan {
   key: string | null;
   /** How many do it at the same moment. */
   copies: number;
-  /** The copies want overlapping times under keys of their own, instead of being one request. */
-  rivals?: boolean;
+  /** The copies are wishes of their own that meet, instead of being one request: for other times or other clients. */
+  rivals?: 'times' | 'clients';
   hold?: KnownHold;
   session?: KnownSession;
+  group?: KnownGroup;
 }
 
 function anyActor(chance: Random, clinics: Clinic[]): Actor {
@@ -130,11 +153,137 @@ function planHold(chance: Random, shared: Shared): Plan {
   };
 }
 
+/** So many of a list, in its order, beginning anywhere. */
+function several<T>(chance: Random, list: readonly T[], count: number): T[] {
+  const from = chance.integer(0, list.length - 1);
+  return Array.from({ length: count }, (_, index) => list[(from + index) % list.length] as T);
+}
+
+/** A hold for a new group. */
+function planGroup(chance: Random, shared: Shared): Plan {
+  const actor = anyActor(chance, shared.clinics);
+  const { clinic } = actor;
+  const members = several(chance, clinic.crowd, chance.integer(2, 3));
+  // One of those whom everybody else wants too.
+  if (chance.chance(0.4)) members.push(chance.pick(clinic.clients.slice(0, 3)));
+  const windows = Array.from({ length: chance.chance(0.2) ? 2 : 1 }, (_, day) =>
+    chance.chance(0.5) ? anyWindow(chance, day) : anyWindow(chance, DAYS - 2 + day),
+  );
+  return {
+    kind: 'hold',
+    actor,
+    key: keyOf(chance),
+    copies: 1,
+    request: {
+      therapist_id: actor.role === 'therapist' ? actor.userId : chance.pick(clinic.therapists),
+      client_id: members[0],
+      client_ids: members,
+      ...(chance.chance(0.5) ? { cpt_code: '97154' } : {}),
+      time_zone: 'UTC',
+      ...windows[0],
+      ...(windows.length > 1 ? { occurrences: windows } : {}),
+      hold_seconds: chance.pick([30, 300, 900]),
+      ...(chance.chance(0.2) ? { room_id: chance.pick(clinic.rooms) } : {}),
+    },
+  };
+}
+
+/** A hold for somebody who joins a group; several at once, for the last places. */
+function planJoin(chance: Random, shared: Shared): Plan | null {
+  const group = shared.groups[shared.groups.length - 1 - (chance.chance(0.6) ? 0 : chance.integer(0, 5))];
+  if (!group) return null;
+  const { clinic, therapist, startTime, endTime } = group;
+  return {
+    kind: 'hold',
+    actor: { clinic, userId: clinic.admin, role: 'admin' },
+    key: keyOf(chance),
+    copies: chance.integer(1, 3),
+    rivals: 'clients',
+    request: {
+      ...{ therapist_id: therapist, client_id: chance.pick(clinic.crowd), group_id: group.id },
+      ...{ start_time: startTime, end_time: endTime, time_zone: 'UTC' },
+      ...{ start_time_offset_minutes: 0, end_time_offset_minutes: 0 },
+      ...(chance.chance(0.5) ? { cpt_code: '97154' } : {}),
+      hold_seconds: chance.pick([30, 300]),
+    },
+  };
+}
+
+function planRegroup(chance: Random, shared: Shared): Plan | null {
+  const group = recent(chance, shared.groups);
+  if (!group) return null;
+  const { clinic } = group;
+  return {
+    kind: 'regroup',
+    actor: { clinic, userId: clinic.admin, role: 'admin' },
+    key: null,
+    copies: 1,
+    group,
+    request: {
+      ...{ group_id: group.id, ...anyWindow(chance), time_zone: 'UTC' },
+      ...(chance.chance(0.3) ? { therapist_id: chance.pick(clinic.therapists) } : {}),
+    },
+  };
+}
+
+/** Somebody waits for a slot, or does not any more. */
+function planWait(chance: Random, shared: Shared): Plan {
+  const clinic = chance.pick(shared.clinics);
+  const actor: Actor = { clinic, userId: clinic.admin, role: 'admin' };
+  const base = { kind: 'wait', actor, key: null, copies: 1 } as const;
+  const waiting = shared.waiting.filter((other) => other.clinic === clinic);
+  if (waiting.length > 8) return { ...base, request: { closed: chance.pick(waiting).entry } };
+  const day = firstMidnight() + chance.integer(0, DAYS - 1) * 1440 * MINUTE;
+  const instant = (time: number) => new Date(time).toISOString();
+  return {
+    ...base,
+    request: {
+      ...{ organization_id: clinic.organizationId, id: chance.uuid(), cpt_code: '97153' },
+      client_id: chance.pick([...clinic.clients.slice(0, 3), ...clinic.crowd]),
+      windows: chance.chance(0.7)
+        ? `{[${instant(firstMidnight())},${instant(firstMidnight() + DAYS * 1440 * MINUTE)})}`
+        : `{[${instant(day)},${instant(day + 1440 * MINUTE)})}`,
+      priority: chance.integer(1, 9),
+      ...(chance.chance(0.5) ? { therapist_id: chance.pick(clinic.therapists) } : {}),
+      ...(chance.chance(0.5) ? { minutes: chance.pick([15, 30, 45]) } : {}),
+    },
+  };
+}
+
+/** What was offered lately, as the web application would ask for it. */
+function planLook(chance: Random, shared: Shared): Plan {
+  const clinic = chance.pick(shared.clinics);
+  return {
+    kind: 'look',
+    actor: { clinic, userId: clinic.admin, role: 'admin' },
+    key: null,
+    copies: 1,
+    request: {},
+  };
+}
+
+/** A payer approves a little more: what is booked is counted anew. */
+function planAuthorize(chance: Random, shared: Shared): Plan {
+  const clinic = chance.pick(shared.clinics);
+  return {
+    kind: 'authorize',
+    actor: { clinic, userId: clinic.admin, role: 'admin' },
+    key: null,
+    copies: 1,
+    request: { client_id: chance.pick(limitedClients(clinic)), units: chance.integer(2, 8) },
+  };
+}
+
 function planMove(chance: Random, shared: Shared): Plan | null {
   const first = recent(chance, shared.sessions);
   if (!first) return null;
+  // A group moves whole, by another function; now and then somebody tries.
   const siblings = shared.sessions.filter(
-    (other) => other.clinic === first.clinic && other.client === first.client && other.id !== first.id,
+    (other) =>
+      other.clinic === first.clinic &&
+      other.client === first.client &&
+      other.id !== first.id &&
+      !other.isGrouped,
   );
   const moved = [first, ...(chance.chance(0.4) ? siblings.slice(-chance.integer(1, 3)) : [])];
   const windows = moved.map((_, day) => anyWindow(chance, day % DAYS));
@@ -169,9 +318,12 @@ function planConfirm(chance: Random, shared: Shared): Plan | null {
   // One of a series by its own key, sometimes.
   const holds =
     held.holds.length > 1 && chance.chance(0.15) ? [chance.pick(held.holds)] : [...held.holds].reverse();
-  const occurrences = holds.map(({ holdKey, startTime, endTime }) => ({
+  const occurrences = holds.map(({ holdKey, startTime, endTime, clientId }) => ({
     hold_key: holdKey,
-    session: { therapist_id: therapist, client_id: client, start_time: startTime, end_time: endTime },
+    session: {
+      ...{ therapist_id: therapist, client_id: clientId ?? client },
+      ...{ start_time: startTime, end_time: endTime },
+    },
     start_time_offset_minutes: 0,
     end_time_offset_minutes: 0,
     time_zone: 'UTC',
@@ -186,6 +338,10 @@ function planConfirm(chance: Random, shared: Shared): Plan | null {
     hold,
     request: {
       ...first,
+      session: {
+        ...first.session,
+        client_id: holds.length === held.holds.length ? client : first.session.client_id,
+      },
       hold_key: holds.length === held.holds.length ? held.holdKey : first.hold_key,
       occurrences,
     },
@@ -289,6 +445,12 @@ function planInsert(chance: Random, shared: Shared): Plan {
     ...{ start_time, end_time, time_zone: 'UTC' },
     ...(chance.chance(0.2) ? { room_id: chance.pick(clinic.rooms) } : {}),
   };
+  const group = chance.chance(0.2) ? shared.groups.findLast((known) => known.clinic === clinic) : undefined;
+  if (group)
+    Object.assign(session, {
+      ...{ group_id: group.id, therapist_id: group.therapist, client_id: chance.pick(clinic.crowd) },
+      ...{ start_time: group.startTime, end_time: group.endTime },
+    });
   return {
     kind: 'insert',
     actor: { clinic, userId: clinic.admin, role: 'admin' },
@@ -299,10 +461,28 @@ function planInsert(chance: Random, shared: Shared): Plan {
 }
 
 function planUpdate(chance: Random, shared: Shared): Plan | null {
+  const { start_time, end_time } = anyWindow(chance);
+  const group = chance.chance(0.1) ? recent(chance, shared.groups) : undefined;
+  if (group) {
+    const { clinic } = group;
+    const request = chance.chance(0.8)
+      ? { start_time, end_time }
+      : { therapist_id: chance.pick(clinic.therapists) };
+    return {
+      kind: 'update',
+      actor: { clinic, userId: clinic.admin, role: 'admin' },
+      key: null,
+      copies: 1,
+      group,
+      request,
+    };
+  }
   const session = recent(chance, shared.sessions);
   if (!session) return null;
-  const change = weighted(chance, { time: 5, therapist: 2, status: 3, label: 1 });
-  const { start_time, end_time } = anyWindow(chance);
+  // Where and when a member of a group is, her group says.
+  const change = session.isGrouped
+    ? weighted(chance, { status: 3, label: 1 })
+    : weighted(chance, { time: 5, therapist: 2, status: 3, label: 1 });
   const set = {
     time: { start_time, end_time },
     therapist: { therapist_id: chance.pick(session.clinic.therapists) },
@@ -349,12 +529,15 @@ function planSweep({ clinics: [clinic] }: Shared): Plan | null {
 
 function plan(chance: Random, shared: Shared): Plan {
   const kind = weighted(chance, {
-    ...{ hold: 28, move: 8, confirm: 24, release: 6, cancel: 9 },
-    ...{ repeat: 9, reuse: 2, insert: 7, update: 8, expire: 6, sweep: 1 },
+    ...{ hold: 24, group: 5, join: 4, move: 7, regroup: 3, confirm: 26, release: 6, cancel: 9 },
+    ...{ repeat: 9, reuse: 2, insert: 7, update: 8, wait: 3, look: 3, authorize: 0.5, expire: 6, sweep: 1 },
   });
   const made = {
     hold: () => planHold(chance, shared),
+    group: () => planGroup(chance, shared),
+    join: () => planJoin(chance, shared),
     move: () => planMove(chance, shared),
+    regroup: () => planRegroup(chance, shared),
     confirm: () => planConfirm(chance, shared),
     release: () => planRelease(chance, shared),
     cancel: () => planCancel(chance, shared),
@@ -362,18 +545,27 @@ function plan(chance: Random, shared: Shared): Plan {
     reuse: () => planRepeat(chance, shared, true),
     insert: () => planInsert(chance, shared),
     update: () => planUpdate(chance, shared),
+    wait: () => planWait(chance, shared),
+    look: () => planLook(chance, shared),
+    authorize: () => planAuthorize(chance, shared),
     expire: () => planExpire(chance, shared),
     sweep: () => planSweep(shared),
   }[kind]();
   const chosen = made ?? planHold(chance, shared);
   if (chosen.kind === 'hold' && kind === 'hold' && chance.chance(0.15))
-    return { ...chosen, copies: 3, rivals: true };
-  if (endpoints[chosen.kind] && chosen.key && chance.chance(0.12)) chosen.copies = chance.integer(2, 3);
+    return { ...chosen, copies: 3, rivals: 'times' };
+  if (endpoints[chosen.kind] && chosen.key && !chosen.rivals && chance.chance(0.15))
+    chosen.copies = chance.integer(2, 3);
   return chosen;
 }
 
-/** The same wish a quarter of an hour later for each copy: equal windows would prove nothing. */
+/** The same wish of another client, or a quarter of an hour later: equal windows would prove nothing. */
 function rivalOf(planned: Plan, copy: number, key: string): Plan {
+  if (planned.rivals === 'clients') {
+    const { crowd } = planned.actor.clinic;
+    const client = crowd[(crowd.indexOf(planned.request.client_id as string) + copy) % crowd.length];
+    return { ...planned, key: planned.key && key, request: { ...planned.request, client_id: client } };
+  }
   const later = <T extends { start_time: string; end_time: string }>(window: T): T => ({
     ...window,
     start_time: new Date(Date.parse(window.start_time) + copy * 15 * MINUTE).toISOString(),
@@ -397,12 +589,14 @@ function rivalOf(planned: Plan, copy: number, key: string): Plan {
  * Moves a hold's end into the past, as time would, without waiting for it: under the locks behind which expiry is
  * judged, and only while nothing of it is settled.
  */
-function expiring(plan: Plan): { text: string; values: unknown[] }[] {
+function expiring(plan: Plan): Statement[] {
   const organization = plan.actor.clinic.organizationId;
   const batch = plan.hold?.held.holdId;
   return [
     {
       text: `select private.lock_resources($1, array[batch.therapist_id, batch.client_id, batch.room_id] || array(
+          select hold.client_id from public.session_holds as hold
+          where hold.organization_id = $1 and hold.batch_id = $2 and hold.client_id is not null) || array(
           select session.therapist_id from public.session_holds as hold
           join public.sessions as session on session.organization_id = hold.organization_id and session.id = hold.session_id
           where hold.organization_id = $1 and hold.batch_id = $2))
@@ -433,26 +627,67 @@ function expiring(plan: Plan): { text: string; values: unknown[] }[] {
   ];
 }
 
-function inserting(request: Record<string, unknown>): { text: string; values: unknown[] } {
+interface Statement {
+  text: string;
+  values: unknown[];
+}
+
+function inserting(table: string, request: Record<string, unknown>): Statement {
   const names = Object.keys(request);
   return {
-    text: `insert into public.sessions (${names.join(', ')}) values (${names.map((_, index) => `$${index + 1}`).join(', ')}) returning id`,
+    text: `insert into ${table} (${names.join(', ')}) values (${names.map((_, index) => `$${index + 1}`).join(', ')}) returning id`,
     values: Object.values(request),
   };
 }
 
-function updating({ request, session, actor }: Plan): { text: string; values: unknown[] } {
+function updating({ request, session, group, actor }: Plan): Statement {
   const names = Object.keys(request);
   return {
-    text: `update public.sessions set ${names.map((name, index) => `${name} = $${index + 3}`).join(', ')}
+    text: `update ${group ? 'public.session_groups' : 'public.sessions'} set ${names.map((name, index) => `${name} = $${index + 3}`).join(', ')}
       where organization_id = $1 and id = $2 returning id`,
-    values: [actor.clinic.organizationId, session?.id, ...Object.values(request)],
+    values: [actor.clinic.organizationId, group?.id ?? session?.id, ...Object.values(request)],
+  };
+}
+
+function waiting({ request, actor }: Plan): Statement {
+  if (!('closed' in request)) return inserting('public.waitlist_entries', request);
+  return {
+    text: `update public.waitlist_entries set closed_at = clock_timestamp()
+      where organization_id = $1 and id = $2 and closed_at is null returning id`,
+    values: [actor.clinic.organizationId, request.closed],
+  };
+}
+
+function authorizing({ request, actor }: Plan): Statement {
+  return {
+    text: `update public.authorizations set approved_units = approved_units + $3
+      where organization_id = $1 and client_id = $2 returning id`,
+    values: [actor.clinic.organizationId, request.client_id, request.units],
+  };
+}
+
+/** The newest offers that are alive, as answers of sessions-hold would tell them. */
+function looking({ actor }: Plan): Statement {
+  return {
+    text: `select batch.therapist_id, batch.client_id, jsonb_build_object(
+          'holdKey', batch.hold_key, 'holdId', batch.id, 'holds', (
+            select jsonb_agg(jsonb_build_object('holdKey', hold.hold_key, 'holdId', hold.id,
+              'startTime', private.iso(hold.start_time), 'endTime', private.iso(hold.end_time)))
+            from public.session_holds as hold
+            where hold.organization_id = batch.organization_id and hold.batch_id = batch.id
+          )) as held
+      from public.waitlist_entries as entry
+      join public.hold_batches as batch
+        on batch.organization_id = entry.organization_id and batch.id = entry.offered_batch_id
+      where entry.organization_id = $1 and batch.expires_at > clock_timestamp()
+      order by entry.offered_at desc limit 3`,
+    values: [actor.clinic.organizationId],
   };
 }
 
 function transportOf(chance: Random, shared: Shared, kind: Kind): Transport {
-  if (kind === 'expire' || kind === 'sweep') return 'sql';
-  const http = shared.http && kind !== 'update' ? 2 : 0;
+  if (/^(expire|sweep|look)$/.test(kind)) return 'sql';
+  const http = shared.http && !/^(update|wait|authorize)$/.test(kind) ? 2 : 0;
   return weighted(chance, { sql: 5, pool: shared.pool ? 4 : 0, http });
 }
 
@@ -467,6 +702,8 @@ async function perform(
   const endpoint = endpoints[planned.kind];
   if (endpoint)
     return caller.book(transport, planned.actor, { ...planned, endpoint, id }, { drop, autocommit });
+  if (planned.kind === 'regroup')
+    return caller.call(transport, planned.actor, 'move_group', { ...planned, id }, { drop, autocommit });
   if (planned.kind === 'insert' && transport === 'http') return caller.insertOverRest(planned.request);
   const sql = transport === 'http' ? 'sql' : transport;
   if (planned.kind === 'expire')
@@ -475,13 +712,55 @@ async function perform(
     const sweep = { text: 'select private.sweep_expired_holds()', values: [] };
     return caller.write(sql, 'postgres', id, [sweep], { drop, autocommit });
   }
-  const statement = planned.kind === 'insert' ? inserting(planned.request) : updating(planned);
+  if (planned.kind === 'look')
+    return caller.write(sql, 'postgres', id, [looking(planned)], { drop: null, autocommit: false });
+  const statement = {
+    insert: () => inserting('public.sessions', planned.request),
+    update: () => updating(planned),
+    wait: () => waiting(planned),
+    authorize: () => authorizing(planned),
+  }[planned.kind as 'insert' | 'update' | 'wait' | 'authorize']();
   return caller.write(sql, 'service_role', id, [statement], { drop, autocommit });
 }
 
-function remember(shared: Shared, { kind, actor, request, session }: Plan, answer: Answer): void {
+/** Adds to a list that is kept short. */
+function keep<T>(list: T[], ...more: T[]): void {
+  list.push(...more);
+  if (list.length > REMEMBERED) list.splice(0, list.length - REMEMBERED);
+}
+
+interface BookedRow {
+  id: string;
+  therapist_id: string;
+  client_id: string;
+  start_time: string;
+  end_time: string;
+  group_id?: string | null;
+}
+
+function remember(shared: Shared, { kind, actor, request, session, group }: Plan, answer: Answer): void {
   if (answer.type !== 'ok') return;
   const { clinic } = actor;
+  if (kind === 'wait') {
+    const { closed, id } = request;
+    shared.waiting = shared.waiting.filter(({ entry }) => entry !== closed);
+    if (id) shared.waiting.push({ clinic, entry: id as string });
+  } else if (kind === 'look') {
+    for (const { therapist_id, client_id, held } of answer.body.rows as {
+      therapist_id: string;
+      client_id: string;
+      held: KnownHold['held'];
+    }[])
+      if (!shared.holds.some((known) => known.held.holdId === held.holdId))
+        keep(shared.holds, { actor, therapist: therapist_id, client: client_id, sessionIds: null, held });
+  } else if (kind === 'regroup' || (kind === 'update' && group)) {
+    const {
+      therapist_id = group?.therapist,
+      start_time = group?.startTime,
+      end_time = group?.endTime,
+    } = request as Partial<BookedRow>;
+    if (group) Object.assign(group, { therapist: therapist_id, startTime: start_time, endTime: end_time });
+  }
   const over =
     kind === 'update' && session && 'status' in request
       ? [session.id]
@@ -493,27 +772,30 @@ function remember(shared: Shared, { kind, actor, request, session }: Plan, answe
     for (const id of over) if (!/[0-2]$/.test(id)) shared.over.add(id);
     shared.sessions = shared.sessions.filter(({ id }) => !shared.over.has(id));
   }
-  if (kind === 'hold' || kind === 'move') {
-    shared.holds.push({
+  if (kind === 'hold' || kind === 'move')
+    keep(shared.holds, {
       actor,
       therapist: request.therapist_id as string,
       client: request.client_id as string,
       sessionIds: null,
       held: answer.body as unknown as KnownHold['held'],
     });
-    if (shared.holds.length > REMEMBERED) shared.holds.splice(0, shared.holds.length - REMEMBERED);
-  }
   const found =
     kind === 'confirm'
-      ? (answer.body.sessions as { id: string; therapist_id: string; client_id: string }[])
+      ? (answer.body.sessions as BookedRow[])
       : kind === 'insert'
-        ? [request as unknown as { id: string; therapist_id: string; client_id: string }]
+        ? [request as unknown as BookedRow]
         : [];
-  for (const { id, therapist_id, client_id } of found) {
+  for (const { id, therapist_id, client_id, start_time, end_time, group_id } of found) {
     if (shared.over.has(id) || shared.sessions.some((known) => known.id === id)) continue;
-    shared.sessions.push({ clinic, id, therapist: therapist_id, client: client_id });
+    const isGrouped = typeof group_id === 'string';
+    keep(shared.sessions, { clinic, id, therapist: therapist_id, client: client_id, isGrouped });
+    if (isGrouped && !shared.groups.some((known) => known.id === group_id))
+      keep(shared.groups, {
+        ...{ clinic, id: group_id, therapist: therapist_id },
+        ...{ startTime: start_time, endTime: end_time },
+      });
   }
-  if (shared.sessions.length > REMEMBERED) shared.sessions.splice(0, shared.sessions.length - REMEMBERED);
 }
 
 /** Works until told to stop: plans a call, sends it (or several copies at once), remembers what it learns. */

@@ -8,6 +8,8 @@ export interface Clinic {
   admin: string;
   therapists: string[];
   clients: string[];
+  /** Clients who come in groups: one more than a group may have. */
+  crowd: string[];
   rooms: string[];
 }
 
@@ -28,6 +30,11 @@ export function concurrentClient({ clients }: Clinic): string {
   return client;
 }
 
+/** Clients whose payer has approved so many units of one-to-one treatment, and more now and then. */
+export function limitedClients({ clients, crowd }: Clinic): string[] {
+  return [...clients.slice(0, 2), ...crowd.slice(0, 1)];
+}
+
 /** The first midnight (UTC) of the calendar: tomorrow's. */
 export function firstMidnight(): number {
   return Math.ceil(Date.now() / 86_400_000) * 86_400_000;
@@ -45,6 +52,7 @@ export async function createWorld(db: pg.ClientBase, seed: number): Promise<Clin
   const therapists = Array.from({ length: 3 }, () => ids.uuid());
   const clients = Array.from({ length: 4 }, () => ids.uuid());
   const rooms = Array.from({ length: 2 }, () => ids.uuid());
+  const crowd = Array.from({ length: 9 }, () => ids.uuid());
   const clinics: Clinic[] = [];
   await db.query(
     `insert into auth.users (instance_id, id, aud, role, email, created_at, updated_at)
@@ -53,7 +61,10 @@ export async function createWorld(db: pg.ClientBase, seed: number): Promise<Clin
     [therapists],
   );
   for (let number = 0; number < 2; number++) {
-    const clinic: Clinic = { organizationId: ids.uuid(), admin: ids.uuid(), therapists, clients, rooms };
+    const clinic: Clinic = {
+      ...{ organizationId: ids.uuid(), admin: ids.uuid() },
+      ...{ therapists, clients, crowd, rooms },
+    };
     const { organizationId, admin } = clinic;
     await db.query(
       `insert into auth.users (instance_id, id, aud, role, email, created_at, updated_at)
@@ -76,18 +87,18 @@ export async function createWorld(db: pg.ClientBase, seed: number): Promise<Clin
     );
     await db.query(
       'insert into public.clients (organization_id, id, reference) select $1, id, id::text from unnest($2::uuid[]) as id',
-      [organizationId, clients],
+      [organizationId, [...clients, ...crowd]],
     );
     await db.query(
       `insert into public.caseloads (organization_id, therapist_id, client_id)
         select $1, therapist, client from unnest($2::uuid[]) as therapist cross join unnest($3::uuid[]) as client`,
-      [organizationId, therapists, clients],
+      [organizationId, therapists, [...clients, ...crowd]],
     );
     await db.query(
       "insert into public.rooms (organization_id, id, name) select $1, id, 'Room ' || left(id::text, 4) from unnest($2::uuid[]) as id",
       [organizationId, rooms],
     );
-    // The first two clients' units are limited: ten hours each, which run out.
+    // Some clients' units are limited: ten hours each, which run out.
     const payer = ids.uuid();
     await db.query("insert into public.payers (organization_id, id, name) values ($1, $2, 'Payer')", [
       organizationId,
@@ -96,7 +107,7 @@ export async function createWorld(db: pg.ClientBase, seed: number): Promise<Clin
     await db.query(
       `insert into public.authorizations (organization_id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on)
         select $1, id, $2, '97153', 40, current_date, current_date + 60 from unnest($3::uuid[]) as id`,
-      [organizationId, payer, clients.slice(0, 2)],
+      [organizationId, payer, limitedClients(clinic)],
     );
     await db.query(
       `with payer as (
