@@ -8,7 +8,7 @@ import { type Options, type Report, torture } from './run.ts';
 
 const HELP = `npm run torture -- [--minutes 1] [--seed 1] [--workers 12] [--calls n] [--plant bug]
                     [--no-faults] [--no-http] [--no-pool]
-npm run torture -- --plants [--calls 1500]
+npm run torture -- --plants [--calls 4000]
 
 Random concurrent bookings on a stack of its own, while processes are killed, then a proof that nothing went wrong.
 The same seed makes the same choices and the same faults; who is faster is left to the machine.
@@ -58,6 +58,7 @@ function summary(report: Report): void {
     ...table(report.drops),
     'faults:',
     ...table(report.faults),
+    `calls a second, minute by minute: ${report.pace.map((pace) => pace.toFixed(0)).join(' ')}`,
     `deadlocks: ${deadlocks}`,
     `answers that no fault touched: half within ${latency.p50} ms, 99 % within ${latency.p99} ms, the slowest ${latency.worst} ms`,
     `checked in ${checkSeconds.toFixed(1)} s: ${Object.entries(tables)
@@ -67,19 +68,22 @@ function summary(report: Report): void {
   ]);
 }
 
-/** Plants every bug in a run of its own, over SQL and without faults, and says what caught it. */
+/** Plants every bug in a run of its own, over SQL and without faults, and says what caught it, and how soon. */
 async function sweep(options: Options): Promise<number> {
   let missed = 0;
+  const rows: string[] = [];
   for (const [name, { what, caughtBy }] of Object.entries(plants)) {
-    const started = Date.now();
     const report = await torture({ ...options, plant: name, faults: false, http: false, pool: false });
-    const caught = report.violations.some(({ rule }) => caughtBy.test(rule));
+    const caught = report.violations.find(({ rule }) => caughtBy.test(rule));
     if (!caught) missed++;
+    const { calls, seconds, deadlocks } = report;
     print([
-      `${caught ? 'caught' : 'MISSED'}  ${name}: ${what} (${report.calls} calls, ${((Date.now() - started) / 1000).toFixed(0)} s, ${report.deadlocks} deadlocks)`,
+      `${caught ? 'caught' : 'MISSED'}  ${name}: ${what} (${calls} calls, ${seconds.toFixed(0)} s, ${deadlocks} deadlocks)`,
       ...report.violations.map(({ rule, count }) => `          ${count} × ${rule}`),
     ]);
+    rows.push(`| \`${name}\` | ${calls} | ${seconds.toFixed(0)} | ${caught?.rule ?? 'MISSED'} |`);
   }
+  print(['', '| Bug | Calls | Seconds | Caught by |', '|---|--:|--:|---|', ...rows]);
   return missed === 0 ? 0 : 1;
 }
 
@@ -114,7 +118,10 @@ async function main(): Promise<number> {
     say: (line) => console.log(line),
   };
   if (values.plants)
-    return sweep({ seed: options.seed, seconds: options.seconds, calls: options.calls ?? 1500 });
+    return sweep({
+      ...{ seed: options.seed, seconds: options.seconds, workers: options.workers ?? 12 },
+      ...{ calls: options.calls ?? 4000, checkEvery: 250 },
+    });
   const report = await torture(options);
   summary(report);
   if (report.violations.length === 0) {

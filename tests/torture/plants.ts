@@ -102,6 +102,22 @@ export const plants: Record<string, Plant> = {
         'begin\n  return int4multirange(int4range(x, x + 1)) from (select (random() * 1000000)::integer as x) as chosen;',
       ),
   },
+  'crowded-groups': {
+    what: 'sessions-hold does not count who is in a group',
+    caughtBy: /at most eight/,
+    plant: (db) => edit(db, 'private.hold_sessions', /members >= 8\b/, 'false'),
+  },
+  'double-offers': {
+    what: 'who waits is offered a slot while she has one',
+    caughtBy: /one offer at a time/,
+    plant: (db) =>
+      edit(db, 'private.offer_slot', 'continue when exists (', 'continue when false and exists ('),
+  },
+  'free-units': {
+    what: 'nobody asks whether an authorization has units left',
+    caughtBy: /approved|has taken its units/,
+    plant: (db) => edit(db, 'private.is_short', /\bbegin\b/, 'begin\n  return false;'),
+  },
   'silent-changes': {
     what: 'changes of sessions are not audited',
     caughtBy: /audited exactly once/,

@@ -29,6 +29,8 @@ export interface Options {
   pool?: boolean;
   /** Name of a bug to plant. */
   plant?: string;
+  /** Stop and check after every so many calls, until what catches the planted bug has caught it. */
+  checkEvery?: number;
   say?: (line: string) => void;
 }
 
@@ -42,6 +44,8 @@ export interface Report {
   drops: Map<string, number>;
   calls: number;
   seconds: number;
+  /** Calls a second, minute by minute. */
+  pace: number[];
   deadlocks: number;
   /** Milliseconds of calls that no fault touched. */
   latency: { p50: number; p99: number; worst: number };
@@ -120,6 +124,14 @@ class DeadlockCounter {
   }
 }
 
+function paceOf(history: Call[], started: number): number[] {
+  const minutes = Map.groupBy(history, ({ endedAt }) => Math.floor((endedAt - started) / 60_000));
+  const last = (history.at(-1)?.endedAt ?? started) - started;
+  return [...minutes]
+    .sort(([a], [b]) => a - b)
+    .map(([minute, calls]) => calls.length / Math.min(60, Math.max(1, last / 1000 - minute * 60)));
+}
+
 function latencyOf(history: Call[], outages: Outage[]): Report['latency'] {
   const times = history
     .filter(
@@ -190,10 +202,12 @@ async function on(
     await setUp.end();
 
     const started = Date.now();
-    const limit = options.calls ?? Number.POSITIVE_INFINITY;
+    const end = options.calls ?? Number.POSITIVE_INFINITY;
+    let limit = Math.min(options.checkEvery ?? end, end);
     let admitted = 0;
     const failures: unknown[] = [];
-    const running = () => Date.now() - started < seconds * 1000 && admitted < limit && failures.length === 0;
+    const inTime = () => Date.now() - started < seconds * 1000;
+    const running = () => inTime() && admitted < limit && failures.length === 0;
     const shared: Shared = {
       ...{ seed, clinics, http: options.http, pool: pooler !== null, running },
       target: {
@@ -213,6 +227,7 @@ async function on(
       over: new Set(),
       alarms: [],
       admit: () => running() && admitted++ < limit,
+      numbers: Array.from({ length: options.workers }, () => 0),
     };
     const faults = new Tally();
     const outages: Outage[] = [];
@@ -233,29 +248,48 @@ async function on(
         say(`${elapsed()} ${shared.history.length} calls, ${broken} faults, ${dropped} dropped connections`);
       }
     })();
-    const work_ = Array.from({ length: options.workers }, (_, worker) =>
-      work(shared, worker).catch((error) => failures.push(error)),
-    );
+    const workAll = () =>
+      Promise.all(
+        Array.from({ length: options.workers }, (_, worker) =>
+          work(shared, worker).catch((error) => failures.push(error)),
+        ),
+      );
+    const working = workAll();
     if (options.faults ?? true)
       await breakThings({
         ...{ seed, stack, pooler, http: options.http, faults, outages, running },
         say: (line) => say(`${elapsed()} ${line}`),
         beforeCrash: () => counter.look(),
       });
-    await Promise.all([...work_, watching]);
+    await Promise.all([working, watching]);
     if (failures.length > 0) throw failures[0];
-    const took = (Date.now() - started) / 1000;
 
     say(`${elapsed()} checking …`);
-    const checking = Date.now();
     const db = await connected(stack.dbUrl);
     try {
-      await settled(db);
-      await counter.look();
-      await plant?.afterwards?.(db);
       const { history, alarms } = shared;
-      const deadlocks = { count: counter.total, reports: log.reports.map((lines) => lines.join('\n      ')) };
-      const violations = await check({ db, clinics, history, outages, deadlocks, alarms });
+      const checkAll = async () => {
+        await settled(db);
+        await counter.look();
+        await plant?.afterwards?.(db);
+        const deadlocks = {
+          count: counter.total,
+          reports: log.reports.map((lines) => lines.join('\n      ')),
+        };
+        return check({ db, clinics, history, outages, deadlocks, alarms });
+      };
+      let took = (Date.now() - started) / 1000;
+      let checking = Date.now();
+      let violations = await checkAll();
+      const isCaught = () => violations.some(({ rule }) => plant?.caughtBy.test(rule));
+      while (options.checkEvery && !isCaught() && inTime() && limit < end) {
+        limit = Math.min(limit + options.checkEvery, end);
+        await workAll();
+        if (failures.length > 0) throw failures[0];
+        took = (Date.now() - started) / 1000;
+        checking = Date.now();
+        violations = await checkAll();
+      }
       const { rows } = await db.query(`
         select (select count(*) from public.sessions)::integer as sessions,
           (select count(*) from public.hold_batches)::integer as hold_batches,
@@ -266,6 +300,7 @@ async function on(
       return {
         ...{ options, violations, history, tables: rows[0], seconds: took },
         ...{ answers: shared.tally.counts, faults: faults.counts, drops: shared.drops.counts },
+        pace: paceOf(history, started),
         ...{ calls: history.length, deadlocks: counter.total, latency: latencyOf(history, outages) },
         pooler: (options.pool ?? true) ? pooler !== null || null : false,
         checkSeconds: (Date.now() - checking) / 1000,

@@ -44,6 +44,8 @@ interface KnownGroup {
   therapist: string;
   startTime: string;
   endTime: string;
+  /** How often somebody got a place in it. */
+  joined: number;
 }
 
 /** What all workers share. */
@@ -69,6 +71,8 @@ export interface Shared {
   running: () => boolean;
   /** Called before each call; false ends the worker. */
   admit: () => boolean;
+  /** How many plans each worker has made. */
+  numbers: number[];
 }
 
 const MINUTE = 60_000;
@@ -163,7 +167,7 @@ function several<T>(chance: Random, list: readonly T[], count: number): T[] {
 function planGroup(chance: Random, shared: Shared): Plan {
   const actor = anyActor(chance, shared.clinics);
   const { clinic } = actor;
-  const members = several(chance, clinic.crowd, chance.integer(2, 3));
+  const members = several(chance, clinic.crowd, chance.integer(2, 5));
   // One of those whom everybody else wants too.
   if (chance.chance(0.4)) members.push(chance.pick(clinic.clients.slice(0, 3)));
   const windows = Array.from({ length: chance.chance(0.2) ? 2 : 1 }, (_, day) =>
@@ -190,7 +194,9 @@ function planGroup(chance: Random, shared: Shared): Plan {
 
 /** A hold for somebody who joins a group; several at once, for the last places. */
 function planJoin(chance: Random, shared: Shared): Plan | null {
-  const group = shared.groups[shared.groups.length - 1 - (chance.chance(0.6) ? 0 : chance.integer(0, 5))];
+  const newest = shared.groups.slice(-6);
+  // Mostly the fullest, so that its last place is fought for.
+  const group = chance.chance(0.8) ? newest.sort((a, b) => b.joined - a.joined)[0] : recent(chance, newest);
   if (!group) return null;
   const { clinic, therapist, startTime, endTime } = group;
   return {
@@ -772,6 +778,8 @@ function remember(shared: Shared, { kind, actor, request, session, group }: Plan
     for (const id of over) if (!/[0-2]$/.test(id)) shared.over.add(id);
     shared.sessions = shared.sessions.filter(({ id }) => !shared.over.has(id));
   }
+  const joined = shared.groups.find(({ id }) => id === request.group_id);
+  if (joined) joined.joined++;
   if (kind === 'hold' || kind === 'move')
     keep(shared.holds, {
       actor,
@@ -793,7 +801,7 @@ function remember(shared: Shared, { kind, actor, request, session, group }: Plan
     if (isGrouped && !shared.groups.some((known) => known.id === group_id))
       keep(shared.groups, {
         ...{ clinic, id: group_id, therapist: therapist_id },
-        ...{ startTime: start_time, endTime: end_time },
+        ...{ startTime: start_time, endTime: end_time, joined: 0 },
       });
   }
 }
@@ -802,7 +810,9 @@ function remember(shared: Shared, { kind, actor, request, session, group }: Plan
 export async function work(shared: Shared, worker: number): Promise<void> {
   const callers = Array.from({ length: 3 }, () => new Caller(shared.target));
   try {
-    for (let number = 0; shared.running(); number++) {
+    while (shared.running()) {
+      const number = shared.numbers[worker] ?? 0;
+      shared.numbers[worker] = number + 1;
       const chance = random(shared.seed, 'worker', worker, 'call', number);
       const plans = plan(chance, shared);
       let broken = false;
