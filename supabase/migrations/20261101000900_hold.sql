@@ -118,6 +118,7 @@ declare
   hold_keys uuid[];
   client_ids uuid[];
   member_ids uuid[];
+  own_ids uuid[];
   claims private.wanted_claim[];
   services private.service[];
   demands private.unit_demand[];
@@ -362,6 +363,17 @@ begin
 
   claims := private.wanted_claims(actor.organization_id, wanted, hold_ids, case when moving then move_key end);
   -- Mostly nothing at all is in the way; what is, alive or expired, is looked at closely.
+  own_ids := wanted.session_ids;
+  if member_ids is not null then
+    -- Whoever is in the group already stands in her own way.
+    own_ids := array(
+      select member.id
+      from public.sessions as member
+      where member.organization_id = actor.organization_id
+        and member.id = any (member_ids)
+        and member.client_id <> wanted.client_id
+    );
+  end if;
   if exists (
     select 1
     from unnest(claims) as wanted_claim
@@ -379,7 +391,7 @@ begin
     )
   ) then
     select * into found
-    from private.find_conflicts(actor.organization_id, claims, coalesce(wanted.session_ids, member_ids), as_of);
+    from private.find_conflicts(actor.organization_id, claims, own_ids, as_of);
     if found.concurrent_lanes is not null and wanted.override_reason is not null then
       -- The pairs in the way give up their lanes, for this hold only: everything else still blocks it.
       overridden_lanes := found.concurrent_lanes;
@@ -392,7 +404,7 @@ begin
         from unnest(claims) as claim
       );
       select * into found
-      from private.find_conflicts(actor.organization_id, claims, coalesce(wanted.session_ids, member_ids), as_of);
+      from private.find_conflicts(actor.organization_id, claims, own_ids, as_of);
     end if;
     if found.conflicts is not null then
       outcome := private.conflict_code(found.conflicts, found.concurrent_lanes);

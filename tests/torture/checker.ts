@@ -207,6 +207,8 @@ const ledger: { rule: string; query: string }[] = [
       left join public.authorization_units as entry
         on entry.organization_id = hold.organization_id and entry.owner_id = hold.id
       where hold.organization_id = any ($1) and hold.status = 'held' and batch.expires_at > clock_timestamp()
+        -- A session that is not to come any more has nothing to move, and its move takes nothing.
+        and coalesce(moved.status, 'scheduled') = 'scheduled'
         and not coalesce(
           entry.state = 'held' and entry.expires_at = batch.expires_at
           and entry.total_units = extract(epoch from hold.end_time - hold.start_time) / 900
@@ -399,6 +401,13 @@ const effects: Record<string, (action: string) => boolean> = {
   sweep: () => false,
 };
 
+/** What happens beside the move of a group: its row changes, and who has cancelled stays where she was to come. */
+function isRegrouping({ entity, action, after }: Event): boolean {
+  if (entity === 'session_group') return true;
+  const isOver = ({ status }: Facts) => status === 'cancelled' || status === 'no_show';
+  return action === 'session.changed' && (after ?? []).every((facts) => isOver(facts) && facts.group_id);
+}
+
 /** What a cancellation does for those who wait. */
 function isOffer({ action, details }: Event): boolean {
   return (
@@ -437,7 +446,7 @@ function checkAnswers(history: Call[], tables: Tables, findings: Findings): Map<
     told.set(call.id, entry);
     if (event.outcome === 'refused') entry.refusals.push(event);
     // A group comes and goes with its sessions, in the same transaction.
-    else if (event.entity === 'session_group' && /^(confirm|regroup|update)$/.test(call.kind)) continue;
+    else if (isRegrouping(event) && /^(confirm|regroup|update)$/.test(call.kind)) continue;
     else if (isOffer(event) && (call.kind === 'cancel' || call.kind === 'update')) entry.offers.push(event);
     else if (effects[call.kind]?.(event.action)) entry.effects.push(event);
     else bad(`a ${call.kind} has no such effect`);
@@ -767,7 +776,7 @@ function checkWaitlist(tables: Tables, findings: Findings): void {
       bad('there is no such session, entry or hold');
       continue;
     }
-    if (session.group_id) bad('it was a place in a group');
+    if (hold.group_id && hold.group_id !== session.group_id) bad('it is a place in another group');
     if (batch.therapist_id !== session.therapist_id) bad('it is with another therapist');
     if (entry.therapist_id && entry.therapist_id !== batch.therapist_id) bad('another therapist was wanted');
     if (batch.client_id !== entry.client_id || batch.client_id === session.client_id)
@@ -841,6 +850,8 @@ function isExpected(call: Call, sqlstate: string): boolean {
   // A group may be gone, or elsewhere, when somebody joins it.
   if (call.request.group_id && /^(PT400|23503)$/.test(sqlstate)) return true;
   if (call.endpoint || call.kind === 'regroup') return /^PT(401|403|503)$/.test(sqlstate);
+  // A group's row is not waited for while one of its members is being cancelled.
+  if (call.kind === 'update' && sqlstate === '55P03') return true;
   return /^(23P01|23514|PT503|PT409|409)$/.test(sqlstate);
 }
 

@@ -199,6 +199,16 @@ describe('a group', () => {
     expect(await alone(arena, moving(groupId, 900))).toMatchObject({ ok: true });
   });
 
+  test('is not joined by somebody who is in it: she stands in her own way, and is told so', async () => {
+    const { arena, therapist, groupId, sessions } = await joining(600);
+    expect(
+      await alone(
+        arena,
+        holding(holdOf(therapist, sessions[1].client_id, at(1, 600), { group_id: groupId })),
+      ),
+    ).toMatchObject({ ok: false, status: 409, code: 'CLIENT_CONFLICT', retryAfter: null });
+  });
+
   test('moves without waiting for a client who has left it: her lock would come after those of the others', async () => {
     const { arena, groupId, sessions } = await joining(600);
     await alone(arena, cancelling([sessions[2].id]));

@@ -101,6 +101,9 @@ interface Plan {
   group?: KnownGroup;
 }
 
+/** In no room, and without buffers. */
+const plain = { room_id: null, buffer_before_minutes: 0, buffer_after_minutes: 0 };
+
 function anyActor(chance: Random, clinics: Clinic[]): Actor {
   const clinic = chance.pick(clinics);
   return chance.chance(0.75)
@@ -228,6 +231,7 @@ function planRegroup(chance: Random, shared: Shared): Plan | null {
     request: {
       ...{ group_id: group.id, ...anyWindow(chance), time_zone: 'UTC' },
       ...(chance.chance(0.3) ? { therapist_id: chance.pick(clinic.therapists) } : {}),
+      ...plain,
     },
   };
 }
@@ -244,7 +248,9 @@ function planWait(chance: Random, shared: Shared): Plan {
   return {
     ...base,
     request: {
-      ...{ organization_id: clinic.organizationId, id: chance.uuid(), cpt_code: '97153' },
+      ...{ organization_id: clinic.organizationId, id: chance.uuid() },
+      // One of the two: a place in a group that somebody leaves.
+      cpt_code: chance.pick(['97153', '97153', '97154']),
       client_id: chance.pick([...clinic.clients.slice(0, 3), ...clinic.crowd]),
       windows: chance.chance(0.7)
         ? `{[${instant(firstMidnight())},${instant(firstMidnight() + DAYS * 1440 * MINUTE)})}`
@@ -305,6 +311,8 @@ function planMove(chance: Random, shared: Shared): Plan | null {
       time_zone: 'UTC',
       ...windows[0],
       occurrences: moved.map((session, index) => ({ ...windows[index], session_id: session.id })),
+      // What differs among the moved must be named; so must what may differ among the members of a group.
+      ...(moved.length > 1 || first.isGrouped || chance.chance(0.5) ? plain : {}),
       hold_seconds: chance.pick([30, 300]),
     },
   };
