@@ -467,6 +467,7 @@ export const policyHelpers: readonly string[] = [
   'private.caseload_client_ids()',
   'private.claimed_organization_id()',
   'private.client_lanes(uuid,uuid,text,timestamp with time zone,timestamp with time zone)',
+  'private.events_of(uuid,uuid[])',
   'private.has_permission(text)',
   'private.is_admin()',
   'private.member_ids()',
