@@ -154,7 +154,7 @@ export const ERROR_CODES = {
   SESSION_BEING_MOVED: {
     status: 409,
     title: 'The session is already being moved',
-    meaning: 'Another live hold is moving the same session.',
+    meaning: 'Another live hold is moving the same session, or the group it is in or would join.',
     action: 'Wait until that move is confirmed, released or expires (`retryAfter`), then reload the session.',
     endpoints: ['sessions-hold'],
   },
