@@ -684,11 +684,16 @@ begin
         cpt_code = coalesce(item.cpt_code, batch.cpt_code, session.cpt_code),
         cpt_modifiers = case when item.cpt_code is null then session.cpt_modifiers else item.cpt_modifiers end
       from public.session_holds as hold
-      join public.session_holds as named
-        on named.organization_id = hold.organization_id
-        and named.batch_id = hold.batch_id
-        and named.client_id is null
-        and (named.id = hold.id or named.group_id = hold.group_id)
+      cross join lateral (
+        select case when hold.client_id is null then hold.hold_key else (
+          select other.hold_key
+          from public.session_holds as other
+          where other.organization_id = hold.organization_id
+            and other.batch_id = hold.batch_id
+            and other.group_id = hold.group_id
+            and other.client_id is null
+        ) end as hold_key
+      ) as named
       join unnest(listed) as item on item.hold_key = named.hold_key or item.hold_key = batch.hold_key
       where hold.organization_id = actor.organization_id
         and hold.id = any (hold_ids)

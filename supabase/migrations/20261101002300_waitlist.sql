@@ -116,6 +116,13 @@ begin
     where candidate.organization_id = freed.organization_id
       and candidate.closed_at is null
       and candidate.client_id <> freed.client_id
+      and (joined_id is null or not exists (
+        select 1
+        from public.sessions as mate
+        where mate.organization_id = freed.organization_id
+          and mate.id = any (mate_ids)
+          and mate.client_id = candidate.client_id
+      ))
       and coalesce(candidate.therapist_id, freed.therapist_id) = freed.therapist_id
       and coalesce(make_interval(mins => candidate.minutes), freed.end_time - freed.start_time)
         <= freed.end_time - freed.start_time

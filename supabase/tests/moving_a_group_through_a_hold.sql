@@ -1,6 +1,6 @@
 -- A group moves whole: naming one member holds new places for all who still come, and confirming moves them at once.
 begin;
-select plan(69);
+select plan(82);
 select tests.open_clinic();
 select tests.add_payers();
 insert into public.clients (organization_id, id, reference)
@@ -263,6 +263,44 @@ select is(
     'group_id', pg_temp.remembered('group'), 'room_id', tests.id('green')))) #> '{body,sessions}'), 7, 'move_group changes place and room at once'
 );
 select is_empty('select * from tests.broken_claims()', 'claims are sound in the end');
+
+-- Changed directly while it is being moved, and to another therapist
+select pg_temp.book_group('four', 3, 6, array[60], jsonb_build_object('room_id', tests.id('blue')));
+select is(
+  tests.hold('admin', tests.request('rbt', 'client 3', tests.at(60), 60, jsonb_build_object('group_id', pg_temp.remembered('four') #> '{0,group_id}', 'session_type', 'group'))) ->> 'code',
+  'CLIENT_CONFLICT', 'who is a member does not join once more'
+);
+select pg_temp.remember('move', tests.hold('admin', tests.request('rbt2', 'client 4', tests.at(60, '10:30'), 60,
+  jsonb_build_object('session_id', pg_temp.session_of(4, 60)))));
+select is(pg_temp.remembered('move') ->> 'ok', 'true', 'to another therapist, half an hour later');
+select is(
+  tests.error_code('service_role', format('update public.sessions set room_id = %L where id = %L', tests.id('green'), pg_temp.session_of(5, 60))),
+  '23P01', 'a member who is changed directly stands on her own again: in the move''s way she is refused'
+);
+select is_empty('select * from tests.broken_claims()', 'and nothing has changed');
+select is(
+  tests.error_code('service_role', format('update public.session_groups set start_time = %L, end_time = %L where id = %L',
+    tests.at(61), tests.at(61, '11:00'), pg_temp.remembered('four') #>> '{0,group_id}')),
+  null, 'the group is moved directly meanwhile'
+);
+select is(pg_temp.present(61), 4::bigint, 'with all four');
+select is_empty('select * from tests.broken_claims()', 'claims are sound');
+select is(
+  tests.error_code('service_role', format('update public.sessions set room_id = %L where id = %L', tests.id('green'), pg_temp.session_of(5, 61))),
+  null, 'and one goes to another room'
+);
+select is_empty('select * from tests.broken_claims()', 'claims are sound');
+select is(
+  jsonb_array_length(tests.confirm('admin', tests.confirmation(pg_temp.remembered('move'), 'rbt2', 'client 4')) #> '{body,sessions}'), 4,
+  'the move confirms from there'
+);
+select is(
+  (select string_agg(distinct concat_ws(' ', therapist_id = tests.id('rbt2'), start_time = tests.at(60, '10:30'), room_id = tests.id('blue')), ',')
+    from public.sessions where group_id = (pg_temp.remembered('four') #>> '{0,group_id}')::uuid),
+  't t t', 'to its therapist, time and room'
+);
+select is(tests.hold('admin', tests.request('rbt', 'client 9', tests.at(61))) ->> 'ok', 'true', 'what it left is free');
+select is_empty('select * from tests.broken_claims()', 'claims are sound');
 
 select * from finish();
 rollback;
