@@ -10,6 +10,7 @@ import Table from 'cli-table3';
 import pg from 'pg';
 import pc from 'picocolors';
 import { startStack } from '../local/stack.ts';
+import { type Aim, chart, type Line, meets } from './chart.ts';
 import {
   adminId,
   createClinics,
@@ -18,6 +19,7 @@ import {
   SIZE,
   settle,
   therapistId,
+  wrongClaims,
 } from './clinic.ts';
 import { functionShare } from './functions.ts';
 import { compare, openConnections, quantile } from './measure.ts';
@@ -35,30 +37,16 @@ import {
 } from './operations.ts';
 import { storm } from './storm.ts';
 
-/** One line of the results. `target` is met when `ratio` is on the right side of it. */
-interface Line {
-  what: string;
-  measured: string;
-  ratio: number | null;
-  target: string;
-  met: boolean | null;
-}
-
 const { values: options } = parseArgs({ options: { quick: { type: 'boolean', default: false } } });
 const quick = options.quick;
 const lines: Line[] = [];
 const started = performance.now();
 const say = (text: string) =>
   console.log(`${pc.dim(`${((performance.now() - started) / 1000).toFixed(0).padStart(4)} s`)}  ${text}`);
-const add = (
-  what: string,
-  measured: string,
-  ratio: number | null,
-  target = '',
-  met: boolean | null = null,
-) => {
-  lines.push({ what, measured, ratio, target, met });
-  say(`${what}: ${measured}${target ? ` ${met ? pc.green('meets') : pc.red('misses')} ${target}` : ''}`);
+const add = (what: string, measured: string, ratio: number | null = null, aim?: Aim) => {
+  const met = aim && ratio !== null ? meets(ratio, aim) : null;
+  lines.push({ what, measured, ratio, aim: aim ?? null, met });
+  say(`${what}: ${measured}${aim ? ` ${met ? pc.green('meets') : pc.red('misses')} ${aim.text}` : ''}`);
 };
 
 /** Median milliseconds of one query, repeated on one prepared connection. */
@@ -83,10 +71,16 @@ try {
   say('Generating clinics and 8,000 sessions');
   await createClinics(db);
   await fillCalendars(db, 0, 1);
+  const wrong = await wrongClaims(db);
+  if (wrong > 0) throw new Error(`the generator made ${wrong} claims that the triggers would not have made`);
+  // A table that is analysed while empty gets plans for an empty table.
+  await actAsAdminOf(0)(db);
+  for (let call = 0; call < 200; call++) await holdConfirmCancel(db, 600_000 + call);
+  for (let call = 0; call < 200; call++) await hold(db, 640_000 + call);
   await settle(db);
 
   for (const connections of quick ? [1, 8] : [1, 8, 32]) {
-    const seconds = quick ? 3 : 8;
+    const seconds = quick ? 1.5 : 8;
     const prepare = actAsAdminOf(0);
     const result = await compare(
       stack.dbUrl,
@@ -102,15 +96,14 @@ try {
     );
     const rate = (name: keyof typeof result) =>
       `${result[name].perSecond.toFixed(0)}/s, p50 ${result[name].p50.toFixed(2)} ms, p95 ${result[name].p95.toFixed(2)} ms`;
-    add(`bare insert into claims, ${connections} connections`, rate('bare'), null);
-    add(`floor: the rows of a hold, ${connections} connections`, rate('floor'), null);
+    add(`bare insert into claims, ${connections} connections`, rate('bare'));
+    add(`floor: the rows of a hold, ${connections} connections`, rate('floor'));
     const share = result.hold.perSecond / result.floor.perSecond;
     add(
       `hold, ${connections} connections`,
       `${rate('hold')} = ${share.toFixed(2)} × floor`,
       share,
-      connections === 8 ? '≥ 0.6 × floor' : '',
-      connections === 8 ? share >= 0.6 : null,
+      connections === 8 ? { text: '≥ 0.6 × floor', limit: 0.6, atLeast: true } : undefined,
     );
     add(
       `hold + confirm, ${connections} connections`,
@@ -127,14 +120,13 @@ try {
   {
     const together = ownTherapist(false);
     const apart = ownTherapist(true);
-    const result = await compare(stack.dbUrl, 8, { together, apart }, { seconds: quick ? 3 : 12, slices: 6 });
+    const result = await compare(stack.dbUrl, 8, { together, apart }, { seconds: quick ? 2 : 12, slices: 6 });
     const share = result.together.perSecond / result.apart.perSecond;
     add(
       '8 therapists of one organization, against 8 organizations',
       `${result.together.perSecond.toFixed(0)}/s = ${share.toFixed(2)} × ${result.apart.perSecond.toFixed(0)}/s`,
       share,
-      '≥ 0.9 ×',
-      share >= 0.9,
+      { text: '≥ 0.9 ×', limit: 0.9, atLeast: true },
     );
   }
 
@@ -162,22 +154,21 @@ try {
         `hold of a series of ${occurrences}`,
         `p50 ${time.toFixed(1)} ms = ${(time / one).toFixed(1)} × one hold (${one.toFixed(2)} ms)`,
         time / one,
-        occurrences === 52 ? '≤ 8 × one hold' : '',
-        occurrences === 52 ? time / one <= 8 : null,
+        occurrences === 52 ? { text: '≤ 8 × one hold', limit: 8, atLeast: false } : undefined,
       );
     }
     await client.end();
   }
   say('Conflict storms: 60 fresh connections, one slot');
   for (const kind of ['bare', 'identical', 'staggered'] as const) {
-    const result = await storm(stack.dbUrl, kind, quick ? 8 : 150, say);
+    const result = await storm(stack.dbUrl, kind, quick ? 3 : 150, say);
     add(
       `storm, 60 fresh connections, ${kind === 'bare' ? 'bare insert' : `hold, ${kind} windows`}`,
       `worst ${result.worst.toFixed(0)} ms, p50 ${result.p50.toFixed(0)} ms of ${result.rounds} rounds, ` +
         `${result.deadlocks} deadlocks, ${result.wrong} rounds without exactly one winner`,
-      result.worst,
-      kind === 'bare' ? '' : 'each within 300 ms, no deadlock',
-      kind === 'bare' ? null : result.worst <= 300 && result.deadlocks === 0 && result.wrong === 0,
+      // A deadlock, or a round without exactly one winner, is beyond any limit.
+      result.deadlocks + result.wrong > 0 ? Number.POSITIVE_INFINITY : result.worst,
+      kind === 'bare' ? undefined : { text: 'each within 300 ms, no deadlock', limit: 300, atLeast: false },
     );
   }
 
@@ -188,8 +179,7 @@ try {
       'edge function over its RPC, one caller',
       `p50 ${share.functionP50.toFixed(1)} ms − ${share.rpcP50.toFixed(1)} ms = ${(share.functionP50 - share.rpcP50).toFixed(1)} ms`,
       share.functionP50 - share.rpcP50,
-      '≤ 3 ms',
-      share.functionP50 - share.rpcP50 <= 3,
+      { text: '≤ 3 ms', limit: 3, atLeast: false },
     );
   }
 
@@ -211,7 +201,7 @@ try {
     await settle(db);
     const smallCount = await sessions();
     const small = await timeOfHold();
-    const days = quick ? 6 : 125;
+    const days = quick ? 4 : 125;
     say(`Growing to ${((days * 8 * SIZE.therapists) / 1000).toFixed(0)},000 sessions`);
     for (let day = 1; day < days; day += 5) {
       await fillCalendars(db, day, Math.min(day + 5, days));
@@ -224,8 +214,7 @@ try {
       `hold at ${largeCount.toLocaleString('en')} sessions`,
       `p50 ${large.toFixed(2)} ms = ${(large / small).toFixed(2)} × at ${smallCount.toLocaleString('en')} (${small.toFixed(2)} ms)`,
       large / small,
-      '≤ 1.3 ×',
-      large / small <= 1.3,
+      { text: '≤ 1.3 ×', limit: 1.3, atLeast: false },
     );
     await client.end();
 
@@ -280,9 +269,8 @@ try {
       add(
         `${what} under RLS`,
         `p50 ${secured.toFixed(2)} ms = ${(secured / plain).toFixed(2)} × as owner (${plain.toFixed(2)} ms), ${indexed ? 'by index' : 'NOT by index'}`,
-        secured / plain,
-        target ? `≤ ${target} ×, by index` : '',
-        target ? secured / plain <= target && indexed : null,
+        indexed ? secured / plain : Number.POSITIVE_INFINITY,
+        target ? { text: `≤ ${target} ×, by index`, limit: target, atLeast: false } : undefined,
       );
       await owner.end();
       await member.end();
@@ -301,7 +289,7 @@ try {
     table.push([
       line.what,
       line.measured,
-      line.target,
+      line.aim?.text ?? '',
       line.met === null ? '' : line.met ? pc.green('yes') : pc.red('no'),
     ]);
   console.log(table.toString());
@@ -320,7 +308,7 @@ try {
       '|---|---|---|---|',
       ...lines.map(
         (line) =>
-          `| ${line.what} | ${line.measured} | ${line.target} | ${line.met === null ? '' : line.met ? 'yes' : '**no**'} |`,
+          `| ${line.what} | ${line.measured} | ${line.aim?.text ?? ''} | ${line.met === null ? '' : line.met ? 'yes' : '**no**'} |`,
       ),
       '',
     ].join('\n'),
@@ -329,7 +317,8 @@ try {
     join(import.meta.dirname, `${name}.json`),
     `${JSON.stringify({ date, machine, postgres: version, node: process.versions.node, lines }, null, 2)}\n`,
   );
-  say(`Written to bench/${name}.md and bench/${name}.json`);
+  await writeFile(join(import.meta.dirname, `${name}.svg`), chart(lines, `${date}, ${machine}`));
+  say(`Written to bench/${name}.md, bench/${name}.json and bench/${name}.svg`);
 } finally {
   await db.end().catch(() => undefined);
   await stack.stop();

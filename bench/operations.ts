@@ -188,13 +188,17 @@ export function ownTherapist(spread: boolean): {
     run: async (client) => {
       const number = numbers.get(client) ?? 0;
       const slot = freeSlot(calls++ * (SIZE.therapists / SIZE.organizations));
-      // The last therapists of an organization: nobody else in this benchmark books them.
-      const therapist =
-        SIZE.therapists - SIZE.organizations * (1 + (spread ? 0 : number)) + (spread ? number : 0);
+      // At night, when nobody else here books; the ninth therapist from the last is the one who works apart.
+      const fromLast = spread ? 9 : 1 + number;
+      const therapist = SIZE.therapists - SIZE.organizations * fromLast + (spread ? number : 0);
+      const night = {
+        start: new Date(slot.start.getTime() - 16 * 60 * MINUTE),
+        end: new Date(slot.end.getTime() - 16 * 60 * MINUTE),
+      };
       const { rows } = await client.query({
         name: 'own',
         text: 'select public.hold_sessions($1) as outcome',
-        values: [holdRequest({ ...slot, therapist })],
+        values: [holdRequest({ ...night, therapist })],
       });
       expectOk(rows[0].outcome);
     },

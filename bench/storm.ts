@@ -32,9 +32,11 @@ export async function storm(
   const times: number[] = [];
   let deadlocks = 0;
   let wrong = 0;
-  const base = Math.ceil(Date.now() / 86_400_000 + 20) * 86_400_000 + 18 * 60 * MINUTE;
+  const firstDay = Math.ceil(Date.now() / 86_400_000 + 20) * 86_400_000 + 18 * 60 * MINUTE;
   for (let round = 0; round < rounds; round++) {
-    const therapist = organization + SIZE.organizations * round;
+    const perOrganization = SIZE.therapists / SIZE.organizations;
+    const therapist = organization + SIZE.organizations * (round % perOrganization);
+    const base = firstDay + Math.floor(round / perOrganization) * 86_400_000;
     const rivals = await openConnections(url, RIVALS, (client) =>
       client.query("select set_config('request.jwt.claims', $1, false)", [
         JSON.stringify({

@@ -1171,7 +1171,14 @@ begin
       jsonb_build_array(private.iso(wanted.start_times[1]), private.iso(wanted.end_times[1]))
     );
   else
-    select jsonb_agg(jsonb_build_array(private.iso(item.start_time), private.iso(item.end_time)) order by item.position)
+    -- As private.iso, without a call for each.
+    select jsonb_agg(
+      jsonb_build_array(
+        to_char(item.start_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+        to_char(item.end_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+      )
+      order by item.position
+    )
     into occurrences
     from unnest(wanted.start_times, wanted.end_times) with ordinality as item (start_time, end_time, position);
   end if;

@@ -1,8 +1,8 @@
 -- Purpose: sessions-hold. Claims a slot, or a whole series, for a few minutes; or new places for existing sessions.
--- Objects: private.hold_sessions, public.hold_sessions.
+-- Objects: private.take_claims, private.hold_sessions, public.hold_sessions.
 -- Watch for: the lock order of every path (idempotency key; sessions by id; resources ascending; holds; claims); that
---            expiry is judged once, after locking, by clock_timestamp(); and that every refusal comes before the first
---            write, so that a refused request leaves nothing but its audit event. The booking functions keep their plans
+--            expiry is judged once, after locking, by clock_timestamp(); and that a refusal gives up the claims that were
+--            tried, the one thing written before it, so that a refused request leaves nothing but its audit event. The booking functions keep their plans
 --            for a connection's life: without sequential scans, since one chosen while a table was small would go on
 --            reading the whole table as it grows.
 
@@ -63,9 +63,10 @@ begin
       jsonb_build_object(
         'holdKey', held.hold_key,
         'holdId', held.hold_id,
-        'startTime', private.iso(held.start_time),
-        'endTime', private.iso(held.end_time),
-        'expiresAt', private.iso(held_until)
+        -- As private.iso, without a call for each.
+        'startTime', to_char(held.start_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+        'endTime', to_char(held.end_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+        'expiresAt', until
       ) || case
         when held.group_id is not null
           then jsonb_build_object('clientId', coalesce(held.client_id, wanted.client_id), 'groupId', held.group_id)
@@ -75,6 +76,7 @@ begin
     )
     from unnest(hold_ids, hold_keys, wanted.start_times, wanted.end_times, wanted.slot_clients, wanted.slot_groups)
       with ordinality as held (hold_id, hold_key, start_time, end_time, client_id, group_id, position)
+    cross join (select private.iso(held_until) as until) as batch
     -- Where a group moves, the hold of the member that was named stands for all.
     where not (wanted.session_ids is not null and held.client_id is not null)
   );
@@ -82,6 +84,46 @@ end
 $$;
 comment on function private.held_answer(private.booking_request, uuid[], uuid[], timestamptz) is
   'The holds[] of an answer, in request order.';
+
+create function private.take_claims(
+  organization_id uuid,
+  claims private.wanted_claim[],
+  expires_at timestamptz
+)
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  taken bigint;
+begin
+  -- The constraint decides, whatever was seen before: "on conflict do nothing" neither raises nor stalls.
+  insert into private.claims (
+    organization_id, owner_id, resource_kind, resource_id, during, lanes, group_key, expires_at
+  )
+  select take_claims.organization_id, wanted_claim.owner_id, wanted_claim.resource_kind, wanted_claim.resource_id,
+    wanted_claim.during, wanted_claim.lanes, wanted_claim.group_key, take_claims.expires_at
+  from unnest(claims) as wanted_claim
+  on conflict do nothing;
+  get diagnostics taken = row_count;
+  return taken;
+end
+$$;
+comment on function private.take_claims(uuid, private.wanted_claim[], timestamptz) is
+  'Takes what of these claims is free, behind the locks of their resources. Returns how many.';
+
+create function private.give_up_claims(organization_id uuid, owner_ids uuid[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  delete from private.claims as claim
+  where claim.organization_id = give_up_claims.organization_id and claim.owner_id = any (owner_ids);
+end
+$$;
+comment on function private.give_up_claims(uuid, uuid[]) is 'Undoes private.take_claims, for a request that is refused.';
 
 create function private.hold_sessions(request jsonb, idempotency_key text, request_id text)
 returns jsonb
@@ -129,7 +171,7 @@ declare
   stale_owner_ids uuid[];
   stale_batch_ids uuid[];
   own_claims private.claims[];
-  inserted bigint;
+  taken bigint := 0;
 begin
   perform set_config('therapist_sessions.request_id', left(request_id, 128), true);
   if auth.uid() is null then
@@ -362,7 +404,6 @@ begin
   end if;
 
   claims := private.wanted_claims(actor.organization_id, wanted, hold_ids, case when moving then move_key end);
-  -- Mostly nothing at all is in the way; what is, alive or expired, is looked at closely.
   own_ids := wanted.session_ids;
   if member_ids is not null then
     -- Whoever is in the group already stands in her own way.
@@ -374,22 +415,16 @@ begin
         and member.client_id <> wanted.client_id
     );
   end if;
-  if exists (
-    select 1
-    from unnest(claims) as wanted_claim
-    where exists (
-      select 1
-      from private.claims as claim
-      where claim.organization_id = actor.organization_id
-        and claim.resource_id = wanted_claim.resource_id
-        and claim.during && wanted_claim.during
-        and claim.resource_kind = wanted_claim.resource_kind
-        and claim.group_key <> wanted_claim.group_key
-        and claim.lanes && wanted_claim.lanes
-      -- One probe of the index for each claim, never a join that reads all of the organization's.
-      offset 0
-    )
-  ) then
+  held_until := date_trunc('milliseconds', as_of) + make_interval(secs => wanted.hold_seconds);
+  -- Mostly nothing at all is in the way, and trying is how to know. What is in the way, alive or expired, is looked at
+  -- closely; so is the way of those who stand in their own.
+  if not moving and member_ids is null then
+    taken := private.take_claims(actor.organization_id, claims, held_until);
+  end if;
+  if taken < cardinality(claims) then
+    if taken > 0 then
+      perform private.give_up_claims(actor.organization_id, hold_ids);
+    end if;
     select * into found
     from private.find_conflicts(actor.organization_id, claims, own_ids, as_of);
     if found.concurrent_lanes is not null and wanted.override_reason is not null then
@@ -413,9 +448,11 @@ begin
       );
     end if;
     stale_owner_ids := found.stale_owner_ids;
+    taken := 0;
   end if;
   open := private.is_open(actor.organization_id, wanted);
   if not open and wanted.override_reason is null then
+    perform private.give_up_claims(actor.organization_id, hold_ids);
     return private.refuse_hold(
       actor, wanted, 'OUTSIDE_AVAILABILITY',
       'The therapist does not work then. Choose an alternative, or have an admin override.',
@@ -431,6 +468,7 @@ begin
     short := private.is_short(demands);
   end if;
   if short and wanted.override_reason is null then
+    perform private.give_up_claims(actor.organization_id, hold_ids);
     return private.refuse_hold(
       actor, wanted, 'AUTHORIZATION_EXCEEDED',
       'The payer''s authorization has too few units left, or does not cover the dates. An admin may override.',
@@ -439,7 +477,6 @@ begin
   end if;
 
   -- Nothing stands in the way. From here on everything is written, or, by an error, nothing.
-  held_until := date_trunc('milliseconds', as_of) + make_interval(secs => wanted.hold_seconds);
   if stale_owner_ids is not null or stale_batch_ids is not null then
     select stale_batch_ids || array_agg(distinct hold.batch_id) into stale_batch_ids
     from public.session_holds as hold
@@ -484,6 +521,12 @@ begin
     from unnest(own_claims) as own;
   end if;
 
+  if taken = 0 then
+    taken := private.take_claims(actor.organization_id, claims, held_until);
+    if taken < cardinality(claims) then
+      perform private.raise_busy();
+    end if;
+  end if;
   with batch as (
     insert into public.hold_batches (
       organization_id, id, hold_key, therapist_id, client_id, room_id, group_id, session_type, cpt_code, time_zone,
@@ -496,34 +539,20 @@ begin
       wanted.buffer_before_minutes, wanted.buffer_after_minutes, wanted.recurrence_rule, wanted.override_reason,
       moving, held_until, actor.user_id, as_of
     )
-  ),
-  held as (
-    insert into public.session_holds (
-      organization_id, id, batch_id, hold_key, occurrence_index, start_time, end_time, time_zone, session_id, client_id,
-      group_id
-    )
-    select actor.organization_id, occurrence.hold_id, new_batch_id, occurrence.hold_key, occurrence.position - 1,
-      occurrence.start_time, occurrence.end_time, occurrence.time_zone, occurrence.session_id, occurrence.client_id,
-      occurrence.group_id
-    from unnest(
-      hold_ids, hold_keys, wanted.start_times, wanted.end_times, wanted.time_zones, wanted.session_ids,
-      wanted.slot_clients, wanted.slot_groups
-    ) with ordinality as occurrence (
-      hold_id, hold_key, start_time, end_time, time_zone, session_id, client_id, group_id, position
-    )
   )
-  -- The constraint decides, whatever was seen above: "on conflict do nothing" neither raises nor stalls.
-  insert into private.claims (
-    organization_id, owner_id, resource_kind, resource_id, during, lanes, group_key, expires_at
+  insert into public.session_holds (
+    organization_id, id, batch_id, hold_key, occurrence_index, start_time, end_time, time_zone, session_id, client_id,
+    group_id
   )
-  select actor.organization_id, wanted_claim.owner_id, wanted_claim.resource_kind, wanted_claim.resource_id,
-    wanted_claim.during, wanted_claim.lanes, wanted_claim.group_key, held_until
-  from unnest(claims) as wanted_claim
-  on conflict do nothing;
-  get diagnostics inserted = row_count;
-  if inserted < cardinality(claims) then
-    perform private.raise_busy();
-  end if;
+  select actor.organization_id, occurrence.hold_id, new_batch_id, occurrence.hold_key, occurrence.position - 1,
+    occurrence.start_time, occurrence.end_time, occurrence.time_zone, occurrence.session_id, occurrence.client_id,
+    occurrence.group_id
+  from unnest(
+    hold_ids, hold_keys, wanted.start_times, wanted.end_times, wanted.time_zones, wanted.session_ids,
+    wanted.slot_clients, wanted.slot_groups
+  ) with ordinality as occurrence (
+    hold_id, hold_key, start_time, end_time, time_zone, session_id, client_id, group_id, position
+  );
   body := jsonb_build_object(
     'holdKey', batch_key,
     'holdId', new_batch_id,
