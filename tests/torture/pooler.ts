@@ -17,7 +17,7 @@ export interface Pooler {
 }
 
 /** The program: `PGBOUNCER`, or found in PATH and the system folders. */
-async function findBinary(): Promise<string | null> {
+export async function findPooler(): Promise<string | null> {
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin'];
   const candidates = [process.env.PGBOUNCER ?? '', ...folders.map((folder) => join(folder, 'pgbouncer'))];
   for (const candidate of candidates.filter(Boolean))
@@ -48,7 +48,7 @@ async function answers(port: number): Promise<boolean> {
  * @returns null when it is not installed
  */
 export async function startPooler(dbPort: number, poolSize: number): Promise<Pooler | null> {
-  const binary = await findBinary();
+  const binary = await findPooler();
   if (!binary) return null;
   const port = await claimPort(0, 'pooler', 'POOLER_PORT');
   const folder = await mkdtemp(join(tmpdir(), 'torture-pooler-'));

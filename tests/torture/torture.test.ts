@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { describe, expect, test } from 'vitest';
 import { plants } from './plants.ts';
+import { findPooler } from './pooler.ts';
 import { random } from './random.ts';
 import { torture } from './run.ts';
 
@@ -14,6 +15,9 @@ test('fifteen seconds of bookings, retries, crashes and cut connections leave no
     all: true,
   });
   expect(run.exitCode, run.all).toBe(0);
+  expect(/^ +\d+ {2}pool$/m.test(run.all), 'calls through pgbouncer, where it is installed').toBe(
+    (await findPooler()) !== null,
+  );
 }, 180_000);
 
 describe('the checker catches', () => {
