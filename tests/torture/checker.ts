@@ -359,7 +359,10 @@ function checkOverlaps(taken: Taken[], clinics: Clinic[], findings: Findings): v
     for (const next of all) {
       live = live.filter(({ until }) => until > next.since);
       const isTogether = (other: Taken) => next.group !== undefined && other.group === next.group;
-      const members = new Set([next, ...live.filter(isTogether)].map(({ owner }) => owner));
+      // Where a group is to move to its members come along: they are counted once, where they are.
+      const members = new Set(
+        [next, ...live].filter((one) => isTogether(one) && !one.moves).map(({ owner }) => owner),
+      );
       if (resource.includes(' therapist ') && members.size > 8)
         findings.add(
           'a group has at most eight clients',
