@@ -265,6 +265,16 @@ security definer
 set search_path = ''
 as $$
 begin
+  -- Each slot locks those it suits, in one order; several slots of one statement would lock them in as many orders, and
+  -- two cancellers wait for each other. So all who wait come first.
+  if (select count(*) from new_rows as new_row where new_row.status = 'cancelled') > 1 then
+    perform 1
+    from public.waitlist_entries as entry
+    where entry.organization_id in (select new_row.organization_id from new_rows as new_row)
+      and entry.closed_at is null
+    order by entry.priority, entry.created_at, entry.id
+    for update;
+  end if;
   perform private.offer_slot(new_row)
   from new_rows as new_row
   join old_rows as old_row on old_row.organization_id = new_row.organization_id and old_row.id = new_row.id

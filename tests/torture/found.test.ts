@@ -9,6 +9,7 @@ import {
   type Held,
   holding,
   holdOf,
+  inserting,
   nth,
   openArena,
   race,
@@ -222,5 +223,55 @@ describe('a group', () => {
       expect(await alone(arena, moving(groupId, 900))).toMatchObject({ ok: true });
       await other.query('rollback');
     });
+  });
+});
+
+test('whoever frees several slots asks those who wait in one order, whichever slot suits whom', async () => {
+  const arena = await openArena(1, 3);
+  const { organizationId } = arena;
+  const [therapist, client] = [nth(arena.therapists, 0), nth(arena.clients, 0)];
+  await withConnection(async (db) => {
+    await db.query(
+      `insert into public.caseloads (organization_id, therapist_id, client_id)
+        select $1, $2, client from unnest($3::uuid[]) as client`,
+      [organizationId, therapist, arena.clients],
+    );
+    const [early, late] = [at(1, 600), at(1, 720)];
+    // The early slot suits the less urgent only, the late one the most urgent only.
+    for (const [waiting, window, priority] of [
+      [nth(arena.clients, 1), early, 9],
+      [nth(arena.clients, 2), late, 1],
+    ] as const)
+      await db.query(
+        `insert into public.waitlist_entries (organization_id, client_id, cpt_code, windows, priority)
+          values ($1, $2, '97153', tstzmultirange(tstzrange($3, $4)), $5)`,
+        [organizationId, waiting, window.start_time, window.end_time, priority],
+      );
+    for (const window of [early, late])
+      await race(arena, [inserting(organizationId, therapist, client, window)]);
+    const { rows } = await db.query('select id from public.sessions where organization_id = $1', [
+      organizationId,
+    ]);
+    const lock =
+      'select from public.waitlist_entries where organization_id = $1 and priority = $2 for update';
+    await db.query('begin');
+    await db.query(lock, [organizationId, 1]);
+
+    const cancelled = alone(arena, cancelling(rows.map(({ id }) => id)));
+    await withConnection((watcher) =>
+      expect
+        .poll(async () => {
+          const { rows: waiting } = await watcher.query(
+            'select from pg_catalog.pg_stat_activity where $1 = any (pg_blocking_pids(pid))',
+            [(db as unknown as { processID: number }).processID],
+          );
+          return waiting.length;
+        })
+        .toBe(1),
+    );
+    await db.query(lock, [organizationId, 9]);
+    await db.query('commit');
+
+    expect(await cancelled).toMatchObject({ ok: true, body: { summary: { cancelledCount: 2 } } });
   });
 });

@@ -105,7 +105,13 @@ export const plants: Record<string, Plant> = {
   'crowded-groups': {
     what: 'sessions-hold does not count who is in a group',
     caughtBy: /at most eight/,
-    plant: (db) => edit(db, 'private.hold_sessions', /members >= 8\b/, 'false'),
+    plant: (db) =>
+      edit(
+        db,
+        'private.hold_sessions',
+        /cardinality\(member_ids\) \+ private\.group_joiners\([^)]*\) >= 8/,
+        'false',
+      ),
   },
   'double-offers': {
     what: 'who waits is offered a slot while she has one',
