@@ -19,7 +19,9 @@ begin
       on member.organization_id = joined.organization_id and member.group_id = joined.group_id
     where member.status not in ('cancelled', 'no_show')
     group by joined.organization_id, joined.group_id
-    having count(distinct member.id) > 8
+    -- A place that is held is taken: its hold confirms, always.
+    having count(distinct member.id)
+      + private.group_joiners(joined.organization_id, joined.group_id, clock_timestamp()) > 8
   ) then
     raise exception using
       errcode = 'check_violation',
@@ -27,7 +29,7 @@ begin
       schema = 'public',
       table = 'sessions',
       message = 'a group has at most eight clients',
-      hint = 'Make a second group.';
+      hint = 'Make a second group, or wait until the places that are held have expired.';
   end if;
   return null;
 end

@@ -1,6 +1,6 @@
 -- One therapist, two to eight clients, one time: held, confirmed and moved as one; each client may still cancel alone.
 begin;
-select plan(41);
+select plan(42);
 select tests.open_clinic();
 select tests.add_payers();
 insert into public.clients (organization_id, id, reference)
@@ -127,6 +127,12 @@ select is(jsonb_array_length(pg_temp.move('admin', 4) #> '{body,sessions}'), 7, 
 select pg_temp.remember('joining', tests.hold('admin', tests.request('rbt', 'client 9', tests.at(4), 60,
   jsonb_build_object('group_id', pg_temp.remembered('group'), 'session_type', 'group', 'room_id', tests.id('blue')))));
 select is(pg_temp.remembered('joining') ->> 'ok', 'true', 'an eighth can join again');
+select is(
+  tests.error_code('service_role', format(
+    'insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone, group_id) values (%L, %L, %L, %L, %L, %L, %L)',
+    tests.id('clinic'), tests.id('rbt'), tests.id('client 8'), tests.at(4), tests.at(4, '11:00'), 'UTC', pg_temp.remembered('group') #>> '{}')),
+  '23514', 'her place is taken while it is held, for who is written directly too'
+);
 select is(tests.confirm('admin', pg_temp.confirmation(pg_temp.remembered('joining'))) #>> '{body,session,group_id}', pg_temp.remembered('group') #>> '{}', 'and is in the group');
 select is_empty('select * from tests.broken_claims()', 'claims are sound');
 select is(
