@@ -2,9 +2,9 @@
 -- Objects: private.take_claims, private.hold_sessions, public.hold_sessions.
 -- Watch for: the lock order of every path (idempotency key; sessions by id; resources ascending; holds; claims); that
 --            expiry is judged once, after locking, by clock_timestamp(); and that a refusal gives up the claims that were
---            tried, the one thing written before it, so that a refused request leaves nothing but its audit event. The booking functions keep their plans
---            for a connection's life: without sequential scans, since one chosen while a table was small would go on
---            reading the whole table as it grows.
+--            tried, the one thing written before it, so that a refused request leaves nothing but its audit event.
+--            The booking functions keep their plans for a connection's life, by index and loop only: a sequential scan,
+--            or a join that reads a whole table, chosen while that was small would go on as it grows.
 
 create function private.refuse_hold(
   actor private.actor,
@@ -135,6 +135,7 @@ set lock_timeout = '5s'
 set plan_cache_mode = 'force_generic_plan'
 set enable_seqscan = off
 set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 declare
