@@ -53,6 +53,7 @@ export function chart(lines: Line[], caption: string): string {
     ].join('\n');
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" font-family="system-ui, sans-serif" font-size="12">
+<title>How each measurement stands to its aim</title>
 <rect width="100%" height="100%" fill="#ffffff"/>
 <text x="12" y="20" font-size="15" font-weight="600">Measured against the aims: shorter is better, the line is the aim</text>
 <text x="12" y="38" fill="#666666">${xml(caption)}</text>
