@@ -83,6 +83,11 @@ const checks: Check[] = [
       command('deno', 'check', '--quiet', ...(await filesIn('supabase/functions', /^[^_][^/]*\/index\.ts$/))),
   },
   {
+    name: 'the baseline migration is supabase/schemas',
+    run: () => command('node', 'scripts/generate-migrations.ts', '--check'),
+    remedy: 'npm run migrations',
+  },
+  {
     name: 'migrations (squawk)',
     run: async () => command('squawk', ...(await filesIn('supabase/migrations', /\.sql$/))),
   },

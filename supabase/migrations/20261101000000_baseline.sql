@@ -1,0 +1,11568 @@
+-- The whole schema. Generated from supabase/schemas by `npm run migrations`: edit the files there, not this one.
+
+-- === schemas/foundations/foundations.sql ===
+
+-- Purpose: the ground every later migration stands on.
+-- Objects: schemas private, audit and reports; the extensions; strict default privileges; public.time_zones;
+--          the enumerated types; the errors that leave the database.
+-- Watch for: nothing below is granted by default. A table or function without an explicit grant reaches nobody,
+--            and that is meant.
+
+create schema if not exists extensions;
+create extension if not exists btree_gist with schema extensions;
+create extension if not exists pgcrypto with schema extensions;
+
+create schema private;
+comment on schema private is
+  'Never exposed by the API: SECURITY DEFINER functions, claims, idempotency keys. API roles have no USAGE here.';
+create schema audit;
+comment on schema audit is 'Append-only events: who did what, when, to which rows.';
+create schema reports;
+comment on schema reports is 'security_invoker views for clinic admins, each leading with organization_id.';
+
+revoke all on schema private, audit, reports from public;
+grant usage on schema audit, reports to authenticated, service_role;
+
+-- Functions are executable by PUBLIC and tables in public by the API roles unless this is taken away first.
+alter default privileges revoke execute on functions from public;
+alter default privileges in schema public revoke all on tables from anon, authenticated, service_role;
+alter default privileges in schema public revoke all on sequences from anon, authenticated, service_role;
+alter default privileges in schema public revoke all on functions from anon, authenticated, service_role;
+
+create type public.member_role as enum ('client', 'therapist', 'admin', 'super_admin');
+comment on type public.member_role is 'What a member may do in one organization.';
+
+create type public.session_status as enum ('scheduled', 'in_progress', 'completed', 'cancelled', 'no_show');
+comment on type public.session_status is
+  'scheduled -> in_progress -> completed; scheduled or in_progress -> cancelled or no_show. Nothing else.';
+
+create type public.hold_status as enum ('held', 'confirmed', 'released', 'expired');
+comment on type public.hold_status is
+  'held -> confirmed, released or expired. A held row past expires_at is expired whether or not anybody wrote it down.';
+
+create type public.resource_kind as enum ('therapist', 'client', 'room');
+comment on type public.resource_kind is 'What can be claimed for a range of time.';
+
+create type public.cancellation_attribution as enum ('staff', 'client', 'unknown');
+comment on type public.cancellation_attribution is 'On whose side a cancellation arose.';
+
+create type public.availability_exception_kind as enum ('time_off', 'extra_hours');
+comment on type public.availability_exception_kind is 'A dated change to a therapist''s weekly hours.';
+
+create table public.time_zones (
+  name text primary key check (name <> '')
+);
+comment on table public.time_zones is
+  'IANA time zone names this database accepts. Postgres itself accepts nonsense such as foo3bar (read as a POSIX '
+  'zone), so a zone is valid only when it stands here.';
+
+insert into public.time_zones (name)
+select zone.name
+from pg_catalog.pg_timezone_names as zone
+where zone.name !~ '^(posix|right)/'
+  and zone.name not in ('Factory', 'localtime', 'posixrules');
+
+alter table public.time_zones enable row level security;
+create policy time_zones_select on public.time_zones for select to authenticated using (true);
+comment on policy time_zones_select on public.time_zones is 'Reference data: every signed-in user may list zones.';
+grant select on public.time_zones to authenticated, service_role;
+
+create function private.raise_refusal(status integer, code text, message text, detail text default null)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'PT' || status,
+    message = raise_refusal.message,
+    detail = coalesce(raise_refusal.detail, ''),
+    hint = raise_refusal.code;
+end
+$$;
+comment on function private.raise_refusal(integer, text, text, text) is
+  'Raises SQLSTATE PT<status>, which PostgREST answers as that HTTP status; the hint carries the contract''s code. '
+  'For authentication, malformed input and infrastructure only: business refusals are returned, so that their audit '
+  'event survives.';
+
+create function private.raise_invalid(issues jsonb, code text default 'VALIDATION_FAILED')
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'PT400',
+    message = format('%s: %s', coalesce(nullif(issues -> 0 ->> 'path', ''), 'request'), issues -> 0 ->> 'message'),
+    detail = issues::text,
+    hint = raise_invalid.code;
+end
+$$;
+comment on function private.raise_invalid(jsonb, text) is
+  'Refuses malformed input: issues is [{path, message}], path being the dotted name of the field.';
+
+create function private.issue(path text, message text)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return jsonb_build_array(jsonb_build_object('path', path, 'message', message));
+end
+$$;
+comment on function private.issue(text, text) is 'One validation issue, as an array so that issues concatenate.';
+
+-- === schemas/tenancy/tenancy.sql ===
+
+-- Purpose: organizations and the people in them, each kept apart from every other organization.
+-- Objects: organizations, memberships, active_organizations, therapists, clients, caseloads, client_users, rooms,
+--          availability_exceptions; the functions policies ask who is calling.
+-- Watch for: the JWT's org_id only chooses the tenant; the membership row decides. Removing the row takes effect on
+--            the caller's next statement, whatever her token says.
+
+create table public.organizations (
+  id uuid primary key default gen_random_uuid(),
+  name text not null check (length(name) between 1 and 200),
+  time_zone text not null references public.time_zones (name),
+  created_at timestamptz not null default now()
+);
+comment on table public.organizations is 'A clinic: the tenant. Its id leads every key of every other table.';
+create index organizations_time_zone_idx on public.organizations (time_zone);
+
+create table public.memberships (
+  organization_id uuid not null references public.organizations (id),
+  user_id uuid not null references auth.users (id),
+  role public.member_role not null,
+  permissions text[] not null default '{}' check (array_position(permissions, null) is null),
+  created_at timestamptz not null default now(),
+  primary key (organization_id, user_id)
+);
+comment on table public.memberships is
+  'Who belongs to which organization, and as what. This row decides access. A user who is a member anywhere cannot be '
+  'deleted from Auth: remove her from her organizations first, so that the audit says who did.';
+comment on column public.memberships.permissions is
+  'Extra permissions beyond the role: view_clients opens the app''s client pages, view_audit the audit to a compliance '
+  'officer who is not an admin.';
+create index memberships_user_id_idx on public.memberships (user_id);
+
+create table private.active_organizations (
+  user_id uuid primary key references auth.users (id) on delete cascade,
+  organization_id uuid not null,
+  foreign key (organization_id, user_id) references public.memberships (organization_id, user_id) on delete cascade
+);
+comment on table private.active_organizations is
+  'Which of her organizations a user works in; the access-token hook writes it into the JWT as org_id.';
+create index active_organizations_membership_idx on private.active_organizations (organization_id, user_id);
+
+create function private.availability_hours_are_valid(hours jsonb)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return hours is null or (
+    jsonb_typeof(hours) = 'object'
+    and not exists (
+      select 1
+      from jsonb_each(case jsonb_typeof(hours) when 'object' then hours else '{}'::jsonb end) as day (name, windows)
+      where day.name not in ('monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday')
+        or jsonb_typeof(day.windows) <> 'array'
+        or exists (
+          select 1
+          from jsonb_array_elements(case jsonb_typeof(day.windows) when 'array' then day.windows else '[]'::jsonb end)
+            as item (value)
+          where jsonb_typeof(item.value) <> 'object'
+            or coalesce(item.value ->> 'start', '') !~ '^([01][0-9]|2[0-3]):[0-5][0-9]$'
+            or coalesce(item.value ->> 'end', '') !~ '^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$'
+            or (item.value ->> 'start') collate "C" >= (item.value ->> 'end') collate "C"
+        )
+    )
+  );
+end
+$$;
+comment on function private.availability_hours_are_valid(jsonb) is
+  'True for null (no limit) or {"monday": [{"start": "08:00", "end": "18:00"}], ...}: lower-case English day names, '
+  'civil times HH:MM in the therapist''s zone, end after start, 24:00 allowed as an end.';
+grant execute on function private.availability_hours_are_valid(jsonb) to authenticated, service_role;
+
+create table public.therapists (
+  organization_id uuid not null references public.organizations (id),
+  id uuid not null references auth.users (id),
+  display_name text not null check (length(display_name) between 1 and 200),
+  credential text not null default 'RBT' check (credential in ('RBT', 'BCaBA', 'BCBA', 'BCBA-D')),
+  specialties text[] not null default '{}',
+  time_zone text not null references public.time_zones (name),
+  availability_hours jsonb,
+  deleted_at timestamptz,
+  created_at timestamptz not null default now(),
+  primary key (organization_id, id),
+  constraint availability_hours_valid check (private.availability_hours_are_valid(availability_hours))
+);
+comment on table public.therapists is 'Rendering providers. A therapist''s id is her auth user''s id.';
+comment on column public.therapists.availability_hours is
+  'Weekly windows in civil time of time_zone; null means no limit. See private.availability_hours_are_valid.';
+comment on column public.therapists.credential is 'RBT is a technician, BCaBA an assistant, BCBA and BCBA-D a QHP.';
+create index therapists_id_idx on public.therapists (id);
+create index therapists_time_zone_idx on public.therapists (time_zone);
+
+create table public.clients (
+  organization_id uuid not null references public.organizations (id),
+  id uuid not null default gen_random_uuid(),
+  reference text not null check (length(reference) between 1 and 64),
+  deleted_at timestamptz,
+  created_at timestamptz not null default now(),
+  primary key (organization_id, id),
+  unique (organization_id, reference)
+);
+comment on table public.clients is
+  'People who receive therapy. Holds nothing that identifies them: names and contacts are encrypted elsewhere.';
+comment on column public.clients.reference is 'The clinic''s own file number; not a name.';
+comment on column public.clients.deleted_at is 'Archived since. Medical records are never deleted.';
+
+create table public.caseloads (
+  organization_id uuid not null,
+  therapist_id uuid not null,
+  client_id uuid not null,
+  created_at timestamptz not null default now(),
+  primary key (organization_id, therapist_id, client_id),
+  foreign key (organization_id, therapist_id) references public.therapists (organization_id, id),
+  foreign key (organization_id, client_id) references public.clients (organization_id, id)
+);
+comment on table public.caseloads is 'Which therapist works with which client; a therapist books for these only.';
+create index caseloads_client_idx on public.caseloads (organization_id, client_id);
+
+create table public.client_users (
+  organization_id uuid not null,
+  client_id uuid not null,
+  user_id uuid not null,
+  created_at timestamptz not null default now(),
+  primary key (organization_id, client_id, user_id),
+  foreign key (organization_id, client_id) references public.clients (organization_id, id),
+  foreign key (organization_id, user_id) references public.memberships (organization_id, user_id) on delete cascade
+);
+comment on table public.client_users is 'Which users (parents, guardians, the client herself) may see a client.';
+create index client_users_user_idx on public.client_users (organization_id, user_id);
+
+create table public.rooms (
+  organization_id uuid not null references public.organizations (id),
+  id uuid not null default gen_random_uuid(),
+  name text not null check (length(name) between 1 and 100),
+  deleted_at timestamptz,
+  created_at timestamptz not null default now(),
+  primary key (organization_id, id),
+  unique (organization_id, name)
+);
+comment on table public.rooms is 'Places that can be claimed together with a therapist and a client.';
+
+create table public.availability_exceptions (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  therapist_id uuid not null,
+  kind public.availability_exception_kind not null,
+  starts_at timestamptz not null check (isfinite(starts_at)),
+  ends_at timestamptz not null check (isfinite(ends_at)),
+  created_at timestamptz not null default now(),
+  primary key (organization_id, id),
+  foreign key (organization_id, therapist_id) references public.therapists (organization_id, id),
+  check (ends_at > starts_at)
+);
+comment on table public.availability_exceptions is
+  'Dated changes to the weekly hours: [starts_at, ends_at) is off, or is worked in addition. Time off wins.';
+create index availability_exceptions_therapist_idx
+  on public.availability_exceptions (organization_id, therapist_id, ends_at);
+
+-- Who is calling -----------------------------------------------------------------------------------------------
+
+create function private.claimed_organization_id()
+returns uuid
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (auth.jwt() ->> 'org_id')::uuid;
+exception
+  -- A malformed claim is no claim.
+  when invalid_text_representation then return null;
+end
+$$;
+comment on function private.claimed_organization_id() is
+  'The organization the token asks for; null when it names none. Grants nothing by itself.';
+
+-- The next ones run once a statement in most policies. PL/pgSQL, since its plans are kept for the connection's life while
+-- an SQL function that may not be inlined is planned at every call; and the token is read once in each.
+
+create function private.active_organization_id()
+returns uuid
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  claims jsonb := auth.jwt();
+begin
+  return (
+    select membership.organization_id
+    from public.memberships as membership
+    where membership.organization_id = (claims ->> 'org_id')::uuid
+      and membership.user_id = (claims ->> 'sub')::uuid
+  );
+exception
+  when invalid_text_representation then return null;
+end
+$$;
+comment on function private.active_organization_id() is
+  'The organization the caller works in now: the token''s choice, if the membership row stands. Null otherwise.';
+
+create function private.active_role()
+returns public.member_role
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  claims jsonb := auth.jwt();
+begin
+  return (
+    select membership.role
+    from public.memberships as membership
+    where membership.organization_id = (claims ->> 'org_id')::uuid
+      and membership.user_id = (claims ->> 'sub')::uuid
+  );
+exception
+  when invalid_text_representation then return null;
+end
+$$;
+comment on function private.active_role() is
+  'The caller''s role in her active organization, from the membership row; null when she is not a member.';
+
+create function private.is_admin()
+returns boolean
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  return coalesce(private.active_role() in ('admin', 'super_admin'), false);
+end
+$$;
+comment on function private.is_admin() is 'Whether the caller is an admin or super_admin of her active organization.';
+
+create function private.has_permission(permission text)
+returns boolean
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  return exists (
+    select 1
+    from public.memberships as membership
+    where membership.organization_id = private.claimed_organization_id()
+      and membership.user_id = auth.uid()
+      and has_permission.permission = any (membership.permissions)
+  );
+end
+$$;
+comment on function private.has_permission(text) is
+  'Whether the caller''s membership of her active organization carries an extra permission.';
+
+create function private.member_ids()
+returns uuid[]
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  return array(
+    select membership.user_id
+    from public.memberships as membership
+    where membership.organization_id = private.active_organization_id()
+  );
+end
+$$;
+comment on function private.member_ids() is 'The members of the caller''s active organization.';
+
+create function private.own_client_ids()
+returns uuid[]
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  return array(
+    select client_user.client_id
+    from public.client_users as client_user
+    where client_user.organization_id = private.active_organization_id()
+      and client_user.user_id = auth.uid()
+  );
+end
+$$;
+comment on function private.own_client_ids() is 'The clients a user of role client stands for.';
+
+create function private.caseload_client_ids()
+returns uuid[]
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  return array(
+    select caseload.client_id
+    from public.caseloads as caseload
+    where caseload.organization_id = private.active_organization_id()
+      and caseload.therapist_id = auth.uid()
+  );
+end
+$$;
+comment on function private.caseload_client_ids() is 'The clients on the calling therapist''s caseload.';
+
+grant execute on function
+  private.claimed_organization_id(), private.active_organization_id(), private.active_role(), private.is_admin(),
+  private.has_permission(text), private.member_ids(), private.own_client_ids(), private.caseload_client_ids()
+to authenticated, service_role;
+
+-- Row-level security ----------------------------------------------------------------------------------------------
+-- One permissive policy for each command; each function call stands in a subselect so that it runs once a statement.
+
+alter table public.organizations enable row level security;
+create policy member_select on public.organizations for select to authenticated
+  using (id = (select private.active_organization_id()));
+create policy member_select_update on public.organizations for update to authenticated
+  using (id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
+  with check (id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin');
+grant select, update (name, time_zone) on public.organizations to authenticated;
+grant select, insert, update on public.organizations to service_role;
+
+alter table public.memberships enable row level security;
+create policy role_scoped_select on public.memberships for select to authenticated
+  using (
+    user_id = (select auth.uid())
+    or (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
+  );
+create policy role_scoped_select_insert on public.memberships for insert to authenticated
+  with check (
+    organization_id = (select private.active_organization_id())
+    and (select private.active_role()) = 'super_admin'
+  );
+create policy role_scoped_select_update on public.memberships for update to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (select private.active_role()) = 'super_admin'
+  )
+  with check (
+    organization_id = (select private.active_organization_id())
+    and (select private.active_role()) = 'super_admin'
+  );
+create policy role_scoped_select_delete on public.memberships for delete to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (select private.active_role()) = 'super_admin'
+  );
+grant select, insert (organization_id, user_id, role, permissions), update (role, permissions), delete
+  on public.memberships to authenticated;
+grant select, insert, update, delete on public.memberships to service_role;
+
+alter table private.active_organizations enable row level security;
+create policy deny_all on private.active_organizations using (false);
+
+alter table public.therapists enable row level security;
+create policy role_scoped_select on public.therapists for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (
+      (select private.is_admin())
+      or ((select private.active_role()) = 'therapist' and id = (select auth.uid()))
+    )
+  );
+create policy role_scoped_select_insert on public.therapists for insert to authenticated
+  with check (
+    organization_id = (select private.active_organization_id())
+    and (select private.is_admin())
+    and id = any ((select private.member_ids())::uuid[])
+  );
+create policy role_scoped_select_update on public.therapists for update to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
+  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+grant select,
+  insert (organization_id, id, display_name, credential, specialties, time_zone, availability_hours),
+  update (display_name, credential, specialties, time_zone, availability_hours, deleted_at)
+  on public.therapists to authenticated;
+grant select, insert, update on public.therapists to service_role;
+
+alter table public.clients enable row level security;
+create policy role_scoped_select on public.clients for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (
+      (select private.is_admin())
+      or ((select private.active_role()) = 'therapist' and id = any ((select private.caseload_client_ids())::uuid[]))
+      or ((select private.active_role()) = 'client' and id = any ((select private.own_client_ids())::uuid[]))
+    )
+  );
+create policy role_scoped_select_insert on public.clients for insert to authenticated
+  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+create policy role_scoped_select_update on public.clients for update to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
+  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+grant select, insert (organization_id, id, reference), update (reference, deleted_at)
+  on public.clients to authenticated;
+grant select, insert, update on public.clients to service_role;
+
+alter table public.caseloads enable row level security;
+create policy role_scoped_select on public.caseloads for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (
+      (select private.is_admin())
+      or ((select private.active_role()) = 'therapist' and therapist_id = (select auth.uid()))
+    )
+  );
+create policy role_scoped_select_insert on public.caseloads for insert to authenticated
+  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+create policy role_scoped_select_delete on public.caseloads for delete to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+grant select, insert (organization_id, therapist_id, client_id), delete on public.caseloads to authenticated;
+grant select, insert, delete on public.caseloads to service_role;
+
+alter table public.client_users enable row level security;
+create policy role_scoped_select on public.client_users for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (
+      (select private.is_admin())
+      or ((select private.active_role()) = 'client' and user_id = (select auth.uid()))
+    )
+  );
+create policy role_scoped_select_insert on public.client_users for insert to authenticated
+  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+create policy role_scoped_select_delete on public.client_users for delete to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+grant select, insert (organization_id, client_id, user_id), delete on public.client_users to authenticated;
+grant select, insert, delete on public.client_users to service_role;
+
+alter table public.rooms enable row level security;
+create policy role_scoped_select on public.rooms for select to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
+create policy role_scoped_select_insert on public.rooms for insert to authenticated
+  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+create policy role_scoped_select_update on public.rooms for update to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
+  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+grant select, insert (organization_id, id, name), update (name, deleted_at) on public.rooms to authenticated;
+grant select, insert, update on public.rooms to service_role;
+
+alter table public.availability_exceptions enable row level security;
+create policy role_scoped_select on public.availability_exceptions for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (
+      (select private.is_admin())
+      or ((select private.active_role()) = 'therapist' and therapist_id = (select auth.uid()))
+    )
+  );
+create policy role_scoped_select_insert on public.availability_exceptions for insert to authenticated
+  with check (
+    organization_id = (select private.active_organization_id())
+    and (
+      (select private.is_admin())
+      or ((select private.active_role()) = 'therapist' and therapist_id = (select auth.uid()))
+    )
+  );
+create policy role_scoped_select_delete on public.availability_exceptions for delete to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (
+      (select private.is_admin())
+      or ((select private.active_role()) = 'therapist' and therapist_id = (select auth.uid()))
+    )
+  );
+grant select, insert (organization_id, therapist_id, kind, starts_at, ends_at), delete
+  on public.availability_exceptions to authenticated;
+grant select, insert, update, delete on public.availability_exceptions to service_role;
+
+comment on policy member_select on public.organizations is
+  'A member reads the organization she works in now.';
+comment on policy member_select_update on public.organizations is
+  'A super_admin changes the settings of her organization.';
+comment on policy role_scoped_select on public.memberships is
+  'Everybody reads her own memberships, to choose among them; admins those of their organization.';
+comment on policy role_scoped_select_insert on public.memberships is
+  'A super_admin adds members to her organization.';
+comment on policy role_scoped_select_update on public.memberships is
+  'A super_admin changes roles and permissions in her organization.';
+comment on policy role_scoped_select_delete on public.memberships is
+  'A super_admin removes members of her organization.';
+comment on policy deny_all on private.active_organizations is
+  'Read and written by functions only.';
+comment on policy role_scoped_select on public.therapists is
+  'A therapist reads her own profile, admins all of the organization.';
+comment on policy role_scoped_select_insert on public.therapists is
+  'Admins make profiles, for members of their organization.';
+comment on policy role_scoped_select_update on public.therapists is
+  'Admins change and archive profiles; a therapist her hours, with set_availability_hours.';
+comment on policy role_scoped_select on public.clients is
+  'A therapist reads her caseload, a parent the clients she stands for, admins all.';
+comment on policy role_scoped_select_insert on public.clients is
+  'Admins open a client''s file.';
+comment on policy role_scoped_select_update on public.clients is
+  'Admins change and archive it.';
+comment on policy role_scoped_select on public.caseloads is
+  'A therapist reads her own caseload, admins all.';
+comment on policy role_scoped_select_insert on public.caseloads is
+  'Admins assign clients to therapists.';
+comment on policy role_scoped_select_delete on public.caseloads is
+  'Admins end an assignment.';
+comment on policy role_scoped_select on public.client_users is
+  'A parent reads whom she stands for, admins all.';
+comment on policy role_scoped_select_insert on public.client_users is
+  'Admins give a parent access to a client.';
+comment on policy role_scoped_select_delete on public.client_users is
+  'Admins take it away.';
+comment on policy role_scoped_select on public.rooms is
+  'Staff read the organization''s rooms.';
+comment on policy role_scoped_select_insert on public.rooms is
+  'Admins add rooms.';
+comment on policy role_scoped_select_update on public.rooms is
+  'Admins rename and archive them.';
+comment on policy role_scoped_select on public.availability_exceptions is
+  'A therapist reads her own, admins all.';
+comment on policy role_scoped_select_insert on public.availability_exceptions is
+  'A therapist adds her own, admins anybody''s.';
+comment on policy role_scoped_select_delete on public.availability_exceptions is
+  'A therapist withdraws her own, admins anybody''s.';
+
+-- Medical rows are archived, never deleted -------------------------------------------------------------------------
+
+create function private.refuse_delete()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'restrict_violation',
+    message = format('rows of %I.%I are records and cannot be deleted', tg_table_schema, tg_table_name),
+    hint = 'Archive the row instead (deleted_at, or a final status).';
+end
+$$;
+comment on function private.refuse_delete() is
+  'Trigger: refuses DELETE and TRUNCATE of records that law requires to be kept (45 CFR 164.316(b)(2)).';
+
+create trigger refuse_delete before delete on public.clients
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.clients
+  for each statement execute function private.refuse_delete();
+create trigger refuse_delete before delete on public.therapists
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.therapists
+  for each statement execute function private.refuse_delete();
+create trigger refuse_delete before delete on public.organizations
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.organizations
+  for each statement execute function private.refuse_delete();
+
+-- === schemas/payers/payers.sql ===
+
+-- Purpose: the services a clinic renders, who pays for them, and each payer's rules, as data.
+-- Objects: service_codes; payers, payer_rules, payer_code_rules, payer_concurrency_rules, client_coverages; what they
+--          mean for a service: units, payer of the day, lanes.
+-- Watch for: every rule has a first and a last day, and no two versions of one rule share a day. A service is judged by
+--            the rules of the day it is rendered on, never by today's.
+
+create type public.unit_rounding as enum ('midpoint', 'floor', 'ceil', 'cms_pooled');
+comment on type public.unit_rounding is
+  'How a payer rounds minutes to 15-minute units. midpoint: from the 8th minute on; cms_pooled: the day''s minutes of '
+  'all timed codes together.';
+
+-- Services ---------------------------------------------------------------------------------------------------------
+
+create function private.pair_lanes(ordinal integer)
+returns int4multirange
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return (
+    select range_agg(lane.range)
+    from (
+      select int4range(lower.ordinal * 100 + pair_lanes.ordinal, lower.ordinal * 100 + pair_lanes.ordinal + 1) as range
+      from generate_series(1, pair_lanes.ordinal - 1) as lower (ordinal)
+      union all
+      select int4range(pair_lanes.ordinal * 100 + pair_lanes.ordinal, pair_lanes.ordinal * 100 + 100)
+    ) as lane
+  );
+end
+$$;
+comment on function private.pair_lanes(integer) is
+  'The lanes of a code that may run beside no other: one for each pair it belongs to. The pair of ordinals i <= j is '
+  'lane 100 i + j, so two codes share exactly the lane of their pair, and a code shares its own with itself.';
+
+create table public.service_codes (
+  code text primary key check (code ~ '^[0-9A-Z]{5}$'),
+  ordinal smallint not null unique check (ordinal between 1 and 99),
+  description text not null check (length(description) between 1 and 200),
+  qhp_only boolean not null,
+  min_clients smallint not null default 1 check (min_clients >= 1),
+  max_clients smallint not null default 1,
+  session_type text unique check (session_type = lower(session_type)),
+  lanes int4multirange not null generated always as (private.pair_lanes(ordinal)) stored,
+  check (max_clients >= min_clients)
+);
+comment on table public.service_codes is
+  'Adaptive-behavior services, timed in units of 15 minutes. Descriptions are this product''s own: the CPT descriptors '
+  'are the AMA''s.';
+comment on column public.service_codes.ordinal is 'The code''s number in lanes; never changes once it has been used.';
+comment on column public.service_codes.qhp_only is 'Only a qualified professional may render it; a technician may not.';
+comment on column public.service_codes.session_type is 'The session type that means this code when none is named.';
+comment on column public.service_codes.lanes is 'Its lanes where no payer allows it beside another; see private.pair_lanes.';
+
+insert into public.service_codes (code, ordinal, description, qhp_only, min_clients, max_clients, session_type)
+values
+  ('97151', 1, 'Assessment and treatment planning', true, 1, 1, 'assessment'),
+  ('97152', 2, 'Supporting assessment by a technician', false, 1, 1, null),
+  ('97153', 3, 'One-to-one treatment by protocol', false, 1, 1, 'individual'),
+  ('97154', 4, 'Group treatment by protocol', false, 2, 8, 'group'),
+  ('97155', 5, 'Treatment with protocol modification', true, 1, 1, null),
+  ('97156', 6, 'Guidance for a family', true, 1, 1, 'consultation'),
+  ('97157', 7, 'Guidance for a group of families', true, 2, 8, null),
+  ('97158', 8, 'Group treatment with protocol modification', true, 2, 8, null),
+  ('0362T', 9, 'Supporting assessment of severe behavior', true, 1, 1, null),
+  ('0373T', 10, 'Treatment of severe behavior', true, 1, 1, null);
+
+alter table public.service_codes enable row level security;
+create policy service_codes_select on public.service_codes for select to authenticated using (true);
+comment on policy service_codes_select on public.service_codes is 'Reference data: every signed-in user may list services.';
+grant select on public.service_codes to authenticated, service_role;
+
+create function private.service_code(cpt_code text, session_type text)
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return coalesce(cpt_code, (
+    select service.code
+    from public.service_codes as service
+    where service.session_type = lower(btrim(service_code.session_type))
+  ));
+end
+$$;
+comment on function private.service_code(text, text) is
+  'The code a booking names: outright, or by its session type. Null when it names no service.';
+
+create function private.billed_code(cpt_code text, session_type text)
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return coalesce(private.service_code(cpt_code, session_type), '97153');
+end
+$$;
+comment on function private.billed_code(text, text) is
+  'The code a booking is billed as, as deriveCptMetadata derives it: without any, one-to-one treatment.';
+
+create function private.may_render(organization_id uuid, therapist_id uuid, cpt_code text)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return cpt_code is null or not exists (
+    select 1
+    from public.service_codes as service
+    join public.therapists as therapist
+      on therapist.organization_id = may_render.organization_id and therapist.id = may_render.therapist_id
+    where service.code = may_render.cpt_code
+      and service.qhp_only
+      and therapist.credential = 'RBT'
+  );
+end
+$$;
+comment on function private.may_render(uuid, uuid, text) is
+  'False where a technician (RBT) would render a code that is a qualified professional''s. What an assistant (BCaBA) '
+  'may bill differs by payer, and is not refused here.';
+
+-- Payers and their rules -----------------------------------------------------------------------------------------------
+
+create table public.payers (
+  organization_id uuid not null references public.organizations (id),
+  id uuid not null default gen_random_uuid(),
+  name text not null check (length(name) between 1 and 200),
+  deleted_at timestamptz,
+  created_at timestamptz not null default now(),
+  primary key (organization_id, id),
+  unique (organization_id, name)
+);
+comment on table public.payers is 'Who pays for services: insurers and programs, as one organization deals with them.';
+
+create table public.payer_rules (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  payer_id uuid not null,
+  rounding public.unit_rounding not null default 'midpoint',
+  telehealth_modifier text default '95' check (telehealth_modifier ~ '^[0-9A-Z]{2}$'),
+  authorization_required boolean not null default false,
+  evv_required boolean not null default false,
+  valid_from date not null check (isfinite(valid_from)),
+  valid_to date check (valid_to >= valid_from),
+  primary key (organization_id, id),
+  foreign key (organization_id, payer_id) references public.payers (organization_id, id),
+  constraint payer_rules_one_version_a_day exclude using gist (
+    organization_id with =, payer_id with =, daterange(valid_from, valid_to, '[]') with &&
+  )
+);
+comment on table public.payer_rules is 'What a payer wants of every service. One version for each span of days.';
+comment on column public.payer_rules.authorization_required is
+  'Whether services without any authorization are refused. A code with an authorization is always held to it.';
+comment on column public.payer_rules.evv_required is
+  'Electronic visit verification: completing needs service, individual, date, location, provider, begin and end.';
+comment on column public.payer_rules.valid_to is 'The last day; null while it lasts.';
+create index payer_rules_payer_idx on public.payer_rules (organization_id, payer_id);
+
+create table public.payer_code_rules (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  payer_id uuid not null,
+  cpt_code text not null check (cpt_code ~ '^[0-9A-Z]{5}$'),
+  rounding public.unit_rounding,
+  modifiers text[] not null default '{}' check (cardinality(modifiers) <= 4),
+  max_daily_units smallint check (max_daily_units > 0),
+  authorization_required boolean,
+  valid_from date not null check (isfinite(valid_from)),
+  valid_to date check (valid_to >= valid_from),
+  primary key (organization_id, id),
+  foreign key (organization_id, payer_id) references public.payers (organization_id, id),
+  constraint payer_code_rules_one_version_a_day exclude using gist (
+    organization_id with =, payer_id with =, cpt_code with =, daterange(valid_from, valid_to, '[]') with &&
+  )
+);
+comment on table public.payer_code_rules is 'What a payer wants of one code. Null: as payer_rules says.';
+comment on column public.payer_code_rules.max_daily_units is
+  'The most units a day and client, such as the Medically Unlikely Edits. Exceeding it warns; an appeal may be paid.';
+create index payer_code_rules_payer_idx on public.payer_code_rules (organization_id, payer_id);
+
+create table public.payer_concurrency_rules (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  payer_id uuid not null,
+  first_code text not null references public.service_codes (code),
+  second_code text not null references public.service_codes (code),
+  allowed boolean not null,
+  valid_from date not null check (isfinite(valid_from)),
+  valid_to date check (valid_to >= valid_from),
+  primary key (organization_id, id),
+  foreign key (organization_id, payer_id) references public.payers (organization_id, id),
+  check (first_code < second_code),
+  constraint payer_concurrency_rules_one_version_a_day exclude using gist (
+    organization_id with =, payer_id with =, first_code with =, second_code with =,
+    daterange(valid_from, valid_to, '[]') with &&
+  )
+);
+comment on table public.payer_concurrency_rules is
+  'Which two services one client may receive at the same time. A pair without a rule is not allowed.';
+create index payer_concurrency_rules_payer_idx on public.payer_concurrency_rules (organization_id, payer_id);
+create index payer_concurrency_rules_first_code_idx on public.payer_concurrency_rules (first_code);
+create index payer_concurrency_rules_second_code_idx on public.payer_concurrency_rules (second_code);
+
+create table public.client_coverages (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  client_id uuid not null,
+  payer_id uuid not null,
+  priority smallint not null default 1 check (priority between 1 and 9),
+  valid_from date not null check (isfinite(valid_from)),
+  valid_to date check (valid_to >= valid_from),
+  created_at timestamptz not null default now(),
+  primary key (organization_id, id),
+  foreign key (organization_id, client_id) references public.clients (organization_id, id),
+  foreign key (organization_id, payer_id) references public.payers (organization_id, id),
+  constraint client_coverages_one_a_priority_and_day exclude using gist (
+    organization_id with =, client_id with =, priority with =, daterange(valid_from, valid_to, '[]') with &&
+  )
+);
+comment on table public.client_coverages is
+  'Who pays for a client, and when. Holds no member number: identifying details are encrypted elsewhere.';
+comment on column public.client_coverages.priority is '1 pays first; its rules round and authorize the client''s services.';
+create index client_coverages_client_idx on public.client_coverages (organization_id, client_id);
+create index client_coverages_payer_idx on public.client_coverages (organization_id, payer_id);
+
+-- What the rules mean for one service ------------------------------------------------------------------------------------
+
+create function private.billable_units(minutes numeric, rounding public.unit_rounding default 'midpoint')
+returns integer
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case rounding
+    when 'floor' then floor(minutes / 15)
+    when 'ceil' then ceil(minutes / 15)
+    else floor((floor(minutes) + 7) / 15)
+  end;
+end
+$$;
+comment on function private.billable_units(numeric, public.unit_rounding) is
+  'The 15-minute units of one session''s minutes. cms_pooled gives what the session would have as the only one of its '
+  'day. The same as billableUnits in units.ts, by one table of cases.';
+
+create function private.pool_units(codes text[], minutes numeric[])
+returns table (code text, units integer)
+language plpgsql
+immutable
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  return query
+  with service as (
+    select item.code, sum(item.minutes) as minutes, min(item.position) as position
+    from unnest(pool_units.codes, pool_units.minutes) with ordinality as item (code, minutes, position)
+    group by item.code
+  ),
+  day as (
+    select private.billable_units(sum(service.minutes)) - sum(floor(service.minutes / 15)) as units_over from service
+  ),
+  ranked as (
+    select
+      service.code, service.position, floor(service.minutes / 15) as whole,
+      row_number() over (order by service.minutes % 15 desc, service.position) as place
+    from service
+  )
+  select ranked.code, (ranked.whole + case when ranked.place <= day.units_over then 1 else 0 end)::integer
+  from ranked
+  cross join day
+  order by ranked.position;
+end
+$$;
+comment on function private.pool_units(text[], numeric[]) is
+  'The units of one client''s and provider''s day by CMS''s rule (Medicare Claims Processing Manual, chapter 5, section '
+  '20.2): all minutes rounded once; each code gets its whole units, what is left goes to those with the most minutes '
+  'over. The same as poolUnits in units.ts.';
+
+create function private.primary_payer(organization_id uuid, client_id uuid, on_date date)
+returns uuid
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select coverage.payer_id
+    from public.client_coverages as coverage
+    where coverage.organization_id = primary_payer.organization_id
+      and coverage.client_id = primary_payer.client_id
+      and on_date >= coverage.valid_from
+      and on_date <= coalesce(coverage.valid_to, 'infinity')
+    order by coverage.priority
+    limit 1
+  );
+end
+$$;
+comment on function private.primary_payer(uuid, uuid, date) is 'Who pays first for a client on a day; null when nobody is known.';
+
+create function private.payer_rule(organization_id uuid, payer_id uuid, cpt_code text, on_date date)
+returns table (
+  rounding public.unit_rounding,
+  modifiers text[],
+  max_daily_units smallint,
+  authorization_required boolean,
+  evv_required boolean
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  return query
+  select
+    coalesce(code_rule.rounding, rule.rounding, 'midpoint'),
+    coalesce(code_rule.modifiers, '{}'),
+    code_rule.max_daily_units,
+    coalesce(code_rule.authorization_required, rule.authorization_required, false),
+    coalesce(rule.evv_required, false)
+  from (values (payer_rule.payer_id)) as payer (id)
+  left join public.payer_rules as rule
+    on rule.organization_id = payer_rule.organization_id
+    and rule.payer_id = payer.id
+    and daterange(rule.valid_from, rule.valid_to, '[]') @> on_date
+  left join public.payer_code_rules as code_rule
+    on code_rule.organization_id = payer_rule.organization_id
+    and code_rule.payer_id = payer.id
+    and code_rule.cpt_code = payer_rule.cpt_code
+    and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> on_date;
+end
+$$;
+comment on function private.payer_rule(uuid, uuid, text, date) is
+  'A payer''s rule for a code on a day, defaults filled in: one row always, also for no payer.';
+
+create function private.client_lanes(
+  organization_id uuid,
+  client_id uuid,
+  cpt_code text,
+  start_time timestamptz,
+  end_time timestamptz
+)
+returns int4multirange
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  service record;
+  days daterange;
+  allowed int4multirange;
+begin
+  if cpt_code is null then
+    return '{[0,2147483647)}';
+  end if;
+  select candidate.ordinal, candidate.lanes into service
+  from public.service_codes as candidate
+  where candidate.code = cpt_code;
+  if not found then
+    return '{[0,2147483647)}';
+  end if;
+  if not exists (
+    select 1
+    from public.client_coverages as coverage
+    where coverage.organization_id = client_lanes.organization_id and coverage.client_id = client_lanes.client_id
+  ) then
+    return service.lanes;
+  end if;
+
+  -- Days are the organization's, so that two overlapping services look at one day in common.
+  select daterange(
+    (start_time at time zone organization.time_zone)::date,
+    (end_time at time zone organization.time_zone)::date, '[]'
+  ) into days
+  from public.organizations as organization
+  where organization.id = client_lanes.organization_id;
+
+  -- A pair gives up its lane when, on each of the days, there is a payer and every payer of the client allows it.
+  select range_agg(int4range(pair.lane, pair.lane + 1)) into allowed
+  from (
+    select least(service.ordinal, other.ordinal) * 100 + greatest(service.ordinal, other.ordinal) as lane
+    from generate_series(lower(days), upper(days) - 1, interval '1 day') as day (date)
+    left join public.client_coverages as coverage
+      on coverage.organization_id = client_lanes.organization_id
+      and coverage.client_id = client_lanes.client_id
+      and daterange(coverage.valid_from, coverage.valid_to, '[]') @> day.date::date
+    cross join public.service_codes as other
+    left join public.payer_concurrency_rules as rule
+      on rule.organization_id = coverage.organization_id
+      and rule.payer_id = coverage.payer_id
+      and rule.first_code = least(client_lanes.cpt_code, other.code)
+      and rule.second_code = greatest(client_lanes.cpt_code, other.code)
+      and daterange(rule.valid_from, rule.valid_to, '[]') @> day.date::date
+    where other.code <> client_lanes.cpt_code
+    group by other.ordinal
+    having bool_and(coalesce(rule.allowed, false))
+  ) as pair;
+  return service.lanes - coalesce(allowed, '{}');
+end
+$$;
+comment on function private.client_lanes(uuid, uuid, text, timestamptz, timestamptz) is
+  'The lanes of a client''s claim: those of the code''s pairs, but for pairs that every payer of the client allows. '
+  'All lanes for a booking that names no known service: what it may run beside is not known. Without a payer nothing '
+  'is allowed.';
+
+-- Row-level security: staff read, a super_admin edits rules, admins keep coverages --------------------------------------
+
+alter table public.payers enable row level security;
+alter table public.payer_rules enable row level security;
+alter table public.payer_code_rules enable row level security;
+alter table public.payer_concurrency_rules enable row level security;
+
+do $$
+declare
+  table_name text;
+begin
+  foreach table_name in array array['payers', 'payer_rules', 'payer_code_rules', 'payer_concurrency_rules'] loop
+    execute format(
+      'create policy role_scoped_select on public.%I for select to authenticated using ('
+      'organization_id = (select private.active_organization_id()) and (select private.active_role()) <> ''client'')',
+      table_name
+    );
+    execute format(
+      'create policy role_scoped_select_insert on public.%I for insert to authenticated with check ('
+      'organization_id = (select private.active_organization_id()) and (select private.active_role()) = ''super_admin'')',
+      table_name
+    );
+    execute format(
+      'create policy role_scoped_select_update on public.%I for update to authenticated using ('
+      'organization_id = (select private.active_organization_id()) and (select private.active_role()) = ''super_admin'') '
+      'with check ('
+      'organization_id = (select private.active_organization_id()) and (select private.active_role()) = ''super_admin'')',
+      table_name
+    );
+    execute format(
+      'comment on policy role_scoped_select on public.%I is ''Staff read payers and their rules.''', table_name
+    );
+    execute format(
+      'comment on policy role_scoped_select_insert on public.%I is ''A super_admin enters payers and their rules.''', table_name
+    );
+    execute format(
+      'comment on policy role_scoped_select_update on public.%I is ''A super_admin edits payers and their rules.''', table_name
+    );
+    execute format('grant select, insert, update on public.%I to service_role', table_name);
+    execute format('grant select on public.%I to authenticated', table_name);
+  end loop;
+end
+$$;
+grant insert (organization_id, id, name), update (name, deleted_at) on public.payers to authenticated;
+grant
+  insert (organization_id, id, payer_id, rounding, telehealth_modifier, authorization_required, evv_required,
+    valid_from, valid_to),
+  update (rounding, telehealth_modifier, authorization_required, evv_required, valid_from, valid_to)
+  on public.payer_rules to authenticated;
+grant
+  insert (organization_id, id, payer_id, cpt_code, rounding, modifiers, max_daily_units, authorization_required,
+    valid_from, valid_to),
+  update (rounding, modifiers, max_daily_units, authorization_required, valid_from, valid_to)
+  on public.payer_code_rules to authenticated;
+grant
+  insert (organization_id, id, payer_id, first_code, second_code, allowed, valid_from, valid_to),
+  update (allowed, valid_from, valid_to)
+  on public.payer_concurrency_rules to authenticated;
+
+alter table public.client_coverages enable row level security;
+create policy role_scoped_select on public.client_coverages for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (
+      (select private.is_admin())
+      or (
+        (select private.active_role()) = 'therapist'
+        and client_id = any ((select private.caseload_client_ids())::uuid[])
+      )
+    )
+  );
+create policy role_scoped_select_insert on public.client_coverages for insert to authenticated
+  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+create policy role_scoped_select_update on public.client_coverages for update to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
+  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+comment on policy role_scoped_select on public.client_coverages is
+  'Admins read all coverages, a therapist those of her caseload.';
+comment on policy role_scoped_select_insert on public.client_coverages is 'Admins enter who pays for a client.';
+comment on policy role_scoped_select_update on public.client_coverages is 'Admins end or correct a coverage.';
+grant select,
+  insert (organization_id, id, client_id, payer_id, priority, valid_from, valid_to),
+  update (priority, valid_from, valid_to)
+  on public.client_coverages to authenticated;
+grant select, insert, update on public.client_coverages to service_role;
+
+-- A beginning --------------------------------------------------------------------------------------------------------
+
+create function private.add_default_payers(organization_id uuid, valid_from date default '2020-01-01')
+returns void
+language plpgsql
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  default_id uuid := gen_random_uuid();
+  tricare_id uuid := gen_random_uuid();
+  commercial_id uuid := gen_random_uuid();
+begin
+  insert into public.payers (organization_id, id, name)
+  values
+    (add_default_payers.organization_id, default_id, 'Default'),
+    (add_default_payers.organization_id, tricare_id, 'TRICARE'),
+    (add_default_payers.organization_id, commercial_id, 'Great Lakes Health Plan');
+
+  insert into public.payer_rules (
+    organization_id, payer_id, rounding, telehealth_modifier, authorization_required, evv_required, valid_from
+  )
+  values
+    (add_default_payers.organization_id, default_id, 'midpoint', '95', false, false, add_default_payers.valid_from),
+    (add_default_payers.organization_id, tricare_id, 'midpoint', 'GT', true, false, add_default_payers.valid_from),
+    (add_default_payers.organization_id, commercial_id, 'midpoint', '95', false, true, add_default_payers.valid_from);
+
+  -- Daily limits are the Medically Unlikely Edits; the commercial plan wants modifiers for the level of the provider.
+  insert into public.payer_code_rules (
+    organization_id, payer_id, cpt_code, modifiers, max_daily_units, authorization_required, valid_from
+  )
+  select
+    add_default_payers.organization_id, payer.id, code.cpt_code,
+    case when payer.id = commercial_id then code.modifiers else '{}' end,
+    code.max_daily_units,
+    case when payer.id = commercial_id and code.cpt_code in ('97153', '97155') then true end,
+    add_default_payers.valid_from
+  from (values (default_id), (tricare_id), (commercial_id)) as payer (id)
+  cross join (
+    values
+      ('97151', '{HO}'::text[], 8), ('97152', '{HM}', 16), ('97153', '{HM}', 32), ('97154', '{HM}', 18),
+      ('97155', '{HO}', 24), ('97156', '{HO}', 16), ('97157', '{HO}', 16), ('97158', '{HO}', 16),
+      ('0362T', '{}', 16), ('0373T', '{}', 24)
+  ) as code (cpt_code, modifiers, max_daily_units);
+
+  insert into public.payer_concurrency_rules (
+    organization_id, payer_id, first_code, second_code, allowed, valid_from
+  )
+  select add_default_payers.organization_id, rule.payer_id, rule.first_code, rule.second_code, rule.allowed,
+    add_default_payers.valid_from
+  from (
+    values
+      (default_id, '97153', '97155', true),
+      (default_id, '97153', '97156', true),
+      (commercial_id, '97153', '97155', true),
+      (commercial_id, '97153', '97156', true),
+      (commercial_id, '97151', '97153', true),
+      -- TRICARE Operations Manual, Autism Care Demonstration: concurrent billing.
+      (tricare_id, '97151', '97153', true),
+      (tricare_id, '97151', '97155', false),
+      (tricare_id, '97151', '97156', true),
+      (tricare_id, '97151', '97157', true),
+      (tricare_id, '97151', '97158', true),
+      (tricare_id, '97153', '97155', false),
+      (tricare_id, '97153', '97156', true),
+      (tricare_id, '97153', '97157', true),
+      (tricare_id, '97153', '97158', false),
+      (tricare_id, '97155', '97156', true),
+      (tricare_id, '97155', '97157', true),
+      (tricare_id, '97155', '97158', false),
+      (tricare_id, '97156', '97157', false),
+      (tricare_id, '97156', '97158', true),
+      (tricare_id, '97157', '97158', true)
+  ) as rule (payer_id, first_code, second_code, allowed);
+end
+$$;
+comment on function private.add_default_payers(uuid, date) is
+  'Gives an organization three payers to begin with: a plausible default, TRICARE, and a commercial plan. Rules are data '
+  'from there on: check them against the payers'' own manuals, and edit.';
+
+-- === schemas/audit/audit.sql ===
+
+-- Purpose: an append-only, tamper-evident record of who did what, when, to which rows, and with what outcome.
+-- Objects: audit.events (partitioned by quarter), audit.seals, audit.chains, private.record_event, audit.verify,
+--          audit.checkpoint, audit.verify_checkpoint, audit.ensure_partitions.
+-- Watch for: events are written in the transaction of what they describe, and sealed into a hash chain when it commits.
+--            Nothing here is granted for writing: only SECURITY DEFINER functions and triggers record, and they take
+--            the actor from the JWT, never from a caller. The limit of the proof: an owner of the database can rewrite a
+--            whole chain. Export checkpoints to where she cannot.
+
+create table audit.events (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  chain_id uuid not null,
+  occurred_at timestamptz not null,
+  recorded_at timestamptz not null default clock_timestamp(),
+  actor_user_id uuid,
+  actor_role text,
+  actor_session_id text,
+  database_user text not null default session_user,
+  action text not null check (action ~ '^[a-z_]+\.[a-z_]+$'),
+  entity text not null,
+  entity_ids uuid[] not null,
+  outcome text not null default 'ok' check (outcome in ('ok', 'refused')),
+  code text,
+  before jsonb,
+  after jsonb,
+  details jsonb,
+  request_id text,
+  primary key (organization_id, recorded_at, id),
+  check ((outcome = 'refused') = (code is not null))
+) partition by range (recorded_at);
+comment on table audit.events is
+  'One event for each hold, refusal, confirmation, cancellation and change; a batch is one event that lists its ids. '
+  'Events keep no foreign keys: they survive whatever they describe.';
+comment on column audit.events.chain_id is
+  'The hash chain that seals this event: the therapist whose time a booking has locked, else the actor.';
+comment on column audit.events.occurred_at is 'When it happened; for an expiry, the hold''s expires_at.';
+comment on column audit.events.recorded_at is 'When it was written down.';
+comment on column audit.events.database_user is 'The login role of the connection: tells SQL sessions from the API.';
+comment on column audit.events.request_id is 'The X-Request-Id of the call, for matching with logs.';
+create index events_entity_ids_idx on audit.events using gin (entity_ids);
+
+create table audit.seals (
+  organization_id uuid not null,
+  chain_id uuid not null,
+  seq bigint not null check (seq > 0),
+  event_id uuid not null,
+  event_recorded_at timestamptz not null,
+  digest bytea not null,
+  hash bytea not null,
+  primary key (organization_id, chain_id, seq)
+);
+comment on table audit.seals is
+  'The hash chains. digest is the SHA-256 of the event; hash is the SHA-256 of the previous hash and this digest. Kept '
+  'when old events are archived, so that the chain stays whole.';
+create unique index seals_event_id_idx on audit.seals (organization_id, event_id);
+
+create table audit.chains (
+  organization_id uuid not null,
+  chain_id uuid not null,
+  seq bigint not null,
+  hash bytea not null,
+  primary key (organization_id, chain_id)
+);
+comment on table audit.chains is 'The head of each chain: its last seq and hash.';
+
+create function audit.refuse_change()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'restrict_violation',
+    message = 'audit events are append-only',
+    hint = 'Record a further event instead.';
+end
+$$;
+comment on function audit.refuse_change() is 'Trigger: refuses UPDATE, DELETE and TRUNCATE of the audit, whoever asks.';
+
+create trigger refuse_change before update or delete on audit.events
+  for each row execute function audit.refuse_change();
+create trigger refuse_truncate before truncate on audit.events
+  for each statement execute function audit.refuse_change();
+create trigger refuse_change before update or delete on audit.seals
+  for each row execute function audit.refuse_change();
+create trigger refuse_truncate before truncate on audit.seals
+  for each statement execute function audit.refuse_change();
+create trigger refuse_delete before delete on audit.chains
+  for each row execute function audit.refuse_change();
+create trigger refuse_truncate before truncate on audit.chains
+  for each statement execute function audit.refuse_change();
+
+create function audit.digest(event jsonb)
+returns bytea
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return sha256(convert_to(event::text, 'UTF8'));
+end
+$$;
+comment on function audit.digest(jsonb) is 'SHA-256 of an event''s row as jsonb (canonical text), instants in UTC.';
+
+create function audit.seal_event()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+#variable_conflict use_column
+declare
+  event_digest bytea := sha256(convert_to(to_jsonb(new)::text, 'UTF8'));  -- audit.digest, without a call
+begin
+  -- Runs when the transaction commits, after every other lock: whoever holds a head waits for nothing more, and a
+  -- transaction has one chain only, so heads can neither hold up bookings nor deadlock with them.
+  with head as (
+    insert into audit.chains as chain (organization_id, chain_id, seq, hash)
+    values (new.organization_id, new.chain_id, 1, sha256(event_digest))
+    on conflict (organization_id, chain_id)
+    do update set seq = chain.seq + 1, hash = sha256(chain.hash || event_digest)
+    returning seq, hash
+  )
+  insert into audit.seals (organization_id, chain_id, seq, event_id, event_recorded_at, digest, hash)
+  select new.organization_id, new.chain_id, head.seq, new.id, new.recorded_at, event_digest, head.hash
+  from head;
+  return null;
+end
+$$;
+comment on function audit.seal_event() is 'Constraint trigger, at commit: links the event into its chain.';
+
+create constraint trigger seal_event after insert on audit.events
+  deferrable initially deferred
+  for each row execute function audit.seal_event();
+
+-- Partitions -----------------------------------------------------------------------------------------------------------
+
+create function audit.guard_partition(partition_name text)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- TRUNCATE triggers and row security are not inherited: without these a partition could be emptied or read directly.
+  execute format(
+    'create trigger refuse_truncate before truncate on audit.%I for each statement execute function audit.refuse_change()',
+    partition_name
+  );
+  execute format('alter table audit.%I enable row level security', partition_name);
+  execute format('create policy deny_all on audit.%I using (false)', partition_name);
+  execute format('comment on table audit.%I is %L', partition_name, 'A partition of audit.events.');
+end
+$$;
+comment on function audit.guard_partition(text) is 'Gives a partition of events what it does not inherit.';
+
+create table audit.events_default partition of audit.events default;
+select audit.guard_partition('events_default');
+
+create function audit.ensure_partitions(quarters_ahead integer default 2)
+returns integer
+language plpgsql
+set search_path = ''
+as $$
+declare
+  quarter date;
+  name text;
+  created integer := 0;
+begin
+  for quarter in
+    select series.quarter::date
+    from generate_series(
+      date_trunc('quarter', now() at time zone 'UTC'),
+      date_trunc('quarter', now() at time zone 'UTC') + make_interval(months => 3 * quarters_ahead),
+      interval '3 months'
+    ) as series (quarter)
+  loop
+    name := 'events_' || to_char(quarter, 'YYYY_"q"Q');
+    continue when to_regclass('audit.' || name) is not null;
+    -- Postgres makes no partition whose rows lie elsewhere already. What was written while this quarter had none stays in
+    -- the default partition, and with it the rest of the quarter; the following ones get theirs.
+    continue when exists (
+      select 1
+      from audit.events_default as stray
+      where stray.recorded_at >= quarter::timestamp at time zone 'UTC'
+        and stray.recorded_at < (quarter + interval '3 months')::timestamp at time zone 'UTC'
+    );
+    execute format(
+      'create table audit.%I partition of audit.events for values from (%L) to (%L)',
+      name, quarter::timestamp at time zone 'UTC', (quarter + interval '3 months')::timestamp at time zone 'UTC'
+    );
+    perform audit.guard_partition(name);
+    created := created + 1;
+  end loop;
+  return created;
+end
+$$;
+comment on function audit.ensure_partitions(integer) is
+  'Creates the quarterly partitions from this quarter on, as far as they are missing. Run it once a quarter (pg_cron, or '
+  'any scheduler); until it runs, events go to the default partition and no booking stops.';
+select audit.ensure_partitions();
+
+-- Proof ----------------------------------------------------------------------------------------------------------------
+
+create function audit.verify(only_organization_id uuid default null)
+returns table (organization_id uuid, chain_id uuid, seq bigint, event_id uuid, problem text)
+language plpgsql
+stable
+set search_path = ''
+set timezone = 'UTC'
+as $$
+#variable_conflict use_column
+begin
+  return query
+  with link as (
+    select
+      seal.*,
+      lag(seal.seq) over chain as previous_seq,
+      lag(seal.hash) over chain as previous_hash
+    from audit.seals as seal
+    where only_organization_id is null or seal.organization_id = only_organization_id
+    window chain as (partition by seal.organization_id, seal.chain_id order by seal.seq)
+  ),
+  finding as (
+    select
+      link.organization_id, link.chain_id, link.seq, link.event_id,
+      case
+        when link.seq <> coalesce(link.previous_seq, 0) + 1 then 'a seal before this one is missing'
+        when link.hash <> sha256(coalesce(link.previous_hash, '') || link.digest) then 'the seal was changed'
+        when event.id is null and not exists (
+          select 1
+          from audit.archives as archive
+          where link.event_recorded_at >= archive.from_time and link.event_recorded_at < archive.to_time
+        ) then 'the event is missing'
+        when event.id is not null and audit.digest(to_jsonb(event)) <> link.digest then 'the event was changed'
+      end as problem
+    from link
+    left join audit.events as event
+      on event.organization_id = link.organization_id
+      and event.recorded_at = link.event_recorded_at
+      and event.id = link.event_id
+    union all
+    select
+      head.organization_id, head.chain_id, head.seq, null,
+      'the newest events of the chain are missing'
+    from audit.chains as head
+    where (only_organization_id is null or head.organization_id = only_organization_id)
+      and not exists (
+        select 1
+        from audit.seals as seal
+        where seal.organization_id = head.organization_id
+          and seal.chain_id = head.chain_id
+          and seal.seq = head.seq
+          and seal.hash = head.hash
+      )
+    union all
+    select event.organization_id, event.chain_id, null, event.id, 'the event is not sealed'
+    from audit.events as event
+    where (only_organization_id is null or event.organization_id = only_organization_id)
+      and not exists (
+        select 1
+        from audit.seals as seal
+        where seal.organization_id = event.organization_id and seal.event_id = event.id
+      )
+  )
+  select distinct on (finding.organization_id, finding.chain_id)
+    finding.organization_id, finding.chain_id, finding.seq, finding.event_id, finding.problem
+  from finding
+  where finding.problem is not null
+  order by finding.organization_id, finding.chain_id, finding.seq nulls last;
+end
+$$;
+comment on function audit.verify(uuid) is
+  'Checks every chain, or those of one organization, and names the first bad event of each. No row: nothing was changed, '
+  'as far as the chains themselves can tell; compare with an exported checkpoint for the rest.';
+
+create function audit.checkpoint(only_organization_id uuid default null)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+set timezone = 'UTC'
+as $$
+begin
+  return jsonb_build_object(
+    'takenAt', now(),
+    'heads', coalesce((
+      select jsonb_agg(
+        jsonb_build_object(
+          'organizationId', head.organization_id, 'chainId', head.chain_id, 'seq', head.seq,
+          'hash', encode(head.hash, 'hex')
+        )
+        order by head.organization_id, head.chain_id
+      )
+      from audit.chains as head
+      where only_organization_id is null or head.organization_id = only_organization_id
+    ), '[]')
+  );
+end
+$$;
+comment on function audit.checkpoint(uuid) is
+  'All chain heads, or those of one organization, to be kept where an owner of this database cannot reach: what came '
+  'before them can then no longer be removed or rewritten unnoticed.';
+
+create function audit.verify_checkpoint(checkpoint jsonb)
+returns table (organization_id uuid, chain_id uuid, seq bigint, problem text)
+language plpgsql
+stable
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  return query
+  select
+    head."organizationId", head."chainId", head.seq,
+    case when seal.seq is null then 'events up to the checkpoint are missing' else 'the chain was rewritten' end
+  from jsonb_to_recordset(checkpoint -> 'heads') as head ("organizationId" uuid, "chainId" uuid, seq bigint, hash text)
+  left join audit.seals as seal
+    on seal.organization_id = head."organizationId" and seal.chain_id = head."chainId" and seal.seq = head.seq
+  where seal.seq is null or encode(seal.hash, 'hex') <> head.hash
+  order by 1, 2;
+end
+$$;
+comment on function audit.verify_checkpoint(jsonb) is
+  'Compares the chains with an exported checkpoint. No row: everything up to it is as it was.';
+
+create table audit.archives (
+  from_time timestamptz not null,
+  to_time timestamptz not null check (to_time > from_time),
+  archived_at timestamptz not null default now(),
+  location text not null,
+  primary key (from_time)
+);
+comment on table audit.archives is
+  'Spans whose events were moved to an archive, and where. Their seals stay. Keep events at least six years (45 CFR '
+  '164.316(b)(2)(i)), longer where a state asks for it.';
+
+-- Access and recording -------------------------------------------------------------------------------------------------
+
+alter table audit.events enable row level security;
+create policy role_scoped_select on audit.events for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and ((select private.is_admin()) or (select private.has_permission('view_audit')))
+  );
+comment on policy role_scoped_select on audit.events is
+  'Admins, and members with the permission view_audit, read their organization''s events.';
+alter table audit.seals enable row level security;
+create policy role_scoped_select on audit.seals for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and ((select private.is_admin()) or (select private.has_permission('view_audit')))
+  );
+comment on policy role_scoped_select on audit.seals is
+  'Admins, and members with the permission view_audit, read their organization''s seals.';
+alter table audit.chains enable row level security;
+create policy role_scoped_select on audit.chains for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and ((select private.is_admin()) or (select private.has_permission('view_audit')))
+  );
+comment on policy role_scoped_select on audit.chains is
+  'Admins, and members with the permission view_audit, read their organization''s chain heads.';
+alter table audit.archives enable row level security;
+create policy deny_all on audit.archives using (false);
+comment on policy deny_all on audit.archives is 'Written by whoever archives, as the owner.';
+create trigger refuse_change before update or delete on audit.archives
+  for each row execute function audit.refuse_change();
+create trigger refuse_truncate before truncate on audit.archives
+  for each statement execute function audit.refuse_change();
+grant select on audit.events, audit.seals, audit.chains to authenticated, service_role;
+
+create function private.record_event(
+  organization_id uuid,
+  action text,
+  entity text,
+  entity_ids uuid[],
+  occurred_at timestamptz,
+  therapist_id uuid default null,
+  actor_role text default null,
+  outcome text default 'ok',
+  code text default null,
+  before jsonb default null,
+  after jsonb default null,
+  details jsonb default null
+)
+returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  actor_id uuid := auth.uid();
+  chain_id uuid := coalesce(
+    nullif(current_setting('therapist_sessions.audit_chain', true), '')::uuid,
+    record_event.therapist_id, actor_id, '00000000-0000-0000-0000-000000000000'
+  );
+begin
+  if actor_role is null and actor_id is not null then
+    select membership.role::text into actor_role
+    from public.memberships as membership
+    where membership.organization_id = record_event.organization_id and membership.user_id = actor_id;
+  end if;
+  -- The first event of a transaction chooses its chain, for all of them.
+  perform set_config('therapist_sessions.audit_chain', chain_id::text, true);
+  insert into audit.events (
+    organization_id, chain_id, occurred_at, actor_user_id, actor_role, actor_session_id,
+    action, entity, entity_ids, outcome, code, before, after, details, request_id
+  )
+  values (
+    record_event.organization_id, chain_id, record_event.occurred_at, actor_id,
+    coalesce(record_event.actor_role, auth.role()),
+    auth.jwt() ->> 'session_id',
+    record_event.action, record_event.entity, record_event.entity_ids, record_event.outcome, record_event.code,
+    record_event.before, record_event.after, record_event.details,
+    nullif(current_setting('therapist_sessions.request_id', true), '')
+  );
+end
+$$;
+comment on function private.record_event(
+  uuid, text, text, uuid[], timestamptz, uuid, text, text, text, jsonb, jsonb, jsonb
+) is
+  'Writes one event in the current transaction. The actor is the JWT''s user, role and session; for SQL connections '
+  'the database user. therapist_id names the therapist whose lock is held, whose chain then takes the event.';
+
+-- === schemas/calendar/sessions.sql ===
+
+-- Purpose: sessions, the series and groups they belong to, and how they end.
+-- Objects: session_groups, session_series, sessions, session_cancellations; the status machine.
+-- Watch for: no two sessions of one therapist overlap, unless they are members of one group. The claims of the next
+--            migration decide the same for clients, rooms and holds; the constraint here is the calendar's own.
+
+create table public.session_groups (
+  organization_id uuid not null references public.organizations (id),
+  id uuid not null default gen_random_uuid(),
+  therapist_id uuid not null,
+  start_time timestamptz not null,
+  end_time timestamptz not null,
+  created_at timestamptz not null default now(),
+  primary key (organization_id, id),
+  unique (organization_id, id, therapist_id, start_time, end_time),
+  foreign key (organization_id, therapist_id) references public.therapists (organization_id, id),
+  check (isfinite(start_time) and isfinite(end_time) and end_time > start_time)
+);
+comment on table public.session_groups is
+  'A group session: one therapist at one time with several clients. Fixes therapist and times of all its members.';
+create index session_groups_therapist_idx on public.session_groups (organization_id, therapist_id);
+
+create table public.session_series (
+  organization_id uuid not null references public.organizations (id),
+  id uuid not null default gen_random_uuid(),
+  therapist_id uuid not null,
+  client_id uuid not null,
+  recurrence_rule text check (length(recurrence_rule) <= 1000),
+  time_zone text not null references public.time_zones (name),
+  created_by uuid,
+  created_at timestamptz not null default now(),
+  primary key (organization_id, id),
+  foreign key (organization_id, therapist_id) references public.therapists (organization_id, id),
+  foreign key (organization_id, client_id) references public.clients (organization_id, id)
+);
+comment on table public.session_series is 'Sessions that were booked together, and the rule they came from.';
+comment on column public.session_series.recurrence_rule is
+  'The RRULE as asked for (RFC 5545 section 3.3.10); null for a list of dates.';
+create index session_series_therapist_idx on public.session_series (organization_id, therapist_id);
+create index session_series_client_idx on public.session_series (organization_id, client_id);
+create index session_series_time_zone_idx on public.session_series (time_zone);
+
+create table public.sessions (
+  organization_id uuid not null references public.organizations (id),
+  id uuid not null default gen_random_uuid(),
+  therapist_id uuid not null,
+  client_id uuid not null,
+  start_time timestamptz not null,
+  end_time timestamptz not null,
+  status public.session_status not null default 'scheduled',
+  time_zone text not null references public.time_zones (name),
+  session_type text check (length(session_type) between 1 and 64),
+  location_type text check (length(location_type) between 1 and 64),
+  cpt_code text check (cpt_code ~ '^[0-9A-Z]{5}$'),
+  cpt_modifiers text[] not null default '{}' check (cardinality(cpt_modifiers) <= 4),
+  series_id uuid,
+  group_id uuid,
+  group_key uuid not null generated always as (coalesce(group_id, id)) stored,
+  room_id uuid,
+  buffer_before_minutes smallint not null default 0 check (buffer_before_minutes between 0 and 240),
+  buffer_after_minutes smallint not null default 0 check (buffer_after_minutes between 0 and 240),
+  created_by uuid default auth.uid(),
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  primary key (organization_id, id),
+  foreign key (organization_id, therapist_id) references public.therapists (organization_id, id),
+  foreign key (organization_id, client_id) references public.clients (organization_id, id),
+  foreign key (organization_id, room_id) references public.rooms (organization_id, id),
+  foreign key (organization_id, series_id) references public.session_series (organization_id, id),
+  -- Deferrable, so that a group and its members may change in two statements.
+  constraint sessions_at_the_place_of_their_group
+    foreign key (organization_id, group_id, therapist_id, start_time, end_time)
+    references public.session_groups (organization_id, id, therapist_id, start_time, end_time)
+    on update cascade deferrable initially immediate,
+  constraint sessions_finite check (isfinite(start_time) and isfinite(end_time)),
+  constraint sessions_end_after_start check (end_time > start_time),
+  -- Postgres 15 cannot subtract an infinite instant; sessions_finite speaks for those.
+  constraint sessions_at_most_12_hours check (
+    case when isfinite(start_time) and isfinite(end_time) then end_time - start_time <= interval '12 hours' else true end
+  ),
+  -- Deferrable, so that one UPDATE may move a whole series onto places its siblings are leaving.
+  constraint sessions_no_therapist_overlap exclude using gist (
+    organization_id with =,
+    therapist_id with =,
+    -- Before group_key: the index orders a therapist's sessions by time, and a look at one hour reads few of them.
+    tstzrange(start_time, end_time, '[)') with &&,
+    group_key with <>
+  ) where (status not in ('cancelled', 'no_show')) deferrable initially immediate
+);
+comment on table public.sessions is 'Appointments of one therapist with one client. Times are instants, [start, end).';
+comment on column public.sessions.id is 'A session booked through a hold keeps the id of its hold.';
+comment on column public.sessions.time_zone is 'The IANA zone the appointment was made in: its civil time is local to it.';
+comment on column public.sessions.group_key is
+  'Equal for the members of one group, else the row''s own id: rows with equal keys may overlap for one therapist.';
+comment on column public.sessions.buffer_before_minutes is 'Minutes before the start that the therapist needs, such as travel.';
+comment on column public.sessions.buffer_after_minutes is 'Minutes after the end that the therapist needs.';
+create index sessions_therapist_start_idx on public.sessions (organization_id, therapist_id, start_time);
+create index sessions_client_start_idx on public.sessions (organization_id, client_id, start_time);
+create index sessions_start_idx on public.sessions (organization_id, start_time);
+create index sessions_series_idx on public.sessions (organization_id, series_id) where series_id is not null;
+create index sessions_room_idx on public.sessions (organization_id, room_id) where room_id is not null;
+create index sessions_group_idx
+  on public.sessions (organization_id, group_id, therapist_id, start_time, end_time) where group_id is not null;
+create index sessions_time_zone_idx on public.sessions (time_zone);
+
+create table public.session_cancellations (
+  organization_id uuid not null,
+  session_id uuid not null,
+  attribution public.cancellation_attribution not null default 'unknown',
+  reason text check (length(reason) between 1 and 500),
+  cancelled_at timestamptz not null default clock_timestamp(),
+  cancelled_by uuid,
+  cancelled_by_role text,
+  primary key (organization_id, session_id),
+  foreign key (organization_id, session_id) references public.sessions (organization_id, id)
+);
+comment on table public.session_cancellations is
+  'Why, by whom and when a session was cancelled. Apart from sessions, since clients may not read it.';
+
+-- The status machine -----------------------------------------------------------------------------------------------
+
+create function private.guard_session_change()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if tg_op = 'INSERT' then
+    if new.status <> 'scheduled' then
+      raise exception using
+        errcode = 'check_violation',
+        message = format('a session begins as scheduled, not %s', new.status),
+        hint = 'Insert it as scheduled, then change its status.';
+    end if;
+    return new;
+  end if;
+
+  if (new.organization_id, new.id, new.client_id) is distinct from (old.organization_id, old.id, old.client_id) then
+    raise exception using
+      errcode = 'check_violation',
+      message = 'organization_id, id and client_id of a session never change',
+      hint = 'Cancel this session and book another.';
+  end if;
+
+  if new.status <> old.status and not (
+    (old.status = 'scheduled' and new.status in ('in_progress', 'cancelled', 'no_show'))
+    or (old.status = 'in_progress' and new.status in ('completed', 'cancelled', 'no_show'))
+  ) then
+    raise exception using
+      errcode = 'check_violation',
+      message = format('a session cannot go from %s to %s', old.status, new.status),
+      hint = 'Allowed: scheduled -> in_progress -> completed; scheduled or in_progress -> cancelled or no_show.';
+  end if;
+
+  if old.status <> 'scheduled' and (
+    (
+      new.therapist_id, new.start_time, new.end_time, new.room_id, new.buffer_before_minutes, new.buffer_after_minutes
+    ) is distinct from (
+      old.therapist_id, old.start_time, old.end_time, old.room_id, old.buffer_before_minutes, old.buffer_after_minutes
+    )
+    -- Who has cancelled stays behind when her group moves: see private.keep_ended_members.
+    or (
+      new.group_id is distinct from old.group_id
+      and not (new.group_id is not null and old.status in ('cancelled', 'no_show'))
+    )
+  ) then
+    raise exception using
+      errcode = 'check_violation',
+      message = format('a session that is %s cannot be moved', old.status),
+      hint = 'Only scheduled sessions move; book a new session instead.';
+  end if;
+
+  new.created_at := old.created_at;
+  new.created_by := old.created_by;
+  new.updated_at := clock_timestamp();
+  return new;
+end
+$$;
+comment on function private.guard_session_change() is 'Trigger: the status machine of SPEC "Status", and what may still move.';
+
+create trigger a_guard_session_change before insert or update on public.sessions
+  for each row execute function private.guard_session_change();
+create trigger refuse_delete before delete on public.sessions
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.sessions
+  for each statement execute function private.refuse_delete();
+create trigger refuse_delete before delete on public.session_cancellations
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.session_cancellations
+  for each statement execute function private.refuse_delete();
+
+-- Row-level security -----------------------------------------------------------------------------------------------
+
+-- The token's organization is enough in these policies: every branch below asks the membership row for a role.
+alter table public.sessions enable row level security;
+create policy sessions_scoped_access on public.sessions for select to authenticated
+  using (
+    organization_id = (select private.claimed_organization_id())
+    and (
+      (therapist_id = (select auth.uid()) and (select private.active_role()) = 'therapist')
+      or (select private.is_admin())
+      or ((select private.active_role()) = 'client' and client_id = any ((select private.own_client_ids())::uuid[]))
+    )
+  );
+create policy sessions_scoped_access_insert on public.sessions for insert to authenticated
+  with check (
+    organization_id = (select private.active_organization_id())
+    and (
+      (select private.is_admin())
+      or (
+        (select private.active_role()) = 'therapist'
+        and therapist_id = (select auth.uid())
+        and client_id = any ((select private.caseload_client_ids())::uuid[])
+      )
+    )
+    and exists (
+      select 1
+      from public.therapists as therapist
+      join public.clients as client on client.organization_id = therapist.organization_id
+      where therapist.organization_id = sessions.organization_id
+        and therapist.id = sessions.therapist_id
+        and client.id = sessions.client_id
+        and therapist.deleted_at is null
+        and client.deleted_at is null
+    )
+  );
+create policy sessions_scoped_access_update on public.sessions for update to authenticated
+  using (
+    organization_id = (select private.claimed_organization_id())
+    and (
+      (therapist_id = (select auth.uid()) and (select private.active_role()) = 'therapist')
+      or (select private.is_admin())
+    )
+  )
+  with check (
+    organization_id = (select private.claimed_organization_id())
+    and (
+      (therapist_id = (select auth.uid()) and (select private.active_role()) = 'therapist')
+      or (select private.is_admin())
+    )
+  );
+grant select,
+  insert (organization_id, therapist_id, client_id, start_time, end_time, time_zone, session_type, location_type,
+    cpt_code, cpt_modifiers, group_id, room_id, buffer_before_minutes, buffer_after_minutes),
+  update (therapist_id, start_time, end_time, time_zone, session_type, location_type, status,
+    cpt_code, cpt_modifiers, room_id, buffer_before_minutes, buffer_after_minutes)
+  on public.sessions to authenticated;
+grant select, insert, update on public.sessions to service_role;
+
+alter table public.session_series enable row level security;
+create policy sessions_scoped_access on public.session_series for select to authenticated
+  using (
+    organization_id = (select private.claimed_organization_id())
+    and (
+      (therapist_id = (select auth.uid()) and (select private.active_role()) = 'therapist')
+      or (select private.is_admin())
+      or ((select private.active_role()) = 'client' and client_id = any ((select private.own_client_ids())::uuid[]))
+    )
+  );
+grant select on public.session_series to authenticated, service_role;
+
+alter table public.session_groups enable row level security;
+create policy sessions_scoped_access on public.session_groups for select to authenticated
+  using (
+    organization_id = (select private.claimed_organization_id())
+    and (
+      (therapist_id = (select auth.uid()) and (select private.active_role()) = 'therapist')
+      or (select private.is_admin())
+    )
+  );
+create policy sessions_scoped_access_insert on public.session_groups for insert to authenticated
+  with check (
+    organization_id = (select private.claimed_organization_id())
+    and (
+      (therapist_id = (select auth.uid()) and (select private.active_role()) = 'therapist')
+      or (select private.is_admin())
+    )
+  );
+grant select, insert (organization_id, id, therapist_id, start_time, end_time)
+  on public.session_groups to authenticated;
+grant select, insert, update on public.session_groups to service_role;
+
+alter table public.session_cancellations enable row level security;
+create policy sessions_scoped_access on public.session_cancellations for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (
+      (select private.is_admin())
+      or exists (
+        select 1
+        from public.sessions as session
+        where session.organization_id = session_cancellations.organization_id
+          and session.id = session_cancellations.session_id
+          and session.therapist_id = (select auth.uid())
+          and (select private.active_role()) = 'therapist'
+      )
+    )
+  );
+grant select on public.session_cancellations to authenticated, service_role;
+
+comment on policy sessions_scoped_access on public.sessions is
+  'A therapist reads her own sessions, a parent those of the clients she stands for, admins all of the organization.';
+comment on policy sessions_scoped_access_insert on public.sessions is
+  'A therapist books her own time for her caseload, admins anybody''s; nobody books the archived.';
+comment on policy sessions_scoped_access_update on public.sessions is
+  'A therapist changes her own sessions, and gives none away; admins all of the organization.';
+comment on policy sessions_scoped_access on public.session_series is 'Whoever may see the sessions may see their series.';
+comment on policy sessions_scoped_access on public.session_groups is 'A therapist reads her own groups, admins all.';
+comment on policy sessions_scoped_access_insert on public.session_groups is 'A therapist makes her own groups, admins anybody''s.';
+comment on policy sessions_scoped_access on public.session_cancellations is
+  'A therapist reads why her own sessions were cancelled, admins all; clients do not.';
+
+-- === schemas/payers/authorizations.sql ===
+
+-- Purpose: what payers have authorized, and a ledger of the units that bookings take of it.
+-- Objects: authorizations, authorization_units; private.ask_units and what reserves, schedules, uses and gives back.
+-- Watch for: an authorization belongs to one client, and whoever takes units of it holds that client's advisory lock
+--            (private.lock_resources). So sums are read behind the lock and stay true until commit, without a counter.
+--            A hold's entry counts until its expires_at and not a moment longer, swept or not.
+
+create table public.authorizations (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  client_id uuid not null,
+  payer_id uuid not null,
+  reference text check (length(reference) between 1 and 64),
+  cpt_code text not null check (cpt_code ~ '^[0-9A-Z]{5}$'),
+  approved_units integer not null check (approved_units > 0),
+  starts_on date not null check (isfinite(starts_on)),
+  ends_on date not null check (isfinite(ends_on) and ends_on >= starts_on),
+  created_at timestamptz not null default now(),
+  primary key (organization_id, id),
+  foreign key (organization_id, client_id) references public.clients (organization_id, id),
+  foreign key (organization_id, payer_id) references public.payers (organization_id, id),
+  constraint authorizations_one_a_day exclude using gist (
+    organization_id with =, client_id with =, payer_id with =, cpt_code with =,
+    daterange(starts_on, ends_on, '[]') with &&
+  )
+);
+comment on table public.authorizations is
+  'Units of a code that a payer grants a client between two dates, both included. Never deleted.';
+comment on column public.authorizations.reference is 'The payer''s number of the authorization.';
+create index authorizations_client_idx on public.authorizations (organization_id, client_id, cpt_code);
+create index authorizations_payer_idx on public.authorizations (organization_id, payer_id);
+
+create type public.unit_state as enum ('held', 'scheduled', 'used');
+comment on type public.unit_state is 'A hold holds units, a confirmation schedules them, a completion uses them.';
+
+create table public.authorization_units (
+  organization_id uuid not null,
+  owner_id uuid not null,
+  client_id uuid not null,
+  cpt_code text not null,
+  start_time timestamptz not null,
+  end_time timestamptz not null,
+  service_date date not null,
+  authorization_id uuid,
+  total_units integer not null check (total_units >= 0),
+  units integer not null check (units >= 0),
+  state public.unit_state not null,
+  expires_at timestamptz check (isfinite(expires_at)),
+  primary key (organization_id, owner_id),
+  foreign key (organization_id, client_id) references public.clients (organization_id, id),
+  foreign key (organization_id, authorization_id) references public.authorizations (organization_id, id),
+  check (units <= total_units),
+  check (units = 0 or authorization_id is not null),
+  check ((state = 'held') = (expires_at is not null))
+);
+comment on table public.authorization_units is
+  'One entry for each booking of a client whose units are limited. approved = used + scheduled + held + left, always: '
+  'what goes beyond, by an override, is in total_units and not in units. Given back: the entry is gone (the audit '
+  'keeps what was).';
+comment on column public.authorization_units.owner_id is 'The session or the hold, which share an id as claims do.';
+comment on column public.authorization_units.total_units is 'What the service takes.';
+comment on column public.authorization_units.units is
+  'What counts against the authorization. For a hold that moves a session: what the move takes in addition to what the '
+  'session has now, and is counted anew whenever the session changes.';
+comment on column public.authorization_units.expires_at is 'A hold''s entry counts for nothing from here on.';
+create index authorization_units_authorization_idx on public.authorization_units (organization_id, authorization_id);
+create index authorization_units_client_idx on public.authorization_units (organization_id, client_id, cpt_code);
+
+-- Asking for units -----------------------------------------------------------------------------------------------------
+
+create type private.service as (
+  owner_id uuid,
+  client_id uuid,
+  cpt_code text,
+  start_time timestamptz,
+  end_time timestamptz,
+  time_zone text,
+  replaces_id uuid,
+  total_units integer
+);
+comment on type private.service is
+  'One service of one client. replaces_id: the session a hold moves; total_units: when known better than by the times.';
+
+create type private.unit_demand as (
+  owner_id uuid,
+  client_id uuid,
+  cpt_code text,
+  start_time timestamptz,
+  end_time timestamptz,
+  service_date date,
+  authorization_id uuid,
+  total_units integer,
+  needed_units integer,
+  granted_units integer
+);
+comment on type private.unit_demand is
+  'What a service takes (total), asks of its authorization (needed: less by what a moved session has already), and gets.';
+
+create function private.has_payer(organization_id uuid, client_ids uuid[])
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select 1
+    from public.client_coverages as coverage
+    where coverage.organization_id = has_payer.organization_id and coverage.client_id = any (client_ids)
+  ) or exists (
+    select 1
+    from public.authorizations as approval
+    where approval.organization_id = has_payer.organization_id and approval.client_id = any (client_ids)
+  );
+end
+$$;
+comment on function private.has_payer(uuid, uuid[]) is
+  'Whether any of these clients ever had a coverage or an authorization: without, no units are counted.';
+
+create function private.ask_units(organization_id uuid, services private.service[], as_of timestamptz)
+returns private.unit_demand[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if not private.has_payer(organization_id, array(select service.client_id from unnest(services) as service)) then
+    return '{}';
+  end if;
+
+  return array(
+    with demand as (
+      select
+        service.owner_id, service.client_id, service.cpt_code, service.start_time, service.end_time, day.date,
+        approval.id as authorization_id,
+        taken.units as total_units,
+        taken.units - case
+          when replaced.authorization_id = approval.id then least(replaced.units, taken.units) else 0
+        end as needed_units
+      from unnest(services) as service
+      cross join lateral (select (service.start_time at time zone service.time_zone)::date as date) as day
+      cross join lateral (
+        select private.primary_payer(ask_units.organization_id, service.client_id, day.date) as id
+      ) as payer
+      cross join lateral private.payer_rule(
+        ask_units.organization_id, payer.id, service.cpt_code, day.date
+      ) as rule
+      cross join lateral (
+        select coalesce(
+          service.total_units,
+          private.billable_units(extract(epoch from service.end_time - service.start_time) / 60, rule.rounding)
+        ) as units
+      ) as taken
+      left join lateral (
+        select candidate.id
+        from public.authorizations as candidate
+        where candidate.organization_id = ask_units.organization_id
+          and candidate.client_id = service.client_id
+          and candidate.cpt_code = service.cpt_code
+          and day.date between candidate.starts_on and candidate.ends_on
+        -- Whoever pays first authorizes; without a known payer, the authorization that ends first.
+        order by candidate.payer_id = payer.id desc nulls last, candidate.ends_on, candidate.id
+        limit 1
+      ) as approval on true
+      left join public.authorization_units as replaced
+        on replaced.organization_id = ask_units.organization_id and replaced.owner_id = service.replaces_id
+      where rule.authorization_required
+        or exists (
+          select 1
+          from public.authorizations as any_date
+          where any_date.organization_id = ask_units.organization_id
+            and any_date.client_id = service.client_id
+            and any_date.cpt_code = service.cpt_code
+        )
+    ),
+    balance as (
+      select
+        approval.id,
+        approval.approved_units - coalesce(sum(entry.units), 0)::integer as left_units
+      from public.authorizations as approval
+      left join public.authorization_units as entry
+        on entry.organization_id = approval.organization_id
+        and entry.authorization_id = approval.id
+        and (entry.expires_at is null or entry.expires_at > as_of)
+      where approval.organization_id = ask_units.organization_id
+        and approval.id in (select demand.authorization_id from demand)
+      group by approval.id, approval.approved_units
+    )
+    select row(
+      demand.owner_id, demand.client_id, demand.cpt_code, demand.start_time, demand.end_time, demand.date,
+      demand.authorization_id, demand.total_units, demand.needed_units,
+      case
+        when demand.authorization_id is null then 0
+        else greatest(0, least(
+          demand.needed_units,
+          balance.left_units - coalesce(sum(demand.needed_units) over (
+            partition by demand.authorization_id
+            order by demand.start_time, demand.owner_id
+            rows between unbounded preceding and 1 preceding
+          ), 0)
+        ))
+      end
+    )::private.unit_demand
+    from demand
+    left join balance on balance.id = demand.authorization_id
+    order by demand.start_time, demand.owner_id
+  );
+end
+$$;
+comment on function private.ask_units(uuid, private.service[], timestamptz) is
+  'What these services ask of their clients'' authorizations and would get now, earliest first. Services without a limit '
+  '(no authorization for the code, and a payer who requires none) are left out. Call it behind the clients'' locks.';
+
+create function private.is_short(demands private.unit_demand[])
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select 1
+    from unnest(demands) as demand
+    where demand.granted_units < demand.needed_units
+  );
+end
+$$;
+comment on function private.is_short(private.unit_demand[]) is
+  'Whether any service would go beyond its authorization, or has none for its date.';
+
+create function private.reserve_units(
+  organization_id uuid,
+  demands private.unit_demand[],
+  state public.unit_state,
+  expires_at timestamptz default null
+)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  insert into public.authorization_units (
+    organization_id, owner_id, client_id, cpt_code, start_time, end_time, service_date, authorization_id,
+    total_units, units, state, expires_at
+  )
+  select
+    reserve_units.organization_id, demand.owner_id, demand.client_id, demand.cpt_code, demand.start_time,
+    demand.end_time, demand.service_date, demand.authorization_id, demand.total_units, demand.granted_units,
+    reserve_units.state, reserve_units.expires_at
+  from unnest(demands) as demand;
+end
+$$;
+comment on function private.reserve_units(uuid, private.unit_demand[], public.unit_state, timestamptz) is
+  'Enters what these services were granted.';
+
+create function private.unit_warnings(organization_id uuid, demands private.unit_demand[], as_of timestamptz)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return coalesce((
+    select jsonb_agg(
+      jsonb_build_object(
+        'code', 'AUTHORIZATION_NEARLY_USED',
+        'authorizationId', balance.id,
+        'cptCode', balance.cpt_code,
+        'approvedUnits', balance.approved_units,
+        'leftUnits', balance.approved_units - balance.taken
+      )
+      order by balance.ends_on, balance.id
+    )
+    from (
+      select approval.id, approval.cpt_code, approval.approved_units, approval.ends_on, sum(entry.units) as taken
+      from public.authorizations as approval
+      join public.authorization_units as entry
+        on entry.organization_id = approval.organization_id
+        and entry.authorization_id = approval.id
+        and (entry.expires_at is null or entry.expires_at > as_of)
+      where approval.organization_id = unit_warnings.organization_id
+        and approval.id in (select demand.authorization_id from unnest(demands) as demand)
+      group by approval.id, approval.cpt_code, approval.approved_units, approval.ends_on
+    ) as balance
+    where balance.taken >= 0.9 * balance.approved_units
+  ), '[]');
+end
+$$;
+comment on function private.unit_warnings(uuid, private.unit_demand[], timestamptz) is
+  'One warning for each authorization of these services that is 90 % or more taken, with them counted.';
+
+create function private.daily_limit_warnings(organization_id uuid, services private.service[])
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return coalesce((
+    select jsonb_agg(
+      jsonb_build_object(
+        'code', 'DAILY_LIMIT_EXCEEDED', 'cptCode', given.cpt_code, 'date', given.date,
+        'units', given.units, 'maxDailyUnits', given.max_daily_units
+      )
+      order by given.date, given.client_id
+    )
+    from (
+      select
+        asked.client_id, asked.cpt_code, asked.date, rule.max_daily_units,
+        asked.units + coalesce((
+          select sum(private.billable_units(extract(epoch from session.end_time - session.start_time) / 60, rule.rounding))
+          from public.sessions as session
+          where session.organization_id = daily_limit_warnings.organization_id
+            and session.client_id = asked.client_id
+            and session.start_time >= asked.date::timestamp at time zone asked.time_zone
+            and session.start_time < (asked.date + 1)::timestamp at time zone asked.time_zone
+            and session.status not in ('cancelled', 'no_show')
+            and private.billed_code(session.cpt_code, session.session_type) = asked.cpt_code
+            and session.id <> all (asked.replaced_ids)
+        ), 0) as units
+      from (
+        select
+          service.client_id, service.cpt_code, day.date, min(service.time_zone) as time_zone,
+          sum(private.billable_units(extract(epoch from service.end_time - service.start_time) / 60))::integer as units,
+          array_remove(array_agg(service.replaces_id), null) as replaced_ids
+        from unnest(services) as service
+        cross join lateral (select (service.start_time at time zone service.time_zone)::date as date) as day
+        group by service.client_id, service.cpt_code, day.date
+      ) as asked
+      cross join lateral private.payer_rule(
+        daily_limit_warnings.organization_id,
+        private.primary_payer(daily_limit_warnings.organization_id, asked.client_id, asked.date),
+        asked.cpt_code, asked.date
+      ) as rule
+      where rule.max_daily_units is not null
+    ) as given
+    where given.units > given.max_daily_units
+  ), '[]');
+end
+$$;
+comment on function private.daily_limit_warnings(uuid, private.service[]) is
+  'One warning for each client, day and code that would exceed the payer''s daily limit. Limits warn, they do not block.';
+
+-- Sessions and their units ---------------------------------------------------------------------------------------------
+
+create function private.sync_units(organization_id uuid, session_ids uuid[])
+returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  services private.service[];
+  demands private.unit_demand[];
+begin
+  -- Without a payer no units are counted: most statements end here.
+  if not private.has_payer(organization_id, array(
+    select distinct session.client_id
+    from public.sessions as session
+    where session.organization_id = sync_units.organization_id and session.id = any (session_ids)
+  )) then
+    return;
+  end if;
+
+  -- Cancelled and missed sessions give their units back; the others keep what they have, as long as it is for the
+  -- service they are now.
+  delete from public.authorization_units as entry
+  using public.sessions as session
+  where session.organization_id = sync_units.organization_id
+    and session.id = any (session_ids)
+    and entry.organization_id = session.organization_id
+    and entry.owner_id = session.id
+    and (
+      session.status in ('cancelled', 'no_show')
+      or (entry.start_time, entry.end_time, entry.service_date, entry.cpt_code) is distinct from (
+        session.start_time, session.end_time, (session.start_time at time zone session.time_zone)::date,
+        private.billed_code(session.cpt_code, session.session_type)
+      )
+    );
+  update public.authorization_units as entry
+  set state = kept.state, expires_at = null
+  from (
+    select session.id, case session.status when 'completed' then 'used' else 'scheduled' end::public.unit_state as state
+    from public.sessions as session
+    where session.organization_id = sync_units.organization_id and session.id = any (session_ids)
+  ) as kept
+  where entry.organization_id = sync_units.organization_id and entry.owner_id = kept.id and entry.state <> kept.state;
+
+  services := array(
+    select row(
+      session.id, session.client_id, private.billed_code(session.cpt_code, session.session_type),
+      session.start_time, session.end_time, session.time_zone, null, null
+    )::private.service
+    from public.sessions as session
+    where session.organization_id = sync_units.organization_id
+      and session.id = any (session_ids)
+      and session.status in ('scheduled', 'in_progress')
+      and not exists (
+        select 1
+        from public.authorization_units as entry
+        where entry.organization_id = session.organization_id and entry.owner_id = session.id
+      )
+  );
+  if services = '{}' then
+    return;
+  end if;
+  demands := private.ask_units(organization_id, services, clock_timestamp());
+  -- A live hold confirms, always: what an authorization made since then does not cover is entered as beyond it.
+  if private.is_short(array(
+    select demand
+    from unnest(demands) as demand
+    where not exists (
+      select 1
+      from public.session_holds as hold
+      where hold.organization_id = sync_units.organization_id
+        and demand.owner_id in (hold.id, hold.session_id)
+        and (demand.start_time, demand.end_time) = (hold.start_time, hold.end_time)
+        and hold.settled_xid = pg_current_xact_id()
+    )
+  )) then
+    raise exception using
+      errcode = 'check_violation',
+      constraint = 'authorization_exceeded',
+      schema = 'public',
+      table = 'authorization_units',
+      message = 'the payer''s authorization has too few units left, or does not cover the date',
+      hint = 'Book through sessions-hold, where an admin may override with a reason.';
+  end if;
+  perform private.reserve_units(organization_id, demands, 'scheduled');
+end
+$$;
+comment on function private.sync_units(uuid, uuid[]) is
+  'Gives these sessions the units they take now, or raises check_violation (23514), which undoes the write.';
+
+create function private.schedule_units()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.sync_units(inserted.organization_id, inserted.session_ids)
+  from (
+    select new_row.organization_id, array_agg(new_row.id) as session_ids
+    from new_rows as new_row
+    group by new_row.organization_id
+  ) as inserted;
+  return null;
+end
+$$;
+comment on function private.schedule_units() is 'Trigger: inserted sessions take their units, or fail.';
+
+create function private.reserve_for_holds(organization_id uuid, hold_ids uuid[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  services private.service[];
+begin
+  services := array(
+    select row(
+      hold.id, coalesce(hold.client_id, batch.client_id),
+      private.billed_code(
+        coalesce(batch.cpt_code, moved.cpt_code), coalesce(batch.session_type, moved.session_type)
+      ),
+      hold.start_time, hold.end_time, hold.time_zone, hold.session_id, null
+    )::private.service
+    from public.session_holds as hold
+    join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+    left join public.sessions as moved on moved.organization_id = hold.organization_id and moved.id = hold.session_id
+    where hold.organization_id = reserve_for_holds.organization_id and hold.id = any (hold_ids)
+  );
+  insert into public.authorization_units (
+    organization_id, owner_id, client_id, cpt_code, start_time, end_time, service_date, authorization_id,
+    total_units, units, state, expires_at
+  )
+  select
+    hold.organization_id, demand.owner_id, demand.client_id, demand.cpt_code, demand.start_time, demand.end_time,
+    demand.service_date, demand.authorization_id, demand.total_units, demand.granted_units, 'held', batch.expires_at
+  from unnest(private.ask_units(reserve_for_holds.organization_id, services, clock_timestamp())) as demand
+  join public.session_holds as hold
+    on hold.organization_id = reserve_for_holds.organization_id and hold.id = demand.owner_id
+  join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id;
+end
+$$;
+comment on function private.reserve_for_holds(uuid, uuid[]) is
+  'Enters anew what these live holds take, after what they depend on has changed: as much of it as is left.';
+
+create function private.reschedule_units()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  updated record;
+  move_ids uuid[];
+begin
+  for updated in
+    select new_row.organization_id, array_agg(new_row.id) as session_ids
+    from new_rows as new_row
+    join old_rows as old_row on old_row.organization_id = new_row.organization_id and old_row.id = new_row.id
+    where (
+      new_row.start_time, new_row.end_time, new_row.time_zone, new_row.status, new_row.cpt_code, new_row.session_type
+    ) is distinct from (
+      old_row.start_time, old_row.end_time, old_row.time_zone, old_row.status, old_row.cpt_code, old_row.session_type
+    )
+    group by new_row.organization_id
+  loop
+    -- What a live move takes is the difference to what its session has, and that is changing: the two are counted anew
+    -- together. A move whose session is no longer scheduled cannot confirm and takes nothing.
+    with taken_back as (
+      delete from public.authorization_units as entry
+      using public.session_holds as hold
+      where hold.organization_id = updated.organization_id
+        and hold.session_id = any (updated.session_ids)
+        and hold.status = 'held'
+        and entry.organization_id = hold.organization_id
+        and entry.owner_id = hold.id
+        and entry.expires_at > clock_timestamp()
+      returning hold.id, hold.session_id
+    )
+    select array_agg(taken_back.id) into move_ids
+    from taken_back
+    join public.sessions as session
+      on session.organization_id = updated.organization_id and session.id = taken_back.session_id
+    where session.status = 'scheduled';
+    perform private.sync_units(updated.organization_id, updated.session_ids);
+    if move_ids is not null then
+      perform private.reserve_for_holds(updated.organization_id, move_ids);
+    end if;
+  end loop;
+  return null;
+end
+$$;
+comment on function private.reschedule_units() is
+  'Trigger: sessions that moved, changed service or ended take or give back units, and their live moves with them.';
+
+create trigger c_schedule_units after insert on public.sessions
+  referencing new table as new_rows
+  for each statement execute function private.schedule_units();
+create trigger c_reschedule_units after update on public.sessions
+  referencing old table as old_rows new table as new_rows
+  for each statement execute function private.reschedule_units();
+
+-- Changes of authorizations ----------------------------------------------------------------------------------------------
+
+create function private.lock_authorized_client()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  if tg_op = 'UPDATE' and (new.organization_id, new.id, new.client_id, new.cpt_code)
+    is distinct from (old.organization_id, old.id, old.client_id, old.cpt_code)
+  then
+    raise exception using
+      errcode = 'check_violation',
+      message = 'organization_id, id, client_id and cpt_code of an authorization never change',
+      hint = 'End this authorization and enter another.';
+  end if;
+  -- A hold that has read what is left would take units that this change takes away.
+  perform private.lock_resources(new.organization_id, array[new.client_id]);
+  return new;
+end
+$$;
+comment on function private.lock_authorized_client() is 'Trigger: an authorization changes behind its client''s lock.';
+
+create function private.reallocate_units()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  services private.service[];
+  hold_ids uuid[];
+begin
+  services := array(
+    select row(
+      session.id, session.client_id, new.cpt_code, session.start_time, session.end_time, session.time_zone, null,
+      case entry.state when 'used' then entry.total_units end
+    )::private.service
+    from public.sessions as session
+    left join public.authorization_units as entry
+      on entry.organization_id = session.organization_id and entry.owner_id = session.id
+    where session.organization_id = new.organization_id
+      and session.client_id = new.client_id
+      and session.status not in ('cancelled', 'no_show')
+      and private.billed_code(session.cpt_code, session.session_type) = new.cpt_code
+  );
+  hold_ids := array(
+    select hold.id
+    from (
+      select own.organization_id, own.id
+      from public.hold_batches as own
+      where own.organization_id = new.organization_id and own.client_id = new.client_id
+      union
+      select member.organization_id, member.batch_id
+      from public.session_holds as member
+      where member.organization_id = new.organization_id and member.client_id = new.client_id
+    ) as of_client
+    join public.hold_batches as batch
+      on batch.organization_id = of_client.organization_id and batch.id = of_client.id
+    join public.session_holds as hold on hold.organization_id = batch.organization_id and hold.batch_id = batch.id
+    left join public.sessions as moved
+      on moved.organization_id = hold.organization_id and moved.id = hold.session_id
+    where coalesce(hold.client_id, batch.client_id) = new.client_id
+      and hold.status = 'held'
+      and batch.expires_at > clock_timestamp()
+      and coalesce(moved.status, 'scheduled') = 'scheduled'
+      and private.billed_code(
+        coalesce(batch.cpt_code, moved.cpt_code), coalesce(batch.session_type, moved.session_type)
+      ) = new.cpt_code
+  );
+  delete from public.authorization_units as entry
+  using (
+    select service.owner_id from unnest(services) as service
+    union all
+    select hold_id from unnest(hold_ids) as hold_id
+  ) as counted
+  where entry.organization_id = new.organization_id and entry.owner_id = counted.owner_id;
+  perform private.reserve_units(
+    new.organization_id, private.ask_units(new.organization_id, services, clock_timestamp()), 'scheduled'
+  );
+  update public.authorization_units as entry
+  set state = 'used'
+  from public.sessions as session
+  where session.organization_id = new.organization_id
+    and session.client_id = new.client_id
+    and session.status = 'completed'
+    and entry.organization_id = session.organization_id
+    and entry.owner_id = session.id;
+  perform private.reserve_for_holds(new.organization_id, hold_ids);
+  return null;
+end
+$$;
+comment on function private.reallocate_units() is
+  'Trigger: bookings that are there already count against a new or changed authorization, earliest first, and after them '
+  'live holds. What it does not cover stays booked, or held, and is entered as beyond it.';
+
+create trigger a_lock_authorized_client before insert or update on public.authorizations
+  for each row execute function private.lock_authorized_client();
+create trigger b_reallocate_units after insert or update on public.authorizations
+  for each row execute function private.reallocate_units();
+create trigger refuse_delete before delete on public.authorizations
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.authorizations
+  for each statement execute function private.refuse_delete();
+create trigger refuse_delete before delete on public.client_coverages
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.client_coverages
+  for each statement execute function private.refuse_delete();
+
+-- Audit of what rules bookings ------------------------------------------------------------------------------------------
+
+create function private.audit_rule_change()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  entity constant text := tg_argv[0];
+begin
+  perform private.record_event(
+    new.organization_id,
+    entity || case tg_op when 'INSERT' then '.created' else '.changed' end,
+    entity, array[new.id], clock_timestamp(),
+    before => case when tg_op = 'UPDATE' then to_jsonb(old) - 'organization_id' end,
+    after => to_jsonb(new) - 'organization_id'
+  );
+  return null;
+end
+$$;
+comment on function private.audit_rule_change() is
+  'Trigger: one event for each payer, rule, coverage or authorization that is entered or changed.';
+
+create trigger z_audit after insert or update on public.payers
+  for each row execute function private.audit_rule_change('payer');
+create trigger z_audit after insert or update on public.payer_rules
+  for each row execute function private.audit_rule_change('payer_rule');
+create trigger z_audit after insert or update on public.payer_code_rules
+  for each row execute function private.audit_rule_change('payer_code_rule');
+create trigger z_audit after insert or update on public.payer_concurrency_rules
+  for each row execute function private.audit_rule_change('payer_concurrency_rule');
+create trigger z_audit after insert or update on public.client_coverages
+  for each row execute function private.audit_rule_change('coverage');
+create trigger z_audit after insert or update on public.authorizations
+  for each row execute function private.audit_rule_change('authorization');
+
+-- Row-level security -----------------------------------------------------------------------------------------------------
+
+alter table public.authorizations enable row level security;
+create policy role_scoped_select on public.authorizations for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (
+      (select private.is_admin())
+      or (
+        (select private.active_role()) = 'therapist'
+        and client_id = any ((select private.caseload_client_ids())::uuid[])
+      )
+    )
+  );
+create policy role_scoped_select_insert on public.authorizations for insert to authenticated
+  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+create policy role_scoped_select_update on public.authorizations for update to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
+  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+comment on policy role_scoped_select on public.authorizations is
+  'Admins read all authorizations, a therapist those of her caseload.';
+comment on policy role_scoped_select_insert on public.authorizations is 'Admins enter authorizations.';
+comment on policy role_scoped_select_update on public.authorizations is 'Admins change units and dates; what is booked is counted anew.';
+grant select,
+  insert (organization_id, id, client_id, payer_id, reference, cpt_code, approved_units, starts_on, ends_on),
+  update (reference, approved_units, starts_on, ends_on)
+  on public.authorizations to authenticated;
+grant select, insert, update on public.authorizations to service_role;
+
+alter table public.authorization_units enable row level security;
+create policy role_scoped_select on public.authorization_units for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (
+      (select private.is_admin())
+      or (
+        (select private.active_role()) = 'therapist'
+        and client_id = any ((select private.caseload_client_ids())::uuid[])
+      )
+    )
+  );
+comment on policy role_scoped_select on public.authorization_units is
+  'As authorizations. Nobody writes the ledger but the booking functions and triggers.';
+grant select on public.authorization_units to authenticated, service_role;
+
+-- === schemas/calendar/holds_and_claims.sql ===
+
+-- Purpose: one table of claims that decides every overlap, and the holds that claim time for a few minutes.
+-- Objects: hold_batches, session_holds, private.claims, the triggers that keep claims and sessions in step.
+-- Watch for: a hold and the session it becomes share one id, so confirming keeps the claims where they are. A claim
+--            with expires_at in the past claims nothing: whoever wants its place removes it, under the resource's lock.
+
+create table public.hold_batches (
+  organization_id uuid not null references public.organizations (id),
+  id uuid not null default gen_random_uuid(),
+  hold_key uuid not null default gen_random_uuid(),
+  therapist_id uuid not null,
+  client_id uuid not null,
+  room_id uuid,
+  group_id uuid,
+  session_type text,
+  cpt_code text,
+  time_zone text not null references public.time_zones (name),
+  buffer_before_minutes smallint not null default 0 check (buffer_before_minutes between 0 and 240),
+  buffer_after_minutes smallint not null default 0 check (buffer_after_minutes between 0 and 240),
+  recurrence_rule text,
+  override_reason text,
+  is_move boolean not null default false,
+  expires_at timestamptz not null check (isfinite(expires_at)),
+  created_by uuid not null,
+  created_at timestamptz not null,
+  primary key (organization_id, id),
+  unique (organization_id, hold_key),
+  foreign key (organization_id, therapist_id) references public.therapists (organization_id, id),
+  foreign key (organization_id, client_id) references public.clients (organization_id, id),
+  foreign key (organization_id, room_id) references public.rooms (organization_id, id),
+  foreign key (organization_id, group_id) references public.session_groups (organization_id, id)
+);
+comment on table public.hold_batches is
+  'What one call of sessions-hold asked for and got: one hold, or a whole series. Never deleted.';
+comment on column public.hold_batches.hold_key is 'Whoever may book and knows the key may confirm or release the batch.';
+comment on column public.hold_batches.is_move is 'The occurrences are new places for existing sessions.';
+create index hold_batches_therapist_idx on public.hold_batches (organization_id, therapist_id);
+create index hold_batches_client_idx on public.hold_batches (organization_id, client_id);
+create index hold_batches_room_idx on public.hold_batches (organization_id, room_id) where room_id is not null;
+create index hold_batches_group_idx on public.hold_batches (organization_id, group_id) where group_id is not null;
+create index hold_batches_time_zone_idx on public.hold_batches (time_zone);
+
+create table public.session_holds (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  batch_id uuid not null,
+  occurrence_index smallint not null check (occurrence_index between 0 and 365),
+  hold_key uuid not null default gen_random_uuid(),
+  start_time timestamptz not null,
+  end_time timestamptz not null,
+  time_zone text not null,
+  session_id uuid,
+  client_id uuid,
+  group_id uuid,
+  status public.hold_status not null default 'held',
+  settled_at timestamptz,
+  settled_xid xid8,
+  primary key (organization_id, id),
+  unique (organization_id, hold_key),
+  unique (organization_id, batch_id, occurrence_index),
+  foreign key (organization_id, batch_id) references public.hold_batches (organization_id, id),
+  foreign key (organization_id, session_id) references public.sessions (organization_id, id),
+  foreign key (organization_id, client_id) references public.clients (organization_id, id),
+  check (end_time > start_time and end_time - start_time <= interval '12 hours'),
+  check ((status = 'held') = (settled_at is null) and (settled_at is null) = (settled_xid is null))
+);
+comment on table public.session_holds is
+  'One held occurrence. It lives while its status is held and its batch''s expires_at lies ahead. Never deleted.';
+comment on column public.session_holds.session_id is 'The session this occurrence moves; null for a new booking.';
+comment on column public.session_holds.client_id is 'The member of a group this hold is for; null: the batch''s client.';
+comment on column public.session_holds.group_id is
+  'The group of this occurrence: one that is there already, or one that confirming makes.';
+comment on column public.session_holds.settled_at is 'When it was confirmed, released, or first seen to have expired.';
+comment on column public.session_holds.settled_xid is 'The transaction that settled it; the audit trigger matches by it.';
+-- One move hold at a time for a session: two would each believe the old slot theirs to give up.
+create unique index session_holds_one_live_move_idx
+  on public.session_holds (organization_id, session_id) where session_id is not null and status = 'held';
+create index session_holds_client_idx on public.session_holds (organization_id, client_id) where client_id is not null;
+create index session_holds_session_idx on public.session_holds (organization_id, session_id) where session_id is not null;
+
+create function private.guard_hold_change()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if old.status <> 'held' or (
+    new.organization_id, new.id, new.batch_id, new.occurrence_index, new.hold_key,
+    new.start_time, new.end_time, new.time_zone, new.session_id, new.client_id, new.group_id
+  ) is distinct from (
+    old.organization_id, old.id, old.batch_id, old.occurrence_index, old.hold_key,
+    old.start_time, old.end_time, old.time_zone, old.session_id, old.client_id, old.group_id
+  ) then
+    raise exception using
+      errcode = 'check_violation',
+      message = 'a hold changes only once: from held to confirmed, released or expired',
+      hint = 'Release it and hold anew.';
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_hold_change() is 'Trigger: a hold''s content is fixed, and it settles once.';
+
+create trigger guard_hold_change before update on public.session_holds
+  for each row execute function private.guard_hold_change();
+create trigger refuse_delete before delete on public.session_holds
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.session_holds
+  for each statement execute function private.refuse_delete();
+create trigger refuse_delete before delete on public.hold_batches
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.hold_batches
+  for each statement execute function private.refuse_delete();
+
+create table private.claims (
+  organization_id uuid not null,
+  owner_id uuid not null,
+  resource_kind public.resource_kind not null,
+  resource_id uuid not null,
+  during tstzrange not null,
+  lanes int4multirange not null default '{[0,2147483647)}',
+  group_key uuid not null,
+  expires_at timestamptz check (isfinite(expires_at)),
+  primary key (organization_id, owner_id, resource_kind),
+  constraint claims_during_finite check (
+    not isempty(during) and isfinite(lower(during)) and isfinite(upper(during))
+    and not lower_inf(during) and not upper_inf(during)
+  ),
+  constraint claims_lanes_finite check (not isempty(lanes) and not lower_inf(lanes) and not upper_inf(lanes)),
+  -- Never deferrable: "on conflict do nothing" needs an immediate arbiter.
+  constraint claims_no_overlap exclude using gist (
+    organization_id with =,
+    resource_id with =,
+    during with &&,
+    resource_kind with =,
+    group_key with <>,
+    lanes with &&
+  )
+) with (fillfactor = 80);
+comment on table private.claims is
+  'Time taken on a therapist, a client or a room, by a session or by a hold. This one constraint decides every overlap.';
+comment on column private.claims.owner_id is
+  'The session or the hold. The two never share an id except where a hold became that session.';
+comment on column private.claims.during is 'The claimed instants, [start, end); a therapist''s includes the buffers.';
+comment on column private.claims.lanes is
+  'Two claims conflict when they share a lane. All lanes unless payer rules allow the services to run at once.';
+comment on column private.claims.group_key is
+  'Claims with equal keys never conflict: therapist claims of one group, and everything of one live move.';
+comment on column private.claims.expires_at is 'Null for a session. A hold''s claim counts for nothing from here on.';
+
+alter table private.claims enable row level security;
+create policy deny_all on private.claims using (false);
+
+-- Locks and expiry -------------------------------------------------------------------------------------------------
+
+create function private.lock_resources(organization_id uuid, resource_ids uuid[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- Two claimants of one resource would wait for each other inside the exclusion check, crosswise for overlapping
+  -- windows or for therapist and client: deadlocks, and rounds of a minute. One lock a resource, always ascending,
+  -- lets them queue instead. Statements after this one see what the previous holder committed.
+  perform pg_advisory_xact_lock(ascending.key)
+  from (
+    select distinct hashtextextended(lock_resources.organization_id::text || resource.id::text, 0) as key
+    from unnest(resource_ids) as resource (id)
+    where resource.id is not null
+    order by key
+  ) as ascending;
+end
+$$;
+comment on function private.lock_resources(uuid, uuid[]) is
+  'Takes the transaction-scoped lock of each resource (therapists, clients, rooms), ascending; nulls are skipped.';
+
+create function private.expire_batches(
+  organization_id uuid,
+  batch_ids uuid[],
+  as_of timestamptz,
+  locked_therapist_id uuid default null
+)
+returns void
+language sql
+security definer
+set search_path = ''
+begin atomic
+  with stale as (
+    select batch.id, batch.expires_at
+    from public.hold_batches as batch
+    where batch.organization_id = expire_batches.organization_id
+      and batch.id = any (expire_batches.batch_ids)
+      and batch.expires_at <= expire_batches.as_of
+    order by batch.id
+    -- Two claimants may meet one stale hold on different resources, each holding what the other wants next: whoever
+    -- comes second passes over what the first is already writing down, rather than wait for it.
+    for update skip locked
+  ),
+  expired as (
+    update public.session_holds as hold
+    set status = 'expired', settled_at = expire_batches.as_of, settled_xid = pg_current_xact_id()
+    from stale
+    where hold.organization_id = expire_batches.organization_id
+      and hold.batch_id = stale.id
+      and hold.status = 'held'
+    returning hold.id, hold.batch_id, stale.expires_at
+  ),
+  given_back as (
+    delete from public.authorization_units as entry
+    using expired
+    where entry.organization_id = expire_batches.organization_id and entry.owner_id = expired.id
+  ),
+  observed as (
+    select expired.batch_id, expired.expires_at, array_agg(expired.id order by expired.id) as hold_ids
+    from expired
+    group by expired.batch_id, expired.expires_at
+  )
+  select private.record_event(
+    expire_batches.organization_id, 'hold.expired', 'hold', observed.hold_ids, observed.expires_at,
+    therapist_id => expire_batches.locked_therapist_id,
+    before => '{"status": "held"}', after => '{"status": "expired"}',
+    details => jsonb_build_object('batchId', observed.batch_id)
+  )
+  from observed;
+end;
+comment on function private.expire_batches(uuid, uuid[], timestamptz, uuid) is
+  'Writes down that these batches have expired, where they have: once each, with one event dated to the expiry. The '
+  'event''s actor is whoever first observed it.';
+
+-- Sessions and their claims ------------------------------------------------------------------------------------------
+
+create table private.lane_overrides (
+  organization_id uuid not null,
+  owner_id uuid not null,
+  lanes int4multirange not null check (not isempty(lanes)),
+  primary key (organization_id, owner_id)
+);
+comment on table private.lane_overrides is
+  'Lanes of pairs of services that an admin let one hold, and the session it became, run beside. The reason is in the '
+  'audit (override.concurrency).';
+alter table private.lane_overrides enable row level security;
+create policy deny_all on private.lane_overrides using (false);
+
+create view private.expected_claims
+with (security_invoker = true)
+as
+select
+  session.organization_id,
+  session.id as owner_id,
+  claim.resource_kind,
+  claim.resource_id,
+  claim.during,
+  claim.lanes,
+  claim.group_key
+from public.sessions as session
+left join private.lane_overrides as override
+  on override.organization_id = session.organization_id and override.owner_id = session.id
+cross join lateral (
+  values
+    (
+      'therapist'::public.resource_kind, session.therapist_id,
+      tstzrange(
+        session.start_time - make_interval(mins => session.buffer_before_minutes),
+        session.end_time + make_interval(mins => session.buffer_after_minutes), '[)'
+      ),
+      '{[0,2147483647)}'::int4multirange, session.group_key
+    ),
+    (
+      'client', session.client_id, tstzrange(session.start_time, session.end_time, '[)'),
+      private.client_lanes(
+        session.organization_id, session.client_id, private.service_code(session.cpt_code, session.session_type),
+        session.start_time, session.end_time
+      ) - coalesce(override.lanes, '{}'),
+      session.id
+    ),
+    (
+      'room', session.room_id, tstzrange(session.start_time, session.end_time, '[)'),
+      '{[0,2147483647)}', session.group_key
+    )
+) as claim (resource_kind, resource_id, during, lanes, group_key)
+where session.status not in ('cancelled', 'no_show')
+  and claim.resource_id is not null;
+comment on view private.expected_claims is
+  'The claims each session must have: its therapist with buffers, its client, its room. Cancelled and no-show: none.';
+
+create function private.lock_group(organization_id uuid, group_id uuid)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- Who joins a group and who moves it meet here. Without it the mover, who has the group's row, would wait for the
+  -- therapist, and who joins, with the therapist, for the group's row, when her session's foreign key is checked.
+  perform 1
+  from public.session_groups as known
+  where known.organization_id = lock_group.organization_id and known.id = lock_group.group_id
+  for key share;
+end
+$$;
+comment on function private.lock_group(uuid, uuid) is
+  'Keeps a group where it is until the transaction ends. Taken with the sessions'' rows, before any resource.';
+
+create function private.lock_session_resources()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  -- A session written directly (REST, SQL, Studio) queues with the holds and bookings of the same people, instead
+  -- of meeting them crosswise inside the exclusion checks. Booking functions hold these locks already.
+  if new.group_id is not null and (tg_op = 'INSERT' or new.group_id is distinct from old.group_id) then
+    perform private.lock_group(new.organization_id, new.group_id);
+  end if;
+  if tg_op = 'INSERT' then
+    perform private.lock_resources(new.organization_id, array[new.therapist_id, new.client_id, new.room_id]);
+  elsif old.status in ('cancelled', 'no_show') and new.status = old.status then
+    -- It claims nothing, where it is and where its group takes it: a lock here would come after those of the others.
+    return new;
+  elsif (new.therapist_id, new.start_time, new.end_time, new.room_id, new.group_id, new.status,
+      new.buffer_before_minutes, new.buffer_after_minutes, new.cpt_code, new.session_type)
+    is distinct from (old.therapist_id, old.start_time, old.end_time, old.room_id, old.group_id, old.status,
+      old.buffer_before_minutes, old.buffer_after_minutes, old.cpt_code, old.session_type) then
+    perform private.lock_resources(
+      new.organization_id, array[old.therapist_id, old.client_id, old.room_id, new.therapist_id, new.room_id]
+    );
+  end if;
+  return new;
+end
+$$;
+comment on function private.lock_session_resources() is 'Trigger: locks whatever a written session claims or gives up.';
+
+create trigger b_lock_session_resources before insert or update on public.sessions
+  for each row execute function private.lock_session_resources();
+
+create function private.group_move_ends(organization_id uuid, group_ids uuid[], as_of timestamptz)
+returns timestamptz
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select max(batch.expires_at)
+    from public.sessions as member
+    join public.session_holds as hold
+      on hold.organization_id = member.organization_id and hold.session_id = member.id and hold.status = 'held'
+    join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+    where member.organization_id = group_move_ends.organization_id
+      and member.group_id = any (group_ids)
+      and batch.expires_at > as_of
+  );
+end
+$$;
+comment on function private.group_move_ends(uuid, uuid[], timestamptz) is
+  'When the live move of any of these groups ends; null when none is being moved.';
+
+create function private.group_joining_ends(organization_id uuid, group_ids uuid[], as_of timestamptz)
+returns timestamptz
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select max(batch.expires_at)
+    from public.hold_batches as batch
+    join public.session_holds as hold
+      on hold.organization_id = batch.organization_id and hold.batch_id = batch.id and hold.status = 'held'
+    where batch.organization_id = group_joining_ends.organization_id
+      and batch.group_id = any (group_ids)
+      and batch.expires_at > as_of
+  );
+end
+$$;
+comment on function private.group_joining_ends(uuid, uuid[], timestamptz) is
+  'When the last live hold for a place in any of these groups ends; null when nobody is joining.';
+
+create function private.group_joiners(organization_id uuid, group_id uuid, as_of timestamptz)
+returns bigint
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select count(*)
+    from public.hold_batches as batch
+    join public.session_holds as hold
+      on hold.organization_id = batch.organization_id and hold.batch_id = batch.id and hold.status = 'held'
+    where batch.organization_id = group_joiners.organization_id
+      and batch.group_id = group_joiners.group_id
+      and batch.expires_at > as_of
+  );
+end
+$$;
+comment on function private.group_joiners(uuid, uuid, timestamptz) is 'How many live holds there are for places in this group.';
+
+create function private.guard_live_move()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  if tg_op = 'INSERT' then
+    -- Behind the therapist's lock, which a move of the group takes too: it sees this member, or this sees the move.
+    if private.group_move_ends(new.organization_id, array[new.group_id], clock_timestamp()) is not null then
+      raise exception using
+        errcode = 'check_violation',
+        constraint = 'session_being_moved',
+        schema = 'public',
+        table = 'sessions',
+        message = 'the group is being moved: nobody joins it until that hold ends',
+        hint = 'Confirm or release the hold first, or wait until it has expired.';
+    end if;
+    return new;
+  end if;
+
+  -- The row is locked by now, and holding it for a move locks it too: no move can begin between this look and the write.
+  if exists (
+    select 1
+    from public.session_holds as hold
+    join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+    where hold.organization_id = new.organization_id
+      and hold.session_id = new.id
+      and hold.status = 'held'
+      and batch.expires_at > clock_timestamp()
+  ) then
+    raise exception using
+      errcode = 'check_violation',
+      constraint = 'session_being_moved',
+      schema = 'public',
+      table = 'sessions',
+      message = 'the session is being moved: its service and its group stay as they are until that hold ends',
+      hint = 'Confirm or release the hold first, or wait until it has expired.';
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_live_move() is
+  'Trigger: a live move holds lanes and units for the service its session has, and places for its whole group: neither '
+  'service nor group changes meanwhile. Times, room and buffers may; the move then starts from there.';
+
+create trigger c_guard_live_move before insert on public.sessions
+  for each row when (new.group_id is not null) execute function private.guard_live_move();
+create trigger c_guard_live_move_update before update on public.sessions
+  for each row when (
+    (new.cpt_code, new.session_type, new.group_id) is distinct from (old.cpt_code, old.session_type, old.group_id)
+  )
+  execute function private.guard_live_move();
+
+create function private.sync_claims(organization_id uuid, session_ids uuid[])
+returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  -- Computed once: for a statement that writes thousands of sessions every further look at the view would cost as much.
+  expected private.expected_claims[];
+  missing bigint;
+  inserted bigint;
+  stale_batch_ids uuid[];
+  mate_ids uuid[];
+  as_of timestamptz := clock_timestamp();
+begin
+  expected := array(
+    select row(wanted.*)::private.expected_claims
+    from private.expected_claims as wanted
+    where wanted.organization_id = sync_claims.organization_id and wanted.owner_id = any (session_ids)
+  );
+
+  delete from private.claims as claim
+  where claim.organization_id = sync_claims.organization_id
+    and claim.owner_id = any (session_ids)
+    and not exists (
+      select 1
+      from unnest(expected) as wanted
+      where wanted.owner_id = claim.owner_id
+        and wanted.resource_kind = claim.resource_kind
+        and wanted.resource_id = claim.resource_id
+        and wanted.during = claim.during
+        and wanted.lanes = claim.lanes
+        and wanted.group_key = claim.group_key
+        and claim.expires_at is null
+    );
+
+  -- What is left of their claims is as expected.
+  select cardinality(expected) - count(*) into missing
+  from private.claims as claim
+  where claim.organization_id = sync_claims.organization_id and claim.owner_id = any (session_ids);
+
+  for attempt in 1..2 loop
+    exit when missing = 0;
+    insert into private.claims (organization_id, owner_id, resource_kind, resource_id, during, lanes, group_key)
+    select wanted.organization_id, wanted.owner_id, wanted.resource_kind, wanted.resource_id, wanted.during,
+      wanted.lanes, wanted.group_key
+    from unnest(expected) as wanted
+    on conflict do nothing;
+    get diagnostics inserted = row_count;
+    missing := missing - inserted;
+    exit when missing = 0 or attempt = 2;
+
+    -- Something is in the way. If it has expired it goes, now that its resource is locked.
+    with removed as (
+      delete from private.claims as stale
+      using unnest(expected) as wanted
+      where stale.organization_id = wanted.organization_id
+        and stale.resource_kind = wanted.resource_kind
+        and stale.resource_id = wanted.resource_id
+        and stale.during && wanted.during
+        and stale.lanes && wanted.lanes
+        and stale.expires_at <= as_of
+      returning stale.owner_id
+    )
+    select array_agg(distinct hold.batch_id) into stale_batch_ids
+    from removed
+    join public.session_holds as hold
+      on hold.organization_id = sync_claims.organization_id and hold.id = removed.owner_id;
+    exit when stale_batch_ids is null;
+    perform private.expire_batches(sync_claims.organization_id, stale_batch_ids, as_of);
+  end loop;
+
+  if missing > 0 then
+    -- A move of their group that came to nothing has left the other members' claims under the key they shared for it.
+    select array_agg(mate.id) into mate_ids
+    from public.sessions as session
+    join public.sessions as mate
+      on mate.organization_id = session.organization_id and mate.group_id = session.group_id
+    where session.organization_id = sync_claims.organization_id
+      and session.id = any (session_ids)
+      and mate.status not in ('cancelled', 'no_show')
+      and mate.id <> all (session_ids);
+    if mate_ids is not null then
+      perform private.sync_claims(organization_id, session_ids || mate_ids);
+      return;
+    end if;
+
+    raise exception using
+      errcode = 'exclusion_violation',
+      constraint = 'claims_no_overlap',
+      schema = 'private',
+      table = 'claims',
+      message = 'the session overlaps another booking or hold of the same therapist, client or room',
+      hint = 'Choose another time, or wait until the hold in the way has expired.';
+  end if;
+end
+$$;
+comment on function private.sync_claims(uuid, uuid[]) is
+  'Gives these sessions exactly their expected claims, or raises exclusion_violation (23P01), which undoes the write.';
+
+create function private.claim_inserted_sessions()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  -- Without this a direct insert could take over a live hold's claims by taking its id.
+  if exists (
+    select 1
+    from new_rows as new_row
+    join public.session_holds as hold on hold.organization_id = new_row.organization_id and hold.id = new_row.id
+    where hold.settled_xid is distinct from pg_current_xact_id() or hold.status <> 'confirmed'
+  ) then
+    raise exception using
+      errcode = 'unique_violation',
+      message = 'this id belongs to a hold',
+      hint = 'Leave the id out, or confirm the hold.';
+  end if;
+
+  if exists (
+    select 1
+    from new_rows as new_row
+    join public.session_groups as other on other.organization_id = new_row.organization_id and other.id = new_row.id
+  ) then
+    raise exception using
+      errcode = 'unique_violation',
+      message = 'this id belongs to a group',
+      hint = 'Leave the id out. To join the group, name it as group_id.';
+  end if;
+
+  perform private.sync_claims(inserted.organization_id, inserted.session_ids)
+  from (
+    select new_row.organization_id, array_agg(new_row.id) as session_ids
+    from new_rows as new_row
+    group by new_row.organization_id
+  ) as inserted;
+  return null;
+end
+$$;
+comment on function private.claim_inserted_sessions() is 'Trigger: inserted sessions claim their time, or fail.';
+
+create function private.guard_group_id()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  -- A group's members share its id as their group_key, an ungrouped session or hold has its own: one id for both would
+  -- let a therapist be booked twice.
+  if exists (
+    select 1 from public.sessions as session
+    where session.organization_id = new.organization_id and session.id = new.id
+  ) or exists (
+    select 1 from public.session_holds as hold
+    where hold.organization_id = new.organization_id and hold.id = new.id
+  ) then
+    raise exception using
+      errcode = 'unique_violation',
+      message = 'this id belongs to a session or a hold',
+      hint = 'Leave the id out.';
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_group_id() is 'Trigger: no group shares its id with a session or a hold.';
+
+create trigger guard_group_id before insert or update of organization_id, id on public.session_groups
+  for each row execute function private.guard_group_id();
+
+create function private.claim_updated_sessions()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.sync_claims(updated.organization_id, updated.session_ids)
+  from (
+    select new_row.organization_id, array_agg(new_row.id) as session_ids
+    from new_rows as new_row
+    join old_rows as old_row on old_row.organization_id = new_row.organization_id and old_row.id = new_row.id
+    where (
+      new_row.therapist_id, new_row.start_time, new_row.end_time, new_row.room_id, new_row.group_id,
+      new_row.buffer_before_minutes, new_row.buffer_after_minutes, new_row.status in ('cancelled', 'no_show'),
+      new_row.cpt_code, new_row.session_type
+    ) is distinct from (
+      old_row.therapist_id, old_row.start_time, old_row.end_time, old_row.room_id, old_row.group_id,
+      old_row.buffer_before_minutes, old_row.buffer_after_minutes, old_row.status in ('cancelled', 'no_show'),
+      old_row.cpt_code, old_row.session_type
+    )
+    group by new_row.organization_id
+  ) as updated;
+  return null;
+end
+$$;
+comment on function private.claim_updated_sessions() is
+  'Trigger: sessions that moved or ended claim their new time or none; a move into somebody''s way fails.';
+
+create trigger c_claim_inserted_sessions after insert on public.sessions
+  referencing new table as new_rows
+  for each statement execute function private.claim_inserted_sessions();
+create trigger c_claim_updated_sessions after update on public.sessions
+  referencing old table as old_rows new table as new_rows
+  for each statement execute function private.claim_updated_sessions();
+
+-- Cancellations and audit of sessions ------------------------------------------------------------------------------
+
+create function private.record_cancellations()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  -- sessions-cancel has stored reason and attribution before it changes the status; a direct change leaves the rest.
+  insert into public.session_cancellations (organization_id, session_id, cancelled_by, cancelled_by_role)
+  select new_row.organization_id, new_row.id, auth.uid(), coalesce(private.active_role()::text, session_user)
+  from new_rows as new_row
+  join old_rows as old_row on old_row.organization_id = new_row.organization_id and old_row.id = new_row.id
+  where new_row.status = 'cancelled' and old_row.status <> 'cancelled'
+  on conflict do nothing;
+  return null;
+end
+$$;
+comment on function private.record_cancellations() is 'Trigger: who cancelled and when is stored however it was done.';
+
+create function private.audit_inserted_sessions()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    inserted.organization_id,
+    case when inserted.batch_id is null then 'session.inserted' else 'hold.confirmed' end,
+    'session', inserted.session_ids, clock_timestamp(),
+    therapist_id => inserted.therapist_id,
+    after => inserted.facts,
+    details => case when inserted.batch_id is not null then jsonb_build_object('batchId', inserted.batch_id) end
+  )
+  from (
+    select
+      new_row.organization_id,
+      hold.batch_id,
+      (array_agg(new_row.therapist_id order by new_row.therapist_id))[1] as therapist_id,
+      array_agg(new_row.id order by new_row.start_time, new_row.id) as session_ids,
+      jsonb_agg(private.session_facts(to_jsonb(new_row)) order by new_row.start_time, new_row.id) as facts
+    from new_rows as new_row
+    left join public.session_holds as hold on hold.organization_id = new_row.organization_id and hold.id = new_row.id
+    group by new_row.organization_id, hold.batch_id
+  ) as inserted;
+  return null;
+end
+$$;
+
+create function private.audit_updated_sessions()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    updated.organization_id, updated.action, 'session', updated.session_ids, clock_timestamp(),
+    therapist_id => updated.therapist_id,
+    before => updated.before,
+    after => updated.after,
+    details => case when updated.batch_id is not null then jsonb_build_object('batchId', updated.batch_id) end
+  )
+  from (
+    select
+      changed.organization_id,
+      changed.action,
+      changed.batch_id,
+      (array_agg(changed.therapist_id order by changed.therapist_id))[1] as therapist_id,
+      array_agg(changed.id order by changed.start_time, changed.id) as session_ids,
+      jsonb_agg(changed.before order by changed.start_time, changed.id) as before,
+      jsonb_agg(changed.after order by changed.start_time, changed.id) as after
+    from (
+      select
+        new_row.organization_id,
+        new_row.id,
+        new_row.therapist_id,
+        new_row.start_time,
+        move.batch_id,
+        case
+          when new_row.status <> old_row.status then 'session.' || new_row.status
+          when move.batch_id is not null then 'hold.confirmed'
+          when (new_row.therapist_id, new_row.start_time, new_row.end_time, new_row.room_id)
+            is distinct from (old_row.therapist_id, old_row.start_time, old_row.end_time, old_row.room_id)
+            then 'session.moved'
+          else 'session.changed'
+        end as action,
+        private.session_facts(to_jsonb(old_row)) as before,
+        private.session_facts(to_jsonb(new_row)) as after
+      from new_rows as new_row
+      join old_rows as old_row on old_row.organization_id = new_row.organization_id and old_row.id = new_row.id
+      left join public.session_holds as move
+        on move.organization_id = new_row.organization_id
+        and move.session_id = new_row.id
+        and move.status = 'confirmed'
+        and move.settled_xid = pg_current_xact_id()
+    ) as changed
+    where changed.before is distinct from changed.after
+    group by changed.organization_id, changed.action, changed.batch_id
+  ) as updated;
+  return null;
+end
+$$;
+
+create function private.session_facts(session jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return jsonb_strip_nulls(session - array['organization_id', 'group_key', 'created_at', 'created_by', 'updated_at']);
+end
+$$;
+comment on function private.session_facts(jsonb) is 'What of a session''s row belongs in an audit event.';
+comment on function private.audit_inserted_sessions() is
+  'Trigger: one event a statement and kind: hold.confirmed for a booking through a hold, else session.inserted.';
+comment on function private.audit_updated_sessions() is
+  'Trigger: one event a statement and kind, before -> after: moves, status changes, other changes.';
+
+create trigger d_record_cancellations after update on public.sessions
+  referencing old table as old_rows new table as new_rows
+  for each statement execute function private.record_cancellations();
+create trigger e_audit_inserted_sessions after insert on public.sessions
+  referencing new table as new_rows
+  for each statement execute function private.audit_inserted_sessions();
+create trigger e_audit_updated_sessions after update on public.sessions
+  referencing old table as old_rows new table as new_rows
+  for each statement execute function private.audit_updated_sessions();
+
+-- Row-level security -----------------------------------------------------------------------------------------------
+
+alter table public.hold_batches enable row level security;
+create policy sessions_scoped_access on public.hold_batches for select to authenticated
+  using (
+    organization_id = (select private.claimed_organization_id())
+    and (
+      (therapist_id = (select auth.uid()) and (select private.active_role()) = 'therapist')
+      or (select private.is_admin())
+    )
+  );
+comment on policy sessions_scoped_access on public.hold_batches is 'A therapist reads her own holds, admins all.';
+grant select on public.hold_batches to authenticated, service_role;
+
+alter table public.session_holds enable row level security;
+create policy sessions_scoped_access on public.session_holds for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (
+      -- For an admin that is all of them: no need to look at each one's batch.
+      (select private.is_admin())
+      or exists (
+        select 1
+        from public.hold_batches as batch
+        where batch.organization_id = session_holds.organization_id and batch.id = session_holds.batch_id
+      )
+    )
+  );
+comment on policy sessions_scoped_access on public.session_holds is 'Whoever may see the batch may see its holds.';
+grant select on public.session_holds to authenticated, service_role;
+
+-- === schemas/booking/idempotency.sql ===
+
+-- Purpose: a retried request has one effect, and gets the first answer again.
+-- Objects: private.idempotency_keys, private.find_replay, private.keep_answer.
+-- Watch for: a key is stored in the transaction of its effect, only when the request succeeded. Refusals keep no key.
+
+create table private.idempotency_keys (
+  organization_id uuid not null references public.organizations (id),
+  user_id uuid not null,
+  endpoint text not null check (endpoint in (
+    'sessions-hold', 'sessions-confirm', 'sessions-cancel', 'session-notes', 'client-details'
+  )),
+  idempotency_key text not null check (length(idempotency_key) between 1 and 255),
+  fingerprint bytea not null,
+  status smallint not null,
+  response jsonb not null,
+  hold_batch_id uuid,
+  created_at timestamptz not null,
+  primary key (organization_id, user_id, endpoint, idempotency_key)
+);
+comment on table private.idempotency_keys is
+  'Answers to be replayed, scoped to organization, user and endpoint, for 24 hours. Holds no PHI.';
+comment on column private.idempotency_keys.fingerprint is 'SHA-256 of the validated, defaulted, expanded request.';
+comment on column private.idempotency_keys.hold_batch_id is
+  'The batch a sessions-hold answer speaks of: the key lapses once that batch is released or expires unconfirmed.';
+create index idempotency_keys_created_at_idx on private.idempotency_keys (created_at);
+alter table private.idempotency_keys enable row level security;
+create policy deny_all on private.idempotency_keys using (false);
+
+create function private.fingerprint(request jsonb)
+returns bytea
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return sha256(convert_to(request::text, 'UTF8'));
+end
+$$;
+comment on function private.fingerprint(jsonb) is 'SHA-256 of a normalised request; jsonb text is canonical.';
+
+create function private.find_replay(
+  organization_id uuid,
+  user_id uuid,
+  endpoint text,
+  idempotency_key text,
+  fingerprint bytea
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  kept private.idempotency_keys;
+  as_of timestamptz;
+begin
+  if idempotency_key is null then
+    return null;
+  end if;
+  if length(idempotency_key) not between 1 and 255 then
+    perform private.raise_invalid(private.issue('Idempotency-Key', 'must have 1 to 255 characters'));
+  end if;
+
+  -- Two duplicates in flight would both find no kept answer and both take effect: the second waits here until the
+  -- first has committed, and then finds its answer. First lock of every path.
+  perform pg_advisory_xact_lock(
+    hashtextextended(format('%s/%s/%s/%s', organization_id, user_id, endpoint, idempotency_key), 1)
+  );
+  as_of := clock_timestamp();
+
+  select * into kept
+  from private.idempotency_keys as candidate
+  where candidate.organization_id = find_replay.organization_id
+    and candidate.user_id = find_replay.user_id
+    and candidate.endpoint = find_replay.endpoint
+    and candidate.idempotency_key = find_replay.idempotency_key;
+  if not found then
+    return null;
+  end if;
+
+  if kept.created_at <= as_of - interval '24 hours'
+    or (kept.hold_batch_id is not null and not exists (
+      select 1
+      from public.session_holds as hold
+      join public.hold_batches as batch
+        on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+      where hold.organization_id = kept.organization_id
+        and hold.batch_id = kept.hold_batch_id
+        and (hold.status = 'confirmed' or (hold.status = 'held' and batch.expires_at > as_of))
+    ))
+  then
+    delete from private.idempotency_keys as lapsed
+    where lapsed.organization_id = kept.organization_id
+      and lapsed.user_id = kept.user_id
+      and lapsed.endpoint = kept.endpoint
+      and lapsed.idempotency_key = kept.idempotency_key;
+    return null;
+  end if;
+
+  if kept.fingerprint <> find_replay.fingerprint then
+    return jsonb_build_object(
+      'ok', false, 'status', 422, 'code', 'IDEMPOTENCY_KEY_REUSED',
+      'detail', 'This Idempotency-Key was used for a different request. Send a new key with a new request.'
+    );
+  end if;
+  return jsonb_build_object('ok', true, 'status', kept.status, 'replayed', true, 'body', kept.response);
+end
+$$;
+comment on function private.find_replay(uuid, uuid, text, text, bytea) is
+  'The kept answer for this key, the 422 outcome when the key belongs to another request, or null: then go on, and '
+  'the key is locked until the transaction ends.';
+
+create function private.keep_answer(
+  organization_id uuid,
+  user_id uuid,
+  endpoint text,
+  idempotency_key text,
+  fingerprint bytea,
+  response jsonb,
+  hold_batch_id uuid default null
+)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  insert into private.idempotency_keys (
+    organization_id, user_id, endpoint, idempotency_key, fingerprint, status, response, hold_batch_id, created_at
+  )
+  select keep_answer.organization_id, keep_answer.user_id, keep_answer.endpoint, keep_answer.idempotency_key,
+    keep_answer.fingerprint, 200, keep_answer.response, keep_answer.hold_batch_id, clock_timestamp()
+  where keep_answer.idempotency_key is not null;
+end
+$$;
+comment on function private.keep_answer(uuid, uuid, text, text, bytea, jsonb, uuid) is
+  'Stores a successful answer under its key, in the transaction of its effect. Without a key: nothing.';
+
+-- === schemas/booking/requests.sql ===
+
+-- Purpose: who is calling and what exactly she asks for, decided in the database also for direct RPC calls.
+-- Objects: private.actor, require_actor, the booking request and its validation, outcomes.
+-- Watch for: everything here that depends on the clock comes after the idempotency look-up, in the booking functions,
+--            so that a replay still answers when its start has passed.
+
+create type private.actor as (
+  user_id uuid,
+  organization_id uuid,
+  role public.member_role
+);
+comment on type private.actor is 'The caller, from the JWT, and her role, from the membership row.';
+
+create function private.require_actor()
+returns private.actor
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  actor private.actor;
+begin
+  select auth.uid(), private.claimed_organization_id() into actor.user_id, actor.organization_id;
+  if actor.user_id is null then
+    perform private.raise_refusal(401, 'UNAUTHENTICATED', 'Sign in first: this call needs a user''s access token.');
+  elsif actor.organization_id is null then
+    perform private.raise_refusal(
+      403, 'ORGANIZATION_REQUIRED', 'Your access token names no organization. Join or choose one and sign in again.'
+    );
+  end if;
+  select membership.role into actor.role
+  from public.memberships as membership
+  where membership.organization_id = actor.organization_id and membership.user_id = actor.user_id;
+  if actor.role is null then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You are not a member of this organization.');
+  end if;
+  return actor;
+end
+$$;
+comment on function private.require_actor() is
+  'The caller, or PT401 UNAUTHENTICATED, PT403 ORGANIZATION_REQUIRED or PT403 FORBIDDEN.';
+
+create function private.require_booker(
+  therapist_id uuid,
+  client_id uuid,
+  out actor private.actor,
+  out may_book boolean,
+  out has_payer boolean
+)
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  -- Read into variables first: inside the query each mention would read the token again.
+  caller_id uuid := auth.uid();
+  claimed_id uuid := private.claimed_organization_id();
+  caller_role public.member_role;
+begin
+  select
+    membership.role,
+    therapist.id is not null and client.id is not null and (
+      membership.role in ('admin', 'super_admin')
+      or (membership.role = 'therapist' and therapist.id = caller_id and caseload.client_id is not null)
+    ),
+    exists (
+      select 1
+      from public.client_coverages as coverage
+      where coverage.organization_id = claimed_id and coverage.client_id = require_booker.client_id
+    ) or exists (
+      select 1
+      from public.authorizations as approval
+      where approval.organization_id = claimed_id and approval.client_id = require_booker.client_id
+    )
+  into caller_role, require_booker.may_book, require_booker.has_payer
+  from public.memberships as membership
+  left join public.therapists as therapist
+    on therapist.organization_id = claimed_id and therapist.id = require_booker.therapist_id and therapist.deleted_at is null
+  left join public.clients as client
+    on client.organization_id = claimed_id and client.id = require_booker.client_id and client.deleted_at is null
+  left join public.caseloads as caseload
+    on caseload.organization_id = claimed_id
+    and caseload.therapist_id = therapist.id
+    and caseload.client_id = client.id
+  where membership.organization_id = claimed_id and membership.user_id = caller_id;
+  if caller_role is null then
+    -- Says whether it was the user, the organization or the membership.
+    perform private.require_actor();
+  end if;
+  actor := row(caller_id, claimed_id, caller_role);
+end
+$$;
+comment on function private.require_booker(uuid, uuid) is
+  'The caller, as require_actor, and whether she may book this therapist with this client: therapists their own time for '
+  'their caseload, admins anybody in the organization; nobody books the archived. has_payer: as private.has_payer says of '
+  'this client now; what depends on it is asked again behind her lock.';
+
+create function private.may_book(actor private.actor, therapist_id uuid, client_id uuid, room_id uuid default null)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select
+      actor.role in ('admin', 'super_admin')
+      or (actor.role = 'therapist' and therapist.id = actor.user_id and caseload.therapist_id is not null)
+    from public.therapists as therapist
+    join public.clients as client
+      on client.organization_id = therapist.organization_id and client.id = may_book.client_id
+    left join public.caseloads as caseload
+      on caseload.organization_id = therapist.organization_id
+      and caseload.therapist_id = therapist.id
+      and caseload.client_id = client.id
+    left join public.rooms as room
+      on room.organization_id = therapist.organization_id and room.id = may_book.room_id and room.deleted_at is null
+    where therapist.organization_id = actor.organization_id
+      and therapist.id = may_book.therapist_id
+      and therapist.deleted_at is null
+      and client.deleted_at is null
+      and (may_book.room_id is null or room.id is not null)
+  ) is true;
+end
+$$;
+comment on function private.may_book(private.actor, uuid, uuid, uuid) is
+  'Therapists book their own time for their caseload, admins anybody in the organization; nobody books the archived.';
+
+-- Outcomes ---------------------------------------------------------------------------------------------------------
+
+create function private.iso(instant timestamptz)
+returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return to_char(instant at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
+end
+$$;
+comment on function private.iso(timestamptz) is 'An instant as JavaScript''s toISOString writes it: UTC, milliseconds.';
+
+create function private.refusal(
+  status integer,
+  code text,
+  detail text,
+  retry_after timestamptz default null,
+  conflicts jsonb default '[]',
+  alternatives jsonb default '[]'
+)
+returns jsonb
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object('ok', false, 'status', status, 'code', code, 'detail', detail)
+    || case
+      when status = 409 then jsonb_build_object(
+        'retryAfter', private.iso(retry_after),
+        'retryAfterSeconds', case
+          when retry_after is not null
+            then greatest(1, ceil(extract(epoch from retry_after - clock_timestamp())))::integer
+        end,
+        'conflicts', conflicts,
+        'alternatives', alternatives
+      )
+      else '{}'::jsonb
+    end;
+end
+$$;
+comment on function private.refusal(integer, text, text, timestamptz, jsonb, jsonb) is
+  'A business refusal as it is returned, never raised. retry_after is when all holds in the way will have cleared.';
+
+create function private.success(body jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object('ok', true, 'status', 200, 'replayed', false, 'body', body);
+end
+$$;
+comment on function private.success(jsonb) is 'A successful outcome; body is the data of the HTTP answer.';
+
+create function private.raise_busy()
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.raise_refusal(503, 'DATABASE_BUSY', 'The database is busy. Send the same request again.', '1');
+end
+$$;
+comment on function private.raise_busy() is
+  'What lock time-outs (55P03), deadlocks (40P01), serialization failures (40001) and cancelled statements (57014) '
+  'leave as: PT503, with the seconds to wait as its detail. Nothing of the request has happened.';
+
+create function private.trimmed(value text)
+returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return btrim(value, E' \t\n\r\f\v');
+end
+$$;
+comment on function private.trimmed(text) is 'A text without the white space around it; btrim alone takes only spaces away.';
+
+-- Field checks: each returns an array of issues, or null when the field is well-formed ----------------------------------
+
+create function private.uuid_issue(path text, value jsonb, required boolean)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case
+    when value is null or value = 'null' then case when required then private.issue(path, 'is required') end
+    when jsonb_typeof(value) <> 'string'
+      or (value #>> '{}') !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+      then private.issue(path, 'must be a UUID')
+  end;
+end
+$$;
+
+create function private.text_issue(path text, value jsonb, required boolean, max_length integer, pattern text default null)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case
+    when value is null or value = 'null' then case when required then private.issue(path, 'is required') end
+    when jsonb_typeof(value) <> 'string' then private.issue(path, 'must be a string')
+    when private.trimmed(value #>> '{}') = '' then private.issue(path, 'must not be empty')
+    when length(value #>> '{}') > max_length then private.issue(path, format('must have at most %s characters', max_length))
+    when (value #>> '{}') !~ pattern then private.issue(path, 'has a form that is not accepted')
+  end;
+end
+$$;
+
+create function private.integer_issue(path text, value jsonb, required boolean, minimum integer, maximum integer)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case
+    when value is null or value = 'null' then case when required then private.issue(path, 'is required') end
+    when jsonb_typeof(value) <> 'number' or (value #>> '{}') !~ '^-?[0-9]{1,9}$'
+      then private.issue(path, 'must be a whole number')
+    when (value #>> '{}')::integer not between minimum and maximum
+      then private.issue(path, format('must be between %s and %s', minimum, maximum))
+  end;
+end
+$$;
+
+create function private.instant_pattern()
+returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return '^(19|2[0-9])\d{2}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?(Z|[+-](0\d|1[0-5]):?[0-5]\d)$';
+end
+$$;
+comment on function private.instant_pattern() is
+  'ISO 8601 instants with an explicit offset. Postgres itself would also read now, tomorrow or infinity.';
+
+create function private.instant_issue(path text, value jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  if value is null or value = 'null' then
+    return private.issue(path, 'is required');
+  end if;
+  if jsonb_typeof(value) <> 'string' or (value #>> '{}') !~ private.instant_pattern() then
+    return private.issue(path, 'must be an ISO 8601 instant with Z or an offset, such as 2026-03-02T18:00:00Z');
+  end if;
+  -- What is left are days that do not exist, such as 30 February.
+  perform (value #>> '{}')::timestamptz;
+  return null;
+exception
+  when datetime_field_overflow or invalid_datetime_format then
+    return private.issue(path, 'is not a date that exists');
+end
+$$;
+comment on function private.uuid_issue(text, jsonb, boolean) is 'Issues of a UUID field; null when it has none.';
+comment on function private.text_issue(text, jsonb, boolean, integer, text) is 'Issues of a text field; null when it has none.';
+comment on function private.integer_issue(text, jsonb, boolean, integer, integer) is 'Issues of a whole number; null when it has none.';
+comment on function private.instant_issue(text, jsonb) is
+  'Issues of an instant; null when it has none. Only explicit offsets: Postgres would read now, tomorrow or infinity.';
+
+create function private.zone_issue(path text, value jsonb, required boolean)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return case
+    when value is null or value = 'null' then case when required then private.issue(path, 'is required') end
+    when jsonb_typeof(value) <> 'string'
+      or not exists (select 1 from public.time_zones as zone where zone.name = value #>> '{}')
+      then private.issue(path, 'must be an IANA time zone, such as America/Los_Angeles')
+  end;
+end
+$$;
+comment on function private.zone_issue(text, jsonb, boolean) is 'Issues of a time zone name; null when it has none.';
+
+create function private.offset_minutes(instant timestamptz, zone text)
+returns integer
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (extract(epoch from (instant at time zone zone) - (instant at time zone 'UTC')) / 60)::integer;
+end
+$$;
+comment on function private.offset_minutes(timestamptz, text) is
+  'The zone''s offset at an instant in minutes east of UTC: Los Angeles in winter is -480.';
+
+-- The booking request ------------------------------------------------------------------------------------------------
+
+create type private.booking_request as (
+  therapist_id uuid,
+  client_id uuid,
+  client_ids uuid[],
+  room_id uuid,
+  group_id uuid,
+  time_zone text,
+  session_type text,
+  cpt_code text,
+  buffer_before_minutes smallint,
+  buffer_after_minutes smallint,
+  hold_seconds integer,
+  recurrence_rule text,
+  override_reason text,
+  session_id uuid,
+  start_times timestamptz[],
+  end_times timestamptz[],
+  time_zones text[],
+  session_ids uuid[],
+  slot_clients uuid[],
+  slot_groups uuid[],
+  slot_indexes integer[],
+  keeps_room boolean
+);
+comment on type private.booking_request is
+  'A validated, defaulted request of sessions-hold. The arrays run in request order, one element for each occurrence; '
+  'session_ids is null when nothing is moved. For groups (with_members, with_moved) there is one for each occurrence and '
+  'client, and slot_indexes says of which occurrence. keeps_room: a move that names no room_id; null buffers: a move that '
+  'names none.';
+
+create function private.members_issue(request jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  members jsonb := coalesce(nullif(request -> 'client_ids', 'null'), '[]');
+  occurrences jsonb := private.booking_occurrences(request);
+  moves constant boolean := jsonb_path_exists(occurrences, 'lax $[*].session_id ? (@ != null)')
+    or request ->> 'session_id' is not null;
+begin
+  return case
+    when jsonb_typeof(members) <> 'array' then private.issue('client_ids', 'must be a list')
+    when coalesce(request -> 'group_id', 'null') <> 'null' and (members <> '[]' or moves or jsonb_array_length(occurrences) > 1)
+      then private.issue('group_id', 'is for one client who joins one occurrence of a group')
+    when members = '[]' then null
+    when jsonb_array_length(members) not between 2 and 8 then private.issue('client_ids', 'must have 2 to 8 clients')
+    when exists (
+      select 1
+      from jsonb_array_elements(members) as member (value)
+      where private.uuid_issue('client_ids', member.value, true) is not null
+    ) then private.issue('client_ids', 'must be UUIDs')
+    when (select count(distinct member.value) from jsonb_array_elements(members) as member (value)) < jsonb_array_length(members)
+      then private.issue('client_ids', 'must not name a client twice')
+    when not members @> jsonb_build_array(request -> 'client_id')
+      then private.issue('client_ids', 'must have client_id among them')
+    when moves then private.issue('client_ids', 'is for new bookings: a group moves whole when one member''s session_id is named')
+    when jsonb_array_length(members) * jsonb_array_length(occurrences) > 366
+      then private.issue('client_ids', 'times the occurrences must be at most 366')
+  end;
+end
+$$;
+comment on function private.members_issue(jsonb) is
+  'Issues of client_ids and group_id, which make a request one for a group; null when there is none.';
+
+create function private.booking_request_issues(request jsonb)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  occurrences jsonb := private.booking_occurrences(request);
+  listed boolean := coalesce(nullif(request -> 'occurrences', 'null'), '[]') <> '[]';
+  buffers interval;
+  found jsonb;
+begin
+  if jsonb_typeof(request) is distinct from 'object' then
+    return private.issue('', 'must be a JSON object');
+  elsif jsonb_typeof(occurrences) <> 'array' then
+    return private.issue('occurrences', 'must be a list');
+  elsif jsonb_array_length(occurrences) > 366 then
+    return private.issue('occurrences', 'must have at most 366 occurrences');
+  end if;
+
+  -- First what can be seen without converting anything.
+  select jsonb_agg(issue.value) into found
+  from (
+    values
+      (private.uuid_issue('therapist_id', request -> 'therapist_id', true)),
+      (private.uuid_issue('client_id', request -> 'client_id', true)),
+      (private.uuid_issue('room_id', request -> 'room_id', false)),
+      (private.uuid_issue('group_id', request -> 'group_id', false)),
+      (private.members_issue(request)),
+      (case when listed then private.uuid_issue('session_id', request -> 'session_id', false) end),
+      (private.zone_issue('time_zone', request -> 'time_zone', true)),
+      (private.text_issue('session_type', request -> 'session_type', false, 64)),
+      (private.text_issue('cpt_code', request -> 'cpt_code', false, 16, '^\s*[0-9A-Za-z]{5}\s*$')),
+      (private.integer_issue('hold_seconds', request -> 'hold_seconds', false, 30, 900)),
+      (private.integer_issue('buffer_before_minutes', request -> 'buffer_before_minutes', false, 0, 240)),
+      (private.integer_issue('buffer_after_minutes', request -> 'buffer_after_minutes', false, 0, 240)),
+      (
+        case
+          when coalesce(request -> 'override', 'null') = 'null' then null
+          when jsonb_typeof(request -> 'override') <> 'object' then private.issue('override', 'must be an object')
+          else private.text_issue('override.reason', request #> '{override,reason}', true, 500)
+        end
+      ),
+      (
+        case
+          when coalesce(request -> 'recurrence', 'null') = 'null' then null
+          when jsonb_typeof(request -> 'recurrence') <> 'object' then private.issue('recurrence', 'must be an object')
+          else private.text_issue('recurrence.rule', request #> '{recurrence,rule}', true, 1000)
+        end
+      )
+  ) as field (issues)
+  cross join lateral jsonb_array_elements(field.issues) as issue (value);
+
+  select coalesce(found, '[]') || coalesce(jsonb_agg(issue.value order by item.position), '[]') into found
+  from jsonb_array_elements(occurrences) with ordinality as item (value, position)
+  cross join lateral (
+    select case
+      when listed then format('occurrences.%s.', item.position - 1)
+      else ''
+    end as path
+  ) as at
+  cross join lateral (
+    select case
+      when jsonb_typeof(item.value) <> 'object' then private.issue(rtrim(at.path, '.'), 'must be an object')
+      else coalesce(private.instant_issue(at.path || 'start_time', item.value -> 'start_time'), '[]')
+        || coalesce(private.instant_issue(at.path || 'end_time', item.value -> 'end_time'), '[]')
+        || coalesce(private.integer_issue(
+          at.path || 'start_time_offset_minutes', item.value -> 'start_time_offset_minutes', true, -1440, 1440), '[]')
+        || coalesce(private.integer_issue(
+          at.path || 'end_time_offset_minutes', item.value -> 'end_time_offset_minutes', true, -1440, 1440), '[]')
+        || coalesce(private.uuid_issue(at.path || 'session_id', item.value -> 'session_id', false), '[]')
+        || coalesce(private.zone_issue(at.path || 'time_zone', item.value -> 'time_zone', false), '[]')
+    end as issues
+  ) as checked
+  cross join lateral jsonb_array_elements(checked.issues) as issue (value);
+  if found <> '[]' then
+    return found;
+  end if;
+
+  select found
+    || case
+      when count(*) > 1 and count(moved.id) = 0 and request ->> 'session_id' is not null then private.issue(
+        'session_id', 'names one session but there are several occurrences: name each occurrence''s own session_id')
+      else '[]'
+    end
+    || case
+      when count(moved.id) not in (0, count(*))
+        then private.issue('occurrences', 'must all name a session_id, or none of them')
+      else '[]'
+    end
+    || case
+      when count(moved.id) <> count(distinct moved.id)
+        then private.issue('occurrences', 'name one session more than once (session_id)')
+      else '[]'
+    end
+  into found
+  from jsonb_array_elements(occurrences) as item (value)
+  cross join lateral (select (item.value ->> 'session_id')::uuid as id) as moved;
+
+  buffers := make_interval(mins =>
+    coalesce((request ->> 'buffer_before_minutes')::integer, 0) + coalesce((request ->> 'buffer_after_minutes')::integer, 0));
+  -- Then what the values mean.
+  select found || coalesce(jsonb_agg(issue.value order by occurrence.index), '[]') into found
+  from (
+    select
+      item.position - 1 as index,
+      case when listed then format('occurrences.%s.', item.position - 1) else '' end as path,
+      at.start_time,
+      at.end_time,
+      at.time_zone,
+      (item.value ->> 'start_time_offset_minutes')::integer as start_offset,
+      (item.value ->> 'end_time_offset_minutes')::integer as end_offset,
+      max(at.end_time + buffers)
+        over (order by at.start_time, item.position rows between unbounded preceding and 1 preceding) as busy_until
+    from jsonb_array_elements(occurrences) with ordinality as item (value, position)
+    cross join lateral (
+      select
+        (item.value ->> 'start_time')::timestamptz as start_time,
+        (item.value ->> 'end_time')::timestamptz as end_time,
+        coalesce(item.value ->> 'time_zone', request ->> 'time_zone') as time_zone
+    ) as at
+  ) as occurrence
+  cross join lateral (
+    select
+      case
+        when occurrence.end_time <= occurrence.start_time
+          then private.issue(occurrence.path || 'end_time', 'must be after start_time')
+        when occurrence.end_time - occurrence.start_time > interval '12 hours'
+          then private.issue(occurrence.path || 'end_time', 'must be at most 12 hours after start_time')
+        when occurrence.busy_until > occurrence.start_time
+          then private.issue(occurrence.path || 'start_time', 'overlaps another occurrence of the same request')
+        else '[]'
+      end
+      || case
+        when private.offset_minutes(occurrence.start_time, occurrence.time_zone) <> occurrence.start_offset
+          then private.issue(occurrence.path || 'start_time_offset_minutes', format(
+            'does not match %s, which is %s minutes east of UTC at start_time',
+            occurrence.time_zone, private.offset_minutes(occurrence.start_time, occurrence.time_zone)))
+        else '[]'
+      end
+      || case
+        when private.offset_minutes(occurrence.end_time, occurrence.time_zone) <> occurrence.end_offset
+          then private.issue(occurrence.path || 'end_time_offset_minutes', format(
+            'does not match %s, which is %s minutes east of UTC at end_time',
+            occurrence.time_zone, private.offset_minutes(occurrence.end_time, occurrence.time_zone)))
+        else '[]'
+      end as issues
+  ) as checked
+  cross join lateral jsonb_array_elements(checked.issues) as issue (value);
+  return nullif(found, '[]');
+end
+$$;
+comment on function private.booking_request_issues(jsonb) is
+  'Every issue of the body of sessions-hold as [{path, message}], or null when there is none. Looks at no clock.';
+
+create function private.booking_occurrences(request jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case
+    when coalesce(nullif(request -> 'occurrences', 'null'), '[]') <> '[]' then request -> 'occurrences'
+    else jsonb_build_array(jsonb_build_object(
+      'start_time', request -> 'start_time',
+      'end_time', request -> 'end_time',
+      'start_time_offset_minutes', request -> 'start_time_offset_minutes',
+      'end_time_offset_minutes', request -> 'end_time_offset_minutes',
+      'session_id', request -> 'session_id'
+    ))
+  end;
+end
+$$;
+comment on function private.booking_occurrences(jsonb) is
+  'The occurrences of a request: those listed, else the one window at its top.';
+
+create type private.requested_occurrence as (
+  start_time timestamptz,
+  end_time timestamptz,
+  start_time_offset_minutes numeric,
+  end_time_offset_minutes numeric,
+  time_zone text,
+  session_id uuid
+);
+comment on type private.requested_occurrence is 'One occurrence as sessions-hold describes it.';
+
+create function private.read_occurrence(value jsonb, default_zone text)
+returns private.requested_occurrence
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  read private.requested_occurrence;
+begin
+  read := jsonb_populate_record(null::private.requested_occurrence, value);
+  read.time_zone := coalesce(read.time_zone, default_zone);
+  if (
+    (value ->> 'start_time') ~ private.instant_pattern()
+    and (value ->> 'end_time') ~ private.instant_pattern()
+    and jsonb_typeof(value -> 'start_time_offset_minutes') = 'number'
+    and jsonb_typeof(value -> 'end_time_offset_minutes') = 'number'
+    and read.end_time > read.start_time
+    and read.end_time - read.start_time <= interval '12 hours'
+    and extract(epoch from (read.start_time at time zone read.time_zone) - (read.start_time at time zone 'UTC'))
+      = read.start_time_offset_minutes * 60
+    and extract(epoch from (read.end_time at time zone read.time_zone) - (read.end_time at time zone 'UTC'))
+      = read.end_time_offset_minutes * 60
+  ) is not true then
+    raise data_exception;
+  end if;
+  return read;
+end
+$$;
+comment on function private.read_occurrence(jsonb, text) is
+  'Reads one occurrence, or raises a data exception (class 22) without saying what is wrong: booking_request_issues does.';
+
+create function private.parse_booking_request(request jsonb)
+returns private.booking_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  parsed private.booking_request;
+  listed jsonb := coalesce(nullif(request -> 'occurrences', 'null'), '[]');
+  occurrence private.requested_occurrence;
+  valid boolean;
+begin
+  -- A request is checked as a whole first, which is quick. Only one that fails is looked at field by field.
+  begin
+    if request @@ '
+      $.type() == "object"
+      && $.therapist_id.type() == "string" && $.client_id.type() == "string" && $.time_zone.type() == "string"
+      && (!exists($.room_id) || $.room_id == null || $.room_id.type() == "string")
+      && (!exists($.group_id) || $.group_id == null || $.group_id.type() == "string")
+      && (!exists($.client_ids) || $.client_ids.type() == "array" || $.client_ids == null)
+      && (!exists($.session_id) || $.session_id == null || $.session_id.type() == "string")
+      && (!exists($.session_type) || $.session_type == null || $.session_type.type() == "string")
+      && (!exists($.cpt_code) || $.cpt_code == null || $.cpt_code.type() == "string"
+        && $.cpt_code like_regex "^\\s*[0-9A-Za-z]{5}\\s*$")
+      && (!exists($.hold_seconds) || $.hold_seconds == null || $.hold_seconds.type() == "number"
+        && $.hold_seconds >= 30 && $.hold_seconds <= 900 && $.hold_seconds.floor() == $.hold_seconds)
+      && (!exists($.buffer_before_minutes) || $.buffer_before_minutes == null
+        || $.buffer_before_minutes.type() == "number" && $.buffer_before_minutes >= 0
+        && $.buffer_before_minutes <= 240 && $.buffer_before_minutes.floor() == $.buffer_before_minutes)
+      && (!exists($.buffer_after_minutes) || $.buffer_after_minutes == null
+        || $.buffer_after_minutes.type() == "number" && $.buffer_after_minutes >= 0
+        && $.buffer_after_minutes <= 240 && $.buffer_after_minutes.floor() == $.buffer_after_minutes)
+      && (!exists($.override) || $.override == null || $.override.type() == "object"
+        && $.override.reason.type() == "string")
+      && (!exists($.recurrence) || $.recurrence == null || $.recurrence.type() == "object"
+        && $.recurrence.rule.type() == "string")
+      && (!exists($.occurrences) || $.occurrences == null || $.occurrences.type() == "array"
+        && $.occurrences.size() <= 366)
+    ' then
+      parsed := jsonb_populate_record(null::private.booking_request, request - array[
+        'recurrence_rule', 'override_reason', 'start_times', 'end_times', 'time_zones', 'session_ids', 'slot_clients',
+        'slot_groups', 'slot_indexes', 'keeps_room'
+      ]);
+      parsed.client_ids := nullif(parsed.client_ids, '{}');
+      -- As private.trimmed, without a call for each.
+      parsed.session_type := btrim(parsed.session_type, E' \t\n\r\f\v');
+      parsed.cpt_code := upper(btrim(parsed.cpt_code, E' \t\n\r\f\v'));
+      parsed.hold_seconds := coalesce(parsed.hold_seconds, 300);
+      parsed.recurrence_rule := request #>> '{recurrence,rule}';
+      parsed.override_reason := btrim(request #>> '{override,reason}', E' \t\n\r\f\v');
+
+      valid := (length(parsed.session_type) between 1 and 64) is not false
+        and (length(parsed.override_reason) between 1 and 500) is not false
+        and (length(btrim(parsed.recurrence_rule, E' \t\n\r\f\v')) between 1 and 1000) is not false;
+
+      if jsonb_array_length(listed) <= 1 then
+        occurrence := private.read_occurrence(coalesce(listed -> 0, request), parsed.time_zone);
+        parsed.start_times := array[occurrence.start_time];
+        parsed.end_times := array[occurrence.end_time];
+        parsed.time_zones := array[occurrence.time_zone];
+        parsed.session_ids := array_remove(array[coalesce(occurrence.session_id, parsed.session_id)], null);
+      else
+        select
+          array_agg(item.start_time order by element.position),
+          array_agg(item.end_time order by element.position),
+          array_agg(item.time_zone order by element.position),
+          array_remove(array_agg(item.session_id order by element.position), null),
+          valid and count(item.session_id) in (0, count(*)) and count(item.session_id) = count(distinct item.session_id)
+            and (count(item.session_id) > 0 or parsed.session_id is null)
+        into parsed.start_times, parsed.end_times, parsed.time_zones, parsed.session_ids, valid
+        from jsonb_array_elements(listed) with ordinality as element (value, position)
+        cross join lateral private.read_occurrence(element.value, parsed.time_zone) as item;
+
+        select valid and bool_and(item.start_time >= item.busy_until) is not false into valid
+        from (
+          select
+            placed.start_time,
+            max(placed.end_time + make_interval(
+              mins => coalesce(parsed.buffer_before_minutes, 0) + coalesce(parsed.buffer_after_minutes, 0)
+            ))
+              over (order by placed.start_time rows between unbounded preceding and 1 preceding) as busy_until
+          from unnest(parsed.start_times, parsed.end_times) as placed (start_time, end_time)
+        ) as item;
+      end if;
+      parsed.session_ids := nullif(parsed.session_ids, '{}');
+      parsed.session_id := null;
+      if parsed.session_ids is null then
+        parsed.buffer_before_minutes := coalesce(parsed.buffer_before_minutes, 0);
+        parsed.buffer_after_minutes := coalesce(parsed.buffer_after_minutes, 0);
+      else
+        -- What a move does not name is taken from the sessions; see with_moved.
+        parsed.keeps_room := not request ? 'room_id';
+      end if;
+      if (parsed.client_ids is not null or parsed.group_id is not null) and private.members_issue(request) is not null then
+        valid := false;
+      end if;
+
+      -- Most requests speak of one zone; Postgres has accepted its name by now, but accepts nonsense too.
+      valid := valid and exists (select 1 from public.time_zones as zone where zone.name = parsed.time_zone);
+      if valid and parsed.time_zone <> any (parsed.time_zones) then
+        select count(*) = count(zone.name) into valid
+        from (select distinct used.name from unnest(parsed.time_zones) as used (name)) as used
+        left join public.time_zones as zone on zone.name = used.name;
+      end if;
+    end if;
+  exception
+    when data_exception then valid := false;
+  end;
+
+  if valid then
+    return parsed;
+  end if;
+  perform private.raise_invalid(coalesce(
+    private.booking_request_issues(request), private.issue('', 'is not a request this endpoint accepts')
+  ));
+end
+$$;
+comment on function private.parse_booking_request(jsonb) is
+  'Reads the body of sessions-hold (recurrence already expanded to occurrences). Raises PT400 with every issue found. '
+  'Unknown fields are ignored. Looks at no clock.';
+
+create function private.with_members(wanted private.booking_request)
+returns private.booking_request
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  spread private.booking_request := wanted;
+begin
+  if wanted.group_id is not null then
+    spread.slot_groups := array[wanted.group_id];
+  elsif wanted.client_ids is not null then
+    select
+      array_agg(occurrence.start_time order by occurrence.position, member.position),
+      array_agg(occurrence.end_time order by occurrence.position, member.position),
+      array_agg(occurrence.time_zone order by occurrence.position, member.position),
+      array_agg(member.client_id order by occurrence.position, member.position),
+      array_agg(occurrence.group_id order by occurrence.position, member.position),
+      array_agg(occurrence.position - 1 order by occurrence.position, member.position)
+    into spread.start_times, spread.end_times, spread.time_zones, spread.slot_clients, spread.slot_groups,
+      spread.slot_indexes
+    from (
+      select item.*, gen_random_uuid() as group_id
+      from unnest(wanted.start_times, wanted.end_times, wanted.time_zones)
+        with ordinality as item (start_time, end_time, time_zone, position)
+    ) as occurrence
+    cross join unnest(wanted.client_ids) with ordinality as member (client_id, position);
+  end if;
+  return spread;
+end
+$$;
+comment on function private.with_members(private.booking_request) is
+  'A request for a group with one element for each occurrence and client, occurrence by occurrence, and a group for each '
+  'occurrence (slot_clients, slot_groups). Any other request as it is.';
+
+create function private.with_moved(organization_id uuid, wanted private.booking_request)
+returns private.booking_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  spread private.booking_request := wanted;
+  moved record;
+  found jsonb;
+begin
+  if wanted.session_ids is null then
+    return wanted;
+  end if;
+
+  -- Naming one member of a group stands for all who still come: she first, the others after her.
+  with named as (
+    select item.position, session.*
+    from unnest(wanted.session_ids) with ordinality as item (id, position)
+    join public.sessions as session
+      on session.organization_id = with_moved.organization_id
+      and session.id = item.id
+      and session.client_id = wanted.client_id
+  ),
+  member as (
+    select named.position, true as leads, named.id, named.client_id, named.group_id,
+      named.room_id, named.buffer_before_minutes, named.buffer_after_minutes
+    from named
+    union all
+    select named.position, false, mate.id, mate.client_id, mate.group_id,
+      mate.room_id, mate.buffer_before_minutes, mate.buffer_after_minutes
+    from named
+    join public.sessions as mate
+      on mate.organization_id = named.organization_id and mate.group_id = named.group_id and mate.id <> named.id
+    where mate.status not in ('cancelled', 'no_show')
+  )
+  select
+    count(*) as count,
+    (array_agg(member.room_id))[1] as room_id,
+    min(member.buffer_before_minutes) as buffer_before,
+    min(member.buffer_after_minutes) as buffer_after,
+    count(distinct coalesce(member.room_id::text, '')) > 1 as rooms_differ,
+    min(member.buffer_before_minutes) < max(member.buffer_before_minutes) as buffers_before_differ,
+    min(member.buffer_after_minutes) < max(member.buffer_after_minutes) as buffers_after_differ,
+    bool_or(member.group_id is not null) as has_groups,
+    array_agg(member.id order by member.position, member.leads desc, member.id) as ids,
+    array_agg(case when not member.leads then member.client_id end order by member.position, member.leads desc, member.id)
+      as slot_clients,
+    array_agg(member.group_id order by member.position, member.leads desc, member.id) as slot_groups,
+    array_agg((member.position - 1)::integer order by member.position, member.leads desc, member.id) as slot_indexes,
+    array_agg(distinct member.client_id) as client_ids
+  into moved
+  from member;
+
+  -- What the request does not name stays as it is, where it is the same for all.
+  if wanted.keeps_room then
+    spread.room_id := moved.room_id;
+  end if;
+  spread.buffer_before_minutes := coalesce(wanted.buffer_before_minutes, moved.buffer_before, 0);
+  spread.buffer_after_minutes := coalesce(wanted.buffer_after_minutes, moved.buffer_after, 0);
+  found := case
+      when wanted.keeps_room and moved.rooms_differ
+        then private.issue('room_id', 'must be named, or null for none: the sessions are in different rooms')
+      else '[]'
+    end
+    || case
+      when wanted.buffer_before_minutes is null and moved.buffers_before_differ
+        then private.issue('buffer_before_minutes', 'must be named: the sessions'' differ')
+      else '[]'
+    end
+    || case
+      when wanted.buffer_after_minutes is null and moved.buffers_after_differ
+        then private.issue('buffer_after_minutes', 'must be named: the sessions'' differ')
+      else '[]'
+    end;
+  if found = '[]' and spread.buffer_before_minutes + spread.buffer_after_minutes > 0 then
+    select coalesce(jsonb_agg(issue.value order by item.position), '[]') into found
+    from (
+      select
+        placed.position, placed.start_time,
+        max(placed.end_time + make_interval(mins => spread.buffer_before_minutes + spread.buffer_after_minutes))
+          over (order by placed.start_time rows between unbounded preceding and 1 preceding) as busy_until
+      from unnest(wanted.start_times, wanted.end_times) with ordinality as placed (start_time, end_time, position)
+    ) as item
+    cross join lateral jsonb_array_elements(private.issue(
+      format('occurrences.%s.start_time', item.position - 1),
+      'overlaps another occurrence of the same request, with the buffers the sessions have'
+    )) as issue (value)
+    where item.busy_until > item.start_time;
+  end if;
+  if found = '[]' and moved.count > 366 then
+    found := private.issue('occurrences', 'must move at most 366 sessions, those of all members counted');
+  end if;
+  if found <> '[]' then
+    perform private.raise_invalid(found);
+  end if;
+
+  if moved.has_groups then
+    spread.session_ids := moved.ids;
+    spread.slot_clients := moved.slot_clients;
+    spread.slot_groups := moved.slot_groups;
+    spread.slot_indexes := moved.slot_indexes;
+    spread.client_ids := moved.client_ids;
+    spread.start_times := array(
+      select wanted.start_times[slot.index + 1] from unnest(moved.slot_indexes) with ordinality as slot (index, position)
+      order by slot.position
+    );
+    spread.end_times := array(
+      select wanted.end_times[slot.index + 1] from unnest(moved.slot_indexes) with ordinality as slot (index, position)
+      order by slot.position
+    );
+    spread.time_zones := array(
+      select wanted.time_zones[slot.index + 1] from unnest(moved.slot_indexes) with ordinality as slot (index, position)
+      order by slot.position
+    );
+  end if;
+  return spread;
+end
+$$;
+comment on function private.with_moved(uuid, private.booking_request) is
+  'A move with what its sessions have and it does not name: room, buffers, and the other members of their groups. Raises '
+  'PT400 where the sessions disagree. slot_clients is null for the member that was named. Any other request as it is.';
+
+create function private.require_bookable_window(wanted private.booking_request, as_of timestamptz)
+returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if as_of <= all (wanted.start_times) and as_of + interval '730 days' >= all (wanted.end_times) then
+    return;
+  end if;
+  perform private.raise_invalid(jsonb_agg(
+    jsonb_build_object(
+      'path', case when cardinality(wanted.start_times) = 1 then '' else format('occurrences.%s.', item.position - 1) end
+        || case when item.start_time < as_of then 'start_time' else 'end_time' end,
+      'message', case when item.start_time < as_of then 'is in the past' else 'is more than 730 days ahead' end
+    )
+    order by item.position
+  ))
+  from unnest(wanted.start_times, wanted.end_times) with ordinality as item (start_time, end_time, position)
+  where item.start_time < as_of or item.end_time > as_of + interval '730 days';
+end
+$$;
+comment on function private.require_bookable_window(private.booking_request, timestamptz) is
+  'What depends on the clock: PT400 when an occurrence starts in the past or ends more than 730 days ahead.';
+
+-- What a request would claim ------------------------------------------------------------------------------------------
+
+create type private.wanted_claim as (
+  occurrence_index integer,
+  owner_id uuid,
+  resource_kind public.resource_kind,
+  resource_id uuid,
+  during tstzrange,
+  lanes int4multirange,
+  group_key uuid
+);
+comment on type private.wanted_claim is 'A claim that a request needs, before it is tried.';
+
+create function private.wanted_claims(
+  organization_id uuid,
+  wanted private.booking_request,
+  owner_ids uuid[],
+  shared_key uuid default null
+)
+returns private.wanted_claim[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  code text := case
+    when wanted.cpt_code is not null or wanted.session_type is not null
+      then private.service_code(wanted.cpt_code, wanted.session_type)
+  end;
+  all_lanes constant int4multirange := int4multirange '{[0,2147483647)}';
+  claims private.wanted_claim[];
+  span tstzrange;
+  key uuid;
+begin
+  if cardinality(owner_ids) = 1 and wanted.slot_clients is null and wanted.session_ids is null then
+    -- A single hold needs no query.
+    key := coalesce(shared_key, wanted.slot_groups[1], owner_ids[1]);
+    span := tstzrange(wanted.start_times[1], wanted.end_times[1], '[)');
+    claims := array[
+      row(
+        0, owner_ids[1], 'therapist', wanted.therapist_id,
+        tstzrange(
+          wanted.start_times[1] - make_interval(mins => wanted.buffer_before_minutes),
+          wanted.end_times[1] + make_interval(mins => wanted.buffer_after_minutes), '[)'
+        ),
+        all_lanes, key
+      )::private.wanted_claim,
+      row(
+        0, owner_ids[1], 'client', wanted.client_id, span,
+        private.client_lanes(organization_id, wanted.client_id, code, wanted.start_times[1], wanted.end_times[1]),
+        coalesce(shared_key, owner_ids[1])
+      )::private.wanted_claim
+    ];
+    if wanted.room_id is not null then
+      claims := claims || row(0, owner_ids[1], 'room', wanted.room_id, span, all_lanes, key)::private.wanted_claim;
+    end if;
+    return claims;
+  end if;
+
+  return array(
+    select row(
+      coalesce(wanted.slot_indexes[occurrence.position], occurrence.position - 1), occurrence.owner_id,
+      claim.resource_kind, claim.resource_id, claim.during, claim.lanes, claim.group_key
+    )::private.wanted_claim
+    from unnest(
+      owner_ids, wanted.start_times, wanted.end_times, wanted.slot_clients, wanted.slot_groups, wanted.session_ids
+    ) with ordinality as occurrence (owner_id, start_time, end_time, client_id, group_id, session_id, position)
+    cross join lateral (
+      values
+        (
+          'therapist'::public.resource_kind, wanted.therapist_id,
+          tstzrange(
+            occurrence.start_time - make_interval(mins => wanted.buffer_before_minutes),
+            occurrence.end_time + make_interval(mins => wanted.buffer_after_minutes), '[)'
+          ),
+          '{[0,2147483647)}'::int4multirange, coalesce(shared_key, occurrence.group_id, occurrence.owner_id)
+        ),
+        (
+          'client', coalesce(occurrence.client_id, wanted.client_id),
+          tstzrange(occurrence.start_time, occurrence.end_time, '[)'),
+          private.client_lanes(
+            wanted_claims.organization_id, coalesce(occurrence.client_id, wanted.client_id),
+            -- What is moved stays the service it is, unless the request says otherwise.
+            case when occurrence.session_id is null then code else (
+              select private.service_code(
+                coalesce(wanted.cpt_code, moved.cpt_code), coalesce(wanted.session_type, moved.session_type)
+              )
+              from public.sessions as moved
+              where moved.organization_id = wanted_claims.organization_id and moved.id = occurrence.session_id
+            ) end,
+            occurrence.start_time, occurrence.end_time
+          ),
+          coalesce(shared_key, occurrence.owner_id)
+        ),
+        (
+          'room', wanted.room_id, tstzrange(occurrence.start_time, occurrence.end_time, '[)'),
+          '{[0,2147483647)}', coalesce(shared_key, occurrence.group_id, occurrence.owner_id)
+        )
+    ) as claim (resource_kind, resource_id, during, lanes, group_key)
+    where claim.resource_id is not null
+  );
+end
+$$;
+comment on function private.wanted_claims(uuid, private.booking_request, uuid[], uuid) is
+  'The claims of a request: owner_ids are its holds'' ids in order; shared_key is the secret of a move, whose claims do '
+  'not conflict with those of the sessions it moves.';
+
+create function private.wanted_services(organization_id uuid, wanted private.booking_request, owner_ids uuid[])
+returns private.service[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      occurrence.owner_id, coalesce(occurrence.client_id, wanted.client_id),
+      private.billed_code(
+        coalesce(wanted.cpt_code, moved.cpt_code), coalesce(wanted.session_type, moved.session_type)
+      ),
+      occurrence.start_time, occurrence.end_time, occurrence.time_zone, occurrence.session_id, null
+    )::private.service
+    from unnest(
+      owner_ids, wanted.start_times, wanted.end_times, wanted.time_zones, wanted.session_ids, wanted.slot_clients
+    ) as occurrence (owner_id, start_time, end_time, time_zone, session_id, client_id)
+    left join public.sessions as moved
+      on moved.organization_id = wanted_services.organization_id and moved.id = occurrence.session_id
+  );
+end
+$$;
+comment on function private.wanted_services(uuid, private.booking_request, uuid[]) is
+  'The services of a request, for its units: owner_ids are its holds'' ids in order. A move that names no service is of '
+  'the session''s own.';
+
+create function private.find_conflicts(
+  organization_id uuid,
+  wanted_claims private.wanted_claim[],
+  moved_session_ids uuid[],
+  as_of timestamptz,
+  out conflicts jsonb,
+  out retry_after timestamptz,
+  out stale_owner_ids uuid[],
+  out concurrent_lanes int4multirange
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  -- One look at everything in the way: what lives is a conflict, what has expired is to be removed.
+  select
+    jsonb_agg(
+      jsonb_strip_nulls(jsonb_build_object(
+        'occurrenceIndex', found.occurrence_index,
+        'resource', found.resource_kind,
+        'blockedBy', case when found.expires_at is null then 'session' else 'hold' end,
+        'startTime', private.iso(lower(found.overlap)),
+        'endTime', private.iso(upper(found.overlap)),
+        'expiresAt', private.iso(found.expires_at)
+      ))
+      order by found.occurrence_index, found.resource_kind
+    ) filter (where found.live and found.place = 1),
+    case when bool_and(found.expires_at is not null) filter (where found.live)
+      then max(found.expires_at) filter (where found.live)
+    end,
+    array_agg(found.owner_id) filter (where not found.live),
+    case when bool_and(found.is_pair) filter (where found.live)
+      then range_agg(found.lanes) filter (where found.live)
+    end
+  into conflicts, retry_after, stale_owner_ids, concurrent_lanes
+  from (
+    select
+      claim.lanes * wanted.lanes as lanes,
+      -- Two different services share the lane of their pair and no other; see private.pair_lanes.
+      upper(claim.lanes * wanted.lanes) - lower(claim.lanes * wanted.lanes) = 1
+        and lower(claim.lanes * wanted.lanes) / 100 <> lower(claim.lanes * wanted.lanes) % 100 as is_pair,
+      wanted.occurrence_index,
+      wanted.resource_kind,
+      claim.owner_id,
+      claim.expires_at,
+      claim.during * wanted.during as overlap,
+      at.live,
+      row_number() over (
+        partition by wanted.occurrence_index, wanted.resource_kind
+        order by at.live desc, claim.expires_at desc nulls first
+      ) as place
+    from unnest(wanted_claims) as wanted
+    join private.claims as claim
+      on claim.organization_id = find_conflicts.organization_id
+      and claim.resource_id = wanted.resource_id
+      and claim.during && wanted.during
+      and claim.resource_kind = wanted.resource_kind
+      and claim.group_key <> wanted.group_key
+      and claim.lanes && wanted.lanes
+    cross join lateral (select claim.expires_at is null or claim.expires_at > as_of as live) as at
+    where moved_session_ids is null or claim.owner_id <> all (moved_session_ids)
+  ) as found;
+end
+$$;
+comment on function private.find_conflicts(uuid, private.wanted_claim[], uuid[], timestamptz) is
+  'What is in the way. conflicts: one for each occurrence and resource, a session before a hold, else the hold that '
+  'expires last; times are the overlap with the request; never whose booking it is; null when nothing is. retry_after: '
+  'when all of them clear, null when a session is among them. stale_owner_ids: holds whose time has run out. '
+  'concurrent_lanes: when nothing is in the way but other services of the client, the lanes of those pairs.';
+
+create function private.conflict_code(conflicts jsonb, concurrent_lanes int4multirange default null)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case
+    when concurrent_lanes is not null then
+      '{"code": "CONCURRENT_SERVICE_NOT_ALLOWED",
+        "detail": "The client has another service then, and not every payer of hers is known to allow the two at once."}'
+    when conflicts @> '[{"resource": "therapist", "blockedBy": "session"}]' then
+      '{"code": "THERAPIST_CONFLICT", "detail": "The therapist already has a session then. Choose an alternative."}'
+    when conflicts @> '[{"resource": "client", "blockedBy": "session"}]' then
+      '{"code": "CLIENT_CONFLICT", "detail": "The client already has a session then. Choose an alternative."}'
+    when conflicts @> '[{"resource": "therapist", "blockedBy": "hold"}]' then
+      '{"code": "THERAPIST_HOLD_CONFLICT",
+        "detail": "This therapist''s time is being booked. Retry at retryAfter, or choose an alternative."}'
+    when conflicts @> '[{"resource": "client", "blockedBy": "hold"}]' then
+      '{"code": "CLIENT_HOLD_CONFLICT",
+        "detail": "This client''s time is being booked. Retry at retryAfter, or choose an alternative."}'
+    else
+      '{"code": "ROOM_CONFLICT", "detail": "The room is taken then. Choose another room or an alternative."}'
+  end::jsonb;
+end
+$$;
+comment on function private.conflict_code(jsonb, int4multirange) is
+  'Code and detail for a set of conflicts: sessions before holds, therapist before client.';
+
+create function private.hold_facts(wanted private.booking_request)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  occurrences jsonb;
+begin
+  if cardinality(wanted.start_times) = 1 then
+    occurrences := jsonb_build_array(
+      jsonb_build_array(private.iso(wanted.start_times[1]), private.iso(wanted.end_times[1]))
+    );
+  else
+    -- As private.iso, without a call for each.
+    select jsonb_agg(
+      jsonb_build_array(
+        to_char(item.start_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+        to_char(item.end_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+      )
+      order by item.position
+    )
+    into occurrences
+    from unnest(wanted.start_times, wanted.end_times) with ordinality as item (start_time, end_time, position);
+  end if;
+  return jsonb_strip_nulls(jsonb_build_object(
+    'therapistId', wanted.therapist_id,
+    'clientId', wanted.client_id,
+    'clientIds', wanted.client_ids,
+    'groupId', wanted.group_id,
+    'roomId', wanted.room_id,
+    'sessionIds', wanted.session_ids,
+    'occurrences', occurrences
+  ));
+end
+$$;
+comment on function private.hold_facts(private.booking_request) is 'What of a hold belongs in an audit event: no PHI.';
+
+-- === schemas/booking/availability.sql ===
+
+-- Purpose: when a therapist works, which times are free, and which other times a refused request could have.
+-- Objects: private.open_windows, private.is_open, private.find_alternatives, public.find_open_slots.
+-- Watch for: weekly hours are civil time in the therapist's zone; windows are computed for each local date, so that
+--            08:00 stays 08:00 across a daylight-saving change.
+
+create function private.open_windows(organization_id uuid, therapist_id uuid, spans tstzrange[])
+returns tstzmultirange
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select weekly.windows + dated.extra - dated.off
+    from public.therapists as therapist
+    cross join lateral (
+      select coalesce(
+        range_agg(tstzrange(span.starts, span.ends, '[)'))
+          -- A window that lies whole inside a daylight-saving gap has no length.
+          filter (where span.starts < span.ends),
+        '{}'
+      ) as windows
+      from (
+        select distinct day.date
+        from unnest(spans) as asked
+        cross join lateral generate_series(
+          (lower(asked) at time zone therapist.time_zone)::date - 1, upper(asked) at time zone therapist.time_zone,
+          interval '1 day'
+        ) as day (date)
+      ) as day
+      cross join lateral jsonb_array_elements(
+        therapist.availability_hours
+          -> (array['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'])
+            [extract(isodow from day.date)::integer]
+      ) as item (value)
+      cross join lateral (
+        select
+          (day.date::date + (item.value ->> 'start')::time) at time zone therapist.time_zone as starts,
+          (day.date::date + (item.value ->> 'end')::time) at time zone therapist.time_zone as ends
+      ) as span
+    ) as weekly
+    -- Exceptions apply where they touch what was asked for.
+    cross join lateral (
+      select
+        coalesce(range_agg(tstzrange(exception.starts_at, exception.ends_at, '[)'))
+          filter (where exception.kind = 'extra_hours'), '{}') as extra,
+        coalesce(range_agg(tstzrange(exception.starts_at, exception.ends_at, '[)'))
+          filter (where exception.kind = 'time_off'), '{}') as off
+      from public.availability_exceptions as exception
+      where exception.organization_id = therapist.organization_id
+        and exception.therapist_id = therapist.id
+        and exception.ends_at > (select min(lower(asked)) from unnest(spans) as asked)
+        and exception.starts_at < (select max(upper(asked)) from unnest(spans) as asked)
+    ) as dated
+    where therapist.organization_id = open_windows.organization_id
+      and therapist.id = open_windows.therapist_id
+      and therapist.availability_hours is not null
+  );
+end
+$$;
+comment on function private.open_windows(uuid, uuid, tstzrange[]) is
+  'The instants around the given spans in which the therapist works: weekly hours plus extra hours minus time off. '
+  'Null when she keeps no hours, and so has no limit.';
+
+create function private.is_open(organization_id uuid, wanted private.booking_request)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  windows tstzmultirange;
+begin
+  -- Most requests lie in one weekly window of their own day, and no time off touches them. Whatever does not is looked at
+  -- closely below.
+  if (
+    select
+      not exists (
+        select 1
+        from public.availability_exceptions as exception
+        where exception.organization_id = therapist.organization_id
+          and exception.therapist_id = therapist.id
+          and exception.kind = 'time_off'
+          and exception.ends_at > any (wanted.start_times)
+          and exception.starts_at < any (wanted.end_times)
+      ) and (
+        select bool_and(exists (
+          select 1
+          from jsonb_array_elements(
+            therapist.availability_hours
+              -> (array['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'])
+                [extract(isodow from item.start_time at time zone therapist.time_zone)::integer]
+          ) as weekly (span)
+          where ((item.start_time at time zone therapist.time_zone)::date + (weekly.span ->> 'start')::time)
+              at time zone therapist.time_zone <= item.start_time
+            and ((item.start_time at time zone therapist.time_zone)::date + (weekly.span ->> 'end')::time)
+              at time zone therapist.time_zone >= item.end_time
+        ))
+        from unnest(wanted.start_times, wanted.end_times) as item (start_time, end_time)
+      )
+    from public.therapists as therapist
+    where therapist.organization_id = is_open.organization_id and therapist.id = wanted.therapist_id
+  ) then
+    return true;
+  end if;
+
+  windows := private.open_windows(organization_id, wanted.therapist_id, array(
+    select tstzrange(item.start_time, item.end_time, '[)')
+    from unnest(wanted.start_times, wanted.end_times) as item (start_time, end_time)
+  ));
+  return windows is null or (
+    select bool_and(windows @> tstzrange(item.start_time, item.end_time, '[)'))
+    from unnest(wanted.start_times, wanted.end_times) as item (start_time, end_time)
+  );
+end
+$$;
+comment on function private.is_open(uuid, private.booking_request) is
+  'Whether every occurrence lies inside the therapist''s hours. Buffers may reach outside them.';
+
+create function private.find_alternatives(organization_id uuid, wanted private.booking_request, as_of timestamptz)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  -- Shifts are seconds of civil time from the first occurrence as asked for.
+  furthest constant integer := 14 * 86400;
+  step constant integer := 15 * 60;
+  first_start timestamp := wanted.start_times[1] at time zone wanted.time_zones[1];
+  first_step integer := -furthest - extract(epoch from first_start)::bigint % step;
+  windows tstzmultirange := private.open_windows(organization_id, wanted.therapist_id, array(
+    select tstzrange(item.start_time - interval '15 days', item.end_time + interval '15 days', '[)')
+    from unnest(wanted.start_times, wanted.end_times) as item (start_time, end_time)
+  ));
+  shifts integer[];
+begin
+  -- Each claim in the way of an occurrence rules out a range of shifts, and so does each hour off: what is left on
+  -- the grid is tried exactly, nearest first. The work grows with the claims around, not with the grid.
+  with occurrence as (
+    select
+      item.start_time at time zone item.time_zone as starts,
+      (item.start_time at time zone item.time_zone) + (item.end_time - item.start_time) as ends,
+      item.start_time, item.end_time, item.time_zone
+    from unnest(wanted.start_times, wanted.end_times, wanted.time_zones) as item (start_time, end_time, time_zone)
+  ),
+  resource as (
+    select needed.*
+    from (
+      values
+        ('therapist'::public.resource_kind, wanted.therapist_id,
+          wanted.buffer_before_minutes * 60, wanted.buffer_after_minutes * 60),
+        ('room', wanted.room_id, 0, 0)
+    ) as needed (kind, id, before, after)
+    where needed.id is not null
+    union all
+    select 'client', member.id, 0, 0
+    from unnest(coalesce(wanted.client_ids, array[wanted.client_id])) as member (id)
+  ),
+  taken as materialized (
+    -- A claim in the hour that comes twice may end, by the clock on the wall, before it begins.
+    select coalesce(range_agg(int4range(least(edge.from_shift, edge.to_shift), edge.to_shift)), '{}') as shifts
+    from occurrence
+    cross join resource
+    join private.claims as claim
+      on claim.organization_id = find_alternatives.organization_id
+      and claim.resource_id = resource.id
+      and claim.resource_kind = resource.kind
+      and claim.during && tstzrange(
+        occurrence.start_time - interval '15 days', occurrence.end_time + interval '15 days', '[)'
+      )
+    cross join lateral (
+      select
+        extract(epoch from (lower(claim.during) at time zone occurrence.time_zone) - occurrence.ends)::integer
+          - resource.after + 1 as from_shift,
+        extract(epoch from (upper(claim.during) at time zone occurrence.time_zone) - occurrence.starts)::integer
+          + resource.before as to_shift
+    ) as edge
+    where (claim.expires_at is null or claim.expires_at > as_of)
+      and claim.owner_id <> all (coalesce(wanted.session_ids, '{}'))
+  ),
+  open as materialized (
+    select range_intersect_agg(possible.shifts) as shifts
+    from (
+      select coalesce(
+        range_agg(int4range(
+          extract(epoch from (lower(span) at time zone occurrence.time_zone) - occurrence.starts)::integer,
+          extract(epoch from (upper(span) at time zone occurrence.time_zone) - occurrence.ends)::integer + 1
+        )) filter (
+          where (upper(span) at time zone occurrence.time_zone) - occurrence.ends
+            >= (lower(span) at time zone occurrence.time_zone) - occurrence.starts
+        ),
+        '{}'
+      ) as shifts
+      from occurrence
+      left join unnest(windows) as span
+        on span && tstzrange(
+          occurrence.start_time - interval '15 days', occurrence.end_time + interval '15 days', '[)'
+        )
+      group by occurrence.starts
+    ) as possible
+  )
+  select array(
+    select candidate.shift
+    from generate_series(first_step, furthest, step) as candidate (shift)
+    cross join taken
+    cross join open
+    cross join (
+      select min(occurrence.start_time) as first_start, max(occurrence.end_time) as last_end from occurrence
+    ) as bounds
+    where abs(candidate.shift) <= furthest
+      and not taken.shifts @> candidate.shift
+      and (windows is null or open.shifts @> candidate.shift)
+      -- Roughly, for clocks may change on the way: what is tried exactly must not be used up by what is past or too far.
+      and as_of <= bounds.first_start + make_interval(secs => candidate.shift + 7200)
+      and as_of + interval '730 days' >= bounds.last_end + make_interval(secs => candidate.shift - 7200)
+    order by abs(candidate.shift), candidate.shift
+    limit 16
+  ) into shifts;
+
+  return coalesce((
+    select jsonb_agg(
+      jsonb_build_object('startTime', private.iso(free.start_time), 'endTime', private.iso(free.end_time))
+      order by free.position
+    )
+    from (
+      select
+        candidate.position,
+        (array_agg(shifted.start_time order by shifted.position))[1] as start_time,
+        (array_agg(shifted.end_time order by shifted.position))[1] as end_time
+      from unnest(shifts) with ordinality as candidate (shift, position)
+      cross join lateral (
+        select
+          (item.start_time at time zone item.time_zone + make_interval(secs => candidate.shift))
+            as civil_start,
+          (item.start_time at time zone item.time_zone + make_interval(secs => candidate.shift))
+            at time zone item.time_zone as start_time,
+          (item.start_time at time zone item.time_zone + make_interval(secs => candidate.shift))
+            at time zone item.time_zone + (item.end_time - item.start_time) as end_time,
+          item.time_zone,
+          item.position
+        from unnest(wanted.start_times, wanted.end_times, wanted.time_zones)
+          with ordinality as item (start_time, end_time, time_zone, position)
+      ) as shifted
+      group by candidate.position
+      having bool_and(
+        shifted.start_time >= as_of
+        and shifted.end_time <= as_of + interval '730 days'
+        -- A civil time that daylight saving skips would come out as another.
+        and shifted.start_time at time zone shifted.time_zone = shifted.civil_start
+        and (windows is null or windows @> tstzrange(shifted.start_time, shifted.end_time, '[)'))
+        and not exists (
+          select 1
+          from private.claims as claim
+          where claim.organization_id = find_alternatives.organization_id
+            and (claim.expires_at is null or claim.expires_at > as_of)
+            and claim.owner_id <> all (coalesce(wanted.session_ids, '{}'))
+            and (
+              (claim.resource_id = wanted.therapist_id and claim.resource_kind = 'therapist' and claim.during && tstzrange(
+                shifted.start_time - make_interval(mins => wanted.buffer_before_minutes),
+                shifted.end_time + make_interval(mins => wanted.buffer_after_minutes), '[)'))
+              or (claim.resource_id = any (coalesce(wanted.client_ids, array[wanted.client_id])) and claim.resource_kind = 'client'
+                and claim.during && tstzrange(shifted.start_time, shifted.end_time, '[)'))
+              or (claim.resource_id = wanted.room_id and claim.resource_kind = 'room'
+                and claim.during && tstzrange(shifted.start_time, shifted.end_time, '[)'))
+            )
+        )
+      )
+      order by candidate.position
+      limit 5
+    ) as free
+  ), '[]');
+end
+$$;
+comment on function private.find_alternatives(uuid, private.booking_request, timestamptz) is
+  'Up to five other first windows, nearest start first, on a 15-minute civil grid within 14 days, at which the whole '
+  'request, shifted in civil time, would succeed right now. [] when there is none.';
+
+-- === schemas/booking/hold.sql ===
+
+-- Purpose: sessions-hold. Claims a slot, or a whole series, for a few minutes; or new places for existing sessions.
+-- Objects: private.take_claims, private.hold_sessions, public.hold_sessions.
+-- Watch for: the lock order of every path (idempotency key; sessions by id; resources ascending; holds; claims); that
+--            expiry is judged once, after locking, by clock_timestamp(); and that a refusal gives up the claims that were
+--            tried, the one thing written before it, so that a refused request leaves nothing but its audit event.
+--            The booking functions keep their plans for a connection's life, by index and loop only: a sequential scan,
+--            or a join that reads a whole table, chosen while that was small would go on as it grows.
+
+create function private.refuse_hold(
+  actor private.actor,
+  wanted private.booking_request,
+  code text,
+  detail text,
+  retry_after timestamptz default null,
+  conflicts jsonb default null,
+  locked_therapist_id uuid default null
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    actor.organization_id, 'hold.refused', 'hold', coalesce(wanted.session_ids, '{}'), clock_timestamp(),
+    therapist_id => locked_therapist_id,
+    actor_role => actor.role::text,
+    outcome => 'refused',
+    code => code,
+    details => jsonb_build_object('request', private.hold_facts(wanted), 'conflicts', conflicts)
+  );
+  return private.refusal(
+    case code when 'FORBIDDEN' then 403 else 409 end, code, detail, retry_after, coalesce(conflicts, '[]')
+  );
+end
+$$;
+comment on function private.refuse_hold(private.actor, private.booking_request, text, text, timestamptz, jsonb, uuid) is
+  'The outcome of a refused hold, and its audit event.';
+
+create function private.held_answer(
+  wanted private.booking_request,
+  hold_ids uuid[],
+  hold_keys uuid[],
+  held_until timestamptz
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  -- A single hold needs no query.
+  if cardinality(hold_ids) = 1 and wanted.slot_groups is null then
+    return jsonb_build_array(jsonb_build_object(
+      'holdKey', hold_keys[1],
+      'holdId', hold_ids[1],
+      'startTime', private.iso(wanted.start_times[1]),
+      'endTime', private.iso(wanted.end_times[1]),
+      'expiresAt', private.iso(held_until)
+    ));
+  end if;
+  return (
+    select jsonb_agg(
+      jsonb_build_object(
+        'holdKey', held.hold_key,
+        'holdId', held.hold_id,
+        -- As private.iso, without a call for each.
+        'startTime', to_char(held.start_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+        'endTime', to_char(held.end_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+        'expiresAt', until
+      ) || case
+        when held.group_id is not null
+          then jsonb_build_object('clientId', coalesce(held.client_id, wanted.client_id), 'groupId', held.group_id)
+        else '{}'::jsonb
+      end
+      order by held.position
+    )
+    from unnest(hold_ids, hold_keys, wanted.start_times, wanted.end_times, wanted.slot_clients, wanted.slot_groups)
+      with ordinality as held (hold_id, hold_key, start_time, end_time, client_id, group_id, position)
+    cross join (select private.iso(held_until) as until) as batch
+    -- Where a group moves, the hold of the member that was named stands for all.
+    where not (wanted.session_ids is not null and held.client_id is not null)
+  );
+end
+$$;
+comment on function private.held_answer(private.booking_request, uuid[], uuid[], timestamptz) is
+  'The holds[] of an answer, in request order.';
+
+create function private.take_claims(
+  organization_id uuid,
+  claims private.wanted_claim[],
+  expires_at timestamptz
+)
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  taken bigint;
+begin
+  -- The constraint decides, whatever was seen before: "on conflict do nothing" neither raises nor stalls.
+  insert into private.claims (
+    organization_id, owner_id, resource_kind, resource_id, during, lanes, group_key, expires_at
+  )
+  select take_claims.organization_id, wanted_claim.owner_id, wanted_claim.resource_kind, wanted_claim.resource_id,
+    wanted_claim.during, wanted_claim.lanes, wanted_claim.group_key, take_claims.expires_at
+  from unnest(claims) as wanted_claim
+  on conflict do nothing;
+  get diagnostics taken = row_count;
+  return taken;
+end
+$$;
+comment on function private.take_claims(uuid, private.wanted_claim[], timestamptz) is
+  'Takes what of these claims is free, behind the locks of their resources. Returns how many.';
+
+create function private.give_up_claims(organization_id uuid, owner_ids uuid[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  delete from private.claims as claim
+  where claim.organization_id = give_up_claims.organization_id and claim.owner_id = any (owner_ids);
+end
+$$;
+comment on function private.give_up_claims(uuid, uuid[]) is 'Undoes private.take_claims, for a request that is refused.';
+
+create function private.hold_sessions(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+set plan_cache_mode = 'force_generic_plan'
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+declare
+  booker record;
+  allowed boolean;
+  asked_code text;
+  actor private.actor;
+  wanted private.booking_request;
+  fingerprint bytea;
+  outcome jsonb;
+  body jsonb;
+  moving boolean;
+  moved record;
+  resource_ids uuid[];
+  open boolean;
+  as_of timestamptz := clock_timestamp();
+  held_until timestamptz;
+  new_batch_id uuid := gen_random_uuid();
+  batch_key uuid := gen_random_uuid();
+  -- Told to nobody: a row made with a key that is known would share the lane of this move.
+  move_key uuid := gen_random_uuid();
+  hold_ids uuid[];
+  hold_keys uuid[];
+  client_ids uuid[];
+  member_ids uuid[];
+  own_ids uuid[];
+  claims private.wanted_claim[];
+  services private.service[];
+  demands private.unit_demand[];
+  short boolean := false;
+  overridden_lanes int4multirange;
+  warnings jsonb;
+  found record;
+  stale_owner_ids uuid[];
+  stale_batch_ids uuid[];
+  own_claims private.claims[];
+  taken bigint := 0;
+begin
+  perform set_config('therapist_sessions.request_id', left(request_id, 128), true);
+  if auth.uid() is null then
+    perform private.require_actor();
+  end if;
+  wanted := private.parse_booking_request(request);
+  booker := private.require_booker(wanted.therapist_id, wanted.client_id);
+  actor := booker.actor;
+  moving := wanted.session_ids is not null;
+
+  if idempotency_key is not null then
+    fingerprint := private.fingerprint(to_jsonb(wanted));
+    outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
+    if outcome is not null then
+      return outcome;
+    end if;
+    as_of := clock_timestamp();
+  end if;
+  perform private.require_bookable_window(wanted, as_of);
+
+  allowed := booker.may_book;
+  if wanted.client_ids is not null then
+    allowed := allowed and not exists (
+      select 1
+      from unnest(wanted.client_ids) as member (client_id)
+      where not private.may_book(actor, wanted.therapist_id, member.client_id)
+    );
+  end if;
+  if wanted.room_id is not null then
+    allowed := allowed and exists (
+      select 1
+      from public.rooms as room
+      where room.organization_id = actor.organization_id and room.id = wanted.room_id and room.deleted_at is null
+    );
+  end if;
+  if wanted.override_reason is not null then
+    allowed := allowed and actor.role in ('admin', 'super_admin');
+  end if;
+  if not allowed then
+    return private.refuse_hold(
+      actor, wanted, 'FORBIDDEN', 'You may not book this therapist, client or room, or you may not override.'
+    );
+  end if;
+
+  if wanted.cpt_code is not null or wanted.session_type is not null then
+    asked_code := private.service_code(wanted.cpt_code, wanted.session_type);
+  end if;
+  if asked_code is not null and not private.may_render(actor.organization_id, wanted.therapist_id, asked_code) then
+    return private.refuse_hold(
+      actor, wanted, 'FORBIDDEN', 'A technician may not render this service: it is a qualified professional''s.'
+    );
+  end if;
+
+  if wanted.client_ids is not null then
+    if exists (
+      select 1
+      from public.service_codes as service
+      where service.code = asked_code
+        and cardinality(wanted.client_ids) not between service.min_clients and service.max_clients
+    ) then
+      perform private.raise_invalid(private.issue('client_ids', 'are more clients than this service may have'));
+    end if;
+    wanted := private.with_members(wanted);
+  elsif wanted.group_id is not null then
+    wanted := private.with_members(wanted);
+    perform private.lock_group(actor.organization_id, wanted.group_id);
+  end if;
+  client_ids := coalesce(wanted.client_ids, array[wanted.client_id]);
+  resource_ids := client_ids || array[wanted.therapist_id, wanted.room_id];
+  if moving then
+    -- A second move, a cancellation or a start of the same session would act on a state this one is changing.
+    perform 1
+    from public.sessions as session
+    where session.organization_id = actor.organization_id
+      and session.id = any (wanted.session_ids || array(
+        select mate.id
+        from public.sessions as named
+        join public.sessions as mate
+          on mate.organization_id = named.organization_id and mate.group_id = named.group_id
+        where named.organization_id = actor.organization_id and named.id = any (wanted.session_ids)
+      ))
+    order by session.id
+    for no key update;
+
+    select
+      count(*) as count,
+      bool_and(session.client_id = wanted.client_id) as all_of_client,
+      bool_and(actor.role <> 'therapist' or session.therapist_id = actor.user_id) as all_in_scope
+    into moved
+    from public.sessions as session
+    where session.organization_id = actor.organization_id and session.id = any (wanted.session_ids);
+    if moved.count < cardinality(wanted.session_ids) or not moved.all_in_scope then
+      return private.refuse_hold(
+        actor, wanted, 'FORBIDDEN', 'A session to be moved does not exist or is not yours.'
+      );
+    elsif not moved.all_of_client then
+      return private.refuse_hold(actor, wanted, 'CLIENT_MISMATCH', 'A session to be moved belongs to another client.');
+    end if;
+
+    wanted := private.with_moved(actor.organization_id, wanted);
+    client_ids := coalesce(wanted.client_ids, client_ids);
+    select
+      bool_and(session.status = 'scheduled') as all_movable,
+      bool_and(session.client_id = wanted.client_id or private.may_book(actor, wanted.therapist_id, session.client_id))
+        as all_bookable,
+      bool_and(private.may_render(
+        actor.organization_id, wanted.therapist_id,
+        private.service_code(coalesce(wanted.cpt_code, session.cpt_code), coalesce(wanted.session_type, session.session_type))
+      )) as all_renderable,
+      array_agg(session.therapist_id) || array_agg(session.room_id) as resource_ids
+    into moved
+    from public.sessions as session
+    where session.organization_id = actor.organization_id and session.id = any (wanted.session_ids);
+    if not moved.all_movable then
+      return private.refuse_hold(
+        actor, wanted, 'SESSION_NOT_MOVABLE', 'Only scheduled sessions can be moved. Reload them and try again.'
+      );
+    end if;
+    if not moved.all_bookable then
+      return private.refuse_hold(
+        actor, wanted, 'FORBIDDEN', 'A group moves whole, and you may not book every client of this one.'
+      );
+    elsif not moved.all_renderable then
+      return private.refuse_hold(
+        actor, wanted, 'FORBIDDEN', 'A technician may not render this service: it is a qualified professional''s.'
+      );
+    elsif wanted.slot_indexes is not null and asked_code is not null and exists (
+      select 1
+      from public.service_codes as service
+      where service.code = asked_code
+        and service.max_clients < any (
+          select count(*) from unnest(wanted.slot_indexes) as slot (index) group by slot.index
+        )
+    ) then
+      perform private.raise_invalid(private.issue('cpt_code', 'is for fewer clients than the group has'));
+    end if;
+    resource_ids := resource_ids || client_ids || wanted.room_id || moved.resource_ids;
+  end if;
+
+  if cardinality(wanted.start_times) = 1 then
+    hold_ids := array[gen_random_uuid()];
+    hold_keys := array[gen_random_uuid()];
+  else
+    select array_agg(gen_random_uuid()), array_agg(gen_random_uuid()) into hold_ids, hold_keys
+    from unnest(wanted.start_times);
+  end if;
+  if booker.has_payer then
+    -- A first look, so that a new connection makes its plans here, and not behind the lock where every rival would wait
+    -- for it. Nothing is decided: all of it is read again below.
+    perform private.client_lanes(
+      actor.organization_id, wanted.client_id, asked_code,
+      wanted.start_times[1], wanted.end_times[1]
+    );
+    services := private.wanted_services(actor.organization_id, wanted, hold_ids);
+    demands := private.ask_units(actor.organization_id, services, as_of);
+    perform private.unit_warnings(actor.organization_id, demands, as_of),
+      private.daily_limit_warnings(actor.organization_id, services);
+    services := null;
+    demands := null;
+  end if;
+
+  -- Rivals for any of these people, whatever their windows, queue here instead of deadlocking on each other.
+  perform private.lock_resources(actor.organization_id, resource_ids);
+  as_of := clock_timestamp();
+
+  if moving then
+    select
+      max(batch.expires_at) filter (where batch.expires_at > as_of) as until,
+      array_agg(distinct batch.id) filter (where batch.expires_at <= as_of) as stale_batch_ids
+    into found
+    from public.session_holds as hold
+    join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+    where hold.organization_id = actor.organization_id
+      and hold.session_id = any (wanted.session_ids)
+      and hold.status = 'held';
+    if found.until is not null then
+      return private.refuse_hold(
+        actor, wanted, 'SESSION_BEING_MOVED', 'Somebody is moving this session. Try again when their hold has ended.',
+        found.until, locked_therapist_id => wanted.therapist_id
+      );
+    end if;
+    stale_batch_ids := found.stale_batch_ids;
+    if wanted.slot_groups is not null then
+      if exists (
+        select 1
+        from public.sessions as member
+        where member.organization_id = actor.organization_id
+          and member.group_id = any (wanted.slot_groups)
+          and member.status not in ('cancelled', 'no_show')
+          and member.id <> all (wanted.session_ids)
+      ) then
+        -- Somebody joined while this waited, and she is not locked.
+        perform private.raise_busy();
+      end if;
+      held_until := private.group_joining_ends(actor.organization_id, wanted.slot_groups, as_of);
+      if held_until is not null then
+        return private.refuse_hold(
+          actor, wanted, 'THERAPIST_HOLD_CONFLICT', 'A place in this group is being booked. Retry at retryAfter.',
+          held_until, locked_therapist_id => wanted.therapist_id
+        );
+      end if;
+    end if;
+  end if;
+
+  if wanted.group_id is not null then
+    -- Behind the therapist's lock: two clients who each see one place left would both take it.
+    select array_agg(member.id) into member_ids
+    from public.sessions as member
+    where member.organization_id = actor.organization_id
+      and member.group_id = wanted.group_id
+      and member.therapist_id = wanted.therapist_id
+      and member.start_time = wanted.start_times[1]
+      and member.end_time = wanted.end_times[1]
+      and member.status not in ('cancelled', 'no_show');
+    if member_ids is null then
+      perform private.raise_invalid(private.issue('group_id', 'names no group of this therapist at this time'));
+    end if;
+    held_until := private.group_move_ends(actor.organization_id, array[wanted.group_id], as_of);
+    if held_until is not null then
+      return private.refuse_hold(
+        actor, wanted, 'SESSION_BEING_MOVED', 'Somebody is moving this group. Try again when their hold has ended.',
+        held_until, locked_therapist_id => wanted.therapist_id
+      );
+    elsif cardinality(member_ids) + private.group_joiners(actor.organization_id, wanted.group_id, as_of) >= 8 then
+      return private.refuse_hold(
+        actor, wanted, 'GROUP_FULL', 'The group has eight clients already.',
+        locked_therapist_id => wanted.therapist_id
+      );
+    end if;
+  end if;
+
+  claims := private.wanted_claims(actor.organization_id, wanted, hold_ids, case when moving then move_key end);
+  own_ids := wanted.session_ids;
+  if member_ids is not null then
+    -- Whoever is in the group already stands in her own way.
+    own_ids := array(
+      select member.id
+      from public.sessions as member
+      where member.organization_id = actor.organization_id
+        and member.id = any (member_ids)
+        and member.client_id <> wanted.client_id
+    );
+  end if;
+  held_until := date_trunc('milliseconds', as_of) + make_interval(secs => wanted.hold_seconds);
+  -- Mostly nothing at all is in the way, and trying is how to know. What is in the way, alive or expired, is looked at
+  -- closely; so is the way of those who stand in their own.
+  if not moving and member_ids is null then
+    taken := private.take_claims(actor.organization_id, claims, held_until);
+  end if;
+  if taken < cardinality(claims) then
+    if taken > 0 then
+      perform private.give_up_claims(actor.organization_id, hold_ids);
+    end if;
+    select * into found
+    from private.find_conflicts(actor.organization_id, claims, own_ids, as_of);
+    if found.concurrent_lanes is not null and wanted.override_reason is not null then
+      -- The pairs in the way give up their lanes, for this hold only: everything else still blocks it.
+      overridden_lanes := found.concurrent_lanes;
+      claims := array(
+        select row(
+          claim.occurrence_index, claim.owner_id, claim.resource_kind, claim.resource_id, claim.during,
+          case claim.resource_kind when 'client' then claim.lanes - overridden_lanes else claim.lanes end,
+          claim.group_key
+        )::private.wanted_claim
+        from unnest(claims) as claim
+      );
+      select * into found
+      from private.find_conflicts(actor.organization_id, claims, own_ids, as_of);
+    end if;
+    if found.conflicts is not null then
+      outcome := private.conflict_code(found.conflicts, found.concurrent_lanes);
+      return private.refuse_hold(
+        actor, wanted, outcome ->> 'code', outcome ->> 'detail', found.retry_after, found.conflicts, wanted.therapist_id
+      );
+    end if;
+    stale_owner_ids := found.stale_owner_ids;
+    taken := 0;
+  end if;
+  open := private.is_open(actor.organization_id, wanted);
+  if not open and wanted.override_reason is null then
+    perform private.give_up_claims(actor.organization_id, hold_ids);
+    return private.refuse_hold(
+      actor, wanted, 'OUTSIDE_AVAILABILITY',
+      'The therapist does not work then. Choose an alternative, or have an admin override.',
+      locked_therapist_id => wanted.therapist_id
+    );
+  end if;
+
+  -- Two holds that each read 4 units left would both take them: the client's lock, taken above, makes them queue, and
+  -- the second reads what the first has entered. Expired holds count for nothing here, swept or not.
+  if private.has_payer(actor.organization_id, client_ids) then
+    services := private.wanted_services(actor.organization_id, wanted, hold_ids);
+    demands := private.ask_units(actor.organization_id, services, as_of);
+    short := private.is_short(demands);
+  end if;
+  if short and wanted.override_reason is null then
+    perform private.give_up_claims(actor.organization_id, hold_ids);
+    return private.refuse_hold(
+      actor, wanted, 'AUTHORIZATION_EXCEEDED',
+      'The payer''s authorization has too few units left, or does not cover the dates. An admin may override.',
+      locked_therapist_id => wanted.therapist_id
+    );
+  end if;
+
+  -- Nothing stands in the way. From here on everything is written, or, by an error, nothing.
+  if stale_owner_ids is not null or stale_batch_ids is not null then
+    select stale_batch_ids || array_agg(distinct hold.batch_id) into stale_batch_ids
+    from public.session_holds as hold
+    where hold.organization_id = actor.organization_id and hold.id = any (stale_owner_ids);
+    -- What has expired goes, as far as its resources are locked here.
+    delete from private.claims as stale
+    using public.session_holds as hold
+    where hold.organization_id = actor.organization_id
+      and hold.batch_id = any (stale_batch_ids)
+      and stale.organization_id = hold.organization_id
+      and stale.owner_id = hold.id
+      and stale.resource_id = any (resource_ids)
+      and stale.expires_at <= as_of;
+    perform private.expire_batches(actor.organization_id, stale_batch_ids, as_of, wanted.therapist_id);
+  end if;
+  if wanted.group_id is not null then
+    -- A move of the group that came to nothing may have left its claims under another key than the group's.
+    perform private.sync_claims(actor.organization_id, member_ids);
+  end if;
+  if moving then
+    -- An earlier move that expired may have left a claim on a place these sessions have, allowed there by the key they
+    -- shared: it would be in the way of the new key.
+    delete from private.claims as stale
+    using private.claims as own
+    where own.organization_id = actor.organization_id
+      and own.owner_id = any (wanted.session_ids)
+      and stale.organization_id = own.organization_id
+      and stale.resource_kind = own.resource_kind
+      and stale.resource_id = own.resource_id
+      and stale.during && own.during
+      and stale.expires_at <= as_of;
+    -- What moves together does not block itself, even onto a place that a sibling leaves. Taken out and put back, since
+    -- the members of a group would conflict while some have the new key and some the old.
+    with taken_out as (
+      delete from private.claims as claim
+      where claim.organization_id = actor.organization_id and claim.owner_id = any (wanted.session_ids)
+      returning claim.*
+    )
+    select array_agg(row(taken_out.*)::private.claims) into own_claims from taken_out;
+    insert into private.claims (organization_id, owner_id, resource_kind, resource_id, during, lanes, group_key)
+    select own.organization_id, own.owner_id, own.resource_kind, own.resource_id, own.during, own.lanes, move_key
+    from unnest(own_claims) as own;
+  end if;
+
+  if taken = 0 then
+    taken := private.take_claims(actor.organization_id, claims, held_until);
+    if taken < cardinality(claims) then
+      perform private.raise_busy();
+    end if;
+  end if;
+  with batch as (
+    insert into public.hold_batches (
+      organization_id, id, hold_key, therapist_id, client_id, room_id, group_id, session_type, cpt_code, time_zone,
+      buffer_before_minutes, buffer_after_minutes, recurrence_rule, override_reason, is_move, expires_at,
+      created_by, created_at
+    )
+    values (
+      actor.organization_id, new_batch_id, batch_key, wanted.therapist_id, wanted.client_id, wanted.room_id,
+      wanted.group_id, wanted.session_type, wanted.cpt_code, wanted.time_zone,
+      wanted.buffer_before_minutes, wanted.buffer_after_minutes, wanted.recurrence_rule, wanted.override_reason,
+      moving, held_until, actor.user_id, as_of
+    )
+  )
+  insert into public.session_holds (
+    organization_id, id, batch_id, hold_key, occurrence_index, start_time, end_time, time_zone, session_id, client_id,
+    group_id
+  )
+  select actor.organization_id, occurrence.hold_id, new_batch_id, occurrence.hold_key, occurrence.position - 1,
+    occurrence.start_time, occurrence.end_time, occurrence.time_zone, occurrence.session_id, occurrence.client_id,
+    occurrence.group_id
+  from unnest(
+    hold_ids, hold_keys, wanted.start_times, wanted.end_times, wanted.time_zones, wanted.session_ids,
+    wanted.slot_clients, wanted.slot_groups
+  ) with ordinality as occurrence (
+    hold_id, hold_key, start_time, end_time, time_zone, session_id, client_id, group_id, position
+  );
+  body := jsonb_build_object(
+    'holdKey', batch_key,
+    'holdId', new_batch_id,
+    'expiresAt', private.iso(held_until),
+    'holds', private.held_answer(wanted, hold_ids, hold_keys, held_until)
+  );
+
+  if services is not null then
+    perform private.reserve_units(actor.organization_id, demands, 'held', held_until);
+    warnings := private.unit_warnings(actor.organization_id, demands, as_of)
+      || private.daily_limit_warnings(actor.organization_id, services);
+    if warnings <> '[]' then
+      body := body || jsonb_build_object('warnings', warnings);
+    end if;
+  end if;
+  if overridden_lanes is not null then
+    insert into private.lane_overrides (organization_id, owner_id, lanes)
+    select actor.organization_id, hold_id, overridden_lanes from unnest(hold_ids) as hold_id;
+  end if;
+
+  perform private.record_event(
+    actor.organization_id, 'hold.acquired', 'hold', hold_ids, as_of,
+    therapist_id => wanted.therapist_id,
+    actor_role => actor.role::text,
+    after => private.hold_facts(wanted),
+    details => jsonb_build_object('batchId', new_batch_id, 'expiresAt', private.iso(held_until))
+  );
+  if wanted.override_reason is not null then
+    perform private.record_event(
+      actor.organization_id, override.action, 'hold', hold_ids, as_of,
+      therapist_id => wanted.therapist_id,
+      actor_role => actor.role::text,
+      details => jsonb_build_object('batchId', new_batch_id, 'reason', wanted.override_reason)
+    )
+    from (
+      values
+        ('override.availability', not open),
+        ('override.authorization', short),
+        ('override.concurrency', overridden_lanes is not null)
+    ) as override (action, needed)
+    where override.needed;
+  end if;
+
+  if idempotency_key is not null then
+    perform private.keep_answer(
+      actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint, body, new_batch_id
+    );
+  end if;
+  return private.success(body);
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy();
+end
+$$;
+comment on function private.hold_sessions(jsonb, text, text) is
+  'Holds every occurrence of the request, or none. Returns an outcome; see docs/codes.md for its codes. Raises PT400 '
+  'for malformed input, PT401 and PT403 for the caller, PT503 when the database is busy.';
+grant execute on function private.hold_sessions(jsonb, text, text) to authenticated;
+
+create function public.hold_sessions(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.hold_sessions(hold_sessions.request, hold_sessions.idempotency_key, hold_sessions.request_id);
+end;
+comment on function public.hold_sessions(jsonb, text, text) is
+  'Claims a slot or a series for a few minutes. request is the body of sessions-hold with recurrence expanded.';
+grant execute on function public.hold_sessions(jsonb, text, text) to authenticated;
+
+-- === schemas/booking/confirm.sql ===
+
+-- Purpose: sessions-confirm. Turns a live hold into sessions, or into the moves it was made for.
+-- Objects: private.parse_confirmation, private.confirm_sessions, public.confirm_sessions.
+-- Watch for: a live hold confirms, always; an unconfirmed one at or after expires_at never does, swept or not. A new
+--            session takes its hold's id, so its claims stay where they are and only lose their expiry. A move of a
+--            group has a hold for each member; the one of the member that was named (client_id is null) stands for all.
+
+create type private.confirmed_occurrence as (
+  hold_key uuid,
+  therapist_id uuid,
+  client_id uuid,
+  start_time timestamptz,
+  end_time timestamptz,
+  session_id uuid,
+  session_type text,
+  location_type text,
+  cpt_code text,
+  cpt_modifiers text[]
+);
+comment on type private.confirmed_occurrence is 'One occurrence as sessions-confirm describes it.';
+
+create function private.session_issues(path text, session jsonb)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if session is null or session = 'null' then
+    return private.issue(path, 'is required');
+  elsif jsonb_typeof(session) <> 'object' then
+    return private.issue(path, 'must be an object');
+  end if;
+  return coalesce(private.uuid_issue(path || '.therapist_id', session -> 'therapist_id', true), '[]')
+    || coalesce(private.uuid_issue(path || '.client_id', session -> 'client_id', true), '[]')
+    || coalesce(private.instant_issue(path || '.start_time', session -> 'start_time'), '[]')
+    || coalesce(private.instant_issue(path || '.end_time', session -> 'end_time'), '[]')
+    || coalesce(private.uuid_issue(path || '.id', session -> 'id', false), '[]')
+    || coalesce(private.text_issue(path || '.session_type', session -> 'session_type', false, 64), '[]')
+    || coalesce(private.text_issue(path || '.location_type', session -> 'location_type', false, 64), '[]')
+    || case
+      when coalesce(session -> 'notes', 'null') <> 'null'
+        then private.issue(path || '.notes', 'is not accepted here: notes are saved encrypted, through session-notes')
+      else '[]'
+    end;
+end
+$$;
+comment on function private.session_issues(text, jsonb) is 'Issues of a session object of sessions-confirm.';
+
+create function private.cpt_issues(path text, cpt jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  if cpt is null or cpt = 'null' then
+    return '[]';
+  elsif jsonb_typeof(cpt) <> 'object' then
+    return private.issue(path, 'must be an object');
+  end if;
+  return coalesce(private.text_issue(path || '.code', cpt -> 'code', true, 16, '^\s*[0-9A-Za-z]{5}\s*$'), '[]')
+    || case
+      when coalesce(cpt -> 'modifiers', 'null') = 'null' then '[]'
+      when jsonb_typeof(cpt -> 'modifiers') <> 'array' then private.issue(path || '.modifiers', 'must be a list')
+      when jsonb_array_length(cpt -> 'modifiers') > 4
+        then private.issue(path || '.modifiers', 'must have at most 4 modifiers')
+      when exists (
+        select 1
+        from jsonb_array_elements(cpt -> 'modifiers') as modifier (value)
+        where jsonb_typeof(modifier.value) <> 'string' or (modifier.value #>> '{}') !~ '^\s*[0-9A-Za-z]{2}\s*$'
+      ) then private.issue(path || '.modifiers', 'must be two-character modifiers')
+      else '[]'
+    end;
+end
+$$;
+comment on function private.cpt_issues(text, jsonb) is 'Issues of a cpt object of sessions-confirm.';
+
+create function private.confirmation_issues(request jsonb)
+returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  items jsonb;
+  listed boolean;
+  found jsonb;
+begin
+  if request is null or jsonb_typeof(request) <> 'object' then
+    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
+  end if;
+  items := nullif(nullif(request -> 'occurrences', 'null'), '[]');
+  listed := items is not null;
+  if listed and jsonb_typeof(items) <> 'array' then
+    perform private.raise_invalid(private.issue('occurrences', 'must be a list'));
+  elsif listed and jsonb_array_length(items) > 366 then
+    perform private.raise_invalid(private.issue('occurrences', 'must have at most 366 occurrences'));
+  end if;
+
+  found := coalesce(private.uuid_issue('hold_key', request -> 'hold_key', true), '[]')
+    || private.session_issues('session', request -> 'session')
+    || private.cpt_issues('cpt', request -> 'cpt')
+    || coalesce(private.zone_issue('time_zone', request -> 'time_zone', true), '[]')
+    || coalesce(private.integer_issue(
+      'start_time_offset_minutes', request -> 'start_time_offset_minutes', true, -1440, 1440), '[]')
+    || coalesce(private.integer_issue(
+      'end_time_offset_minutes', request -> 'end_time_offset_minutes', true, -1440, 1440), '[]')
+    || case
+      when coalesce(request -> 'notes', 'null') <> 'null'
+        then private.issue('notes', 'is not accepted here: notes are saved encrypted, through session-notes')
+      else '[]'
+    end;
+  if listed then
+    select found || coalesce(jsonb_agg(issue.value order by item.position), '[]') into found
+    from jsonb_array_elements(items) with ordinality as item (value, position)
+    cross join lateral (select 'occurrences.' || (item.position - 1) as path) as at
+    cross join lateral (
+      select case
+        when jsonb_typeof(item.value) <> 'object' then private.issue(at.path, 'must be an object')
+        else coalesce(private.uuid_issue(at.path || '.hold_key', item.value -> 'hold_key', true), '[]')
+          || private.session_issues(at.path || '.session', item.value -> 'session')
+          || private.cpt_issues(at.path || '.cpt', item.value -> 'cpt')
+          || coalesce(private.zone_issue(at.path || '.time_zone', item.value -> 'time_zone', false), '[]')
+          || coalesce(private.integer_issue(at.path || '.start_time_offset_minutes',
+            item.value -> 'start_time_offset_minutes', true, -1440, 1440), '[]')
+          || coalesce(private.integer_issue(at.path || '.end_time_offset_minutes',
+            item.value -> 'end_time_offset_minutes', true, -1440, 1440), '[]')
+          || case
+            when coalesce(item.value -> 'notes', 'null') <> 'null' then private.issue(
+              at.path || '.notes', 'is not accepted here: notes are saved encrypted, through session-notes')
+            else '[]'
+          end
+      end as issues
+    ) as checked
+    cross join lateral jsonb_array_elements(checked.issues) as issue (value);
+  else
+    items := jsonb_build_array(request);
+  end if;
+  if found <> '[]' then
+    perform private.raise_invalid(
+      found, case when found @> '[{"message": "is required"}]' then 'MISSING_FIELDS' else 'VALIDATION_FAILED' end
+    );
+  end if;
+
+  select jsonb_agg(issue.value order by item.position) into found
+  from jsonb_array_elements(items) with ordinality as item (value, position)
+  cross join lateral (
+    select
+      case when listed then format('occurrences.%s.', item.position - 1) else '' end as path,
+      (item.value #>> '{session,start_time}')::timestamptz as start_time,
+      (item.value #>> '{session,end_time}')::timestamptz as end_time,
+      coalesce(item.value ->> 'time_zone', request ->> 'time_zone') as time_zone
+  ) as at
+  cross join lateral (
+    select case
+        when at.end_time <= at.start_time then private.issue(at.path || 'session.end_time', 'must be after start_time')
+        else '[]'
+      end
+      || case
+        when private.offset_minutes(at.start_time, at.time_zone)
+            <> (item.value ->> 'start_time_offset_minutes')::integer
+          then private.issue(at.path || 'start_time_offset_minutes', format('does not match %s at start_time', at.time_zone))
+        else '[]'
+      end
+      || case
+        when private.offset_minutes(at.end_time, at.time_zone) <> (item.value ->> 'end_time_offset_minutes')::integer
+          then private.issue(at.path || 'end_time_offset_minutes', format('does not match %s at end_time', at.time_zone))
+        else '[]'
+      end as issues
+  ) as checked
+  cross join lateral jsonb_array_elements(checked.issues) as issue (value);
+  if found is not null then
+    perform private.raise_invalid(
+      found, case when found @> '[{"message": "must be after start_time"}]' then 'INVALID_RANGE' else 'VALIDATION_FAILED' end
+    );
+  end if;
+
+end
+$$;
+comment on function private.confirmation_issues(jsonb) is
+  'Raises PT400 with every issue of the body of sessions-confirm: code MISSING_FIELDS, INVALID_RANGE or '
+  'VALIDATION_FAILED. Returns when there is none. Looks at no clock.';
+
+create function private.parse_confirmation(request jsonb)
+returns private.confirmed_occurrence[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  -- What every occurrence must have, and the request itself: as confirmation_issues, without saying what is wrong. Types
+  -- are named besides patterns, since a pattern also fits a list of texts that fit it.
+  well_formed constant jsonpath := jsonpath '
+    $.type() == "object"
+    && $.hold_key.type() == "string"
+    && $.session.therapist_id.type() == "string" && $.session.client_id.type() == "string"
+    && $.hold_key like_regex "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+    && $.session.type() == "object"
+    && $.session.therapist_id like_regex "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+    && $.session.client_id like_regex "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+    && $.session.start_time.type() == "string" && $.session.end_time.type() == "string"
+    && (!exists($.session.id) || $.session.id == null || $.session.id.type() == "string")
+    && (!exists($.session.session_type) || $.session.session_type == null || $.session.session_type.type() == "string")
+    && (!exists($.session.location_type) || $.session.location_type == null || $.session.location_type.type() == "string")
+    && (!exists($.session.notes) || $.session.notes == null)
+    && (!exists($.notes) || $.notes == null)
+    && (!exists($.time_zone) || $.time_zone == null || $.time_zone.type() == "string")
+    && $.start_time_offset_minutes.type() == "number" && $.end_time_offset_minutes.type() == "number"
+    && (!exists($.cpt) || $.cpt == null || $.cpt.type() == "object" && $.cpt.code.type() == "string"
+      && $.cpt.code like_regex "^\\s*[0-9A-Za-z]{5}\\s*$"
+      && (!exists($.cpt.modifiers) || $.cpt.modifiers == null || $.cpt.modifiers.type() == "array"
+        && $.cpt.modifiers.size() <= 4
+        && !($.cpt.modifiers[*].type() != "string")
+        && !exists($.cpt.modifiers[*] ? (!(@ like_regex "^\\s*[0-9A-Za-z]{2}\\s*$")))))';
+  items jsonb := coalesce(nullif(nullif(request -> 'occurrences', 'null'), '[]'), jsonb_build_array(request));
+  parsed private.confirmed_occurrence[];
+  valid boolean;
+begin
+  begin
+    select
+      array_agg(
+        row(
+          item.hold_key, item.therapist_id, item.client_id, item.start_time, item.end_time, item.session_id,
+          item.session_type, item.location_type, item.cpt_code, item.cpt_modifiers
+        )::private.confirmed_occurrence
+        order by item.position
+      ),
+      (request @@ well_formed) and count(*) <= 366 and bool_and(
+        item.value @@ well_formed
+        and item.start_text ~ private.instant_pattern() and item.end_text ~ private.instant_pattern()
+        and item.start_time < item.end_time
+        and (length(item.session_type) between 1 and 64) is not false
+        and (length(item.location_type) between 1 and 64) is not false
+        and exists (select 1 from public.time_zones as zone where zone.name = item.time_zone)
+        and extract(epoch from (item.start_time at time zone item.time_zone) - (item.start_time at time zone 'UTC'))
+          = (item.value ->> 'start_time_offset_minutes')::numeric * 60
+        and extract(epoch from (item.end_time at time zone item.time_zone) - (item.end_time at time zone 'UTC'))
+          = (item.value ->> 'end_time_offset_minutes')::numeric * 60
+      )
+    into parsed, valid
+    from (
+      select
+        element.position,
+        element.value,
+        (element.value ->> 'hold_key')::uuid as hold_key,
+        (session.value ->> 'therapist_id')::uuid as therapist_id,
+        (session.value ->> 'client_id')::uuid as client_id,
+        session.value ->> 'start_time' as start_text,
+        session.value ->> 'end_time' as end_text,
+        (session.value ->> 'start_time')::timestamptz as start_time,
+        (session.value ->> 'end_time')::timestamptz as end_time,
+        (session.value ->> 'id')::uuid as session_id,
+        btrim(session.value ->> 'session_type', E' \t\n\r\f\v') as session_type,
+        btrim(session.value ->> 'location_type', E' \t\n\r\f\v') as location_type,
+        coalesce(element.value ->> 'time_zone', request ->> 'time_zone') as time_zone,
+        upper(btrim(chosen.cpt ->> 'code', E' \t\n\r\f\v')) as cpt_code,
+        array(
+          select upper(btrim(modifier.value, E' \t\n\r\f\v'))
+          from jsonb_array_elements_text(coalesce(nullif(chosen.cpt -> 'modifiers', 'null'), '[]'))
+            with ordinality as modifier (value, position)
+          group by 1
+          order by min(modifier.position)
+        ) as cpt_modifiers
+      from jsonb_array_elements(items) with ordinality as element (value, position)
+      cross join lateral (select element.value -> 'session' as value) as session
+      -- One cpt for the whole series may stand at the top.
+      cross join lateral (
+        select coalesce(nullif(element.value -> 'cpt', 'null'), nullif(request -> 'cpt', 'null')) as cpt
+      ) as chosen
+    ) as item;
+  exception
+    when data_exception then valid := false;
+  end;
+
+  if valid is not true then
+    perform private.confirmation_issues(request);
+    perform private.raise_invalid(private.issue('', 'is not a request this endpoint accepts'));
+  end if;
+  return parsed;
+end
+$$;
+comment on function private.parse_confirmation(jsonb) is
+  'Reads the body of sessions-confirm: its occurrences in order, or the one session at the top. Raises PT400 with code '
+  'MISSING_FIELDS, INVALID_RANGE or VALIDATION_FAILED. Looks at no clock.';
+
+create function private.rounded_minutes(start_time timestamptz, end_time timestamptz)
+returns integer
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return floor((extract(epoch from end_time - start_time) / 60 + 7) / 15)::integer * 15;
+end
+$$;
+comment on function private.rounded_minutes(timestamptz, timestamptz) is
+  'A duration in minutes, rounded to 15-minute units by midpoint: 0-7 -> 0, 8-22 -> 15, 23-37 -> 30 (CMS, Medicare '
+  'Claims Processing Manual, chapter 5, section 20.2).';
+
+create function private.series_id(batch_id uuid, member_id uuid, client_id uuid)
+returns uuid
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case
+    when member_id is null or member_id = client_id then batch_id
+    else md5(batch_id::text || member_id::text)::uuid
+  end;
+end
+$$;
+comment on function private.series_id(uuid, uuid, uuid) is
+  'The series of one client of a batch: the batch''s id, or for the other members of a group one made of both ids.';
+
+create function private.refuse_confirmation(
+  actor private.actor,
+  batch_id uuid,
+  hold_ids uuid[],
+  status integer,
+  code text,
+  detail text
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    actor.organization_id, 'confirmation.refused', 'hold', coalesce(hold_ids, '{}'), clock_timestamp(),
+    actor_role => actor.role::text,
+    outcome => 'refused',
+    code => code,
+    details => case when batch_id is not null then jsonb_build_object('batchId', batch_id) end
+  );
+  return private.refusal(status, code, detail);
+end
+$$;
+comment on function private.refuse_confirmation(private.actor, uuid, uuid[], integer, text, text) is
+  'The outcome of a refused confirmation, and its audit event.';
+
+create function private.confirm_sessions(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+set plan_cache_mode = 'force_generic_plan'
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+declare
+  actor private.actor;
+  listed private.confirmed_occurrence[];
+  asked_key uuid;
+  fingerprint bytea;
+  outcome jsonb;
+  batch public.hold_batches;
+  top_session jsonb;
+  hold_ids uuid[];
+  moved_session_ids uuid[];
+  held_claims private.claims[];
+  group_ids uuid[];
+  resource_ids uuid[];
+  as_of timestamptz;
+  state record;
+  listing record;
+  new_series_id uuid;
+  session_ids uuid[];
+  body jsonb;
+  rounded_minutes integer;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  listed := private.parse_confirmation(request);
+  asked_key := (request ->> 'hold_key')::uuid;
+  top_session := request -> 'session';
+  if idempotency_key is not null then
+    fingerprint := private.fingerprint(jsonb_build_object(
+      'holdKey', asked_key, 'occurrences', to_jsonb(listed),
+      'therapistId', (top_session ->> 'therapist_id')::uuid, 'clientId', (top_session ->> 'client_id')::uuid
+    ));
+    outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-confirm', idempotency_key, fingerprint);
+    if outcome is not null then
+      return outcome;
+    end if;
+  end if;
+
+  -- Which holds the key stands for. Nothing is decided here: what matters is read again behind the locks.
+  select found.* into batch
+  from public.hold_batches as found
+  where found.organization_id = actor.organization_id
+    and (
+      found.hold_key = asked_key
+      or found.id = (
+        select hold.batch_id
+        from public.session_holds as hold
+        where hold.organization_id = actor.organization_id and hold.hold_key = asked_key
+      )
+    )
+    and (actor.role <> 'therapist' or found.therapist_id = actor.user_id);
+  if actor.role = 'client' then
+    return private.refuse_confirmation(
+      actor, batch.id, hold_ids, 403, 'FORBIDDEN', 'Your role may not book sessions.'
+    );
+  elsif batch.id is null then
+    return private.refuse_confirmation(
+      actor, batch.id, hold_ids, 410, 'HOLD_NOT_FOUND', 'There is no such hold. Hold the time again.'
+    );
+  end if;
+
+  select
+    array_agg(hold.id) filter (
+      where (batch.hold_key = asked_key or hold.hold_key = asked_key) and not (batch.is_move and hold.client_id is not null)
+    ),
+    array_agg(hold.session_id)
+  into hold_ids, moved_session_ids
+  from public.session_holds as hold
+  where hold.organization_id = actor.organization_id and hold.batch_id = batch.id;
+
+  resource_ids := array[batch.therapist_id, batch.client_id, batch.room_id] || array(
+    select hold.client_id
+    from public.session_holds as hold
+    where hold.organization_id = actor.organization_id and hold.batch_id = batch.id and hold.client_id is not null
+  );
+  if batch.group_id is not null then
+    perform private.lock_group(actor.organization_id, batch.group_id);
+  end if;
+  if batch.is_move then
+    -- Who joins a group that moves keeps its row until she has.
+    perform 1
+    from public.session_groups as known
+    where known.organization_id = actor.organization_id
+      and known.id in (
+        select member.group_id
+        from public.sessions as member
+        where member.organization_id = actor.organization_id and member.id = any (moved_session_ids)
+      )
+    order by known.id
+    for update;
+    -- A cancellation or start of a session to be moved would change it between our look and our write.
+    perform 1
+    from public.sessions as session
+    where session.organization_id = actor.organization_id
+      and session.id = any (moved_session_ids || array(
+        select mate.id
+        from public.sessions as named
+        join public.sessions as mate
+          on mate.organization_id = named.organization_id and mate.group_id = named.group_id
+        where named.organization_id = actor.organization_id and named.id = any (moved_session_ids)
+      ))
+    order by session.id
+    for no key update;
+    select resource_ids || array_agg(session.therapist_id) || array_agg(session.room_id) into resource_ids
+    from public.sessions as session
+    where session.organization_id = actor.organization_id and session.id = any (moved_session_ids);
+  end if;
+  -- Whoever claims this time once the hold has expired must see either the hold or the sessions, never neither.
+  perform private.lock_resources(actor.organization_id, resource_ids);
+  -- A release, or a second confirmation, of the same hold would settle it twice. Read again,
+  -- for its end may have been moved while this waited.
+  select locked.* into batch
+  from public.hold_batches as locked
+  where locked.organization_id = actor.organization_id and locked.id = batch.id
+  for no key update;
+  as_of := clock_timestamp();
+
+  select
+    count(*) filter (where hold.status <> 'released') as addressed,
+    count(*) filter (where hold.status = 'confirmed') as confirmed,
+    bool_or(hold.status = 'expired' or (hold.status = 'held' and batch.expires_at <= as_of)) as expired,
+    bool_or(hold.client_id is not null) as of_members
+  into state
+  from public.session_holds as hold
+  where hold.organization_id = actor.organization_id and hold.id = any (hold_ids);
+
+  if state.addressed = 0 or exists (
+    select 1
+    from unnest(listed) as item
+    where item.hold_key <> batch.hold_key
+      and not exists (
+        select 1
+        from public.session_holds as hold
+        join public.hold_batches as owner on owner.organization_id = hold.organization_id and owner.id = hold.batch_id
+        where hold.organization_id = actor.organization_id
+          and hold.hold_key = item.hold_key
+          and hold.status <> 'released'
+          and (actor.role <> 'therapist' or owner.therapist_id = actor.user_id)
+      )
+  ) then
+    return private.refuse_confirmation(
+      actor, batch.id, hold_ids, 410, 'HOLD_NOT_FOUND', 'There is no such hold, or it was released. Hold the time again.'
+    );
+  elsif state.expired then
+    perform private.expire_batches(actor.organization_id, array[batch.id], as_of, batch.therapist_id);
+    return private.refuse_confirmation(
+      actor, batch.id, hold_ids, 410, 'HOLD_EXPIRED', 'The hold has expired. Hold the time again.'
+    );
+  end if;
+
+  -- Every addressed hold listed exactly once, as it was held. A lone hold may be listed by its batch's key.
+  select
+    bool_or(
+      item.hold_key is null
+      or (item.therapist_id, item.start_time, item.end_time)
+        is distinct from (batch.therapist_id, hold.start_time, hold.end_time)
+      or (item.session_id is not null and item.session_id is distinct from coalesce(hold.session_id,
+        case when hold.status = 'confirmed' then hold.id end))
+      or (lower(item.session_type) <> lower(batch.session_type)) is true
+      or (item.cpt_code <> batch.cpt_code) is true
+      -- Where a payer limits services, units and lanes were taken for the one that was held: individual treatment when
+      -- none was named. Else a hold that named none leaves the choice open.
+      or (
+        (
+          batch.session_type is not null
+          or batch.cpt_code is not null
+          or private.has_payer(actor.organization_id, array[coalesce(hold.client_id, batch.client_id)])
+        )
+        -- What is moved stays the service it is.
+        and private.billed_code(
+          coalesce(item.cpt_code, batch.cpt_code, moved.cpt_code),
+          coalesce(item.session_type, batch.session_type, moved.session_type)
+        ) <> private.billed_code(
+          coalesce(batch.cpt_code, moved.cpt_code), coalesce(batch.session_type, moved.session_type)
+        )
+      )
+    ) as differs,
+    bool_or(item.client_id <> coalesce(hold.client_id, batch.client_id)) as of_other_client
+  into listing
+  from public.session_holds as hold
+  left join unnest(listed) as item
+    on item.hold_key = hold.hold_key or (state.addressed = 1 and item.hold_key = batch.hold_key)
+  left join public.sessions as moved
+    on moved.organization_id = hold.organization_id and moved.id = hold.session_id
+  where hold.organization_id = actor.organization_id
+    and hold.id = any (hold_ids)
+    and hold.status <> 'released';
+  if cardinality(listed) <> state.addressed or listing.differs
+    or (top_session ->> 'therapist_id')::uuid <> batch.therapist_id
+  then
+    return private.refuse_confirmation(
+      actor, batch.id, hold_ids, 409, 'HOLD_MISMATCH', 'The request differs from what was held. Confirm every held occurrence once, exactly as held.'
+    );
+  elsif listing.of_other_client or (top_session ->> 'client_id')::uuid <> batch.client_id then
+    return private.refuse_confirmation(
+      actor, batch.id, hold_ids, 409, 'CLIENT_MISMATCH', 'The hold is for another client.'
+    );
+  end if;
+
+  if state.confirmed < state.addressed then
+    if exists (
+      select 1
+      from (
+        select distinct coalesce(hold.client_id, batch.client_id) as client_id
+        from public.session_holds as hold
+        where hold.organization_id = actor.organization_id
+          and hold.batch_id = batch.id
+          and (batch.is_move or hold.id = any (hold_ids))
+      ) as booked
+      where not private.may_book(actor, batch.therapist_id, booked.client_id)
+    ) then
+      return private.refuse_confirmation(
+        actor, batch.id, hold_ids, 403, 'FORBIDDEN', 'You may no longer book this therapist or client.'
+      );
+    elsif exists (
+      select 1
+      from unnest(listed) as item
+      where not private.may_render(
+        actor.organization_id, batch.therapist_id,
+        private.service_code(
+          coalesce(item.cpt_code, batch.cpt_code), coalesce(item.session_type, batch.session_type)
+        )
+      )
+    ) or exists (
+      select 1
+      from public.sessions as moved
+      where moved.organization_id = actor.organization_id
+        and moved.id = any (moved_session_ids)
+        and not private.may_render(
+          actor.organization_id, batch.therapist_id,
+          private.service_code(
+            coalesce(batch.cpt_code, moved.cpt_code), coalesce(batch.session_type, moved.session_type)
+          )
+        )
+    ) then
+      return private.refuse_confirmation(
+        actor, batch.id, hold_ids, 403, 'FORBIDDEN',
+        'A technician may not render this service: it is a qualified professional''s.'
+      );
+    elsif batch.is_move and exists (
+      select 1
+      from public.sessions as session
+      where session.organization_id = actor.organization_id
+        and session.id = any (moved_session_ids)
+        and session.status <> 'scheduled'
+    ) then
+      return private.refuse_confirmation(
+        actor, batch.id, hold_ids, 409, 'SESSION_NOT_MOVABLE', 'A session to be moved has been started, cancelled or completed meanwhile.'
+      );
+    elsif batch.is_move and state.addressed < (
+      select count(*)
+      from public.session_holds as hold
+      where hold.organization_id = actor.organization_id and hold.batch_id = batch.id and hold.client_id is null
+    ) then
+      return private.refuse_confirmation(
+        actor, batch.id, hold_ids, 409, 'HOLD_MISMATCH', 'What was held to move together moves together: confirm the whole batch by its holdKey.'
+      );
+    elsif state.of_members and exists (
+      select 1
+      from public.session_holds as hold
+      where hold.organization_id = actor.organization_id
+        and hold.batch_id = batch.id
+        and hold.client_id is not null
+        and hold.status <> 'released'
+      group by hold.group_id
+      having count(*) < 2 or not bool_and(hold.id = any (hold_ids))
+    ) then
+      return private.refuse_confirmation(
+        actor, batch.id, hold_ids, 409, 'HOLD_MISMATCH', 'A group is confirmed whole, by its batch''s holdKey, with two clients at least.'
+      );
+    end if;
+
+    select array_agg(hold.id) into hold_ids
+    from public.session_holds as hold
+    where hold.organization_id = actor.organization_id
+      and hold.batch_id = batch.id
+      and (batch.is_move or hold.id = any (hold_ids))
+      and hold.status = 'held';
+
+    update public.session_holds as hold
+    set status = 'confirmed', settled_at = as_of, settled_xid = pg_current_xact_id()
+    where hold.organization_id = actor.organization_id and hold.id = any (hold_ids);
+
+    if batch.is_move then
+      -- The old places go and the new ones become the sessions', all behind their resources' locks. Taken out and put
+      -- back, since the members of a group would conflict while some have the group's key and some still the move's.
+      delete from private.claims as claim
+      where claim.organization_id = actor.organization_id and claim.owner_id = any (moved_session_ids);
+      with taken_out as (
+        delete from private.claims as claim
+        where claim.organization_id = actor.organization_id and claim.owner_id = any (hold_ids)
+        returning claim.*
+      )
+      select array_agg(row(taken_out.*)::private.claims) into held_claims from taken_out;
+      insert into private.claims (organization_id, owner_id, resource_kind, resource_id, during, lanes, group_key)
+      select held.organization_id, hold.session_id, held.resource_kind, held.resource_id, held.during, held.lanes,
+        case held.resource_kind when 'client' then hold.session_id else coalesce(hold.group_id, hold.session_id) end
+      from unnest(held_claims) as held
+      join public.session_holds as hold
+        on hold.organization_id = actor.organization_id and hold.id = held.owner_id;
+      -- What the holds took in addition goes; the sessions ask for all of it as they move.
+      delete from public.authorization_units as entry
+      where entry.organization_id = actor.organization_id and entry.owner_id = any (hold_ids);
+      delete from private.lane_overrides as override
+      where override.organization_id = actor.organization_id and override.owner_id = any (moved_session_ids);
+      update private.lane_overrides as override
+      set owner_id = hold.session_id
+      from public.session_holds as hold
+      where override.organization_id = actor.organization_id
+        and override.owner_id = hold.id
+        and hold.organization_id = actor.organization_id
+        and hold.id = any (hold_ids);
+
+      select array_agg(distinct hold.group_id) into group_ids
+      from public.session_holds as hold
+      where hold.organization_id = actor.organization_id and hold.id = any (hold_ids) and hold.group_id is not null;
+      if group_ids is not null then
+        -- The members first, and then their groups: one look at the end at whether they fit.
+        set constraints public.sessions_at_the_place_of_their_group deferred;
+      end if;
+      update public.sessions as session
+      set
+        therapist_id = batch.therapist_id,
+        start_time = hold.start_time,
+        end_time = hold.end_time,
+        time_zone = hold.time_zone,
+        room_id = batch.room_id,
+        buffer_before_minutes = batch.buffer_before_minutes,
+        buffer_after_minutes = batch.buffer_after_minutes,
+        session_type = coalesce(item.session_type, batch.session_type, session.session_type),
+        location_type = coalesce(item.location_type, session.location_type),
+        cpt_code = coalesce(item.cpt_code, batch.cpt_code, session.cpt_code),
+        cpt_modifiers = case when item.cpt_code is null then session.cpt_modifiers else item.cpt_modifiers end
+      from public.session_holds as hold
+      cross join lateral (
+        select case when hold.client_id is null then hold.hold_key else (
+          select other.hold_key
+          from public.session_holds as other
+          where other.organization_id = hold.organization_id
+            and other.batch_id = hold.batch_id
+            and other.group_id = hold.group_id
+            and other.client_id is null
+        ) end as hold_key
+      ) as named
+      join unnest(listed) as item on item.hold_key = named.hold_key or item.hold_key = batch.hold_key
+      where hold.organization_id = actor.organization_id
+        and hold.id = any (hold_ids)
+        and session.organization_id = actor.organization_id
+        and session.id = hold.session_id;
+      if group_ids is not null then
+        update public.session_groups as moved
+        set therapist_id = batch.therapist_id, start_time = hold.start_time, end_time = hold.end_time
+        from public.session_holds as hold
+        where moved.organization_id = actor.organization_id
+          and moved.id = any (group_ids)
+          and hold.organization_id = actor.organization_id
+          and hold.id = any (hold_ids)
+          and hold.group_id = moved.id
+          and hold.client_id is null;
+        set constraints public.sessions_at_the_place_of_their_group immediate;
+      end if;
+    else
+      update private.claims as claim
+      set expires_at = null
+      where claim.organization_id = actor.organization_id and claim.owner_id = any (hold_ids);
+
+      if state.of_members then
+        insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time)
+        select distinct actor.organization_id, hold.group_id, batch.therapist_id, hold.start_time, hold.end_time
+        from public.session_holds as hold
+        where hold.organization_id = actor.organization_id and hold.id = any (hold_ids) and hold.client_id is not null;
+      end if;
+
+      if exists (
+        select 1
+        from public.session_holds as hold
+        where hold.organization_id = actor.organization_id and hold.batch_id = batch.id
+        having count(distinct hold.start_time) > 1
+      ) then
+        new_series_id := batch.id;
+        -- One series for each client: the batch's own has the batch's id.
+        insert into public.session_series (
+          organization_id, id, therapist_id, client_id, recurrence_rule, time_zone, created_by, created_at
+        )
+        select distinct
+          actor.organization_id, private.series_id(batch.id, hold.client_id, batch.client_id), batch.therapist_id,
+          coalesce(hold.client_id, batch.client_id), batch.recurrence_rule, batch.time_zone, actor.user_id, as_of
+        from public.session_holds as hold
+        where hold.organization_id = actor.organization_id and hold.id = any (hold_ids)
+        on conflict do nothing;
+      end if;
+
+      insert into public.sessions (
+        organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, session_type, location_type,
+        cpt_code, cpt_modifiers, series_id, group_id, room_id, buffer_before_minutes, buffer_after_minutes,
+        created_by, created_at, updated_at
+      )
+      select
+        actor.organization_id, hold.id, batch.therapist_id, coalesce(hold.client_id, batch.client_id),
+        hold.start_time, hold.end_time, hold.time_zone, coalesce(item.session_type, batch.session_type),
+        item.location_type, coalesce(item.cpt_code, batch.cpt_code), item.cpt_modifiers,
+        case when new_series_id is not null then private.series_id(batch.id, hold.client_id, batch.client_id) end,
+        hold.group_id, batch.room_id,
+        batch.buffer_before_minutes, batch.buffer_after_minutes, actor.user_id, as_of, as_of
+      from public.session_holds as hold
+      join unnest(listed) as item on item.hold_key = hold.hold_key or item.hold_key = batch.hold_key
+      where hold.organization_id = actor.organization_id and hold.id = any (hold_ids);
+    end if;
+  end if;
+
+  select array_agg(coalesce(hold.session_id, hold.id) order by hold.occurrence_index) into session_ids
+  from public.session_holds as hold
+  where hold.organization_id = actor.organization_id
+    and hold.batch_id = batch.id
+    and hold.status = 'confirmed'
+    and (batch.hold_key = asked_key or hold.hold_key = asked_key or batch.is_move);
+
+  select
+    jsonb_build_object('sessions', jsonb_agg(to_jsonb(session) order by asked.position)),
+    private.rounded_minutes(
+      min(session.start_time) filter (where asked.position = 1), min(session.end_time) filter (where asked.position = 1)
+    )
+  into body, rounded_minutes
+  from unnest(session_ids) with ordinality as asked (id, position)
+  join public.sessions as session on session.organization_id = actor.organization_id and session.id = asked.id;
+  body := body || jsonb_build_object('session', body #> '{sessions,0}', 'roundedDurationMinutes', rounded_minutes);
+
+  if idempotency_key is not null then
+    perform private.keep_answer(
+      actor.organization_id, actor.user_id, 'sessions-confirm', idempotency_key, fingerprint, body
+    );
+  end if;
+  return private.success(body);
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy();
+end
+$$;
+comment on function private.confirm_sessions(jsonb, text, text) is
+  'Turns every hold the key stands for into a session, or carries out its move, or changes nothing. Confirming again '
+  'answers with the same sessions. Returns an outcome; raises PT400, PT401, PT403, PT503.';
+grant execute on function private.confirm_sessions(jsonb, text, text) to authenticated;
+
+create function public.confirm_sessions(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.confirm_sessions(confirm_sessions.request, confirm_sessions.idempotency_key, confirm_sessions.request_id);
+end;
+comment on function public.confirm_sessions(jsonb, text, text) is
+  'Turns a live hold into sessions. request is the body of sessions-confirm.';
+grant execute on function public.confirm_sessions(jsonb, text, text) to authenticated;
+
+-- === schemas/booking/release_and_cancel.sql ===
+
+-- Purpose: sessions-cancel. Lets a hold go, or cancels sessions.
+-- Objects: private.release_hold, private.cancel_sessions and their public wrappers.
+-- Watch for: an id out of scope refuses the whole request; the reason never touches clinical notes.
+
+create function private.release_hold(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+set plan_cache_mode = 'force_generic_plan'
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+declare
+  actor private.actor;
+  found jsonb;
+  asked_key uuid;
+  fingerprint bytea;
+  outcome jsonb;
+  batch public.hold_batches;
+  as_of timestamptz;
+  released_ids uuid[];
+  body jsonb;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  if request is null or jsonb_typeof(request) <> 'object' then
+    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
+  end if;
+  found := private.uuid_issue('hold_key', request -> 'hold_key', true);
+  if found is not null then
+    perform private.raise_invalid(found);
+  end if;
+  asked_key := (request ->> 'hold_key')::uuid;
+  fingerprint := private.fingerprint(jsonb_build_object('holdKey', asked_key));
+
+  outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint);
+  if outcome is not null then
+    return outcome;
+  end if;
+
+  select candidate.* into batch
+  from public.hold_batches as candidate
+  where candidate.organization_id = actor.organization_id
+    and (
+      candidate.hold_key = asked_key
+      or candidate.id = (
+        select hold.batch_id
+        from public.session_holds as hold
+        where hold.organization_id = actor.organization_id and hold.hold_key = asked_key
+      )
+    )
+    and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and candidate.therapist_id = actor.user_id));
+
+  if batch.id is not null then
+    -- Claims go only under their resources' locks: a claimant between check and insert must not lose its footing.
+    perform private.lock_resources(
+      actor.organization_id,
+      array[batch.therapist_id, batch.client_id, batch.room_id] || array(
+        select hold.client_id
+        from public.session_holds as hold
+        where hold.organization_id = actor.organization_id and hold.batch_id = batch.id and hold.client_id is not null
+      ) || array(
+        select resource.id
+        from public.session_holds as hold
+        join public.sessions as session
+          on session.organization_id = hold.organization_id and session.id = hold.session_id
+        cross join lateral unnest(array[session.therapist_id, session.room_id]) as resource (id)
+        where hold.organization_id = actor.organization_id and hold.batch_id = batch.id
+      )
+    );
+    -- A confirmation of the same hold would settle it while it is being released. Read again,
+    -- for its end may have been moved while this waited.
+    select locked.* into batch
+    from public.hold_batches as locked
+    where locked.organization_id = actor.organization_id and locked.id = batch.id
+    for no key update;
+    as_of := clock_timestamp();
+
+    if batch.expires_at <= as_of then
+      perform private.expire_batches(actor.organization_id, array[batch.id], as_of, batch.therapist_id);
+    else
+      with released as (
+        update public.session_holds as hold
+        set status = 'released', settled_at = as_of, settled_xid = pg_current_xact_id()
+        where hold.organization_id = actor.organization_id
+          and hold.batch_id = batch.id
+          and hold.status = 'held'
+          -- What was held to move together is let go together: its places depend on each other.
+          and (batch.hold_key = asked_key or hold.hold_key = asked_key or batch.is_move)
+        returning hold.id
+      )
+      select array_agg(released.id order by released.id) into released_ids from released;
+    end if;
+  end if;
+
+  if released_ids is not null then
+    delete from private.claims as claim
+    where claim.organization_id = actor.organization_id and claim.owner_id = any (released_ids);
+    delete from public.authorization_units as entry
+    where entry.organization_id = actor.organization_id and entry.owner_id = any (released_ids);
+    if batch.is_move then
+      -- The sessions' claims lose the key they shared with it.
+      perform private.sync_claims(actor.organization_id, array(
+        select hold.session_id
+        from public.session_holds as hold
+        where hold.organization_id = actor.organization_id and hold.batch_id = batch.id
+      ));
+    end if;
+    perform private.record_event(
+      actor.organization_id, 'hold.released', 'hold', released_ids, as_of,
+      therapist_id => batch.therapist_id,
+      actor_role => actor.role::text,
+      before => '{"status": "held"}', after => '{"status": "released"}',
+      details => jsonb_build_object('batchId', batch.id)
+    );
+  end if;
+
+  body := jsonb_build_object('released', released_ids is not null);
+  if released_ids is not null then
+    body := body || jsonb_build_object('hold', (
+      select jsonb_build_object(
+        'holdKey', asked_key,
+        'holdId', case when batch.hold_key = asked_key then batch.id else (
+          select asked.id
+          from public.session_holds as asked
+          where asked.organization_id = actor.organization_id and asked.hold_key = asked_key
+        ) end,
+        'holds', jsonb_agg(
+          jsonb_build_object(
+            'holdKey', hold.hold_key,
+            'holdId', hold.id,
+            'startTime', private.iso(hold.start_time),
+            'endTime', private.iso(hold.end_time)
+          )
+          order by hold.occurrence_index
+        )
+      )
+      from public.session_holds as hold
+      where hold.organization_id = actor.organization_id
+        and hold.id = any (released_ids)
+        -- Where a group moves, the hold of the member that was named stands for all.
+        and not (batch.is_move and hold.client_id is not null)
+    ));
+  end if;
+  perform private.keep_answer(
+    actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint, body
+  );
+  return private.success(body);
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy();
+end
+$$;
+comment on function private.release_hold(jsonb, text, text) is
+  'Lets a hold or a whole batch go: released is true the first time, then false; false too for a key that is unknown, '
+  'foreign, expired or confirmed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
+grant execute on function private.release_hold(jsonb, text, text) to authenticated;
+
+create function public.release_hold(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.release_hold(release_hold.request, release_hold.idempotency_key, release_hold.request_id);
+end;
+comment on function public.release_hold(jsonb, text, text) is 'Lets a hold go. request is {hold_key}.';
+grant execute on function public.release_hold(jsonb, text, text) to authenticated;
+
+-- Cancelling sessions ----------------------------------------------------------------------------------------------------
+
+create type private.cancellation_request as (
+  session_ids uuid[],
+  date date,
+  time_zone text,
+  therapist_id uuid,
+  all_therapists boolean,
+  reason text,
+  attribution public.cancellation_attribution
+);
+comment on type private.cancellation_request is 'A validated request to cancel sessions. date is a local day in time_zone.';
+
+create function private.parse_cancellation(request jsonb)
+returns private.cancellation_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  parsed private.cancellation_request;
+  found jsonb;
+begin
+  if request is null or jsonb_typeof(request) <> 'object' then
+    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
+  end if;
+
+  found := coalesce(private.uuid_issue('therapist_id', request -> 'therapist_id', false), '[]')
+    || coalesce(private.zone_issue('time_zone', request -> 'time_zone', false), '[]')
+    || coalesce(private.text_issue('reason', request -> 'reason', false, 500), '[]')
+    || coalesce(private.text_issue(
+      'cancellation_attribution', request -> 'cancellation_attribution', false, 16, '^(staff|client|unknown)$'), '[]')
+    || coalesce(private.text_issue(
+      'date', request -> 'date', false, 10, '^(19|2[0-9])\d{2}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$'), '[]')
+    || case
+      when coalesce(jsonb_typeof(request -> 'all_therapists'), 'null') not in ('boolean', 'null')
+        then private.issue('all_therapists', 'must be true or false')
+      else '[]'
+    end;
+  if coalesce(request -> 'session_ids', 'null') <> 'null' then
+    if jsonb_typeof(request -> 'session_ids') <> 'array' then
+      found := found || private.issue('session_ids', 'must be a list');
+    elsif jsonb_array_length(request -> 'session_ids') not between 1 and 1000 then
+      found := found || private.issue('session_ids', 'must have 1 to 1000 ids');
+    else
+      select found || coalesce(jsonb_agg(issue.value order by item.position), '[]') into found
+      from jsonb_array_elements(request -> 'session_ids') with ordinality as item (value, position)
+      cross join lateral jsonb_array_elements(
+        private.uuid_issue('session_ids.' || (item.position - 1), item.value, true)
+      ) as issue (value);
+    end if;
+  elsif coalesce(request -> 'date', 'null') = 'null' then
+    found := found || private.issue('session_ids', 'is required unless date is given');
+  end if;
+  if coalesce(request -> 'date', 'null') <> 'null' and coalesce(request -> 'time_zone', 'null') = 'null' then
+    found := found || private.issue('time_zone', 'is required with date');
+  end if;
+  if request ->> 'all_therapists' = 'true' and request ->> 'therapist_id' is not null then
+    found := found || private.issue('all_therapists', 'excludes therapist_id');
+  end if;
+  if found <> '[]' then
+    perform private.raise_invalid(found);
+  end if;
+
+  begin
+    parsed.date := (request ->> 'date')::date;
+  exception
+    when datetime_field_overflow or invalid_datetime_format then
+      perform private.raise_invalid(private.issue('date', 'is not a date that exists'));
+  end;
+  parsed.session_ids := (
+    select array_agg(distinct item.value::uuid) from jsonb_array_elements_text(
+      case jsonb_typeof(request -> 'session_ids') when 'array' then request -> 'session_ids' else '[]' end
+    ) as item (value)
+  );
+  parsed.time_zone := request ->> 'time_zone';
+  parsed.therapist_id := (request ->> 'therapist_id')::uuid;
+  parsed.all_therapists := coalesce((request ->> 'all_therapists')::boolean, false);
+  parsed.reason := private.trimmed(request ->> 'reason');
+  parsed.attribution := coalesce(request ->> 'cancellation_attribution', 'unknown')::public.cancellation_attribution;
+  return parsed;
+end
+$$;
+comment on function private.parse_cancellation(jsonb) is 'Reads the body of sessions-cancel that names sessions. Raises PT400.';
+
+create function private.start_of_day(day date, zone text)
+returns timestamptz
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  -- Where midnight comes twice (Havana, the Azores), Postgres would take the second; where clocks skip it, it takes the
+  -- moment after the gap.
+  return (
+    select min(candidate.instant)
+    from unnest(array['0', '30 minutes', '1 hour', '2 hours']::interval[]) as earlier (shift)
+    cross join lateral (select (day::timestamp at time zone zone) - earlier.shift as instant) as candidate
+    where earlier.shift = interval '0' or candidate.instant at time zone zone = day::timestamp
+  );
+end
+$$;
+comment on function private.start_of_day(date, text) is 'The first instant of a local day.';
+
+create function private.refuse_cancellation(actor private.actor, session_ids uuid[])
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    actor.organization_id, 'cancellation.refused', 'session', coalesce(session_ids, '{}'), clock_timestamp(),
+    actor_role => actor.role::text,
+    outcome => 'refused',
+    code => 'FORBIDDEN'
+  );
+  return private.refusal(
+    403, 'FORBIDDEN', 'You may not cancel every session this names. Nothing was cancelled.'
+  );
+end
+$$;
+comment on function private.refuse_cancellation(private.actor, uuid[]) is
+  'The outcome of a refused cancellation, and its audit event.';
+
+create function private.cancel_sessions(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+set plan_cache_mode = 'force_generic_plan'
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+declare
+  actor private.actor;
+  wanted private.cancellation_request;
+  fingerprint bytea;
+  outcome jsonb;
+  day tstzrange;
+  target_ids uuid[];
+  resource_ids uuid[];
+  as_of timestamptz;
+  summary jsonb;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  wanted := private.parse_cancellation(request);
+  if actor.role = 'therapist' and wanted.date is not null and wanted.therapist_id is null and not wanted.all_therapists then
+    wanted.therapist_id := actor.user_id;
+  elsif actor.role in ('admin', 'super_admin') and wanted.session_ids is null
+    and wanted.therapist_id is null and not wanted.all_therapists
+  then
+    perform private.raise_invalid(
+      private.issue('therapist_id', 'is required with date, unless all_therapists is true')
+    );
+  end if;
+  if idempotency_key is not null then
+    fingerprint := private.fingerprint(to_jsonb(wanted));
+    outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint);
+    if outcome is not null then
+      return outcome;
+    end if;
+  end if;
+
+  if actor.role = 'client'
+    or (actor.role = 'therapist' and (wanted.all_therapists or wanted.therapist_id <> actor.user_id))
+    or (wanted.therapist_id is not null and not exists (
+      select 1
+      from public.therapists as therapist
+      where therapist.organization_id = actor.organization_id and therapist.id = wanted.therapist_id
+    ))
+  then
+    return private.refuse_cancellation(actor, wanted.session_ids);
+  end if;
+
+  if wanted.date is not null then
+    -- The local day, 23 or 25 hours long where clocks change.
+    day := tstzrange(
+      private.start_of_day(wanted.date, wanted.time_zone), private.start_of_day(wanted.date + 1, wanted.time_zone), '[)'
+    );
+  end if;
+
+  target_ids := wanted.session_ids;
+  if target_ids is null then
+    target_ids := array(
+      select session.id
+      from public.sessions as session
+      where session.organization_id = actor.organization_id
+        and session.start_time >= lower(day)
+        and session.start_time < upper(day)
+        and (wanted.all_therapists or session.therapist_id = wanted.therapist_id)
+    );
+  end if;
+  -- Two cancellations, or a cancellation and a move, of one session would each act on what the other is changing.
+  with locked as (
+    select session.id, session.therapist_id, session.client_id, session.room_id
+    from public.sessions as session
+    where session.organization_id = actor.organization_id and session.id = any (target_ids)
+    order by session.id
+    for no key update
+  )
+  select
+    array_agg(locked.id),
+    array_agg(locked.therapist_id) || array_agg(locked.client_id) || array_agg(locked.room_id)
+  into target_ids, resource_ids
+  from locked;
+
+  if wanted.session_ids is not null and (
+    coalesce(cardinality(target_ids), 0) < cardinality(wanted.session_ids)
+    or exists (
+      select 1
+      from public.sessions as session
+      where session.organization_id = actor.organization_id
+        and session.id = any (wanted.session_ids)
+        and actor.role = 'therapist' and session.therapist_id <> actor.user_id
+    )
+  ) then
+    return private.refuse_cancellation(actor, wanted.session_ids);
+  end if;
+
+  -- A claimant waiting for this time must find either the session or its freed slot.
+  perform private.lock_resources(actor.organization_id, resource_ids);
+  as_of := clock_timestamp();
+
+  with target as (
+    select session.id, session.status
+    from public.sessions as session
+    where session.organization_id = actor.organization_id
+      and session.id = any (target_ids)
+      and (day is null or session.start_time <@ day)
+      and (wanted.therapist_id is null or session.therapist_id = wanted.therapist_id)
+  )
+  select jsonb_build_object(
+    'cancelledCount', count(*) filter (where target.status in ('scheduled', 'in_progress')),
+    'alreadyCancelledCount', count(*) filter (where target.status = 'cancelled'),
+    'nonCancellableCount', count(*) filter (where target.status in ('completed', 'no_show')),
+    'totalCount', count(*),
+    'cancelledSessionIds',
+      coalesce(jsonb_agg(target.id order by target.id) filter (where target.status in ('scheduled', 'in_progress')), '[]'),
+    'alreadyCancelledSessionIds',
+      coalesce(jsonb_agg(target.id order by target.id) filter (where target.status = 'cancelled'), '[]'),
+    'nonCancellableSessionIds',
+      coalesce(jsonb_agg(target.id order by target.id) filter (where target.status in ('completed', 'no_show')), '[]')
+  ) into summary
+  from target;
+
+  insert into public.session_cancellations (
+    organization_id, session_id, attribution, reason, cancelled_at, cancelled_by, cancelled_by_role
+  )
+  select actor.organization_id, item.value::uuid, wanted.attribution, wanted.reason, as_of, actor.user_id, actor.role::text
+  from jsonb_array_elements_text(summary -> 'cancelledSessionIds') as item (value);
+  update public.sessions as session
+  set status = 'cancelled'
+  from jsonb_array_elements_text(summary -> 'cancelledSessionIds') as item (value)
+  where session.organization_id = actor.organization_id and session.id = item.value::uuid;
+
+  if idempotency_key is not null then
+    perform private.keep_answer(
+      actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint,
+      jsonb_build_object('summary', summary)
+    );
+  end if;
+  return private.success(jsonb_build_object('summary', summary));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy();
+end
+$$;
+comment on function private.cancel_sessions(jsonb, text, text) is
+  'Cancels the named sessions, those of a local day, or their intersection, as far as they are scheduled or in '
+  'progress, and says which were not. Returns an outcome; raises PT400, PT401, PT403, PT503.';
+grant execute on function private.cancel_sessions(jsonb, text, text) to authenticated;
+
+create function public.cancel_sessions(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.cancel_sessions(cancel_sessions.request, cancel_sessions.idempotency_key, cancel_sessions.request_id);
+end;
+comment on function public.cancel_sessions(jsonb, text, text) is
+  'Cancels sessions by id and/or by local day. request is the body of sessions-cancel.';
+grant execute on function public.cancel_sessions(jsonb, text, text) to authenticated;
+
+-- === schemas/tenancy/access_token_hook.sql ===
+
+-- Purpose: which organization a user works in, written into her access token.
+-- Objects: private.custom_access_token_hook, public.set_active_organization.
+-- Watch for: the role claim stays what Auth made it (authenticated). org_id and user_role stand beside it and choose;
+--            the membership row decides.
+
+create function private.custom_access_token_hook(event jsonb)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  chosen record;
+begin
+  select membership.organization_id, membership.role into chosen
+  from public.memberships as membership
+  left join private.active_organizations as active
+    on active.user_id = membership.user_id and active.organization_id = membership.organization_id
+  where membership.user_id = (event ->> 'user_id')::uuid
+  order by active.user_id is null, membership.created_at, membership.organization_id
+  limit 1;
+
+  return jsonb_set(event, '{claims}', (coalesce(event -> 'claims', '{}') - 'org_id' - 'user_role') || case
+    when chosen.organization_id is null then '{}'::jsonb
+    else jsonb_build_object('org_id', chosen.organization_id, 'user_role', chosen.role)
+  end);
+end
+$$;
+comment on function private.custom_access_token_hook(jsonb) is
+  'Auth calls this when it issues a token. Adds org_id (the active organization, else the earliest joined) and '
+  'user_role; a user without membership gets neither.';
+
+do $$
+begin
+  if exists (select 1 from pg_catalog.pg_roles where rolname = 'supabase_auth_admin') then
+    grant usage on schema private to supabase_auth_admin;
+    grant execute on function private.custom_access_token_hook(jsonb) to supabase_auth_admin;
+  end if;
+end
+$$;
+
+create function private.set_active_organization(organization_id uuid)
+returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  if auth.uid() is null then
+    perform private.raise_refusal(401, 'UNAUTHENTICATED', 'Sign in first.');
+  end if;
+  if not exists (
+    select 1
+    from public.memberships as membership
+    where membership.organization_id = set_active_organization.organization_id and membership.user_id = auth.uid()
+  ) then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You are not a member of this organization.');
+  end if;
+  insert into private.active_organizations (user_id, organization_id)
+  values (auth.uid(), set_active_organization.organization_id)
+  on conflict (user_id) do update set organization_id = excluded.organization_id;
+end
+$$;
+comment on function private.set_active_organization(uuid) is 'Chooses the caller''s active organization; see the public wrapper.';
+grant execute on function private.set_active_organization(uuid) to authenticated;
+
+create function public.set_active_organization(organization_id uuid)
+returns void
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.set_active_organization(set_active_organization.organization_id);
+end;
+comment on function public.set_active_organization(uuid) is
+  'Chooses which of her organizations the caller works in. Refresh the session afterwards: the next token carries it.';
+grant execute on function public.set_active_organization(uuid) to authenticated;
+
+-- === schemas/booking/read_ahead.sql ===
+
+-- Purpose: what is free, before anybody holds anything.
+-- Objects: find_open_slots, find_alternatives, preview_series.
+-- Watch for: all are stable and can be called with GET, so they may be answered by a replica: a slot listed as free
+--            can be gone a moment later, and only holding it decides. They see exactly what a hold would see.
+
+create function private.find_open_slots(
+  therapist_id uuid,
+  from_time timestamptz,
+  to_time timestamptz,
+  duration_minutes integer,
+  client_id uuid,
+  room_id uuid,
+  time_zone text,
+  buffer_before_minutes integer,
+  buffer_after_minutes integer
+)
+returns table (start_time timestamptz, end_time timestamptz)
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  actor private.actor := private.require_actor();
+  found jsonb;
+  span tstzrange;
+  zone text;
+  as_of timestamptz := statement_timestamp();
+  free tstzmultirange;
+begin
+  found := case when therapist_id is null then private.issue('therapist_id', 'is required') else '[]' end
+    || case
+      when from_time is null or not isfinite(from_time) then private.issue('from_time', 'is required')
+      else '[]'
+    end
+    || case
+      when to_time is null or not isfinite(to_time) then private.issue('to_time', 'is required')
+      when to_time <= from_time then private.issue('to_time', 'must be after from_time')
+      when isfinite(from_time) and to_time > from_time + interval '62 days'
+        then private.issue('to_time', 'must be at most 62 days after from_time')
+      else '[]'
+    end
+    || case
+      when coalesce(duration_minutes, 0) not between 1 and 720
+        then private.issue('duration_minutes', 'must be between 1 and 720')
+      else '[]'
+    end
+    || case
+      when coalesce(buffer_before_minutes, 0) not between 0 and 240
+        then private.issue('buffer_before_minutes', 'must be between 0 and 240')
+      else '[]'
+    end
+    || case
+      when coalesce(buffer_after_minutes, 0) not between 0 and 240
+        then private.issue('buffer_after_minutes', 'must be between 0 and 240')
+      else '[]'
+    end
+    || coalesce(private.zone_issue('time_zone', to_jsonb(time_zone), false), '[]');
+  if found <> '[]' then
+    perform private.raise_invalid(found);
+  end if;
+
+  select coalesce(find_open_slots.time_zone, therapist.time_zone) into zone
+  from public.therapists as therapist
+  where therapist.organization_id = actor.organization_id
+    and therapist.id = find_open_slots.therapist_id
+    and therapist.deleted_at is null
+    and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and therapist.id = actor.user_id));
+  if zone is null then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You may not see this therapist''s calendar.');
+  elsif not (case
+    when client_id is not null
+      then private.may_book(actor, find_open_slots.therapist_id, find_open_slots.client_id, find_open_slots.room_id)
+    when room_id is not null then exists (
+      select 1
+      from public.rooms as room
+      where room.organization_id = actor.organization_id and room.id = find_open_slots.room_id and room.deleted_at is null
+    )
+    else true
+  end) then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this client or room.');
+  end if;
+
+  -- What a hold would refuse is not listed: the past, and what lies more than 730 days ahead.
+  if greatest(from_time, as_of) >= least(to_time, as_of + interval '730 days') then
+    return;
+  end if;
+  span := tstzrange(greatest(from_time, as_of), least(to_time, as_of + interval '730 days'), '[)');
+  free := coalesce(
+    private.open_windows(actor.organization_id, find_open_slots.therapist_id, array[span]),
+    tstzmultirange(tstzrange(lower(span) - interval '1 day', upper(span) + interval '1 day'))
+  );
+
+  return query
+  with busy as (
+    select
+      coalesce(range_agg(claim.during) filter (where claim.resource_kind = 'therapist'), '{}') as therapist,
+      coalesce(range_agg(claim.during) filter (where claim.resource_kind <> 'therapist'), '{}') as others
+    from private.claims as claim
+    where claim.organization_id = actor.organization_id
+      and claim.during && tstzrange(lower(span) - interval '5 hours', upper(span) + interval '17 hours', '[)')
+      and (claim.expires_at is null or claim.expires_at > as_of)
+      and (
+        (claim.resource_kind = 'therapist' and claim.resource_id = find_open_slots.therapist_id)
+        or (claim.resource_kind = 'client' and claim.resource_id = find_open_slots.client_id)
+        or (claim.resource_kind = 'room' and claim.resource_id = find_open_slots.room_id)
+      )
+  ),
+  candidate as (
+    select grid.civil at time zone zone as starts, grid.civil
+    from generate_series(
+      date_bin('15 minutes', lower(span) at time zone zone, timestamp '2000-01-01'),
+      upper(span) at time zone zone,
+      interval '15 minutes'
+    ) as grid (civil)
+  )
+  select candidate.starts, candidate.starts + make_interval(mins => duration_minutes)
+  from candidate
+  cross join busy
+  where candidate.starts >= lower(span)
+    and candidate.starts + make_interval(mins => duration_minutes) <= upper(span)
+    and candidate.starts at time zone zone = candidate.civil
+    and free @> tstzrange(candidate.starts, candidate.starts + make_interval(mins => duration_minutes), '[)')
+    and not busy.others && tstzrange(candidate.starts, candidate.starts + make_interval(mins => duration_minutes), '[)')
+    and not busy.therapist && tstzrange(
+      candidate.starts - make_interval(mins => coalesce(buffer_before_minutes, 0)),
+      candidate.starts + make_interval(mins => duration_minutes + coalesce(buffer_after_minutes, 0)), '[)'
+    )
+  order by candidate.starts;
+end
+$$;
+comment on function private.find_open_slots(
+  uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer
+) is 'See the public wrapper.';
+grant execute on function private.find_open_slots(
+  uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer
+) to authenticated;
+
+create function public.find_open_slots(
+  therapist_id uuid,
+  from_time timestamptz,
+  to_time timestamptz,
+  duration_minutes integer,
+  client_id uuid default null,
+  room_id uuid default null,
+  time_zone text default null,
+  buffer_before_minutes integer default 0,
+  buffer_after_minutes integer default 0
+)
+returns table (start_time timestamptz, end_time timestamptz)
+language sql
+stable
+set search_path = ''
+begin atomic
+  select slot.start_time, slot.end_time
+  from private.find_open_slots(
+    find_open_slots.therapist_id, find_open_slots.from_time, find_open_slots.to_time,
+    find_open_slots.duration_minutes, find_open_slots.client_id, find_open_slots.room_id,
+    find_open_slots.time_zone, find_open_slots.buffer_before_minutes, find_open_slots.buffer_after_minutes
+  ) as slot;
+end;
+comment on function public.find_open_slots(
+  uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer
+) is
+  'Every start on the 15-minute civil grid between two instants (at most 62 days apart) at which duration_minutes are '
+  'free for the therapist and, when given, the client and the room. time_zone is the grid''s, by default the therapist''s.';
+grant execute on function public.find_open_slots(
+  uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer
+) to authenticated;
+
+create function private.find_alternatives(request jsonb)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  actor private.actor := private.require_actor();
+  wanted private.booking_request := private.parse_booking_request(request);
+begin
+  if not private.may_book(actor, wanted.therapist_id, wanted.client_id, wanted.room_id) then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this therapist, client or room.');
+  end if;
+  return private.find_alternatives(
+    actor.organization_id, private.with_moved(actor.organization_id, wanted), statement_timestamp()
+  );
+end
+$$;
+comment on function private.find_alternatives(jsonb) is 'See the public wrapper.';
+grant execute on function private.find_alternatives(jsonb) to authenticated;
+
+create function public.find_alternatives(request jsonb)
+returns jsonb
+language sql
+stable
+set search_path = ''
+begin atomic
+  select private.find_alternatives(find_alternatives.request);
+end;
+comment on function public.find_alternatives(jsonb) is
+  'For the body of a refused sessions-hold: [{startTime, endTime}], at most five other first windows, nearest first, at '
+  'which the same request would succeed right now. Apart from the hold, so that no rival waits while it is computed.';
+grant execute on function public.find_alternatives(jsonb) to authenticated;
+
+create function private.preview_series(request jsonb)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  actor private.actor := private.require_actor();
+  wanted private.booking_request := private.parse_booking_request(request);
+  spread private.booking_request;
+  as_of timestamptz := statement_timestamp();
+  windows tstzmultirange;
+  conflicts jsonb;
+begin
+  perform private.require_bookable_window(wanted, as_of);
+  if not private.may_book(actor, wanted.therapist_id, wanted.client_id, wanted.room_id) then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this therapist or client.');
+  end if;
+  spread := private.with_moved(actor.organization_id, private.with_members(wanted));
+  windows := private.open_windows(actor.organization_id, wanted.therapist_id, array(
+    select tstzrange(item.start_time, item.end_time, '[)')
+    from unnest(wanted.start_times, wanted.end_times) as item (start_time, end_time)
+  ));
+  select found.conflicts into conflicts
+  from private.find_conflicts(
+    actor.organization_id,
+    private.wanted_claims(
+      actor.organization_id, spread, array(select gen_random_uuid() from unnest(spread.start_times))
+    ),
+    spread.session_ids,
+    as_of
+  ) as found;
+
+  return jsonb_build_object('occurrences', (
+    select jsonb_agg(
+      jsonb_build_object(
+        'index', item.position - 1,
+        'startTime', private.iso(item.start_time),
+        'endTime', private.iso(item.end_time),
+        'blockedBy', case
+          when not windows @> tstzrange(item.start_time, item.end_time, '[)') then 'availability'
+          else worst.value ->> 'resource'
+        end,
+        'by', case
+          when windows @> tstzrange(item.start_time, item.end_time, '[)') is not false then worst.value ->> 'blockedBy'
+        end
+      )
+      order by item.position
+    )
+    from unnest(wanted.start_times, wanted.end_times) with ordinality as item (start_time, end_time, position)
+    left join lateral (
+      select conflict.value
+      from jsonb_array_elements(conflicts) as conflict (value)
+      where (conflict.value ->> 'occurrenceIndex')::integer = item.position - 1
+      order by conflict.value ->> 'blockedBy' = 'hold', conflict.value ->> 'resource' <> 'therapist',
+        conflict.value ->> 'resource' <> 'client'
+      limit 1
+    ) as worst on true
+  ));
+end
+$$;
+comment on function private.preview_series(jsonb) is 'See the public wrapper.';
+grant execute on function private.preview_series(jsonb) to authenticated;
+
+create function public.preview_series(request jsonb)
+returns jsonb
+language sql
+stable
+set search_path = ''
+begin atomic
+  select private.preview_series(preview_series.request);
+end;
+comment on function public.preview_series(jsonb) is
+  'For the body of sessions-hold, without holding: {occurrences: [{index, startTime, endTime, blockedBy: null | '
+  'therapist | client | room | availability, by: null | session | hold}]}, by as a hold would decide it now.';
+grant execute on function public.preview_series(jsonb) to authenticated;
+
+-- === schemas/clinical/data_keys.sql ===
+
+-- Purpose: the keys that seal PHI, as the database may know them: wrapped.
+-- Objects: private.data_keys, private.is_sealed, private.active_data_key, start_data_key.
+-- Watch for: edge functions seal and open; the database sees neither plaintext nor a usable key. A wrapped key opens only
+--            with a master key from the functions' secrets. Keys are never deleted: old content, and the audit events
+--            that hold its ciphertext, need them as long as they are kept (docs/key-rotation.md).
+
+create table private.data_keys (
+  organization_id uuid not null references public.organizations (id),
+  id uuid not null,
+  wrapped_key text not null,
+  master_key_id text not null generated always as (split_part(wrapped_key, '.', 2)) stored,
+  created_at timestamptz not null default clock_timestamp(),
+  created_by uuid default auth.uid(),
+  rewrapped_at timestamptz,
+  retired_at timestamptz,
+  primary key (organization_id, id),
+  -- twk1.<master key id>.<96-bit nonce>.<64-byte key and 16-byte tag>, the last two in base64url without padding.
+  constraint data_keys_wrapped check (wrapped_key ~ '^twk1\.[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{16}\.[A-Za-z0-9_-]{107}$')
+);
+comment on table private.data_keys is
+  'Each organization''s data keys, wrapped by a master key that this database never sees. One is active; retired ones '
+  'still open what they sealed.';
+comment on column private.data_keys.master_key_id is 'Which master key wraps it now.';
+comment on column private.data_keys.retired_at is 'Since when it seals nothing new. Null: the active key.';
+create unique index data_keys_active_idx on private.data_keys (organization_id) where retired_at is null;
+comment on index private.data_keys_active_idx is
+  'One active key for each organization: of two functions that make the first key at once, one wins.';
+alter table private.data_keys enable row level security;
+create policy deny_all on private.data_keys using (false);
+
+create function private.guard_data_key()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if (new.organization_id, new.id, new.created_at, new.created_by)
+    is distinct from (old.organization_id, old.id, old.created_at, old.created_by)
+  then
+    raise exception using errcode = 'check_violation', message = 'a data key may only be wrapped anew or retired';
+  elsif old.retired_at is not null and new.retired_at is distinct from old.retired_at then
+    raise exception using errcode = 'check_violation', message = 'a retired data key stays retired';
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_data_key() is 'Trigger: a data key is wrapped anew or retired; nothing else of it changes.';
+create trigger guard_data_key before update on private.data_keys
+  for each row execute function private.guard_data_key();
+create trigger refuse_delete before delete on private.data_keys
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on private.data_keys
+  for each statement execute function private.refuse_delete();
+
+create function private.record_data_key_change()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    new.organization_id,
+    case
+      when tg_op = 'INSERT' then 'data_key.created'
+      when new.retired_at is distinct from old.retired_at then 'data_key.retired'
+      else 'data_key.rewrapped'
+    end,
+    'data_key', array[new.id], clock_timestamp(),
+    before => case
+      when tg_op = 'UPDATE' then jsonb_build_object('masterKeyId', old.master_key_id, 'retiredAt', old.retired_at)
+    end,
+    after => jsonb_build_object('masterKeyId', new.master_key_id, 'retiredAt', new.retired_at)
+  );
+  return null;
+end
+$$;
+comment on function private.record_data_key_change() is
+  'Trigger: one event for each key made, wrapped anew or retired. Not the key, wrapped or otherwise.';
+create trigger record_data_key_change after insert or update on private.data_keys
+  for each row execute function private.record_data_key_change();
+
+create function private.is_sealed(ciphertext text, data_key_id uuid)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return length(ciphertext) <= 400000
+    and ciphertext ~ ('^tsb1\.' || data_key_id::text || '\.[A-Za-z0-9_-]{16}\.[A-Za-z0-9_-]{22,}$');
+end
+$$;
+comment on function private.is_sealed(text, uuid) is
+  'Whether a text is an envelope sealed with this data key: tsb1.<data key id>.<96-bit nonce>.<ciphertext and tag>, the '
+  'last two in base64url without padding. What a column of sealed content admits; never plaintext.';
+
+create function private.active_data_key(organization_id uuid)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select jsonb_build_object('keyId', data_key.id, 'wrappedKey', data_key.wrapped_key)
+    from private.data_keys as data_key
+    where data_key.organization_id = active_data_key.organization_id and data_key.retired_at is null
+  );
+end
+$$;
+comment on function private.active_data_key(uuid) is
+  'The wrapped key that seals an organization''s new content, {keyId, wrappedKey}; null before the first is made.';
+
+create function private.sealed_issue(path text, value jsonb, organization_id uuid)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return case
+    when value is null or value = 'null' then private.issue(path, 'is required')
+    when jsonb_typeof(value) <> 'string'
+      or not exists (
+        select 1
+        from private.data_keys as data_key
+        where data_key.organization_id = sealed_issue.organization_id
+          -- A request that fetched the key just before it was retired may still finish.
+          and (data_key.retired_at is null or data_key.retired_at > clock_timestamp() - interval '1 minute')
+          and data_key.id::text = split_part(value #>> '{}', '.', 2)
+          and private.is_sealed(value #>> '{}', data_key.id)
+      )
+      then private.issue(path, 'must be sealed with the organization''s active data key')
+  end;
+end
+$$;
+comment on function private.sealed_issue(text, jsonb, uuid) is
+  'Issues of a field that must be an envelope of this organization; null when it has none.';
+
+create function private.start_data_key(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  actor private.actor;
+  found jsonb;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  if request is null or jsonb_typeof(request) <> 'object' then
+    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
+  end if;
+  found := coalesce(private.uuid_issue('key_id', request -> 'key_id', true), '[]')
+    || coalesce(private.text_issue(
+      'wrapped_key', request -> 'wrapped_key', true, 256,
+      '^twk1\.[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{16}\.[A-Za-z0-9_-]{107}$'
+    ), '[]');
+  if found <> '[]' then
+    perform private.raise_invalid(found);
+  end if;
+  if actor.role = 'client' then
+    perform private.record_event(
+      actor.organization_id, 'data_key.refused', 'data_key', '{}', clock_timestamp(),
+      actor_role => actor.role::text, outcome => 'refused', code => 'FORBIDDEN'
+    );
+    return private.refusal(403, 'FORBIDDEN', 'Only staff seal content.');
+  end if;
+
+  -- Two functions that need an organization's first key would each seal with their own: the second waits here for the
+  -- first, inserts nothing, and is given the first one's key.
+  insert into private.data_keys (organization_id, id, wrapped_key)
+  values (actor.organization_id, (request ->> 'key_id')::uuid, request ->> 'wrapped_key')
+  on conflict do nothing;
+  return private.success(jsonb_build_object('key', private.active_data_key(actor.organization_id)));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy();
+end
+$$;
+comment on function private.start_data_key(jsonb, text) is
+  'Keeps an organization''s first data key, and answers the one that seals from now on: this one, or another function''s '
+  'that was sooner. Staff only. An organization that has an active key keeps it: keys:rotate starts the next.';
+grant execute on function private.start_data_key(jsonb, text) to authenticated;
+
+create function public.start_data_key(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.start_data_key(start_data_key.request, start_data_key.request_id);
+end;
+comment on function public.start_data_key(jsonb, text) is
+  'For the edge functions: keeps an organization''s first data key, wrapped. request is {key_id, wrapped_key}.';
+grant execute on function public.start_data_key(jsonb, text) to authenticated;
+
+-- === schemas/clinical/session_notes.sql ===
+
+-- Purpose: session notes, sealed by the session-notes edge function, signed by the rendering provider, never changed.
+-- Objects: private.session_note_versions, public.session_note_states; prepare_note, save_note_draft, sign_note,
+--          amend_note, read_note, note_history.
+-- Watch for: a note is its versions, and a version is inserted once: draft, draft, signed, amended, amended. There is no
+--            table grant on them: every read goes through a function that records it. Only the rendering provider
+--            writes; admins read. The triggers hold the rules against direct SQL as well.
+
+create table private.session_note_versions (
+  organization_id uuid not null,
+  session_id uuid not null,
+  id uuid not null,
+  version bigint not null check (version > 0),
+  status text not null check (status in ('draft', 'signed', 'amended')),
+  data_key_id uuid not null,
+  ciphertext text not null,
+  saved_by uuid not null,
+  saved_at timestamptz not null default clock_timestamp(),
+  signed_at timestamptz,
+  credential text,
+  attested jsonb,
+  primary key (organization_id, id),
+  unique (organization_id, session_id, version),
+  foreign key (organization_id, session_id) references public.sessions (organization_id, id),
+  foreign key (organization_id, data_key_id) references private.data_keys (organization_id, id),
+  foreign key (organization_id, saved_by) references public.therapists (organization_id, id),
+  constraint session_note_versions_sealed check (private.is_sealed(ciphertext, data_key_id)),
+  constraint session_note_versions_signature check (
+    (status = 'draft') = (signed_at is null)
+    and (status = 'draft') = (credential is null)
+    and (status = 'draft') = (attested is null)
+  )
+);
+comment on table private.session_note_versions is
+  'Every version of every session note, sealed. Rows are inserted and never changed. Contents, participants and reasons '
+  'for amendments are inside the envelope.';
+comment on column private.session_note_versions.id is
+  'Made before sealing: the envelope is bound to it, to the session, the organization and this column.';
+comment on column private.session_note_versions.signed_at is
+  'When saved_by, the rendering provider, signed this version, with the credential she had then.';
+comment on column private.session_note_versions.attested is
+  'The facts of the session that she signed for: times, client, service and place as booked.';
+create index session_note_versions_data_key_idx on private.session_note_versions (organization_id, data_key_id);
+create index session_note_versions_saved_by_idx on private.session_note_versions (organization_id, saved_by);
+alter table private.session_note_versions enable row level security;
+create policy deny_all on private.session_note_versions using (false);
+
+create table public.session_note_states (
+  organization_id uuid not null,
+  session_id uuid not null,
+  version bigint not null,
+  status text not null check (status in ('draft', 'signed', 'amended')),
+  signed_by uuid,
+  credential text,
+  signed_at timestamptz,
+  updated_at timestamptz not null,
+  primary key (organization_id, session_id),
+  foreign key (organization_id, session_id) references public.sessions (organization_id, id),
+  constraint session_note_states_signature check (
+    (status = 'draft') = (signed_at is null) and (signed_at is null) = (signed_by is null)
+  )
+);
+comment on table public.session_note_states is
+  'Whether a session has a note, and whether it is signed; nothing of what it says. Kept by a trigger, for reports and '
+  'for completing sessions. Apart from sessions, since clients may not read it.';
+alter table public.session_note_states enable row level security;
+create policy sessions_scoped_access on public.session_note_states for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (
+      (select private.is_admin())
+      or exists (
+        select 1
+        from public.sessions as session
+        where session.organization_id = session_note_states.organization_id
+          and session.id = session_note_states.session_id
+          and session.therapist_id = (select auth.uid())
+          and (select private.active_role()) = 'therapist'
+      )
+    )
+  );
+comment on policy sessions_scoped_access on public.session_note_states is
+  'Admins see their organization''s; therapists those of their own sessions.';
+grant select on public.session_note_states to authenticated, service_role;
+
+create function private.refuse_update()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'restrict_violation',
+    message = format('rows of %I.%I are versions and never change', tg_table_schema, tg_table_name),
+    hint = 'Insert a further version instead.';
+end
+$$;
+comment on function private.refuse_update() is 'Trigger: refuses UPDATE of rows that are versions of a record.';
+
+create function private.guard_note_version()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+declare
+  session public.sessions;
+  latest record;
+begin
+  -- Two savers of one note would both take the next version, and a session could end while its note is being signed.
+  select * into session
+  from public.sessions as candidate
+  where candidate.organization_id = new.organization_id and candidate.id = new.session_id
+  for no key update;
+
+  select max(note.version) as version, coalesce(bool_or(note.status <> 'draft'), false) as is_signed into latest
+  from private.session_note_versions as note
+  where note.organization_id = new.organization_id and note.session_id = new.session_id;
+
+  if new.version <> coalesce(latest.version, 0) + 1 then
+    raise exception using errcode = 'check_violation', message = 'versions of a note follow one another without a gap';
+  elsif latest.is_signed and new.status <> 'amended' then
+    raise exception using errcode = 'check_violation', message = 'a signed note is only amended';
+  elsif not latest.is_signed and new.status = 'amended' then
+    raise exception using errcode = 'check_violation', message = 'only a signed note is amended';
+  elsif new.saved_by is distinct from session.therapist_id then
+    raise exception using errcode = 'check_violation', message = 'only the rendering provider writes and signs a note';
+  elsif new.status = 'draft' and session.status in ('cancelled', 'no_show')
+    or new.status = 'signed' and session.status not in ('in_progress', 'completed')
+  then
+    raise exception using
+      errcode = 'check_violation', message = format('the note of a session that is %s cannot be %s', session.status,
+        case new.status when 'draft' then 'written' else 'signed' end);
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_note_version() is
+  'Trigger: drafts until signed, amendments after that, each by the session''s therapist; signed once the session has begun.';
+
+create function private.record_note_version()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  earlier private.session_note_versions;
+begin
+  insert into public.session_note_states as state (
+    organization_id, session_id, version, status, signed_by, credential, signed_at, updated_at
+  )
+  values (
+    new.organization_id, new.session_id, new.version, new.status,
+    case when new.status <> 'draft' then new.saved_by end, new.credential, new.signed_at, new.saved_at
+  )
+  on conflict (organization_id, session_id) do update
+  set version = excluded.version, status = excluded.status, signed_by = excluded.signed_by,
+    credential = excluded.credential, signed_at = excluded.signed_at, updated_at = excluded.updated_at;
+
+  select * into earlier
+  from private.session_note_versions as note
+  where note.organization_id = new.organization_id
+    and note.session_id = new.session_id
+    and note.version = new.version - 1;
+  perform private.record_event(
+    new.organization_id,
+    case new.status when 'draft' then 'note.saved' when 'signed' then 'note.signed' else 'note.amended' end,
+    'note', array[new.session_id, new.id], new.saved_at,
+    before => case when earlier.id is not null then private.note_facts(earlier) end,
+    after => private.note_facts(new) || jsonb_build_object('ciphertext', new.ciphertext)
+  );
+  return null;
+end
+$$;
+comment on function private.record_note_version() is
+  'Trigger: brings session_note_states up to date and records one event. The event keeps the new version''s ciphertext, '
+  'and of the old one its id and digest, which its own event keeps in full.';
+
+create function private.guard_note_state()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- Depth 1 is this trigger alone: nobody but the trigger on the versions is writing.
+  if pg_trigger_depth() < 2 then
+    raise exception using
+      errcode = 'restrict_violation',
+      message = 'the state of a note follows its versions',
+      hint = 'Save, sign or amend the note.';
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_note_state() is
+  'Trigger: nobody writes the state of a note by hand, so that "signed" always means that there is a signed version.';
+
+create function private.note_facts(note private.session_note_versions)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object(
+    'versionId', note.id, 'version', note.version, 'status', note.status, 'dataKeyId', note.data_key_id,
+    'sha256', encode(sha256(convert_to(note.ciphertext, 'UTF8')), 'hex')
+  ) || case
+    when note.status = 'draft' then '{}'::jsonb
+    else jsonb_build_object(
+      'signedBy', note.saved_by, 'credential', note.credential, 'signedAt', private.iso(note.signed_at),
+      'attested', note.attested
+    )
+  end;
+end
+$$;
+comment on function private.note_facts(private.session_note_versions) is
+  'What the audit says of a version: which it is, the SHA-256 of its ciphertext, and its signature.';
+
+create trigger a_guard_note_version before insert on private.session_note_versions
+  for each row execute function private.guard_note_version();
+create trigger record_note_version after insert on private.session_note_versions
+  for each row execute function private.record_note_version();
+create trigger refuse_update before update on private.session_note_versions
+  for each row execute function private.refuse_update();
+create trigger refuse_delete before delete on private.session_note_versions
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on private.session_note_versions
+  for each statement execute function private.refuse_delete();
+create trigger guard_note_state before insert or update on public.session_note_states
+  for each row execute function private.guard_note_state();
+create trigger refuse_delete before delete on public.session_note_states
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.session_note_states
+  for each statement execute function private.refuse_delete();
+
+-- Requests -----------------------------------------------------------------------------------------------------------
+
+create function private.refuse_note(
+  actor private.actor, session_id uuid, attempted text, status integer, code text, detail text
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    actor.organization_id, 'note.refused', 'note', array[session_id], clock_timestamp(),
+    actor_role => actor.role::text,
+    outcome => 'refused',
+    code => refuse_note.code,
+    details => jsonb_build_object('attempted', attempted)
+  );
+  return private.refusal(refuse_note.status, refuse_note.code, refuse_note.detail);
+end
+$$;
+comment on function private.refuse_note(private.actor, uuid, text, integer, text, text) is
+  'The outcome of a refused request about a note, and its audit event.';
+
+create function private.note_session(actor private.actor, session_id uuid, writing boolean)
+returns public.sessions
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  session public.sessions;
+begin
+  select candidate.* into session
+  from public.sessions as candidate
+  where candidate.organization_id = actor.organization_id
+    and candidate.id = note_session.session_id
+    and actor.role <> 'client'
+    and (candidate.therapist_id = actor.user_id or (actor.role in ('admin', 'super_admin') and not writing))
+    and (not writing or exists (
+      select 1
+      from public.therapists as therapist
+      where therapist.organization_id = actor.organization_id
+        and therapist.id = actor.user_id
+        and therapist.deleted_at is null
+    ));
+  return session;
+end
+$$;
+comment on function private.note_session(private.actor, uuid, boolean) is
+  'The session, if the caller may read its note (her own session, or any as admin) or write it (her own only, whatever '
+  'her role). A row of nulls otherwise: whether the session exists is not told.';
+
+create function private.parse_note_request(request jsonb, organization_id uuid, is_write boolean)
+returns uuid
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  found jsonb;
+begin
+  if request is null or jsonb_typeof(request) <> 'object' then
+    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
+  end if;
+  found := coalesce(private.uuid_issue('session_id', request -> 'session_id', true), '[]')
+    || coalesce(private.integer_issue('version', request -> 'version', false, 1, 1000000), '[]')
+    || coalesce(private.text_issue('purpose', request -> 'purpose', false, 16, '^(reading|signing)$'), '[]')
+    || coalesce(private.text_issue(
+      'attempted', request -> 'attempted', false, 16, '^(save_draft|sign|amend)$'), '[]')
+    || case
+      when is_write then coalesce(private.uuid_issue('id', request -> 'id', true), '[]')
+        || coalesce(private.integer_issue('base_version', request -> 'base_version', true, 0, 1000000), '[]')
+        || coalesce(private.sealed_issue('ciphertext', request -> 'ciphertext', organization_id), '[]')
+        || coalesce(private.text_issue('content_mac', request -> 'content_mac', true, 64, '^[0-9a-f]{64}$'), '[]')
+      else '[]'
+    end;
+  if found <> '[]' then
+    perform private.raise_invalid(found);
+  end if;
+  return (request ->> 'session_id')::uuid;
+end
+$$;
+comment on function private.parse_note_request(jsonb, uuid, boolean) is
+  'Checks the fields of a request about a note and returns its session_id. Raises PT400.';
+
+create function private.note_answer(note private.session_note_versions)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object(
+    'sessionId', note.session_id, 'versionId', note.id, 'version', note.version, 'status', note.status,
+    'savedBy', note.saved_by, 'savedAt', private.iso(note.saved_at),
+    'signature', case
+      when note.status <> 'draft' then jsonb_build_object(
+        'signedBy', note.saved_by, 'credential', note.credential, 'signedAt', private.iso(note.signed_at),
+        'attested', note.attested
+      )
+    end
+  );
+end
+$$;
+comment on function private.note_answer(private.session_note_versions) is 'A version as it is answered, without its content.';
+
+create function private.session_facts(session public.sessions)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object(
+    'therapistId', session.therapist_id, 'clientId', session.client_id,
+    'startTime', private.iso(session.start_time), 'endTime', private.iso(session.end_time),
+    'timeZone', session.time_zone, 'cptCode', session.cpt_code, 'cptModifiers', session.cpt_modifiers,
+    'locationType', session.location_type
+  );
+end
+$$;
+comment on function private.session_facts(public.sessions) is 'The facts of a session that a signature stands for.';
+
+create function private.prepare_note(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  actor private.actor;
+  wanted_id uuid;
+  session public.sessions;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  wanted_id := private.parse_note_request(request, actor.organization_id, false);
+  session := private.note_session(actor, wanted_id, true);
+  if session.id is null then
+    return private.refuse_note(
+      actor, wanted_id, coalesce(request ->> 'attempted', 'write'), 403, 'FORBIDDEN',
+      'Only the session''s therapist writes and signs its note.'
+    );
+  end if;
+  return private.success(jsonb_build_object(
+    'organizationId', actor.organization_id,
+    'session', private.session_facts(session),
+    'key', private.active_data_key(actor.organization_id)
+  ));
+end
+$$;
+comment on function private.prepare_note(jsonb, text) is
+  'What sealing a note takes: the wrapped active key (null before an organization''s first) and the facts of the session. '
+  'Only for the session''s therapist; others are refused, and that is recorded.';
+grant execute on function private.prepare_note(jsonb, text) to authenticated;
+
+create function private.save_note(status text, request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  actor private.actor;
+  wanted_id uuid;
+  base_version integer;
+  attempted text := case save_note.status when 'draft' then 'save_draft' when 'signed' then 'sign' else 'amend' end;
+  fingerprint bytea;
+  outcome jsonb;
+  session public.sessions;
+  latest private.session_note_versions;
+  saved private.session_note_versions;
+  as_of timestamptz;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  wanted_id := private.parse_note_request(request, actor.organization_id, true);
+  base_version := (request ->> 'base_version')::integer;
+  -- Each sealing gives another ciphertext: what makes two requests the same is the keyed digest of their content.
+  fingerprint := private.fingerprint(jsonb_build_object(
+    'attempted', attempted, 'sessionId', wanted_id, 'baseVersion', base_version, 'contentMac', request ->> 'content_mac'
+  ));
+  outcome := private.find_replay(actor.organization_id, actor.user_id, 'session-notes', idempotency_key, fingerprint);
+  if outcome is not null then
+    return outcome;
+  end if;
+
+  -- Two savers of one note would both build on the same version, and a session could be cancelled while it is signed for.
+  perform 1
+  from public.sessions as candidate
+  where candidate.organization_id = actor.organization_id and candidate.id = wanted_id
+  for no key update;
+  as_of := clock_timestamp();
+  session := private.note_session(actor, wanted_id, true);
+  if session.id is null then
+    return private.refuse_note(
+      actor, wanted_id, attempted, 403, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
+    );
+  end if;
+  select * into latest
+  from private.session_note_versions as note
+  where note.organization_id = actor.organization_id and note.session_id = wanted_id
+  order by note.version desc
+  limit 1;
+
+  if latest.status in ('signed', 'amended') and save_note.status <> 'amended' then
+    return private.refuse_note(
+      actor, wanted_id, attempted, 409, 'NOTE_SIGNED', 'The note is signed and no longer changes. Amend it instead.'
+    );
+  elsif latest.status is distinct from 'signed' and latest.status is distinct from 'amended'
+    and save_note.status = 'amended'
+  then
+    return private.refuse_note(
+      actor, wanted_id, attempted, 409, 'NOTE_NOT_SIGNED', 'Only a signed note is amended. Save a draft, or sign it.'
+    );
+  elsif base_version <> coalesce(latest.version, 0) then
+    return private.refuse_note(
+      actor, wanted_id, attempted, 409, 'NOTE_VERSION_CONFLICT',
+      format('The note is at version %s, not %s. Read it again and save on top of it.', coalesce(latest.version, 0), base_version)
+    );
+  elsif save_note.status = 'draft' and session.status in ('cancelled', 'no_show')
+    or save_note.status = 'signed' and session.status not in ('in_progress', 'completed')
+  then
+    return private.refuse_note(
+      actor, wanted_id, attempted, 409, 'SESSION_NOT_DOCUMENTABLE',
+      format('The session is %s: ', session.status) || case save_note.status
+        when 'draft' then 'it takes no notes.'
+        else 'its note can be signed once it has begun.'
+      end
+    );
+  end if;
+
+  insert into private.session_note_versions (
+    organization_id, session_id, id, version, status, data_key_id, ciphertext, saved_by, saved_at,
+    signed_at, credential, attested
+  )
+  select
+    actor.organization_id, wanted_id, (request ->> 'id')::uuid, coalesce(latest.version, 0) + 1, save_note.status,
+    split_part(request ->> 'ciphertext', '.', 2)::uuid, request ->> 'ciphertext', actor.user_id, as_of,
+    case when save_note.status <> 'draft' then as_of end,
+    case when save_note.status <> 'draft' then therapist.credential end,
+    case when save_note.status <> 'draft' then private.session_facts(session) end
+  from public.therapists as therapist
+  where therapist.organization_id = actor.organization_id and therapist.id = actor.user_id
+  returning * into saved;
+
+  outcome := jsonb_build_object('note', private.note_answer(saved));
+  perform private.keep_answer(
+    actor.organization_id, actor.user_id, 'session-notes', idempotency_key, fingerprint, outcome
+  );
+  return private.success(outcome);
+exception
+  when unique_violation then
+    perform private.raise_invalid(private.issue('id', 'is the id of an earlier version'));
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy();
+end
+$$;
+comment on function private.save_note(text, jsonb, text, text) is
+  'Adds a version to a note: a draft, the signed one, or an amendment, which is signed as it is made. base_version is the '
+  'version it builds on, 0 for none. Returns an outcome; raises PT400, PT401, PT403, PT503.';
+
+create function private.save_note_draft(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  return private.save_note('draft', request, idempotency_key, request_id);
+end
+$$;
+create function private.sign_note(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  return private.save_note('signed', request, idempotency_key, request_id);
+end
+$$;
+create function private.amend_note(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  return private.save_note('amended', request, idempotency_key, request_id);
+end
+$$;
+comment on function private.save_note_draft(jsonb, text, text) is 'See private.save_note.';
+comment on function private.sign_note(jsonb, text, text) is 'See private.save_note.';
+comment on function private.amend_note(jsonb, text, text) is 'See private.save_note.';
+grant execute on function
+  private.save_note_draft(jsonb, text, text), private.sign_note(jsonb, text, text), private.amend_note(jsonb, text, text)
+to authenticated;
+
+create function private.read_note(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  actor private.actor;
+  wanted_id uuid;
+  session public.sessions;
+  note private.session_note_versions;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  wanted_id := private.parse_note_request(request, actor.organization_id, false);
+  session := private.note_session(actor, wanted_id, false);
+  if session.id is null then
+    return private.refuse_note(
+      actor, wanted_id, 'read', 403, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
+    );
+  end if;
+  select * into note
+  from private.session_note_versions as candidate
+  where candidate.organization_id = actor.organization_id
+    and candidate.session_id = wanted_id
+    and (request ->> 'version' is null or candidate.version = (request ->> 'version')::integer)
+  order by candidate.version desc
+  limit 1;
+  if note.id is null then
+    return private.refuse_note(
+      actor, wanted_id, 'read', 404, 'NOTE_NOT_FOUND', 'The session has no note, or not in that version.'
+    );
+  end if;
+  perform private.record_event(
+    actor.organization_id, 'note.read', 'note', array[wanted_id, note.id], clock_timestamp(),
+    actor_role => actor.role::text,
+    details => jsonb_build_object('version', note.version, 'purpose', coalesce(request ->> 'purpose', 'reading'))
+  );
+  return private.success(jsonb_build_object(
+    'organizationId', actor.organization_id,
+    'note', private.note_answer(note),
+    'ciphertext', note.ciphertext,
+    'keys', (
+      select jsonb_agg(jsonb_build_object('keyId', data_key.id, 'wrappedKey', data_key.wrapped_key))
+      from private.data_keys as data_key
+      where data_key.organization_id = actor.organization_id and data_key.id = note.data_key_id
+    )
+  ));
+end
+$$;
+comment on function private.read_note(jsonb, text) is
+  'A version of a note, the newest unless told, sealed, with the wrapped key that opens it. Recorded, refusals included.';
+grant execute on function private.read_note(jsonb, text) to authenticated;
+
+create function private.note_history(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  actor private.actor;
+  wanted_id uuid;
+  session public.sessions;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  wanted_id := private.parse_note_request(request, actor.organization_id, false);
+  session := private.note_session(actor, wanted_id, false);
+  if session.id is null then
+    return private.refuse_note(
+      actor, wanted_id, 'history', 403, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
+    );
+  end if;
+  perform private.record_event(
+    actor.organization_id, 'note.history_read', 'note', array[wanted_id], clock_timestamp(),
+    actor_role => actor.role::text
+  );
+  return private.success(jsonb_build_object(
+    'sessionId', wanted_id,
+    'versions', coalesce((
+      select jsonb_agg(private.note_answer(note) order by note.version)
+      from private.session_note_versions as note
+      where note.organization_id = actor.organization_id and note.session_id = wanted_id
+    ), '[]')
+  ));
+end
+$$;
+comment on function private.note_history(jsonb, text) is
+  'The versions of a note, oldest first: who saved and signed each, and when; not what they say. Recorded.';
+grant execute on function private.note_history(jsonb, text) to authenticated;
+
+-- What the edge function calls ---------------------------------------------------------------------------------------
+
+create function public.prepare_note(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.prepare_note(prepare_note.request, prepare_note.request_id);
+end;
+create function public.save_note_draft(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.save_note_draft(save_note_draft.request, save_note_draft.idempotency_key, save_note_draft.request_id);
+end;
+create function public.sign_note(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.sign_note(sign_note.request, sign_note.idempotency_key, sign_note.request_id);
+end;
+create function public.amend_note(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.amend_note(amend_note.request, amend_note.idempotency_key, amend_note.request_id);
+end;
+create function public.read_note(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.read_note(read_note.request, read_note.request_id);
+end;
+create function public.note_history(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.note_history(note_history.request, note_history.request_id);
+end;
+comment on function public.prepare_note(jsonb, text) is
+  'For the edge function: what sealing a note takes. request is {session_id, attempted?}.';
+comment on function public.save_note_draft(jsonb, text, text) is
+  'For the edge function: keeps a sealed draft. request is {session_id, base_version, id, ciphertext, content_mac}.';
+comment on function public.sign_note(jsonb, text, text) is
+  'For the edge function: keeps the signed version. request is {session_id, base_version, id, ciphertext, content_mac}.';
+comment on function public.amend_note(jsonb, text, text) is
+  'For the edge function: keeps an amendment. request is {session_id, base_version, id, ciphertext, content_mac}.';
+comment on function public.read_note(jsonb, text) is
+  'For the edge function: a version of a note, sealed. request is {session_id, version?, purpose?}. Recorded.';
+comment on function public.note_history(jsonb, text) is
+  'The versions of a session''s note, without their content. request is {session_id}. Recorded.';
+grant execute on function
+  public.prepare_note(jsonb, text), public.save_note_draft(jsonb, text, text), public.sign_note(jsonb, text, text),
+  public.amend_note(jsonb, text, text), public.read_note(jsonb, text), public.note_history(jsonb, text)
+to authenticated;
+
+-- === schemas/clinical/client_details.sql ===
+
+-- Purpose: what identifies a client (name, birth date, contacts, guardians, address), sealed by the client-details edge
+--          function, every version kept.
+-- Objects: private.client_detail_versions; prepare_client_details, save_client_details, read_client_details.
+-- Watch for: no table grant; every read goes through a function that records it. Admins write; therapists read their
+--            caseload's, users of role client their own.
+
+create table private.client_detail_versions (
+  organization_id uuid not null,
+  client_id uuid not null,
+  id uuid not null,
+  version bigint not null check (version > 0),
+  data_key_id uuid not null,
+  ciphertext text not null,
+  saved_by uuid not null,
+  saved_at timestamptz not null default clock_timestamp(),
+  primary key (organization_id, id),
+  unique (organization_id, client_id, version),
+  foreign key (organization_id, client_id) references public.clients (organization_id, id),
+  foreign key (organization_id, data_key_id) references private.data_keys (organization_id, id),
+  constraint client_detail_versions_sealed check (private.is_sealed(ciphertext, data_key_id))
+);
+comment on table private.client_detail_versions is
+  'Every version of every client''s identifying details, sealed as one JSON. Rows are inserted and never changed.';
+comment on column private.client_detail_versions.id is
+  'Made before sealing: the envelope is bound to it, to the client, the organization and this column.';
+create index client_detail_versions_data_key_idx on private.client_detail_versions (organization_id, data_key_id);
+alter table private.client_detail_versions enable row level security;
+create policy deny_all on private.client_detail_versions using (false);
+
+create function private.guard_client_detail_version()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- Two savers of one client's details would both take the next version.
+  perform 1
+  from public.clients as client
+  where client.organization_id = new.organization_id and client.id = new.client_id
+  for no key update;
+  if new.version <> 1 + (
+    select count(*)
+    from private.client_detail_versions as earlier
+    where earlier.organization_id = new.organization_id and earlier.client_id = new.client_id
+  ) then
+    raise exception using
+      errcode = 'check_violation', message = 'versions of a client''s details follow one another without a gap';
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_client_detail_version() is 'Trigger: versions are 1, 2, 3 and so on for each client.';
+
+create function private.client_detail_facts(detail private.client_detail_versions)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object(
+    'versionId', detail.id, 'version', detail.version, 'dataKeyId', detail.data_key_id,
+    'sha256', encode(sha256(convert_to(detail.ciphertext, 'UTF8')), 'hex')
+  );
+end
+$$;
+comment on function private.client_detail_facts(private.client_detail_versions) is
+  'What the audit says of a version: which it is, and the SHA-256 of its ciphertext.';
+
+create function private.record_client_detail_version()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  earlier private.client_detail_versions;
+begin
+  select * into earlier
+  from private.client_detail_versions as detail
+  where detail.organization_id = new.organization_id
+    and detail.client_id = new.client_id
+    and detail.version = new.version - 1;
+  perform private.record_event(
+    new.organization_id, 'client_details.saved', 'client', array[new.client_id, new.id], new.saved_at,
+    before => case when earlier.id is not null then private.client_detail_facts(earlier) end,
+    after => private.client_detail_facts(new) || jsonb_build_object('ciphertext', new.ciphertext)
+  );
+  return null;
+end
+$$;
+comment on function private.record_client_detail_version() is
+  'Trigger: one event for each version, with its ciphertext; of the version before, its id and digest.';
+
+create trigger a_guard_client_detail_version before insert on private.client_detail_versions
+  for each row execute function private.guard_client_detail_version();
+create trigger record_client_detail_version after insert on private.client_detail_versions
+  for each row execute function private.record_client_detail_version();
+create trigger refuse_update before update on private.client_detail_versions
+  for each row execute function private.refuse_update();
+create trigger refuse_delete before delete on private.client_detail_versions
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on private.client_detail_versions
+  for each statement execute function private.refuse_delete();
+
+-- Requests -----------------------------------------------------------------------------------------------------------
+
+create function private.refuse_client_details(
+  actor private.actor, client_ids uuid[], attempted text, status integer, code text, detail text
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    actor.organization_id, 'client_details.refused', 'client', client_ids, clock_timestamp(),
+    actor_role => actor.role::text,
+    outcome => 'refused',
+    code => refuse_client_details.code,
+    details => jsonb_build_object('attempted', attempted)
+  );
+  return private.refusal(refuse_client_details.status, refuse_client_details.code, refuse_client_details.detail);
+end
+$$;
+comment on function private.refuse_client_details(private.actor, uuid[], text, integer, text, text) is
+  'The outcome of a refused request about clients'' details, and its audit event.';
+
+create function private.readable_client_ids(actor private.actor, client_ids uuid[])
+returns uuid[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select client.id
+    from public.clients as client
+    where client.organization_id = actor.organization_id
+      and client.id = any (client_ids)
+      and (
+        actor.role in ('admin', 'super_admin')
+        or (actor.role = 'therapist' and exists (
+          select 1
+          from public.caseloads as caseload
+          where caseload.organization_id = client.organization_id
+            and caseload.therapist_id = actor.user_id
+            and caseload.client_id = client.id
+        ))
+        or (actor.role = 'client' and exists (
+          select 1
+          from public.client_users as client_user
+          where client_user.organization_id = client.organization_id
+            and client_user.client_id = client.id
+            and client_user.user_id = actor.user_id
+        ))
+      )
+  );
+end
+$$;
+comment on function private.readable_client_ids(private.actor, uuid[]) is
+  'Which of these clients'' details the caller may read: admins all, therapists their caseload''s, clients their own.';
+
+create function private.detail_answer(detail private.client_detail_versions)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object(
+    'clientId', detail.client_id, 'versionId', detail.id, 'version', detail.version,
+    'savedAt', private.iso(detail.saved_at)
+  );
+end
+$$;
+comment on function private.detail_answer(private.client_detail_versions) is
+  'A version as it is answered, without its content. Not who saved it: parents read this too.';
+
+create function private.prepare_client_details(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  actor private.actor;
+  found jsonb;
+  wanted_id uuid;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  if request is null or jsonb_typeof(request) <> 'object' then
+    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
+  end if;
+  found := private.uuid_issue('client_id', request -> 'client_id', true);
+  if found is not null then
+    perform private.raise_invalid(found);
+  end if;
+  wanted_id := (request ->> 'client_id')::uuid;
+  if actor.role not in ('admin', 'super_admin')
+    or cardinality(private.readable_client_ids(actor, array[wanted_id])) = 0
+  then
+    return private.refuse_client_details(
+      actor, array[wanted_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+    );
+  end if;
+  return private.success(jsonb_build_object(
+    'organizationId', actor.organization_id, 'key', private.active_data_key(actor.organization_id)
+  ));
+end
+$$;
+comment on function private.prepare_client_details(jsonb, text) is
+  'What sealing a client''s details takes: the wrapped active key (null before an organization''s first). Admins only; '
+  'others are refused, and that is recorded.';
+grant execute on function private.prepare_client_details(jsonb, text) to authenticated;
+
+create function private.save_client_details(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  actor private.actor;
+  found jsonb;
+  wanted_id uuid;
+  base_version integer;
+  fingerprint bytea;
+  outcome jsonb;
+  latest_version integer;
+  saved private.client_detail_versions;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  if request is null or jsonb_typeof(request) <> 'object' then
+    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
+  end if;
+  found := coalesce(private.uuid_issue('client_id', request -> 'client_id', true), '[]')
+    || coalesce(private.uuid_issue('id', request -> 'id', true), '[]')
+    || coalesce(private.integer_issue('base_version', request -> 'base_version', true, 0, 1000000), '[]')
+    || coalesce(private.sealed_issue('ciphertext', request -> 'ciphertext', actor.organization_id), '[]')
+    || coalesce(private.text_issue('content_mac', request -> 'content_mac', true, 64, '^[0-9a-f]{64}$'), '[]');
+  if found <> '[]' then
+    perform private.raise_invalid(found);
+  end if;
+  wanted_id := (request ->> 'client_id')::uuid;
+  base_version := (request ->> 'base_version')::integer;
+  -- Each sealing gives another ciphertext: what makes two requests the same is the keyed digest of their content.
+  fingerprint := private.fingerprint(jsonb_build_object(
+    'clientId', wanted_id, 'baseVersion', base_version, 'contentMac', request ->> 'content_mac'
+  ));
+  outcome := private.find_replay(actor.organization_id, actor.user_id, 'client-details', idempotency_key, fingerprint);
+  if outcome is not null then
+    return outcome;
+  end if;
+
+  if actor.role not in ('admin', 'super_admin')
+    or cardinality(private.readable_client_ids(actor, array[wanted_id])) = 0
+  then
+    return private.refuse_client_details(
+      actor, array[wanted_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+    );
+  end if;
+  -- Two savers of one client's details would both build on the same version.
+  perform 1
+  from public.clients as client
+  where client.organization_id = actor.organization_id and client.id = wanted_id
+  for no key update;
+  select coalesce(max(detail.version), 0) into latest_version
+  from private.client_detail_versions as detail
+  where detail.organization_id = actor.organization_id and detail.client_id = wanted_id;
+  if base_version <> latest_version then
+    return private.refuse_client_details(
+      actor, array[wanted_id], 'save', 409, 'DETAILS_VERSION_CONFLICT',
+      format('The details are at version %s, not %s. Read them again and save on top.', latest_version, base_version)
+    );
+  end if;
+
+  insert into private.client_detail_versions (
+    organization_id, client_id, id, version, data_key_id, ciphertext, saved_by, saved_at
+  )
+  values (
+    actor.organization_id, wanted_id, (request ->> 'id')::uuid, latest_version + 1,
+    split_part(request ->> 'ciphertext', '.', 2)::uuid, request ->> 'ciphertext', actor.user_id, clock_timestamp()
+  )
+  returning * into saved;
+
+  outcome := jsonb_build_object('client', private.detail_answer(saved));
+  perform private.keep_answer(
+    actor.organization_id, actor.user_id, 'client-details', idempotency_key, fingerprint, outcome
+  );
+  return private.success(outcome);
+exception
+  when unique_violation then
+    perform private.raise_invalid(private.issue('id', 'is the id of an earlier version'));
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy();
+end
+$$;
+comment on function private.save_client_details(jsonb, text, text) is
+  'Adds a version to a client''s details. base_version is the version it builds on, 0 for none. Admins only. Returns an '
+  'outcome; raises PT400, PT401, PT403, PT503.';
+grant execute on function private.save_client_details(jsonb, text, text) to authenticated;
+
+create function private.read_client_details(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  actor private.actor;
+  found jsonb;
+  wanted_ids uuid[];
+  body jsonb;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  if request is null or jsonb_typeof(request) <> 'object' then
+    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
+  end if;
+  if coalesce(jsonb_typeof(request -> 'client_ids'), 'null') <> 'array' then
+    perform private.raise_invalid(private.issue('client_ids', 'must be a list'));
+  elsif jsonb_array_length(request -> 'client_ids') not between 1 and 100 then
+    perform private.raise_invalid(private.issue('client_ids', 'must have 1 to 100 ids'));
+  end if;
+  select coalesce(jsonb_agg(issue.value order by item.position), '[]')
+    || coalesce(private.integer_issue('version', request -> 'version', false, 1, 1000000), '[]')
+  into found
+  from jsonb_array_elements(request -> 'client_ids') with ordinality as item (value, position)
+  cross join lateral jsonb_array_elements(
+    private.uuid_issue('client_ids.' || (item.position - 1), item.value, true)
+  ) as issue (value);
+  if request ->> 'version' is not null and jsonb_array_length(request -> 'client_ids') > 1 then
+    found := found || private.issue('version', 'goes with one client');
+  end if;
+  if found <> '[]' then
+    perform private.raise_invalid(found);
+  end if;
+  wanted_ids := array(
+    select item.value::uuid
+    from jsonb_array_elements_text(request -> 'client_ids') with ordinality as item (value, position)
+    group by item.value::uuid
+    order by min(item.position)
+  );
+
+  if not private.readable_client_ids(actor, wanted_ids) @> wanted_ids then
+    return private.refuse_client_details(
+      actor, wanted_ids, 'read', 403, 'FORBIDDEN', 'You may not read the details of every client this names.'
+    );
+  end if;
+
+  with chosen as (
+    select item.position, item.client_id, detail
+    from unnest(wanted_ids) with ordinality as item (client_id, position)
+    left join lateral (
+      select version.*
+      from private.client_detail_versions as version
+      where version.organization_id = actor.organization_id
+        and version.client_id = item.client_id
+        and (request ->> 'version' is null or version.version = (request ->> 'version')::integer)
+      order by version.version desc
+      limit 1
+    ) as detail on true
+  )
+  select jsonb_build_object(
+    'organizationId', actor.organization_id,
+    'clients', jsonb_agg(
+      jsonb_build_object(
+        'clientId', chosen.client_id, 'versionId', (chosen.detail).id, 'version', (chosen.detail).version,
+        'savedAt', private.iso((chosen.detail).saved_at), 'ciphertext', (chosen.detail).ciphertext
+      )
+      order by chosen.position
+    ),
+    'keys', coalesce((
+      select jsonb_agg(jsonb_build_object('keyId', data_key.id, 'wrappedKey', data_key.wrapped_key))
+      from private.data_keys as data_key
+      where data_key.organization_id = actor.organization_id
+        and data_key.id in (select (used.detail).data_key_id from chosen as used)
+    ), '[]')
+  ) into body
+  from chosen;
+
+  perform private.record_event(
+    actor.organization_id, 'client_details.read', 'client', wanted_ids, clock_timestamp(),
+    actor_role => actor.role::text,
+    details => jsonb_build_object('versionIds', jsonb_path_query_array(body, '$.clients[*].versionId'))
+  );
+  return private.success(body);
+end
+$$;
+comment on function private.read_client_details(jsonb, text) is
+  'The details of 1 to 100 clients, sealed, with the wrapped keys that open them; nulls where none were saved. One id out '
+  'of scope refuses the whole request. Recorded, refusals included.';
+grant execute on function private.read_client_details(jsonb, text) to authenticated;
+
+-- What the edge function calls ---------------------------------------------------------------------------------------
+
+create function public.prepare_client_details(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.prepare_client_details(prepare_client_details.request, prepare_client_details.request_id);
+end;
+create function public.save_client_details(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.save_client_details(
+    save_client_details.request, save_client_details.idempotency_key, save_client_details.request_id
+  );
+end;
+create function public.read_client_details(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.read_client_details(read_client_details.request, read_client_details.request_id);
+end;
+comment on function public.prepare_client_details(jsonb, text) is
+  'For the edge function: what sealing a client''s details takes. request is {client_id}.';
+comment on function public.save_client_details(jsonb, text, text) is
+  'For the edge function: keeps a version of a client''s details, sealed. request is {client_id, base_version, id, '
+  'ciphertext, content_mac}.';
+comment on function public.read_client_details(jsonb, text) is
+  'For the edge function: clients'' details, sealed. request is {client_ids, version?}. Recorded.';
+grant execute on function
+  public.prepare_client_details(jsonb, text), public.save_client_details(jsonb, text, text),
+  public.read_client_details(jsonb, text)
+to authenticated;
+
+-- === schemas/members/members.sql ===
+
+-- Purpose: who joins, changes role and leaves; what people may do with their own rows; an event for each such change.
+-- Objects: add_member, change_member, remove_member, my_organizations, own_therapists, set_availability_hours; the
+--          guards of memberships; audit triggers on organizations, memberships, therapists, clients, caseloads,
+--          client_users, rooms, availability_exceptions, session_groups.
+-- Watch for: the triggers, not the functions, keep the rules and write the events, so direct SQL and REST leave exactly
+--            the same trail.
+
+-- Membership rules -------------------------------------------------------------------------------------------------
+
+create function private.guard_membership()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'restrict_violation',
+    message = 'organization_id and user_id of a membership never change',
+    hint = 'Remove this member and add the other.';
+end
+$$;
+comment on function private.guard_membership() is
+  'Trigger: a membership stays one person''s in one organization, so that its history is hers.';
+create trigger guard_membership before update on public.memberships
+  for each row
+  when ((new.organization_id, new.user_id) is distinct from (old.organization_id, old.user_id))
+  execute function private.guard_membership();
+
+create function private.keep_a_super_admin()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  affected uuid[];
+begin
+  affected := array(
+    select distinct old_row.organization_id from old_rows as old_row where old_row.role = 'super_admin'
+  );
+  if affected = '{}' then
+    return null;
+  end if;
+
+  -- Two super_admins who demote each other at the same moment would each still see the other one. Writing the
+  -- organization's row lets the second wait, then look again (or fail with 40001 in stricter isolation).
+  update public.organizations as organization
+  set name = organization.name
+  from (
+    select locked.id from public.organizations as locked where locked.id = any (affected) order by locked.id for no key update
+  ) as ordered
+  where organization.id = ordered.id;
+
+  if exists (
+    select 1
+    from unnest(affected) as organization (id)
+    where not exists (
+      select 1
+      from public.memberships as membership
+      where membership.organization_id = organization.id and membership.role = 'super_admin'
+    )
+  ) then
+    raise exception using
+      errcode = 'restrict_violation',
+      constraint = 'memberships_keep_a_super_admin',
+      schema = 'public',
+      table = 'memberships',
+      message = 'an organization keeps at least one super_admin',
+      hint = 'Make somebody else super_admin first.';
+  end if;
+  return null;
+end
+$$;
+comment on function private.keep_a_super_admin() is
+  'Trigger: the last super_admin of an organization is neither removed nor demoted, also not by SQL.';
+create trigger a_keep_a_super_admin_update after update on public.memberships
+  referencing old table as old_rows
+  for each statement execute function private.keep_a_super_admin();
+create trigger a_keep_a_super_admin_delete after delete on public.memberships
+  referencing old table as old_rows
+  for each statement execute function private.keep_a_super_admin();
+create trigger refuse_truncate before truncate on public.memberships
+  for each statement execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.caseloads
+  for each statement execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.client_users
+  for each statement execute function private.refuse_delete();
+
+-- Events -----------------------------------------------------------------------------------------------------------
+
+create function private.row_ids(changed jsonb, id_columns text[])
+returns uuid[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return array(
+    select (changed ->> item.name)::uuid
+    from unnest(id_columns) with ordinality as item (name, position)
+    order by item.position
+  );
+end
+$$;
+comment on function private.row_ids(jsonb, text[]) is 'The values of a row''s id columns, in their order.';
+
+create function private.audit_rows()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  entity text := tg_argv[0];
+  id_columns text[] := string_to_array(tg_argv[1], ',');
+  tenant_column text := case when tg_table_name = 'organizations' then 'id' else 'organization_id' end;
+  changes jsonb;
+begin
+  if tg_op = 'INSERT' then
+    select jsonb_agg(jsonb_build_object('after', to_jsonb(new_row))) into changes from new_rows as new_row;
+  elsif tg_op = 'DELETE' then
+    select jsonb_agg(jsonb_build_object('before', to_jsonb(old_row))) into changes from old_rows as old_row;
+  else
+    select jsonb_agg(jsonb_build_object('before', to_jsonb(old_row), 'after', to_jsonb(new_row))) into changes
+    from old_rows as old_row
+    full join new_rows as new_row
+      on to_jsonb(old_row) -> tenant_column = to_jsonb(new_row) -> tenant_column
+      and private.row_ids(to_jsonb(old_row), id_columns) = private.row_ids(to_jsonb(new_row), id_columns)
+    where to_jsonb(old_row) is distinct from to_jsonb(new_row);
+  end if;
+
+  perform private.record_event(
+    event.organization_id, entity || '.' || event.kind, entity, event.ids, clock_timestamp(),
+    before => event.before, after => event.after
+  )
+  from (
+    select
+      change.organization_id,
+      change.kind,
+      array(
+        select distinct id.value
+        from unnest(array_agg(change.sort_key)) as listed (ids)
+        cross join lateral unnest(string_to_array(listed.ids, ',')::uuid[]) as id (value)
+        order by id.value
+      ) as ids,
+      nullif(jsonb_agg(change.before order by change.sort_key), '[null]') as before,
+      nullif(jsonb_agg(change.after order by change.sort_key), '[null]') as after
+    from (
+      select
+        (coalesce(item.value -> 'after', item.value -> 'before') ->> tenant_column)::uuid as organization_id,
+        array_to_string(
+          private.row_ids(coalesce(item.value -> 'after', item.value -> 'before'), id_columns), ','
+        ) as sort_key,
+        item.value -> 'before' as before,
+        item.value -> 'after' as after,
+        case
+          when item.value -> 'before' is null then 'added'
+          when item.value -> 'after' is null then 'removed'
+          when item.value #>> '{before,deleted_at}' is null and item.value #>> '{after,deleted_at}' is not null
+            then 'archived'
+          when item.value #>> '{before,deleted_at}' is not null and item.value #>> '{after,deleted_at}' is null
+            then 'restored'
+          else 'changed'
+        end as kind
+      from jsonb_array_elements(changes) as item (value)
+    ) as change
+    group by change.organization_id, change.kind
+  ) as event;
+  return null;
+end
+$$;
+comment on function private.audit_rows() is
+  'Trigger: one event a statement, organization and kind (added, changed, archived, restored, removed), with the rows '
+  'before and after. Arguments: the entity''s name, and the columns that name it beside the organization.';
+
+do $$
+declare
+  audited record;
+begin
+  -- The same three triggers each; a list reads better than 27 statements.
+  for audited in
+    select *
+    from (
+      values
+        ('organizations', 'organization', 'id'),
+        ('memberships', 'membership', 'user_id'),
+        ('therapists', 'therapist', 'id'),
+        ('clients', 'client', 'id'),
+        ('caseloads', 'caseload', 'therapist_id,client_id'),
+        ('client_users', 'client_user', 'client_id,user_id'),
+        ('rooms', 'room', 'id'),
+        ('availability_exceptions', 'availability_exception', 'id'),
+        ('session_groups', 'session_group', 'id')
+    ) as list (table_name, entity, id_columns)
+  loop
+    execute format(
+      'create trigger z_audit_insert after insert on public.%I referencing new table as new_rows '
+      'for each statement execute function private.audit_rows(%L, %L)',
+      audited.table_name, audited.entity, audited.id_columns
+    );
+    execute format(
+      'create trigger z_audit_update after update on public.%I referencing old table as old_rows new table as new_rows '
+      'for each statement execute function private.audit_rows(%L, %L)',
+      audited.table_name, audited.entity, audited.id_columns
+    );
+    execute format(
+      'create trigger z_audit_delete after delete on public.%I referencing old table as old_rows '
+      'for each statement execute function private.audit_rows(%L, %L)',
+      audited.table_name, audited.entity, audited.id_columns
+    );
+  end loop;
+end
+$$;
+
+-- Member management ------------------------------------------------------------------------------------------------
+
+create function private.member_answer(member public.memberships)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return private.success(jsonb_build_object(
+    'organizationId', member.organization_id, 'userId', member.user_id, 'role', member.role,
+    'permissions', member.permissions, 'createdAt', private.iso(member.created_at)
+  ));
+end
+$$;
+comment on function private.member_answer(public.memberships) is 'The outcome of a change of members: the row as it is now.';
+
+create function private.refuse_member(actor private.actor, user_id uuid, status integer, code text, detail text)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    actor.organization_id, 'membership.refused', 'membership', array_remove(array[user_id], null), clock_timestamp(),
+    actor_role => actor.role::text, outcome => 'refused', code => refuse_member.code
+  );
+  return private.refusal(status, refuse_member.code, detail);
+end
+$$;
+comment on function private.refuse_member(private.actor, uuid, integer, text, text) is
+  'The outcome of a refused change of members, and its audit event.';
+
+create function private.add_member(user_id uuid, role public.member_role, permissions text[])
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  actor private.actor := private.require_actor();
+  member public.memberships;
+begin
+  if user_id is null or role is null then
+    perform private.raise_invalid(
+      private.issue(case when user_id is null then 'user_id' else 'role' end, 'is required'), 'MISSING_FIELDS'
+    );
+  elsif actor.role <> 'super_admin' then
+    return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
+  elsif not exists (select 1 from auth.users as person where person.id = add_member.user_id) then
+    return private.refuse_member(actor, null, 404, 'USER_NOT_FOUND', 'There is no such user. Invite her first.');
+  end if;
+
+  insert into public.memberships as existing (organization_id, user_id, role, permissions)
+  values (
+    actor.organization_id, add_member.user_id, add_member.role, coalesce(add_member.permissions, '{}')
+  )
+  on conflict do nothing
+  returning existing.* into member;
+  if member.user_id is null then
+    return private.refuse_member(actor, user_id, 409, 'ALREADY_A_MEMBER', 'She is a member already: change her role.');
+  end if;
+  return private.member_answer(member);
+end
+$$;
+comment on function private.add_member(uuid, public.member_role, text[]) is 'See the public wrapper.';
+
+create function private.change_member(user_id uuid, role public.member_role, permissions text[])
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  actor private.actor := private.require_actor();
+  member public.memberships;
+begin
+  if user_id is null then
+    perform private.raise_invalid(private.issue('user_id', 'is required'), 'MISSING_FIELDS');
+  elsif actor.role <> 'super_admin' then
+    return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
+  end if;
+
+  begin
+    update public.memberships as existing
+    set
+      role = coalesce(change_member.role, existing.role),
+      permissions = coalesce(change_member.permissions, existing.permissions)
+    where existing.organization_id = actor.organization_id and existing.user_id = change_member.user_id
+    returning existing.* into member;
+  exception
+    when restrict_violation then
+      return private.refuse_member(
+        actor, user_id, 409, 'LAST_SUPER_ADMIN', 'The organization needs a super_admin: appoint another one first.'
+      );
+  end;
+  if member.user_id is null then
+    return private.refuse_member(actor, user_id, 404, 'MEMBER_NOT_FOUND', 'She is not a member of this organization.');
+  end if;
+  return private.member_answer(member);
+end
+$$;
+comment on function private.change_member(uuid, public.member_role, text[]) is 'See the public wrapper.';
+
+create function private.remove_member(user_id uuid)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  actor private.actor := private.require_actor();
+  member public.memberships;
+begin
+  if user_id is null then
+    perform private.raise_invalid(private.issue('user_id', 'is required'), 'MISSING_FIELDS');
+  elsif actor.role <> 'super_admin' then
+    return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
+  end if;
+
+  begin
+    delete from public.memberships as existing
+    where existing.organization_id = actor.organization_id and existing.user_id = remove_member.user_id
+    returning existing.* into member;
+  exception
+    when restrict_violation then
+      return private.refuse_member(
+        actor, user_id, 409, 'LAST_SUPER_ADMIN', 'The organization needs a super_admin: appoint another one first.'
+      );
+  end;
+  if member.user_id is null then
+    return private.refuse_member(actor, user_id, 404, 'MEMBER_NOT_FOUND', 'She is not a member of this organization.');
+  end if;
+  return private.member_answer(member);
+end
+$$;
+comment on function private.remove_member(uuid) is 'See the public wrapper.';
+
+grant execute on function
+  private.add_member(uuid, public.member_role, text[]), private.change_member(uuid, public.member_role, text[]),
+  private.remove_member(uuid)
+to authenticated;
+
+create function public.add_member(user_id uuid, role public.member_role, permissions text[] default '{}')
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.add_member(add_member.user_id, add_member.role, add_member.permissions);
+end;
+comment on function public.add_member(uuid, public.member_role, text[]) is
+  'A super_admin adds a user, whom an invitation has made, to her organization. Refused: FORBIDDEN, USER_NOT_FOUND, '
+  'ALREADY_A_MEMBER. Takes an id, not an address, since looking addresses up would tell who uses other clinics.';
+
+create function public.change_member(
+  user_id uuid, role public.member_role default null, permissions text[] default null
+)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.change_member(change_member.user_id, change_member.role, change_member.permissions);
+end;
+comment on function public.change_member(uuid, public.member_role, text[]) is
+  'A super_admin changes a member''s role or permissions; null leaves them. It holds from the member''s next statement. '
+  'Refused: FORBIDDEN, MEMBER_NOT_FOUND, LAST_SUPER_ADMIN.';
+
+create function public.remove_member(user_id uuid)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.remove_member(remove_member.user_id);
+end;
+comment on function public.remove_member(uuid) is
+  'A super_admin removes a member: from her next statement on she reads and writes nothing here, whatever her token '
+  'says. Her records stay; a parent''s access to clients ends with it. Refused: FORBIDDEN, MEMBER_NOT_FOUND, LAST_SUPER_ADMIN.';
+
+grant execute on function
+  public.add_member(uuid, public.member_role, text[]), public.change_member(uuid, public.member_role, text[]),
+  public.remove_member(uuid)
+to authenticated;
+
+-- One's own ----------------------------------------------------------------------------------------------------------
+
+create function private.my_organizations()
+returns table (
+  organization_id uuid, name text, time_zone text, role public.member_role, permissions text[], is_active boolean
+)
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  return query
+  select organization.id, organization.name, organization.time_zone, membership.role, membership.permissions,
+    coalesce(organization.id = private.claimed_organization_id(), false)
+  from public.memberships as membership
+  join public.organizations as organization on organization.id = membership.organization_id
+  where membership.user_id = auth.uid()
+  order by organization.name, organization.id;
+end
+$$;
+comment on function private.my_organizations() is 'See the public wrapper.';
+grant execute on function private.my_organizations() to authenticated;
+
+create function public.my_organizations()
+returns table (
+  organization_id uuid, name text, time_zone text, role public.member_role, permissions text[], is_active boolean
+)
+language sql
+stable
+set search_path = ''
+begin atomic
+  select mine.organization_id, mine.name, mine.time_zone, mine.role, mine.permissions, mine.is_active
+  from private.my_organizations() as mine;
+end;
+comment on function public.my_organizations() is
+  'The caller''s organizations, to choose among with set_active_organization; is_active is the one her token names.';
+grant execute on function public.my_organizations() to authenticated;
+
+create function private.own_therapists()
+returns table (id uuid, display_name text)
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  tenant uuid := private.active_organization_id();
+  own uuid[] := case when private.active_role() = 'client' then private.own_client_ids() else '{}' end;
+begin
+  return query
+  select therapist.id, therapist.display_name
+  from public.therapists as therapist
+  where therapist.organization_id = tenant
+    and (
+      exists (
+        select 1
+        from public.caseloads as caseload
+        where caseload.organization_id = tenant
+          and caseload.therapist_id = therapist.id
+          and caseload.client_id = any (own)
+      )
+      or exists (
+        select 1
+        from public.sessions as session
+        where session.organization_id = tenant
+          and session.client_id = any (own)
+          and session.therapist_id = therapist.id
+      )
+    )
+  order by therapist.display_name, therapist.id;
+end
+$$;
+comment on function private.own_therapists() is 'See the public wrapper.';
+grant execute on function private.own_therapists() to authenticated;
+
+create function public.own_therapists()
+returns table (id uuid, display_name text)
+language sql
+stable
+set search_path = ''
+begin atomic
+  select own.id, own.display_name from private.own_therapists() as own;
+end;
+comment on function public.own_therapists() is
+  'For a user of role client: the names of the therapists who work, or have worked, with the clients she stands for. '
+  'Row-level security hides no columns, so parents read this rather than the table, which has more.';
+grant execute on function public.own_therapists() to authenticated;
+
+create function private.set_availability_hours(availability_hours jsonb, therapist_id uuid)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  actor private.actor := private.require_actor();
+  wanted uuid := coalesce(set_availability_hours.therapist_id, actor.user_id);
+  hours jsonb := nullif(set_availability_hours.availability_hours, 'null');
+  changed uuid;
+begin
+  if not private.availability_hours_are_valid(hours) then
+    perform private.raise_invalid(private.issue(
+      'availability_hours', 'must be null or {"monday": [{"start": "08:00", "end": "18:00"}], ...}'
+    ));
+  end if;
+  if actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and wanted = actor.user_id) then
+    update public.therapists as therapist
+    set availability_hours = hours
+    where therapist.organization_id = actor.organization_id and therapist.id = wanted and therapist.deleted_at is null
+    returning therapist.id into changed;
+  end if;
+  if changed is null then
+    perform private.record_event(
+      actor.organization_id, 'therapist.refused', 'therapist', array[wanted], clock_timestamp(),
+      actor_role => actor.role::text, outcome => 'refused', code => 'FORBIDDEN'
+    );
+    return private.refusal(403, 'FORBIDDEN', 'You may not change this therapist''s hours.');
+  end if;
+  return private.success(jsonb_build_object('therapistId', changed, 'availabilityHours', hours));
+end
+$$;
+comment on function private.set_availability_hours(jsonb, uuid) is 'See the public wrapper.';
+grant execute on function private.set_availability_hours(jsonb, uuid) to authenticated;
+
+create function public.set_availability_hours(availability_hours jsonb, therapist_id uuid default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.set_availability_hours(
+    set_availability_hours.availability_hours, set_availability_hours.therapist_id
+  );
+end;
+comment on function public.set_availability_hours(jsonb, uuid) is
+  'A therapist sets her own weekly hours (civil time of her zone; null for no limit), an admin anybody''s. The only '
+  'columns of her profile that a therapist writes herself. Refused: FORBIDDEN.';
+grant execute on function public.set_availability_hours(jsonb, uuid) to authenticated;
+
+-- === schemas/audit/audit_reads.sql ===
+
+-- Purpose: the audit, for those who must read and prove it: compliance officers, admins, super_admins.
+-- Objects: session_history, verify_audit, audit_checkpoint.
+-- Watch for: schema audit is not exposed. These functions are the way to it over REST, each for the caller's
+--            organization only; the views of schema reports read the same events under their own policies.
+
+create function private.session_history(session_id uuid)
+returns table (
+  occurred_at timestamptz,
+  recorded_at timestamptz,
+  action text,
+  outcome text,
+  code text,
+  actor_user_id uuid,
+  actor_role text,
+  actor_session_id text,
+  database_user text,
+  request_id text,
+  before jsonb,
+  after jsonb,
+  details jsonb,
+  event_id uuid,
+  chain_id uuid,
+  seq bigint,
+  hash text
+)
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  actor private.actor := private.require_actor();
+  names uuid[];
+begin
+  if not private.is_admin() and not private.has_permission('view_audit') then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'Only admins and members with view_audit read the audit.');
+  end if;
+
+  -- A session keeps the id of the hold it was booked through; the holds that moved it have ids of their own.
+  names := session_history.session_id || array(
+    select hold.id
+    from public.session_holds as hold
+    where hold.organization_id = actor.organization_id and hold.session_id = session_history.session_id
+  );
+
+  return query
+  select
+    event.occurred_at, event.recorded_at, event.action, event.outcome, event.code,
+    event.actor_user_id, event.actor_role, event.actor_session_id, event.database_user, event.request_id,
+    case when jsonb_typeof(event.before) = 'array' then event.before -> place.position else event.before end,
+    case when jsonb_typeof(event.after) = 'array' then event.after -> place.position else event.after end,
+    event.details, event.id, event.chain_id, seal.seq, encode(seal.hash, 'hex')
+  from audit.events as event
+  cross join lateral (
+    -- A batch's event lists its ids, and what became of each, in the same order.
+    select (array_position(event.entity_ids, session_history.session_id) - 1) as position
+  ) as place
+  left join audit.seals as seal on seal.organization_id = event.organization_id and seal.event_id = event.id
+  where event.organization_id = actor.organization_id
+    and event.entity_ids && names
+  order by event.recorded_at, event.id;
+end
+$$;
+comment on function private.session_history(uuid) is 'See the public wrapper.';
+grant execute on function private.session_history(uuid) to authenticated;
+
+create function public.session_history(session_id uuid)
+returns table (
+  occurred_at timestamptz,
+  recorded_at timestamptz,
+  action text,
+  outcome text,
+  code text,
+  actor_user_id uuid,
+  actor_role text,
+  actor_session_id text,
+  database_user text,
+  request_id text,
+  before jsonb,
+  after jsonb,
+  details jsonb,
+  event_id uuid,
+  chain_id uuid,
+  seq bigint,
+  hash text
+)
+language sql
+stable
+set search_path = ''
+begin atomic
+  select
+    history.occurred_at, history.recorded_at, history.action, history.outcome, history.code, history.actor_user_id,
+    history.actor_role, history.actor_session_id, history.database_user, history.request_id, history.before,
+    history.after, history.details, history.event_id, history.chain_id, history.seq, history.hash
+  from private.session_history(session_history.session_id) as history;
+end;
+comment on function public.session_history(uuid) is
+  'Everything that happened to a session, oldest first: its hold, confirmation, moves, status changes, notes saved, '
+  'signed and read, refusals. before and after are this session''s part of the event; notes appear as ciphertext. seq and '
+  'hash are the event''s place in its chain. For admins and members with the permission view_audit. An id of another '
+  'organization has no history here.';
+grant execute on function public.session_history(uuid) to authenticated;
+
+create function private.audit_checkpoint()
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  actor private.actor := private.require_actor();
+begin
+  if actor.role <> 'super_admin' then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'Only a super_admin exports a checkpoint of the audit.');
+  end if;
+  return audit.checkpoint(actor.organization_id);
+end
+$$;
+comment on function private.audit_checkpoint() is 'See the public wrapper.';
+grant execute on function private.audit_checkpoint() to authenticated;
+
+create function public.audit_checkpoint()
+returns jsonb
+language sql
+stable
+set search_path = ''
+begin atomic
+  select private.audit_checkpoint();
+end;
+comment on function public.audit_checkpoint() is
+  'The heads of all of the organization''s audit chains, for a super_admin to keep outside this database. '
+  'verify_audit compares with it.';
+grant execute on function public.audit_checkpoint() to authenticated;
+
+create function private.verify_audit(checkpoint jsonb)
+returns table (chain_id uuid, seq bigint, event_id uuid, problem text)
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  actor private.actor := private.require_actor();
+begin
+  if actor.role <> 'super_admin' then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'Only a super_admin verifies the audit.');
+  elsif checkpoint is not null and jsonb_typeof(checkpoint -> 'heads') is distinct from 'array' then
+    perform private.raise_invalid(private.issue('checkpoint', 'must be what audit_checkpoint returned'));
+  end if;
+  return query
+  select found.chain_id, found.seq, found.event_id, found.problem
+  from audit.verify(actor.organization_id) as found
+  union all
+  select compared.chain_id, compared.seq, null::uuid, compared.problem
+  from audit.verify_checkpoint(checkpoint) as compared
+  where checkpoint is not null and compared.organization_id = actor.organization_id
+  order by 1, 2;
+end
+$$;
+comment on function private.verify_audit(jsonb) is 'See the public wrapper.';
+grant execute on function private.verify_audit(jsonb) to authenticated;
+
+create function public.verify_audit(checkpoint jsonb default null)
+returns table (chain_id uuid, seq bigint, event_id uuid, problem text)
+language sql
+stable
+set search_path = ''
+begin atomic
+  select verified.chain_id, verified.seq, verified.event_id, verified.problem
+  from private.verify_audit(verify_audit.checkpoint) as verified;
+end;
+comment on function public.verify_audit(jsonb) is
+  'Recomputes every chain of the organization''s audit and names the first bad event of each; with a checkpoint that was '
+  'kept elsewhere, also what was cut off or rewritten before it. No row: all is as it was written. For a super_admin.';
+grant execute on function public.verify_audit(jsonb) to authenticated;
+
+-- === schemas/audit/optional_platform.sql ===
+
+-- Purpose: what the platform offers beyond Postgres, used where it is present and needed nowhere.
+-- Objects: private.sweep_expired_holds; a Realtime publication of sessions; pg_cron schedules.
+-- Watch for: correctness never waits for any of it. Expired holds block nobody whether or not the sweeper runs.
+
+-- Nearly free to maintain, since holds expire in the order they were made.
+create index hold_batches_expires_at_idx on public.hold_batches using brin (expires_at);
+
+create function private.sweep_expired_holds(most integer default 500, lookback interval default interval '1 day')
+returns integer
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  swept record;
+  as_of timestamptz;
+  total integer := 0;
+begin
+  for swept in
+    select batch.organization_id, array_agg(batch.id) as batch_ids,
+      array_agg(batch.therapist_id) || array_agg(batch.client_id) || array_agg(batch.room_id) as resource_ids
+    from (
+      select candidate.organization_id, candidate.id, candidate.therapist_id, candidate.client_id, candidate.room_id
+      from public.hold_batches as candidate
+      where candidate.expires_at <= clock_timestamp()
+        and candidate.expires_at > clock_timestamp() - lookback
+        and exists (
+          select 1
+          from public.session_holds as hold
+          where hold.organization_id = candidate.organization_id
+            and hold.batch_id = candidate.id
+            and hold.status = 'held'
+        )
+      order by candidate.expires_at
+      limit most
+    ) as batch
+    group by batch.organization_id
+  loop
+    -- Like any claimant, the sweeper removes claims only of resources it has locked.
+    perform private.lock_resources(swept.organization_id, swept.resource_ids || array(
+      select hold.client_id
+      from public.session_holds as hold
+      where hold.organization_id = swept.organization_id
+        and hold.batch_id = any (swept.batch_ids)
+        and hold.client_id is not null
+    ));
+    as_of := clock_timestamp();
+    delete from private.claims as stale
+    using public.session_holds as hold
+    where hold.organization_id = swept.organization_id
+      and hold.batch_id = any (swept.batch_ids)
+      and stale.organization_id = hold.organization_id
+      and stale.owner_id = hold.id
+      and stale.expires_at <= as_of;
+    perform private.expire_batches(swept.organization_id, swept.batch_ids, as_of);
+    total := total + cardinality(swept.batch_ids);
+  end loop;
+  return total;
+end
+$$;
+comment on function private.sweep_expired_holds(integer, interval) is
+  'Writes down expiries nobody has met yet and removes their claims: keeps tables small and the audit complete. Optional. Looks '
+  'back as far as lookback: run it with a longer one after a pause.';
+
+do $$
+begin
+  -- Sessions carry no PHI; row security decides who receives which change.
+  if exists (select 1 from pg_catalog.pg_publication where pubname = 'supabase_realtime')
+    and not exists (
+      select 1
+      from pg_catalog.pg_publication_tables
+      where pubname = 'supabase_realtime' and schemaname = 'public' and tablename = 'sessions'
+    )
+  then
+    alter publication supabase_realtime add table public.sessions;
+  end if;
+
+  if exists (select 1 from pg_catalog.pg_extension where extname = 'pg_cron') then
+    perform cron.schedule('sweep-expired-holds', '* * * * *', 'select private.sweep_expired_holds()');
+    perform cron.schedule('audit-partitions', '15 3 1 * *', 'select audit.ensure_partitions()');
+  end if;
+end
+$$;
+
+-- === schemas/clinical/clinical_guards.sql ===
+
+-- Purpose: rules of the clinic that hold for every written session, however it is written.
+-- Objects: the credential check; lanes that follow a change of payers' rules.
+-- Watch for: a rule that changes refuses to, while bookings would break it: move or cancel those first, or let the new
+--            version begin on a later day.
+
+create function private.guard_rendering()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  if (
+    tg_op = 'INSERT'
+    or (new.therapist_id, new.cpt_code, new.session_type) is distinct from (old.therapist_id, old.cpt_code, old.session_type)
+  ) and not private.may_render(
+    new.organization_id, new.therapist_id, private.service_code(new.cpt_code, new.session_type)
+  ) then
+    raise exception using
+      errcode = 'check_violation',
+      constraint = 'technician_cannot_render',
+      schema = 'public',
+      table = 'sessions',
+      message = 'a technician cannot render a service that is a qualified professional''s',
+      hint = 'Book it with a BCBA, or book another service.';
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_rendering() is
+  'Trigger: a technician (RBT) renders no code of a qualified professional; see private.may_render.';
+create trigger a_guard_rendering before insert or update on public.sessions
+  for each row execute function private.guard_rendering();
+
+create function private.relane_clients(organization_id uuid, client_ids uuid[])
+returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  -- A booking made meanwhile by the old rules would keep lanes of its own time, and conflict with nothing.
+  perform private.lock_resources(organization_id, client_ids);
+
+  update private.claims as claim
+  set lanes = booked.lanes
+  from (
+    select owner.id, private.client_lanes(
+      relane_clients.organization_id, owner.client_id, owner.code, owner.start_time, owner.end_time
+    ) - coalesce(override.lanes, '{}') as lanes
+    from (
+      select session.id, session.client_id, session.start_time, session.end_time,
+        private.service_code(session.cpt_code, session.session_type) as code
+      from public.sessions as session
+      where session.organization_id = relane_clients.organization_id
+        and session.client_id = any (client_ids)
+        and session.end_time > now()
+      union all
+      select hold.id, coalesce(hold.client_id, batch.client_id), hold.start_time, hold.end_time,
+        -- What is moved stays the service it is, unless the hold said otherwise.
+        private.service_code(
+          coalesce(batch.cpt_code, moved.cpt_code), coalesce(batch.session_type, moved.session_type)
+        )
+      from public.hold_batches as batch
+      join public.session_holds as hold on hold.organization_id = batch.organization_id and hold.batch_id = batch.id
+      left join public.sessions as moved
+        on moved.organization_id = hold.organization_id and moved.id = hold.session_id
+      where batch.organization_id = relane_clients.organization_id
+        and coalesce(hold.client_id, batch.client_id) = any (client_ids)
+        and hold.status = 'held'
+    ) as owner (id, client_id, start_time, end_time, code)
+    left join private.lane_overrides as override
+      on override.organization_id = relane_clients.organization_id and override.owner_id = owner.id
+  ) as booked
+  where claim.organization_id = relane_clients.organization_id
+    and claim.resource_kind = 'client'
+    and claim.owner_id = booked.id
+    and claim.lanes <> booked.lanes;
+exception
+  when exclusion_violation then
+    raise exception using
+      errcode = 'restrict_violation',
+      message = 'bookings of a client overlap that this change would no longer allow',
+      hint = 'Move or cancel one of each pair first, or let the change begin on a later day.';
+end
+$$;
+comment on function private.relane_clients(uuid, uuid[]) is
+  'Gives what these clients have ahead the lanes of today''s rules, or refuses with restrict_violation (23001).';
+
+create function private.relane_after_coverage()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.relane_clients(new.organization_id, array[new.client_id]);
+  return null;
+end
+$$;
+comment on function private.relane_after_coverage() is 'Trigger: a client''s bookings follow her payers'' rules.';
+create trigger b_relane after insert or update on public.client_coverages
+  for each row execute function private.relane_after_coverage();
+
+create function private.relane_after_rule()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.relane_clients(new.organization_id, array(
+    select distinct coverage.client_id
+    from public.client_coverages as coverage
+    where coverage.organization_id = new.organization_id and coverage.payer_id = new.payer_id
+  ));
+  return null;
+end
+$$;
+comment on function private.relane_after_rule() is 'Trigger: the bookings of a payer''s clients follow its rules.';
+create trigger b_relane after insert or update on public.payer_concurrency_rules
+  for each row execute function private.relane_after_rule();
+
+-- === schemas/clinical/lifecycle.sql ===
+
+-- Purpose: a session begins, ends and is billed by the times it really had; it completes only when its record is whole.
+-- Objects: session_visits; private.completion_gaps; start_session, complete_session, mark_no_show.
+-- Watch for: users of the API complete a session only with what domain rules and its payer ask for, whether through
+--            complete_session or by a direct update. Operators (SQL, service_role) may enter history as it was.
+
+create table public.session_visits (
+  organization_id uuid not null,
+  session_id uuid not null,
+  actual_start_time timestamptz not null check (isfinite(actual_start_time)),
+  actual_end_time timestamptz check (isfinite(actual_end_time) and actual_end_time > actual_start_time),
+  units integer check (units >= 0),
+  started_by uuid,
+  completed_by uuid,
+  recorded_at timestamptz not null default clock_timestamp(),
+  primary key (organization_id, session_id),
+  foreign key (organization_id, session_id) references public.sessions (organization_id, id),
+  check ((actual_end_time is null) = (units is null))
+);
+comment on table public.session_visits is
+  'When a session really began and ended: the begin and end that electronic visit verification asks for. Apart from '
+  'sessions, since clients may not read it.';
+comment on column public.session_visits.units is '15-minute units of the actual minutes, rounded as the payer rounds.';
+alter table public.session_visits enable row level security;
+create policy sessions_scoped_access on public.session_visits for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (
+      (select private.is_admin())
+      or exists (
+        select 1
+        from public.sessions as session
+        where session.organization_id = session_visits.organization_id
+          and session.id = session_visits.session_id
+          and session.therapist_id = (select auth.uid())
+          and (select private.active_role()) = 'therapist'
+      )
+    )
+  );
+comment on policy sessions_scoped_access on public.session_visits is
+  'Admins see their organization''s; therapists those of their own sessions.';
+grant select on public.session_visits to authenticated, service_role;
+create trigger refuse_delete before delete on public.session_visits
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.session_visits
+  for each statement execute function private.refuse_delete();
+
+create function private.session_payer_rule(session public.sessions)
+returns table (
+  rounding public.unit_rounding,
+  modifiers text[],
+  max_daily_units smallint,
+  authorization_required boolean,
+  evv_required boolean
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  date constant date := (session.start_time at time zone session.time_zone)::date;
+begin
+  return query
+  select rule.*
+  from private.payer_rule(
+    session.organization_id,
+    private.primary_payer(session.organization_id, session.client_id, date),
+    private.billed_code(session.cpt_code, session.session_type), date
+  ) as rule;
+end
+$$;
+comment on function private.session_payer_rule(public.sessions) is 'The rule of the payer who pays first for this session.';
+
+create function private.completion_gaps(session public.sessions)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  return (
+    select jsonb_agg(jsonb_build_object('field', gap.field, 'message', gap.message) order by gap.position)
+    from (values (1)) as once
+    left join public.session_note_states as note
+      on note.organization_id = session.organization_id and note.session_id = session.id
+    left join public.session_visits as visit
+      on visit.organization_id = session.organization_id and visit.session_id = session.id
+    cross join lateral private.session_payer_rule(session) as rule
+    cross join lateral (
+      values
+        (1, 'location_type', 'Where the session took place is not recorded.', session.location_type is null),
+        (2, 'cpt_code', 'The session names no service.',
+          private.service_code(session.cpt_code, session.session_type) is null),
+        (3, 'note', 'The session has no note.', note.session_id is null),
+        (4, 'signature', 'The note is not signed by the rendering provider, with her credential.',
+          note.session_id is not null and (
+            note.status = 'draft' or note.credential is null or note.signed_by is distinct from session.therapist_id
+          )),
+        (5, 'actual_start_time', 'The payer wants the time the visit began (EVV).',
+          rule.evv_required and visit.actual_start_time is null),
+        (6, 'actual_end_time', 'The payer wants the time the visit ended (EVV).',
+          rule.evv_required and visit.actual_end_time is null),
+        (7, 'clients', 'The service is for more clients, or fewer, than attend.', exists (
+          select 1
+          from public.service_codes as service
+          where service.code = private.service_code(session.cpt_code, session.session_type)
+            and (
+              select count(*)
+              from public.sessions as member
+              where member.organization_id = session.organization_id
+                and member.status not in ('cancelled', 'no_show')
+                and (member.id = session.id or member.group_id = session.group_id)
+            ) not between service.min_clients and service.max_clients
+        ))
+    ) as gap (position, field, message, is_open)
+    where gap.is_open
+  );
+end
+$$;
+comment on function private.completion_gaps(public.sessions) is
+  'What a session still lacks to be completed, as [{field, message}]; null when nothing. Participants, narrative, '
+  'response and progress are in the note, which cannot be signed without them.';
+
+create function private.guard_completion()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  gaps jsonb;
+begin
+  if new.status = 'completed' and old.status <> 'completed' and auth.role() = 'authenticated' then
+    gaps := private.completion_gaps(new);
+    if gaps is not null then
+      raise exception using
+        errcode = 'check_violation',
+        constraint = 'session_incomplete',
+        schema = 'public',
+        table = 'sessions',
+        message = 'the session cannot be completed yet: ' || (gaps -> 0 ->> 'message'),
+        detail = gaps::text,
+        hint = 'Call complete_session, which lists what is missing.';
+    end if;
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_completion() is 'Trigger: a user completes a session only when its record is whole.';
+create trigger a_guard_completion before update of status on public.sessions
+  for each row execute function private.guard_completion();
+
+-- Requests ---------------------------------------------------------------------------------------------------------------
+
+create function private.refuse_lifecycle(
+  actor private.actor, session_id uuid, action text, status integer, code text, detail text, missing jsonb default null
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    actor.organization_id, 'session.refused', 'session', array[session_id], clock_timestamp(),
+    actor_role => actor.role::text,
+    outcome => 'refused',
+    code => refuse_lifecycle.code,
+    details => jsonb_strip_nulls(jsonb_build_object('attempted', action, 'missing', missing))
+  );
+  return private.refusal(refuse_lifecycle.status, refuse_lifecycle.code, refuse_lifecycle.detail)
+    || case when missing is not null then jsonb_build_object('missing', missing) else '{}'::jsonb end;
+end
+$$;
+comment on function private.refuse_lifecycle(private.actor, uuid, text, integer, text, text, jsonb) is
+  'The outcome of a refused start, completion or no-show, and its audit event.';
+
+create function private.change_lifecycle(action text, request jsonb, request_id text)
+returns jsonb
+language plpgsql
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  actor private.actor;
+  found jsonb;
+  wanted_id uuid;
+  session public.sessions;
+  visit public.session_visits;
+  begun timestamptz;
+  ended timestamptz;
+  as_of timestamptz;
+  taken integer;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  if request is null or jsonb_typeof(request) <> 'object' then
+    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
+  end if;
+  found := coalesce(private.uuid_issue('session_id', request -> 'session_id', true), '[]')
+    || case
+      when coalesce(request -> 'actual_start_time', 'null') = 'null' then '[]'
+      else coalesce(private.instant_issue('actual_start_time', request -> 'actual_start_time'), '[]')
+    end
+    || case
+      when coalesce(request -> 'actual_end_time', 'null') = 'null' then '[]'
+      else coalesce(private.instant_issue('actual_end_time', request -> 'actual_end_time'), '[]')
+    end;
+  if found <> '[]' then
+    perform private.raise_invalid(found);
+  end if;
+  wanted_id := (request ->> 'session_id')::uuid;
+
+  -- A cancellation, a move or a second completion would act on the state this one is changing.
+  select candidate.* into session
+  from public.sessions as candidate
+  where candidate.organization_id = actor.organization_id
+    and candidate.id = wanted_id
+    and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and candidate.therapist_id = actor.user_id))
+  for no key update;
+  if session.id is null then
+    return private.refuse_lifecycle(actor, wanted_id, action, 403, 'FORBIDDEN', 'This session is not yours to change.');
+  end if;
+  -- A hold that reads the units left, while these are given back or used, would read what is no longer so.
+  perform private.lock_resources(
+    actor.organization_id, array[session.therapist_id, session.client_id, session.room_id]
+  );
+  as_of := clock_timestamp();
+
+  if session.status::text <> (case action when 'complete' then 'in_progress' else 'scheduled' end)
+    and not (action = 'no_show' and session.status = 'in_progress')
+  then
+    return private.refuse_lifecycle(
+      actor, wanted_id, action, 409, 'STATUS_NOT_ALLOWED',
+      format('A session that is %s cannot do this. Reload it.', session.status)
+    );
+  end if;
+
+  if action = 'no_show' then
+    if session.start_time > as_of then
+      return private.refuse_lifecycle(
+        actor, wanted_id, action, 409, 'STATUS_NOT_ALLOWED', 'A session that has not begun cannot be missed yet: cancel it.'
+      );
+    end if;
+    update public.sessions as changed
+    set status = 'no_show'
+    where changed.organization_id = actor.organization_id and changed.id = wanted_id
+    returning * into session;
+    return private.success(jsonb_build_object('session', to_jsonb(session)));
+  end if;
+
+  select candidate.* into visit
+  from public.session_visits as candidate
+  where candidate.organization_id = actor.organization_id and candidate.session_id = wanted_id;
+  begun := coalesce((request ->> 'actual_start_time')::timestamptz, visit.actual_start_time);
+  ended := (request ->> 'actual_end_time')::timestamptz;
+  if begun > as_of or ended > as_of then
+    perform private.raise_invalid(
+      private.issue(case when begun > as_of then 'actual_start_time' else 'actual_end_time' end, 'is in the future')
+    );
+  end if;
+
+  if action = 'start' then
+    begun := coalesce(begun, as_of);
+    insert into public.session_visits (organization_id, session_id, actual_start_time, started_by)
+    values (actor.organization_id, wanted_id, begun, actor.user_id);
+    update public.sessions as changed
+    set status = 'in_progress'
+    where changed.organization_id = actor.organization_id and changed.id = wanted_id
+    returning * into session;
+    return private.success(jsonb_build_object('session', to_jsonb(session), 'actualStartTime', private.iso(begun)));
+  end if;
+
+  -- Where nobody asks for the minute (EVV does), what nobody recorded was as booked.
+  if not (select rule.evv_required from private.session_payer_rule(session) as rule) then
+    begun := coalesce(begun, session.start_time);
+    ended := coalesce(ended, least(session.end_time, as_of));
+  end if;
+  if ended <= begun or ended - begun > interval '16 hours' then
+    perform private.raise_invalid(
+      private.issue('actual_end_time', 'must be after actual_start_time, by at most 16 hours'), 'INVALID_RANGE'
+    );
+  end if;
+  found := private.completion_gaps(session);
+  found := (
+    select jsonb_agg(gap.value)
+    from jsonb_array_elements(found) as gap (value)
+    where not (gap.value ->> 'field' = 'actual_start_time' and begun is not null)
+      and not (gap.value ->> 'field' = 'actual_end_time' and ended is not null)
+  );
+  if found is not null then
+    return private.refuse_lifecycle(
+      actor, wanted_id, action, 409, 'SESSION_INCOMPLETE', 'The session cannot be completed yet: see missing.', found
+    );
+  end if;
+
+  select private.billable_units(extract(epoch from ended - begun) / 60, rule.rounding) into taken
+  from private.session_payer_rule(session) as rule;
+  insert into public.session_visits as known (
+    organization_id, session_id, actual_start_time, actual_end_time, units, completed_by
+  )
+  values (actor.organization_id, wanted_id, begun, ended, taken, actor.user_id)
+  on conflict (organization_id, session_id) do update
+  set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time,
+    units = excluded.units, completed_by = excluded.completed_by, recorded_at = clock_timestamp();
+  update public.sessions as changed
+  set status = 'completed'
+  where changed.organization_id = actor.organization_id and changed.id = wanted_id
+  returning * into session;
+  perform private.use_units(actor.organization_id, wanted_id, taken);
+  return private.success(jsonb_build_object(
+    'session', to_jsonb(session), 'actualStartTime', private.iso(begun), 'actualEndTime', private.iso(ended),
+    'units', taken
+  ));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy();
+end
+$$;
+comment on function private.change_lifecycle(text, jsonb, text) is
+  'Starts or completes a session, or marks it missed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
+
+create function private.use_units(organization_id uuid, session_id uuid, used_units integer)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- Behind the client's lock. What was rendered beyond what is left is entered as beyond it: it happened.
+  update public.authorization_units as entry
+  set
+    total_units = used_units,
+    units = least(used_units, entry.units + balance.left_units)
+  from (
+    select taken.owner_id, greatest(0, approval.approved_units - sum(other.units))::integer as left_units
+    from public.authorization_units as taken
+    join public.authorizations as approval
+      on approval.organization_id = taken.organization_id and approval.id = taken.authorization_id
+    join public.authorization_units as other
+      on other.organization_id = approval.organization_id
+      and other.authorization_id = approval.id
+      and (other.expires_at is null or other.expires_at > clock_timestamp())
+    where taken.organization_id = use_units.organization_id and taken.owner_id = use_units.session_id
+    group by taken.owner_id, approval.approved_units
+  ) as balance
+  where entry.organization_id = use_units.organization_id
+    and entry.owner_id = balance.owner_id
+    and entry.total_units <> used_units;
+end
+$$;
+comment on function private.use_units(uuid, uuid, integer) is
+  'A completed session uses the units of its actual minutes: fewer give the rest back, more take what is left.';
+
+create function private.start_session(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  return private.change_lifecycle('start', request, request_id);
+end
+$$;
+comment on function private.start_session(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.start_session(jsonb, text) to authenticated;
+
+create function public.start_session(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.start_session(start_session.request, start_session.request_id);
+end;
+comment on function public.start_session(jsonb, text) is
+  'scheduled -> in_progress. request is {session_id, actual_start_time?}; without a time, now. Outcome body: {session, '
+  'actualStartTime}. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED.';
+grant execute on function public.start_session(jsonb, text) to authenticated;
+
+create function private.complete_session(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  return private.change_lifecycle('complete', request, request_id);
+end
+$$;
+comment on function private.complete_session(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.complete_session(jsonb, text) to authenticated;
+
+create function public.complete_session(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.complete_session(complete_session.request, complete_session.request_id);
+end;
+comment on function public.complete_session(jsonb, text) is
+  'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?}. Outcome body: {session, '
+  'actualStartTime, actualEndTime, units}. 409 SESSION_INCOMPLETE lists in missing, as [{field, message}], what the '
+  'record lacks: location_type, cpt_code, note, signature, and for payers with EVV actual_start_time, actual_end_time.';
+grant execute on function public.complete_session(jsonb, text) to authenticated;
+
+create function private.mark_no_show(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  return private.change_lifecycle('no_show', request, request_id);
+end
+$$;
+comment on function private.mark_no_show(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.mark_no_show(jsonb, text) to authenticated;
+
+create function public.mark_no_show(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.mark_no_show(mark_no_show.request, mark_no_show.request_id);
+end;
+comment on function public.mark_no_show(jsonb, text) is
+  'The client did not come: scheduled or in_progress -> no_show, once the start has passed. request is {session_id}. '
+  'Gives the units back.';
+grant execute on function public.mark_no_show(jsonb, text) to authenticated;
+
+-- === schemas/calendar/groups.sql ===
+
+-- Purpose: groups keep their size, and move whole.
+-- Objects: the limit of eight; who stays behind when a group moves; private.move_group, public.move_group.
+-- Watch for: members join and leave one by one (cancelling one leaves the others), but therapist and times are the
+--            group's, by a composite foreign key, so moving the group's row moves every member in the same statement.
+--            A move through a hold (sessions-hold with a member's session_id) moves the same way when it is confirmed.
+
+create function private.guard_group_size()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  -- Behind the therapist's lock, which every written session takes: two who join at once are counted one after the other.
+  if exists (
+    select 1
+    from new_rows as joined
+    join public.sessions as member
+      on member.organization_id = joined.organization_id and member.group_id = joined.group_id
+    where member.status not in ('cancelled', 'no_show')
+    group by joined.organization_id, joined.group_id
+    -- A place that is held is taken: its hold confirms, always.
+    having count(distinct member.id)
+      + private.group_joiners(joined.organization_id, joined.group_id, clock_timestamp()) > 8
+  ) then
+    raise exception using
+      errcode = 'check_violation',
+      constraint = 'group_of_at_most_eight',
+      schema = 'public',
+      table = 'sessions',
+      message = 'a group has at most eight clients',
+      hint = 'Make a second group, or wait until the places that are held have expired.';
+  end if;
+  return null;
+end
+$$;
+comment on function private.guard_group_size() is 'Trigger: nobody joins a group that has eight clients.';
+create trigger c_guard_group_size after insert on public.sessions
+  referencing new table as new_rows
+  for each statement execute function private.guard_group_size();
+
+create function private.keep_ended_members()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  left_behind uuid;
+begin
+  -- Every member's row changes with the group's, and her claims with it. Locked one by one, by the foreign key, they
+  -- would be met crosswise. Whoever cancels one of them may need this row next, so nobody waits for her here; the
+  -- booking functions have these rows already.
+  perform 1
+  from public.sessions as member
+  where member.organization_id = old.organization_id and member.group_id = old.id
+  order by member.id
+  for no key update nowait;
+  -- Somebody who is joining would look for the group where it was when her place was held.
+  perform private.lock_resources(
+    old.organization_id,
+    array[old.therapist_id, new.therapist_id] || array(
+      select resource.id
+      from public.sessions as member
+      cross join lateral (values (member.client_id), (member.room_id)) as resource (id)
+      where member.organization_id = old.organization_id
+        and member.group_id = old.id
+        and member.status not in ('cancelled', 'no_show')
+        and resource.id is not null
+    )
+  );
+  if private.group_joining_ends(new.organization_id, array[new.id], clock_timestamp()) is not null then
+    raise exception using
+      errcode = 'check_violation',
+      constraint = 'group_being_joined',
+      schema = 'public',
+      table = 'session_groups',
+      message = 'a place in the group is held: the group stays where it is until that hold ends',
+      hint = 'Confirm or release the hold first, or wait until it has expired.';
+  end if;
+
+  if exists (
+    select 1
+    from public.sessions as member
+    where member.organization_id = old.organization_id
+      and member.group_id = old.id
+      and member.status in ('cancelled', 'no_show')
+  ) then
+    insert into public.session_groups (organization_id, therapist_id, start_time, end_time)
+    values (old.organization_id, old.therapist_id, old.start_time, old.end_time)
+    returning id into left_behind;
+    update public.sessions as member
+    set group_id = left_behind
+    where member.organization_id = old.organization_id
+      and member.group_id = old.id
+      and member.status in ('cancelled', 'no_show');
+  end if;
+  return new;
+end
+$$;
+comment on function private.keep_ended_members() is
+  'Trigger: who has cancelled or was missed stays where the group was, in a group of its own: when she was to come, and '
+  'what notice she gave, is history.';
+create trigger keep_ended_members before update on public.session_groups
+  for each row when (
+    (new.therapist_id, new.start_time, new.end_time) is distinct from (old.therapist_id, old.start_time, old.end_time)
+  )
+  execute function private.keep_ended_members();
+
+create function private.refuse_group_move(
+  actor private.actor,
+  group_id uuid,
+  member_ids uuid[],
+  code text,
+  detail text,
+  retry_after timestamptz default null,
+  conflicts jsonb default '[]'
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    actor.organization_id, 'group.refused', 'session', coalesce(member_ids, '{}'), clock_timestamp(),
+    actor_role => actor.role::text,
+    outcome => 'refused',
+    code => refuse_group_move.code,
+    details => jsonb_build_object('groupId', group_id, 'conflicts', conflicts)
+  );
+  return private.refusal(
+    case refuse_group_move.code when 'FORBIDDEN' then 403 else 409 end, refuse_group_move.code, detail, retry_after, conflicts
+  );
+end
+$$;
+comment on function private.refuse_group_move(private.actor, uuid, uuid[], text, text, timestamptz, jsonb) is
+  'The outcome of a refused move of a group, and its audit event.';
+
+create function private.move_group(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+#variable_conflict use_column
+declare
+  actor private.actor;
+  found jsonb;
+  known public.session_groups;
+  lead record;
+  member_ids uuid[];
+  resource_ids uuid[];
+  wanted private.booking_request;
+  claims private.wanted_claim[];
+  way record;
+  outcome jsonb;
+  demands private.unit_demand[];
+  as_of timestamptz;
+  held_until timestamptz;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  if request is null or jsonb_typeof(request) <> 'object' then
+    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
+  end if;
+  found := private.uuid_issue('group_id', request -> 'group_id', true);
+  if found is not null then
+    perform private.raise_invalid(found);
+  end if;
+
+  -- Who joins the group keeps its row until she has: it comes first, as on every path.
+  perform 1
+  from public.session_groups as candidate
+  where candidate.organization_id = actor.organization_id and candidate.id = (request ->> 'group_id')::uuid
+  for update;
+  -- A member that is cancelled or started meanwhile would be moved as if it were not.
+  perform 1
+  from public.sessions as session
+  where session.organization_id = actor.organization_id and session.group_id = (request ->> 'group_id')::uuid
+  order by session.id
+  for no key update;
+  select candidate.* into known
+  from public.session_groups as candidate
+  where candidate.organization_id = actor.organization_id
+    and candidate.id = (request ->> 'group_id')::uuid
+    and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and candidate.therapist_id = actor.user_id));
+  select session.id, session.client_id into lead
+  from public.sessions as session
+  where session.organization_id = actor.organization_id
+    and session.group_id = known.id
+    and session.status not in ('cancelled', 'no_show')
+  order by session.id
+  limit 1;
+  if known.id is null or lead.id is null then
+    return private.refuse_group_move(
+      actor, (request ->> 'group_id')::uuid, null, 'FORBIDDEN', 'This group is not yours to move.'
+    );
+  end if;
+  wanted := private.with_moved(actor.organization_id, private.parse_booking_request(
+    (request - array['client_ids', 'occurrences', 'recurrence', 'group_id', 'cpt_code', 'session_type'])
+    || jsonb_build_object(
+      'therapist_id', coalesce(request -> 'therapist_id', to_jsonb(known.therapist_id)),
+      'client_id', lead.client_id,
+      'session_id', lead.id
+    )
+  ));
+  member_ids := wanted.session_ids;
+  if exists (
+    select 1
+    from public.sessions as member
+    where member.organization_id = actor.organization_id
+      and member.id = any (member_ids)
+      and member.status <> 'scheduled'
+  ) then
+    return private.refuse_group_move(
+      actor, known.id, member_ids, 'SESSION_NOT_MOVABLE', 'A session of the group has begun. Only a group that has not begun moves.'
+    );
+  elsif exists (
+    select 1
+    from public.sessions as member
+    where member.organization_id = actor.organization_id
+      and member.id = any (member_ids)
+      and not (
+        private.may_book(actor, wanted.therapist_id, member.client_id, wanted.room_id)
+        and private.may_render(
+          actor.organization_id, wanted.therapist_id, private.service_code(member.cpt_code, member.session_type)
+        )
+      )
+  ) or (wanted.override_reason is not null and actor.role not in ('admin', 'super_admin'))
+  then
+    return private.refuse_group_move(
+      actor, known.id, member_ids, 'FORBIDDEN', 'You may not book this therapist, these clients or this room.'
+    );
+  end if;
+
+  -- Whoever claims the old place or the new one must find the group in one of them.
+  select
+    array_agg(member.client_id) || array_agg(member.room_id) || array[known.therapist_id, wanted.therapist_id, wanted.room_id]
+  into resource_ids
+  from public.sessions as member
+  where member.organization_id = actor.organization_id and member.id = any (member_ids);
+  perform private.lock_resources(actor.organization_id, resource_ids);
+  as_of := clock_timestamp();
+  perform private.require_bookable_window(wanted, as_of);
+  if exists (
+    select 1
+    from public.sessions as member
+    where member.organization_id = actor.organization_id
+      and member.group_id = known.id
+      and member.status not in ('cancelled', 'no_show')
+      and member.id <> all (member_ids)
+  ) then
+    -- Somebody joined while this waited, and she is not locked.
+    perform private.raise_busy();
+  end if;
+  held_until := private.group_move_ends(actor.organization_id, array[known.id], as_of);
+  if held_until is not null then
+    return private.refuse_group_move(
+      actor, known.id, member_ids, 'SESSION_BEING_MOVED', 'Somebody is moving this group. Try again when their hold has ended.',
+      held_until
+    );
+  end if;
+  held_until := private.group_joining_ends(actor.organization_id, array[known.id], as_of);
+  if held_until is not null then
+    return private.refuse_group_move(
+      actor, known.id, member_ids, 'THERAPIST_HOLD_CONFLICT', 'A place in this group is being booked. Retry at retryAfter.',
+      held_until
+    );
+  end if;
+  claims := private.wanted_claims(actor.organization_id, wanted, member_ids);
+  select * into way from private.find_conflicts(actor.organization_id, claims, member_ids, as_of);
+  if way.conflicts is not null then
+    outcome := private.conflict_code(way.conflicts, way.concurrent_lanes);
+    return private.refuse_group_move(
+      actor, known.id, member_ids, outcome ->> 'code', outcome ->> 'detail', way.retry_after, way.conflicts
+    );
+  elsif wanted.override_reason is null and not private.is_open(actor.organization_id, wanted) then
+    return private.refuse_group_move(
+      actor, known.id, member_ids, 'OUTSIDE_AVAILABILITY', 'The therapist does not work then.'
+    );
+  end if;
+  demands := private.ask_units(
+    actor.organization_id, private.wanted_services(actor.organization_id, wanted, member_ids), as_of
+  );
+  if private.is_short(demands) then
+    return private.refuse_group_move(
+      actor, known.id, member_ids, 'AUTHORIZATION_EXCEEDED',
+      'An authorization of one of the clients has too few units left, or does not cover the date.'
+    );
+  end if;
+
+  if wanted.override_reason is not null then
+    perform private.record_event(
+      actor.organization_id, 'override.availability', 'session', member_ids, as_of,
+      therapist_id => wanted.therapist_id,
+      actor_role => actor.role::text,
+      details => jsonb_build_object('groupId', known.id, 'reason', wanted.override_reason)
+    );
+  end if;
+  -- Members first, all columns at once: triggers give them exactly their new claims and units.
+  set constraints public.sessions_at_the_place_of_their_group deferred;
+  update public.sessions as member
+  set therapist_id = wanted.therapist_id, start_time = wanted.start_times[1], end_time = wanted.end_times[1],
+    time_zone = wanted.time_zones[1], room_id = wanted.room_id,
+    buffer_before_minutes = wanted.buffer_before_minutes, buffer_after_minutes = wanted.buffer_after_minutes
+  where member.organization_id = actor.organization_id and member.id = any (member_ids);
+  update public.session_groups as moved
+  set therapist_id = wanted.therapist_id, start_time = wanted.start_times[1], end_time = wanted.end_times[1]
+  where moved.organization_id = actor.organization_id and moved.id = known.id;
+  set constraints public.sessions_at_the_place_of_their_group immediate;
+  return private.success(jsonb_build_object('groupId', known.id, 'sessions', (
+    select jsonb_agg(to_jsonb(session) order by session.id)
+    from public.sessions as session
+    where session.organization_id = actor.organization_id and session.id = any (member_ids)
+  )));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy();
+end
+$$;
+comment on function private.move_group(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.move_group(jsonb, text) to authenticated;
+
+create function public.move_group(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.move_group(move_group.request, move_group.request_id);
+end;
+comment on function public.move_group(jsonb, text) is
+  'Moves a group with all its clients, at once and without a hold. request is {group_id, start_time, end_time, '
+  'start_time_offset_minutes, end_time_offset_minutes, time_zone, therapist_id?, room_id?, override?}. Outcome body: '
+  '{groupId, sessions}. Refusals are those of sessions-hold.';
+grant execute on function public.move_group(jsonb, text) to authenticated;
+
+-- === schemas/clinical/waitlist.sql ===
+
+-- Purpose: a slot, or a place in a group, that a cancellation frees is offered to whoever waits for one, as a hold of its own.
+-- Objects: waitlist_entries; private.offer_slot and the trigger that calls it.
+-- Watch for: an offer is an ordinary hold (its hold_key is in hold_batches): confirming it books, and when it is released
+--            or expires the entry waits again, swept or not. Nothing here waits for another client's lock: the canceller
+--            holds locks already, so a client who is being booked this moment is passed over.
+
+create table public.waitlist_entries (
+  organization_id uuid not null references public.organizations (id),
+  id uuid not null default gen_random_uuid(),
+  client_id uuid not null,
+  therapist_id uuid,
+  cpt_code text not null check (cpt_code ~ '^[0-9A-Z]{5}$'),
+  windows tstzmultirange not null check (not isempty(windows)),
+  minutes smallint check (minutes between 15 and 720),
+  priority smallint not null default 5 check (priority between 1 and 9),
+  offered_batch_id uuid,
+  offered_at timestamptz,
+  closed_at timestamptz,
+  created_at timestamptz not null default clock_timestamp(),
+  primary key (organization_id, id),
+  foreign key (organization_id, client_id) references public.clients (organization_id, id),
+  foreign key (organization_id, therapist_id) references public.therapists (organization_id, id),
+  foreign key (organization_id, offered_batch_id) references public.hold_batches (organization_id, id),
+  check ((offered_batch_id is null) = (offered_at is null))
+);
+comment on table public.waitlist_entries is
+  'Who would take a slot that becomes free: for which service, when, how urgently. Never deleted: closed.';
+comment on column public.waitlist_entries.therapist_id is 'Null: any therapist who has the client on her caseload.';
+comment on column public.waitlist_entries.windows is 'The instants within which a slot would suit.';
+comment on column public.waitlist_entries.minutes is 'How long it should be; null: as long as the slot is.';
+comment on column public.waitlist_entries.priority is '1 is asked first; among equals, who has waited longest.';
+comment on column public.waitlist_entries.offered_batch_id is
+  'The last offer. While that hold lives or once it is confirmed the entry does not wait; else it waits again.';
+comment on column public.waitlist_entries.closed_at is 'Since when nobody waits any more.';
+create index waitlist_entries_client_idx on public.waitlist_entries (organization_id, client_id);
+create index waitlist_entries_therapist_idx on public.waitlist_entries (organization_id, therapist_id)
+  where therapist_id is not null;
+create index waitlist_entries_offered_batch_idx on public.waitlist_entries (organization_id, offered_batch_id)
+  where offered_batch_id is not null;
+create index waitlist_entries_open_idx on public.waitlist_entries (organization_id, priority, created_at)
+  where closed_at is null;
+
+alter table public.waitlist_entries enable row level security;
+create policy role_scoped_select on public.waitlist_entries for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (
+      (select private.is_admin())
+      or (
+        (select private.active_role()) = 'therapist'
+        and client_id = any ((select private.caseload_client_ids())::uuid[])
+      )
+    )
+  );
+create policy role_scoped_select_insert on public.waitlist_entries for insert to authenticated
+  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+create policy role_scoped_select_update on public.waitlist_entries for update to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
+  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+comment on policy role_scoped_select on public.waitlist_entries is
+  'Admins read the whole list, a therapist the entries of her caseload.';
+comment on policy role_scoped_select_insert on public.waitlist_entries is 'Admins put clients on the list.';
+comment on policy role_scoped_select_update on public.waitlist_entries is 'Admins change what a client waits for, or close it.';
+grant select,
+  insert (organization_id, id, client_id, therapist_id, cpt_code, windows, minutes, priority),
+  update (therapist_id, cpt_code, windows, minutes, priority, closed_at)
+  on public.waitlist_entries to authenticated;
+grant select, insert, update on public.waitlist_entries to service_role;
+create trigger refuse_delete before delete on public.waitlist_entries
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.waitlist_entries
+  for each statement execute function private.refuse_delete();
+create trigger z_audit after insert or update on public.waitlist_entries
+  for each row execute function private.audit_rule_change('waitlist_entry');
+
+create function private.offer_slot(freed public.sessions)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  entry public.waitlist_entries;
+  wanted private.booking_request;
+  new_hold_id uuid;
+  new_batch_id uuid;
+  claims private.wanted_claim[];
+  services private.service[];
+  demands private.unit_demand[];
+  joined_id uuid;
+  mate_ids uuid[];
+  code text := private.service_code(freed.cpt_code, freed.session_type);
+  way record;
+  as_of timestamptz := clock_timestamp();
+  held_until timestamptz := date_trunc('milliseconds', as_of) + interval '15 minutes';
+  inserted bigint;
+begin
+  -- What a member of a group frees is her place in it, as long as anybody else comes: for the same service and time.
+  -- Once nobody does it is a slot like any other.
+  select array_agg(mate.id) into mate_ids
+  from public.sessions as mate
+  where mate.organization_id = freed.organization_id
+    and mate.group_id = freed.group_id
+    and mate.status not in ('cancelled', 'no_show');
+  if mate_ids is not null then
+    joined_id := freed.group_id;
+    if private.group_move_ends(freed.organization_id, array[joined_id], as_of) is not null
+      or cardinality(mate_ids) + private.group_joiners(freed.organization_id, joined_id, as_of) >= 8
+    then
+      return;
+    end if;
+  end if;
+
+  for entry in
+    select candidate.*
+    from public.waitlist_entries as candidate
+    where candidate.organization_id = freed.organization_id
+      and candidate.closed_at is null
+      and candidate.client_id <> freed.client_id
+      and (joined_id is null or not exists (
+        select 1
+        from public.sessions as mate
+        where mate.organization_id = freed.organization_id
+          and mate.id = any (mate_ids)
+          and mate.client_id = candidate.client_id
+      ))
+      and coalesce(candidate.therapist_id, freed.therapist_id) = freed.therapist_id
+      and coalesce(make_interval(mins => candidate.minutes), freed.end_time - freed.start_time)
+        <= freed.end_time - freed.start_time
+      and candidate.windows @> tstzrange(
+        freed.start_time, coalesce(freed.start_time + make_interval(mins => candidate.minutes), freed.end_time), '[)'
+      )
+      and private.may_render(freed.organization_id, freed.therapist_id, candidate.cpt_code)
+      and case
+        when joined_id is not null then
+          candidate.cpt_code = code
+          and coalesce(make_interval(mins => candidate.minutes), freed.end_time - freed.start_time)
+            = freed.end_time - freed.start_time
+        else not exists (
+          select 1
+          from public.service_codes as service
+          where service.code = candidate.cpt_code and service.min_clients > 1
+        )
+      end
+      and exists (
+        select 1
+        from public.caseloads as caseload
+        join public.clients as client
+          on client.organization_id = caseload.organization_id and client.id = caseload.client_id
+        join public.therapists as therapist
+          on therapist.organization_id = caseload.organization_id and therapist.id = caseload.therapist_id
+        where caseload.organization_id = freed.organization_id
+          and caseload.therapist_id = freed.therapist_id
+          and caseload.client_id = candidate.client_id
+          and client.deleted_at is null
+          and therapist.deleted_at is null
+      )
+    order by candidate.priority, candidate.created_at, candidate.id
+    -- Two slots freed at once would both be offered to the first who waits: the second canceller waits here, and then
+    -- sees that she has been asked. Always in one order; whoever holds these rows waits for nothing else.
+    for update
+  loop
+    continue when exists (
+      select 1
+      from public.session_holds as hold
+      join public.hold_batches as batch
+        on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+      where hold.organization_id = entry.organization_id
+        and hold.batch_id = entry.offered_batch_id
+        and (hold.status = 'confirmed' or (hold.status = 'held' and batch.expires_at > clock_timestamp()))
+    );
+    -- Somebody who books for her this moment may be waiting for the therapist that is locked here.
+    continue when not pg_try_advisory_xact_lock(
+      hashtextextended(entry.organization_id::text || entry.client_id::text, 0)
+    );
+    as_of := clock_timestamp();
+    new_hold_id := gen_random_uuid();
+    new_batch_id := gen_random_uuid();
+    wanted := null;
+    wanted.therapist_id := freed.therapist_id;
+    wanted.client_id := entry.client_id;
+    wanted.room_id := freed.room_id;
+    wanted.time_zone := freed.time_zone;
+    wanted.cpt_code := entry.cpt_code;
+    wanted.buffer_before_minutes := freed.buffer_before_minutes;
+    wanted.buffer_after_minutes := freed.buffer_after_minutes;
+    wanted.start_times := array[freed.start_time];
+    wanted.end_times := array[coalesce(freed.start_time + make_interval(mins => entry.minutes), freed.end_time)];
+    wanted.time_zones := array[freed.time_zone];
+    wanted.group_id := joined_id;
+    if joined_id is not null then
+      wanted.session_type := freed.session_type;
+      wanted.slot_groups := array[joined_id];
+    end if;
+
+    claims := private.wanted_claims(entry.organization_id, wanted, array[new_hold_id]);
+    select * into way from private.find_conflicts(entry.organization_id, claims, mate_ids, as_of);
+    continue when way.conflicts is not null;
+    services := private.wanted_services(entry.organization_id, wanted, array[new_hold_id]);
+    demands := private.ask_units(entry.organization_id, services, as_of);
+    continue when private.is_short(demands);
+
+    delete from private.claims as stale
+    where stale.organization_id = entry.organization_id
+      and stale.owner_id = any (way.stale_owner_ids)
+      and stale.resource_id in (freed.therapist_id, entry.client_id, freed.room_id)
+      and stale.expires_at <= as_of;
+    if joined_id is not null then
+      -- A move of the group that came to nothing may have left its claims under another key than the group's.
+      perform private.sync_claims(entry.organization_id, mate_ids);
+    end if;
+    insert into private.claims (
+      organization_id, owner_id, resource_kind, resource_id, during, lanes, group_key, expires_at
+    )
+    select entry.organization_id, claim.owner_id, claim.resource_kind, claim.resource_id, claim.during, claim.lanes,
+      claim.group_key, held_until
+    from unnest(claims) as claim
+    on conflict do nothing;
+    get diagnostics inserted = row_count;
+    if inserted < cardinality(claims) then
+      delete from private.claims as claim
+      where claim.organization_id = entry.organization_id and claim.owner_id = new_hold_id;
+      continue;
+    end if;
+
+    insert into public.hold_batches (
+      organization_id, id, therapist_id, client_id, room_id, group_id, session_type, cpt_code, time_zone,
+      buffer_before_minutes, buffer_after_minutes, expires_at, created_by, created_at
+    )
+    values (
+      entry.organization_id, new_batch_id, wanted.therapist_id, wanted.client_id, wanted.room_id, wanted.group_id,
+      wanted.session_type, wanted.cpt_code, wanted.time_zone, wanted.buffer_before_minutes, wanted.buffer_after_minutes, held_until,
+      coalesce(auth.uid(), freed.therapist_id), as_of
+    );
+    insert into public.session_holds (
+      organization_id, id, batch_id, occurrence_index, start_time, end_time, time_zone, group_id
+    )
+    values (
+      entry.organization_id, new_hold_id, new_batch_id, 0, wanted.start_times[1], wanted.end_times[1], wanted.time_zone,
+      wanted.group_id
+    );
+    perform private.reserve_units(entry.organization_id, demands, 'held', held_until);
+    perform private.record_event(
+      entry.organization_id, 'hold.acquired', 'hold', array[new_hold_id], as_of,
+      therapist_id => wanted.therapist_id,
+      after => private.hold_facts(wanted),
+      details => jsonb_build_object(
+        'batchId', new_batch_id, 'expiresAt', private.iso(held_until), 'waitlistEntryId', entry.id, 'freedBy', freed.id
+      )
+    );
+    update public.waitlist_entries as offered
+    set offered_batch_id = new_batch_id, offered_at = as_of
+    where offered.organization_id = entry.organization_id and offered.id = entry.id;
+    return;
+  end loop;
+end
+$$;
+comment on function private.offer_slot(public.sessions) is
+  'Holds the time of a cancelled session, or the place in its group, for the first entry of the waitlist that it suits '
+  'and that can have it, for 15 minutes. Its therapist and room are locked by whoever cancelled.';
+
+create function private.offer_freed_slots()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  -- Each slot locks those it suits, in one order; several slots of one statement would lock them in as many orders, and
+  -- two cancellers wait for each other. So all who wait come first.
+  if (select count(*) from new_rows as new_row where new_row.status = 'cancelled') > 1 then
+    perform 1
+    from public.waitlist_entries as entry
+    where entry.organization_id in (select new_row.organization_id from new_rows as new_row)
+      and entry.closed_at is null
+    order by entry.priority, entry.created_at, entry.id
+    for update;
+  end if;
+  perform private.offer_slot(new_row)
+  from new_rows as new_row
+  join old_rows as old_row on old_row.organization_id = new_row.organization_id and old_row.id = new_row.id
+  where new_row.status = 'cancelled'
+    and old_row.status <> 'cancelled'
+    and new_row.start_time > clock_timestamp()
+    and exists (
+      select 1
+      from public.waitlist_entries as entry
+      where entry.organization_id = new_row.organization_id and entry.closed_at is null
+    )
+  order by new_row.start_time, new_row.id;
+  return null;
+end
+$$;
+comment on function private.offer_freed_slots() is 'Trigger: what a cancellation frees is offered to who waits for it.';
+create trigger f_offer_freed_slots after update on public.sessions
+  referencing old table as old_rows new table as new_rows
+  for each statement execute function private.offer_freed_slots();
+
+-- === schemas/reports/reports.sql ===
+
+-- Purpose: what clinic admins ask of their data, as views they can query in Studio and over REST.
+-- Objects: the views of schema reports; docs/reports.md has each one's question, columns and an example.
+-- Watch for: every view is security_invoker and leads with organization_id, so a reader sees what the tables' policies
+--            let her see: an admin her organization, a therapist her own, the operator (postgres) everybody's. Weeks and
+--            months are the organization's, and come from a calendar joined to the data by instants: a filter on
+--            week_start or month reads that span by index, not the table.
+
+-- The calendar ---------------------------------------------------------------------------------------------------------
+
+create view reports.weeks
+with (security_invoker = true)
+as
+select
+  organization.id as organization_id,
+  week.start::date as week_start,
+  week.start at time zone organization.time_zone as starts_at,
+  (week.start + interval '7 days') at time zone organization.time_zone as ends_at
+from public.organizations as organization
+cross join lateral (
+  select
+    (
+      select session.start_time
+      from public.sessions as session
+      where session.organization_id = organization.id
+      order by session.start_time
+      limit 1
+    ) as first,
+    (
+      select session.start_time
+      from public.sessions as session
+      where session.organization_id = organization.id
+      order by session.start_time desc
+      limit 1
+    ) as last
+) as booked
+cross join lateral generate_series(
+  date_trunc('week', booked.first at time zone organization.time_zone),
+  booked.last at time zone organization.time_zone,
+  interval '1 week'
+) as week (start);
+comment on view reports.weeks is
+  'The weeks, Monday to Sunday in the organization''s zone, from its first session to its last.';
+
+create view reports.months
+with (security_invoker = true)
+as
+select
+  organization.id as organization_id,
+  month.start::date as month,
+  month.start at time zone organization.time_zone as starts_at,
+  (month.start + interval '1 month') at time zone organization.time_zone as ends_at
+from public.organizations as organization
+cross join lateral (
+  select
+    (
+      select session.start_time
+      from public.sessions as session
+      where session.organization_id = organization.id
+      order by session.start_time
+      limit 1
+    ) as first,
+    (
+      select session.start_time
+      from public.sessions as session
+      where session.organization_id = organization.id
+      order by session.start_time desc
+      limit 1
+    ) as last
+) as booked
+cross join lateral generate_series(
+  date_trunc('month', booked.first at time zone organization.time_zone),
+  booked.last at time zone organization.time_zone,
+  interval '1 month'
+) as month (start);
+comment on view reports.months is
+  'The months, in the organization''s zone, from its first session to its last; month is the first day.';
+
+-- The work of therapists -----------------------------------------------------------------------------------------------
+
+create view reports.therapist_utilization
+with (security_invoker = true)
+as
+select
+  week.organization_id,
+  week.week_start,
+  therapist.id as therapist_id,
+  therapist.display_name as therapist_name,
+  hours.available as available_hours,
+  booked.hours as booked_hours,
+  booked.attended_hours,
+  round(100 * booked.hours / nullif(hours.available, 0), 1) as utilization_percent
+from reports.weeks as week
+join public.therapists as therapist on therapist.organization_id = week.organization_id
+cross join lateral (
+  select case
+    when therapist.availability_hours is not null then coalesce((
+      select round(sum(extract(epoch from upper(span) - lower(span))) / 3600, 2)
+      from (
+        select
+          coalesce(range_agg(tstzrange(
+            (day.date + (item.value ->> 'start')::time) at time zone therapist.time_zone,
+            greatest(
+              (day.date + (item.value ->> 'start')::time) at time zone therapist.time_zone,
+              (day.date + (item.value ->> 'end')::time) at time zone therapist.time_zone
+            ), '[)'
+          )), '{}') as windows
+        from generate_series(week.week_start, week.week_start + 6, interval '1 day') as day (date)
+        cross join lateral jsonb_array_elements(
+          therapist.availability_hours
+            -> (array['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'])
+              [extract(isodow from day.date)::integer]
+        ) as item (value)
+      ) as weekly
+      cross join lateral (
+        select
+          coalesce(range_agg(tstzrange(dated.starts_at, dated.ends_at)) filter (where dated.kind = 'extra_hours'), '{}')
+            as extra,
+          coalesce(range_agg(tstzrange(dated.starts_at, dated.ends_at)) filter (where dated.kind = 'time_off'), '{}')
+            as off
+        from public.availability_exceptions as dated
+        where dated.organization_id = therapist.organization_id
+          and dated.therapist_id = therapist.id
+          and dated.ends_at > week.starts_at
+          and dated.starts_at < week.ends_at
+      ) as dated
+      cross join lateral unnest(
+        (weekly.windows + dated.extra * tstzmultirange(tstzrange(week.starts_at, week.ends_at))) - dated.off
+      ) as span
+    ), 0)
+  end as available
+) as hours
+cross join lateral (
+  select
+    round(coalesce(sum(visit.hours), 0), 2) as hours,
+    round(coalesce(sum(visit.hours) filter (where visit.is_attended), 0), 2) as attended_hours
+  from (
+    -- A group is one hour of its therapist's, however many clients come.
+    select
+      max(extract(epoch from session.end_time - session.start_time) / 3600) as hours,
+      bool_or(session.status = 'completed') as is_attended
+    from public.sessions as session
+    where session.organization_id = week.organization_id
+      and session.therapist_id = therapist.id
+      and session.start_time >= week.starts_at
+      and session.start_time < week.ends_at
+      and session.status not in ('cancelled', 'no_show')
+    group by session.group_key
+  ) as visit
+) as booked;
+comment on view reports.therapist_utilization is
+  'How much of the hours a therapist works is booked, and how much was attended, week by week.';
+
+create view reports.supervision_share
+with (security_invoker = true)
+as
+select
+  month.organization_id,
+  month.month,
+  therapist.id as therapist_id,
+  therapist.display_name as therapist_name,
+  round(direct.hours, 2) as direct_hours,
+  round(direct.supervised_hours, 2) as supervised_hours,
+  direct.contacts,
+  round(100 * direct.supervised_hours / direct.hours, 1) as supervised_percent,
+  direct.supervised_hours >= 0.05 * direct.hours and direct.contacts >= 2 as is_sufficient
+from reports.months as month
+join public.therapists as therapist
+  on therapist.organization_id = month.organization_id and therapist.credential = 'RBT'
+cross join lateral (
+  select
+    sum(extract(epoch from session.end_time - session.start_time)) / 3600 as hours,
+    coalesce(sum(supervised.seconds), 0) / 3600 as supervised_hours,
+    coalesce(sum(supervised.contacts), 0)::integer as contacts
+  from public.sessions as session
+  left join lateral (
+    select
+      count(*) as contacts,
+      sum(extract(epoch from
+        least(session.end_time, supervision.end_time) - greatest(session.start_time, supervision.start_time)
+      )) as seconds
+    from public.sessions as supervision
+    join public.therapists as supervisor
+      on supervisor.organization_id = supervision.organization_id and supervisor.id = supervision.therapist_id
+    where supervision.organization_id = session.organization_id
+      and supervision.client_id = session.client_id
+      and supervision.start_time > session.start_time - interval '12 hours'
+      and supervision.start_time < session.end_time
+      and supervision.end_time > session.start_time
+      and supervision.status = 'completed'
+      and supervisor.credential in ('BCBA', 'BCBA-D')
+  ) as supervised on true
+  where session.organization_id = month.organization_id
+    and session.therapist_id = therapist.id
+    and session.start_time >= month.starts_at
+    and session.start_time < month.ends_at
+    and session.status = 'completed'
+) as direct
+where direct.hours > 0;
+comment on view reports.supervision_share is
+  'How much of a technician''s attended hours a BCBA was there too, with the same client. Enough is 5 % of the month''s '
+  'direct hours in at least 2 contacts (BACB, RBT Ethics and supervision requirements).';
+
+-- Attendance -----------------------------------------------------------------------------------------------------------
+
+create view reports.attendance
+with (security_invoker = true)
+as
+select
+  month.organization_id,
+  month.month,
+  therapist.id as therapist_id,
+  therapist.display_name as therapist_name,
+  counted.*
+from reports.months as month
+join public.therapists as therapist on therapist.organization_id = month.organization_id
+cross join lateral (
+  select
+    count(*)::integer as booked,
+    (count(*) filter (where session.status = 'completed'))::integer as attended,
+    (count(*) filter (where session.status in ('scheduled', 'in_progress')))::integer as open,
+    (count(*) filter (where session.status = 'no_show'))::integer as no_shows,
+    (count(*) filter (where session.status = 'cancelled'))::integer as cancelled,
+    (count(*) filter (where cancellation.attribution = 'client'))::integer as cancelled_by_client,
+    (count(*) filter (
+      where cancellation.attribution = 'staff' and cancellation.cancelled_by = session.therapist_id
+    ))::integer as cancelled_by_therapist,
+    (count(*) filter (
+      where cancellation.attribution = 'staff' and cancellation.cancelled_by is distinct from session.therapist_id
+    ))::integer as cancelled_by_clinic,
+    (count(*) filter (where cancellation.attribution = 'unknown'))::integer as cancelled_by_unknown,
+    (count(*) filter (
+      where cancellation.cancelled_at > session.start_time - interval '24 hours'
+    ))::integer as cancelled_late
+  from public.sessions as session
+  left join public.session_cancellations as cancellation
+    on cancellation.organization_id = session.organization_id
+    and cancellation.session_id = session.id
+    and session.status = 'cancelled'
+  where session.organization_id = month.organization_id
+    and session.therapist_id = therapist.id
+    and session.start_time >= month.starts_at
+    and session.start_time < month.ends_at
+) as counted
+where counted.booked > 0;
+comment on view reports.attendance is
+  'What became of the sessions that were booked: attended, missed, cancelled by whom, late (less than 24 hours'' notice).';
+
+create view reports.cancellations
+with (security_invoker = true)
+as
+select
+  session.organization_id,
+  session.start_time,
+  session.id as session_id,
+  session.therapist_id,
+  session.client_id,
+  case
+    when cancellation.attribution = 'client' then 'client'
+    when cancellation.attribution = 'staff' and cancellation.cancelled_by = session.therapist_id then 'therapist'
+    when cancellation.attribution = 'staff' then 'clinic'
+    else 'unknown'
+  end as cancelled_for,
+  cancellation.cancelled_at,
+  cancellation.cancelled_by,
+  round((extract(epoch from session.start_time - cancellation.cancelled_at) / 3600)::numeric, 1) as notice_hours,
+  cancellation.reason
+from public.sessions as session
+join public.session_cancellations as cancellation
+  on cancellation.organization_id = session.organization_id and cancellation.session_id = session.id
+where session.status = 'cancelled';
+comment on view reports.cancellations is
+  'Each cancelled session: on whose side, by whom, with how many hours'' notice (negative: after its start), and why.';
+
+create view reports.no_show_rates
+with (security_invoker = true)
+as
+select
+  month.organization_id,
+  month.month,
+  client.id as client_id,
+  client.reference as client_reference,
+  counted.due,
+  counted.no_shows,
+  round(100.0 * counted.no_shows / counted.due, 1) as no_show_percent
+from reports.months as month
+join public.clients as client on client.organization_id = month.organization_id
+cross join lateral (
+  select
+    count(*)::integer as due,
+    (count(*) filter (where session.status = 'no_show'))::integer as no_shows
+  from public.sessions as session
+  where session.organization_id = month.organization_id
+    and session.client_id = client.id
+    and session.start_time >= month.starts_at
+    and session.start_time < month.ends_at
+    and session.status in ('completed', 'no_show')
+) as counted
+where counted.due > 0;
+comment on view reports.no_show_rates is 'How often a client did not come to the sessions she was due at: those attended and those missed.';
+
+-- Booking ----------------------------------------------------------------------------------------------------------------
+
+create index hold_batches_created_at_idx on public.hold_batches (organization_id, created_at);
+create index events_refused_holds_idx on audit.events (organization_id, recorded_at) where action = 'hold.refused';
+
+create view reports.hold_funnel
+with (security_invoker = true)
+as
+select
+  organization.id as organization_id,
+  day.start::date as day,
+  counted.held,
+  counted.confirmed,
+  counted.released,
+  counted.expired,
+  counted.live,
+  refused.requests as refused_requests,
+  round(100.0 * counted.confirmed / nullif(counted.held, 0), 1) as confirmed_percent
+from public.organizations as organization
+cross join lateral (
+  select least(
+    (
+      select batch.created_at
+      from public.hold_batches as batch
+      where batch.organization_id = organization.id
+      order by batch.created_at
+      limit 1
+    ),
+    (
+      select event.recorded_at
+      from audit.events as event
+      where event.organization_id = organization.id
+      order by event.recorded_at
+      limit 1
+    )
+  ) as first
+) as begun
+cross join lateral generate_series(
+  date_trunc('day', begun.first at time zone organization.time_zone),
+  now() at time zone organization.time_zone,
+  interval '1 day'
+) as day (start)
+cross join lateral (
+  select
+    day.start at time zone organization.time_zone as starts_at,
+    (day.start + interval '1 day') at time zone organization.time_zone as ends_at
+) as span
+cross join lateral (
+  select
+    count(*)::integer as held,
+    (count(*) filter (where hold.status = 'confirmed'))::integer as confirmed,
+    (count(*) filter (where hold.status = 'released'))::integer as released,
+    (count(*) filter (
+      where hold.status = 'expired' or (hold.status = 'held' and batch.expires_at <= clock_timestamp())
+    ))::integer as expired,
+    (count(*) filter (where hold.status = 'held' and batch.expires_at > clock_timestamp()))::integer as live
+  from public.hold_batches as batch
+  join public.session_holds as hold on hold.organization_id = batch.organization_id and hold.batch_id = batch.id
+  where batch.organization_id = organization.id
+    and batch.created_at >= span.starts_at
+    and batch.created_at < span.ends_at
+) as counted
+cross join lateral (
+  select count(*)::integer as requests
+  from audit.events as event
+  where event.organization_id = organization.id
+    and event.recorded_at >= span.starts_at
+    and event.recorded_at < span.ends_at
+    and event.action = 'hold.refused'
+) as refused
+where counted.held > 0 or refused.requests > 0;
+comment on view reports.hold_funnel is
+  'What became of the holds made on a day, occurrence by occurrence, and how many requests for a hold were refused.';
+
+grant execute on function
+  private.client_lanes(uuid, uuid, text, timestamptz, timestamptz), private.service_code(text, text)
+to authenticated, service_role;
+
+create view reports.double_bookings
+with (security_invoker = true)
+as
+select
+  first.organization_id,
+  first.start_time,
+  overlap.resource,
+  overlap.resource_id,
+  first.id as session_id,
+  overlap.id as other_session_id,
+  overlap.start_time as overlap_start,
+  least(first.end_time, overlap.end_time) as overlap_end
+from public.sessions as first
+cross join lateral (
+  select 'therapist' as resource, first.therapist_id as resource_id, other.id, other.start_time, other.end_time
+  from public.sessions as other
+  where other.organization_id = first.organization_id
+    and other.therapist_id = first.therapist_id
+    and other.start_time >= first.start_time
+    and other.start_time < first.end_time
+    and (other.start_time, other.id) > (first.start_time, first.id)
+    and other.group_key <> first.group_key
+    and other.status not in ('cancelled', 'no_show')
+  union all
+  select 'client', first.client_id, other.id, other.start_time, other.end_time
+  from public.sessions as other
+  where other.organization_id = first.organization_id
+    and other.client_id = first.client_id
+    and other.start_time >= first.start_time
+    and other.start_time < first.end_time
+    and (other.start_time, other.id) > (first.start_time, first.id)
+    and other.status not in ('cancelled', 'no_show')
+    and private.client_lanes(
+        first.organization_id, first.client_id, private.service_code(first.cpt_code, first.session_type),
+        first.start_time, first.end_time
+      ) && private.client_lanes(
+        other.organization_id, other.client_id, private.service_code(other.cpt_code, other.session_type),
+        other.start_time, other.end_time
+      )
+    and not exists (
+      select 1
+      from audit.events as event
+      where event.organization_id = first.organization_id
+        and event.entity_ids && array[first.id, other.id]
+        and event.action = 'override.concurrency'
+    )
+  union all
+  select 'room', first.room_id, other.id, other.start_time, other.end_time
+  from public.sessions as other
+  where other.organization_id = first.organization_id
+    and other.room_id = first.room_id
+    and other.start_time >= first.start_time
+    and other.start_time < first.end_time
+    and (other.start_time, other.id) > (first.start_time, first.id)
+    and other.group_key <> first.group_key
+    and other.status not in ('cancelled', 'no_show')
+) as overlap
+where first.status not in ('cancelled', 'no_show');
+comment on view reports.double_bookings is
+  'Proof that there are none: every two sessions of one therapist, client or room that overlap and may not. Members of a '
+  'group share their therapist; a client''s services may run at once where her payers allow it or an admin overrode. '
+  'Computed from the sessions alone, apart from the claims that prevent it.';
+
+create view reports.clock_change_sessions
+with (security_invoker = true)
+as
+select
+  session.organization_id,
+  session.start_time,
+  session.id as session_id,
+  session.time_zone,
+  session.start_time at time zone session.time_zone as local_start,
+  session.end_time at time zone session.time_zone as local_end,
+  (extract(epoch from session.end_time - session.start_time) / 60)::integer as elapsed_minutes,
+  (extract(epoch from (session.end_time at time zone session.time_zone) - (session.start_time at time zone session.time_zone))
+    / 60)::integer as clock_minutes
+from public.sessions as session
+where (session.end_time at time zone session.time_zone) - (session.start_time at time zone session.time_zone)
+  <> session.end_time - session.start_time;
+comment on view reports.clock_change_sessions is
+  'Sessions during which the clocks changed, so that the time on the wall is not the time that passed. elapsed_minutes is '
+  'what is billed.';
+
+create view reports.series_start_times
+with (security_invoker = true)
+as
+select
+  session.organization_id,
+  session.series_id,
+  session.time_zone,
+  (session.start_time at time zone session.time_zone)::time as local_start,
+  count(*)::integer as sessions,
+  array_agg(distinct (extract(epoch from
+    (session.start_time at time zone session.time_zone) - (session.start_time at time zone 'UTC')) / 60)::integer)
+    as utc_offsets_minutes
+from public.sessions as session
+where session.series_id is not null
+group by session.organization_id, session.series_id, session.time_zone,
+  (session.start_time at time zone session.time_zone)::time;
+comment on view reports.series_start_times is
+  'The local times at which a series starts: one row for a series that kept its hour, with two offsets where it crossed a '
+  'change of clocks. A second row is an occurrence that was moved.';
+
+-- Billing ----------------------------------------------------------------------------------------------------------------
+
+create view reports.units_by_code_and_payer
+with (security_invoker = true)
+as
+select
+  month.organization_id,
+  month.month,
+  billed.payer_name,
+  billed.cpt_code,
+  billed.sessions,
+  billed.minutes,
+  billed.units
+from reports.months as month
+cross join lateral (
+  with visit as (
+    select
+      session.client_id,
+      session.therapist_id,
+      (session.start_time at time zone session.time_zone)::date as date,
+      session.start_time,
+      coalesce(session.cpt_code, typed.code, '97153') as cpt_code,
+      floor(extract(epoch from
+        coalesce(actual.actual_end_time, session.end_time) - coalesce(actual.actual_start_time, session.start_time)
+      )::double precision / 60)::integer as minutes,
+      coverage.payer_id
+    from public.sessions as session
+    left join public.service_codes as typed on typed.session_type = lower(btrim(session.session_type))
+    left join public.session_visits as actual
+      on actual.organization_id = session.organization_id
+      and actual.session_id = session.id
+      and actual.actual_end_time is not null
+    left join lateral (
+      select candidate.payer_id
+      from public.client_coverages as candidate
+      where candidate.organization_id = session.organization_id
+        and candidate.client_id = session.client_id
+        and daterange(candidate.valid_from, candidate.valid_to, '[]')
+          @> (session.start_time at time zone session.time_zone)::date
+      order by candidate.priority
+      limit 1
+    ) as coverage on true
+    where session.organization_id = month.organization_id
+      and session.start_time >= month.starts_at
+      and session.start_time < month.ends_at
+      and session.status = 'completed'
+  ),
+  ruled as (
+    select visit.*, coalesce(code_rule.rounding, rule.rounding, 'midpoint') as rounding
+    from visit
+    left join public.payer_rules as rule
+      on rule.organization_id = month.organization_id
+      and rule.payer_id = visit.payer_id
+      and daterange(rule.valid_from, rule.valid_to, '[]') @> visit.date
+    left join public.payer_code_rules as code_rule
+      on code_rule.organization_id = month.organization_id
+      and code_rule.payer_id = visit.payer_id
+      and code_rule.cpt_code = visit.cpt_code
+      and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> visit.date
+  ),
+  rounded as (
+    select
+      ruled.payer_id, ruled.cpt_code, count(*) as sessions, sum(ruled.minutes) as minutes,
+      sum(case ruled.rounding
+        when 'floor' then ruled.minutes / 15
+        when 'ceil' then (ruled.minutes + 14) / 15
+        else (ruled.minutes + 7) / 15
+      end) as units
+    from ruled
+    where ruled.rounding <> 'cms_pooled'
+    group by ruled.payer_id, ruled.cpt_code
+    union all
+    -- The day's minutes of a client and provider rounded once; what is left goes to the codes with most minutes over.
+    select
+      day.payer_id, day.cpt_code, sum(day.sessions), sum(day.minutes),
+      sum(day.minutes / 15 + case when day.place <= day.units_over then 1 else 0 end)
+    from (
+      select
+        code.*,
+        row_number() over (
+          partition by code.payer_id, code.client_id, code.therapist_id, code.date
+          order by code.minutes % 15 desc, code.first_start
+        ) as place,
+        (sum(code.minutes) over of_day + 7) / 15 - sum(code.minutes / 15) over of_day as units_over
+      from (
+        select
+          ruled.payer_id, ruled.client_id, ruled.therapist_id, ruled.date, ruled.cpt_code,
+          count(*) as sessions, sum(ruled.minutes)::integer as minutes, min(ruled.start_time) as first_start
+        from ruled
+        where ruled.rounding = 'cms_pooled'
+        group by ruled.payer_id, ruled.client_id, ruled.therapist_id, ruled.date, ruled.cpt_code
+      ) as code
+      window of_day as (partition by code.payer_id, code.client_id, code.therapist_id, code.date)
+    ) as day
+    group by day.payer_id, day.cpt_code
+  )
+  select
+    payer.name as payer_name,
+    rounded.cpt_code,
+    sum(rounded.sessions)::integer as sessions,
+    sum(rounded.minutes)::integer as minutes,
+    sum(rounded.units)::integer as units
+  from rounded
+  left join public.payers as payer on payer.organization_id = month.organization_id and payer.id = rounded.payer_id
+  group by payer.name, rounded.cpt_code
+) as billed;
+comment on view reports.units_by_code_and_payer is
+  'Attended sessions as units to be billed, by the actual times where they are known, rounded as each payer rounds on the '
+  'day of service. payer_name is null for clients without a coverage.';
+
+create view reports.authorization_balances
+with (security_invoker = true)
+as
+select
+  approval.organization_id,
+  approval.id as authorization_id,
+  approval.client_id,
+  client.reference as client_reference,
+  payer.name as payer_name,
+  approval.cpt_code,
+  approval.starts_on,
+  approval.ends_on,
+  approval.approved_units,
+  taken.used_units,
+  taken.scheduled_units,
+  taken.held_units,
+  approval.approved_units - taken.used_units - taken.scheduled_units - taken.held_units as left_units,
+  round(100.0 * (taken.used_units + taken.scheduled_units + taken.held_units) / approval.approved_units, 1) as taken_percent
+from public.authorizations as approval
+join public.clients as client on client.organization_id = approval.organization_id and client.id = approval.client_id
+join public.payers as payer on payer.organization_id = approval.organization_id and payer.id = approval.payer_id
+cross join lateral (
+  select
+    coalesce(sum(entry.units) filter (where entry.state = 'used'), 0)::integer as used_units,
+    coalesce(sum(entry.units) filter (where entry.state = 'scheduled'), 0)::integer as scheduled_units,
+    coalesce(sum(entry.units) filter (where entry.state = 'held' and entry.expires_at > clock_timestamp()), 0)::integer
+      as held_units
+  from public.authorization_units as entry
+  where entry.organization_id = approval.organization_id and entry.authorization_id = approval.id
+) as taken;
+comment on view reports.authorization_balances is
+  'How much of each authorization is used, scheduled, held and left. approved = used + scheduled + held + left.';
+
+create index authorization_units_beyond_idx on public.authorization_units (organization_id, service_date)
+  where units < total_units and state <> 'held';
+
+create view reports.services_beyond_authorization
+with (security_invoker = true)
+as
+select
+  entry.organization_id,
+  entry.service_date,
+  entry.owner_id as session_id,
+  entry.client_id,
+  entry.cpt_code,
+  entry.state,
+  entry.authorization_id,
+  entry.total_units,
+  entry.total_units - entry.units as units_beyond
+from public.authorization_units as entry
+where entry.units < entry.total_units
+  and entry.state <> 'held';
+comment on view reports.services_beyond_authorization is
+  'Booked or rendered services that no authorization covers whole: overridden, or longer than they were booked for.';
+
+-- Records ----------------------------------------------------------------------------------------------------------------
+
+create view reports.unsigned_notes
+with (security_invoker = true)
+as
+select
+  session.organization_id,
+  session.start_time,
+  session.id as session_id,
+  session.therapist_id,
+  therapist.display_name as therapist_name,
+  session.client_id,
+  session.status as session_status,
+  coalesce(note.status, 'none') as note_status,
+  greatest(0, floor(extract(epoch from now() - session.end_time) / 86400))::integer as days_overdue
+from public.sessions as session
+join public.therapists as therapist
+  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
+left join public.session_note_states as note
+  on note.organization_id = session.organization_id and note.session_id = session.id
+where session.end_time < now()
+  and session.status in ('scheduled', 'in_progress', 'completed')
+  and coalesce(note.status, 'none') not in ('signed', 'amended');
+comment on view reports.unsigned_notes is
+  'Sessions whose time is over and whose note is missing or not signed, with the days since.';
+
+create function private.events_of(organization_id uuid, entity_ids uuid[])
+returns table (recorded_at timestamptz, id uuid)
+language plpgsql
+stable
+security definer
+rows 50
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+#variable_conflict use_column
+begin
+  -- Whom the events' own policy lets nothing through finds no keys either.
+  if current_setting('role') in ('anon', 'authenticated') and not (
+    organization_id = private.active_organization_id() and (private.is_admin() or private.has_permission('view_audit'))
+  ) then
+    return;
+  end if;
+  return query
+  select event.recorded_at, event.id
+  from audit.events as event
+  where event.organization_id = events_of.organization_id
+    and event.entity_ids && events_of.entity_ids;
+end
+$$;
+comment on function private.events_of(uuid, uuid[]) is
+  'The keys of the events that name any of these ids. Row security would keep a reader from their index: && is not '
+  'leakproof, so it is tried only on what the policy has let through. Whoever uses the keys reads the events under it.';
+grant execute on function private.events_of(uuid, uuid[]) to authenticated, service_role;
+
+create view reports.session_audit_trail
+with (security_invoker = true)
+as
+select
+  session.organization_id,
+  session.id as session_id,
+  event.occurred_at,
+  event.recorded_at,
+  event.action,
+  event.outcome,
+  event.code,
+  event.actor_user_id,
+  event.actor_role,
+  event.database_user,
+  event.request_id,
+  case when jsonb_typeof(event.before) = 'array' then event.before -> place.position else event.before end as before,
+  case when jsonb_typeof(event.after) = 'array' then event.after -> place.position else event.after end as after,
+  event.details
+from public.sessions as session
+cross join lateral private.events_of(session.organization_id, array[session.id]) as found
+join audit.events as event
+  on event.organization_id = session.organization_id
+  and event.recorded_at = found.recorded_at
+  and event.id = found.id
+cross join lateral (select array_position(event.entity_ids, session.id) - 1 as position) as place;
+comment on view reports.session_audit_trail is
+  'Everything that happened to a session, from the hold it was booked through: who, when, what, from what to what. Of a '
+  'batch''s event only what concerns this session. Filter by session_id.';
+
+create view reports.client_record_access
+with (security_invoker = true)
+as
+select
+  client.organization_id,
+  client.id as client_id,
+  client.reference as client_reference,
+  event.occurred_at,
+  event.action,
+  event.outcome,
+  event.actor_user_id,
+  event.actor_role,
+  event.database_user,
+  event.entity,
+  record.id as record_id,
+  event.request_id
+from public.clients as client
+cross join lateral (
+  select array_append(array_agg(session.id), client.id) as ids
+  from public.sessions as session
+  where session.organization_id = client.organization_id and session.client_id = client.id
+) as own
+cross join lateral private.events_of(client.organization_id, own.ids) as found
+join audit.events as event
+  on event.organization_id = client.organization_id
+  and event.recorded_at = found.recorded_at
+  and event.id = found.id
+cross join lateral (
+  select named.id
+  from unnest(event.entity_ids) as named (id)
+  where named.id = any (own.ids)
+) as record;
+comment on view reports.client_record_access is
+  'Who read or changed anything of a client''s record: her details, her sessions, their notes (45 CFR 164.312(b)). Filter '
+  'by client_id.';
+
+grant select on all tables in schema reports to authenticated, service_role;
