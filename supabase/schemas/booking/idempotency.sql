@@ -20,7 +20,7 @@ comment on table private.idempotency_keys is
   'Answers to be replayed, scoped to organization, user and endpoint, for 24 hours. Holds no PHI.';
 comment on column private.idempotency_keys.fingerprint is 'SHA-256 of the validated, defaulted, expanded request.';
 comment on column private.idempotency_keys.hold_batch_id is
-  'The batch a sessions-hold answer speaks of: the key lapses once that batch is released or expires unconfirmed.';
+  'The batch a sessions-hold answer speaks of: the key lapses once any of that batch is released or expires unconfirmed.';
 create index idempotency_keys_created_at_idx on private.idempotency_keys (created_at);
 alter table private.idempotency_keys enable row level security;
 create policy deny_all on private.idempotency_keys using (false);
@@ -77,14 +77,15 @@ begin
   end if;
 
   if kept.created_at <= as_of - interval '24 hours'
-    or (kept.hold_batch_id is not null and not exists (
+    -- A replay never hands out a key that is over: once any of the hold was released or has expired, it is made anew.
+    or (kept.hold_batch_id is not null and exists (
       select 1
       from public.session_holds as hold
       join public.hold_batches as batch
         on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
       where hold.organization_id = kept.organization_id
         and hold.batch_id = kept.hold_batch_id
-        and (hold.status = 'confirmed' or (hold.status = 'held' and batch.expires_at > as_of))
+        and (hold.status in ('released', 'expired') or (hold.status = 'held' and batch.expires_at <= as_of))
     ))
   then
     delete from private.idempotency_keys as lapsed

@@ -1,30 +1,41 @@
 -- Purpose: sessions, the series and groups they belong to, and how they end.
--- Objects: session_groups, session_series, sessions, session_cancellations; the status machine.
--- Watch for: no two sessions of one therapist overlap, unless they are members of one group. The claims of the next
---            migration decide the same for clients, rooms and holds; the constraint here is the calendar's own.
+-- Objects: session_groups, session_series, sessions, session_cancellations, and who may see and write them.
+-- Watch for: a group owns the therapist, the room, the times and the buffers of all its members. Two sessions of one
+--            therapist overlap only inside one group. The claims (claims.sql) decide the same for clients, rooms and
+--            holds; the exclusion constraint here is the calendar's own.
 
 create table public.session_groups (
-  organization_id uuid not null references public.organizations (id),
+  organization_id uuid not null,
   id uuid not null default gen_random_uuid(),
   therapist_id uuid not null,
+  room_id uuid,
   start_time timestamptz not null,
   end_time timestamptz not null,
+  buffer_before_minutes smallint not null default 0 check (buffer_before_minutes between 0 and 240),
+  buffer_after_minutes smallint not null default 0 check (buffer_after_minutes between 0 and 240),
   created_at timestamptz not null default now(),
   primary key (organization_id, id),
   unique (organization_id, id, therapist_id, start_time, end_time),
   foreign key (organization_id, therapist_id) references public.therapists (organization_id, id),
-  check (isfinite(start_time) and isfinite(end_time) and end_time > start_time)
+  foreign key (organization_id, room_id) references public.rooms (organization_id, id),
+  constraint session_groups_times check (
+    start_time >= '2000-01-01' and end_time < '2100-01-01' and end_time > start_time
+  )
 );
 comment on table public.session_groups is
-  'A group session: one therapist at one time with several clients. Fixes therapist and times of all its members.';
+  'A group session: one therapist at one time with several clients. Fixes therapist, room, buffers and times of all its '
+  'members, and claims the therapist and the room for them.';
 create index session_groups_therapist_idx on public.session_groups (organization_id, therapist_id);
+create index session_groups_room_idx on public.session_groups (organization_id, room_id) where room_id is not null;
 
 create table public.session_series (
-  organization_id uuid not null references public.organizations (id),
+  organization_id uuid not null,
   id uuid not null default gen_random_uuid(),
   therapist_id uuid not null,
   client_id uuid not null,
   recurrence_rule text check (length(recurrence_rule) <= 1000),
+  recurrence jsonb check (jsonb_typeof(recurrence) = 'object'),
+  civil_start timestamp,
   time_zone text not null references public.time_zones (name),
   created_by uuid,
   created_at timestamptz not null default now(),
@@ -35,12 +46,15 @@ create table public.session_series (
 comment on table public.session_series is 'Sessions that were booked together, and the rule they came from.';
 comment on column public.session_series.recurrence_rule is
   'The RRULE as asked for (RFC 5545 section 3.3.10); null for a list of dates.';
+comment on column public.session_series.recurrence is
+  'The whole recurrence as asked for: {rule, count, until, exceptions, time_zone}; null for a list of dates.';
+comment on column public.session_series.civil_start is 'The first start in civil time of time_zone.';
 create index session_series_therapist_idx on public.session_series (organization_id, therapist_id);
 create index session_series_client_idx on public.session_series (organization_id, client_id);
 create index session_series_time_zone_idx on public.session_series (time_zone);
 
 create table public.sessions (
-  organization_id uuid not null references public.organizations (id),
+  organization_id uuid not null,
   id uuid not null default gen_random_uuid(),
   therapist_id uuid not null,
   client_id uuid not null,
@@ -48,16 +62,18 @@ create table public.sessions (
   end_time timestamptz not null,
   status public.session_status not null default 'scheduled',
   time_zone text not null references public.time_zones (name),
+  civil_start timestamp not null,
   session_type text check (length(session_type) between 1 and 64),
   location_type text check (length(location_type) between 1 and 64),
   cpt_code text check (cpt_code ~ '^[0-9A-Z]{5}$'),
   cpt_modifiers text[] not null default '{}' check (cardinality(cpt_modifiers) <= 4),
+  lanes int4multirange not null,
   series_id uuid,
   group_id uuid,
   group_key uuid not null generated always as (coalesce(group_id, id)) stored,
   room_id uuid,
-  buffer_before_minutes smallint not null default 0 check (buffer_before_minutes between 0 and 240),
-  buffer_after_minutes smallint not null default 0 check (buffer_after_minutes between 0 and 240),
+  buffer_before_minutes smallint not null default 0,
+  buffer_after_minutes smallint not null default 0,
   created_by uuid default auth.uid(),
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
@@ -71,12 +87,18 @@ create table public.sessions (
     foreign key (organization_id, group_id, therapist_id, start_time, end_time)
     references public.session_groups (organization_id, id, therapist_id, start_time, end_time)
     on update cascade deferrable initially immediate,
-  constraint sessions_finite check (isfinite(start_time) and isfinite(end_time)),
-  constraint sessions_end_after_start check (end_time > start_time),
-  -- Postgres 15 cannot subtract an infinite instant; sessions_finite speaks for those.
-  constraint sessions_at_most_12_hours check (
-    case when isfinite(start_time) and isfinite(end_time) then end_time - start_time <= interval '12 hours' else true end
+  constraint sessions_times check (
+    start_time >= '2000-01-01' and end_time < '2100-01-01' and end_time > start_time
+    and end_time - start_time <= interval '12 hours'
   ),
+  constraint sessions_buffers check (
+    buffer_before_minutes between 0 and 240 and buffer_after_minutes between 0 and 240
+  ),
+  -- The room and the buffers of a group stand on the group, once: copies in its members could disagree.
+  constraint sessions_place_of_group check (
+    group_id is null or (room_id is null and buffer_before_minutes = 0 and buffer_after_minutes = 0)
+  ),
+  constraint sessions_lanes check (not isempty(lanes) and not lower_inf(lanes) and not upper_inf(lanes)),
   -- Deferrable, so that one UPDATE may move a whole series onto places its siblings are leaving.
   constraint sessions_no_therapist_overlap exclude using gist (
     organization_id with =,
@@ -89,10 +111,18 @@ create table public.sessions (
 comment on table public.sessions is 'Appointments of one therapist with one client. Times are instants, [start, end).';
 comment on column public.sessions.id is 'A session booked through a hold keeps the id of its hold.';
 comment on column public.sessions.time_zone is 'The IANA zone the appointment was made in: its civil time is local to it.';
+comment on column public.sessions.civil_start is
+  'The civil start it was booked for, in time_zone. When a law changes the zone, start_time shows another.';
+comment on column public.sessions.lanes is
+  'What of the client''s time it takes: two services that a payer lets run at once share no lane. Decided when service '
+  'and time were chosen; a change of the payers'' rules writes it anew.';
 comment on column public.sessions.group_key is
   'Equal for the members of one group, else the row''s own id: rows with equal keys may overlap for one therapist.';
-comment on column public.sessions.buffer_before_minutes is 'Minutes before the start that the therapist needs, such as travel.';
-comment on column public.sessions.buffer_after_minutes is 'Minutes after the end that the therapist needs.';
+comment on column public.sessions.room_id is 'Null for a member of a group: the room is the group''s.';
+comment on column public.sessions.buffer_before_minutes is
+  'Minutes before the start that the therapist needs, such as travel. 0 for a member of a group: see the group.';
+comment on column public.sessions.buffer_after_minutes is
+  'Minutes after the end that the therapist needs. 0 for a member of a group: see the group.';
 create index sessions_therapist_start_idx on public.sessions (organization_id, therapist_id, start_time);
 create index sessions_client_start_idx on public.sessions (organization_id, client_id, start_time);
 create index sessions_start_idx on public.sessions (organization_id, start_time);
@@ -116,69 +146,6 @@ create table public.session_cancellations (
 comment on table public.session_cancellations is
   'Why, by whom and when a session was cancelled. Apart from sessions, since clients may not read it.';
 
--- The status machine -----------------------------------------------------------------------------------------------
-
-create function private.guard_session_change()
-returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-  if tg_op = 'INSERT' then
-    if new.status <> 'scheduled' then
-      raise exception using
-        errcode = 'check_violation',
-        message = format('a session begins as scheduled, not %s', new.status),
-        hint = 'Insert it as scheduled, then change its status.';
-    end if;
-    return new;
-  end if;
-
-  if (new.organization_id, new.id, new.client_id) is distinct from (old.organization_id, old.id, old.client_id) then
-    raise exception using
-      errcode = 'check_violation',
-      message = 'organization_id, id and client_id of a session never change',
-      hint = 'Cancel this session and book another.';
-  end if;
-
-  if new.status <> old.status and not (
-    (old.status = 'scheduled' and new.status in ('in_progress', 'cancelled', 'no_show'))
-    or (old.status = 'in_progress' and new.status in ('completed', 'cancelled', 'no_show'))
-  ) then
-    raise exception using
-      errcode = 'check_violation',
-      message = format('a session cannot go from %s to %s', old.status, new.status),
-      hint = 'Allowed: scheduled -> in_progress -> completed; scheduled or in_progress -> cancelled or no_show.';
-  end if;
-
-  if old.status <> 'scheduled' and (
-    (
-      new.therapist_id, new.start_time, new.end_time, new.room_id, new.buffer_before_minutes, new.buffer_after_minutes
-    ) is distinct from (
-      old.therapist_id, old.start_time, old.end_time, old.room_id, old.buffer_before_minutes, old.buffer_after_minutes
-    )
-    -- Who has cancelled stays behind when her group moves: see private.keep_ended_members.
-    or (
-      new.group_id is distinct from old.group_id
-      and not (new.group_id is not null and old.status in ('cancelled', 'no_show'))
-    )
-  ) then
-    raise exception using
-      errcode = 'check_violation',
-      message = format('a session that is %s cannot be moved', old.status),
-      hint = 'Only scheduled sessions move; book a new session instead.';
-  end if;
-
-  new.created_at := old.created_at;
-  new.created_by := old.created_by;
-  new.updated_at := clock_timestamp();
-  return new;
-end
-$$;
-comment on function private.guard_session_change() is 'Trigger: the status machine of SPEC "Status", and what may still move.';
-
-create trigger a_guard_session_change before insert or update on public.sessions
-  for each row execute function private.guard_session_change();
 create trigger refuse_delete before delete on public.sessions
   for each row execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.sessions
@@ -275,7 +242,7 @@ create policy sessions_scoped_access_insert on public.session_groups for insert 
       or (select private.is_admin())
     )
   );
-grant select, insert (organization_id, id, therapist_id, start_time, end_time)
+grant select, insert (organization_id, id, therapist_id, room_id, start_time, end_time, buffer_before_minutes, buffer_after_minutes)
   on public.session_groups to authenticated;
 grant select, insert, update on public.session_groups to service_role;
 

@@ -92,7 +92,7 @@ begin
         (2, 'cpt_code', 'The session names no service.',
           private.service_code(session.cpt_code, session.session_type) is null),
         (3, 'note', 'The session has no note.', note.session_id is null),
-        (4, 'signature', 'The note is not signed by the rendering provider, with her credential.',
+        (4, 'signature', 'The note is not signed by the rendering provider, with their credential.',
           note.session_id is not null and (
             note.status = 'draft' or note.credential is null or note.signed_by is distinct from session.therapist_id
           )),
@@ -152,27 +152,36 @@ create trigger a_guard_completion before update of status on public.sessions
 
 -- Requests ---------------------------------------------------------------------------------------------------------------
 
-create function private.refuse_lifecycle(
-  actor private.actor, session_id uuid, action text, status integer, code text, detail text, missing jsonb default null
-)
+create function private.session_row(organization_id uuid, session_id uuid)
 returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select to_jsonb(session) from public.sessions as session
+    where session.organization_id = session_row.organization_id and session.id = session_row.session_id
+  );
+end
+$$;
+comment on function private.session_row(uuid, uuid) is 'A session''s row as it is now.';
+
+create function private.record_status(actor private.actor, session public.sessions, before jsonb, as_of timestamptz)
+returns void
 language plpgsql
 set search_path = ''
 as $$
 begin
   perform private.record_event(
-    actor.organization_id, 'session.refused', 'session', array[session_id], clock_timestamp(),
-    actor_role => actor.role::text,
-    outcome => 'refused',
-    code => refuse_lifecycle.code,
-    details => jsonb_strip_nulls(jsonb_build_object('attempted', action, 'missing', missing))
+    actor.organization_id, 'session.' || session.status, 'session', array[session.id], as_of,
+    therapist_id => session.therapist_id, actor_role => actor.role::text,
+    before => before, after => private.facts_of_rows(jsonb_build_array(to_jsonb(session)))
   );
-  return private.refusal(refuse_lifecycle.status, refuse_lifecycle.code, refuse_lifecycle.detail)
-    || case when missing is not null then jsonb_build_object('missing', missing) else '{}'::jsonb end;
 end
 $$;
-comment on function private.refuse_lifecycle(private.actor, uuid, text, integer, text, text, jsonb) is
-  'The outcome of a refused start, completion or no-show, and its audit event.';
+comment on function private.record_status(private.actor, public.sessions, jsonb, timestamptz) is
+  'The audit event of a session that was started or completed.';
 
 create function private.change_lifecycle(action text, request jsonb, request_id text)
 returns jsonb
@@ -180,10 +189,12 @@ language plpgsql
 set search_path = ''
 set timezone = 'UTC'
 set lock_timeout = '5s'
+set therapist_sessions.within = 'booking'
 as $$
 declare
-  actor private.actor;
+  actor private.actor := private.begin_booking(request_id);
   found jsonb;
+  before jsonb;
   wanted_id uuid;
   session public.sessions;
   visit public.session_visits;
@@ -192,8 +203,6 @@ declare
   as_of timestamptz;
   taken integer;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
   if request is null or jsonb_typeof(request) <> 'object' then
     perform private.raise_invalid(private.issue('', 'must be a JSON object'));
   end if;
@@ -211,6 +220,7 @@ begin
   end if;
   wanted_id := (request ->> 'session_id')::uuid;
 
+  perform private.share_organization(actor.organization_id);
   -- A cancellation, a move or a second completion would act on the state this one is changing.
   select candidate.* into session
   from public.sessions as candidate
@@ -219,7 +229,10 @@ begin
     and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and candidate.therapist_id = actor.user_id))
   for no key update;
   if session.id is null then
-    return private.refuse_lifecycle(actor, wanted_id, action, 403, 'FORBIDDEN', 'This session is not yours to change.');
+    return private.refuse(
+      actor, 'session.refused', array[wanted_id], 'FORBIDDEN', 'This session is not yours to change.',
+      details => jsonb_build_object('attempted', action)
+    );
   end if;
   -- A hold that reads the units left, while these are given back or used, would read what is no longer so.
   perform private.lock_resources(
@@ -230,23 +243,23 @@ begin
   if session.status::text <> (case action when 'complete' then 'in_progress' else 'scheduled' end)
     and not (action = 'no_show' and session.status = 'in_progress')
   then
-    return private.refuse_lifecycle(
-      actor, wanted_id, action, 409, 'STATUS_NOT_ALLOWED',
-      format('A session that is %s cannot do this. Reload it.', session.status)
+    return private.refuse(
+      actor, 'session.refused', array[wanted_id], 'STATUS_NOT_ALLOWED',
+      format('A session that is %s cannot do this. Reload it.', session.status),
+      session.therapist_id, details => jsonb_build_object('attempted', action)
     );
   end if;
 
   if action = 'no_show' then
     if session.start_time > as_of then
-      return private.refuse_lifecycle(
-        actor, wanted_id, action, 409, 'STATUS_NOT_ALLOWED', 'A session that has not begun cannot be missed yet: cancel it.'
+      return private.refuse(
+        actor, 'session.refused', array[wanted_id], 'STATUS_NOT_ALLOWED',
+        'A session that has not begun cannot be missed yet: cancel it.', session.therapist_id,
+        details => jsonb_build_object('attempted', action)
       );
     end if;
-    update public.sessions as changed
-    set status = 'no_show'
-    where changed.organization_id = actor.organization_id and changed.id = wanted_id
-    returning * into session;
-    return private.success(jsonb_build_object('session', to_jsonb(session)));
+    perform private.end_sessions(actor, array[wanted_id], 'no_show', as_of);
+    return private.success(jsonb_build_object('session', private.session_row(actor.organization_id, wanted_id)));
   end if;
 
   select candidate.* into visit
@@ -260,14 +273,23 @@ begin
     );
   end if;
 
+  before := private.facts_of_rows(jsonb_build_array(to_jsonb(session)));
   if action = 'start' then
+    if session.start_time > as_of + interval '12 hours' then
+      return private.refuse(
+        actor, 'session.refused', array[wanted_id], 'NOT_TODAY',
+        'A session begins at most 12 hours before the time it is booked for. Move it first.', session.therapist_id,
+        details => jsonb_build_object('attempted', action)
+      );
+    end if;
     begun := coalesce(begun, as_of);
     insert into public.session_visits (organization_id, session_id, actual_start_time, started_by)
     values (actor.organization_id, wanted_id, begun, actor.user_id);
     update public.sessions as changed
-    set status = 'in_progress'
+    set status = 'in_progress', updated_at = as_of
     where changed.organization_id = actor.organization_id and changed.id = wanted_id
     returning * into session;
+    perform private.record_status(actor, session, before, as_of);
     return private.success(jsonb_build_object('session', to_jsonb(session), 'actualStartTime', private.iso(begun)));
   end if;
 
@@ -289,8 +311,10 @@ begin
       and not (gap.value ->> 'field' = 'actual_end_time' and ended is not null)
   );
   if found is not null then
-    return private.refuse_lifecycle(
-      actor, wanted_id, action, 409, 'SESSION_INCOMPLETE', 'The session cannot be completed yet: see missing.', found
+    return private.refuse(
+      actor, 'session.refused', array[wanted_id], 'SESSION_INCOMPLETE', 'The session cannot be completed yet: see missing.',
+      session.therapist_id, details => jsonb_build_object('attempted', action),
+      more => jsonb_build_object('missing', found)
     );
   end if;
 
@@ -304,9 +328,10 @@ begin
   set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time,
     units = excluded.units, completed_by = excluded.completed_by, recorded_at = clock_timestamp();
   update public.sessions as changed
-  set status = 'completed'
+  set status = 'completed', updated_at = as_of
   where changed.organization_id = actor.organization_id and changed.id = wanted_id
   returning * into session;
+  perform private.record_status(actor, session, before, as_of);
   perform private.use_units(actor.organization_id, wanted_id, taken);
   return private.success(jsonb_build_object(
     'session', to_jsonb(session), 'actualStartTime', private.iso(begun), 'actualEndTime', private.iso(ended),
@@ -314,42 +339,11 @@ begin
   ));
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy();
+    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 comment on function private.change_lifecycle(text, jsonb, text) is
   'Starts or completes a session, or marks it missed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
-
-create function private.use_units(organization_id uuid, session_id uuid, used_units integer)
-returns void
-language plpgsql
-set search_path = ''
-as $$
-begin
-  -- Behind the client's lock. What was rendered beyond what is left is entered as beyond it: it happened.
-  update public.authorization_units as entry
-  set
-    total_units = used_units,
-    units = least(used_units, entry.units + balance.left_units)
-  from (
-    select taken.owner_id, greatest(0, approval.approved_units - sum(other.units))::integer as left_units
-    from public.authorization_units as taken
-    join public.authorizations as approval
-      on approval.organization_id = taken.organization_id and approval.id = taken.authorization_id
-    join public.authorization_units as other
-      on other.organization_id = approval.organization_id
-      and other.authorization_id = approval.id
-      and (other.expires_at is null or other.expires_at > clock_timestamp())
-    where taken.organization_id = use_units.organization_id and taken.owner_id = use_units.session_id
-    group by taken.owner_id, approval.approved_units
-  ) as balance
-  where entry.organization_id = use_units.organization_id
-    and entry.owner_id = balance.owner_id
-    and entry.total_units <> used_units;
-end
-$$;
-comment on function private.use_units(uuid, uuid, integer) is
-  'A completed session uses the units of its actual minutes: fewer give the rest back, more take what is left.';
 
 create function private.start_session(request jsonb, request_id text)
 returns jsonb

@@ -94,14 +94,21 @@ create table public.clients (
   organization_id uuid not null references public.organizations (id),
   id uuid not null default gen_random_uuid(),
   reference text not null check (length(reference) between 1 and 64),
+  time_zone text references public.time_zones (name),
+  has_payer boolean not null default false,
   deleted_at timestamptz,
   created_at timestamptz not null default now(),
   primary key (organization_id, id),
   unique (organization_id, reference)
 );
+create index clients_time_zone_idx on public.clients (time_zone) where time_zone is not null;
 comment on table public.clients is
   'People who receive therapy. Holds nothing that identifies them: names and contacts are encrypted elsewhere.';
 comment on column public.clients.reference is 'The clinic''s own file number; not a name.';
+comment on column public.clients.time_zone is
+  'Where the client receives care; null: where the organization is. The date of a service is the local one here.';
+comment on column public.clients.has_payer is
+  'Whether the client ever had a coverage or an authorization: without, no units are counted. Kept by triggers.';
 comment on column public.clients.deleted_at is 'Archived since. Medical records are never deleted.';
 
 create table public.caseloads (

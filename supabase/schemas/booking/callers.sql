@@ -1,0 +1,151 @@
+-- Purpose: who is calling, and whom they may book.
+-- Objects: private.actor, require_actor, begin_booking, who_may_book, may_book.
+-- Watch for: the JWT only chooses the organization; the membership row decides. What decides a booking is read behind the
+--            locks, authority included: a member who is removed while they wait no longer books.
+
+create type private.actor as (
+  user_id uuid,
+  organization_id uuid,
+  role public.member_role
+);
+comment on type private.actor is 'The caller, from the JWT, and their role, from the membership row.';
+
+create function private.require_actor()
+returns private.actor
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  actor private.actor;
+begin
+  select auth.uid(), private.claimed_organization_id() into actor.user_id, actor.organization_id;
+  if actor.user_id is null then
+    perform private.raise_refusal(401, 'UNAUTHENTICATED', 'Sign in first: this call needs a user''s access token.');
+  elsif actor.organization_id is null then
+    perform private.raise_refusal(
+      403, 'ORGANIZATION_REQUIRED', 'Your access token names no organization. Join or choose one and sign in again.'
+    );
+  end if;
+  select membership.role into actor.role
+  from public.memberships as membership
+  where membership.organization_id = actor.organization_id and membership.user_id = actor.user_id;
+  if actor.role is null then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You are not a member of this organization.');
+  end if;
+  return actor;
+end
+$$;
+comment on function private.require_actor() is
+  'The caller, or PT401 UNAUTHENTICATED, PT403 ORGANIZATION_REQUIRED or PT403 FORBIDDEN.';
+
+create function private.begin_booking(request_id text)
+returns private.actor
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  if current_setting('transaction_isolation') <> 'read committed' then
+    -- An older snapshot would not see what the previous holder of a lock has committed: units could be taken twice.
+    perform private.raise_refusal(400, 'VALIDATION_FAILED', 'Bookings run in READ COMMITTED, one transaction each.');
+  end if;
+  return private.require_actor();
+end
+$$;
+comment on function private.begin_booking(text) is
+  'The caller of a booking function, before it takes any lock; see private.require_actor.';
+
+create function private.may_ask(actor private.actor, therapist_id uuid)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and actor.user_id = therapist_id);
+end
+$$;
+comment on function private.may_ask(private.actor, uuid) is
+  'Whether the caller may book this therapist at all. Asked before any lock is taken, so that nobody makes others wait for '
+  'what they may not do; private.who_may_book asks again behind the locks.';
+
+create type private.booker as (
+  role public.member_role,
+  allowed boolean,
+  has_payer boolean
+);
+comment on type private.booker is 'What private.who_may_book says.';
+
+create function private.who_may_book(actor private.actor, therapist_id uuid, client_ids uuid[], room_id uuid)
+returns private.booker
+language plpgsql
+stable
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  booker private.booker;
+begin
+  select
+    case when actor.user_id is null then 'admin' else member.role end,
+    therapist.id is not null
+      and renders.role is not null
+      and clients.all_there
+      and (who_may_book.room_id is null or room.id is not null)
+      and (
+        actor.user_id is null
+        or member.role in ('admin', 'super_admin')
+        or (member.role = 'therapist' and therapist.id = actor.user_id and clients.all_on_caseload)
+      ),
+    clients.has_payer
+  into booker.role, booker.allowed, booker.has_payer
+  from (values (1)) as once
+  left join public.memberships as member
+    on member.organization_id = actor.organization_id and member.user_id = actor.user_id
+  left join public.therapists as therapist
+    on therapist.organization_id = actor.organization_id
+    and therapist.id = who_may_book.therapist_id
+    and therapist.deleted_at is null
+  left join public.memberships as renders
+    on renders.organization_id = actor.organization_id and renders.user_id = therapist.id and renders.role <> 'client'
+  left join public.rooms as room
+    on room.organization_id = actor.organization_id and room.id = who_may_book.room_id and room.deleted_at is null
+  cross join lateral (
+    select
+      bool_and(client.id is not null) as all_there,
+      bool_and(caseload.client_id is not null) as all_on_caseload,
+      bool_or(client.has_payer) as has_payer
+    from unnest(client_ids) as asked (id)
+    left join public.clients as client
+      on client.organization_id = actor.organization_id and client.id = asked.id and client.deleted_at is null
+    left join public.caseloads as caseload
+      on caseload.organization_id = actor.organization_id
+      and caseload.therapist_id = who_may_book.therapist_id
+      and caseload.client_id = asked.id
+  ) as clients;
+  if booker.role is null then
+    -- They were a member when the call began.
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You are not a member of this organization.');
+  end if;
+  return booker;
+end
+$$;
+comment on function private.who_may_book(private.actor, uuid, uuid[], uuid) is
+  'Whether the caller may book this therapist with these clients in this room, in one look. Therapists book their own time '
+  'for their caseload, admins anybody; nobody books the archived, or a therapist whose membership ended or does not '
+  'render. An actor without a user is the clinic itself (the waitlist). has_payer: whether units may be counted for any '
+  'of the clients.';
+
+create function private.may_book(actor private.actor, therapist_id uuid, client_id uuid, room_id uuid default null)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return coalesce((private.who_may_book(actor, therapist_id, array[client_id], room_id)).allowed, false);
+end
+$$;
+comment on function private.may_book(private.actor, uuid, uuid, uuid) is 'As private.who_may_book, for one client.';

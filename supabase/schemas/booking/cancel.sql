@@ -1,0 +1,320 @@
+-- Purpose: sessions-cancel. Cancels sessions by id, by series, by local days, or their intersection.
+-- Objects: end_sessions, which no-shows use too; cancel_sessions.
+-- Watch for: an id out of scope refuses the whole request; the reason never touches clinical notes.
+
+create function private.start_of_day(day date, zone text)
+returns timestamptz
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  -- Where midnight comes twice (Havana, the Azores), Postgres would take the second; where clocks skip it, it takes the
+  -- moment after the gap.
+  return (
+    select min(candidate.instant)
+    from unnest(array['0', '30 minutes', '1 hour', '2 hours']::interval[]) as earlier (shift)
+    cross join lateral (select (day::timestamp at time zone zone) - earlier.shift as instant) as candidate
+    where earlier.shift = interval '0' or candidate.instant at time zone zone = day::timestamp
+  );
+end
+$$;
+comment on function private.start_of_day(date, text) is 'The first instant of a local day.';
+
+create function private.facts_of_sessions(organization_id uuid, session_ids uuid[])
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return private.facts_of_rows((
+    select jsonb_agg(to_jsonb(session) order by session.start_time, session.id)
+    from unnest(session_ids) as named (id)
+    cross join lateral (
+      select known.* from public.sessions as known
+      where known.organization_id = facts_of_sessions.organization_id and known.id = named.id offset 0
+    ) as session
+  ));
+end
+$$;
+comment on function private.facts_of_sessions(uuid, uuid[]) is 'What of these sessions belongs in an audit event.';
+
+create function private.facts_of_rows(rows jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return (
+    select jsonb_agg(jsonb_strip_nulls(
+      item.value - array['organization_id', 'group_key', 'lanes', 'created_at', 'created_by', 'updated_at']
+    ) order by item.position)
+    from jsonb_array_elements(rows) with ordinality as item (value, position)
+  );
+end
+$$;
+comment on function private.facts_of_rows(jsonb) is 'What of these rows of sessions belongs in an audit event.';
+
+create function private.end_sessions(
+  actor private.actor,
+  session_ids uuid[],
+  status public.session_status,
+  as_of timestamptz,
+  details jsonb default null
+)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  before constant jsonb := private.facts_of_sessions(actor.organization_id, session_ids);
+  therapist_id uuid;
+begin
+  if session_ids = '{}' then
+    return;
+  end if;
+  update public.sessions as session
+  set status = end_sessions.status, updated_at = as_of
+  where session.organization_id = actor.organization_id and session.id = any (session_ids);
+  select min(session.therapist_id::text)::uuid into therapist_id
+  from public.sessions as session
+  where session.organization_id = actor.organization_id and session.id = any (session_ids);
+  if not private.sync_claims(actor.organization_id, private.claim_owners(actor.organization_id, session_ids)) then
+    perform private.raise_busy();
+  end if;
+  -- A move whose session has ended cannot confirm, and takes nothing.
+  perform private.give_back_units(actor.organization_id, session_ids || array(
+    select hold.id from public.session_holds as hold
+    where hold.organization_id = actor.organization_id and hold.session_id = any (session_ids) and hold.status = 'held'
+  ));
+  perform private.record_event(
+    actor.organization_id, 'session.' || status, 'session', array(
+      select (item.value ->> 'id')::uuid from jsonb_array_elements(before) as item (value)
+    ), as_of,
+    therapist_id => therapist_id,
+    actor_role => actor.role::text,
+    before => before,
+    after => (
+      select jsonb_agg(item.value || jsonb_build_object('status', end_sessions.status))
+      from jsonb_array_elements(before) as item (value)
+    ),
+    details => details
+  );
+end
+$$;
+comment on function private.end_sessions(private.actor, uuid[], public.session_status, timestamptz, jsonb) is
+  'Cancels sessions, or marks them missed: their time is free at once, their units are given back, one event. Call it with '
+  'rows and resources locked.';
+
+create function private.cancel_targets(actor private.actor, wanted private.cancel_request, day tstzrange)
+returns uuid[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select session.id
+    from public.sessions as session
+    where session.organization_id = actor.organization_id
+      and session.start_time >= lower(day) and session.start_time < upper(day)
+      and (wanted.all_therapists or session.therapist_id = wanted.therapist_id or wanted.series_id is not null)
+      and (wanted.therapist_id is null or session.therapist_id = wanted.therapist_id)
+      and (wanted.series_id is null or session.series_id = wanted.series_id)
+  );
+end
+$$;
+comment on function private.cancel_targets(private.actor, private.cancel_request, tstzrange) is
+  'The sessions of a therapist''s days, or of a series, that start in a span.';
+
+create function private.cancel_sessions(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+set plan_cache_mode = 'force_generic_plan'
+set therapist_sessions.within = 'booking'
+as $$
+declare
+  actor private.actor := private.begin_booking(request_id);
+  wanted private.cancel_request := private.read_cancel_request(request);
+  fingerprint bytea;
+  outcome jsonb;
+  day tstzrange := tstzrange('-infinity', 'infinity', '[)');
+  target_ids uuid[];
+  as_of timestamptz;
+  summary jsonb;
+begin
+  if actor.role = 'therapist' and wanted.therapist_id is null and not wanted.all_therapists
+    and (wanted.date is not null or wanted.from_date is not null or wanted.series_id is not null)
+  then
+    wanted.therapist_id := actor.user_id;
+  elsif actor.role in ('admin', 'super_admin') and wanted.session_ids is null and wanted.series_id is null
+    and wanted.therapist_id is null and not wanted.all_therapists
+  then
+    perform private.raise_invalid(private.issue('therapist_id', 'is required with date, unless all_therapists is true'));
+  end if;
+  if actor.role = 'client'
+    or (actor.role = 'therapist' and (wanted.all_therapists or wanted.therapist_id <> actor.user_id))
+    or (wanted.therapist_id is not null and not exists (
+      select from public.therapists as therapist
+      where therapist.organization_id = actor.organization_id and therapist.id = wanted.therapist_id
+    ))
+  then
+    return private.refuse_cancellation(actor, wanted.session_ids);
+  end if;
+  if wanted.date is not null or wanted.from_date is not null then
+    -- Local days, 23 or 25 hours long where clocks change.
+    day := tstzrange(
+      private.start_of_day(coalesce(wanted.date, wanted.from_date)::date, wanted.time_zone),
+      private.start_of_day(coalesce(wanted.date, wanted.to_date)::date + 1, wanted.time_zone), '[)'
+    );
+  end if;
+  if wanted."from" is not null then
+    day := day * tstzrange(wanted."from"::timestamptz, 'infinity', '[)');
+  end if;
+
+  -- Which sessions a day has is looked at once before the locks, to know which locks; what is written, again behind them.
+  target_ids := coalesce(wanted.session_ids, private.cancel_targets(actor, wanted, day));
+  if cardinality(target_ids) > 200 then
+    -- A clinic's day: alone in the organization it needs no lock for each of a thousand people.
+    perform private.take_organization(actor.organization_id);
+  else
+    perform private.share_organization(actor.organization_id);
+  end if;
+  if idempotency_key is not null then
+    fingerprint := private.fingerprint(to_jsonb(wanted));
+    outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint);
+    if outcome is not null then
+      return outcome;
+    end if;
+  end if;
+  if cardinality(target_ids) > 200 then
+    perform private.lock_sessions(actor.organization_id, target_ids);
+  else
+    -- A claimant waiting for this time must find either the session or its freed slot.
+    perform private.lock_resources(actor.organization_id, private.lock_targets(actor.organization_id, target_ids));
+  end if;
+  as_of := clock_timestamp();
+  if not private.may_cancel(actor, wanted.session_ids) then
+    return private.refuse_cancellation(actor, wanted.session_ids);
+  end if;
+
+  with target as (
+    select session.id, session.status
+    from unnest(target_ids) as named (id)
+    cross join lateral (
+      select known.* from public.sessions as known
+      where known.organization_id = actor.organization_id and known.id = named.id offset 0
+    ) as session
+    where session.start_time <@ day
+      and (wanted.therapist_id is null or session.therapist_id = wanted.therapist_id)
+      and (wanted.series_id is null or session.series_id = wanted.series_id)
+  )
+  select jsonb_build_object(
+    'cancelledCount', count(*) filter (where target.status in ('scheduled', 'in_progress')),
+    'alreadyCancelledCount', count(*) filter (where target.status = 'cancelled'),
+    'nonCancellableCount', count(*) filter (where target.status in ('completed', 'no_show')),
+    'totalCount', count(*),
+    'cancelledSessionIds',
+      coalesce(jsonb_agg(target.id order by target.id) filter (where target.status in ('scheduled', 'in_progress')), '[]'),
+    'alreadyCancelledSessionIds',
+      coalesce(jsonb_agg(target.id order by target.id) filter (where target.status = 'cancelled'), '[]'),
+    'nonCancellableSessionIds',
+      coalesce(jsonb_agg(target.id order by target.id) filter (where target.status in ('completed', 'no_show')), '[]')
+  ) into summary
+  from target;
+  target_ids := array(select item.value::uuid from jsonb_array_elements_text(summary -> 'cancelledSessionIds') as item (value));
+
+  insert into public.session_cancellations (
+    organization_id, session_id, attribution, reason, cancelled_at, cancelled_by, cancelled_by_role
+  )
+  select actor.organization_id, named.id, wanted.cancellation_attribution, wanted.reason, as_of, actor.user_id, actor.role::text
+  from unnest(target_ids) as named (id);
+  perform private.end_sessions(actor, target_ids, 'cancelled', as_of);
+
+  if idempotency_key is not null then
+    perform private.keep_answer(
+      actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint,
+      jsonb_build_object('summary', summary)
+    );
+  end if;
+  return private.success(jsonb_build_object('summary', summary));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.cancel_sessions(jsonb, text, text) is
+  'Cancels the named sessions, those of a series from a moment on, those of local days, or their intersection, as far as '
+  'they are scheduled or in progress, and says which were not. Returns an outcome; raises PT400, PT401, PT403, PT503.';
+grant execute on function private.cancel_sessions(jsonb, text, text) to authenticated;
+
+create function private.lock_targets(organization_id uuid, session_ids uuid[])
+returns uuid[]
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.lock_sessions(organization_id, session_ids);
+  return array(
+    select distinct resource.id
+    from unnest(session_ids) as named (id)
+    cross join lateral (
+      select known.* from public.sessions as known
+      where known.organization_id = lock_targets.organization_id and known.id = named.id offset 0
+    ) as session
+    left join public.session_groups as of_group
+      on of_group.organization_id = session.organization_id and of_group.id = session.group_id
+    cross join lateral unnest(array[session.therapist_id, session.client_id, session.room_id, of_group.room_id]) as resource (id)
+    where resource.id is not null
+  );
+end
+$$;
+comment on function private.lock_targets(uuid, uuid[]) is
+  'Locks the rows of sessions that are to end, and returns whose time they take, to be locked next.';
+
+create function private.may_cancel(actor private.actor, session_ids uuid[])
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  -- Behind the locks, the membership again: who was removed meanwhile cancels nothing.
+  return exists (
+    select from public.memberships as member
+    where member.organization_id = actor.organization_id and member.user_id = actor.user_id and member.role = actor.role
+  ) and (session_ids is null or not exists (
+    select from unnest(session_ids) as named (id)
+    where not exists (
+      select from public.sessions as session
+      where session.organization_id = actor.organization_id and session.id = named.id
+        and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
+    )
+  ));
+end
+$$;
+comment on function private.may_cancel(private.actor, uuid[]) is
+  'Whether every session that is named exists and is the caller''s to cancel.';
+
+create function private.refuse_cancellation(actor private.actor, session_ids uuid[])
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- A thousand ids of a refused request are no record worth keeping: a few, and how many there were.
+  return private.refuse(
+    actor, 'cancellation.refused', session_ids[1:10], 'FORBIDDEN',
+    'You may not cancel every session this names. Nothing was cancelled.',
+    details => jsonb_build_object('named', cardinality(session_ids))
+  );
+end
+$$;
+comment on function private.refuse_cancellation(private.actor, uuid[]) is
+  'The outcome of a refused cancellation, and its audit event.';

@@ -1,0 +1,353 @@
+-- Purpose: may this stand here? One answer for holds, moves, groups, offers and direct writes.
+-- Objects: placement_issue; move_issue, join_issue; group_issue; written_session_issue.
+-- Watch for: a new refusal of a placement is one more branch of placement_issue, and every path has it. Each function
+--            returns no code when nothing stands in the way. Call them behind the locks.
+
+create function private.overrides(batch public.hold_batches, rule text)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return batch.override_reason is not null and (batch.override_rules is null or rule = any (batch.override_rules));
+end
+$$;
+comment on function private.overrides(public.hold_batches, text) is
+  'Whether an admin set this rule aside for the batch: availability, authorization or concurrency.';
+
+create function private.group_size_limit()
+returns integer
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (select max(service.max_clients) from public.service_codes as service);
+end
+$$;
+comment on function private.group_size_limit() is 'How many clients a group may have: what the largest group service allows.';
+
+create function private.group_issue(cpt_code text, clients integer)
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select case
+      when clients > 1 and service.max_clients = 1 then 'is a service for one client, not for a group'
+      when clients = 1 and service.min_clients > 1 then 'is a service for a group, not for one client'
+      when clients not between service.min_clients and service.max_clients
+        then format('is for %s to %s clients', service.min_clients, service.max_clients)
+    end
+    from public.service_codes as service
+    where service.code = group_issue.cpt_code
+    limit 1
+  );
+end
+$$;
+comment on function private.group_issue(text, integer) is
+  'What forbids this code for so many clients at once; null: nothing, or the code is unknown.';
+
+create function private.placement_issue(
+  booker private.booker,
+  actor private.actor,
+  batch public.hold_batches,
+  cpt_code text,
+  spans tstzrange[]
+)
+returns private.cause
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  cause private.cause;
+begin
+  if booker.allowed is not true then
+    cause.code := 'FORBIDDEN';
+    cause.detail := 'You may not book this therapist, client or room.';
+  elsif batch.override_reason is not null and booker.role not in ('admin', 'super_admin') then
+    cause.code := 'FORBIDDEN';
+    cause.detail := 'Only an admin may override.';
+  elsif cpt_code is not null and not private.may_render(actor.organization_id, batch.therapist_id, cpt_code) then
+    cause.code := 'FORBIDDEN';
+    cause.detail := 'A technician may not render this service: it is a qualified professional''s.';
+  elsif not private.overrides(batch, 'availability')
+    and not private.is_open(actor.organization_id, batch.therapist_id, spans)
+  then
+    cause.code := 'OUTSIDE_AVAILABILITY';
+    cause.detail := 'The therapist does not work then, or the clinic is closed. Choose an alternative, or have an admin override.';
+    cause.conflicts := private.availability_conflicts(actor.organization_id, batch.therapist_id, spans);
+  end if;
+  return cause;
+end
+$$;
+comment on function private.placement_issue(private.booker, private.actor, public.hold_batches, text, tstzrange[]) is
+  'What forbids these spans to be booked, the most important first. booker: what private.who_may_book says.';
+
+create function private.availability_conflicts(organization_id uuid, therapist_id uuid, spans tstzrange[])
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select jsonb_agg(
+      jsonb_build_object(
+        'occurrenceIndex', closed.occurrence_index,
+        'resource', 'therapist',
+        'blockedBy', case closed.what when 'closure' then 'closure' else 'availability' end,
+        'startTime', private.iso(lower(closed.during)),
+        'endTime', private.iso(upper(closed.during))
+      )
+      order by closed.occurrence_index, closed.during
+    )
+    from private.outside_availability(organization_id, therapist_id, spans) as closed
+  );
+end
+$$;
+comment on function private.availability_conflicts(uuid, uuid, tstzrange[]) is
+  'The conflicts[] of a request outside hours, in time off or in a closure, one for each occurrence and stretch.';
+
+create function private.move_issue(
+  actor private.actor,
+  booker private.booker,
+  client_id uuid,
+  named_ids uuid[],
+  as_of timestamptz
+)
+returns private.cause
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  cause private.cause;
+  moved record;
+begin
+  select
+    count(session.id) as count,
+    bool_and(session.client_id = move_issue.client_id) as of_client,
+    bool_and(booker.role <> 'therapist' or session.therapist_id = actor.user_id) as in_scope,
+    array_agg(session.group_id) filter (where session.group_id is not null) as group_ids
+  into moved
+  from unnest(named_ids) as named (id)
+  cross join lateral (
+    select known.* from public.sessions as known
+    where known.organization_id = actor.organization_id and known.id = named.id offset 0
+  ) as session;
+  if moved.count < cardinality(named_ids) or not moved.in_scope then
+    cause.code := 'FORBIDDEN';
+    cause.detail := 'A session to be moved does not exist or is not yours.';
+    return cause;
+  elsif not moved.of_client then
+    cause.code := 'CLIENT_MISMATCH';
+    cause.detail := 'A session to be moved belongs to another client.';
+    return cause;
+  end if;
+
+  select
+    bool_and(session.status = 'scheduled') as all_scheduled,
+    max(batch.expires_at) filter (where batch.expires_at > as_of) as moved_until
+  into moved
+  from (
+    select unnest(named_ids) as id
+    union
+    select member.id
+    from public.sessions as member
+    where member.organization_id = actor.organization_id and member.group_id = any (moved.group_ids)
+      and member.status not in ('cancelled', 'no_show')
+  ) as named
+  cross join lateral (
+    select known.* from public.sessions as known
+    where known.organization_id = actor.organization_id and known.id = named.id offset 0
+  ) as session
+  left join public.session_holds as hold
+    on hold.organization_id = session.organization_id and hold.session_id = session.id and hold.status = 'held'
+  left join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id;
+  if not moved.all_scheduled then
+    cause.code := 'SESSION_NOT_MOVABLE';
+    cause.detail := 'Only scheduled sessions can be moved. Reload them and try again.';
+    return cause;
+  elsif moved.moved_until is not null then
+    cause.code := 'SESSION_BEING_MOVED';
+    cause.detail := 'Somebody is moving this session. Try again when their hold has ended.';
+    cause.retry_after := moved.moved_until;
+    return cause;
+  end if;
+
+  select max(batch.expires_at) into cause.retry_after
+  from public.sessions as session
+  join public.session_holds as hold
+    on hold.organization_id = session.organization_id and hold.group_id = session.group_id and hold.status = 'held'
+  join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+  where session.organization_id = actor.organization_id and session.id = any (named_ids) and batch.expires_at > as_of;
+  if cause.retry_after is not null then
+    cause.code := 'THERAPIST_HOLD_CONFLICT';
+    cause.detail := 'A place in this group is being booked. Retry at retryAfter.';
+  end if;
+  return cause;
+end
+$$;
+comment on function private.move_issue(private.actor, private.booker, uuid, uuid[], timestamptz) is
+  'What forbids these sessions to be moved: they are somebody else''s, not scheduled any more, being moved, or of a group '
+  'that somebody is joining. named_ids: those the request names, one for each occurrence.';
+
+create function private.join_issue(
+  actor private.actor,
+  slot private.slot,
+  therapist_id uuid,
+  as_of timestamptz
+)
+returns private.cause
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  cause private.cause;
+  member_ids uuid[];
+begin
+  member_ids := array(
+    select member.id
+    from public.session_groups as known
+    join public.sessions as member
+      on member.organization_id = known.organization_id and member.group_id = known.id
+      and member.status not in ('cancelled', 'no_show')
+    where known.organization_id = actor.organization_id
+      and known.id = slot.group_id
+      and known.therapist_id = join_issue.therapist_id
+      and known.start_time = slot.start_time
+      and known.end_time = slot.end_time
+  );
+  if member_ids = '{}' then
+    perform private.raise_invalid(private.issue('group_id', 'names no group of this therapist at this time'));
+  end if;
+  cause.retry_after := private.live_move_of(actor.organization_id, member_ids, as_of);
+  if cause.retry_after is not null then
+    cause.code := 'SESSION_BEING_MOVED';
+    cause.detail := 'Somebody is moving this group. Try again when their hold has ended.';
+  elsif cardinality(member_ids) + private.group_joiners(actor.organization_id, slot.group_id, as_of)
+    >= private.group_size_limit()
+  then
+    cause.code := 'GROUP_FULL';
+    cause.detail := format('The group has %s clients already.', private.group_size_limit());
+  end if;
+  return cause;
+end
+$$;
+comment on function private.join_issue(private.actor, private.slot, uuid, timestamptz) is
+  'What forbids one more client to join this group: it is being moved, or full, places that are held counted. PT400 when '
+  'there is no such group of the therapist at this time.';
+
+create function private.group_joiners(organization_id uuid, group_id uuid, as_of timestamptz)
+returns integer
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select count(*)
+    from public.session_holds as hold
+    join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+    where hold.organization_id = group_joiners.organization_id
+      and hold.group_id = group_joiners.group_id
+      and hold.status = 'held'
+      and batch.expires_at > as_of
+  );
+end
+$$;
+comment on function private.group_joiners(uuid, uuid, timestamptz) is 'How many live holds there are of places in this group.';
+
+create function private.written_session_issue(
+  written public.sessions,
+  before public.sessions,
+  places_anew boolean,
+  by_user boolean,
+  out rule text,
+  out message text,
+  out hint text
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  -- service_role and SQL are asked what holds for everybody, as if the clinic itself booked.
+  actor constant private.actor := row(
+    case when by_user then auth.uid() end, written.organization_id, case when by_user then private.active_role() end
+  );
+  code constant text := private.service_code(written.cpt_code, written.session_type);
+  as_of constant timestamptz := clock_timestamp();
+  room_id uuid := written.room_id;
+  members integer := 0;
+begin
+  if written.group_id is not null then
+    select known.room_id into room_id
+    from public.session_groups as known
+    where known.organization_id = written.organization_id and known.id = written.group_id;
+    select count(*) into members
+    from public.sessions as member
+    where member.organization_id = written.organization_id
+      and member.group_id = written.group_id
+      and member.id <> written.id
+      and member.status not in ('cancelled', 'no_show');
+  end if;
+
+  if (places_anew or before is null)
+    and (private.who_may_book(actor, written.therapist_id, array[written.client_id], room_id)).allowed is not true
+  then
+    rule := 'session_bookable';
+    message := 'this therapist, client or room cannot be booked: archived, without a membership that renders, or not the caller''s to book';
+    hint := 'Therapists book their own time for their caseload; admins anybody who is not archived.';
+  elsif code is not null and not private.may_render(written.organization_id, written.therapist_id, code) then
+    rule := 'technician_cannot_render';
+    message := 'a technician cannot render a service that is a qualified professional''s';
+    hint := 'Book it with a BCBA, or book another service.';
+  elsif written.group_id is null and private.group_issue(code, 1) is not null
+    or written.group_id is not null and private.group_issue(coalesce(code, '97153'), 2) like '%not for a group'
+  then
+    rule := 'session_group_service';
+    message := format('%s %s', coalesce(code, '97153'), private.group_issue(coalesce(code, '97153'), case when written.group_id is null then 1 else 2 end));
+    hint := 'Group services are booked with a group_id, other services without.';
+  elsif members + case when written.group_id is null then 0 else 1 + private.group_joiners(
+    written.organization_id, written.group_id, as_of) end > private.group_size_limit()
+  then
+    -- A place that is held is taken: its hold confirms, always.
+    rule := 'group_of_at_most_eight';
+    message := format('a group has at most %s clients', private.group_size_limit());
+    hint := 'Make a second group, or wait until the places that are held have expired.';
+  elsif (
+    before is null or (written.cpt_code, written.session_type, written.group_id)
+      is distinct from (before.cpt_code, before.session_type, before.group_id)
+  ) and private.live_move_of(written.organization_id, written.id || array(
+    select member.id from public.sessions as member
+    where member.organization_id = written.organization_id and member.group_id = written.group_id
+  ), as_of) is not null
+  then
+    rule := 'session_being_moved';
+    message := 'the session, or its group, is being moved: service and members stay as they are until that hold ends';
+    hint := 'Confirm or release the hold first, or wait until it has expired.';
+  elsif by_user and places_anew and (
+    written.start_time < as_of or written.end_time > as_of + interval '730 days'
+  ) then
+    rule := 'session_in_bookable_time';
+    message := 'a session is booked from now on, at most 730 days ahead';
+    hint := 'Choose another time. What was rendered already is entered by an operator or an import.';
+  elsif by_user and places_anew and not private.is_open(
+    written.organization_id, written.therapist_id, array[tstzrange(written.start_time, written.end_time, '[)')]
+  ) then
+    rule := 'outside_availability';
+    message := 'the therapist does not work then, or the clinic is closed';
+    hint := 'Book through sessions-hold, where an admin may override with a reason.';
+  end if;
+end
+$$;
+comment on function private.written_session_issue(public.sessions, public.sessions, boolean, boolean) is
+  'What forbids this session to be written directly. before: the row it replaces, null for a new one. by_user: written by '
+  'a signed-in user, who may also not place it in the past, too far ahead, or outside hours. No rule: nothing does.';

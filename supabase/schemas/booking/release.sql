@@ -1,0 +1,119 @@
+-- Purpose: lets a hold go.
+-- Objects: release_hold.
+-- Watch for: a move is let go whole, since its places depend on each other.
+
+create function private.release_hold(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+set plan_cache_mode = 'force_generic_plan'
+set therapist_sessions.within = 'booking'
+as $$
+declare
+  actor private.actor := private.begin_booking(request_id);
+  wanted private.release_request := private.read_release_request(request);
+  fingerprint constant bytea := private.fingerprint(jsonb_build_object('holdKey', wanted.hold_key));
+  hold private.found_hold;
+  batch public.hold_batches;
+  outcome jsonb;
+  as_of timestamptz;
+  released public.session_holds[];
+  body jsonb := '{"released": false}';
+begin
+  perform private.share_organization(actor.organization_id);
+  outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint);
+  if outcome is not null then
+    return outcome;
+  end if;
+  hold := private.find_hold(actor, wanted.hold_key);
+  batch := hold.batch;
+  if batch.id is not null then
+    -- Claims go only under their resources' locks: a claimant between check and insert must not lose its footing. Moved
+    -- sessions have clients of the batch, so that whoever changes them meets this here.
+    perform private.lock_resources(
+      batch.organization_id,
+      array[batch.therapist_id, batch.room_id] || array(select each.client_id from unnest(hold.holds) as each)
+    );
+    as_of := clock_timestamp();
+    perform private.expire_batches(batch.organization_id, array[batch.id], as_of);
+    with gone as (
+      update public.session_holds as each
+      set status = 'released', settled_at = as_of, settled_xid = pg_current_xact_id()
+      from public.hold_batches as known
+      where each.organization_id = batch.organization_id
+        and each.id = any (array(select named.id from unnest(hold.holds) as named))
+        and each.status = 'held'
+        and known.organization_id = batch.organization_id and known.id = batch.id and known.expires_at > as_of
+      returning each.*
+    )
+    select array_agg(row(gone.*)::public.session_holds order by gone.occurrence_index, gone.client_id) into released
+    from gone;
+  end if;
+
+  if released is not null then
+    if not private.sync_claims(batch.organization_id, batch.id || array(
+      select unnest(array_remove(array[each.id, each.group_id], null)) from unnest(released) as each
+    ), as_of) then
+      perform private.raise_busy();
+    end if;
+    perform private.give_back_units(batch.organization_id, array(select each.id from unnest(released) as each));
+    perform private.reopen_waitlist_entry(batch.organization_id, batch.id);
+    perform private.record_event(
+      actor.organization_id, 'hold.released', 'hold', array(select each.id from unnest(released) as each), as_of,
+      therapist_id => batch.therapist_id,
+      actor_role => actor.role::text,
+      before => '{"status": "held"}', after => '{"status": "released"}',
+      details => jsonb_build_object('batchId', batch.id)
+    );
+    body := jsonb_build_object('released', true, 'hold', private.released_answer(batch, released, wanted.hold_key));
+  end if;
+  perform private.keep_answer(
+    actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint, body
+  );
+  return private.success(body);
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.release_hold(jsonb, text, text) is
+  'Lets a hold or a whole batch go: released is true the first time, then false; false too for a key that is unknown, '
+  'foreign, expired or confirmed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
+grant execute on function private.release_hold(jsonb, text, text) to authenticated;
+
+create function private.released_answer(batch public.hold_batches, released public.session_holds[], hold_key uuid)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object(
+    'holdKey', hold_key,
+    'holdId', case when batch.hold_key = hold_key then batch.id else released[1].id end,
+    'therapistId', batch.therapist_id,
+    'clientId', released[1].client_id,
+    'startTime', private.iso(released[1].start_time),
+    'endTime', private.iso(released[1].end_time),
+    'expiresAt', private.iso(batch.expires_at),
+    'holds', (
+      select jsonb_agg(
+        jsonb_build_object(
+          'holdKey', one.hold_key, 'holdId', one.id, 'startTime', private.iso(one.start_time),
+          'endTime', private.iso(one.end_time)
+        )
+        order by one.occurrence_index
+      )
+      from (
+        select distinct on (each.occurrence_index) each.* from unnest(released) as each
+        order by each.occurrence_index, each.client_id
+      ) as one
+    )
+  );
+end
+$$;
+comment on function private.released_answer(public.hold_batches, public.session_holds[], uuid) is
+  'The hold that was let go: key, id, therapist, client, first window, expiry, and each occurrence.';

@@ -1,0 +1,71 @@
+-- Purpose: housekeeping of what has expired, and offers that nobody has looked at.
+-- Objects: sweep_expired_holds.
+-- Watch for: correctness never waits for it. Expired holds block nobody whether or not the sweeper runs.
+
+-- Nearly free to maintain, since holds expire in the order they were made.
+create index hold_batches_expires_at_idx on public.hold_batches using brin (expires_at);
+
+create function private.sweep_expired_holds(most integer default 500, lookback interval default interval '1 day')
+returns integer
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  swept record;
+  total integer := 0;
+begin
+  for swept in
+    select batch.organization_id, array_agg(distinct batch.id) as batch_ids,
+      array_agg(distinct hold.id) || array_remove(array_agg(distinct hold.group_id), null) || array_agg(distinct batch.id) as owner_ids,
+      array_agg(distinct batch.therapist_id) || array_agg(distinct batch.room_id) || array_agg(distinct hold.client_id) as resource_ids
+    from (
+      select candidate.organization_id, candidate.id, candidate.therapist_id, candidate.room_id
+      from public.hold_batches as candidate
+      where candidate.expires_at <= clock_timestamp()
+        and candidate.expires_at > clock_timestamp() - lookback
+        and exists (
+          select from public.session_holds as hold
+          where hold.organization_id = candidate.organization_id and hold.batch_id = candidate.id and hold.status = 'held'
+        )
+      order by candidate.expires_at
+      limit most
+    ) as batch
+    join public.session_holds as hold on hold.organization_id = batch.organization_id and hold.batch_id = batch.id
+    group by batch.organization_id
+    order by batch.organization_id
+  loop
+    perform private.share_organization(swept.organization_id);
+    -- Like any claimant, the sweeper removes claims only of resources it has locked.
+    perform private.lock_resources(swept.organization_id, swept.resource_ids);
+    perform private.expire_batches(swept.organization_id, swept.batch_ids, clock_timestamp());
+    perform private.sync_claims(swept.organization_id, swept.owner_ids);
+    total := total + cardinality(swept.batch_ids);
+  end loop;
+  return total;
+end
+$$;
+comment on function private.sweep_expired_holds(integer, interval) is
+  'Writes down expiries nobody has met yet and removes their claims: keeps tables small and the audit complete. Optional. Looks '
+  'back as far as lookback: run it with a longer one after a pause.';
+
+create function private.offer_all_freed_slots()
+returns integer
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  offered integer := 0;
+  waiting record;
+begin
+  for waiting in select distinct slot.organization_id from private.freed_slots as slot order by slot.organization_id loop
+    offered := offered + case
+      when (private.offer_freed_slots(waiting.organization_id) ->> 'offered')::boolean then 1 else 0
+    end;
+  end loop;
+  return offered;
+end
+$$;
+comment on function private.offer_all_freed_slots() is
+  'One freed slot of each organization, for a schedule: what a cancellation by REST or SQL freed, and offers that lapsed.';

@@ -1,0 +1,134 @@
+-- Purpose: one order of locks for every way to a booking.
+-- Objects: share_organization, take_organization, lock_resources, lock_sessions, and the trigger function of direct writes.
+-- Watch for: the order is  1 the organization   2 the idempotency key   3 groups by id   4 sessions by id
+--            5 resources, ascending   6 hold batches by id   7 claims   8 audit heads, at commit.
+--            Booking functions share the organization; a direct write (REST, SQL) takes it alone before it has locked a
+--            row. So a direct write may lock rows and people in any order, and still nobody waits in a circle.
+
+create function private.organization_lock_key(organization_id uuid)
+returns bigint
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  -- Of a SHA-256, so that nobody can choose an id whose lock is another organization's.
+  return hashbyteaextended(sha256(uuid_send(organization_id)), 2);
+end
+$$;
+comment on function private.organization_lock_key(uuid) is 'The advisory lock of one organization.';
+
+create function private.share_organization(organization_id uuid)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- Against direct writes, which meet rows and resources in any order. Booking functions share it among themselves.
+  perform pg_advisory_xact_lock_shared(private.organization_lock_key(organization_id));
+end
+$$;
+comment on function private.share_organization(uuid) is 'First lock of every booking function.';
+
+create function private.take_organization(organization_id uuid)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- Alone in the organization, a writer of many rows needs no lock for each of a thousand people.
+  perform pg_advisory_xact_lock(private.organization_lock_key(organization_id));
+end
+$$;
+comment on function private.take_organization(uuid) is 'First lock of a direct write, and of a cancellation of many sessions.';
+
+create function private.lock_resources(organization_id uuid, resource_ids uuid[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- Two claimants of one resource would wait for each other inside the exclusion check, crosswise for overlapping
+  -- windows or for therapist and client: deadlocks, and rounds of a minute. One lock a resource, always ascending,
+  -- lets them queue instead. Statements after this one see what the previous holder committed.
+  perform pg_advisory_xact_lock(ascending.key)
+  from (
+    -- Of a SHA-256: ids that an admin of one clinic chooses cannot be aimed at the lock of another's therapist.
+    select distinct hashbyteaextended(
+      sha256(uuid_send(lock_resources.organization_id) || uuid_send(resource.id)), 0
+    ) as key
+    from unnest(resource_ids) as resource (id)
+    where resource.id is not null
+    order by key
+  ) as ascending;
+end
+$$;
+comment on function private.lock_resources(uuid, uuid[]) is
+  'Takes the transaction-scoped lock of each resource (therapists, clients, rooms), ascending; nulls are skipped.';
+
+create function private.lock_sessions(organization_id uuid, session_ids uuid[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- A second move, a cancellation or a start of the same session would act on a state that this one is changing.
+  perform from (
+    select distinct named.id from unnest(session_ids) as named (id) order by named.id
+  ) as ordered
+  cross join lateral (
+    select from public.sessions as session
+    where session.organization_id = lock_sessions.organization_id and session.id = ordered.id
+    for no key update
+  ) as locked;
+end
+$$;
+comment on function private.lock_sessions(uuid, uuid[]) is 'Locks these sessions'' rows, by id; unknown ids are skipped.';
+
+-- Direct writes ----------------------------------------------------------------------------------------------------
+-- A booking function says so with the setting therapist_sessions.within, and runs as the owner of the tables: triggers
+-- of direct writes look at both, so that no other role can pass for a booking function.
+
+create function private.take_written_organization()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  organization_id uuid := coalesce(
+    private.claimed_organization_id(), nullif(current_setting('therapist_sessions.organization', true), '')::uuid
+  );
+begin
+  -- Before the statement has locked a row. A writer without a token who names no organization is met row by row, in
+  -- private.take_row_organization.
+  if organization_id is not null then
+    perform private.take_organization(organization_id);
+  end if;
+  return null;
+end
+$$;
+comment on function private.take_written_organization() is
+  'Trigger: a direct write has its organization to itself until it commits. Without a token (service_role, SQL) the '
+  'organization may be named first: select set_config(''therapist_sessions.organization'', ''<id>'', true).';
+
+create function private.take_row_organization(organization_id uuid)
+returns void
+language plpgsql
+set search_path = ''
+-- Whoever updates has the row's lock by now, and a booking may wait for that row while this waits for it: then the
+-- writer who named no organization gives way, long before a deadlock is looked for.
+set lock_timeout = '500ms'
+as $$
+begin
+  perform private.take_organization(organization_id);
+exception
+  when lock_not_available then
+    raise exception using
+      errcode = 'PT503',
+      message = 'bookings of this organization are under way: repeat the statement',
+      hint = 'To wait for them instead, name the organization first: select set_config(''therapist_sessions.organization'', ''<id>'', true)';
+end
+$$;
+comment on function private.take_row_organization(uuid) is
+  'For a row written without a token: the organization of that row alone, so that no other clinic waits.';

@@ -1,0 +1,107 @@
+-- Purpose: bookings follow a change of payers' rules about services that may run at once.
+-- Objects: relane_clients and the triggers that call it.
+-- Watch for: a change is refused while bookings overlap that it would no longer allow: move or cancel those first, or let
+--            the new version begin on a later day.
+
+create function private.relane_clients(organization_id uuid, client_ids uuid[])
+returns void
+language plpgsql
+security definer
+set search_path = ''
+set therapist_sessions.within = 'booking'
+as $$
+declare
+  owner_ids uuid[];
+begin
+  with relaned as (
+    update public.sessions as session
+    set lanes = private.client_lanes(
+      session.organization_id, session.client_id, private.service_code(session.cpt_code, session.session_type),
+      session.start_time, session.end_time
+    )
+    where session.organization_id = relane_clients.organization_id
+      and session.client_id = any (client_ids)
+      and session.end_time > now()
+      and session.status not in ('cancelled', 'no_show', 'completed')
+      -- What an admin let run beside another service, with a reason, goes on as it was allowed.
+      and not exists (
+        select from public.session_holds as hold
+        join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+        where hold.organization_id = session.organization_id and session.id in (hold.id, hold.session_id)
+          and hold.status = 'confirmed' and private.overrides(batch, 'concurrency')
+      )
+    returning session.id
+  ),
+  held as (
+    update public.session_holds as hold
+    set lanes = private.client_lanes(
+      hold.organization_id, hold.client_id,
+      -- What is moved stays the service it is, unless the hold said otherwise.
+      private.service_code(
+        coalesce(batch.cpt_code, (select moved.cpt_code from public.sessions as moved
+          where moved.organization_id = hold.organization_id and moved.id = hold.session_id)),
+        coalesce(batch.session_type, (select moved.session_type from public.sessions as moved
+          where moved.organization_id = hold.organization_id and moved.id = hold.session_id))
+      ),
+      hold.start_time, hold.end_time
+    )
+    from public.hold_batches as batch
+    where hold.organization_id = relane_clients.organization_id
+      and hold.client_id = any (client_ids)
+      and hold.status = 'held'
+      and batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+      and not private.overrides(batch, 'concurrency')
+    returning hold.id, hold.batch_id
+  )
+  select array(select relaned.id from relaned union select held.id from held union select held.batch_id from held)
+  into owner_ids;
+  if not private.sync_claims(organization_id, owner_ids) then
+    raise exception using
+      errcode = 'restrict_violation',
+      message = 'bookings of a client overlap that this change would no longer allow',
+      hint = 'Move or cancel one of each pair first, or let the change begin on a later day.';
+  end if;
+end
+$$;
+comment on function private.relane_clients(uuid, uuid[]) is
+  'Gives what these clients have ahead the lanes of today''s rules, or refuses with restrict_violation (23001).';
+
+create function private.relane_after_coverage()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.relane_clients(new.organization_id, array[new.client_id]);
+  return null;
+end
+$$;
+comment on function private.relane_after_coverage() is 'Trigger: a client''s bookings follow their payers'' rules.';
+create trigger b_relane after insert or update on public.client_coverages
+  for each row execute function private.relane_after_coverage();
+
+create function private.relane_after_rule()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.relane_clients(new.organization_id, array(
+    select distinct coverage.client_id
+    from public.client_coverages as coverage
+    where coverage.organization_id = new.organization_id and coverage.payer_id = new.payer_id
+  ));
+  return null;
+end
+$$;
+comment on function private.relane_after_rule() is 'Trigger: the bookings of a payer''s clients follow its rules.';
+create trigger a_take_organization before insert or update on public.payer_concurrency_rules
+  for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.take_written_organization();
+create trigger a_guard_rule before insert or update on public.payer_concurrency_rules
+  for each row execute function private.guard_coverage();
+create trigger b_relane after insert or update on public.payer_concurrency_rules
+  for each row execute function private.relane_after_rule();
