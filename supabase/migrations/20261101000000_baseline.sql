@@ -671,20 +671,163 @@ create trigger refuse_delete before delete on public.organizations
 create trigger refuse_truncate before truncate on public.organizations
   for each statement execute function private.refuse_delete();
 
--- === schemas/payers/payers.sql ===
+-- === schemas/payers/units.sql ===
 
--- Purpose: the services a clinic renders, who pays for them, and each payer's rules, as data.
--- Objects: service_codes; payers, payer_rules, payer_code_rules, payer_concurrency_rules, client_coverages; what they
---          mean for a service: units, payer of the day, lanes.
--- Watch for: every rule has a first and a last day, and no two versions of one rule share a day. A service is judged by
---            the rules of the day it is rendered on, never by today's.
+-- Purpose: billable units: whole minutes, and how a payer rounds them.
+-- Objects: unit_rounding; private.billable_minutes, private.billable_units, private.day_units.
+-- Watch for: seconds are cut once, by private.billable_minutes, before anything is rounded. The functions here are pure
+--            arithmetic and the same as units.ts. A booking asks for units by itself (private.billable_units); what was
+--            rendered is rounded by the day where the payer says so (private.day_units). Nothing else rounds.
 
-create type public.unit_rounding as enum ('midpoint', 'floor', 'ceil', 'cms_pooled');
+create type public.unit_rounding as enum ('midpoint', 'midpoint_daily', 'floor', 'ceil', 'cms_pooled');
 comment on type public.unit_rounding is
-  'How a payer rounds minutes to 15-minute units. midpoint: from the 8th minute on; cms_pooled: the day''s minutes of '
-  'all timed codes together.';
+  'How a payer rounds minutes to units. midpoint: each visit by itself, from the 8th minute of a 15-minute unit on; '
+  'midpoint_daily: the minutes of one client, provider, code and day together, then midpoint; floor: only whole units; '
+  'ceil: every begun unit; cms_pooled: the minutes of all codes of one client, provider and day together.';
 
--- Services ---------------------------------------------------------------------------------------------------------
+create function private.billable_minutes(start_time timestamptz, end_time timestamptz)
+returns integer
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return floor(extract(epoch from end_time - start_time) / 60);
+end
+$$;
+comment on function private.billable_minutes(timestamptz, timestamptz) is
+  'The whole minutes between two instants: seconds are cut, never rounded.';
+
+create function private.billable_units(
+  minutes numeric,
+  rounding public.unit_rounding default 'midpoint',
+  unit_minutes integer default 15
+)
+returns integer
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  whole constant integer := floor(minutes);
+begin
+  return case rounding
+    when 'floor' then whole / unit_minutes
+    when 'ceil' then (whole + unit_minutes - 1) / unit_minutes
+    else (whole + (unit_minutes - 1) / 2) / unit_minutes
+  end;
+end
+$$;
+comment on function private.billable_units(numeric, public.unit_rounding, integer) is
+  'The units of one service''s minutes, as the only one of its day. Begun minutes do not count. The same as billableUnits '
+  'in units.ts, by one table of cases.';
+
+create type private.rendered_service as (
+  session_id uuid,
+  client_id uuid,
+  therapist_id uuid,
+  service_date date,
+  payer_id uuid,
+  cpt_code text,
+  start_time timestamptz,
+  minutes integer,
+  rounding public.unit_rounding,
+  unit_minutes integer
+);
+comment on type private.rendered_service is
+  'One client''s service as it was rendered: whole minutes, and how the payer of that day rounds them.';
+
+create function private.day_units(services private.rendered_service[])
+returns table (
+  session_id uuid,
+  client_id uuid,
+  therapist_id uuid,
+  service_date date,
+  payer_id uuid,
+  cpt_code text,
+  minutes integer,
+  units integer
+)
+language sql
+immutable
+set search_path = ''
+begin atomic
+  with service as (
+    select
+      item.*,
+      -- Only a payer's 15-minute codes are pooled: the rule is of those.
+      item.rounding = 'cms_pooled' and item.unit_minutes = 15 as is_pooled,
+      sum(item.minutes) over (
+        partition by item.client_id, item.therapist_id, item.service_date, item.cpt_code, item.rounding, item.unit_minutes
+        order by item.start_time, item.session_id
+        rows unbounded preceding
+      ) as minutes_so_far
+    from unnest(day_units.services) as item
+  ),
+  pooled as (
+    select
+      code.*,
+      code.minutes / 15 + case
+        when row_number() over (
+          partition by code.client_id, code.therapist_id, code.service_date
+          order by code.minutes % 15 desc, code.first_start, code.cpt_code collate "C"
+        ) <= private.billable_units(sum(code.minutes) over of_day) - sum(code.minutes / 15) over of_day
+        then 1
+        else 0
+      end as units
+    from (
+      select
+        service.client_id, service.therapist_id, service.service_date, service.cpt_code,
+        sum(service.minutes)::integer as minutes, min(service.start_time) as first_start
+      from service
+      where service.is_pooled
+      group by service.client_id, service.therapist_id, service.service_date, service.cpt_code
+    ) as code
+    window of_day as (partition by code.client_id, code.therapist_id, code.service_date)
+  )
+  select
+    service.session_id, service.client_id, service.therapist_id, service.service_date, service.payer_id,
+    service.cpt_code, service.minutes,
+    -- What the visit adds to the visits of its code before it that day.
+    case
+      when service.is_pooled then
+        case
+          when service.minutes_so_far = pooled.minutes then pooled.units
+          else least(pooled.units, private.billable_units(service.minutes_so_far))
+        end
+        - case
+          when service.minutes_so_far - service.minutes = pooled.minutes then pooled.units
+          else least(pooled.units, private.billable_units(service.minutes_so_far - service.minutes))
+        end
+      when service.rounding = 'midpoint_daily' then
+        private.billable_units(service.minutes_so_far, service.rounding, service.unit_minutes)
+        - private.billable_units(service.minutes_so_far - service.minutes, service.rounding, service.unit_minutes)
+      else private.billable_units(service.minutes, service.rounding, service.unit_minutes)
+    end
+  from service
+  left join pooled
+    on service.is_pooled
+    and pooled.client_id = service.client_id
+    and pooled.therapist_id = service.therapist_id
+    and pooled.service_date = service.service_date
+    and pooled.cpt_code = service.cpt_code;
+end;
+comment on function private.day_units(private.rendered_service[]) is
+  'The units of each rendered service: by itself, or, for midpoint_daily and cms_pooled, its share of the day''s, so that '
+  'the shares add up to the day''s units. Give it whole days. Pooled as CMS says (Medicare Claims Processing Manual, '
+  'chapter 5, section 20.2): all minutes rounded once, each code gets its whole units, what is left goes to those with '
+  'the most minutes over, then to the earliest. The same as dayUnits in units.ts.';
+
+grant execute on function
+  private.billable_minutes(timestamptz, timestamptz),
+  private.billable_units(numeric, public.unit_rounding, integer),
+  private.day_units(private.rendered_service[])
+to authenticated, service_role;
+
+-- === schemas/payers/service_codes.sql ===
+
+-- Purpose: the services a clinic renders.
+-- Objects: service_codes; which code a booking names; who may render it.
 
 create function private.pair_lanes(ordinal integer)
 returns int4multirange
@@ -766,6 +909,7 @@ create function private.billed_code(cpt_code text, session_type text)
 returns text
 language plpgsql
 stable
+security definer
 set search_path = ''
 as $$
 begin
@@ -773,7 +917,9 @@ begin
 end
 $$;
 comment on function private.billed_code(text, text) is
-  'The code a booking is billed as, as deriveCptMetadata derives it: without any, one-to-one treatment.';
+  'The code a booking is billed as, as deriveCptMetadata derives it: without any, one-to-one treatment. Runs as its owner, '
+  'so that reports may call it: within it, names of the private schema are looked up.';
+grant execute on function private.billed_code(text, text) to authenticated, service_role;
 
 create function private.may_render(organization_id uuid, therapist_id uuid, cpt_code text)
 returns boolean
@@ -797,7 +943,12 @@ comment on function private.may_render(uuid, uuid, text) is
   'False where a technician (RBT) would render a code that is a qualified professional''s. What an assistant (BCaBA) '
   'may bill differs by payer, and is not refused here.';
 
--- Payers and their rules -----------------------------------------------------------------------------------------------
+-- === schemas/payers/payers.sql ===
+
+-- Purpose: who pays for services, and each payer's rules, as data.
+-- Objects: payers, payer_rules, payer_code_rules, payer_concurrency_rules; private.payer_rule.
+-- Watch for: every rule has a first and a last day, and no two versions of one rule share a day. A service is judged by
+--            the rules of the day it is rendered on, never by today's.
 
 create table public.payers (
   organization_id uuid not null references public.organizations (id),
@@ -814,7 +965,7 @@ create table public.payer_rules (
   organization_id uuid not null,
   id uuid not null default gen_random_uuid(),
   payer_id uuid not null,
-  rounding public.unit_rounding not null default 'midpoint',
+  rounding public.unit_rounding not null default 'midpoint_daily',
   telehealth_modifier text default '95' check (telehealth_modifier ~ '^[0-9A-Z]{2}$'),
   authorization_required boolean not null default false,
   evv_required boolean not null default false,
@@ -832,6 +983,8 @@ comment on column public.payer_rules.authorization_required is
 comment on column public.payer_rules.evv_required is
   'Electronic visit verification: completing needs service, individual, date, location, provider, begin and end.';
 comment on column public.payer_rules.valid_to is 'The last day; null while it lasts.';
+comment on column public.payer_rules.rounding is
+  'Of codes without a rule of their own. Default midpoint_daily, the norm of Medicaid programs.';
 create index payer_rules_payer_idx on public.payer_rules (organization_id, payer_id);
 
 create table public.payer_code_rules (
@@ -879,103 +1032,6 @@ create index payer_concurrency_rules_payer_idx on public.payer_concurrency_rules
 create index payer_concurrency_rules_first_code_idx on public.payer_concurrency_rules (first_code);
 create index payer_concurrency_rules_second_code_idx on public.payer_concurrency_rules (second_code);
 
-create table public.client_coverages (
-  organization_id uuid not null,
-  id uuid not null default gen_random_uuid(),
-  client_id uuid not null,
-  payer_id uuid not null,
-  priority smallint not null default 1 check (priority between 1 and 9),
-  valid_from date not null check (isfinite(valid_from)),
-  valid_to date check (valid_to >= valid_from),
-  created_at timestamptz not null default now(),
-  primary key (organization_id, id),
-  foreign key (organization_id, client_id) references public.clients (organization_id, id),
-  foreign key (organization_id, payer_id) references public.payers (organization_id, id),
-  constraint client_coverages_one_a_priority_and_day exclude using gist (
-    organization_id with =, client_id with =, priority with =, daterange(valid_from, valid_to, '[]') with &&
-  )
-);
-comment on table public.client_coverages is
-  'Who pays for a client, and when. Holds no member number: identifying details are encrypted elsewhere.';
-comment on column public.client_coverages.priority is '1 pays first; its rules round and authorize the client''s services.';
-create index client_coverages_client_idx on public.client_coverages (organization_id, client_id);
-create index client_coverages_payer_idx on public.client_coverages (organization_id, payer_id);
-
--- What the rules mean for one service ------------------------------------------------------------------------------------
-
-create function private.billable_units(minutes numeric, rounding public.unit_rounding default 'midpoint')
-returns integer
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return case rounding
-    when 'floor' then floor(minutes / 15)
-    when 'ceil' then ceil(minutes / 15)
-    else floor((floor(minutes) + 7) / 15)
-  end;
-end
-$$;
-comment on function private.billable_units(numeric, public.unit_rounding) is
-  'The 15-minute units of one session''s minutes. cms_pooled gives what the session would have as the only one of its '
-  'day. The same as billableUnits in units.ts, by one table of cases.';
-
-create function private.pool_units(codes text[], minutes numeric[])
-returns table (code text, units integer)
-language plpgsql
-immutable
-set search_path = ''
-as $$
-#variable_conflict use_column
-begin
-  return query
-  with service as (
-    select item.code, sum(item.minutes) as minutes, min(item.position) as position
-    from unnest(pool_units.codes, pool_units.minutes) with ordinality as item (code, minutes, position)
-    group by item.code
-  ),
-  day as (
-    select private.billable_units(sum(service.minutes)) - sum(floor(service.minutes / 15)) as units_over from service
-  ),
-  ranked as (
-    select
-      service.code, service.position, floor(service.minutes / 15) as whole,
-      row_number() over (order by service.minutes % 15 desc, service.position) as place
-    from service
-  )
-  select ranked.code, (ranked.whole + case when ranked.place <= day.units_over then 1 else 0 end)::integer
-  from ranked
-  cross join day
-  order by ranked.position;
-end
-$$;
-comment on function private.pool_units(text[], numeric[]) is
-  'The units of one client''s and provider''s day by CMS''s rule (Medicare Claims Processing Manual, chapter 5, section '
-  '20.2): all minutes rounded once; each code gets its whole units, what is left goes to those with the most minutes '
-  'over. The same as poolUnits in units.ts.';
-
-create function private.primary_payer(organization_id uuid, client_id uuid, on_date date)
-returns uuid
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return (
-    select coverage.payer_id
-    from public.client_coverages as coverage
-    where coverage.organization_id = primary_payer.organization_id
-      and coverage.client_id = primary_payer.client_id
-      and on_date >= coverage.valid_from
-      and on_date <= coalesce(coverage.valid_to, 'infinity')
-    order by coverage.priority
-    limit 1
-  );
-end
-$$;
-comment on function private.primary_payer(uuid, uuid, date) is 'Who pays first for a client on a day; null when nobody is known.';
-
 create function private.payer_rule(organization_id uuid, payer_id uuid, cpt_code text, on_date date)
 returns table (
   rounding public.unit_rounding,
@@ -986,6 +1042,7 @@ returns table (
 )
 language plpgsql
 stable
+rows 1
 set search_path = ''
 as $$
 #variable_conflict use_column
@@ -1011,6 +1068,179 @@ end
 $$;
 comment on function private.payer_rule(uuid, uuid, text, date) is
   'A payer''s rule for a code on a day, defaults filled in: one row always, also for no payer.';
+grant execute on function private.payer_rule(uuid, uuid, text, date) to authenticated, service_role;
+
+-- Row-level security: staff read, a super_admin edits ------------------------------------------------------------------
+
+alter table public.payers enable row level security;
+create policy role_scoped_select on public.payers for select to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
+create policy role_scoped_select_insert on public.payers for insert to authenticated
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+create policy role_scoped_select_update on public.payers for update to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+comment on policy role_scoped_select on public.payers is 'Staff read payers and their rules.';
+comment on policy role_scoped_select_insert on public.payers is 'A super_admin enters payers and their rules.';
+comment on policy role_scoped_select_update on public.payers is 'A super_admin edits payers and their rules.';
+grant select, insert, update on public.payers to service_role;
+grant select on public.payers to authenticated;
+
+alter table public.payer_rules enable row level security;
+create policy role_scoped_select on public.payer_rules for select to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
+create policy role_scoped_select_insert on public.payer_rules for insert to authenticated
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+create policy role_scoped_select_update on public.payer_rules for update to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+comment on policy role_scoped_select on public.payer_rules is 'Staff read payers and their rules.';
+comment on policy role_scoped_select_insert on public.payer_rules is 'A super_admin enters payers and their rules.';
+comment on policy role_scoped_select_update on public.payer_rules is 'A super_admin edits payers and their rules.';
+grant select, insert, update on public.payer_rules to service_role;
+grant select on public.payer_rules to authenticated;
+
+alter table public.payer_code_rules enable row level security;
+create policy role_scoped_select on public.payer_code_rules for select to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
+create policy role_scoped_select_insert on public.payer_code_rules for insert to authenticated
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+create policy role_scoped_select_update on public.payer_code_rules for update to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+comment on policy role_scoped_select on public.payer_code_rules is 'Staff read payers and their rules.';
+comment on policy role_scoped_select_insert on public.payer_code_rules is 'A super_admin enters payers and their rules.';
+comment on policy role_scoped_select_update on public.payer_code_rules is 'A super_admin edits payers and their rules.';
+grant select, insert, update on public.payer_code_rules to service_role;
+grant select on public.payer_code_rules to authenticated;
+
+alter table public.payer_concurrency_rules enable row level security;
+create policy role_scoped_select on public.payer_concurrency_rules for select to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
+create policy role_scoped_select_insert on public.payer_concurrency_rules for insert to authenticated
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+create policy role_scoped_select_update on public.payer_concurrency_rules for update to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+comment on policy role_scoped_select on public.payer_concurrency_rules is 'Staff read payers and their rules.';
+comment on policy role_scoped_select_insert on public.payer_concurrency_rules is 'A super_admin enters payers and their rules.';
+comment on policy role_scoped_select_update on public.payer_concurrency_rules is 'A super_admin edits payers and their rules.';
+grant select, insert, update on public.payer_concurrency_rules to service_role;
+grant select on public.payer_concurrency_rules to authenticated;
+
+grant insert (organization_id, id, name), update (name, deleted_at) on public.payers to authenticated;
+grant
+  insert (organization_id, id, payer_id, rounding, telehealth_modifier, authorization_required, evv_required,
+    valid_from, valid_to),
+  update (rounding, telehealth_modifier, authorization_required, evv_required, valid_from, valid_to)
+  on public.payer_rules to authenticated;
+grant
+  insert (organization_id, id, payer_id, cpt_code, rounding, modifiers, max_daily_units, authorization_required,
+    valid_from, valid_to),
+  update (rounding, modifiers, max_daily_units, authorization_required, valid_from, valid_to)
+  on public.payer_code_rules to authenticated;
+grant
+  insert (organization_id, id, payer_id, first_code, second_code, allowed, valid_from, valid_to),
+  update (allowed, valid_from, valid_to)
+  on public.payer_concurrency_rules to authenticated;
+
+-- === schemas/payers/coverages.sql ===
+
+-- Purpose: who pays for a client, and when.
+-- Objects: client_coverages; private.primary_payer.
+
+create table public.client_coverages (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  client_id uuid not null,
+  payer_id uuid not null,
+  priority smallint not null default 1 check (priority between 1 and 9),
+  valid_from date not null check (isfinite(valid_from)),
+  valid_to date check (valid_to >= valid_from),
+  created_at timestamptz not null default now(),
+  primary key (organization_id, id),
+  foreign key (organization_id, client_id) references public.clients (organization_id, id),
+  foreign key (organization_id, payer_id) references public.payers (organization_id, id),
+  constraint client_coverages_one_a_priority_and_day exclude using gist (
+    organization_id with =, client_id with =, priority with =, daterange(valid_from, valid_to, '[]') with &&
+  )
+);
+comment on table public.client_coverages is
+  'Who pays for a client, and when. Holds no member number: identifying details are encrypted elsewhere.';
+comment on column public.client_coverages.priority is '1 pays first; its rules round and authorize the client''s services.';
+create index client_coverages_client_idx on public.client_coverages (organization_id, client_id);
+create index client_coverages_payer_idx on public.client_coverages (organization_id, payer_id);
+
+create function private.primary_payer(organization_id uuid, client_id uuid, on_date date)
+returns uuid
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select coverage.payer_id
+    from public.client_coverages as coverage
+    where coverage.organization_id = primary_payer.organization_id
+      and coverage.client_id = primary_payer.client_id
+      and on_date >= coverage.valid_from
+      and on_date <= coalesce(coverage.valid_to, 'infinity')
+    order by coverage.priority
+    limit 1
+  );
+end
+$$;
+comment on function private.primary_payer(uuid, uuid, date) is 'Who pays first for a client on a day; null when nobody is known.';
+grant execute on function private.primary_payer(uuid, uuid, date) to authenticated, service_role;
+
+alter table public.client_coverages enable row level security;
+create policy role_scoped_select on public.client_coverages for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (
+      (select private.is_admin())
+      or (
+        (select private.active_role()) = 'therapist'
+        and client_id = any ((select private.caseload_client_ids())::uuid[])
+      )
+    )
+  );
+create policy role_scoped_select_insert on public.client_coverages for insert to authenticated
+  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+create policy role_scoped_select_update on public.client_coverages for update to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
+  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+comment on policy role_scoped_select on public.client_coverages is
+  'Admins read all coverages, a therapist those of her caseload.';
+comment on policy role_scoped_select_insert on public.client_coverages is 'Admins enter who pays for a client.';
+comment on policy role_scoped_select_update on public.client_coverages is 'Admins end or correct a coverage.';
+grant select,
+  insert (organization_id, id, client_id, payer_id, priority, valid_from, valid_to),
+  update (priority, valid_from, valid_to)
+  on public.client_coverages to authenticated;
+grant select, insert, update on public.client_coverages to service_role;
+
+-- === schemas/payers/lanes.sql ===
+
+-- Purpose: which services one client may receive at the same time, as lanes of claims.
+-- Objects: private.client_lanes.
+-- Watch for: two claims of one client conflict exactly when their lanes meet; see private.pair_lanes.
 
 create function private.client_lanes(
   organization_id uuid,
@@ -1082,93 +1312,10 @@ comment on function private.client_lanes(uuid, uuid, text, timestamptz, timestam
   'All lanes for a booking that names no known service: what it may run beside is not known. Without a payer nothing '
   'is allowed.';
 
--- Row-level security: staff read, a super_admin edits rules, admins keep coverages --------------------------------------
+-- === schemas/payers/payer_templates.sql ===
 
-alter table public.payers enable row level security;
-alter table public.payer_rules enable row level security;
-alter table public.payer_code_rules enable row level security;
-alter table public.payer_concurrency_rules enable row level security;
-
-do $$
-declare
-  table_name text;
-begin
-  foreach table_name in array array['payers', 'payer_rules', 'payer_code_rules', 'payer_concurrency_rules'] loop
-    execute format(
-      'create policy role_scoped_select on public.%I for select to authenticated using ('
-      'organization_id = (select private.active_organization_id()) and (select private.active_role()) <> ''client'')',
-      table_name
-    );
-    execute format(
-      'create policy role_scoped_select_insert on public.%I for insert to authenticated with check ('
-      'organization_id = (select private.active_organization_id()) and (select private.active_role()) = ''super_admin'')',
-      table_name
-    );
-    execute format(
-      'create policy role_scoped_select_update on public.%I for update to authenticated using ('
-      'organization_id = (select private.active_organization_id()) and (select private.active_role()) = ''super_admin'') '
-      'with check ('
-      'organization_id = (select private.active_organization_id()) and (select private.active_role()) = ''super_admin'')',
-      table_name
-    );
-    execute format(
-      'comment on policy role_scoped_select on public.%I is ''Staff read payers and their rules.''', table_name
-    );
-    execute format(
-      'comment on policy role_scoped_select_insert on public.%I is ''A super_admin enters payers and their rules.''', table_name
-    );
-    execute format(
-      'comment on policy role_scoped_select_update on public.%I is ''A super_admin edits payers and their rules.''', table_name
-    );
-    execute format('grant select, insert, update on public.%I to service_role', table_name);
-    execute format('grant select on public.%I to authenticated', table_name);
-  end loop;
-end
-$$;
-grant insert (organization_id, id, name), update (name, deleted_at) on public.payers to authenticated;
-grant
-  insert (organization_id, id, payer_id, rounding, telehealth_modifier, authorization_required, evv_required,
-    valid_from, valid_to),
-  update (rounding, telehealth_modifier, authorization_required, evv_required, valid_from, valid_to)
-  on public.payer_rules to authenticated;
-grant
-  insert (organization_id, id, payer_id, cpt_code, rounding, modifiers, max_daily_units, authorization_required,
-    valid_from, valid_to),
-  update (rounding, modifiers, max_daily_units, authorization_required, valid_from, valid_to)
-  on public.payer_code_rules to authenticated;
-grant
-  insert (organization_id, id, payer_id, first_code, second_code, allowed, valid_from, valid_to),
-  update (allowed, valid_from, valid_to)
-  on public.payer_concurrency_rules to authenticated;
-
-alter table public.client_coverages enable row level security;
-create policy role_scoped_select on public.client_coverages for select to authenticated
-  using (
-    organization_id = (select private.active_organization_id())
-    and (
-      (select private.is_admin())
-      or (
-        (select private.active_role()) = 'therapist'
-        and client_id = any ((select private.caseload_client_ids())::uuid[])
-      )
-    )
-  );
-create policy role_scoped_select_insert on public.client_coverages for insert to authenticated
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
-create policy role_scoped_select_update on public.client_coverages for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
-comment on policy role_scoped_select on public.client_coverages is
-  'Admins read all coverages, a therapist those of her caseload.';
-comment on policy role_scoped_select_insert on public.client_coverages is 'Admins enter who pays for a client.';
-comment on policy role_scoped_select_update on public.client_coverages is 'Admins end or correct a coverage.';
-grant select,
-  insert (organization_id, id, client_id, payer_id, priority, valid_from, valid_to),
-  update (priority, valid_from, valid_to)
-  on public.client_coverages to authenticated;
-grant select, insert, update on public.client_coverages to service_role;
-
--- A beginning --------------------------------------------------------------------------------------------------------
+-- Purpose: payers to begin with.
+-- Objects: private.add_default_payers.
 
 create function private.add_default_payers(organization_id uuid, valid_from date default '2020-01-01')
 returns void
@@ -10797,16 +10944,14 @@ create trigger f_offer_freed_slots after update on public.sessions
   referencing old table as old_rows new table as new_rows
   for each statement execute function private.offer_freed_slots();
 
--- === schemas/reports/reports.sql ===
+-- === schemas/reports/weeks.sql ===
 
--- Purpose: what clinic admins ask of their data, as views they can query in Studio and over REST.
--- Objects: the views of schema reports; docs/reports.md has each one's question, columns and an example.
--- Watch for: every view is security_invoker and leads with organization_id, so a reader sees what the tables' policies
---            let her see: an admin her organization, a therapist her own, the operator (postgres) everybody's. Weeks and
---            months are the organization's, and come from a calendar joined to the data by instants: a filter on
+-- Purpose: the weeks that other reports count in.
+-- Objects: reports.weeks.
+-- Watch for: every report is security_invoker and leads with organization_id, so a reader sees what the tables' policies
+--            let them see: an admin their organization, a therapist their own, the operator (postgres) everybody's. Weeks
+--            and months are the organization's, and come from a calendar joined to the data by instants: a filter on
 --            week_start or month reads that span by index, not the table.
-
--- The calendar ---------------------------------------------------------------------------------------------------------
 
 create view reports.weeks
 with (security_invoker = true)
@@ -10841,6 +10986,12 @@ cross join lateral generate_series(
 ) as week (start);
 comment on view reports.weeks is
   'The weeks, Monday to Sunday in the organization''s zone, from its first session to its last.';
+grant select on reports.weeks to authenticated, service_role;
+
+-- === schemas/reports/months.sql ===
+
+-- Purpose: the months that other reports count in.
+-- Objects: reports.months.
 
 create view reports.months
 with (security_invoker = true)
@@ -10875,8 +11026,12 @@ cross join lateral generate_series(
 ) as month (start);
 comment on view reports.months is
   'The months, in the organization''s zone, from its first session to its last; month is the first day.';
+grant select on reports.months to authenticated, service_role;
 
--- The work of therapists -----------------------------------------------------------------------------------------------
+-- === schemas/reports/therapist_utilization.sql ===
+
+-- Purpose: how much of the hours a therapist works is booked.
+-- Objects: reports.therapist_utilization; docs/reports.md tells how to read it.
 
 create view reports.therapist_utilization
 with (security_invoker = true)
@@ -10950,6 +11105,12 @@ cross join lateral (
 ) as booked;
 comment on view reports.therapist_utilization is
   'How much of the hours a therapist works is booked, and how much was attended, week by week.';
+grant select on reports.therapist_utilization to authenticated, service_role;
+
+-- === schemas/reports/supervision_share.sql ===
+
+-- Purpose: is every technician supervised enough?
+-- Objects: reports.supervision_share; docs/reports.md tells how to read it.
 
 create view reports.supervision_share
 with (security_invoker = true)
@@ -11000,8 +11161,12 @@ where direct.hours > 0;
 comment on view reports.supervision_share is
   'How much of a technician''s attended hours a BCBA was there too, with the same client. Enough is 5 % of the month''s '
   'direct hours in at least 2 contacts (BACB, RBT Ethics and supervision requirements).';
+grant select on reports.supervision_share to authenticated, service_role;
 
--- Attendance -----------------------------------------------------------------------------------------------------------
+-- === schemas/reports/attendance.sql ===
+
+-- Purpose: what became of the sessions that were booked.
+-- Objects: reports.attendance; docs/reports.md tells how to read it.
 
 create view reports.attendance
 with (security_invoker = true)
@@ -11045,6 +11210,12 @@ cross join lateral (
 where counted.booked > 0;
 comment on view reports.attendance is
   'What became of the sessions that were booked: attended, missed, cancelled by whom, late (less than 24 hours'' notice).';
+grant select on reports.attendance to authenticated, service_role;
+
+-- === schemas/reports/cancellations.sql ===
+
+-- Purpose: each cancelled session, and how much notice was given.
+-- Objects: reports.cancellations; docs/reports.md tells how to read it.
 
 create view reports.cancellations
 with (security_invoker = true)
@@ -11071,6 +11242,12 @@ join public.session_cancellations as cancellation
 where session.status = 'cancelled';
 comment on view reports.cancellations is
   'Each cancelled session: on whose side, by whom, with how many hours'' notice (negative: after its start), and why.';
+grant select on reports.cancellations to authenticated, service_role;
+
+-- === schemas/reports/no_show_rates.sql ===
+
+-- Purpose: how often a client did not come.
+-- Objects: reports.no_show_rates; docs/reports.md tells how to read it.
 
 create view reports.no_show_rates
 with (security_invoker = true)
@@ -11098,8 +11275,12 @@ cross join lateral (
 ) as counted
 where counted.due > 0;
 comment on view reports.no_show_rates is 'How often a client did not come to the sessions she was due at: those attended and those missed.';
+grant select on reports.no_show_rates to authenticated, service_role;
 
--- Booking ----------------------------------------------------------------------------------------------------------------
+-- === schemas/reports/hold_funnel.sql ===
+
+-- Purpose: what became of the holds made on a day.
+-- Objects: reports.hold_funnel; docs/reports.md tells how to read it.
 
 create index hold_batches_created_at_idx on public.hold_batches (organization_id, created_at);
 create index events_refused_holds_idx on audit.events (organization_id, recorded_at) where action = 'hold.refused';
@@ -11172,6 +11353,12 @@ cross join lateral (
 where counted.held > 0 or refused.requests > 0;
 comment on view reports.hold_funnel is
   'What became of the holds made on a day, occurrence by occurrence, and how many requests for a hold were refused.';
+grant select on reports.hold_funnel to authenticated, service_role;
+
+-- === schemas/reports/double_bookings.sql ===
+
+-- Purpose: proof that nobody is booked twice.
+-- Objects: reports.double_bookings; docs/reports.md tells how to read it.
 
 grant execute on function
   private.client_lanes(uuid, uuid, text, timestamptz, timestamptz), private.service_code(text, text)
@@ -11239,6 +11426,12 @@ comment on view reports.double_bookings is
   'Proof that there are none: every two sessions of one therapist, client or room that overlap and may not. Members of a '
   'group share their therapist; a client''s services may run at once where her payers allow it or an admin overrode. '
   'Computed from the sessions alone, apart from the claims that prevent it.';
+grant select on reports.double_bookings to authenticated, service_role;
+
+-- === schemas/reports/clock_change_sessions.sql ===
+
+-- Purpose: sessions during which the clocks changed.
+-- Objects: reports.clock_change_sessions; docs/reports.md tells how to read it.
 
 create view reports.clock_change_sessions
 with (security_invoker = true)
@@ -11259,6 +11452,12 @@ where (session.end_time at time zone session.time_zone) - (session.start_time at
 comment on view reports.clock_change_sessions is
   'Sessions during which the clocks changed, so that the time on the wall is not the time that passed. elapsed_minutes is '
   'what is billed.';
+grant select on reports.clock_change_sessions to authenticated, service_role;
+
+-- === schemas/reports/series_start_times.sql ===
+
+-- Purpose: did a series keep its hour when the clocks changed?
+-- Objects: reports.series_start_times; docs/reports.md tells how to read it.
 
 create view reports.series_start_times
 with (security_invoker = true)
@@ -11279,116 +11478,143 @@ group by session.organization_id, session.series_id, session.time_zone,
 comment on view reports.series_start_times is
   'The local times at which a series starts: one row for a series that kept its hour, with two offsets where it crossed a '
   'change of clocks. A second row is an occurrence that was moved.';
+grant select on reports.series_start_times to authenticated, service_role;
 
--- Billing ----------------------------------------------------------------------------------------------------------------
+-- === schemas/reports/rendered_services.sql ===
 
-create view reports.units_by_code_and_payer
+-- Purpose: what was rendered, in whole minutes, and how its payer rounds: the rows that units are computed from.
+-- Objects: reports.rendered_services; private.visit_units.
+-- Watch for: the report of units and the ledger both read this view, so that they cannot differ.
+
+create view reports.rendered_services
+with (security_invoker = true)
+as
+select
+  session.organization_id,
+  session.start_time,
+  service.date as service_date,
+  session.id as session_id,
+  session.therapist_id,
+  session.client_id,
+  payer.id as payer_id,
+  service.cpt_code,
+  service.minutes,
+  rule.rounding
+from public.sessions as session
+join public.organizations as organization on organization.id = session.organization_id
+left join public.session_visits as actual
+  on actual.organization_id = session.organization_id
+  and actual.session_id = session.id
+  and actual.actual_end_time is not null
+cross join lateral (
+  select
+    (session.start_time at time zone organization.time_zone)::date as date,
+    private.billed_code(session.cpt_code, session.session_type) as cpt_code,
+    private.billable_minutes(
+      coalesce(actual.actual_start_time, session.start_time), coalesce(actual.actual_end_time, session.end_time)
+    ) as minutes
+) as service
+cross join lateral (
+  select private.primary_payer(session.organization_id, session.client_id, service.date) as id
+) as payer
+cross join lateral private.payer_rule(session.organization_id, payer.id, service.cpt_code, service.date) as rule
+where session.status = 'completed';
+comment on view reports.rendered_services is
+  'Completed sessions: the code, the whole minutes (the actual ones where they are recorded), the payer of the local day '
+  'and that payer''s rounding.';
+grant select on reports.rendered_services to authenticated, service_role;
+
+create function private.visit_units(organization_id uuid, client_id uuid, service_date date)
+returns table (session_id uuid, units integer)
+language plpgsql
+stable
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  return query
+  select day.session_id, day.units
+  from private.day_units(array(
+    select row(
+      service.session_id, service.client_id, service.therapist_id, service.service_date, service.payer_id,
+      service.cpt_code, service.start_time, service.minutes, service.rounding, 15
+    )::private.rendered_service
+    from reports.rendered_services as service
+    where service.organization_id = visit_units.organization_id
+      and service.client_id = visit_units.client_id
+      and service.start_time >= (visit_units.service_date - 1)::timestamptz
+      and service.start_time < (visit_units.service_date + 2)::timestamptz
+      and service.service_date = visit_units.service_date
+  )) as day;
+end
+$$;
+comment on function private.visit_units(uuid, uuid, date) is
+  'The units of each completed visit of a client on a local day. A completion or correction may change those of the other '
+  'visits of the day too, where the payer rounds by the day.';
+
+-- === schemas/reports/billable_visits.sql ===
+
+-- Purpose: attended visits as lines of a claim.
+-- Objects: reports.billable_visits; docs/reports.md tells how to read it.
+
+create view reports.billable_visits
 with (security_invoker = true)
 as
 select
   month.organization_id,
   month.month,
-  billed.payer_name,
-  billed.cpt_code,
-  billed.sessions,
-  billed.minutes,
-  billed.units
+  line.service_date,
+  line.session_id,
+  line.therapist_id,
+  line.client_id,
+  line.payer_id,
+  line.cpt_code,
+  line.minutes,
+  line.units
 from reports.months as month
-cross join lateral (
-  with visit as (
-    select
-      session.client_id,
-      session.therapist_id,
-      (session.start_time at time zone session.time_zone)::date as date,
-      session.start_time,
-      coalesce(session.cpt_code, typed.code, '97153') as cpt_code,
-      floor(extract(epoch from
-        coalesce(actual.actual_end_time, session.end_time) - coalesce(actual.actual_start_time, session.start_time)
-      )::double precision / 60)::integer as minutes,
-      coverage.payer_id
-    from public.sessions as session
-    left join public.service_codes as typed on typed.session_type = lower(btrim(session.session_type))
-    left join public.session_visits as actual
-      on actual.organization_id = session.organization_id
-      and actual.session_id = session.id
-      and actual.actual_end_time is not null
-    left join lateral (
-      select candidate.payer_id
-      from public.client_coverages as candidate
-      where candidate.organization_id = session.organization_id
-        and candidate.client_id = session.client_id
-        and daterange(candidate.valid_from, candidate.valid_to, '[]')
-          @> (session.start_time at time zone session.time_zone)::date
-      order by candidate.priority
-      limit 1
-    ) as coverage on true
-    where session.organization_id = month.organization_id
-      and session.start_time >= month.starts_at
-      and session.start_time < month.ends_at
-      and session.status = 'completed'
-  ),
-  ruled as (
-    select visit.*, coalesce(code_rule.rounding, rule.rounding, 'midpoint') as rounding
-    from visit
-    left join public.payer_rules as rule
-      on rule.organization_id = month.organization_id
-      and rule.payer_id = visit.payer_id
-      and daterange(rule.valid_from, rule.valid_to, '[]') @> visit.date
-    left join public.payer_code_rules as code_rule
-      on code_rule.organization_id = month.organization_id
-      and code_rule.payer_id = visit.payer_id
-      and code_rule.cpt_code = visit.cpt_code
-      and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> visit.date
-  ),
-  rounded as (
-    select
-      ruled.payer_id, ruled.cpt_code, count(*) as sessions, sum(ruled.minutes) as minutes,
-      sum(case ruled.rounding
-        when 'floor' then ruled.minutes / 15
-        when 'ceil' then (ruled.minutes + 14) / 15
-        else (ruled.minutes + 7) / 15
-      end) as units
-    from ruled
-    where ruled.rounding <> 'cms_pooled'
-    group by ruled.payer_id, ruled.cpt_code
-    union all
-    -- The day's minutes of a client and provider rounded once; what is left goes to the codes with most minutes over.
-    select
-      day.payer_id, day.cpt_code, sum(day.sessions), sum(day.minutes),
-      sum(day.minutes / 15 + case when day.place <= day.units_over then 1 else 0 end)
-    from (
-      select
-        code.*,
-        row_number() over (
-          partition by code.payer_id, code.client_id, code.therapist_id, code.date
-          order by code.minutes % 15 desc, code.first_start
-        ) as place,
-        (sum(code.minutes) over of_day + 7) / 15 - sum(code.minutes / 15) over of_day as units_over
-      from (
-        select
-          ruled.payer_id, ruled.client_id, ruled.therapist_id, ruled.date, ruled.cpt_code,
-          count(*) as sessions, sum(ruled.minutes)::integer as minutes, min(ruled.start_time) as first_start
-        from ruled
-        where ruled.rounding = 'cms_pooled'
-        group by ruled.payer_id, ruled.client_id, ruled.therapist_id, ruled.date, ruled.cpt_code
-      ) as code
-      window of_day as (partition by code.payer_id, code.client_id, code.therapist_id, code.date)
-    ) as day
-    group by day.payer_id, day.cpt_code
-  )
-  select
-    payer.name as payer_name,
-    rounded.cpt_code,
-    sum(rounded.sessions)::integer as sessions,
-    sum(rounded.minutes)::integer as minutes,
-    sum(rounded.units)::integer as units
-  from rounded
-  left join public.payers as payer on payer.organization_id = month.organization_id and payer.id = rounded.payer_id
-  group by payer.name, rounded.cpt_code
-) as billed;
+cross join lateral private.day_units(array(
+  select row(
+    service.session_id, service.client_id, service.therapist_id, service.service_date, service.payer_id,
+    service.cpt_code, service.start_time, service.minutes, service.rounding, 15
+  )::private.rendered_service
+  from reports.rendered_services as service
+  where service.organization_id = month.organization_id
+    and service.start_time >= month.starts_at
+    and service.start_time < month.ends_at
+)) as line;
+comment on view reports.billable_visits is
+  'Attended sessions as lines of a claim: payer of the day, code, whole minutes and units, rounded as that payer rounds. '
+  'Where a payer rounds by the day, a visit has its share of the day''s units.';
+grant select on reports.billable_visits to authenticated, service_role;
+
+-- === schemas/reports/units_by_code_and_payer.sql ===
+
+-- Purpose: how many units are to be billed, by month, payer and code.
+-- Objects: reports.units_by_code_and_payer; docs/reports.md tells how to read it.
+
+create view reports.units_by_code_and_payer
+with (security_invoker = true)
+as
+select
+  visit.organization_id,
+  visit.month,
+  payer.name as payer_name,
+  visit.cpt_code,
+  count(*)::integer as sessions,
+  sum(visit.minutes)::integer as minutes,
+  sum(visit.units)::integer as units
+from reports.billable_visits as visit
+left join public.payers as payer on payer.organization_id = visit.organization_id and payer.id = visit.payer_id
+group by visit.organization_id, visit.month, visit.payer_id, payer.name, visit.cpt_code;
 comment on view reports.units_by_code_and_payer is
   'Attended sessions as units to be billed, by the actual times where they are known, rounded as each payer rounds on the '
   'day of service. payer_name is null for clients without a coverage.';
+grant select on reports.units_by_code_and_payer to authenticated, service_role;
+
+-- === schemas/reports/authorization_balances.sql ===
+
+-- Purpose: how much of each authorization is used, scheduled, held and left.
+-- Objects: reports.authorization_balances; docs/reports.md tells how to read it.
 
 create view reports.authorization_balances
 with (security_invoker = true)
@@ -11422,6 +11648,12 @@ cross join lateral (
 ) as taken;
 comment on view reports.authorization_balances is
   'How much of each authorization is used, scheduled, held and left. approved = used + scheduled + held + left.';
+grant select on reports.authorization_balances to authenticated, service_role;
+
+-- === schemas/reports/services_beyond_authorization.sql ===
+
+-- Purpose: what no authorization covers whole.
+-- Objects: reports.services_beyond_authorization; docs/reports.md tells how to read it.
 
 create index authorization_units_beyond_idx on public.authorization_units (organization_id, service_date)
   where units < total_units and state <> 'held';
@@ -11444,8 +11676,12 @@ where entry.units < entry.total_units
   and entry.state <> 'held';
 comment on view reports.services_beyond_authorization is
   'Booked or rendered services that no authorization covers whole: overridden, or longer than they were booked for.';
+grant select on reports.services_beyond_authorization to authenticated, service_role;
 
--- Records ----------------------------------------------------------------------------------------------------------------
+-- === schemas/reports/unsigned_notes.sql ===
+
+-- Purpose: sessions that are over and have no signed note.
+-- Objects: reports.unsigned_notes; docs/reports.md tells how to read it.
 
 create view reports.unsigned_notes
 with (security_invoker = true)
@@ -11470,6 +11706,12 @@ where session.end_time < now()
   and coalesce(note.status, 'none') not in ('signed', 'amended');
 comment on view reports.unsigned_notes is
   'Sessions whose time is over and whose note is missing or not signed, with the days since.';
+grant select on reports.unsigned_notes to authenticated, service_role;
+
+-- === schemas/reports/events_of.sql ===
+
+-- Purpose: finding the audit events of a record by index, also under row-level security.
+-- Objects: private.events_of.
 
 create function private.events_of(organization_id uuid, entity_ids uuid[])
 returns table (recorded_at timestamptz, id uuid)
@@ -11500,6 +11742,11 @@ comment on function private.events_of(uuid, uuid[]) is
   'leakproof, so it is tried only on what the policy has let through. Whoever uses the keys reads the events under it.';
 grant execute on function private.events_of(uuid, uuid[]) to authenticated, service_role;
 
+-- === schemas/reports/session_audit_trail.sql ===
+
+-- Purpose: everything that happened to one session.
+-- Objects: reports.session_audit_trail; docs/reports.md tells how to read it.
+
 create view reports.session_audit_trail
 with (security_invoker = true)
 as
@@ -11528,6 +11775,12 @@ cross join lateral (select array_position(event.entity_ids, session.id) - 1 as p
 comment on view reports.session_audit_trail is
   'Everything that happened to a session, from the hold it was booked through: who, when, what, from what to what. Of a '
   'batch''s event only what concerns this session. Filter by session_id.';
+grant select on reports.session_audit_trail to authenticated, service_role;
+
+-- === schemas/reports/client_record_access.sql ===
+
+-- Purpose: who read or changed a client's record.
+-- Objects: reports.client_record_access; docs/reports.md tells how to read it.
 
 create view reports.client_record_access
 with (security_invoker = true)
@@ -11564,5 +11817,4 @@ cross join lateral (
 comment on view reports.client_record_access is
   'Who read or changed anything of a client''s record: her details, her sessions, their notes (45 CFR 164.312(b)). Filter '
   'by client_id.';
-
-grant select on all tables in schema reports to authenticated, service_role;
+grant select on reports.client_record_access to authenticated, service_role;

@@ -142,6 +142,8 @@ export const rows: Record<string, Row> = {
   'reports.double_bookings': { where: 'organization_id = {clinic}', noOther: true },
   'reports.clock_change_sessions': { where: 'organization_id = {clinic} and session_id = {attended}' },
   'reports.series_start_times': { where: 'organization_id = {clinic} and series_id = {series}' },
+  'reports.rendered_services': { where: 'organization_id = {clinic} and session_id = {attended}' },
+  'reports.billable_visits': { where: 'organization_id = {clinic} and session_id = {attended}' },
   'reports.units_by_code_and_payer': { where: 'organization_id = {clinic}', noOther: true },
   'reports.authorization_balances': { where: 'organization_id = {clinic} and client_id = {client}' },
   'reports.services_beyond_authorization': { where: 'organization_id = {clinic} and client_id = {client}' },
