@@ -7591,10 +7591,109 @@ comment on function public.preview_series(jsonb) is
   'therapist | client | room | availability, by: null | session | hold}]}, by as a hold would decide it now.';
 grant execute on function public.preview_series(jsonb) to authenticated;
 
+-- === schemas/clinical/attestation.sql ===
+
+-- Purpose: proof that the edge functions made a row, which the database can check itself.
+-- Objects: private.attestation_keys, private.proof_holds, private.knows_proof_key.
+-- Watch for: the database cannot open what the functions seal, so it could not tell a sealed note from random bytes. A
+--            proof is a MAC that only the functions, the operator and this table can make: its key is derived from a
+--            master key, one way, and installed with `npm run keys:rotate -- --install`. No API role reads the table, and
+--            nothing returns its keys. An owner of the database can read them: against her, see docs/audit-trail.md.
+
+create table private.attestation_keys (
+  id text primary key check (id ~ '^[A-Za-z0-9_-]{1,64}$'),
+  key bytea not null check (length(key) = 32),
+  installed_at timestamptz not null default clock_timestamp(),
+  installed_by text not null default session_user,
+  retired_at timestamptz
+);
+comment on table private.attestation_keys is
+  'The keys of proofs, each derived from the master key of the same id by HKDF-SHA256. Never shown through the API.';
+comment on column private.attestation_keys.retired_at is
+  'Since when it proves nothing new. What it proved before stays. Null: in use.';
+alter table private.attestation_keys enable row level security;
+create policy deny_all on private.attestation_keys using (false);
+
+create function private.guard_attestation_key()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if (new.id, new.key, new.installed_at, new.installed_by)
+    is distinct from (old.id, old.key, old.installed_at, old.installed_by)
+  then
+    raise exception using errcode = 'check_violation', message = 'an attestation key is only retired, or used again';
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_attestation_key() is 'Trigger: of an attestation key only its retirement changes.';
+create trigger guard_attestation_key before update on private.attestation_keys
+  for each row execute function private.guard_attestation_key();
+create trigger refuse_delete before delete on private.attestation_keys
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on private.attestation_keys
+  for each statement execute function private.refuse_delete();
+
+create function private.knows_proof_key(proof text)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select 1
+    from private.attestation_keys as candidate
+    where candidate.id = split_part(proof, '.', 2) and candidate.retired_at is null
+  );
+end
+$$;
+comment on function private.knows_proof_key(text) is
+  'Whether the key that a proof names is installed and in use. If not, the operator has to install it.';
+
+create function private.proof_holds(proof text, statement text[])
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if proof is null or proof !~ '^tsp1\.[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{43}$' or array_position(statement, null) > 0 then
+    return false;
+  end if;
+  -- Digests are compared, so that the time of a comparison says nothing of the right MAC.
+  return exists (
+    select 1
+    from private.attestation_keys as candidate
+    where candidate.id = split_part(proof, '.', 2)
+      and candidate.retired_at is null
+      and sha256(extensions.hmac(convert_to(lower('tsp1|' || array_to_string(statement, '|')), 'UTF8'), candidate.key, 'sha256'))
+        = sha256(decode(translate(split_part(proof, '.', 3), '-_', '+/') || '=', 'base64'))
+  );
+end
+$$;
+comment on function private.proof_holds(text, text[]) is
+  'Whether a proof, tsp1.<key id>.<HMAC-SHA-256 in base64url>, is of this statement: the table, then what identifies and '
+  'makes up the row, none of which may contain a |.';
+
+create function private.text_digest(content text)
+returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return encode(sha256(convert_to(content, 'UTF8')), 'hex');
+end
+$$;
+comment on function private.text_digest(text) is 'SHA-256 of a text, in hex.';
+
 -- === schemas/clinical/data_keys.sql ===
 
 -- Purpose: the keys that seal PHI, as the database may know them: wrapped.
--- Objects: private.data_keys, private.is_sealed, private.active_data_key, start_data_key.
+-- Objects: private.data_keys, private.is_sealed, private.active_data_key, private.unproven, start_data_key.
 -- Watch for: edge functions seal and open; the database sees neither plaintext nor a usable key. A wrapped key opens only
 --            with a master key from the functions' secrets. Keys are never deleted: old content, and the audit events
 --            that hold its ciphertext, need them as long as they are kept (docs/key-rotation.md).
@@ -7603,6 +7702,7 @@ create table private.data_keys (
   organization_id uuid not null references public.organizations (id),
   id uuid not null,
   wrapped_key text not null,
+  proof text not null,
   master_key_id text not null generated always as (split_part(wrapped_key, '.', 2)) stored,
   created_at timestamptz not null default clock_timestamp(),
   created_by uuid default auth.uid(),
@@ -7615,6 +7715,8 @@ create table private.data_keys (
 comment on table private.data_keys is
   'Each organization''s data keys, wrapped by a master key that this database never sees. One is active; retired ones '
   'still open what they sealed.';
+comment on column private.data_keys.proof is
+  'Made by whoever holds a master key, over organization, id and wrapped_key: nobody else starts or wraps a data key.';
 comment on column private.data_keys.master_key_id is 'Which master key wraps it now.';
 comment on column private.data_keys.retired_at is 'Since when it seals nothing new. Null: the active key.';
 create unique index data_keys_active_idx on private.data_keys (organization_id) where retired_at is null;
@@ -7623,13 +7725,36 @@ comment on index private.data_keys_active_idx is
 alter table private.data_keys enable row level security;
 create policy deny_all on private.data_keys using (false);
 
+create function private.data_key_statement(data_key private.data_keys)
+returns text[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return array['data_keys', data_key.organization_id::text, data_key.id::text, private.text_digest(data_key.wrapped_key)];
+end
+$$;
+comment on function private.data_key_statement(private.data_keys) is 'What the proof of a data key is made over.';
+
 create function private.guard_data_key()
 returns trigger
 language plpgsql
 set search_path = ''
 as $$
 begin
-  if (new.organization_id, new.id, new.created_at, new.created_by)
+  if (tg_op = 'INSERT' or (new.wrapped_key, new.proof) is distinct from (old.wrapped_key, old.proof))
+    and not private.proof_holds(new.proof, private.data_key_statement(new))
+  then
+    raise exception using
+      errcode = 'check_violation',
+      constraint = 'data_keys_proof',
+      schema = 'private',
+      table = 'data_keys',
+      message = 'a data key is started and wrapped by who holds a master key';
+  elsif tg_op = 'INSERT' then
+    return new;
+  elsif (new.organization_id, new.id, new.created_at, new.created_by)
     is distinct from (old.organization_id, old.id, old.created_at, old.created_by)
   then
     raise exception using errcode = 'check_violation', message = 'a data key may only be wrapped anew or retired';
@@ -7639,8 +7764,8 @@ begin
   return new;
 end
 $$;
-comment on function private.guard_data_key() is 'Trigger: a data key is wrapped anew or retired; nothing else of it changes.';
-create trigger guard_data_key before update on private.data_keys
+comment on function private.guard_data_key() is 'Trigger: a data key comes with its proof, and is wrapped anew or retired; nothing else of it changes.';
+create trigger guard_data_key before insert or update on private.data_keys
   for each row execute function private.guard_data_key();
 create trigger refuse_delete before delete on private.data_keys
   for each row execute function private.refuse_delete();
@@ -7732,6 +7857,38 @@ $$;
 comment on function private.sealed_issue(text, jsonb, uuid) is
   'Issues of a field that must be an envelope of this organization; null when it has none.';
 
+create function private.proof_issue(value jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return private.text_issue('proof', value, true, 128, '^tsp1\.[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{43}$');
+end
+$$;
+comment on function private.proof_issue(jsonb) is 'Issues of a proof''s form; null when it has none.';
+
+create function private.unproven(proof text)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return case
+    when private.knows_proof_key(proof) then private.refusal(
+      403, 'FORBIDDEN', 'Sealed content is saved through the edge functions, which prove that they sealed it.'
+    )
+    else private.refusal(
+      500, 'CONTENT_UNREADABLE', 'The attestation key of these functions is not installed in the database: run keys:rotate.'
+    )
+  end;
+end
+$$;
+comment on function private.unproven(text) is
+  'The outcome of a request whose proof does not hold: 403, or 500 when the operator has not installed its key.';
+
 create function private.start_data_key(request jsonb, request_id text)
 returns jsonb
 language plpgsql
@@ -7743,6 +7900,7 @@ as $$
 declare
   actor private.actor;
   found jsonb;
+  made private.data_keys;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
@@ -7753,7 +7911,8 @@ begin
     || coalesce(private.text_issue(
       'wrapped_key', request -> 'wrapped_key', true, 256,
       '^twk1\.[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{16}\.[A-Za-z0-9_-]{107}$'
-    ), '[]');
+    ), '[]')
+    || coalesce(private.proof_issue(request -> 'proof'), '[]');
   if found <> '[]' then
     perform private.raise_invalid(found);
   end if;
@@ -7764,11 +7923,22 @@ begin
     );
     return private.refusal(403, 'FORBIDDEN', 'Only staff seal content.');
   end if;
+  made.organization_id := actor.organization_id;
+  made.id := (request ->> 'key_id')::uuid;
+  made.wrapped_key := request ->> 'wrapped_key';
+  made.proof := request ->> 'proof';
+  if not private.proof_holds(made.proof, private.data_key_statement(made)) then
+    perform private.record_event(
+      actor.organization_id, 'data_key.refused', 'data_key', '{}', clock_timestamp(),
+      actor_role => actor.role::text, outcome => 'refused', code => private.unproven(made.proof) ->> 'code'
+    );
+    return private.unproven(made.proof);
+  end if;
 
   -- Two functions that need an organization's first key would each seal with their own: the second waits here for the
   -- first, inserts nothing, and is given the first one's key.
-  insert into private.data_keys (organization_id, id, wrapped_key)
-  values (actor.organization_id, (request ->> 'key_id')::uuid, request ->> 'wrapped_key')
+  insert into private.data_keys (organization_id, id, wrapped_key, proof)
+  values (made.organization_id, made.id, made.wrapped_key, made.proof)
   on conflict do nothing;
   return private.success(jsonb_build_object('key', private.active_data_key(actor.organization_id)));
 exception
@@ -7778,7 +7948,7 @@ end
 $$;
 comment on function private.start_data_key(jsonb, text) is
   'Keeps an organization''s first data key, and answers the one that seals from now on: this one, or another function''s '
-  'that was sooner. Staff only. An organization that has an active key keeps it: keys:rotate starts the next.';
+  'that was sooner. Staff only, and only with the proof of the functions. An organization that has an active key keeps it: keys:rotate starts the next.';
 grant execute on function private.start_data_key(jsonb, text) to authenticated;
 
 create function public.start_data_key(request jsonb, request_id text default null)
@@ -7790,7 +7960,7 @@ begin atomic
   select private.start_data_key(start_data_key.request, start_data_key.request_id);
 end;
 comment on function public.start_data_key(jsonb, text) is
-  'For the edge functions: keeps an organization''s first data key, wrapped. request is {key_id, wrapped_key}.';
+  'For the edge functions: keeps an organization''s first data key, wrapped. request is {key_id, wrapped_key, proof}.';
 grant execute on function public.start_data_key(jsonb, text) to authenticated;
 
 -- === schemas/clinical/session_notes.sql ===
@@ -7810,6 +7980,7 @@ create table private.session_note_versions (
   status text not null check (status in ('draft', 'signed', 'amended')),
   data_key_id uuid not null,
   ciphertext text not null,
+  proof text not null,
   saved_by uuid not null,
   saved_at timestamptz not null default clock_timestamp(),
   signed_at timestamptz,
@@ -7832,6 +8003,9 @@ comment on table private.session_note_versions is
   'for amendments are inside the envelope.';
 comment on column private.session_note_versions.id is
   'Made before sealing: the envelope is bound to it, to the session, the organization and this column.';
+comment on column private.session_note_versions.proof is
+  'Made by the edge function that sealed and, for a signature, checked the content: over this row, its session, status, '
+  'version, author, attested facts and ciphertext. Checked before a row is kept, so random bytes are no signature.';
 comment on column private.session_note_versions.signed_at is
   'When saved_by, the rendering provider, signed this version, with the credential she had then.';
 comment on column private.session_note_versions.attested is
@@ -7893,6 +8067,23 @@ end
 $$;
 comment on function private.refuse_update() is 'Trigger: refuses UPDATE of rows that are versions of a record.';
 
+create function private.note_statement(note private.session_note_versions)
+returns text[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return array[
+    'session_note_versions', note.organization_id::text, note.session_id::text, note.id::text, note.status,
+    note.version::text, note.saved_by::text, coalesce(private.text_digest(note.attested::text), 'draft'),
+    private.text_digest(note.ciphertext)
+  ];
+end
+$$;
+comment on function private.note_statement(private.session_note_versions) is
+  'What the proof of a version of a note is made over.';
+
 create function private.guard_note_version()
 returns trigger
 language plpgsql
@@ -7926,12 +8117,20 @@ begin
     raise exception using
       errcode = 'check_violation', message = format('the note of a session that is %s cannot be %s', session.status,
         case new.status when 'draft' then 'written' else 'signed' end);
+  elsif not private.proof_holds(new.proof, private.note_statement(new)) then
+    raise exception using
+      errcode = 'check_violation',
+      constraint = 'session_note_versions_proof',
+      schema = 'private',
+      table = 'session_note_versions',
+      message = 'a version of a note needs the proof of the function that sealed it';
   end if;
   return new;
 end
 $$;
 comment on function private.guard_note_version() is
-  'Trigger: drafts until signed, amendments after that, each by the session''s therapist; signed once the session has begun.';
+  'Trigger: drafts until signed, amendments after that, each by the session''s therapist and with its proof; '
+  'signed once the session has begun.';
 
 create function private.record_note_version()
 returns trigger
@@ -8104,6 +8303,8 @@ begin
         || coalesce(private.integer_issue('base_version', request -> 'base_version', true, 0, 1000000), '[]')
         || coalesce(private.sealed_issue('ciphertext', request -> 'ciphertext', organization_id), '[]')
         || coalesce(private.text_issue('content_mac', request -> 'content_mac', true, 64, '^[0-9a-f]{64}$'), '[]')
+        || coalesce(private.text_issue('facts_digest', request -> 'facts_digest', false, 64, '^[0-9a-f]{64}$'), '[]')
+        || coalesce(private.proof_issue(request -> 'proof'), '[]')
       else '[]'
     end;
   if found <> '[]' then
@@ -8177,13 +8378,16 @@ begin
   end if;
   return private.success(jsonb_build_object(
     'organizationId', actor.organization_id,
+    'authorId', actor.user_id,
     'session', private.session_facts(session),
+    'factsDigest', private.text_digest(private.session_facts(session)::text),
     'key', private.active_data_key(actor.organization_id)
   ));
 end
 $$;
 comment on function private.prepare_note(jsonb, text) is
-  'What sealing a note takes: the wrapped active key (null before an organization''s first) and the facts of the session. '
+  'What sealing a note takes: the wrapped active key (null before an organization''s first), the facts of the session and '
+  'their digest, which a signature stands for, and who signs. '
   'Only for the session''s therapist; others are refused, and that is recorded.';
 grant execute on function private.prepare_note(jsonb, text) to authenticated;
 
@@ -8211,6 +8415,12 @@ begin
   actor := private.require_actor();
   wanted_id := private.parse_note_request(request, actor.organization_id, true);
   base_version := (request ->> 'base_version')::integer;
+  session := private.note_session(actor, wanted_id, true);
+  if session.id is null then
+    return private.refuse_note(
+      actor, wanted_id, attempted, 403, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
+    );
+  end if;
   -- Each sealing gives another ciphertext: what makes two requests the same is the keyed digest of their content.
   fingerprint := private.fingerprint(jsonb_build_object(
     'attempted', attempted, 'sessionId', wanted_id, 'baseVersion', base_version, 'contentMac', request ->> 'content_mac'
@@ -8226,6 +8436,8 @@ begin
   where candidate.organization_id = actor.organization_id and candidate.id = wanted_id
   for no key update;
   as_of := clock_timestamp();
+  -- Asked again: she may have been removed, or the session given to somebody else, while this waited.
+  actor := private.require_actor();
   session := private.note_session(actor, wanted_id, true);
   if session.id is null then
     return private.refuse_note(
@@ -8265,19 +8477,38 @@ begin
     );
   end if;
 
-  insert into private.session_note_versions (
-    organization_id, session_id, id, version, status, data_key_id, ciphertext, saved_by, saved_at,
-    signed_at, credential, attested
-  )
-  select
-    actor.organization_id, wanted_id, (request ->> 'id')::uuid, coalesce(latest.version, 0) + 1, save_note.status,
-    split_part(request ->> 'ciphertext', '.', 2)::uuid, request ->> 'ciphertext', actor.user_id, as_of,
-    case when save_note.status <> 'draft' then as_of end,
-    case when save_note.status <> 'draft' then therapist.credential end,
-    case when save_note.status <> 'draft' then private.session_facts(session) end
-  from public.therapists as therapist
-  where therapist.organization_id = actor.organization_id and therapist.id = actor.user_id
-  returning * into saved;
+  saved.organization_id := actor.organization_id;
+  saved.session_id := wanted_id;
+  saved.id := (request ->> 'id')::uuid;
+  saved.version := coalesce(latest.version, 0) + 1;
+  saved.status := save_note.status;
+  saved.data_key_id := split_part(request ->> 'ciphertext', '.', 2)::uuid;
+  saved.ciphertext := request ->> 'ciphertext';
+  saved.proof := request ->> 'proof';
+  saved.saved_by := actor.user_id;
+  saved.saved_at := as_of;
+  if save_note.status <> 'draft' then
+    saved.signed_at := as_of;
+    saved.credential := (
+      select therapist.credential
+      from public.therapists as therapist
+      where therapist.organization_id = actor.organization_id and therapist.id = actor.user_id
+    );
+    saved.attested := private.session_facts(session);
+    if request ->> 'facts_digest' is distinct from private.text_digest(saved.attested::text) then
+      return private.refuse_note(
+        actor, wanted_id, attempted, 409, 'NOTE_VERSION_CONFLICT',
+        'The session has changed since the note was checked against it. Read both again, then sign.'
+      );
+    end if;
+  end if;
+  if not private.proof_holds(saved.proof, private.note_statement(saved)) then
+    outcome := private.unproven(saved.proof);
+    return private.refuse_note(
+      actor, wanted_id, attempted, (outcome ->> 'status')::integer, outcome ->> 'code', outcome ->> 'detail'
+    );
+  end if;
+  insert into private.session_note_versions select saved.*;
 
   outcome := jsonb_build_object('note', private.note_answer(saved));
   perform private.keep_answer(
@@ -8479,11 +8710,14 @@ end;
 comment on function public.prepare_note(jsonb, text) is
   'For the edge function: what sealing a note takes. request is {session_id, attempted?}.';
 comment on function public.save_note_draft(jsonb, text, text) is
-  'For the edge function: keeps a sealed draft. request is {session_id, base_version, id, ciphertext, content_mac}.';
+  'For the edge function: keeps a sealed draft. request is {session_id, base_version, id, ciphertext, '
+  'content_mac, facts_digest, proof}.';
 comment on function public.sign_note(jsonb, text, text) is
-  'For the edge function: keeps the signed version. request is {session_id, base_version, id, ciphertext, content_mac}.';
+  'For the edge function: keeps the signed version. request is {session_id, base_version, id, ciphertext, '
+  'content_mac, facts_digest, proof}.';
 comment on function public.amend_note(jsonb, text, text) is
-  'For the edge function: keeps an amendment. request is {session_id, base_version, id, ciphertext, content_mac}.';
+  'For the edge function: keeps an amendment. request is {session_id, base_version, id, ciphertext, '
+  'content_mac, facts_digest, proof}.';
 comment on function public.read_note(jsonb, text) is
   'For the edge function: a version of a note, sealed. request is {session_id, version?, purpose?}. Recorded.';
 comment on function public.note_history(jsonb, text) is
@@ -8508,6 +8742,7 @@ create table private.client_detail_versions (
   version bigint not null check (version > 0),
   data_key_id uuid not null,
   ciphertext text not null,
+  proof text not null,
   saved_by uuid not null,
   saved_at timestamptz not null default clock_timestamp(),
   primary key (organization_id, id),
@@ -8520,9 +8755,27 @@ comment on table private.client_detail_versions is
   'Every version of every client''s identifying details, sealed as one JSON. Rows are inserted and never changed.';
 comment on column private.client_detail_versions.id is
   'Made before sealing: the envelope is bound to it, to the client, the organization and this column.';
+comment on column private.client_detail_versions.proof is
+  'Made by the edge function that sealed the content, over this row, its client, version, author and ciphertext.';
 create index client_detail_versions_data_key_idx on private.client_detail_versions (organization_id, data_key_id);
 alter table private.client_detail_versions enable row level security;
 create policy deny_all on private.client_detail_versions using (false);
+
+create function private.client_detail_statement(detail private.client_detail_versions)
+returns text[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return array[
+    'client_detail_versions', detail.organization_id::text, detail.client_id::text, detail.id::text, detail.version::text,
+    detail.saved_by::text, private.text_digest(detail.ciphertext)
+  ];
+end
+$$;
+comment on function private.client_detail_statement(private.client_detail_versions) is
+  'What the proof of a version of a client''s details is made over.';
 
 create function private.guard_client_detail_version()
 returns trigger
@@ -8542,11 +8795,18 @@ begin
   ) then
     raise exception using
       errcode = 'check_violation', message = 'versions of a client''s details follow one another without a gap';
+  elsif not private.proof_holds(new.proof, private.client_detail_statement(new)) then
+    raise exception using
+      errcode = 'check_violation',
+      constraint = 'client_detail_versions_proof',
+      schema = 'private',
+      table = 'client_detail_versions',
+      message = 'a version of a client''s details needs the proof of the function that sealed it';
   end if;
   return new;
 end
 $$;
-comment on function private.guard_client_detail_version() is 'Trigger: versions are 1, 2, 3 and so on for each client.';
+comment on function private.guard_client_detail_version() is 'Trigger: versions are 1, 2, 3 and so on for each client, each with its proof.';
 
 create function private.client_detail_facts(detail private.client_detail_versions)
 returns jsonb
@@ -8704,7 +8964,9 @@ begin
     );
   end if;
   return private.success(jsonb_build_object(
-    'organizationId', actor.organization_id, 'key', private.active_data_key(actor.organization_id)
+    'organizationId', actor.organization_id,
+    'authorId', actor.user_id,
+    'key', private.active_data_key(actor.organization_id)
   ));
 end
 $$;
@@ -8740,12 +9002,20 @@ begin
     || coalesce(private.uuid_issue('id', request -> 'id', true), '[]')
     || coalesce(private.integer_issue('base_version', request -> 'base_version', true, 0, 1000000), '[]')
     || coalesce(private.sealed_issue('ciphertext', request -> 'ciphertext', actor.organization_id), '[]')
-    || coalesce(private.text_issue('content_mac', request -> 'content_mac', true, 64, '^[0-9a-f]{64}$'), '[]');
+    || coalesce(private.text_issue('content_mac', request -> 'content_mac', true, 64, '^[0-9a-f]{64}$'), '[]')
+    || coalesce(private.proof_issue(request -> 'proof'), '[]');
   if found <> '[]' then
     perform private.raise_invalid(found);
   end if;
   wanted_id := (request ->> 'client_id')::uuid;
   base_version := (request ->> 'base_version')::integer;
+  if actor.role not in ('admin', 'super_admin')
+    or cardinality(private.readable_client_ids(actor, array[wanted_id])) = 0
+  then
+    return private.refuse_client_details(
+      actor, array[wanted_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+    );
+  end if;
   -- Each sealing gives another ciphertext: what makes two requests the same is the keyed digest of their content.
   fingerprint := private.fingerprint(jsonb_build_object(
     'clientId', wanted_id, 'baseVersion', base_version, 'contentMac', request ->> 'content_mac'
@@ -8755,6 +9025,13 @@ begin
     return outcome;
   end if;
 
+  -- Two savers of one client's details would both build on the same version.
+  perform 1
+  from public.clients as client
+  where client.organization_id = actor.organization_id and client.id = wanted_id
+  for no key update;
+  -- Asked again: she may have been removed or demoted while this waited.
+  actor := private.require_actor();
   if actor.role not in ('admin', 'super_admin')
     or cardinality(private.readable_client_ids(actor, array[wanted_id])) = 0
   then
@@ -8762,11 +9039,6 @@ begin
       actor, array[wanted_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
     );
   end if;
-  -- Two savers of one client's details would both build on the same version.
-  perform 1
-  from public.clients as client
-  where client.organization_id = actor.organization_id and client.id = wanted_id
-  for no key update;
   select coalesce(max(detail.version), 0) into latest_version
   from private.client_detail_versions as detail
   where detail.organization_id = actor.organization_id and detail.client_id = wanted_id;
@@ -8777,14 +9049,22 @@ begin
     );
   end if;
 
-  insert into private.client_detail_versions (
-    organization_id, client_id, id, version, data_key_id, ciphertext, saved_by, saved_at
-  )
-  values (
-    actor.organization_id, wanted_id, (request ->> 'id')::uuid, latest_version + 1,
-    split_part(request ->> 'ciphertext', '.', 2)::uuid, request ->> 'ciphertext', actor.user_id, clock_timestamp()
-  )
-  returning * into saved;
+  saved.organization_id := actor.organization_id;
+  saved.client_id := wanted_id;
+  saved.id := (request ->> 'id')::uuid;
+  saved.version := latest_version + 1;
+  saved.data_key_id := split_part(request ->> 'ciphertext', '.', 2)::uuid;
+  saved.ciphertext := request ->> 'ciphertext';
+  saved.proof := request ->> 'proof';
+  saved.saved_by := actor.user_id;
+  saved.saved_at := clock_timestamp();
+  if not private.proof_holds(saved.proof, private.client_detail_statement(saved)) then
+    outcome := private.unproven(saved.proof);
+    return private.refuse_client_details(
+      actor, array[wanted_id], 'save', (outcome ->> 'status')::integer, outcome ->> 'code', outcome ->> 'detail'
+    );
+  end if;
+  insert into private.client_detail_versions select saved.*;
 
   outcome := jsonb_build_object('client', private.detail_answer(saved));
   perform private.keep_answer(
@@ -8928,7 +9208,7 @@ comment on function public.prepare_client_details(jsonb, text) is
   'For the edge function: what sealing a client''s details takes. request is {client_id}.';
 comment on function public.save_client_details(jsonb, text, text) is
   'For the edge function: keeps a version of a client''s details, sealed. request is {client_id, base_version, id, '
-  'ciphertext, content_mac}.';
+  'ciphertext, content_mac, proof}.';
 comment on function public.read_client_details(jsonb, text) is
   'For the edge function: clients'' details, sealed. request is {client_ids, version?}. Recorded.';
 grant execute on function

@@ -298,6 +298,7 @@ export const relations: Record<string, RelationExpectation> = {
               ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all']),
   'private.active_organizations': closed,
   'private.claims': closed,
+  'private.attestation_keys': closed,
   'private.client_detail_versions': closed,
   'private.data_keys': closed,
   'private.expected_claims': closed,
