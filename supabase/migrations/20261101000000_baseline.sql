@@ -54,13 +54,18 @@ create table public.time_zones (
 );
 comment on table public.time_zones is
   'IANA time zone names this database accepts. Postgres itself accepts nonsense such as foo3bar (read as a POSIX '
-  'zone), so a zone is valid only when it stands here.';
+  'zone), so a zone is valid only when it stands here. Names that Postgres reads as a fixed abbreviation (CET, EET, MET, '
+  'WET, EST) are left out: in summer it would be an hour off.';
 
 insert into public.time_zones (name)
 select zone.name
 from pg_catalog.pg_timezone_names as zone
 where zone.name !~ '^(posix|right)/'
-  and zone.name not in ('Factory', 'localtime', 'posixrules');
+  and zone.name not in ('Factory', 'localtime', 'posixrules')
+  and (
+    zone.name in ('UTC', 'GMT', 'UCT', 'Zulu')
+    or upper(zone.name) not in (select abbreviation.abbrev from pg_catalog.pg_timezone_abbrevs as abbreviation)
+  );
 
 alter table public.time_zones enable row level security;
 create policy time_zones_select on public.time_zones for select to authenticated using (true);
@@ -3837,6 +3842,1136 @@ end
 $$;
 comment on function private.keep_answer(uuid, uuid, text, text, bytea, jsonb, uuid) is
   'Stores a successful answer under its key, in the transaction of its effect. Without a key: nothing.';
+
+-- === schemas/booking/request_types.sql ===
+
+-- Purpose: the bodies of sessions-hold, sessions-confirm and sessions-cancel as typed rows. The domains are the bounds of
+--          each field and stand nowhere else in SQL; the comment on a domain is the message of the 400.
+-- Objects: the domains, private.hold_request, private.confirm_request, private.cancel_request and what they are made of;
+--          private.read_request and the typed readers.
+-- Watch for: a new field of a request is a new attribute of its type, and nothing more. zod has the same bounds
+--            (`functions/_shared/contract`); a property test sends the same bodies to both. Unknown fields are ignored,
+--            null equals absent, and a blank text is not given. Rules across fields are in slots.sql.
+
+create function private.tidy(value text)
+returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return nullif(btrim(value, U&' \0009\000A\000B\000C\000D\00A0\1680\2000\2001\2002\2003\2004\2005\2006\2007\2008\2009\200A\2028\2029\202F\205F\3000\FEFF'), '');
+end
+$$;
+comment on function private.tidy(text) is
+  'A text without the white space around it, null when nothing is left. White space is what JavaScript''s trim removes.';
+
+create domain private.hold_seconds as integer check (value between 30 and 900);
+comment on domain private.hold_seconds is 'must be a whole number from 30 to 900';
+
+create domain private.buffer_minutes as smallint check (value between 0 and 240);
+comment on domain private.buffer_minutes is 'must be a whole number from 0 to 240';
+
+create domain private.offset_minutes as smallint check (value between -840 and 840);
+comment on domain private.offset_minutes is 'must be a whole number from -840 to 840: minutes east of UTC';
+
+create domain private.occurrence_count as smallint check (value between 1 and 366);
+comment on domain private.occurrence_count is 'must be a whole number from 1 to 366';
+
+create domain private.cpt_code as text check (value ~ '^[ \t\n\v\f\r]*[0-9A-Za-z]{5}[ \t\n\v\f\r]*$');
+comment on domain private.cpt_code is 'must be a service code of five letters and digits, like 97153';
+
+create domain private.cpt_modifier as text check (value ~ '^[ \t\n\v\f\r]*[0-9A-Za-z]{2}[ \t\n\v\f\r]*$');
+comment on domain private.cpt_modifier is 'must be two letters or digits, like HQ';
+
+create domain private.cpt_modifiers as private.cpt_modifier[] check (cardinality(value) <= 4);
+comment on domain private.cpt_modifiers is 'must have at most 4 items';
+
+create domain private.short_text as text check (length(value) <= 64);
+comment on domain private.short_text is 'must be text of at most 64 characters';
+
+create domain private.reason as text check (length(value) <= 500);
+comment on domain private.reason is 'must be text of at most 500 characters';
+
+create domain private.override_reason as text check (length(value) <= 500 and (value is null or private.tidy(value) is not null));
+comment on domain private.override_reason is 'must be text of 1 to 500 characters';
+
+create domain private.override_rule as text
+  check (value in ('availability', 'authorization', 'concurrency', 'credential', 'travel'));
+comment on domain private.override_rule is
+  'must be "availability", "authorization", "concurrency", "credential" or "travel"';
+
+create domain private.override_rules as private.override_rule[] check (cardinality(value) <= 16);
+comment on domain private.override_rules is 'must have at most 16 items';
+
+create domain private.no_text as text check (private.tidy(value) is null);
+comment on domain private.no_text is 'is not accepted here: session notes are saved, encrypted, through session-notes';
+
+-- No check may be false of null: a field left out is null. isfinite fails for days that do not exist.
+-- What Postgres itself reads as a time is far wider: now, tomorrow, infinity, or 10:00 in the zone of the server.
+create domain private.instant as text check (
+  value ~ '^2[01][0-9]{2}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,3}0{0,6})?)?(Z|[+-](0[0-9]|1[0-3])(:?[0-5][0-9])?|[+-]14(:?00)?)$'
+  and isfinite(value::timestamptz)
+);
+comment on domain private.instant is
+  'must be an ISO 8601 instant that exists, of the years 2000 to 2199, to the millisecond at most, with Z or an explicit '
+  'offset, like 2026-03-09T10:00:00-07:00';
+
+create domain private.civil_time as text check (
+  value ~ '^2[01][0-9]{2}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,3}0{0,6})?)?$'
+  and isfinite(value::timestamp)
+);
+comment on domain private.civil_time is
+  'must be a local date and time that exist, of the years 2000 to 2199, to the millisecond at most, without a zone, '
+  'like 2026-03-09T10:00';
+
+create domain private.civil_date as text check (value ~ '^2[01][0-9]{2}-[0-9]{2}-[0-9]{2}$' and isfinite(value::date));
+comment on domain private.civil_date is 'must be a date that exists, of the years 2000 to 2199, like 2026-03-09';
+
+-- Whether there is such a zone, public.time_zones says; see slots.sql.
+create domain private.zone_name as text check (value ~ '^[A-Za-z][A-Za-z0-9_+/-]{1,63}$');
+comment on domain private.zone_name is 'must be an IANA time zone, like America/Los_Angeles';
+
+create domain private.recurrence_rule as text check (length(value) <= 1000 and (value is null or private.tidy(value) is not null));
+comment on domain private.recurrence_rule is 'must be text of 1 to 1000 characters';
+
+create domain private.recurrence_day as text check (length(value) <= 40 and (value is null or private.tidy(value) is not null));
+comment on domain private.recurrence_day is 'must be text of 1 to 40 characters';
+
+create domain private.recurrence_days as private.recurrence_day[] check (cardinality(value) <= 1000);
+comment on domain private.recurrence_days is 'must have at most 1000 items';
+
+create domain private.member_ids as uuid[] check (cardinality(value) <= 8);
+comment on domain private.member_ids is 'must have at most 8 items';
+
+create domain private.session_ids as uuid[] check (cardinality(value) between 1 and 1000);
+comment on domain private.session_ids is 'must have 1 to 1000 items';
+
+-- sessions-hold
+
+create type private.occurrence_request as (
+  start_time private.instant,
+  end_time private.instant,
+  start_time_offset_minutes private.offset_minutes,
+  end_time_offset_minutes private.offset_minutes,
+  time_zone private.zone_name,
+  session_id uuid,
+  local_start private.civil_time
+);
+comment on type private.occurrence_request is
+  'One occurrence of sessions-hold: start_time and end_time, or local_start, the civil start in time_zone (left out: the '
+  'request''s), which lasts as long as the window at the top.';
+
+create domain private.occurrence_requests as private.occurrence_request[] check (cardinality(value) <= 366);
+comment on domain private.occurrence_requests is 'must have at most 366 items';
+
+create type private.override_request as (
+  reason private.override_reason,
+  rules private.override_rules
+);
+comment on type private.override_request is 'Why an admin books in spite of rules, and which; without rules: any.';
+
+create type private.recurrence_request as (
+  rule private.recurrence_rule,
+  count private.occurrence_count,
+  until private.recurrence_day,
+  exceptions private.recurrence_days,
+  time_zone private.zone_name
+);
+comment on type private.recurrence_request is
+  'The rule that was asked for. Whoever calls the database expands it: what is booked are the occurrences beside it.';
+
+create type private.hold_request as (
+  therapist_id uuid,
+  client_id uuid,
+  client_ids private.member_ids,
+  group_id uuid,
+  room_id uuid,
+  session_id uuid,
+  cpt_code private.cpt_code,
+  session_type private.short_text,
+  time_zone private.zone_name,
+  start_time private.instant,
+  end_time private.instant,
+  start_time_offset_minutes private.offset_minutes,
+  end_time_offset_minutes private.offset_minutes,
+  hold_seconds private.hold_seconds,
+  buffer_before_minutes private.buffer_minutes,
+  buffer_after_minutes private.buffer_minutes,
+  occurrences private.occurrence_requests,
+  recurrence private.recurrence_request,
+  override private.override_request
+);
+comment on type private.hold_request is 'The body of sessions-hold, each field within its bounds.';
+
+-- sessions-confirm
+
+create type private.session_request as (
+  id uuid,
+  therapist_id uuid,
+  client_id uuid,
+  start_time private.instant,
+  end_time private.instant,
+  session_type private.short_text,
+  location_type private.short_text,
+  notes private.no_text
+);
+comment on type private.session_request is 'A session as sessions-confirm describes it. id: the session being moved.';
+
+create type private.cpt_request as (
+  code private.cpt_code,
+  modifiers private.cpt_modifiers
+);
+comment on type private.cpt_request is 'A service code and its modifiers, as sessions-confirm names them.';
+
+create type private.confirm_occurrence as (
+  hold_key uuid,
+  session private.session_request,
+  cpt private.cpt_request,
+  start_time_offset_minutes private.offset_minutes,
+  end_time_offset_minutes private.offset_minutes,
+  time_zone private.zone_name,
+  notes private.no_text
+);
+comment on type private.confirm_occurrence is 'One occurrence of sessions-confirm, by its own key.';
+
+create domain private.confirm_occurrences as private.confirm_occurrence[] check (cardinality(value) <= 366);
+comment on domain private.confirm_occurrences is 'must have at most 366 items';
+
+create type private.confirm_request as (
+  hold_key uuid,
+  session private.session_request,
+  cpt private.cpt_request,
+  start_time_offset_minutes private.offset_minutes,
+  end_time_offset_minutes private.offset_minutes,
+  time_zone private.zone_name,
+  occurrences private.confirm_occurrences,
+  notes private.no_text
+);
+comment on type private.confirm_request is 'The body of sessions-confirm, each field within its bounds.';
+
+-- sessions-cancel
+
+create type private.release_request as (
+  hold_key uuid
+);
+comment on type private.release_request is 'The body of sessions-cancel that lets a hold go.';
+
+create type private.cancel_request as (
+  session_ids private.session_ids,
+  series_id uuid,
+  "from" private.instant,
+  date private.civil_date,
+  from_date private.civil_date,
+  to_date private.civil_date,
+  time_zone private.zone_name,
+  therapist_id uuid,
+  all_therapists boolean,
+  reason private.reason,
+  cancellation_attribution public.cancellation_attribution
+);
+comment on type private.cancel_request is 'The body of sessions-cancel that names sessions, each field within its bounds.';
+
+-- Reading ----------------------------------------------------------------------------------------------------------------
+
+create function private.base_type(type_id oid)
+returns pg_catalog.pg_type
+language sql
+stable
+set search_path = ''
+begin atomic
+  with recursive unwrapped as (
+    select t.oid, t.typbasetype from pg_catalog.pg_type as t where t.oid = base_type.type_id
+    union all
+    select t.oid, t.typbasetype from unwrapped join pg_catalog.pg_type as t on t.oid = unwrapped.typbasetype
+  )
+  select t from pg_catalog.pg_type as t join unwrapped on unwrapped.oid = t.oid where unwrapped.typbasetype = 0;
+end;
+comment on function private.base_type(oid) is 'The type below the domains over it.';
+
+create function private.json_type(type_id oid)
+returns text
+language sql
+stable
+set search_path = ''
+begin atomic
+  select case
+    when base.typtype = 'c' then 'object'
+    when base.typcategory = 'A' then 'array'
+    when base.typcategory = 'N' then 'number'
+    when base.typcategory = 'B' then 'boolean'
+    else 'string'
+  end
+  from private.base_type(json_type.type_id) as base;
+end;
+comment on function private.json_type(oid) is 'The JSON type that a value of this type is written as.';
+
+create function private.mistyped_fields(type_id oid, path text default '@')
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select string_agg(found.condition, ' || ' order by field.attnum)
+    from private.base_type(type_id) as base
+    join pg_catalog.pg_attribute as field on field.attrelid = base.typrelid and not field.attisdropped
+    cross join lateral private.base_type(field.atttypid) as of
+    cross join lateral (
+      select format('%s."%s"', path, field.attname) as path, private.json_type(field.atttypid) as type
+    ) as at
+    -- The elements of a list, else the field itself.
+    cross join lateral (
+      select
+        case when at.type = 'array' then of.typelem else field.atttypid end as type_id,
+        case when at.type = 'array' then at.path || '[*]' else at.path end as path
+    ) as item
+    cross join lateral (
+      select concat_ws(
+        ' || ',
+        case when at.type = 'array' then format('%s.type() != "array"', at.path) end,
+        format('%s.type() != "%s"', item.path, private.json_type(item.type_id)),
+        case when item.type_id = 'pg_catalog.uuid'::regtype
+          -- Postgres also reads braces, and hyphens left out.
+          then format('exists(%s ? (!(@ like_regex "^.{8}-.{4}-.{4}-.{4}-.{12}$")))', item.path) end,
+        private.mistyped_fields(item.type_id, item.path)
+      ) as condition
+    ) as found
+  );
+end
+$$;
+comment on function private.mistyped_fields(oid, text) is
+  'The part of a jsonpath that finds a field of this composite type whose JSON type is not the type''s: null for other types. '
+  'jsonb_populate_record alone would take "300" for 300 and 97153 for a text.';
+
+create function private.value_issues(path text, given jsonb, type_id oid)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  base pg_catalog.pg_type := private.base_type(type_id);
+  message constant text := coalesce(
+    case when type_id <> base.oid then obj_description(type_id, 'pg_type') end,
+    case
+      when base.oid = 'pg_catalog.uuid'::regtype then 'must be a UUID'
+      when base.typtype = 'e' then 'must be ' || (
+        select string_agg(format('"%s"', label.enumlabel), ' or ' order by label.enumsortorder)
+        from pg_catalog.pg_enum as label where label.enumtypid = base.oid
+      )
+      when private.json_type(type_id) = 'boolean' then 'must be true or false'
+      else 'is not acceptable'
+    end
+  );
+  found jsonb;
+begin
+  if jsonb_typeof(given) <> private.json_type(type_id) then
+    return private.issue(path, case private.json_type(type_id)
+      when 'array' then 'must be a list'
+      when 'object' then 'must be an object'
+      else message
+    end);
+  elsif base.typtype = 'c' then
+    select jsonb_agg(issue.value order by field.attnum) into found
+    from pg_catalog.pg_attribute as field
+    cross join lateral jsonb_array_elements(private.value_issues(
+      concat_ws('.', nullif(path, ''), field.attname), given -> field.attname, field.atttypid
+    )) as issue (value)
+    where field.attrelid = base.typrelid and not field.attisdropped and given -> field.attname <> 'null';
+    return coalesce(found, '[]');
+  elsif base.oid = 'pg_catalog.uuid'::regtype and (given #>> '{}') !~ '^.{8}-.{4}-.{4}-.{4}-.{12}$' then
+    return private.issue(path, message);
+  elsif base.typcategory = 'A' then
+    select jsonb_agg(issue.value order by item.position) into found
+    from jsonb_array_elements(given) with ordinality as item (value, position)
+    cross join lateral jsonb_array_elements(
+      private.value_issues(concat_ws('.', path, item.position - 1), item.value, base.typelem)
+    ) as issue (value);
+    if found is not null then
+      return found;
+    end if;
+  end if;
+  begin
+    execute format(
+      'select x.value from jsonb_to_record($1) as x (value %s)', format_type(type_id, null)
+    ) using jsonb_build_object('value', given);
+    return '[]';
+  exception
+    when data_exception or integrity_constraint_violation then
+      return private.issue(path, message);
+  end;
+end
+$$;
+comment on function private.value_issues(text, jsonb, oid) is
+  'What keeps a JSON value from being of this type, as [{path, message}]. Slow: only on the way to a 400.';
+
+create function private.name_bad_fields(request jsonb, base anyelement)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if jsonb_typeof(request) is distinct from 'object' then
+    return private.issue('', 'must be a JSON object');
+  end if;
+  return jsonb_path_query_array(private.value_issues('', request, pg_typeof(base)), '$[0 to 49]');
+end
+$$;
+comment on function private.name_bad_fields(jsonb, anyelement) is
+  'The fields that keep a request from being of this type: at most 50, which is enough to mend a form.';
+
+create function private.read_request(request jsonb, base anyelement, mistyped jsonpath)
+returns anyelement
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  request := jsonb_strip_nulls(request);
+  if jsonb_typeof(request) = 'object' and not request @? mistyped then
+    return jsonb_populate_record(base, request);
+  end if;
+  perform private.raise_invalid(private.name_bad_fields(request, base));
+exception
+  when data_exception or integrity_constraint_violation or statement_too_complex then
+    perform private.raise_invalid(private.name_bad_fields(request, base));
+end
+$$;
+comment on function private.read_request(jsonb, anyelement, jsonpath) is
+  'A request as the row of its type, or PT400 that names the fields. mistyped finds a field whose JSON type is wrong; it is '
+  'made from the type, see private.mistyped_fields.';
+
+-- The jsonpath of each type, made once from the catalog: making it for each request would cost more than the request.
+do $make$
+declare
+  name text;
+begin
+  foreach name in array array['hold_request', 'confirm_request', 'release_request', 'cancel_request'] loop
+    execute format(
+      $function$
+        create function private.mistyped_%1$s() returns jsonpath
+        language plpgsql immutable set search_path = '' as $body$ begin return %2$L; end $body$
+      $function$,
+      name, format('$ ? (%s)', private.mistyped_fields(format('private.%I', name)::regtype))
+    );
+    execute format(
+      'comment on function private.mistyped_%1$s() is %2$L',
+      name, format('Finds a field of private.%s whose JSON type is wrong. Made from the type.', name)
+    );
+  end loop;
+end
+$make$;
+
+create function private.read_hold_request(request jsonb)
+returns private.hold_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.hold_request := private.read_request(request, null::private.hold_request, private.mistyped_hold_request());
+begin
+  wanted.hold_seconds := coalesce(wanted.hold_seconds, 300);
+  if wanted.cpt_code is not null then
+    wanted.cpt_code := upper(private.tidy(wanted.cpt_code));
+  end if;
+  if wanted.session_type is not null then
+    wanted.session_type := private.tidy(wanted.session_type);
+  end if;
+  if wanted.client_ids = '{}' then
+    wanted.client_ids := null;
+  end if;
+  if wanted.occurrences = '{}' then
+    wanted.occurrences := null;
+  end if;
+  return wanted;
+end
+$$;
+comment on function private.read_hold_request(jsonb) is
+  'Reads the body of sessions-hold, defaulted: 300 seconds, codes in upper case, blank texts and empty lists null. PT400 '
+  'names every field that is out of its bounds.';
+
+create function private.read_confirm_request(request jsonb)
+returns private.confirm_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.confirm_request :=
+    private.read_request(request, null::private.confirm_request, private.mistyped_confirm_request());
+begin
+  if wanted.occurrences = '{}' then
+    wanted.occurrences := null;
+  end if;
+  return wanted;
+end
+$$;
+comment on function private.read_confirm_request(jsonb) is
+  'Reads the body of sessions-confirm. PT400 names every field that is out of its bounds.';
+
+create function private.read_release_request(request jsonb)
+returns private.release_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.release_request :=
+    private.read_request(request, null::private.release_request, private.mistyped_release_request());
+begin
+  if wanted.hold_key is null then
+    perform private.raise_invalid(private.issue('hold_key', 'is required'));
+  end if;
+  return wanted;
+end
+$$;
+comment on function private.read_release_request(jsonb) is 'Reads the body of sessions-cancel that lets a hold go, or PT400.';
+
+-- === schemas/booking/slots.sql ===
+
+-- Purpose: what a request asks for, as rows: one slot for each client and occurrence of a hold, one listing for each
+--          occurrence of a confirmation. Every rule across fields of a request is here, once, and every 400 names all that
+--          is wrong.
+-- Objects: private.slot, private.slots_of; private.listing, private.listed_of; private.read_cancel_request;
+--          private.instant_at, private.zone_offset.
+-- Watch for: the database is the only judge of zones: an offset that a caller sends is compared, never used. slots_of
+--            looks at the clock, so it comes after the idempotency look-up.
+
+create function private.zone_offset(instant timestamptz, zone text)
+returns integer
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (extract(epoch from (instant at time zone zone) - (instant at time zone 'UTC')) / 60)::integer;
+end
+$$;
+comment on function private.zone_offset(timestamptz, text) is
+  'The zone''s offset at an instant in minutes east of UTC: Los Angeles in winter is -480.';
+
+create function private.instant_at(civil timestamp, zone text)
+returns timestamptz
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  -- Postgres moves a time that clocks skip forward by the gap, but takes the second of two.
+  latest constant timestamptz := civil at time zone zone;
+  day_before constant timestamptz := latest - interval '24 hours';
+  earlier constant timestamptz :=
+    (civil - ((day_before at time zone zone) - (day_before at time zone 'UTC'))) at time zone 'UTC';
+begin
+  return case when earlier < latest and earlier at time zone zone = civil then earlier else latest end;
+end
+$$;
+comment on function private.instant_at(timestamp, text) is
+  'The instant at which the clocks of a zone show a civil time: the first where they show it twice; where they skip it, '
+  'the instant that is later by the gap (RFC 5545, section 3.3.5). No zone changes its clocks twice within 24 hours.';
+
+create function private.offset_issue(path text, given integer, instant timestamptz, zone text)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  expected constant integer := private.zone_offset(instant, zone);
+begin
+  return case when given <> expected then jsonb_build_array(jsonb_build_object(
+    'path', path,
+    'message', format('must be %s, the offset of %s then, in minutes east of UTC', expected, zone),
+    'expected', expected
+  )) end;
+end
+$$;
+comment on function private.offset_issue(text, integer, timestamptz, text) is
+  'The issue of an offset that is not the zone''s, with the one that is (expected); null when it is, or a value is missing.';
+
+-- sessions-hold --------------------------------------------------------------------------------------------------------
+
+create type private.slot as (
+  hold_id uuid,
+  occurrence_index smallint,
+  hold_key uuid,
+  client_id uuid,
+  group_id uuid,
+  session_id uuid,
+  start_time timestamptz,
+  end_time timestamptz,
+  time_zone text,
+  civil_start timestamp,
+  lanes int4multirange
+);
+comment on type private.slot is
+  'One client of one occurrence of a hold. hold_key is the occurrence''s. civil_start is the local time that was meant: '
+  'where clocks skip it, start_time is later.';
+
+create function private.slot_at(
+  occurrence_index integer,
+  client_id uuid,
+  group_id uuid,
+  session_id uuid,
+  start_time timestamptz,
+  end_time timestamptz,
+  zone text,
+  local_start timestamp,
+  usual_length interval
+)
+returns private.slot
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  slot private.slot;
+begin
+  slot.hold_id := gen_random_uuid();
+  slot.occurrence_index := occurrence_index;
+  slot.hold_key := gen_random_uuid();
+  slot.client_id := client_id;
+  slot.group_id := group_id;
+  slot.session_id := session_id;
+  if local_start is null then
+    slot.start_time := start_time;
+    slot.end_time := end_time;
+    slot.civil_start := start_time at time zone zone;
+  else
+    slot.start_time := private.instant_at(local_start, zone);
+    slot.end_time := coalesce(end_time, slot.start_time + usual_length);
+    slot.civil_start := local_start;
+  end if;
+  slot.time_zone := zone;
+  slot.lanes := '{[0,2147483647)}';
+  return slot;
+end
+$$;
+comment on function private.slot_at(integer, uuid, uuid, uuid, timestamptz, timestamptz, text, timestamp, interval) is
+  'One occurrence for one client. zone is null when it is unknown; usual_length is for an occurrence that names a '
+  'local_start and no end. It holds all lanes.';
+
+create function private.window_issues(
+  path text,
+  slot private.slot,
+  start_offset integer,
+  end_offset integer,
+  as_of timestamptz
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  issues jsonb := '[]';
+begin
+  if slot.start_time is null and slot.civil_start is null then
+    issues := issues || private.issue(path || 'start_time', 'is required');
+  elsif slot.start_time < as_of then
+    issues := issues || private.issue(path || 'start_time', 'is in the past');
+  end if;
+  if slot.end_time is null and (slot.civil_start is null or slot.time_zone is not null) then
+    issues := issues || private.issue(path || 'end_time', 'is required');
+  elsif slot.end_time <= slot.start_time then
+    issues := issues || private.issue(path || 'end_time', 'must be after start_time');
+  elsif slot.end_time - slot.start_time > interval '12 hours' then
+    issues := issues || private.issue(path || 'end_time', 'must be at most 12 hours after start_time');
+  elsif slot.end_time > as_of + interval '17520 hours' then
+    issues := issues || private.issue(path || 'end_time', 'is more than 730 days ahead');
+  end if;
+  if start_offset is not null then
+    issues := issues || coalesce(
+      private.offset_issue(path || 'start_time_offset_minutes', start_offset, slot.start_time, slot.time_zone), '[]');
+  end if;
+  if end_offset is not null then
+    issues := issues || coalesce(
+      private.offset_issue(path || 'end_time_offset_minutes', end_offset, slot.end_time, slot.time_zone), '[]');
+  end if;
+  return issues;
+end
+$$;
+comment on function private.window_issues(text, private.slot, integer, integer, timestamptz) is
+  'What is wrong with when one occurrence is, as [{path, message}]. path ends in a dot or is empty; 730 days are 17520 hours.';
+
+create function private.overlap_issues(slots private.slot[], buffer_minutes integer)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select coalesce(jsonb_agg(
+      jsonb_build_object(
+        'path', format('occurrences.%s.start_time', item.occurrence_index),
+        'message', 'overlaps another occurrence of the same request, buffers included'
+      )
+      order by item.occurrence_index
+    ), '[]')
+    from (
+      select
+        placed.occurrence_index,
+        placed.start_time,
+        max(placed.end_time) over (
+          order by placed.start_time, placed.occurrence_index rows between unbounded preceding and 1 preceding
+        ) + make_interval(mins => buffer_minutes) as busy_until
+      from (
+        select distinct slot.occurrence_index, slot.start_time, slot.end_time from unnest(slots) as slot
+      ) as placed
+    ) as item
+    where item.busy_until > item.start_time
+  );
+end
+$$;
+comment on function private.overlap_issues(private.slot[], integer) is
+  'The occurrences that overlap an earlier one of the same request: they would conflict with themselves. buffer_minutes is '
+  'what is kept free before each start and after each end together.';
+
+create function private.move_issues(session_id uuid, places private.occurrence_request[])
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  issues jsonb;
+begin
+  select jsonb_agg(jsonb_build_object('path', item.path, 'message', case
+    when item.session_id is null then 'is required: either every occurrence moves a session or none does'
+    else 'must not repeat: one session has one place'
+  end) order by item.position) into issues
+  from (
+    select
+      format('occurrences.%s.session_id', place.position - 1) as path,
+      place.position,
+      place.session_id,
+      count(place.session_id) over () as moves,
+      row_number() over (partition by place.session_id order by place.position) as turn
+    from unnest(places) with ordinality
+      as place (start_time, end_time, start_offset, end_offset, time_zone, session_id, local_start, position)
+  ) as item
+  where item.moves > 0 and (item.session_id is null or item.turn > 1)
+    and (cardinality(places) > 1 or item.session_id is not null);
+  return coalesce(issues, '[]') || case
+    when session_id is null then '[]'
+    when cardinality(places) > 1
+      then private.issue('session_id', 'must be given per occurrence when there are several occurrences')
+    when places[1].session_id <> session_id
+      then private.issue('session_id', 'must not differ from occurrences.0.session_id')
+    else '[]'
+  end;
+end
+$$;
+comment on function private.move_issues(uuid, private.occurrence_request[]) is
+  'What is wrong with the sessions that listed occurrences move. session_id is the one at the top of the request.';
+
+create function private.request_issues(wanted private.hold_request)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  issues jsonb := '[]';
+  places constant integer := coalesce(cardinality(wanted.occurrences), 1);
+  members constant integer := coalesce(cardinality(wanted.client_ids), 1);
+  moving boolean := wanted.session_id is not null;
+begin
+  if wanted.therapist_id is null then
+    issues := issues || private.issue('therapist_id', 'is required');
+  end if;
+  if wanted.client_id is null then
+    issues := issues || private.issue('client_id', 'is required');
+  end if;
+  if wanted.time_zone is null then
+    issues := issues || private.issue('time_zone', 'is required');
+  end if;
+  if wanted.override is distinct from null and (wanted.override).reason is null then
+    issues := issues || private.issue('override.reason', 'is required');
+  end if;
+  if wanted.recurrence is distinct from null and (wanted.recurrence).rule is null then
+    issues := issues || private.issue('recurrence.rule', 'is required');
+  end if;
+  if wanted.occurrences is not null then
+    issues := issues || private.move_issues(wanted.session_id, wanted.occurrences);
+    moving := moving or exists (select from unnest(wanted.occurrences) as place where place.session_id is not null);
+  end if;
+  if wanted.client_ids is not null then
+    if (select count(distinct member.id) from unnest(wanted.client_ids) as member (id)) < members then
+      issues := issues || private.issue('client_ids', 'must not name a client twice');
+    end if;
+    if wanted.client_id <> all (wanted.client_ids) then
+      issues := issues || private.issue('client_ids', 'must have client_id among them');
+    end if;
+    if members * places > 366 then
+      issues := issues || private.issue('client_ids', 'times the occurrences must be at most 366');
+    end if;
+    if moving then
+      issues := issues || private.issue(
+        'client_ids', 'is for new bookings: a group moves whole when one member''s session_id is named');
+    end if;
+  end if;
+  if wanted.group_id is not null and (wanted.client_ids is not null or moving or places > 1) then
+    issues := issues || private.issue('group_id', 'is for one client who joins one occurrence of a group');
+  end if;
+  return issues;
+end
+$$;
+comment on function private.request_issues(private.hold_request) is
+  'What is wrong with a hold beside when it is: fields that are missing, and fields that exclude each other.';
+
+create function private.series_slots(
+  wanted private.hold_request,
+  as_of timestamptz,
+  out slots private.slot[],
+  out issues jsonb
+)
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  usual_length constant interval := wanted.end_time::timestamptz - wanted.start_time::timestamptz;
+begin
+  select
+    array_agg(read.slot order by place.position),
+    jsonb_path_query_array(jsonb_agg(
+      window_of.issues
+        || case when place.time_zone is not null and zone.name is null
+          then private.issue(at.path || 'time_zone', 'must be a known IANA time zone, like America/Los_Angeles') else '[]' end
+        || case when place.local_start is not null and place.start_time is not null
+          then private.issue(at.path || 'start_time', 'must not accompany local_start') else '[]' end
+      order by place.position
+    ), '$[*][*]')
+  into slots, issues
+  from unnest(wanted.occurrences) with ordinality
+    as place (start_time, end_time, start_offset, end_offset, time_zone, session_id, local_start, position)
+  left join public.time_zones as zone on zone.name = coalesce(place.time_zone, wanted.time_zone)
+  cross join lateral (select format('occurrences.%s.', place.position - 1) as path) as at
+  cross join lateral (
+    select private.slot_at(
+      (place.position - 1)::integer, wanted.client_id, wanted.group_id, coalesce(place.session_id, wanted.session_id),
+      place.start_time::timestamptz, place.end_time::timestamptz, zone.name, place.local_start::timestamp, usual_length
+    ) as slot
+    -- Not merged into the query, which would make another slot wherever it is mentioned.
+    offset 0
+  ) as read
+  cross join lateral (
+    select private.window_issues(at.path, read.slot, place.start_offset, place.end_offset, as_of) as issues
+  ) as window_of;
+end
+$$;
+comment on function private.series_slots(private.hold_request, timestamptz) is
+  'The slots of listed occurrences for the request''s client, and what is wrong with when they are.';
+
+create function private.slots_of(wanted private.hold_request, as_of timestamptz)
+returns private.slot[]
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  issues jsonb := private.request_issues(wanted);
+  zone text;
+  slots private.slot[];
+  one private.slot;
+  found record;
+begin
+  select known.name into zone from public.time_zones as known where known.name = wanted.time_zone;
+  if zone is null and wanted.time_zone is not null then
+    issues := issues || private.issue('time_zone', 'must be a known IANA time zone, like America/Los_Angeles');
+  end if;
+
+  if wanted.occurrences is null then
+    one := private.slot_at(
+      0, wanted.client_id, wanted.group_id, wanted.session_id, wanted.start_time::timestamptz,
+      wanted.end_time::timestamptz, zone, null, null
+    );
+    issues := issues || private.window_issues(
+      '', one, wanted.start_time_offset_minutes, wanted.end_time_offset_minutes, as_of);
+    slots := array[one];
+  else
+    found := private.series_slots(wanted, as_of);
+    slots := found.slots;
+    issues := issues || found.issues;
+    if found.issues = '[]' then
+      issues := issues || private.overlap_issues(
+        slots, coalesce(wanted.buffer_before_minutes, 0) + coalesce(wanted.buffer_after_minutes, 0));
+    end if;
+  end if;
+  if issues <> '[]' then
+    perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
+  end if;
+
+  if cardinality(wanted.client_ids) > 1 then
+    slots := array(
+      select row(
+        gen_random_uuid(), slot.occurrence_index, slot.hold_key, member.id, slot.group_id, slot.session_id,
+        slot.start_time, slot.end_time, slot.time_zone, slot.civil_start, slot.lanes
+      )::private.slot
+      from (
+        select
+          place.occurrence_index, place.hold_key, gen_random_uuid() as group_id, place.session_id,
+          place.start_time, place.end_time, place.time_zone, place.civil_start, place.lanes
+        from unnest(slots) as place
+        -- One group for all clients of an occurrence.
+        offset 0
+      ) as slot
+      cross join unnest(wanted.client_ids) with ordinality as member (id, position)
+      order by slot.occurrence_index, member.position
+    );
+  end if;
+  return slots;
+end
+$$;
+comment on function private.slots_of(private.hold_request, timestamptz) is
+  'What a hold asks for: one slot for each occurrence and client, in request order, all lanes; a new group for each '
+  'occurrence when there are several clients. PT400 names everything that is wrong, at most 50 issues. as_of is the clock, '
+  'read after the idempotency look-up.';
+
+-- sessions-confirm ------------------------------------------------------------------------------------------------------
+
+create type private.listing as (
+  occurrence_index smallint,
+  hold_key uuid,
+  therapist_id uuid,
+  client_id uuid,
+  start_time timestamptz,
+  end_time timestamptz,
+  time_zone text,
+  session_id uuid,
+  session_type text,
+  location_type text,
+  cpt_code text,
+  cpt_modifiers text[]
+);
+comment on type private.listing is 'One occurrence as sessions-confirm describes it.';
+
+create function private.listing_issues(
+  path text, place private.confirm_occurrence, zone text, needs_zone boolean, out issues jsonb, out code text
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  session constant private.session_request := place.session;
+begin
+  issues := '[]';
+  if place.session is not distinct from null then
+    issues := private.issue(path || 'session', 'is required');
+  else
+    issues := case when session.therapist_id is null
+        then private.issue(path || 'session.therapist_id', 'is required') else '[]' end
+      || case when session.client_id is null then private.issue(path || 'session.client_id', 'is required') else '[]' end
+      || case when session.start_time is null then private.issue(path || 'session.start_time', 'is required') else '[]' end
+      || case when session.end_time is null then private.issue(path || 'session.end_time', 'is required') else '[]' end;
+  end if;
+  if place.hold_key is null then
+    issues := private.issue(path || 'hold_key', 'is required') || issues;
+  end if;
+  if place.cpt is distinct from null and (place.cpt).code is null then
+    issues := issues || private.issue(path || 'cpt.code', 'is required');
+  end if;
+  if needs_zone and place.time_zone is null then
+    issues := issues || private.issue(path || 'time_zone', 'is required');
+  end if;
+  if issues <> '[]' then
+    code := 'MISSING_FIELDS';
+  end if;
+  if place.time_zone is not null and zone is null then
+    issues := issues || private.issue(path || 'time_zone', 'must be a known IANA time zone, like America/Los_Angeles');
+  end if;
+  if session.end_time::timestamptz <= session.start_time::timestamptz then
+    issues := issues || private.issue(path || 'session.end_time', 'must be after start_time');
+    code := coalesce(code, 'INVALID_RANGE');
+  end if;
+  if place.start_time_offset_minutes is not null then
+    issues := issues || coalesce(private.offset_issue(
+      path || 'start_time_offset_minutes', place.start_time_offset_minutes, session.start_time::timestamptz, zone), '[]');
+  end if;
+  if place.end_time_offset_minutes is not null then
+    issues := issues || coalesce(private.offset_issue(
+      path || 'end_time_offset_minutes', place.end_time_offset_minutes, session.end_time::timestamptz, zone), '[]');
+  end if;
+end
+$$;
+comment on function private.listing_issues(text, private.confirm_occurrence, text, boolean) is
+  'What is wrong with one occurrence of a confirmation, and the code of its 400. zone is its zone when it is known.';
+
+create function private.modifiers_of(cpt private.cpt_request)
+returns text[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case when cardinality(cpt.modifiers) > 0 then array(
+    select upper(private.tidy(modifier.value))
+    from unnest(cpt.modifiers) with ordinality as modifier (value, position)
+    group by 1
+    order by min(modifier.position)
+  ) end;
+end
+$$;
+comment on function private.modifiers_of(private.cpt_request) is
+  'The modifiers in upper case and in order, each once; null when none is named.';
+
+create function private.listing_at(
+  occurrence_index integer, hold_key uuid, session private.session_request, cpt private.cpt_request, zone text
+)
+returns private.listing
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  listing private.listing;
+begin
+  listing.occurrence_index := occurrence_index;
+  listing.hold_key := hold_key;
+  listing.therapist_id := session.therapist_id;
+  listing.client_id := session.client_id;
+  listing.start_time := session.start_time::timestamptz;
+  listing.end_time := session.end_time::timestamptz;
+  listing.time_zone := zone;
+  listing.session_id := session.id;
+  if session.session_type is not null then
+    listing.session_type := private.tidy(session.session_type);
+  end if;
+  if session.location_type is not null then
+    listing.location_type := private.tidy(session.location_type);
+  end if;
+  if cpt.code is not null then
+    listing.cpt_code := upper(private.tidy(cpt.code));
+    listing.cpt_modifiers := private.modifiers_of(cpt);
+  end if;
+  return listing;
+end
+$$;
+comment on function private.listing_at(integer, uuid, private.session_request, private.cpt_request, text) is
+  'One occurrence of a confirmation as it is compared with what was held.';
+
+create function private.listed_of(wanted private.confirm_request)
+returns private.listing[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  zone text;
+  top constant private.confirm_occurrence := row(
+    wanted.hold_key, wanted.session, wanted.cpt, wanted.start_time_offset_minutes, wanted.end_time_offset_minutes,
+    wanted.time_zone, null
+  );
+  listed private.listing[];
+  codes text[];
+  wrong jsonb;
+  found record;
+begin
+  select known.name into zone from public.time_zones as known where known.name = wanted.time_zone;
+  found := private.listing_issues('', top, zone, true);
+  wrong := found.issues;
+  codes := array[found.code];
+  if wanted.occurrences is null then
+    listed := array[private.listing_at(0, wanted.hold_key, wanted.session, wanted.cpt, zone)];
+  else
+    select
+      array_agg(private.listing_at(
+        (place.position - 1)::integer, place.hold_key, place.session,
+        case when place.cpt is distinct from null then place.cpt else wanted.cpt end, coalesce(known.name, zone)
+      ) order by place.position),
+      wrong || jsonb_path_query_array(jsonb_agg(of.issues order by place.position), '$[*][*]'),
+      codes || array_agg(of.code)
+    into listed, wrong, codes
+    from unnest(wanted.occurrences) with ordinality
+      as place (hold_key, session, cpt, start_offset, end_offset, time_zone, notes, position)
+    left join public.time_zones as known on known.name = place.time_zone
+    cross join lateral private.listing_issues(
+      format('occurrences.%s.', place.position - 1),
+      row(place.hold_key, place.session, place.cpt, place.start_offset, place.end_offset, place.time_zone, null),
+      case when place.time_zone is null then zone else known.name end, false
+    ) as of;
+  end if;
+  if wrong <> '[]' then
+    perform private.raise_invalid(jsonb_path_query_array(wrong, '$[0 to 49]'), case
+      when 'MISSING_FIELDS' = any (codes) then 'MISSING_FIELDS'
+      when 'INVALID_RANGE' = any (codes) then 'INVALID_RANGE'
+      else 'VALIDATION_FAILED'
+    end);
+  end if;
+  return listed;
+end
+$$;
+comment on function private.listed_of(private.confirm_request) is
+  'What a confirmation lists: its occurrences in request order, or the one session at the top; a service named at the top '
+  'counts for those that name none. PT400 with code MISSING_FIELDS, INVALID_RANGE or VALIDATION_FAILED names everything '
+  'that is wrong, at most 50 issues. Looks at no clock.';
+
+-- sessions-cancel -------------------------------------------------------------------------------------------------------
+
+create function private.read_cancel_request(request jsonb)
+returns private.cancel_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.cancel_request :=
+    private.read_request(request, null::private.cancel_request, private.mistyped_cancel_request());
+  by_days constant boolean := wanted.date is not null or wanted.from_date is not null or wanted.to_date is not null;
+  issues jsonb := '[]';
+begin
+  if wanted.session_ids is null and wanted.series_id is null and not by_days then
+    issues := issues || private.issue('session_ids', 'is required: give session_ids, series_id, date, or from_date and to_date');
+  end if;
+  if wanted."from" is not null and wanted.series_id is null then
+    issues := issues || private.issue('from', 'goes with series_id');
+  end if;
+  if wanted.date is not null and (wanted.from_date is not null or wanted.to_date is not null) then
+    issues := issues || private.issue('date', 'must not accompany from_date and to_date');
+  end if;
+  if (wanted.from_date is null) <> (wanted.to_date is null) then
+    issues := issues || private.issue(
+      case when wanted.from_date is null then 'from_date' else 'to_date' end, 'is required: from_date and to_date go together');
+  elsif wanted.to_date::date < wanted.from_date::date then
+    issues := issues || private.issue('to_date', 'must not be before from_date');
+  elsif wanted.to_date::date - wanted.from_date::date > 366 then
+    issues := issues || private.issue('to_date', 'must be at most 366 days after from_date');
+  end if;
+  if by_days and wanted.time_zone is null then
+    issues := issues || private.issue('time_zone', 'is required with date, and with from_date and to_date');
+  elsif wanted.time_zone is not null
+    and not exists (select from public.time_zones as known where known.name = wanted.time_zone)
+  then
+    issues := issues || private.issue('time_zone', 'must be a known IANA time zone, like America/Los_Angeles');
+  end if;
+  if wanted.all_therapists and wanted.therapist_id is not null then
+    issues := issues || private.issue('all_therapists', 'must not be true when therapist_id names one therapist');
+  end if;
+  if issues <> '[]' then
+    perform private.raise_invalid(issues);
+  end if;
+
+  wanted.all_therapists := coalesce(wanted.all_therapists, false);
+  wanted.cancellation_attribution := coalesce(wanted.cancellation_attribution, 'unknown');
+  if wanted.reason is not null then
+    wanted.reason := private.tidy(wanted.reason);
+  end if;
+  if wanted.session_ids is not null then
+    wanted.session_ids := array(select distinct named.id from unnest(wanted.session_ids) as named (id) order by named.id);
+  end if;
+  return wanted;
+end
+$$;
+comment on function private.read_cancel_request(jsonb) is
+  'Reads the body of sessions-cancel that names sessions, each id once; attribution unknown and all_therapists false when '
+  'they are left out. PT400 names every field that is wrong.';
 
 -- === schemas/booking/requests.sql ===
 
