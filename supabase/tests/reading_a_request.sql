@@ -1,7 +1,7 @@
 -- A body becomes a typed row and then slots, or a 400 that names every field that is wrong. Nothing is converted on the
 -- way: "300" is no number and 97153 no text.
 begin;
-select plan(55);
+select plan(57);
 
 -- What is wrong with a body: {"path": "message"}, or the code with issues when it is not VALIDATION_FAILED.
 create function tests.problems(kind text, body jsonb, as_of timestamptz default '2026-11-01') returns jsonb language plpgsql as $$
@@ -86,6 +86,8 @@ from (values
     'occurrences.1.start_time', 'or whose buffers do'),
   ('{"occurrences": [{"local_start": "2027-02-01T10:00"}, {"local_start": "2027-02-01T12:00", "session_id": "00000000-0000-0000-0000-000000000005"}]}',
     'occurrences.0.session_id', 'a series of which some move a session'),
+  ('{"occurrences": [{"local_start": "2027-02-01T10:00", "start_time": "2027-02-01T18:00:00Z", "time_zone": "foo3bar"}, {"local_start": "2026-10-01T10:00"}]}',
+    'occurrences.0.start_time occurrences.0.time_zone occurrences.1.start_time', 'all occurrences that are wrong are named'),
   ('{"session_id": "00000000-0000-0000-0000-000000000005", "occurrences": [{"local_start": "2027-02-01T10:00"}, {"local_start": "2027-02-01T12:00"}]}',
     'session_id', 'one session for several occurrences')
 ) as bad (change, path, why);
@@ -128,6 +130,8 @@ select is(
   (select array[listing.cpt_code, listing.cpt_modifiers::text, listing.session_type]
    from unnest(private.listed_of(private.read_confirm_request(tests.confirm_body('{"cpt": {"code": "97153", "modifiers": ["hq", "HO", "HQ"]}}')))) as listing),
   array['97153', '{HQ,HO}', null], 'modifiers are in upper case, each once');
+select is(tests.paths('confirm', tests.confirm_body('{"start_time_offset_minutes": -480, "end_time_offset_minutes": 0}')), 'end_time_offset_minutes',
+  'offsets of a confirmation are compared when they are given');
 select is(tests.paths('confirm', tests.confirm_body('{"notes": "Played with blocks"}')), 'notes', 'a confirmation carries no notes');
 select is(tests.paths('cancel', bad.body), bad.path, format('a cancellation with %s is refused at %s', bad.body, bad.path))
 from (values

@@ -63,7 +63,13 @@ comment on domain private.no_text is 'is not accepted here: session notes are sa
 -- No check may be false of null: a field left out is null. isfinite fails for days that do not exist.
 -- What Postgres itself reads as a time is far wider: now, tomorrow, infinity, or 10:00 in the zone of the server.
 create domain private.instant as text check (
-  value ~ '^2[01][0-9]{2}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,3}0{0,6})?)?(Z|[+-](0[0-9]|1[0-3])(:?[0-5][0-9])?|[+-]14(:?00)?)$'
+  case
+    -- As JavaScript writes it. A regular expression would cost more than everything else that is read of a request.
+    when translate(value, '123456789', '000000000') = '0000-00-00T00:00:00.000Z' then
+      value >= '20' collate "C" and value < '22' collate "C"
+      and substr(value, 12, 2) < '24' collate "C" and substr(value, 18, 2) < '60' collate "C"
+    else value ~ '^2[01][0-9]{2}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,3}0{0,6})?)?(Z|[+-](0[0-9]|1[0-3])(:?[0-5][0-9])?|[+-]14(:?00)?)$'
+  end
   and isfinite(value::timestamptz)
 );
 comment on domain private.instant is
@@ -82,8 +88,8 @@ create domain private.civil_date as text check (value ~ '^2[01][0-9]{2}-[0-9]{2}
 comment on domain private.civil_date is 'must be a date that exists, of the years 2000 to 2199, like 2026-03-09';
 
 -- Whether there is such a zone, public.time_zones says; see slots.sql.
-create domain private.zone_name as text check (value ~ '^[A-Za-z][A-Za-z0-9_+/-]{1,63}$');
-comment on domain private.zone_name is 'must be an IANA time zone, like America/Los_Angeles';
+create domain private.zone_name as text check (length(value) between 1 and 64);
+comment on domain private.zone_name is 'must be a known IANA time zone, like America/Los_Angeles';
 
 create domain private.recurrence_rule as text check (length(value) <= 1000 and (value is null or private.tidy(value) is not null));
 comment on domain private.recurrence_rule is 'must be text of 1 to 1000 characters';
