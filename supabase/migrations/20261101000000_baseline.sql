@@ -3901,8 +3901,8 @@ create domain private.override_rule as text
 comment on domain private.override_rule is
   'must be "availability", "authorization", "concurrency", "credential" or "travel"';
 
-create domain private.override_rules as private.override_rule[] check (cardinality(value) <= 16);
-comment on domain private.override_rules is 'must have at most 16 items';
+create domain private.override_rules as private.override_rule[] check (cardinality(value) between 1 and 5);
+comment on domain private.override_rules is 'must have 1 to 5 items';
 
 create domain private.no_text as text check (private.tidy(value) is null);
 comment on domain private.no_text is 'is not accepted here: session notes are saved, encrypted, through session-notes';
@@ -4229,21 +4229,54 @@ $$;
 comment on function private.name_bad_fields(jsonb, anyelement) is
   'The fields that keep a request from being of this type: at most 50, which is enough to mend a form.';
 
+create function private.without_blanks(given jsonb, depth integer default 0)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case
+    -- Nothing that a request has lies deeper.
+    when depth > 4 then given
+    when jsonb_typeof(given) = 'object' then (
+      select coalesce(jsonb_object_agg(field.key, private.without_blanks(field.value, depth + 1)), '{}')
+      from jsonb_each(given) as field
+      where jsonb_typeof(field.value) <> 'string' or private.tidy(field.value #>> '{}') is not null
+    )
+    when jsonb_typeof(given) = 'array' then (
+      select coalesce(jsonb_agg(private.without_blanks(item.value, depth + 1) order by item.position), '[]')
+      from jsonb_array_elements(given) with ordinality as item (value, position)
+    )
+    else given
+  end;
+end
+$$;
+comment on function private.without_blanks(jsonb, integer) is
+  'A request without fields of blank text, whatever they are of: forms send an empty text for what was left empty.';
+
 create function private.read_request(request jsonb, base anyelement, mistyped jsonpath)
 returns anyelement
 language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  fewer jsonb;
 begin
-  request := jsonb_strip_nulls(request);
-  if jsonb_typeof(request) = 'object' and not request @? mistyped then
-    return jsonb_populate_record(base, request);
+  begin
+    request := jsonb_strip_nulls(request);
+    if jsonb_typeof(request) = 'object' and not request @? mistyped then
+      return jsonb_populate_record(base, request);
+    end if;
+  exception
+    when data_exception or integrity_constraint_violation or statement_too_complex then null;
+  end;
+  fewer := private.without_blanks(request);
+  if fewer <> request then
+    return private.read_request(fewer, base, mistyped);
   end if;
   perform private.raise_invalid(private.name_bad_fields(request, base));
-exception
-  when data_exception or integrity_constraint_violation or statement_too_complex then
-    perform private.raise_invalid(private.name_bad_fields(request, base));
 end
 $$;
 comment on function private.read_request(jsonb, anyelement, jsonpath) is
@@ -4563,6 +4596,9 @@ begin
     issues := issues || private.issue('recurrence.rule', 'is required');
   end if;
   if wanted.occurrences is not null then
+    if wanted.end_time::timestamptz <= wanted.start_time::timestamptz then
+      issues := issues || private.issue('end_time', 'must be after start_time');
+    end if;
     issues := issues || private.move_issues(wanted.session_id, wanted.occurrences);
     moving := moving or exists (select from unnest(wanted.occurrences) as place where place.session_id is not null);
   end if;

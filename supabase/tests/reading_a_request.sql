@@ -1,7 +1,7 @@
 -- A body becomes a typed row and then slots, or a 400 that names every field that is wrong. Nothing is converted on the
 -- way: "300" is no number and 97153 no text.
 begin;
-select plan(57);
+select plan(58);
 
 -- What is wrong with a body: {"path": "message"}, or the code with issues when it is not VALIDATION_FAILED.
 create function tests.problems(kind text, body jsonb, as_of timestamptz default '2026-11-01') returns jsonb language plpgsql as $$
@@ -60,8 +60,10 @@ from (values
   ('{"occurrences": {}}', 'occurrences'),
   ('{"occurrences": [7, null]}', 'occurrences.0 occurrences.1')
 ) as bad (change, path);
+select is(tests.paths('hold', tests.hold_body('{"room_id": "", "hold_seconds": " ", "override": "", "occurrences": "", "time_zone": "\t"}')), 'time_zone',
+  'a blank text is as if it were left out, whatever the field is of');
 select is(tests.problems('hold', '[]'), '{"": "must be a JSON object"}', 'a list is no request');
-select is(tests.paths('hold', '{"hold_seconds": "x", "client_id": 5, "occurrences": [{"start_time": 1}], "recurrence": {"rule": ""}}'),
+select is(tests.paths('hold', '{"hold_seconds": "x", "client_id": 5, "occurrences": [{"start_time": 1}], "recurrence": {"rule": 7}}'),
   'client_id hold_seconds occurrences.0.start_time recurrence.rule', 'all bad fields are named at once');
 select is(tests.problems('hold', tests.hold_body('{"hold_seconds": 5}')), '{"hold_seconds": "must be a whole number from 30 to 900"}',
   'and what they must be');

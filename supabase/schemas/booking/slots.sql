@@ -222,6 +222,9 @@ begin
     issues := issues || private.issue('recurrence.rule', 'is required');
   end if;
   if wanted.occurrences is not null then
+    if wanted.end_time::timestamptz <= wanted.start_time::timestamptz then
+      issues := issues || private.issue('end_time', 'must be after start_time');
+    end if;
     issues := issues || private.move_issues(wanted.session_id, wanted.occurrences);
     moving := moving or exists (select from unnest(wanted.occurrences) as place where place.session_id is not null);
   end if;
