@@ -1,10 +1,28 @@
 import { configDefaults, defineConfig } from 'vitest/config';
 
 const unit = ['tests/unit/**/*.test.ts', 'src/**/*.test.ts', 'supabase/functions/**/*.test.ts'];
-const pgtap = ['tests/pgtap.test.ts'];
 
-/** For tests against a stack: they share it, and some measure time, so their files run one after the other. */
-const onStack = { maxWorkers: 1, testTimeout: 120_000, hookTimeout: 240_000 };
+/** Files that measure time, or load the machine until other tests would starve: they run by themselves. */
+const alone = [
+  'tests/crash/**/*.test.ts',
+  'tests/local/crash.test.ts',
+  'tests/races/**/*.test.ts',
+  'tests/torture/**/*.test.ts',
+];
+
+const onStack = { testTimeout: 120_000, hookTimeout: 240_000 };
+
+/** Makes each pgTAP file a test file of its own, so that a filter runs one and workers share them out. */
+const stories = {
+  name: 'stories',
+  load(id: string) {
+    const file = /\/supabase\/tests\/([^/?]+\.sql)(\?|$)/.exec(id)?.[1];
+    if (file === undefined) return;
+    return `
+      import { describeStory } from '/tests/setup/describe-story.ts';
+      await describeStory(${JSON.stringify(file)});`;
+  },
+};
 
 export default defineConfig({
   test: {
@@ -13,12 +31,16 @@ export default defineConfig({
     projects: [
       { test: { name: 'unit', include: unit, sequence: { groupOrder: 0 } } },
       {
+        plugins: [stories],
         test: {
           name: 'pgtap',
-          include: pgtap,
-          // A database of its own: the stories look at all of it, and other tests move its clocks.
-          globalSetup: ['tests/setup/database.ts'],
+          include: ['supabase/tests/*.sql'],
+          // Databases of their own: the stories look at all of it, and other tests move its clocks.
+          globalSetup: ['tests/setup/story-databases.ts'],
           sequence: { groupOrder: 1 },
+          maxWorkers: 2,
+          // A story leaves nothing behind, neither in its database nor in its worker.
+          isolate: false,
           ...onStack,
         },
       },
@@ -26,9 +48,20 @@ export default defineConfig({
         test: {
           name: 'stack',
           include: ['tests/**/*.test.ts'],
-          exclude: [...configDefaults.exclude, ...unit, ...pgtap],
+          exclude: [...configDefaults.exclude, ...unit, ...alone],
           globalSetup: ['tests/setup/global.ts'],
           sequence: { groupOrder: 2 },
+          maxWorkers: 2,
+          ...onStack,
+        },
+      },
+      {
+        test: {
+          name: 'alone',
+          include: alone,
+          globalSetup: ['tests/setup/global.ts'],
+          sequence: { groupOrder: 3 },
+          maxWorkers: 1,
           ...onStack,
         },
       },

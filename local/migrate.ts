@@ -1,7 +1,7 @@
 /** Fills a new cluster: the platform's baseline, then the project's migrations and seed by the `supabase` CLI. */
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import pg from 'pg';
@@ -115,6 +115,8 @@ export async function schemaFingerprint(root: string, seed: boolean): Promise<st
   const hash = createHash('sha256').update(
     `${process.platform} ${process.arch} seed=${seed} ${new Date().toDateString()}`,
   );
-  for (const file of files) hash.update(`${file}\0`).update(await readFile(file).catch(() => 'absent'));
+  // Names without folders: copies of the project that have the same files share a template.
+  for (const file of files)
+    hash.update(`${basename(file)}\0`).update(await readFile(file).catch(() => 'absent'));
   return hash.digest('hex').slice(0, 16);
 }

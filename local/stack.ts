@@ -2,7 +2,7 @@
  * The whole stack in one call: database, migrations, seed, REST, Auth, edge functions and one origin in front of them.
  * `npm start`, the tests, the demo and the benchmarks all start it here.
  */
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
@@ -36,7 +36,9 @@ export interface StackOptions {
   quiet?: boolean;
   /** Run `supabase/seed.sql`. Default true. */
   seed?: boolean;
-  /** Serve the edge functions. Default true. */
+  /** Serve the API: REST, Auth and the edge functions. Default true; without it there is a database alone. */
+  api?: boolean;
+  /** Serve the edge functions. Default true, where there is an API. */
   functions?: boolean;
   /** Variables for the edge functions, over those of `config.toml` and `supabase/functions/.env`. */
   functionsEnv?: Record<string, string>;
@@ -135,12 +137,24 @@ async function createCluster(
   }
 }
 
-/** A template nobody made in the last day belongs to migrations that have changed since. */
+/** Templates kept: each is some 50 MB, and every edit of the schema makes one. */
+const TEMPLATES_KEPT = 30;
+
+/** Removes the templates that nobody has used for a day, and those used longest ago when there are many. */
 async function removeOldTemplates(folder: string): Promise<void> {
-  for (const name of await readdir(folder)) {
-    const { mtimeMs } = await stat(join(folder, name));
-    if (Date.now() - mtimeMs > 24 * 3_600_000) await rm(join(folder, name), { recursive: true, force: true });
-  }
+  const templates = await Promise.all(
+    (await readdir(folder)).map(async (name) => {
+      const usedAt = await stat(join(folder, name)).then(
+        (found) => found.mtimeMs,
+        () => 0,
+      );
+      return { path: join(folder, name), usedAt };
+    }),
+  );
+  templates.sort((a, b) => b.usedAt - a.usedAt);
+  for (const [at, { path, usedAt }] of templates.entries())
+    if (at >= TEMPLATES_KEPT || Date.now() - usedAt > 24 * 3_600_000)
+      await rm(path, { recursive: true, force: true });
 }
 
 /**
@@ -166,6 +180,7 @@ async function copyOfTemplate(
       await rm(draft, { recursive: true, force: true });
     }
   }
+  await utimes(template, new Date(), new Date());
   await copyCluster(template, dataDir);
 }
 
@@ -281,8 +296,9 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   }
 
   // Loading the REST and Auth service and the functions takes as long as the database: all at the same time.
-  const services = Promise.all([import('./rest.ts'), import('./auth.ts')]);
-  const functionsUp = (options.functions ?? true) ? bootFunctions() : Promise.resolve();
+  const api = options.api ?? true;
+  const services = api ? Promise.all([import('./rest.ts'), import('./auth.ts')]) : Promise.resolve(null);
+  const functionsUp = api && (options.functions ?? true) ? bootFunctions() : Promise.resolve();
   cleanUp.push(async () => {
     await functionsUp.catch(() => {});
     await functions?.stop();
@@ -315,7 +331,9 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     cleanUp.push(() => database.stop());
     await migrate({ root, port: dbPort, seed, say });
 
-    const [{ createRestApi }, { createAuthApi }] = await services;
+    const loaded = await services;
+    if (!loaded) return handle;
+    const [{ createRestApi }, { createAuthApi }] = loaded;
     const rest = createRestApi(dbPort, config);
     cleanUp.push(() => rest.close());
     const auth = createAuthApi(dbPort, apiUrl, config);

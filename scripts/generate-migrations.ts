@@ -40,12 +40,23 @@ async function baseline(): Promise<string> {
   ].join('\n');
 }
 
-const generated = await baseline();
-if (process.argv.includes('--check')) {
-  if ((await readFile(target, 'utf8').catch(() => '')) !== generated) {
+/** Writes the baseline migration when it differs from the schema files. @returns whether it did */
+export async function writeBaseline(): Promise<boolean> {
+  const generated = await baseline();
+  if (generated === (await stored())) return false;
+  await writeFile(target, generated);
+  return true;
+}
+
+async function stored(): Promise<string> {
+  return readFile(target, 'utf8').catch(() => '');
+}
+
+if (import.meta.main) {
+  if (!process.argv.includes('--check')) {
+    await writeBaseline();
+  } else if ((await stored()) !== (await baseline())) {
     console.error('The baseline migration is not what supabase/schemas says: run `npm run migrations`.');
     process.exitCode = 1;
   }
-} else {
-  await writeFile(target, generated);
 }

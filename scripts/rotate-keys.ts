@@ -1,17 +1,22 @@
 /**
- * `npm run keys:rotate`: wraps every data key anew with the active master key, and on demand starts new data keys.
- * docs/key-rotation.md says when, and what comes before and after.
+ * `npm run keys:rotate`: installs the attestation keys, wraps every data key anew with the active master key, and on
+ * demand starts new data keys. docs/key-rotation.md says when, and what comes before and after.
  *
  * Environment: `DATABASE_URL` (as the owner, `postgres`), `PHI_MASTER_KEYS` and `PHI_MASTER_KEY_ID` as in the functions'
  * secrets, the old master keys included.
  *
+ * - `--install` only installs the attestation keys, which the database needs before the functions use a master key.
  * - `--new-data-keys` also starts a new data key for each organization; the old ones still open what they sealed.
- * - `--check` changes nothing: says which master keys are in use, and fails when a data key opens with none of them.
+ * - `--check` changes nothing: says which master keys are in use, and fails when something is missing.
  * - `--organization <id>` does one organization only.
+ *
+ * What cannot be done for one organization does not keep the others waiting: it is reported at the end, with exit code 1.
  */
 import { parseArgs } from 'node:util';
 import pg from 'pg';
 import {
+  attestationKeys,
+  dataKeyProof,
   type MasterKeys,
   newDataKey,
   openDataKey,
@@ -51,17 +56,67 @@ async function dataKeys(client: pg.Client, organizationId: string | undefined): 
   return rows;
 }
 
-/** Opens each key, so that nothing is changed unless everything can be. */
-async function unopenable(masters: MasterKeys, rows: DataKeyRow[]): Promise<string[]> {
-  const problems: string[] = [];
-  for (const { organization_id, id, wrapped_key } of rows) {
+/** What could not be done, in sentences for the operator. They name ids, never key material. */
+type Problems = string[];
+
+/**
+ * Installs the attestation keys of these master keys and retires those of others, unless a data key is still wrapped by
+ * their master key: then the secrets given are not all there are.
+ */
+async function installAttestationKeys(client: pg.Client, json: string | undefined): Promise<Problems> {
+  const problems: Problems = [];
+  const derived = await attestationKeys(json);
+  for (const [id, key] of derived) {
+    await client.query(
+      'insert into private.attestation_keys (id, key) values ($1, $2) on conflict (id) do nothing',
+      [id, Buffer.from(key)],
+    );
+    const { rowCount } = await client.query(
+      'update private.attestation_keys set retired_at = null where id = $1 and key = $2',
+      [id, Buffer.from(key)],
+    );
+    if (rowCount !== 1)
+      problems.push(
+        `master key ${id}: another attestation key of that id is installed. Give the master key another id`,
+      );
+  }
+  await client.query(
+    `update private.attestation_keys as installed set retired_at = clock_timestamp()
+      where installed.id <> all ($1) and installed.retired_at is null
+        and not exists (select from private.data_keys as used where used.master_key_id = installed.id)`,
+    [[...derived.keys()]],
+  );
+  return problems;
+}
+
+/** What `--check` finds of the attestation keys. */
+async function missingAttestationKeys(client: pg.Client, json: string | undefined): Promise<Problems> {
+  const derived = await attestationKeys(json);
+  const { rows } = await client.query<{ id: string; key: Buffer }>(
+    'select id, key from private.attestation_keys where retired_at is null',
+  );
+  const installed = new Map(rows.map(({ id, key }) => [id, key]));
+  return [...derived]
+    .filter(([id, key]) => !installed.get(id)?.equals(key))
+    .map(([id]) => `master key ${id}: its attestation key is not installed. Run keys:rotate -- --install`);
+}
+
+/** Which of these data keys open, and why the others do not. */
+async function sorted(
+  masters: MasterKeys,
+  rows: DataKeyRow[],
+): Promise<{ good: DataKeyRow[]; problems: Problems }> {
+  const good: DataKeyRow[] = [];
+  const problems: Problems = [];
+  for (const row of rows) {
     try {
-      await openDataKey(masters, organization_id, { keyId: id, wrappedKey: wrapped_key });
+      await openDataKey(masters, row.organization_id, { keyId: row.id, wrappedKey: row.wrapped_key });
+      good.push(row);
     } catch (error) {
-      problems.push(`organization ${organization_id}: ${(error as Error).message}`);
+      problems.push(`organization ${row.organization_id}: ${(error as Error).message}`);
     }
   }
-  return problems;
+  return { good, problems };
 }
 
 async function rewrap(client: pg.Client, masters: MasterKeys, row: DataKeyRow): Promise<boolean> {
@@ -71,9 +126,15 @@ async function rewrap(client: pg.Client, masters: MasterKeys, row: DataKeyRow): 
   });
   // Another run may have been here meanwhile: then its wrapping stays.
   const { rowCount } = await client.query(
-    `update private.data_keys set wrapped_key = $1, rewrapped_at = clock_timestamp()
+    `update private.data_keys set wrapped_key = $1, proof = $5, rewrapped_at = clock_timestamp()
       where organization_id = $2 and id = $3 and wrapped_key = $4`,
-    [fresh.wrappedKey, row.organization_id, row.id, row.wrapped_key],
+    [
+      fresh.wrappedKey,
+      row.organization_id,
+      row.id,
+      row.wrapped_key,
+      await dataKeyProof(masters, row.organization_id, fresh),
+    ],
   );
   return rowCount === 1;
 }
@@ -88,8 +149,13 @@ async function replace(client: pg.Client, masters: MasterKeys, row: DataKeyRow):
     );
     if (rowCount !== 1) return false;
     await client.query(
-      'insert into private.data_keys (organization_id, id, wrapped_key) values ($1, $2, $3)',
-      [row.organization_id, fresh.keyId, fresh.wrappedKey],
+      'insert into private.data_keys (organization_id, id, wrapped_key, proof) values ($1, $2, $3, $4)',
+      [
+        row.organization_id,
+        fresh.keyId,
+        fresh.wrappedKey,
+        await dataKeyProof(masters, row.organization_id, fresh),
+      ],
     );
     return true;
   });
@@ -101,45 +167,79 @@ function use(rows: DataKeyRow[]): string {
   return [...counts].map(([id, count]) => `${id} wraps ${count}`).join(', ') || 'there are no data keys yet';
 }
 
+/** Runs one step for each row; what fails for one is reported and does not stop the rest. */
+async function each(
+  rows: DataKeyRow[],
+  problems: Problems,
+  step: (row: DataKeyRow) => Promise<boolean>,
+): Promise<number> {
+  let done = 0;
+  for (const row of rows) {
+    try {
+      if (await step(row)) done++;
+    } catch (error) {
+      problems.push(`organization ${row.organization_id}: data key ${row.id}: ${(error as Error).message}`);
+    }
+  }
+  return done;
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       'new-data-keys': { type: 'boolean', default: false },
       check: { type: 'boolean', default: false },
+      install: { type: 'boolean', default: false },
       organization: { type: 'string' },
     },
   });
   const { DATABASE_URL, PHI_MASTER_KEYS, PHI_MASTER_KEY_ID } = process.env;
   if (!DATABASE_URL) throw new Error('DATABASE_URL is not set');
   const masters = await parseMasterKeys(PHI_MASTER_KEYS, PHI_MASTER_KEY_ID);
+  if (masters.hasDevelopmentKey && !isLocal(DATABASE_URL))
+    throw new Error('The development master key is public: take it out of PHI_MASTER_KEYS.');
 
   const client = new pg.Client({ connectionString: DATABASE_URL });
   await client.connect();
   try {
+    if (values.install) {
+      report(await installAttestationKeys(client, PHI_MASTER_KEYS));
+      console.log(`Installed the attestation keys of ${[...masters.byId.keys()].join(', ')}.`);
+      return;
+    }
     const rows = await dataKeys(client, values.organization);
-    const problems = await unopenable(masters, rows);
-    if (problems.length > 0)
-      throw new Error(
-        ['Nothing was changed. Add the master keys that are missing:', ...problems].join('\n  '),
-      );
+    const { good, problems } = await sorted(masters, rows);
     if (values.check) {
-      console.log(`All ${rows.length} data keys open: ${use(rows)}. New ones use ${masters.activeId}.`);
+      problems.push(...(await missingAttestationKeys(client, PHI_MASTER_KEYS)));
+      if (problems.length === 0)
+        console.log(`All ${rows.length} data keys open: ${use(rows)}. New ones use ${masters.activeId}.`);
+      report(problems);
       return;
     }
 
-    let rewrapped = 0;
-    for (const row of rows.filter(({ master_key_id }) => master_key_id !== masters.activeId))
-      if (await rewrap(client, masters, row)) rewrapped++;
-    let started = 0;
-    if (values['new-data-keys'])
-      for (const row of rows.filter(({ retired_at }) => retired_at === null))
-        if (await replace(client, masters, row)) started++;
-
+    problems.push(...(await installAttestationKeys(client, PHI_MASTER_KEYS)));
+    const stale = good.filter(({ master_key_id }) => master_key_id !== masters.activeId);
+    const rewrapped = await each(stale, problems, (row) => rewrap(client, masters, row));
+    const active = values['new-data-keys'] ? good.filter(({ retired_at }) => retired_at === null) : [];
+    const started = await each(active, problems, (row) => replace(client, masters, row));
     console.log(`Wrapped ${rewrapped} data keys anew with ${masters.activeId}; started ${started} new ones.`);
     console.log(`In use now: ${use(await dataKeys(client, values.organization))}.`);
+    report(problems);
   } finally {
     await client.end();
   }
+}
+
+/** Whether a database is a developer's own. */
+function isLocal(url: string): boolean {
+  return ['127.0.0.1', 'localhost', '[::1]'].includes(new URL(url).hostname);
+}
+
+/** Says what could not be done, and makes the command fail. */
+function report(problems: Problems): void {
+  if (problems.length === 0) return;
+  console.error(['These need you, the rest is done:', ...problems].join('\n  '));
+  process.exitCode = 1;
 }
 
 try {

@@ -31,6 +31,10 @@ select
 from auth.users as person
 where person.id::text ~ '^[abc]0000000-0000-4000-8000-';
 
+-- What `npm run keys:rotate -- --install` does in production: here for the development master key, which everybody knows.
+insert into private.attestation_keys (id, key)
+values ('local-development', decode('02f99b49beb3c4206e7f0e9da7e5249912d7d54b05d88fcbb7de97b48052a9a0', 'hex'));
+
 insert into public.organizations (id, name, time_zone)
 values
   ('a0000000-0000-4000-8000-0000000000a0', 'Bright Path ABA', 'America/Los_Angeles'),

@@ -792,7 +792,7 @@ isOneToOne: false
                            }
           }
           Enums: {
-            "availability_exception_kind": "time_off"|"extra_hours","cancellation_attribution": "staff"|"client"|"unknown","hold_status": "held"|"confirmed"|"released"|"expired","member_role": "client"|"therapist"|"admin"|"super_admin","resource_kind": "therapist"|"client"|"room","session_status": "scheduled"|"in_progress"|"completed"|"cancelled"|"no_show","unit_rounding": "midpoint"|"floor"|"ceil"|"cms_pooled","unit_state": "held"|"scheduled"|"used"
+            "availability_exception_kind": "time_off"|"extra_hours","cancellation_attribution": "staff"|"client"|"unknown","hold_status": "held"|"confirmed"|"released"|"expired","member_role": "client"|"therapist"|"admin"|"super_admin","resource_kind": "therapist"|"client"|"room","session_status": "scheduled"|"in_progress"|"completed"|"cancelled"|"no_show","unit_rounding": "midpoint"|"midpoint_daily"|"floor"|"ceil"|"cms_pooled","unit_state": "held"|"scheduled"|"used"
           }
           CompositeTypes: {
             [_ in never]: never
@@ -908,7 +908,7 @@ export type CompositeTypes<
 export const Constants = {
   "public": {
           Enums: {
-            "availability_exception_kind": ["time_off", "extra_hours"],"cancellation_attribution": ["staff", "client", "unknown"],"hold_status": ["held", "confirmed", "released", "expired"],"member_role": ["client", "therapist", "admin", "super_admin"],"resource_kind": ["therapist", "client", "room"],"session_status": ["scheduled", "in_progress", "completed", "cancelled", "no_show"],"unit_rounding": ["midpoint", "floor", "ceil", "cms_pooled"],"unit_state": ["held", "scheduled", "used"]
+            "availability_exception_kind": ["time_off", "extra_hours"],"cancellation_attribution": ["staff", "client", "unknown"],"hold_status": ["held", "confirmed", "released", "expired"],"member_role": ["client", "therapist", "admin", "super_admin"],"resource_kind": ["therapist", "client", "room"],"session_status": ["scheduled", "in_progress", "completed", "cancelled", "no_show"],"unit_rounding": ["midpoint", "midpoint_daily", "floor", "ceil", "cms_pooled"],"unit_state": ["held", "scheduled", "used"]
           }
         }
 } as const

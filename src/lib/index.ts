@@ -34,7 +34,9 @@ export {
 export type { Occurrence } from '../../supabase/functions/_shared/recurrence.ts';
 export {
   billableUnits,
+  dayUnits,
   poolUnits,
+  type RenderedService,
   type TimedService,
   UNIT_MINUTES,
   type UnitRounding,

@@ -54,13 +54,18 @@ create table public.time_zones (
 );
 comment on table public.time_zones is
   'IANA time zone names this database accepts. Postgres itself accepts nonsense such as foo3bar (read as a POSIX '
-  'zone), so a zone is valid only when it stands here.';
+  'zone), so a zone is valid only when it stands here. Names that Postgres reads as a fixed abbreviation (CET, EET, MET, '
+  'WET, EST) are left out: in summer it would be an hour off.';
 
 insert into public.time_zones (name)
 select zone.name
 from pg_catalog.pg_timezone_names as zone
 where zone.name !~ '^(posix|right)/'
-  and zone.name not in ('Factory', 'localtime', 'posixrules');
+  and zone.name not in ('Factory', 'localtime', 'posixrules')
+  and (
+    zone.name in ('UTC', 'GMT', 'UCT', 'Zulu')
+    or upper(zone.name) not in (select abbreviation.abbrev from pg_catalog.pg_timezone_abbrevs as abbreviation)
+  );
 
 alter table public.time_zones enable row level security;
 create policy time_zones_select on public.time_zones for select to authenticated using (true);
@@ -671,20 +676,163 @@ create trigger refuse_delete before delete on public.organizations
 create trigger refuse_truncate before truncate on public.organizations
   for each statement execute function private.refuse_delete();
 
--- === schemas/payers/payers.sql ===
+-- === schemas/payers/units.sql ===
 
--- Purpose: the services a clinic renders, who pays for them, and each payer's rules, as data.
--- Objects: service_codes; payers, payer_rules, payer_code_rules, payer_concurrency_rules, client_coverages; what they
---          mean for a service: units, payer of the day, lanes.
--- Watch for: every rule has a first and a last day, and no two versions of one rule share a day. A service is judged by
---            the rules of the day it is rendered on, never by today's.
+-- Purpose: billable units: whole minutes, and how a payer rounds them.
+-- Objects: unit_rounding; private.billable_minutes, private.billable_units, private.day_units.
+-- Watch for: seconds are cut once, by private.billable_minutes, before anything is rounded. The functions here are pure
+--            arithmetic and the same as units.ts. A booking asks for units by itself (private.billable_units); what was
+--            rendered is rounded by the day where the payer says so (private.day_units). Nothing else rounds.
 
-create type public.unit_rounding as enum ('midpoint', 'floor', 'ceil', 'cms_pooled');
+create type public.unit_rounding as enum ('midpoint', 'midpoint_daily', 'floor', 'ceil', 'cms_pooled');
 comment on type public.unit_rounding is
-  'How a payer rounds minutes to 15-minute units. midpoint: from the 8th minute on; cms_pooled: the day''s minutes of '
-  'all timed codes together.';
+  'How a payer rounds minutes to units. midpoint: each visit by itself, from the 8th minute of a 15-minute unit on; '
+  'midpoint_daily: the minutes of one client, provider, code and day together, then midpoint; floor: only whole units; '
+  'ceil: every begun unit; cms_pooled: the minutes of all codes of one client, provider and day together.';
 
--- Services ---------------------------------------------------------------------------------------------------------
+create function private.billable_minutes(start_time timestamptz, end_time timestamptz)
+returns integer
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return floor(extract(epoch from end_time - start_time) / 60);
+end
+$$;
+comment on function private.billable_minutes(timestamptz, timestamptz) is
+  'The whole minutes between two instants: seconds are cut, never rounded.';
+
+create function private.billable_units(
+  minutes numeric,
+  rounding public.unit_rounding default 'midpoint',
+  unit_minutes integer default 15
+)
+returns integer
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  whole constant integer := floor(minutes);
+begin
+  return case rounding
+    when 'floor' then whole / unit_minutes
+    when 'ceil' then (whole + unit_minutes - 1) / unit_minutes
+    else (whole + (unit_minutes - 1) / 2) / unit_minutes
+  end;
+end
+$$;
+comment on function private.billable_units(numeric, public.unit_rounding, integer) is
+  'The units of one service''s minutes, as the only one of its day. Begun minutes do not count. The same as billableUnits '
+  'in units.ts, by one table of cases.';
+
+create type private.rendered_service as (
+  session_id uuid,
+  client_id uuid,
+  therapist_id uuid,
+  service_date date,
+  payer_id uuid,
+  cpt_code text,
+  start_time timestamptz,
+  minutes integer,
+  rounding public.unit_rounding,
+  unit_minutes integer
+);
+comment on type private.rendered_service is
+  'One client''s service as it was rendered: whole minutes, and how the payer of that day rounds them.';
+
+create function private.day_units(services private.rendered_service[])
+returns table (
+  session_id uuid,
+  client_id uuid,
+  therapist_id uuid,
+  service_date date,
+  payer_id uuid,
+  cpt_code text,
+  minutes integer,
+  units integer
+)
+language sql
+immutable
+set search_path = ''
+begin atomic
+  with service as (
+    select
+      item.*,
+      -- Only a payer's 15-minute codes are pooled: the rule is of those.
+      item.rounding = 'cms_pooled' and item.unit_minutes = 15 as is_pooled,
+      sum(item.minutes) over (
+        partition by item.client_id, item.therapist_id, item.service_date, item.cpt_code, item.rounding, item.unit_minutes
+        order by item.start_time, item.session_id
+        rows unbounded preceding
+      ) as minutes_so_far
+    from unnest(day_units.services) as item
+  ),
+  pooled as (
+    select
+      code.*,
+      code.minutes / 15 + case
+        when row_number() over (
+          partition by code.client_id, code.therapist_id, code.service_date
+          order by code.minutes % 15 desc, code.first_start, code.cpt_code collate "C"
+        ) <= private.billable_units(sum(code.minutes) over of_day) - sum(code.minutes / 15) over of_day
+        then 1
+        else 0
+      end as units
+    from (
+      select
+        service.client_id, service.therapist_id, service.service_date, service.cpt_code,
+        sum(service.minutes)::integer as minutes, min(service.start_time) as first_start
+      from service
+      where service.is_pooled
+      group by service.client_id, service.therapist_id, service.service_date, service.cpt_code
+    ) as code
+    window of_day as (partition by code.client_id, code.therapist_id, code.service_date)
+  )
+  select
+    service.session_id, service.client_id, service.therapist_id, service.service_date, service.payer_id,
+    service.cpt_code, service.minutes,
+    -- What the visit adds to the visits of its code before it that day.
+    case
+      when service.is_pooled then
+        case
+          when service.minutes_so_far = pooled.minutes then pooled.units
+          else least(pooled.units, private.billable_units(service.minutes_so_far))
+        end
+        - case
+          when service.minutes_so_far - service.minutes = pooled.minutes then pooled.units
+          else least(pooled.units, private.billable_units(service.minutes_so_far - service.minutes))
+        end
+      when service.rounding = 'midpoint_daily' then
+        private.billable_units(service.minutes_so_far, service.rounding, service.unit_minutes)
+        - private.billable_units(service.minutes_so_far - service.minutes, service.rounding, service.unit_minutes)
+      else private.billable_units(service.minutes, service.rounding, service.unit_minutes)
+    end
+  from service
+  left join pooled
+    on service.is_pooled
+    and pooled.client_id = service.client_id
+    and pooled.therapist_id = service.therapist_id
+    and pooled.service_date = service.service_date
+    and pooled.cpt_code = service.cpt_code;
+end;
+comment on function private.day_units(private.rendered_service[]) is
+  'The units of each rendered service: by itself, or, for midpoint_daily and cms_pooled, its share of the day''s, so that '
+  'the shares add up to the day''s units. Give it whole days. Pooled as CMS says (Medicare Claims Processing Manual, '
+  'chapter 5, section 20.2): all minutes rounded once, each code gets its whole units, what is left goes to those with '
+  'the most minutes over, then to the earliest. The same as dayUnits in units.ts.';
+
+grant execute on function
+  private.billable_minutes(timestamptz, timestamptz),
+  private.billable_units(numeric, public.unit_rounding, integer),
+  private.day_units(private.rendered_service[])
+to authenticated, service_role;
+
+-- === schemas/payers/service_codes.sql ===
+
+-- Purpose: the services a clinic renders.
+-- Objects: service_codes; which code a booking names; who may render it.
 
 create function private.pair_lanes(ordinal integer)
 returns int4multirange
@@ -766,6 +914,7 @@ create function private.billed_code(cpt_code text, session_type text)
 returns text
 language plpgsql
 stable
+security definer
 set search_path = ''
 as $$
 begin
@@ -773,7 +922,9 @@ begin
 end
 $$;
 comment on function private.billed_code(text, text) is
-  'The code a booking is billed as, as deriveCptMetadata derives it: without any, one-to-one treatment.';
+  'The code a booking is billed as, as deriveCptMetadata derives it: without any, one-to-one treatment. Runs as its owner, '
+  'so that reports may call it: within it, names of the private schema are looked up.';
+grant execute on function private.billed_code(text, text) to authenticated, service_role;
 
 create function private.may_render(organization_id uuid, therapist_id uuid, cpt_code text)
 returns boolean
@@ -797,7 +948,12 @@ comment on function private.may_render(uuid, uuid, text) is
   'False where a technician (RBT) would render a code that is a qualified professional''s. What an assistant (BCaBA) '
   'may bill differs by payer, and is not refused here.';
 
--- Payers and their rules -----------------------------------------------------------------------------------------------
+-- === schemas/payers/payers.sql ===
+
+-- Purpose: who pays for services, and each payer's rules, as data.
+-- Objects: payers, payer_rules, payer_code_rules, payer_concurrency_rules; private.payer_rule.
+-- Watch for: every rule has a first and a last day, and no two versions of one rule share a day. A service is judged by
+--            the rules of the day it is rendered on, never by today's.
 
 create table public.payers (
   organization_id uuid not null references public.organizations (id),
@@ -814,7 +970,7 @@ create table public.payer_rules (
   organization_id uuid not null,
   id uuid not null default gen_random_uuid(),
   payer_id uuid not null,
-  rounding public.unit_rounding not null default 'midpoint',
+  rounding public.unit_rounding not null default 'midpoint_daily',
   telehealth_modifier text default '95' check (telehealth_modifier ~ '^[0-9A-Z]{2}$'),
   authorization_required boolean not null default false,
   evv_required boolean not null default false,
@@ -832,6 +988,8 @@ comment on column public.payer_rules.authorization_required is
 comment on column public.payer_rules.evv_required is
   'Electronic visit verification: completing needs service, individual, date, location, provider, begin and end.';
 comment on column public.payer_rules.valid_to is 'The last day; null while it lasts.';
+comment on column public.payer_rules.rounding is
+  'Of codes without a rule of their own. Default midpoint_daily, the norm of Medicaid programs.';
 create index payer_rules_payer_idx on public.payer_rules (organization_id, payer_id);
 
 create table public.payer_code_rules (
@@ -879,103 +1037,6 @@ create index payer_concurrency_rules_payer_idx on public.payer_concurrency_rules
 create index payer_concurrency_rules_first_code_idx on public.payer_concurrency_rules (first_code);
 create index payer_concurrency_rules_second_code_idx on public.payer_concurrency_rules (second_code);
 
-create table public.client_coverages (
-  organization_id uuid not null,
-  id uuid not null default gen_random_uuid(),
-  client_id uuid not null,
-  payer_id uuid not null,
-  priority smallint not null default 1 check (priority between 1 and 9),
-  valid_from date not null check (isfinite(valid_from)),
-  valid_to date check (valid_to >= valid_from),
-  created_at timestamptz not null default now(),
-  primary key (organization_id, id),
-  foreign key (organization_id, client_id) references public.clients (organization_id, id),
-  foreign key (organization_id, payer_id) references public.payers (organization_id, id),
-  constraint client_coverages_one_a_priority_and_day exclude using gist (
-    organization_id with =, client_id with =, priority with =, daterange(valid_from, valid_to, '[]') with &&
-  )
-);
-comment on table public.client_coverages is
-  'Who pays for a client, and when. Holds no member number: identifying details are encrypted elsewhere.';
-comment on column public.client_coverages.priority is '1 pays first; its rules round and authorize the client''s services.';
-create index client_coverages_client_idx on public.client_coverages (organization_id, client_id);
-create index client_coverages_payer_idx on public.client_coverages (organization_id, payer_id);
-
--- What the rules mean for one service ------------------------------------------------------------------------------------
-
-create function private.billable_units(minutes numeric, rounding public.unit_rounding default 'midpoint')
-returns integer
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return case rounding
-    when 'floor' then floor(minutes / 15)
-    when 'ceil' then ceil(minutes / 15)
-    else floor((floor(minutes) + 7) / 15)
-  end;
-end
-$$;
-comment on function private.billable_units(numeric, public.unit_rounding) is
-  'The 15-minute units of one session''s minutes. cms_pooled gives what the session would have as the only one of its '
-  'day. The same as billableUnits in units.ts, by one table of cases.';
-
-create function private.pool_units(codes text[], minutes numeric[])
-returns table (code text, units integer)
-language plpgsql
-immutable
-set search_path = ''
-as $$
-#variable_conflict use_column
-begin
-  return query
-  with service as (
-    select item.code, sum(item.minutes) as minutes, min(item.position) as position
-    from unnest(pool_units.codes, pool_units.minutes) with ordinality as item (code, minutes, position)
-    group by item.code
-  ),
-  day as (
-    select private.billable_units(sum(service.minutes)) - sum(floor(service.minutes / 15)) as units_over from service
-  ),
-  ranked as (
-    select
-      service.code, service.position, floor(service.minutes / 15) as whole,
-      row_number() over (order by service.minutes % 15 desc, service.position) as place
-    from service
-  )
-  select ranked.code, (ranked.whole + case when ranked.place <= day.units_over then 1 else 0 end)::integer
-  from ranked
-  cross join day
-  order by ranked.position;
-end
-$$;
-comment on function private.pool_units(text[], numeric[]) is
-  'The units of one client''s and provider''s day by CMS''s rule (Medicare Claims Processing Manual, chapter 5, section '
-  '20.2): all minutes rounded once; each code gets its whole units, what is left goes to those with the most minutes '
-  'over. The same as poolUnits in units.ts.';
-
-create function private.primary_payer(organization_id uuid, client_id uuid, on_date date)
-returns uuid
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return (
-    select coverage.payer_id
-    from public.client_coverages as coverage
-    where coverage.organization_id = primary_payer.organization_id
-      and coverage.client_id = primary_payer.client_id
-      and on_date >= coverage.valid_from
-      and on_date <= coalesce(coverage.valid_to, 'infinity')
-    order by coverage.priority
-    limit 1
-  );
-end
-$$;
-comment on function private.primary_payer(uuid, uuid, date) is 'Who pays first for a client on a day; null when nobody is known.';
-
 create function private.payer_rule(organization_id uuid, payer_id uuid, cpt_code text, on_date date)
 returns table (
   rounding public.unit_rounding,
@@ -986,6 +1047,7 @@ returns table (
 )
 language plpgsql
 stable
+rows 1
 set search_path = ''
 as $$
 #variable_conflict use_column
@@ -1011,6 +1073,179 @@ end
 $$;
 comment on function private.payer_rule(uuid, uuid, text, date) is
   'A payer''s rule for a code on a day, defaults filled in: one row always, also for no payer.';
+grant execute on function private.payer_rule(uuid, uuid, text, date) to authenticated, service_role;
+
+-- Row-level security: staff read, a super_admin edits ------------------------------------------------------------------
+
+alter table public.payers enable row level security;
+create policy role_scoped_select on public.payers for select to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
+create policy role_scoped_select_insert on public.payers for insert to authenticated
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+create policy role_scoped_select_update on public.payers for update to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+comment on policy role_scoped_select on public.payers is 'Staff read payers and their rules.';
+comment on policy role_scoped_select_insert on public.payers is 'A super_admin enters payers and their rules.';
+comment on policy role_scoped_select_update on public.payers is 'A super_admin edits payers and their rules.';
+grant select, insert, update on public.payers to service_role;
+grant select on public.payers to authenticated;
+
+alter table public.payer_rules enable row level security;
+create policy role_scoped_select on public.payer_rules for select to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
+create policy role_scoped_select_insert on public.payer_rules for insert to authenticated
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+create policy role_scoped_select_update on public.payer_rules for update to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+comment on policy role_scoped_select on public.payer_rules is 'Staff read payers and their rules.';
+comment on policy role_scoped_select_insert on public.payer_rules is 'A super_admin enters payers and their rules.';
+comment on policy role_scoped_select_update on public.payer_rules is 'A super_admin edits payers and their rules.';
+grant select, insert, update on public.payer_rules to service_role;
+grant select on public.payer_rules to authenticated;
+
+alter table public.payer_code_rules enable row level security;
+create policy role_scoped_select on public.payer_code_rules for select to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
+create policy role_scoped_select_insert on public.payer_code_rules for insert to authenticated
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+create policy role_scoped_select_update on public.payer_code_rules for update to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+comment on policy role_scoped_select on public.payer_code_rules is 'Staff read payers and their rules.';
+comment on policy role_scoped_select_insert on public.payer_code_rules is 'A super_admin enters payers and their rules.';
+comment on policy role_scoped_select_update on public.payer_code_rules is 'A super_admin edits payers and their rules.';
+grant select, insert, update on public.payer_code_rules to service_role;
+grant select on public.payer_code_rules to authenticated;
+
+alter table public.payer_concurrency_rules enable row level security;
+create policy role_scoped_select on public.payer_concurrency_rules for select to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
+create policy role_scoped_select_insert on public.payer_concurrency_rules for insert to authenticated
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+create policy role_scoped_select_update on public.payer_concurrency_rules for update to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+comment on policy role_scoped_select on public.payer_concurrency_rules is 'Staff read payers and their rules.';
+comment on policy role_scoped_select_insert on public.payer_concurrency_rules is 'A super_admin enters payers and their rules.';
+comment on policy role_scoped_select_update on public.payer_concurrency_rules is 'A super_admin edits payers and their rules.';
+grant select, insert, update on public.payer_concurrency_rules to service_role;
+grant select on public.payer_concurrency_rules to authenticated;
+
+grant insert (organization_id, id, name), update (name, deleted_at) on public.payers to authenticated;
+grant
+  insert (organization_id, id, payer_id, rounding, telehealth_modifier, authorization_required, evv_required,
+    valid_from, valid_to),
+  update (rounding, telehealth_modifier, authorization_required, evv_required, valid_from, valid_to)
+  on public.payer_rules to authenticated;
+grant
+  insert (organization_id, id, payer_id, cpt_code, rounding, modifiers, max_daily_units, authorization_required,
+    valid_from, valid_to),
+  update (rounding, modifiers, max_daily_units, authorization_required, valid_from, valid_to)
+  on public.payer_code_rules to authenticated;
+grant
+  insert (organization_id, id, payer_id, first_code, second_code, allowed, valid_from, valid_to),
+  update (allowed, valid_from, valid_to)
+  on public.payer_concurrency_rules to authenticated;
+
+-- === schemas/payers/coverages.sql ===
+
+-- Purpose: who pays for a client, and when.
+-- Objects: client_coverages; private.primary_payer.
+
+create table public.client_coverages (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  client_id uuid not null,
+  payer_id uuid not null,
+  priority smallint not null default 1 check (priority between 1 and 9),
+  valid_from date not null check (isfinite(valid_from)),
+  valid_to date check (valid_to >= valid_from),
+  created_at timestamptz not null default now(),
+  primary key (organization_id, id),
+  foreign key (organization_id, client_id) references public.clients (organization_id, id),
+  foreign key (organization_id, payer_id) references public.payers (organization_id, id),
+  constraint client_coverages_one_a_priority_and_day exclude using gist (
+    organization_id with =, client_id with =, priority with =, daterange(valid_from, valid_to, '[]') with &&
+  )
+);
+comment on table public.client_coverages is
+  'Who pays for a client, and when. Holds no member number: identifying details are encrypted elsewhere.';
+comment on column public.client_coverages.priority is '1 pays first; its rules round and authorize the client''s services.';
+create index client_coverages_client_idx on public.client_coverages (organization_id, client_id);
+create index client_coverages_payer_idx on public.client_coverages (organization_id, payer_id);
+
+create function private.primary_payer(organization_id uuid, client_id uuid, on_date date)
+returns uuid
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select coverage.payer_id
+    from public.client_coverages as coverage
+    where coverage.organization_id = primary_payer.organization_id
+      and coverage.client_id = primary_payer.client_id
+      and on_date >= coverage.valid_from
+      and on_date <= coalesce(coverage.valid_to, 'infinity')
+    order by coverage.priority
+    limit 1
+  );
+end
+$$;
+comment on function private.primary_payer(uuid, uuid, date) is 'Who pays first for a client on a day; null when nobody is known.';
+grant execute on function private.primary_payer(uuid, uuid, date) to authenticated, service_role;
+
+alter table public.client_coverages enable row level security;
+create policy role_scoped_select on public.client_coverages for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (
+      (select private.is_admin())
+      or (
+        (select private.active_role()) = 'therapist'
+        and client_id = any ((select private.caseload_client_ids())::uuid[])
+      )
+    )
+  );
+create policy role_scoped_select_insert on public.client_coverages for insert to authenticated
+  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+create policy role_scoped_select_update on public.client_coverages for update to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
+  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+comment on policy role_scoped_select on public.client_coverages is
+  'Admins read all coverages, a therapist those of her caseload.';
+comment on policy role_scoped_select_insert on public.client_coverages is 'Admins enter who pays for a client.';
+comment on policy role_scoped_select_update on public.client_coverages is 'Admins end or correct a coverage.';
+grant select,
+  insert (organization_id, id, client_id, payer_id, priority, valid_from, valid_to),
+  update (priority, valid_from, valid_to)
+  on public.client_coverages to authenticated;
+grant select, insert, update on public.client_coverages to service_role;
+
+-- === schemas/payers/lanes.sql ===
+
+-- Purpose: which services one client may receive at the same time, as lanes of claims.
+-- Objects: private.client_lanes.
+-- Watch for: two claims of one client conflict exactly when their lanes meet; see private.pair_lanes.
 
 create function private.client_lanes(
   organization_id uuid,
@@ -1082,93 +1317,10 @@ comment on function private.client_lanes(uuid, uuid, text, timestamptz, timestam
   'All lanes for a booking that names no known service: what it may run beside is not known. Without a payer nothing '
   'is allowed.';
 
--- Row-level security: staff read, a super_admin edits rules, admins keep coverages --------------------------------------
+-- === schemas/payers/payer_templates.sql ===
 
-alter table public.payers enable row level security;
-alter table public.payer_rules enable row level security;
-alter table public.payer_code_rules enable row level security;
-alter table public.payer_concurrency_rules enable row level security;
-
-do $$
-declare
-  table_name text;
-begin
-  foreach table_name in array array['payers', 'payer_rules', 'payer_code_rules', 'payer_concurrency_rules'] loop
-    execute format(
-      'create policy role_scoped_select on public.%I for select to authenticated using ('
-      'organization_id = (select private.active_organization_id()) and (select private.active_role()) <> ''client'')',
-      table_name
-    );
-    execute format(
-      'create policy role_scoped_select_insert on public.%I for insert to authenticated with check ('
-      'organization_id = (select private.active_organization_id()) and (select private.active_role()) = ''super_admin'')',
-      table_name
-    );
-    execute format(
-      'create policy role_scoped_select_update on public.%I for update to authenticated using ('
-      'organization_id = (select private.active_organization_id()) and (select private.active_role()) = ''super_admin'') '
-      'with check ('
-      'organization_id = (select private.active_organization_id()) and (select private.active_role()) = ''super_admin'')',
-      table_name
-    );
-    execute format(
-      'comment on policy role_scoped_select on public.%I is ''Staff read payers and their rules.''', table_name
-    );
-    execute format(
-      'comment on policy role_scoped_select_insert on public.%I is ''A super_admin enters payers and their rules.''', table_name
-    );
-    execute format(
-      'comment on policy role_scoped_select_update on public.%I is ''A super_admin edits payers and their rules.''', table_name
-    );
-    execute format('grant select, insert, update on public.%I to service_role', table_name);
-    execute format('grant select on public.%I to authenticated', table_name);
-  end loop;
-end
-$$;
-grant insert (organization_id, id, name), update (name, deleted_at) on public.payers to authenticated;
-grant
-  insert (organization_id, id, payer_id, rounding, telehealth_modifier, authorization_required, evv_required,
-    valid_from, valid_to),
-  update (rounding, telehealth_modifier, authorization_required, evv_required, valid_from, valid_to)
-  on public.payer_rules to authenticated;
-grant
-  insert (organization_id, id, payer_id, cpt_code, rounding, modifiers, max_daily_units, authorization_required,
-    valid_from, valid_to),
-  update (rounding, modifiers, max_daily_units, authorization_required, valid_from, valid_to)
-  on public.payer_code_rules to authenticated;
-grant
-  insert (organization_id, id, payer_id, first_code, second_code, allowed, valid_from, valid_to),
-  update (allowed, valid_from, valid_to)
-  on public.payer_concurrency_rules to authenticated;
-
-alter table public.client_coverages enable row level security;
-create policy role_scoped_select on public.client_coverages for select to authenticated
-  using (
-    organization_id = (select private.active_organization_id())
-    and (
-      (select private.is_admin())
-      or (
-        (select private.active_role()) = 'therapist'
-        and client_id = any ((select private.caseload_client_ids())::uuid[])
-      )
-    )
-  );
-create policy role_scoped_select_insert on public.client_coverages for insert to authenticated
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
-create policy role_scoped_select_update on public.client_coverages for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
-comment on policy role_scoped_select on public.client_coverages is
-  'Admins read all coverages, a therapist those of her caseload.';
-comment on policy role_scoped_select_insert on public.client_coverages is 'Admins enter who pays for a client.';
-comment on policy role_scoped_select_update on public.client_coverages is 'Admins end or correct a coverage.';
-grant select,
-  insert (organization_id, id, client_id, payer_id, priority, valid_from, valid_to),
-  update (priority, valid_from, valid_to)
-  on public.client_coverages to authenticated;
-grant select, insert, update on public.client_coverages to service_role;
-
--- A beginning --------------------------------------------------------------------------------------------------------
+-- Purpose: payers to begin with.
+-- Objects: private.add_default_payers.
 
 create function private.add_default_payers(organization_id uuid, valid_from date default '2020-01-01')
 returns void
@@ -3690,6 +3842,1153 @@ end
 $$;
 comment on function private.keep_answer(uuid, uuid, text, text, bytea, jsonb, uuid) is
   'Stores a successful answer under its key, in the transaction of its effect. Without a key: nothing.';
+
+-- === schemas/booking/request_types.sql ===
+
+-- Purpose: the bodies of sessions-hold, sessions-confirm and sessions-cancel as typed rows. The domains are the bounds of
+--          each field and stand nowhere else in SQL; the comment on a domain is the message of the 400.
+-- Objects: the domains, private.hold_request, private.confirm_request, private.cancel_request and what they are made of;
+--          private.read_request and the typed readers.
+-- Watch for: a new field of a request is a new attribute of its type, and nothing more. zod has the same bounds
+--            (`functions/_shared/contract`); a property test sends the same bodies to both. Unknown fields are ignored,
+--            null equals absent, and a blank text is not given. Rules across fields are in slots.sql.
+
+create function private.tidy(value text)
+returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return nullif(btrim(value, U&' \0009\000A\000B\000C\000D\00A0\1680\2000\2001\2002\2003\2004\2005\2006\2007\2008\2009\200A\2028\2029\202F\205F\3000\FEFF'), '');
+end
+$$;
+comment on function private.tidy(text) is
+  'A text without the white space around it, null when nothing is left. White space is what JavaScript''s trim removes.';
+
+create domain private.hold_seconds as integer check (value between 30 and 900);
+comment on domain private.hold_seconds is 'must be a whole number from 30 to 900';
+
+create domain private.buffer_minutes as smallint check (value between 0 and 240);
+comment on domain private.buffer_minutes is 'must be a whole number from 0 to 240';
+
+create domain private.offset_minutes as smallint check (value between -840 and 840);
+comment on domain private.offset_minutes is 'must be a whole number from -840 to 840: minutes east of UTC';
+
+create domain private.occurrence_count as smallint check (value between 1 and 366);
+comment on domain private.occurrence_count is 'must be a whole number from 1 to 366';
+
+create domain private.cpt_code as text check (value ~ '^[ \t\n\v\f\r]*[0-9A-Za-z]{5}[ \t\n\v\f\r]*$');
+comment on domain private.cpt_code is 'must be a service code of five letters and digits, like 97153';
+
+create domain private.cpt_modifier as text check (value ~ '^[ \t\n\v\f\r]*[0-9A-Za-z]{2}[ \t\n\v\f\r]*$');
+comment on domain private.cpt_modifier is 'must be two letters or digits, like HQ';
+
+create domain private.cpt_modifiers as private.cpt_modifier[] check (cardinality(value) <= 4);
+comment on domain private.cpt_modifiers is 'must have at most 4 items';
+
+create domain private.short_text as text check (length(value) <= 64);
+comment on domain private.short_text is 'must be text of at most 64 characters';
+
+create domain private.reason as text check (length(value) <= 500);
+comment on domain private.reason is 'must be text of at most 500 characters';
+
+create domain private.override_reason as text check (length(value) <= 500 and (value is null or private.tidy(value) is not null));
+comment on domain private.override_reason is 'must be text of 1 to 500 characters';
+
+create domain private.override_rule as text
+  check (value in ('availability', 'authorization', 'concurrency', 'credential', 'travel'));
+comment on domain private.override_rule is
+  'must be "availability", "authorization", "concurrency", "credential" or "travel"';
+
+create domain private.override_rules as private.override_rule[] check (cardinality(value) between 1 and 5);
+comment on domain private.override_rules is 'must have 1 to 5 items';
+
+create domain private.no_text as text check (private.tidy(value) is null);
+comment on domain private.no_text is 'is not accepted here: session notes are saved, encrypted, through session-notes';
+
+-- No check may be false of null: a field left out is null. isfinite fails for days that do not exist.
+-- What Postgres itself reads as a time is far wider: now, tomorrow, infinity, or 10:00 in the zone of the server.
+create domain private.instant as text check (
+  case
+    -- As JavaScript writes it. A regular expression would cost more than everything else that is read of a request.
+    when translate(value, '123456789', '000000000') = '0000-00-00T00:00:00.000Z' then
+      value >= '20' collate "C" and value < '22' collate "C"
+      and substr(value, 12, 2) < '24' collate "C" and substr(value, 18, 2) < '60' collate "C"
+    else value ~ '^2[01][0-9]{2}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,3}0{0,6})?)?(Z|[+-](0[0-9]|1[0-3])(:?[0-5][0-9])?|[+-]14(:?00)?)$'
+  end
+  and isfinite(value::timestamptz)
+);
+comment on domain private.instant is
+  'must be an ISO 8601 instant that exists, of the years 2000 to 2199, to the millisecond at most, with Z or an explicit '
+  'offset, like 2026-03-09T10:00:00-07:00';
+
+create domain private.civil_time as text check (
+  value ~ '^2[01][0-9]{2}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,3}0{0,6})?)?$'
+  and isfinite(value::timestamp)
+);
+comment on domain private.civil_time is
+  'must be a local date and time that exist, of the years 2000 to 2199, to the millisecond at most, without a zone, '
+  'like 2026-03-09T10:00';
+
+create domain private.civil_date as text check (value ~ '^2[01][0-9]{2}-[0-9]{2}-[0-9]{2}$' and isfinite(value::date));
+comment on domain private.civil_date is 'must be a date that exists, of the years 2000 to 2199, like 2026-03-09';
+
+-- Whether there is such a zone, public.time_zones says; see slots.sql.
+create domain private.zone_name as text check (length(value) between 1 and 64);
+comment on domain private.zone_name is 'must be a known IANA time zone, like America/Los_Angeles';
+
+create domain private.recurrence_rule as text check (length(value) <= 1000 and (value is null or private.tidy(value) is not null));
+comment on domain private.recurrence_rule is 'must be text of 1 to 1000 characters';
+
+create domain private.recurrence_day as text check (length(value) <= 40 and (value is null or private.tidy(value) is not null));
+comment on domain private.recurrence_day is 'must be text of 1 to 40 characters';
+
+create domain private.recurrence_days as private.recurrence_day[] check (cardinality(value) <= 1000);
+comment on domain private.recurrence_days is 'must have at most 1000 items';
+
+create domain private.member_ids as uuid[] check (cardinality(value) <= 8);
+comment on domain private.member_ids is 'must have at most 8 items';
+
+create domain private.session_ids as uuid[] check (cardinality(value) between 1 and 1000);
+comment on domain private.session_ids is 'must have 1 to 1000 items';
+
+-- sessions-hold
+
+create type private.occurrence_request as (
+  start_time private.instant,
+  end_time private.instant,
+  start_time_offset_minutes private.offset_minutes,
+  end_time_offset_minutes private.offset_minutes,
+  time_zone private.zone_name,
+  session_id uuid,
+  local_start private.civil_time
+);
+comment on type private.occurrence_request is
+  'One occurrence of sessions-hold: start_time and end_time, or local_start, the civil start in time_zone (left out: the '
+  'request''s), which lasts as long as the window at the top.';
+
+create domain private.occurrence_requests as private.occurrence_request[] check (cardinality(value) <= 366);
+comment on domain private.occurrence_requests is 'must have at most 366 items';
+
+create type private.override_request as (
+  reason private.override_reason,
+  rules private.override_rules
+);
+comment on type private.override_request is 'Why an admin books in spite of rules, and which; without rules: any.';
+
+create type private.recurrence_request as (
+  rule private.recurrence_rule,
+  count private.occurrence_count,
+  until private.recurrence_day,
+  exceptions private.recurrence_days,
+  time_zone private.zone_name
+);
+comment on type private.recurrence_request is
+  'The rule that was asked for. Whoever calls the database expands it: what is booked are the occurrences beside it.';
+
+create type private.hold_request as (
+  therapist_id uuid,
+  client_id uuid,
+  client_ids private.member_ids,
+  group_id uuid,
+  room_id uuid,
+  session_id uuid,
+  cpt_code private.cpt_code,
+  session_type private.short_text,
+  time_zone private.zone_name,
+  start_time private.instant,
+  end_time private.instant,
+  start_time_offset_minutes private.offset_minutes,
+  end_time_offset_minutes private.offset_minutes,
+  hold_seconds private.hold_seconds,
+  buffer_before_minutes private.buffer_minutes,
+  buffer_after_minutes private.buffer_minutes,
+  occurrences private.occurrence_requests,
+  recurrence private.recurrence_request,
+  override private.override_request
+);
+comment on type private.hold_request is 'The body of sessions-hold, each field within its bounds.';
+
+-- sessions-confirm
+
+create type private.session_request as (
+  id uuid,
+  therapist_id uuid,
+  client_id uuid,
+  start_time private.instant,
+  end_time private.instant,
+  session_type private.short_text,
+  location_type private.short_text,
+  notes private.no_text
+);
+comment on type private.session_request is 'A session as sessions-confirm describes it. id: the session being moved.';
+
+create type private.cpt_request as (
+  code private.cpt_code,
+  modifiers private.cpt_modifiers
+);
+comment on type private.cpt_request is 'A service code and its modifiers, as sessions-confirm names them.';
+
+create type private.confirm_occurrence as (
+  hold_key uuid,
+  session private.session_request,
+  cpt private.cpt_request,
+  start_time_offset_minutes private.offset_minutes,
+  end_time_offset_minutes private.offset_minutes,
+  time_zone private.zone_name,
+  notes private.no_text
+);
+comment on type private.confirm_occurrence is 'One occurrence of sessions-confirm, by its own key.';
+
+create domain private.confirm_occurrences as private.confirm_occurrence[] check (cardinality(value) <= 366);
+comment on domain private.confirm_occurrences is 'must have at most 366 items';
+
+create type private.confirm_request as (
+  hold_key uuid,
+  session private.session_request,
+  cpt private.cpt_request,
+  start_time_offset_minutes private.offset_minutes,
+  end_time_offset_minutes private.offset_minutes,
+  time_zone private.zone_name,
+  occurrences private.confirm_occurrences,
+  notes private.no_text
+);
+comment on type private.confirm_request is 'The body of sessions-confirm, each field within its bounds.';
+
+-- sessions-cancel
+
+create type private.release_request as (
+  hold_key uuid
+);
+comment on type private.release_request is 'The body of sessions-cancel that lets a hold go.';
+
+create type private.cancel_request as (
+  session_ids private.session_ids,
+  series_id uuid,
+  "from" private.instant,
+  date private.civil_date,
+  from_date private.civil_date,
+  to_date private.civil_date,
+  time_zone private.zone_name,
+  therapist_id uuid,
+  all_therapists boolean,
+  reason private.reason,
+  cancellation_attribution public.cancellation_attribution
+);
+comment on type private.cancel_request is 'The body of sessions-cancel that names sessions, each field within its bounds.';
+
+-- Reading ----------------------------------------------------------------------------------------------------------------
+
+create function private.base_type(type_id oid)
+returns pg_catalog.pg_type
+language sql
+stable
+set search_path = ''
+begin atomic
+  with recursive unwrapped as (
+    select t.oid, t.typbasetype from pg_catalog.pg_type as t where t.oid = base_type.type_id
+    union all
+    select t.oid, t.typbasetype from unwrapped join pg_catalog.pg_type as t on t.oid = unwrapped.typbasetype
+  )
+  select t from pg_catalog.pg_type as t join unwrapped on unwrapped.oid = t.oid where unwrapped.typbasetype = 0;
+end;
+comment on function private.base_type(oid) is 'The type below the domains over it.';
+
+create function private.json_type(type_id oid)
+returns text
+language sql
+stable
+set search_path = ''
+begin atomic
+  select case
+    when base.typtype = 'c' then 'object'
+    when base.typcategory = 'A' then 'array'
+    when base.typcategory = 'N' then 'number'
+    when base.typcategory = 'B' then 'boolean'
+    else 'string'
+  end
+  from private.base_type(json_type.type_id) as base;
+end;
+comment on function private.json_type(oid) is 'The JSON type that a value of this type is written as.';
+
+create function private.mistyped_fields(type_id oid, path text default '@')
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select string_agg(found.condition, ' || ' order by field.attnum)
+    from private.base_type(type_id) as base
+    join pg_catalog.pg_attribute as field on field.attrelid = base.typrelid and not field.attisdropped
+    cross join lateral private.base_type(field.atttypid) as of
+    cross join lateral (
+      select format('%s."%s"', path, field.attname) as path, private.json_type(field.atttypid) as type
+    ) as at
+    -- The elements of a list, else the field itself.
+    cross join lateral (
+      select
+        case when at.type = 'array' then of.typelem else field.atttypid end as type_id,
+        case when at.type = 'array' then at.path || '[*]' else at.path end as path
+    ) as item
+    cross join lateral (
+      select concat_ws(
+        ' || ',
+        case when at.type = 'array' then format('%s.type() != "array"', at.path) end,
+        format('%s.type() != "%s"', item.path, private.json_type(item.type_id)),
+        case when item.type_id = 'pg_catalog.uuid'::regtype
+          -- Postgres also reads braces, and hyphens left out.
+          then format('exists(%s ? (!(@ like_regex "^.{8}-.{4}-.{4}-.{4}-.{12}$")))', item.path) end,
+        private.mistyped_fields(item.type_id, item.path)
+      ) as condition
+    ) as found
+  );
+end
+$$;
+comment on function private.mistyped_fields(oid, text) is
+  'The part of a jsonpath that finds a field of this composite type whose JSON type is not the type''s: null for other types. '
+  'jsonb_populate_record alone would take "300" for 300 and 97153 for a text.';
+
+create function private.value_issues(path text, given jsonb, type_id oid)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  base pg_catalog.pg_type := private.base_type(type_id);
+  message constant text := coalesce(
+    case when type_id <> base.oid then obj_description(type_id, 'pg_type') end,
+    case
+      when base.oid = 'pg_catalog.uuid'::regtype then 'must be a UUID'
+      when base.typtype = 'e' then 'must be ' || (
+        select string_agg(format('"%s"', label.enumlabel), ' or ' order by label.enumsortorder)
+        from pg_catalog.pg_enum as label where label.enumtypid = base.oid
+      )
+      when private.json_type(type_id) = 'boolean' then 'must be true or false'
+      else 'is not acceptable'
+    end
+  );
+  found jsonb;
+begin
+  if jsonb_typeof(given) <> private.json_type(type_id) then
+    return private.issue(path, case private.json_type(type_id)
+      when 'array' then 'must be a list'
+      when 'object' then 'must be an object'
+      else message
+    end);
+  elsif base.typtype = 'c' then
+    select jsonb_agg(issue.value order by field.attnum) into found
+    from pg_catalog.pg_attribute as field
+    cross join lateral jsonb_array_elements(private.value_issues(
+      concat_ws('.', nullif(path, ''), field.attname), given -> field.attname, field.atttypid
+    )) as issue (value)
+    where field.attrelid = base.typrelid and not field.attisdropped and given -> field.attname <> 'null';
+    return coalesce(found, '[]');
+  elsif base.oid = 'pg_catalog.uuid'::regtype and (given #>> '{}') !~ '^.{8}-.{4}-.{4}-.{4}-.{12}$' then
+    return private.issue(path, message);
+  elsif base.typcategory = 'A' then
+    select jsonb_agg(issue.value order by item.position) into found
+    from jsonb_array_elements(given) with ordinality as item (value, position)
+    cross join lateral jsonb_array_elements(
+      private.value_issues(concat_ws('.', path, item.position - 1), item.value, base.typelem)
+    ) as issue (value);
+    if found is not null then
+      return found;
+    end if;
+  end if;
+  begin
+    execute format(
+      'select x.value from jsonb_to_record($1) as x (value %s)', format_type(type_id, null)
+    ) using jsonb_build_object('value', given);
+    return '[]';
+  exception
+    when data_exception or integrity_constraint_violation then
+      return private.issue(path, message);
+  end;
+end
+$$;
+comment on function private.value_issues(text, jsonb, oid) is
+  'What keeps a JSON value from being of this type, as [{path, message}]. Slow: only on the way to a 400.';
+
+create function private.name_bad_fields(request jsonb, base anyelement)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if jsonb_typeof(request) is distinct from 'object' then
+    return private.issue('', 'must be a JSON object');
+  end if;
+  return jsonb_path_query_array(private.value_issues('', request, pg_typeof(base)), '$[0 to 49]');
+end
+$$;
+comment on function private.name_bad_fields(jsonb, anyelement) is
+  'The fields that keep a request from being of this type: at most 50, which is enough to mend a form.';
+
+create function private.without_blanks(given jsonb, depth integer default 0)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case
+    -- Nothing that a request has lies deeper.
+    when depth > 4 then given
+    when jsonb_typeof(given) = 'object' then (
+      select coalesce(jsonb_object_agg(field.key, private.without_blanks(field.value, depth + 1)), '{}')
+      from jsonb_each(given) as field
+      where jsonb_typeof(field.value) <> 'string' or private.tidy(field.value #>> '{}') is not null
+    )
+    when jsonb_typeof(given) = 'array' then (
+      select coalesce(jsonb_agg(private.without_blanks(item.value, depth + 1) order by item.position), '[]')
+      from jsonb_array_elements(given) with ordinality as item (value, position)
+    )
+    else given
+  end;
+end
+$$;
+comment on function private.without_blanks(jsonb, integer) is
+  'A request without fields of blank text, whatever they are of: forms send an empty text for what was left empty.';
+
+create function private.read_request(request jsonb, base anyelement, mistyped jsonpath)
+returns anyelement
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  fewer jsonb;
+begin
+  begin
+    request := jsonb_strip_nulls(request);
+    if jsonb_typeof(request) = 'object' and not request @? mistyped then
+      return jsonb_populate_record(base, request);
+    end if;
+  exception
+    when data_exception or integrity_constraint_violation or statement_too_complex then null;
+  end;
+  fewer := private.without_blanks(request);
+  if fewer <> request then
+    return private.read_request(fewer, base, mistyped);
+  end if;
+  perform private.raise_invalid(private.name_bad_fields(request, base));
+end
+$$;
+comment on function private.read_request(jsonb, anyelement, jsonpath) is
+  'A request as the row of its type, or PT400 that names the fields. mistyped finds a field whose JSON type is wrong; it is '
+  'made from the type, see private.mistyped_fields.';
+
+-- The jsonpath of each type, made once from the catalog: making it for each request would cost more than the request.
+do $make$
+declare
+  name text;
+begin
+  foreach name in array array['hold_request', 'confirm_request', 'release_request', 'cancel_request'] loop
+    execute format(
+      $function$
+        create function private.mistyped_%1$s() returns jsonpath
+        language plpgsql immutable set search_path = '' as $body$ begin return %2$L; end $body$
+      $function$,
+      name, format('$ ? (%s)', private.mistyped_fields(format('private.%I', name)::regtype))
+    );
+    execute format(
+      'comment on function private.mistyped_%1$s() is %2$L',
+      name, format('Finds a field of private.%s whose JSON type is wrong. Made from the type.', name)
+    );
+  end loop;
+end
+$make$;
+
+create function private.read_hold_request(request jsonb)
+returns private.hold_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.hold_request := private.read_request(request, null::private.hold_request, private.mistyped_hold_request());
+begin
+  wanted.hold_seconds := coalesce(wanted.hold_seconds, 300);
+  if wanted.cpt_code is not null then
+    wanted.cpt_code := upper(private.tidy(wanted.cpt_code));
+  end if;
+  if wanted.session_type is not null then
+    wanted.session_type := private.tidy(wanted.session_type);
+  end if;
+  if wanted.client_ids = '{}' then
+    wanted.client_ids := null;
+  end if;
+  if wanted.occurrences = '{}' then
+    wanted.occurrences := null;
+  end if;
+  return wanted;
+end
+$$;
+comment on function private.read_hold_request(jsonb) is
+  'Reads the body of sessions-hold, defaulted: 300 seconds, codes in upper case, blank texts and empty lists null. PT400 '
+  'names every field that is out of its bounds.';
+
+create function private.read_confirm_request(request jsonb)
+returns private.confirm_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.confirm_request :=
+    private.read_request(request, null::private.confirm_request, private.mistyped_confirm_request());
+begin
+  if wanted.occurrences = '{}' then
+    wanted.occurrences := null;
+  end if;
+  return wanted;
+end
+$$;
+comment on function private.read_confirm_request(jsonb) is
+  'Reads the body of sessions-confirm. PT400 names every field that is out of its bounds.';
+
+create function private.read_release_request(request jsonb)
+returns private.release_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.release_request :=
+    private.read_request(request, null::private.release_request, private.mistyped_release_request());
+begin
+  if wanted.hold_key is null then
+    perform private.raise_invalid(private.issue('hold_key', 'is required'));
+  end if;
+  return wanted;
+end
+$$;
+comment on function private.read_release_request(jsonb) is 'Reads the body of sessions-cancel that lets a hold go, or PT400.';
+
+-- === schemas/booking/slots.sql ===
+
+-- Purpose: what a request asks for, as rows: one slot for each client and occurrence of a hold, one listing for each
+--          occurrence of a confirmation. Every rule across fields of a request is here, once, and every 400 names all that
+--          is wrong.
+-- Objects: private.slot, private.slots_of; private.listing, private.listed_of; private.read_cancel_request;
+--          private.instant_at, private.zone_offset.
+-- Watch for: the database is the only judge of zones: an offset that a caller sends is compared, never used. slots_of
+--            looks at the clock, so it comes after the idempotency look-up.
+
+create function private.zone_offset(instant timestamptz, zone text)
+returns integer
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (extract(epoch from (instant at time zone zone) - (instant at time zone 'UTC')) / 60)::integer;
+end
+$$;
+comment on function private.zone_offset(timestamptz, text) is
+  'The zone''s offset at an instant in minutes east of UTC: Los Angeles in winter is -480.';
+
+create function private.instant_at(civil timestamp, zone text)
+returns timestamptz
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  -- Postgres moves a time that clocks skip forward by the gap, but takes the second of two.
+  latest constant timestamptz := civil at time zone zone;
+  day_before constant timestamptz := latest - interval '24 hours';
+  earlier constant timestamptz :=
+    (civil - ((day_before at time zone zone) - (day_before at time zone 'UTC'))) at time zone 'UTC';
+begin
+  return case when earlier < latest and earlier at time zone zone = civil then earlier else latest end;
+end
+$$;
+comment on function private.instant_at(timestamp, text) is
+  'The instant at which the clocks of a zone show a civil time: the first where they show it twice; where they skip it, '
+  'the instant that is later by the gap (RFC 5545, section 3.3.5). No zone changes its clocks twice within 24 hours.';
+
+create function private.offset_issue(path text, instant timestamptz, zone text)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  expected constant integer := private.zone_offset(instant, zone);
+begin
+  return jsonb_build_array(jsonb_build_object(
+    'path', path,
+    'message', format('must be %s, the offset of %s then, in minutes east of UTC', expected, zone),
+    'expected', expected
+  ));
+end
+$$;
+comment on function private.offset_issue(text, timestamptz, text) is
+  'The issue of an offset that is not the zone''s, with the one that is (expected).';
+
+-- sessions-hold --------------------------------------------------------------------------------------------------------
+
+create type private.slot as (
+  hold_id uuid,
+  occurrence_index smallint,
+  hold_key uuid,
+  client_id uuid,
+  group_id uuid,
+  session_id uuid,
+  start_time timestamptz,
+  end_time timestamptz,
+  time_zone text,
+  civil_start timestamp,
+  lanes int4multirange
+);
+comment on type private.slot is
+  'One client of one occurrence of a hold. hold_key is the occurrence''s. civil_start is the local time that was meant: '
+  'where clocks skip it, start_time is later.';
+
+create function private.window_issues(
+  slot private.slot,
+  listed boolean,
+  start_offset integer,
+  end_offset integer,
+  as_of timestamptz
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  issues jsonb;
+  path constant text := case when listed then 'occurrences.' || slot.occurrence_index || '.' else '' end;
+begin
+  if slot.start_time is null and slot.civil_start is null then
+    issues := private.issue(path || 'start_time', 'is required');
+  elsif slot.start_time < as_of then
+    issues := private.issue(path || 'start_time', 'is in the past');
+  end if;
+  if slot.end_time is null and (slot.civil_start is null or slot.time_zone is not null) then
+    issues := coalesce(issues, '[]') || private.issue(path || 'end_time', 'is required');
+  elsif slot.end_time <= slot.start_time then
+    issues := coalesce(issues, '[]') || private.issue(path || 'end_time', 'must be after start_time');
+  elsif slot.end_time - slot.start_time > interval '12 hours' then
+    issues := coalesce(issues, '[]') || private.issue(path || 'end_time', 'must be at most 12 hours after start_time');
+  elsif slot.end_time > as_of + interval '17520 hours' then
+    issues := coalesce(issues, '[]') || private.issue(path || 'end_time', 'is more than 730 days ahead');
+  end if;
+  if start_offset is not null and start_offset <> private.zone_offset(slot.start_time, slot.time_zone) then
+    issues := coalesce(issues, '[]')
+      || private.offset_issue(path || 'start_time_offset_minutes', slot.start_time, slot.time_zone);
+  end if;
+  if end_offset is not null and end_offset <> private.zone_offset(slot.end_time, slot.time_zone) then
+    issues := coalesce(issues, '[]')
+      || private.offset_issue(path || 'end_time_offset_minutes', slot.end_time, slot.time_zone);
+  end if;
+  return issues;
+end
+$$;
+comment on function private.window_issues(private.slot, boolean, integer, integer, timestamptz) is
+  'What is wrong with when one occurrence is, as [{path, message}]; null when nothing is. 730 days are 17520 hours. listed: '
+  'the slot is one of the request''s occurrences, not the window at its top.';
+
+create function private.overlap_issues(slots private.slot[], buffer_minutes integer)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select coalesce(jsonb_agg(
+      jsonb_build_object(
+        'path', format('occurrences.%s.start_time', item.occurrence_index),
+        'message', 'overlaps another occurrence of the same request, buffers included'
+      )
+      order by item.occurrence_index
+    ), '[]')
+    from (
+      select
+        placed.occurrence_index,
+        placed.start_time,
+        max(placed.end_time) over (
+          order by placed.start_time, placed.occurrence_index rows between unbounded preceding and 1 preceding
+        ) + make_interval(mins => buffer_minutes) as busy_until
+      from (
+        select distinct slot.occurrence_index, slot.start_time, slot.end_time from unnest(slots) as slot
+      ) as placed
+    ) as item
+    where item.busy_until > item.start_time
+  );
+end
+$$;
+comment on function private.overlap_issues(private.slot[], integer) is
+  'The occurrences that overlap an earlier one of the same request: they would conflict with themselves. buffer_minutes is '
+  'what is kept free before each start and after each end together.';
+
+create function private.move_issues(session_id uuid, places private.occurrence_request[])
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  issues jsonb;
+begin
+  select jsonb_agg(jsonb_build_object('path', item.path, 'message', case
+    when item.session_id is null then 'is required: either every occurrence moves a session or none does'
+    else 'must not repeat: one session has one place'
+  end) order by item.position) into issues
+  from (
+    select
+      format('occurrences.%s.session_id', place.position - 1) as path,
+      place.position,
+      place.session_id,
+      count(place.session_id) over () as moves,
+      row_number() over (partition by place.session_id order by place.position) as turn
+    from unnest(places) with ordinality
+      as place (start_time, end_time, start_offset, end_offset, time_zone, session_id, local_start, position)
+  ) as item
+  where item.moves > 0 and (item.session_id is null or item.turn > 1)
+    and (cardinality(places) > 1 or item.session_id is not null);
+  return coalesce(issues, '[]') || case
+    when session_id is null then '[]'
+    when cardinality(places) > 1
+      then private.issue('session_id', 'must be given per occurrence when there are several occurrences')
+    when places[1].session_id <> session_id
+      then private.issue('session_id', 'must not differ from occurrences.0.session_id')
+    else '[]'
+  end;
+end
+$$;
+comment on function private.move_issues(uuid, private.occurrence_request[]) is
+  'What is wrong with the sessions that listed occurrences move. session_id is the one at the top of the request.';
+
+create function private.request_issues(wanted private.hold_request)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  issues jsonb := '[]';
+  places constant integer := coalesce(cardinality(wanted.occurrences), 1);
+  members constant integer := coalesce(cardinality(wanted.client_ids), 1);
+  moving boolean := wanted.session_id is not null;
+begin
+  if wanted.therapist_id is null then
+    issues := issues || private.issue('therapist_id', 'is required');
+  end if;
+  if wanted.client_id is null then
+    issues := issues || private.issue('client_id', 'is required');
+  end if;
+  if wanted.time_zone is null then
+    issues := issues || private.issue('time_zone', 'is required');
+  end if;
+  if wanted.override is distinct from null and (wanted.override).reason is null then
+    issues := issues || private.issue('override.reason', 'is required');
+  end if;
+  if wanted.recurrence is distinct from null and (wanted.recurrence).rule is null then
+    issues := issues || private.issue('recurrence.rule', 'is required');
+  end if;
+  if wanted.occurrences is not null then
+    if wanted.end_time::timestamptz <= wanted.start_time::timestamptz then
+      issues := issues || private.issue('end_time', 'must be after start_time');
+    end if;
+    issues := issues || private.move_issues(wanted.session_id, wanted.occurrences);
+    moving := moving or exists (select from unnest(wanted.occurrences) as place where place.session_id is not null);
+  end if;
+  if wanted.client_ids is not null then
+    if (select count(distinct member.id) from unnest(wanted.client_ids) as member (id)) < members then
+      issues := issues || private.issue('client_ids', 'must not name a client twice');
+    end if;
+    if wanted.client_id <> all (wanted.client_ids) then
+      issues := issues || private.issue('client_ids', 'must have client_id among them');
+    end if;
+    if members * places > 366 then
+      issues := issues || private.issue('client_ids', 'times the occurrences must be at most 366');
+    end if;
+    if moving then
+      issues := issues || private.issue(
+        'client_ids', 'is for new bookings: a group moves whole when one member''s session_id is named');
+    end if;
+  end if;
+  if wanted.group_id is not null and (wanted.client_ids is not null or moving or places > 1) then
+    issues := issues || private.issue('group_id', 'is for one client who joins one occurrence of a group');
+  end if;
+  return issues;
+end
+$$;
+comment on function private.request_issues(private.hold_request) is
+  'What is wrong with a hold beside when it is: fields that are missing, and fields that exclude each other.';
+
+create function private.series_slots(
+  wanted private.hold_request,
+  zone text,
+  as_of timestamptz,
+  out slots private.slot[],
+  out issues jsonb
+)
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  usual_length constant interval := wanted.end_time::timestamptz - wanted.start_time::timestamptz;
+begin
+  select
+    array_agg(at.slot order by place.position),
+    jsonb_path_query_array(jsonb_agg(wrong.issues order by place.position) filter (where wrong.issues <> '[]'), '$[*][*]')
+  into slots, issues
+  from unnest(wanted.occurrences) with ordinality
+    as place (start_time, end_time, start_offset, end_offset, time_zone, session_id, local_start, position)
+  cross join lateral (
+    select case
+      when place.time_zone is null or place.time_zone = zone then zone
+      else (select known.name from public.time_zones as known where known.name = place.time_zone)
+    end as name
+    offset 0
+  ) as own
+  cross join lateral (
+    select coalesce(place.start_time::timestamptz, private.instant_at(place.local_start::timestamp, own.name)) as start_time
+    offset 0
+  ) as begins
+  cross join lateral (
+    select row(
+      gen_random_uuid(), place.position - 1, gen_random_uuid(), wanted.client_id, wanted.group_id,
+      coalesce(place.session_id, wanted.session_id), begins.start_time,
+      coalesce(place.end_time::timestamptz, case when place.local_start is not null then begins.start_time + usual_length end),
+      own.name, coalesce(place.local_start::timestamp, begins.start_time at time zone own.name), '{[0,2147483647)}'
+    )::private.slot as slot
+    -- Not merged into the query, which would make another slot wherever it is mentioned.
+    offset 0
+  ) as at
+  cross join lateral (
+    select coalesce(private.window_issues(at.slot, true, place.start_offset, place.end_offset, as_of), '[]')
+      || case
+        when place.time_zone is not null and own.name is null then private.issue(
+          format('occurrences.%s.time_zone', place.position - 1), 'must be a known IANA time zone, like America/Los_Angeles')
+        else '[]'
+      end
+      || case
+        when place.local_start is not null and place.start_time is not null then private.issue(
+          format('occurrences.%s.start_time', place.position - 1), 'must not accompany local_start')
+        else '[]'
+      end as issues
+  ) as wrong;
+end
+$$;
+comment on function private.series_slots(private.hold_request, text, timestamptz) is
+  'The slots of listed occurrences for the request''s client, and what is wrong with when they are (null: nothing). One with '
+  'a local_start and no end lasts as long as the window at the top. zone is the request''s own, null when it is unknown.';
+
+create function private.slots_of(wanted private.hold_request, as_of timestamptz)
+returns private.slot[]
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  issues jsonb := private.request_issues(wanted);
+  zone text;
+  slots private.slot[];
+  one private.slot;
+  found record;
+begin
+  select known.name into zone from public.time_zones as known where known.name = wanted.time_zone;
+  if zone is null and wanted.time_zone is not null then
+    issues := issues || private.issue('time_zone', 'must be a known IANA time zone, like America/Los_Angeles');
+  end if;
+
+  if wanted.occurrences is null then
+    one := row(
+      gen_random_uuid(), 0, gen_random_uuid(), wanted.client_id, wanted.group_id, wanted.session_id, wanted.start_time::timestamptz,
+      wanted.end_time::timestamptz, zone, wanted.start_time::timestamptz at time zone zone, '{[0,2147483647)}'
+    );
+    slots := array[one];
+    issues := issues || coalesce(private.window_issues(
+      one, false, wanted.start_time_offset_minutes, wanted.end_time_offset_minutes, as_of), '[]');
+  else
+    found := private.series_slots(wanted, zone, as_of);
+    slots := found.slots;
+    issues := issues || coalesce(found.issues, private.overlap_issues(
+      slots, coalesce(wanted.buffer_before_minutes, 0) + coalesce(wanted.buffer_after_minutes, 0)));
+  end if;
+  if issues <> '[]' then
+    perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
+  end if;
+
+  if cardinality(wanted.client_ids) > 1 then
+    slots := array(
+      select row(
+        gen_random_uuid(), slot.occurrence_index, slot.hold_key, member.id, slot.group_id, slot.session_id,
+        slot.start_time, slot.end_time, slot.time_zone, slot.civil_start, slot.lanes
+      )::private.slot
+      from (
+        select
+          place.occurrence_index, place.hold_key, gen_random_uuid() as group_id, place.session_id,
+          place.start_time, place.end_time, place.time_zone, place.civil_start, place.lanes
+        from unnest(slots) as place
+        -- One group for all clients of an occurrence.
+        offset 0
+      ) as slot
+      cross join unnest(wanted.client_ids) with ordinality as member (id, position)
+      order by slot.occurrence_index, member.position
+    );
+  end if;
+  return slots;
+end
+$$;
+comment on function private.slots_of(private.hold_request, timestamptz) is
+  'What a hold asks for: one slot for each occurrence and client, in request order, all lanes; a new group for each '
+  'occurrence when there are several clients. PT400 names everything that is wrong, at most 50 issues. as_of is the clock, '
+  'read after the idempotency look-up.';
+
+-- sessions-confirm ------------------------------------------------------------------------------------------------------
+
+create type private.listing as (
+  occurrence_index smallint,
+  hold_key uuid,
+  therapist_id uuid,
+  client_id uuid,
+  start_time timestamptz,
+  end_time timestamptz,
+  time_zone text,
+  session_id uuid,
+  session_type text,
+  location_type text,
+  cpt_code text,
+  cpt_modifiers text[]
+);
+comment on type private.listing is 'One occurrence as sessions-confirm describes it.';
+
+create function private.listing_issues(
+  path text, place private.confirm_occurrence, zone text, needs_zone boolean, out issues jsonb, out code text
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  session constant private.session_request := place.session;
+begin
+  issues := '[]';
+  if place.session is not distinct from null then
+    issues := private.issue(path || 'session', 'is required');
+  else
+    issues := case when session.therapist_id is null
+        then private.issue(path || 'session.therapist_id', 'is required') else '[]' end
+      || case when session.client_id is null then private.issue(path || 'session.client_id', 'is required') else '[]' end
+      || case when session.start_time is null then private.issue(path || 'session.start_time', 'is required') else '[]' end
+      || case when session.end_time is null then private.issue(path || 'session.end_time', 'is required') else '[]' end;
+  end if;
+  if place.hold_key is null then
+    issues := private.issue(path || 'hold_key', 'is required') || issues;
+  end if;
+  if place.cpt is distinct from null and (place.cpt).code is null then
+    issues := issues || private.issue(path || 'cpt.code', 'is required');
+  end if;
+  if needs_zone and place.time_zone is null then
+    issues := issues || private.issue(path || 'time_zone', 'is required');
+  end if;
+  if issues <> '[]' then
+    code := 'MISSING_FIELDS';
+  end if;
+  if place.time_zone is not null and zone is null then
+    issues := issues || private.issue(path || 'time_zone', 'must be a known IANA time zone, like America/Los_Angeles');
+  end if;
+  if session.end_time::timestamptz <= session.start_time::timestamptz then
+    issues := issues || private.issue(path || 'session.end_time', 'must be after start_time');
+    code := coalesce(code, 'INVALID_RANGE');
+  end if;
+  if place.start_time_offset_minutes is not null
+    and place.start_time_offset_minutes <> private.zone_offset(session.start_time::timestamptz, zone)
+  then
+    issues := issues
+      || private.offset_issue(path || 'start_time_offset_minutes', session.start_time::timestamptz, zone);
+  end if;
+  if place.end_time_offset_minutes is not null
+    and place.end_time_offset_minutes <> private.zone_offset(session.end_time::timestamptz, zone)
+  then
+    issues := issues || private.offset_issue(path || 'end_time_offset_minutes', session.end_time::timestamptz, zone);
+  end if;
+end
+$$;
+comment on function private.listing_issues(text, private.confirm_occurrence, text, boolean) is
+  'What is wrong with one occurrence of a confirmation, and the code of its 400. zone is its zone when it is known.';
+
+create function private.modifiers_of(cpt private.cpt_request)
+returns text[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case when cardinality(cpt.modifiers) > 0 then array(
+    select upper(private.tidy(modifier.value))
+    from unnest(cpt.modifiers) with ordinality as modifier (value, position)
+    group by 1
+    order by min(modifier.position)
+  ) end;
+end
+$$;
+comment on function private.modifiers_of(private.cpt_request) is
+  'The modifiers in upper case and in order, each once; null when none is named.';
+
+create function private.listing_at(
+  occurrence_index integer, hold_key uuid, session private.session_request, cpt private.cpt_request, zone text
+)
+returns private.listing
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  listing private.listing;
+begin
+  listing.occurrence_index := occurrence_index;
+  listing.hold_key := hold_key;
+  listing.therapist_id := session.therapist_id;
+  listing.client_id := session.client_id;
+  listing.start_time := session.start_time::timestamptz;
+  listing.end_time := session.end_time::timestamptz;
+  listing.time_zone := zone;
+  listing.session_id := session.id;
+  if session.session_type is not null then
+    listing.session_type := private.tidy(session.session_type);
+  end if;
+  if session.location_type is not null then
+    listing.location_type := private.tidy(session.location_type);
+  end if;
+  if cpt.code is not null then
+    listing.cpt_code := upper(private.tidy(cpt.code));
+    listing.cpt_modifiers := private.modifiers_of(cpt);
+  end if;
+  return listing;
+end
+$$;
+comment on function private.listing_at(integer, uuid, private.session_request, private.cpt_request, text) is
+  'One occurrence of a confirmation as it is compared with what was held.';
+
+create function private.listed_of(wanted private.confirm_request)
+returns private.listing[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  zone text;
+  top constant private.confirm_occurrence := row(
+    wanted.hold_key, wanted.session, wanted.cpt, wanted.start_time_offset_minutes, wanted.end_time_offset_minutes,
+    wanted.time_zone, null
+  );
+  listed private.listing[];
+  codes text[];
+  wrong jsonb;
+  found record;
+begin
+  select known.name into zone from public.time_zones as known where known.name = wanted.time_zone;
+  found := private.listing_issues('', top, zone, true);
+  wrong := found.issues;
+  codes := array[found.code];
+  if wanted.occurrences is null then
+    listed := array[private.listing_at(0, wanted.hold_key, wanted.session, wanted.cpt, zone)];
+  else
+    select
+      array_agg(private.listing_at(
+        (place.position - 1)::integer, place.hold_key, place.session,
+        case when place.cpt is distinct from null then place.cpt else wanted.cpt end, coalesce(known.name, zone)
+      ) order by place.position),
+      wrong || jsonb_path_query_array(jsonb_agg(of.issues order by place.position), '$[*][*]'),
+      codes || array_agg(of.code)
+    into listed, wrong, codes
+    from unnest(wanted.occurrences) with ordinality
+      as place (hold_key, session, cpt, start_offset, end_offset, time_zone, notes, position)
+    left join public.time_zones as known on known.name = place.time_zone
+    cross join lateral private.listing_issues(
+      format('occurrences.%s.', place.position - 1),
+      row(place.hold_key, place.session, place.cpt, place.start_offset, place.end_offset, place.time_zone, null),
+      case when place.time_zone is null then zone else known.name end, false
+    ) as of;
+  end if;
+  if wrong <> '[]' then
+    perform private.raise_invalid(jsonb_path_query_array(wrong, '$[0 to 49]'), case
+      when 'MISSING_FIELDS' = any (codes) then 'MISSING_FIELDS'
+      when 'INVALID_RANGE' = any (codes) then 'INVALID_RANGE'
+      else 'VALIDATION_FAILED'
+    end);
+  end if;
+  return listed;
+end
+$$;
+comment on function private.listed_of(private.confirm_request) is
+  'What a confirmation lists: its occurrences in request order, or the one session at the top; a service named at the top '
+  'counts for those that name none. PT400 with code MISSING_FIELDS, INVALID_RANGE or VALIDATION_FAILED names everything '
+  'that is wrong, at most 50 issues. Looks at no clock.';
+
+-- sessions-cancel -------------------------------------------------------------------------------------------------------
+
+create function private.read_cancel_request(request jsonb)
+returns private.cancel_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.cancel_request :=
+    private.read_request(request, null::private.cancel_request, private.mistyped_cancel_request());
+  by_days constant boolean := wanted.date is not null or wanted.from_date is not null or wanted.to_date is not null;
+  issues jsonb := '[]';
+begin
+  if wanted.session_ids is null and wanted.series_id is null and not by_days then
+    issues := issues || private.issue('session_ids', 'is required: give session_ids, series_id, date, or from_date and to_date');
+  end if;
+  if wanted."from" is not null and wanted.series_id is null then
+    issues := issues || private.issue('from', 'goes with series_id');
+  end if;
+  if wanted.date is not null and (wanted.from_date is not null or wanted.to_date is not null) then
+    issues := issues || private.issue('date', 'must not accompany from_date and to_date');
+  end if;
+  if (wanted.from_date is null) <> (wanted.to_date is null) then
+    issues := issues || private.issue(
+      case when wanted.from_date is null then 'from_date' else 'to_date' end, 'is required: from_date and to_date go together');
+  elsif wanted.to_date::date < wanted.from_date::date then
+    issues := issues || private.issue('to_date', 'must not be before from_date');
+  elsif wanted.to_date::date - wanted.from_date::date > 366 then
+    issues := issues || private.issue('to_date', 'must be at most 366 days after from_date');
+  end if;
+  if by_days and wanted.time_zone is null then
+    issues := issues || private.issue('time_zone', 'is required with date, and with from_date and to_date');
+  elsif wanted.time_zone is not null
+    and not exists (select from public.time_zones as known where known.name = wanted.time_zone)
+  then
+    issues := issues || private.issue('time_zone', 'must be a known IANA time zone, like America/Los_Angeles');
+  end if;
+  if wanted.all_therapists and wanted.therapist_id is not null then
+    issues := issues || private.issue('all_therapists', 'must not be true when therapist_id names one therapist');
+  end if;
+  if issues <> '[]' then
+    perform private.raise_invalid(issues);
+  end if;
+
+  wanted.all_therapists := coalesce(wanted.all_therapists, false);
+  wanted.cancellation_attribution := coalesce(wanted.cancellation_attribution, 'unknown');
+  if wanted.reason is not null then
+    wanted.reason := private.tidy(wanted.reason);
+  end if;
+  if wanted.session_ids is not null then
+    wanted.session_ids := array(select distinct named.id from unnest(wanted.session_ids) as named (id) order by named.id);
+  end if;
+  return wanted;
+end
+$$;
+comment on function private.read_cancel_request(jsonb) is
+  'Reads the body of sessions-cancel that names sessions, each id once; attribution unknown and all_therapists false when '
+  'they are left out. PT400 names every field that is wrong.';
 
 -- === schemas/booking/requests.sql ===
 
@@ -7444,10 +8743,109 @@ comment on function public.preview_series(jsonb) is
   'therapist | client | room | availability, by: null | session | hold}]}, by as a hold would decide it now.';
 grant execute on function public.preview_series(jsonb) to authenticated;
 
+-- === schemas/clinical/attestation.sql ===
+
+-- Purpose: proof that the edge functions made a row, which the database can check itself.
+-- Objects: private.attestation_keys, private.proof_holds, private.knows_proof_key.
+-- Watch for: the database cannot open what the functions seal, so it could not tell a sealed note from random bytes. A
+--            proof is a MAC that only the functions, the operator and this table can make: its key is derived from a
+--            master key, one way, and installed with `npm run keys:rotate -- --install`. No API role reads the table, and
+--            nothing returns its keys. An owner of the database can read them: against her, see docs/audit-trail.md.
+
+create table private.attestation_keys (
+  id text primary key check (id ~ '^[A-Za-z0-9_-]{1,64}$'),
+  key bytea not null check (length(key) = 32),
+  installed_at timestamptz not null default clock_timestamp(),
+  installed_by text not null default session_user,
+  retired_at timestamptz
+);
+comment on table private.attestation_keys is
+  'The keys of proofs, each derived from the master key of the same id by HKDF-SHA256. Never shown through the API.';
+comment on column private.attestation_keys.retired_at is
+  'Since when it proves nothing new. What it proved before stays. Null: in use.';
+alter table private.attestation_keys enable row level security;
+create policy deny_all on private.attestation_keys using (false);
+
+create function private.guard_attestation_key()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if (new.id, new.key, new.installed_at, new.installed_by)
+    is distinct from (old.id, old.key, old.installed_at, old.installed_by)
+  then
+    raise exception using errcode = 'check_violation', message = 'an attestation key is only retired, or used again';
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_attestation_key() is 'Trigger: of an attestation key only its retirement changes.';
+create trigger guard_attestation_key before update on private.attestation_keys
+  for each row execute function private.guard_attestation_key();
+create trigger refuse_delete before delete on private.attestation_keys
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on private.attestation_keys
+  for each statement execute function private.refuse_delete();
+
+create function private.knows_proof_key(proof text)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select 1
+    from private.attestation_keys as candidate
+    where candidate.id = split_part(proof, '.', 2) and candidate.retired_at is null
+  );
+end
+$$;
+comment on function private.knows_proof_key(text) is
+  'Whether the key that a proof names is installed and in use. If not, the operator has to install it.';
+
+create function private.proof_holds(proof text, statement text[])
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if proof is null or proof !~ '^tsp1\.[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{43}$' or array_position(statement, null) > 0 then
+    return false;
+  end if;
+  -- Digests are compared, so that the time of a comparison says nothing of the right MAC.
+  return exists (
+    select 1
+    from private.attestation_keys as candidate
+    where candidate.id = split_part(proof, '.', 2)
+      and candidate.retired_at is null
+      and sha256(extensions.hmac(convert_to(lower('tsp1|' || array_to_string(statement, '|')), 'UTF8'), candidate.key, 'sha256'))
+        = sha256(decode(translate(split_part(proof, '.', 3), '-_', '+/') || '=', 'base64'))
+  );
+end
+$$;
+comment on function private.proof_holds(text, text[]) is
+  'Whether a proof, tsp1.<key id>.<HMAC-SHA-256 in base64url>, is of this statement: the table, then what identifies and '
+  'makes up the row, none of which may contain a |.';
+
+create function private.text_digest(content text)
+returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return encode(sha256(convert_to(content, 'UTF8')), 'hex');
+end
+$$;
+comment on function private.text_digest(text) is 'SHA-256 of a text, in hex.';
+
 -- === schemas/clinical/data_keys.sql ===
 
 -- Purpose: the keys that seal PHI, as the database may know them: wrapped.
--- Objects: private.data_keys, private.is_sealed, private.active_data_key, start_data_key.
+-- Objects: private.data_keys, private.is_sealed, private.active_data_key, private.unproven, start_data_key.
 -- Watch for: edge functions seal and open; the database sees neither plaintext nor a usable key. A wrapped key opens only
 --            with a master key from the functions' secrets. Keys are never deleted: old content, and the audit events
 --            that hold its ciphertext, need them as long as they are kept (docs/key-rotation.md).
@@ -7456,6 +8854,7 @@ create table private.data_keys (
   organization_id uuid not null references public.organizations (id),
   id uuid not null,
   wrapped_key text not null,
+  proof text not null,
   master_key_id text not null generated always as (split_part(wrapped_key, '.', 2)) stored,
   created_at timestamptz not null default clock_timestamp(),
   created_by uuid default auth.uid(),
@@ -7468,6 +8867,8 @@ create table private.data_keys (
 comment on table private.data_keys is
   'Each organization''s data keys, wrapped by a master key that this database never sees. One is active; retired ones '
   'still open what they sealed.';
+comment on column private.data_keys.proof is
+  'Made by whoever holds a master key, over organization, id and wrapped_key: nobody else starts or wraps a data key.';
 comment on column private.data_keys.master_key_id is 'Which master key wraps it now.';
 comment on column private.data_keys.retired_at is 'Since when it seals nothing new. Null: the active key.';
 create unique index data_keys_active_idx on private.data_keys (organization_id) where retired_at is null;
@@ -7476,13 +8877,36 @@ comment on index private.data_keys_active_idx is
 alter table private.data_keys enable row level security;
 create policy deny_all on private.data_keys using (false);
 
+create function private.data_key_statement(data_key private.data_keys)
+returns text[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return array['data_keys', data_key.organization_id::text, data_key.id::text, private.text_digest(data_key.wrapped_key)];
+end
+$$;
+comment on function private.data_key_statement(private.data_keys) is 'What the proof of a data key is made over.';
+
 create function private.guard_data_key()
 returns trigger
 language plpgsql
 set search_path = ''
 as $$
 begin
-  if (new.organization_id, new.id, new.created_at, new.created_by)
+  if (tg_op = 'INSERT' or (new.wrapped_key, new.proof) is distinct from (old.wrapped_key, old.proof))
+    and not private.proof_holds(new.proof, private.data_key_statement(new))
+  then
+    raise exception using
+      errcode = 'check_violation',
+      constraint = 'data_keys_proof',
+      schema = 'private',
+      table = 'data_keys',
+      message = 'a data key is started and wrapped by who holds a master key';
+  elsif tg_op = 'INSERT' then
+    return new;
+  elsif (new.organization_id, new.id, new.created_at, new.created_by)
     is distinct from (old.organization_id, old.id, old.created_at, old.created_by)
   then
     raise exception using errcode = 'check_violation', message = 'a data key may only be wrapped anew or retired';
@@ -7492,8 +8916,8 @@ begin
   return new;
 end
 $$;
-comment on function private.guard_data_key() is 'Trigger: a data key is wrapped anew or retired; nothing else of it changes.';
-create trigger guard_data_key before update on private.data_keys
+comment on function private.guard_data_key() is 'Trigger: a data key comes with its proof, and is wrapped anew or retired; nothing else of it changes.';
+create trigger guard_data_key before insert or update on private.data_keys
   for each row execute function private.guard_data_key();
 create trigger refuse_delete before delete on private.data_keys
   for each row execute function private.refuse_delete();
@@ -7585,6 +9009,38 @@ $$;
 comment on function private.sealed_issue(text, jsonb, uuid) is
   'Issues of a field that must be an envelope of this organization; null when it has none.';
 
+create function private.proof_issue(value jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return private.text_issue('proof', value, true, 128, '^tsp1\.[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{43}$');
+end
+$$;
+comment on function private.proof_issue(jsonb) is 'Issues of a proof''s form; null when it has none.';
+
+create function private.unproven(proof text)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return case
+    when private.knows_proof_key(proof) then private.refusal(
+      403, 'FORBIDDEN', 'Sealed content is saved through the edge functions, which prove that they sealed it.'
+    )
+    else private.refusal(
+      500, 'CONTENT_UNREADABLE', 'The attestation key of these functions is not installed in the database: run keys:rotate.'
+    )
+  end;
+end
+$$;
+comment on function private.unproven(text) is
+  'The outcome of a request whose proof does not hold: 403, or 500 when the operator has not installed its key.';
+
 create function private.start_data_key(request jsonb, request_id text)
 returns jsonb
 language plpgsql
@@ -7596,6 +9052,7 @@ as $$
 declare
   actor private.actor;
   found jsonb;
+  made private.data_keys;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
@@ -7606,7 +9063,8 @@ begin
     || coalesce(private.text_issue(
       'wrapped_key', request -> 'wrapped_key', true, 256,
       '^twk1\.[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{16}\.[A-Za-z0-9_-]{107}$'
-    ), '[]');
+    ), '[]')
+    || coalesce(private.proof_issue(request -> 'proof'), '[]');
   if found <> '[]' then
     perform private.raise_invalid(found);
   end if;
@@ -7617,11 +9075,22 @@ begin
     );
     return private.refusal(403, 'FORBIDDEN', 'Only staff seal content.');
   end if;
+  made.organization_id := actor.organization_id;
+  made.id := (request ->> 'key_id')::uuid;
+  made.wrapped_key := request ->> 'wrapped_key';
+  made.proof := request ->> 'proof';
+  if not private.proof_holds(made.proof, private.data_key_statement(made)) then
+    perform private.record_event(
+      actor.organization_id, 'data_key.refused', 'data_key', '{}', clock_timestamp(),
+      actor_role => actor.role::text, outcome => 'refused', code => private.unproven(made.proof) ->> 'code'
+    );
+    return private.unproven(made.proof);
+  end if;
 
   -- Two functions that need an organization's first key would each seal with their own: the second waits here for the
   -- first, inserts nothing, and is given the first one's key.
-  insert into private.data_keys (organization_id, id, wrapped_key)
-  values (actor.organization_id, (request ->> 'key_id')::uuid, request ->> 'wrapped_key')
+  insert into private.data_keys (organization_id, id, wrapped_key, proof)
+  values (made.organization_id, made.id, made.wrapped_key, made.proof)
   on conflict do nothing;
   return private.success(jsonb_build_object('key', private.active_data_key(actor.organization_id)));
 exception
@@ -7631,7 +9100,7 @@ end
 $$;
 comment on function private.start_data_key(jsonb, text) is
   'Keeps an organization''s first data key, and answers the one that seals from now on: this one, or another function''s '
-  'that was sooner. Staff only. An organization that has an active key keeps it: keys:rotate starts the next.';
+  'that was sooner. Staff only, and only with the proof of the functions. An organization that has an active key keeps it: keys:rotate starts the next.';
 grant execute on function private.start_data_key(jsonb, text) to authenticated;
 
 create function public.start_data_key(request jsonb, request_id text default null)
@@ -7643,7 +9112,7 @@ begin atomic
   select private.start_data_key(start_data_key.request, start_data_key.request_id);
 end;
 comment on function public.start_data_key(jsonb, text) is
-  'For the edge functions: keeps an organization''s first data key, wrapped. request is {key_id, wrapped_key}.';
+  'For the edge functions: keeps an organization''s first data key, wrapped. request is {key_id, wrapped_key, proof}.';
 grant execute on function public.start_data_key(jsonb, text) to authenticated;
 
 -- === schemas/clinical/session_notes.sql ===
@@ -7663,6 +9132,7 @@ create table private.session_note_versions (
   status text not null check (status in ('draft', 'signed', 'amended')),
   data_key_id uuid not null,
   ciphertext text not null,
+  proof text not null,
   saved_by uuid not null,
   saved_at timestamptz not null default clock_timestamp(),
   signed_at timestamptz,
@@ -7685,6 +9155,9 @@ comment on table private.session_note_versions is
   'for amendments are inside the envelope.';
 comment on column private.session_note_versions.id is
   'Made before sealing: the envelope is bound to it, to the session, the organization and this column.';
+comment on column private.session_note_versions.proof is
+  'Made by the edge function that sealed and, for a signature, checked the content: over this row, its session, status, '
+  'version, author, attested facts and ciphertext. Checked before a row is kept, so random bytes are no signature.';
 comment on column private.session_note_versions.signed_at is
   'When saved_by, the rendering provider, signed this version, with the credential she had then.';
 comment on column private.session_note_versions.attested is
@@ -7746,6 +9219,23 @@ end
 $$;
 comment on function private.refuse_update() is 'Trigger: refuses UPDATE of rows that are versions of a record.';
 
+create function private.note_statement(note private.session_note_versions)
+returns text[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return array[
+    'session_note_versions', note.organization_id::text, note.session_id::text, note.id::text, note.status,
+    note.version::text, note.saved_by::text, coalesce(private.text_digest(note.attested::text), 'draft'),
+    private.text_digest(note.ciphertext)
+  ];
+end
+$$;
+comment on function private.note_statement(private.session_note_versions) is
+  'What the proof of a version of a note is made over.';
+
 create function private.guard_note_version()
 returns trigger
 language plpgsql
@@ -7779,12 +9269,20 @@ begin
     raise exception using
       errcode = 'check_violation', message = format('the note of a session that is %s cannot be %s', session.status,
         case new.status when 'draft' then 'written' else 'signed' end);
+  elsif not private.proof_holds(new.proof, private.note_statement(new)) then
+    raise exception using
+      errcode = 'check_violation',
+      constraint = 'session_note_versions_proof',
+      schema = 'private',
+      table = 'session_note_versions',
+      message = 'a version of a note needs the proof of the function that sealed it';
   end if;
   return new;
 end
 $$;
 comment on function private.guard_note_version() is
-  'Trigger: drafts until signed, amendments after that, each by the session''s therapist; signed once the session has begun.';
+  'Trigger: drafts until signed, amendments after that, each by the session''s therapist and with its proof; '
+  'signed once the session has begun.';
 
 create function private.record_note_version()
 returns trigger
@@ -7957,6 +9455,8 @@ begin
         || coalesce(private.integer_issue('base_version', request -> 'base_version', true, 0, 1000000), '[]')
         || coalesce(private.sealed_issue('ciphertext', request -> 'ciphertext', organization_id), '[]')
         || coalesce(private.text_issue('content_mac', request -> 'content_mac', true, 64, '^[0-9a-f]{64}$'), '[]')
+        || coalesce(private.text_issue('facts_digest', request -> 'facts_digest', false, 64, '^[0-9a-f]{64}$'), '[]')
+        || coalesce(private.proof_issue(request -> 'proof'), '[]')
       else '[]'
     end;
   if found <> '[]' then
@@ -8030,13 +9530,16 @@ begin
   end if;
   return private.success(jsonb_build_object(
     'organizationId', actor.organization_id,
+    'authorId', actor.user_id,
     'session', private.session_facts(session),
+    'factsDigest', private.text_digest(private.session_facts(session)::text),
     'key', private.active_data_key(actor.organization_id)
   ));
 end
 $$;
 comment on function private.prepare_note(jsonb, text) is
-  'What sealing a note takes: the wrapped active key (null before an organization''s first) and the facts of the session. '
+  'What sealing a note takes: the wrapped active key (null before an organization''s first), the facts of the session and '
+  'their digest, which a signature stands for, and who signs. '
   'Only for the session''s therapist; others are refused, and that is recorded.';
 grant execute on function private.prepare_note(jsonb, text) to authenticated;
 
@@ -8064,6 +9567,12 @@ begin
   actor := private.require_actor();
   wanted_id := private.parse_note_request(request, actor.organization_id, true);
   base_version := (request ->> 'base_version')::integer;
+  session := private.note_session(actor, wanted_id, true);
+  if session.id is null then
+    return private.refuse_note(
+      actor, wanted_id, attempted, 403, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
+    );
+  end if;
   -- Each sealing gives another ciphertext: what makes two requests the same is the keyed digest of their content.
   fingerprint := private.fingerprint(jsonb_build_object(
     'attempted', attempted, 'sessionId', wanted_id, 'baseVersion', base_version, 'contentMac', request ->> 'content_mac'
@@ -8079,6 +9588,8 @@ begin
   where candidate.organization_id = actor.organization_id and candidate.id = wanted_id
   for no key update;
   as_of := clock_timestamp();
+  -- Asked again: she may have been removed, or the session given to somebody else, while this waited.
+  actor := private.require_actor();
   session := private.note_session(actor, wanted_id, true);
   if session.id is null then
     return private.refuse_note(
@@ -8118,19 +9629,38 @@ begin
     );
   end if;
 
-  insert into private.session_note_versions (
-    organization_id, session_id, id, version, status, data_key_id, ciphertext, saved_by, saved_at,
-    signed_at, credential, attested
-  )
-  select
-    actor.organization_id, wanted_id, (request ->> 'id')::uuid, coalesce(latest.version, 0) + 1, save_note.status,
-    split_part(request ->> 'ciphertext', '.', 2)::uuid, request ->> 'ciphertext', actor.user_id, as_of,
-    case when save_note.status <> 'draft' then as_of end,
-    case when save_note.status <> 'draft' then therapist.credential end,
-    case when save_note.status <> 'draft' then private.session_facts(session) end
-  from public.therapists as therapist
-  where therapist.organization_id = actor.organization_id and therapist.id = actor.user_id
-  returning * into saved;
+  saved.organization_id := actor.organization_id;
+  saved.session_id := wanted_id;
+  saved.id := (request ->> 'id')::uuid;
+  saved.version := coalesce(latest.version, 0) + 1;
+  saved.status := save_note.status;
+  saved.data_key_id := split_part(request ->> 'ciphertext', '.', 2)::uuid;
+  saved.ciphertext := request ->> 'ciphertext';
+  saved.proof := request ->> 'proof';
+  saved.saved_by := actor.user_id;
+  saved.saved_at := as_of;
+  if save_note.status <> 'draft' then
+    saved.signed_at := as_of;
+    saved.credential := (
+      select therapist.credential
+      from public.therapists as therapist
+      where therapist.organization_id = actor.organization_id and therapist.id = actor.user_id
+    );
+    saved.attested := private.session_facts(session);
+    if request ->> 'facts_digest' is distinct from private.text_digest(saved.attested::text) then
+      return private.refuse_note(
+        actor, wanted_id, attempted, 409, 'NOTE_VERSION_CONFLICT',
+        'The session has changed since the note was checked against it. Read both again, then sign.'
+      );
+    end if;
+  end if;
+  if not private.proof_holds(saved.proof, private.note_statement(saved)) then
+    outcome := private.unproven(saved.proof);
+    return private.refuse_note(
+      actor, wanted_id, attempted, (outcome ->> 'status')::integer, outcome ->> 'code', outcome ->> 'detail'
+    );
+  end if;
+  insert into private.session_note_versions select saved.*;
 
   outcome := jsonb_build_object('note', private.note_answer(saved));
   perform private.keep_answer(
@@ -8332,11 +9862,14 @@ end;
 comment on function public.prepare_note(jsonb, text) is
   'For the edge function: what sealing a note takes. request is {session_id, attempted?}.';
 comment on function public.save_note_draft(jsonb, text, text) is
-  'For the edge function: keeps a sealed draft. request is {session_id, base_version, id, ciphertext, content_mac}.';
+  'For the edge function: keeps a sealed draft. request is {session_id, base_version, id, ciphertext, '
+  'content_mac, facts_digest, proof}.';
 comment on function public.sign_note(jsonb, text, text) is
-  'For the edge function: keeps the signed version. request is {session_id, base_version, id, ciphertext, content_mac}.';
+  'For the edge function: keeps the signed version. request is {session_id, base_version, id, ciphertext, '
+  'content_mac, facts_digest, proof}.';
 comment on function public.amend_note(jsonb, text, text) is
-  'For the edge function: keeps an amendment. request is {session_id, base_version, id, ciphertext, content_mac}.';
+  'For the edge function: keeps an amendment. request is {session_id, base_version, id, ciphertext, '
+  'content_mac, facts_digest, proof}.';
 comment on function public.read_note(jsonb, text) is
   'For the edge function: a version of a note, sealed. request is {session_id, version?, purpose?}. Recorded.';
 comment on function public.note_history(jsonb, text) is
@@ -8361,6 +9894,7 @@ create table private.client_detail_versions (
   version bigint not null check (version > 0),
   data_key_id uuid not null,
   ciphertext text not null,
+  proof text not null,
   saved_by uuid not null,
   saved_at timestamptz not null default clock_timestamp(),
   primary key (organization_id, id),
@@ -8373,9 +9907,27 @@ comment on table private.client_detail_versions is
   'Every version of every client''s identifying details, sealed as one JSON. Rows are inserted and never changed.';
 comment on column private.client_detail_versions.id is
   'Made before sealing: the envelope is bound to it, to the client, the organization and this column.';
+comment on column private.client_detail_versions.proof is
+  'Made by the edge function that sealed the content, over this row, its client, version, author and ciphertext.';
 create index client_detail_versions_data_key_idx on private.client_detail_versions (organization_id, data_key_id);
 alter table private.client_detail_versions enable row level security;
 create policy deny_all on private.client_detail_versions using (false);
+
+create function private.client_detail_statement(detail private.client_detail_versions)
+returns text[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return array[
+    'client_detail_versions', detail.organization_id::text, detail.client_id::text, detail.id::text, detail.version::text,
+    detail.saved_by::text, private.text_digest(detail.ciphertext)
+  ];
+end
+$$;
+comment on function private.client_detail_statement(private.client_detail_versions) is
+  'What the proof of a version of a client''s details is made over.';
 
 create function private.guard_client_detail_version()
 returns trigger
@@ -8395,11 +9947,18 @@ begin
   ) then
     raise exception using
       errcode = 'check_violation', message = 'versions of a client''s details follow one another without a gap';
+  elsif not private.proof_holds(new.proof, private.client_detail_statement(new)) then
+    raise exception using
+      errcode = 'check_violation',
+      constraint = 'client_detail_versions_proof',
+      schema = 'private',
+      table = 'client_detail_versions',
+      message = 'a version of a client''s details needs the proof of the function that sealed it';
   end if;
   return new;
 end
 $$;
-comment on function private.guard_client_detail_version() is 'Trigger: versions are 1, 2, 3 and so on for each client.';
+comment on function private.guard_client_detail_version() is 'Trigger: versions are 1, 2, 3 and so on for each client, each with its proof.';
 
 create function private.client_detail_facts(detail private.client_detail_versions)
 returns jsonb
@@ -8557,7 +10116,9 @@ begin
     );
   end if;
   return private.success(jsonb_build_object(
-    'organizationId', actor.organization_id, 'key', private.active_data_key(actor.organization_id)
+    'organizationId', actor.organization_id,
+    'authorId', actor.user_id,
+    'key', private.active_data_key(actor.organization_id)
   ));
 end
 $$;
@@ -8593,12 +10154,20 @@ begin
     || coalesce(private.uuid_issue('id', request -> 'id', true), '[]')
     || coalesce(private.integer_issue('base_version', request -> 'base_version', true, 0, 1000000), '[]')
     || coalesce(private.sealed_issue('ciphertext', request -> 'ciphertext', actor.organization_id), '[]')
-    || coalesce(private.text_issue('content_mac', request -> 'content_mac', true, 64, '^[0-9a-f]{64}$'), '[]');
+    || coalesce(private.text_issue('content_mac', request -> 'content_mac', true, 64, '^[0-9a-f]{64}$'), '[]')
+    || coalesce(private.proof_issue(request -> 'proof'), '[]');
   if found <> '[]' then
     perform private.raise_invalid(found);
   end if;
   wanted_id := (request ->> 'client_id')::uuid;
   base_version := (request ->> 'base_version')::integer;
+  if actor.role not in ('admin', 'super_admin')
+    or cardinality(private.readable_client_ids(actor, array[wanted_id])) = 0
+  then
+    return private.refuse_client_details(
+      actor, array[wanted_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+    );
+  end if;
   -- Each sealing gives another ciphertext: what makes two requests the same is the keyed digest of their content.
   fingerprint := private.fingerprint(jsonb_build_object(
     'clientId', wanted_id, 'baseVersion', base_version, 'contentMac', request ->> 'content_mac'
@@ -8608,6 +10177,13 @@ begin
     return outcome;
   end if;
 
+  -- Two savers of one client's details would both build on the same version.
+  perform 1
+  from public.clients as client
+  where client.organization_id = actor.organization_id and client.id = wanted_id
+  for no key update;
+  -- Asked again: she may have been removed or demoted while this waited.
+  actor := private.require_actor();
   if actor.role not in ('admin', 'super_admin')
     or cardinality(private.readable_client_ids(actor, array[wanted_id])) = 0
   then
@@ -8615,11 +10191,6 @@ begin
       actor, array[wanted_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
     );
   end if;
-  -- Two savers of one client's details would both build on the same version.
-  perform 1
-  from public.clients as client
-  where client.organization_id = actor.organization_id and client.id = wanted_id
-  for no key update;
   select coalesce(max(detail.version), 0) into latest_version
   from private.client_detail_versions as detail
   where detail.organization_id = actor.organization_id and detail.client_id = wanted_id;
@@ -8630,14 +10201,22 @@ begin
     );
   end if;
 
-  insert into private.client_detail_versions (
-    organization_id, client_id, id, version, data_key_id, ciphertext, saved_by, saved_at
-  )
-  values (
-    actor.organization_id, wanted_id, (request ->> 'id')::uuid, latest_version + 1,
-    split_part(request ->> 'ciphertext', '.', 2)::uuid, request ->> 'ciphertext', actor.user_id, clock_timestamp()
-  )
-  returning * into saved;
+  saved.organization_id := actor.organization_id;
+  saved.client_id := wanted_id;
+  saved.id := (request ->> 'id')::uuid;
+  saved.version := latest_version + 1;
+  saved.data_key_id := split_part(request ->> 'ciphertext', '.', 2)::uuid;
+  saved.ciphertext := request ->> 'ciphertext';
+  saved.proof := request ->> 'proof';
+  saved.saved_by := actor.user_id;
+  saved.saved_at := clock_timestamp();
+  if not private.proof_holds(saved.proof, private.client_detail_statement(saved)) then
+    outcome := private.unproven(saved.proof);
+    return private.refuse_client_details(
+      actor, array[wanted_id], 'save', (outcome ->> 'status')::integer, outcome ->> 'code', outcome ->> 'detail'
+    );
+  end if;
+  insert into private.client_detail_versions select saved.*;
 
   outcome := jsonb_build_object('client', private.detail_answer(saved));
   perform private.keep_answer(
@@ -8781,7 +10360,7 @@ comment on function public.prepare_client_details(jsonb, text) is
   'For the edge function: what sealing a client''s details takes. request is {client_id}.';
 comment on function public.save_client_details(jsonb, text, text) is
   'For the edge function: keeps a version of a client''s details, sealed. request is {client_id, base_version, id, '
-  'ciphertext, content_mac}.';
+  'ciphertext, content_mac, proof}.';
 comment on function public.read_client_details(jsonb, text) is
   'For the edge function: clients'' details, sealed. request is {client_ids, version?}. Recorded.';
 grant execute on function
@@ -10797,16 +12376,14 @@ create trigger f_offer_freed_slots after update on public.sessions
   referencing old table as old_rows new table as new_rows
   for each statement execute function private.offer_freed_slots();
 
--- === schemas/reports/reports.sql ===
+-- === schemas/reports/weeks.sql ===
 
--- Purpose: what clinic admins ask of their data, as views they can query in Studio and over REST.
--- Objects: the views of schema reports; docs/reports.md has each one's question, columns and an example.
--- Watch for: every view is security_invoker and leads with organization_id, so a reader sees what the tables' policies
---            let her see: an admin her organization, a therapist her own, the operator (postgres) everybody's. Weeks and
---            months are the organization's, and come from a calendar joined to the data by instants: a filter on
+-- Purpose: the weeks that other reports count in.
+-- Objects: reports.weeks.
+-- Watch for: every report is security_invoker and leads with organization_id, so a reader sees what the tables' policies
+--            let them see: an admin their organization, a therapist their own, the operator (postgres) everybody's. Weeks
+--            and months are the organization's, and come from a calendar joined to the data by instants: a filter on
 --            week_start or month reads that span by index, not the table.
-
--- The calendar ---------------------------------------------------------------------------------------------------------
 
 create view reports.weeks
 with (security_invoker = true)
@@ -10841,6 +12418,12 @@ cross join lateral generate_series(
 ) as week (start);
 comment on view reports.weeks is
   'The weeks, Monday to Sunday in the organization''s zone, from its first session to its last.';
+grant select on reports.weeks to authenticated, service_role;
+
+-- === schemas/reports/months.sql ===
+
+-- Purpose: the months that other reports count in.
+-- Objects: reports.months.
 
 create view reports.months
 with (security_invoker = true)
@@ -10875,8 +12458,12 @@ cross join lateral generate_series(
 ) as month (start);
 comment on view reports.months is
   'The months, in the organization''s zone, from its first session to its last; month is the first day.';
+grant select on reports.months to authenticated, service_role;
 
--- The work of therapists -----------------------------------------------------------------------------------------------
+-- === schemas/reports/therapist_utilization.sql ===
+
+-- Purpose: how much of the hours a therapist works is booked.
+-- Objects: reports.therapist_utilization; docs/reports.md tells how to read it.
 
 create view reports.therapist_utilization
 with (security_invoker = true)
@@ -10950,6 +12537,12 @@ cross join lateral (
 ) as booked;
 comment on view reports.therapist_utilization is
   'How much of the hours a therapist works is booked, and how much was attended, week by week.';
+grant select on reports.therapist_utilization to authenticated, service_role;
+
+-- === schemas/reports/supervision_share.sql ===
+
+-- Purpose: is every technician supervised enough?
+-- Objects: reports.supervision_share; docs/reports.md tells how to read it.
 
 create view reports.supervision_share
 with (security_invoker = true)
@@ -11000,8 +12593,12 @@ where direct.hours > 0;
 comment on view reports.supervision_share is
   'How much of a technician''s attended hours a BCBA was there too, with the same client. Enough is 5 % of the month''s '
   'direct hours in at least 2 contacts (BACB, RBT Ethics and supervision requirements).';
+grant select on reports.supervision_share to authenticated, service_role;
 
--- Attendance -----------------------------------------------------------------------------------------------------------
+-- === schemas/reports/attendance.sql ===
+
+-- Purpose: what became of the sessions that were booked.
+-- Objects: reports.attendance; docs/reports.md tells how to read it.
 
 create view reports.attendance
 with (security_invoker = true)
@@ -11045,6 +12642,12 @@ cross join lateral (
 where counted.booked > 0;
 comment on view reports.attendance is
   'What became of the sessions that were booked: attended, missed, cancelled by whom, late (less than 24 hours'' notice).';
+grant select on reports.attendance to authenticated, service_role;
+
+-- === schemas/reports/cancellations.sql ===
+
+-- Purpose: each cancelled session, and how much notice was given.
+-- Objects: reports.cancellations; docs/reports.md tells how to read it.
 
 create view reports.cancellations
 with (security_invoker = true)
@@ -11071,6 +12674,12 @@ join public.session_cancellations as cancellation
 where session.status = 'cancelled';
 comment on view reports.cancellations is
   'Each cancelled session: on whose side, by whom, with how many hours'' notice (negative: after its start), and why.';
+grant select on reports.cancellations to authenticated, service_role;
+
+-- === schemas/reports/no_show_rates.sql ===
+
+-- Purpose: how often a client did not come.
+-- Objects: reports.no_show_rates; docs/reports.md tells how to read it.
 
 create view reports.no_show_rates
 with (security_invoker = true)
@@ -11098,8 +12707,12 @@ cross join lateral (
 ) as counted
 where counted.due > 0;
 comment on view reports.no_show_rates is 'How often a client did not come to the sessions she was due at: those attended and those missed.';
+grant select on reports.no_show_rates to authenticated, service_role;
 
--- Booking ----------------------------------------------------------------------------------------------------------------
+-- === schemas/reports/hold_funnel.sql ===
+
+-- Purpose: what became of the holds made on a day.
+-- Objects: reports.hold_funnel; docs/reports.md tells how to read it.
 
 create index hold_batches_created_at_idx on public.hold_batches (organization_id, created_at);
 create index events_refused_holds_idx on audit.events (organization_id, recorded_at) where action = 'hold.refused';
@@ -11172,6 +12785,12 @@ cross join lateral (
 where counted.held > 0 or refused.requests > 0;
 comment on view reports.hold_funnel is
   'What became of the holds made on a day, occurrence by occurrence, and how many requests for a hold were refused.';
+grant select on reports.hold_funnel to authenticated, service_role;
+
+-- === schemas/reports/double_bookings.sql ===
+
+-- Purpose: proof that nobody is booked twice.
+-- Objects: reports.double_bookings; docs/reports.md tells how to read it.
 
 grant execute on function
   private.client_lanes(uuid, uuid, text, timestamptz, timestamptz), private.service_code(text, text)
@@ -11239,6 +12858,12 @@ comment on view reports.double_bookings is
   'Proof that there are none: every two sessions of one therapist, client or room that overlap and may not. Members of a '
   'group share their therapist; a client''s services may run at once where her payers allow it or an admin overrode. '
   'Computed from the sessions alone, apart from the claims that prevent it.';
+grant select on reports.double_bookings to authenticated, service_role;
+
+-- === schemas/reports/clock_change_sessions.sql ===
+
+-- Purpose: sessions during which the clocks changed.
+-- Objects: reports.clock_change_sessions; docs/reports.md tells how to read it.
 
 create view reports.clock_change_sessions
 with (security_invoker = true)
@@ -11259,6 +12884,12 @@ where (session.end_time at time zone session.time_zone) - (session.start_time at
 comment on view reports.clock_change_sessions is
   'Sessions during which the clocks changed, so that the time on the wall is not the time that passed. elapsed_minutes is '
   'what is billed.';
+grant select on reports.clock_change_sessions to authenticated, service_role;
+
+-- === schemas/reports/series_start_times.sql ===
+
+-- Purpose: did a series keep its hour when the clocks changed?
+-- Objects: reports.series_start_times; docs/reports.md tells how to read it.
 
 create view reports.series_start_times
 with (security_invoker = true)
@@ -11279,116 +12910,143 @@ group by session.organization_id, session.series_id, session.time_zone,
 comment on view reports.series_start_times is
   'The local times at which a series starts: one row for a series that kept its hour, with two offsets where it crossed a '
   'change of clocks. A second row is an occurrence that was moved.';
+grant select on reports.series_start_times to authenticated, service_role;
 
--- Billing ----------------------------------------------------------------------------------------------------------------
+-- === schemas/reports/rendered_services.sql ===
 
-create view reports.units_by_code_and_payer
+-- Purpose: what was rendered, in whole minutes, and how its payer rounds: the rows that units are computed from.
+-- Objects: reports.rendered_services; private.visit_units.
+-- Watch for: the report of units and the ledger both read this view, so that they cannot differ.
+
+create view reports.rendered_services
+with (security_invoker = true)
+as
+select
+  session.organization_id,
+  session.start_time,
+  service.date as service_date,
+  session.id as session_id,
+  session.therapist_id,
+  session.client_id,
+  payer.id as payer_id,
+  service.cpt_code,
+  service.minutes,
+  rule.rounding
+from public.sessions as session
+join public.organizations as organization on organization.id = session.organization_id
+left join public.session_visits as actual
+  on actual.organization_id = session.organization_id
+  and actual.session_id = session.id
+  and actual.actual_end_time is not null
+cross join lateral (
+  select
+    (session.start_time at time zone organization.time_zone)::date as date,
+    private.billed_code(session.cpt_code, session.session_type) as cpt_code,
+    private.billable_minutes(
+      coalesce(actual.actual_start_time, session.start_time), coalesce(actual.actual_end_time, session.end_time)
+    ) as minutes
+) as service
+cross join lateral (
+  select private.primary_payer(session.organization_id, session.client_id, service.date) as id
+) as payer
+cross join lateral private.payer_rule(session.organization_id, payer.id, service.cpt_code, service.date) as rule
+where session.status = 'completed';
+comment on view reports.rendered_services is
+  'Completed sessions: the code, the whole minutes (the actual ones where they are recorded), the payer of the local day '
+  'and that payer''s rounding.';
+grant select on reports.rendered_services to authenticated, service_role;
+
+create function private.visit_units(organization_id uuid, client_id uuid, service_date date)
+returns table (session_id uuid, units integer)
+language plpgsql
+stable
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  return query
+  select day.session_id, day.units
+  from private.day_units(array(
+    select row(
+      service.session_id, service.client_id, service.therapist_id, service.service_date, service.payer_id,
+      service.cpt_code, service.start_time, service.minutes, service.rounding, 15
+    )::private.rendered_service
+    from reports.rendered_services as service
+    where service.organization_id = visit_units.organization_id
+      and service.client_id = visit_units.client_id
+      and service.start_time >= (visit_units.service_date - 1)::timestamptz
+      and service.start_time < (visit_units.service_date + 2)::timestamptz
+      and service.service_date = visit_units.service_date
+  )) as day;
+end
+$$;
+comment on function private.visit_units(uuid, uuid, date) is
+  'The units of each completed visit of a client on a local day. A completion or correction may change those of the other '
+  'visits of the day too, where the payer rounds by the day.';
+
+-- === schemas/reports/billable_visits.sql ===
+
+-- Purpose: attended visits as lines of a claim.
+-- Objects: reports.billable_visits; docs/reports.md tells how to read it.
+
+create view reports.billable_visits
 with (security_invoker = true)
 as
 select
   month.organization_id,
   month.month,
-  billed.payer_name,
-  billed.cpt_code,
-  billed.sessions,
-  billed.minutes,
-  billed.units
+  line.service_date,
+  line.session_id,
+  line.therapist_id,
+  line.client_id,
+  line.payer_id,
+  line.cpt_code,
+  line.minutes,
+  line.units
 from reports.months as month
-cross join lateral (
-  with visit as (
-    select
-      session.client_id,
-      session.therapist_id,
-      (session.start_time at time zone session.time_zone)::date as date,
-      session.start_time,
-      coalesce(session.cpt_code, typed.code, '97153') as cpt_code,
-      floor(extract(epoch from
-        coalesce(actual.actual_end_time, session.end_time) - coalesce(actual.actual_start_time, session.start_time)
-      )::double precision / 60)::integer as minutes,
-      coverage.payer_id
-    from public.sessions as session
-    left join public.service_codes as typed on typed.session_type = lower(btrim(session.session_type))
-    left join public.session_visits as actual
-      on actual.organization_id = session.organization_id
-      and actual.session_id = session.id
-      and actual.actual_end_time is not null
-    left join lateral (
-      select candidate.payer_id
-      from public.client_coverages as candidate
-      where candidate.organization_id = session.organization_id
-        and candidate.client_id = session.client_id
-        and daterange(candidate.valid_from, candidate.valid_to, '[]')
-          @> (session.start_time at time zone session.time_zone)::date
-      order by candidate.priority
-      limit 1
-    ) as coverage on true
-    where session.organization_id = month.organization_id
-      and session.start_time >= month.starts_at
-      and session.start_time < month.ends_at
-      and session.status = 'completed'
-  ),
-  ruled as (
-    select visit.*, coalesce(code_rule.rounding, rule.rounding, 'midpoint') as rounding
-    from visit
-    left join public.payer_rules as rule
-      on rule.organization_id = month.organization_id
-      and rule.payer_id = visit.payer_id
-      and daterange(rule.valid_from, rule.valid_to, '[]') @> visit.date
-    left join public.payer_code_rules as code_rule
-      on code_rule.organization_id = month.organization_id
-      and code_rule.payer_id = visit.payer_id
-      and code_rule.cpt_code = visit.cpt_code
-      and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> visit.date
-  ),
-  rounded as (
-    select
-      ruled.payer_id, ruled.cpt_code, count(*) as sessions, sum(ruled.minutes) as minutes,
-      sum(case ruled.rounding
-        when 'floor' then ruled.minutes / 15
-        when 'ceil' then (ruled.minutes + 14) / 15
-        else (ruled.minutes + 7) / 15
-      end) as units
-    from ruled
-    where ruled.rounding <> 'cms_pooled'
-    group by ruled.payer_id, ruled.cpt_code
-    union all
-    -- The day's minutes of a client and provider rounded once; what is left goes to the codes with most minutes over.
-    select
-      day.payer_id, day.cpt_code, sum(day.sessions), sum(day.minutes),
-      sum(day.minutes / 15 + case when day.place <= day.units_over then 1 else 0 end)
-    from (
-      select
-        code.*,
-        row_number() over (
-          partition by code.payer_id, code.client_id, code.therapist_id, code.date
-          order by code.minutes % 15 desc, code.first_start
-        ) as place,
-        (sum(code.minutes) over of_day + 7) / 15 - sum(code.minutes / 15) over of_day as units_over
-      from (
-        select
-          ruled.payer_id, ruled.client_id, ruled.therapist_id, ruled.date, ruled.cpt_code,
-          count(*) as sessions, sum(ruled.minutes)::integer as minutes, min(ruled.start_time) as first_start
-        from ruled
-        where ruled.rounding = 'cms_pooled'
-        group by ruled.payer_id, ruled.client_id, ruled.therapist_id, ruled.date, ruled.cpt_code
-      ) as code
-      window of_day as (partition by code.payer_id, code.client_id, code.therapist_id, code.date)
-    ) as day
-    group by day.payer_id, day.cpt_code
-  )
-  select
-    payer.name as payer_name,
-    rounded.cpt_code,
-    sum(rounded.sessions)::integer as sessions,
-    sum(rounded.minutes)::integer as minutes,
-    sum(rounded.units)::integer as units
-  from rounded
-  left join public.payers as payer on payer.organization_id = month.organization_id and payer.id = rounded.payer_id
-  group by payer.name, rounded.cpt_code
-) as billed;
+cross join lateral private.day_units(array(
+  select row(
+    service.session_id, service.client_id, service.therapist_id, service.service_date, service.payer_id,
+    service.cpt_code, service.start_time, service.minutes, service.rounding, 15
+  )::private.rendered_service
+  from reports.rendered_services as service
+  where service.organization_id = month.organization_id
+    and service.start_time >= month.starts_at
+    and service.start_time < month.ends_at
+)) as line;
+comment on view reports.billable_visits is
+  'Attended sessions as lines of a claim: payer of the day, code, whole minutes and units, rounded as that payer rounds. '
+  'Where a payer rounds by the day, a visit has its share of the day''s units.';
+grant select on reports.billable_visits to authenticated, service_role;
+
+-- === schemas/reports/units_by_code_and_payer.sql ===
+
+-- Purpose: how many units are to be billed, by month, payer and code.
+-- Objects: reports.units_by_code_and_payer; docs/reports.md tells how to read it.
+
+create view reports.units_by_code_and_payer
+with (security_invoker = true)
+as
+select
+  visit.organization_id,
+  visit.month,
+  payer.name as payer_name,
+  visit.cpt_code,
+  count(*)::integer as sessions,
+  sum(visit.minutes)::integer as minutes,
+  sum(visit.units)::integer as units
+from reports.billable_visits as visit
+left join public.payers as payer on payer.organization_id = visit.organization_id and payer.id = visit.payer_id
+group by visit.organization_id, visit.month, visit.payer_id, payer.name, visit.cpt_code;
 comment on view reports.units_by_code_and_payer is
   'Attended sessions as units to be billed, by the actual times where they are known, rounded as each payer rounds on the '
   'day of service. payer_name is null for clients without a coverage.';
+grant select on reports.units_by_code_and_payer to authenticated, service_role;
+
+-- === schemas/reports/authorization_balances.sql ===
+
+-- Purpose: how much of each authorization is used, scheduled, held and left.
+-- Objects: reports.authorization_balances; docs/reports.md tells how to read it.
 
 create view reports.authorization_balances
 with (security_invoker = true)
@@ -11422,6 +13080,12 @@ cross join lateral (
 ) as taken;
 comment on view reports.authorization_balances is
   'How much of each authorization is used, scheduled, held and left. approved = used + scheduled + held + left.';
+grant select on reports.authorization_balances to authenticated, service_role;
+
+-- === schemas/reports/services_beyond_authorization.sql ===
+
+-- Purpose: what no authorization covers whole.
+-- Objects: reports.services_beyond_authorization; docs/reports.md tells how to read it.
 
 create index authorization_units_beyond_idx on public.authorization_units (organization_id, service_date)
   where units < total_units and state <> 'held';
@@ -11444,8 +13108,12 @@ where entry.units < entry.total_units
   and entry.state <> 'held';
 comment on view reports.services_beyond_authorization is
   'Booked or rendered services that no authorization covers whole: overridden, or longer than they were booked for.';
+grant select on reports.services_beyond_authorization to authenticated, service_role;
 
--- Records ----------------------------------------------------------------------------------------------------------------
+-- === schemas/reports/unsigned_notes.sql ===
+
+-- Purpose: sessions that are over and have no signed note.
+-- Objects: reports.unsigned_notes; docs/reports.md tells how to read it.
 
 create view reports.unsigned_notes
 with (security_invoker = true)
@@ -11470,6 +13138,12 @@ where session.end_time < now()
   and coalesce(note.status, 'none') not in ('signed', 'amended');
 comment on view reports.unsigned_notes is
   'Sessions whose time is over and whose note is missing or not signed, with the days since.';
+grant select on reports.unsigned_notes to authenticated, service_role;
+
+-- === schemas/reports/events_of.sql ===
+
+-- Purpose: finding the audit events of a record by index, also under row-level security.
+-- Objects: private.events_of.
 
 create function private.events_of(organization_id uuid, entity_ids uuid[])
 returns table (recorded_at timestamptz, id uuid)
@@ -11500,6 +13174,11 @@ comment on function private.events_of(uuid, uuid[]) is
   'leakproof, so it is tried only on what the policy has let through. Whoever uses the keys reads the events under it.';
 grant execute on function private.events_of(uuid, uuid[]) to authenticated, service_role;
 
+-- === schemas/reports/session_audit_trail.sql ===
+
+-- Purpose: everything that happened to one session.
+-- Objects: reports.session_audit_trail; docs/reports.md tells how to read it.
+
 create view reports.session_audit_trail
 with (security_invoker = true)
 as
@@ -11528,6 +13207,12 @@ cross join lateral (select array_position(event.entity_ids, session.id) - 1 as p
 comment on view reports.session_audit_trail is
   'Everything that happened to a session, from the hold it was booked through: who, when, what, from what to what. Of a '
   'batch''s event only what concerns this session. Filter by session_id.';
+grant select on reports.session_audit_trail to authenticated, service_role;
+
+-- === schemas/reports/client_record_access.sql ===
+
+-- Purpose: who read or changed a client's record.
+-- Objects: reports.client_record_access; docs/reports.md tells how to read it.
 
 create view reports.client_record_access
 with (security_invoker = true)
@@ -11564,5 +13249,4 @@ cross join lateral (
 comment on view reports.client_record_access is
   'Who read or changed anything of a client''s record: her details, her sessions, their notes (45 CFR 164.312(b)). Filter '
   'by client_id.';
-
-grant select on all tables in schema reports to authenticated, service_role;
+grant select on reports.client_record_access to authenticated, service_role;

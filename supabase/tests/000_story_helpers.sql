@@ -56,6 +56,42 @@ begin
 end
 $$;
 
+-- What the functions prove about the rows they seal. Stories seal nothing, they only prove: with a key of their own.
+create or replace function tests.proof(variadic statement text[]) returns text
+language sql set search_path = ''
+as $$
+  insert into private.attestation_keys (id, key) values ('stories', sha256('stories')) on conflict do nothing;
+  select 'tsp1.stories.' || translate(
+    rtrim(encode(extensions.hmac(convert_to(lower('tsp1|' || array_to_string(statement, '|')), 'UTF8'), sha256('stories'), 'sha256'), 'base64'), '='),
+    '+/', '-_'
+  )
+$$;
+
+-- From here on, and until the story ends, rows that SQL inserts without a proof are given one.
+create or replace function tests.prove_row() returns trigger
+language plpgsql set search_path = ''
+as $$
+begin
+  if new.proof is not null then
+    return new;
+  elsif tg_table_name = 'data_keys' then
+    new.proof := tests.proof(variadic private.data_key_statement(new));
+  elsif tg_table_name = 'session_note_versions' then
+    new.proof := tests.proof(variadic private.note_statement(new));
+  else
+    new.proof := tests.proof(variadic private.client_detail_statement(new));
+  end if;
+  return new;
+end
+$$;
+create or replace function tests.prove_rows() returns void
+language sql set search_path = ''
+as $$
+  create trigger a0_prove before insert on private.data_keys for each row execute function tests.prove_row();
+  create trigger a0_prove before insert on private.session_note_versions for each row execute function tests.prove_row();
+  create trigger a0_prove before insert on private.client_detail_versions for each row execute function tests.prove_row();
+$$;
+
 -- Takes on somebody's role and claims for the rest of the transaction, or of the enclosing function call.
 create or replace function tests.become(person text, claims jsonb default '{}') returns void
 language plpgsql set search_path = ''

@@ -4,6 +4,7 @@ select plan(35);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 select tests.add_payers();
+select tests.prove_rows();
 select tests.authorize('ann', '97153', 20);
 insert into public.payer_rules (organization_id, payer_id, rounding, evv_required, valid_from)
 values (tests.id('clinic'), tests.id('strict'), 'ceil', true, '2020-01-01');

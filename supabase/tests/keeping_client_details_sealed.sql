@@ -1,6 +1,6 @@
 -- An admin keeps who a client is; her therapists and her parents read it; nobody else does, and every look is recorded.
 begin;
-select plan(41);
+select plan(44);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -9,11 +9,15 @@ language sql as $$
   select concat_ws('.', 'tsb1', tests.id('clinic key'), 'AAAAAAAAAAAAAAAA',
     translate(encode(convert_to(content, 'UTF8') || decode(repeat('00', 16), 'hex'), 'base64'), E'+/=\n', '-_'))
 $$;
-create function pg_temp.save(person text, client text, base integer, content text, key text default null) returns jsonb
+create function pg_temp.save(person text, client text, base integer, content text, key text default null, proof text default null)
+returns jsonb
 language sql as $$
   select tests.call(person, format('select public.save_client_details(%L, %L, %L)', jsonb_build_object(
-    'client_id', tests.id(client), 'base_version', base, 'id', gen_random_uuid(), 'ciphertext', pg_temp.seal(content),
-    'content_mac', encode(sha256(convert_to(content, 'UTF8')), 'hex')), key, 'story'))
+    'client_id', tests.id(client), 'base_version', base, 'id', made.id, 'ciphertext', pg_temp.seal(content),
+    'content_mac', private.text_digest(content), 'proof', coalesce(proof, tests.proof(
+      'client_detail_versions', tests.id('clinic')::text, tests.id(client)::text, made.id::text, (base + 1)::text,
+      tests.id(person)::text, private.text_digest(pg_temp.seal(content))))), key, 'story'))
+  from (select gen_random_uuid() as id) as made
 $$;
 create function pg_temp.read(person text, clients text[], extra jsonb default '{}') returns jsonb
 language sql as $$
@@ -21,6 +25,7 @@ language sql as $$
     jsonb_build_object('client_ids', array(select tests.id(name) from unnest(clients) as name)) || extra, 'story'))
 $$;
 
+select tests.prove_rows();
 insert into private.data_keys (organization_id, id, wrapped_key)
 values (tests.id('clinic'), tests.id('clinic key'), 'twk1.m1.AAAAAAAAAAAAAAAA.' || repeat('A', 107));
 
@@ -41,8 +46,18 @@ select is(
 select is(
   tests.error('other admin', format('select public.save_client_details(%L)', jsonb_build_object(
     'client_id', tests.id('ann'), 'base_version', 2, 'id', gen_random_uuid(), 'ciphertext', pg_temp.seal('x'),
-    'content_mac', repeat('0', 64)))) ->> 'code', 'PT400', 'another clinic''s envelope is not accepted'
+    'content_mac', repeat('0', 64), 'proof', tests.proof('x')))) ->> 'code', 'PT400', 'another clinic''s envelope is not accepted'
 );
+
+
+-- What no function sealed is not kept.
+select is(
+  pg_temp.save('admin', 'ann', 2, 'not sealed', null, proof) ->> 'code', expected, 'a proof ' || what || ' is refused'
+) from (values
+  ('tsp1.stories.' || repeat('A', 43), 'FORBIDDEN', 'made up'),
+  (tests.proof('client_detail_versions', tests.id('clinic')::text, tests.id('ben')::text), 'FORBIDDEN', 'of something else'),
+  ('tsp1.elsewhere.' || repeat('A', 43), 'CONTENT_UNREADABLE', 'whose key is not installed')
+) as item (proof, expected, what);
 
 select is(
   pg_temp.read(person, array['ann']) #>> '{body,clients,0,ciphertext}', pg_temp.seal('Ann, second'), format('%s reads Ann', person)

@@ -1,6 +1,6 @@
 -- A therapist writes the note of her session, signs it, and amends it later. What she signed stays what it was.
 begin;
-select plan(57);
+select plan(68);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -12,13 +12,29 @@ language sql as $$
 $$;
 create function pg_temp.wrapped(master text default 'm1') returns text
 language sql as $$ select concat_ws('.', 'twk1', master, 'AAAAAAAAAAAAAAAA', repeat('A', 107)) $$;
-create function pg_temp.write(person text, rpc text, session uuid, base integer, content text, key text default null, extra jsonb default '{}')
+create function pg_temp.write(
+  person text, rpc text, session uuid, base integer, content text, key text default null, extra jsonb default '{}'
+)
 returns jsonb
 language sql as $$
   select tests.call(person, format('select public.%I(%L, %L, %L)', rpc, jsonb_build_object(
-    'session_id', session, 'base_version', base, 'id', gen_random_uuid(), 'ciphertext', pg_temp.seal('clinic', content),
-    'content_mac', encode(sha256(convert_to(content, 'UTF8')), 'hex')
+    'session_id', session, 'base_version', base, 'id', made.id, 'ciphertext', pg_temp.seal('clinic', content),
+    'content_mac', private.text_digest(content), 'facts_digest', made.facts, 'proof', tests.proof(
+      'session_note_versions', tests.id('clinic')::text, session::text, made.id::text,
+      case rpc when 'save_note_draft' then 'draft' when 'sign_note' then 'signed' else 'amended' end, (base + 1)::text,
+      tests.id(person)::text, case rpc when 'save_note_draft' then 'draft' else made.facts end,
+      private.text_digest(pg_temp.seal('clinic', content)))
   ) || extra, key, 'story'))
+  from (
+    select gen_random_uuid() as id, (
+      select private.text_digest(private.session_facts(row)::text) from public.sessions as row where row.id = session
+    ) as facts
+  ) as made
+$$;
+create function pg_temp.key_request(key_id uuid, organization text default 'clinic') returns jsonb
+language sql as $$
+  select jsonb_build_object('key_id', key_id, 'wrapped_key', pg_temp.wrapped(), 'proof', tests.proof(
+    'data_keys', tests.id(organization)::text, key_id::text, private.text_digest(pg_temp.wrapped())))
 $$;
 create function pg_temp.read(person text, rpc text, request jsonb) returns jsonb
 language sql as $$ select tests.call(person, format('select public.%I(%L, %L)', rpc, request, 'story')) $$;
@@ -33,15 +49,26 @@ select is(
   'an organization begins without a data key'
 ) from made;
 select is(
-  pg_temp.read('parent', 'start_data_key', jsonb_build_object('key_id', tests.id('parent key'), 'wrapped_key', pg_temp.wrapped()))
+  pg_temp.read('parent', 'start_data_key', pg_temp.key_request(tests.id('parent key')))
     ->> 'code', 'FORBIDDEN', 'a parent cannot give it one'
 );
 select is(
-  pg_temp.read('rbt', 'start_data_key', jsonb_build_object('key_id', tests.id('clinic key'), 'wrapped_key', pg_temp.wrapped()))
+  pg_temp.read('rbt', 'start_data_key', request) ->> 'code', expected, 'nor does ' || what
+) from (values
+  (pg_temp.key_request(tests.id('clinic key')) || jsonb_build_object('proof', 'tsp1.stories.' || repeat('A', 43)), 'FORBIDDEN',
+    'a therapist who makes up a proof'),
+  (pg_temp.key_request(tests.id('clinic key'), 'other clinic'), 'FORBIDDEN', 'one who has the proof of another clinic''s'),
+  (pg_temp.key_request(tests.id('clinic key')) || jsonb_build_object('key_id', gen_random_uuid()), 'FORBIDDEN',
+    'one who has the proof of another key'),
+  (pg_temp.key_request(tests.id('clinic key')) || jsonb_build_object('proof', 'tsp1.unknown.' || repeat('A', 43)),
+    'CONTENT_UNREADABLE', 'a function whose attestation key is not installed')
+) as item (request, expected, what);
+select is(
+  pg_temp.read('rbt', 'start_data_key', pg_temp.key_request(tests.id('clinic key')))
     #>> '{body,key,keyId}', tests.id('clinic key')::text, 'the first to need it makes it'
 );
 select is(
-  pg_temp.read('bcba', 'start_data_key', jsonb_build_object('key_id', tests.id('a rival key'), 'wrapped_key', pg_temp.wrapped()))
+  pg_temp.read('bcba', 'start_data_key', pg_temp.key_request(tests.id('a rival key')))
     #>> '{body,key,keyId}', tests.id('clinic key')::text, 'whoever comes second is given the first one''s'
 );
 select is(
@@ -89,6 +116,11 @@ select is(
 ) from made;
 
 -- Signing.
+create temporary table forgeries (rpc text, extra jsonb, what text) on commit drop;
+insert into forgeries values
+  ('sign_note', jsonb_build_object('proof', 'tsp1.stories.' || repeat('A', 43)), 'random bytes'),
+  ('sign_note', jsonb_build_object('id', gen_random_uuid()), 'the proof of another row'),
+  ('save_note_draft', jsonb_build_object('proof', 'tsp1.stories.' || repeat('A', 43)), 'random bytes');
 select is(
   pg_temp.write('rbt', 'amend_note', session_id, 2, 'too soon') ->> 'code', 'NOTE_NOT_SIGNED', 'a draft is not amended'
 ) from made;
@@ -97,6 +129,31 @@ select is(
   'a session that has not begun is not signed for'
 ) from made;
 update public.sessions set status = 'in_progress' where id = (select session_id from made);
+select is(
+  pg_temp.write('rbt', rpc, session_id, 2, 'forged', null, extra) ->> 'code', 'FORBIDDEN', format('%s: %s is refused', rpc, what)
+) from made cross join forgeries;
+select is(
+  pg_temp.write('rbt', 'sign_note', session_id, 2, 'forged', null, jsonb_build_object('ciphertext', pg_temp.seal('clinic', 'other words')))
+    ->> 'code', 'FORBIDDEN', 'the proof of other words is refused'
+) from made;
+select is(
+  pg_temp.write('rbt', 'sign_note', session_id, 2, 'forged', null, jsonb_build_object('proof', tests.proof(
+    'session_note_versions', tests.id('clinic')::text, session_id::text, gen_random_uuid()::text, 'draft', '3',
+    tests.id('rbt')::text, 'draft', private.text_digest(pg_temp.seal('clinic', 'forged'))))) ->> 'code', 'FORBIDDEN',
+  'the proof of a draft is no signature'
+) from made;
+select is(
+  pg_temp.write('rbt', 'sign_note', session_id, 2, 'forged', null, jsonb_build_object('facts_digest', repeat('0', 64))) ->> 'code',
+  'NOTE_VERSION_CONFLICT', 'a note checked against other facts of the session is refused'
+) from made;
+select is(
+  tests.error_code('postgres', format(
+    $$ insert into private.session_note_versions (organization_id, session_id, id, version, status, data_key_id, ciphertext, proof,
+         saved_by, signed_at, credential, attested)
+       values (%L, %L, gen_random_uuid(), 3, 'signed', %L, %L, 'tsp1.stories.' || repeat('A', 43), %L, now(), 'RBT', '{}') $$,
+    tests.id('clinic'), session_id, tests.id('clinic key'), pg_temp.seal('clinic', 'x'), tests.id('rbt'))), '23514',
+  'nor does SQL sign without a proof'
+) from made;
 select is(
   pg_temp.write('rbt', 'sign_note', session_id, 2, 'signed') #- '{body,note,savedAt}' #- '{body,note,versionId}'
     #- '{body,note,signature,signedAt}' #- '{body,note,signature,attested}' #> '{body,note}',
@@ -158,8 +215,8 @@ select is(
 -- What is sealed cannot be anything else, whoever writes it.
 select is(
   tests.error_code('postgres', format(
-    $$ insert into private.session_note_versions (organization_id, session_id, id, version, status, data_key_id, ciphertext, saved_by)
-       values (%L, %L, gen_random_uuid(), 1, 'draft', %L, 'Ann cried today', %L) $$,
+    $$ insert into private.session_note_versions (organization_id, session_id, id, version, status, data_key_id, ciphertext, proof, saved_by)
+       values (%L, %L, gen_random_uuid(), 1, 'draft', %L, 'Ann cried today', 'tsp1', %L) $$,
     tests.id('clinic'), later_id, tests.id('clinic key'), tests.id('rbt'))),
   '23514', 'plaintext is refused, to the owner of the table too'
 ) from made;
@@ -174,8 +231,8 @@ from unnest(array[
 ]) as statement;
 select is(
   tests.error('postgres', format(
-    $$ insert into private.session_note_versions (organization_id, session_id, id, version, status, data_key_id, ciphertext, saved_by)
-       values (%L, %L, gen_random_uuid(), 1, 'draft', %L, %L, %L) $$,
+    $$ insert into private.session_note_versions (organization_id, session_id, id, version, status, data_key_id, ciphertext, proof, saved_by)
+       values (%L, %L, gen_random_uuid(), 1, 'draft', %L, %L, 'tsp1', %L) $$,
     tests.id('clinic'), later_id, tests.id('clinic key'), pg_temp.seal('clinic', 'x'), tests.id('bcba'))) ->> 'message',
   'only the rendering provider writes and signs a note', 'another therapist''s note is refused, also to direct SQL'
 ) from made;
@@ -184,9 +241,12 @@ select is(
 select is(
   (select array_agg(event order by position) from unnest(tests.events()) with ordinality as item (event, position)
     where event ~ '^(note|data_key)'),
-  array['data_key.refused FORBIDDEN', 'data_key.created', 'note.saved', 'note.refused NOTE_VERSION_CONFLICT', 'note.saved']
+  array['data_key.refused FORBIDDEN', 'data_key.refused FORBIDDEN', 'data_key.refused FORBIDDEN', 'data_key.refused FORBIDDEN',
+    'data_key.refused CONTENT_UNREADABLE', 'data_key.created', 'note.saved', 'note.refused NOTE_VERSION_CONFLICT', 'note.saved']
     || array_fill('note.refused FORBIDDEN'::text, array[9])
-    || array['note.refused NOTE_NOT_SIGNED', 'note.refused SESSION_NOT_DOCUMENTABLE', 'note.signed', 'note.refused NOTE_SIGNED',
+    || array['note.refused NOTE_NOT_SIGNED', 'note.refused SESSION_NOT_DOCUMENTABLE']
+    || array_fill('note.refused FORBIDDEN'::text, array[5])
+    || array['note.refused NOTE_VERSION_CONFLICT', 'note.signed', 'note.refused NOTE_SIGNED',
       'note.refused NOTE_SIGNED', 'note.amended', 'note.read', 'note.read', 'note.read', 'note.read']
     || array_fill('note.refused FORBIDDEN'::text, array[6])
     || array['note.refused NOTE_NOT_FOUND', 'note.history_read'],

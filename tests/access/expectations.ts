@@ -278,6 +278,10 @@ export const relations: Record<string, RelationExpectation> = {
               ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.series_start_times': readable(
               ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.rendered_services': readable(
+              ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.billable_visits': readable(
+              ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.units_by_code_and_payer': readable(
               ['no grant', 'none',     'clinic',   'clinic',   'clinic',   'clinic',   'theirs',   'all']),
   'reports.authorization_balances': readable(
@@ -294,6 +298,7 @@ export const relations: Record<string, RelationExpectation> = {
               ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all']),
   'private.active_organizations': closed,
   'private.claims': closed,
+  'private.attestation_keys': closed,
   'private.client_detail_versions': closed,
   'private.data_keys': closed,
   'private.expected_claims': closed,
@@ -464,13 +469,19 @@ export const policyHelpers: readonly string[] = [
   'private.active_organization_id()',
   'private.active_role()',
   'private.availability_hours_are_valid(jsonb)',
+  'private.billable_minutes(timestamp with time zone,timestamp with time zone)',
+  'private.billable_units(numeric,public.unit_rounding,integer)',
+  'private.billed_code(text,text)',
   'private.caseload_client_ids()',
   'private.claimed_organization_id()',
   'private.client_lanes(uuid,uuid,text,timestamp with time zone,timestamp with time zone)',
+  'private.day_units(private.rendered_service[])',
   'private.events_of(uuid,uuid[])',
   'private.has_permission(text)',
   'private.is_admin()',
   'private.member_ids()',
   'private.own_client_ids()',
+  'private.payer_rule(uuid,uuid,text,date)',
+  'private.primary_payer(uuid,uuid,date)',
   'private.service_code(text,text)',
 ];

@@ -134,14 +134,38 @@ select scope.clinic, access_matrix.id(scope.scope || ' hold'), claim.kind::publi
 from access_matrix.scopes as scope
 cross join lateral (values ('therapist', scope.therapist), ('client', scope.client)) as claim (kind, id);
 
--- Sealed content: envelopes that only look like some.
-insert into private.data_keys (organization_id, id, wrapped_key)
-select distinct on (clinic) clinic, access_matrix.id(clinic || ' key'), 'twk1.m1.AAAAAAAAAAAAAAAA.' || repeat('A', 107)
-from access_matrix.scopes;
+-- Sealed content: envelopes that only look like some, with proofs that hold.
+insert into private.attestation_keys (id, key) values ('world', sha256('world'));
+create function access_matrix.proof(statement text[]) returns text
+language sql immutable set search_path = ''
+as $$
+  select 'tsp1.world.' || translate(rtrim(encode(
+    extensions.hmac(convert_to(lower('tsp1|' || array_to_string(statement, '|')), 'UTF8'), sha256('world'), 'sha256'), 'base64'
+  ), '='), '+/', '-_')
+$$;
 create function access_matrix.sealed(clinic uuid) returns text
 language sql immutable set search_path = ''
 as $$ select concat_ws('.', 'tsb1', access_matrix.id(clinic || ' key'), 'AAAAAAAAAAAAAAAA', repeat('A', 32)) $$;
 grant execute on function access_matrix.sealed(uuid) to anon, authenticated, service_role;
+create function access_matrix.prove() returns trigger
+language plpgsql set search_path = ''
+as $$
+begin
+  if tg_table_name = 'data_keys' then
+    new.proof := access_matrix.proof(private.data_key_statement(new));
+  elsif tg_table_name = 'session_note_versions' then
+    new.proof := access_matrix.proof(private.note_statement(new));
+  else
+    new.proof := access_matrix.proof(private.client_detail_statement(new));
+  end if;
+  return new;
+end $$;
+create trigger a0_prove before insert on private.data_keys for each row execute function access_matrix.prove();
+create trigger a0_prove before insert on private.session_note_versions for each row execute function access_matrix.prove();
+create trigger a0_prove before insert on private.client_detail_versions for each row execute function access_matrix.prove();
+insert into private.data_keys (organization_id, id, wrapped_key)
+select distinct on (clinic) clinic, access_matrix.id(clinic || ' key'), 'twk1.m1.AAAAAAAAAAAAAAAA.' || repeat('A', 107)
+from access_matrix.scopes;
 insert into private.session_note_versions (organization_id, session_id, id, version, status, data_key_id, ciphertext, saved_by)
 select clinic, access_matrix.id(scope || ' running session'), access_matrix.id(scope || ' note'), 1, 'draft',
   access_matrix.id(clinic || ' key'), access_matrix.sealed(clinic), therapist
@@ -150,6 +174,58 @@ insert into private.client_detail_versions (organization_id, client_id, id, vers
 select clinic, client, access_matrix.id(scope || ' details'), 1, access_matrix.id(clinic || ' key'), access_matrix.sealed(clinic),
   therapist
 from access_matrix.scopes;
+drop trigger a0_prove on private.data_keys;
+drop trigger a0_prove on private.session_note_versions;
+drop trigger a0_prove on private.client_detail_versions;
+
+-- What the functions would send for whoever is calling, proof included.
+create function access_matrix.note_request(clinic uuid, session_id uuid, status text) returns jsonb
+language plpgsql security definer set search_path = ''
+as $$
+declare
+  facts text := (
+    select private.text_digest(private.session_facts(session)::text)
+    from public.sessions as session
+    where session.id = note_request.session_id
+  );
+  id uuid := gen_random_uuid();
+begin
+  return jsonb_build_object(
+    'session_id', session_id, 'base_version', 1, 'id', id, 'ciphertext', access_matrix.sealed(clinic),
+    'content_mac', repeat('0', 64), 'facts_digest', facts, 'proof', access_matrix.proof(array[
+      'session_note_versions', clinic::text, session_id::text, id::text, status, '2', coalesce(auth.uid()::text, ''),
+      case status when 'draft' then 'draft' else facts end, private.text_digest(access_matrix.sealed(clinic))
+    ])
+  );
+end $$;
+create function access_matrix.details_request(clinic uuid, client_id uuid) returns jsonb
+language plpgsql security definer set search_path = ''
+as $$
+declare
+  id uuid := gen_random_uuid();
+begin
+  return jsonb_build_object(
+    'client_id', client_id, 'base_version', 1, 'id', id, 'ciphertext', access_matrix.sealed(clinic),
+    'content_mac', repeat('0', 64), 'proof', access_matrix.proof(array[
+      'client_detail_versions', clinic::text, client_id::text, id::text, '2', coalesce(auth.uid()::text, ''),
+      private.text_digest(access_matrix.sealed(clinic))
+    ])
+  );
+end $$;
+create function access_matrix.key_request(clinic uuid) returns jsonb
+language plpgsql security definer set search_path = ''
+as $$
+declare
+  id uuid := gen_random_uuid();
+  wrapped text := 'twk1.m1.AAAAAAAAAAAAAAAA.' || repeat('A', 107);
+begin
+  return jsonb_build_object('key_id', id, 'wrapped_key', wrapped, 'proof', access_matrix.proof(array[
+    'data_keys', clinic::text, id::text, private.text_digest(wrapped)
+  ]));
+end $$;
+grant execute on function
+  access_matrix.note_request(uuid, uuid, text), access_matrix.details_request(uuid, uuid), access_matrix.key_request(uuid)
+to anon, authenticated, service_role;
 
 -- A group with a member.
 insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time)

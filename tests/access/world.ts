@@ -142,6 +142,8 @@ export const rows: Record<string, Row> = {
   'reports.double_bookings': { where: 'organization_id = {clinic}', noOther: true },
   'reports.clock_change_sessions': { where: 'organization_id = {clinic} and session_id = {attended}' },
   'reports.series_start_times': { where: 'organization_id = {clinic} and series_id = {series}' },
+  'reports.rendered_services': { where: 'organization_id = {clinic} and session_id = {attended}' },
+  'reports.billable_visits': { where: 'organization_id = {clinic} and session_id = {attended}' },
   'reports.units_by_code_and_payer': { where: 'organization_id = {clinic}', noOther: true },
   'reports.authorization_balances': { where: 'organization_id = {clinic} and client_id = {client}' },
   'reports.services_beyond_authorization': { where: 'organization_id = {clinic} and client_id = {client}' },
@@ -161,14 +163,7 @@ const occurrence = (from: number, to: number) =>
    'start_time_offset_minutes', 0, 'end_time_offset_minutes', 0, 'time_zone', 'UTC'`;
 const booking = (from: number, to: number) =>
   request("'therapist_id', {therapist}", "'client_id', {client}", occurrence(from, to));
-const note = (base: number) =>
-  request(
-    "'session_id', {running}",
-    `'base_version', ${base}`,
-    "'id', gen_random_uuid()",
-    "'ciphertext', access_matrix.sealed({home})",
-    "'content_mac', repeat('0', 64)",
-  );
+const note = (status: string) => `access_matrix.note_request({home}, {running}, '${status}')`;
 const found = (query: string) => `case when exists (${query}) then 'ok' end`;
 
 /** A call of each function, as an expression: `ok`, the code of a refusal, or null for nothing. */
@@ -224,18 +219,17 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
   // The clinic has a key already, which is the answer.
   'public.start_data_key(jsonb,text)': {
     call: `(select case when answer #>> '{body,key,keyId}' = access_matrix.id({clinic}::text || ' key')::text then 'ok' else answer ->> 'code' end
-      from public.start_data_key(jsonb_build_object(
-        'key_id', gen_random_uuid(), 'wrapped_key', 'twk1.m1.AAAAAAAAAAAAAAAA.' || repeat('A', 107))) as answer)`,
+      from public.start_data_key(access_matrix.key_request({home})) as answer)`,
     noOther: true,
   },
   'public.prepare_note(jsonb,text)': {
     call: outcome("public.prepare_note(jsonb_build_object('session_id', {running}))"),
   },
-  'public.save_note_draft(jsonb,text,text)': { call: outcome(`public.save_note_draft(${note(1)})`) },
-  'public.sign_note(jsonb,text,text)': { call: outcome(`public.sign_note(${note(1)})`) },
+  'public.save_note_draft(jsonb,text,text)': { call: outcome(`public.save_note_draft(${note('draft')})`) },
+  'public.sign_note(jsonb,text,text)': { call: outcome(`public.sign_note(${note('signed')})`) },
   // That the note is not signed yet is told only to whom it is within reach.
   'public.amend_note(jsonb,text,text)': {
-    call: `replace(${outcome(`public.amend_note(${note(1)})`)}, 'NOTE_NOT_SIGNED', 'ok')`,
+    call: `replace(${outcome(`public.amend_note(${note('amended')})`)}, 'NOTE_NOT_SIGNED', 'ok')`,
   },
   'public.read_note(jsonb,text)': {
     call: outcome("public.read_note(jsonb_build_object('session_id', {running}))"),
@@ -247,15 +241,7 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
     call: outcome("public.prepare_client_details(jsonb_build_object('client_id', {client}))"),
   },
   'public.save_client_details(jsonb,text,text)': {
-    call: outcome(
-      `public.save_client_details(${request(
-        "'client_id', {client}",
-        "'base_version', 1",
-        "'id', gen_random_uuid()",
-        "'ciphertext', access_matrix.sealed({home})",
-        "'content_mac', repeat('0', 64)",
-      )})`,
-    ),
+    call: outcome('public.save_client_details(access_matrix.details_request({home}, {client}))'),
   },
   'public.read_client_details(jsonb,text)': {
     call: outcome(

@@ -38,7 +38,8 @@ export function spoil(body: object, paths: string[][], changes: { at: number; va
       const next: unknown = target?.[key];
       target = typeof next === 'object' && next !== null ? (next as Record<string, unknown>) : undefined;
     }
-    if (target) target[last] = value;
+    // A copy: the same object at two places, one inside the other, would be a circle that no JSON has.
+    if (target) target[last] = structuredClone(value);
   }
   return copy;
 }

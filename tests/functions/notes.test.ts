@@ -388,23 +388,28 @@ describe('a ciphertext', () => {
     const session_id = await newSession();
     await save(session_id, 0, whole);
     const target = await book(other.rbt, other.clients[0], window(0, 10));
-    const copy = `insert into private.session_note_versions
-        (organization_id, session_id, id, version, status, data_key_id, ciphertext, saved_by)
-      select $1, $2, id, 1, 'draft', data_key_id, ciphertext, $3
+    const copyNote = `insert into private.session_note_versions
+        (organization_id, session_id, id, version, status, data_key_id, ciphertext, proof, saved_by)
+      select $1, $2, id, 1, 'draft', data_key_id, ciphertext, proof, $3
       from private.session_note_versions where session_id = $4`;
+    const copyKey = `insert into private.data_keys (organization_id, id, wrapped_key, proof)
+      select $1, id, wrapped_key, proof from private.data_keys where organization_id = $2`;
     const parameters = [other.organizationId, target, other.rbt.id, session_id];
-    // Without its key the envelope is refused by the foreign key; with it, the key is another organization's.
-    await expect(withConnection((client) => client.query(copy, parameters))).rejects.toMatchObject({
-      code: '23503',
+    const keyParameters = [other.organizationId, clinic.organizationId];
+    // The proofs are of the place they were made for. Without them, the seals still are.
+    const insert = (sql: string, values: unknown[]) => withConnection((client) => client.query(sql, values));
+    await expect(insert(copyNote, parameters)).rejects.toMatchObject({
+      constraint: 'session_note_versions_proof',
     });
-    await withConnection((client) =>
-      client.query(
-        `insert into private.data_keys (organization_id, id, wrapped_key)
-          select $1, id, wrapped_key from private.data_keys where organization_id = $2`,
-        [other.organizationId, clinic.organizationId],
-      ),
-    );
-    await withConnection((client) => client.query(copy, parameters));
+    await expect(insert(copyKey, keyParameters)).rejects.toMatchObject({ constraint: 'data_keys_proof' });
+    await withConnection(async (client) => {
+      await client.query('begin');
+      await client.query('alter table private.data_keys disable trigger guard_data_key');
+      await client.query(copyKey, keyParameters);
+      await client.query('alter table private.data_keys enable trigger guard_data_key');
+      await client.query('commit');
+    });
+    await tamper(copyNote, parameters);
     const answer = await call('session-notes', other.rbt, { action: 'read', session_id: target });
     expect(answer).toMatchObject({ status: 500, body: { code: 'CONTENT_UNREADABLE' } });
   });

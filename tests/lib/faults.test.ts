@@ -1,5 +1,5 @@
 /** Lost requests, lost answers, busy endpoints and aborts, on real sockets: nothing is booked twice or left behind. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   bookSession,
   cancelSessionHold,
@@ -22,7 +22,8 @@ import {
 import { type Fate, type FaultyProxy, startFaultyProxy } from './faulty-proxy.ts';
 
 const NOTHING = { liveHolds: 0, claims: 0, sessions: 0 };
-const QUICK: RetryOptions = { baseDelayMs: 20, attemptTimeoutMs: 2_000 };
+/** Short pauses; an attempt may take as long as a busy machine needs. */
+const QUICK: RetryOptions = { baseDelayMs: 20, attemptTimeoutMs: 60_000 };
 
 let proxy: FaultyProxy;
 let clinic: Clinic;
@@ -105,7 +106,9 @@ describe('a call is tried again with the same key', () => {
 
   it('when nothing answers in time', async () => {
     first('sessions-hold', 'hang');
-    expect((await book({ retry: { ...QUICK, attemptTimeoutMs: 300 } })).sessions).toHaveLength(3);
+    // Later attempts are real ones, which a busy machine may not answer in this time either.
+    const retry = { ...QUICK, attemptTimeoutMs: 500, attempts: 100, maxDelayMs: 100 };
+    expect((await book({ retry })).sessions).toHaveLength(3);
   });
 
   it('not before Retry-After', async () => {
@@ -123,11 +126,10 @@ describe('a call is tried again with the same key', () => {
   });
 
   it('but not when it is to wait longer than the app allows', async () => {
-    always('sessions-hold', { status: 503, retryAfter: '60' });
-    const began = performance.now();
+    // A pause longer than the test may take.
+    always('sessions-hold', { status: 503, retryAfter: '3600' });
     const error = await failure(holdOnly({ retry: { ...QUICK, maxDelayMs: 1_000 } }));
-    expect(error).toMatchObject({ status: 503, retryAfterSeconds: 60 });
-    expect(performance.now() - began).toBeLessThan(1_000);
+    expect(error).toMatchObject({ status: 503, retryAfterSeconds: 3600 });
   });
 
   it('as often as the app allows, and then says so', async () => {
@@ -214,13 +216,12 @@ describe('no hold stays behind', () => {
   });
 
   it('when it is aborted during a pause', async () => {
-    first('sessions-hold', { status: 503, retryAfter: '5' });
-    const began = performance.now();
-    const retry = { ...QUICK, maxDelayMs: 10_000 };
+    // A pause longer than the test may take.
+    first('sessions-hold', { status: 503, retryAfter: '3600' });
+    const retry = { ...QUICK, maxDelayMs: 7_200_000 };
     expect(await failure(book({ signal: AbortSignal.timeout(200), retry }))).toMatchObject({
       name: 'TimeoutError',
     });
-    expect(performance.now() - began).toBeLessThan(3_000);
     expect(await stateOf(clinic, before)).toEqual(NOTHING);
   });
 });
@@ -236,13 +237,14 @@ describe('what was booked is not denied', () => {
     const abort = new AbortController();
     proxy.fate = (name, nth) => {
       if (name !== 'sessions-confirm' || nth > 1) return 'pass';
-      setTimeout(() => abort.abort(), 1_000);
+      const booked = async () => expect((await stateOf(clinic, before)).sessions).toBe(3);
+      void vi.waitFor(booked, { timeout: 60_000, interval: 20 }).then(() => abort.abort());
       return 'lose-answer';
     };
     // Its answer lost, the call waits to try again; meanwhile it is aborted. The sessions are there.
     const result = await book({
       signal: abort.signal,
-      retry: { ...QUICK, baseDelayMs: 4_000, maxDelayMs: 8_000 },
+      retry: { ...QUICK, baseDelayMs: 3_600_000, maxDelayMs: 7_200_000 },
     });
     expect(result.sessions).toHaveLength(3);
     expect(await stateOf(clinic, before)).toMatchObject({ sessions: 3 });

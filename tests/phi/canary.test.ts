@@ -189,10 +189,14 @@ beforeAll(async () => {
     id: randomUUID(),
     ciphertext: misplaced,
     content_mac: misplaced,
+    proof: misplaced,
   };
   await expectStatus(400, direct(rbt, 'amend_note', { session_id, ...row }));
   await expectStatus(400, direct(admin, 'save_client_details', { client_id, ...row }));
-  await expectStatus(400, direct(admin, 'start_data_key', { key_id: misplaced, wrapped_key: misplaced }));
+  await expectStatus(
+    400,
+    direct(admin, 'start_data_key', { key_id: misplaced, wrapped_key: misplaced, proof: misplaced }),
+  );
   for (const [email, rpc, request] of [
     [admin, 'read_note', { session_id }],
     [admin, 'read_client_details', { client_ids: [client_id] }],

@@ -10,6 +10,7 @@ import type pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Clinic, openClinic, window } from '../functions/clinic.ts';
 import { connect, transactionAs } from '../setup/db.ts';
+import { proofOf } from '../setup/proofs.ts';
 
 const runs = Number(process.env.MODEL_RUNS ?? 40);
 
@@ -132,7 +133,22 @@ async function take(step: Step, note: Note, session_id: string): Promise<void> {
   const expected = note.write(step, base_version);
   const text = Buffer.from(randomUUID()).toString('base64url');
   const ciphertext = `tsb1.${keyId}.AAAAAAAAAAAAAAAA.${text}`;
-  const request = { session_id, base_version, id: randomUUID(), ciphertext, content_mac: '0'.repeat(64) };
+  const { rows } = await client.query(
+    'select private.text_digest(private.session_facts(session)::text) as digest from public.sessions as session where id = $1',
+    [session_id],
+  );
+  const facts_digest: string = rows[0].digest;
+  const id = randomUUID();
+  const status = KEPT_AS[step.write];
+  const proof = proofOf(
+    [
+      ...['session_note_versions', clinic.organizationId, session_id, id, status, base_version + 1],
+      ...[clinic[step.who].id, status === 'draft' ? 'draft' : facts_digest],
+    ],
+    ciphertext,
+  );
+  const sealed = { id, ciphertext, content_mac: '0'.repeat(64), facts_digest, proof };
+  const request = { session_id, base_version, ...sealed };
   const outcome = await call(step.who, step.write, request);
   expect(outcome.code ?? 'ok').toBe(expected);
   note.events.push(expected === 'ok' ? EVENT[step.write] : `note.refused ${expected}`);
@@ -142,11 +158,11 @@ async function take(step: Step, note: Note, session_id: string): Promise<void> {
 beforeAll(async () => {
   clinic = await openClinic();
   client = await connect();
-  await client.query('insert into private.data_keys (organization_id, id, wrapped_key) values ($1, $2, $3)', [
-    clinic.organizationId,
-    keyId,
-    `twk1.model.AAAAAAAAAAAAAAAA.${'A'.repeat(107)}`,
-  ]);
+  const wrapped = `twk1.model.AAAAAAAAAAAAAAAA.${'A'.repeat(107)}`;
+  await client.query(
+    'insert into private.data_keys (organization_id, id, wrapped_key, proof) values ($1, $2, $3, $4)',
+    [clinic.organizationId, keyId, wrapped, proofOf(['data_keys', clinic.organizationId, keyId], wrapped)],
+  );
 });
 afterAll(() => client?.end());
 

@@ -4,6 +4,7 @@ import type pg from 'pg';
 import { beforeAll, expect, it } from 'vitest';
 import { type Clinic, openClinic, type Person, window } from '../functions/clinic.ts';
 import { connect, transactionAs, withConnection } from '../setup/db.ts';
+import { proofOf } from '../setup/proofs.ts';
 
 const rivals = 24;
 const rounds = 4;
@@ -46,11 +47,39 @@ async function race(calls: { person: Person; rpc: string; request: object }[]): 
   }
 }
 
-function saving(session_id: string, rpc: string, base_version: number) {
+const STATUS: Record<string, string> = { save_note_draft: 'draft', sign_note: 'signed' };
+
+async function saving(session_id: string, rpc: string, base_version: number) {
   const text = Buffer.from(randomUUID()).toString('base64url');
   const ciphertext = `tsb1.${keyId}.AAAAAAAAAAAAAAAA.${text}`;
-  const request = { session_id, base_version, id: randomUUID(), ciphertext, content_mac: '0'.repeat(64) };
-  return { person: clinic.rbt, rpc, request };
+  const facts_digest = await factsDigest(session_id);
+  const id = randomUUID();
+  const status = STATUS[rpc] ?? '';
+  const proof = proofOf(
+    [
+      ...['session_note_versions', clinic.organizationId, session_id, id, status, base_version + 1],
+      ...[clinic.rbt.id, status === 'draft' ? 'draft' : facts_digest],
+    ],
+    ciphertext,
+  );
+  const sealed = { id, ciphertext, content_mac: '0'.repeat(64), facts_digest, proof };
+  return { person: clinic.rbt, rpc, request: { session_id, base_version, ...sealed } };
+}
+
+async function factsDigest(session_id: string): Promise<string> {
+  return withConnection(async (client) => {
+    const { rows } = await client.query(
+      'select private.text_digest(private.session_facts(session)::text) as digest from public.sessions as session where id = $1',
+      [session_id],
+    );
+    return rows[0].digest;
+  });
+}
+
+function newKey() {
+  const key_id = randomUUID();
+  const wrapped_key = wrapped();
+  return { key_id, wrapped_key, proof: proofOf(['data_keys', clinic.organizationId, key_id], wrapped_key) };
 }
 
 beforeAll(async () => {
@@ -63,7 +92,7 @@ it('an organization has one first data key, whoever makes it', async () => {
     Array.from({ length: rivals }, (_, index) => ({
       person: people[index % people.length] as Person,
       rpc: 'start_data_key',
-      request: { key_id: randomUUID(), wrapped_key: wrapped() },
+      request: newKey(),
     })),
   );
   const ids = new Set(outcomes.map(({ body }) => body.key.keyId));
@@ -74,7 +103,9 @@ it('an organization has one first data key, whoever makes it', async () => {
 it('a version is saved once', async () => {
   const session_id = await newSession();
   for (let base = 0; base < rounds; base++) {
-    const calls = Array.from({ length: rivals }, () => saving(session_id, 'save_note_draft', base));
+    const calls = await Promise.all(
+      Array.from({ length: rivals }, () => saving(session_id, 'save_note_draft', base)),
+    );
     const outcomes = await race(calls);
     expect(outcomes.filter(({ ok }) => ok)).toHaveLength(1);
     for (const { ok, code } of outcomes) if (!ok) expect(code).toBe('NOTE_VERSION_CONFLICT');
@@ -84,13 +115,14 @@ it('a version is saved once', async () => {
 it('a note is signed once, while others draft and somebody cancels its session', async () => {
   for (let round = 0; round < rounds; round++) {
     const session_id = await newSession();
-    const outcomes = await race(
+    const calls = await Promise.all(
       Array.from({ length: rivals }, (_, index) =>
         index % 8 === 7
           ? { person: clinic.admin, rpc: 'cancel_sessions', request: { session_ids: [session_id] } }
           : saving(session_id, index % 2 === 0 ? 'sign_note' : 'save_note_draft', 0),
       ),
     );
+    const outcomes = await race(calls);
     const { rows } = await withConnection((client) =>
       client.query('select status from private.session_note_versions where session_id = $1', [session_id]),
     );

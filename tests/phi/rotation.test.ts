@@ -48,6 +48,7 @@ async function progressOf(index: number): Promise<string> {
 beforeAll(async () => {
   seeded = new Seeded(await startStack({ functionsEnv: oldSecrets }));
   sessions = await seeded.pastSessions(rbt);
+  expect((await rotate(oldSecrets, '--install')).stdout).toBe('Installed the attestation keys of old.');
   expect(sessions.length).toBeGreaterThan(3);
 });
 afterAll(() => seeded?.stack.stop());
@@ -62,7 +63,11 @@ test('old and new notes read correctly at every step, also when the old master k
   });
   expect(saved.status).toBe(200);
 
-  // 1. Both keys among the secrets, the new one active.
+  // 1. The database learns to check the new key's proofs; then both keys are among the secrets, the new one active.
+  const ahead = await rotate(bothSecrets, '--check');
+  expect(ahead.exitCode).toBe(1);
+  expect(ahead.stderr).toContain('master key new: its attestation key is not installed');
+  expect((await rotate(bothSecrets, '--install')).exitCode).toBe(0);
   await seeded.stack.restartFunctions(bothSecrets);
   expect(await progressOf(0)).toBe('before');
   expect(await save(1, 'during')).toBe(200);
@@ -106,16 +111,57 @@ test('a second rotation finds nothing to do', async () => {
   expect(again.stdout).toContain('Wrapped 0 data keys anew with new; started 0 new ones.');
 });
 
-test('a rotation without the old master key changes nothing and says which key is missing', async () => {
+test('a rotation without the old master key changes no data key and says which are missing', async () => {
   const stranger = { PHI_MASTER_KEYS: JSON.stringify({ other: master.old }), PHI_MASTER_KEY_ID: 'other' };
-  for (const args of [[], ['--check']]) {
+  const before = await seeded.sql('select * from private.data_keys order by id');
+  for (const args of [['--check'], []]) {
     const failed = await rotate(stranger, ...args);
     expect(failed.exitCode).toBe(1);
-    expect(failed.stderr).toContain('Nothing was changed');
-    expect(failed.stderr).toContain('wrapped by an unknown master key');
+    expect(failed.stderr.match(/wrapped by an unknown master key/g)).toHaveLength(2);
     expect(failed.stderr).not.toContain(master.old);
   }
-  expect((await rotate(newSecrets, '--check')).stdout).toContain('new wraps 2');
+  expect(await seeded.sql('select * from private.data_keys order by id')).toEqual(before);
+  // What wraps data keys goes on proving, since the secrets given were not all there are; the stranger is retired.
+  expect((await rotate(newSecrets)).exitCode).toBe(0);
+  expect(
+    await seeded.sql('select id, retired_at is null as used from private.attestation_keys order by id'),
+  ).toEqual([
+    { id: 'local-development', used: false },
+    { id: 'new', used: true },
+    { id: 'old', used: false },
+    { id: 'other', used: false },
+  ]);
+});
+
+test('what cannot be done for one clinic is reported at the end, and done for every other', async () => {
+  const harbor = 'b0000000-0000-4000-8000-0000000000b0';
+  const junk = `twk1.new.AAAAAAAAAAAAAAAA.${'A'.repeat(107)}`;
+  await seeded.sql(`begin;
+    alter table private.data_keys disable trigger guard_data_key;
+    insert into private.data_keys (organization_id, id, wrapped_key, proof) values ('${harbor}', gen_random_uuid(), '${junk}', 'tsp1');
+    alter table private.data_keys enable trigger guard_data_key;
+    commit`);
+  const third = { ...master, third: randomBytes(32).toString('base64') };
+  const secrets = { PHI_MASTER_KEYS: JSON.stringify(third), PHI_MASTER_KEY_ID: 'third' };
+  const rotated = await rotate(secrets, '--new-data-keys');
+  expect(rotated.exitCode).toBe(1);
+  expect(rotated.stdout).toContain('Wrapped 2 data keys anew with third; started 1 new ones.');
+  expect(rotated.stderr).toContain(`organization ${harbor}: data key`);
+  expect(rotated.stderr).toContain('does not open');
+  // The retired ones too: old notes stay readable without the master keys of their time.
+  const onlyThird = { PHI_MASTER_KEYS: JSON.stringify({ third: third.third }), PHI_MASTER_KEY_ID: 'third' };
+  await seeded.stack.restartFunctions(onlyThird);
+  expect([await progressOf(0), await progressOf(1), await progressOf(2)]).toEqual([
+    'before',
+    'during',
+    'after',
+  ]);
+  // Set aside by the operator, it is in nobody's way.
+  await seeded.sql(
+    'update private.data_keys set retired_at = clock_timestamp() where organization_id = $1 and wrapped_key = $2',
+    [harbor, junk],
+  );
+  await seeded.stack.restartFunctions(secrets);
 });
 
 test('functions without the master key seal and open nothing, and say no more than that', async () => {
@@ -134,6 +180,15 @@ test('every key made, wrapped anew and retired is in the audit trail, which is w
   );
   expect(events.map(({ action }) => action)).toEqual([
     ...['data_key.created', 'data_key.rewrapped', 'data_key.retired', 'data_key.created'],
+    // The junk, the second rotation, and the junk set aside.
+    ...[
+      'data_key.created',
+      'data_key.rewrapped',
+      'data_key.rewrapped',
+      'data_key.retired',
+      'data_key.created',
+    ],
+    'data_key.retired',
   ]);
   expect(await seeded.sql('select * from audit.verify()')).toEqual([]);
 });

@@ -1,24 +1,52 @@
-/** Starts one stack for the whole run, on free ports, so that tests run beside `npm start`. */
+/**
+ * Stacks for the test files of a project, on free ports, so that tests run beside `npm start`. Each vitest worker has a
+ * stack of its own, which starts when its first file asks for it (`tests/setup/stack.ts`) and serves the worker's later
+ * files: files that run at the same time share nothing.
+ */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import type { TestProject } from 'vitest/node';
-import { type StackOptions, startStack } from '../../local/stack.ts';
+import { type Stack, type StackOptions, startStack } from '../../local/stack.ts';
+import type { TestStack } from './stack.ts';
+
+/** What a test may know of its stack. */
+function forTests(stack: Stack): TestStack {
+  const { apiUrl, dbUrl, apiPort, dbPort, publishableKey, secretKey, jwtSecret, jwtKeyId } = stack;
+  return { apiUrl, dbUrl, apiPort, dbPort, publishableKey, secretKey, jwtSecret, jwtKeyId };
+}
 
 /**
- * Starts a stack and tells the tests of a project about it (`tests/setup/stack.ts`).
- * @returns what stops it
+ * Answers the workers of a project with their stacks.
+ * @param prepare done to a stack before its first test
+ * @returns what stops them
  */
-export async function provideStack(
+export async function provideStacks(
   project: TestProject,
   options?: StackOptions,
+  prepare: (stack: Stack) => Promise<void> = async () => {},
 ): Promise<() => Promise<void>> {
-  const stack = await startStack(options);
-  const { apiUrl, dbUrl, apiPort, dbPort, publishableKey, secretKey, jwtSecret, jwtKeyId } = stack;
-  project.provide('stack', {
-    ...{ apiUrl, dbUrl, apiPort, dbPort },
-    ...{ publishableKey, secretKey, jwtSecret, jwtKeyId },
+  const stacks = new Map<string, Promise<Stack>>();
+  const start = async () => {
+    const stack = await startStack(options);
+    await prepare(stack);
+    return stack;
+  };
+  const server = createServer(async ({ url: worker = '' }, response) => {
+    const starting = stacks.get(worker) ?? start();
+    stacks.set(worker, starting);
+    await starting.then(
+      (stack) => response.end(JSON.stringify(forTests(stack))),
+      (error: Error) => response.writeHead(500).end(error.stack),
+    );
   });
-  return () => stack.stop();
+  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+  project.provide('stacksUrl', `http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  return async () => {
+    server.close();
+    for (const starting of stacks.values()) await (await starting.catch(() => null))?.stop();
+  };
 }
 
 export default function setup(project: TestProject): Promise<() => Promise<void>> {
-  return provideStack(project);
+  return provideStacks(project);
 }

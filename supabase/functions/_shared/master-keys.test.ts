@@ -49,6 +49,17 @@ describe('the master keys', () => {
 describe('the keys of a deployment', () => {
   afterEach(() => vi.unstubAllEnvs());
 
+  const published = Buffer.from(Array.from({ length: 32 }, (_, index) => index)).toString('base64');
+  it.each([
+    ['as an old key', { [DEVELOPMENT_KEY_ID]: base64(7), mine: base64(8) }],
+    ['under another id', { mine: base64(8), renamed: published }],
+  ])('on a real project are not the public development key %s', async (_how, keys) => {
+    vi.stubEnv('PHI_MASTER_KEYS', json(keys));
+    vi.stubEnv('PHI_MASTER_KEY_ID', 'mine');
+    vi.stubEnv('SUPABASE_URL', 'https://abc.supabase.co');
+    await expect(masterKeys()).rejects.toThrow('development master key is public');
+  });
+
   it.each([
     ['http://127.0.0.1:54321', true],
     ['http://kong:8000', true],

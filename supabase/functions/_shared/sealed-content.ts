@@ -1,7 +1,7 @@
 /** Sealed content on its way to and from the database: keys, envelopes, and what becomes of what does not open. */
 import { z } from 'zod';
 import { logError } from './log.ts';
-import { MasterKeyError, masterKeys, newDataKey, openDataKey } from './master-keys.ts';
+import { dataKeyProof, MasterKeyError, masterKeys, newDataKey, openDataKey, proofOf } from './master-keys.ts';
 import { type Answer, interpret } from './outcome.ts';
 import { callAudited, type RpcContext } from './rpc.ts';
 import { contentMac, type DataKey, keyIdOf, open, type Place, SealedBoxError, seal } from './sealed-box.ts';
@@ -40,20 +40,37 @@ export async function sealingKey(
   const masters = await masterKeys();
   if (active) return openDataKey(masters, organizationId, active);
   const made = await newDataKey(masters, organizationId);
-  const request = { key_id: made.keyId, wrapped_key: made.wrappedKey };
+  const proof = await dataKeyProof(masters, organizationId, made);
+  const request = { key_id: made.keyId, wrapped_key: made.wrappedKey, proof };
   const answer = interpret(await callAudited('start_data_key', request, context));
   return openDataKey(masters, organizationId, bodyOf(z.object({ key: wrappedKey }), answer).key);
 }
 
-/** What the database is given of content: a new row's id, the envelope made for it, and the content's keyed digest. */
-export async function sealContent(key: DataKey, place: Omit<Place, 'rowId'>, content: unknown) {
+/**
+ * What the database is given of content: a new row's id, the envelope made for it, the content's keyed digest, and the
+ * proof that this was done here.
+ *
+ * @param statement - what the proof says of the row between its id and its content, see {@link proofOf}
+ */
+export async function sealContent(
+  key: DataKey,
+  place: Omit<Place, 'rowId'>,
+  content: unknown,
+  statement: string[],
+) {
   const id = crypto.randomUUID();
   const text = JSON.stringify(content);
   const [ciphertext, mac] = await Promise.all([
     seal(key, { ...place, rowId: id }, text),
     contentMac(key, text),
   ]);
-  return { id, ciphertext, content_mac: mac };
+  const table = place.column.split('.')[0] ?? '';
+  const proof = await proofOf(
+    await masterKeys(),
+    [table, place.organizationId, place.subjectId, id, ...statement],
+    ciphertext,
+  );
+  return { id, ciphertext, content_mac: mac, proof };
 }
 
 /**

@@ -14,7 +14,11 @@ import {
 
 const COLUMN = 'client_detail_versions.ciphertext';
 
-const prepared = z.object({ organizationId: z.string(), key: wrappedKey.nullable() });
+const prepared = z.object({
+  organizationId: z.string(),
+  authorId: z.string(),
+  key: wrappedKey.nullable(),
+});
 
 const version = z.object({
   clientId: z.string(),
@@ -69,9 +73,10 @@ async function save(
   context: RpcContext,
 ): Promise<Answer> {
   const prepare = await callAudited('prepare_client_details', { client_id }, context);
-  const { organizationId, key: active } = bodyOf(prepared, interpret(prepare));
+  const { organizationId, authorId, key: active } = bodyOf(prepared, interpret(prepare));
   const key = await sealingKey(organizationId, active, context);
-  const sealed = await sealContent(key, { organizationId, column: COLUMN, subjectId: client_id }, details);
+  const place = { organizationId, column: COLUMN, subjectId: client_id };
+  const sealed = await sealContent(key, place, details, [String(base_version + 1), authorId]);
   const request = { client_id, base_version, ...sealed };
   return interpret(await callRpc({ rpc: 'save_client_details', request }, idempotencyKey, context));
 }

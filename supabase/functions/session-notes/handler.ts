@@ -24,7 +24,9 @@ type Sealed = { content: NoteContent; reason: string | null };
 
 const prepared = z.object({
   organizationId: z.string(),
+  authorId: z.string(),
   session: z.object({ cptCode: z.string().nullable(), locationType: z.string().nullable() }),
+  factsDigest: z.string(),
   key: wrappedKey.nullable(),
 });
 
@@ -47,6 +49,9 @@ async function readNote(
   return { note, sealed: sealed as Sealed };
 }
 
+/** What each action makes of a note: the status of the version it adds. */
+const STATUS = { save_draft: 'draft', sign: 'signed', amend: 'amended' } as const;
+
 const SAVING = { save_draft: 'save_note_draft', sign: 'sign_note', amend: 'amend_note' } as const;
 
 type Saving = {
@@ -59,7 +64,8 @@ type Saving = {
 
 /**
  * Seals a new version and has it kept. The database is asked first whether the caller may write this note at all; what
- * is to be signed must be complete, which only somebody who can read it can tell.
+ * is to be signed must be complete, which only somebody who can read it can tell. The proof says that this was looked at,
+ * for these facts of the session; the database signs nothing without it.
  */
 async function saveNote(
   { action, session_id, base_version, content, reason }: Saving,
@@ -67,7 +73,13 @@ async function saveNote(
   context: RpcContext,
 ): Promise<Answer> {
   const prepare = await callAudited('prepare_note', { session_id, attempted: action }, context);
-  const { organizationId, session, key: active } = bodyOf(prepared, interpret(prepare));
+  const {
+    organizationId,
+    authorId,
+    session,
+    factsDigest,
+    key: active,
+  } = bodyOf(prepared, interpret(prepare));
 
   // Signing what was drafted: the version the signer has seen, and no other.
   const toSeal =
@@ -80,7 +92,15 @@ async function saveNote(
   const key = await sealingKey(organizationId, active, context);
   const sealed: Sealed = { content: toSeal, reason: reason ?? null };
   const place = { organizationId, column: COLUMN, subjectId: session_id };
-  const request = { session_id, base_version, ...(await sealContent(key, place, sealed)) };
+  const isDraft = action === 'save_draft';
+  const version = String(base_version + 1);
+  const statement = [STATUS[action], version, authorId, isDraft ? 'draft' : factsDigest];
+  const request = {
+    session_id,
+    base_version,
+    ...(isDraft ? {} : { facts_digest: factsDigest }),
+    ...(await sealContent(key, place, sealed, statement)),
+  };
   return interpret(await callRpc({ rpc: SAVING[action], request }, idempotencyKey, context));
 }
 

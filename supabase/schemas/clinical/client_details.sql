@@ -11,6 +11,7 @@ create table private.client_detail_versions (
   version bigint not null check (version > 0),
   data_key_id uuid not null,
   ciphertext text not null,
+  proof text not null,
   saved_by uuid not null,
   saved_at timestamptz not null default clock_timestamp(),
   primary key (organization_id, id),
@@ -23,9 +24,27 @@ comment on table private.client_detail_versions is
   'Every version of every client''s identifying details, sealed as one JSON. Rows are inserted and never changed.';
 comment on column private.client_detail_versions.id is
   'Made before sealing: the envelope is bound to it, to the client, the organization and this column.';
+comment on column private.client_detail_versions.proof is
+  'Made by the edge function that sealed the content, over this row, its client, version, author and ciphertext.';
 create index client_detail_versions_data_key_idx on private.client_detail_versions (organization_id, data_key_id);
 alter table private.client_detail_versions enable row level security;
 create policy deny_all on private.client_detail_versions using (false);
+
+create function private.client_detail_statement(detail private.client_detail_versions)
+returns text[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return array[
+    'client_detail_versions', detail.organization_id::text, detail.client_id::text, detail.id::text, detail.version::text,
+    detail.saved_by::text, private.text_digest(detail.ciphertext)
+  ];
+end
+$$;
+comment on function private.client_detail_statement(private.client_detail_versions) is
+  'What the proof of a version of a client''s details is made over.';
 
 create function private.guard_client_detail_version()
 returns trigger
@@ -45,11 +64,18 @@ begin
   ) then
     raise exception using
       errcode = 'check_violation', message = 'versions of a client''s details follow one another without a gap';
+  elsif not private.proof_holds(new.proof, private.client_detail_statement(new)) then
+    raise exception using
+      errcode = 'check_violation',
+      constraint = 'client_detail_versions_proof',
+      schema = 'private',
+      table = 'client_detail_versions',
+      message = 'a version of a client''s details needs the proof of the function that sealed it';
   end if;
   return new;
 end
 $$;
-comment on function private.guard_client_detail_version() is 'Trigger: versions are 1, 2, 3 and so on for each client.';
+comment on function private.guard_client_detail_version() is 'Trigger: versions are 1, 2, 3 and so on for each client, each with its proof.';
 
 create function private.client_detail_facts(detail private.client_detail_versions)
 returns jsonb
@@ -207,7 +233,9 @@ begin
     );
   end if;
   return private.success(jsonb_build_object(
-    'organizationId', actor.organization_id, 'key', private.active_data_key(actor.organization_id)
+    'organizationId', actor.organization_id,
+    'authorId', actor.user_id,
+    'key', private.active_data_key(actor.organization_id)
   ));
 end
 $$;
@@ -243,12 +271,20 @@ begin
     || coalesce(private.uuid_issue('id', request -> 'id', true), '[]')
     || coalesce(private.integer_issue('base_version', request -> 'base_version', true, 0, 1000000), '[]')
     || coalesce(private.sealed_issue('ciphertext', request -> 'ciphertext', actor.organization_id), '[]')
-    || coalesce(private.text_issue('content_mac', request -> 'content_mac', true, 64, '^[0-9a-f]{64}$'), '[]');
+    || coalesce(private.text_issue('content_mac', request -> 'content_mac', true, 64, '^[0-9a-f]{64}$'), '[]')
+    || coalesce(private.proof_issue(request -> 'proof'), '[]');
   if found <> '[]' then
     perform private.raise_invalid(found);
   end if;
   wanted_id := (request ->> 'client_id')::uuid;
   base_version := (request ->> 'base_version')::integer;
+  if actor.role not in ('admin', 'super_admin')
+    or cardinality(private.readable_client_ids(actor, array[wanted_id])) = 0
+  then
+    return private.refuse_client_details(
+      actor, array[wanted_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+    );
+  end if;
   -- Each sealing gives another ciphertext: what makes two requests the same is the keyed digest of their content.
   fingerprint := private.fingerprint(jsonb_build_object(
     'clientId', wanted_id, 'baseVersion', base_version, 'contentMac', request ->> 'content_mac'
@@ -258,6 +294,13 @@ begin
     return outcome;
   end if;
 
+  -- Two savers of one client's details would both build on the same version.
+  perform 1
+  from public.clients as client
+  where client.organization_id = actor.organization_id and client.id = wanted_id
+  for no key update;
+  -- Asked again: she may have been removed or demoted while this waited.
+  actor := private.require_actor();
   if actor.role not in ('admin', 'super_admin')
     or cardinality(private.readable_client_ids(actor, array[wanted_id])) = 0
   then
@@ -265,11 +308,6 @@ begin
       actor, array[wanted_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
     );
   end if;
-  -- Two savers of one client's details would both build on the same version.
-  perform 1
-  from public.clients as client
-  where client.organization_id = actor.organization_id and client.id = wanted_id
-  for no key update;
   select coalesce(max(detail.version), 0) into latest_version
   from private.client_detail_versions as detail
   where detail.organization_id = actor.organization_id and detail.client_id = wanted_id;
@@ -280,14 +318,22 @@ begin
     );
   end if;
 
-  insert into private.client_detail_versions (
-    organization_id, client_id, id, version, data_key_id, ciphertext, saved_by, saved_at
-  )
-  values (
-    actor.organization_id, wanted_id, (request ->> 'id')::uuid, latest_version + 1,
-    split_part(request ->> 'ciphertext', '.', 2)::uuid, request ->> 'ciphertext', actor.user_id, clock_timestamp()
-  )
-  returning * into saved;
+  saved.organization_id := actor.organization_id;
+  saved.client_id := wanted_id;
+  saved.id := (request ->> 'id')::uuid;
+  saved.version := latest_version + 1;
+  saved.data_key_id := split_part(request ->> 'ciphertext', '.', 2)::uuid;
+  saved.ciphertext := request ->> 'ciphertext';
+  saved.proof := request ->> 'proof';
+  saved.saved_by := actor.user_id;
+  saved.saved_at := clock_timestamp();
+  if not private.proof_holds(saved.proof, private.client_detail_statement(saved)) then
+    outcome := private.unproven(saved.proof);
+    return private.refuse_client_details(
+      actor, array[wanted_id], 'save', (outcome ->> 'status')::integer, outcome ->> 'code', outcome ->> 'detail'
+    );
+  end if;
+  insert into private.client_detail_versions select saved.*;
 
   outcome := jsonb_build_object('client', private.detail_answer(saved));
   perform private.keep_answer(
@@ -431,7 +477,7 @@ comment on function public.prepare_client_details(jsonb, text) is
   'For the edge function: what sealing a client''s details takes. request is {client_id}.';
 comment on function public.save_client_details(jsonb, text, text) is
   'For the edge function: keeps a version of a client''s details, sealed. request is {client_id, base_version, id, '
-  'ciphertext, content_mac}.';
+  'ciphertext, content_mac, proof}.';
 comment on function public.read_client_details(jsonb, text) is
   'For the edge function: clients'' details, sealed. request is {client_ids, version?}. Recorded.';
 grant execute on function

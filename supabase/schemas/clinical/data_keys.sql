@@ -1,5 +1,5 @@
 -- Purpose: the keys that seal PHI, as the database may know them: wrapped.
--- Objects: private.data_keys, private.is_sealed, private.active_data_key, start_data_key.
+-- Objects: private.data_keys, private.is_sealed, private.active_data_key, private.unproven, start_data_key.
 -- Watch for: edge functions seal and open; the database sees neither plaintext nor a usable key. A wrapped key opens only
 --            with a master key from the functions' secrets. Keys are never deleted: old content, and the audit events
 --            that hold its ciphertext, need them as long as they are kept (docs/key-rotation.md).
@@ -8,6 +8,7 @@ create table private.data_keys (
   organization_id uuid not null references public.organizations (id),
   id uuid not null,
   wrapped_key text not null,
+  proof text not null,
   master_key_id text not null generated always as (split_part(wrapped_key, '.', 2)) stored,
   created_at timestamptz not null default clock_timestamp(),
   created_by uuid default auth.uid(),
@@ -20,6 +21,8 @@ create table private.data_keys (
 comment on table private.data_keys is
   'Each organization''s data keys, wrapped by a master key that this database never sees. One is active; retired ones '
   'still open what they sealed.';
+comment on column private.data_keys.proof is
+  'Made by whoever holds a master key, over organization, id and wrapped_key: nobody else starts or wraps a data key.';
 comment on column private.data_keys.master_key_id is 'Which master key wraps it now.';
 comment on column private.data_keys.retired_at is 'Since when it seals nothing new. Null: the active key.';
 create unique index data_keys_active_idx on private.data_keys (organization_id) where retired_at is null;
@@ -28,13 +31,36 @@ comment on index private.data_keys_active_idx is
 alter table private.data_keys enable row level security;
 create policy deny_all on private.data_keys using (false);
 
+create function private.data_key_statement(data_key private.data_keys)
+returns text[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return array['data_keys', data_key.organization_id::text, data_key.id::text, private.text_digest(data_key.wrapped_key)];
+end
+$$;
+comment on function private.data_key_statement(private.data_keys) is 'What the proof of a data key is made over.';
+
 create function private.guard_data_key()
 returns trigger
 language plpgsql
 set search_path = ''
 as $$
 begin
-  if (new.organization_id, new.id, new.created_at, new.created_by)
+  if (tg_op = 'INSERT' or (new.wrapped_key, new.proof) is distinct from (old.wrapped_key, old.proof))
+    and not private.proof_holds(new.proof, private.data_key_statement(new))
+  then
+    raise exception using
+      errcode = 'check_violation',
+      constraint = 'data_keys_proof',
+      schema = 'private',
+      table = 'data_keys',
+      message = 'a data key is started and wrapped by who holds a master key';
+  elsif tg_op = 'INSERT' then
+    return new;
+  elsif (new.organization_id, new.id, new.created_at, new.created_by)
     is distinct from (old.organization_id, old.id, old.created_at, old.created_by)
   then
     raise exception using errcode = 'check_violation', message = 'a data key may only be wrapped anew or retired';
@@ -44,8 +70,8 @@ begin
   return new;
 end
 $$;
-comment on function private.guard_data_key() is 'Trigger: a data key is wrapped anew or retired; nothing else of it changes.';
-create trigger guard_data_key before update on private.data_keys
+comment on function private.guard_data_key() is 'Trigger: a data key comes with its proof, and is wrapped anew or retired; nothing else of it changes.';
+create trigger guard_data_key before insert or update on private.data_keys
   for each row execute function private.guard_data_key();
 create trigger refuse_delete before delete on private.data_keys
   for each row execute function private.refuse_delete();
@@ -137,6 +163,38 @@ $$;
 comment on function private.sealed_issue(text, jsonb, uuid) is
   'Issues of a field that must be an envelope of this organization; null when it has none.';
 
+create function private.proof_issue(value jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return private.text_issue('proof', value, true, 128, '^tsp1\.[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{43}$');
+end
+$$;
+comment on function private.proof_issue(jsonb) is 'Issues of a proof''s form; null when it has none.';
+
+create function private.unproven(proof text)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return case
+    when private.knows_proof_key(proof) then private.refusal(
+      403, 'FORBIDDEN', 'Sealed content is saved through the edge functions, which prove that they sealed it.'
+    )
+    else private.refusal(
+      500, 'CONTENT_UNREADABLE', 'The attestation key of these functions is not installed in the database: run keys:rotate.'
+    )
+  end;
+end
+$$;
+comment on function private.unproven(text) is
+  'The outcome of a request whose proof does not hold: 403, or 500 when the operator has not installed its key.';
+
 create function private.start_data_key(request jsonb, request_id text)
 returns jsonb
 language plpgsql
@@ -148,6 +206,7 @@ as $$
 declare
   actor private.actor;
   found jsonb;
+  made private.data_keys;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
@@ -158,7 +217,8 @@ begin
     || coalesce(private.text_issue(
       'wrapped_key', request -> 'wrapped_key', true, 256,
       '^twk1\.[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{16}\.[A-Za-z0-9_-]{107}$'
-    ), '[]');
+    ), '[]')
+    || coalesce(private.proof_issue(request -> 'proof'), '[]');
   if found <> '[]' then
     perform private.raise_invalid(found);
   end if;
@@ -169,11 +229,22 @@ begin
     );
     return private.refusal(403, 'FORBIDDEN', 'Only staff seal content.');
   end if;
+  made.organization_id := actor.organization_id;
+  made.id := (request ->> 'key_id')::uuid;
+  made.wrapped_key := request ->> 'wrapped_key';
+  made.proof := request ->> 'proof';
+  if not private.proof_holds(made.proof, private.data_key_statement(made)) then
+    perform private.record_event(
+      actor.organization_id, 'data_key.refused', 'data_key', '{}', clock_timestamp(),
+      actor_role => actor.role::text, outcome => 'refused', code => private.unproven(made.proof) ->> 'code'
+    );
+    return private.unproven(made.proof);
+  end if;
 
   -- Two functions that need an organization's first key would each seal with their own: the second waits here for the
   -- first, inserts nothing, and is given the first one's key.
-  insert into private.data_keys (organization_id, id, wrapped_key)
-  values (actor.organization_id, (request ->> 'key_id')::uuid, request ->> 'wrapped_key')
+  insert into private.data_keys (organization_id, id, wrapped_key, proof)
+  values (made.organization_id, made.id, made.wrapped_key, made.proof)
   on conflict do nothing;
   return private.success(jsonb_build_object('key', private.active_data_key(actor.organization_id)));
 exception
@@ -183,7 +254,7 @@ end
 $$;
 comment on function private.start_data_key(jsonb, text) is
   'Keeps an organization''s first data key, and answers the one that seals from now on: this one, or another function''s '
-  'that was sooner. Staff only. An organization that has an active key keeps it: keys:rotate starts the next.';
+  'that was sooner. Staff only, and only with the proof of the functions. An organization that has an active key keeps it: keys:rotate starts the next.';
 grant execute on function private.start_data_key(jsonb, text) to authenticated;
 
 create function public.start_data_key(request jsonb, request_id text default null)
@@ -195,5 +266,5 @@ begin atomic
   select private.start_data_key(start_data_key.request, start_data_key.request_id);
 end;
 comment on function public.start_data_key(jsonb, text) is
-  'For the edge functions: keeps an organization''s first data key, wrapped. request is {key_id, wrapped_key}.';
+  'For the edge functions: keeps an organization''s first data key, wrapped. request is {key_id, wrapped_key, proof}.';
 grant execute on function public.start_data_key(jsonb, text) to authenticated;

@@ -13,6 +13,7 @@ create table private.session_note_versions (
   status text not null check (status in ('draft', 'signed', 'amended')),
   data_key_id uuid not null,
   ciphertext text not null,
+  proof text not null,
   saved_by uuid not null,
   saved_at timestamptz not null default clock_timestamp(),
   signed_at timestamptz,
@@ -35,6 +36,9 @@ comment on table private.session_note_versions is
   'for amendments are inside the envelope.';
 comment on column private.session_note_versions.id is
   'Made before sealing: the envelope is bound to it, to the session, the organization and this column.';
+comment on column private.session_note_versions.proof is
+  'Made by the edge function that sealed and, for a signature, checked the content: over this row, its session, status, '
+  'version, author, attested facts and ciphertext. Checked before a row is kept, so random bytes are no signature.';
 comment on column private.session_note_versions.signed_at is
   'When saved_by, the rendering provider, signed this version, with the credential she had then.';
 comment on column private.session_note_versions.attested is
@@ -96,6 +100,23 @@ end
 $$;
 comment on function private.refuse_update() is 'Trigger: refuses UPDATE of rows that are versions of a record.';
 
+create function private.note_statement(note private.session_note_versions)
+returns text[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return array[
+    'session_note_versions', note.organization_id::text, note.session_id::text, note.id::text, note.status,
+    note.version::text, note.saved_by::text, coalesce(private.text_digest(note.attested::text), 'draft'),
+    private.text_digest(note.ciphertext)
+  ];
+end
+$$;
+comment on function private.note_statement(private.session_note_versions) is
+  'What the proof of a version of a note is made over.';
+
 create function private.guard_note_version()
 returns trigger
 language plpgsql
@@ -129,12 +150,20 @@ begin
     raise exception using
       errcode = 'check_violation', message = format('the note of a session that is %s cannot be %s', session.status,
         case new.status when 'draft' then 'written' else 'signed' end);
+  elsif not private.proof_holds(new.proof, private.note_statement(new)) then
+    raise exception using
+      errcode = 'check_violation',
+      constraint = 'session_note_versions_proof',
+      schema = 'private',
+      table = 'session_note_versions',
+      message = 'a version of a note needs the proof of the function that sealed it';
   end if;
   return new;
 end
 $$;
 comment on function private.guard_note_version() is
-  'Trigger: drafts until signed, amendments after that, each by the session''s therapist; signed once the session has begun.';
+  'Trigger: drafts until signed, amendments after that, each by the session''s therapist and with its proof; '
+  'signed once the session has begun.';
 
 create function private.record_note_version()
 returns trigger
@@ -307,6 +336,8 @@ begin
         || coalesce(private.integer_issue('base_version', request -> 'base_version', true, 0, 1000000), '[]')
         || coalesce(private.sealed_issue('ciphertext', request -> 'ciphertext', organization_id), '[]')
         || coalesce(private.text_issue('content_mac', request -> 'content_mac', true, 64, '^[0-9a-f]{64}$'), '[]')
+        || coalesce(private.text_issue('facts_digest', request -> 'facts_digest', false, 64, '^[0-9a-f]{64}$'), '[]')
+        || coalesce(private.proof_issue(request -> 'proof'), '[]')
       else '[]'
     end;
   if found <> '[]' then
@@ -380,13 +411,16 @@ begin
   end if;
   return private.success(jsonb_build_object(
     'organizationId', actor.organization_id,
+    'authorId', actor.user_id,
     'session', private.session_facts(session),
+    'factsDigest', private.text_digest(private.session_facts(session)::text),
     'key', private.active_data_key(actor.organization_id)
   ));
 end
 $$;
 comment on function private.prepare_note(jsonb, text) is
-  'What sealing a note takes: the wrapped active key (null before an organization''s first) and the facts of the session. '
+  'What sealing a note takes: the wrapped active key (null before an organization''s first), the facts of the session and '
+  'their digest, which a signature stands for, and who signs. '
   'Only for the session''s therapist; others are refused, and that is recorded.';
 grant execute on function private.prepare_note(jsonb, text) to authenticated;
 
@@ -414,6 +448,12 @@ begin
   actor := private.require_actor();
   wanted_id := private.parse_note_request(request, actor.organization_id, true);
   base_version := (request ->> 'base_version')::integer;
+  session := private.note_session(actor, wanted_id, true);
+  if session.id is null then
+    return private.refuse_note(
+      actor, wanted_id, attempted, 403, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
+    );
+  end if;
   -- Each sealing gives another ciphertext: what makes two requests the same is the keyed digest of their content.
   fingerprint := private.fingerprint(jsonb_build_object(
     'attempted', attempted, 'sessionId', wanted_id, 'baseVersion', base_version, 'contentMac', request ->> 'content_mac'
@@ -429,6 +469,8 @@ begin
   where candidate.organization_id = actor.organization_id and candidate.id = wanted_id
   for no key update;
   as_of := clock_timestamp();
+  -- Asked again: she may have been removed, or the session given to somebody else, while this waited.
+  actor := private.require_actor();
   session := private.note_session(actor, wanted_id, true);
   if session.id is null then
     return private.refuse_note(
@@ -468,19 +510,38 @@ begin
     );
   end if;
 
-  insert into private.session_note_versions (
-    organization_id, session_id, id, version, status, data_key_id, ciphertext, saved_by, saved_at,
-    signed_at, credential, attested
-  )
-  select
-    actor.organization_id, wanted_id, (request ->> 'id')::uuid, coalesce(latest.version, 0) + 1, save_note.status,
-    split_part(request ->> 'ciphertext', '.', 2)::uuid, request ->> 'ciphertext', actor.user_id, as_of,
-    case when save_note.status <> 'draft' then as_of end,
-    case when save_note.status <> 'draft' then therapist.credential end,
-    case when save_note.status <> 'draft' then private.session_facts(session) end
-  from public.therapists as therapist
-  where therapist.organization_id = actor.organization_id and therapist.id = actor.user_id
-  returning * into saved;
+  saved.organization_id := actor.organization_id;
+  saved.session_id := wanted_id;
+  saved.id := (request ->> 'id')::uuid;
+  saved.version := coalesce(latest.version, 0) + 1;
+  saved.status := save_note.status;
+  saved.data_key_id := split_part(request ->> 'ciphertext', '.', 2)::uuid;
+  saved.ciphertext := request ->> 'ciphertext';
+  saved.proof := request ->> 'proof';
+  saved.saved_by := actor.user_id;
+  saved.saved_at := as_of;
+  if save_note.status <> 'draft' then
+    saved.signed_at := as_of;
+    saved.credential := (
+      select therapist.credential
+      from public.therapists as therapist
+      where therapist.organization_id = actor.organization_id and therapist.id = actor.user_id
+    );
+    saved.attested := private.session_facts(session);
+    if request ->> 'facts_digest' is distinct from private.text_digest(saved.attested::text) then
+      return private.refuse_note(
+        actor, wanted_id, attempted, 409, 'NOTE_VERSION_CONFLICT',
+        'The session has changed since the note was checked against it. Read both again, then sign.'
+      );
+    end if;
+  end if;
+  if not private.proof_holds(saved.proof, private.note_statement(saved)) then
+    outcome := private.unproven(saved.proof);
+    return private.refuse_note(
+      actor, wanted_id, attempted, (outcome ->> 'status')::integer, outcome ->> 'code', outcome ->> 'detail'
+    );
+  end if;
+  insert into private.session_note_versions select saved.*;
 
   outcome := jsonb_build_object('note', private.note_answer(saved));
   perform private.keep_answer(
@@ -682,11 +743,14 @@ end;
 comment on function public.prepare_note(jsonb, text) is
   'For the edge function: what sealing a note takes. request is {session_id, attempted?}.';
 comment on function public.save_note_draft(jsonb, text, text) is
-  'For the edge function: keeps a sealed draft. request is {session_id, base_version, id, ciphertext, content_mac}.';
+  'For the edge function: keeps a sealed draft. request is {session_id, base_version, id, ciphertext, '
+  'content_mac, facts_digest, proof}.';
 comment on function public.sign_note(jsonb, text, text) is
-  'For the edge function: keeps the signed version. request is {session_id, base_version, id, ciphertext, content_mac}.';
+  'For the edge function: keeps the signed version. request is {session_id, base_version, id, ciphertext, '
+  'content_mac, facts_digest, proof}.';
 comment on function public.amend_note(jsonb, text, text) is
-  'For the edge function: keeps an amendment. request is {session_id, base_version, id, ciphertext, content_mac}.';
+  'For the edge function: keeps an amendment. request is {session_id, base_version, id, ciphertext, '
+  'content_mac, facts_digest, proof}.';
 comment on function public.read_note(jsonb, text) is
   'For the edge function: a version of a note, sealed. request is {session_id, version?, purpose?}. Recorded.';
 comment on function public.note_history(jsonb, text) is

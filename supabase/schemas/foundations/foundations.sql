@@ -50,13 +50,18 @@ create table public.time_zones (
 );
 comment on table public.time_zones is
   'IANA time zone names this database accepts. Postgres itself accepts nonsense such as foo3bar (read as a POSIX '
-  'zone), so a zone is valid only when it stands here.';
+  'zone), so a zone is valid only when it stands here. Names that Postgres reads as a fixed abbreviation (CET, EET, MET, '
+  'WET, EST) are left out: in summer it would be an hour off.';
 
 insert into public.time_zones (name)
 select zone.name
 from pg_catalog.pg_timezone_names as zone
 where zone.name !~ '^(posix|right)/'
-  and zone.name not in ('Factory', 'localtime', 'posixrules');
+  and zone.name not in ('Factory', 'localtime', 'posixrules')
+  and (
+    zone.name in ('UTC', 'GMT', 'UCT', 'Zulu')
+    or upper(zone.name) not in (select abbreviation.abbrev from pg_catalog.pg_timezone_abbrevs as abbreviation)
+  );
 
 alter table public.time_zones enable row level security;
 create policy time_zones_select on public.time_zones for select to authenticated using (true);

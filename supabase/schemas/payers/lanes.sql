@@ -1,0 +1,73 @@
+-- Purpose: which services one client may receive at the same time, as lanes of claims.
+-- Objects: private.client_lanes.
+-- Watch for: two claims of one client conflict exactly when their lanes meet; see private.pair_lanes.
+
+create function private.client_lanes(
+  organization_id uuid,
+  client_id uuid,
+  cpt_code text,
+  start_time timestamptz,
+  end_time timestamptz
+)
+returns int4multirange
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  service record;
+  days daterange;
+  allowed int4multirange;
+begin
+  if cpt_code is null then
+    return '{[0,2147483647)}';
+  end if;
+  select candidate.ordinal, candidate.lanes into service
+  from public.service_codes as candidate
+  where candidate.code = cpt_code;
+  if not found then
+    return '{[0,2147483647)}';
+  end if;
+  if not exists (
+    select 1
+    from public.client_coverages as coverage
+    where coverage.organization_id = client_lanes.organization_id and coverage.client_id = client_lanes.client_id
+  ) then
+    return service.lanes;
+  end if;
+
+  -- Days are the organization's, so that two overlapping services look at one day in common.
+  select daterange(
+    (start_time at time zone organization.time_zone)::date,
+    (end_time at time zone organization.time_zone)::date, '[]'
+  ) into days
+  from public.organizations as organization
+  where organization.id = client_lanes.organization_id;
+
+  -- A pair gives up its lane when, on each of the days, there is a payer and every payer of the client allows it.
+  select range_agg(int4range(pair.lane, pair.lane + 1)) into allowed
+  from (
+    select least(service.ordinal, other.ordinal) * 100 + greatest(service.ordinal, other.ordinal) as lane
+    from generate_series(lower(days), upper(days) - 1, interval '1 day') as day (date)
+    left join public.client_coverages as coverage
+      on coverage.organization_id = client_lanes.organization_id
+      and coverage.client_id = client_lanes.client_id
+      and daterange(coverage.valid_from, coverage.valid_to, '[]') @> day.date::date
+    cross join public.service_codes as other
+    left join public.payer_concurrency_rules as rule
+      on rule.organization_id = coverage.organization_id
+      and rule.payer_id = coverage.payer_id
+      and rule.first_code = least(client_lanes.cpt_code, other.code)
+      and rule.second_code = greatest(client_lanes.cpt_code, other.code)
+      and daterange(rule.valid_from, rule.valid_to, '[]') @> day.date::date
+    where other.code <> client_lanes.cpt_code
+    group by other.ordinal
+    having bool_and(coalesce(rule.allowed, false))
+  ) as pair;
+  return service.lanes - coalesce(allowed, '{}');
+end
+$$;
+comment on function private.client_lanes(uuid, uuid, text, timestamptz, timestamptz) is
+  'The lanes of a client''s claim: those of the code''s pairs, but for pairs that every payer of the client allows. '
+  'All lanes for a booking that names no known service: what it may run beside is not known. Without a payer nothing '
+  'is allowed.';

@@ -1,0 +1,70 @@
+-- Purpose: proof that nobody is booked twice.
+-- Objects: reports.double_bookings; docs/reports.md tells how to read it.
+
+grant execute on function
+  private.client_lanes(uuid, uuid, text, timestamptz, timestamptz), private.service_code(text, text)
+to authenticated, service_role;
+
+create view reports.double_bookings
+with (security_invoker = true)
+as
+select
+  first.organization_id,
+  first.start_time,
+  overlap.resource,
+  overlap.resource_id,
+  first.id as session_id,
+  overlap.id as other_session_id,
+  overlap.start_time as overlap_start,
+  least(first.end_time, overlap.end_time) as overlap_end
+from public.sessions as first
+cross join lateral (
+  select 'therapist' as resource, first.therapist_id as resource_id, other.id, other.start_time, other.end_time
+  from public.sessions as other
+  where other.organization_id = first.organization_id
+    and other.therapist_id = first.therapist_id
+    and other.start_time >= first.start_time
+    and other.start_time < first.end_time
+    and (other.start_time, other.id) > (first.start_time, first.id)
+    and other.group_key <> first.group_key
+    and other.status not in ('cancelled', 'no_show')
+  union all
+  select 'client', first.client_id, other.id, other.start_time, other.end_time
+  from public.sessions as other
+  where other.organization_id = first.organization_id
+    and other.client_id = first.client_id
+    and other.start_time >= first.start_time
+    and other.start_time < first.end_time
+    and (other.start_time, other.id) > (first.start_time, first.id)
+    and other.status not in ('cancelled', 'no_show')
+    and private.client_lanes(
+        first.organization_id, first.client_id, private.service_code(first.cpt_code, first.session_type),
+        first.start_time, first.end_time
+      ) && private.client_lanes(
+        other.organization_id, other.client_id, private.service_code(other.cpt_code, other.session_type),
+        other.start_time, other.end_time
+      )
+    and not exists (
+      select 1
+      from audit.events as event
+      where event.organization_id = first.organization_id
+        and event.entity_ids && array[first.id, other.id]
+        and event.action = 'override.concurrency'
+    )
+  union all
+  select 'room', first.room_id, other.id, other.start_time, other.end_time
+  from public.sessions as other
+  where other.organization_id = first.organization_id
+    and other.room_id = first.room_id
+    and other.start_time >= first.start_time
+    and other.start_time < first.end_time
+    and (other.start_time, other.id) > (first.start_time, first.id)
+    and other.group_key <> first.group_key
+    and other.status not in ('cancelled', 'no_show')
+) as overlap
+where first.status not in ('cancelled', 'no_show');
+comment on view reports.double_bookings is
+  'Proof that there are none: every two sessions of one therapist, client or room that overlap and may not. Members of a '
+  'group share their therapist; a client''s services may run at once where her payers allow it or an admin overrode. '
+  'Computed from the sessions alone, apart from the claims that prevent it.';
+grant select on reports.double_bookings to authenticated, service_role;

@@ -1,0 +1,76 @@
+-- Purpose: how much of the hours a therapist works is booked.
+-- Objects: reports.therapist_utilization; docs/reports.md tells how to read it.
+
+create view reports.therapist_utilization
+with (security_invoker = true)
+as
+select
+  week.organization_id,
+  week.week_start,
+  therapist.id as therapist_id,
+  therapist.display_name as therapist_name,
+  hours.available as available_hours,
+  booked.hours as booked_hours,
+  booked.attended_hours,
+  round(100 * booked.hours / nullif(hours.available, 0), 1) as utilization_percent
+from reports.weeks as week
+join public.therapists as therapist on therapist.organization_id = week.organization_id
+cross join lateral (
+  select case
+    when therapist.availability_hours is not null then coalesce((
+      select round(sum(extract(epoch from upper(span) - lower(span))) / 3600, 2)
+      from (
+        select
+          coalesce(range_agg(tstzrange(
+            (day.date + (item.value ->> 'start')::time) at time zone therapist.time_zone,
+            greatest(
+              (day.date + (item.value ->> 'start')::time) at time zone therapist.time_zone,
+              (day.date + (item.value ->> 'end')::time) at time zone therapist.time_zone
+            ), '[)'
+          )), '{}') as windows
+        from generate_series(week.week_start, week.week_start + 6, interval '1 day') as day (date)
+        cross join lateral jsonb_array_elements(
+          therapist.availability_hours
+            -> (array['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'])
+              [extract(isodow from day.date)::integer]
+        ) as item (value)
+      ) as weekly
+      cross join lateral (
+        select
+          coalesce(range_agg(tstzrange(dated.starts_at, dated.ends_at)) filter (where dated.kind = 'extra_hours'), '{}')
+            as extra,
+          coalesce(range_agg(tstzrange(dated.starts_at, dated.ends_at)) filter (where dated.kind = 'time_off'), '{}')
+            as off
+        from public.availability_exceptions as dated
+        where dated.organization_id = therapist.organization_id
+          and dated.therapist_id = therapist.id
+          and dated.ends_at > week.starts_at
+          and dated.starts_at < week.ends_at
+      ) as dated
+      cross join lateral unnest(
+        (weekly.windows + dated.extra * tstzmultirange(tstzrange(week.starts_at, week.ends_at))) - dated.off
+      ) as span
+    ), 0)
+  end as available
+) as hours
+cross join lateral (
+  select
+    round(coalesce(sum(visit.hours), 0), 2) as hours,
+    round(coalesce(sum(visit.hours) filter (where visit.is_attended), 0), 2) as attended_hours
+  from (
+    -- A group is one hour of its therapist's, however many clients come.
+    select
+      max(extract(epoch from session.end_time - session.start_time) / 3600) as hours,
+      bool_or(session.status = 'completed') as is_attended
+    from public.sessions as session
+    where session.organization_id = week.organization_id
+      and session.therapist_id = therapist.id
+      and session.start_time >= week.starts_at
+      and session.start_time < week.ends_at
+      and session.status not in ('cancelled', 'no_show')
+    group by session.group_key
+  ) as visit
+) as booked;
+comment on view reports.therapist_utilization is
+  'How much of the hours a therapist works is booked, and how much was attended, week by week.';
+grant select on reports.therapist_utilization to authenticated, service_role;

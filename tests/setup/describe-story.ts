@@ -1,0 +1,25 @@
+/** Makes each line of a story's TAP a test. `vitest.config.ts` calls this for every file in `supabase/tests`. */
+import { describe, expect, test } from 'vitest';
+import { stack } from './stack.ts';
+import { runStory } from './story.ts';
+
+/** Runs a story and registers what it said: TAP names its tests only by running. */
+export async function describeStory(file: string): Promise<void> {
+  const { assertions, planned, bailout, error } = await runStory(stack.dbUrl, file);
+  describe(file, () => {
+    for (const { result, comments } of assertions) {
+      const title = `${result.id} ${result.name}`;
+      if (result.skip) test.skip(title, () => {});
+      else if (result.todo) test.todo(title);
+      else
+        test(title, () => {
+          if (!result.ok) expect.fail(comments.join('\n') || 'not ok');
+        });
+    }
+    test('runs to its end, with as many tests as planned', () => {
+      expect(error).toBeNull();
+      expect(bailout).toBeNull();
+      expect(assertions.length).toBe(planned);
+    });
+  });
+}
