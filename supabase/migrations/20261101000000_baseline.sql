@@ -216,14 +216,21 @@ create table public.clients (
   organization_id uuid not null references public.organizations (id),
   id uuid not null default gen_random_uuid(),
   reference text not null check (length(reference) between 1 and 64),
+  time_zone text references public.time_zones (name),
+  has_payer boolean not null default false,
   deleted_at timestamptz,
   created_at timestamptz not null default now(),
   primary key (organization_id, id),
   unique (organization_id, reference)
 );
+create index clients_time_zone_idx on public.clients (time_zone) where time_zone is not null;
 comment on table public.clients is
   'People who receive therapy. Holds nothing that identifies them: names and contacts are encrypted elsewhere.';
 comment on column public.clients.reference is 'The clinic''s own file number; not a name.';
+comment on column public.clients.time_zone is
+  'Where the client receives care; null: where the organization is. The date of a service is the local one here.';
+comment on column public.clients.has_payer is
+  'Whether the client ever had a coverage or an authorization: without, no units are counted. Kept by triggers.';
 comment on column public.clients.deleted_at is 'Archived since. Medical records are never deleted.';
 
 create table public.caseloads (
@@ -1831,32 +1838,43 @@ comment on function private.record_event(
 -- === schemas/calendar/sessions.sql ===
 
 -- Purpose: sessions, the series and groups they belong to, and how they end.
--- Objects: session_groups, session_series, sessions, session_cancellations; the status machine.
--- Watch for: no two sessions of one therapist overlap, unless they are members of one group. The claims of the next
---            migration decide the same for clients, rooms and holds; the constraint here is the calendar's own.
+-- Objects: session_groups, session_series, sessions, session_cancellations, and who may see and write them.
+-- Watch for: a group owns the therapist, the room, the times and the buffers of all its members. Two sessions of one
+--            therapist overlap only inside one group. The claims (claims.sql) decide the same for clients, rooms and
+--            holds; the exclusion constraint here is the calendar's own.
 
 create table public.session_groups (
-  organization_id uuid not null references public.organizations (id),
+  organization_id uuid not null,
   id uuid not null default gen_random_uuid(),
   therapist_id uuid not null,
+  room_id uuid,
   start_time timestamptz not null,
   end_time timestamptz not null,
+  buffer_before_minutes smallint not null default 0 check (buffer_before_minutes between 0 and 240),
+  buffer_after_minutes smallint not null default 0 check (buffer_after_minutes between 0 and 240),
   created_at timestamptz not null default now(),
   primary key (organization_id, id),
   unique (organization_id, id, therapist_id, start_time, end_time),
   foreign key (organization_id, therapist_id) references public.therapists (organization_id, id),
-  check (isfinite(start_time) and isfinite(end_time) and end_time > start_time)
+  foreign key (organization_id, room_id) references public.rooms (organization_id, id),
+  constraint session_groups_times check (
+    start_time >= '2000-01-01' and end_time < '2100-01-01' and end_time > start_time
+  )
 );
 comment on table public.session_groups is
-  'A group session: one therapist at one time with several clients. Fixes therapist and times of all its members.';
+  'A group session: one therapist at one time with several clients. Fixes therapist, room, buffers and times of all its '
+  'members, and claims the therapist and the room for them.';
 create index session_groups_therapist_idx on public.session_groups (organization_id, therapist_id);
+create index session_groups_room_idx on public.session_groups (organization_id, room_id) where room_id is not null;
 
 create table public.session_series (
-  organization_id uuid not null references public.organizations (id),
+  organization_id uuid not null,
   id uuid not null default gen_random_uuid(),
   therapist_id uuid not null,
   client_id uuid not null,
   recurrence_rule text check (length(recurrence_rule) <= 1000),
+  recurrence jsonb check (jsonb_typeof(recurrence) = 'object'),
+  civil_start timestamp,
   time_zone text not null references public.time_zones (name),
   created_by uuid,
   created_at timestamptz not null default now(),
@@ -1867,12 +1885,15 @@ create table public.session_series (
 comment on table public.session_series is 'Sessions that were booked together, and the rule they came from.';
 comment on column public.session_series.recurrence_rule is
   'The RRULE as asked for (RFC 5545 section 3.3.10); null for a list of dates.';
+comment on column public.session_series.recurrence is
+  'The whole recurrence as asked for: {rule, count, until, exceptions, time_zone}; null for a list of dates.';
+comment on column public.session_series.civil_start is 'The first start in civil time of time_zone.';
 create index session_series_therapist_idx on public.session_series (organization_id, therapist_id);
 create index session_series_client_idx on public.session_series (organization_id, client_id);
 create index session_series_time_zone_idx on public.session_series (time_zone);
 
 create table public.sessions (
-  organization_id uuid not null references public.organizations (id),
+  organization_id uuid not null,
   id uuid not null default gen_random_uuid(),
   therapist_id uuid not null,
   client_id uuid not null,
@@ -1880,16 +1901,18 @@ create table public.sessions (
   end_time timestamptz not null,
   status public.session_status not null default 'scheduled',
   time_zone text not null references public.time_zones (name),
+  civil_start timestamp not null,
   session_type text check (length(session_type) between 1 and 64),
   location_type text check (length(location_type) between 1 and 64),
   cpt_code text check (cpt_code ~ '^[0-9A-Z]{5}$'),
   cpt_modifiers text[] not null default '{}' check (cardinality(cpt_modifiers) <= 4),
+  lanes int4multirange not null,
   series_id uuid,
   group_id uuid,
   group_key uuid not null generated always as (coalesce(group_id, id)) stored,
   room_id uuid,
-  buffer_before_minutes smallint not null default 0 check (buffer_before_minutes between 0 and 240),
-  buffer_after_minutes smallint not null default 0 check (buffer_after_minutes between 0 and 240),
+  buffer_before_minutes smallint not null default 0,
+  buffer_after_minutes smallint not null default 0,
   created_by uuid default auth.uid(),
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
@@ -1903,12 +1926,18 @@ create table public.sessions (
     foreign key (organization_id, group_id, therapist_id, start_time, end_time)
     references public.session_groups (organization_id, id, therapist_id, start_time, end_time)
     on update cascade deferrable initially immediate,
-  constraint sessions_finite check (isfinite(start_time) and isfinite(end_time)),
-  constraint sessions_end_after_start check (end_time > start_time),
-  -- Postgres 15 cannot subtract an infinite instant; sessions_finite speaks for those.
-  constraint sessions_at_most_12_hours check (
-    case when isfinite(start_time) and isfinite(end_time) then end_time - start_time <= interval '12 hours' else true end
+  constraint sessions_times check (
+    start_time >= '2000-01-01' and end_time < '2100-01-01' and end_time > start_time
+    and end_time - start_time <= interval '12 hours'
   ),
+  constraint sessions_buffers check (
+    buffer_before_minutes between 0 and 240 and buffer_after_minutes between 0 and 240
+  ),
+  -- The room and the buffers of a group stand on the group, once: copies in its members could disagree.
+  constraint sessions_place_of_group check (
+    group_id is null or (room_id is null and buffer_before_minutes = 0 and buffer_after_minutes = 0)
+  ),
+  constraint sessions_lanes check (not isempty(lanes) and not lower_inf(lanes) and not upper_inf(lanes)),
   -- Deferrable, so that one UPDATE may move a whole series onto places its siblings are leaving.
   constraint sessions_no_therapist_overlap exclude using gist (
     organization_id with =,
@@ -1921,10 +1950,18 @@ create table public.sessions (
 comment on table public.sessions is 'Appointments of one therapist with one client. Times are instants, [start, end).';
 comment on column public.sessions.id is 'A session booked through a hold keeps the id of its hold.';
 comment on column public.sessions.time_zone is 'The IANA zone the appointment was made in: its civil time is local to it.';
+comment on column public.sessions.civil_start is
+  'The civil start it was booked for, in time_zone. When a law changes the zone, start_time shows another.';
+comment on column public.sessions.lanes is
+  'What of the client''s time it takes: two services that a payer lets run at once share no lane. Decided when service '
+  'and time were chosen; a change of the payers'' rules writes it anew.';
 comment on column public.sessions.group_key is
   'Equal for the members of one group, else the row''s own id: rows with equal keys may overlap for one therapist.';
-comment on column public.sessions.buffer_before_minutes is 'Minutes before the start that the therapist needs, such as travel.';
-comment on column public.sessions.buffer_after_minutes is 'Minutes after the end that the therapist needs.';
+comment on column public.sessions.room_id is 'Null for a member of a group: the room is the group''s.';
+comment on column public.sessions.buffer_before_minutes is
+  'Minutes before the start that the therapist needs, such as travel. 0 for a member of a group: see the group.';
+comment on column public.sessions.buffer_after_minutes is
+  'Minutes after the end that the therapist needs. 0 for a member of a group: see the group.';
 create index sessions_therapist_start_idx on public.sessions (organization_id, therapist_id, start_time);
 create index sessions_client_start_idx on public.sessions (organization_id, client_id, start_time);
 create index sessions_start_idx on public.sessions (organization_id, start_time);
@@ -1948,69 +1985,6 @@ create table public.session_cancellations (
 comment on table public.session_cancellations is
   'Why, by whom and when a session was cancelled. Apart from sessions, since clients may not read it.';
 
--- The status machine -----------------------------------------------------------------------------------------------
-
-create function private.guard_session_change()
-returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-  if tg_op = 'INSERT' then
-    if new.status <> 'scheduled' then
-      raise exception using
-        errcode = 'check_violation',
-        message = format('a session begins as scheduled, not %s', new.status),
-        hint = 'Insert it as scheduled, then change its status.';
-    end if;
-    return new;
-  end if;
-
-  if (new.organization_id, new.id, new.client_id) is distinct from (old.organization_id, old.id, old.client_id) then
-    raise exception using
-      errcode = 'check_violation',
-      message = 'organization_id, id and client_id of a session never change',
-      hint = 'Cancel this session and book another.';
-  end if;
-
-  if new.status <> old.status and not (
-    (old.status = 'scheduled' and new.status in ('in_progress', 'cancelled', 'no_show'))
-    or (old.status = 'in_progress' and new.status in ('completed', 'cancelled', 'no_show'))
-  ) then
-    raise exception using
-      errcode = 'check_violation',
-      message = format('a session cannot go from %s to %s', old.status, new.status),
-      hint = 'Allowed: scheduled -> in_progress -> completed; scheduled or in_progress -> cancelled or no_show.';
-  end if;
-
-  if old.status <> 'scheduled' and (
-    (
-      new.therapist_id, new.start_time, new.end_time, new.room_id, new.buffer_before_minutes, new.buffer_after_minutes
-    ) is distinct from (
-      old.therapist_id, old.start_time, old.end_time, old.room_id, old.buffer_before_minutes, old.buffer_after_minutes
-    )
-    -- Who has cancelled stays behind when her group moves: see private.keep_ended_members.
-    or (
-      new.group_id is distinct from old.group_id
-      and not (new.group_id is not null and old.status in ('cancelled', 'no_show'))
-    )
-  ) then
-    raise exception using
-      errcode = 'check_violation',
-      message = format('a session that is %s cannot be moved', old.status),
-      hint = 'Only scheduled sessions move; book a new session instead.';
-  end if;
-
-  new.created_at := old.created_at;
-  new.created_by := old.created_by;
-  new.updated_at := clock_timestamp();
-  return new;
-end
-$$;
-comment on function private.guard_session_change() is 'Trigger: the status machine of SPEC "Status", and what may still move.';
-
-create trigger a_guard_session_change before insert or update on public.sessions
-  for each row execute function private.guard_session_change();
 create trigger refuse_delete before delete on public.sessions
   for each row execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.sessions
@@ -2107,7 +2081,7 @@ create policy sessions_scoped_access_insert on public.session_groups for insert 
       or (select private.is_admin())
     )
   );
-grant select, insert (organization_id, id, therapist_id, start_time, end_time)
+grant select, insert (organization_id, id, therapist_id, room_id, start_time, end_time, buffer_before_minutes, buffer_after_minutes)
   on public.session_groups to authenticated;
 grant select, insert, update on public.session_groups to service_role;
 
@@ -2141,13 +2115,325 @@ comment on policy sessions_scoped_access_insert on public.session_groups is 'A t
 comment on policy sessions_scoped_access on public.session_cancellations is
   'A therapist reads why her own sessions were cancelled, admins all; clients do not.';
 
+-- === schemas/calendar/holds.sql ===
+
+-- Purpose: what is held for a few minutes, and by which keys it is confirmed or let go.
+-- Objects: hold_batches (one call of sessions-hold), session_holds (one client of one occurrence).
+-- Watch for: a hold and the session it becomes share one id. Rows are never deleted; a hold past its batch's expires_at is
+--            expired whether or not anybody has written it down.
+
+create table public.hold_batches (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  hold_key uuid not null default gen_random_uuid(),
+  therapist_id uuid not null,
+  room_id uuid,
+  session_type text,
+  cpt_code text,
+  time_zone text not null,
+  buffer_before_minutes smallint not null default 0,
+  buffer_after_minutes smallint not null default 0,
+  recurrence jsonb,
+  override_reason text,
+  override_rules text[],
+  is_move boolean not null default false,
+  expires_at timestamptz not null check (isfinite(expires_at)),
+  created_by uuid not null,
+  created_at timestamptz not null,
+  primary key (organization_id, id),
+  unique (organization_id, hold_key),
+  foreign key (organization_id, therapist_id) references public.therapists (organization_id, id),
+  foreign key (organization_id, room_id) references public.rooms (organization_id, id)
+);
+comment on table public.hold_batches is
+  'What one call of sessions-hold asked for and got: one hold, or a whole series. Never deleted.';
+comment on column public.hold_batches.hold_key is 'Whoever may book and knows the key may confirm or release the batch.';
+comment on column public.hold_batches.recurrence is 'The recurrence as asked for: {rule, count, until, exceptions, time_zone}.';
+comment on column public.hold_batches.override_rules is
+  'Which rules an admin set aside, with override_reason; null with a reason: all that can be.';
+comment on column public.hold_batches.is_move is 'Every occurrence is a new place for an existing session. A move settles whole.';
+create index hold_batches_therapist_idx on public.hold_batches (organization_id, therapist_id);
+create index hold_batches_room_idx on public.hold_batches (organization_id, room_id) where room_id is not null;
+
+create table public.session_holds (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  batch_id uuid not null,
+  occurrence_index smallint not null,
+  hold_key uuid not null,
+  client_id uuid not null,
+  group_id uuid,
+  session_id uuid,
+  start_time timestamptz not null,
+  end_time timestamptz not null,
+  time_zone text not null,
+  civil_start timestamp not null,
+  lanes int4multirange not null,
+  status public.hold_status not null default 'held',
+  settled_at timestamptz,
+  settled_xid xid8,
+  primary key (organization_id, id),
+  unique (organization_id, batch_id, occurrence_index, client_id),
+  foreign key (organization_id, batch_id) references public.hold_batches (organization_id, id),
+  foreign key (organization_id, client_id) references public.clients (organization_id, id),
+  foreign key (organization_id, session_id) references public.sessions (organization_id, id),
+  constraint session_holds_shape check (
+    end_time > start_time and occurrence_index between 0 and 365
+    and not isempty(lanes) and not lower_inf(lanes) and not upper_inf(lanes)
+    and (status = 'held') = (settled_at is null) and (settled_at is null) = (settled_xid is null)
+  )
+);
+comment on table public.session_holds is
+  'One client of one held occurrence. It lives while its status is held and its batch''s expires_at lies ahead. Its id '
+  'becomes the session''s. Never deleted.';
+comment on column public.session_holds.hold_key is 'The key of the occurrence: all its clients have the same.';
+comment on column public.session_holds.group_id is
+  'The group to join, or the one that confirming makes. A move names none: its sessions keep theirs.';
+comment on column public.session_holds.session_id is 'The session this moves; null for a new booking.';
+comment on column public.session_holds.civil_start is 'The civil start that was asked for, in time_zone.';
+comment on column public.session_holds.settled_at is 'When it was confirmed, released, or first seen to have expired.';
+comment on column public.session_holds.settled_xid is 'The transaction that settled it.';
+create index session_holds_key_idx on public.session_holds (organization_id, hold_key);
+create index session_holds_client_idx on public.session_holds (organization_id, client_id);
+create index session_holds_group_idx on public.session_holds (organization_id, group_id) where group_id is not null;
+create index session_holds_session_idx on public.session_holds (organization_id, session_id) where session_id is not null;
+-- One move hold at a time for a session: two would each believe the old slot theirs to give up.
+create unique index session_holds_one_live_move_idx
+  on public.session_holds (organization_id, session_id) where session_id is not null and status = 'held';
+
+create function private.guard_hold_change()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if old.status <> 'held' or to_jsonb(new) - array['status', 'settled_at', 'settled_xid']
+    <> to_jsonb(old) - array['status', 'settled_at', 'settled_xid'] then
+    raise exception using
+      errcode = 'check_violation',
+      message = 'a hold changes only once: from held to confirmed, released or expired',
+      hint = 'Release it and hold anew.';
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_hold_change() is
+  'Trigger: a hold''s content is fixed, and it settles once. The booking functions only settle, so it is asked of others.';
+create trigger guard_hold_change before update on public.session_holds
+  for each row
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.guard_hold_change();
+create trigger refuse_delete before delete on public.session_holds
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.session_holds
+  for each statement execute function private.refuse_delete();
+create trigger refuse_delete before delete on public.hold_batches
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.hold_batches
+  for each statement execute function private.refuse_delete();
+
+alter table public.hold_batches enable row level security;
+create policy sessions_scoped_access on public.hold_batches for select to authenticated
+  using (
+    organization_id = (select private.claimed_organization_id())
+    and (
+      (therapist_id = (select auth.uid()) and (select private.active_role()) = 'therapist')
+      or (select private.is_admin())
+    )
+  );
+comment on policy sessions_scoped_access on public.hold_batches is 'A therapist reads their own holds, admins all.';
+grant select on public.hold_batches to authenticated, service_role;
+
+alter table public.session_holds enable row level security;
+create policy sessions_scoped_access on public.session_holds for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (
+      -- For an admin that is all of them: no need to look at each one's batch.
+      (select private.is_admin())
+      or exists (
+        select 1
+        from public.hold_batches as batch
+        where batch.organization_id = session_holds.organization_id and batch.id = session_holds.batch_id
+      )
+    )
+  );
+comment on policy sessions_scoped_access on public.session_holds is 'Whoever may see the batch may see its holds.';
+grant select on public.session_holds to authenticated, service_role;
+
+-- === schemas/calendar/locks.sql ===
+
+-- Purpose: one order of locks for every way to a booking.
+-- Objects: share_organization, take_organization, lock_resources, lock_sessions, and the trigger function of direct writes.
+-- Watch for: the order is  1 the organization   2 the idempotency key   3 groups by id   4 sessions by id
+--            5 resources, ascending   6 hold batches by id   7 claims   8 audit heads, at commit.
+--            Booking functions share the organization; a direct write (REST, SQL) takes it alone before it has locked a
+--            row. So a direct write may lock rows and people in any order, and still nobody waits in a circle.
+
+create function private.organization_lock_key(organization_id uuid)
+returns bigint
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  -- Of a SHA-256, so that nobody can choose an id whose lock is another organization's.
+  return hashtextextended(encode(sha256(uuid_send(organization_id)), 'hex'), 2);
+end
+$$;
+comment on function private.organization_lock_key(uuid) is 'The advisory lock of one organization.';
+
+create function private.share_organization(organization_id uuid)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- Against direct writes, which meet rows and resources in any order. Booking functions share it among themselves.
+  perform pg_advisory_xact_lock_shared(private.organization_lock_key(organization_id));
+end
+$$;
+comment on function private.share_organization(uuid) is 'First lock of every booking function.';
+
+create function private.take_organization(organization_id uuid)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- Alone in the organization, a writer of many rows needs no lock for each of a thousand people.
+  perform pg_advisory_xact_lock(private.organization_lock_key(organization_id));
+end
+$$;
+comment on function private.take_organization(uuid) is 'First lock of a direct write, and of a cancellation of many sessions.';
+
+create function private.lock_resources(organization_id uuid, resource_ids uuid[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- Two claimants of one resource would wait for each other inside the exclusion check, crosswise for overlapping
+  -- windows or for therapist and client: deadlocks, and rounds of a minute. One lock a resource, always ascending,
+  -- lets them queue instead. Statements after this one see what the previous holder committed.
+  perform pg_advisory_xact_lock(ascending.key)
+  from (
+    -- Of a SHA-256: ids that an admin of one clinic chooses cannot be aimed at the lock of another's therapist.
+    select distinct hashtextextended(
+      encode(sha256(uuid_send(lock_resources.organization_id) || uuid_send(resource.id)), 'hex'), 0
+    ) as key
+    from unnest(resource_ids) as resource (id)
+    where resource.id is not null
+    order by key
+  ) as ascending;
+end
+$$;
+comment on function private.lock_resources(uuid, uuid[]) is
+  'Takes the transaction-scoped lock of each resource (therapists, clients, rooms), ascending; nulls are skipped.';
+
+create function private.lock_sessions(organization_id uuid, session_ids uuid[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- A second move, a cancellation or a start of the same session would act on a state that this one is changing.
+  perform from (
+    select distinct named.id from unnest(session_ids) as named (id) order by named.id
+  ) as ordered
+  cross join lateral (
+    select from public.sessions as session
+    where session.organization_id = lock_sessions.organization_id and session.id = ordered.id
+    for no key update
+  ) as locked;
+end
+$$;
+comment on function private.lock_sessions(uuid, uuid[]) is 'Locks these sessions'' rows, by id; unknown ids are skipped.';
+
+-- Direct writes ----------------------------------------------------------------------------------------------------
+-- A booking function says so with the setting therapist_sessions.within, and runs as the owner of the tables: triggers
+-- of direct writes look at both, so that no other role can pass for a booking function. (A function cannot carry the
+-- setting as its own SET clause: only a superuser may define one with a setting of the product's own.)
+
+create function private.enter_booking()
+returns text
+language plpgsql
+set search_path = ''
+as $$
+declare
+  former constant text := coalesce(current_setting('therapist_sessions.within', true), '');
+begin
+  perform set_config('therapist_sessions.within', 'booking', true);
+  return former;
+end
+$$;
+comment on function private.enter_booking() is
+  'From here on the triggers of direct writes stay quiet. Returns what to hand to private.leave_booking.';
+
+create function private.leave_booking(outcome jsonb, former text default '')
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform set_config('therapist_sessions.within', former, true);
+  return outcome;
+end
+$$;
+comment on function private.leave_booking(jsonb, text) is
+  'Ends what private.enter_booking began: later statements of the transaction are direct writes again. Passes the outcome on.';
+grant execute on function private.leave_booking(jsonb, text) to authenticated;
+
+create function private.take_written_organization()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  organization_id uuid := coalesce(
+    private.claimed_organization_id(), nullif(current_setting('therapist_sessions.organization', true), '')::uuid
+  );
+begin
+  -- Before the statement has locked a row. A writer without a token who names no organization is met row by row, in
+  -- private.take_row_organization.
+  if organization_id is not null then
+    perform private.take_organization(organization_id);
+  end if;
+  return null;
+end
+$$;
+comment on function private.take_written_organization() is
+  'Trigger: a direct write has its organization to itself until it commits. Without a token (service_role, SQL) the '
+  'organization may be named first: select set_config(''therapist_sessions.organization'', ''<id>'', true).';
+
+create function private.take_row_organization(organization_id uuid)
+returns void
+language plpgsql
+set search_path = ''
+-- Whoever updates has the row's lock by now, and a booking may wait for that row while this waits for it: then the
+-- writer who named no organization gives way, long before a deadlock is looked for.
+set lock_timeout = '500ms'
+as $$
+begin
+  perform private.take_organization(organization_id);
+exception
+  when lock_not_available then
+    raise exception using
+      errcode = 'PT503',
+      message = 'bookings of this organization are under way: repeat the statement',
+      hint = 'To wait for them instead, name the organization first: select set_config(''therapist_sessions.organization'', ''<id>'', true)';
+end
+$$;
+comment on function private.take_row_organization(uuid) is
+  'For a row written without a token: the organization of that row alone, so that no other clinic waits.';
+
 -- === schemas/payers/authorizations.sql ===
 
 -- Purpose: what payers have authorized, and a ledger of the units that bookings take of it.
--- Objects: authorizations, authorization_units; private.ask_units and what reserves, schedules, uses and gives back.
--- Watch for: an authorization belongs to one client, and whoever takes units of it holds that client's advisory lock
---            (private.lock_resources). So sums are read behind the lock and stay true until commit, without a counter.
---            A hold's entry counts until its expires_at and not a moment longer, swept or not.
+-- Objects: authorizations, authorization_units, and who may see and write them. units.sql has what writes the ledger.
+-- Watch for: an authorization belongs to one client, and whoever takes units of it holds that client's advisory lock, or
+--            has the organization alone. A hold's entry counts until its expires_at and not a moment longer, swept or not.
 
 create table public.authorizations (
   organization_id uuid not null,
@@ -2157,8 +2443,9 @@ create table public.authorizations (
   reference text check (length(reference) between 1 and 64),
   cpt_code text not null check (cpt_code ~ '^[0-9A-Z]{5}$'),
   approved_units integer not null check (approved_units > 0),
-  starts_on date not null check (isfinite(starts_on)),
-  ends_on date not null check (isfinite(ends_on) and ends_on >= starts_on),
+  booked_units integer not null default 0 check (booked_units >= 0),
+  starts_on date not null check (starts_on >= '2000-01-01'),
+  ends_on date not null check (ends_on >= starts_on and ends_on < '2100-01-01'),
   created_at timestamptz not null default now(),
   primary key (organization_id, id),
   foreign key (organization_id, client_id) references public.clients (organization_id, id),
@@ -2167,9 +2454,12 @@ create table public.authorizations (
     organization_id with =, client_id with =, payer_id with =, cpt_code with =,
     daterange(starts_on, ends_on, '[]') with &&
   )
-);
+-- A clinic with forty of them is analysed too: without statistics every hold costs several times as much.
+) with (fillfactor = 70, autovacuum_analyze_threshold = 5, autovacuum_analyze_scale_factor = 0.02);
 comment on table public.authorizations is
   'Units of a code that a payer grants a client between two dates, both included. Never deleted.';
+comment on column public.authorizations.booked_units is
+  'Scheduled and used units: the sum of its entries that are not holds. Written behind the client''s lock.';
 comment on column public.authorizations.reference is 'The payer''s number of the authorization.';
 create index authorizations_client_idx on public.authorizations (organization_id, client_id, cpt_code);
 create index authorizations_payer_idx on public.authorizations (organization_id, payer_id);
@@ -2182,8 +2472,6 @@ create table public.authorization_units (
   owner_id uuid not null,
   client_id uuid not null,
   cpt_code text not null,
-  start_time timestamptz not null,
-  end_time timestamptz not null,
   service_date date not null,
   authorization_id uuid,
   total_units integer not null check (total_units >= 0),
@@ -2205,592 +2493,14 @@ comment on column public.authorization_units.owner_id is 'The session or the hol
 comment on column public.authorization_units.total_units is 'What the service takes.';
 comment on column public.authorization_units.units is
   'What counts against the authorization. For a hold that moves a session: what the move takes in addition to what the '
-  'session has now, and is counted anew whenever the session changes.';
+  'session has now; it is counted anew whenever the session changes.';
 comment on column public.authorization_units.expires_at is 'A hold''s entry counts for nothing from here on.';
 create index authorization_units_authorization_idx on public.authorization_units (organization_id, authorization_id);
+-- Live holds only: a range of expires_at, so that what has lapsed unseen costs nothing.
+create index authorization_units_held_idx
+  on public.authorization_units (organization_id, authorization_id, expires_at) where state = 'held';
 create index authorization_units_client_idx on public.authorization_units (organization_id, client_id, cpt_code);
 
--- Asking for units -----------------------------------------------------------------------------------------------------
-
-create type private.service as (
-  owner_id uuid,
-  client_id uuid,
-  cpt_code text,
-  start_time timestamptz,
-  end_time timestamptz,
-  time_zone text,
-  replaces_id uuid,
-  total_units integer
-);
-comment on type private.service is
-  'One service of one client. replaces_id: the session a hold moves; total_units: when known better than by the times.';
-
-create type private.unit_demand as (
-  owner_id uuid,
-  client_id uuid,
-  cpt_code text,
-  start_time timestamptz,
-  end_time timestamptz,
-  service_date date,
-  authorization_id uuid,
-  total_units integer,
-  needed_units integer,
-  granted_units integer
-);
-comment on type private.unit_demand is
-  'What a service takes (total), asks of its authorization (needed: less by what a moved session has already), and gets.';
-
-create function private.has_payer(organization_id uuid, client_ids uuid[])
-returns boolean
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return exists (
-    select 1
-    from public.client_coverages as coverage
-    where coverage.organization_id = has_payer.organization_id and coverage.client_id = any (client_ids)
-  ) or exists (
-    select 1
-    from public.authorizations as approval
-    where approval.organization_id = has_payer.organization_id and approval.client_id = any (client_ids)
-  );
-end
-$$;
-comment on function private.has_payer(uuid, uuid[]) is
-  'Whether any of these clients ever had a coverage or an authorization: without, no units are counted.';
-
-create function private.ask_units(organization_id uuid, services private.service[], as_of timestamptz)
-returns private.unit_demand[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  if not private.has_payer(organization_id, array(select service.client_id from unnest(services) as service)) then
-    return '{}';
-  end if;
-
-  return array(
-    with demand as (
-      select
-        service.owner_id, service.client_id, service.cpt_code, service.start_time, service.end_time, day.date,
-        approval.id as authorization_id,
-        taken.units as total_units,
-        taken.units - case
-          when replaced.authorization_id = approval.id then least(replaced.units, taken.units) else 0
-        end as needed_units
-      from unnest(services) as service
-      cross join lateral (select (service.start_time at time zone service.time_zone)::date as date) as day
-      cross join lateral (
-        select private.primary_payer(ask_units.organization_id, service.client_id, day.date) as id
-      ) as payer
-      cross join lateral private.payer_rule(
-        ask_units.organization_id, payer.id, service.cpt_code, day.date
-      ) as rule
-      cross join lateral (
-        select coalesce(
-          service.total_units,
-          private.billable_units(extract(epoch from service.end_time - service.start_time) / 60, rule.rounding)
-        ) as units
-      ) as taken
-      left join lateral (
-        select candidate.id
-        from public.authorizations as candidate
-        where candidate.organization_id = ask_units.organization_id
-          and candidate.client_id = service.client_id
-          and candidate.cpt_code = service.cpt_code
-          and day.date between candidate.starts_on and candidate.ends_on
-        -- Whoever pays first authorizes; without a known payer, the authorization that ends first.
-        order by candidate.payer_id = payer.id desc nulls last, candidate.ends_on, candidate.id
-        limit 1
-      ) as approval on true
-      left join public.authorization_units as replaced
-        on replaced.organization_id = ask_units.organization_id and replaced.owner_id = service.replaces_id
-      where rule.authorization_required
-        or exists (
-          select 1
-          from public.authorizations as any_date
-          where any_date.organization_id = ask_units.organization_id
-            and any_date.client_id = service.client_id
-            and any_date.cpt_code = service.cpt_code
-        )
-    ),
-    balance as (
-      select
-        approval.id,
-        approval.approved_units - coalesce(sum(entry.units), 0)::integer as left_units
-      from public.authorizations as approval
-      left join public.authorization_units as entry
-        on entry.organization_id = approval.organization_id
-        and entry.authorization_id = approval.id
-        and (entry.expires_at is null or entry.expires_at > as_of)
-      where approval.organization_id = ask_units.organization_id
-        and approval.id in (select demand.authorization_id from demand)
-      group by approval.id, approval.approved_units
-    )
-    select row(
-      demand.owner_id, demand.client_id, demand.cpt_code, demand.start_time, demand.end_time, demand.date,
-      demand.authorization_id, demand.total_units, demand.needed_units,
-      case
-        when demand.authorization_id is null then 0
-        else greatest(0, least(
-          demand.needed_units,
-          balance.left_units - coalesce(sum(demand.needed_units) over (
-            partition by demand.authorization_id
-            order by demand.start_time, demand.owner_id
-            rows between unbounded preceding and 1 preceding
-          ), 0)
-        ))
-      end
-    )::private.unit_demand
-    from demand
-    left join balance on balance.id = demand.authorization_id
-    order by demand.start_time, demand.owner_id
-  );
-end
-$$;
-comment on function private.ask_units(uuid, private.service[], timestamptz) is
-  'What these services ask of their clients'' authorizations and would get now, earliest first. Services without a limit '
-  '(no authorization for the code, and a payer who requires none) are left out. Call it behind the clients'' locks.';
-
-create function private.is_short(demands private.unit_demand[])
-returns boolean
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return exists (
-    select 1
-    from unnest(demands) as demand
-    where demand.granted_units < demand.needed_units
-  );
-end
-$$;
-comment on function private.is_short(private.unit_demand[]) is
-  'Whether any service would go beyond its authorization, or has none for its date.';
-
-create function private.reserve_units(
-  organization_id uuid,
-  demands private.unit_demand[],
-  state public.unit_state,
-  expires_at timestamptz default null
-)
-returns void
-language plpgsql
-set search_path = ''
-as $$
-#variable_conflict use_column
-begin
-  insert into public.authorization_units (
-    organization_id, owner_id, client_id, cpt_code, start_time, end_time, service_date, authorization_id,
-    total_units, units, state, expires_at
-  )
-  select
-    reserve_units.organization_id, demand.owner_id, demand.client_id, demand.cpt_code, demand.start_time,
-    demand.end_time, demand.service_date, demand.authorization_id, demand.total_units, demand.granted_units,
-    reserve_units.state, reserve_units.expires_at
-  from unnest(demands) as demand;
-end
-$$;
-comment on function private.reserve_units(uuid, private.unit_demand[], public.unit_state, timestamptz) is
-  'Enters what these services were granted.';
-
-create function private.unit_warnings(organization_id uuid, demands private.unit_demand[], as_of timestamptz)
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return coalesce((
-    select jsonb_agg(
-      jsonb_build_object(
-        'code', 'AUTHORIZATION_NEARLY_USED',
-        'authorizationId', balance.id,
-        'cptCode', balance.cpt_code,
-        'approvedUnits', balance.approved_units,
-        'leftUnits', balance.approved_units - balance.taken
-      )
-      order by balance.ends_on, balance.id
-    )
-    from (
-      select approval.id, approval.cpt_code, approval.approved_units, approval.ends_on, sum(entry.units) as taken
-      from public.authorizations as approval
-      join public.authorization_units as entry
-        on entry.organization_id = approval.organization_id
-        and entry.authorization_id = approval.id
-        and (entry.expires_at is null or entry.expires_at > as_of)
-      where approval.organization_id = unit_warnings.organization_id
-        and approval.id in (select demand.authorization_id from unnest(demands) as demand)
-      group by approval.id, approval.cpt_code, approval.approved_units, approval.ends_on
-    ) as balance
-    where balance.taken >= 0.9 * balance.approved_units
-  ), '[]');
-end
-$$;
-comment on function private.unit_warnings(uuid, private.unit_demand[], timestamptz) is
-  'One warning for each authorization of these services that is 90 % or more taken, with them counted.';
-
-create function private.daily_limit_warnings(organization_id uuid, services private.service[])
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return coalesce((
-    select jsonb_agg(
-      jsonb_build_object(
-        'code', 'DAILY_LIMIT_EXCEEDED', 'cptCode', given.cpt_code, 'date', given.date,
-        'units', given.units, 'maxDailyUnits', given.max_daily_units
-      )
-      order by given.date, given.client_id
-    )
-    from (
-      select
-        asked.client_id, asked.cpt_code, asked.date, rule.max_daily_units,
-        asked.units + coalesce((
-          select sum(private.billable_units(extract(epoch from session.end_time - session.start_time) / 60, rule.rounding))
-          from public.sessions as session
-          where session.organization_id = daily_limit_warnings.organization_id
-            and session.client_id = asked.client_id
-            and session.start_time >= asked.date::timestamp at time zone asked.time_zone
-            and session.start_time < (asked.date + 1)::timestamp at time zone asked.time_zone
-            and session.status not in ('cancelled', 'no_show')
-            and private.billed_code(session.cpt_code, session.session_type) = asked.cpt_code
-            and session.id <> all (asked.replaced_ids)
-        ), 0) as units
-      from (
-        select
-          service.client_id, service.cpt_code, day.date, min(service.time_zone) as time_zone,
-          sum(private.billable_units(extract(epoch from service.end_time - service.start_time) / 60))::integer as units,
-          array_remove(array_agg(service.replaces_id), null) as replaced_ids
-        from unnest(services) as service
-        cross join lateral (select (service.start_time at time zone service.time_zone)::date as date) as day
-        group by service.client_id, service.cpt_code, day.date
-      ) as asked
-      cross join lateral private.payer_rule(
-        daily_limit_warnings.organization_id,
-        private.primary_payer(daily_limit_warnings.organization_id, asked.client_id, asked.date),
-        asked.cpt_code, asked.date
-      ) as rule
-      where rule.max_daily_units is not null
-    ) as given
-    where given.units > given.max_daily_units
-  ), '[]');
-end
-$$;
-comment on function private.daily_limit_warnings(uuid, private.service[]) is
-  'One warning for each client, day and code that would exceed the payer''s daily limit. Limits warn, they do not block.';
-
--- Sessions and their units ---------------------------------------------------------------------------------------------
-
-create function private.sync_units(organization_id uuid, session_ids uuid[])
-returns void
-language plpgsql
-security definer
-set search_path = ''
-as $$
-declare
-  services private.service[];
-  demands private.unit_demand[];
-begin
-  -- Without a payer no units are counted: most statements end here.
-  if not private.has_payer(organization_id, array(
-    select distinct session.client_id
-    from public.sessions as session
-    where session.organization_id = sync_units.organization_id and session.id = any (session_ids)
-  )) then
-    return;
-  end if;
-
-  -- Cancelled and missed sessions give their units back; the others keep what they have, as long as it is for the
-  -- service they are now.
-  delete from public.authorization_units as entry
-  using public.sessions as session
-  where session.organization_id = sync_units.organization_id
-    and session.id = any (session_ids)
-    and entry.organization_id = session.organization_id
-    and entry.owner_id = session.id
-    and (
-      session.status in ('cancelled', 'no_show')
-      or (entry.start_time, entry.end_time, entry.service_date, entry.cpt_code) is distinct from (
-        session.start_time, session.end_time, (session.start_time at time zone session.time_zone)::date,
-        private.billed_code(session.cpt_code, session.session_type)
-      )
-    );
-  update public.authorization_units as entry
-  set state = kept.state, expires_at = null
-  from (
-    select session.id, case session.status when 'completed' then 'used' else 'scheduled' end::public.unit_state as state
-    from public.sessions as session
-    where session.organization_id = sync_units.organization_id and session.id = any (session_ids)
-  ) as kept
-  where entry.organization_id = sync_units.organization_id and entry.owner_id = kept.id and entry.state <> kept.state;
-
-  services := array(
-    select row(
-      session.id, session.client_id, private.billed_code(session.cpt_code, session.session_type),
-      session.start_time, session.end_time, session.time_zone, null, null
-    )::private.service
-    from public.sessions as session
-    where session.organization_id = sync_units.organization_id
-      and session.id = any (session_ids)
-      and session.status in ('scheduled', 'in_progress')
-      and not exists (
-        select 1
-        from public.authorization_units as entry
-        where entry.organization_id = session.organization_id and entry.owner_id = session.id
-      )
-  );
-  if services = '{}' then
-    return;
-  end if;
-  demands := private.ask_units(organization_id, services, clock_timestamp());
-  -- A live hold confirms, always: what an authorization made since then does not cover is entered as beyond it.
-  if private.is_short(array(
-    select demand
-    from unnest(demands) as demand
-    where not exists (
-      select 1
-      from public.session_holds as hold
-      where hold.organization_id = sync_units.organization_id
-        and demand.owner_id in (hold.id, hold.session_id)
-        and (demand.start_time, demand.end_time) = (hold.start_time, hold.end_time)
-        and hold.settled_xid = pg_current_xact_id()
-    )
-  )) then
-    raise exception using
-      errcode = 'check_violation',
-      constraint = 'authorization_exceeded',
-      schema = 'public',
-      table = 'authorization_units',
-      message = 'the payer''s authorization has too few units left, or does not cover the date',
-      hint = 'Book through sessions-hold, where an admin may override with a reason.';
-  end if;
-  perform private.reserve_units(organization_id, demands, 'scheduled');
-end
-$$;
-comment on function private.sync_units(uuid, uuid[]) is
-  'Gives these sessions the units they take now, or raises check_violation (23514), which undoes the write.';
-
-create function private.schedule_units()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  perform private.sync_units(inserted.organization_id, inserted.session_ids)
-  from (
-    select new_row.organization_id, array_agg(new_row.id) as session_ids
-    from new_rows as new_row
-    group by new_row.organization_id
-  ) as inserted;
-  return null;
-end
-$$;
-comment on function private.schedule_units() is 'Trigger: inserted sessions take their units, or fail.';
-
-create function private.reserve_for_holds(organization_id uuid, hold_ids uuid[])
-returns void
-language plpgsql
-set search_path = ''
-as $$
-#variable_conflict use_column
-declare
-  services private.service[];
-begin
-  services := array(
-    select row(
-      hold.id, coalesce(hold.client_id, batch.client_id),
-      private.billed_code(
-        coalesce(batch.cpt_code, moved.cpt_code), coalesce(batch.session_type, moved.session_type)
-      ),
-      hold.start_time, hold.end_time, hold.time_zone, hold.session_id, null
-    )::private.service
-    from public.session_holds as hold
-    join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
-    left join public.sessions as moved on moved.organization_id = hold.organization_id and moved.id = hold.session_id
-    where hold.organization_id = reserve_for_holds.organization_id and hold.id = any (hold_ids)
-  );
-  insert into public.authorization_units (
-    organization_id, owner_id, client_id, cpt_code, start_time, end_time, service_date, authorization_id,
-    total_units, units, state, expires_at
-  )
-  select
-    hold.organization_id, demand.owner_id, demand.client_id, demand.cpt_code, demand.start_time, demand.end_time,
-    demand.service_date, demand.authorization_id, demand.total_units, demand.granted_units, 'held', batch.expires_at
-  from unnest(private.ask_units(reserve_for_holds.organization_id, services, clock_timestamp())) as demand
-  join public.session_holds as hold
-    on hold.organization_id = reserve_for_holds.organization_id and hold.id = demand.owner_id
-  join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id;
-end
-$$;
-comment on function private.reserve_for_holds(uuid, uuid[]) is
-  'Enters anew what these live holds take, after what they depend on has changed: as much of it as is left.';
-
-create function private.reschedule_units()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-declare
-  updated record;
-  move_ids uuid[];
-begin
-  for updated in
-    select new_row.organization_id, array_agg(new_row.id) as session_ids
-    from new_rows as new_row
-    join old_rows as old_row on old_row.organization_id = new_row.organization_id and old_row.id = new_row.id
-    where (
-      new_row.start_time, new_row.end_time, new_row.time_zone, new_row.status, new_row.cpt_code, new_row.session_type
-    ) is distinct from (
-      old_row.start_time, old_row.end_time, old_row.time_zone, old_row.status, old_row.cpt_code, old_row.session_type
-    )
-    group by new_row.organization_id
-  loop
-    -- What a live move takes is the difference to what its session has, and that is changing: the two are counted anew
-    -- together. A move whose session is no longer scheduled cannot confirm and takes nothing.
-    with taken_back as (
-      delete from public.authorization_units as entry
-      using public.session_holds as hold
-      where hold.organization_id = updated.organization_id
-        and hold.session_id = any (updated.session_ids)
-        and hold.status = 'held'
-        and entry.organization_id = hold.organization_id
-        and entry.owner_id = hold.id
-        and entry.expires_at > clock_timestamp()
-      returning hold.id, hold.session_id
-    )
-    select array_agg(taken_back.id) into move_ids
-    from taken_back
-    join public.sessions as session
-      on session.organization_id = updated.organization_id and session.id = taken_back.session_id
-    where session.status = 'scheduled';
-    perform private.sync_units(updated.organization_id, updated.session_ids);
-    if move_ids is not null then
-      perform private.reserve_for_holds(updated.organization_id, move_ids);
-    end if;
-  end loop;
-  return null;
-end
-$$;
-comment on function private.reschedule_units() is
-  'Trigger: sessions that moved, changed service or ended take or give back units, and their live moves with them.';
-
-create trigger c_schedule_units after insert on public.sessions
-  referencing new table as new_rows
-  for each statement execute function private.schedule_units();
-create trigger c_reschedule_units after update on public.sessions
-  referencing old table as old_rows new table as new_rows
-  for each statement execute function private.reschedule_units();
-
--- Changes of authorizations ----------------------------------------------------------------------------------------------
-
-create function private.lock_authorized_client()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  if tg_op = 'UPDATE' and (new.organization_id, new.id, new.client_id, new.cpt_code)
-    is distinct from (old.organization_id, old.id, old.client_id, old.cpt_code)
-  then
-    raise exception using
-      errcode = 'check_violation',
-      message = 'organization_id, id, client_id and cpt_code of an authorization never change',
-      hint = 'End this authorization and enter another.';
-  end if;
-  -- A hold that has read what is left would take units that this change takes away.
-  perform private.lock_resources(new.organization_id, array[new.client_id]);
-  return new;
-end
-$$;
-comment on function private.lock_authorized_client() is 'Trigger: an authorization changes behind its client''s lock.';
-
-create function private.reallocate_units()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-declare
-  services private.service[];
-  hold_ids uuid[];
-begin
-  services := array(
-    select row(
-      session.id, session.client_id, new.cpt_code, session.start_time, session.end_time, session.time_zone, null,
-      case entry.state when 'used' then entry.total_units end
-    )::private.service
-    from public.sessions as session
-    left join public.authorization_units as entry
-      on entry.organization_id = session.organization_id and entry.owner_id = session.id
-    where session.organization_id = new.organization_id
-      and session.client_id = new.client_id
-      and session.status not in ('cancelled', 'no_show')
-      and private.billed_code(session.cpt_code, session.session_type) = new.cpt_code
-  );
-  hold_ids := array(
-    select hold.id
-    from (
-      select own.organization_id, own.id
-      from public.hold_batches as own
-      where own.organization_id = new.organization_id and own.client_id = new.client_id
-      union
-      select member.organization_id, member.batch_id
-      from public.session_holds as member
-      where member.organization_id = new.organization_id and member.client_id = new.client_id
-    ) as of_client
-    join public.hold_batches as batch
-      on batch.organization_id = of_client.organization_id and batch.id = of_client.id
-    join public.session_holds as hold on hold.organization_id = batch.organization_id and hold.batch_id = batch.id
-    left join public.sessions as moved
-      on moved.organization_id = hold.organization_id and moved.id = hold.session_id
-    where coalesce(hold.client_id, batch.client_id) = new.client_id
-      and hold.status = 'held'
-      and batch.expires_at > clock_timestamp()
-      and coalesce(moved.status, 'scheduled') = 'scheduled'
-      and private.billed_code(
-        coalesce(batch.cpt_code, moved.cpt_code), coalesce(batch.session_type, moved.session_type)
-      ) = new.cpt_code
-  );
-  delete from public.authorization_units as entry
-  using (
-    select service.owner_id from unnest(services) as service
-    union all
-    select hold_id from unnest(hold_ids) as hold_id
-  ) as counted
-  where entry.organization_id = new.organization_id and entry.owner_id = counted.owner_id;
-  perform private.reserve_units(
-    new.organization_id, private.ask_units(new.organization_id, services, clock_timestamp()), 'scheduled'
-  );
-  update public.authorization_units as entry
-  set state = 'used'
-  from public.sessions as session
-  where session.organization_id = new.organization_id
-    and session.client_id = new.client_id
-    and session.status = 'completed'
-    and entry.organization_id = session.organization_id
-    and entry.owner_id = session.id;
-  perform private.reserve_for_holds(new.organization_id, hold_ids);
-  return null;
-end
-$$;
-comment on function private.reallocate_units() is
-  'Trigger: bookings that are there already count against a new or changed authorization, earliest first, and after them '
-  'live holds. What it does not cover stays booked, or held, and is entered as beyond it.';
-
-create trigger a_lock_authorized_client before insert or update on public.authorizations
-  for each row execute function private.lock_authorized_client();
-create trigger b_reallocate_units after insert or update on public.authorizations
-  for each row execute function private.reallocate_units();
 create trigger refuse_delete before delete on public.authorizations
   for each row execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.authorizations
@@ -2834,8 +2544,14 @@ create trigger z_audit after insert or update on public.payer_concurrency_rules
   for each row execute function private.audit_rule_change('payer_concurrency_rule');
 create trigger z_audit after insert or update on public.client_coverages
   for each row execute function private.audit_rule_change('coverage');
-create trigger z_audit after insert or update on public.authorizations
+create trigger z_audit after insert on public.authorizations
   for each row execute function private.audit_rule_change('authorization');
+-- What bookings take of it is in their own events.
+create trigger z_audit_update after update on public.authorizations
+  for each row
+  when ((new.reference, new.approved_units, new.starts_on, new.ends_on, new.payer_id)
+    is distinct from (old.reference, old.approved_units, old.starts_on, old.ends_on, old.payer_id))
+  execute function private.audit_rule_change('authorization');
 
 -- Row-level security -----------------------------------------------------------------------------------------------------
 
@@ -2882,828 +2598,820 @@ comment on policy role_scoped_select on public.authorization_units is
   'As authorizations. Nobody writes the ledger but the booking functions and triggers.';
 grant select on public.authorization_units to authenticated, service_role;
 
--- === schemas/calendar/holds_and_claims.sql ===
+-- === schemas/calendar/claims.sql ===
 
--- Purpose: one table of claims that decides every overlap, and the holds that claim time for a few minutes.
--- Objects: hold_batches, session_holds, private.claims, the triggers that keep claims and sessions in step.
--- Watch for: a hold and the session it becomes share one id, so confirming keeps the claims where they are. A claim
---            with expires_at in the past claims nothing: whoever wants its place removes it, under the resource's lock.
+-- Purpose: one table of claims that decides every overlap, and the functions that make it say what the rows say.
+-- Objects: private.claims; claimed, places_of, claims_of; move_claims; sync_claims, take_claims, remove_stale, expire_batches.
+-- Watch for: a claim is never an independent fact: it is what private.claims_of says of sessions, groups and holds. The
+--            constraint has no key that exempts anybody. A hold that moves sessions claims only its new places minus what
+--            its sessions have now, so nothing old is ever rewritten; whoever changes one of those sessions recomputes
+--            both in the same transaction. A claim with expires_at in the past claims nothing: whoever wants its place
+--            removes it, behind the lock of the resource.
 
-create table public.hold_batches (
-  organization_id uuid not null references public.organizations (id),
-  id uuid not null default gen_random_uuid(),
-  hold_key uuid not null default gen_random_uuid(),
-  therapist_id uuid not null,
-  client_id uuid not null,
-  room_id uuid,
-  group_id uuid,
-  session_type text,
-  cpt_code text,
-  time_zone text not null references public.time_zones (name),
-  buffer_before_minutes smallint not null default 0 check (buffer_before_minutes between 0 and 240),
-  buffer_after_minutes smallint not null default 0 check (buffer_after_minutes between 0 and 240),
-  recurrence_rule text,
-  override_reason text,
-  is_move boolean not null default false,
-  expires_at timestamptz not null check (isfinite(expires_at)),
-  created_by uuid not null,
-  created_at timestamptz not null,
-  primary key (organization_id, id),
-  unique (organization_id, hold_key),
-  foreign key (organization_id, therapist_id) references public.therapists (organization_id, id),
-  foreign key (organization_id, client_id) references public.clients (organization_id, id),
-  foreign key (organization_id, room_id) references public.rooms (organization_id, id),
-  foreign key (organization_id, group_id) references public.session_groups (organization_id, id)
-);
-comment on table public.hold_batches is
-  'What one call of sessions-hold asked for and got: one hold, or a whole series. Never deleted.';
-comment on column public.hold_batches.hold_key is 'Whoever may book and knows the key may confirm or release the batch.';
-comment on column public.hold_batches.is_move is 'The occurrences are new places for existing sessions.';
-create index hold_batches_therapist_idx on public.hold_batches (organization_id, therapist_id);
-create index hold_batches_client_idx on public.hold_batches (organization_id, client_id);
-create index hold_batches_room_idx on public.hold_batches (organization_id, room_id) where room_id is not null;
-create index hold_batches_group_idx on public.hold_batches (organization_id, group_id) where group_id is not null;
-create index hold_batches_time_zone_idx on public.hold_batches (time_zone);
-
-create table public.session_holds (
-  organization_id uuid not null,
-  id uuid not null default gen_random_uuid(),
-  batch_id uuid not null,
-  occurrence_index smallint not null check (occurrence_index between 0 and 365),
-  hold_key uuid not null default gen_random_uuid(),
-  start_time timestamptz not null,
-  end_time timestamptz not null,
-  time_zone text not null,
-  session_id uuid,
-  client_id uuid,
-  group_id uuid,
-  status public.hold_status not null default 'held',
-  settled_at timestamptz,
-  settled_xid xid8,
-  primary key (organization_id, id),
-  unique (organization_id, hold_key),
-  unique (organization_id, batch_id, occurrence_index),
-  foreign key (organization_id, batch_id) references public.hold_batches (organization_id, id),
-  foreign key (organization_id, session_id) references public.sessions (organization_id, id),
-  foreign key (organization_id, client_id) references public.clients (organization_id, id),
-  check (end_time > start_time and end_time - start_time <= interval '12 hours'),
-  check ((status = 'held') = (settled_at is null) and (settled_at is null) = (settled_xid is null))
-);
-comment on table public.session_holds is
-  'One held occurrence. It lives while its status is held and its batch''s expires_at lies ahead. Never deleted.';
-comment on column public.session_holds.session_id is 'The session this occurrence moves; null for a new booking.';
-comment on column public.session_holds.client_id is 'The member of a group this hold is for; null: the batch''s client.';
-comment on column public.session_holds.group_id is
-  'The group of this occurrence: one that is there already, or one that confirming makes.';
-comment on column public.session_holds.settled_at is 'When it was confirmed, released, or first seen to have expired.';
-comment on column public.session_holds.settled_xid is 'The transaction that settled it; the audit trigger matches by it.';
--- One move hold at a time for a session: two would each believe the old slot theirs to give up.
-create unique index session_holds_one_live_move_idx
-  on public.session_holds (organization_id, session_id) where session_id is not null and status = 'held';
-create index session_holds_client_idx on public.session_holds (organization_id, client_id) where client_id is not null;
-create index session_holds_session_idx on public.session_holds (organization_id, session_id) where session_id is not null;
-
-create function private.guard_hold_change()
-returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-  if old.status <> 'held' or (
-    new.organization_id, new.id, new.batch_id, new.occurrence_index, new.hold_key,
-    new.start_time, new.end_time, new.time_zone, new.session_id, new.client_id, new.group_id
-  ) is distinct from (
-    old.organization_id, old.id, old.batch_id, old.occurrence_index, old.hold_key,
-    old.start_time, old.end_time, old.time_zone, old.session_id, old.client_id, old.group_id
-  ) then
-    raise exception using
-      errcode = 'check_violation',
-      message = 'a hold changes only once: from held to confirmed, released or expired',
-      hint = 'Release it and hold anew.';
-  end if;
-  return new;
-end
-$$;
-comment on function private.guard_hold_change() is 'Trigger: a hold''s content is fixed, and it settles once.';
-
-create trigger guard_hold_change before update on public.session_holds
-  for each row execute function private.guard_hold_change();
-create trigger refuse_delete before delete on public.session_holds
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.session_holds
-  for each statement execute function private.refuse_delete();
-create trigger refuse_delete before delete on public.hold_batches
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.hold_batches
-  for each statement execute function private.refuse_delete();
+create domain private.claimed_lanes as int4multirange
+  check (not isempty(value) and not lower_inf(value) and not upper_inf(value));
+create domain private.claimed_range as tstzrange
+  check (not isempty(value) and isfinite(lower(value)) and isfinite(upper(value)));
 
 create table private.claims (
   organization_id uuid not null,
   owner_id uuid not null,
   resource_kind public.resource_kind not null,
   resource_id uuid not null,
-  during tstzrange not null,
-  lanes int4multirange not null default '{[0,2147483647)}',
-  group_key uuid not null,
-  expires_at timestamptz check (isfinite(expires_at)),
-  primary key (organization_id, owner_id, resource_kind),
-  constraint claims_during_finite check (
-    not isempty(during) and isfinite(lower(during)) and isfinite(upper(during))
-    and not lower_inf(during) and not upper_inf(during)
-  ),
-  constraint claims_lanes_finite check (not isempty(lanes) and not lower_inf(lanes) and not upper_inf(lanes)),
+  during private.claimed_range not null,
+  lanes private.claimed_lanes not null,
+  expires_at timestamptz,
+  primary key (organization_id, owner_id, resource_id, during),
   -- Never deferrable: "on conflict do nothing" needs an immediate arbiter.
   constraint claims_no_overlap exclude using gist (
-    organization_id with =,
-    resource_id with =,
-    during with &&,
-    resource_kind with =,
-    group_key with <>,
-    lanes with &&
+    organization_id with =, resource_id with =, during with &&, resource_kind with =, lanes with &&
   )
 ) with (fillfactor = 80);
 comment on table private.claims is
   'Time taken on a therapist, a client or a room, by a session or by a hold. This one constraint decides every overlap.';
 comment on column private.claims.owner_id is
-  'The session or the hold. The two never share an id except where a hold became that session.';
+  'A session or a hold owns its client''s claim; its place (the group, else itself) the therapist''s and the room''s; the '
+  'batch of a move what its new places take beyond what its sessions have.';
 comment on column private.claims.during is 'The claimed instants, [start, end); a therapist''s includes the buffers.';
 comment on column private.claims.lanes is
   'Two claims conflict when they share a lane. All lanes unless payer rules allow the services to run at once.';
-comment on column private.claims.group_key is
-  'Claims with equal keys never conflict: therapist claims of one group, and everything of one live move.';
 comment on column private.claims.expires_at is 'Null for a session. A hold''s claim counts for nothing from here on.';
-
 alter table private.claims enable row level security;
 create policy deny_all on private.claims using (false);
 
--- Locks and expiry -------------------------------------------------------------------------------------------------
-
-create function private.lock_resources(organization_id uuid, resource_ids uuid[])
-returns void
-language plpgsql
-set search_path = ''
-as $$
-begin
-  -- Two claimants of one resource would wait for each other inside the exclusion check, crosswise for overlapping
-  -- windows or for therapist and client: deadlocks, and rounds of a minute. One lock a resource, always ascending,
-  -- lets them queue instead. Statements after this one see what the previous holder committed.
-  perform pg_advisory_xact_lock(ascending.key)
-  from (
-    select distinct hashtextextended(lock_resources.organization_id::text || resource.id::text, 0) as key
-    from unnest(resource_ids) as resource (id)
-    where resource.id is not null
-    order by key
-  ) as ascending;
-end
-$$;
-comment on function private.lock_resources(uuid, uuid[]) is
-  'Takes the transaction-scoped lock of each resource (therapists, clients, rooms), ascending; nulls are skipped.';
-
-create function private.expire_batches(
-  organization_id uuid,
-  batch_ids uuid[],
-  as_of timestamptz,
-  locked_therapist_id uuid default null
-)
-returns void
-language sql
-security definer
-set search_path = ''
-begin atomic
-  with stale as (
-    select batch.id, batch.expires_at
-    from public.hold_batches as batch
-    where batch.organization_id = expire_batches.organization_id
-      and batch.id = any (expire_batches.batch_ids)
-      and batch.expires_at <= expire_batches.as_of
-    order by batch.id
-    -- Two claimants may meet one stale hold on different resources, each holding what the other wants next: whoever
-    -- comes second passes over what the first is already writing down, rather than wait for it.
-    for update skip locked
-  ),
-  expired as (
-    update public.session_holds as hold
-    set status = 'expired', settled_at = expire_batches.as_of, settled_xid = pg_current_xact_id()
-    from stale
-    where hold.organization_id = expire_batches.organization_id
-      and hold.batch_id = stale.id
-      and hold.status = 'held'
-    returning hold.id, hold.batch_id, stale.expires_at
-  ),
-  given_back as (
-    delete from public.authorization_units as entry
-    using expired
-    where entry.organization_id = expire_batches.organization_id and entry.owner_id = expired.id
-  ),
-  observed as (
-    select expired.batch_id, expired.expires_at, array_agg(expired.id order by expired.id) as hold_ids
-    from expired
-    group by expired.batch_id, expired.expires_at
-  )
-  select private.record_event(
-    expire_batches.organization_id, 'hold.expired', 'hold', observed.hold_ids, observed.expires_at,
-    therapist_id => expire_batches.locked_therapist_id,
-    before => '{"status": "held"}', after => '{"status": "expired"}',
-    details => jsonb_build_object('batchId', observed.batch_id)
-  )
-  from observed;
-end;
-comment on function private.expire_batches(uuid, uuid[], timestamptz, uuid) is
-  'Writes down that these batches have expired, where they have: once each, with one event dated to the expiry. The '
-  'event''s actor is whoever first observed it.';
-
--- Sessions and their claims ------------------------------------------------------------------------------------------
-
-create table private.lane_overrides (
-  organization_id uuid not null,
-  owner_id uuid not null,
-  lanes int4multirange not null check (not isempty(lanes)),
-  primary key (organization_id, owner_id)
+create type private.place as (
+  owner_id uuid,
+  place_id uuid,
+  therapist_id uuid,
+  room_id uuid,
+  buffer_before_minutes smallint,
+  buffer_after_minutes smallint,
+  client_id uuid,
+  lanes int4multirange,
+  start_time timestamptz,
+  end_time timestamptz,
+  expires_at timestamptz
 );
-comment on table private.lane_overrides is
-  'Lanes of pairs of services that an admin let one hold, and the session it became, run beside. The reason is in the '
-  'audit (override.concurrency).';
-alter table private.lane_overrides enable row level security;
-create policy deny_all on private.lane_overrides using (false);
+comment on type private.place is
+  'What one booking stands on. owner_id owns the client''s claim (null: none), place_id the therapist''s and the room''s '
+  '(null: somebody else of the group does).';
 
-create view private.expected_claims
-with (security_invoker = true)
-as
-select
-  session.organization_id,
-  session.id as owner_id,
-  claim.resource_kind,
-  claim.resource_id,
-  claim.during,
-  claim.lanes,
-  claim.group_key
-from public.sessions as session
-left join private.lane_overrides as override
-  on override.organization_id = session.organization_id and override.owner_id = session.id
-cross join lateral (
-  values
-    (
-      'therapist'::public.resource_kind, session.therapist_id,
-      tstzrange(
-        session.start_time - make_interval(mins => session.buffer_before_minutes),
-        session.end_time + make_interval(mins => session.buffer_after_minutes), '[)'
-      ),
-      '{[0,2147483647)}'::int4multirange, session.group_key
-    ),
-    (
-      'client', session.client_id, tstzrange(session.start_time, session.end_time, '[)'),
-      private.client_lanes(
-        session.organization_id, session.client_id, private.service_code(session.cpt_code, session.session_type),
-        session.start_time, session.end_time
-      ) - coalesce(override.lanes, '{}'),
-      session.id
-    ),
-    (
-      'room', session.room_id, tstzrange(session.start_time, session.end_time, '[)'),
-      '{[0,2147483647)}', session.group_key
-    )
-) as claim (resource_kind, resource_id, during, lanes, group_key)
-where session.status not in ('cancelled', 'no_show')
-  and claim.resource_id is not null;
-comment on view private.expected_claims is
-  'The claims each session must have: its therapist with buffers, its client, its room. Cancelled and no-show: none.';
-
-create function private.lock_group(organization_id uuid, group_id uuid)
-returns void
+create function private.claimed(organization_id uuid, places private.place[])
+returns private.claims[]
 language plpgsql
+immutable
 set search_path = ''
 as $$
 begin
-  -- Who joins a group and who moves it meet here. Without it the mover, who has the group's row, would wait for the
-  -- therapist, and who joins, with the therapist, for the group's row, when her session's foreign key is checked.
-  perform 1
-  from public.session_groups as known
-  where known.organization_id = lock_group.organization_id and known.id = lock_group.group_id
-  for key share;
+  return array(
+    select row(
+      claimed.organization_id, claim.owner_id, claim.resource_kind, claim.resource_id, claim.during, claim.lanes,
+      place.expires_at
+    )::private.claims
+    from unnest(places) as place
+    cross join lateral (
+      values
+        (
+          'therapist'::public.resource_kind, place.place_id, place.therapist_id,
+          tstzrange(
+            place.start_time - place.buffer_before_minutes * interval '1 minute',
+            place.end_time + place.buffer_after_minutes * interval '1 minute', '[)'
+          ),
+          '{[0,2147483647)}'::int4multirange
+        ),
+        ('room', place.place_id, place.room_id, tstzrange(place.start_time, place.end_time, '[)'), '{[0,2147483647)}'),
+        ('client', place.owner_id, place.client_id, tstzrange(place.start_time, place.end_time, '[)'), place.lanes)
+    ) as claim (resource_kind, owner_id, resource_id, during, lanes)
+    where claim.owner_id is not null and claim.resource_id is not null
+  );
 end
 $$;
-comment on function private.lock_group(uuid, uuid) is
-  'Keeps a group where it is until the transaction ends. Taken with the sessions'' rows, before any resource.';
+comment on function private.claimed(uuid, private.place[]) is
+  'The one place that says what a booking claims: its therapist with buffers, its room, its client.';
 
-create function private.lock_session_resources()
-returns trigger
+create function private.places_of(organization_id uuid, owner_ids uuid[])
+returns private.place[]
 language plpgsql
-security definer
+stable
 set search_path = ''
 as $$
 begin
-  -- A session written directly (REST, SQL, Studio) queues with the holds and bookings of the same people, instead
-  -- of meeting them crosswise inside the exclusion checks. Booking functions hold these locks already.
-  if new.group_id is not null and (tg_op = 'INSERT' or new.group_id is distinct from old.group_id) then
-    perform private.lock_group(new.organization_id, new.group_id);
-  end if;
-  if tg_op = 'INSERT' then
-    perform private.lock_resources(new.organization_id, array[new.therapist_id, new.client_id, new.room_id]);
-  elsif old.status in ('cancelled', 'no_show') and new.status = old.status then
-    -- It claims nothing, where it is and where its group takes it: a lock here would come after those of the others.
-    return new;
-  elsif (new.therapist_id, new.start_time, new.end_time, new.room_id, new.group_id, new.status,
-      new.buffer_before_minutes, new.buffer_after_minutes, new.cpt_code, new.session_type)
-    is distinct from (old.therapist_id, old.start_time, old.end_time, old.room_id, old.group_id, old.status,
-      old.buffer_before_minutes, old.buffer_after_minutes, old.cpt_code, old.session_type) then
-    perform private.lock_resources(
-      new.organization_id, array[old.therapist_id, old.client_id, old.room_id, new.therapist_id, new.room_id]
-    );
-  end if;
-  return new;
+  -- Each look-up is by primary key or by an index of one id, whatever the planner believes of the array's length. An id
+  -- is a session, a hold, or a group; of a group that confirming will make, the first member's hold speaks.
+  return array(
+    select row(
+      session.id, case when session.group_id is null then session.id end, session.therapist_id, session.room_id,
+      session.buffer_before_minutes, session.buffer_after_minutes, session.client_id, session.lanes,
+      session.start_time, session.end_time, null
+    )::private.place
+    from unnest(owner_ids) as owner (id)
+    cross join lateral (
+      select known.* from public.sessions as known
+      where known.organization_id = places_of.organization_id and known.id = owner.id offset 0
+    ) as session
+    where session.status not in ('cancelled', 'no_show')
+    union all
+    select row(
+      null, known.id, known.therapist_id, known.room_id, known.buffer_before_minutes, known.buffer_after_minutes,
+      null, null, known.start_time, known.end_time, lives.until
+    )::private.place
+    from unnest(owner_ids) as owner (id)
+    cross join lateral (
+      select found.* from public.session_groups as found
+      where found.organization_id = places_of.organization_id and found.id = owner.id offset 0
+    ) as known
+    cross join lateral private.group_lives_until(places_of.organization_id, known.id) as lives (until)
+    where lives.until > '-infinity'
+    union all
+    select row(
+      hold.id, case when hold.group_id is null then hold.id end, batch.therapist_id, batch.room_id,
+      batch.buffer_before_minutes, batch.buffer_after_minutes, hold.client_id, hold.lanes, hold.start_time, hold.end_time,
+      batch.expires_at
+    )::private.place
+    from unnest(owner_ids) as owner (id)
+    cross join lateral (
+      select found.* from public.session_holds as found
+      where found.organization_id = places_of.organization_id and found.id = owner.id
+        and found.status = 'held' and found.session_id is null offset 0
+    ) as hold
+    join public.hold_batches as batch on batch.organization_id = places_of.organization_id and batch.id = hold.batch_id
+    union all
+    select row(
+      null, owner.id, batch.therapist_id, batch.room_id, batch.buffer_before_minutes, batch.buffer_after_minutes,
+      null, null, hold.start_time, hold.end_time, batch.expires_at
+    )::private.place
+    from unnest(owner_ids) as owner (id)
+    cross join lateral (
+      select found.* from public.session_holds as found
+      where found.organization_id = places_of.organization_id and found.group_id = owner.id and found.status = 'held'
+        and not exists (
+          select from public.session_groups as made
+          where made.organization_id = places_of.organization_id and made.id = owner.id
+        )
+      order by found.id
+      limit 1
+    ) as hold
+    join public.hold_batches as batch on batch.organization_id = places_of.organization_id and batch.id = hold.batch_id
+  );
 end
 $$;
-comment on function private.lock_session_resources() is 'Trigger: locks whatever a written session claims or gives up.';
+comment on function private.places_of(uuid, uuid[]) is 'Where these sessions, holds and groups stand, as their rows say.';
 
-create trigger b_lock_session_resources before insert or update on public.sessions
-  for each row execute function private.lock_session_resources();
-
-create function private.group_move_ends(organization_id uuid, group_ids uuid[], as_of timestamptz)
+create function private.group_lives_until(organization_id uuid, group_id uuid)
 returns timestamptz
 language plpgsql
 stable
 set search_path = ''
 as $$
 begin
-  return (
-    select max(batch.expires_at)
-    from public.sessions as member
-    join public.session_holds as hold
-      on hold.organization_id = member.organization_id and hold.session_id = member.id and hold.status = 'held'
-    join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
-    where member.organization_id = group_move_ends.organization_id
-      and member.group_id = any (group_ids)
-      and batch.expires_at > as_of
-  );
-end
-$$;
-comment on function private.group_move_ends(uuid, uuid[], timestamptz) is
-  'When the live move of any of these groups ends; null when none is being moved.';
-
-create function private.group_joining_ends(organization_id uuid, group_ids uuid[], as_of timestamptz)
-returns timestamptz
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return (
-    select max(batch.expires_at)
-    from public.hold_batches as batch
-    join public.session_holds as hold
-      on hold.organization_id = batch.organization_id and hold.batch_id = batch.id and hold.status = 'held'
-    where batch.organization_id = group_joining_ends.organization_id
-      and batch.group_id = any (group_ids)
-      and batch.expires_at > as_of
-  );
-end
-$$;
-comment on function private.group_joining_ends(uuid, uuid[], timestamptz) is
-  'When the last live hold for a place in any of these groups ends; null when nobody is joining.';
-
-create function private.group_joiners(organization_id uuid, group_id uuid, as_of timestamptz)
-returns bigint
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return (
-    select count(*)
-    from public.hold_batches as batch
-    join public.session_holds as hold
-      on hold.organization_id = batch.organization_id and hold.batch_id = batch.id and hold.status = 'held'
-    where batch.organization_id = group_joiners.organization_id
-      and batch.group_id = group_joiners.group_id
-      and batch.expires_at > as_of
-  );
-end
-$$;
-comment on function private.group_joiners(uuid, uuid, timestamptz) is 'How many live holds there are for places in this group.';
-
-create function private.guard_live_move()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  if tg_op = 'INSERT' then
-    -- Behind the therapist's lock, which a move of the group takes too: it sees this member, or this sees the move.
-    if private.group_move_ends(new.organization_id, array[new.group_id], clock_timestamp()) is not null then
-      raise exception using
-        errcode = 'check_violation',
-        constraint = 'session_being_moved',
-        schema = 'public',
-        table = 'sessions',
-        message = 'the group is being moved: nobody joins it until that hold ends',
-        hint = 'Confirm or release the hold first, or wait until it has expired.';
-    end if;
-    return new;
-  end if;
-
-  -- The row is locked by now, and holding it for a move locks it too: no move can begin between this look and the write.
+  -- The place is the group's while one member is left; after that as long as somebody holds a place in it.
   if exists (
-    select 1
+    select from public.sessions as member
+    where member.organization_id = group_lives_until.organization_id and member.group_id = group_lives_until.group_id
+      and member.status not in ('cancelled', 'no_show')
+  ) then
+    return 'infinity';
+  end if;
+  return coalesce((
+    select max(batch.expires_at)
     from public.session_holds as hold
     join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
-    where hold.organization_id = new.organization_id
-      and hold.session_id = new.id
+    where hold.organization_id = group_lives_until.organization_id and hold.group_id = group_lives_until.group_id
       and hold.status = 'held'
-      and batch.expires_at > clock_timestamp()
-  ) then
-    raise exception using
-      errcode = 'check_violation',
-      constraint = 'session_being_moved',
-      schema = 'public',
-      table = 'sessions',
-      message = 'the session is being moved: its service and its group stay as they are until that hold ends',
-      hint = 'Confirm or release the hold first, or wait until it has expired.';
-  end if;
-  return new;
+  ), '-infinity');
 end
 $$;
-comment on function private.guard_live_move() is
-  'Trigger: a live move holds lanes and units for the service its session has, and places for its whole group: neither '
-  'service nor group changes meanwhile. Times, room and buffers may; the move then starts from there.';
+comment on function private.group_lives_until(uuid, uuid) is
+  'infinity while the group has a member; else when the last hold of a place in it expires; -infinity when nobody is left.';
 
-create trigger c_guard_live_move before insert on public.sessions
-  for each row when (new.group_id is not null) execute function private.guard_live_move();
-create trigger c_guard_live_move_update before update on public.sessions
-  for each row when (
-    (new.cpt_code, new.session_type, new.group_id) is distinct from (old.cpt_code, old.session_type, old.group_id)
-  )
-  execute function private.guard_live_move();
+-- Moves ------------------------------------------------------------------------------------------------------------
 
-create function private.sync_claims(organization_id uuid, session_ids uuid[])
+create type private.cell as (resource_kind public.resource_kind, resource_id uuid, times tstzmultirange, lanes int4multirange);
+comment on type private.cell is 'An area of one resource: all these times, on each of these lanes.';
+
+create function private.cells_of(claims private.claims[])
+returns private.cell[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(claim.resource_kind, claim.resource_id, range_agg(claim.during::tstzrange), claim.lanes)::private.cell
+    from unnest(claims) as claim
+    group by claim.resource_kind, claim.resource_id, claim.lanes
+  );
+end
+$$;
+comment on function private.cells_of(private.claims[]) is 'Claims as areas, one for each resource and set of lanes.';
+
+create function private.subtract_cells(wanted private.cell[], own private.cell[])
+returns private.cell[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  taken private.cell;
+begin
+  -- One pass for each distinct set of lanes of a resource, mostly one: ranges are subtracted whole, n log n in their number.
+  foreach taken in array own loop
+    wanted := array(
+      select row(cell.resource_kind, cell.resource_id, part.times, part.lanes)::private.cell
+      from unnest(wanted) as cell
+      cross join lateral (
+        select (cell.resource_kind, cell.resource_id) = (taken.resource_kind, taken.resource_id) as is_same
+      ) as resource
+      cross join lateral (
+        values
+          (case when resource.is_same then cell.times - taken.times else cell.times end, cell.lanes),
+          (case when resource.is_same then cell.times * taken.times else '{}' end, cell.lanes - taken.lanes)
+      ) as part (times, lanes)
+      where not isempty(part.times) and not isempty(part.lanes)
+    );
+  end loop;
+  return wanted;
+end
+$$;
+comment on function private.subtract_cells(private.cell[], private.cell[]) is 'What of the wanted areas lies outside the own ones.';
+
+create function private.move_claims(organization_id uuid, batch_ids uuid[])
+returns private.claims[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  move record;
+  claims private.claims[] := '{}';
+begin
+  -- One pass for each batch, mostly one: its new places minus what its sessions have now.
+  for move in
+    select batch.id, batch.expires_at, places.wanted, places.own_ids
+    from unnest(batch_ids) as named (id)
+    join public.hold_batches as batch on batch.organization_id = move_claims.organization_id and batch.id = named.id
+    cross join lateral (
+      select
+        array_agg(row(
+          hold.id, coalesce(session.group_id, hold.id), batch.therapist_id, batch.room_id, batch.buffer_before_minutes,
+          batch.buffer_after_minutes, hold.client_id, hold.lanes, hold.start_time, hold.end_time, batch.expires_at
+        )::private.place) as wanted,
+        array_agg(session.id) || array_agg(distinct session.group_id) filter (where session.group_id is not null) as own_ids
+      from public.session_holds as hold
+      join public.sessions as session
+        on session.organization_id = hold.organization_id and session.id = hold.session_id
+      where hold.organization_id = batch.organization_id and hold.batch_id = batch.id and hold.status = 'held'
+    ) as places
+    where batch.is_move and places.wanted is not null
+  loop
+    claims := claims || array(
+      select row(
+        move_claims.organization_id, move.id, cell.resource_kind, cell.resource_id, piece.during, cell.lanes,
+        move.expires_at
+      )::private.claims
+      from unnest(private.subtract_cells(
+        private.cells_of(private.claimed(organization_id, move.wanted)),
+        private.cells_of(private.claimed(organization_id, private.places_of(organization_id, move.own_ids)))
+      )) as cell
+      cross join lateral unnest(cell.times) as piece (during)
+    );
+  end loop;
+  return claims;
+end
+$$;
+comment on function private.move_claims(uuid, uuid[]) is
+  'What the moves of these batches claim: their new places minus what their sessions claim now.';
+
+-- Keeping the table true -------------------------------------------------------------------------------------------
+
+create function private.claims_of(organization_id uuid, owner_ids uuid[], as_of timestamptz)
+returns private.claims[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      claim.organization_id, claim.owner_id, claim.resource_kind, claim.resource_id, claim.during, claim.lanes,
+      nullif(claim.expires_at, 'infinity')
+    )::private.claims
+    from unnest(
+      private.claimed(organization_id, private.places_of(organization_id, owner_ids))
+      || private.move_claims(organization_id, owner_ids)
+    ) as claim
+    where claim.expires_at is null or claim.expires_at > as_of
+  );
+end
+$$;
+comment on function private.claims_of(uuid, uuid[], timestamptz) is
+  'What the rows of these owners claim: a pure function of them and of the time.';
+
+create function private.claim_owners(organization_id uuid, session_ids uuid[], former_group_ids uuid[] default '{}')
+returns uuid[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select unnest(session_ids || former_group_ids)
+    union
+    select session.group_key
+    from unnest(session_ids) as named (id)
+    cross join lateral (
+      select known.group_key from public.sessions as known
+      where known.organization_id = claim_owners.organization_id and known.id = named.id offset 0
+    ) as session
+    union
+    -- A move that gives up one of these places claims what it wants beyond them.
+    select move.batch_id
+    from unnest(session_ids) as named (id)
+    cross join lateral (
+      select hold.batch_id from public.session_holds as hold
+      where hold.organization_id = claim_owners.organization_id and hold.session_id = named.id and hold.status = 'held'
+      offset 0
+    ) as move
+  );
+end
+$$;
+comment on function private.claim_owners(uuid, uuid[], uuid[]) is
+  'Everybody whose claims depend on these sessions: they themselves, their groups (the former ones too), their live moves.';
+
+create function private.take_claims(claims private.claims[])
+returns bigint
+language plpgsql
+set search_path = ''
+as $$
+declare
+  taken bigint;
+begin
+  -- The constraint decides, whatever was seen before: "on conflict do nothing" neither raises nor stalls.
+  insert into private.claims select claim.* from unnest(claims) as claim on conflict do nothing;
+  get diagnostics taken = row_count;
+  return taken;
+end
+$$;
+comment on function private.take_claims(private.claims[]) is
+  'Inserts the claims that conflict with nothing and returns their number. Call it with the resources locked.';
+
+create function private.give_up_claims(claims private.claims[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  delete from private.claims as claim
+  using unnest(claims) as given
+  where claim.organization_id = given.organization_id and claim.owner_id = given.owner_id
+    and claim.resource_id = given.resource_id and claim.during = given.during
+    -- A joiner's group has a claim of its own with the same owner: only what was taken just now goes.
+    and claim.expires_at is not distinct from given.expires_at;
+end
+$$;
+comment on function private.give_up_claims(private.claims[]) is 'Undoes private.take_claims, for a request that is refused.';
+
+create function private.expire_batches(organization_id uuid, batch_ids uuid[], as_of timestamptz)
 returns void
 language plpgsql
 security definer
 set search_path = ''
 as $$
 declare
-  -- Computed once: for a statement that writes thousands of sessions every further look at the view would cost as much.
-  expected private.expected_claims[];
-  missing bigint;
-  inserted bigint;
-  stale_batch_ids uuid[];
-  mate_ids uuid[];
-  as_of timestamptz := clock_timestamp();
+  observed record;
 begin
-  expected := array(
-    select row(wanted.*)::private.expected_claims
-    from private.expected_claims as wanted
-    where wanted.organization_id = sync_claims.organization_id and wanted.owner_id = any (session_ids)
-  );
-
-  delete from private.claims as claim
-  where claim.organization_id = sync_claims.organization_id
-    and claim.owner_id = any (session_ids)
-    and not exists (
-      select 1
-      from unnest(expected) as wanted
-      where wanted.owner_id = claim.owner_id
-        and wanted.resource_kind = claim.resource_kind
-        and wanted.resource_id = claim.resource_id
-        and wanted.during = claim.during
-        and wanted.lanes = claim.lanes
-        and wanted.group_key = claim.group_key
-        and claim.expires_at is null
+  for observed in
+    with stale as (
+      select batch.id, batch.expires_at
+      from public.hold_batches as batch
+      where batch.organization_id = expire_batches.organization_id
+        and batch.id = any (expire_batches.batch_ids)
+        and batch.expires_at <= as_of
+      order by batch.id
+      -- Two claimants may meet one stale hold on different resources, each holding what the other wants next: whoever
+      -- comes second passes over what the first is already writing down, rather than wait for it.
+      for update skip locked
+    ),
+    expired as (
+      update public.session_holds as hold
+      set status = 'expired', settled_at = as_of, settled_xid = pg_current_xact_id()
+      from stale
+      where hold.organization_id = expire_batches.organization_id and hold.batch_id = stale.id and hold.status = 'held'
+      returning hold.id, hold.batch_id, stale.expires_at
+    ),
+    given_back as (
+      delete from public.authorization_units as entry
+      using expired
+      where entry.organization_id = expire_batches.organization_id and entry.owner_id = expired.id
+    )
+    select expired.batch_id, expired.expires_at, array_agg(expired.id order by expired.id) as hold_ids
+    from expired
+    group by expired.batch_id, expired.expires_at
+  loop
+    perform private.record_event(
+      organization_id, 'hold.expired', 'hold', observed.hold_ids, observed.expires_at,
+      before => '{"status": "held"}', after => '{"status": "expired"}',
+      details => jsonb_build_object('batchId', observed.batch_id)
     );
-
-  -- What is left of their claims is as expected.
-  select cardinality(expected) - count(*) into missing
-  from private.claims as claim
-  where claim.organization_id = sync_claims.organization_id and claim.owner_id = any (session_ids);
-
-  for attempt in 1..2 loop
-    exit when missing = 0;
-    insert into private.claims (organization_id, owner_id, resource_kind, resource_id, during, lanes, group_key)
-    select wanted.organization_id, wanted.owner_id, wanted.resource_kind, wanted.resource_id, wanted.during,
-      wanted.lanes, wanted.group_key
-    from unnest(expected) as wanted
-    on conflict do nothing;
-    get diagnostics inserted = row_count;
-    missing := missing - inserted;
-    exit when missing = 0 or attempt = 2;
-
-    -- Something is in the way. If it has expired it goes, now that its resource is locked.
-    with removed as (
-      delete from private.claims as stale
-      using unnest(expected) as wanted
-      where stale.organization_id = wanted.organization_id
-        and stale.resource_kind = wanted.resource_kind
-        and stale.resource_id = wanted.resource_id
-        and stale.during && wanted.during
-        and stale.lanes && wanted.lanes
-        and stale.expires_at <= as_of
-      returning stale.owner_id
-    )
-    select array_agg(distinct hold.batch_id) into stale_batch_ids
-    from removed
-    join public.session_holds as hold
-      on hold.organization_id = sync_claims.organization_id and hold.id = removed.owner_id;
-    exit when stale_batch_ids is null;
-    perform private.expire_batches(sync_claims.organization_id, stale_batch_ids, as_of);
   end loop;
-
-  if missing > 0 then
-    -- A move of their group that came to nothing has left the other members' claims under the key they shared for it.
-    select array_agg(mate.id) into mate_ids
-    from public.sessions as session
-    join public.sessions as mate
-      on mate.organization_id = session.organization_id and mate.group_id = session.group_id
-    where session.organization_id = sync_claims.organization_id
-      and session.id = any (session_ids)
-      and mate.status not in ('cancelled', 'no_show')
-      and mate.id <> all (session_ids);
-    if mate_ids is not null then
-      perform private.sync_claims(organization_id, session_ids || mate_ids);
-      return;
-    end if;
-
-    raise exception using
-      errcode = 'exclusion_violation',
-      constraint = 'claims_no_overlap',
-      schema = 'private',
-      table = 'claims',
-      message = 'the session overlaps another booking or hold of the same therapist, client or room',
-      hint = 'Choose another time, or wait until the hold in the way has expired.';
-  end if;
 end
 $$;
-comment on function private.sync_claims(uuid, uuid[]) is
-  'Gives these sessions exactly their expected claims, or raises exclusion_violation (23P01), which undoes the write.';
+comment on function private.expire_batches(uuid, uuid[], timestamptz) is
+  'Writes down that these batches have expired, where they have: once each, with one event dated to the expiry. The '
+  'event''s actor is whoever first observed it. Their claims go when somebody wants their place, or with the sweep.';
 
-create function private.claim_inserted_sessions()
-returns trigger
+create function private.remove_stale(organization_id uuid, claims private.claims[], as_of timestamptz)
+returns boolean
 language plpgsql
-security definer
 set search_path = ''
 as $$
+declare
+  owner_ids uuid[];
 begin
-  -- Without this a direct insert could take over a live hold's claims by taking its id.
-  if exists (
-    select 1
-    from new_rows as new_row
-    join public.session_holds as hold on hold.organization_id = new_row.organization_id and hold.id = new_row.id
-    where hold.settled_xid is distinct from pg_current_xact_id() or hold.status <> 'confirmed'
-  ) then
-    raise exception using
-      errcode = 'unique_violation',
-      message = 'this id belongs to a hold',
-      hint = 'Leave the id out, or confirm the hold.';
-  end if;
-
-  if exists (
-    select 1
-    from new_rows as new_row
-    join public.session_groups as other on other.organization_id = new_row.organization_id and other.id = new_row.id
-  ) then
-    raise exception using
-      errcode = 'unique_violation',
-      message = 'this id belongs to a group',
-      hint = 'Leave the id out. To join the group, name it as group_id.';
-  end if;
-
-  perform private.sync_claims(inserted.organization_id, inserted.session_ids)
-  from (
-    select new_row.organization_id, array_agg(new_row.id) as session_ids
-    from new_rows as new_row
-    group by new_row.organization_id
-  ) as inserted;
-  return null;
-end
-$$;
-comment on function private.claim_inserted_sessions() is 'Trigger: inserted sessions claim their time, or fail.';
-
-create function private.guard_group_id()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  -- A group's members share its id as their group_key, an ungrouped session or hold has its own: one id for both would
-  -- let a therapist be booked twice.
-  if exists (
-    select 1 from public.sessions as session
-    where session.organization_id = new.organization_id and session.id = new.id
-  ) or exists (
-    select 1 from public.session_holds as hold
-    where hold.organization_id = new.organization_id and hold.id = new.id
-  ) then
-    raise exception using
-      errcode = 'unique_violation',
-      message = 'this id belongs to a session or a hold',
-      hint = 'Leave the id out.';
-  end if;
-  return new;
-end
-$$;
-comment on function private.guard_group_id() is 'Trigger: no group shares its id with a session or a hold.';
-
-create trigger guard_group_id before insert or update of organization_id, id on public.session_groups
-  for each row execute function private.guard_group_id();
-
-create function private.claim_updated_sessions()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  perform private.sync_claims(updated.organization_id, updated.session_ids)
-  from (
-    select new_row.organization_id, array_agg(new_row.id) as session_ids
-    from new_rows as new_row
-    join old_rows as old_row on old_row.organization_id = new_row.organization_id and old_row.id = new_row.id
-    where (
-      new_row.therapist_id, new_row.start_time, new_row.end_time, new_row.room_id, new_row.group_id,
-      new_row.buffer_before_minutes, new_row.buffer_after_minutes, new_row.status in ('cancelled', 'no_show'),
-      new_row.cpt_code, new_row.session_type
-    ) is distinct from (
-      old_row.therapist_id, old_row.start_time, old_row.end_time, old_row.room_id, old_row.group_id,
-      old_row.buffer_before_minutes, old_row.buffer_after_minutes, old_row.status in ('cancelled', 'no_show'),
-      old_row.cpt_code, old_row.session_type
-    )
-    group by new_row.organization_id
-  ) as updated;
-  return null;
-end
-$$;
-comment on function private.claim_updated_sessions() is
-  'Trigger: sessions that moved or ended claim their new time or none; a move into somebody''s way fails.';
-
-create trigger c_claim_inserted_sessions after insert on public.sessions
-  referencing new table as new_rows
-  for each statement execute function private.claim_inserted_sessions();
-create trigger c_claim_updated_sessions after update on public.sessions
-  referencing old table as old_rows new table as new_rows
-  for each statement execute function private.claim_updated_sessions();
-
--- Cancellations and audit of sessions ------------------------------------------------------------------------------
-
-create function private.record_cancellations()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  -- sessions-cancel has stored reason and attribution before it changes the status; a direct change leaves the rest.
-  insert into public.session_cancellations (organization_id, session_id, cancelled_by, cancelled_by_role)
-  select new_row.organization_id, new_row.id, auth.uid(), coalesce(private.active_role()::text, session_user)
-  from new_rows as new_row
-  join old_rows as old_row on old_row.organization_id = new_row.organization_id and old_row.id = new_row.id
-  where new_row.status = 'cancelled' and old_row.status <> 'cancelled'
-  on conflict do nothing;
-  return null;
-end
-$$;
-comment on function private.record_cancellations() is 'Trigger: who cancelled and when is stored however it was done.';
-
-create function private.audit_inserted_sessions()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  perform private.record_event(
-    inserted.organization_id,
-    case when inserted.batch_id is null then 'session.inserted' else 'hold.confirmed' end,
-    'session', inserted.session_ids, clock_timestamp(),
-    therapist_id => inserted.therapist_id,
-    after => inserted.facts,
-    details => case when inserted.batch_id is not null then jsonb_build_object('batchId', inserted.batch_id) end
+  -- Only what lies on resources that the caller has locked: that is where the wanted claims are.
+  with gone as (
+    delete from private.claims as stale
+    using unnest(claims) as wanted
+    where stale.organization_id = remove_stale.organization_id
+      and stale.resource_id = wanted.resource_id
+      and stale.resource_kind = wanted.resource_kind
+      and stale.during && wanted.during
+      and stale.lanes && wanted.lanes
+      and stale.expires_at <= as_of
+    returning stale.owner_id
   )
-  from (
-    select
-      new_row.organization_id,
-      hold.batch_id,
-      (array_agg(new_row.therapist_id order by new_row.therapist_id))[1] as therapist_id,
-      array_agg(new_row.id order by new_row.start_time, new_row.id) as session_ids,
-      jsonb_agg(private.session_facts(to_jsonb(new_row)) order by new_row.start_time, new_row.id) as facts
-    from new_rows as new_row
-    left join public.session_holds as hold on hold.organization_id = new_row.organization_id and hold.id = new_row.id
-    group by new_row.organization_id, hold.batch_id
-  ) as inserted;
-  return null;
+  select array_agg(distinct gone.owner_id) into owner_ids from gone;
+  if owner_ids is null then
+    return false;
+  end if;
+  perform private.expire_batches(organization_id, owner_ids || array(
+    select hold.batch_id
+    from unnest(owner_ids) as owner (id)
+    cross join lateral (
+      select held.batch_id from public.session_holds as held
+      where held.organization_id = remove_stale.organization_id and held.id = owner.id
+      union all
+      select held.batch_id from public.session_holds as held
+      where held.organization_id = remove_stale.organization_id and held.group_id = owner.id and held.status = 'held'
+    ) as hold
+  ), as_of);
+  return true;
 end
 $$;
+comment on function private.remove_stale(uuid, private.claims[], timestamptz) is
+  'Removes expired claims that stand where these are wanted, and writes down that their holds have expired. False: none.';
 
-create function private.audit_updated_sessions()
-returns trigger
+create function private.sync_claims(organization_id uuid, owner_ids uuid[], as_of timestamptz default clock_timestamp())
+returns boolean
 language plpgsql
 security definer
 set search_path = ''
 as $$
+declare
+  expected private.claims[] := private.claims_of(organization_id, owner_ids, as_of);
+  current private.claims[];
+  surplus private.claims[];
+  missing private.claims[];
 begin
-  perform private.record_event(
-    updated.organization_id, updated.action, 'session', updated.session_ids, clock_timestamp(),
-    therapist_id => updated.therapist_id,
-    before => updated.before,
-    after => updated.after,
-    details => case when updated.batch_id is not null then jsonb_build_object('batchId', updated.batch_id) end
-  )
-  from (
-    select
-      changed.organization_id,
-      changed.action,
-      changed.batch_id,
-      (array_agg(changed.therapist_id order by changed.therapist_id))[1] as therapist_id,
-      array_agg(changed.id order by changed.start_time, changed.id) as session_ids,
-      jsonb_agg(changed.before order by changed.start_time, changed.id) as before,
-      jsonb_agg(changed.after order by changed.start_time, changed.id) as after
-    from (
-      select
-        new_row.organization_id,
-        new_row.id,
-        new_row.therapist_id,
-        new_row.start_time,
-        move.batch_id,
-        case
-          when new_row.status <> old_row.status then 'session.' || new_row.status
-          when move.batch_id is not null then 'hold.confirmed'
-          when (new_row.therapist_id, new_row.start_time, new_row.end_time, new_row.room_id)
-            is distinct from (old_row.therapist_id, old_row.start_time, old_row.end_time, old_row.room_id)
-            then 'session.moved'
-          else 'session.changed'
-        end as action,
-        private.session_facts(to_jsonb(old_row)) as before,
-        private.session_facts(to_jsonb(new_row)) as after
-      from new_rows as new_row
-      join old_rows as old_row on old_row.organization_id = new_row.organization_id and old_row.id = new_row.id
-      left join public.session_holds as move
-        on move.organization_id = new_row.organization_id
-        and move.session_id = new_row.id
-        and move.status = 'confirmed'
-        and move.settled_xid = pg_current_xact_id()
-    ) as changed
-    where changed.before is distinct from changed.after
-    group by changed.organization_id, changed.action, changed.batch_id
-  ) as updated;
-  return null;
+  current := array(
+    select row(claim.*)::private.claims
+    from (select distinct named.id from unnest(owner_ids) as named (id)) as owner
+    cross join lateral (
+      select known.* from private.claims as known
+      where known.organization_id = sync_claims.organization_id and known.owner_id = owner.id offset 0
+    ) as claim
+  );
+  -- Differences of whole rows, sorted or hashed: n log n in their number.
+  surplus := array(select claim from unnest(current) as claim except select claim from unnest(expected) as claim);
+  missing := array(select claim from unnest(expected) as claim except select claim from unnest(current) as claim);
+  perform private.give_up_claims(surplus);
+  perform private.queue_freed(organization_id, surplus, missing, as_of);
+  if missing = '{}' or private.take_claims(missing) = cardinality(missing) then
+    return true;
+  end if;
+  -- Something is in the way. If it has expired it goes, now that its resource is locked.
+  perform private.remove_stale(organization_id, missing, as_of);
+  perform private.take_claims(missing);
+  return not exists (
+    select from unnest(missing) as claim
+    -- A move that expires just now may already be making room for somebody, on people who are not locked here.
+    where (claim.expires_at is null or claim.expires_at > clock_timestamp())
+      and not exists (
+        select from private.claims as known
+        where known.organization_id = claim.organization_id and known.owner_id = claim.owner_id
+          and known.resource_id = claim.resource_id and known.during = claim.during
+      )
+  );
 end
 $$;
+comment on function private.sync_claims(uuid, uuid[], timestamptz) is
+  'Makes the claims of these owners what their rows say. False: somebody alive is in the way, and the caller refuses. '
+  'Call it with the resources locked, or alone in the organization.';
 
-create function private.session_facts(session jsonb)
+-- === schemas/booking/callers.sql ===
+
+-- Purpose: who is calling, and whom they may book.
+-- Objects: private.actor, require_actor, begin_booking, who_may_book, may_book.
+-- Watch for: the JWT only chooses the organization; the membership row decides. What decides a booking is read behind the
+--            locks, authority included: a member who is removed while they wait no longer books.
+
+create type private.actor as (
+  user_id uuid,
+  organization_id uuid,
+  role public.member_role
+);
+comment on type private.actor is 'The caller, from the JWT, and their role, from the membership row.';
+
+create function private.require_actor()
+returns private.actor
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  actor private.actor;
+begin
+  select auth.uid(), private.claimed_organization_id() into actor.user_id, actor.organization_id;
+  if actor.user_id is null then
+    perform private.raise_refusal(401, 'UNAUTHENTICATED', 'Sign in first: this call needs a user''s access token.');
+  elsif actor.organization_id is null then
+    perform private.raise_refusal(
+      403, 'ORGANIZATION_REQUIRED', 'Your access token names no organization. Join or choose one and sign in again.'
+    );
+  end if;
+  select membership.role into actor.role
+  from public.memberships as membership
+  where membership.organization_id = actor.organization_id and membership.user_id = actor.user_id;
+  if actor.role is null then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You are not a member of this organization.');
+  end if;
+  return actor;
+end
+$$;
+comment on function private.require_actor() is
+  'The caller, or PT401 UNAUTHENTICATED, PT403 ORGANIZATION_REQUIRED or PT403 FORBIDDEN.';
+
+create function private.begin_booking(request_id text)
+returns private.actor
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  if current_setting('transaction_isolation') <> 'read committed' then
+    -- An older snapshot would not see what the previous holder of a lock has committed: units could be taken twice.
+    perform private.raise_refusal(400, 'VALIDATION_FAILED', 'Bookings run in READ COMMITTED, one transaction each.');
+  end if;
+  perform private.enter_booking();
+  return private.require_actor();
+end
+$$;
+comment on function private.begin_booking(text) is
+  'The caller of a booking function, before it takes any lock; see private.require_actor. The public wrapper ends it with '
+  'private.leave_booking.';
+
+create function private.may_ask(actor private.actor, therapist_id uuid)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and actor.user_id = therapist_id);
+end
+$$;
+comment on function private.may_ask(private.actor, uuid) is
+  'Whether the caller may book this therapist at all. Asked before any lock is taken, so that nobody makes others wait for '
+  'what they may not do; private.who_may_book asks again behind the locks.';
+
+create type private.booker as (
+  role public.member_role,
+  allowed boolean,
+  has_payer boolean
+);
+comment on type private.booker is 'What private.who_may_book says.';
+
+create function private.who_may_book(actor private.actor, therapist_id uuid, client_ids uuid[], room_id uuid)
+returns private.booker
+language plpgsql
+stable
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  booker private.booker;
+begin
+  select
+    case when actor.user_id is null then 'admin' else member.role end,
+    therapist.id is not null
+      and renders.role is not null
+      and clients.all_there
+      and (who_may_book.room_id is null or room.id is not null)
+      and (
+        actor.user_id is null
+        or member.role in ('admin', 'super_admin')
+        or (member.role = 'therapist' and therapist.id = actor.user_id and clients.all_on_caseload)
+      ),
+    clients.has_payer
+  into booker.role, booker.allowed, booker.has_payer
+  from (values (1)) as once
+  left join public.memberships as member
+    on member.organization_id = actor.organization_id and member.user_id = actor.user_id
+  left join public.therapists as therapist
+    on therapist.organization_id = actor.organization_id
+    and therapist.id = who_may_book.therapist_id
+    and therapist.deleted_at is null
+  left join public.memberships as renders
+    on renders.organization_id = actor.organization_id and renders.user_id = therapist.id and renders.role <> 'client'
+  left join public.rooms as room
+    on room.organization_id = actor.organization_id and room.id = who_may_book.room_id and room.deleted_at is null
+  cross join lateral (
+    select
+      bool_and(client.id is not null) as all_there,
+      bool_and(caseload.client_id is not null) as all_on_caseload,
+      bool_or(client.has_payer) as has_payer
+    from unnest(client_ids) as asked (id)
+    left join public.clients as client
+      on client.organization_id = actor.organization_id and client.id = asked.id and client.deleted_at is null
+    left join public.caseloads as caseload
+      on caseload.organization_id = actor.organization_id
+      and caseload.therapist_id = who_may_book.therapist_id
+      and caseload.client_id = asked.id
+  ) as clients;
+  if booker.role is null then
+    -- They were a member when the call began.
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You are not a member of this organization.');
+  end if;
+  return booker;
+end
+$$;
+comment on function private.who_may_book(private.actor, uuid, uuid[], uuid) is
+  'Whether the caller may book this therapist with these clients in this room, in one look. Therapists book their own time '
+  'for their caseload, admins anybody; nobody books the archived, or a therapist whose membership ended or does not '
+  'render. An actor without a user is the clinic itself (the waitlist). has_payer: whether units may be counted for any '
+  'of the clients.';
+
+create function private.may_book(actor private.actor, therapist_id uuid, client_id uuid, room_id uuid default null)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return coalesce((private.who_may_book(actor, therapist_id, array[client_id], room_id)).allowed, false);
+end
+$$;
+comment on function private.may_book(private.actor, uuid, uuid, uuid) is 'As private.who_may_book, for one client.';
+
+-- === schemas/booking/outcome.sql ===
+
+-- Purpose: what a booking function answers, and the few errors that leave the database.
+-- Objects: success, refusal, refuse, iso, raise_busy.
+-- Watch for: a business refusal is returned, never raised, so that its audit event survives.
+
+create function private.iso(instant timestamptz)
+returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return to_char(instant at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
+end
+$$;
+comment on function private.iso(timestamptz) is 'An instant as JavaScript''s toISOString writes it: UTC, milliseconds.';
+
+create function private.status_of(code text)
+returns integer
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case
+    when code = 'FORBIDDEN' then 403
+    when code in ('HOLD_NOT_FOUND', 'HOLD_EXPIRED') then 410
+    when code = 'IDEMPOTENCY_KEY_REUSED' then 422
+    else 409
+  end;
+end
+$$;
+comment on function private.status_of(text) is 'The HTTP status of a refusal''s code.';
+
+create function private.refusal(
+  status integer,
+  code text,
+  detail text,
+  retry_after timestamptz default null,
+  conflicts jsonb default '[]',
+  alternatives jsonb default '[]'
+)
+returns jsonb
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object('ok', false, 'status', status, 'code', code, 'detail', detail)
+    || case
+      when status = 409 then jsonb_build_object(
+        'retryAfter', private.iso(retry_after),
+        'retryAfterSeconds', case
+          when retry_after is not null
+            then greatest(1, ceil(extract(epoch from retry_after - clock_timestamp())))::integer
+        end,
+        'conflicts', conflicts,
+        'alternatives', alternatives
+      )
+      else '{}'::jsonb
+    end;
+end
+$$;
+comment on function private.refusal(integer, text, text, timestamptz, jsonb, jsonb) is
+  'A business refusal as it is returned, never raised. retry_after is when all holds in the way will have cleared.';
+
+create function private.success(body jsonb)
 returns jsonb
 language plpgsql
 immutable
 set search_path = ''
 as $$
 begin
-  return jsonb_strip_nulls(session - array['organization_id', 'group_key', 'created_at', 'created_by', 'updated_at']);
+  return jsonb_build_object('ok', true, 'status', 200, 'replayed', false, 'body', body);
 end
 $$;
-comment on function private.session_facts(jsonb) is 'What of a session''s row belongs in an audit event.';
-comment on function private.audit_inserted_sessions() is
-  'Trigger: one event a statement and kind: hold.confirmed for a booking through a hold, else session.inserted.';
-comment on function private.audit_updated_sessions() is
-  'Trigger: one event a statement and kind, before -> after: moves, status changes, other changes.';
+comment on function private.success(jsonb) is 'A successful outcome; body is the data of the HTTP answer.';
 
-create trigger d_record_cancellations after update on public.sessions
-  referencing old table as old_rows new table as new_rows
-  for each statement execute function private.record_cancellations();
-create trigger e_audit_inserted_sessions after insert on public.sessions
-  referencing new table as new_rows
-  for each statement execute function private.audit_inserted_sessions();
-create trigger e_audit_updated_sessions after update on public.sessions
-  referencing old table as old_rows new table as new_rows
-  for each statement execute function private.audit_updated_sessions();
-
--- Row-level security -----------------------------------------------------------------------------------------------
-
-alter table public.hold_batches enable row level security;
-create policy sessions_scoped_access on public.hold_batches for select to authenticated
-  using (
-    organization_id = (select private.claimed_organization_id())
-    and (
-      (therapist_id = (select auth.uid()) and (select private.active_role()) = 'therapist')
-      or (select private.is_admin())
-    )
+create function private.refuse(
+  actor private.actor,
+  action text,
+  entity_ids uuid[],
+  code text,
+  detail text,
+  therapist_id uuid default null,
+  retry_after timestamptz default null,
+  conflicts jsonb default null,
+  details jsonb default '{}',
+  more jsonb default '{}'
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    actor.organization_id, action, case split_part(action, '.', 1) when 'hold' then 'hold' when 'confirmation' then 'hold' else 'session' end,
+    coalesce(entity_ids, '{}'), clock_timestamp(),
+    therapist_id => refuse.therapist_id,
+    actor_role => actor.role::text,
+    outcome => 'refused',
+    code => refuse.code,
+    details => nullif(jsonb_strip_nulls(details || jsonb_build_object('conflicts', conflicts) || more), '{}')
   );
-comment on policy sessions_scoped_access on public.hold_batches is 'A therapist reads her own holds, admins all.';
-grant select on public.hold_batches to authenticated, service_role;
+  return private.refusal(
+    private.status_of(code), code, detail, retry_after, coalesce(conflicts, '[]')
+  ) || more;
+end
+$$;
+comment on function private.refuse(
+  private.actor, text, uuid[], text, text, uuid, timestamptz, jsonb, jsonb, jsonb
+) is
+  'Refuses: one audit event (action, with details and conflicts) and the outcome. therapist_id: whose lock is held. more: '
+  'what belongs in the answer beside, such as shortages.';
 
-alter table public.session_holds enable row level security;
-create policy sessions_scoped_access on public.session_holds for select to authenticated
-  using (
-    organization_id = (select private.active_organization_id())
-    and (
-      -- For an admin that is all of them: no need to look at each one's batch.
-      (select private.is_admin())
-      or exists (
-        select 1
-        from public.hold_batches as batch
-        where batch.organization_id = session_holds.organization_id and batch.id = session_holds.batch_id
-      )
-    )
-  );
-comment on policy sessions_scoped_access on public.session_holds is 'Whoever may see the batch may see its holds.';
-grant select on public.session_holds to authenticated, service_role;
+create function private.raise_busy(state text default null, message text default null)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  others text;
+begin
+  if state is not null then
+    -- The caller hears only that the database is busy; who was in whose way belongs in the server's log.
+    select string_agg(format('[%s] %s', other.pid, left(other.query, 300)), '; ') into others
+    from pg_catalog.pg_stat_activity as other
+    where other.datname = current_database() and other.pid <> pg_backend_pid() and other.state <> 'idle'
+      and other.backend_type = 'client backend';
+    raise log 'booking gave way: % % while running [%] %; beside it %', state, message, pg_backend_pid(),
+      left(current_query(), 300), coalesce(others, 'nobody');
+  end if;
+  perform private.raise_refusal(503, 'DATABASE_BUSY', 'The database is busy. Send the same request again.', '1');
+end
+$$;
+comment on function private.raise_busy(text, text) is
+  'What lock time-outs (55P03), deadlocks (40P01), serialization failures (40001) and cancelled statements (57014) '
+  'leave as: PT503, with the seconds to wait as its detail. Nothing of the request has happened. The log gets the '
+  'statements that met. Callers: state is SQLSTATE, message SQLERRM.';
+
+create type private.cause as (
+  code text,
+  detail text,
+  retry_after timestamptz,
+  conflicts jsonb
+);
+comment on type private.cause is 'Why a request is refused; no code: it is not.';
 
 -- === schemas/booking/idempotency.sql ===
 
@@ -3729,7 +3437,7 @@ comment on table private.idempotency_keys is
   'Answers to be replayed, scoped to organization, user and endpoint, for 24 hours. Holds no PHI.';
 comment on column private.idempotency_keys.fingerprint is 'SHA-256 of the validated, defaulted, expanded request.';
 comment on column private.idempotency_keys.hold_batch_id is
-  'The batch a sessions-hold answer speaks of: the key lapses once that batch is released or expires unconfirmed.';
+  'The batch a sessions-hold answer speaks of: the key lapses once any of that batch is released or expires unconfirmed.';
 create index idempotency_keys_created_at_idx on private.idempotency_keys (created_at);
 alter table private.idempotency_keys enable row level security;
 create policy deny_all on private.idempotency_keys using (false);
@@ -3786,14 +3494,15 @@ begin
   end if;
 
   if kept.created_at <= as_of - interval '24 hours'
-    or (kept.hold_batch_id is not null and not exists (
+    -- A replay never hands out a key that is over: once any of the hold was released or has expired, it is made anew.
+    or (kept.hold_batch_id is not null and exists (
       select 1
       from public.session_holds as hold
       join public.hold_batches as batch
         on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
       where hold.organization_id = kept.organization_id
         and hold.batch_id = kept.hold_batch_id
-        and (hold.status = 'confirmed' or (hold.status = 'held' and batch.expires_at > as_of))
+        and (hold.status in ('released', 'expired') or (hold.status = 'held' and batch.expires_at <= as_of))
     ))
   then
     delete from private.idempotency_keys as lapsed
@@ -3842,6 +3551,131 @@ end
 $$;
 comment on function private.keep_answer(uuid, uuid, text, text, bytea, jsonb, uuid) is
   'Stores a successful answer under its key, in the transaction of its effect. Without a key: nothing.';
+
+-- === schemas/booking/field_checks.sql ===
+
+-- Purpose: checks of single fields, for the RPCs that read their requests field by field.
+-- Objects: uuid_issue, text_issue, integer_issue, instant_issue, zone_issue.
+-- Watch for: the booking requests do not use these; they are typed rows (request_types.sql).
+
+create function private.trimmed(value text)
+returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return btrim(value, E' \t\n\r\f\v');
+end
+$$;
+comment on function private.trimmed(text) is 'A text without the white space around it; btrim alone takes only spaces away.';
+
+create function private.uuid_issue(path text, value jsonb, required boolean)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case
+    when value is null or value = 'null' then case when required then private.issue(path, 'is required') end
+    when jsonb_typeof(value) <> 'string'
+      or (value #>> '{}') !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+      then private.issue(path, 'must be a UUID')
+  end;
+end
+$$;
+
+create function private.text_issue(path text, value jsonb, required boolean, max_length integer, pattern text default null)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case
+    when value is null or value = 'null' then case when required then private.issue(path, 'is required') end
+    when jsonb_typeof(value) <> 'string' then private.issue(path, 'must be a string')
+    when private.trimmed(value #>> '{}') = '' then private.issue(path, 'must not be empty')
+    when length(value #>> '{}') > max_length then private.issue(path, format('must have at most %s characters', max_length))
+    when (value #>> '{}') !~ pattern then private.issue(path, 'has a form that is not accepted')
+  end;
+end
+$$;
+
+create function private.integer_issue(path text, value jsonb, required boolean, minimum integer, maximum integer)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case
+    when value is null or value = 'null' then case when required then private.issue(path, 'is required') end
+    when jsonb_typeof(value) <> 'number' or (value #>> '{}') !~ '^-?[0-9]{1,9}$'
+      then private.issue(path, 'must be a whole number')
+    when (value #>> '{}')::integer not between minimum and maximum
+      then private.issue(path, format('must be between %s and %s', minimum, maximum))
+  end;
+end
+$$;
+
+create function private.instant_pattern()
+returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return '^(19|2[0-9])\d{2}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?(Z|[+-](0\d|1[0-5]):?[0-5]\d)$';
+end
+$$;
+comment on function private.instant_pattern() is
+  'ISO 8601 instants with an explicit offset. Postgres itself would also read now, tomorrow or infinity.';
+
+create function private.instant_issue(path text, value jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  if value is null or value = 'null' then
+    return private.issue(path, 'is required');
+  end if;
+  if jsonb_typeof(value) <> 'string' or (value #>> '{}') !~ private.instant_pattern() then
+    return private.issue(path, 'must be an ISO 8601 instant with Z or an offset, such as 2026-03-02T18:00:00Z');
+  end if;
+  -- What is left are days that do not exist, such as 30 February.
+  perform (value #>> '{}')::timestamptz;
+  return null;
+exception
+  when datetime_field_overflow or invalid_datetime_format then
+    return private.issue(path, 'is not a date that exists');
+end
+$$;
+comment on function private.uuid_issue(text, jsonb, boolean) is 'Issues of a UUID field; null when it has none.';
+comment on function private.text_issue(text, jsonb, boolean, integer, text) is 'Issues of a text field; null when it has none.';
+comment on function private.integer_issue(text, jsonb, boolean, integer, integer) is 'Issues of a whole number; null when it has none.';
+comment on function private.instant_issue(text, jsonb) is
+  'Issues of an instant; null when it has none. Only explicit offsets: Postgres would read now, tomorrow or infinity.';
+
+create function private.zone_issue(path text, value jsonb, required boolean)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return case
+    when value is null or value = 'null' then case when required then private.issue(path, 'is required') end
+    when jsonb_typeof(value) <> 'string'
+      or not exists (select 1 from public.time_zones as zone where zone.name = value #>> '{}')
+      then private.issue(path, 'must be an IANA time zone, such as America/Los_Angeles')
+  end;
+end
+$$;
+comment on function private.zone_issue(text, jsonb, boolean) is 'Issues of a time zone name; null when it has none.';
 
 -- === schemas/booking/request_types.sql ===
 
@@ -4990,1041 +4824,519 @@ comment on function private.read_cancel_request(jsonb) is
   'Reads the body of sessions-cancel that names sessions, each id once; attribution unknown and all_therapists false when '
   'they are left out. PT400 names every field that is wrong.';
 
--- === schemas/booking/requests.sql ===
+-- === schemas/payers/ledger.sql ===
 
--- Purpose: who is calling and what exactly she asks for, decided in the database also for direct RPC calls.
--- Objects: private.actor, require_actor, the booking request and its validation, outcomes.
--- Watch for: everything here that depends on the clock comes after the idempotency look-up, in the booking functions,
---            so that a replay still answers when its start has passed.
+-- Purpose: what bookings ask of authorizations, get, keep and give back.
+-- Objects: quote_units (the one computation), shortages_of, warnings of units; enter, schedule, move, use, give back;
+--          settle_units for direct writes; recount_units when an authorization or a coverage changes.
+-- Watch for: everything here runs behind the client's lock, or alone in the organization. A quote is made once for a
+--            request, and its entries are written from it. authorizations.booked_units moves with every entry that is
+--            not a hold's.
 
-create type private.actor as (
-  user_id uuid,
-  organization_id uuid,
-  role public.member_role
-);
-comment on type private.actor is 'The caller, from the JWT, and her role, from the membership row.';
-
-create function private.require_actor()
-returns private.actor
-language plpgsql
-stable
-security definer
-set search_path = ''
-as $$
-declare
-  actor private.actor;
-begin
-  select auth.uid(), private.claimed_organization_id() into actor.user_id, actor.organization_id;
-  if actor.user_id is null then
-    perform private.raise_refusal(401, 'UNAUTHENTICATED', 'Sign in first: this call needs a user''s access token.');
-  elsif actor.organization_id is null then
-    perform private.raise_refusal(
-      403, 'ORGANIZATION_REQUIRED', 'Your access token names no organization. Join or choose one and sign in again.'
-    );
-  end if;
-  select membership.role into actor.role
-  from public.memberships as membership
-  where membership.organization_id = actor.organization_id and membership.user_id = actor.user_id;
-  if actor.role is null then
-    perform private.raise_refusal(403, 'FORBIDDEN', 'You are not a member of this organization.');
-  end if;
-  return actor;
-end
-$$;
-comment on function private.require_actor() is
-  'The caller, or PT401 UNAUTHENTICATED, PT403 ORGANIZATION_REQUIRED or PT403 FORBIDDEN.';
-
-create function private.require_booker(
-  therapist_id uuid,
+create type private.service as (
+  owner_id uuid,
+  occurrence_index integer,
   client_id uuid,
-  out actor private.actor,
-  out may_book boolean,
-  out has_payer boolean
-)
+  cpt_code text,
+  start_time timestamptz,
+  end_time timestamptz,
+  replaces_id uuid,
+  total_units integer
+);
+comment on type private.service is
+  'One service of one client. replaces_id: the session a hold moves; total_units: when known better than by the times.';
+
+create type private.quote as (
+  owner_id uuid,
+  occurrence_index integer,
+  client_id uuid,
+  cpt_code text,
+  service_date date,
+  authorization_id uuid,
+  approved_units integer,
+  left_units integer,
+  total_units integer,
+  needed_units integer,
+  granted_units integer,
+  shortage text,
+  rounding public.unit_rounding,
+  max_daily_units integer,
+  replaces_id uuid
+);
+comment on type private.quote is
+  'What a service takes (total), asks of its authorization (needed: less by what a moved session has already) and gets. '
+  'left_units: of the authorization, before the request. shortage: which limit it meets, null when it gets all it needs.';
+
+create type private.moved_session as (hold_id uuid, session_id uuid);
+comment on type private.moved_session is 'A session, and the hold that moves it.';
+
+create function private.quote_units(organization_id uuid, services private.service[], as_of timestamptz)
+returns private.quote[]
 language plpgsql
 stable
-security definer
 set search_path = ''
 as $$
-#variable_conflict use_column
-declare
-  -- Read into variables first: inside the query each mention would read the token again.
-  caller_id uuid := auth.uid();
-  claimed_id uuid := private.claimed_organization_id();
-  caller_role public.member_role;
 begin
-  select
-    membership.role,
-    therapist.id is not null and client.id is not null and (
-      membership.role in ('admin', 'super_admin')
-      or (membership.role = 'therapist' and therapist.id = caller_id and caseload.client_id is not null)
+  return array(
+    with asked as (
+      select service.owner_id, service.occurrence_index, service.client_id, service.cpt_code, service.start_time,
+        service.replaces_id, day.date, payer.id as payer_id, rule.rounding, rule.max_daily_units, rule.authorization_required,
+        coalesce(service.total_units, private.billable_units(
+          floor(extract(epoch from service.end_time - service.start_time) / 60), rule.rounding
+        )) as total_units
+      from unnest(services) as service
+      cross join lateral (
+        select coalesce(client.time_zone, organization.time_zone) as zone
+        from public.clients as client
+        join public.organizations as organization on organization.id = client.organization_id
+        where client.organization_id = quote_units.organization_id and client.id = service.client_id and client.has_payer
+        offset 0
+      ) as client
+      -- The date of service is the local one where the client receives care, never the caller's.
+      cross join lateral (select (service.start_time at time zone client.zone)::date as date) as day
+      cross join lateral (
+        select private.primary_payer(quote_units.organization_id, service.client_id, day.date) as id
+      ) as payer
+      cross join lateral private.payer_rule(quote_units.organization_id, payer.id, service.cpt_code, day.date) as rule
     ),
-    exists (
-      select 1
-      from public.client_coverages as coverage
-      where coverage.organization_id = claimed_id and coverage.client_id = require_booker.client_id
-    ) or exists (
-      select 1
-      from public.authorizations as approval
-      where approval.organization_id = claimed_id and approval.client_id = require_booker.client_id
+    -- Subselects and limits, not joins: each is one look into an index, whatever the planner believes of the array's length.
+    found as (
+      select asked.*, approval.id as authorization_id, approval.approved_units,
+        approval.approved_units - approval.booked_units - (
+          select coalesce(sum(held.units), 0)
+          from public.authorization_units as held
+          where held.organization_id = quote_units.organization_id and held.authorization_id = approval.id
+            and held.state = 'held' and held.expires_at > as_of
+        ) as left_units,
+        asked.total_units - coalesce((
+          select least(replaced.units, asked.total_units)
+          from public.authorization_units as replaced
+          where replaced.organization_id = quote_units.organization_id and replaced.owner_id = asked.replaces_id
+            and replaced.authorization_id = approval.id
+        ), 0) as needed_units,
+        case
+          when asked.payer_id is null and exists (
+            select from public.client_coverages as ever
+            where ever.organization_id = quote_units.organization_id and ever.client_id = asked.client_id
+          ) then 'coverage'
+          when approval.id is null and (asked.authorization_required or exists (
+            select from public.authorizations as any_date
+            where any_date.organization_id = quote_units.organization_id and any_date.client_id = asked.client_id
+              and any_date.cpt_code = asked.cpt_code
+          )) then 'dates'
+        end as shortage
+      from asked
+      left join lateral (
+        select candidate.id, candidate.approved_units, candidate.booked_units
+        from public.authorizations as candidate
+        where candidate.organization_id = quote_units.organization_id
+          and candidate.client_id = asked.client_id
+          and candidate.cpt_code = asked.cpt_code
+          and asked.date between candidate.starts_on and candidate.ends_on
+          -- Of a payer who covers that date; of a client nobody ever covered, whatever was authorized.
+          and (candidate.payer_id = asked.payer_id or exists (
+            select from public.client_coverages as coverage
+            where coverage.organization_id = quote_units.organization_id and coverage.client_id = asked.client_id
+              and coverage.payer_id = candidate.payer_id
+              and asked.date between coverage.valid_from and coalesce(coverage.valid_to, 'infinity')
+          ) or not exists (
+            select from public.client_coverages as ever
+            where ever.organization_id = quote_units.organization_id and ever.client_id = asked.client_id
+          ))
+        order by candidate.ends_on, candidate.id
+        limit 1
+      ) as approval on true
+    ),
+    granted as (
+      select found.*, case when found.authorization_id is null then 0 else greatest(0, least(
+        found.needed_units,
+        found.left_units - coalesce(sum(found.needed_units) over (
+          partition by found.authorization_id order by found.start_time, found.owner_id
+          rows between unbounded preceding and 1 preceding
+        ), 0)
+      )) end::integer as granted_units
+      from found
     )
-  into caller_role, require_booker.may_book, require_booker.has_payer
-  from public.memberships as membership
-  left join public.therapists as therapist
-    on therapist.organization_id = claimed_id and therapist.id = require_booker.therapist_id and therapist.deleted_at is null
-  left join public.clients as client
-    on client.organization_id = claimed_id and client.id = require_booker.client_id and client.deleted_at is null
-  left join public.caseloads as caseload
-    on caseload.organization_id = claimed_id
-    and caseload.therapist_id = therapist.id
-    and caseload.client_id = client.id
-  where membership.organization_id = claimed_id and membership.user_id = caller_id;
-  if caller_role is null then
-    -- Says whether it was the user, the organization or the membership.
-    perform private.require_actor();
-  end if;
-  actor := row(caller_id, claimed_id, caller_role);
+    select row(
+      granted.owner_id, granted.occurrence_index, granted.client_id, granted.cpt_code, granted.date,
+      granted.authorization_id, granted.approved_units, granted.left_units, granted.total_units,
+      case when granted.authorization_id is null and granted.shortage is null then 0 else granted.needed_units end,
+      granted.granted_units,
+      coalesce(granted.shortage, case
+        when granted.authorization_id is not null and granted.granted_units < granted.needed_units then 'total'
+      end),
+      granted.rounding, granted.max_daily_units, granted.replaces_id
+    )::private.quote
+    from granted
+    order by granted.start_time, granted.owner_id
+  );
 end
 $$;
-comment on function private.require_booker(uuid, uuid) is
-  'The caller, as require_actor, and whether she may book this therapist with this client: therapists their own time for '
-  'their caseload, admins anybody in the organization; nobody books the archived. has_payer: as private.has_payer says of '
-  'this client now; what depends on it is asked again behind her lock.';
+comment on function private.quote_units(uuid, private.service[], timestamptz) is
+  'What these services ask of their clients'' authorizations and would get now, earliest first: one row for each service '
+  'of a client who ever had a payer. An authorization counts when its payer covers the client on the date of service; '
+  'of several the one that ends first. Booked units stand on the authorization; only live holds are summed. Services '
+  'without a limit need and get 0.';
 
-create function private.may_book(actor private.actor, therapist_id uuid, client_id uuid, room_id uuid default null)
-returns boolean
+create function private.shortages_of(quotes private.quote[])
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return (
+    select jsonb_agg(
+      jsonb_build_object(
+        'occurrenceIndex', quote.occurrence_index, 'clientId', quote.client_id, 'cptCode', quote.cpt_code,
+        'date', quote.service_date, 'limit', quote.shortage, 'neededUnits', quote.needed_units,
+        'leftUnits', quote.granted_units
+      )
+      order by quote.occurrence_index, quote.client_id
+    )
+    from unnest(quotes) as quote
+    where quote.shortage is not null
+  );
+end
+$$;
+comment on function private.shortages_of(private.quote[]) is
+  'The shortages[] of AUTHORIZATION_EXCEEDED, null when every service gets what it needs. leftUnits: what is left for it '
+  'after the earlier occurrences.';
+
+create function private.unit_warnings(organization_id uuid, quotes private.quote[], as_of timestamptz)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return coalesce((
+    select jsonb_agg(
+      jsonb_build_object(
+        'code', 'AUTHORIZATION_NEARLY_USED', 'authorizationId', balance.authorization_id, 'cptCode', balance.cpt_code,
+        'approvedUnits', balance.approved_units, 'leftUnits', balance.left_units
+      )
+      order by balance.first_date, balance.authorization_id
+    )
+    from (
+      select quote.authorization_id, min(quote.cpt_code) as cpt_code, min(quote.approved_units) as approved_units,
+        min(quote.left_units) - sum(quote.granted_units) as left_units, min(quote.service_date) as first_date
+      from unnest(quotes) as quote
+      where quote.authorization_id is not null
+      group by quote.authorization_id
+    ) as balance
+    where balance.left_units <= 0.1 * balance.approved_units
+  ), '[]') || case
+    when exists (select from unnest(quotes) as quote where quote.max_daily_units is not null)
+      then private.daily_limit_warnings(organization_id, quotes, as_of)
+    else '[]'
+  end;
+end
+$$;
+comment on function private.unit_warnings(uuid, private.quote[], timestamptz) is
+  'One warning for each authorization that is 90 % or more taken with these services, and for each client, day and code '
+  'beyond a payer''s daily limit. Limits of a day warn, they do not block.';
+
+create function private.daily_limit_warnings(organization_id uuid, quotes private.quote[], as_of timestamptz)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return coalesce((
+    select jsonb_agg(
+      jsonb_build_object(
+        'code', 'DAILY_LIMIT_EXCEEDED', 'cptCode', given.cpt_code, 'date', given.service_date,
+        'units', given.units, 'maxDailyUnits', given.max_daily_units
+      )
+      order by given.service_date, given.client_id
+    )
+    from (
+      select asked.*, asked.asked_units + private.units_of_day(
+        daily_limit_warnings.organization_id, asked.client_id, asked.cpt_code, asked.service_date, asked.rounding,
+        asked.own_ids, as_of
+      ) as units
+      from (
+        select quote.client_id, quote.cpt_code, quote.service_date, min(quote.max_daily_units) as max_daily_units,
+          min(quote.rounding) as rounding, sum(quote.total_units)::integer as asked_units,
+          array_agg(quote.owner_id) || array_remove(array_agg(quote.replaces_id), null) as own_ids
+        from unnest(quotes) as quote
+        where quote.max_daily_units is not null
+        group by quote.client_id, quote.cpt_code, quote.service_date
+      ) as asked
+    ) as given
+    where given.units > given.max_daily_units
+  ), '[]');
+end
+$$;
+comment on function private.daily_limit_warnings(uuid, private.quote[], timestamptz) is
+  'One warning for each client, day and code of these services that would exceed the payer''s daily limit.';
+
+create function private.service_zone(organization_id uuid, client_id uuid)
+returns text
 language plpgsql
 stable
 set search_path = ''
 as $$
 begin
   return (
-    select
-      actor.role in ('admin', 'super_admin')
-      or (actor.role = 'therapist' and therapist.id = actor.user_id and caseload.therapist_id is not null)
-    from public.therapists as therapist
-    join public.clients as client
-      on client.organization_id = therapist.organization_id and client.id = may_book.client_id
-    left join public.caseloads as caseload
-      on caseload.organization_id = therapist.organization_id
-      and caseload.therapist_id = therapist.id
-      and caseload.client_id = client.id
-    left join public.rooms as room
-      on room.organization_id = therapist.organization_id and room.id = may_book.room_id and room.deleted_at is null
-    where therapist.organization_id = actor.organization_id
-      and therapist.id = may_book.therapist_id
-      and therapist.deleted_at is null
-      and client.deleted_at is null
-      and (may_book.room_id is null or room.id is not null)
-  ) is true;
+    select coalesce(client.time_zone, organization.time_zone)
+    from public.clients as client
+    join public.organizations as organization on organization.id = client.organization_id
+    where client.organization_id = service_zone.organization_id and client.id = service_zone.client_id
+  );
 end
 $$;
-comment on function private.may_book(private.actor, uuid, uuid, uuid) is
-  'Therapists book their own time for their caseload, admins anybody in the organization; nobody books the archived.';
+comment on function private.service_zone(uuid, uuid) is
+  'The zone whose local date, at its start, is the date of a client''s service: the client''s, else the organization''s.';
 
--- Outcomes ---------------------------------------------------------------------------------------------------------
-
-create function private.iso(instant timestamptz)
-returns text
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return to_char(instant at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
-end
-$$;
-comment on function private.iso(timestamptz) is 'An instant as JavaScript''s toISOString writes it: UTC, milliseconds.';
-
-create function private.refusal(
-  status integer,
-  code text,
-  detail text,
-  retry_after timestamptz default null,
-  conflicts jsonb default '[]',
-  alternatives jsonb default '[]'
-)
-returns jsonb
-language plpgsql
-volatile
-set search_path = ''
-as $$
-begin
-  return jsonb_build_object('ok', false, 'status', status, 'code', code, 'detail', detail)
-    || case
-      when status = 409 then jsonb_build_object(
-        'retryAfter', private.iso(retry_after),
-        'retryAfterSeconds', case
-          when retry_after is not null
-            then greatest(1, ceil(extract(epoch from retry_after - clock_timestamp())))::integer
-        end,
-        'conflicts', conflicts,
-        'alternatives', alternatives
-      )
-      else '{}'::jsonb
-    end;
-end
-$$;
-comment on function private.refusal(integer, text, text, timestamptz, jsonb, jsonb) is
-  'A business refusal as it is returned, never raised. retry_after is when all holds in the way will have cleared.';
-
-create function private.success(body jsonb)
-returns jsonb
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return jsonb_build_object('ok', true, 'status', 200, 'replayed', false, 'body', body);
-end
-$$;
-comment on function private.success(jsonb) is 'A successful outcome; body is the data of the HTTP answer.';
-
-create function private.raise_busy()
-returns void
-language plpgsql
-set search_path = ''
-as $$
-begin
-  perform private.raise_refusal(503, 'DATABASE_BUSY', 'The database is busy. Send the same request again.', '1');
-end
-$$;
-comment on function private.raise_busy() is
-  'What lock time-outs (55P03), deadlocks (40P01), serialization failures (40001) and cancelled statements (57014) '
-  'leave as: PT503, with the seconds to wait as its detail. Nothing of the request has happened.';
-
-create function private.trimmed(value text)
-returns text
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return btrim(value, E' \t\n\r\f\v');
-end
-$$;
-comment on function private.trimmed(text) is 'A text without the white space around it; btrim alone takes only spaces away.';
-
--- Field checks: each returns an array of issues, or null when the field is well-formed ----------------------------------
-
-create function private.uuid_issue(path text, value jsonb, required boolean)
-returns jsonb
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return case
-    when value is null or value = 'null' then case when required then private.issue(path, 'is required') end
-    when jsonb_typeof(value) <> 'string'
-      or (value #>> '{}') !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-      then private.issue(path, 'must be a UUID')
-  end;
-end
-$$;
-
-create function private.text_issue(path text, value jsonb, required boolean, max_length integer, pattern text default null)
-returns jsonb
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return case
-    when value is null or value = 'null' then case when required then private.issue(path, 'is required') end
-    when jsonb_typeof(value) <> 'string' then private.issue(path, 'must be a string')
-    when private.trimmed(value #>> '{}') = '' then private.issue(path, 'must not be empty')
-    when length(value #>> '{}') > max_length then private.issue(path, format('must have at most %s characters', max_length))
-    when (value #>> '{}') !~ pattern then private.issue(path, 'has a form that is not accepted')
-  end;
-end
-$$;
-
-create function private.integer_issue(path text, value jsonb, required boolean, minimum integer, maximum integer)
-returns jsonb
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return case
-    when value is null or value = 'null' then case when required then private.issue(path, 'is required') end
-    when jsonb_typeof(value) <> 'number' or (value #>> '{}') !~ '^-?[0-9]{1,9}$'
-      then private.issue(path, 'must be a whole number')
-    when (value #>> '{}')::integer not between minimum and maximum
-      then private.issue(path, format('must be between %s and %s', minimum, maximum))
-  end;
-end
-$$;
-
-create function private.instant_pattern()
-returns text
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return '^(19|2[0-9])\d{2}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?(Z|[+-](0\d|1[0-5]):?[0-5]\d)$';
-end
-$$;
-comment on function private.instant_pattern() is
-  'ISO 8601 instants with an explicit offset. Postgres itself would also read now, tomorrow or infinity.';
-
-create function private.instant_issue(path text, value jsonb)
-returns jsonb
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  if value is null or value = 'null' then
-    return private.issue(path, 'is required');
-  end if;
-  if jsonb_typeof(value) <> 'string' or (value #>> '{}') !~ private.instant_pattern() then
-    return private.issue(path, 'must be an ISO 8601 instant with Z or an offset, such as 2026-03-02T18:00:00Z');
-  end if;
-  -- What is left are days that do not exist, such as 30 February.
-  perform (value #>> '{}')::timestamptz;
-  return null;
-exception
-  when datetime_field_overflow or invalid_datetime_format then
-    return private.issue(path, 'is not a date that exists');
-end
-$$;
-comment on function private.uuid_issue(text, jsonb, boolean) is 'Issues of a UUID field; null when it has none.';
-comment on function private.text_issue(text, jsonb, boolean, integer, text) is 'Issues of a text field; null when it has none.';
-comment on function private.integer_issue(text, jsonb, boolean, integer, integer) is 'Issues of a whole number; null when it has none.';
-comment on function private.instant_issue(text, jsonb) is
-  'Issues of an instant; null when it has none. Only explicit offsets: Postgres would read now, tomorrow or infinity.';
-
-create function private.zone_issue(path text, value jsonb, required boolean)
-returns jsonb
+create function private.has_payer(organization_id uuid, client_ids uuid[])
+returns boolean
 language plpgsql
 stable
 set search_path = ''
 as $$
 begin
-  return case
-    when value is null or value = 'null' then case when required then private.issue(path, 'is required') end
-    when jsonb_typeof(value) <> 'string'
-      or not exists (select 1 from public.time_zones as zone where zone.name = value #>> '{}')
-      then private.issue(path, 'must be an IANA time zone, such as America/Los_Angeles')
-  end;
+  return exists (
+    select from public.clients as client
+    where client.organization_id = has_payer.organization_id and client.id = any (client_ids) and client.has_payer
+  );
 end
 $$;
-comment on function private.zone_issue(text, jsonb, boolean) is 'Issues of a time zone name; null when it has none.';
+comment on function private.has_payer(uuid, uuid[]) is
+  'Whether any of these clients ever had a coverage or an authorization: without, no units are counted.';
 
-create function private.offset_minutes(instant timestamptz, zone text)
+create function private.units_of_day(
+  organization_id uuid,
+  client_id uuid,
+  cpt_code text,
+  service_date date,
+  rounding public.unit_rounding,
+  except_ids uuid[],
+  as_of timestamptz
+)
 returns integer
 language plpgsql
 stable
 set search_path = ''
 as $$
-begin
-  return (extract(epoch from (instant at time zone zone) - (instant at time zone 'UTC')) / 60)::integer;
-end
-$$;
-comment on function private.offset_minutes(timestamptz, text) is
-  'The zone''s offset at an instant in minutes east of UTC: Los Angeles in winter is -480.';
-
--- The booking request ------------------------------------------------------------------------------------------------
-
-create type private.booking_request as (
-  therapist_id uuid,
-  client_id uuid,
-  client_ids uuid[],
-  room_id uuid,
-  group_id uuid,
-  time_zone text,
-  session_type text,
-  cpt_code text,
-  buffer_before_minutes smallint,
-  buffer_after_minutes smallint,
-  hold_seconds integer,
-  recurrence_rule text,
-  override_reason text,
-  session_id uuid,
-  start_times timestamptz[],
-  end_times timestamptz[],
-  time_zones text[],
-  session_ids uuid[],
-  slot_clients uuid[],
-  slot_groups uuid[],
-  slot_indexes integer[],
-  keeps_room boolean
-);
-comment on type private.booking_request is
-  'A validated, defaulted request of sessions-hold. The arrays run in request order, one element for each occurrence; '
-  'session_ids is null when nothing is moved. For groups (with_members, with_moved) there is one for each occurrence and '
-  'client, and slot_indexes says of which occurrence. keeps_room: a move that names no room_id; null buffers: a move that '
-  'names none.';
-
-create function private.members_issue(request jsonb)
-returns jsonb
-language plpgsql
-immutable
-set search_path = ''
-as $$
 declare
-  members jsonb := coalesce(nullif(request -> 'client_ids', 'null'), '[]');
-  occurrences jsonb := private.booking_occurrences(request);
-  moves constant boolean := jsonb_path_exists(occurrences, 'lax $[*].session_id ? (@ != null)')
-    or request ->> 'session_id' is not null;
+  zone constant text := private.service_zone(organization_id, client_id);
+  day constant tstzrange := tstzrange(private.start_of_day(service_date, zone), private.start_of_day(service_date + 1, zone), '[)');
 begin
-  return case
-    when jsonb_typeof(members) <> 'array' then private.issue('client_ids', 'must be a list')
-    when coalesce(request -> 'group_id', 'null') <> 'null' and (members <> '[]' or moves or jsonb_array_length(occurrences) > 1)
-      then private.issue('group_id', 'is for one client who joins one occurrence of a group')
-    when members = '[]' then null
-    when jsonb_array_length(members) not between 2 and 8 then private.issue('client_ids', 'must have 2 to 8 clients')
-    when exists (
-      select 1
-      from jsonb_array_elements(members) as member (value)
-      where private.uuid_issue('client_ids', member.value, true) is not null
-    ) then private.issue('client_ids', 'must be UUIDs')
-    when (select count(distinct member.value) from jsonb_array_elements(members) as member (value)) < jsonb_array_length(members)
-      then private.issue('client_ids', 'must not name a client twice')
-    when not members @> jsonb_build_array(request -> 'client_id')
-      then private.issue('client_ids', 'must have client_id among them')
-    when moves then private.issue('client_ids', 'is for new bookings: a group moves whole when one member''s session_id is named')
-    when jsonb_array_length(members) * jsonb_array_length(occurrences) > 366
-      then private.issue('client_ids', 'times the occurrences must be at most 366')
-  end;
-end
-$$;
-comment on function private.members_issue(jsonb) is
-  'Issues of client_ids and group_id, which make a request one for a group; null when there is none.';
-
-create function private.booking_request_issues(request jsonb)
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  occurrences jsonb := private.booking_occurrences(request);
-  listed boolean := coalesce(nullif(request -> 'occurrences', 'null'), '[]') <> '[]';
-  buffers interval;
-  found jsonb;
-begin
-  if jsonb_typeof(request) is distinct from 'object' then
-    return private.issue('', 'must be a JSON object');
-  elsif jsonb_typeof(occurrences) <> 'array' then
-    return private.issue('occurrences', 'must be a list');
-  elsif jsonb_array_length(occurrences) > 366 then
-    return private.issue('occurrences', 'must have at most 366 occurrences');
-  end if;
-
-  -- First what can be seen without converting anything.
-  select jsonb_agg(issue.value) into found
-  from (
-    values
-      (private.uuid_issue('therapist_id', request -> 'therapist_id', true)),
-      (private.uuid_issue('client_id', request -> 'client_id', true)),
-      (private.uuid_issue('room_id', request -> 'room_id', false)),
-      (private.uuid_issue('group_id', request -> 'group_id', false)),
-      (private.members_issue(request)),
-      (case when listed then private.uuid_issue('session_id', request -> 'session_id', false) end),
-      (private.zone_issue('time_zone', request -> 'time_zone', true)),
-      (private.text_issue('session_type', request -> 'session_type', false, 64)),
-      (private.text_issue('cpt_code', request -> 'cpt_code', false, 16, '^\s*[0-9A-Za-z]{5}\s*$')),
-      (private.integer_issue('hold_seconds', request -> 'hold_seconds', false, 30, 900)),
-      (private.integer_issue('buffer_before_minutes', request -> 'buffer_before_minutes', false, 0, 240)),
-      (private.integer_issue('buffer_after_minutes', request -> 'buffer_after_minutes', false, 0, 240)),
-      (
-        case
-          when coalesce(request -> 'override', 'null') = 'null' then null
-          when jsonb_typeof(request -> 'override') <> 'object' then private.issue('override', 'must be an object')
-          else private.text_issue('override.reason', request #> '{override,reason}', true, 500)
-        end
-      ),
-      (
-        case
-          when coalesce(request -> 'recurrence', 'null') = 'null' then null
-          when jsonb_typeof(request -> 'recurrence') <> 'object' then private.issue('recurrence', 'must be an object')
-          else private.text_issue('recurrence.rule', request #> '{recurrence,rule}', true, 1000)
-        end
-      )
-  ) as field (issues)
-  cross join lateral jsonb_array_elements(field.issues) as issue (value);
-
-  select coalesce(found, '[]') || coalesce(jsonb_agg(issue.value order by item.position), '[]') into found
-  from jsonb_array_elements(occurrences) with ordinality as item (value, position)
-  cross join lateral (
-    select case
-      when listed then format('occurrences.%s.', item.position - 1)
-      else ''
-    end as path
-  ) as at
-  cross join lateral (
-    select case
-      when jsonb_typeof(item.value) <> 'object' then private.issue(rtrim(at.path, '.'), 'must be an object')
-      else coalesce(private.instant_issue(at.path || 'start_time', item.value -> 'start_time'), '[]')
-        || coalesce(private.instant_issue(at.path || 'end_time', item.value -> 'end_time'), '[]')
-        || coalesce(private.integer_issue(
-          at.path || 'start_time_offset_minutes', item.value -> 'start_time_offset_minutes', true, -1440, 1440), '[]')
-        || coalesce(private.integer_issue(
-          at.path || 'end_time_offset_minutes', item.value -> 'end_time_offset_minutes', true, -1440, 1440), '[]')
-        || coalesce(private.uuid_issue(at.path || 'session_id', item.value -> 'session_id', false), '[]')
-        || coalesce(private.zone_issue(at.path || 'time_zone', item.value -> 'time_zone', false), '[]')
-    end as issues
-  ) as checked
-  cross join lateral jsonb_array_elements(checked.issues) as issue (value);
-  if found <> '[]' then
-    return found;
-  end if;
-
-  select found
-    || case
-      when count(*) > 1 and count(moved.id) = 0 and request ->> 'session_id' is not null then private.issue(
-        'session_id', 'names one session but there are several occurrences: name each occurrence''s own session_id')
-      else '[]'
-    end
-    || case
-      when count(moved.id) not in (0, count(*))
-        then private.issue('occurrences', 'must all name a session_id, or none of them')
-      else '[]'
-    end
-    || case
-      when count(moved.id) <> count(distinct moved.id)
-        then private.issue('occurrences', 'name one session more than once (session_id)')
-      else '[]'
-    end
-  into found
-  from jsonb_array_elements(occurrences) as item (value)
-  cross join lateral (select (item.value ->> 'session_id')::uuid as id) as moved;
-
-  buffers := make_interval(mins =>
-    coalesce((request ->> 'buffer_before_minutes')::integer, 0) + coalesce((request ->> 'buffer_after_minutes')::integer, 0));
-  -- Then what the values mean.
-  select found || coalesce(jsonb_agg(issue.value order by occurrence.index), '[]') into found
-  from (
-    select
-      item.position - 1 as index,
-      case when listed then format('occurrences.%s.', item.position - 1) else '' end as path,
-      at.start_time,
-      at.end_time,
-      at.time_zone,
-      (item.value ->> 'start_time_offset_minutes')::integer as start_offset,
-      (item.value ->> 'end_time_offset_minutes')::integer as end_offset,
-      max(at.end_time + buffers)
-        over (order by at.start_time, item.position rows between unbounded preceding and 1 preceding) as busy_until
-    from jsonb_array_elements(occurrences) with ordinality as item (value, position)
-    cross join lateral (
-      select
-        (item.value ->> 'start_time')::timestamptz as start_time,
-        (item.value ->> 'end_time')::timestamptz as end_time,
-        coalesce(item.value ->> 'time_zone', request ->> 'time_zone') as time_zone
-    ) as at
-  ) as occurrence
-  cross join lateral (
-    select
-      case
-        when occurrence.end_time <= occurrence.start_time
-          then private.issue(occurrence.path || 'end_time', 'must be after start_time')
-        when occurrence.end_time - occurrence.start_time > interval '12 hours'
-          then private.issue(occurrence.path || 'end_time', 'must be at most 12 hours after start_time')
-        when occurrence.busy_until > occurrence.start_time
-          then private.issue(occurrence.path || 'start_time', 'overlaps another occurrence of the same request')
-        else '[]'
-      end
-      || case
-        when private.offset_minutes(occurrence.start_time, occurrence.time_zone) <> occurrence.start_offset
-          then private.issue(occurrence.path || 'start_time_offset_minutes', format(
-            'does not match %s, which is %s minutes east of UTC at start_time',
-            occurrence.time_zone, private.offset_minutes(occurrence.start_time, occurrence.time_zone)))
-        else '[]'
-      end
-      || case
-        when private.offset_minutes(occurrence.end_time, occurrence.time_zone) <> occurrence.end_offset
-          then private.issue(occurrence.path || 'end_time_offset_minutes', format(
-            'does not match %s, which is %s minutes east of UTC at end_time',
-            occurrence.time_zone, private.offset_minutes(occurrence.end_time, occurrence.time_zone)))
-        else '[]'
-      end as issues
-  ) as checked
-  cross join lateral jsonb_array_elements(checked.issues) as issue (value);
-  return nullif(found, '[]');
-end
-$$;
-comment on function private.booking_request_issues(jsonb) is
-  'Every issue of the body of sessions-hold as [{path, message}], or null when there is none. Looks at no clock.';
-
-create function private.booking_occurrences(request jsonb)
-returns jsonb
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return case
-    when coalesce(nullif(request -> 'occurrences', 'null'), '[]') <> '[]' then request -> 'occurrences'
-    else jsonb_build_array(jsonb_build_object(
-      'start_time', request -> 'start_time',
-      'end_time', request -> 'end_time',
-      'start_time_offset_minutes', request -> 'start_time_offset_minutes',
-      'end_time_offset_minutes', request -> 'end_time_offset_minutes',
-      'session_id', request -> 'session_id'
-    ))
-  end;
-end
-$$;
-comment on function private.booking_occurrences(jsonb) is
-  'The occurrences of a request: those listed, else the one window at its top.';
-
-create type private.requested_occurrence as (
-  start_time timestamptz,
-  end_time timestamptz,
-  start_time_offset_minutes numeric,
-  end_time_offset_minutes numeric,
-  time_zone text,
-  session_id uuid
-);
-comment on type private.requested_occurrence is 'One occurrence as sessions-hold describes it.';
-
-create function private.read_occurrence(value jsonb, default_zone text)
-returns private.requested_occurrence
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  read private.requested_occurrence;
-begin
-  read := jsonb_populate_record(null::private.requested_occurrence, value);
-  read.time_zone := coalesce(read.time_zone, default_zone);
-  if (
-    (value ->> 'start_time') ~ private.instant_pattern()
-    and (value ->> 'end_time') ~ private.instant_pattern()
-    and jsonb_typeof(value -> 'start_time_offset_minutes') = 'number'
-    and jsonb_typeof(value -> 'end_time_offset_minutes') = 'number'
-    and read.end_time > read.start_time
-    and read.end_time - read.start_time <= interval '12 hours'
-    and extract(epoch from (read.start_time at time zone read.time_zone) - (read.start_time at time zone 'UTC'))
-      = read.start_time_offset_minutes * 60
-    and extract(epoch from (read.end_time at time zone read.time_zone) - (read.end_time at time zone 'UTC'))
-      = read.end_time_offset_minutes * 60
-  ) is not true then
-    raise data_exception;
-  end if;
-  return read;
-end
-$$;
-comment on function private.read_occurrence(jsonb, text) is
-  'Reads one occurrence, or raises a data exception (class 22) without saying what is wrong: booking_request_issues does.';
-
-create function private.parse_booking_request(request jsonb)
-returns private.booking_request
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  parsed private.booking_request;
-  listed jsonb := coalesce(nullif(request -> 'occurrences', 'null'), '[]');
-  occurrence private.requested_occurrence;
-  valid boolean;
-begin
-  -- A request is checked as a whole first, which is quick. Only one that fails is looked at field by field.
-  begin
-    if request @@ '
-      $.type() == "object"
-      && $.therapist_id.type() == "string" && $.client_id.type() == "string" && $.time_zone.type() == "string"
-      && (!exists($.room_id) || $.room_id == null || $.room_id.type() == "string")
-      && (!exists($.group_id) || $.group_id == null || $.group_id.type() == "string")
-      && (!exists($.client_ids) || $.client_ids.type() == "array" || $.client_ids == null)
-      && (!exists($.session_id) || $.session_id == null || $.session_id.type() == "string")
-      && (!exists($.session_type) || $.session_type == null || $.session_type.type() == "string")
-      && (!exists($.cpt_code) || $.cpt_code == null || $.cpt_code.type() == "string"
-        && $.cpt_code like_regex "^\\s*[0-9A-Za-z]{5}\\s*$")
-      && (!exists($.hold_seconds) || $.hold_seconds == null || $.hold_seconds.type() == "number"
-        && $.hold_seconds >= 30 && $.hold_seconds <= 900 && $.hold_seconds.floor() == $.hold_seconds)
-      && (!exists($.buffer_before_minutes) || $.buffer_before_minutes == null
-        || $.buffer_before_minutes.type() == "number" && $.buffer_before_minutes >= 0
-        && $.buffer_before_minutes <= 240 && $.buffer_before_minutes.floor() == $.buffer_before_minutes)
-      && (!exists($.buffer_after_minutes) || $.buffer_after_minutes == null
-        || $.buffer_after_minutes.type() == "number" && $.buffer_after_minutes >= 0
-        && $.buffer_after_minutes <= 240 && $.buffer_after_minutes.floor() == $.buffer_after_minutes)
-      && (!exists($.override) || $.override == null || $.override.type() == "object"
-        && $.override.reason.type() == "string")
-      && (!exists($.recurrence) || $.recurrence == null || $.recurrence.type() == "object"
-        && $.recurrence.rule.type() == "string")
-      && (!exists($.occurrences) || $.occurrences == null || $.occurrences.type() == "array"
-        && $.occurrences.size() <= 366)
-    ' then
-      parsed := jsonb_populate_record(null::private.booking_request, request - array[
-        'recurrence_rule', 'override_reason', 'start_times', 'end_times', 'time_zones', 'session_ids', 'slot_clients',
-        'slot_groups', 'slot_indexes', 'keeps_room'
-      ]);
-      parsed.client_ids := nullif(parsed.client_ids, '{}');
-      -- As private.trimmed, without a call for each.
-      parsed.session_type := btrim(parsed.session_type, E' \t\n\r\f\v');
-      parsed.cpt_code := upper(btrim(parsed.cpt_code, E' \t\n\r\f\v'));
-      parsed.hold_seconds := coalesce(parsed.hold_seconds, 300);
-      parsed.recurrence_rule := request #>> '{recurrence,rule}';
-      parsed.override_reason := btrim(request #>> '{override,reason}', E' \t\n\r\f\v');
-
-      valid := (length(parsed.session_type) between 1 and 64) is not false
-        and (length(parsed.override_reason) between 1 and 500) is not false
-        and (length(btrim(parsed.recurrence_rule, E' \t\n\r\f\v')) between 1 and 1000) is not false;
-
-      if jsonb_array_length(listed) <= 1 then
-        occurrence := private.read_occurrence(coalesce(listed -> 0, request), parsed.time_zone);
-        parsed.start_times := array[occurrence.start_time];
-        parsed.end_times := array[occurrence.end_time];
-        parsed.time_zones := array[occurrence.time_zone];
-        parsed.session_ids := array_remove(array[coalesce(occurrence.session_id, parsed.session_id)], null);
-      else
-        select
-          array_agg(item.start_time order by element.position),
-          array_agg(item.end_time order by element.position),
-          array_agg(item.time_zone order by element.position),
-          array_remove(array_agg(item.session_id order by element.position), null),
-          valid and count(item.session_id) in (0, count(*)) and count(item.session_id) = count(distinct item.session_id)
-            and (count(item.session_id) > 0 or parsed.session_id is null)
-        into parsed.start_times, parsed.end_times, parsed.time_zones, parsed.session_ids, valid
-        from jsonb_array_elements(listed) with ordinality as element (value, position)
-        cross join lateral private.read_occurrence(element.value, parsed.time_zone) as item;
-
-        select valid and bool_and(item.start_time >= item.busy_until) is not false into valid
-        from (
-          select
-            placed.start_time,
-            max(placed.end_time + make_interval(
-              mins => coalesce(parsed.buffer_before_minutes, 0) + coalesce(parsed.buffer_after_minutes, 0)
-            ))
-              over (order by placed.start_time rows between unbounded preceding and 1 preceding) as busy_until
-          from unnest(parsed.start_times, parsed.end_times) as placed (start_time, end_time)
-        ) as item;
-      end if;
-      parsed.session_ids := nullif(parsed.session_ids, '{}');
-      parsed.session_id := null;
-      if parsed.session_ids is null then
-        parsed.buffer_before_minutes := coalesce(parsed.buffer_before_minutes, 0);
-        parsed.buffer_after_minutes := coalesce(parsed.buffer_after_minutes, 0);
-      else
-        -- What a move does not name is taken from the sessions; see with_moved.
-        parsed.keeps_room := not request ? 'room_id';
-      end if;
-      if (parsed.client_ids is not null or parsed.group_id is not null) and private.members_issue(request) is not null then
-        valid := false;
-      end if;
-
-      -- Most requests speak of one zone; Postgres has accepted its name by now, but accepts nonsense too.
-      valid := valid and exists (select 1 from public.time_zones as zone where zone.name = parsed.time_zone);
-      if valid and parsed.time_zone <> any (parsed.time_zones) then
-        select count(*) = count(zone.name) into valid
-        from (select distinct used.name from unnest(parsed.time_zones) as used (name)) as used
-        left join public.time_zones as zone on zone.name = used.name;
-      end if;
-    end if;
-  exception
-    when data_exception then valid := false;
-  end;
-
-  if valid then
-    return parsed;
-  end if;
-  perform private.raise_invalid(coalesce(
-    private.booking_request_issues(request), private.issue('', 'is not a request this endpoint accepts')
-  ));
-end
-$$;
-comment on function private.parse_booking_request(jsonb) is
-  'Reads the body of sessions-hold (recurrence already expanded to occurrences). Raises PT400 with every issue found. '
-  'Unknown fields are ignored. Looks at no clock.';
-
-create function private.with_members(wanted private.booking_request)
-returns private.booking_request
-language plpgsql
-volatile
-set search_path = ''
-as $$
-declare
-  spread private.booking_request := wanted;
-begin
-  if wanted.group_id is not null then
-    spread.slot_groups := array[wanted.group_id];
-  elsif wanted.client_ids is not null then
-    select
-      array_agg(occurrence.start_time order by occurrence.position, member.position),
-      array_agg(occurrence.end_time order by occurrence.position, member.position),
-      array_agg(occurrence.time_zone order by occurrence.position, member.position),
-      array_agg(member.client_id order by occurrence.position, member.position),
-      array_agg(occurrence.group_id order by occurrence.position, member.position),
-      array_agg(occurrence.position - 1 order by occurrence.position, member.position)
-    into spread.start_times, spread.end_times, spread.time_zones, spread.slot_clients, spread.slot_groups,
-      spread.slot_indexes
+  return (
+    select coalesce(sum(private.billable_units(
+      floor(extract(epoch from booked.end_time - booked.start_time) / 60), units_of_day.rounding
+    )), 0)
     from (
-      select item.*, gen_random_uuid() as group_id
-      from unnest(wanted.start_times, wanted.end_times, wanted.time_zones)
-        with ordinality as item (start_time, end_time, time_zone, position)
-    ) as occurrence
-    cross join unnest(wanted.client_ids) with ordinality as member (client_id, position);
-  end if;
-  return spread;
-end
-$$;
-comment on function private.with_members(private.booking_request) is
-  'A request for a group with one element for each occurrence and client, occurrence by occurrence, and a group for each '
-  'occurrence (slot_clients, slot_groups). Any other request as it is.';
-
-create function private.with_moved(organization_id uuid, wanted private.booking_request)
-returns private.booking_request
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  spread private.booking_request := wanted;
-  moved record;
-  found jsonb;
-begin
-  if wanted.session_ids is null then
-    return wanted;
-  end if;
-
-  -- Naming one member of a group stands for all who still come: she first, the others after her.
-  with named as (
-    select item.position, session.*
-    from unnest(wanted.session_ids) with ordinality as item (id, position)
-    join public.sessions as session
-      on session.organization_id = with_moved.organization_id
-      and session.id = item.id
-      and session.client_id = wanted.client_id
-  ),
-  member as (
-    select named.position, true as leads, named.id, named.client_id, named.group_id,
-      named.room_id, named.buffer_before_minutes, named.buffer_after_minutes
-    from named
-    union all
-    select named.position, false, mate.id, mate.client_id, mate.group_id,
-      mate.room_id, mate.buffer_before_minutes, mate.buffer_after_minutes
-    from named
-    join public.sessions as mate
-      on mate.organization_id = named.organization_id and mate.group_id = named.group_id and mate.id <> named.id
-    where mate.status not in ('cancelled', 'no_show')
-  )
-  select
-    count(*) as count,
-    (array_agg(member.room_id))[1] as room_id,
-    min(member.buffer_before_minutes) as buffer_before,
-    min(member.buffer_after_minutes) as buffer_after,
-    count(distinct coalesce(member.room_id::text, '')) > 1 as rooms_differ,
-    min(member.buffer_before_minutes) < max(member.buffer_before_minutes) as buffers_before_differ,
-    min(member.buffer_after_minutes) < max(member.buffer_after_minutes) as buffers_after_differ,
-    bool_or(member.group_id is not null) as has_groups,
-    array_agg(member.id order by member.position, member.leads desc, member.id) as ids,
-    array_agg(case when not member.leads then member.client_id end order by member.position, member.leads desc, member.id)
-      as slot_clients,
-    array_agg(member.group_id order by member.position, member.leads desc, member.id) as slot_groups,
-    array_agg((member.position - 1)::integer order by member.position, member.leads desc, member.id) as slot_indexes,
-    array_agg(distinct member.client_id) as client_ids
-  into moved
-  from member;
-
-  -- What the request does not name stays as it is, where it is the same for all.
-  if wanted.keeps_room then
-    spread.room_id := moved.room_id;
-  end if;
-  spread.buffer_before_minutes := coalesce(wanted.buffer_before_minutes, moved.buffer_before, 0);
-  spread.buffer_after_minutes := coalesce(wanted.buffer_after_minutes, moved.buffer_after, 0);
-  found := case
-      when wanted.keeps_room and moved.rooms_differ
-        then private.issue('room_id', 'must be named, or null for none: the sessions are in different rooms')
-      else '[]'
-    end
-    || case
-      when wanted.buffer_before_minutes is null and moved.buffers_before_differ
-        then private.issue('buffer_before_minutes', 'must be named: the sessions'' differ')
-      else '[]'
-    end
-    || case
-      when wanted.buffer_after_minutes is null and moved.buffers_after_differ
-        then private.issue('buffer_after_minutes', 'must be named: the sessions'' differ')
-      else '[]'
-    end;
-  if found = '[]' and spread.buffer_before_minutes + spread.buffer_after_minutes > 0 then
-    select coalesce(jsonb_agg(issue.value order by item.position), '[]') into found
-    from (
-      select
-        placed.position, placed.start_time,
-        max(placed.end_time + make_interval(mins => spread.buffer_before_minutes + spread.buffer_after_minutes))
-          over (order by placed.start_time rows between unbounded preceding and 1 preceding) as busy_until
-      from unnest(wanted.start_times, wanted.end_times) with ordinality as placed (start_time, end_time, position)
-    ) as item
-    cross join lateral jsonb_array_elements(private.issue(
-      format('occurrences.%s.start_time', item.position - 1),
-      'overlaps another occurrence of the same request, with the buffers the sessions have'
-    )) as issue (value)
-    where item.busy_until > item.start_time;
-  end if;
-  if found = '[]' and moved.count > 366 then
-    found := private.issue('occurrences', 'must move at most 366 sessions, those of all members counted');
-  end if;
-  if found <> '[]' then
-    perform private.raise_invalid(found);
-  end if;
-
-  if moved.has_groups then
-    spread.session_ids := moved.ids;
-    spread.slot_clients := moved.slot_clients;
-    spread.slot_groups := moved.slot_groups;
-    spread.slot_indexes := moved.slot_indexes;
-    spread.client_ids := moved.client_ids;
-    spread.start_times := array(
-      select wanted.start_times[slot.index + 1] from unnest(moved.slot_indexes) with ordinality as slot (index, position)
-      order by slot.position
-    );
-    spread.end_times := array(
-      select wanted.end_times[slot.index + 1] from unnest(moved.slot_indexes) with ordinality as slot (index, position)
-      order by slot.position
-    );
-    spread.time_zones := array(
-      select wanted.time_zones[slot.index + 1] from unnest(moved.slot_indexes) with ordinality as slot (index, position)
-      order by slot.position
-    );
-  end if;
-  return spread;
-end
-$$;
-comment on function private.with_moved(uuid, private.booking_request) is
-  'A move with what its sessions have and it does not name: room, buffers, and the other members of their groups. Raises '
-  'PT400 where the sessions disagree. slot_clients is null for the member that was named. Any other request as it is.';
-
-create function private.require_bookable_window(wanted private.booking_request, as_of timestamptz)
-returns void
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  if as_of <= all (wanted.start_times) and as_of + interval '730 days' >= all (wanted.end_times) then
-    return;
-  end if;
-  perform private.raise_invalid(jsonb_agg(
-    jsonb_build_object(
-      'path', case when cardinality(wanted.start_times) = 1 then '' else format('occurrences.%s.', item.position - 1) end
-        || case when item.start_time < as_of then 'start_time' else 'end_time' end,
-      'message', case when item.start_time < as_of then 'is in the past' else 'is more than 730 days ahead' end
-    )
-    order by item.position
-  ))
-  from unnest(wanted.start_times, wanted.end_times) with ordinality as item (start_time, end_time, position)
-  where item.start_time < as_of or item.end_time > as_of + interval '730 days';
-end
-$$;
-comment on function private.require_bookable_window(private.booking_request, timestamptz) is
-  'What depends on the clock: PT400 when an occurrence starts in the past or ends more than 730 days ahead.';
-
--- What a request would claim ------------------------------------------------------------------------------------------
-
-create type private.wanted_claim as (
-  occurrence_index integer,
-  owner_id uuid,
-  resource_kind public.resource_kind,
-  resource_id uuid,
-  during tstzrange,
-  lanes int4multirange,
-  group_key uuid
-);
-comment on type private.wanted_claim is 'A claim that a request needs, before it is tried.';
-
-create function private.wanted_claims(
-  organization_id uuid,
-  wanted private.booking_request,
-  owner_ids uuid[],
-  shared_key uuid default null
-)
-returns private.wanted_claim[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  code text := case
-    when wanted.cpt_code is not null or wanted.session_type is not null
-      then private.service_code(wanted.cpt_code, wanted.session_type)
-  end;
-  all_lanes constant int4multirange := int4multirange '{[0,2147483647)}';
-  claims private.wanted_claim[];
-  span tstzrange;
-  key uuid;
-begin
-  if cardinality(owner_ids) = 1 and wanted.slot_clients is null and wanted.session_ids is null then
-    -- A single hold needs no query.
-    key := coalesce(shared_key, wanted.slot_groups[1], owner_ids[1]);
-    span := tstzrange(wanted.start_times[1], wanted.end_times[1], '[)');
-    claims := array[
-      row(
-        0, owner_ids[1], 'therapist', wanted.therapist_id,
-        tstzrange(
-          wanted.start_times[1] - make_interval(mins => wanted.buffer_before_minutes),
-          wanted.end_times[1] + make_interval(mins => wanted.buffer_after_minutes), '[)'
-        ),
-        all_lanes, key
-      )::private.wanted_claim,
-      row(
-        0, owner_ids[1], 'client', wanted.client_id, span,
-        private.client_lanes(organization_id, wanted.client_id, code, wanted.start_times[1], wanted.end_times[1]),
-        coalesce(shared_key, owner_ids[1])
-      )::private.wanted_claim
-    ];
-    if wanted.room_id is not null then
-      claims := claims || row(0, owner_ids[1], 'room', wanted.room_id, span, all_lanes, key)::private.wanted_claim;
-    end if;
-    return claims;
-  end if;
-
-  return array(
-    select row(
-      coalesce(wanted.slot_indexes[occurrence.position], occurrence.position - 1), occurrence.owner_id,
-      claim.resource_kind, claim.resource_id, claim.during, claim.lanes, claim.group_key
-    )::private.wanted_claim
-    from unnest(
-      owner_ids, wanted.start_times, wanted.end_times, wanted.slot_clients, wanted.slot_groups, wanted.session_ids
-    ) with ordinality as occurrence (owner_id, start_time, end_time, client_id, group_id, session_id, position)
-    cross join lateral (
-      values
-        (
-          'therapist'::public.resource_kind, wanted.therapist_id,
-          tstzrange(
-            occurrence.start_time - make_interval(mins => wanted.buffer_before_minutes),
-            occurrence.end_time + make_interval(mins => wanted.buffer_after_minutes), '[)'
-          ),
-          '{[0,2147483647)}'::int4multirange, coalesce(shared_key, occurrence.group_id, occurrence.owner_id)
-        ),
-        (
-          'client', coalesce(occurrence.client_id, wanted.client_id),
-          tstzrange(occurrence.start_time, occurrence.end_time, '[)'),
-          private.client_lanes(
-            wanted_claims.organization_id, coalesce(occurrence.client_id, wanted.client_id),
-            -- What is moved stays the service it is, unless the request says otherwise.
-            case when occurrence.session_id is null then code else (
-              select private.service_code(
-                coalesce(wanted.cpt_code, moved.cpt_code), coalesce(wanted.session_type, moved.session_type)
-              )
-              from public.sessions as moved
-              where moved.organization_id = wanted_claims.organization_id and moved.id = occurrence.session_id
-            ) end,
-            occurrence.start_time, occurrence.end_time
-          ),
-          coalesce(shared_key, occurrence.owner_id)
-        ),
-        (
-          'room', wanted.room_id, tstzrange(occurrence.start_time, occurrence.end_time, '[)'),
-          '{[0,2147483647)}', coalesce(shared_key, occurrence.group_id, occurrence.owner_id)
-        )
-    ) as claim (resource_kind, resource_id, during, lanes, group_key)
-    where claim.resource_id is not null
+      select session.start_time, session.end_time
+      from public.sessions as session
+      where session.organization_id = units_of_day.organization_id
+        and session.client_id = units_of_day.client_id
+        and session.start_time >= lower(day) and session.start_time < upper(day)
+        and session.status not in ('cancelled', 'no_show')
+        and private.billed_code(session.cpt_code, session.session_type) = units_of_day.cpt_code
+        and session.id <> all (except_ids)
+      union all
+      select hold.start_time, hold.end_time
+      from public.session_holds as hold
+      join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+      where hold.organization_id = units_of_day.organization_id
+        and hold.client_id = units_of_day.client_id
+        and hold.start_time >= lower(day) and hold.start_time < upper(day)
+        and hold.status = 'held' and batch.expires_at > as_of and hold.session_id is null
+        and private.service_code(batch.cpt_code, batch.session_type) = units_of_day.cpt_code
+        and hold.id <> all (except_ids)
+    ) as booked
   );
 end
 $$;
-comment on function private.wanted_claims(uuid, private.booking_request, uuid[], uuid) is
-  'The claims of a request: owner_ids are its holds'' ids in order; shared_key is the secret of a move, whose claims do '
-  'not conflict with those of the sessions it moves.';
+comment on function private.units_of_day(uuid, uuid, text, date, public.unit_rounding, uuid[], timestamptz) is
+  'Units of a code that a client has on a local day, live holds counted, apart from those in except_ids.';
 
-create function private.wanted_services(organization_id uuid, wanted private.booking_request, owner_ids uuid[])
+-- The ledger -------------------------------------------------------------------------------------------------------
+
+create function private.add_booked_units(organization_id uuid, entries public.authorization_units[], factor integer)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  update public.authorizations as approval
+  set booked_units = approval.booked_units + factor * changed.units
+  from (
+    select entry.authorization_id as id, sum(entry.units) as units
+    from unnest(entries) as entry
+    where entry.state <> 'held' and entry.units > 0
+    group by entry.authorization_id
+  ) as changed
+  where approval.organization_id = add_booked_units.organization_id and approval.id = changed.id;
+end
+$$;
+comment on function private.add_booked_units(uuid, public.authorization_units[], integer) is
+  'Adds (factor 1) or takes away (-1) the units of these entries, those of holds excepted, from their authorizations.';
+
+create function private.enter_units(
+  organization_id uuid,
+  quotes private.quote[],
+  state public.unit_state,
+  expires_at timestamptz default null
+)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  entries public.authorization_units[];
+begin
+  entries := array(
+    select row(
+      enter_units.organization_id, quote.owner_id, quote.client_id, quote.cpt_code, quote.service_date,
+      quote.authorization_id, quote.total_units, quote.granted_units, enter_units.state, enter_units.expires_at
+    )::public.authorization_units
+    from unnest(quotes) as quote
+    where quote.authorization_id is not null or quote.shortage is not null
+  );
+  if entries <> '{}' then
+    insert into public.authorization_units select entry.* from unnest(entries) as entry;
+    if state <> 'held' then
+      perform private.add_booked_units(organization_id, entries, 1);
+    end if;
+  end if;
+end
+$$;
+comment on function private.enter_units(uuid, private.quote[], public.unit_state, timestamptz) is
+  'Enters what these services were granted; what goes beyond, by an override, is in total_units only.';
+
+create function private.give_back_units(organization_id uuid, owner_ids uuid[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  entries public.authorization_units[];
+begin
+  with gone as (
+    delete from public.authorization_units as entry
+    where entry.organization_id = give_back_units.organization_id and entry.owner_id = any (owner_ids)
+    returning entry.*
+  )
+  select array_agg(row(gone.*)::public.authorization_units) into entries from gone;
+  if entries is not null then
+    perform private.add_booked_units(organization_id, entries, -1);
+  end if;
+end
+$$;
+comment on function private.give_back_units(uuid, uuid[]) is
+  'Deletes the entries of these sessions and holds; the audit keeps what was.';
+
+create function private.schedule_units(organization_id uuid, hold_ids uuid[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  entries public.authorization_units[];
+begin
+  with taken as (
+    update public.authorization_units as entry
+    set state = 'scheduled', expires_at = null
+    where entry.organization_id = schedule_units.organization_id and entry.owner_id = any (hold_ids) and entry.state = 'held'
+    returning entry.*
+  )
+  select array_agg(row(taken.*)::public.authorization_units) into entries from taken;
+  if entries is not null then
+    perform private.add_booked_units(organization_id, entries, 1);
+  end if;
+end
+$$;
+comment on function private.schedule_units(uuid, uuid[]) is 'What these holds held, their sessions have scheduled.';
+
+create function private.move_units(organization_id uuid, moved private.moved_session[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  before public.authorization_units[];
+  held public.authorization_units[];
+begin
+  -- What the hold took in addition, and what the session had: together they are what the session has now.
+  with gone as (
+    delete from public.authorization_units as entry
+    using unnest(moved) as one
+    where entry.organization_id = move_units.organization_id and entry.owner_id in (one.hold_id, one.session_id)
+    returning entry.*
+  )
+  select
+    array_agg(row(gone.*)::public.authorization_units) filter (where gone.state <> 'held'),
+    array_agg(row(gone.*)::public.authorization_units) filter (where gone.state = 'held')
+  into before, held
+  from gone;
+  if before is not null then
+    perform private.add_booked_units(organization_id, before, -1);
+  end if;
+  if held is null then
+    return;
+  end if;
+  held := array(
+    select row(
+      entry.organization_id, one.session_id, entry.client_id, entry.cpt_code, entry.service_date, entry.authorization_id,
+      entry.total_units,
+      entry.units + case when former.authorization_id = entry.authorization_id
+        then least(former.units, entry.total_units) else 0 end,
+      'scheduled', null
+    )::public.authorization_units
+    from unnest(held) as entry
+    join unnest(moved) as one on one.hold_id = entry.owner_id
+    left join unnest(before) as former on former.owner_id = one.session_id
+  );
+  insert into public.authorization_units select entry.* from unnest(held) as entry;
+  perform private.add_booked_units(organization_id, held, 1);
+end
+$$;
+comment on function private.move_units(uuid, private.moved_session[]) is
+  'The units of sessions that a hold moves: what the hold took for them, in addition to what they had.';
+
+create function private.use_units(organization_id uuid, session_id uuid, used_units integer)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  entry public.authorization_units;
+  left_units integer;
+begin
+  select known.* into entry
+  from public.authorization_units as known
+  where known.organization_id = use_units.organization_id and known.owner_id = use_units.session_id;
+  if not found then
+    return;
+  end if;
+  perform private.give_back_units(organization_id, array[session_id]);
+  -- What was rendered beyond what is left is entered as beyond it: it happened.
+  select approval.approved_units - approval.booked_units - coalesce((
+    select sum(held.units) from public.authorization_units as held
+    where held.organization_id = approval.organization_id and held.authorization_id = approval.id
+      and held.state = 'held' and held.expires_at > clock_timestamp()
+  ), 0) into left_units
+  from public.authorizations as approval
+  where approval.organization_id = use_units.organization_id and approval.id = entry.authorization_id;
+  entry.total_units := used_units;
+  entry.units := case when entry.authorization_id is null then 0 else greatest(0, least(used_units, left_units)) end;
+  entry.state := 'used';
+  entry.expires_at := null;
+  insert into public.authorization_units values (entry.*);
+  perform private.add_booked_units(organization_id, array[entry], 1);
+end
+$$;
+comment on function private.use_units(uuid, uuid, integer) is
+  'A completed session uses the units of its actual minutes: fewer give the rest back, more take what is left.';
+
+-- When rows change under the ledger ----------------------------------------------------------------------------------
+
+create function private.services_of_sessions(organization_id uuid, session_ids uuid[])
 returns private.service[]
 language plpgsql
 stable
@@ -6033,161 +5345,365 @@ as $$
 begin
   return array(
     select row(
-      occurrence.owner_id, coalesce(occurrence.client_id, wanted.client_id),
-      private.billed_code(
-        coalesce(wanted.cpt_code, moved.cpt_code), coalesce(wanted.session_type, moved.session_type)
-      ),
-      occurrence.start_time, occurrence.end_time, occurrence.time_zone, occurrence.session_id, null
+      session.id, 0, session.client_id, private.billed_code(session.cpt_code, session.session_type),
+      session.start_time, session.end_time, null, visit.units
     )::private.service
-    from unnest(
-      owner_ids, wanted.start_times, wanted.end_times, wanted.time_zones, wanted.session_ids, wanted.slot_clients
-    ) as occurrence (owner_id, start_time, end_time, time_zone, session_id, client_id)
-    left join public.sessions as moved
-      on moved.organization_id = wanted_services.organization_id and moved.id = occurrence.session_id
+    from unnest(session_ids) as named (id)
+    cross join lateral (
+      select known.* from public.sessions as known
+      where known.organization_id = services_of_sessions.organization_id and known.id = named.id offset 0
+    ) as session
+    left join public.session_visits as visit
+      on visit.organization_id = session.organization_id and visit.session_id = session.id
+      and session.status = 'completed'
+    where session.status not in ('cancelled', 'no_show')
   );
 end
 $$;
-comment on function private.wanted_services(uuid, private.booking_request, uuid[]) is
-  'The services of a request, for its units: owner_ids are its holds'' ids in order. A move that names no service is of '
-  'the session''s own.';
+comment on function private.services_of_sessions(uuid, uuid[]) is
+  'What these sessions take: by their times, or, once completed, by what was rendered.';
 
-create function private.find_conflicts(
-  organization_id uuid,
-  wanted_claims private.wanted_claim[],
-  moved_session_ids uuid[],
-  as_of timestamptz,
-  out conflicts jsonb,
-  out retry_after timestamptz,
-  out stale_owner_ids uuid[],
-  out concurrent_lanes int4multirange
-)
+create function private.services_of_holds(organization_id uuid, hold_ids uuid[])
+returns private.service[]
 language plpgsql
 stable
 set search_path = ''
 as $$
 begin
-  -- One look at everything in the way: what lives is a conflict, what has expired is to be removed.
-  select
-    jsonb_agg(
-      jsonb_strip_nulls(jsonb_build_object(
-        'occurrenceIndex', found.occurrence_index,
-        'resource', found.resource_kind,
-        'blockedBy', case when found.expires_at is null then 'session' else 'hold' end,
-        'startTime', private.iso(lower(found.overlap)),
-        'endTime', private.iso(upper(found.overlap)),
-        'expiresAt', private.iso(found.expires_at)
-      ))
-      order by found.occurrence_index, found.resource_kind
-    ) filter (where found.live and found.place = 1),
-    case when bool_and(found.expires_at is not null) filter (where found.live)
-      then max(found.expires_at) filter (where found.live)
-    end,
-    array_agg(found.owner_id) filter (where not found.live),
-    case when bool_and(found.is_pair) filter (where found.live)
-      then range_agg(found.lanes) filter (where found.live)
-    end
-  into conflicts, retry_after, stale_owner_ids, concurrent_lanes
-  from (
-    select
-      claim.lanes * wanted.lanes as lanes,
-      -- Two different services share the lane of their pair and no other; see private.pair_lanes.
-      upper(claim.lanes * wanted.lanes) - lower(claim.lanes * wanted.lanes) = 1
-        and lower(claim.lanes * wanted.lanes) / 100 <> lower(claim.lanes * wanted.lanes) % 100 as is_pair,
-      wanted.occurrence_index,
-      wanted.resource_kind,
-      claim.owner_id,
-      claim.expires_at,
-      claim.during * wanted.during as overlap,
-      at.live,
-      row_number() over (
-        partition by wanted.occurrence_index, wanted.resource_kind
-        order by at.live desc, claim.expires_at desc nulls first
-      ) as place
-    from unnest(wanted_claims) as wanted
-    join private.claims as claim
-      on claim.organization_id = find_conflicts.organization_id
-      and claim.resource_id = wanted.resource_id
-      and claim.during && wanted.during
-      and claim.resource_kind = wanted.resource_kind
-      and claim.group_key <> wanted.group_key
-      and claim.lanes && wanted.lanes
-    cross join lateral (select claim.expires_at is null or claim.expires_at > as_of as live) as at
-    where moved_session_ids is null or claim.owner_id <> all (moved_session_ids)
-  ) as found;
+  return array(
+    select row(
+      hold.id, hold.occurrence_index, hold.client_id,
+      private.billed_code(coalesce(batch.cpt_code, moved.cpt_code), coalesce(batch.session_type, moved.session_type)),
+      hold.start_time, hold.end_time, hold.session_id, null
+    )::private.service
+    from unnest(hold_ids) as named (id)
+    join public.session_holds as hold
+      on hold.organization_id = services_of_holds.organization_id and hold.id = named.id
+    join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+    left join public.sessions as moved
+      on moved.organization_id = hold.organization_id and moved.id = hold.session_id
+    where hold.status = 'held' and batch.expires_at > clock_timestamp()
+      -- A hold that names no service takes its units when it is confirmed; a move whose session has begun cannot confirm.
+      and (moved.status = 'scheduled' or hold.session_id is null
+        and (batch.cpt_code is not null or batch.session_type is not null))
+  );
 end
 $$;
-comment on function private.find_conflicts(uuid, private.wanted_claim[], uuid[], timestamptz) is
-  'What is in the way. conflicts: one for each occurrence and resource, a session before a hold, else the hold that '
-  'expires last; times are the overlap with the request; never whose booking it is; null when nothing is. retry_after: '
-  'when all of them clear, null when a session is among them. stale_owner_ids: holds whose time has run out. '
-  'concurrent_lanes: when nothing is in the way but other services of the client, the lanes of those pairs.';
+comment on function private.services_of_holds(uuid, uuid[]) is 'What these live holds take.';
 
-create function private.conflict_code(conflicts jsonb, concurrent_lanes int4multirange default null)
-returns jsonb
+create function private.enter_sessions(organization_id uuid, quotes private.quote[])
+returns void
 language plpgsql
-immutable
 set search_path = ''
 as $$
 begin
-  return case
-    when concurrent_lanes is not null then
-      '{"code": "CONCURRENT_SERVICE_NOT_ALLOWED",
-        "detail": "The client has another service then, and not every payer of hers is known to allow the two at once."}'
-    when conflicts @> '[{"resource": "therapist", "blockedBy": "session"}]' then
-      '{"code": "THERAPIST_CONFLICT", "detail": "The therapist already has a session then. Choose an alternative."}'
-    when conflicts @> '[{"resource": "client", "blockedBy": "session"}]' then
-      '{"code": "CLIENT_CONFLICT", "detail": "The client already has a session then. Choose an alternative."}'
-    when conflicts @> '[{"resource": "therapist", "blockedBy": "hold"}]' then
-      '{"code": "THERAPIST_HOLD_CONFLICT",
-        "detail": "This therapist''s time is being booked. Retry at retryAfter, or choose an alternative."}'
-    when conflicts @> '[{"resource": "client", "blockedBy": "hold"}]' then
-      '{"code": "CLIENT_HOLD_CONFLICT",
-        "detail": "This client''s time is being booked. Retry at retryAfter, or choose an alternative."}'
-    else
-      '{"code": "ROOM_CONFLICT", "detail": "The room is taken then. Choose another room or an alternative."}'
-  end::jsonb;
+  perform private.enter_units(enter_sessions.organization_id, array_agg(quote order by quote.owner_id), entry.state)
+  from unnest(quotes) as quote
+  join public.sessions as session
+    on session.organization_id = enter_sessions.organization_id and session.id = quote.owner_id
+  cross join lateral (
+    select case session.status when 'completed' then 'used' else 'scheduled' end::public.unit_state as state
+  ) as entry
+  group by entry.state;
 end
 $$;
-comment on function private.conflict_code(jsonb, int4multirange) is
-  'Code and detail for a set of conflicts: sessions before holds, therapist before client.';
+comment on function private.enter_sessions(uuid, private.quote[]) is
+  'Enters what sessions take: used once completed, else scheduled.';
 
-create function private.hold_facts(wanted private.booking_request)
-returns jsonb
+create function private.enter_holds_anew(organization_id uuid, hold_ids uuid[])
+returns void
 language plpgsql
-stable
 set search_path = ''
 as $$
 declare
-  occurrences jsonb;
+  quotes private.quote[];
 begin
-  if cardinality(wanted.start_times) = 1 then
-    occurrences := jsonb_build_array(
-      jsonb_build_array(private.iso(wanted.start_times[1]), private.iso(wanted.end_times[1]))
-    );
-  else
-    -- As private.iso, without a call for each.
-    select jsonb_agg(
-      jsonb_build_array(
-        to_char(item.start_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-        to_char(item.end_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
-      )
-      order by item.position
-    )
-    into occurrences
-    from unnest(wanted.start_times, wanted.end_times) with ordinality as item (start_time, end_time, position);
-  end if;
-  return jsonb_strip_nulls(jsonb_build_object(
-    'therapistId', wanted.therapist_id,
-    'clientId', wanted.client_id,
-    'clientIds', wanted.client_ids,
-    'groupId', wanted.group_id,
-    'roomId', wanted.room_id,
-    'sessionIds', wanted.session_ids,
-    'occurrences', occurrences
-  ));
+  quotes := private.quote_units(
+    organization_id, private.services_of_holds(organization_id, hold_ids), clock_timestamp()
+  );
+  perform private.enter_units(enter_holds_anew.organization_id, array_agg(quote), 'held', batch.expires_at)
+  from unnest(quotes) as quote
+  join public.session_holds as hold
+    on hold.organization_id = enter_holds_anew.organization_id and hold.id = quote.owner_id
+  join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+  group by batch.id, batch.expires_at;
 end
 $$;
-comment on function private.hold_facts(private.booking_request) is 'What of a hold belongs in an audit event: no PHI.';
+comment on function private.enter_holds_anew(uuid, uuid[]) is
+  'Enters what these live holds take, after what they depend on has changed: as much of it as is left.';
+
+create function private.settle_units(organization_id uuid, session_ids uuid[])
+returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  move_ids uuid[];
+  quotes private.quote[];
+begin
+  -- Without a payer no units are counted: most statements end here.
+  if not exists (
+    select from unnest(session_ids) as named (id)
+    join public.sessions as session
+      on session.organization_id = settle_units.organization_id and session.id = named.id
+    join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
+    where client.has_payer
+  ) then
+    return;
+  end if;
+  -- What a live move takes is the difference to what its session has, and that is changing: both are counted anew.
+  move_ids := array(
+    select hold.id from public.session_holds as hold
+    where hold.organization_id = settle_units.organization_id
+      and hold.session_id = any (session_ids) and hold.status = 'held'
+  );
+  perform private.give_back_units(organization_id, session_ids || move_ids);
+  quotes := private.quote_units(
+    organization_id, private.services_of_sessions(organization_id, session_ids), clock_timestamp()
+  );
+  if private.shortages_of(array(
+    select quote from unnest(quotes) as quote
+    join public.sessions as session
+      on session.organization_id = settle_units.organization_id and session.id = quote.owner_id
+    -- What was rendered happened, whatever was authorized.
+    where session.status <> 'completed'
+  )) is not null then
+    raise exception using
+      errcode = 'check_violation',
+      constraint = 'authorization_exceeded',
+      schema = 'public',
+      table = 'authorization_units',
+      message = 'the payer''s authorization has too few units left, or does not cover the date',
+      hint = 'Book through sessions-hold, where an admin may override with a reason.';
+  end if;
+  perform private.enter_sessions(organization_id, quotes);
+  if move_ids <> '{}' then
+    perform private.enter_holds_anew(organization_id, move_ids);
+  end if;
+end
+$$;
+comment on function private.settle_units(uuid, uuid[]) is
+  'Gives sessions that were written directly the units they take now, or raises check_violation (23514), which undoes the write.';
+
+create function private.recount_units(organization_id uuid, client_id uuid)
+returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  session_ids uuid[];
+  hold_ids uuid[];
+  quotes private.quote[];
+begin
+  session_ids := array(
+    select session.id
+    from public.sessions as session
+    where session.organization_id = recount_units.organization_id
+      and session.client_id = recount_units.client_id
+      and session.status not in ('cancelled', 'no_show')
+  );
+  hold_ids := array(
+    select hold.id from public.session_holds as hold
+    where hold.organization_id = recount_units.organization_id
+      and hold.client_id = recount_units.client_id
+      and hold.status = 'held'
+  );
+  perform private.give_back_units(organization_id, session_ids || hold_ids);
+  quotes := private.quote_units(
+    organization_id, private.services_of_sessions(organization_id, session_ids), clock_timestamp()
+  );
+  perform private.enter_sessions(organization_id, quotes);
+  perform private.enter_holds_anew(organization_id, hold_ids);
+end
+$$;
+comment on function private.recount_units(uuid, uuid) is
+  'Counts what a client has booked anew, earliest first, and live holds after it, when an authorization or a coverage '
+  'changed. What is not covered stays booked, or held, and is entered as beyond it.';
+
+create function private.recount_after_change()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  update public.clients as client
+  set has_payer = true
+  where client.organization_id = new.organization_id and client.id = new.client_id and not client.has_payer;
+  perform private.recount_units(new.organization_id, new.client_id);
+  return null;
+end
+$$;
+comment on function private.recount_after_change() is 'Trigger: a client''s units follow their authorizations and coverages.';
+
+create function private.guard_authorization()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  if private.claimed_organization_id() is distinct from new.organization_id then
+    perform private.take_row_organization(new.organization_id);
+  end if;
+  if tg_op = 'UPDATE' and (new.organization_id, new.id, new.client_id, new.cpt_code)
+    is distinct from (old.organization_id, old.id, old.client_id, old.cpt_code)
+  then
+    raise exception using
+      errcode = 'check_violation',
+      message = 'organization_id, id, client_id and cpt_code of an authorization never change',
+      hint = 'End this authorization and enter another.';
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_authorization() is 'Trigger: an authorization changes with its organization to itself.';
+
+create function private.guard_coverage()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  if private.claimed_organization_id() is distinct from new.organization_id then
+    perform private.take_row_organization(new.organization_id);
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_coverage() is 'Trigger: a coverage changes with its organization to itself.';
+
+create trigger a_take_organization before insert or update on public.authorizations
+  for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.take_written_organization();
+create trigger b_guard_authorization before insert or update of organization_id, id, client_id, cpt_code, payer_id,
+  approved_units, starts_on, ends_on on public.authorizations
+  for each row execute function private.guard_authorization();
+create trigger c_recount after insert or update of approved_units, starts_on, ends_on, payer_id on public.authorizations
+  for each row execute function private.recount_after_change();
+create trigger a_take_organization before insert or update on public.client_coverages
+  for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.take_written_organization();
+create trigger b_guard_coverage before insert or update on public.client_coverages
+  for each row execute function private.guard_coverage();
+create trigger c_recount after insert or update on public.client_coverages
+  for each row execute function private.recount_after_change();
+
+-- === schemas/payers/concurrency.sql ===
+
+-- Purpose: bookings follow a change of payers' rules about services that may run at once.
+-- Objects: relane_clients and the triggers that call it.
+-- Watch for: a change is refused while bookings overlap that it would no longer allow: move or cancel those first, or let
+--            the new version begin on a later day.
+
+create function private.relane_clients(organization_id uuid, client_ids uuid[])
+returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  former constant text := private.enter_booking();
+  owner_ids uuid[];
+begin
+  with relaned as (
+    update public.sessions as session
+    set lanes = private.client_lanes(
+      session.organization_id, session.client_id, private.service_code(session.cpt_code, session.session_type),
+      session.start_time, session.end_time
+    )
+    where session.organization_id = relane_clients.organization_id
+      and session.client_id = any (client_ids)
+      and session.end_time > now()
+      and session.status not in ('cancelled', 'no_show', 'completed')
+      -- What an admin let run beside another service, with a reason, goes on as it was allowed.
+      and not exists (
+        select from public.session_holds as hold
+        join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+        where hold.organization_id = session.organization_id and session.id in (hold.id, hold.session_id)
+          and hold.status = 'confirmed' and private.overrides(batch, 'concurrency')
+      )
+    returning session.id
+  ),
+  held as (
+    update public.session_holds as hold
+    set lanes = private.client_lanes(
+      hold.organization_id, hold.client_id,
+      -- What is moved stays the service it is, unless the hold said otherwise.
+      private.service_code(
+        coalesce(batch.cpt_code, (select moved.cpt_code from public.sessions as moved
+          where moved.organization_id = hold.organization_id and moved.id = hold.session_id)),
+        coalesce(batch.session_type, (select moved.session_type from public.sessions as moved
+          where moved.organization_id = hold.organization_id and moved.id = hold.session_id))
+      ),
+      hold.start_time, hold.end_time
+    )
+    from public.hold_batches as batch
+    where hold.organization_id = relane_clients.organization_id
+      and hold.client_id = any (client_ids)
+      and hold.status = 'held'
+      and batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+      and not private.overrides(batch, 'concurrency')
+    returning hold.id, hold.batch_id
+  )
+  select array(select relaned.id from relaned union select held.id from held union select held.batch_id from held)
+  into owner_ids;
+  if not private.sync_claims(organization_id, owner_ids) then
+    raise exception using
+      errcode = 'restrict_violation',
+      message = 'bookings of a client overlap that this change would no longer allow',
+      hint = 'Move or cancel one of each pair first, or let the change begin on a later day.';
+  end if;
+  perform private.leave_booking(null, former);
+end
+$$;
+comment on function private.relane_clients(uuid, uuid[]) is
+  'Gives what these clients have ahead the lanes of today''s rules, or refuses with restrict_violation (23001).';
+
+create function private.relane_after_coverage()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.relane_clients(new.organization_id, array[new.client_id]);
+  return null;
+end
+$$;
+comment on function private.relane_after_coverage() is 'Trigger: a client''s bookings follow their payers'' rules.';
+create trigger b_relane after insert or update on public.client_coverages
+  for each row execute function private.relane_after_coverage();
+
+create function private.relane_after_rule()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.relane_clients(new.organization_id, array(
+    select distinct coverage.client_id
+    from public.client_coverages as coverage
+    where coverage.organization_id = new.organization_id and coverage.payer_id = new.payer_id
+  ));
+  return null;
+end
+$$;
+comment on function private.relane_after_rule() is 'Trigger: the bookings of a payer''s clients follow its rules.';
+create trigger a_take_organization before insert or update on public.payer_concurrency_rules
+  for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.take_written_organization();
+create trigger a_guard_rule before insert or update on public.payer_concurrency_rules
+  for each row execute function private.guard_coverage();
+create trigger b_relane after insert or update on public.payer_concurrency_rules
+  for each row execute function private.relane_after_rule();
 
 -- === schemas/booking/closures.sql ===
 
@@ -6699,21 +6215,3473 @@ $$;
 comment on function private.is_open(uuid, uuid, tstzrange[]) is
   'Whether private.outside_availability has nothing to say of these spans, at a fraction of its cost when that is so.';
 
-create function private.is_open(organization_id uuid, wanted private.booking_request)
+-- === schemas/booking/placement.sql ===
+
+-- Purpose: may this stand here? One answer for holds, moves, groups, offers and direct writes.
+-- Objects: placement_issue; move_issue, join_issue; group_issue; written_session_issue.
+-- Watch for: a new refusal of a placement is one more branch of placement_issue, and every path has it. Each function
+--            returns no code when nothing stands in the way. Call them behind the locks.
+
+create function private.overrides(batch public.hold_batches, rule text)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return batch.override_reason is not null and (batch.override_rules is null or rule = any (batch.override_rules));
+end
+$$;
+comment on function private.overrides(public.hold_batches, text) is
+  'Whether an admin set this rule aside for the batch: availability, authorization or concurrency.';
+
+create function private.group_size_limit()
+returns integer
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (select max(service.max_clients) from public.service_codes as service);
+end
+$$;
+comment on function private.group_size_limit() is 'How many clients a group may have: what the largest group service allows.';
+
+create function private.group_issue(cpt_code text, clients integer)
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select case
+      when clients > 1 and service.max_clients = 1 then 'is a service for one client, not for a group'
+      when clients = 1 and service.min_clients > 1 then 'is a service for a group, not for one client'
+      when clients not between service.min_clients and service.max_clients
+        then format('is for %s to %s clients', service.min_clients, service.max_clients)
+    end
+    from public.service_codes as service
+    where service.code = group_issue.cpt_code
+    limit 1
+  );
+end
+$$;
+comment on function private.group_issue(text, integer) is
+  'What forbids this code for so many clients at once; null: nothing, or the code is unknown.';
+
+create function private.placement_issue(
+  booker private.booker,
+  actor private.actor,
+  batch public.hold_batches,
+  cpt_code text,
+  spans tstzrange[]
+)
+returns private.cause
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  cause private.cause;
+begin
+  if booker.allowed is not true then
+    cause.code := 'FORBIDDEN';
+    cause.detail := 'You may not book this therapist, client or room.';
+  elsif batch.override_reason is not null and booker.role not in ('admin', 'super_admin') then
+    cause.code := 'FORBIDDEN';
+    cause.detail := 'Only an admin may override.';
+  elsif cpt_code is not null and not private.may_render(actor.organization_id, batch.therapist_id, cpt_code) then
+    cause.code := 'FORBIDDEN';
+    cause.detail := 'A technician may not render this service: it is a qualified professional''s.';
+  elsif not private.overrides(batch, 'availability')
+    and not private.is_open(actor.organization_id, batch.therapist_id, spans)
+  then
+    cause.code := 'OUTSIDE_AVAILABILITY';
+    cause.detail := 'The therapist does not work then, or the clinic is closed. Choose an alternative, or have an admin override.';
+    cause.conflicts := private.availability_conflicts(actor.organization_id, batch.therapist_id, spans);
+  end if;
+  return cause;
+end
+$$;
+comment on function private.placement_issue(private.booker, private.actor, public.hold_batches, text, tstzrange[]) is
+  'What forbids these spans to be booked, the most important first. booker: what private.who_may_book says.';
+
+create function private.availability_conflicts(organization_id uuid, therapist_id uuid, spans tstzrange[])
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select jsonb_agg(
+      jsonb_build_object(
+        'occurrenceIndex', closed.occurrence_index,
+        'resource', 'therapist',
+        'blockedBy', case closed.what when 'closure' then 'closure' else 'availability' end,
+        'startTime', private.iso(lower(closed.during)),
+        'endTime', private.iso(upper(closed.during))
+      )
+      order by closed.occurrence_index, closed.during
+    )
+    from private.outside_availability(organization_id, therapist_id, spans) as closed
+  );
+end
+$$;
+comment on function private.availability_conflicts(uuid, uuid, tstzrange[]) is
+  'The conflicts[] of a request outside hours, in time off or in a closure, one for each occurrence and stretch.';
+
+create function private.move_issue(
+  actor private.actor,
+  booker private.booker,
+  client_id uuid,
+  named_ids uuid[],
+  as_of timestamptz
+)
+returns private.cause
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  cause private.cause;
+  moved record;
+begin
+  select
+    count(session.id) as count,
+    bool_and(session.client_id = move_issue.client_id) as of_client,
+    bool_and(booker.role <> 'therapist' or session.therapist_id = actor.user_id) as in_scope,
+    array_agg(session.group_id) filter (where session.group_id is not null) as group_ids
+  into moved
+  from unnest(named_ids) as named (id)
+  cross join lateral (
+    select known.* from public.sessions as known
+    where known.organization_id = actor.organization_id and known.id = named.id offset 0
+  ) as session;
+  if moved.count < cardinality(named_ids) or not moved.in_scope then
+    cause.code := 'FORBIDDEN';
+    cause.detail := 'A session to be moved does not exist or is not yours.';
+    return cause;
+  elsif not moved.of_client then
+    cause.code := 'CLIENT_MISMATCH';
+    cause.detail := 'A session to be moved belongs to another client.';
+    return cause;
+  end if;
+
+  select
+    bool_and(session.status = 'scheduled') as all_scheduled,
+    max(batch.expires_at) filter (where batch.expires_at > as_of) as moved_until
+  into moved
+  from (
+    select unnest(named_ids) as id
+    union
+    select member.id
+    from public.sessions as member
+    where member.organization_id = actor.organization_id and member.group_id = any (moved.group_ids)
+      and member.status not in ('cancelled', 'no_show')
+  ) as named
+  cross join lateral (
+    select known.* from public.sessions as known
+    where known.organization_id = actor.organization_id and known.id = named.id offset 0
+  ) as session
+  left join public.session_holds as hold
+    on hold.organization_id = session.organization_id and hold.session_id = session.id and hold.status = 'held'
+  left join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id;
+  if not moved.all_scheduled then
+    cause.code := 'SESSION_NOT_MOVABLE';
+    cause.detail := 'Only scheduled sessions can be moved. Reload them and try again.';
+    return cause;
+  elsif moved.moved_until is not null then
+    cause.code := 'SESSION_BEING_MOVED';
+    cause.detail := 'Somebody is moving this session. Try again when their hold has ended.';
+    cause.retry_after := moved.moved_until;
+    return cause;
+  end if;
+
+  select max(batch.expires_at) into cause.retry_after
+  from public.sessions as session
+  join public.session_holds as hold
+    on hold.organization_id = session.organization_id and hold.group_id = session.group_id and hold.status = 'held'
+  join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+  where session.organization_id = actor.organization_id and session.id = any (named_ids) and batch.expires_at > as_of;
+  if cause.retry_after is not null then
+    cause.code := 'THERAPIST_HOLD_CONFLICT';
+    cause.detail := 'A place in this group is being booked. Retry at retryAfter.';
+  end if;
+  return cause;
+end
+$$;
+comment on function private.move_issue(private.actor, private.booker, uuid, uuid[], timestamptz) is
+  'What forbids these sessions to be moved: they are somebody else''s, not scheduled any more, being moved, or of a group '
+  'that somebody is joining. named_ids: those the request names, one for each occurrence.';
+
+create function private.join_issue(
+  actor private.actor,
+  slot private.slot,
+  therapist_id uuid,
+  as_of timestamptz
+)
+returns private.cause
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  cause private.cause;
+  member_ids uuid[];
+begin
+  member_ids := array(
+    select member.id
+    from public.session_groups as known
+    join public.sessions as member
+      on member.organization_id = known.organization_id and member.group_id = known.id
+      and member.status not in ('cancelled', 'no_show')
+    where known.organization_id = actor.organization_id
+      and known.id = slot.group_id
+      and known.therapist_id = join_issue.therapist_id
+      and known.start_time = slot.start_time
+      and known.end_time = slot.end_time
+  );
+  if member_ids = '{}' then
+    perform private.raise_invalid(private.issue('group_id', 'names no group of this therapist at this time'));
+  end if;
+  cause.retry_after := private.live_move_of(actor.organization_id, member_ids, as_of);
+  if cause.retry_after is not null then
+    cause.code := 'SESSION_BEING_MOVED';
+    cause.detail := 'Somebody is moving this group. Try again when their hold has ended.';
+  elsif cardinality(member_ids) + private.group_joiners(actor.organization_id, slot.group_id, as_of)
+    >= private.group_size_limit()
+  then
+    cause.code := 'GROUP_FULL';
+    cause.detail := format('The group has %s clients already.', private.group_size_limit());
+  end if;
+  return cause;
+end
+$$;
+comment on function private.join_issue(private.actor, private.slot, uuid, timestamptz) is
+  'What forbids one more client to join this group: it is being moved, or full, places that are held counted. PT400 when '
+  'there is no such group of the therapist at this time.';
+
+create function private.group_joiners(organization_id uuid, group_id uuid, as_of timestamptz)
+returns integer
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select count(*)
+    from public.session_holds as hold
+    join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+    where hold.organization_id = group_joiners.organization_id
+      and hold.group_id = group_joiners.group_id
+      and hold.status = 'held'
+      and batch.expires_at > as_of
+  );
+end
+$$;
+comment on function private.group_joiners(uuid, uuid, timestamptz) is 'How many live holds there are of places in this group.';
+
+create type private.broken_rule as (rule text, message text, hint text);
+comment on type private.broken_rule is 'Why a direct write is refused; no rule: it is not. The rule is the constraint of the error.';
+
+create function private.written_session_issue(
+  written public.sessions,
+  before public.sessions,
+  places_anew boolean,
+  by_user boolean
+)
+returns private.broken_rule
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  broken private.broken_rule;
+  -- service_role and SQL are asked what holds for everybody, as if the clinic itself booked.
+  actor constant private.actor := row(
+    case when by_user then auth.uid() end, written.organization_id, case when by_user then private.active_role() end
+  );
+  code constant text := private.service_code(written.cpt_code, written.session_type);
+  as_of constant timestamptz := clock_timestamp();
+  room_id uuid := written.room_id;
+  members integer := 0;
+begin
+  if written.group_id is not null then
+    select known.room_id into room_id
+    from public.session_groups as known
+    where known.organization_id = written.organization_id and known.id = written.group_id;
+    select count(*) into members
+    from public.sessions as member
+    where member.organization_id = written.organization_id
+      and member.group_id = written.group_id
+      and member.id <> written.id
+      and member.status not in ('cancelled', 'no_show');
+  end if;
+
+  if (places_anew or before is null)
+    and (private.who_may_book(actor, written.therapist_id, array[written.client_id], room_id)).allowed is not true
+  then
+    broken.rule := 'session_bookable';
+    broken.message := 'this therapist, client or room cannot be booked: archived, without a membership that renders, or not the caller''s to book';
+    broken.hint := 'Therapists book their own time for their caseload; admins anybody who is not archived.';
+  elsif code is not null and not private.may_render(written.organization_id, written.therapist_id, code) then
+    broken.rule := 'technician_cannot_render';
+    broken.message := 'a technician cannot render a service that is a qualified professional''s';
+    broken.hint := 'Book it with a BCBA, or book another service.';
+  elsif written.group_id is null and private.group_issue(code, 1) is not null
+    or written.group_id is not null and private.group_issue(coalesce(code, '97153'), 2) like '%not for a group'
+  then
+    broken.rule := 'session_group_service';
+    broken.message := format('%s %s', coalesce(code, '97153'), private.group_issue(coalesce(code, '97153'), case when written.group_id is null then 1 else 2 end));
+    broken.hint := 'Group services are booked with a group_id, other services without.';
+  elsif written.group_id is not null
+    and members + 1 + private.group_joiners(written.organization_id, written.group_id, as_of) > private.group_size_limit()
+  then
+    -- A place that is held is taken: its hold confirms, always.
+    broken.rule := 'group_of_at_most_eight';
+    broken.message := format('a group has at most %s clients', private.group_size_limit());
+    broken.hint := 'Make a second group, or wait until the places that are held have expired.';
+  elsif (
+    before is null or (written.cpt_code, written.session_type, written.group_id)
+      is distinct from (before.cpt_code, before.session_type, before.group_id)
+  ) and private.live_move_of(written.organization_id, written.id || array(
+    select member.id from public.sessions as member
+    where member.organization_id = written.organization_id and member.group_id = written.group_id
+  ), as_of) is not null
+  then
+    broken.rule := 'session_being_moved';
+    broken.message := 'the session, or its group, is being moved: service and members stay as they are until that hold ends';
+    broken.hint := 'Confirm or release the hold first, or wait until it has expired.';
+  elsif by_user and places_anew and (
+    written.start_time < as_of or written.end_time > as_of + interval '730 days'
+  ) then
+    broken.rule := 'session_in_bookable_time';
+    broken.message := 'a session is booked from now on, at most 730 days ahead';
+    broken.hint := 'Choose another time. What was rendered already is entered by an operator or an import.';
+  elsif by_user and places_anew and not private.is_open(
+    written.organization_id, written.therapist_id, array[tstzrange(written.start_time, written.end_time, '[)')]
+  ) then
+    broken.rule := 'outside_availability';
+    broken.message := 'the therapist does not work then, or the clinic is closed';
+    broken.hint := 'Book through sessions-hold, where an admin may override with a reason.';
+  end if;
+  return broken;
+end
+$$;
+comment on function private.written_session_issue(public.sessions, public.sessions, boolean, boolean) is
+  'What forbids this session to be written directly. before: the row it replaces, null for a new one. by_user: written by '
+  'a signed-in user, who may also not place it in the past, too far ahead, or outside hours. No rule: nothing does.';
+
+-- === schemas/booking/conflicts.sql ===
+
+-- Purpose: what is in the way of a request, and how it is told.
+-- Objects: find_conflicts, conflict_code.
+-- Watch for: conflicts say when and by which kind of booking, never whose.
+
+create type private.obstacle as (
+  conflicts jsonb,
+  retry_after timestamptz,
+  has_stale boolean,
+  concurrent_lanes int4multirange
+);
+comment on type private.obstacle is 'What private.find_conflicts says.';
+
+create function private.find_conflicts(
+  slots private.slot[],
+  wanted private.claims[],
+  own_ids uuid[],
+  as_of timestamptz
+)
+returns private.obstacle
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  obstacle private.obstacle;
+begin
+  -- One look at everything in the way: what lives is a conflict, what has expired is to be removed.
+  select
+    jsonb_agg(
+      jsonb_strip_nulls(jsonb_build_object(
+        'occurrenceIndex', found.occurrence_index,
+        'resource', found.resource_kind,
+        'blockedBy', case when found.expires_at is null then 'session' else 'hold' end,
+        'startTime', private.iso(lower(found.overlap)),
+        'endTime', private.iso(upper(found.overlap)),
+        'expiresAt', private.iso(found.expires_at),
+        'secondsLeft', greatest(0, ceil(extract(epoch from found.expires_at - as_of)))::integer
+      ))
+      order by found.occurrence_index, found.resource_kind
+    ) filter (where found.is_alive and found.place = 1),
+    case when bool_and(found.expires_at is not null) filter (where found.is_alive)
+      then max(found.expires_at) filter (where found.is_alive)
+    end,
+    coalesce(bool_or(not found.is_alive), false),
+    case when bool_and(found.is_pair) filter (where found.is_alive)
+      then range_agg(found.lanes) filter (where found.is_alive)
+    end
+  into obstacle.conflicts, obstacle.retry_after, obstacle.has_stale, obstacle.concurrent_lanes
+  from (
+    select
+      claim.lanes::int4multirange * want.lanes::int4multirange as lanes,
+      -- Two different services share the lane of their pair and no other; see private.pair_lanes.
+      upper(claim.lanes::int4multirange * want.lanes::int4multirange) - lower(claim.lanes::int4multirange * want.lanes::int4multirange) = 1
+        and lower(claim.lanes::int4multirange * want.lanes::int4multirange) / 100
+          <> lower(claim.lanes::int4multirange * want.lanes::int4multirange) % 100 as is_pair,
+      owner.occurrence_index,
+      want.resource_kind,
+      claim.expires_at,
+      claim.during::tstzrange * want.during::tstzrange as overlap,
+      claim.expires_at is null or claim.expires_at > as_of as is_alive,
+      row_number() over (
+        partition by owner.occurrence_index, want.resource_kind
+        order by claim.expires_at is null or claim.expires_at > as_of desc, claim.expires_at desc nulls first
+      ) as place
+    from unnest(wanted) as want
+    cross join lateral (
+      select known.* from private.claims as known
+      where known.organization_id = want.organization_id
+        and known.resource_id = want.resource_id
+        and known.during && want.during
+        and known.resource_kind = want.resource_kind
+        and known.lanes && want.lanes
+        and known.owner_id <> all (own_ids)
+    ) as claim
+    join (
+      select slot.hold_id as id, slot.occurrence_index from unnest(slots) as slot
+      union
+      select slot.group_id, slot.occurrence_index from unnest(slots) as slot where slot.group_id is not null
+    ) as owner on owner.id = want.owner_id
+  ) as found;
+  return obstacle;
+end
+$$;
+comment on function private.find_conflicts(private.slot[], private.claims[], uuid[], timestamptz) is
+  'What is in the way of these claims, apart from what own_ids own. conflicts: one for each occurrence and resource, a '
+  'session before a hold, else the hold that expires last; times are the overlap with the request; null when nothing is. '
+  'retry_after: when all of them clear, null when a session is among them. has_stale: something expired is in the way. '
+  'concurrent_lanes: when nothing but other services of the client is, the lanes of those pairs.';
+
+create function private.conflict_code(conflicts jsonb, concurrent_lanes int4multirange default null)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case
+    when concurrent_lanes is not null then
+      '{"code": "CONCURRENT_SERVICE_NOT_ALLOWED",
+        "detail": "The client has another service then, and not every payer of theirs is known to allow the two at once."}'
+    when conflicts @> '[{"resource": "therapist", "blockedBy": "session"}]' then
+      '{"code": "THERAPIST_CONFLICT", "detail": "The therapist already has a session then. Choose an alternative."}'
+    when conflicts @> '[{"resource": "client", "blockedBy": "session"}]' then
+      '{"code": "CLIENT_CONFLICT", "detail": "The client already has a session then. Choose an alternative."}'
+    when conflicts @> '[{"resource": "therapist", "blockedBy": "hold"}]' then
+      '{"code": "THERAPIST_HOLD_CONFLICT",
+        "detail": "The therapist''s time is held by another booking. Retry at retryAfter, or choose an alternative."}'
+    when conflicts @> '[{"resource": "client", "blockedBy": "hold"}]' then
+      '{"code": "CLIENT_HOLD_CONFLICT",
+        "detail": "The client''s time is held by another booking. Retry at retryAfter, or choose an alternative."}'
+    else
+      '{"code": "ROOM_CONFLICT", "detail": "The room is taken then. Choose another room or an alternative."}'
+  end::jsonb;
+end
+$$;
+comment on function private.conflict_code(jsonb, int4multirange) is
+  'Code and detail for a set of conflicts: sessions before holds, therapist before client.';
+
+-- === schemas/booking/hold.sql ===
+
+-- Purpose: sessions-hold. Claims a slot, or a whole series, for a few minutes; or new places for existing sessions.
+-- Objects: place_hold, the one way to a hold (new booking, series, group, join, move, offer), and its steps.
+-- Watch for: every path reads top to bottom: read, lock, who, where, claims, units, write, answer. Everything decisive is
+--            read behind the locks. A refusal gives up the claims that were tried, the one thing written before it.
+
+create function private.new_batch(
+  actor private.actor,
+  wanted private.hold_request,
+  is_move boolean,
+  as_of timestamptz
+)
+returns public.hold_batches
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  batch public.hold_batches;
+begin
+  batch.organization_id := actor.organization_id;
+  batch.id := gen_random_uuid();
+  batch.hold_key := gen_random_uuid();
+  batch.therapist_id := wanted.therapist_id;
+  batch.room_id := wanted.room_id;
+  batch.session_type := wanted.session_type;
+  batch.cpt_code := wanted.cpt_code;
+  batch.time_zone := wanted.time_zone;
+  batch.buffer_before_minutes := coalesce(wanted.buffer_before_minutes, 0);
+  batch.buffer_after_minutes := coalesce(wanted.buffer_after_minutes, 0);
+  if wanted.recurrence is distinct from null then
+    batch.recurrence := jsonb_strip_nulls(to_jsonb(wanted.recurrence));
+  end if;
+  batch.override_reason := private.tidy((wanted.override).reason);
+  batch.override_rules := (wanted.override).rules::text[];
+  batch.is_move := is_move;
+  batch.expires_at := date_trunc('milliseconds', as_of) + wanted.hold_seconds * interval '1 second';
+  batch.created_by := coalesce(actor.user_id, wanted.therapist_id);
+  batch.created_at := as_of;
+  return batch;
+end
+$$;
+comment on function private.new_batch(private.actor, private.hold_request, boolean, timestamptz) is
+  'The batch a request would make: what its occurrences have in common.';
+
+create function private.lock_moved(organization_id uuid, session_ids uuid[])
+returns uuid[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  group_ids uuid[] := array(
+    select distinct session.group_id
+    from unnest(session_ids) as named (id)
+    join public.sessions as session on session.organization_id = lock_moved.organization_id and session.id = named.id
+    where session.group_id is not null
+    order by session.group_id
+  );
+begin
+  -- A client who joins a group shares its row (lock_group) until they have: so the members are all there when it moves.
+  perform from unnest(group_ids) as named (id)
+  cross join lateral (
+    select from public.session_groups as known
+    where known.organization_id = lock_moved.organization_id and known.id = named.id
+    for update
+  ) as locked;
+  perform private.lock_sessions(organization_id, session_ids || array(
+    select member.id from public.sessions as member
+    where member.organization_id = lock_moved.organization_id and member.group_id = any (group_ids)
+  ));
+  return array(
+    select distinct resource.id
+    from public.sessions as session
+    left join public.session_groups as known
+      on known.organization_id = session.organization_id and known.id = session.group_id
+    cross join lateral unnest(array[session.therapist_id, session.client_id, session.room_id, known.room_id]) as resource (id)
+    where session.organization_id = lock_moved.organization_id
+      and (session.id = any (session_ids) or session.group_id = any (group_ids))
+      and resource.id is not null
+  );
+end
+$$;
+comment on function private.lock_moved(uuid, uuid[]) is
+  'Locks sessions that move, with the groups they are in: groups by id, then sessions by id. Returns whom and what they '
+  'take now, to be locked next.';
+
+create function private.lock_group(organization_id uuid, group_id uuid)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- Whoever moves the group takes its row whole before they look who is in it: a joiner must not slip in between.
+  perform from public.session_groups as known
+  where known.organization_id = lock_group.organization_id and known.id = lock_group.group_id
+  for share;
+end
+$$;
+comment on function private.lock_group(uuid, uuid) is 'Keeps a group where it is until the transaction ends.';
+
+create function private.with_moved(organization_id uuid, slots private.slot[])
+returns private.slot[]
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  -- Naming one member of a group stands for all who still come.
+  return array(
+    select row(
+      case when member.id = slot.session_id then slot.hold_id else gen_random_uuid() end, slot.occurrence_index,
+      slot.hold_key, member.client_id, null, member.id, slot.start_time, slot.end_time, slot.time_zone, slot.civil_start,
+      slot.lanes
+    )::private.slot
+    from unnest(slots) as slot
+    cross join lateral (
+      select known.* from public.sessions as known
+      where known.organization_id = with_moved.organization_id and known.id = slot.session_id offset 0
+    ) as named
+    cross join lateral (
+      select named.id, named.client_id
+      union
+      select mate.id, mate.client_id
+      from public.sessions as mate
+      where mate.organization_id = with_moved.organization_id and mate.group_id = named.group_id
+        and mate.status not in ('cancelled', 'no_show')
+    ) as member
+    order by slot.occurrence_index, member.id <> slot.session_id, member.id
+  );
+end
+$$;
+comment on function private.with_moved(uuid, private.slot[]) is
+  'The slots of a move with one for each member of a group that moves, the named one first. Unknown sessions are left out.';
+
+create function private.keep_place(
+  batch public.hold_batches,
+  wanted private.hold_request,
+  names_room boolean,
+  slots private.slot[]
+)
+returns public.hold_batches
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  has record;
+  issues jsonb;
+begin
+  select
+    (array_agg(coalesce(known.room_id, session.room_id)))[1] as room_id,
+    count(distinct coalesce(known.room_id::text, session.room_id::text, '')) > 1 as rooms_differ,
+    min(greatest(known.buffer_before_minutes, session.buffer_before_minutes)) as buffer_before,
+    max(greatest(known.buffer_before_minutes, session.buffer_before_minutes)) as longest_before,
+    min(greatest(known.buffer_after_minutes, session.buffer_after_minutes)) as buffer_after,
+    max(greatest(known.buffer_after_minutes, session.buffer_after_minutes)) as longest_after
+  into has
+  from unnest(slots) as slot
+  cross join lateral (
+    select moved.* from public.sessions as moved
+    where moved.organization_id = batch.organization_id and moved.id = slot.session_id offset 0
+  ) as session
+  left join public.session_groups as known
+    on known.organization_id = session.organization_id and known.id = session.group_id;
+  if not names_room then
+    batch.room_id := has.room_id;
+  end if;
+  batch.buffer_before_minutes := coalesce(wanted.buffer_before_minutes, has.buffer_before, 0);
+  batch.buffer_after_minutes := coalesce(wanted.buffer_after_minutes, has.buffer_after, 0);
+  issues := case when not names_room and has.rooms_differ
+      then private.issue('room_id', 'must be named, or null for none: the sessions are in different rooms') else '[]' end
+    || case when wanted.buffer_before_minutes is null and has.buffer_before < has.longest_before
+      then private.issue('buffer_before_minutes', 'must be named: the sessions'' differ') else '[]' end
+    || case when wanted.buffer_after_minutes is null and has.buffer_after < has.longest_after
+      then private.issue('buffer_after_minutes', 'must be named: the sessions'' differ') else '[]' end
+    || case when cardinality(slots) > 366
+      then private.issue('occurrences', 'must move at most 366 sessions, those of all members counted') else '[]' end;
+  if issues = '[]' and batch.buffer_before_minutes + batch.buffer_after_minutes > 0 then
+    issues := private.overlap_issues(
+      array(
+        select (array_agg(slot order by slot.client_id))[1]
+        from unnest(slots) as slot group by slot.occurrence_index order by slot.occurrence_index
+      ),
+      batch.buffer_before_minutes + batch.buffer_after_minutes
+    );
+  end if;
+  if issues <> '[]' then
+    perform private.raise_invalid(issues);
+  end if;
+  return batch;
+end
+$$;
+comment on function private.keep_place(public.hold_batches, private.hold_request, boolean, private.slot[]) is
+  'What a move does not name stays as its sessions have it: room and buffers, where they agree; PT400 where they do not.';
+
+create function private.with_lanes(organization_id uuid, slots private.slot[], cpt_code text, lifted int4multirange default '{}')
+returns private.slot[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if cardinality(slots) = 1 and slots[1].session_id is null then
+    slots[1].lanes := private.client_lanes(
+      organization_id, slots[1].client_id, cpt_code, slots[1].start_time, slots[1].end_time
+    ) - lifted;
+    return slots;
+  end if;
+  return array(
+    select row(
+      slot.hold_id, slot.occurrence_index, slot.hold_key, slot.client_id, slot.group_id, slot.session_id,
+      slot.start_time, slot.end_time, slot.time_zone, slot.civil_start,
+      private.client_lanes(
+        with_lanes.organization_id, slot.client_id,
+        -- What is moved stays the service it is, unless the request says otherwise.
+        coalesce(with_lanes.cpt_code, (
+          select private.service_code(moved.cpt_code, moved.session_type)
+          from public.sessions as moved
+          where moved.organization_id = with_lanes.organization_id and moved.id = slot.session_id
+        )),
+        slot.start_time, slot.end_time
+      ) - lifted
+    )::private.slot
+    from unnest(slots) as slot
+  );
+end
+$$;
+comment on function private.with_lanes(uuid, private.slot[], text, int4multirange) is
+  'The slots with the lanes their clients'' payers leave them for this service, less those an admin lifts.';
+
+create function private.places_of_slots(batch public.hold_batches, slots private.slot[], is_joining boolean)
+returns private.place[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  if cardinality(slots) = 1 then
+    return array[row(
+      slots[1].hold_id, case when not is_joining then coalesce(slots[1].group_id, slots[1].hold_id) end,
+      batch.therapist_id, batch.room_id, batch.buffer_before_minutes, batch.buffer_after_minutes, slots[1].client_id,
+      slots[1].lanes, slots[1].start_time, slots[1].end_time, batch.expires_at
+    )::private.place];
+  end if;
+  return array(
+    select row(
+      slot.hold_id,
+      -- The clients of one occurrence stand on one place.
+      case when slot.is_first then coalesce(slot.group_id, slot.hold_id) end,
+      batch.therapist_id, batch.room_id, batch.buffer_before_minutes, batch.buffer_after_minutes, slot.client_id,
+      slot.lanes, slot.start_time, slot.end_time, batch.expires_at
+    )::private.place
+    from (
+      select each.*, row_number() over (partition by each.occurrence_index order by each.position) = 1 as is_first
+      from unnest(slots) with ordinality as each (
+        hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
+        civil_start, lanes, position
+      )
+    ) as slot
+  );
+end
+$$;
+comment on function private.places_of_slots(public.hold_batches, private.slot[], boolean) is
+  'Where a request would stand. A client who joins a group takes nothing but their own time: the place is the group''s.';
+
+create function private.spans_of(slots private.slot[])
+returns tstzrange[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  if cardinality(slots) = 1 then
+    return array[tstzrange(slots[1].start_time, slots[1].end_time, '[)')];
+  end if;
+  return array(
+    select tstzrange(min(slot.start_time), min(slot.end_time), '[)')
+    from unnest(slots) as slot
+    group by slot.occurrence_index
+    order by slot.occurrence_index
+  );
+end
+$$;
+comment on function private.spans_of(private.slot[]) is 'The windows of the occurrences, in order.';
+
+create function private.services_of_slots(organization_id uuid, slots private.slot[], cpt_code text)
+returns private.service[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      slot.hold_id, slot.occurrence_index, slot.client_id,
+      coalesce(services_of_slots.cpt_code, (
+        select private.billed_code(moved.cpt_code, moved.session_type)
+        from public.sessions as moved
+        where moved.organization_id = services_of_slots.organization_id and moved.id = slot.session_id
+      ), '97153'),
+      slot.start_time, slot.end_time, slot.session_id, null
+    )::private.service
+    from unnest(slots) as slot
+  );
+end
+$$;
+comment on function private.services_of_slots(uuid, private.slot[], text) is
+  'The services of a request, for its units: of this code, else what the moved session is.';
+
+create function private.write_hold(batch public.hold_batches, slots private.slot[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  with written as (insert into public.hold_batches values (batch.*))
+  insert into public.session_holds (
+    organization_id, id, batch_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time,
+    time_zone, civil_start, lanes
+  )
+  select batch.organization_id, slot.hold_id, batch.id, slot.occurrence_index, slot.hold_key, slot.client_id,
+    slot.group_id, slot.session_id, slot.start_time, slot.end_time, slot.time_zone, slot.civil_start, slot.lanes
+  from unnest(slots) as slot;
+end
+$$;
+comment on function private.write_hold(public.hold_batches, private.slot[]) is 'Writes a batch and its holds.';
+
+create function private.held_answer(batch public.hold_batches, slots private.slot[])
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  until constant text := private.iso(batch.expires_at);
+  holds jsonb;
+begin
+  if cardinality(slots) = 1 and slots[1].group_id is null then
+    holds := jsonb_build_array(jsonb_build_object(
+      'holdKey', slots[1].hold_key, 'holdId', slots[1].hold_id, 'startTime', private.iso(slots[1].start_time),
+      'endTime', private.iso(slots[1].end_time), 'expiresAt', until
+    ));
+  else
+    select jsonb_agg(held.answer order by held.occurrence_index) into holds
+    from (
+      select slot.occurrence_index,
+        jsonb_build_object(
+          'holdKey', min(slot.hold_key::text), 'holdId', (array_agg(slot.hold_id order by slot.position))[1],
+          -- As private.iso, without a call for each.
+          'startTime', to_char(min(slot.start_time) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+          'endTime', to_char(min(slot.end_time) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+          'expiresAt', until
+        ) || case
+          when min(slot.group_id::text) is not null then jsonb_build_object(
+            'groupId', min(slot.group_id::text), 'clientIds', jsonb_agg(slot.client_id order by slot.position)
+          )
+          else '{}'::jsonb
+        end as answer
+      from unnest(slots) with ordinality as slot (
+        hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
+        civil_start, lanes, position
+      )
+      group by slot.occurrence_index
+    ) as held;
+  end if;
+  return jsonb_build_object('holdKey', batch.hold_key, 'holdId', batch.id, 'expiresAt', until, 'holds', holds);
+end
+$$;
+comment on function private.held_answer(public.hold_batches, private.slot[]) is
+  'The body of a hold: one of holds[] for each occurrence, in request order; that of a group lists its clients.';
+
+create function private.with_seconds_left(body jsonb)
+returns jsonb
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  seconds constant jsonb := jsonb_build_object('secondsLeft', greatest(
+    0, floor(extract(epoch from (body ->> 'expiresAt')::timestamptz - clock_timestamp()))
+  )::integer);
+begin
+  return body || seconds || jsonb_build_object('holds', (
+    select jsonb_agg(held.value || seconds order by held.position)
+    from jsonb_array_elements(body -> 'holds') with ordinality as held (value, position)
+  ));
+end
+$$;
+comment on function private.with_seconds_left(jsonb) is
+  'The body of a hold with secondsLeft beside each expiresAt, counted when it is answered: a replay counts anew.';
+
+create function private.hold_facts(wanted private.hold_request, slots private.slot[])
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return jsonb_strip_nulls(jsonb_build_object(
+    'therapistId', wanted.therapist_id,
+    'clientId', wanted.client_id,
+    'clientIds', wanted.client_ids,
+    'groupId', wanted.group_id,
+    'roomId', wanted.room_id,
+    'occurrences', case
+      when cardinality(slots) = 1 then jsonb_build_array(jsonb_build_array(
+        private.iso(slots[1].start_time), private.iso(slots[1].end_time)
+      ))
+      else (
+        select jsonb_agg(distinct jsonb_build_array(
+          to_char(slot.start_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+          to_char(slot.end_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+        ))
+        from unnest(slots) as slot
+      )
+    end,
+    'sessionIds', case when slots[1].session_id is not null then (
+      select jsonb_agg(slot.session_id) from unnest(slots) as slot
+    ) end
+  ));
+end
+$$;
+comment on function private.hold_facts(private.hold_request, private.slot[]) is
+  'What of a hold belongs in an audit event: no PHI.';
+
+create function private.claim_slots(
+  batch public.hold_batches,
+  slots private.slot[],
+  is_joining boolean,
+  cpt_code text,
+  as_of timestamptz,
+  out lifted int4multirange,
+  out placed private.slot[],
+  out obstacle private.obstacle
+)
+language plpgsql
+set search_path = ''
+as $$
+declare
+  own_ids uuid[] := '{}';
+  claims private.claims[];
+begin
+  placed := case
+    when cpt_code is not null or batch.is_move then private.with_lanes(batch.organization_id, slots, cpt_code)
+    else slots
+  end;
+  claims := private.claimed(batch.organization_id, private.places_of_slots(batch, placed, is_joining));
+  if batch.is_move then
+    -- A move takes its claims when its rows are there: what it wants beyond what its sessions have.
+    own_ids := array(
+      select unnest(array[session.id, session.group_id])
+      from unnest(slots) as slot
+      join public.sessions as session on session.organization_id = batch.organization_id and session.id = slot.session_id
+    );
+  elsif private.take_claims(claims) = cardinality(claims) then
+    return;
+  else
+    perform private.give_up_claims(claims);
+  end if;
+
+  obstacle := private.find_conflicts(placed, claims, array_remove(own_ids, null), as_of);
+  if obstacle.concurrent_lanes is not null and private.overrides(batch, 'concurrency') then
+    -- The pairs in the way give up their lanes, for this hold only: everything else still blocks it.
+    lifted := obstacle.concurrent_lanes;
+    placed := private.with_lanes(batch.organization_id, slots, cpt_code, lifted);
+    claims := private.claimed(batch.organization_id, private.places_of_slots(batch, placed, is_joining));
+    obstacle := private.find_conflicts(placed, claims, array_remove(own_ids, null), as_of);
+  end if;
+  if obstacle.conflicts is not null then
+    return;
+  end if;
+  if obstacle.has_stale then
+    perform private.remove_stale(batch.organization_id, claims, as_of);
+  end if;
+  if not batch.is_move and private.take_claims(claims) < cardinality(claims) then
+    perform private.raise_busy();
+  end if;
+end
+$$;
+comment on function private.claim_slots(public.hold_batches, private.slot[], boolean, text, timestamptz) is
+  'Takes the claims of a request, or says what is in the way (obstacle.conflicts). placed: the slots with their lanes; '
+  'lifted: the lanes an admin set aside for them.';
+
+create function private.place_hold(
+  actor private.actor,
+  wanted private.hold_request,
+  slots private.slot[],
+  names_room boolean default true,
+  details jsonb default '{}'
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  moving constant boolean := slots[1].session_id is not null;
+  joining constant boolean := wanted.group_id is not null;
+  cpt_code constant text := private.service_code(wanted.cpt_code, wanted.session_type);
+  named_ids uuid[] := '{}';
+  client_ids uuid[];
+  resource_ids uuid[] := '{}';
+  batch public.hold_batches := private.new_batch(actor, wanted, moving, clock_timestamp());
+  booker private.booker;
+  issue private.cause;
+  claim record;
+  quotes private.quote[];
+  shortages jsonb;
+  overridden text[] := '{}';
+  body jsonb;
+  as_of timestamptz;
+begin
+  if moving then
+    named_ids := array(select slot.session_id from unnest(slots) as slot);
+    resource_ids := private.lock_moved(actor.organization_id, named_ids);
+    slots := private.with_moved(actor.organization_id, slots);
+    batch := private.keep_place(batch, wanted, names_room, slots);
+  elsif joining then
+    perform private.lock_group(actor.organization_id, wanted.group_id);
+  end if;
+  client_ids := coalesce(wanted.client_ids, array[wanted.client_id]) || array(select slot.client_id from unnest(slots) as slot where moving);
+  perform private.lock_resources(
+    actor.organization_id, client_ids || resource_ids || array[wanted.therapist_id, batch.room_id]
+  );
+  as_of := clock_timestamp();
+  batch.expires_at := date_trunc('milliseconds', as_of) + wanted.hold_seconds * interval '1 second';
+  batch.created_at := as_of;
+
+  booker := private.who_may_book(actor, wanted.therapist_id, client_ids, batch.room_id);
+  issue := private.placement_issue(booker, actor, batch, cpt_code, private.spans_of(slots));
+  if issue.code is null and moving then
+    issue := private.move_issue(actor, booker, wanted.client_id, named_ids, as_of);
+  elsif issue.code is null and joining then
+    issue := private.join_issue(actor, slots[1], wanted.therapist_id, as_of);
+  end if;
+  if issue.code is not null then
+    return private.refuse(
+      actor, 'hold.refused', named_ids, issue.code, issue.detail, wanted.therapist_id,
+      issue.retry_after, issue.conflicts,
+      jsonb_build_object('request', private.hold_facts(wanted, slots))
+    );
+  end if;
+  perform private.require_group_size(actor.organization_id, slots, cpt_code, joining);
+
+  claim := private.claim_slots(batch, slots, joining, cpt_code, as_of);
+  if (claim.obstacle).conflicts is not null then
+    body := private.conflict_code((claim.obstacle).conflicts, (claim.obstacle).concurrent_lanes);
+    return private.refuse(
+      actor, 'hold.refused', named_ids, body ->> 'code', body ->> 'detail', wanted.therapist_id,
+      (claim.obstacle).retry_after, (claim.obstacle).conflicts,
+      jsonb_build_object('request', private.hold_facts(wanted, slots))
+    );
+  end if;
+  slots := claim.placed;
+
+  -- A hold that names no service takes its units when it is confirmed as one.
+  if booker.has_payer and (cpt_code is not null or moving) then
+    quotes := private.quote_units(
+      actor.organization_id, private.services_of_slots(actor.organization_id, slots, cpt_code), as_of
+    );
+    shortages := private.shortages_of(quotes);
+  end if;
+  if shortages is not null and not private.overrides(batch, 'authorization') then
+    if not moving then
+      perform private.give_up_claims(
+        private.claimed(actor.organization_id, private.places_of_slots(batch, slots, joining))
+      );
+    end if;
+    return private.refuse(
+      actor, 'hold.refused', named_ids, 'AUTHORIZATION_EXCEEDED',
+      'The payer''s authorization has too few units left, or does not cover the dates: see shortages. An admin may override.',
+      wanted.therapist_id,
+      details => jsonb_build_object('request', private.hold_facts(wanted, slots)),
+      more => jsonb_build_object('shortages', shortages)
+    );
+  end if;
+
+  if moving then
+    -- An expired move of these sessions still stands as held, if nobody has looked at it since.
+    perform private.expire_batches(actor.organization_id, array(
+      select hold.batch_id from public.session_holds as hold
+      where hold.organization_id = actor.organization_id
+        and hold.session_id = any (array(select slot.session_id from unnest(slots) as slot)) and hold.status = 'held'
+    ), as_of);
+  end if;
+  perform private.write_hold(batch, slots);
+  if moving and not private.sync_claims(actor.organization_id, array[batch.id], as_of) then
+    perform private.raise_busy();
+  end if;
+  body := private.held_answer(batch, slots);
+  if quotes is not null then
+    perform private.enter_units(actor.organization_id, quotes, 'held', batch.expires_at);
+    body := body || private.warnings_in(private.unit_warnings(actor.organization_id, quotes, as_of));
+  end if;
+
+  perform private.record_event(
+    actor.organization_id, 'hold.acquired', 'hold', array(select slot.hold_id from unnest(slots) as slot), as_of,
+    therapist_id => wanted.therapist_id,
+    actor_role => actor.role::text,
+    after => private.hold_facts(wanted, slots),
+    details => details || jsonb_build_object('batchId', batch.id, 'expiresAt', private.iso(batch.expires_at))
+  );
+  if batch.override_reason is not null then
+    overridden := private.record_overrides(actor, batch, slots, shortages is not null, claim.lifted is not null, as_of);
+    body := body || jsonb_build_object('overridden', overridden);
+  end if;
+  return private.success(body);
+end
+$$;
+comment on function private.place_hold(private.actor, private.hold_request, private.slot[], boolean, jsonb) is
+  'The one way to a hold: sessions-hold, moves, groups, joining and the waitlist''s offers. Holds every slot or none.';
+
+create function private.warnings_in(warnings jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case when warnings = '[]' then '{}'::jsonb else jsonb_build_object('warnings', warnings) end;
+end
+$$;
+comment on function private.warnings_in(jsonb) is 'Warnings as they stand in an answer: left out when there are none.';
+
+create function private.require_group_size(organization_id uuid, slots private.slot[], cpt_code text, is_joining boolean)
+returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  issue text;
+begin
+  if cpt_code is null then
+    return;
+  end if;
+  select private.group_issue(cpt_code, max(occurrence.clients)::integer) into issue
+  from (
+    select count(*) + case when is_joining then 1 else 0 end as clients
+    from unnest(slots) as slot
+    group by slot.occurrence_index
+  ) as occurrence;
+  if issue is not null then
+    perform private.raise_invalid(private.issue('cpt_code', format('%s %s', cpt_code, issue)));
+  end if;
+end
+$$;
+comment on function private.require_group_size(uuid, private.slot[], text, boolean) is
+  'PT400 when the service is for fewer or more clients than an occurrence has. A client who joins is one beside another.';
+
+create function private.record_overrides(
+  actor private.actor,
+  batch public.hold_batches,
+  slots private.slot[],
+  over_units boolean,
+  over_lanes boolean,
+  as_of timestamptz
+)
+returns text[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  used text[] := array_remove(array[
+    case when private.overrides(batch, 'availability')
+      and not private.is_open(batch.organization_id, batch.therapist_id, private.spans_of(slots)) then 'availability' end,
+    case when over_units then 'authorization' end,
+    case when over_lanes then 'concurrency' end
+  ], null);
+begin
+  perform private.record_event(
+    batch.organization_id, 'override.' || rule.name, 'hold', array(select slot.hold_id from unnest(slots) as slot), as_of,
+    therapist_id => batch.therapist_id,
+    actor_role => actor.role::text,
+    details => jsonb_build_object('batchId', batch.id, 'reason', batch.override_reason)
+  )
+  from unnest(used) as rule (name);
+  return used;
+end
+$$;
+comment on function private.record_overrides(
+  private.actor, public.hold_batches, private.slot[], boolean, boolean, timestamptz
+) is 'Which rules the hold really set aside, one audit event for each.';
+
+create function private.hold_sessions(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+set plan_cache_mode = 'force_generic_plan'
+as $$
+declare
+  actor private.actor := private.begin_booking(request_id);
+  wanted private.hold_request := private.read_hold_request(request);
+  names_room constant boolean := request ? 'room_id';
+  fingerprint bytea;
+  outcome jsonb;
+begin
+  if not private.may_ask(actor, wanted.therapist_id) then
+    return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
+  end if;
+  perform private.share_organization(actor.organization_id);
+  if idempotency_key is not null then
+    fingerprint := private.fingerprint(to_jsonb(wanted) || jsonb_build_object('namesRoom', names_room));
+    outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
+  end if;
+  if outcome is null then
+    outcome := private.place_hold(actor, wanted, private.slots_of(wanted, clock_timestamp()), names_room);
+    if idempotency_key is not null and (outcome ->> 'ok')::boolean then
+      perform private.keep_answer(
+        actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint, outcome -> 'body',
+        (outcome #>> '{body,holdId}')::uuid
+      );
+    end if;
+  end if;
+  if (outcome ->> 'ok')::boolean then
+    outcome := outcome || jsonb_build_object('body', private.with_seconds_left(outcome -> 'body'));
+  end if;
+  return outcome;
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.hold_sessions(jsonb, text, text) is
+  'Holds every occurrence of the request, or none. Returns an outcome; see docs/codes.md for its codes. Raises PT400 '
+  'for malformed input, PT401 and PT403 for the caller, PT503 when the database is busy.';
+grant execute on function private.hold_sessions(jsonb, text, text) to authenticated;
+
+-- === schemas/booking/confirm.sql ===
+
+-- Purpose: sessions-confirm. Turns a live hold into sessions, or into the moves it was made for.
+-- Objects: find_hold, hold_state, listing_issue, make_sessions, move_sessions, confirm_hold, confirm_sessions.
+-- Watch for: a live hold confirms, always; an unconfirmed one at or after expires_at never does, swept or not. A new
+--            session takes its hold's id, so its claims stay where they are and only lose their expiry. A move settles
+--            whole: its places depend on each other.
+
+create type private.found_hold as (
+  batch public.hold_batches,
+  holds public.session_holds[]
+);
+comment on type private.found_hold is 'A batch, and those of its holds that a key stands for.';
+
+create function private.find_hold(actor private.actor, hold_key uuid)
+returns private.found_hold
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  found_hold private.found_hold;
+  batch public.hold_batches;
+begin
+  select known.* into batch
+  from public.hold_batches as known
+  where known.organization_id = actor.organization_id and known.hold_key = find_hold.hold_key;
+  if batch.id is null then
+    select known.* into batch
+    from (
+      select hold.batch_id
+      from public.session_holds as hold
+      where hold.organization_id = actor.organization_id and hold.hold_key = find_hold.hold_key
+      limit 1
+    ) as named
+    join public.hold_batches as known on known.organization_id = actor.organization_id and known.id = named.batch_id;
+  end if;
+  if batch.id is null or not private.may_ask(actor, batch.therapist_id) then
+    return null;
+  end if;
+  found_hold.batch := batch;
+  found_hold.holds := array(
+    select hold
+    from public.session_holds as hold
+    where hold.organization_id = actor.organization_id and hold.batch_id = batch.id
+      and (batch.hold_key = find_hold.hold_key or hold.hold_key = find_hold.hold_key or batch.is_move)
+    order by hold.occurrence_index, hold.client_id
+  );
+  return found_hold;
+end
+$$;
+comment on function private.find_hold(private.actor, uuid) is
+  'The batch this key belongs to and the holds it stands for: a batch''s key for all, an occurrence''s key for its own, '
+  'except that a move is always whole. Null when the key is unknown, or not the caller''s to use.';
+
+create function private.hold_state(batch public.hold_batches, holds public.session_holds[], as_of timestamptz)
+returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return (
+    select case
+      when bool_and(hold.status = 'released') then 'released'
+      when bool_or(hold.status = 'expired' or (hold.status = 'held' and batch.expires_at <= as_of)) then 'expired'
+      when bool_or(hold.status = 'held') then 'live'
+      else 'confirmed'
+    end
+    from unnest(holds) as hold
+  );
+end
+$$;
+comment on function private.hold_state(public.hold_batches, public.session_holds[], timestamptz) is
+  'What became of these holds by now: released, expired, live (some of it is yet to be confirmed) or confirmed.';
+
+create function private.listing_issue(
+  batch public.hold_batches,
+  holds public.session_holds[],
+  listed private.listing[],
+  top private.session_request
+)
+returns private.cause
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  cause private.cause;
+  keys uuid[] := array(select distinct hold.hold_key from unnest(holds) as hold where hold.status <> 'released');
+  fields text[];
+begin
+  -- A lone occurrence may be listed by its batch's key.
+  if cardinality(keys) = 1 then
+    listed := array(
+      select row(
+        item.occurrence_index, case when item.hold_key = batch.hold_key then keys[1] else item.hold_key end,
+        item.therapist_id, item.client_id, item.start_time, item.end_time, item.time_zone, item.session_id,
+        item.session_type, item.location_type, item.cpt_code, item.cpt_modifiers
+      )::private.listing
+      from unnest(listed) as item
+    );
+  end if;
+  if exists (select from unnest(listed) as item where item.hold_key <> all (keys || batch.hold_key)) then
+    cause := row('HOLD_NOT_FOUND', 'An occurrence lists a hold that is not there, or was released. Hold the time again.', null, null);
+    return cause;
+  end if;
+
+  select array_agg(distinct difference.field order by difference.field) into fields
+  from unnest(listed) as item
+  join unnest(holds) as hold on hold.hold_key = item.hold_key and hold.status <> 'released'
+  left join public.sessions as moved
+    on moved.organization_id = hold.organization_id and moved.id = hold.session_id
+  cross join lateral (
+    select coalesce(batch.cpt_code, moved.cpt_code) as cpt_code, coalesce(batch.session_type, moved.session_type) as session_type
+  ) as held
+  cross join lateral (
+    values
+      ('therapist_id', item.therapist_id <> batch.therapist_id or top.therapist_id <> batch.therapist_id),
+      ('start_time', item.start_time <> hold.start_time),
+      ('end_time', item.end_time <> hold.end_time),
+      ('id', item.session_id is not null and item.session_id is distinct from
+        coalesce(hold.session_id, case when hold.status = 'confirmed' then hold.id end)),
+      ('session_type', lower(item.session_type) <> lower(batch.session_type)),
+      -- What was named when it was held stays so; a hold that named no service leaves the choice open.
+      ('cpt', item.cpt_code <> batch.cpt_code
+        or private.service_code(coalesce(item.cpt_code, held.cpt_code), coalesce(item.session_type, held.session_type))
+          <> private.service_code(held.cpt_code, held.session_type))
+  ) as difference (field, differs)
+  where difference.differs
+    and (difference.field <> 'id' or hold.client_id = item.client_id);
+  if fields is not null then
+    cause.code := 'HOLD_MISMATCH';
+    cause.detail := format('What is confirmed differs from what was held in %s. Confirm it exactly as held.', array_to_string(fields, ', '));
+  elsif exists (
+    select from unnest(listed) as item
+    where item.hold_key = any (keys) and not exists (
+      select from unnest(holds) as hold where hold.hold_key = item.hold_key and hold.client_id = item.client_id
+    )
+  ) or top.client_id not in (select hold.client_id from unnest(holds) as hold) then
+    cause.code := 'CLIENT_MISMATCH';
+    cause.detail := 'The hold is for another client.';
+  elsif (select count(distinct item.hold_key) from unnest(listed) as item where item.hold_key = any (keys)) < cardinality(keys)
+    or (select count(distinct (item.hold_key, item.client_id)) from unnest(listed) as item) < cardinality(listed)
+  then
+    cause.code := 'HOLD_MISMATCH';
+    cause.detail := 'Confirm every occurrence that is held once: occurrences lists too few, or one of them twice.';
+  end if;
+  return cause;
+end
+$$;
+comment on function private.listing_issue(
+  public.hold_batches, public.session_holds[], private.listing[], private.session_request
+) is
+  'Whether a confirmation lists what is held: every occurrence once (of a group one client or all), as it was held. The '
+  'detail names the fields that differ.';
+
+create type private.confirmed_slot as (
+  hold public.session_holds,
+  cpt_code text,
+  session_type text,
+  location_type text,
+  cpt_modifiers text[]
+);
+comment on type private.confirmed_slot is 'A hold to be confirmed, and what its session is to be.';
+
+create function private.confirmed_slots(
+  batch public.hold_batches,
+  holds public.session_holds[],
+  listed private.listing[]
+)
+returns private.confirmed_slot[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      hold, coalesce(item.cpt_code, batch.cpt_code), coalesce(item.session_type, batch.session_type), item.location_type,
+      item.cpt_modifiers
+    )::private.confirmed_slot
+    from unnest(holds) as hold
+    cross join lateral (
+      select listing.*
+      from unnest(listed) as listing
+      where listing.hold_key in (hold.hold_key, batch.hold_key)
+      -- Of a group one client may be listed for all.
+      order by listing.client_id <> hold.client_id
+      limit 1
+    ) as item
+    where hold.status = 'held'
+    order by hold.occurrence_index, hold.client_id
+  );
+end
+$$;
+comment on function private.confirmed_slots(public.hold_batches, public.session_holds[], private.listing[]) is
+  'What is to be confirmed, with the service each occurrence is confirmed as.';
+
+create function private.service_issue(batch public.hold_batches, slots private.confirmed_slot[])
+returns private.cause
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  cause private.cause;
+  issue text;
+begin
+  if exists (
+    select from (
+      select distinct private.service_code(
+        coalesce(slot.cpt_code, moved.cpt_code), coalesce(slot.session_type, moved.session_type)
+      ) as code
+      from unnest(slots) as slot
+      left join public.sessions as moved
+        on moved.organization_id = batch.organization_id and moved.id = (slot.hold).session_id
+    ) as service
+    where not private.may_render(batch.organization_id, batch.therapist_id, service.code)
+  ) then
+    cause.code := 'FORBIDDEN';
+    cause.detail := 'A technician may not render this service: it is a qualified professional''s.';
+    return cause;
+  end if;
+  if batch.is_move or not exists (select from unnest(slots) as slot where (slot.hold).group_id is not null) then
+    select format('%s %s', service.code, private.group_issue(service.code, 1)) into issue
+    from (
+      select distinct private.service_code(slot.cpt_code, slot.session_type) as code from unnest(slots) as slot
+    ) as service
+    where not batch.is_move and private.group_issue(service.code, 1) is not null
+    limit 1;
+  else
+    select format('%s %s', occurrence.code, private.group_issue(occurrence.code, occurrence.clients)) into issue
+    from (
+      select private.billed_code(slot.cpt_code, slot.session_type) as code,
+        count(*)::integer + case when exists (
+          select from public.session_groups as known
+          where known.organization_id = batch.organization_id and known.id = (slot.hold).group_id
+        ) then 1 else 0 end as clients
+      from unnest(slots) as slot
+      group by (slot.hold).group_id, 1
+    ) as occurrence
+    where private.group_issue(occurrence.code, occurrence.clients) is not null
+    limit 1;
+  end if;
+  if issue is not null then
+    perform private.raise_invalid(private.issue('cpt.code', issue));
+  end if;
+  return cause;
+end
+$$;
+comment on function private.service_issue(public.hold_batches, private.confirmed_slot[]) is
+  'Whether the therapist may render what is confirmed; PT400 when a service is for fewer or more clients than there are.';
+
+create function private.make_series(actor private.actor, batch public.hold_batches, holds public.session_holds[], as_of timestamptz)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if (select count(distinct hold.occurrence_index) from public.session_holds as hold
+    where hold.organization_id = batch.organization_id and hold.batch_id = batch.id) = 1 then
+    return false;
+  end if;
+  insert into public.session_series (
+    organization_id, id, therapist_id, client_id, recurrence_rule, recurrence, civil_start, time_zone, created_by, created_at
+  )
+  select batch.organization_id, private.series_id(batch.id, hold.client_id), batch.therapist_id, hold.client_id,
+    batch.recurrence ->> 'rule', batch.recurrence, min(hold.civil_start), batch.time_zone, actor.user_id, as_of
+  from unnest(holds) as hold
+  group by hold.client_id
+  on conflict do nothing;
+  return true;
+end
+$$;
+comment on function private.make_series(private.actor, public.hold_batches, public.session_holds[], timestamptz) is
+  'One series for each client of a batch of several occurrences, with the rule that was asked for. False: there is none.';
+
+create function private.series_id(batch_id uuid, client_id uuid)
+returns uuid
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return md5(batch_id::text || client_id::text)::uuid;
+end
+$$;
+comment on function private.series_id(uuid, uuid) is 'The series of one client of a batch.';
+
+create function private.make_sessions(
+  actor private.actor,
+  batch public.hold_batches,
+  slots private.confirmed_slot[],
+  as_of timestamptz
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  names_service constant boolean := private.service_code(batch.cpt_code, batch.session_type) is not null;
+  has_groups constant boolean := (slots[1].hold).group_id is not null;
+  in_series constant boolean := (slots[1].hold).occurrence_index > 0 or cardinality(slots) > 1;
+  is_series boolean := false;
+  made jsonb;
+begin
+  if in_series then
+    is_series := private.make_series(actor, batch, array(select (slot.hold) from unnest(slots) as slot), as_of);
+  end if;
+  if has_groups then
+    insert into public.session_groups (
+      organization_id, id, therapist_id, room_id, start_time, end_time, buffer_before_minutes, buffer_after_minutes
+    )
+    select distinct batch.organization_id, (slot.hold).group_id, batch.therapist_id, batch.room_id,
+      (slot.hold).start_time, (slot.hold).end_time, batch.buffer_before_minutes, batch.buffer_after_minutes
+    from unnest(slots) as slot
+    on conflict do nothing;
+  end if;
+  with written as (
+    insert into public.sessions (
+      organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, civil_start, session_type,
+      location_type, cpt_code, cpt_modifiers, lanes, series_id, group_id, room_id, buffer_before_minutes,
+      buffer_after_minutes, created_by, created_at, updated_at
+    )
+    select
+      batch.organization_id, (slot.hold).id, batch.therapist_id, (slot.hold).client_id, (slot.hold).start_time,
+      (slot.hold).end_time, (slot.hold).time_zone, (slot.hold).civil_start, slot.session_type, slot.location_type,
+      slot.cpt_code, coalesce(slot.cpt_modifiers, '{}'),
+      case when names_service then (slot.hold).lanes else private.client_lanes(
+        batch.organization_id, (slot.hold).client_id, private.service_code(slot.cpt_code, slot.session_type),
+        (slot.hold).start_time, (slot.hold).end_time
+      ) end,
+      case when is_series then private.series_id(batch.id, (slot.hold).client_id) end,
+      (slot.hold).group_id,
+      case when not has_groups then batch.room_id end,
+      case when has_groups then 0 else batch.buffer_before_minutes end,
+      case when has_groups then 0 else batch.buffer_after_minutes end,
+      actor.user_id, as_of, as_of
+    from unnest(slots) as slot
+    returning *
+  ),
+  kept as (
+    -- The claims stay where they are: they lose their expiry, and the client's the lanes that the service leaves free.
+    update private.claims as claim
+    set expires_at = null, lanes = case when claim.resource_kind = 'client' then written.lanes else claim.lanes end
+    from written
+    where claim.organization_id = batch.organization_id and claim.owner_id in (written.id, written.group_id)
+      and (claim.resource_kind <> 'client' or claim.owner_id = written.id)
+      and claim.expires_at is not null
+  )
+  select jsonb_agg(to_jsonb(written) order by written.start_time, written.client_id) into made from written;
+  return made;
+end
+$$;
+comment on function private.make_sessions(private.actor, public.hold_batches, private.confirmed_slot[], timestamptz) is
+  'Writes the sessions of held occurrences, their groups and series. Returns their rows.';
+
+create function private.move_sessions(batch public.hold_batches, slots private.confirmed_slot[], as_of timestamptz)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  session_ids uuid[] := array(select (slot.hold).session_id from unnest(slots) as slot);
+  group_ids uuid[] := array(
+    select distinct session.group_id from public.sessions as session
+    where session.organization_id = batch.organization_id and session.id = any (session_ids) and session.group_id is not null
+  );
+begin
+  if group_ids <> '{}' then
+    perform private.keep_ended_members(batch.organization_id, group_ids);
+  end if;
+  set constraints public.sessions_no_therapist_overlap, public.sessions_at_the_place_of_their_group deferred;
+  update public.sessions as session
+  set
+    therapist_id = batch.therapist_id,
+    start_time = (slot.hold).start_time,
+    end_time = (slot.hold).end_time,
+    time_zone = (slot.hold).time_zone,
+    civil_start = (slot.hold).civil_start,
+    lanes = (slot.hold).lanes,
+    room_id = case when session.group_id is null then batch.room_id end,
+    buffer_before_minutes = case when session.group_id is null then batch.buffer_before_minutes else 0 end,
+    buffer_after_minutes = case when session.group_id is null then batch.buffer_after_minutes else 0 end,
+    session_type = coalesce(slot.session_type, session.session_type),
+    location_type = coalesce(slot.location_type, session.location_type),
+    cpt_code = coalesce(slot.cpt_code, session.cpt_code),
+    cpt_modifiers = coalesce(slot.cpt_modifiers, session.cpt_modifiers),
+    updated_at = as_of
+  from unnest(slots) as slot
+  where session.organization_id = batch.organization_id and session.id = (slot.hold).session_id;
+  if group_ids <> '{}' then
+    update public.session_groups as known
+    set therapist_id = batch.therapist_id, room_id = batch.room_id, start_time = place.start_time, end_time = place.end_time,
+      buffer_before_minutes = batch.buffer_before_minutes, buffer_after_minutes = batch.buffer_after_minutes
+    from (
+      select distinct session.group_id, session.start_time, session.end_time
+      from public.sessions as session
+      where session.organization_id = batch.organization_id and session.id = any (session_ids)
+    ) as place
+    where known.organization_id = batch.organization_id and known.id = place.group_id;
+  end if;
+  set constraints public.sessions_no_therapist_overlap, public.sessions_at_the_place_of_their_group immediate;
+  if not private.sync_claims(
+    batch.organization_id, private.claim_owners(batch.organization_id, session_ids, group_ids) || batch.id
+  ) then
+    perform private.raise_busy();
+  end if;
+  return (
+    select jsonb_agg(to_jsonb(session) order by session.start_time, session.client_id)
+    from public.sessions as session
+    where session.organization_id = batch.organization_id and session.id = any (session_ids)
+  );
+end
+$$;
+comment on function private.move_sessions(public.hold_batches, private.confirmed_slot[], timestamptz) is
+  'Carries out a move: sessions and groups go to the places that were held, with their claims. Returns the rows.';
+
+create function private.confirm_hold(
+  actor private.actor,
+  wanted private.confirm_request,
+  listed private.listing[]
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  hold private.found_hold := private.find_hold(actor, wanted.hold_key);
+  batch public.hold_batches := hold.batch;
+  client_ids uuid[] := array(select distinct each.client_id from unnest(hold.holds) as each);
+  resource_ids uuid[] := '{}';
+  booker private.booker;
+  cause private.cause;
+  slots private.confirmed_slot[];
+  quotes private.quote[];
+  before jsonb;
+  made jsonb;
+  as_of timestamptz;
+begin
+  if hold is null or batch.id is null then
+    return private.refuse(actor, 'confirmation.refused', '{}', 'HOLD_NOT_FOUND', 'There is no such hold. Hold the time again.');
+  end if;
+  if batch.is_move then
+    resource_ids := private.lock_moved(
+      batch.organization_id, array(select each.session_id from unnest(hold.holds) as each)
+    );
+  elsif hold.holds[1].group_id is not null then
+    perform private.lock_group(batch.organization_id, each.group_id)
+    from (select distinct held.group_id from unnest(hold.holds) as held order by held.group_id) as each;
+  end if;
+  -- Whoever claims this time once the hold has expired must see either the hold or the sessions, never neither.
+  perform private.lock_resources(
+    batch.organization_id, client_ids || resource_ids || array[batch.therapist_id, batch.room_id]
+  );
+  as_of := clock_timestamp();
+  -- A release, or another confirmation, may have settled it while this waited.
+  hold := private.find_hold(actor, wanted.hold_key);
+  batch := hold.batch;
+
+  case private.hold_state(batch, hold.holds, as_of)
+    when 'released' then
+      cause := row('HOLD_NOT_FOUND', 'The hold was released. Hold the time again.', null, null);
+    when 'expired' then
+      perform private.expire_batches(batch.organization_id, array[batch.id], as_of);
+      cause := row('HOLD_EXPIRED', 'The hold has expired. Hold the time again.', null, null);
+    when 'confirmed' then
+      cause := private.listing_issue(batch, hold.holds, listed, wanted.session);
+      if cause.code is null then
+        return private.success(private.confirmed_answer(batch, hold.holds));
+      end if;
+    else
+      booker := private.who_may_book(actor, batch.therapist_id, client_ids, batch.room_id);
+      if booker.allowed is not true then
+        cause := row('FORBIDDEN', 'You may no longer book this therapist, client or room.', null, null);
+      else
+        cause := private.listing_issue(batch, hold.holds, listed, wanted.session);
+      end if;
+  end case;
+  if cause.code is null then
+    slots := private.confirmed_slots(batch, hold.holds, listed);
+    cause := private.service_issue(batch, slots);
+  end if;
+  if cause.code is null and batch.is_move and exists (
+    select from unnest(slots) as slot
+    join public.sessions as session on session.organization_id = batch.organization_id and session.id = (slot.hold).session_id
+    where session.status <> 'scheduled'
+  ) then
+    cause := row('SESSION_NOT_MOVABLE', 'A session to be moved has been started, cancelled or completed meanwhile.', null, null);
+  end if;
+  if cause.code is not null then
+    return private.refuse_confirmation(actor, batch, hold.holds, cause);
+  end if;
+
+  if booker.has_payer and not batch.is_move and private.service_code(batch.cpt_code, batch.session_type) is null then
+    -- The hold named no service: now it is known, and its units are taken.
+    quotes := private.quote_units(batch.organization_id, array(
+      select row(
+        (slot.hold).id, (slot.hold).occurrence_index, (slot.hold).client_id,
+        private.billed_code(slot.cpt_code, slot.session_type), (slot.hold).start_time, (slot.hold).end_time, null, null
+      )::private.service
+      from unnest(slots) as slot
+    ), as_of);
+    if private.shortages_of(quotes) is not null and not private.overrides(batch, 'authorization') then
+      cause := row('AUTHORIZATION_EXCEEDED',
+        'The payer''s authorization has too few units left for this service, or does not cover the dates: see shortages. '
+        'The hold stands; an admin may hold anew with an override.', null, null);
+      return private.refuse_confirmation(
+        actor, batch, hold.holds, cause, jsonb_build_object('shortages', private.shortages_of(quotes))
+      );
+    end if;
+  end if;
+
+  update public.session_holds as each
+  set status = 'confirmed', settled_at = as_of, settled_xid = pg_current_xact_id()
+  where each.organization_id = batch.organization_id
+    and each.id = any (array(select (slot.hold).id from unnest(slots) as slot));
+  if batch.is_move then
+    before := private.facts_of_sessions(batch.organization_id, array(select (slot.hold).session_id from unnest(slots) as slot));
+    made := private.move_sessions(batch, slots, as_of);
+    if booker.has_payer then
+      perform private.move_units(batch.organization_id, array(
+        select row((slot.hold).id, (slot.hold).session_id)::private.moved_session from unnest(slots) as slot
+      ));
+    end if;
+  else
+    made := private.make_sessions(actor, batch, slots, as_of);
+    if quotes is not null then
+      perform private.enter_units(batch.organization_id, quotes, 'scheduled');
+    elsif booker.has_payer then
+      perform private.schedule_units(batch.organization_id, array(select (slot.hold).id from unnest(slots) as slot));
+    end if;
+  end if;
+  perform private.close_waitlist_entry(batch.organization_id, batch.id, as_of);
+  perform private.record_event(
+    batch.organization_id, 'hold.confirmed', 'session', array(
+      select (item.value ->> 'id')::uuid from jsonb_array_elements(made) as item (value)
+    ), as_of,
+    therapist_id => batch.therapist_id,
+    actor_role => actor.role::text,
+    before => before,
+    after => private.facts_of_rows(made),
+    details => jsonb_build_object('batchId', batch.id)
+  );
+  return private.success(private.confirmed_body(made, hold.holds));
+end
+$$;
+comment on function private.confirm_hold(private.actor, private.confirm_request, private.listing[]) is
+  'Confirms what the key stands for, or refuses and changes nothing.';
+
+create function private.refuse_confirmation(
+  actor private.actor,
+  batch public.hold_batches,
+  holds public.session_holds[],
+  cause private.cause,
+  more jsonb default '{}'
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  return private.refuse(
+    actor, 'confirmation.refused', array(select hold.id from unnest(holds) as hold), cause.code, cause.detail,
+    batch.therapist_id, details => jsonb_build_object('batchId', batch.id), more => more
+  );
+end
+$$;
+comment on function private.refuse_confirmation(
+  private.actor, public.hold_batches, public.session_holds[], private.cause, jsonb
+) is 'The outcome of a refused confirmation, and its audit event. The hold stays as it is.';
+
+create function private.rounded_minutes(start_time timestamptz, end_time timestamptz)
+returns integer
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return floor((extract(epoch from end_time - start_time) / 60 + 7) / 15)::integer * 15;
+end
+$$;
+comment on function private.rounded_minutes(timestamptz, timestamptz) is
+  'A duration in minutes, rounded to 15-minute units by midpoint: 0-7 -> 0, 8-22 -> 15, 23-37 -> 30 (CMS, Medicare '
+  'Claims Processing Manual, chapter 5, section 20.2).';
+
+create function private.confirmed_answer(batch public.hold_batches, holds public.session_holds[])
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return private.confirmed_body((
+    select jsonb_agg(to_jsonb(session))
+    from unnest(holds) as hold
+    join public.sessions as session
+      on session.organization_id = hold.organization_id and session.id = coalesce(hold.session_id, hold.id)
+    where hold.status = 'confirmed'
+  ), holds);
+end
+$$;
+comment on function private.confirmed_answer(public.hold_batches, public.session_holds[]) is
+  'The body of a confirmation that has taken place already: the sessions as they are now.';
+
+create function private.confirmed_body(made jsonb, holds public.session_holds[])
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  sessions jsonb := made;
+begin
+  if jsonb_array_length(made) > 1 then
+    -- In the order in which they were asked for.
+    select jsonb_agg(item.value order by hold.occurrence_index, hold.client_id) into sessions
+    from jsonb_array_elements(made) as item (value)
+    join unnest(holds) as hold on coalesce(hold.session_id, hold.id)::text = item.value ->> 'id';
+  end if;
+  return jsonb_build_object(
+    'sessions', sessions,
+    'session', sessions -> 0,
+    'roundedDurationMinutes', private.rounded_minutes(
+      (sessions #>> '{0,start_time}')::timestamptz, (sessions #>> '{0,end_time}')::timestamptz
+    )
+  );
+end
+$$;
+comment on function private.confirmed_body(jsonb, public.session_holds[]) is 'The body of a confirmation, its rows in request order.';
+
+create function private.confirm_sessions(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+set plan_cache_mode = 'force_generic_plan'
+as $$
+declare
+  actor private.actor := private.begin_booking(request_id);
+  wanted private.confirm_request := private.read_confirm_request(request);
+  listed private.listing[] := private.listed_of(wanted);
+  fingerprint bytea;
+  outcome jsonb;
+begin
+  if actor.role = 'client' then
+    return private.refuse(actor, 'confirmation.refused', '{}', 'FORBIDDEN', 'Your role may not book sessions.');
+  end if;
+  perform private.share_organization(actor.organization_id);
+  if idempotency_key is not null then
+    fingerprint := private.fingerprint(jsonb_build_object(
+      'holdKey', wanted.hold_key, 'occurrences', to_jsonb(listed), 'therapistId', (wanted.session).therapist_id,
+      'clientId', (wanted.session).client_id
+    ));
+    outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-confirm', idempotency_key, fingerprint);
+    if outcome is not null then
+      return outcome;
+    end if;
+  end if;
+  outcome := private.confirm_hold(actor, wanted, listed);
+  if idempotency_key is not null and (outcome ->> 'ok')::boolean then
+    perform private.keep_answer(
+      actor.organization_id, actor.user_id, 'sessions-confirm', idempotency_key, fingerprint, outcome -> 'body'
+    );
+  end if;
+  return outcome;
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.confirm_sessions(jsonb, text, text) is
+  'Turns every hold the key stands for into a session, or carries out its move, or changes nothing. Confirming again '
+  'answers with the same sessions. Returns an outcome; raises PT400, PT401, PT403, PT503.';
+grant execute on function private.confirm_sessions(jsonb, text, text) to authenticated;
+
+-- === schemas/booking/release.sql ===
+
+-- Purpose: lets a hold go.
+-- Objects: release_hold.
+-- Watch for: a move is let go whole, since its places depend on each other.
+
+create function private.release_hold(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+set plan_cache_mode = 'force_generic_plan'
+as $$
+declare
+  actor private.actor := private.begin_booking(request_id);
+  wanted private.release_request := private.read_release_request(request);
+  fingerprint constant bytea := private.fingerprint(jsonb_build_object('holdKey', wanted.hold_key));
+  hold private.found_hold;
+  batch public.hold_batches;
+  outcome jsonb;
+  as_of timestamptz;
+  released public.session_holds[];
+  body jsonb := '{"released": false}';
+begin
+  perform private.share_organization(actor.organization_id);
+  outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint);
+  if outcome is not null then
+    return outcome;
+  end if;
+  hold := private.find_hold(actor, wanted.hold_key);
+  batch := hold.batch;
+  if batch.id is not null then
+    -- Claims go only under their resources' locks: a claimant between check and insert must not lose its footing. Moved
+    -- sessions have clients of the batch, so that whoever changes them meets this here.
+    perform private.lock_resources(
+      batch.organization_id,
+      array[batch.therapist_id, batch.room_id] || array(select each.client_id from unnest(hold.holds) as each)
+    );
+    as_of := clock_timestamp();
+    perform private.expire_batches(batch.organization_id, array[batch.id], as_of);
+    with gone as (
+      update public.session_holds as each
+      set status = 'released', settled_at = as_of, settled_xid = pg_current_xact_id()
+      from public.hold_batches as known
+      where each.organization_id = batch.organization_id
+        and each.id = any (array(select named.id from unnest(hold.holds) as named))
+        and each.status = 'held'
+        and known.organization_id = batch.organization_id and known.id = batch.id and known.expires_at > as_of
+      returning each.*
+    )
+    select array_agg(row(gone.*)::public.session_holds order by gone.occurrence_index, gone.client_id) into released
+    from gone;
+  end if;
+
+  if released is not null then
+    if not private.sync_claims(batch.organization_id, batch.id || array(
+      select unnest(array_remove(array[each.id, each.group_id], null)) from unnest(released) as each
+    ), as_of) then
+      perform private.raise_busy();
+    end if;
+    perform private.give_back_units(batch.organization_id, array(select each.id from unnest(released) as each));
+    perform private.reopen_waitlist_entry(batch.organization_id, batch.id);
+    perform private.record_event(
+      actor.organization_id, 'hold.released', 'hold', array(select each.id from unnest(released) as each), as_of,
+      therapist_id => batch.therapist_id,
+      actor_role => actor.role::text,
+      before => '{"status": "held"}', after => '{"status": "released"}',
+      details => jsonb_build_object('batchId', batch.id)
+    );
+    body := jsonb_build_object('released', true, 'hold', private.released_answer(batch, released, wanted.hold_key));
+  end if;
+  perform private.keep_answer(
+    actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint, body
+  );
+  return private.success(body);
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.release_hold(jsonb, text, text) is
+  'Lets a hold or a whole batch go: released is true the first time, then false; false too for a key that is unknown, '
+  'foreign, expired or confirmed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
+grant execute on function private.release_hold(jsonb, text, text) to authenticated;
+
+create function private.released_answer(batch public.hold_batches, released public.session_holds[], hold_key uuid)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object(
+    'holdKey', hold_key,
+    'holdId', case when batch.hold_key = hold_key then batch.id else released[1].id end,
+    'therapistId', batch.therapist_id,
+    'clientId', released[1].client_id,
+    'startTime', private.iso(released[1].start_time),
+    'endTime', private.iso(released[1].end_time),
+    'expiresAt', private.iso(batch.expires_at),
+    'holds', (
+      select jsonb_agg(
+        jsonb_build_object(
+          'holdKey', one.hold_key, 'holdId', one.id, 'startTime', private.iso(one.start_time),
+          'endTime', private.iso(one.end_time)
+        )
+        order by one.occurrence_index
+      )
+      from (
+        select distinct on (each.occurrence_index) each.* from unnest(released) as each
+        order by each.occurrence_index, each.client_id
+      ) as one
+    )
+  );
+end
+$$;
+comment on function private.released_answer(public.hold_batches, public.session_holds[], uuid) is
+  'The hold that was let go: key, id, therapist, client, first window, expiry, and each occurrence.';
+
+-- === schemas/booking/cancel.sql ===
+
+-- Purpose: sessions-cancel. Cancels sessions by id, by series, by local days, or their intersection.
+-- Objects: end_sessions, which no-shows use too; cancel_sessions.
+-- Watch for: an id out of scope refuses the whole request; the reason never touches clinical notes.
+
+create function private.start_of_day(day date, zone text)
+returns timestamptz
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  -- Where midnight comes twice (Havana, the Azores), Postgres would take the second; where clocks skip it, it takes the
+  -- moment after the gap.
+  return (
+    select min(candidate.instant)
+    from unnest(array['0', '30 minutes', '1 hour', '2 hours']::interval[]) as earlier (shift)
+    cross join lateral (select (day::timestamp at time zone zone) - earlier.shift as instant) as candidate
+    where earlier.shift = interval '0' or candidate.instant at time zone zone = day::timestamp
+  );
+end
+$$;
+comment on function private.start_of_day(date, text) is 'The first instant of a local day.';
+
+create function private.facts_of_sessions(organization_id uuid, session_ids uuid[])
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return private.facts_of_rows((
+    select jsonb_agg(to_jsonb(session) order by session.start_time, session.id)
+    from unnest(session_ids) as named (id)
+    cross join lateral (
+      select known.* from public.sessions as known
+      where known.organization_id = facts_of_sessions.organization_id and known.id = named.id offset 0
+    ) as session
+  ));
+end
+$$;
+comment on function private.facts_of_sessions(uuid, uuid[]) is 'What of these sessions belongs in an audit event.';
+
+create function private.facts_of_rows(rows jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return (
+    select jsonb_agg(jsonb_strip_nulls(
+      item.value - array['organization_id', 'group_key', 'lanes', 'created_at', 'created_by', 'updated_at']
+    ) order by item.position)
+    from jsonb_array_elements(rows) with ordinality as item (value, position)
+    where item.value <> 'null'
+  );
+end
+$$;
+comment on function private.facts_of_rows(jsonb) is 'What of these rows of sessions belongs in an audit event.';
+
+create function private.end_sessions(
+  actor private.actor,
+  session_ids uuid[],
+  status public.session_status,
+  as_of timestamptz,
+  details jsonb default null
+)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  before constant jsonb := private.facts_of_sessions(actor.organization_id, session_ids);
+  therapist_id uuid;
+begin
+  if session_ids = '{}' then
+    return;
+  end if;
+  update public.sessions as session
+  set status = end_sessions.status, updated_at = as_of
+  where session.organization_id = actor.organization_id and session.id = any (session_ids);
+  select min(session.therapist_id::text)::uuid into therapist_id
+  from public.sessions as session
+  where session.organization_id = actor.organization_id and session.id = any (session_ids);
+  if not private.sync_claims(actor.organization_id, private.claim_owners(actor.organization_id, session_ids)) then
+    perform private.raise_busy();
+  end if;
+  -- A move whose session has ended cannot confirm, and takes nothing.
+  perform private.give_back_units(actor.organization_id, session_ids || array(
+    select hold.id from public.session_holds as hold
+    where hold.organization_id = actor.organization_id and hold.session_id = any (session_ids) and hold.status = 'held'
+  ));
+  perform private.record_event(
+    actor.organization_id, 'session.' || status, 'session', array(
+      select (item.value ->> 'id')::uuid from jsonb_array_elements(before) as item (value)
+    ), as_of,
+    therapist_id => therapist_id,
+    actor_role => actor.role::text,
+    before => before,
+    after => (
+      select jsonb_agg(item.value || jsonb_build_object('status', end_sessions.status))
+      from jsonb_array_elements(before) as item (value)
+    ),
+    details => details
+  );
+end
+$$;
+comment on function private.end_sessions(private.actor, uuid[], public.session_status, timestamptz, jsonb) is
+  'Cancels sessions, or marks them missed: their time is free at once, their units are given back, one event. Call it with '
+  'rows and resources locked.';
+
+create function private.cancel_targets(actor private.actor, wanted private.cancel_request, day tstzrange)
+returns uuid[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select session.id
+    from public.sessions as session
+    where session.organization_id = actor.organization_id
+      and session.start_time >= lower(day) and session.start_time < upper(day)
+      and (wanted.all_therapists or session.therapist_id = wanted.therapist_id or wanted.series_id is not null)
+      and (wanted.therapist_id is null or session.therapist_id = wanted.therapist_id)
+      and (wanted.series_id is null or session.series_id = wanted.series_id)
+  );
+end
+$$;
+comment on function private.cancel_targets(private.actor, private.cancel_request, tstzrange) is
+  'The sessions of a therapist''s days, or of a series, that start in a span.';
+
+create function private.cancel_sessions(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+set plan_cache_mode = 'force_generic_plan'
+as $$
+declare
+  actor private.actor := private.begin_booking(request_id);
+  wanted private.cancel_request := private.read_cancel_request(request);
+  fingerprint bytea;
+  outcome jsonb;
+  day tstzrange := tstzrange('-infinity', 'infinity', '[)');
+  target_ids uuid[];
+  as_of timestamptz;
+  summary jsonb;
+begin
+  if actor.role = 'therapist' and wanted.therapist_id is null and not wanted.all_therapists
+    and (wanted.date is not null or wanted.from_date is not null or wanted.series_id is not null)
+  then
+    wanted.therapist_id := actor.user_id;
+  elsif actor.role in ('admin', 'super_admin') and wanted.session_ids is null and wanted.series_id is null
+    and wanted.therapist_id is null and not wanted.all_therapists
+  then
+    perform private.raise_invalid(private.issue('therapist_id', 'is required with date, unless all_therapists is true'));
+  end if;
+  if actor.role = 'client'
+    or (actor.role = 'therapist' and (wanted.all_therapists or wanted.therapist_id <> actor.user_id))
+    or (wanted.therapist_id is not null and not exists (
+      select from public.therapists as therapist
+      where therapist.organization_id = actor.organization_id and therapist.id = wanted.therapist_id
+    ))
+  then
+    return private.refuse_cancellation(actor, wanted.session_ids);
+  end if;
+  if wanted.date is not null or wanted.from_date is not null then
+    -- Local days, 23 or 25 hours long where clocks change.
+    day := tstzrange(
+      private.start_of_day(coalesce(wanted.date, wanted.from_date)::date, wanted.time_zone),
+      private.start_of_day(coalesce(wanted.date, wanted.to_date)::date + 1, wanted.time_zone), '[)'
+    );
+  end if;
+  if wanted."from" is not null then
+    day := day * tstzrange(wanted."from"::timestamptz, 'infinity', '[)');
+  end if;
+
+  -- Which sessions a day has is looked at once before the locks, to know which locks; what is written, again behind them.
+  target_ids := coalesce(wanted.session_ids, private.cancel_targets(actor, wanted, day));
+  if cardinality(target_ids) > 200 then
+    -- A clinic's day: alone in the organization it needs no lock for each of a thousand people.
+    perform private.take_organization(actor.organization_id);
+  else
+    perform private.share_organization(actor.organization_id);
+  end if;
+  if idempotency_key is not null then
+    fingerprint := private.fingerprint(to_jsonb(wanted));
+    outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint);
+    if outcome is not null then
+      return outcome;
+    end if;
+  end if;
+  if cardinality(target_ids) > 200 then
+    perform private.lock_sessions(actor.organization_id, target_ids);
+  else
+    -- A claimant waiting for this time must find either the session or its freed slot.
+    perform private.lock_resources(actor.organization_id, private.lock_targets(actor.organization_id, target_ids));
+  end if;
+  as_of := clock_timestamp();
+  if not private.may_cancel(actor, wanted.session_ids) then
+    return private.refuse_cancellation(actor, wanted.session_ids);
+  end if;
+
+  with target as (
+    select session.id, session.status
+    from unnest(target_ids) as named (id)
+    cross join lateral (
+      select known.* from public.sessions as known
+      where known.organization_id = actor.organization_id and known.id = named.id offset 0
+    ) as session
+    where session.start_time <@ day
+      and (wanted.therapist_id is null or session.therapist_id = wanted.therapist_id)
+      and (wanted.series_id is null or session.series_id = wanted.series_id)
+  )
+  select jsonb_build_object(
+    'cancelledCount', count(*) filter (where target.status in ('scheduled', 'in_progress')),
+    'alreadyCancelledCount', count(*) filter (where target.status = 'cancelled'),
+    'nonCancellableCount', count(*) filter (where target.status in ('completed', 'no_show')),
+    'totalCount', count(*),
+    'cancelledSessionIds',
+      coalesce(jsonb_agg(target.id order by target.id) filter (where target.status in ('scheduled', 'in_progress')), '[]'),
+    'alreadyCancelledSessionIds',
+      coalesce(jsonb_agg(target.id order by target.id) filter (where target.status = 'cancelled'), '[]'),
+    'nonCancellableSessionIds',
+      coalesce(jsonb_agg(target.id order by target.id) filter (where target.status in ('completed', 'no_show')), '[]')
+  ) into summary
+  from target;
+  target_ids := array(select item.value::uuid from jsonb_array_elements_text(summary -> 'cancelledSessionIds') as item (value));
+
+  insert into public.session_cancellations (
+    organization_id, session_id, attribution, reason, cancelled_at, cancelled_by, cancelled_by_role
+  )
+  select actor.organization_id, named.id, wanted.cancellation_attribution, wanted.reason, as_of, actor.user_id, actor.role::text
+  from unnest(target_ids) as named (id);
+  perform private.end_sessions(actor, target_ids, 'cancelled', as_of);
+
+  if idempotency_key is not null then
+    perform private.keep_answer(
+      actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint,
+      jsonb_build_object('summary', summary)
+    );
+  end if;
+  return private.success(jsonb_build_object('summary', summary));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.cancel_sessions(jsonb, text, text) is
+  'Cancels the named sessions, those of a series from a moment on, those of local days, or their intersection, as far as '
+  'they are scheduled or in progress, and says which were not. Returns an outcome; raises PT400, PT401, PT403, PT503.';
+grant execute on function private.cancel_sessions(jsonb, text, text) to authenticated;
+
+create function private.lock_targets(organization_id uuid, session_ids uuid[])
+returns uuid[]
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.lock_sessions(organization_id, session_ids);
+  return array(
+    select distinct resource.id
+    from unnest(session_ids) as named (id)
+    cross join lateral (
+      select known.* from public.sessions as known
+      where known.organization_id = lock_targets.organization_id and known.id = named.id offset 0
+    ) as session
+    left join public.session_groups as of_group
+      on of_group.organization_id = session.organization_id and of_group.id = session.group_id
+    cross join lateral unnest(array[session.therapist_id, session.client_id, session.room_id, of_group.room_id]) as resource (id)
+    where resource.id is not null
+  );
+end
+$$;
+comment on function private.lock_targets(uuid, uuid[]) is
+  'Locks the rows of sessions that are to end, and returns whose time they take, to be locked next.';
+
+create function private.may_cancel(actor private.actor, session_ids uuid[])
 returns boolean
 language plpgsql
 stable
 set search_path = ''
 as $$
 begin
-  return private.is_open(organization_id, wanted.therapist_id, array(
-    select tstzrange(item.start_time, item.end_time, '[)')
-    from unnest(wanted.start_times, wanted.end_times) as item (start_time, end_time)
+  -- Behind the locks, the membership again: who was removed meanwhile cancels nothing.
+  return exists (
+    select from public.memberships as member
+    where member.organization_id = actor.organization_id and member.user_id = actor.user_id and member.role = actor.role
+  ) and (session_ids is null or not exists (
+    select from unnest(session_ids) as named (id)
+    where not exists (
+      select from public.sessions as session
+      where session.organization_id = actor.organization_id and session.id = named.id
+        and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
+    )
   ));
 end
 $$;
-comment on function private.is_open(uuid, private.booking_request) is
-  'Whether every occurrence can be booked with the therapist as far as hours, time off and closures go.';
+comment on function private.may_cancel(private.actor, uuid[]) is
+  'Whether every session that is named exists and is the caller''s to cancel.';
+
+create function private.refuse_cancellation(actor private.actor, session_ids uuid[])
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- A thousand ids of a refused request are no record worth keeping: a few, and how many there were.
+  return private.refuse(
+    actor, 'cancellation.refused', session_ids[1:10], 'FORBIDDEN',
+    'You may not cancel every session this names. Nothing was cancelled.',
+    details => jsonb_build_object('named', cardinality(session_ids))
+  );
+end
+$$;
+comment on function private.refuse_cancellation(private.actor, uuid[]) is
+  'The outcome of a refused cancellation, and its audit event.';
+
+-- === schemas/booking/move_group.sql ===
+
+-- Purpose: moves a whole group in one call.
+-- Objects: move_group: the hold and the confirmation of a move of one of its members, in one transaction.
+-- Watch for: there is no second way to move a group; this is sessions-hold and sessions-confirm.
+
+create function private.move_group(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+set plan_cache_mode = 'force_generic_plan'
+as $$
+declare
+  actor private.actor := private.begin_booking(request_id);
+  wanted private.hold_request;
+  group_id constant uuid := private.group_named(request);
+  lead record;
+  outcome jsonb;
+begin
+  select known.therapist_id, member.id, member.client_id into lead
+  from public.session_groups as known
+  join public.sessions as member
+    on member.organization_id = known.organization_id and member.group_id = known.id
+    and member.status not in ('cancelled', 'no_show')
+  where known.organization_id = actor.organization_id and known.id = move_group.group_id
+    and private.may_ask(actor, known.therapist_id)
+  order by member.id
+  limit 1;
+  if lead.id is null then
+    return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'This group is not yours to move.');
+  end if;
+  wanted := private.read_hold_request(
+    (request - array['client_ids', 'occurrences', 'recurrence', 'group_id', 'cpt_code', 'session_type'])
+    || jsonb_build_object(
+      'therapist_id', coalesce(request -> 'therapist_id', to_jsonb(lead.therapist_id)),
+      'client_id', lead.client_id,
+      'session_id', lead.id
+    )
+  );
+  perform private.share_organization(actor.organization_id);
+  outcome := private.place_hold(
+    actor, wanted, private.slots_of(wanted, clock_timestamp()), request ? 'room_id'
+  );
+  if not (outcome ->> 'ok')::boolean then
+    return outcome;
+  end if;
+  outcome := private.confirm_hold(actor, moved.request, private.listed_of(moved.request))
+  from (
+    select row(
+      (outcome #>> '{body,holdKey}')::uuid,
+      row(lead.id, wanted.therapist_id, wanted.client_id, wanted.start_time, wanted.end_time, null, null, null)::private.session_request,
+      null, null, null, wanted.time_zone, null, null
+    )::private.confirm_request as request
+  ) as moved;
+  if not (outcome ->> 'ok')::boolean then
+    perform private.raise_busy();
+  end if;
+  return private.success(jsonb_build_object('groupId', group_id, 'sessions', outcome #> '{body,sessions}'));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.move_group(jsonb, text) is
+  'Holds and confirms the move of a group in one transaction. Refusals are those of sessions-hold.';
+grant execute on function private.move_group(jsonb, text) to authenticated;
+
+create function private.group_named(request jsonb)
+returns uuid
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  found jsonb;
+begin
+  if request is null or jsonb_typeof(request) <> 'object' then
+    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
+  end if;
+  found := private.uuid_issue('group_id', request -> 'group_id', true);
+  if found is not null then
+    perform private.raise_invalid(found);
+  end if;
+  return (request ->> 'group_id')::uuid;
+end
+$$;
+comment on function private.group_named(jsonb) is 'The group_id of a request, or PT400.';
+
+-- === schemas/booking/waitlist.sql ===
+
+-- Purpose: time that becomes free is offered to a client who waits for it, as a hold of its own.
+-- Objects: waitlist_entries; freed_slots, the queue; queue_freed, offer_freed_slots.
+-- Watch for: whoever frees a place only writes it into the queue; the offer is made in a transaction of its own (called by
+--            the edge functions after they have answered, by a schedule, by anybody of the staff). An offer made by the
+--            canceller would lock the waiting client after the canceller's own people. An offer is an ordinary hold: it
+--            obeys every rule, and confirming it books.
+
+create table public.waitlist_entries (
+  organization_id uuid not null references public.organizations (id),
+  id uuid not null default gen_random_uuid(),
+  client_id uuid not null,
+  therapist_id uuid,
+  cpt_code text not null check (cpt_code ~ '^[0-9A-Z]{5}$'),
+  windows tstzmultirange not null,
+  minutes smallint check (minutes between 15 and 720),
+  priority smallint not null default 5 check (priority between 1 and 9),
+  state text not null default 'waiting' check (state in ('waiting', 'offered', 'booked', 'closed')),
+  offered_batch_id uuid,
+  offered_at timestamptz,
+  closed_at timestamptz,
+  created_at timestamptz not null default clock_timestamp(),
+  primary key (organization_id, id),
+  foreign key (organization_id, client_id) references public.clients (organization_id, id),
+  foreign key (organization_id, therapist_id) references public.therapists (organization_id, id),
+  foreign key (organization_id, offered_batch_id) references public.hold_batches (organization_id, id),
+  constraint waitlist_entries_windows check (
+    not isempty(windows) and not lower_inf(windows) and not upper_inf(windows)
+    and lower(windows) >= '2000-01-01' and upper(windows) <= '2100-01-01'
+  ),
+  constraint waitlist_entries_state check (
+    (offered_batch_id is null) = (offered_at is null)
+    and (state in ('booked', 'closed')) = (closed_at is not null)
+    and (state not in ('offered', 'booked') or offered_batch_id is not null)
+  )
+);
+comment on table public.waitlist_entries is
+  'Who would take a slot that becomes free: for which service, when, how urgently. Never deleted: closed.';
+comment on column public.waitlist_entries.therapist_id is 'Null: any therapist who has the client on their caseload.';
+comment on column public.waitlist_entries.windows is 'The instants within which a slot would suit.';
+comment on column public.waitlist_entries.minutes is 'How long it should be; null: as long as the slot is.';
+comment on column public.waitlist_entries.priority is '1 is asked first; among equals, who has waited longest.';
+comment on column public.waitlist_entries.state is
+  'waiting; offered (a hold lives for it); booked (the offer was confirmed) and closed, which nobody offers to any more.';
+comment on column public.waitlist_entries.offered_batch_id is 'The last offer.';
+comment on column public.waitlist_entries.closed_at is 'Since when nobody waits any more.';
+create index waitlist_entries_client_idx on public.waitlist_entries (organization_id, client_id);
+create index waitlist_entries_therapist_idx on public.waitlist_entries (organization_id, therapist_id)
+  where therapist_id is not null;
+create index waitlist_entries_offered_batch_idx on public.waitlist_entries (organization_id, offered_batch_id)
+  where offered_batch_id is not null;
+create index waitlist_entries_open_idx on public.waitlist_entries (organization_id, priority, created_at)
+  where state in ('waiting', 'offered');
+
+create table private.freed_slots (
+  id bigint generated always as identity primary key,
+  organization_id uuid not null,
+  therapist_id uuid not null,
+  room_id uuid,
+  group_id uuid,
+  start_time timestamptz not null,
+  end_time timestamptz not null check (end_time > start_time),
+  declined_ids uuid[] not null default '{}',
+  offered_batch_id uuid,
+  freed_at timestamptz not null default clock_timestamp()
+);
+comment on table private.freed_slots is
+  'Time of a therapist, or a place in a group, that became free while somebody waits. private.offer_freed_slots drains it.';
+comment on column private.freed_slots.declined_ids is
+  'Entries that let this slot go, or could not have it: the next in line is asked.';
+comment on column private.freed_slots.offered_batch_id is 'The offer that lives for it; null: to be offered.';
+create index freed_slots_offered_batch_idx on private.freed_slots (organization_id, offered_batch_id)
+  where offered_batch_id is not null;
+create index freed_slots_organization_idx on private.freed_slots (organization_id, id);
+alter table private.freed_slots enable row level security;
+create policy deny_all on private.freed_slots using (false);
+
+create function private.close_with_date()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if new.closed_at is not null and new.state in ('waiting', 'offered') then
+    new.state := 'closed';
+  elsif new.state = 'closed' and new.closed_at is null then
+    new.closed_at := clock_timestamp();
+  end if;
+  return new;
+end
+$$;
+comment on function private.close_with_date() is 'Trigger: an entry that gets a closing date is closed.';
+create trigger b_close_with_date before insert or update on public.waitlist_entries
+  for each row execute function private.close_with_date();
+create trigger a_take_organization before insert or update on public.waitlist_entries
+  for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.take_written_organization();
+
+alter table public.waitlist_entries enable row level security;
+create policy role_scoped_select on public.waitlist_entries for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (
+      (select private.is_admin())
+      or (
+        (select private.active_role()) = 'therapist'
+        and client_id = any ((select private.caseload_client_ids())::uuid[])
+      )
+    )
+  );
+create policy role_scoped_select_insert on public.waitlist_entries for insert to authenticated
+  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+create policy role_scoped_select_update on public.waitlist_entries for update to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
+  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+comment on policy role_scoped_select on public.waitlist_entries is
+  'Admins read the whole list, a therapist the entries of their caseload.';
+comment on policy role_scoped_select_insert on public.waitlist_entries is 'Admins put clients on the list.';
+comment on policy role_scoped_select_update on public.waitlist_entries is 'Admins change what a client waits for, or close it.';
+grant select,
+  insert (organization_id, id, client_id, therapist_id, cpt_code, windows, minutes, priority),
+  update (therapist_id, cpt_code, windows, minutes, priority, closed_at)
+  on public.waitlist_entries to authenticated;
+grant select, insert, update on public.waitlist_entries to service_role;
+create trigger refuse_delete before delete on public.waitlist_entries
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.waitlist_entries
+  for each statement execute function private.refuse_delete();
+create trigger z_audit after insert or update on public.waitlist_entries
+  for each row execute function private.audit_rule_change('waitlist_entry');
+
+-- The queue --------------------------------------------------------------------------------------------------------
+
+create function private.queue_freed(
+  organization_id uuid,
+  surplus private.claims[],
+  missing private.claims[],
+  as_of timestamptz
+)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if surplus = '{}' or not exists (
+    select from public.waitlist_entries as entry
+    where entry.organization_id = queue_freed.organization_id and entry.state in ('waiting', 'offered')
+  ) then
+    return;
+  end if;
+  insert into private.freed_slots (organization_id, therapist_id, room_id, start_time, end_time)
+  select queue_freed.organization_id, gone.resource_id, room.resource_id, lower(slot.during), upper(slot.during)
+  from unnest(surplus) as gone
+  left join lateral (
+    select other.resource_id from unnest(surplus) as other
+    where other.owner_id = gone.owner_id and other.resource_kind = 'room' limit 1
+  ) as room on true
+  left join public.sessions as session
+    on session.organization_id = queue_freed.organization_id and session.id = gone.owner_id
+  cross join lateral (
+    -- The time that was booked: what was claimed less the travel around it.
+    select tstzrange(
+      lower(gone.during) + coalesce(session.buffer_before_minutes, 0) * interval '1 minute',
+      greatest(upper(gone.during) - coalesce(session.buffer_after_minutes, 0) * interval '1 minute', lower(gone.during)), '[)'
+    ) as during
+  ) as slot
+  where gone.resource_kind = 'therapist' and lower(gone.during) > as_of and not isempty(slot.during)
+    and not exists (
+      select from unnest(missing) as kept where kept.resource_id = gone.resource_id and kept.during @> gone.during
+    );
+  -- A member who leaves a group that goes on frees a place in it.
+  insert into private.freed_slots (organization_id, therapist_id, room_id, group_id, start_time, end_time)
+  select queue_freed.organization_id, known.therapist_id, known.room_id, known.id, known.start_time, known.end_time
+  from unnest(surplus) as gone
+  join public.sessions as session
+    on session.organization_id = queue_freed.organization_id and session.id = gone.owner_id
+  join public.session_groups as known
+    on known.organization_id = session.organization_id and known.id = session.group_id
+  where gone.resource_kind = 'client' and known.start_time > as_of and session.status = 'cancelled'
+    and private.group_lives_until(queue_freed.organization_id, known.id) = 'infinity';
+end
+$$;
+comment on function private.queue_freed(uuid, private.claims[], private.claims[], timestamptz) is
+  'Queues what a change of claims set free, if anybody waits in this organization.';
+
+create function private.close_waitlist_entry(organization_id uuid, batch_id uuid, as_of timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  update public.waitlist_entries as entry
+  set state = 'booked', closed_at = as_of
+  where entry.organization_id = close_waitlist_entry.organization_id
+    and entry.offered_batch_id = close_waitlist_entry.batch_id
+    and entry.state = 'offered';
+  if found then
+    delete from private.freed_slots as slot
+    where slot.organization_id = close_waitlist_entry.organization_id
+      and slot.offered_batch_id = close_waitlist_entry.batch_id;
+  end if;
+end
+$$;
+comment on function private.close_waitlist_entry(uuid, uuid, timestamptz) is 'An offer that is confirmed ends the waiting.';
+
+create function private.reopen_waitlist_entry(organization_id uuid, batch_id uuid)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  update public.waitlist_entries as entry
+  set state = 'waiting'
+  where entry.organization_id = reopen_waitlist_entry.organization_id
+    and entry.offered_batch_id = reopen_waitlist_entry.batch_id
+    and entry.state = 'offered';
+  if found then
+    -- The slot goes to the next in line.
+    update private.freed_slots as slot
+    set offered_batch_id = null, declined_ids = slot.declined_ids || array(
+      select entry.id from public.waitlist_entries as entry
+      where entry.organization_id = slot.organization_id and entry.offered_batch_id = slot.offered_batch_id
+    )
+    where slot.organization_id = reopen_waitlist_entry.organization_id
+      and slot.offered_batch_id = reopen_waitlist_entry.batch_id;
+  end if;
+end
+$$;
+comment on function private.reopen_waitlist_entry(uuid, uuid) is
+  'An offer that was let go, or has lapsed: the client waits again, and the slot is offered to the next.';
+
+create function private.next_in_line(slot private.freed_slots)
+returns public.waitlist_entries
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  entry public.waitlist_entries;
+begin
+  select candidate.* into entry
+  from public.waitlist_entries as candidate
+  cross join lateral (
+    select tstzrange(
+      slot.start_time, coalesce(slot.start_time + candidate.minutes * interval '1 minute', slot.end_time), '[)'
+    ) as during
+  ) as suits
+  where candidate.organization_id = slot.organization_id
+    and candidate.state = 'waiting'
+    and candidate.id <> all (slot.declined_ids)
+    and coalesce(candidate.therapist_id, slot.therapist_id) = slot.therapist_id
+    and upper(suits.during) <= slot.end_time
+    and candidate.windows @> suits.during
+    and (slot.group_id is null or upper(suits.during) = slot.end_time)
+    and exists (
+      select from public.caseloads as caseload
+      where caseload.organization_id = slot.organization_id and caseload.therapist_id = slot.therapist_id
+        and caseload.client_id = candidate.client_id
+    )
+    -- A place in a group is of the group's service, a slot of its own of one that is for one client.
+    and case
+      when slot.group_id is null then private.group_issue(candidate.cpt_code, 1) is null
+      else candidate.cpt_code = (
+        select private.billed_code(mate.cpt_code, mate.session_type)
+        from public.sessions as mate
+        where mate.organization_id = slot.organization_id and mate.group_id = slot.group_id
+          and mate.status not in ('cancelled', 'no_show')
+        limit 1
+      )
+    end
+  order by candidate.priority, candidate.created_at, candidate.id
+  limit 1
+  -- Two slots freed at once would both be offered to whoever waits longest.
+  for no key update skip locked;
+  return entry;
+end
+$$;
+comment on function private.next_in_line(private.freed_slots) is
+  'Who is asked for this slot: whom it suits, by priority and then by how long they have waited. Locks the entry.';
+
+create function private.offer_freed_slots(organization_id uuid)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+set plan_cache_mode = 'force_generic_plan'
+as $$
+declare
+  slot private.freed_slots;
+  entry public.waitlist_entries;
+  wanted private.hold_request;
+  outcome jsonb;
+begin
+  perform private.enter_booking();
+  perform private.share_organization(organization_id);
+  perform private.reopen_waitlist_entry(offer_freed_slots.organization_id, lapsed.offered_batch_id)
+  from (
+    select offered.offered_batch_id
+    from private.freed_slots as offered
+    join public.hold_batches as batch
+      on batch.organization_id = offered.organization_id and batch.id = offered.offered_batch_id
+    where offered.organization_id = offer_freed_slots.organization_id and batch.expires_at <= clock_timestamp()
+    for update of offered skip locked
+  ) as lapsed;
+  delete from private.freed_slots as past
+  where past.organization_id = offer_freed_slots.organization_id and past.start_time <= clock_timestamp();
+
+  select queued.* into slot
+  from private.freed_slots as queued
+  where queued.organization_id = offer_freed_slots.organization_id and queued.offered_batch_id is null
+  order by queued.id
+  limit 1
+  for update skip locked;
+  if slot.id is null then
+    return '{"offered": false, "pending": 0}';
+  end if;
+  entry := private.next_in_line(slot);
+  if entry.id is null then
+    delete from private.freed_slots as unwanted where unwanted.id = slot.id;
+  else
+    -- One entry's row, then one place's people, in the order of every path. Whoever cannot have the slot is passed over,
+    -- and the next is asked in a transaction of their own.
+    wanted.therapist_id := slot.therapist_id;
+    wanted.client_id := entry.client_id;
+    wanted.room_id := case when slot.group_id is null then slot.room_id end;
+    wanted.group_id := slot.group_id;
+    wanted.cpt_code := entry.cpt_code;
+    wanted.time_zone := (select known.time_zone from public.organizations as known where known.id = slot.organization_id);
+    wanted.start_time := private.iso(slot.start_time);
+    wanted.end_time := private.iso(coalesce(slot.start_time + entry.minutes * interval '1 minute', slot.end_time));
+    wanted.hold_seconds := 900;
+    outcome := private.place_hold(
+      row(null, slot.organization_id, 'admin')::private.actor, wanted, private.slots_of(wanted, clock_timestamp()),
+      details => jsonb_build_object('waitlistEntryId', entry.id)
+    );
+    if (outcome ->> 'ok')::boolean then
+      update public.waitlist_entries as offered
+      set state = 'offered', offered_batch_id = (outcome #>> '{body,holdId}')::uuid, offered_at = clock_timestamp()
+      where offered.organization_id = entry.organization_id and offered.id = entry.id;
+      update private.freed_slots as offered
+      set offered_batch_id = (outcome #>> '{body,holdId}')::uuid
+      where offered.id = slot.id;
+    else
+      update private.freed_slots as passed
+      set declined_ids = passed.declined_ids || entry.id
+      where passed.id = slot.id;
+    end if;
+  end if;
+  return jsonb_build_object(
+    'offered', coalesce((outcome ->> 'ok')::boolean, false),
+    'pending', (
+      select count(*) from private.freed_slots as queued
+      where queued.organization_id = offer_freed_slots.organization_id and queued.offered_batch_id is null
+    )
+  );
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.offer_freed_slots(uuid) is
+  'Offers one freed slot to the next in line, or passes over who cannot have it: {offered, pending}. Call it until pending '
+  'is 0, each time in a transaction of its own.';
+
+create function private.offer_own_freed_slots(request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  actor private.actor := private.begin_booking(request_id);
+begin
+  if actor.role = 'client' then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'Only staff offer freed slots.');
+  end if;
+  return private.offer_freed_slots(actor.organization_id);
+end
+$$;
+comment on function private.offer_own_freed_slots(text) is 'As private.offer_freed_slots, for the caller''s organization.';
+grant execute on function private.offer_own_freed_slots(text) to authenticated;
+
+-- === schemas/booking/sweep.sql ===
+
+-- Purpose: housekeeping of what has expired, and offers that nobody has looked at.
+-- Objects: sweep_expired_holds.
+-- Watch for: correctness never waits for it. Expired holds block nobody whether or not the sweeper runs.
+
+-- Nearly free to maintain, since holds expire in the order they were made.
+create index hold_batches_expires_at_idx on public.hold_batches using brin (expires_at);
+
+create function private.sweep_expired_holds(most integer default 500, lookback interval default interval '1 day')
+returns integer
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  swept record;
+  total integer := 0;
+begin
+  for swept in
+    select batch.organization_id, array_agg(distinct batch.id) as batch_ids,
+      array_agg(distinct hold.id) || array_remove(array_agg(distinct hold.group_id), null) || array_agg(distinct batch.id) as owner_ids,
+      array_agg(distinct batch.therapist_id) || array_agg(distinct batch.room_id) || array_agg(distinct hold.client_id) as resource_ids
+    from (
+      select candidate.organization_id, candidate.id, candidate.therapist_id, candidate.room_id
+      from public.hold_batches as candidate
+      where candidate.expires_at <= clock_timestamp()
+        and candidate.expires_at > clock_timestamp() - lookback
+        and exists (
+          select from public.session_holds as hold
+          where hold.organization_id = candidate.organization_id and hold.batch_id = candidate.id and hold.status = 'held'
+        )
+      order by candidate.expires_at
+      limit most
+    ) as batch
+    join public.session_holds as hold on hold.organization_id = batch.organization_id and hold.batch_id = batch.id
+    group by batch.organization_id
+    order by batch.organization_id
+  loop
+    perform private.share_organization(swept.organization_id);
+    -- Like any claimant, the sweeper removes claims only of resources it has locked.
+    perform private.lock_resources(swept.organization_id, swept.resource_ids);
+    perform private.expire_batches(swept.organization_id, swept.batch_ids, clock_timestamp());
+    perform private.sync_claims(swept.organization_id, swept.owner_ids);
+    total := total + cardinality(swept.batch_ids);
+  end loop;
+  return total;
+end
+$$;
+comment on function private.sweep_expired_holds(integer, interval) is
+  'Writes down expiries nobody has met yet and removes their claims: keeps tables small and the audit complete. Optional. Looks '
+  'back as far as lookback: run it with a longer one after a pause.';
+
+create function private.offer_all_freed_slots()
+returns integer
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  offered integer := 0;
+  waiting record;
+begin
+  for waiting in select distinct slot.organization_id from private.freed_slots as slot order by slot.organization_id loop
+    offered := offered + case
+      when (private.leave_booking(private.offer_freed_slots(waiting.organization_id)) ->> 'offered')::boolean then 1 else 0
+    end;
+  end loop;
+  return offered;
+end
+$$;
+comment on function private.offer_all_freed_slots() is
+  'One freed slot of each organization, for a schedule: what a cancellation by REST or SQL freed, and offers that lapsed.';
+
+-- === schemas/calendar/direct_writes.sql ===
+
+-- Purpose: sessions, groups and what rules them, written directly (REST, SQL, Studio), obey the same rules as bookings.
+-- Objects: session_change_issue (the status machine), prepare_session, settle_written and the triggers that call them.
+-- Watch for: the triggers here are for direct writes only; the booking functions decide the same rules by the same
+--            functions. Users (role authenticated) may write what they could book; service_role and SQL may also place
+--            in the past and outside hours. Everything else holds for everybody.
+
+create function private.refuse_write(rule text, message text, hint text)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'check_violation',
+    constraint = refuse_write.rule,
+    schema = 'public',
+    table = 'sessions',
+    message = refuse_write.message,
+    hint = refuse_write.hint;
+end
+$$;
+comment on function private.refuse_write(text, text, text) is
+  'Refuses a direct write with check_violation (23514), naming the rule as its constraint.';
+
+create function private.session_change_issue(old public.sessions, new public.sessions)
+returns private.broken_rule
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  broken private.broken_rule;
+  moved constant boolean := (
+    new.therapist_id, new.start_time, new.end_time, new.room_id, new.buffer_before_minutes, new.buffer_after_minutes,
+    new.group_id
+  ) is distinct from (
+    old.therapist_id, old.start_time, old.end_time, old.room_id, old.buffer_before_minutes, old.buffer_after_minutes,
+    old.group_id
+  );
+begin
+  if (new.organization_id, new.id, new.client_id) is distinct from (old.organization_id, old.id, old.client_id) then
+    broken.rule := 'session_identity';
+    broken.message := 'organization_id, id and client_id of a session never change';
+    broken.hint := 'Cancel this session and book another.';
+  elsif new.status <> old.status and not (
+    (old.status = 'scheduled' and new.status in ('in_progress', 'cancelled', 'no_show'))
+    or (old.status = 'in_progress' and new.status in ('completed', 'cancelled', 'no_show'))
+  ) then
+    broken.rule := 'session_status';
+    broken.message := format('a session cannot go from %s to %s', old.status, new.status);
+    broken.hint := 'Allowed: scheduled -> in_progress -> completed; scheduled or in_progress -> cancelled or no_show.';
+  elsif new.status <> old.status and new.status = 'in_progress' and old.start_time > clock_timestamp() + interval '12 hours' then
+    broken.rule := 'session_not_today';
+    broken.message := 'a session begins at most 12 hours before the time it is booked for';
+    broken.hint := 'Move it first.';
+  elsif new.status <> old.status and new.status = 'no_show' and old.start_time > clock_timestamp() then
+    broken.rule := 'session_not_begun';
+    broken.message := 'a session that has not begun cannot be missed yet';
+    broken.hint := 'Cancel it.';
+  elsif moved and old.status <> 'scheduled'
+    -- A cancelled member goes where its group goes, by the foreign key, or stays behind in a group of its own.
+    and not (old.status in ('cancelled', 'no_show') and new.group_id is not null) then
+    broken.rule := 'session_not_movable';
+    broken.message := format('a session that is %s cannot be moved', old.status);
+    broken.hint := 'Only scheduled sessions move; book a new session instead.';
+  elsif old.status = 'completed' and (
+    new.cpt_code, new.cpt_modifiers, new.session_type, new.location_type, new.time_zone, new.lanes
+  ) is distinct from (
+    old.cpt_code, old.cpt_modifiers, old.session_type, old.location_type, old.time_zone, old.lanes
+  ) then
+    broken.rule := 'session_frozen';
+    broken.message := 'the record of a completed session does not change';
+    broken.hint := 'What was rendered is corrected, with a reason, through correct_visit.';
+  end if;
+  return broken;
+end
+$$;
+comment on function private.session_change_issue(public.sessions, public.sessions) is
+  'What forbids this change of a session: its identity, the status machine, or that it has begun or is completed.';
+
+create function private.live_move_of(organization_id uuid, session_ids uuid[], as_of timestamptz)
+returns timestamptz
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select max(batch.expires_at)
+    from unnest(session_ids) as named (id)
+    join public.session_holds as hold
+      on hold.organization_id = live_move_of.organization_id and hold.session_id = named.id and hold.status = 'held'
+    join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+    where batch.expires_at > as_of
+  );
+end
+$$;
+comment on function private.live_move_of(uuid, uuid[], timestamptz) is
+  'When the live move of any of these sessions ends; null when none is being moved.';
+
+create function private.prepare_session()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  issue private.broken_rule;
+  places_anew boolean := true;
+  serves_anew boolean := true;
+begin
+  if private.claimed_organization_id() is distinct from new.organization_id then
+    perform private.take_row_organization(new.organization_id);
+  end if;
+  if tg_op = 'UPDATE' then
+    issue := private.session_change_issue(old, new);
+    places_anew := (
+      new.therapist_id, new.client_id, new.start_time, new.end_time, new.room_id, new.group_id, new.time_zone,
+      new.buffer_before_minutes, new.buffer_after_minutes
+    ) is distinct from (
+      old.therapist_id, old.client_id, old.start_time, old.end_time, old.room_id, old.group_id, old.time_zone,
+      old.buffer_before_minutes, old.buffer_after_minutes
+    );
+    serves_anew := (new.cpt_code, new.session_type) is distinct from (old.cpt_code, old.session_type);
+    new.created_at := old.created_at;
+    new.created_by := old.created_by;
+    new.updated_at := clock_timestamp();
+  elsif new.status <> 'scheduled' then
+    perform private.refuse_write('session_status', format('a session begins as scheduled, not %s', new.status),
+      'Insert it as scheduled, then change its status.');
+  elsif exists (
+    select from public.session_holds as hold where hold.organization_id = new.organization_id and hold.id = new.id
+  ) then
+    -- A live hold's claims would be taken over by taking its id.
+    raise exception using
+      errcode = 'unique_violation', message = 'this id belongs to a hold', hint = 'Leave the id out, or confirm the hold.';
+  end if;
+  if issue.rule is not null then
+    perform private.refuse_write(issue.rule, issue.message, issue.hint);
+  end if;
+
+  if places_anew or serves_anew then
+    if new.status not in ('cancelled', 'no_show') then
+      issue := private.written_session_issue(
+        new, case when tg_op = 'UPDATE' then old end, places_anew, auth.role() = 'authenticated'
+      );
+      if issue.rule is not null then
+        perform private.refuse_write(issue.rule, issue.message, issue.hint);
+      end if;
+    end if;
+    if tg_op = 'INSERT' or (new.start_time, new.time_zone) is distinct from (old.start_time, old.time_zone) then
+      new.civil_start := new.start_time at time zone new.time_zone;
+    end if;
+    new.lanes := private.client_lanes(
+      new.organization_id, new.client_id, private.service_code(new.cpt_code, new.session_type), new.start_time, new.end_time
+    );
+  end if;
+  return new;
+end
+$$;
+comment on function private.prepare_session() is
+  'Trigger: the rules of a session that is written directly, and the facts that are derived from it.';
+
+create function private.settle_written(
+  organization_id uuid,
+  moved_ids uuid[],
+  former_group_ids uuid[],
+  served_ids uuid[]
+)
+returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  former constant text := private.enter_booking();
+begin
+  if moved_ids <> '{}' and not private.sync_claims(
+    organization_id, private.claim_owners(organization_id, moved_ids, former_group_ids)
+  ) then
+    raise exception using
+      errcode = 'exclusion_violation',
+      constraint = 'claims_no_overlap',
+      schema = 'private',
+      table = 'claims',
+      message = 'the session overlaps another booking or hold of the same therapist, client or room',
+      hint = 'Choose another time, or wait until the hold in the way has expired.';
+  end if;
+  if served_ids <> '{}' then
+    perform private.settle_units(organization_id, served_ids);
+  end if;
+  perform private.leave_booking(null, former);
+end
+$$;
+comment on function private.settle_written(uuid, uuid[], uuid[], uuid[]) is
+  'Gives sessions that were written directly exactly their claims and their units, or raises, which undoes the write. '
+  'moved_ids: whose claims may have changed; served_ids: whose units may have.';
+
+create function private.settle_inserted()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+set plan_cache_mode = 'force_generic_plan'
+as $$
+begin
+  perform private.settle_written(written.organization_id, written.ids, '{}', written.ids),
+    private.audit_written(written.organization_id, '[]', written.rows)
+  from (
+    select session.organization_id, array_agg(session.id) as ids, jsonb_agg(to_jsonb(session)) as rows
+    from new_rows as session
+    group by session.organization_id
+  ) as written;
+  return null;
+end
+$$;
+comment on function private.settle_inserted() is 'Trigger: sessions inserted directly claim their time and take their units, or fail.';
+
+create function private.settle_updated()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+set plan_cache_mode = 'force_generic_plan'
+as $$
+begin
+  -- Old and new rows meet by set operations, sorted or hashed: a join would be planned for the few rows of the first
+  -- statement, and grow with the square of a clinic's day.
+  perform private.settle_written(
+      written.organization_id, array(
+        select moved.id
+        from (
+          select session.id, session.therapist_id, session.start_time, session.end_time, session.room_id, session.group_id,
+            session.buffer_before_minutes, session.buffer_after_minutes, session.lanes,
+            session.status in ('cancelled', 'no_show') as has_ended
+          from new_rows as session
+          where session.organization_id = written.organization_id
+          except
+          select session.id, session.therapist_id, session.start_time, session.end_time, session.room_id, session.group_id,
+            session.buffer_before_minutes, session.buffer_after_minutes, session.lanes,
+            session.status in ('cancelled', 'no_show')
+          from old_rows as session
+          where session.organization_id = written.organization_id
+        ) as moved
+      ),
+      written.group_ids,
+      array(
+        select served.id
+        from (
+          select session.id, session.start_time, session.end_time, session.status, session.cpt_code, session.session_type
+          from new_rows as session
+          where session.organization_id = written.organization_id
+          except
+          select session.id, session.start_time, session.end_time, session.status, session.cpt_code, session.session_type
+          from old_rows as session
+          where session.organization_id = written.organization_id
+        ) as served
+      )
+    ),
+    private.audit_written(written.organization_id, written.before, (
+      select jsonb_agg(to_jsonb(session)) from new_rows as session where session.organization_id = written.organization_id
+    ))
+  from (
+    select session.organization_id, jsonb_agg(to_jsonb(session)) as before,
+      coalesce(array_agg(distinct session.group_id) filter (where session.group_id is not null), '{}') as group_ids
+    from old_rows as session
+    group by session.organization_id
+  ) as written;
+  return null;
+end
+$$;
+comment on function private.settle_updated() is 'Trigger: sessions changed directly claim their new time or none; units follow.';
+
+create function private.guard_group()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  if private.claimed_organization_id() is distinct from new.organization_id then
+    perform private.take_row_organization(new.organization_id);
+  end if;
+  if tg_op = 'UPDATE' and exists (
+    select from public.session_holds as hold
+    join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+    where hold.organization_id = new.organization_id
+      and hold.status = 'held'
+      and batch.expires_at > clock_timestamp()
+      and (hold.group_id = new.id or hold.session_id in (
+        select member.id from public.sessions as member
+        where member.organization_id = new.organization_id and member.group_id = new.id
+      ))
+  ) then
+    perform private.refuse_write('group_being_booked',
+      'a place in the group is held, or the group is being moved: it stays where it is until that hold ends',
+      'Confirm or release the hold first, or wait until it has expired.');
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_group() is 'Trigger: a group that is being joined or moved through a hold is not moved directly.';
+
+create function private.keep_ended_members(organization_id uuid, group_ids uuid[])
+returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  former constant text := private.enter_booking();
+begin
+  -- Reports keep the time a cancelled member was booked for, and what notice was given: the ended members of a group that
+  -- moves are split off into a group of their own, at the old time.
+  with ended as (
+    select moved.id, gen_random_uuid() as former_id
+    from public.session_groups as moved
+    where moved.organization_id = keep_ended_members.organization_id and moved.id = any (group_ids)
+      and exists (
+        select from public.sessions as member
+        where member.organization_id = moved.organization_id and member.group_id = moved.id
+          and member.status in ('cancelled', 'no_show')
+      )
+  ),
+  former as (
+    insert into public.session_groups (
+      organization_id, id, therapist_id, room_id, start_time, end_time, buffer_before_minutes, buffer_after_minutes
+    )
+    select moved.organization_id, ended.former_id, moved.therapist_id, moved.room_id, moved.start_time, moved.end_time,
+      moved.buffer_before_minutes, moved.buffer_after_minutes
+    from ended
+    join public.session_groups as moved
+      on moved.organization_id = keep_ended_members.organization_id and moved.id = ended.id
+  )
+  update public.sessions as member
+  set group_id = ended.former_id
+  from ended
+  where member.organization_id = keep_ended_members.organization_id
+    and member.group_id = ended.id
+    and member.status in ('cancelled', 'no_show');
+  perform private.leave_booking(null, former);
+end
+$$;
+comment on function private.keep_ended_members(uuid, uuid[]) is
+  'Before these groups move: their cancelled and missed members stay behind, in a group at the old time.';
+
+create function private.leave_ended_members()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.keep_ended_members(new.organization_id, array[new.id]);
+  return new;
+end
+$$;
+comment on function private.leave_ended_members() is 'Trigger: see private.keep_ended_members.';
+
+create function private.settle_groups()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+set plan_cache_mode = 'force_generic_plan'
+as $$
+begin
+  perform private.settle_written(written.organization_id, array(
+    select member.id from public.sessions as member
+    where member.organization_id = written.organization_id and member.group_id = any (written.ids)
+  ), written.ids, '{}')
+  from (
+    select known.organization_id, array_agg(known.id) as ids from new_rows as known group by known.organization_id
+  ) as written;
+  return null;
+end
+$$;
+comment on function private.settle_groups() is 'Trigger: a group that was moved directly claims its new place, with its members.';
+
+create trigger a_take_organization before insert or update on public.sessions
+  for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.take_written_organization();
+create trigger b_prepare_session before insert or update on public.sessions
+  for each row
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.prepare_session();
+create trigger c_settle_inserted after insert on public.sessions
+  referencing new table as new_rows for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.settle_inserted();
+create trigger c_settle_updated after update on public.sessions
+  referencing old table as old_rows new table as new_rows for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.settle_updated();
+
+create trigger a_take_organization before insert or update on public.session_groups
+  for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.take_written_organization();
+create trigger b_guard_group before insert or update on public.session_groups
+  for each row
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.guard_group();
+create trigger c_leave_ended_members before update on public.session_groups
+  for each row
+  when (
+    (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+    and (new.therapist_id, new.start_time, new.end_time) is distinct from (old.therapist_id, old.start_time, old.end_time)
+  )
+  execute function private.leave_ended_members();
+create trigger d_settle_groups after update on public.session_groups
+  referencing new table as new_rows for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.settle_groups();
+
+-- === schemas/calendar/session_audit.sql ===
+
+-- Purpose: sessions that are written directly leave the same record as bookings.
+-- Objects: audit_written; what a direct cancellation stores.
+-- Watch for: one event for each statement, organization and kind of change. The booking functions write their own.
+
+create function private.audit_written(organization_id uuid, before jsonb, after jsonb)
+returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  insert into public.session_cancellations (organization_id, session_id, cancelled_by, cancelled_by_role)
+  select audit_written.organization_id, changed.id, auth.uid(), coalesce(private.active_role()::text, session_user)
+  from private.changed_sessions(audit_written.before, audit_written.after) as changed
+  where changed.action = 'session.cancelled'
+  on conflict do nothing;
+
+  perform private.record_event(
+    audit_written.organization_id, changed.action, 'session', array_agg(changed.id order by changed.start_time, changed.id),
+    clock_timestamp(),
+    therapist_id => min(changed.therapist_id)::uuid,
+    before => case when audit_written.before <> '[]' then jsonb_agg(changed.before order by changed.start_time, changed.id) end,
+    after => jsonb_agg(changed.after order by changed.start_time, changed.id)
+  )
+  from private.changed_sessions(audit_written.before, audit_written.after) as changed
+  group by changed.action;
+end
+$$;
+comment on function private.audit_written(uuid, jsonb, jsonb) is
+  'Records what a direct statement did to sessions: one event for each kind of change, before -> after.';
+
+create function private.changed_sessions(old_rows jsonb, new_rows jsonb)
+returns table (id uuid, action text, therapist_id text, start_time text, before jsonb, after jsonb)
+language plpgsql
+immutable
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  -- Rows meet by grouping, sorted or hashed: a join would be planned for the few rows of the first statement.
+  return query
+  with version as (
+    select item.value ->> 'id' as id, jsonb_agg(item.value) filter (where not item.is_after) -> 0 as before,
+      jsonb_agg(item.value) filter (where item.is_after) -> 0 as after
+    from (
+      select each.value, false as is_after from jsonb_array_elements(changed_sessions.old_rows) as each (value)
+      union all
+      select each.value, true from jsonb_array_elements(changed_sessions.new_rows) as each (value)
+    ) as item
+    group by item.value ->> 'id'
+  )
+  select version.id::uuid,
+    case
+      when version.before is null then 'session.inserted'
+      when version.after ->> 'status' <> version.before ->> 'status' then 'session.' || (version.after ->> 'status')
+      when place.after is distinct from place.before then 'session.moved'
+      else 'session.changed'
+    end,
+    version.after ->> 'therapist_id', version.after ->> 'start_time', facts.before, facts.after
+  from version
+  cross join lateral (
+    select
+      private.facts_of_rows(jsonb_build_array(version.before)) -> 0 as before,
+      private.facts_of_rows(jsonb_build_array(version.after)) -> 0 as after
+  ) as facts
+  cross join lateral (
+    select
+      array[version.before ->> 'therapist_id', version.before ->> 'start_time', version.before ->> 'end_time', version.before ->> 'room_id'] as before,
+      array[version.after ->> 'therapist_id', version.after ->> 'start_time', version.after ->> 'end_time', version.after ->> 'room_id'] as after
+  ) as place
+  where version.before is null or facts.before is distinct from facts.after;
+end
+$$;
+comment on function private.changed_sessions(jsonb, jsonb) is
+  'What a statement changed: each session with its facts before and after, and what to call it. Unchanged ones are left out.';
+
+-- === schemas/booking/api.sql ===
+
+-- Purpose: the booking functions that the API exposes.
+-- Objects: hold_sessions, confirm_sessions, release_hold, cancel_sessions, move_group, offer_freed_slots.
+-- Watch for: each is a SECURITY INVOKER wrapper around its private function, which checks the caller and explains itself.
+
+create function public.hold_sessions(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(
+    private.hold_sessions(hold_sessions.request, hold_sessions.idempotency_key, hold_sessions.request_id)
+  );
+end;
+comment on function public.hold_sessions(jsonb, text, text) is
+  'Claims a slot or a series for a few minutes. request is the body of sessions-hold with recurrence expanded.';
+grant execute on function public.hold_sessions(jsonb, text, text) to authenticated;
+
+create function public.confirm_sessions(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(
+    private.confirm_sessions(confirm_sessions.request, confirm_sessions.idempotency_key, confirm_sessions.request_id)
+  );
+end;
+comment on function public.confirm_sessions(jsonb, text, text) is
+  'Turns a live hold into sessions. request is the body of sessions-confirm.';
+grant execute on function public.confirm_sessions(jsonb, text, text) to authenticated;
+
+create function public.release_hold(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(
+    private.release_hold(release_hold.request, release_hold.idempotency_key, release_hold.request_id)
+  );
+end;
+comment on function public.release_hold(jsonb, text, text) is 'Lets a hold go. request is {hold_key}.';
+grant execute on function public.release_hold(jsonb, text, text) to authenticated;
+
+create function public.cancel_sessions(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(
+    private.cancel_sessions(cancel_sessions.request, cancel_sessions.idempotency_key, cancel_sessions.request_id)
+  );
+end;
+comment on function public.cancel_sessions(jsonb, text, text) is
+  'Cancels sessions by id and/or by local day. request is the body of sessions-cancel.';
+grant execute on function public.cancel_sessions(jsonb, text, text) to authenticated;
+
+create function public.move_group(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(private.move_group(move_group.request, move_group.request_id));
+end;
+comment on function public.move_group(jsonb, text) is
+  'Moves a group with all its clients, at once and without a hold. request is {group_id, start_time, end_time, '
+  'start_time_offset_minutes, end_time_offset_minutes, time_zone, therapist_id?, room_id?, override?}. Outcome body: '
+  '{groupId, sessions}. Refusals are those of sessions-hold.';
+grant execute on function public.move_group(jsonb, text) to authenticated;
+
+create function public.offer_freed_slots(request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(private.offer_own_freed_slots(offer_freed_slots.request_id));
+end;
+comment on function public.offer_freed_slots(text) is
+  'Offers one slot that became free to the next on the waitlist: {offered, pending}. Called after a cancellation, a move or '
+  'a release until pending is 0; also for staff to call.';
+grant execute on function public.offer_freed_slots(text) to authenticated;
 
 -- === schemas/booking/free_time.sql ===
 
@@ -6755,46 +9723,46 @@ volatile
 set search_path = ''
 as $$
 declare
-  wanted private.booking_request := private.parse_booking_request(request);
+  wanted private.hold_request := private.read_hold_request(request);
+  slots private.slot[] := private.slots_of(wanted, clock_timestamp());
+  named_ids constant uuid[] := array(select slot.session_id from unnest(slots) as slot where slot.session_id is not null);
+  batch public.hold_batches := private.new_batch(actor, wanted, named_ids <> '{}', clock_timestamp());
   asked private.asked_booking;
 begin
-  wanted := private.with_moved(actor.organization_id, private.with_members(wanted));
-  asked.therapist_id := wanted.therapist_id;
-  asked.room_id := wanted.room_id;
-  asked.buffer_before := make_interval(mins => wanted.buffer_before_minutes);
-  asked.buffer_after := make_interval(mins => wanted.buffer_after_minutes);
+  if named_ids <> '{}' then
+    slots := private.with_moved(actor.organization_id, slots);
+    batch := private.keep_place(batch, wanted, request ? 'room_id', slots);
+  end if;
+  asked.therapist_id := batch.therapist_id;
+  asked.room_id := batch.room_id;
+  asked.buffer_before := make_interval(mins => batch.buffer_before_minutes);
+  asked.buffer_after := make_interval(mins => batch.buffer_after_minutes);
   asked.is_fixed := wanted.group_id is not null;
   asked.own_ids := array(
     select unnest(array_remove(array[session.id, session.group_id], null))
     from public.sessions as session
     where session.organization_id = actor.organization_id
-      and (
-        session.id = any (wanted.session_ids)
-        or (session.group_id = wanted.group_id and session.client_id <> wanted.client_id)
-      )
+      and session.id = any (array(select slot.session_id from unnest(slots) as slot))
+    union
+    -- A client who joins stands where the group stands.
+    select wanted.group_id where wanted.group_id is not null
   );
   asked.places := array(
     select row(
-      coalesce(wanted.slot_indexes[item.position], item.position - 1),
-      coalesce(item.client_id, wanted.client_id),
+      slot.occurrence_index, slot.client_id,
       -- What is moved stays the service it is, unless the request says otherwise.
-      private.service_code(
-        coalesce(wanted.cpt_code, moved.cpt_code), coalesce(wanted.session_type, moved.session_type)
-      ),
-      item.start_time, item.end_time, item.time_zone, item.session_id
+      coalesce(private.service_code(wanted.cpt_code, wanted.session_type), private.service_code(moved.cpt_code, moved.session_type)),
+      slot.start_time, slot.end_time, slot.time_zone, slot.session_id
     )::private.asked_place
-    from unnest(wanted.start_times, wanted.end_times, wanted.time_zones, wanted.session_ids, wanted.slot_clients)
-      with ordinality as item (start_time, end_time, time_zone, session_id, client_id, position)
+    from unnest(slots) as slot
     left join public.sessions as moved
-      on moved.organization_id = actor.organization_id and moved.id = item.session_id
-    order by item.position
+      on moved.organization_id = actor.organization_id and moved.id = slot.session_id
+    order by slot.occurrence_index, slot.client_id
   );
   if not private.may_ask(actor, asked) or exists (
-    select 1
-    from unnest(wanted.session_ids) as named (id)
+    select from unnest(named_ids) as named (id)
     where not exists (
-      select 1
-      from public.sessions as session
+      select from public.sessions as session
       where session.organization_id = actor.organization_id
         and session.id = named.id
         and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
@@ -6973,23 +9941,6 @@ comment on function private.free_starts(uuid, private.asked_booking, uuid[], tex
 
 -- Units ------------------------------------------------------------------------------------------------------------
 
-create function private.service_zone(organization_id uuid, client_id uuid)
-returns text
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return (
-    select organization.time_zone
-    from public.organizations as organization
-    where organization.id = service_zone.organization_id
-  );
-end
-$$;
-comment on function private.service_zone(uuid, uuid) is
-  'The zone whose local date, at its start, is the date of a client''s service.';
-
 create function private.units_available(organization_id uuid, places private.asked_place[], as_of timestamptz)
 returns boolean[]
 language plpgsql
@@ -6997,25 +9948,25 @@ stable
 set search_path = ''
 as $$
 declare
-  demands private.unit_demand[];
+  quotes private.quote[];
 begin
   -- The one place where reading ahead asks for units: the same function that decides for a hold.
-  demands := private.ask_units(organization_id, array(
+  quotes := private.quote_units(organization_id, array(
     select row(
       -- Owners in the order of the places: what is asked for first is granted first.
-      ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid,
-      place.client_id, private.billed_code(place.cpt_code, null), place.start_time, place.end_time,
-      private.service_zone(units_available.organization_id, place.client_id), place.session_id, null
+      ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid, place.occurrence_index,
+      place.client_id, place.cpt_code, place.start_time, place.end_time, place.session_id, null
     )::private.service
     from unnest(places) with ordinality
       as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
+    -- A booking that names no service takes its units when it is confirmed as one.
+    where place.cpt_code is not null
   ), as_of);
   return array(
     select not exists (
-      select 1
-      from unnest(demands) as demand
-      where demand.owner_id = ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid
-        and demand.granted_units < demand.needed_units
+      select from unnest(quotes) as quote
+      where quote.owner_id = ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid
+        and quote.shortage is not null
     )
     from generate_series(1, cardinality(places)) as place (position)
     order by place.position
@@ -7024,1992 +9975,6 @@ end
 $$;
 comment on function private.units_available(uuid, private.asked_place[], timestamptz) is
   'Whether each of these places, all asked for together, would get its units now.';
-
--- === schemas/booking/hold.sql ===
-
--- Purpose: sessions-hold. Claims a slot, or a whole series, for a few minutes; or new places for existing sessions.
--- Objects: private.take_claims, private.hold_sessions, public.hold_sessions.
--- Watch for: the lock order of every path (idempotency key; sessions by id; resources ascending; holds; claims); that
---            expiry is judged once, after locking, by clock_timestamp(); and that a refusal gives up the claims that were
---            tried, the one thing written before it, so that a refused request leaves nothing but its audit event.
---            The booking functions keep their plans for a connection's life, by index and loop only: a sequential scan,
---            or a join that reads a whole table, chosen while that was small would go on as it grows.
-
-create function private.refuse_hold(
-  actor private.actor,
-  wanted private.booking_request,
-  code text,
-  detail text,
-  retry_after timestamptz default null,
-  conflicts jsonb default null,
-  locked_therapist_id uuid default null
-)
-returns jsonb
-language plpgsql
-set search_path = ''
-as $$
-begin
-  perform private.record_event(
-    actor.organization_id, 'hold.refused', 'hold', coalesce(wanted.session_ids, '{}'), clock_timestamp(),
-    therapist_id => locked_therapist_id,
-    actor_role => actor.role::text,
-    outcome => 'refused',
-    code => code,
-    details => jsonb_build_object('request', private.hold_facts(wanted), 'conflicts', conflicts)
-  );
-  return private.refusal(
-    case code when 'FORBIDDEN' then 403 else 409 end, code, detail, retry_after, coalesce(conflicts, '[]')
-  );
-end
-$$;
-comment on function private.refuse_hold(private.actor, private.booking_request, text, text, timestamptz, jsonb, uuid) is
-  'The outcome of a refused hold, and its audit event.';
-
-create function private.held_answer(
-  wanted private.booking_request,
-  hold_ids uuid[],
-  hold_keys uuid[],
-  held_until timestamptz
-)
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  -- A single hold needs no query.
-  if cardinality(hold_ids) = 1 and wanted.slot_groups is null then
-    return jsonb_build_array(jsonb_build_object(
-      'holdKey', hold_keys[1],
-      'holdId', hold_ids[1],
-      'startTime', private.iso(wanted.start_times[1]),
-      'endTime', private.iso(wanted.end_times[1]),
-      'expiresAt', private.iso(held_until)
-    ));
-  end if;
-  return (
-    select jsonb_agg(
-      jsonb_build_object(
-        'holdKey', held.hold_key,
-        'holdId', held.hold_id,
-        -- As private.iso, without a call for each.
-        'startTime', to_char(held.start_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-        'endTime', to_char(held.end_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-        'expiresAt', until
-      ) || case
-        when held.group_id is not null
-          then jsonb_build_object('clientId', coalesce(held.client_id, wanted.client_id), 'groupId', held.group_id)
-        else '{}'::jsonb
-      end
-      order by held.position
-    )
-    from unnest(hold_ids, hold_keys, wanted.start_times, wanted.end_times, wanted.slot_clients, wanted.slot_groups)
-      with ordinality as held (hold_id, hold_key, start_time, end_time, client_id, group_id, position)
-    cross join (select private.iso(held_until) as until) as batch
-    -- Where a group moves, the hold of the member that was named stands for all.
-    where not (wanted.session_ids is not null and held.client_id is not null)
-  );
-end
-$$;
-comment on function private.held_answer(private.booking_request, uuid[], uuid[], timestamptz) is
-  'The holds[] of an answer, in request order.';
-
-create function private.take_claims(
-  organization_id uuid,
-  claims private.wanted_claim[],
-  expires_at timestamptz
-)
-returns bigint
-language plpgsql
-set search_path = ''
-as $$
-#variable_conflict use_column
-declare
-  taken bigint;
-begin
-  -- The constraint decides, whatever was seen before: "on conflict do nothing" neither raises nor stalls.
-  insert into private.claims (
-    organization_id, owner_id, resource_kind, resource_id, during, lanes, group_key, expires_at
-  )
-  select take_claims.organization_id, wanted_claim.owner_id, wanted_claim.resource_kind, wanted_claim.resource_id,
-    wanted_claim.during, wanted_claim.lanes, wanted_claim.group_key, take_claims.expires_at
-  from unnest(claims) as wanted_claim
-  on conflict do nothing;
-  get diagnostics taken = row_count;
-  return taken;
-end
-$$;
-comment on function private.take_claims(uuid, private.wanted_claim[], timestamptz) is
-  'Takes what of these claims is free, behind the locks of their resources. Returns how many.';
-
-create function private.give_up_claims(organization_id uuid, owner_ids uuid[])
-returns void
-language plpgsql
-set search_path = ''
-as $$
-begin
-  delete from private.claims as claim
-  where claim.organization_id = give_up_claims.organization_id and claim.owner_id = any (owner_ids);
-end
-$$;
-comment on function private.give_up_claims(uuid, uuid[]) is 'Undoes private.take_claims, for a request that is refused.';
-
-create function private.hold_sessions(request jsonb, idempotency_key text, request_id text)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-as $$
-#variable_conflict use_column
-declare
-  booker record;
-  allowed boolean;
-  asked_code text;
-  actor private.actor;
-  wanted private.booking_request;
-  fingerprint bytea;
-  outcome jsonb;
-  body jsonb;
-  moving boolean;
-  moved record;
-  resource_ids uuid[];
-  open boolean;
-  as_of timestamptz := clock_timestamp();
-  held_until timestamptz;
-  new_batch_id uuid := gen_random_uuid();
-  batch_key uuid := gen_random_uuid();
-  -- Told to nobody: a row made with a key that is known would share the lane of this move.
-  move_key uuid := gen_random_uuid();
-  hold_ids uuid[];
-  hold_keys uuid[];
-  client_ids uuid[];
-  member_ids uuid[];
-  own_ids uuid[];
-  claims private.wanted_claim[];
-  services private.service[];
-  demands private.unit_demand[];
-  short boolean := false;
-  overridden_lanes int4multirange;
-  warnings jsonb;
-  found record;
-  stale_owner_ids uuid[];
-  stale_batch_ids uuid[];
-  own_claims private.claims[];
-  taken bigint := 0;
-begin
-  perform set_config('therapist_sessions.request_id', left(request_id, 128), true);
-  if auth.uid() is null then
-    perform private.require_actor();
-  end if;
-  wanted := private.parse_booking_request(request);
-  booker := private.require_booker(wanted.therapist_id, wanted.client_id);
-  actor := booker.actor;
-  moving := wanted.session_ids is not null;
-
-  if idempotency_key is not null then
-    fingerprint := private.fingerprint(to_jsonb(wanted));
-    outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
-    if outcome is not null then
-      return outcome;
-    end if;
-    as_of := clock_timestamp();
-  end if;
-  perform private.require_bookable_window(wanted, as_of);
-
-  allowed := booker.may_book;
-  if wanted.client_ids is not null then
-    allowed := allowed and not exists (
-      select 1
-      from unnest(wanted.client_ids) as member (client_id)
-      where not private.may_book(actor, wanted.therapist_id, member.client_id)
-    );
-  end if;
-  if wanted.room_id is not null then
-    allowed := allowed and exists (
-      select 1
-      from public.rooms as room
-      where room.organization_id = actor.organization_id and room.id = wanted.room_id and room.deleted_at is null
-    );
-  end if;
-  if wanted.override_reason is not null then
-    allowed := allowed and actor.role in ('admin', 'super_admin');
-  end if;
-  if not allowed then
-    return private.refuse_hold(
-      actor, wanted, 'FORBIDDEN', 'You may not book this therapist, client or room, or you may not override.'
-    );
-  end if;
-
-  if wanted.cpt_code is not null or wanted.session_type is not null then
-    asked_code := private.service_code(wanted.cpt_code, wanted.session_type);
-  end if;
-  if asked_code is not null and not private.may_render(actor.organization_id, wanted.therapist_id, asked_code) then
-    return private.refuse_hold(
-      actor, wanted, 'FORBIDDEN', 'A technician may not render this service: it is a qualified professional''s.'
-    );
-  end if;
-
-  if wanted.client_ids is not null then
-    if exists (
-      select 1
-      from public.service_codes as service
-      where service.code = asked_code
-        and cardinality(wanted.client_ids) not between service.min_clients and service.max_clients
-    ) then
-      perform private.raise_invalid(private.issue('client_ids', 'are more clients than this service may have'));
-    end if;
-    wanted := private.with_members(wanted);
-  elsif wanted.group_id is not null then
-    wanted := private.with_members(wanted);
-    perform private.lock_group(actor.organization_id, wanted.group_id);
-  end if;
-  client_ids := coalesce(wanted.client_ids, array[wanted.client_id]);
-  resource_ids := client_ids || array[wanted.therapist_id, wanted.room_id];
-  if moving then
-    -- A second move, a cancellation or a start of the same session would act on a state this one is changing.
-    perform 1
-    from public.sessions as session
-    where session.organization_id = actor.organization_id
-      and session.id = any (wanted.session_ids || array(
-        select mate.id
-        from public.sessions as named
-        join public.sessions as mate
-          on mate.organization_id = named.organization_id and mate.group_id = named.group_id
-        where named.organization_id = actor.organization_id and named.id = any (wanted.session_ids)
-      ))
-    order by session.id
-    for no key update;
-
-    select
-      count(*) as count,
-      bool_and(session.client_id = wanted.client_id) as all_of_client,
-      bool_and(actor.role <> 'therapist' or session.therapist_id = actor.user_id) as all_in_scope
-    into moved
-    from public.sessions as session
-    where session.organization_id = actor.organization_id and session.id = any (wanted.session_ids);
-    if moved.count < cardinality(wanted.session_ids) or not moved.all_in_scope then
-      return private.refuse_hold(
-        actor, wanted, 'FORBIDDEN', 'A session to be moved does not exist or is not yours.'
-      );
-    elsif not moved.all_of_client then
-      return private.refuse_hold(actor, wanted, 'CLIENT_MISMATCH', 'A session to be moved belongs to another client.');
-    end if;
-
-    wanted := private.with_moved(actor.organization_id, wanted);
-    client_ids := coalesce(wanted.client_ids, client_ids);
-    select
-      bool_and(session.status = 'scheduled') as all_movable,
-      bool_and(session.client_id = wanted.client_id or private.may_book(actor, wanted.therapist_id, session.client_id))
-        as all_bookable,
-      bool_and(private.may_render(
-        actor.organization_id, wanted.therapist_id,
-        private.service_code(coalesce(wanted.cpt_code, session.cpt_code), coalesce(wanted.session_type, session.session_type))
-      )) as all_renderable,
-      array_agg(session.therapist_id) || array_agg(session.room_id) as resource_ids
-    into moved
-    from public.sessions as session
-    where session.organization_id = actor.organization_id and session.id = any (wanted.session_ids);
-    if not moved.all_movable then
-      return private.refuse_hold(
-        actor, wanted, 'SESSION_NOT_MOVABLE', 'Only scheduled sessions can be moved. Reload them and try again.'
-      );
-    end if;
-    if not moved.all_bookable then
-      return private.refuse_hold(
-        actor, wanted, 'FORBIDDEN', 'A group moves whole, and you may not book every client of this one.'
-      );
-    elsif not moved.all_renderable then
-      return private.refuse_hold(
-        actor, wanted, 'FORBIDDEN', 'A technician may not render this service: it is a qualified professional''s.'
-      );
-    elsif wanted.slot_indexes is not null and asked_code is not null and exists (
-      select 1
-      from public.service_codes as service
-      where service.code = asked_code
-        and service.max_clients < any (
-          select count(*) from unnest(wanted.slot_indexes) as slot (index) group by slot.index
-        )
-    ) then
-      perform private.raise_invalid(private.issue('cpt_code', 'is for fewer clients than the group has'));
-    end if;
-    resource_ids := resource_ids || client_ids || wanted.room_id || moved.resource_ids;
-  end if;
-
-  if cardinality(wanted.start_times) = 1 then
-    hold_ids := array[gen_random_uuid()];
-    hold_keys := array[gen_random_uuid()];
-  else
-    select array_agg(gen_random_uuid()), array_agg(gen_random_uuid()) into hold_ids, hold_keys
-    from unnest(wanted.start_times);
-  end if;
-  if booker.has_payer then
-    -- A first look, so that a new connection makes its plans here, and not behind the lock where every rival would wait
-    -- for it. Nothing is decided: all of it is read again below.
-    perform private.client_lanes(
-      actor.organization_id, wanted.client_id, asked_code,
-      wanted.start_times[1], wanted.end_times[1]
-    );
-    services := private.wanted_services(actor.organization_id, wanted, hold_ids);
-    demands := private.ask_units(actor.organization_id, services, as_of);
-    perform private.unit_warnings(actor.organization_id, demands, as_of),
-      private.daily_limit_warnings(actor.organization_id, services);
-    services := null;
-    demands := null;
-  end if;
-
-  -- Rivals for any of these people, whatever their windows, queue here instead of deadlocking on each other.
-  perform private.lock_resources(actor.organization_id, resource_ids);
-  as_of := clock_timestamp();
-
-  if moving then
-    select
-      max(batch.expires_at) filter (where batch.expires_at > as_of) as until,
-      array_agg(distinct batch.id) filter (where batch.expires_at <= as_of) as stale_batch_ids
-    into found
-    from public.session_holds as hold
-    join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
-    where hold.organization_id = actor.organization_id
-      and hold.session_id = any (wanted.session_ids)
-      and hold.status = 'held';
-    if found.until is not null then
-      return private.refuse_hold(
-        actor, wanted, 'SESSION_BEING_MOVED', 'Somebody is moving this session. Try again when their hold has ended.',
-        found.until, locked_therapist_id => wanted.therapist_id
-      );
-    end if;
-    stale_batch_ids := found.stale_batch_ids;
-    if wanted.slot_groups is not null then
-      if exists (
-        select 1
-        from public.sessions as member
-        where member.organization_id = actor.organization_id
-          and member.group_id = any (wanted.slot_groups)
-          and member.status not in ('cancelled', 'no_show')
-          and member.id <> all (wanted.session_ids)
-      ) then
-        -- Somebody joined while this waited, and she is not locked.
-        perform private.raise_busy();
-      end if;
-      held_until := private.group_joining_ends(actor.organization_id, wanted.slot_groups, as_of);
-      if held_until is not null then
-        return private.refuse_hold(
-          actor, wanted, 'THERAPIST_HOLD_CONFLICT', 'A place in this group is being booked. Retry at retryAfter.',
-          held_until, locked_therapist_id => wanted.therapist_id
-        );
-      end if;
-    end if;
-  end if;
-
-  if wanted.group_id is not null then
-    -- Behind the therapist's lock: two clients who each see one place left would both take it.
-    select array_agg(member.id) into member_ids
-    from public.sessions as member
-    where member.organization_id = actor.organization_id
-      and member.group_id = wanted.group_id
-      and member.therapist_id = wanted.therapist_id
-      and member.start_time = wanted.start_times[1]
-      and member.end_time = wanted.end_times[1]
-      and member.status not in ('cancelled', 'no_show');
-    if member_ids is null then
-      perform private.raise_invalid(private.issue('group_id', 'names no group of this therapist at this time'));
-    end if;
-    held_until := private.group_move_ends(actor.organization_id, array[wanted.group_id], as_of);
-    if held_until is not null then
-      return private.refuse_hold(
-        actor, wanted, 'SESSION_BEING_MOVED', 'Somebody is moving this group. Try again when their hold has ended.',
-        held_until, locked_therapist_id => wanted.therapist_id
-      );
-    elsif cardinality(member_ids) + private.group_joiners(actor.organization_id, wanted.group_id, as_of) >= 8 then
-      return private.refuse_hold(
-        actor, wanted, 'GROUP_FULL', 'The group has eight clients already.',
-        locked_therapist_id => wanted.therapist_id
-      );
-    end if;
-  end if;
-
-  claims := private.wanted_claims(actor.organization_id, wanted, hold_ids, case when moving then move_key end);
-  own_ids := wanted.session_ids;
-  if member_ids is not null then
-    -- Whoever is in the group already stands in her own way.
-    own_ids := array(
-      select member.id
-      from public.sessions as member
-      where member.organization_id = actor.organization_id
-        and member.id = any (member_ids)
-        and member.client_id <> wanted.client_id
-    );
-  end if;
-  held_until := date_trunc('milliseconds', as_of) + make_interval(secs => wanted.hold_seconds);
-  -- Mostly nothing at all is in the way, and trying is how to know. What is in the way, alive or expired, is looked at
-  -- closely; so is the way of those who stand in their own.
-  if not moving and member_ids is null then
-    taken := private.take_claims(actor.organization_id, claims, held_until);
-  end if;
-  if taken < cardinality(claims) then
-    if taken > 0 then
-      perform private.give_up_claims(actor.organization_id, hold_ids);
-    end if;
-    select * into found
-    from private.find_conflicts(actor.organization_id, claims, own_ids, as_of);
-    if found.concurrent_lanes is not null and wanted.override_reason is not null then
-      -- The pairs in the way give up their lanes, for this hold only: everything else still blocks it.
-      overridden_lanes := found.concurrent_lanes;
-      claims := array(
-        select row(
-          claim.occurrence_index, claim.owner_id, claim.resource_kind, claim.resource_id, claim.during,
-          case claim.resource_kind when 'client' then claim.lanes - overridden_lanes else claim.lanes end,
-          claim.group_key
-        )::private.wanted_claim
-        from unnest(claims) as claim
-      );
-      select * into found
-      from private.find_conflicts(actor.organization_id, claims, own_ids, as_of);
-    end if;
-    if found.conflicts is not null then
-      outcome := private.conflict_code(found.conflicts, found.concurrent_lanes);
-      return private.refuse_hold(
-        actor, wanted, outcome ->> 'code', outcome ->> 'detail', found.retry_after, found.conflicts, wanted.therapist_id
-      );
-    end if;
-    stale_owner_ids := found.stale_owner_ids;
-    taken := 0;
-  end if;
-  open := private.is_open(actor.organization_id, wanted);
-  if not open and wanted.override_reason is null then
-    perform private.give_up_claims(actor.organization_id, hold_ids);
-    return private.refuse_hold(
-      actor, wanted, 'OUTSIDE_AVAILABILITY',
-      'The therapist does not work then. Choose an alternative, or have an admin override.',
-      locked_therapist_id => wanted.therapist_id
-    );
-  end if;
-
-  -- Two holds that each read 4 units left would both take them: the client's lock, taken above, makes them queue, and
-  -- the second reads what the first has entered. Expired holds count for nothing here, swept or not.
-  if private.has_payer(actor.organization_id, client_ids) then
-    services := private.wanted_services(actor.organization_id, wanted, hold_ids);
-    demands := private.ask_units(actor.organization_id, services, as_of);
-    short := private.is_short(demands);
-  end if;
-  if short and wanted.override_reason is null then
-    perform private.give_up_claims(actor.organization_id, hold_ids);
-    return private.refuse_hold(
-      actor, wanted, 'AUTHORIZATION_EXCEEDED',
-      'The payer''s authorization has too few units left, or does not cover the dates. An admin may override.',
-      locked_therapist_id => wanted.therapist_id
-    );
-  end if;
-
-  -- Nothing stands in the way. From here on everything is written, or, by an error, nothing.
-  if stale_owner_ids is not null or stale_batch_ids is not null then
-    select stale_batch_ids || array_agg(distinct hold.batch_id) into stale_batch_ids
-    from public.session_holds as hold
-    where hold.organization_id = actor.organization_id and hold.id = any (stale_owner_ids);
-    -- What has expired goes, as far as its resources are locked here.
-    delete from private.claims as stale
-    using public.session_holds as hold
-    where hold.organization_id = actor.organization_id
-      and hold.batch_id = any (stale_batch_ids)
-      and stale.organization_id = hold.organization_id
-      and stale.owner_id = hold.id
-      and stale.resource_id = any (resource_ids)
-      and stale.expires_at <= as_of;
-    perform private.expire_batches(actor.organization_id, stale_batch_ids, as_of, wanted.therapist_id);
-  end if;
-  if wanted.group_id is not null then
-    -- A move of the group that came to nothing may have left its claims under another key than the group's.
-    perform private.sync_claims(actor.organization_id, member_ids);
-  end if;
-  if moving then
-    -- An earlier move that expired may have left a claim on a place these sessions have, allowed there by the key they
-    -- shared: it would be in the way of the new key.
-    delete from private.claims as stale
-    using private.claims as own
-    where own.organization_id = actor.organization_id
-      and own.owner_id = any (wanted.session_ids)
-      and stale.organization_id = own.organization_id
-      and stale.resource_kind = own.resource_kind
-      and stale.resource_id = own.resource_id
-      and stale.during && own.during
-      and stale.expires_at <= as_of;
-    -- What moves together does not block itself, even onto a place that a sibling leaves. Taken out and put back, since
-    -- the members of a group would conflict while some have the new key and some the old.
-    with taken_out as (
-      delete from private.claims as claim
-      where claim.organization_id = actor.organization_id and claim.owner_id = any (wanted.session_ids)
-      returning claim.*
-    )
-    select array_agg(row(taken_out.*)::private.claims) into own_claims from taken_out;
-    insert into private.claims (organization_id, owner_id, resource_kind, resource_id, during, lanes, group_key)
-    select own.organization_id, own.owner_id, own.resource_kind, own.resource_id, own.during, own.lanes, move_key
-    from unnest(own_claims) as own;
-  end if;
-
-  if taken = 0 then
-    taken := private.take_claims(actor.organization_id, claims, held_until);
-    if taken < cardinality(claims) then
-      perform private.raise_busy();
-    end if;
-  end if;
-  with batch as (
-    insert into public.hold_batches (
-      organization_id, id, hold_key, therapist_id, client_id, room_id, group_id, session_type, cpt_code, time_zone,
-      buffer_before_minutes, buffer_after_minutes, recurrence_rule, override_reason, is_move, expires_at,
-      created_by, created_at
-    )
-    values (
-      actor.organization_id, new_batch_id, batch_key, wanted.therapist_id, wanted.client_id, wanted.room_id,
-      wanted.group_id, wanted.session_type, wanted.cpt_code, wanted.time_zone,
-      wanted.buffer_before_minutes, wanted.buffer_after_minutes, wanted.recurrence_rule, wanted.override_reason,
-      moving, held_until, actor.user_id, as_of
-    )
-  )
-  insert into public.session_holds (
-    organization_id, id, batch_id, hold_key, occurrence_index, start_time, end_time, time_zone, session_id, client_id,
-    group_id
-  )
-  select actor.organization_id, occurrence.hold_id, new_batch_id, occurrence.hold_key, occurrence.position - 1,
-    occurrence.start_time, occurrence.end_time, occurrence.time_zone, occurrence.session_id, occurrence.client_id,
-    occurrence.group_id
-  from unnest(
-    hold_ids, hold_keys, wanted.start_times, wanted.end_times, wanted.time_zones, wanted.session_ids,
-    wanted.slot_clients, wanted.slot_groups
-  ) with ordinality as occurrence (
-    hold_id, hold_key, start_time, end_time, time_zone, session_id, client_id, group_id, position
-  );
-  body := jsonb_build_object(
-    'holdKey', batch_key,
-    'holdId', new_batch_id,
-    'expiresAt', private.iso(held_until),
-    'holds', private.held_answer(wanted, hold_ids, hold_keys, held_until)
-  );
-
-  if services is not null then
-    perform private.reserve_units(actor.organization_id, demands, 'held', held_until);
-    warnings := private.unit_warnings(actor.organization_id, demands, as_of)
-      || private.daily_limit_warnings(actor.organization_id, services);
-    if warnings <> '[]' then
-      body := body || jsonb_build_object('warnings', warnings);
-    end if;
-  end if;
-  if overridden_lanes is not null then
-    insert into private.lane_overrides (organization_id, owner_id, lanes)
-    select actor.organization_id, hold_id, overridden_lanes from unnest(hold_ids) as hold_id;
-  end if;
-
-  perform private.record_event(
-    actor.organization_id, 'hold.acquired', 'hold', hold_ids, as_of,
-    therapist_id => wanted.therapist_id,
-    actor_role => actor.role::text,
-    after => private.hold_facts(wanted),
-    details => jsonb_build_object('batchId', new_batch_id, 'expiresAt', private.iso(held_until))
-  );
-  if wanted.override_reason is not null then
-    perform private.record_event(
-      actor.organization_id, override.action, 'hold', hold_ids, as_of,
-      therapist_id => wanted.therapist_id,
-      actor_role => actor.role::text,
-      details => jsonb_build_object('batchId', new_batch_id, 'reason', wanted.override_reason)
-    )
-    from (
-      values
-        ('override.availability', not open),
-        ('override.authorization', short),
-        ('override.concurrency', overridden_lanes is not null)
-    ) as override (action, needed)
-    where override.needed;
-  end if;
-
-  if idempotency_key is not null then
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint, body, new_batch_id
-    );
-  end if;
-  return private.success(body);
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy();
-end
-$$;
-comment on function private.hold_sessions(jsonb, text, text) is
-  'Holds every occurrence of the request, or none. Returns an outcome; see docs/codes.md for its codes. Raises PT400 '
-  'for malformed input, PT401 and PT403 for the caller, PT503 when the database is busy.';
-grant execute on function private.hold_sessions(jsonb, text, text) to authenticated;
-
-create function public.hold_sessions(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.hold_sessions(hold_sessions.request, hold_sessions.idempotency_key, hold_sessions.request_id);
-end;
-comment on function public.hold_sessions(jsonb, text, text) is
-  'Claims a slot or a series for a few minutes. request is the body of sessions-hold with recurrence expanded.';
-grant execute on function public.hold_sessions(jsonb, text, text) to authenticated;
-
--- === schemas/booking/confirm.sql ===
-
--- Purpose: sessions-confirm. Turns a live hold into sessions, or into the moves it was made for.
--- Objects: private.parse_confirmation, private.confirm_sessions, public.confirm_sessions.
--- Watch for: a live hold confirms, always; an unconfirmed one at or after expires_at never does, swept or not. A new
---            session takes its hold's id, so its claims stay where they are and only lose their expiry. A move of a
---            group has a hold for each member; the one of the member that was named (client_id is null) stands for all.
-
-create type private.confirmed_occurrence as (
-  hold_key uuid,
-  therapist_id uuid,
-  client_id uuid,
-  start_time timestamptz,
-  end_time timestamptz,
-  session_id uuid,
-  session_type text,
-  location_type text,
-  cpt_code text,
-  cpt_modifiers text[]
-);
-comment on type private.confirmed_occurrence is 'One occurrence as sessions-confirm describes it.';
-
-create function private.session_issues(path text, session jsonb)
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  if session is null or session = 'null' then
-    return private.issue(path, 'is required');
-  elsif jsonb_typeof(session) <> 'object' then
-    return private.issue(path, 'must be an object');
-  end if;
-  return coalesce(private.uuid_issue(path || '.therapist_id', session -> 'therapist_id', true), '[]')
-    || coalesce(private.uuid_issue(path || '.client_id', session -> 'client_id', true), '[]')
-    || coalesce(private.instant_issue(path || '.start_time', session -> 'start_time'), '[]')
-    || coalesce(private.instant_issue(path || '.end_time', session -> 'end_time'), '[]')
-    || coalesce(private.uuid_issue(path || '.id', session -> 'id', false), '[]')
-    || coalesce(private.text_issue(path || '.session_type', session -> 'session_type', false, 64), '[]')
-    || coalesce(private.text_issue(path || '.location_type', session -> 'location_type', false, 64), '[]')
-    || case
-      when coalesce(session -> 'notes', 'null') <> 'null'
-        then private.issue(path || '.notes', 'is not accepted here: notes are saved encrypted, through session-notes')
-      else '[]'
-    end;
-end
-$$;
-comment on function private.session_issues(text, jsonb) is 'Issues of a session object of sessions-confirm.';
-
-create function private.cpt_issues(path text, cpt jsonb)
-returns jsonb
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  if cpt is null or cpt = 'null' then
-    return '[]';
-  elsif jsonb_typeof(cpt) <> 'object' then
-    return private.issue(path, 'must be an object');
-  end if;
-  return coalesce(private.text_issue(path || '.code', cpt -> 'code', true, 16, '^\s*[0-9A-Za-z]{5}\s*$'), '[]')
-    || case
-      when coalesce(cpt -> 'modifiers', 'null') = 'null' then '[]'
-      when jsonb_typeof(cpt -> 'modifiers') <> 'array' then private.issue(path || '.modifiers', 'must be a list')
-      when jsonb_array_length(cpt -> 'modifiers') > 4
-        then private.issue(path || '.modifiers', 'must have at most 4 modifiers')
-      when exists (
-        select 1
-        from jsonb_array_elements(cpt -> 'modifiers') as modifier (value)
-        where jsonb_typeof(modifier.value) <> 'string' or (modifier.value #>> '{}') !~ '^\s*[0-9A-Za-z]{2}\s*$'
-      ) then private.issue(path || '.modifiers', 'must be two-character modifiers')
-      else '[]'
-    end;
-end
-$$;
-comment on function private.cpt_issues(text, jsonb) is 'Issues of a cpt object of sessions-confirm.';
-
-create function private.confirmation_issues(request jsonb)
-returns void
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  items jsonb;
-  listed boolean;
-  found jsonb;
-begin
-  if request is null or jsonb_typeof(request) <> 'object' then
-    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
-  end if;
-  items := nullif(nullif(request -> 'occurrences', 'null'), '[]');
-  listed := items is not null;
-  if listed and jsonb_typeof(items) <> 'array' then
-    perform private.raise_invalid(private.issue('occurrences', 'must be a list'));
-  elsif listed and jsonb_array_length(items) > 366 then
-    perform private.raise_invalid(private.issue('occurrences', 'must have at most 366 occurrences'));
-  end if;
-
-  found := coalesce(private.uuid_issue('hold_key', request -> 'hold_key', true), '[]')
-    || private.session_issues('session', request -> 'session')
-    || private.cpt_issues('cpt', request -> 'cpt')
-    || coalesce(private.zone_issue('time_zone', request -> 'time_zone', true), '[]')
-    || coalesce(private.integer_issue(
-      'start_time_offset_minutes', request -> 'start_time_offset_minutes', true, -1440, 1440), '[]')
-    || coalesce(private.integer_issue(
-      'end_time_offset_minutes', request -> 'end_time_offset_minutes', true, -1440, 1440), '[]')
-    || case
-      when coalesce(request -> 'notes', 'null') <> 'null'
-        then private.issue('notes', 'is not accepted here: notes are saved encrypted, through session-notes')
-      else '[]'
-    end;
-  if listed then
-    select found || coalesce(jsonb_agg(issue.value order by item.position), '[]') into found
-    from jsonb_array_elements(items) with ordinality as item (value, position)
-    cross join lateral (select 'occurrences.' || (item.position - 1) as path) as at
-    cross join lateral (
-      select case
-        when jsonb_typeof(item.value) <> 'object' then private.issue(at.path, 'must be an object')
-        else coalesce(private.uuid_issue(at.path || '.hold_key', item.value -> 'hold_key', true), '[]')
-          || private.session_issues(at.path || '.session', item.value -> 'session')
-          || private.cpt_issues(at.path || '.cpt', item.value -> 'cpt')
-          || coalesce(private.zone_issue(at.path || '.time_zone', item.value -> 'time_zone', false), '[]')
-          || coalesce(private.integer_issue(at.path || '.start_time_offset_minutes',
-            item.value -> 'start_time_offset_minutes', true, -1440, 1440), '[]')
-          || coalesce(private.integer_issue(at.path || '.end_time_offset_minutes',
-            item.value -> 'end_time_offset_minutes', true, -1440, 1440), '[]')
-          || case
-            when coalesce(item.value -> 'notes', 'null') <> 'null' then private.issue(
-              at.path || '.notes', 'is not accepted here: notes are saved encrypted, through session-notes')
-            else '[]'
-          end
-      end as issues
-    ) as checked
-    cross join lateral jsonb_array_elements(checked.issues) as issue (value);
-  else
-    items := jsonb_build_array(request);
-  end if;
-  if found <> '[]' then
-    perform private.raise_invalid(
-      found, case when found @> '[{"message": "is required"}]' then 'MISSING_FIELDS' else 'VALIDATION_FAILED' end
-    );
-  end if;
-
-  select jsonb_agg(issue.value order by item.position) into found
-  from jsonb_array_elements(items) with ordinality as item (value, position)
-  cross join lateral (
-    select
-      case when listed then format('occurrences.%s.', item.position - 1) else '' end as path,
-      (item.value #>> '{session,start_time}')::timestamptz as start_time,
-      (item.value #>> '{session,end_time}')::timestamptz as end_time,
-      coalesce(item.value ->> 'time_zone', request ->> 'time_zone') as time_zone
-  ) as at
-  cross join lateral (
-    select case
-        when at.end_time <= at.start_time then private.issue(at.path || 'session.end_time', 'must be after start_time')
-        else '[]'
-      end
-      || case
-        when private.offset_minutes(at.start_time, at.time_zone)
-            <> (item.value ->> 'start_time_offset_minutes')::integer
-          then private.issue(at.path || 'start_time_offset_minutes', format('does not match %s at start_time', at.time_zone))
-        else '[]'
-      end
-      || case
-        when private.offset_minutes(at.end_time, at.time_zone) <> (item.value ->> 'end_time_offset_minutes')::integer
-          then private.issue(at.path || 'end_time_offset_minutes', format('does not match %s at end_time', at.time_zone))
-        else '[]'
-      end as issues
-  ) as checked
-  cross join lateral jsonb_array_elements(checked.issues) as issue (value);
-  if found is not null then
-    perform private.raise_invalid(
-      found, case when found @> '[{"message": "must be after start_time"}]' then 'INVALID_RANGE' else 'VALIDATION_FAILED' end
-    );
-  end if;
-
-end
-$$;
-comment on function private.confirmation_issues(jsonb) is
-  'Raises PT400 with every issue of the body of sessions-confirm: code MISSING_FIELDS, INVALID_RANGE or '
-  'VALIDATION_FAILED. Returns when there is none. Looks at no clock.';
-
-create function private.parse_confirmation(request jsonb)
-returns private.confirmed_occurrence[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  -- What every occurrence must have, and the request itself: as confirmation_issues, without saying what is wrong. Types
-  -- are named besides patterns, since a pattern also fits a list of texts that fit it.
-  well_formed constant jsonpath := jsonpath '
-    $.type() == "object"
-    && $.hold_key.type() == "string"
-    && $.session.therapist_id.type() == "string" && $.session.client_id.type() == "string"
-    && $.hold_key like_regex "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
-    && $.session.type() == "object"
-    && $.session.therapist_id like_regex "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
-    && $.session.client_id like_regex "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
-    && $.session.start_time.type() == "string" && $.session.end_time.type() == "string"
-    && (!exists($.session.id) || $.session.id == null || $.session.id.type() == "string")
-    && (!exists($.session.session_type) || $.session.session_type == null || $.session.session_type.type() == "string")
-    && (!exists($.session.location_type) || $.session.location_type == null || $.session.location_type.type() == "string")
-    && (!exists($.session.notes) || $.session.notes == null)
-    && (!exists($.notes) || $.notes == null)
-    && (!exists($.time_zone) || $.time_zone == null || $.time_zone.type() == "string")
-    && $.start_time_offset_minutes.type() == "number" && $.end_time_offset_minutes.type() == "number"
-    && (!exists($.cpt) || $.cpt == null || $.cpt.type() == "object" && $.cpt.code.type() == "string"
-      && $.cpt.code like_regex "^\\s*[0-9A-Za-z]{5}\\s*$"
-      && (!exists($.cpt.modifiers) || $.cpt.modifiers == null || $.cpt.modifiers.type() == "array"
-        && $.cpt.modifiers.size() <= 4
-        && !($.cpt.modifiers[*].type() != "string")
-        && !exists($.cpt.modifiers[*] ? (!(@ like_regex "^\\s*[0-9A-Za-z]{2}\\s*$")))))';
-  items jsonb := coalesce(nullif(nullif(request -> 'occurrences', 'null'), '[]'), jsonb_build_array(request));
-  parsed private.confirmed_occurrence[];
-  valid boolean;
-begin
-  begin
-    select
-      array_agg(
-        row(
-          item.hold_key, item.therapist_id, item.client_id, item.start_time, item.end_time, item.session_id,
-          item.session_type, item.location_type, item.cpt_code, item.cpt_modifiers
-        )::private.confirmed_occurrence
-        order by item.position
-      ),
-      (request @@ well_formed) and count(*) <= 366 and bool_and(
-        item.value @@ well_formed
-        and item.start_text ~ private.instant_pattern() and item.end_text ~ private.instant_pattern()
-        and item.start_time < item.end_time
-        and (length(item.session_type) between 1 and 64) is not false
-        and (length(item.location_type) between 1 and 64) is not false
-        and exists (select 1 from public.time_zones as zone where zone.name = item.time_zone)
-        and extract(epoch from (item.start_time at time zone item.time_zone) - (item.start_time at time zone 'UTC'))
-          = (item.value ->> 'start_time_offset_minutes')::numeric * 60
-        and extract(epoch from (item.end_time at time zone item.time_zone) - (item.end_time at time zone 'UTC'))
-          = (item.value ->> 'end_time_offset_minutes')::numeric * 60
-      )
-    into parsed, valid
-    from (
-      select
-        element.position,
-        element.value,
-        (element.value ->> 'hold_key')::uuid as hold_key,
-        (session.value ->> 'therapist_id')::uuid as therapist_id,
-        (session.value ->> 'client_id')::uuid as client_id,
-        session.value ->> 'start_time' as start_text,
-        session.value ->> 'end_time' as end_text,
-        (session.value ->> 'start_time')::timestamptz as start_time,
-        (session.value ->> 'end_time')::timestamptz as end_time,
-        (session.value ->> 'id')::uuid as session_id,
-        btrim(session.value ->> 'session_type', E' \t\n\r\f\v') as session_type,
-        btrim(session.value ->> 'location_type', E' \t\n\r\f\v') as location_type,
-        coalesce(element.value ->> 'time_zone', request ->> 'time_zone') as time_zone,
-        upper(btrim(chosen.cpt ->> 'code', E' \t\n\r\f\v')) as cpt_code,
-        array(
-          select upper(btrim(modifier.value, E' \t\n\r\f\v'))
-          from jsonb_array_elements_text(coalesce(nullif(chosen.cpt -> 'modifiers', 'null'), '[]'))
-            with ordinality as modifier (value, position)
-          group by 1
-          order by min(modifier.position)
-        ) as cpt_modifiers
-      from jsonb_array_elements(items) with ordinality as element (value, position)
-      cross join lateral (select element.value -> 'session' as value) as session
-      -- One cpt for the whole series may stand at the top.
-      cross join lateral (
-        select coalesce(nullif(element.value -> 'cpt', 'null'), nullif(request -> 'cpt', 'null')) as cpt
-      ) as chosen
-    ) as item;
-  exception
-    when data_exception then valid := false;
-  end;
-
-  if valid is not true then
-    perform private.confirmation_issues(request);
-    perform private.raise_invalid(private.issue('', 'is not a request this endpoint accepts'));
-  end if;
-  return parsed;
-end
-$$;
-comment on function private.parse_confirmation(jsonb) is
-  'Reads the body of sessions-confirm: its occurrences in order, or the one session at the top. Raises PT400 with code '
-  'MISSING_FIELDS, INVALID_RANGE or VALIDATION_FAILED. Looks at no clock.';
-
-create function private.rounded_minutes(start_time timestamptz, end_time timestamptz)
-returns integer
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return floor((extract(epoch from end_time - start_time) / 60 + 7) / 15)::integer * 15;
-end
-$$;
-comment on function private.rounded_minutes(timestamptz, timestamptz) is
-  'A duration in minutes, rounded to 15-minute units by midpoint: 0-7 -> 0, 8-22 -> 15, 23-37 -> 30 (CMS, Medicare '
-  'Claims Processing Manual, chapter 5, section 20.2).';
-
-create function private.series_id(batch_id uuid, member_id uuid, client_id uuid)
-returns uuid
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return case
-    when member_id is null or member_id = client_id then batch_id
-    else md5(batch_id::text || member_id::text)::uuid
-  end;
-end
-$$;
-comment on function private.series_id(uuid, uuid, uuid) is
-  'The series of one client of a batch: the batch''s id, or for the other members of a group one made of both ids.';
-
-create function private.refuse_confirmation(
-  actor private.actor,
-  batch_id uuid,
-  hold_ids uuid[],
-  status integer,
-  code text,
-  detail text
-)
-returns jsonb
-language plpgsql
-set search_path = ''
-as $$
-begin
-  perform private.record_event(
-    actor.organization_id, 'confirmation.refused', 'hold', coalesce(hold_ids, '{}'), clock_timestamp(),
-    actor_role => actor.role::text,
-    outcome => 'refused',
-    code => code,
-    details => case when batch_id is not null then jsonb_build_object('batchId', batch_id) end
-  );
-  return private.refusal(status, code, detail);
-end
-$$;
-comment on function private.refuse_confirmation(private.actor, uuid, uuid[], integer, text, text) is
-  'The outcome of a refused confirmation, and its audit event.';
-
-create function private.confirm_sessions(request jsonb, idempotency_key text, request_id text)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-as $$
-#variable_conflict use_column
-declare
-  actor private.actor;
-  listed private.confirmed_occurrence[];
-  asked_key uuid;
-  fingerprint bytea;
-  outcome jsonb;
-  batch public.hold_batches;
-  top_session jsonb;
-  hold_ids uuid[];
-  moved_session_ids uuid[];
-  held_claims private.claims[];
-  group_ids uuid[];
-  resource_ids uuid[];
-  as_of timestamptz;
-  state record;
-  listing record;
-  new_series_id uuid;
-  session_ids uuid[];
-  body jsonb;
-  rounded_minutes integer;
-begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  listed := private.parse_confirmation(request);
-  asked_key := (request ->> 'hold_key')::uuid;
-  top_session := request -> 'session';
-  if idempotency_key is not null then
-    fingerprint := private.fingerprint(jsonb_build_object(
-      'holdKey', asked_key, 'occurrences', to_jsonb(listed),
-      'therapistId', (top_session ->> 'therapist_id')::uuid, 'clientId', (top_session ->> 'client_id')::uuid
-    ));
-    outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-confirm', idempotency_key, fingerprint);
-    if outcome is not null then
-      return outcome;
-    end if;
-  end if;
-
-  -- Which holds the key stands for. Nothing is decided here: what matters is read again behind the locks.
-  select found.* into batch
-  from public.hold_batches as found
-  where found.organization_id = actor.organization_id
-    and (
-      found.hold_key = asked_key
-      or found.id = (
-        select hold.batch_id
-        from public.session_holds as hold
-        where hold.organization_id = actor.organization_id and hold.hold_key = asked_key
-      )
-    )
-    and (actor.role <> 'therapist' or found.therapist_id = actor.user_id);
-  if actor.role = 'client' then
-    return private.refuse_confirmation(
-      actor, batch.id, hold_ids, 403, 'FORBIDDEN', 'Your role may not book sessions.'
-    );
-  elsif batch.id is null then
-    return private.refuse_confirmation(
-      actor, batch.id, hold_ids, 410, 'HOLD_NOT_FOUND', 'There is no such hold. Hold the time again.'
-    );
-  end if;
-
-  select
-    array_agg(hold.id) filter (
-      where (batch.hold_key = asked_key or hold.hold_key = asked_key) and not (batch.is_move and hold.client_id is not null)
-    ),
-    array_agg(hold.session_id)
-  into hold_ids, moved_session_ids
-  from public.session_holds as hold
-  where hold.organization_id = actor.organization_id and hold.batch_id = batch.id;
-
-  resource_ids := array[batch.therapist_id, batch.client_id, batch.room_id] || array(
-    select hold.client_id
-    from public.session_holds as hold
-    where hold.organization_id = actor.organization_id and hold.batch_id = batch.id and hold.client_id is not null
-  );
-  if batch.group_id is not null then
-    perform private.lock_group(actor.organization_id, batch.group_id);
-  end if;
-  if batch.is_move then
-    -- Who joins a group that moves keeps its row until she has.
-    perform 1
-    from public.session_groups as known
-    where known.organization_id = actor.organization_id
-      and known.id in (
-        select member.group_id
-        from public.sessions as member
-        where member.organization_id = actor.organization_id and member.id = any (moved_session_ids)
-      )
-    order by known.id
-    for update;
-    -- A cancellation or start of a session to be moved would change it between our look and our write.
-    perform 1
-    from public.sessions as session
-    where session.organization_id = actor.organization_id
-      and session.id = any (moved_session_ids || array(
-        select mate.id
-        from public.sessions as named
-        join public.sessions as mate
-          on mate.organization_id = named.organization_id and mate.group_id = named.group_id
-        where named.organization_id = actor.organization_id and named.id = any (moved_session_ids)
-      ))
-    order by session.id
-    for no key update;
-    select resource_ids || array_agg(session.therapist_id) || array_agg(session.room_id) into resource_ids
-    from public.sessions as session
-    where session.organization_id = actor.organization_id and session.id = any (moved_session_ids);
-  end if;
-  -- Whoever claims this time once the hold has expired must see either the hold or the sessions, never neither.
-  perform private.lock_resources(actor.organization_id, resource_ids);
-  -- A release, or a second confirmation, of the same hold would settle it twice. Read again,
-  -- for its end may have been moved while this waited.
-  select locked.* into batch
-  from public.hold_batches as locked
-  where locked.organization_id = actor.organization_id and locked.id = batch.id
-  for no key update;
-  as_of := clock_timestamp();
-
-  select
-    count(*) filter (where hold.status <> 'released') as addressed,
-    count(*) filter (where hold.status = 'confirmed') as confirmed,
-    bool_or(hold.status = 'expired' or (hold.status = 'held' and batch.expires_at <= as_of)) as expired,
-    bool_or(hold.client_id is not null) as of_members
-  into state
-  from public.session_holds as hold
-  where hold.organization_id = actor.organization_id and hold.id = any (hold_ids);
-
-  if state.addressed = 0 or exists (
-    select 1
-    from unnest(listed) as item
-    where item.hold_key <> batch.hold_key
-      and not exists (
-        select 1
-        from public.session_holds as hold
-        join public.hold_batches as owner on owner.organization_id = hold.organization_id and owner.id = hold.batch_id
-        where hold.organization_id = actor.organization_id
-          and hold.hold_key = item.hold_key
-          and hold.status <> 'released'
-          and (actor.role <> 'therapist' or owner.therapist_id = actor.user_id)
-      )
-  ) then
-    return private.refuse_confirmation(
-      actor, batch.id, hold_ids, 410, 'HOLD_NOT_FOUND', 'There is no such hold, or it was released. Hold the time again.'
-    );
-  elsif state.expired then
-    perform private.expire_batches(actor.organization_id, array[batch.id], as_of, batch.therapist_id);
-    return private.refuse_confirmation(
-      actor, batch.id, hold_ids, 410, 'HOLD_EXPIRED', 'The hold has expired. Hold the time again.'
-    );
-  end if;
-
-  -- Every addressed hold listed exactly once, as it was held. A lone hold may be listed by its batch's key.
-  select
-    bool_or(
-      item.hold_key is null
-      or (item.therapist_id, item.start_time, item.end_time)
-        is distinct from (batch.therapist_id, hold.start_time, hold.end_time)
-      or (item.session_id is not null and item.session_id is distinct from coalesce(hold.session_id,
-        case when hold.status = 'confirmed' then hold.id end))
-      or (lower(item.session_type) <> lower(batch.session_type)) is true
-      or (item.cpt_code <> batch.cpt_code) is true
-      -- Where a payer limits services, units and lanes were taken for the one that was held: individual treatment when
-      -- none was named. Else a hold that named none leaves the choice open.
-      or (
-        (
-          batch.session_type is not null
-          or batch.cpt_code is not null
-          or private.has_payer(actor.organization_id, array[coalesce(hold.client_id, batch.client_id)])
-        )
-        -- What is moved stays the service it is.
-        and private.billed_code(
-          coalesce(item.cpt_code, batch.cpt_code, moved.cpt_code),
-          coalesce(item.session_type, batch.session_type, moved.session_type)
-        ) <> private.billed_code(
-          coalesce(batch.cpt_code, moved.cpt_code), coalesce(batch.session_type, moved.session_type)
-        )
-      )
-    ) as differs,
-    bool_or(item.client_id <> coalesce(hold.client_id, batch.client_id)) as of_other_client
-  into listing
-  from public.session_holds as hold
-  left join unnest(listed) as item
-    on item.hold_key = hold.hold_key or (state.addressed = 1 and item.hold_key = batch.hold_key)
-  left join public.sessions as moved
-    on moved.organization_id = hold.organization_id and moved.id = hold.session_id
-  where hold.organization_id = actor.organization_id
-    and hold.id = any (hold_ids)
-    and hold.status <> 'released';
-  if cardinality(listed) <> state.addressed or listing.differs
-    or (top_session ->> 'therapist_id')::uuid <> batch.therapist_id
-  then
-    return private.refuse_confirmation(
-      actor, batch.id, hold_ids, 409, 'HOLD_MISMATCH', 'The request differs from what was held. Confirm every held occurrence once, exactly as held.'
-    );
-  elsif listing.of_other_client or (top_session ->> 'client_id')::uuid <> batch.client_id then
-    return private.refuse_confirmation(
-      actor, batch.id, hold_ids, 409, 'CLIENT_MISMATCH', 'The hold is for another client.'
-    );
-  end if;
-
-  if state.confirmed < state.addressed then
-    if exists (
-      select 1
-      from (
-        select distinct coalesce(hold.client_id, batch.client_id) as client_id
-        from public.session_holds as hold
-        where hold.organization_id = actor.organization_id
-          and hold.batch_id = batch.id
-          and (batch.is_move or hold.id = any (hold_ids))
-      ) as booked
-      where not private.may_book(actor, batch.therapist_id, booked.client_id)
-    ) then
-      return private.refuse_confirmation(
-        actor, batch.id, hold_ids, 403, 'FORBIDDEN', 'You may no longer book this therapist or client.'
-      );
-    elsif exists (
-      select 1
-      from unnest(listed) as item
-      where not private.may_render(
-        actor.organization_id, batch.therapist_id,
-        private.service_code(
-          coalesce(item.cpt_code, batch.cpt_code), coalesce(item.session_type, batch.session_type)
-        )
-      )
-    ) or exists (
-      select 1
-      from public.sessions as moved
-      where moved.organization_id = actor.organization_id
-        and moved.id = any (moved_session_ids)
-        and not private.may_render(
-          actor.organization_id, batch.therapist_id,
-          private.service_code(
-            coalesce(batch.cpt_code, moved.cpt_code), coalesce(batch.session_type, moved.session_type)
-          )
-        )
-    ) then
-      return private.refuse_confirmation(
-        actor, batch.id, hold_ids, 403, 'FORBIDDEN',
-        'A technician may not render this service: it is a qualified professional''s.'
-      );
-    elsif batch.is_move and exists (
-      select 1
-      from public.sessions as session
-      where session.organization_id = actor.organization_id
-        and session.id = any (moved_session_ids)
-        and session.status <> 'scheduled'
-    ) then
-      return private.refuse_confirmation(
-        actor, batch.id, hold_ids, 409, 'SESSION_NOT_MOVABLE', 'A session to be moved has been started, cancelled or completed meanwhile.'
-      );
-    elsif batch.is_move and state.addressed < (
-      select count(*)
-      from public.session_holds as hold
-      where hold.organization_id = actor.organization_id and hold.batch_id = batch.id and hold.client_id is null
-    ) then
-      return private.refuse_confirmation(
-        actor, batch.id, hold_ids, 409, 'HOLD_MISMATCH', 'What was held to move together moves together: confirm the whole batch by its holdKey.'
-      );
-    elsif state.of_members and exists (
-      select 1
-      from public.session_holds as hold
-      where hold.organization_id = actor.organization_id
-        and hold.batch_id = batch.id
-        and hold.client_id is not null
-        and hold.status <> 'released'
-      group by hold.group_id
-      having count(*) < 2 or not bool_and(hold.id = any (hold_ids))
-    ) then
-      return private.refuse_confirmation(
-        actor, batch.id, hold_ids, 409, 'HOLD_MISMATCH', 'A group is confirmed whole, by its batch''s holdKey, with two clients at least.'
-      );
-    end if;
-
-    select array_agg(hold.id) into hold_ids
-    from public.session_holds as hold
-    where hold.organization_id = actor.organization_id
-      and hold.batch_id = batch.id
-      and (batch.is_move or hold.id = any (hold_ids))
-      and hold.status = 'held';
-
-    update public.session_holds as hold
-    set status = 'confirmed', settled_at = as_of, settled_xid = pg_current_xact_id()
-    where hold.organization_id = actor.organization_id and hold.id = any (hold_ids);
-
-    if batch.is_move then
-      -- The old places go and the new ones become the sessions', all behind their resources' locks. Taken out and put
-      -- back, since the members of a group would conflict while some have the group's key and some still the move's.
-      delete from private.claims as claim
-      where claim.organization_id = actor.organization_id and claim.owner_id = any (moved_session_ids);
-      with taken_out as (
-        delete from private.claims as claim
-        where claim.organization_id = actor.organization_id and claim.owner_id = any (hold_ids)
-        returning claim.*
-      )
-      select array_agg(row(taken_out.*)::private.claims) into held_claims from taken_out;
-      insert into private.claims (organization_id, owner_id, resource_kind, resource_id, during, lanes, group_key)
-      select held.organization_id, hold.session_id, held.resource_kind, held.resource_id, held.during, held.lanes,
-        case held.resource_kind when 'client' then hold.session_id else coalesce(hold.group_id, hold.session_id) end
-      from unnest(held_claims) as held
-      join public.session_holds as hold
-        on hold.organization_id = actor.organization_id and hold.id = held.owner_id;
-      -- What the holds took in addition goes; the sessions ask for all of it as they move.
-      delete from public.authorization_units as entry
-      where entry.organization_id = actor.organization_id and entry.owner_id = any (hold_ids);
-      delete from private.lane_overrides as override
-      where override.organization_id = actor.organization_id and override.owner_id = any (moved_session_ids);
-      update private.lane_overrides as override
-      set owner_id = hold.session_id
-      from public.session_holds as hold
-      where override.organization_id = actor.organization_id
-        and override.owner_id = hold.id
-        and hold.organization_id = actor.organization_id
-        and hold.id = any (hold_ids);
-
-      select array_agg(distinct hold.group_id) into group_ids
-      from public.session_holds as hold
-      where hold.organization_id = actor.organization_id and hold.id = any (hold_ids) and hold.group_id is not null;
-      if group_ids is not null then
-        -- The members first, and then their groups: one look at the end at whether they fit.
-        set constraints public.sessions_at_the_place_of_their_group deferred;
-      end if;
-      update public.sessions as session
-      set
-        therapist_id = batch.therapist_id,
-        start_time = hold.start_time,
-        end_time = hold.end_time,
-        time_zone = hold.time_zone,
-        room_id = batch.room_id,
-        buffer_before_minutes = batch.buffer_before_minutes,
-        buffer_after_minutes = batch.buffer_after_minutes,
-        session_type = coalesce(item.session_type, batch.session_type, session.session_type),
-        location_type = coalesce(item.location_type, session.location_type),
-        cpt_code = coalesce(item.cpt_code, batch.cpt_code, session.cpt_code),
-        cpt_modifiers = case when item.cpt_code is null then session.cpt_modifiers else item.cpt_modifiers end
-      from public.session_holds as hold
-      cross join lateral (
-        select case when hold.client_id is null then hold.hold_key else (
-          select other.hold_key
-          from public.session_holds as other
-          where other.organization_id = hold.organization_id
-            and other.batch_id = hold.batch_id
-            and other.group_id = hold.group_id
-            and other.client_id is null
-        ) end as hold_key
-      ) as named
-      join unnest(listed) as item on item.hold_key = named.hold_key or item.hold_key = batch.hold_key
-      where hold.organization_id = actor.organization_id
-        and hold.id = any (hold_ids)
-        and session.organization_id = actor.organization_id
-        and session.id = hold.session_id;
-      if group_ids is not null then
-        update public.session_groups as moved
-        set therapist_id = batch.therapist_id, start_time = hold.start_time, end_time = hold.end_time
-        from public.session_holds as hold
-        where moved.organization_id = actor.organization_id
-          and moved.id = any (group_ids)
-          and hold.organization_id = actor.organization_id
-          and hold.id = any (hold_ids)
-          and hold.group_id = moved.id
-          and hold.client_id is null;
-        set constraints public.sessions_at_the_place_of_their_group immediate;
-      end if;
-    else
-      update private.claims as claim
-      set expires_at = null
-      where claim.organization_id = actor.organization_id and claim.owner_id = any (hold_ids);
-
-      if state.of_members then
-        insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time)
-        select distinct actor.organization_id, hold.group_id, batch.therapist_id, hold.start_time, hold.end_time
-        from public.session_holds as hold
-        where hold.organization_id = actor.organization_id and hold.id = any (hold_ids) and hold.client_id is not null;
-      end if;
-
-      if exists (
-        select 1
-        from public.session_holds as hold
-        where hold.organization_id = actor.organization_id and hold.batch_id = batch.id
-        having count(distinct hold.start_time) > 1
-      ) then
-        new_series_id := batch.id;
-        -- One series for each client: the batch's own has the batch's id.
-        insert into public.session_series (
-          organization_id, id, therapist_id, client_id, recurrence_rule, time_zone, created_by, created_at
-        )
-        select distinct
-          actor.organization_id, private.series_id(batch.id, hold.client_id, batch.client_id), batch.therapist_id,
-          coalesce(hold.client_id, batch.client_id), batch.recurrence_rule, batch.time_zone, actor.user_id, as_of
-        from public.session_holds as hold
-        where hold.organization_id = actor.organization_id and hold.id = any (hold_ids)
-        on conflict do nothing;
-      end if;
-
-      insert into public.sessions (
-        organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, session_type, location_type,
-        cpt_code, cpt_modifiers, series_id, group_id, room_id, buffer_before_minutes, buffer_after_minutes,
-        created_by, created_at, updated_at
-      )
-      select
-        actor.organization_id, hold.id, batch.therapist_id, coalesce(hold.client_id, batch.client_id),
-        hold.start_time, hold.end_time, hold.time_zone, coalesce(item.session_type, batch.session_type),
-        item.location_type, coalesce(item.cpt_code, batch.cpt_code), item.cpt_modifiers,
-        case when new_series_id is not null then private.series_id(batch.id, hold.client_id, batch.client_id) end,
-        hold.group_id, batch.room_id,
-        batch.buffer_before_minutes, batch.buffer_after_minutes, actor.user_id, as_of, as_of
-      from public.session_holds as hold
-      join unnest(listed) as item on item.hold_key = hold.hold_key or item.hold_key = batch.hold_key
-      where hold.organization_id = actor.organization_id and hold.id = any (hold_ids);
-    end if;
-  end if;
-
-  select array_agg(coalesce(hold.session_id, hold.id) order by hold.occurrence_index) into session_ids
-  from public.session_holds as hold
-  where hold.organization_id = actor.organization_id
-    and hold.batch_id = batch.id
-    and hold.status = 'confirmed'
-    and (batch.hold_key = asked_key or hold.hold_key = asked_key or batch.is_move);
-
-  select
-    jsonb_build_object('sessions', jsonb_agg(to_jsonb(session) order by asked.position)),
-    private.rounded_minutes(
-      min(session.start_time) filter (where asked.position = 1), min(session.end_time) filter (where asked.position = 1)
-    )
-  into body, rounded_minutes
-  from unnest(session_ids) with ordinality as asked (id, position)
-  join public.sessions as session on session.organization_id = actor.organization_id and session.id = asked.id;
-  body := body || jsonb_build_object('session', body #> '{sessions,0}', 'roundedDurationMinutes', rounded_minutes);
-
-  if idempotency_key is not null then
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'sessions-confirm', idempotency_key, fingerprint, body
-    );
-  end if;
-  return private.success(body);
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy();
-end
-$$;
-comment on function private.confirm_sessions(jsonb, text, text) is
-  'Turns every hold the key stands for into a session, or carries out its move, or changes nothing. Confirming again '
-  'answers with the same sessions. Returns an outcome; raises PT400, PT401, PT403, PT503.';
-grant execute on function private.confirm_sessions(jsonb, text, text) to authenticated;
-
-create function public.confirm_sessions(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.confirm_sessions(confirm_sessions.request, confirm_sessions.idempotency_key, confirm_sessions.request_id);
-end;
-comment on function public.confirm_sessions(jsonb, text, text) is
-  'Turns a live hold into sessions. request is the body of sessions-confirm.';
-grant execute on function public.confirm_sessions(jsonb, text, text) to authenticated;
-
--- === schemas/booking/release_and_cancel.sql ===
-
--- Purpose: sessions-cancel. Lets a hold go, or cancels sessions.
--- Objects: private.release_hold, private.cancel_sessions and their public wrappers.
--- Watch for: an id out of scope refuses the whole request; the reason never touches clinical notes.
-
-create function private.release_hold(request jsonb, idempotency_key text, request_id text)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-as $$
-#variable_conflict use_column
-declare
-  actor private.actor;
-  found jsonb;
-  asked_key uuid;
-  fingerprint bytea;
-  outcome jsonb;
-  batch public.hold_batches;
-  as_of timestamptz;
-  released_ids uuid[];
-  body jsonb;
-begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  if request is null or jsonb_typeof(request) <> 'object' then
-    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
-  end if;
-  found := private.uuid_issue('hold_key', request -> 'hold_key', true);
-  if found is not null then
-    perform private.raise_invalid(found);
-  end if;
-  asked_key := (request ->> 'hold_key')::uuid;
-  fingerprint := private.fingerprint(jsonb_build_object('holdKey', asked_key));
-
-  outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint);
-  if outcome is not null then
-    return outcome;
-  end if;
-
-  select candidate.* into batch
-  from public.hold_batches as candidate
-  where candidate.organization_id = actor.organization_id
-    and (
-      candidate.hold_key = asked_key
-      or candidate.id = (
-        select hold.batch_id
-        from public.session_holds as hold
-        where hold.organization_id = actor.organization_id and hold.hold_key = asked_key
-      )
-    )
-    and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and candidate.therapist_id = actor.user_id));
-
-  if batch.id is not null then
-    -- Claims go only under their resources' locks: a claimant between check and insert must not lose its footing.
-    perform private.lock_resources(
-      actor.organization_id,
-      array[batch.therapist_id, batch.client_id, batch.room_id] || array(
-        select hold.client_id
-        from public.session_holds as hold
-        where hold.organization_id = actor.organization_id and hold.batch_id = batch.id and hold.client_id is not null
-      ) || array(
-        select resource.id
-        from public.session_holds as hold
-        join public.sessions as session
-          on session.organization_id = hold.organization_id and session.id = hold.session_id
-        cross join lateral unnest(array[session.therapist_id, session.room_id]) as resource (id)
-        where hold.organization_id = actor.organization_id and hold.batch_id = batch.id
-      )
-    );
-    -- A confirmation of the same hold would settle it while it is being released. Read again,
-    -- for its end may have been moved while this waited.
-    select locked.* into batch
-    from public.hold_batches as locked
-    where locked.organization_id = actor.organization_id and locked.id = batch.id
-    for no key update;
-    as_of := clock_timestamp();
-
-    if batch.expires_at <= as_of then
-      perform private.expire_batches(actor.organization_id, array[batch.id], as_of, batch.therapist_id);
-    else
-      with released as (
-        update public.session_holds as hold
-        set status = 'released', settled_at = as_of, settled_xid = pg_current_xact_id()
-        where hold.organization_id = actor.organization_id
-          and hold.batch_id = batch.id
-          and hold.status = 'held'
-          -- What was held to move together is let go together: its places depend on each other.
-          and (batch.hold_key = asked_key or hold.hold_key = asked_key or batch.is_move)
-        returning hold.id
-      )
-      select array_agg(released.id order by released.id) into released_ids from released;
-    end if;
-  end if;
-
-  if released_ids is not null then
-    delete from private.claims as claim
-    where claim.organization_id = actor.organization_id and claim.owner_id = any (released_ids);
-    delete from public.authorization_units as entry
-    where entry.organization_id = actor.organization_id and entry.owner_id = any (released_ids);
-    if batch.is_move then
-      -- The sessions' claims lose the key they shared with it.
-      perform private.sync_claims(actor.organization_id, array(
-        select hold.session_id
-        from public.session_holds as hold
-        where hold.organization_id = actor.organization_id and hold.batch_id = batch.id
-      ));
-    end if;
-    perform private.record_event(
-      actor.organization_id, 'hold.released', 'hold', released_ids, as_of,
-      therapist_id => batch.therapist_id,
-      actor_role => actor.role::text,
-      before => '{"status": "held"}', after => '{"status": "released"}',
-      details => jsonb_build_object('batchId', batch.id)
-    );
-  end if;
-
-  body := jsonb_build_object('released', released_ids is not null);
-  if released_ids is not null then
-    body := body || jsonb_build_object('hold', (
-      select jsonb_build_object(
-        'holdKey', asked_key,
-        'holdId', case when batch.hold_key = asked_key then batch.id else (
-          select asked.id
-          from public.session_holds as asked
-          where asked.organization_id = actor.organization_id and asked.hold_key = asked_key
-        ) end,
-        'holds', jsonb_agg(
-          jsonb_build_object(
-            'holdKey', hold.hold_key,
-            'holdId', hold.id,
-            'startTime', private.iso(hold.start_time),
-            'endTime', private.iso(hold.end_time)
-          )
-          order by hold.occurrence_index
-        )
-      )
-      from public.session_holds as hold
-      where hold.organization_id = actor.organization_id
-        and hold.id = any (released_ids)
-        -- Where a group moves, the hold of the member that was named stands for all.
-        and not (batch.is_move and hold.client_id is not null)
-    ));
-  end if;
-  perform private.keep_answer(
-    actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint, body
-  );
-  return private.success(body);
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy();
-end
-$$;
-comment on function private.release_hold(jsonb, text, text) is
-  'Lets a hold or a whole batch go: released is true the first time, then false; false too for a key that is unknown, '
-  'foreign, expired or confirmed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
-grant execute on function private.release_hold(jsonb, text, text) to authenticated;
-
-create function public.release_hold(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.release_hold(release_hold.request, release_hold.idempotency_key, release_hold.request_id);
-end;
-comment on function public.release_hold(jsonb, text, text) is 'Lets a hold go. request is {hold_key}.';
-grant execute on function public.release_hold(jsonb, text, text) to authenticated;
-
--- Cancelling sessions ----------------------------------------------------------------------------------------------------
-
-create type private.cancellation_request as (
-  session_ids uuid[],
-  date date,
-  time_zone text,
-  therapist_id uuid,
-  all_therapists boolean,
-  reason text,
-  attribution public.cancellation_attribution
-);
-comment on type private.cancellation_request is 'A validated request to cancel sessions. date is a local day in time_zone.';
-
-create function private.parse_cancellation(request jsonb)
-returns private.cancellation_request
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  parsed private.cancellation_request;
-  found jsonb;
-begin
-  if request is null or jsonb_typeof(request) <> 'object' then
-    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
-  end if;
-
-  found := coalesce(private.uuid_issue('therapist_id', request -> 'therapist_id', false), '[]')
-    || coalesce(private.zone_issue('time_zone', request -> 'time_zone', false), '[]')
-    || coalesce(private.text_issue('reason', request -> 'reason', false, 500), '[]')
-    || coalesce(private.text_issue(
-      'cancellation_attribution', request -> 'cancellation_attribution', false, 16, '^(staff|client|unknown)$'), '[]')
-    || coalesce(private.text_issue(
-      'date', request -> 'date', false, 10, '^(19|2[0-9])\d{2}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$'), '[]')
-    || case
-      when coalesce(jsonb_typeof(request -> 'all_therapists'), 'null') not in ('boolean', 'null')
-        then private.issue('all_therapists', 'must be true or false')
-      else '[]'
-    end;
-  if coalesce(request -> 'session_ids', 'null') <> 'null' then
-    if jsonb_typeof(request -> 'session_ids') <> 'array' then
-      found := found || private.issue('session_ids', 'must be a list');
-    elsif jsonb_array_length(request -> 'session_ids') not between 1 and 1000 then
-      found := found || private.issue('session_ids', 'must have 1 to 1000 ids');
-    else
-      select found || coalesce(jsonb_agg(issue.value order by item.position), '[]') into found
-      from jsonb_array_elements(request -> 'session_ids') with ordinality as item (value, position)
-      cross join lateral jsonb_array_elements(
-        private.uuid_issue('session_ids.' || (item.position - 1), item.value, true)
-      ) as issue (value);
-    end if;
-  elsif coalesce(request -> 'date', 'null') = 'null' then
-    found := found || private.issue('session_ids', 'is required unless date is given');
-  end if;
-  if coalesce(request -> 'date', 'null') <> 'null' and coalesce(request -> 'time_zone', 'null') = 'null' then
-    found := found || private.issue('time_zone', 'is required with date');
-  end if;
-  if request ->> 'all_therapists' = 'true' and request ->> 'therapist_id' is not null then
-    found := found || private.issue('all_therapists', 'excludes therapist_id');
-  end if;
-  if found <> '[]' then
-    perform private.raise_invalid(found);
-  end if;
-
-  begin
-    parsed.date := (request ->> 'date')::date;
-  exception
-    when datetime_field_overflow or invalid_datetime_format then
-      perform private.raise_invalid(private.issue('date', 'is not a date that exists'));
-  end;
-  parsed.session_ids := (
-    select array_agg(distinct item.value::uuid) from jsonb_array_elements_text(
-      case jsonb_typeof(request -> 'session_ids') when 'array' then request -> 'session_ids' else '[]' end
-    ) as item (value)
-  );
-  parsed.time_zone := request ->> 'time_zone';
-  parsed.therapist_id := (request ->> 'therapist_id')::uuid;
-  parsed.all_therapists := coalesce((request ->> 'all_therapists')::boolean, false);
-  parsed.reason := private.trimmed(request ->> 'reason');
-  parsed.attribution := coalesce(request ->> 'cancellation_attribution', 'unknown')::public.cancellation_attribution;
-  return parsed;
-end
-$$;
-comment on function private.parse_cancellation(jsonb) is 'Reads the body of sessions-cancel that names sessions. Raises PT400.';
-
-create function private.start_of_day(day date, zone text)
-returns timestamptz
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  -- Where midnight comes twice (Havana, the Azores), Postgres would take the second; where clocks skip it, it takes the
-  -- moment after the gap.
-  return (
-    select min(candidate.instant)
-    from unnest(array['0', '30 minutes', '1 hour', '2 hours']::interval[]) as earlier (shift)
-    cross join lateral (select (day::timestamp at time zone zone) - earlier.shift as instant) as candidate
-    where earlier.shift = interval '0' or candidate.instant at time zone zone = day::timestamp
-  );
-end
-$$;
-comment on function private.start_of_day(date, text) is 'The first instant of a local day.';
-
-create function private.refuse_cancellation(actor private.actor, session_ids uuid[])
-returns jsonb
-language plpgsql
-set search_path = ''
-as $$
-begin
-  perform private.record_event(
-    actor.organization_id, 'cancellation.refused', 'session', coalesce(session_ids, '{}'), clock_timestamp(),
-    actor_role => actor.role::text,
-    outcome => 'refused',
-    code => 'FORBIDDEN'
-  );
-  return private.refusal(
-    403, 'FORBIDDEN', 'You may not cancel every session this names. Nothing was cancelled.'
-  );
-end
-$$;
-comment on function private.refuse_cancellation(private.actor, uuid[]) is
-  'The outcome of a refused cancellation, and its audit event.';
-
-create function private.cancel_sessions(request jsonb, idempotency_key text, request_id text)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
-set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
-as $$
-#variable_conflict use_column
-declare
-  actor private.actor;
-  wanted private.cancellation_request;
-  fingerprint bytea;
-  outcome jsonb;
-  day tstzrange;
-  target_ids uuid[];
-  resource_ids uuid[];
-  as_of timestamptz;
-  summary jsonb;
-begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.parse_cancellation(request);
-  if actor.role = 'therapist' and wanted.date is not null and wanted.therapist_id is null and not wanted.all_therapists then
-    wanted.therapist_id := actor.user_id;
-  elsif actor.role in ('admin', 'super_admin') and wanted.session_ids is null
-    and wanted.therapist_id is null and not wanted.all_therapists
-  then
-    perform private.raise_invalid(
-      private.issue('therapist_id', 'is required with date, unless all_therapists is true')
-    );
-  end if;
-  if idempotency_key is not null then
-    fingerprint := private.fingerprint(to_jsonb(wanted));
-    outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint);
-    if outcome is not null then
-      return outcome;
-    end if;
-  end if;
-
-  if actor.role = 'client'
-    or (actor.role = 'therapist' and (wanted.all_therapists or wanted.therapist_id <> actor.user_id))
-    or (wanted.therapist_id is not null and not exists (
-      select 1
-      from public.therapists as therapist
-      where therapist.organization_id = actor.organization_id and therapist.id = wanted.therapist_id
-    ))
-  then
-    return private.refuse_cancellation(actor, wanted.session_ids);
-  end if;
-
-  if wanted.date is not null then
-    -- The local day, 23 or 25 hours long where clocks change.
-    day := tstzrange(
-      private.start_of_day(wanted.date, wanted.time_zone), private.start_of_day(wanted.date + 1, wanted.time_zone), '[)'
-    );
-  end if;
-
-  target_ids := wanted.session_ids;
-  if target_ids is null then
-    target_ids := array(
-      select session.id
-      from public.sessions as session
-      where session.organization_id = actor.organization_id
-        and session.start_time >= lower(day)
-        and session.start_time < upper(day)
-        and (wanted.all_therapists or session.therapist_id = wanted.therapist_id)
-    );
-  end if;
-  -- Two cancellations, or a cancellation and a move, of one session would each act on what the other is changing.
-  with locked as (
-    select session.id, session.therapist_id, session.client_id, session.room_id
-    from public.sessions as session
-    where session.organization_id = actor.organization_id and session.id = any (target_ids)
-    order by session.id
-    for no key update
-  )
-  select
-    array_agg(locked.id),
-    array_agg(locked.therapist_id) || array_agg(locked.client_id) || array_agg(locked.room_id)
-  into target_ids, resource_ids
-  from locked;
-
-  if wanted.session_ids is not null and (
-    coalesce(cardinality(target_ids), 0) < cardinality(wanted.session_ids)
-    or exists (
-      select 1
-      from public.sessions as session
-      where session.organization_id = actor.organization_id
-        and session.id = any (wanted.session_ids)
-        and actor.role = 'therapist' and session.therapist_id <> actor.user_id
-    )
-  ) then
-    return private.refuse_cancellation(actor, wanted.session_ids);
-  end if;
-
-  -- A claimant waiting for this time must find either the session or its freed slot.
-  perform private.lock_resources(actor.organization_id, resource_ids);
-  as_of := clock_timestamp();
-
-  with target as (
-    select session.id, session.status
-    from public.sessions as session
-    where session.organization_id = actor.organization_id
-      and session.id = any (target_ids)
-      and (day is null or session.start_time <@ day)
-      and (wanted.therapist_id is null or session.therapist_id = wanted.therapist_id)
-  )
-  select jsonb_build_object(
-    'cancelledCount', count(*) filter (where target.status in ('scheduled', 'in_progress')),
-    'alreadyCancelledCount', count(*) filter (where target.status = 'cancelled'),
-    'nonCancellableCount', count(*) filter (where target.status in ('completed', 'no_show')),
-    'totalCount', count(*),
-    'cancelledSessionIds',
-      coalesce(jsonb_agg(target.id order by target.id) filter (where target.status in ('scheduled', 'in_progress')), '[]'),
-    'alreadyCancelledSessionIds',
-      coalesce(jsonb_agg(target.id order by target.id) filter (where target.status = 'cancelled'), '[]'),
-    'nonCancellableSessionIds',
-      coalesce(jsonb_agg(target.id order by target.id) filter (where target.status in ('completed', 'no_show')), '[]')
-  ) into summary
-  from target;
-
-  insert into public.session_cancellations (
-    organization_id, session_id, attribution, reason, cancelled_at, cancelled_by, cancelled_by_role
-  )
-  select actor.organization_id, item.value::uuid, wanted.attribution, wanted.reason, as_of, actor.user_id, actor.role::text
-  from jsonb_array_elements_text(summary -> 'cancelledSessionIds') as item (value);
-  update public.sessions as session
-  set status = 'cancelled'
-  from jsonb_array_elements_text(summary -> 'cancelledSessionIds') as item (value)
-  where session.organization_id = actor.organization_id and session.id = item.value::uuid;
-
-  if idempotency_key is not null then
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint,
-      jsonb_build_object('summary', summary)
-    );
-  end if;
-  return private.success(jsonb_build_object('summary', summary));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy();
-end
-$$;
-comment on function private.cancel_sessions(jsonb, text, text) is
-  'Cancels the named sessions, those of a local day, or their intersection, as far as they are scheduled or in '
-  'progress, and says which were not. Returns an outcome; raises PT400, PT401, PT403, PT503.';
-grant execute on function private.cancel_sessions(jsonb, text, text) to authenticated;
-
-create function public.cancel_sessions(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.cancel_sessions(cancel_sessions.request, cancel_sessions.idempotency_key, cancel_sessions.request_id);
-end;
-comment on function public.cancel_sessions(jsonb, text, text) is
-  'Cancels sessions by id and/or by local day. request is the body of sessions-cancel.';
-grant execute on function public.cancel_sessions(jsonb, text, text) to authenticated;
-
--- === schemas/tenancy/access_token_hook.sql ===
-
--- Purpose: which organization a user works in, written into her access token.
--- Objects: private.custom_access_token_hook, public.set_active_organization.
--- Watch for: the role claim stays what Auth made it (authenticated). org_id and user_role stand beside it and choose;
---            the membership row decides.
-
-create function private.custom_access_token_hook(event jsonb)
-returns jsonb
-language plpgsql
-stable
-security definer
-set search_path = ''
-as $$
-declare
-  chosen record;
-begin
-  select membership.organization_id, membership.role into chosen
-  from public.memberships as membership
-  left join private.active_organizations as active
-    on active.user_id = membership.user_id and active.organization_id = membership.organization_id
-  where membership.user_id = (event ->> 'user_id')::uuid
-  order by active.user_id is null, membership.created_at, membership.organization_id
-  limit 1;
-
-  return jsonb_set(event, '{claims}', (coalesce(event -> 'claims', '{}') - 'org_id' - 'user_role') || case
-    when chosen.organization_id is null then '{}'::jsonb
-    else jsonb_build_object('org_id', chosen.organization_id, 'user_role', chosen.role)
-  end);
-end
-$$;
-comment on function private.custom_access_token_hook(jsonb) is
-  'Auth calls this when it issues a token. Adds org_id (the active organization, else the earliest joined) and '
-  'user_role; a user without membership gets neither.';
-
-do $$
-begin
-  if exists (select 1 from pg_catalog.pg_roles where rolname = 'supabase_auth_admin') then
-    grant usage on schema private to supabase_auth_admin;
-    grant execute on function private.custom_access_token_hook(jsonb) to supabase_auth_admin;
-  end if;
-end
-$$;
-
-create function private.set_active_organization(organization_id uuid)
-returns void
-language plpgsql
-security definer
-set search_path = ''
-as $$
-#variable_conflict use_column
-begin
-  if auth.uid() is null then
-    perform private.raise_refusal(401, 'UNAUTHENTICATED', 'Sign in first.');
-  end if;
-  if not exists (
-    select 1
-    from public.memberships as membership
-    where membership.organization_id = set_active_organization.organization_id and membership.user_id = auth.uid()
-  ) then
-    perform private.raise_refusal(403, 'FORBIDDEN', 'You are not a member of this organization.');
-  end if;
-  insert into private.active_organizations (user_id, organization_id)
-  values (auth.uid(), set_active_organization.organization_id)
-  on conflict (user_id) do update set organization_id = excluded.organization_id;
-end
-$$;
-comment on function private.set_active_organization(uuid) is 'Chooses the caller''s active organization; see the public wrapper.';
-grant execute on function private.set_active_organization(uuid) to authenticated;
-
-create function public.set_active_organization(organization_id uuid)
-returns void
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.set_active_organization(set_active_organization.organization_id);
-end;
-comment on function public.set_active_organization(uuid) is
-  'Chooses which of her organizations the caller works in. Refresh the session afterwards: the next token carries it.';
-grant execute on function public.set_active_organization(uuid) to authenticated;
 
 -- === schemas/booking/open_slots.sql ===
 
@@ -9738,7 +10703,6 @@ declare
   as_of timestamptz := statement_timestamp();
   asked private.asked_booking;
 begin
-  perform private.require_bookable_window(private.parse_booking_request(request), as_of);
   asked := private.asked_booking(actor, request);
   return jsonb_build_object('occurrences', (
     with occurrence as (
@@ -9816,6 +10780,88 @@ comment on function public.preview_series(jsonb) is
   'client, room or authorization (too few units are left, those of the dates before counted), by session or hold, and '
   'the times the part of the occurrence. blockedBy and by are those of the first, null when the date is free.';
 grant execute on function public.preview_series(jsonb) to authenticated;
+
+-- === schemas/tenancy/access_token_hook.sql ===
+
+-- Purpose: which organization a user works in, written into her access token.
+-- Objects: private.custom_access_token_hook, public.set_active_organization.
+-- Watch for: the role claim stays what Auth made it (authenticated). org_id and user_role stand beside it and choose;
+--            the membership row decides.
+
+create function private.custom_access_token_hook(event jsonb)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  chosen record;
+begin
+  select membership.organization_id, membership.role into chosen
+  from public.memberships as membership
+  left join private.active_organizations as active
+    on active.user_id = membership.user_id and active.organization_id = membership.organization_id
+  where membership.user_id = (event ->> 'user_id')::uuid
+  order by active.user_id is null, membership.created_at, membership.organization_id
+  limit 1;
+
+  return jsonb_set(event, '{claims}', (coalesce(event -> 'claims', '{}') - 'org_id' - 'user_role') || case
+    when chosen.organization_id is null then '{}'::jsonb
+    else jsonb_build_object('org_id', chosen.organization_id, 'user_role', chosen.role)
+  end);
+end
+$$;
+comment on function private.custom_access_token_hook(jsonb) is
+  'Auth calls this when it issues a token. Adds org_id (the active organization, else the earliest joined) and '
+  'user_role; a user without membership gets neither.';
+
+do $$
+begin
+  if exists (select 1 from pg_catalog.pg_roles where rolname = 'supabase_auth_admin') then
+    grant usage on schema private to supabase_auth_admin;
+    grant execute on function private.custom_access_token_hook(jsonb) to supabase_auth_admin;
+  end if;
+end
+$$;
+
+create function private.set_active_organization(organization_id uuid)
+returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  if auth.uid() is null then
+    perform private.raise_refusal(401, 'UNAUTHENTICATED', 'Sign in first.');
+  end if;
+  if not exists (
+    select 1
+    from public.memberships as membership
+    where membership.organization_id = set_active_organization.organization_id and membership.user_id = auth.uid()
+  ) then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You are not a member of this organization.');
+  end if;
+  insert into private.active_organizations (user_id, organization_id)
+  values (auth.uid(), set_active_organization.organization_id)
+  on conflict (user_id) do update set organization_id = excluded.organization_id;
+end
+$$;
+comment on function private.set_active_organization(uuid) is 'Chooses the caller''s active organization; see the public wrapper.';
+grant execute on function private.set_active_organization(uuid) to authenticated;
+
+create function public.set_active_organization(organization_id uuid)
+returns void
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.set_active_organization(set_active_organization.organization_id);
+end;
+comment on function public.set_active_organization(uuid) is
+  'Chooses which of her organizations the caller works in. Refresh the session afterwards: the next token carries it.';
+grant execute on function public.set_active_organization(uuid) to authenticated;
 
 -- === schemas/clinical/attestation.sql ===
 
@@ -12169,68 +13215,8 @@ grant execute on function public.verify_audit(jsonb) to authenticated;
 -- === schemas/audit/optional_platform.sql ===
 
 -- Purpose: what the platform offers beyond Postgres, used where it is present and needed nowhere.
--- Objects: private.sweep_expired_holds; a Realtime publication of sessions; pg_cron schedules.
+-- Objects: a Realtime publication of sessions; pg_cron schedules.
 -- Watch for: correctness never waits for any of it. Expired holds block nobody whether or not the sweeper runs.
-
--- Nearly free to maintain, since holds expire in the order they were made.
-create index hold_batches_expires_at_idx on public.hold_batches using brin (expires_at);
-
-create function private.sweep_expired_holds(most integer default 500, lookback interval default interval '1 day')
-returns integer
-language plpgsql
-security definer
-set search_path = ''
-as $$
-declare
-  swept record;
-  as_of timestamptz;
-  total integer := 0;
-begin
-  for swept in
-    select batch.organization_id, array_agg(batch.id) as batch_ids,
-      array_agg(batch.therapist_id) || array_agg(batch.client_id) || array_agg(batch.room_id) as resource_ids
-    from (
-      select candidate.organization_id, candidate.id, candidate.therapist_id, candidate.client_id, candidate.room_id
-      from public.hold_batches as candidate
-      where candidate.expires_at <= clock_timestamp()
-        and candidate.expires_at > clock_timestamp() - lookback
-        and exists (
-          select 1
-          from public.session_holds as hold
-          where hold.organization_id = candidate.organization_id
-            and hold.batch_id = candidate.id
-            and hold.status = 'held'
-        )
-      order by candidate.expires_at
-      limit most
-    ) as batch
-    group by batch.organization_id
-  loop
-    -- Like any claimant, the sweeper removes claims only of resources it has locked.
-    perform private.lock_resources(swept.organization_id, swept.resource_ids || array(
-      select hold.client_id
-      from public.session_holds as hold
-      where hold.organization_id = swept.organization_id
-        and hold.batch_id = any (swept.batch_ids)
-        and hold.client_id is not null
-    ));
-    as_of := clock_timestamp();
-    delete from private.claims as stale
-    using public.session_holds as hold
-    where hold.organization_id = swept.organization_id
-      and hold.batch_id = any (swept.batch_ids)
-      and stale.organization_id = hold.organization_id
-      and stale.owner_id = hold.id
-      and stale.expires_at <= as_of;
-    perform private.expire_batches(swept.organization_id, swept.batch_ids, as_of);
-    total := total + cardinality(swept.batch_ids);
-  end loop;
-  return total;
-end
-$$;
-comment on function private.sweep_expired_holds(integer, interval) is
-  'Writes down expiries nobody has met yet and removes their claims: keeps tables small and the audit complete. Optional. Looks '
-  'back as far as lookback: run it with a longer one after a pause.';
 
 do $$
 begin
@@ -12247,135 +13233,11 @@ begin
 
   if exists (select 1 from pg_catalog.pg_extension where extname = 'pg_cron') then
     perform cron.schedule('sweep-expired-holds', '* * * * *', 'select private.sweep_expired_holds()');
+    perform cron.schedule('offer-freed-slots', '* * * * *', 'select private.offer_all_freed_slots()');
     perform cron.schedule('audit-partitions', '15 3 1 * *', 'select audit.ensure_partitions()');
   end if;
 end
 $$;
-
--- === schemas/clinical/clinical_guards.sql ===
-
--- Purpose: rules of the clinic that hold for every written session, however it is written.
--- Objects: the credential check; lanes that follow a change of payers' rules.
--- Watch for: a rule that changes refuses to, while bookings would break it: move or cancel those first, or let the new
---            version begin on a later day.
-
-create function private.guard_rendering()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  if (
-    tg_op = 'INSERT'
-    or (new.therapist_id, new.cpt_code, new.session_type) is distinct from (old.therapist_id, old.cpt_code, old.session_type)
-  ) and not private.may_render(
-    new.organization_id, new.therapist_id, private.service_code(new.cpt_code, new.session_type)
-  ) then
-    raise exception using
-      errcode = 'check_violation',
-      constraint = 'technician_cannot_render',
-      schema = 'public',
-      table = 'sessions',
-      message = 'a technician cannot render a service that is a qualified professional''s',
-      hint = 'Book it with a BCBA, or book another service.';
-  end if;
-  return new;
-end
-$$;
-comment on function private.guard_rendering() is
-  'Trigger: a technician (RBT) renders no code of a qualified professional; see private.may_render.';
-create trigger a_guard_rendering before insert or update on public.sessions
-  for each row execute function private.guard_rendering();
-
-create function private.relane_clients(organization_id uuid, client_ids uuid[])
-returns void
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  -- A booking made meanwhile by the old rules would keep lanes of its own time, and conflict with nothing.
-  perform private.lock_resources(organization_id, client_ids);
-
-  update private.claims as claim
-  set lanes = booked.lanes
-  from (
-    select owner.id, private.client_lanes(
-      relane_clients.organization_id, owner.client_id, owner.code, owner.start_time, owner.end_time
-    ) - coalesce(override.lanes, '{}') as lanes
-    from (
-      select session.id, session.client_id, session.start_time, session.end_time,
-        private.service_code(session.cpt_code, session.session_type) as code
-      from public.sessions as session
-      where session.organization_id = relane_clients.organization_id
-        and session.client_id = any (client_ids)
-        and session.end_time > now()
-      union all
-      select hold.id, coalesce(hold.client_id, batch.client_id), hold.start_time, hold.end_time,
-        -- What is moved stays the service it is, unless the hold said otherwise.
-        private.service_code(
-          coalesce(batch.cpt_code, moved.cpt_code), coalesce(batch.session_type, moved.session_type)
-        )
-      from public.hold_batches as batch
-      join public.session_holds as hold on hold.organization_id = batch.organization_id and hold.batch_id = batch.id
-      left join public.sessions as moved
-        on moved.organization_id = hold.organization_id and moved.id = hold.session_id
-      where batch.organization_id = relane_clients.organization_id
-        and coalesce(hold.client_id, batch.client_id) = any (client_ids)
-        and hold.status = 'held'
-    ) as owner (id, client_id, start_time, end_time, code)
-    left join private.lane_overrides as override
-      on override.organization_id = relane_clients.organization_id and override.owner_id = owner.id
-  ) as booked
-  where claim.organization_id = relane_clients.organization_id
-    and claim.resource_kind = 'client'
-    and claim.owner_id = booked.id
-    and claim.lanes <> booked.lanes;
-exception
-  when exclusion_violation then
-    raise exception using
-      errcode = 'restrict_violation',
-      message = 'bookings of a client overlap that this change would no longer allow',
-      hint = 'Move or cancel one of each pair first, or let the change begin on a later day.';
-end
-$$;
-comment on function private.relane_clients(uuid, uuid[]) is
-  'Gives what these clients have ahead the lanes of today''s rules, or refuses with restrict_violation (23001).';
-
-create function private.relane_after_coverage()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  perform private.relane_clients(new.organization_id, array[new.client_id]);
-  return null;
-end
-$$;
-comment on function private.relane_after_coverage() is 'Trigger: a client''s bookings follow her payers'' rules.';
-create trigger b_relane after insert or update on public.client_coverages
-  for each row execute function private.relane_after_coverage();
-
-create function private.relane_after_rule()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  perform private.relane_clients(new.organization_id, array(
-    select distinct coverage.client_id
-    from public.client_coverages as coverage
-    where coverage.organization_id = new.organization_id and coverage.payer_id = new.payer_id
-  ));
-  return null;
-end
-$$;
-comment on function private.relane_after_rule() is 'Trigger: the bookings of a payer''s clients follow its rules.';
-create trigger b_relane after insert or update on public.payer_concurrency_rules
-  for each row execute function private.relane_after_rule();
 
 -- === schemas/clinical/lifecycle.sql ===
 
@@ -12473,7 +13335,7 @@ begin
         (2, 'cpt_code', 'The session names no service.',
           private.service_code(session.cpt_code, session.session_type) is null),
         (3, 'note', 'The session has no note.', note.session_id is null),
-        (4, 'signature', 'The note is not signed by the rendering provider, with her credential.',
+        (4, 'signature', 'The note is not signed by the rendering provider, with their credential.',
           note.session_id is not null and (
             note.status = 'draft' or note.credential is null or note.signed_by is distinct from session.therapist_id
           )),
@@ -12533,27 +13395,36 @@ create trigger a_guard_completion before update of status on public.sessions
 
 -- Requests ---------------------------------------------------------------------------------------------------------------
 
-create function private.refuse_lifecycle(
-  actor private.actor, session_id uuid, action text, status integer, code text, detail text, missing jsonb default null
-)
+create function private.session_row(organization_id uuid, session_id uuid)
 returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select to_jsonb(session) from public.sessions as session
+    where session.organization_id = session_row.organization_id and session.id = session_row.session_id
+  );
+end
+$$;
+comment on function private.session_row(uuid, uuid) is 'A session''s row as it is now.';
+
+create function private.record_status(actor private.actor, session public.sessions, before jsonb, as_of timestamptz)
+returns void
 language plpgsql
 set search_path = ''
 as $$
 begin
   perform private.record_event(
-    actor.organization_id, 'session.refused', 'session', array[session_id], clock_timestamp(),
-    actor_role => actor.role::text,
-    outcome => 'refused',
-    code => refuse_lifecycle.code,
-    details => jsonb_strip_nulls(jsonb_build_object('attempted', action, 'missing', missing))
+    actor.organization_id, 'session.' || session.status, 'session', array[session.id], as_of,
+    therapist_id => session.therapist_id, actor_role => actor.role::text,
+    before => before, after => private.facts_of_rows(jsonb_build_array(to_jsonb(session)))
   );
-  return private.refusal(refuse_lifecycle.status, refuse_lifecycle.code, refuse_lifecycle.detail)
-    || case when missing is not null then jsonb_build_object('missing', missing) else '{}'::jsonb end;
 end
 $$;
-comment on function private.refuse_lifecycle(private.actor, uuid, text, integer, text, text, jsonb) is
-  'The outcome of a refused start, completion or no-show, and its audit event.';
+comment on function private.record_status(private.actor, public.sessions, jsonb, timestamptz) is
+  'The audit event of a session that was started or completed.';
 
 create function private.change_lifecycle(action text, request jsonb, request_id text)
 returns jsonb
@@ -12563,8 +13434,9 @@ set timezone = 'UTC'
 set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor;
+  actor private.actor := private.begin_booking(request_id);
   found jsonb;
+  before jsonb;
   wanted_id uuid;
   session public.sessions;
   visit public.session_visits;
@@ -12573,8 +13445,6 @@ declare
   as_of timestamptz;
   taken integer;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
   if request is null or jsonb_typeof(request) <> 'object' then
     perform private.raise_invalid(private.issue('', 'must be a JSON object'));
   end if;
@@ -12592,6 +13462,7 @@ begin
   end if;
   wanted_id := (request ->> 'session_id')::uuid;
 
+  perform private.share_organization(actor.organization_id);
   -- A cancellation, a move or a second completion would act on the state this one is changing.
   select candidate.* into session
   from public.sessions as candidate
@@ -12600,7 +13471,10 @@ begin
     and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and candidate.therapist_id = actor.user_id))
   for no key update;
   if session.id is null then
-    return private.refuse_lifecycle(actor, wanted_id, action, 403, 'FORBIDDEN', 'This session is not yours to change.');
+    return private.refuse(
+      actor, 'session.refused', array[wanted_id], 'FORBIDDEN', 'This session is not yours to change.',
+      details => jsonb_build_object('attempted', action)
+    );
   end if;
   -- A hold that reads the units left, while these are given back or used, would read what is no longer so.
   perform private.lock_resources(
@@ -12611,23 +13485,23 @@ begin
   if session.status::text <> (case action when 'complete' then 'in_progress' else 'scheduled' end)
     and not (action = 'no_show' and session.status = 'in_progress')
   then
-    return private.refuse_lifecycle(
-      actor, wanted_id, action, 409, 'STATUS_NOT_ALLOWED',
-      format('A session that is %s cannot do this. Reload it.', session.status)
+    return private.refuse(
+      actor, 'session.refused', array[wanted_id], 'STATUS_NOT_ALLOWED',
+      format('A session that is %s cannot do this. Reload it.', session.status),
+      session.therapist_id, details => jsonb_build_object('attempted', action)
     );
   end if;
 
   if action = 'no_show' then
     if session.start_time > as_of then
-      return private.refuse_lifecycle(
-        actor, wanted_id, action, 409, 'STATUS_NOT_ALLOWED', 'A session that has not begun cannot be missed yet: cancel it.'
+      return private.refuse(
+        actor, 'session.refused', array[wanted_id], 'STATUS_NOT_ALLOWED',
+        'A session that has not begun cannot be missed yet: cancel it.', session.therapist_id,
+        details => jsonb_build_object('attempted', action)
       );
     end if;
-    update public.sessions as changed
-    set status = 'no_show'
-    where changed.organization_id = actor.organization_id and changed.id = wanted_id
-    returning * into session;
-    return private.success(jsonb_build_object('session', to_jsonb(session)));
+    perform private.end_sessions(actor, array[wanted_id], 'no_show', as_of);
+    return private.success(jsonb_build_object('session', private.session_row(actor.organization_id, wanted_id)));
   end if;
 
   select candidate.* into visit
@@ -12641,14 +13515,23 @@ begin
     );
   end if;
 
+  before := private.facts_of_rows(jsonb_build_array(to_jsonb(session)));
   if action = 'start' then
+    if session.start_time > as_of + interval '12 hours' then
+      return private.refuse(
+        actor, 'session.refused', array[wanted_id], 'NOT_TODAY',
+        'A session begins at most 12 hours before the time it is booked for. Move it first.', session.therapist_id,
+        details => jsonb_build_object('attempted', action)
+      );
+    end if;
     begun := coalesce(begun, as_of);
     insert into public.session_visits (organization_id, session_id, actual_start_time, started_by)
     values (actor.organization_id, wanted_id, begun, actor.user_id);
     update public.sessions as changed
-    set status = 'in_progress'
+    set status = 'in_progress', updated_at = as_of
     where changed.organization_id = actor.organization_id and changed.id = wanted_id
     returning * into session;
+    perform private.record_status(actor, session, before, as_of);
     return private.success(jsonb_build_object('session', to_jsonb(session), 'actualStartTime', private.iso(begun)));
   end if;
 
@@ -12670,8 +13553,10 @@ begin
       and not (gap.value ->> 'field' = 'actual_end_time' and ended is not null)
   );
   if found is not null then
-    return private.refuse_lifecycle(
-      actor, wanted_id, action, 409, 'SESSION_INCOMPLETE', 'The session cannot be completed yet: see missing.', found
+    return private.refuse(
+      actor, 'session.refused', array[wanted_id], 'SESSION_INCOMPLETE', 'The session cannot be completed yet: see missing.',
+      session.therapist_id, details => jsonb_build_object('attempted', action),
+      more => jsonb_build_object('missing', found)
     );
   end if;
 
@@ -12685,9 +13570,10 @@ begin
   set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time,
     units = excluded.units, completed_by = excluded.completed_by, recorded_at = clock_timestamp();
   update public.sessions as changed
-  set status = 'completed'
+  set status = 'completed', updated_at = as_of
   where changed.organization_id = actor.organization_id and changed.id = wanted_id
   returning * into session;
+  perform private.record_status(actor, session, before, as_of);
   perform private.use_units(actor.organization_id, wanted_id, taken);
   return private.success(jsonb_build_object(
     'session', to_jsonb(session), 'actualStartTime', private.iso(begun), 'actualEndTime', private.iso(ended),
@@ -12695,42 +13581,11 @@ begin
   ));
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy();
+    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 comment on function private.change_lifecycle(text, jsonb, text) is
   'Starts or completes a session, or marks it missed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
-
-create function private.use_units(organization_id uuid, session_id uuid, used_units integer)
-returns void
-language plpgsql
-set search_path = ''
-as $$
-begin
-  -- Behind the client's lock. What was rendered beyond what is left is entered as beyond it: it happened.
-  update public.authorization_units as entry
-  set
-    total_units = used_units,
-    units = least(used_units, entry.units + balance.left_units)
-  from (
-    select taken.owner_id, greatest(0, approval.approved_units - sum(other.units))::integer as left_units
-    from public.authorization_units as taken
-    join public.authorizations as approval
-      on approval.organization_id = taken.organization_id and approval.id = taken.authorization_id
-    join public.authorization_units as other
-      on other.organization_id = approval.organization_id
-      and other.authorization_id = approval.id
-      and (other.expires_at is null or other.expires_at > clock_timestamp())
-    where taken.organization_id = use_units.organization_id and taken.owner_id = use_units.session_id
-    group by taken.owner_id, approval.approved_units
-  ) as balance
-  where entry.organization_id = use_units.organization_id
-    and entry.owner_id = balance.owner_id
-    and entry.total_units <> used_units;
-end
-$$;
-comment on function private.use_units(uuid, uuid, integer) is
-  'A completed session uses the units of its actual minutes: fewer give the rest back, more take what is left.';
 
 create function private.start_session(request jsonb, request_id text)
 returns jsonb
@@ -12751,7 +13606,7 @@ language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.start_session(start_session.request, start_session.request_id);
+  select private.leave_booking(private.start_session(start_session.request, start_session.request_id));
 end;
 comment on function public.start_session(jsonb, text) is
   'scheduled -> in_progress. request is {session_id, actual_start_time?}; without a time, now. Outcome body: {session, '
@@ -12777,7 +13632,7 @@ language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.complete_session(complete_session.request, complete_session.request_id);
+  select private.leave_booking(private.complete_session(complete_session.request, complete_session.request_id));
 end;
 comment on function public.complete_session(jsonb, text) is
   'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?}. Outcome body: {session, '
@@ -12804,652 +13659,12 @@ language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.mark_no_show(mark_no_show.request, mark_no_show.request_id);
+  select private.leave_booking(private.mark_no_show(mark_no_show.request, mark_no_show.request_id));
 end;
 comment on function public.mark_no_show(jsonb, text) is
   'The client did not come: scheduled or in_progress -> no_show, once the start has passed. request is {session_id}. '
   'Gives the units back.';
 grant execute on function public.mark_no_show(jsonb, text) to authenticated;
-
--- === schemas/calendar/groups.sql ===
-
--- Purpose: groups keep their size, and move whole.
--- Objects: the limit of eight; who stays behind when a group moves; private.move_group, public.move_group.
--- Watch for: members join and leave one by one (cancelling one leaves the others), but therapist and times are the
---            group's, by a composite foreign key, so moving the group's row moves every member in the same statement.
---            A move through a hold (sessions-hold with a member's session_id) moves the same way when it is confirmed.
-
-create function private.guard_group_size()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  -- Behind the therapist's lock, which every written session takes: two who join at once are counted one after the other.
-  if exists (
-    select 1
-    from new_rows as joined
-    join public.sessions as member
-      on member.organization_id = joined.organization_id and member.group_id = joined.group_id
-    where member.status not in ('cancelled', 'no_show')
-    group by joined.organization_id, joined.group_id
-    -- A place that is held is taken: its hold confirms, always.
-    having count(distinct member.id)
-      + private.group_joiners(joined.organization_id, joined.group_id, clock_timestamp()) > 8
-  ) then
-    raise exception using
-      errcode = 'check_violation',
-      constraint = 'group_of_at_most_eight',
-      schema = 'public',
-      table = 'sessions',
-      message = 'a group has at most eight clients',
-      hint = 'Make a second group, or wait until the places that are held have expired.';
-  end if;
-  return null;
-end
-$$;
-comment on function private.guard_group_size() is 'Trigger: nobody joins a group that has eight clients.';
-create trigger c_guard_group_size after insert on public.sessions
-  referencing new table as new_rows
-  for each statement execute function private.guard_group_size();
-
-create function private.keep_ended_members()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-declare
-  left_behind uuid;
-begin
-  -- Every member's row changes with the group's, and her claims with it. Locked one by one, by the foreign key, they
-  -- would be met crosswise. Whoever cancels one of them may need this row next, so nobody waits for her here; the
-  -- booking functions have these rows already.
-  perform 1
-  from public.sessions as member
-  where member.organization_id = old.organization_id and member.group_id = old.id
-  order by member.id
-  for no key update nowait;
-  -- Somebody who is joining would look for the group where it was when her place was held.
-  perform private.lock_resources(
-    old.organization_id,
-    array[old.therapist_id, new.therapist_id] || array(
-      select resource.id
-      from public.sessions as member
-      cross join lateral (values (member.client_id), (member.room_id)) as resource (id)
-      where member.organization_id = old.organization_id
-        and member.group_id = old.id
-        and member.status not in ('cancelled', 'no_show')
-        and resource.id is not null
-    )
-  );
-  if private.group_joining_ends(new.organization_id, array[new.id], clock_timestamp()) is not null then
-    raise exception using
-      errcode = 'check_violation',
-      constraint = 'group_being_joined',
-      schema = 'public',
-      table = 'session_groups',
-      message = 'a place in the group is held: the group stays where it is until that hold ends',
-      hint = 'Confirm or release the hold first, or wait until it has expired.';
-  end if;
-
-  if exists (
-    select 1
-    from public.sessions as member
-    where member.organization_id = old.organization_id
-      and member.group_id = old.id
-      and member.status in ('cancelled', 'no_show')
-  ) then
-    insert into public.session_groups (organization_id, therapist_id, start_time, end_time)
-    values (old.organization_id, old.therapist_id, old.start_time, old.end_time)
-    returning id into left_behind;
-    update public.sessions as member
-    set group_id = left_behind
-    where member.organization_id = old.organization_id
-      and member.group_id = old.id
-      and member.status in ('cancelled', 'no_show');
-  end if;
-  return new;
-end
-$$;
-comment on function private.keep_ended_members() is
-  'Trigger: who has cancelled or was missed stays where the group was, in a group of its own: when she was to come, and '
-  'what notice she gave, is history.';
-create trigger keep_ended_members before update on public.session_groups
-  for each row when (
-    (new.therapist_id, new.start_time, new.end_time) is distinct from (old.therapist_id, old.start_time, old.end_time)
-  )
-  execute function private.keep_ended_members();
-
-create function private.refuse_group_move(
-  actor private.actor,
-  group_id uuid,
-  member_ids uuid[],
-  code text,
-  detail text,
-  retry_after timestamptz default null,
-  conflicts jsonb default '[]'
-)
-returns jsonb
-language plpgsql
-set search_path = ''
-as $$
-begin
-  perform private.record_event(
-    actor.organization_id, 'group.refused', 'session', coalesce(member_ids, '{}'), clock_timestamp(),
-    actor_role => actor.role::text,
-    outcome => 'refused',
-    code => refuse_group_move.code,
-    details => jsonb_build_object('groupId', group_id, 'conflicts', conflicts)
-  );
-  return private.refusal(
-    case refuse_group_move.code when 'FORBIDDEN' then 403 else 409 end, refuse_group_move.code, detail, retry_after, conflicts
-  );
-end
-$$;
-comment on function private.refuse_group_move(private.actor, uuid, uuid[], text, text, timestamptz, jsonb) is
-  'The outcome of a refused move of a group, and its audit event.';
-
-create function private.move_group(request jsonb, request_id text)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-as $$
-#variable_conflict use_column
-declare
-  actor private.actor;
-  found jsonb;
-  known public.session_groups;
-  lead record;
-  member_ids uuid[];
-  resource_ids uuid[];
-  wanted private.booking_request;
-  claims private.wanted_claim[];
-  way record;
-  outcome jsonb;
-  demands private.unit_demand[];
-  as_of timestamptz;
-  held_until timestamptz;
-begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  if request is null or jsonb_typeof(request) <> 'object' then
-    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
-  end if;
-  found := private.uuid_issue('group_id', request -> 'group_id', true);
-  if found is not null then
-    perform private.raise_invalid(found);
-  end if;
-
-  -- Who joins the group keeps its row until she has: it comes first, as on every path.
-  perform 1
-  from public.session_groups as candidate
-  where candidate.organization_id = actor.organization_id and candidate.id = (request ->> 'group_id')::uuid
-  for update;
-  -- A member that is cancelled or started meanwhile would be moved as if it were not.
-  perform 1
-  from public.sessions as session
-  where session.organization_id = actor.organization_id and session.group_id = (request ->> 'group_id')::uuid
-  order by session.id
-  for no key update;
-  select candidate.* into known
-  from public.session_groups as candidate
-  where candidate.organization_id = actor.organization_id
-    and candidate.id = (request ->> 'group_id')::uuid
-    and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and candidate.therapist_id = actor.user_id));
-  select session.id, session.client_id into lead
-  from public.sessions as session
-  where session.organization_id = actor.organization_id
-    and session.group_id = known.id
-    and session.status not in ('cancelled', 'no_show')
-  order by session.id
-  limit 1;
-  if known.id is null or lead.id is null then
-    return private.refuse_group_move(
-      actor, (request ->> 'group_id')::uuid, null, 'FORBIDDEN', 'This group is not yours to move.'
-    );
-  end if;
-  wanted := private.with_moved(actor.organization_id, private.parse_booking_request(
-    (request - array['client_ids', 'occurrences', 'recurrence', 'group_id', 'cpt_code', 'session_type'])
-    || jsonb_build_object(
-      'therapist_id', coalesce(request -> 'therapist_id', to_jsonb(known.therapist_id)),
-      'client_id', lead.client_id,
-      'session_id', lead.id
-    )
-  ));
-  member_ids := wanted.session_ids;
-  if exists (
-    select 1
-    from public.sessions as member
-    where member.organization_id = actor.organization_id
-      and member.id = any (member_ids)
-      and member.status <> 'scheduled'
-  ) then
-    return private.refuse_group_move(
-      actor, known.id, member_ids, 'SESSION_NOT_MOVABLE', 'A session of the group has begun. Only a group that has not begun moves.'
-    );
-  elsif exists (
-    select 1
-    from public.sessions as member
-    where member.organization_id = actor.organization_id
-      and member.id = any (member_ids)
-      and not (
-        private.may_book(actor, wanted.therapist_id, member.client_id, wanted.room_id)
-        and private.may_render(
-          actor.organization_id, wanted.therapist_id, private.service_code(member.cpt_code, member.session_type)
-        )
-      )
-  ) or (wanted.override_reason is not null and actor.role not in ('admin', 'super_admin'))
-  then
-    return private.refuse_group_move(
-      actor, known.id, member_ids, 'FORBIDDEN', 'You may not book this therapist, these clients or this room.'
-    );
-  end if;
-
-  -- Whoever claims the old place or the new one must find the group in one of them.
-  select
-    array_agg(member.client_id) || array_agg(member.room_id) || array[known.therapist_id, wanted.therapist_id, wanted.room_id]
-  into resource_ids
-  from public.sessions as member
-  where member.organization_id = actor.organization_id and member.id = any (member_ids);
-  perform private.lock_resources(actor.organization_id, resource_ids);
-  as_of := clock_timestamp();
-  perform private.require_bookable_window(wanted, as_of);
-  if exists (
-    select 1
-    from public.sessions as member
-    where member.organization_id = actor.organization_id
-      and member.group_id = known.id
-      and member.status not in ('cancelled', 'no_show')
-      and member.id <> all (member_ids)
-  ) then
-    -- Somebody joined while this waited, and she is not locked.
-    perform private.raise_busy();
-  end if;
-  held_until := private.group_move_ends(actor.organization_id, array[known.id], as_of);
-  if held_until is not null then
-    return private.refuse_group_move(
-      actor, known.id, member_ids, 'SESSION_BEING_MOVED', 'Somebody is moving this group. Try again when their hold has ended.',
-      held_until
-    );
-  end if;
-  held_until := private.group_joining_ends(actor.organization_id, array[known.id], as_of);
-  if held_until is not null then
-    return private.refuse_group_move(
-      actor, known.id, member_ids, 'THERAPIST_HOLD_CONFLICT', 'A place in this group is being booked. Retry at retryAfter.',
-      held_until
-    );
-  end if;
-  claims := private.wanted_claims(actor.organization_id, wanted, member_ids);
-  select * into way from private.find_conflicts(actor.organization_id, claims, member_ids, as_of);
-  if way.conflicts is not null then
-    outcome := private.conflict_code(way.conflicts, way.concurrent_lanes);
-    return private.refuse_group_move(
-      actor, known.id, member_ids, outcome ->> 'code', outcome ->> 'detail', way.retry_after, way.conflicts
-    );
-  elsif wanted.override_reason is null and not private.is_open(actor.organization_id, wanted) then
-    return private.refuse_group_move(
-      actor, known.id, member_ids, 'OUTSIDE_AVAILABILITY', 'The therapist does not work then.'
-    );
-  end if;
-  demands := private.ask_units(
-    actor.organization_id, private.wanted_services(actor.organization_id, wanted, member_ids), as_of
-  );
-  if private.is_short(demands) then
-    return private.refuse_group_move(
-      actor, known.id, member_ids, 'AUTHORIZATION_EXCEEDED',
-      'An authorization of one of the clients has too few units left, or does not cover the date.'
-    );
-  end if;
-
-  if wanted.override_reason is not null then
-    perform private.record_event(
-      actor.organization_id, 'override.availability', 'session', member_ids, as_of,
-      therapist_id => wanted.therapist_id,
-      actor_role => actor.role::text,
-      details => jsonb_build_object('groupId', known.id, 'reason', wanted.override_reason)
-    );
-  end if;
-  -- Members first, all columns at once: triggers give them exactly their new claims and units.
-  set constraints public.sessions_at_the_place_of_their_group deferred;
-  update public.sessions as member
-  set therapist_id = wanted.therapist_id, start_time = wanted.start_times[1], end_time = wanted.end_times[1],
-    time_zone = wanted.time_zones[1], room_id = wanted.room_id,
-    buffer_before_minutes = wanted.buffer_before_minutes, buffer_after_minutes = wanted.buffer_after_minutes
-  where member.organization_id = actor.organization_id and member.id = any (member_ids);
-  update public.session_groups as moved
-  set therapist_id = wanted.therapist_id, start_time = wanted.start_times[1], end_time = wanted.end_times[1]
-  where moved.organization_id = actor.organization_id and moved.id = known.id;
-  set constraints public.sessions_at_the_place_of_their_group immediate;
-  return private.success(jsonb_build_object('groupId', known.id, 'sessions', (
-    select jsonb_agg(to_jsonb(session) order by session.id)
-    from public.sessions as session
-    where session.organization_id = actor.organization_id and session.id = any (member_ids)
-  )));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy();
-end
-$$;
-comment on function private.move_group(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.move_group(jsonb, text) to authenticated;
-
-create function public.move_group(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.move_group(move_group.request, move_group.request_id);
-end;
-comment on function public.move_group(jsonb, text) is
-  'Moves a group with all its clients, at once and without a hold. request is {group_id, start_time, end_time, '
-  'start_time_offset_minutes, end_time_offset_minutes, time_zone, therapist_id?, room_id?, override?}. Outcome body: '
-  '{groupId, sessions}. Refusals are those of sessions-hold.';
-grant execute on function public.move_group(jsonb, text) to authenticated;
-
--- === schemas/clinical/waitlist.sql ===
-
--- Purpose: a slot, or a place in a group, that a cancellation frees is offered to whoever waits for one, as a hold of its own.
--- Objects: waitlist_entries; private.offer_slot and the trigger that calls it.
--- Watch for: an offer is an ordinary hold (its hold_key is in hold_batches): confirming it books, and when it is released
---            or expires the entry waits again, swept or not. Nothing here waits for another client's lock: the canceller
---            holds locks already, so a client who is being booked this moment is passed over.
-
-create table public.waitlist_entries (
-  organization_id uuid not null references public.organizations (id),
-  id uuid not null default gen_random_uuid(),
-  client_id uuid not null,
-  therapist_id uuid,
-  cpt_code text not null check (cpt_code ~ '^[0-9A-Z]{5}$'),
-  windows tstzmultirange not null check (not isempty(windows)),
-  minutes smallint check (minutes between 15 and 720),
-  priority smallint not null default 5 check (priority between 1 and 9),
-  offered_batch_id uuid,
-  offered_at timestamptz,
-  closed_at timestamptz,
-  created_at timestamptz not null default clock_timestamp(),
-  primary key (organization_id, id),
-  foreign key (organization_id, client_id) references public.clients (organization_id, id),
-  foreign key (organization_id, therapist_id) references public.therapists (organization_id, id),
-  foreign key (organization_id, offered_batch_id) references public.hold_batches (organization_id, id),
-  check ((offered_batch_id is null) = (offered_at is null))
-);
-comment on table public.waitlist_entries is
-  'Who would take a slot that becomes free: for which service, when, how urgently. Never deleted: closed.';
-comment on column public.waitlist_entries.therapist_id is 'Null: any therapist who has the client on her caseload.';
-comment on column public.waitlist_entries.windows is 'The instants within which a slot would suit.';
-comment on column public.waitlist_entries.minutes is 'How long it should be; null: as long as the slot is.';
-comment on column public.waitlist_entries.priority is '1 is asked first; among equals, who has waited longest.';
-comment on column public.waitlist_entries.offered_batch_id is
-  'The last offer. While that hold lives or once it is confirmed the entry does not wait; else it waits again.';
-comment on column public.waitlist_entries.closed_at is 'Since when nobody waits any more.';
-create index waitlist_entries_client_idx on public.waitlist_entries (organization_id, client_id);
-create index waitlist_entries_therapist_idx on public.waitlist_entries (organization_id, therapist_id)
-  where therapist_id is not null;
-create index waitlist_entries_offered_batch_idx on public.waitlist_entries (organization_id, offered_batch_id)
-  where offered_batch_id is not null;
-create index waitlist_entries_open_idx on public.waitlist_entries (organization_id, priority, created_at)
-  where closed_at is null;
-
-alter table public.waitlist_entries enable row level security;
-create policy role_scoped_select on public.waitlist_entries for select to authenticated
-  using (
-    organization_id = (select private.active_organization_id())
-    and (
-      (select private.is_admin())
-      or (
-        (select private.active_role()) = 'therapist'
-        and client_id = any ((select private.caseload_client_ids())::uuid[])
-      )
-    )
-  );
-create policy role_scoped_select_insert on public.waitlist_entries for insert to authenticated
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
-create policy role_scoped_select_update on public.waitlist_entries for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
-  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
-comment on policy role_scoped_select on public.waitlist_entries is
-  'Admins read the whole list, a therapist the entries of her caseload.';
-comment on policy role_scoped_select_insert on public.waitlist_entries is 'Admins put clients on the list.';
-comment on policy role_scoped_select_update on public.waitlist_entries is 'Admins change what a client waits for, or close it.';
-grant select,
-  insert (organization_id, id, client_id, therapist_id, cpt_code, windows, minutes, priority),
-  update (therapist_id, cpt_code, windows, minutes, priority, closed_at)
-  on public.waitlist_entries to authenticated;
-grant select, insert, update on public.waitlist_entries to service_role;
-create trigger refuse_delete before delete on public.waitlist_entries
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.waitlist_entries
-  for each statement execute function private.refuse_delete();
-create trigger z_audit after insert or update on public.waitlist_entries
-  for each row execute function private.audit_rule_change('waitlist_entry');
-
-create function private.offer_slot(freed public.sessions)
-returns void
-language plpgsql
-set search_path = ''
-as $$
-declare
-  entry public.waitlist_entries;
-  wanted private.booking_request;
-  new_hold_id uuid;
-  new_batch_id uuid;
-  claims private.wanted_claim[];
-  services private.service[];
-  demands private.unit_demand[];
-  joined_id uuid;
-  mate_ids uuid[];
-  code text := private.service_code(freed.cpt_code, freed.session_type);
-  way record;
-  as_of timestamptz := clock_timestamp();
-  held_until timestamptz := date_trunc('milliseconds', as_of) + interval '15 minutes';
-  inserted bigint;
-begin
-  -- What a member of a group frees is her place in it, as long as anybody else comes: for the same service and time.
-  -- Once nobody does it is a slot like any other.
-  select array_agg(mate.id) into mate_ids
-  from public.sessions as mate
-  where mate.organization_id = freed.organization_id
-    and mate.group_id = freed.group_id
-    and mate.status not in ('cancelled', 'no_show');
-  if mate_ids is not null then
-    joined_id := freed.group_id;
-    if private.group_move_ends(freed.organization_id, array[joined_id], as_of) is not null
-      or cardinality(mate_ids) + private.group_joiners(freed.organization_id, joined_id, as_of) >= 8
-    then
-      return;
-    end if;
-  end if;
-
-  for entry in
-    select candidate.*
-    from public.waitlist_entries as candidate
-    where candidate.organization_id = freed.organization_id
-      and candidate.closed_at is null
-      and candidate.client_id <> freed.client_id
-      and (joined_id is null or not exists (
-        select 1
-        from public.sessions as mate
-        where mate.organization_id = freed.organization_id
-          and mate.id = any (mate_ids)
-          and mate.client_id = candidate.client_id
-      ))
-      and coalesce(candidate.therapist_id, freed.therapist_id) = freed.therapist_id
-      and coalesce(make_interval(mins => candidate.minutes), freed.end_time - freed.start_time)
-        <= freed.end_time - freed.start_time
-      and candidate.windows @> tstzrange(
-        freed.start_time, coalesce(freed.start_time + make_interval(mins => candidate.minutes), freed.end_time), '[)'
-      )
-      and private.may_render(freed.organization_id, freed.therapist_id, candidate.cpt_code)
-      and case
-        when joined_id is not null then
-          candidate.cpt_code = code
-          and coalesce(make_interval(mins => candidate.minutes), freed.end_time - freed.start_time)
-            = freed.end_time - freed.start_time
-        else not exists (
-          select 1
-          from public.service_codes as service
-          where service.code = candidate.cpt_code and service.min_clients > 1
-        )
-      end
-      and exists (
-        select 1
-        from public.caseloads as caseload
-        join public.clients as client
-          on client.organization_id = caseload.organization_id and client.id = caseload.client_id
-        join public.therapists as therapist
-          on therapist.organization_id = caseload.organization_id and therapist.id = caseload.therapist_id
-        where caseload.organization_id = freed.organization_id
-          and caseload.therapist_id = freed.therapist_id
-          and caseload.client_id = candidate.client_id
-          and client.deleted_at is null
-          and therapist.deleted_at is null
-      )
-    order by candidate.priority, candidate.created_at, candidate.id
-    -- Two slots freed at once would both be offered to the first who waits: the second canceller waits here, and then
-    -- sees that she has been asked. Always in one order; whoever holds these rows waits for nothing else.
-    for update
-  loop
-    continue when exists (
-      select 1
-      from public.session_holds as hold
-      join public.hold_batches as batch
-        on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
-      where hold.organization_id = entry.organization_id
-        and hold.batch_id = entry.offered_batch_id
-        and (hold.status = 'confirmed' or (hold.status = 'held' and batch.expires_at > clock_timestamp()))
-    );
-    -- Somebody who books for her this moment may be waiting for the therapist that is locked here.
-    continue when not pg_try_advisory_xact_lock(
-      hashtextextended(entry.organization_id::text || entry.client_id::text, 0)
-    );
-    as_of := clock_timestamp();
-    new_hold_id := gen_random_uuid();
-    new_batch_id := gen_random_uuid();
-    wanted := null;
-    wanted.therapist_id := freed.therapist_id;
-    wanted.client_id := entry.client_id;
-    wanted.room_id := freed.room_id;
-    wanted.time_zone := freed.time_zone;
-    wanted.cpt_code := entry.cpt_code;
-    wanted.buffer_before_minutes := freed.buffer_before_minutes;
-    wanted.buffer_after_minutes := freed.buffer_after_minutes;
-    wanted.start_times := array[freed.start_time];
-    wanted.end_times := array[coalesce(freed.start_time + make_interval(mins => entry.minutes), freed.end_time)];
-    wanted.time_zones := array[freed.time_zone];
-    wanted.group_id := joined_id;
-    if joined_id is not null then
-      wanted.session_type := freed.session_type;
-      wanted.slot_groups := array[joined_id];
-    end if;
-
-    claims := private.wanted_claims(entry.organization_id, wanted, array[new_hold_id]);
-    select * into way from private.find_conflicts(entry.organization_id, claims, mate_ids, as_of);
-    continue when way.conflicts is not null;
-    services := private.wanted_services(entry.organization_id, wanted, array[new_hold_id]);
-    demands := private.ask_units(entry.organization_id, services, as_of);
-    continue when private.is_short(demands);
-
-    delete from private.claims as stale
-    where stale.organization_id = entry.organization_id
-      and stale.owner_id = any (way.stale_owner_ids)
-      and stale.resource_id in (freed.therapist_id, entry.client_id, freed.room_id)
-      and stale.expires_at <= as_of;
-    if joined_id is not null then
-      -- A move of the group that came to nothing may have left its claims under another key than the group's.
-      perform private.sync_claims(entry.organization_id, mate_ids);
-    end if;
-    insert into private.claims (
-      organization_id, owner_id, resource_kind, resource_id, during, lanes, group_key, expires_at
-    )
-    select entry.organization_id, claim.owner_id, claim.resource_kind, claim.resource_id, claim.during, claim.lanes,
-      claim.group_key, held_until
-    from unnest(claims) as claim
-    on conflict do nothing;
-    get diagnostics inserted = row_count;
-    if inserted < cardinality(claims) then
-      delete from private.claims as claim
-      where claim.organization_id = entry.organization_id and claim.owner_id = new_hold_id;
-      continue;
-    end if;
-
-    insert into public.hold_batches (
-      organization_id, id, therapist_id, client_id, room_id, group_id, session_type, cpt_code, time_zone,
-      buffer_before_minutes, buffer_after_minutes, expires_at, created_by, created_at
-    )
-    values (
-      entry.organization_id, new_batch_id, wanted.therapist_id, wanted.client_id, wanted.room_id, wanted.group_id,
-      wanted.session_type, wanted.cpt_code, wanted.time_zone, wanted.buffer_before_minutes, wanted.buffer_after_minutes, held_until,
-      coalesce(auth.uid(), freed.therapist_id), as_of
-    );
-    insert into public.session_holds (
-      organization_id, id, batch_id, occurrence_index, start_time, end_time, time_zone, group_id
-    )
-    values (
-      entry.organization_id, new_hold_id, new_batch_id, 0, wanted.start_times[1], wanted.end_times[1], wanted.time_zone,
-      wanted.group_id
-    );
-    perform private.reserve_units(entry.organization_id, demands, 'held', held_until);
-    perform private.record_event(
-      entry.organization_id, 'hold.acquired', 'hold', array[new_hold_id], as_of,
-      therapist_id => wanted.therapist_id,
-      after => private.hold_facts(wanted),
-      details => jsonb_build_object(
-        'batchId', new_batch_id, 'expiresAt', private.iso(held_until), 'waitlistEntryId', entry.id, 'freedBy', freed.id
-      )
-    );
-    update public.waitlist_entries as offered
-    set offered_batch_id = new_batch_id, offered_at = as_of
-    where offered.organization_id = entry.organization_id and offered.id = entry.id;
-    return;
-  end loop;
-end
-$$;
-comment on function private.offer_slot(public.sessions) is
-  'Holds the time of a cancelled session, or the place in its group, for the first entry of the waitlist that it suits '
-  'and that can have it, for 15 minutes. Its therapist and room are locked by whoever cancelled.';
-
-create function private.offer_freed_slots()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  -- Each slot locks those it suits, in one order; several slots of one statement would lock them in as many orders, and
-  -- two cancellers wait for each other. So all who wait come first.
-  if (select count(*) from new_rows as new_row where new_row.status = 'cancelled') > 1 then
-    perform 1
-    from public.waitlist_entries as entry
-    where entry.organization_id in (select new_row.organization_id from new_rows as new_row)
-      and entry.closed_at is null
-    order by entry.priority, entry.created_at, entry.id
-    for update;
-  end if;
-  perform private.offer_slot(new_row)
-  from new_rows as new_row
-  join old_rows as old_row on old_row.organization_id = new_row.organization_id and old_row.id = new_row.id
-  where new_row.status = 'cancelled'
-    and old_row.status <> 'cancelled'
-    and new_row.start_time > clock_timestamp()
-    and exists (
-      select 1
-      from public.waitlist_entries as entry
-      where entry.organization_id = new_row.organization_id and entry.closed_at is null
-    )
-  order by new_row.start_time, new_row.id;
-  return null;
-end
-$$;
-comment on function private.offer_freed_slots() is 'Trigger: what a cancellation frees is offered to who waits for it.';
-create trigger f_offer_freed_slots after update on public.sessions
-  referencing old table as old_rows new table as new_rows
-  for each statement execute function private.offer_freed_slots();
 
 -- === schemas/reports/weeks.sql ===
 

@@ -8,7 +8,9 @@ language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.hold_sessions(hold_sessions.request, hold_sessions.idempotency_key, hold_sessions.request_id);
+  select private.leave_booking(
+    private.hold_sessions(hold_sessions.request, hold_sessions.idempotency_key, hold_sessions.request_id)
+  );
 end;
 comment on function public.hold_sessions(jsonb, text, text) is
   'Claims a slot or a series for a few minutes. request is the body of sessions-hold with recurrence expanded.';
@@ -20,7 +22,9 @@ language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.confirm_sessions(confirm_sessions.request, confirm_sessions.idempotency_key, confirm_sessions.request_id);
+  select private.leave_booking(
+    private.confirm_sessions(confirm_sessions.request, confirm_sessions.idempotency_key, confirm_sessions.request_id)
+  );
 end;
 comment on function public.confirm_sessions(jsonb, text, text) is
   'Turns a live hold into sessions. request is the body of sessions-confirm.';
@@ -32,7 +36,9 @@ language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.release_hold(release_hold.request, release_hold.idempotency_key, release_hold.request_id);
+  select private.leave_booking(
+    private.release_hold(release_hold.request, release_hold.idempotency_key, release_hold.request_id)
+  );
 end;
 comment on function public.release_hold(jsonb, text, text) is 'Lets a hold go. request is {hold_key}.';
 grant execute on function public.release_hold(jsonb, text, text) to authenticated;
@@ -43,7 +49,9 @@ language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.cancel_sessions(cancel_sessions.request, cancel_sessions.idempotency_key, cancel_sessions.request_id);
+  select private.leave_booking(
+    private.cancel_sessions(cancel_sessions.request, cancel_sessions.idempotency_key, cancel_sessions.request_id)
+  );
 end;
 comment on function public.cancel_sessions(jsonb, text, text) is
   'Cancels sessions by id and/or by local day. request is the body of sessions-cancel.';
@@ -55,7 +63,7 @@ language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.move_group(move_group.request, move_group.request_id);
+  select private.leave_booking(private.move_group(move_group.request, move_group.request_id));
 end;
 comment on function public.move_group(jsonb, text) is
   'Moves a group with all its clients, at once and without a hold. request is {group_id, start_time, end_time, '
@@ -69,7 +77,7 @@ language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.offer_own_freed_slots(offer_freed_slots.request_id);
+  select private.leave_booking(private.offer_own_freed_slots(offer_freed_slots.request_id));
 end;
 comment on function public.offer_freed_slots(text) is
   'Offers one slot that became free to the next on the waitlist: {offered, pending}. Called after a cancellation, a move or '

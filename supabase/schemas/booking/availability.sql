@@ -211,19 +211,3 @@ end
 $$;
 comment on function private.is_open(uuid, uuid, tstzrange[]) is
   'Whether private.outside_availability has nothing to say of these spans, at a fraction of its cost when that is so.';
-
-create function private.is_open(organization_id uuid, wanted private.booking_request)
-returns boolean
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return private.is_open(organization_id, wanted.therapist_id, array(
-    select tstzrange(item.start_time, item.end_time, '[)')
-    from unnest(wanted.start_times, wanted.end_times) as item (start_time, end_time)
-  ));
-end
-$$;
-comment on function private.is_open(uuid, private.booking_request) is
-  'Whether every occurrence can be booked with the therapist as far as hours, time off and closures go.';

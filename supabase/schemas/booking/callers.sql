@@ -51,11 +51,13 @@ begin
     -- An older snapshot would not see what the previous holder of a lock has committed: units could be taken twice.
     perform private.raise_refusal(400, 'VALIDATION_FAILED', 'Bookings run in READ COMMITTED, one transaction each.');
   end if;
+  perform private.enter_booking();
   return private.require_actor();
 end
 $$;
 comment on function private.begin_booking(text) is
-  'The caller of a booking function, before it takes any lock; see private.require_actor.';
+  'The caller of a booking function, before it takes any lock; see private.require_actor. The public wrapper ends it with '
+  'private.leave_booking.';
 
 create function private.may_ask(actor private.actor, therapist_id uuid)
 returns boolean

@@ -52,6 +52,7 @@ begin
       item.value - array['organization_id', 'group_key', 'lanes', 'created_at', 'created_by', 'updated_at']
     ) order by item.position)
     from jsonb_array_elements(rows) with ordinality as item (value, position)
+    where item.value <> 'null'
   );
 end
 $$;
@@ -137,7 +138,6 @@ set search_path = ''
 set timezone = 'UTC'
 set lock_timeout = '5s'
 set plan_cache_mode = 'force_generic_plan'
-set therapist_sessions.within = 'booking'
 as $$
 declare
   actor private.actor := private.begin_booking(request_id);

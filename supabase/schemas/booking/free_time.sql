@@ -36,46 +36,46 @@ volatile
 set search_path = ''
 as $$
 declare
-  wanted private.booking_request := private.parse_booking_request(request);
+  wanted private.hold_request := private.read_hold_request(request);
+  slots private.slot[] := private.slots_of(wanted, clock_timestamp());
+  named_ids constant uuid[] := array(select slot.session_id from unnest(slots) as slot where slot.session_id is not null);
+  batch public.hold_batches := private.new_batch(actor, wanted, named_ids <> '{}', clock_timestamp());
   asked private.asked_booking;
 begin
-  wanted := private.with_moved(actor.organization_id, private.with_members(wanted));
-  asked.therapist_id := wanted.therapist_id;
-  asked.room_id := wanted.room_id;
-  asked.buffer_before := make_interval(mins => wanted.buffer_before_minutes);
-  asked.buffer_after := make_interval(mins => wanted.buffer_after_minutes);
+  if named_ids <> '{}' then
+    slots := private.with_moved(actor.organization_id, slots);
+    batch := private.keep_place(batch, wanted, request ? 'room_id', slots);
+  end if;
+  asked.therapist_id := batch.therapist_id;
+  asked.room_id := batch.room_id;
+  asked.buffer_before := make_interval(mins => batch.buffer_before_minutes);
+  asked.buffer_after := make_interval(mins => batch.buffer_after_minutes);
   asked.is_fixed := wanted.group_id is not null;
   asked.own_ids := array(
     select unnest(array_remove(array[session.id, session.group_id], null))
     from public.sessions as session
     where session.organization_id = actor.organization_id
-      and (
-        session.id = any (wanted.session_ids)
-        or (session.group_id = wanted.group_id and session.client_id <> wanted.client_id)
-      )
+      and session.id = any (array(select slot.session_id from unnest(slots) as slot))
+    union
+    -- A client who joins stands where the group stands.
+    select wanted.group_id where wanted.group_id is not null
   );
   asked.places := array(
     select row(
-      coalesce(wanted.slot_indexes[item.position], item.position - 1),
-      coalesce(item.client_id, wanted.client_id),
+      slot.occurrence_index, slot.client_id,
       -- What is moved stays the service it is, unless the request says otherwise.
-      private.service_code(
-        coalesce(wanted.cpt_code, moved.cpt_code), coalesce(wanted.session_type, moved.session_type)
-      ),
-      item.start_time, item.end_time, item.time_zone, item.session_id
+      coalesce(private.service_code(wanted.cpt_code, wanted.session_type), private.service_code(moved.cpt_code, moved.session_type)),
+      slot.start_time, slot.end_time, slot.time_zone, slot.session_id
     )::private.asked_place
-    from unnest(wanted.start_times, wanted.end_times, wanted.time_zones, wanted.session_ids, wanted.slot_clients)
-      with ordinality as item (start_time, end_time, time_zone, session_id, client_id, position)
+    from unnest(slots) as slot
     left join public.sessions as moved
-      on moved.organization_id = actor.organization_id and moved.id = item.session_id
-    order by item.position
+      on moved.organization_id = actor.organization_id and moved.id = slot.session_id
+    order by slot.occurrence_index, slot.client_id
   );
   if not private.may_ask(actor, asked) or exists (
-    select 1
-    from unnest(wanted.session_ids) as named (id)
+    select from unnest(named_ids) as named (id)
     where not exists (
-      select 1
-      from public.sessions as session
+      select from public.sessions as session
       where session.organization_id = actor.organization_id
         and session.id = named.id
         and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
@@ -254,23 +254,6 @@ comment on function private.free_starts(uuid, private.asked_booking, uuid[], tex
 
 -- Units ------------------------------------------------------------------------------------------------------------
 
-create function private.service_zone(organization_id uuid, client_id uuid)
-returns text
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return (
-    select organization.time_zone
-    from public.organizations as organization
-    where organization.id = service_zone.organization_id
-  );
-end
-$$;
-comment on function private.service_zone(uuid, uuid) is
-  'The zone whose local date, at its start, is the date of a client''s service.';
-
 create function private.units_available(organization_id uuid, places private.asked_place[], as_of timestamptz)
 returns boolean[]
 language plpgsql
@@ -278,25 +261,25 @@ stable
 set search_path = ''
 as $$
 declare
-  demands private.unit_demand[];
+  quotes private.quote[];
 begin
   -- The one place where reading ahead asks for units: the same function that decides for a hold.
-  demands := private.ask_units(organization_id, array(
+  quotes := private.quote_units(organization_id, array(
     select row(
       -- Owners in the order of the places: what is asked for first is granted first.
-      ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid,
-      place.client_id, private.billed_code(place.cpt_code, null), place.start_time, place.end_time,
-      private.service_zone(units_available.organization_id, place.client_id), place.session_id, null
+      ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid, place.occurrence_index,
+      place.client_id, place.cpt_code, place.start_time, place.end_time, place.session_id, null
     )::private.service
     from unnest(places) with ordinality
       as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
+    -- A booking that names no service takes its units when it is confirmed as one.
+    where place.cpt_code is not null
   ), as_of);
   return array(
     select not exists (
-      select 1
-      from unnest(demands) as demand
-      where demand.owner_id = ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid
-        and demand.granted_units < demand.needed_units
+      select from unnest(quotes) as quote
+      where quote.owner_id = ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid
+        and quote.shortage is not null
     )
     from generate_series(1, cardinality(places)) as place (position)
     order by place.position

@@ -264,20 +264,22 @@ end
 $$;
 comment on function private.group_joiners(uuid, uuid, timestamptz) is 'How many live holds there are of places in this group.';
 
+create type private.broken_rule as (rule text, message text, hint text);
+comment on type private.broken_rule is 'Why a direct write is refused; no rule: it is not. The rule is the constraint of the error.';
+
 create function private.written_session_issue(
   written public.sessions,
   before public.sessions,
   places_anew boolean,
-  by_user boolean,
-  out rule text,
-  out message text,
-  out hint text
+  by_user boolean
 )
+returns private.broken_rule
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
+  broken private.broken_rule;
   -- service_role and SQL are asked what holds for everybody, as if the clinic itself booked.
   actor constant private.actor := row(
     case when by_user then auth.uid() end, written.organization_id, case when by_user then private.active_role() end
@@ -302,26 +304,26 @@ begin
   if (places_anew or before is null)
     and (private.who_may_book(actor, written.therapist_id, array[written.client_id], room_id)).allowed is not true
   then
-    rule := 'session_bookable';
-    message := 'this therapist, client or room cannot be booked: archived, without a membership that renders, or not the caller''s to book';
-    hint := 'Therapists book their own time for their caseload; admins anybody who is not archived.';
+    broken.rule := 'session_bookable';
+    broken.message := 'this therapist, client or room cannot be booked: archived, without a membership that renders, or not the caller''s to book';
+    broken.hint := 'Therapists book their own time for their caseload; admins anybody who is not archived.';
   elsif code is not null and not private.may_render(written.organization_id, written.therapist_id, code) then
-    rule := 'technician_cannot_render';
-    message := 'a technician cannot render a service that is a qualified professional''s';
-    hint := 'Book it with a BCBA, or book another service.';
+    broken.rule := 'technician_cannot_render';
+    broken.message := 'a technician cannot render a service that is a qualified professional''s';
+    broken.hint := 'Book it with a BCBA, or book another service.';
   elsif written.group_id is null and private.group_issue(code, 1) is not null
     or written.group_id is not null and private.group_issue(coalesce(code, '97153'), 2) like '%not for a group'
   then
-    rule := 'session_group_service';
-    message := format('%s %s', coalesce(code, '97153'), private.group_issue(coalesce(code, '97153'), case when written.group_id is null then 1 else 2 end));
-    hint := 'Group services are booked with a group_id, other services without.';
-  elsif members + case when written.group_id is null then 0 else 1 + private.group_joiners(
-    written.organization_id, written.group_id, as_of) end > private.group_size_limit()
+    broken.rule := 'session_group_service';
+    broken.message := format('%s %s', coalesce(code, '97153'), private.group_issue(coalesce(code, '97153'), case when written.group_id is null then 1 else 2 end));
+    broken.hint := 'Group services are booked with a group_id, other services without.';
+  elsif written.group_id is not null
+    and members + 1 + private.group_joiners(written.organization_id, written.group_id, as_of) > private.group_size_limit()
   then
     -- A place that is held is taken: its hold confirms, always.
-    rule := 'group_of_at_most_eight';
-    message := format('a group has at most %s clients', private.group_size_limit());
-    hint := 'Make a second group, or wait until the places that are held have expired.';
+    broken.rule := 'group_of_at_most_eight';
+    broken.message := format('a group has at most %s clients', private.group_size_limit());
+    broken.hint := 'Make a second group, or wait until the places that are held have expired.';
   elsif (
     before is null or (written.cpt_code, written.session_type, written.group_id)
       is distinct from (before.cpt_code, before.session_type, before.group_id)
@@ -330,22 +332,23 @@ begin
     where member.organization_id = written.organization_id and member.group_id = written.group_id
   ), as_of) is not null
   then
-    rule := 'session_being_moved';
-    message := 'the session, or its group, is being moved: service and members stay as they are until that hold ends';
-    hint := 'Confirm or release the hold first, or wait until it has expired.';
+    broken.rule := 'session_being_moved';
+    broken.message := 'the session, or its group, is being moved: service and members stay as they are until that hold ends';
+    broken.hint := 'Confirm or release the hold first, or wait until it has expired.';
   elsif by_user and places_anew and (
     written.start_time < as_of or written.end_time > as_of + interval '730 days'
   ) then
-    rule := 'session_in_bookable_time';
-    message := 'a session is booked from now on, at most 730 days ahead';
-    hint := 'Choose another time. What was rendered already is entered by an operator or an import.';
+    broken.rule := 'session_in_bookable_time';
+    broken.message := 'a session is booked from now on, at most 730 days ahead';
+    broken.hint := 'Choose another time. What was rendered already is entered by an operator or an import.';
   elsif by_user and places_anew and not private.is_open(
     written.organization_id, written.therapist_id, array[tstzrange(written.start_time, written.end_time, '[)')]
   ) then
-    rule := 'outside_availability';
-    message := 'the therapist does not work then, or the clinic is closed';
-    hint := 'Book through sessions-hold, where an admin may override with a reason.';
+    broken.rule := 'outside_availability';
+    broken.message := 'the therapist does not work then, or the clinic is closed';
+    broken.hint := 'Book through sessions-hold, where an admin may override with a reason.';
   end if;
+  return broken;
 end
 $$;
 comment on function private.written_session_issue(public.sessions, public.sessions, boolean, boolean) is

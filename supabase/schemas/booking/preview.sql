@@ -77,7 +77,6 @@ declare
   as_of timestamptz := statement_timestamp();
   asked private.asked_booking;
 begin
-  perform private.require_bookable_window(private.parse_booking_request(request), as_of);
   asked := private.asked_booking(actor, request);
   return jsonb_build_object('occurrences', (
     with occurrence as (

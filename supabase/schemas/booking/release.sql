@@ -10,7 +10,6 @@ set search_path = ''
 set timezone = 'UTC'
 set lock_timeout = '5s'
 set plan_cache_mode = 'force_generic_plan'
-set therapist_sessions.within = 'booking'
 as $$
 declare
   actor private.actor := private.begin_booking(request_id);

@@ -286,7 +286,6 @@ set search_path = ''
 set timezone = 'UTC'
 set lock_timeout = '5s'
 set plan_cache_mode = 'force_generic_plan'
-set therapist_sessions.within = 'booking'
 as $$
 declare
   slot private.freed_slots;
@@ -294,6 +293,7 @@ declare
   wanted private.hold_request;
   outcome jsonb;
 begin
+  perform private.enter_booking();
   perform private.share_organization(organization_id);
   perform private.reopen_waitlist_entry(offer_freed_slots.organization_id, lapsed.offered_batch_id)
   from (

@@ -22,12 +22,14 @@ $$;
 comment on function private.refuse_write(text, text, text) is
   'Refuses a direct write with check_violation (23514), naming the rule as its constraint.';
 
-create function private.session_change_issue(old public.sessions, new public.sessions, out rule text, out message text, out hint text)
+create function private.session_change_issue(old public.sessions, new public.sessions)
+returns private.broken_rule
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
+  broken private.broken_rule;
   moved constant boolean := (
     new.therapist_id, new.start_time, new.end_time, new.room_id, new.buffer_before_minutes, new.buffer_after_minutes,
     new.group_id
@@ -37,44 +39,44 @@ declare
   );
 begin
   if (new.organization_id, new.id, new.client_id) is distinct from (old.organization_id, old.id, old.client_id) then
-    rule := 'session_identity';
-    message := 'organization_id, id and client_id of a session never change';
-    hint := 'Cancel this session and book another.';
+    broken.rule := 'session_identity';
+    broken.message := 'organization_id, id and client_id of a session never change';
+    broken.hint := 'Cancel this session and book another.';
   elsif new.status <> old.status and not (
     (old.status = 'scheduled' and new.status in ('in_progress', 'cancelled', 'no_show'))
     or (old.status = 'in_progress' and new.status in ('completed', 'cancelled', 'no_show'))
   ) then
-    rule := 'session_status';
-    message := format('a session cannot go from %s to %s', old.status, new.status);
-    hint := 'Allowed: scheduled -> in_progress -> completed; scheduled or in_progress -> cancelled or no_show.';
+    broken.rule := 'session_status';
+    broken.message := format('a session cannot go from %s to %s', old.status, new.status);
+    broken.hint := 'Allowed: scheduled -> in_progress -> completed; scheduled or in_progress -> cancelled or no_show.';
   elsif new.status <> old.status and new.status = 'in_progress' and old.start_time > clock_timestamp() + interval '12 hours' then
-    rule := 'session_not_today';
-    message := 'a session begins at most 12 hours before the time it is booked for';
-    hint := 'Move it first.';
+    broken.rule := 'session_not_today';
+    broken.message := 'a session begins at most 12 hours before the time it is booked for';
+    broken.hint := 'Move it first.';
   elsif new.status <> old.status and new.status = 'no_show' and old.start_time > clock_timestamp() then
-    rule := 'session_not_begun';
-    message := 'a session that has not begun cannot be missed yet';
-    hint := 'Cancel it.';
+    broken.rule := 'session_not_begun';
+    broken.message := 'a session that has not begun cannot be missed yet';
+    broken.hint := 'Cancel it.';
   elsif moved and old.status <> 'scheduled'
     -- A cancelled member goes where its group goes, by the foreign key, or stays behind in a group of its own.
     and not (old.status in ('cancelled', 'no_show') and new.group_id is not null) then
-    rule := 'session_not_movable';
-    message := format('a session that is %s cannot be moved', old.status);
-    hint := 'Only scheduled sessions move; book a new session instead.';
+    broken.rule := 'session_not_movable';
+    broken.message := format('a session that is %s cannot be moved', old.status);
+    broken.hint := 'Only scheduled sessions move; book a new session instead.';
   elsif old.status = 'completed' and (
     new.cpt_code, new.cpt_modifiers, new.session_type, new.location_type, new.time_zone, new.lanes
   ) is distinct from (
     old.cpt_code, old.cpt_modifiers, old.session_type, old.location_type, old.time_zone, old.lanes
   ) then
-    rule := 'session_frozen';
-    message := 'the record of a completed session does not change';
-    hint := 'What was rendered is corrected, with a reason, through correct_visit.';
+    broken.rule := 'session_frozen';
+    broken.message := 'the record of a completed session does not change';
+    broken.hint := 'What was rendered is corrected, with a reason, through correct_visit.';
   end if;
+  return broken;
 end
 $$;
 comment on function private.session_change_issue(public.sessions, public.sessions) is
-  'What forbids this change of a session: its identity, the status machine, or that it has begun or is completed. No row '
-  'values: nothing.';
+  'What forbids this change of a session: its identity, the status machine, or that it has begun or is completed.';
 
 create function private.live_move_of(organization_id uuid, session_ids uuid[], as_of timestamptz)
 returns timestamptz
@@ -103,7 +105,7 @@ security definer
 set search_path = ''
 as $$
 declare
-  issue record;
+  issue private.broken_rule;
   places_anew boolean := true;
   serves_anew boolean := true;
 begin
@@ -169,8 +171,9 @@ returns void
 language plpgsql
 security definer
 set search_path = ''
-set therapist_sessions.within = 'booking'
 as $$
+declare
+  former constant text := private.enter_booking();
 begin
   if moved_ids <> '{}' and not private.sync_claims(
     organization_id, private.claim_owners(organization_id, moved_ids, former_group_ids)
@@ -186,6 +189,7 @@ begin
   if served_ids <> '{}' then
     perform private.settle_units(organization_id, served_ids);
   end if;
+  perform private.leave_booking(null, former);
 end
 $$;
 comment on function private.settle_written(uuid, uuid[], uuid[], uuid[]) is
@@ -302,8 +306,9 @@ returns void
 language plpgsql
 security definer
 set search_path = ''
-set therapist_sessions.within = 'booking'
 as $$
+declare
+  former constant text := private.enter_booking();
 begin
   -- Reports keep the time a cancelled member was booked for, and what notice was given: the ended members of a group that
   -- moves are split off into a group of their own, at the old time.
@@ -333,6 +338,7 @@ begin
   where member.organization_id = keep_ended_members.organization_id
     and member.group_id = ended.id
     and member.status in ('cancelled', 'no_show');
+  perform private.leave_booking(null, former);
 end
 $$;
 comment on function private.keep_ended_members(uuid, uuid[]) is

@@ -13,7 +13,7 @@ set search_path = ''
 as $$
 begin
   -- Of a SHA-256, so that nobody can choose an id whose lock is another organization's.
-  return hashbyteaextended(sha256(uuid_send(organization_id)), 2);
+  return hashtextextended(encode(sha256(uuid_send(organization_id)), 'hex'), 2);
 end
 $$;
 comment on function private.organization_lock_key(uuid) is 'The advisory lock of one organization.';
@@ -54,8 +54,8 @@ begin
   perform pg_advisory_xact_lock(ascending.key)
   from (
     -- Of a SHA-256: ids that an admin of one clinic chooses cannot be aimed at the lock of another's therapist.
-    select distinct hashbyteaextended(
-      sha256(uuid_send(lock_resources.organization_id) || uuid_send(resource.id)), 0
+    select distinct hashtextextended(
+      encode(sha256(uuid_send(lock_resources.organization_id) || uuid_send(resource.id)), 'hex'), 0
     ) as key
     from unnest(resource_ids) as resource (id)
     where resource.id is not null
@@ -87,7 +87,37 @@ comment on function private.lock_sessions(uuid, uuid[]) is 'Locks these sessions
 
 -- Direct writes ----------------------------------------------------------------------------------------------------
 -- A booking function says so with the setting therapist_sessions.within, and runs as the owner of the tables: triggers
--- of direct writes look at both, so that no other role can pass for a booking function.
+-- of direct writes look at both, so that no other role can pass for a booking function. (A function cannot carry the
+-- setting as its own SET clause: only a superuser may define one with a setting of the product's own.)
+
+create function private.enter_booking()
+returns text
+language plpgsql
+set search_path = ''
+as $$
+declare
+  former constant text := coalesce(current_setting('therapist_sessions.within', true), '');
+begin
+  perform set_config('therapist_sessions.within', 'booking', true);
+  return former;
+end
+$$;
+comment on function private.enter_booking() is
+  'From here on the triggers of direct writes stay quiet. Returns what to hand to private.leave_booking.';
+
+create function private.leave_booking(outcome jsonb, former text default '')
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform set_config('therapist_sessions.within', former, true);
+  return outcome;
+end
+$$;
+comment on function private.leave_booking(jsonb, text) is
+  'Ends what private.enter_booking began: later statements of the transaction are direct writes again. Passes the outcome on.';
+grant execute on function private.leave_booking(jsonb, text) to authenticated;
 
 create function private.take_written_organization()
 returns trigger

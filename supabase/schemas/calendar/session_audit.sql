@@ -11,7 +11,7 @@ as $$
 begin
   insert into public.session_cancellations (organization_id, session_id, cancelled_by, cancelled_by_role)
   select audit_written.organization_id, changed.id, auth.uid(), coalesce(private.active_role()::text, session_user)
-  from private.changed_sessions(before, after) as changed
+  from private.changed_sessions(audit_written.before, audit_written.after) as changed
   where changed.action = 'session.cancelled'
   on conflict do nothing;
 
@@ -19,17 +19,17 @@ begin
     audit_written.organization_id, changed.action, 'session', array_agg(changed.id order by changed.start_time, changed.id),
     clock_timestamp(),
     therapist_id => min(changed.therapist_id)::uuid,
-    before => case when before <> '[]' then jsonb_agg(changed.before order by changed.start_time, changed.id) end,
+    before => case when audit_written.before <> '[]' then jsonb_agg(changed.before order by changed.start_time, changed.id) end,
     after => jsonb_agg(changed.after order by changed.start_time, changed.id)
   )
-  from private.changed_sessions(before, after) as changed
+  from private.changed_sessions(audit_written.before, audit_written.after) as changed
   group by changed.action;
 end
 $$;
 comment on function private.audit_written(uuid, jsonb, jsonb) is
   'Records what a direct statement did to sessions: one event for each kind of change, before -> after.';
 
-create function private.changed_sessions(before jsonb, after jsonb)
+create function private.changed_sessions(old_rows jsonb, new_rows jsonb)
 returns table (id uuid, action text, therapist_id text, start_time text, before jsonb, after jsonb)
 language plpgsql
 immutable
@@ -43,9 +43,9 @@ begin
     select item.value ->> 'id' as id, jsonb_agg(item.value) filter (where not item.is_after) -> 0 as before,
       jsonb_agg(item.value) filter (where item.is_after) -> 0 as after
     from (
-      select each.value, false as is_after from jsonb_array_elements(changed_sessions.before) as each (value)
+      select each.value, false as is_after from jsonb_array_elements(changed_sessions.old_rows) as each (value)
       union all
-      select each.value, true from jsonb_array_elements(changed_sessions.after) as each (value)
+      select each.value, true from jsonb_array_elements(changed_sessions.new_rows) as each (value)
     ) as item
     group by item.value ->> 'id'
   )

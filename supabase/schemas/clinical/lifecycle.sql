@@ -189,7 +189,6 @@ language plpgsql
 set search_path = ''
 set timezone = 'UTC'
 set lock_timeout = '5s'
-set therapist_sessions.within = 'booking'
 as $$
 declare
   actor private.actor := private.begin_booking(request_id);
@@ -364,7 +363,7 @@ language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.start_session(start_session.request, start_session.request_id);
+  select private.leave_booking(private.start_session(start_session.request, start_session.request_id));
 end;
 comment on function public.start_session(jsonb, text) is
   'scheduled -> in_progress. request is {session_id, actual_start_time?}; without a time, now. Outcome body: {session, '
@@ -390,7 +389,7 @@ language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.complete_session(complete_session.request, complete_session.request_id);
+  select private.leave_booking(private.complete_session(complete_session.request, complete_session.request_id));
 end;
 comment on function public.complete_session(jsonb, text) is
   'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?}. Outcome body: {session, '
@@ -417,7 +416,7 @@ language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.mark_no_show(mark_no_show.request, mark_no_show.request_id);
+  select private.leave_booking(private.mark_no_show(mark_no_show.request, mark_no_show.request_id));
 end;
 comment on function public.mark_no_show(jsonb, text) is
   'The client did not come: scheduled or in_progress -> no_show, once the start has passed. request is {session_id}. '

@@ -8,9 +8,9 @@ returns void
 language plpgsql
 security definer
 set search_path = ''
-set therapist_sessions.within = 'booking'
 as $$
 declare
+  former constant text := private.enter_booking();
   owner_ids uuid[];
 begin
   with relaned as (
@@ -61,6 +61,7 @@ begin
       message = 'bookings of a client overlap that this change would no longer allow',
       hint = 'Move or cancel one of each pair first, or let the change begin on a later day.';
   end if;
+  perform private.leave_booking(null, former);
 end
 $$;
 comment on function private.relane_clients(uuid, uuid[]) is

@@ -245,6 +245,40 @@ $$;
 comment on function private.daily_limit_warnings(uuid, private.quote[], timestamptz) is
   'One warning for each client, day and code of these services that would exceed the payer''s daily limit.';
 
+create function private.service_zone(organization_id uuid, client_id uuid)
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select coalesce(client.time_zone, organization.time_zone)
+    from public.clients as client
+    join public.organizations as organization on organization.id = client.organization_id
+    where client.organization_id = service_zone.organization_id and client.id = service_zone.client_id
+  );
+end
+$$;
+comment on function private.service_zone(uuid, uuid) is
+  'The zone whose local date, at its start, is the date of a client''s service: the client''s, else the organization''s.';
+
+create function private.has_payer(organization_id uuid, client_ids uuid[])
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select from public.clients as client
+    where client.organization_id = has_payer.organization_id and client.id = any (client_ids) and client.has_payer
+  );
+end
+$$;
+comment on function private.has_payer(uuid, uuid[]) is
+  'Whether any of these clients ever had a coverage or an authorization: without, no units are counted.';
+
 create function private.units_of_day(
   organization_id uuid,
   client_id uuid,
@@ -260,14 +294,9 @@ stable
 set search_path = ''
 as $$
 declare
-  zone text;
-  day tstzrange;
+  zone constant text := private.service_zone(organization_id, client_id);
+  day constant tstzrange := tstzrange(private.start_of_day(service_date, zone), private.start_of_day(service_date + 1, zone), '[)');
 begin
-  select coalesce(client.time_zone, organization.time_zone) into zone
-  from public.clients as client
-  join public.organizations as organization on organization.id = client.organization_id
-  where client.organization_id = units_of_day.organization_id and client.id = units_of_day.client_id;
-  day := tstzrange(private.start_of_day(service_date, zone), private.start_of_day(service_date + 1, zone), '[)');
   return (
     select coalesce(sum(private.billable_units(
       floor(extract(epoch from booked.end_time - booked.start_time) / 60), units_of_day.rounding
@@ -540,7 +569,7 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  perform private.enter_units(organization_id, array_agg(quote order by quote.owner_id), entry.state)
+  perform private.enter_units(enter_sessions.organization_id, array_agg(quote order by quote.owner_id), entry.state)
   from unnest(quotes) as quote
   join public.sessions as session
     on session.organization_id = enter_sessions.organization_id and session.id = quote.owner_id
@@ -564,7 +593,7 @@ begin
   quotes := private.quote_units(
     organization_id, private.services_of_holds(organization_id, hold_ids), clock_timestamp()
   );
-  perform private.enter_units(organization_id, array_agg(quote), 'held', batch.expires_at)
+  perform private.enter_units(enter_holds_anew.organization_id, array_agg(quote), 'held', batch.expires_at)
   from unnest(quotes) as quote
   join public.session_holds as hold
     on hold.organization_id = enter_holds_anew.organization_id and hold.id = quote.owner_id
