@@ -328,7 +328,8 @@ language sql set search_path = ''
 as $$
   update private.claims as claim set expires_at = expired_at
   from public.session_holds as hold
-  where hold.batch_id = (held #>> '{body,holdId}')::uuid and claim.owner_id = hold.id and claim.expires_at is not null;
+  where hold.batch_id = (held #>> '{body,holdId}')::uuid and claim.owner_id in (hold.id, hold.group_id, hold.batch_id)
+    and claim.expires_at is not null;
   update public.authorization_units as entry set expires_at = expired_at
   from public.session_holds as hold
   where hold.batch_id = (held #>> '{body,holdId}')::uuid and entry.owner_id = hold.id and entry.expires_at is not null;
@@ -359,40 +360,28 @@ as $$
     and action !~ '\.added$'
 $$;
 
--- Claims that should not be, or are missing: of sessions, of live holds, of nobody. Empty when all is well.
+-- Claims that should not be, or are missing, by what their rows say. Empty when all is well.
 create or replace function tests.broken_claims() returns table (problem text, owner_id uuid, resource_kind public.resource_kind)
 language sql stable set search_path = ''
 as $$
-  with actual as (
-    select organization_id, owner_id, resource_kind, resource_id, during, lanes from private.claims where expires_at is null
+  with owner as (
+    select organization_id, id from public.sessions
+    union select organization_id, id from public.session_groups
+    union select organization_id, unnest(array_remove(array[id, group_id, batch_id], null)) from public.session_holds
   ),
   expected as (
-    select organization_id, owner_id, resource_kind, resource_id, during, lanes from private.expected_claims
+    select claim.*
+    from (select organization_id, array_agg(id) as ids from owner group by organization_id) as owners
+    cross join lateral unnest(private.claims_of(owners.organization_id, owners.ids, clock_timestamp())) as claim
   ),
-  held as (
-    select hold.organization_id, hold.id as owner_id, kind.resource_kind
-    from public.session_holds as hold
-    join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
-    cross join lateral unnest(
-      array['therapist', 'client']::public.resource_kind[]
-        || case when batch.room_id is not null then array['room']::public.resource_kind[] end
-    ) as kind (resource_kind)
-    where hold.status = 'held' and batch.expires_at > clock_timestamp()
-  ),
-  live as (
-    select organization_id, owner_id, resource_kind from private.claims where expires_at > clock_timestamp()
+  actual as (
+    select * from private.claims where expires_at is null or expires_at > clock_timestamp()
   )
-  select 'a session''s claim that is not expected', surplus.owner_id, surplus.resource_kind
+  select 'a claim that no row explains', surplus.owner_id, surplus.resource_kind
   from (select * from actual except select * from expected) as surplus
   union all
-  select 'a session without its claim', missing.owner_id, missing.resource_kind
+  select 'a claim that is missing', missing.owner_id, missing.resource_kind
   from (select * from expected except select * from actual) as missing
-  union all
-  select 'a live claim of no live hold', orphan.owner_id, orphan.resource_kind
-  from (select * from live except select * from held) as orphan
-  union all
-  select 'a live hold without its claim', missing.owner_id, missing.resource_kind
-  from (select * from held except select * from live) as missing
 $$;
 
 begin;

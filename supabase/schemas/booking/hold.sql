@@ -680,6 +680,30 @@ comment on function private.record_overrides(
   private.actor, public.hold_batches, private.slot[], boolean, boolean, timestamptz
 ) is 'Which rules the hold really set aside, one audit event for each.';
 
+create function private.hold_fingerprint(wanted private.hold_request, names_room boolean)
+returns bytea
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  -- Of what it means, not of how it is written: the slots, without asking the clock, and what is not in them.
+  return private.fingerprint(
+    to_jsonb(wanted) - array['occurrences', 'start_time', 'end_time', 'start_time_offset_minutes',
+      'end_time_offset_minutes', 'time_zone', 'session_id']
+    || jsonb_build_object('namesRoom', names_room, 'slots', (
+      select jsonb_agg(
+        jsonb_build_array(slot.client_id, slot.session_id, slot.start_time, slot.end_time, slot.time_zone)
+        order by slot.occurrence_index, slot.client_id
+      )
+      from unnest(private.slots_of(wanted, null)) as slot
+    ))
+  );
+end
+$$;
+comment on function private.hold_fingerprint(private.hold_request, boolean) is
+  'The fingerprint of a hold: the same for the same request, however its times are written.';
+
 create function private.hold_sessions(request jsonb, idempotency_key text, request_id text)
 returns jsonb
 language plpgsql
@@ -701,7 +725,7 @@ begin
   end if;
   perform private.share_organization(actor.organization_id);
   if idempotency_key is not null then
-    fingerprint := private.fingerprint(to_jsonb(wanted) || jsonb_build_object('namesRoom', names_room));
+    fingerprint := private.hold_fingerprint(wanted, names_room);
     outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
   end if;
   if outcome is null then

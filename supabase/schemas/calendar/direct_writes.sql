@@ -109,8 +109,8 @@ declare
   places_anew boolean := true;
   serves_anew boolean := true;
 begin
-  if private.claimed_organization_id() is distinct from new.organization_id then
-    perform private.take_row_organization(new.organization_id);
+  if not private.take_row_organization(new.organization_id) then
+    return new;
   end if;
   if tg_op = 'UPDATE' then
     issue := private.session_change_issue(old, new);
@@ -144,7 +144,9 @@ begin
       issue := private.written_session_issue(
         new, case when tg_op = 'UPDATE' then old end, places_anew, auth.role() = 'authenticated'
       );
-      if issue.rule is not null then
+      if issue.rule = 'session_bookable' and auth.role() = 'authenticated' then
+        raise exception using errcode = 'insufficient_privilege', message = issue.message, hint = issue.hint;
+      elsif issue.rule is not null then
         perform private.refuse_write(issue.rule, issue.message, issue.hint);
       end if;
     end if;
@@ -278,8 +280,8 @@ security definer
 set search_path = ''
 as $$
 begin
-  if private.claimed_organization_id() is distinct from new.organization_id then
-    perform private.take_row_organization(new.organization_id);
+  if not private.take_row_organization(new.organization_id) then
+    return new;
   end if;
   if tg_op = 'UPDATE' and exists (
     select from public.session_holds as hold

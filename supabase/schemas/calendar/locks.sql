@@ -143,15 +143,22 @@ comment on function private.take_written_organization() is
   'organization may be named first: select set_config(''therapist_sessions.organization'', ''<id>'', true).';
 
 create function private.take_row_organization(organization_id uuid)
-returns void
+returns boolean
 language plpgsql
 set search_path = ''
--- Whoever updates has the row's lock by now, and a booking may wait for that row while this waits for it: then the
+-- A writer who updates has the row's lock by now, and a booking may wait for that row while this waits for it: then the
 -- writer who named no organization gives way, long before a deadlock is looked for.
 set lock_timeout = '500ms'
 as $$
 begin
+  if private.claimed_organization_id() = organization_id then
+    return true;
+  elsif auth.role() = 'authenticated' then
+    -- Row-level security refuses the row; nobody makes another clinic wait by naming it.
+    return false;
+  end if;
   perform private.take_organization(organization_id);
+  return true;
 exception
   when lock_not_available then
     raise exception using
@@ -161,4 +168,5 @@ exception
 end
 $$;
 comment on function private.take_row_organization(uuid) is
-  'For a row written without a token: the organization of that row alone, so that no other clinic waits.';
+  'The organization of a row that is written directly, for the writer alone; for a user it is that of the token, taken '
+  'before the statement. False: the row is another organization''s, and row-level security refuses it.';

@@ -717,8 +717,8 @@ security definer
 set search_path = ''
 as $$
 begin
-  if private.claimed_organization_id() is distinct from new.organization_id then
-    perform private.take_row_organization(new.organization_id);
+  if not private.take_row_organization(new.organization_id) then
+    return new;
   end if;
   if tg_op = 'UPDATE' and (new.organization_id, new.id, new.client_id, new.cpt_code)
     is distinct from (old.organization_id, old.id, old.client_id, old.cpt_code)
@@ -740,8 +740,8 @@ security definer
 set search_path = ''
 as $$
 begin
-  if private.claimed_organization_id() is distinct from new.organization_id then
-    perform private.take_row_organization(new.organization_id);
+  if not private.take_row_organization(new.organization_id) then
+    return new;
   end if;
   return new;
 end
