@@ -77,6 +77,7 @@ const checks: Check[] = [
     remedy: 'npx biome check --write .',
   },
   { name: 'types, Node (tsc)', run: () => command('tsc', '--noEmit') },
+  { name: 'types, web app (tsc)', run: () => command('tsc', '--noEmit', '--project', 'examples/web') },
   {
     name: 'types, edge functions (deno check)',
     run: async () =>
