@@ -104,6 +104,11 @@ const checks: Check[] = [
     remedy: 'npm run types',
   },
   {
+    name: 'service-codes.ts is public.service_codes',
+    run: () => command('node', 'scripts/generate-service-codes.ts', '--check'),
+    remedy: 'npm run service-codes',
+  },
+  {
     name: 'docs/access-matrix.md is the tested matrix',
     run: () => command('node', 'scripts/access-matrix.ts', '--check'),
     remedy: 'npm run access-matrix',

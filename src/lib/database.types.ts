@@ -267,14 +267,14 @@ isOneToOne: false
                   ]
                 },"payer_code_rules": {
                   Row: {
-                    "authorization_required": boolean | null,"cpt_code": string,"id": string,"max_daily_units": number | null,"modifiers": (string)[],"organization_id": string,"payer_id": string,"rounding": Database["public"]['Enums']["unit_rounding"] | null,"valid_from": string,"valid_to": string | null
+                    "authorization_required": boolean | null,"cpt_code": string,"excluded_places": (string)[],"id": string,"is_covered": boolean,"max_daily_units": number | null,"modifiers": NonNullable<Json>,"organization_id": string,"payer_id": string,"rounding": Database["public"]['Enums']["unit_rounding"] | null,"valid_from": string,"valid_to": string | null
                   }
                   ComputedFields: never
                   Insert: {
-                    "authorization_required"?: boolean | null,"cpt_code": string,"id"?: string,"max_daily_units"?: number | null,"modifiers"?: (string)[],"organization_id": string,"payer_id": string,"rounding"?: Database["public"]['Enums']["unit_rounding"] | null,"valid_from": string,"valid_to"?: string | null
+                    "authorization_required"?: boolean | null,"cpt_code": string,"excluded_places"?: (string)[],"id"?: string,"is_covered"?: boolean,"max_daily_units"?: number | null,"modifiers"?: NonNullable<Json>,"organization_id": string,"payer_id": string,"rounding"?: Database["public"]['Enums']["unit_rounding"] | null,"valid_from": string,"valid_to"?: string | null
                   }
                   Update: {
-                    "authorization_required"?: boolean | null,"cpt_code"?: string,"id"?: string,"max_daily_units"?: number | null,"modifiers"?: (string)[],"organization_id"?: string,"payer_id"?: string,"rounding"?: Database["public"]['Enums']["unit_rounding"] | null,"valid_from"?: string,"valid_to"?: string | null
+                    "authorization_required"?: boolean | null,"cpt_code"?: string,"excluded_places"?: (string)[],"id"?: string,"is_covered"?: boolean,"max_daily_units"?: number | null,"modifiers"?: NonNullable<Json>,"organization_id"?: string,"payer_id"?: string,"rounding"?: Database["public"]['Enums']["unit_rounding"] | null,"valid_from"?: string,"valid_to"?: string | null
                   }
                   Relationships: [
                     {
@@ -298,23 +298,11 @@ isOneToOne: false
                   }
                   Relationships: [
                     {
-      foreignKeyName: "payer_concurrency_rules_first_code_fkey"
-      columns: ["first_code"]
-isOneToOne: false
-      referencedRelation: "service_codes"
-      referencedColumns: ["code"]
-    },{
       foreignKeyName: "payer_concurrency_rules_organization_id_payer_id_fkey"
       columns: ["organization_id","payer_id"]
 isOneToOne: false
       referencedRelation: "payers"
       referencedColumns: ["organization_id","id"]
-    },{
-      foreignKeyName: "payer_concurrency_rules_second_code_fkey"
-      columns: ["second_code"]
-isOneToOne: false
-      referencedRelation: "service_codes"
-      referencedColumns: ["code"]
     }
                   ]
                 },"payer_rules": {
@@ -379,17 +367,23 @@ isOneToOne: false
                   ]
                 },"service_codes": {
                   Row: {
-                    "code": string,"description": string,"lanes": unknown,"max_clients": number,"min_clients": number,"ordinal": number,"qhp_only": boolean,"session_type": string | null
+                    "code": string,"description": string,"id": string,"lanes": unknown,"levels": (Database["public"]['Enums']["provider_level"])[],"max_clients": number,"min_clients": number,"ordinal": number,"organization_id": string | null,"session_type": string | null,"unit_minutes": number,"valid_from": string,"valid_to": string | null
                   }
                   ComputedFields: never
                   Insert: {
-                    "code": string,"description": string,"lanes"?: never,"max_clients"?: number,"min_clients"?: number,"ordinal": number,"qhp_only": boolean,"session_type"?: string | null
+                    "code": string,"description": string,"id"?: string,"lanes"?: never,"levels": (Database["public"]['Enums']["provider_level"])[],"max_clients"?: number,"min_clients"?: number,"ordinal": number,"organization_id"?: string | null,"session_type"?: string | null,"unit_minutes"?: number,"valid_from": string,"valid_to"?: string | null
                   }
                   Update: {
-                    "code"?: string,"description"?: string,"lanes"?: never,"max_clients"?: number,"min_clients"?: number,"ordinal"?: number,"qhp_only"?: boolean,"session_type"?: string | null
+                    "code"?: string,"description"?: string,"id"?: string,"lanes"?: never,"levels"?: (Database["public"]['Enums']["provider_level"])[],"max_clients"?: number,"min_clients"?: number,"ordinal"?: number,"organization_id"?: string | null,"session_type"?: string | null,"unit_minutes"?: number,"valid_from"?: string,"valid_to"?: string | null
                   }
                   Relationships: [
-                    
+                    {
+      foreignKeyName: "service_codes_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "organizations"
+      referencedColumns: ["id"]
+    }
                   ]
                 },"session_cancellations": {
                   Row: {
@@ -792,7 +786,7 @@ isOneToOne: false
                            }
           }
           Enums: {
-            "availability_exception_kind": "time_off"|"extra_hours","cancellation_attribution": "staff"|"client"|"unknown","hold_status": "held"|"confirmed"|"released"|"expired","member_role": "client"|"therapist"|"admin"|"super_admin","resource_kind": "therapist"|"client"|"room","session_status": "scheduled"|"in_progress"|"completed"|"cancelled"|"no_show","unit_rounding": "midpoint"|"midpoint_daily"|"floor"|"ceil"|"cms_pooled","unit_state": "held"|"scheduled"|"used"
+            "availability_exception_kind": "time_off"|"extra_hours","cancellation_attribution": "staff"|"client"|"unknown","hold_status": "held"|"confirmed"|"released"|"expired","member_role": "client"|"therapist"|"admin"|"super_admin","provider_level": "technician"|"assistant"|"qhp","resource_kind": "therapist"|"client"|"room","session_status": "scheduled"|"in_progress"|"completed"|"cancelled"|"no_show","unit_rounding": "midpoint"|"midpoint_daily"|"floor"|"ceil"|"cms_pooled","unit_state": "held"|"scheduled"|"used"
           }
           CompositeTypes: {
             [_ in never]: never
@@ -908,7 +902,7 @@ export type CompositeTypes<
 export const Constants = {
   "public": {
           Enums: {
-            "availability_exception_kind": ["time_off", "extra_hours"],"cancellation_attribution": ["staff", "client", "unknown"],"hold_status": ["held", "confirmed", "released", "expired"],"member_role": ["client", "therapist", "admin", "super_admin"],"resource_kind": ["therapist", "client", "room"],"session_status": ["scheduled", "in_progress", "completed", "cancelled", "no_show"],"unit_rounding": ["midpoint", "midpoint_daily", "floor", "ceil", "cms_pooled"],"unit_state": ["held", "scheduled", "used"]
+            "availability_exception_kind": ["time_off", "extra_hours"],"cancellation_attribution": ["staff", "client", "unknown"],"hold_status": ["held", "confirmed", "released", "expired"],"member_role": ["client", "therapist", "admin", "super_admin"],"provider_level": ["technician", "assistant", "qhp"],"resource_kind": ["therapist", "client", "room"],"session_status": ["scheduled", "in_progress", "completed", "cancelled", "no_show"],"unit_rounding": ["midpoint", "midpoint_daily", "floor", "ceil", "cms_pooled"],"unit_state": ["held", "scheduled", "used"]
           }
         }
 } as const

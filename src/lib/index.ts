@@ -21,17 +21,19 @@ export type {
 export {
   type BillableSession,
   type CptMetadata,
+  coverageGap,
   dailyUnitWarnings,
   deriveCptMetadata,
   type PayerCodeRule,
   type PayerRules,
   type ProviderLevel,
   providerLevel,
-  SERVICE_CODES,
   type ServiceCode,
+  type ServiceCodeLookUp,
   serviceCode,
 } from '../../supabase/functions/_shared/cpt.ts';
 export type { Occurrence } from '../../supabase/functions/_shared/recurrence.ts';
+export { SERVICE_CODES } from '../../supabase/functions/_shared/service-codes.ts';
 export {
   billableUnits,
   dayUnits,
@@ -161,6 +163,7 @@ export {
   type SessionRow,
   type SessionStatus,
 } from './scheduleQueries.ts';
+export { fetchServiceCodes } from './serviceCodes.ts';
 export { assertSessionCompleteness, type DraftSession, type ServiceContext } from './sessionCompleteness.ts';
 export {
   type BookingDetails,

@@ -269,6 +269,12 @@ insert into public.authorizations (
 select clinic, access_matrix.id(scope || ' authorization'), client, access_matrix.id(clinic || ' payer'), '97155', 1,
   date '2025-01-01', date '2025-12-31'
 from access_matrix.scopes;
+-- A code of each clinic's own, which has ended before a session that is booked.
+insert into public.service_codes (organization_id, code, description, levels, valid_from)
+select distinct clinic, 'H2019', 'Skills', '{qhp}'::public.provider_level[], date '2020-01-01' from access_matrix.scopes;
+insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone, cpt_code)
+select clinic, therapist, client, access_matrix.at(50), access_matrix.at(51), 'UTC', 'H2019' from access_matrix.scopes;
+update public.service_codes set valid_to = '2020-12-31' where code = 'H2019';
 update public.therapists set credential = 'RBT' where id in (select therapist from access_matrix.scopes);
 
 -- What is sealed at commit is sealed now.

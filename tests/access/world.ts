@@ -85,7 +85,13 @@ export const rows: Record<string, Row> = {
   'public.hold_batches': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
   'public.session_holds': { where: 'organization_id = {clinic} and id = {hold}' },
   'public.time_zones': { where: "name = 'UTC'" },
-  'public.service_codes': { where: "code = '97153'" },
+  'public.service_codes': {
+    where: 'organization_id = {clinic}',
+    insert: `(organization_id, code, description, levels, valid_from)
+      values ({clinic}, 'H0031', 'New', array['qhp']::public.provider_level[], '2020-01-01')`,
+    update: 'description',
+    noOther: true,
+  },
   'public.payers': {
     where: 'organization_id = {clinic} and id = {payer}',
     insert: "(organization_id, name) values ({clinic}, 'New')",
@@ -145,6 +151,7 @@ export const rows: Record<string, Row> = {
   'reports.rendered_services': { where: 'organization_id = {clinic} and session_id = {attended}' },
   'reports.billable_visits': { where: 'organization_id = {clinic} and session_id = {attended}' },
   'reports.units_by_code_and_payer': { where: 'organization_id = {clinic}', noOther: true },
+  'reports.sessions_to_recode': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
   'reports.authorization_balances': { where: 'organization_id = {clinic} and client_id = {client}' },
   'reports.services_beyond_authorization': { where: 'organization_id = {clinic} and client_id = {client}' },
   'reports.supervision_share': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },

@@ -1,5 +1,5 @@
 -- Purpose: who pays for a client, and when.
--- Objects: client_coverages; private.primary_payer.
+-- Objects: client_coverages; private.service_date, private.primary_payer.
 
 create table public.client_coverages (
   organization_id uuid not null,
@@ -22,6 +22,24 @@ comment on table public.client_coverages is
 comment on column public.client_coverages.priority is '1 pays first; its rules round and authorize the client''s services.';
 create index client_coverages_client_idx on public.client_coverages (organization_id, client_id);
 create index client_coverages_payer_idx on public.client_coverages (organization_id, payer_id);
+
+create function private.service_date(organization_id uuid, client_id uuid, start_time timestamptz)
+returns date
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select (service_date.start_time at time zone organization.time_zone)::date
+    from public.organizations as organization
+    where organization.id = service_date.organization_id
+  );
+end
+$$;
+comment on function private.service_date(uuid, uuid, timestamptz) is
+  'The date of service: the local date at the start, in the organization''s zone, whoever asks from wherever.';
+grant execute on function private.service_date(uuid, uuid, timestamptz) to authenticated, service_role;
 
 create function private.primary_payer(organization_id uuid, client_id uuid, on_date date)
 returns uuid
