@@ -6689,71 +6689,515 @@ end
 $$;
 comment on function private.hold_facts(private.booking_request) is 'What of a hold belongs in an audit event: no PHI.';
 
--- === schemas/booking/availability.sql ===
+-- === schemas/booking/closures.sql ===
 
--- Purpose: when a therapist works, which times are free, and which other times a refused request could have.
--- Objects: private.open_windows, private.is_open, private.find_alternatives, public.find_open_slots.
--- Watch for: weekly hours are civil time in the therapist's zone; windows are computed for each local date, so that
---            08:00 stays 08:00 across a daylight-saving change.
+-- Purpose: days and hours on which a whole organization is closed.
+-- Objects: organization_closures; add_closure, which says what a closure touches and may cancel it.
+-- Watch for: what can be booked follows from these rows through private.outside_availability; nothing is copied.
 
-create function private.open_windows(organization_id uuid, therapist_id uuid, spans tstzrange[])
-returns tstzmultirange
+create table public.organization_closures (
+  organization_id uuid not null references public.organizations (id),
+  id uuid not null default gen_random_uuid(),
+  name text not null check (length(name) between 1 and 100 and name = btrim(name)),
+  starts_at timestamptz not null check (starts_at >= '2000-01-01' and starts_at < '2100-01-01'),
+  ends_at timestamptz not null check (ends_at > '2000-01-01' and ends_at <= '2100-01-01'),
+  created_at timestamptz not null default now(),
+  primary key (organization_id, id),
+  check (ends_at > starts_at and ends_at - starts_at <= interval '400 days')
+);
+comment on table public.organization_closures is
+  'A clinic is closed from starts_at until ends_at: nobody can be booked then, whatever their hours say.';
+comment on column public.organization_closures.name is 'What staff call it, such as Winter break. No names of clients.';
+create index organization_closures_ends_at_idx on public.organization_closures (organization_id, ends_at);
+
+alter table public.organization_closures enable row level security;
+create policy member_select on public.organization_closures for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) is not null
+  );
+comment on policy member_select on public.organization_closures is
+  'Every member reads when the organization is closed, families too.';
+create policy member_select_insert on public.organization_closures for insert to authenticated
+  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+comment on policy member_select_insert on public.organization_closures is 'Admins close the organization.';
+create policy member_select_update on public.organization_closures for update to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
+  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+comment on policy member_select_update on public.organization_closures is 'Admins correct a closure.';
+create policy member_select_delete on public.organization_closures for delete to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+comment on policy member_select_delete on public.organization_closures is 'Admins withdraw a closure.';
+grant select, insert (organization_id, id, name, starts_at, ends_at), update (name, starts_at, ends_at), delete
+  on public.organization_closures to authenticated;
+grant select, insert, update, delete on public.organization_closures to service_role;
+
+-- Closing, and what it touches -------------------------------------------------------------------------------------
+
+create type private.closing_request as (
+  span tstzrange,
+  cancels boolean,
+  reason text
+);
+comment on type private.closing_request is 'A time nobody, or one therapist, is to be booked in, and what to do with sessions there.';
+
+create function private.parse_closing(request jsonb, zone text)
+returns private.closing_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  parsed private.closing_request;
+  by_days boolean := coalesce(request -> 'from_date', 'null') <> 'null';
+  date_form constant text := '^2[01]\d{2}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$';
+  found jsonb;
+begin
+  if request is null or jsonb_typeof(request) <> 'object' then
+    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
+  end if;
+  found := coalesce(private.text_issue('from_date', request -> 'from_date', false, 10, date_form), '[]')
+    || coalesce(private.text_issue('to_date', request -> 'to_date', false, 10, date_form), '[]')
+    || coalesce(private.text_issue('reason', request -> 'reason', false, 500), '[]')
+    || case
+      when coalesce(jsonb_typeof(request -> 'cancel_sessions'), 'null') not in ('boolean', 'null')
+        then private.issue('cancel_sessions', 'must be true or false')
+      else '[]'
+    end
+    || case
+      when by_days and coalesce(request -> 'start_time', request -> 'end_time', 'null') <> 'null'
+        then private.issue('start_time', 'excludes from_date: name days or instants')
+      when by_days then '[]'
+      else coalesce(private.instant_issue('start_time', request -> 'start_time'), '[]')
+        || coalesce(private.instant_issue('end_time', request -> 'end_time'), '[]')
+    end;
+  if found <> '[]' then
+    perform private.raise_invalid(found);
+  end if;
+
+  if by_days then
+    begin
+      parsed.span := tstzrange(
+        private.start_of_day((request ->> 'from_date')::date, zone),
+        private.start_of_day(coalesce(request ->> 'to_date', request ->> 'from_date')::date + 1, zone), '[)'
+      );
+    exception
+      when data_exception then
+        perform private.raise_invalid(private.issue('to_date', 'must be a date that exists, and not before from_date'));
+    end;
+  elsif (request ->> 'end_time')::timestamptz > (request ->> 'start_time')::timestamptz then
+    parsed.span := tstzrange((request ->> 'start_time')::timestamptz, (request ->> 'end_time')::timestamptz, '[)');
+  else
+    perform private.raise_invalid(private.issue('end_time', 'must be after start_time'));
+  end if;
+  if isempty(parsed.span) then
+    perform private.raise_invalid(private.issue('to_date', 'must not be before from_date'));
+  elsif not parsed.span <@ tstzrange('2000-01-01', '2100-01-01')
+    or upper(parsed.span) - lower(parsed.span) > interval '400 days'
+  then
+    perform private.raise_invalid(private.issue(
+      case when by_days then 'to_date' else 'end_time' end, 'must be at most 400 days later, and before the year 2100'
+    ));
+  end if;
+  parsed.cancels := coalesce((request ->> 'cancel_sessions')::boolean, false);
+  parsed.reason := private.trimmed(request ->> 'reason');
+  return parsed;
+end
+$$;
+comment on function private.parse_closing(jsonb, text) is
+  'Reads a time to be closed: from_date and to_date, whole local days, the last included; or start_time and end_time, '
+  'instants. cancel_sessions and reason say what becomes of the sessions there. Raises PT400.';
+
+create function private.future_sessions(organization_id uuid, therapist_id uuid, span tstzrange)
+returns uuid[]
 language plpgsql
 stable
 set search_path = ''
 as $$
 begin
-  return (
-    select weekly.windows + dated.extra - dated.off
-    from public.therapists as therapist
-    cross join lateral (
-      select coalesce(
-        range_agg(tstzrange(span.starts, span.ends, '[)'))
-          -- A window that lies whole inside a daylight-saving gap has no length.
-          filter (where span.starts < span.ends),
-        '{}'
-      ) as windows
-      from (
-        select distinct day.date
-        from unnest(spans) as asked
-        cross join lateral generate_series(
-          (lower(asked) at time zone therapist.time_zone)::date - 1, upper(asked) at time zone therapist.time_zone,
-          interval '1 day'
-        ) as day (date)
-      ) as day
-      cross join lateral jsonb_array_elements(
-        therapist.availability_hours
-          -> (array['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'])
-            [extract(isodow from day.date)::integer]
-      ) as item (value)
-      cross join lateral (
-        select
-          (day.date::date + (item.value ->> 'start')::time) at time zone therapist.time_zone as starts,
-          (day.date::date + (item.value ->> 'end')::time) at time zone therapist.time_zone as ends
-      ) as span
-    ) as weekly
-    -- Exceptions apply where they touch what was asked for.
-    cross join lateral (
-      select
-        coalesce(range_agg(tstzrange(exception.starts_at, exception.ends_at, '[)'))
-          filter (where exception.kind = 'extra_hours'), '{}') as extra,
-        coalesce(range_agg(tstzrange(exception.starts_at, exception.ends_at, '[)'))
-          filter (where exception.kind = 'time_off'), '{}') as off
-      from public.availability_exceptions as exception
-      where exception.organization_id = therapist.organization_id
-        and exception.therapist_id = therapist.id
-        and exception.ends_at > (select min(lower(asked)) from unnest(spans) as asked)
-        and exception.starts_at < (select max(upper(asked)) from unnest(spans) as asked)
-    ) as dated
-    where therapist.organization_id = open_windows.organization_id
-      and therapist.id = open_windows.therapist_id
-      and therapist.availability_hours is not null
+  return array(
+    select session.id
+    from public.sessions as session
+    where session.organization_id = future_sessions.organization_id
+      and (future_sessions.therapist_id is null or session.therapist_id = future_sessions.therapist_id)
+      -- No session is longer than 12 hours, so that the index on its start finds it.
+      and session.start_time > greatest(lower(span) - interval '12 hours', clock_timestamp() - interval '12 hours')
+      and session.start_time < upper(span)
+      and session.end_time > greatest(lower(span), clock_timestamp())
+      and session.status = 'scheduled'
+    order by session.id
   );
 end
 $$;
-comment on function private.open_windows(uuid, uuid, tstzrange[]) is
-  'The instants around the given spans in which the therapist works: weekly hours plus extra hours minus time off. '
-  'Null when she keeps no hours, and so has no limit.';
+comment on function private.future_sessions(uuid, uuid, tstzrange) is
+  'The scheduled sessions, not over yet, that lie in a span at least in part: of one therapist, or with null of everybody.';
+
+create function private.cancel_touched(session_ids uuid[], reason text, request_id text)
+returns integer
+language plpgsql
+set search_path = ''
+as $$
+declare
+  asked_ids uuid[];
+  outcome jsonb;
+  cancelled integer := 0;
+begin
+  -- A call takes a thousand ids.
+  for asked_ids in
+    select array_agg(asked.id order by asked.id)
+    from unnest(session_ids) with ordinality as asked (id, position)
+    group by (asked.position - 1) / 1000
+    order by (asked.position - 1) / 1000
+  loop
+    outcome := private.cancel_sessions(
+      jsonb_build_object('session_ids', asked_ids, 'reason', reason, 'cancellation_attribution', 'staff'), null, request_id
+    );
+    cancelled := cancelled + (outcome #>> '{body,summary,cancelledCount}')::integer;
+  end loop;
+  return cancelled;
+end
+$$;
+comment on function private.cancel_touched(uuid[], text, text) is
+  'Cancels what a closing touches, for the caller, by the clinic. Returns how many.';
+
+create function private.add_closure(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+#variable_conflict use_column
+declare
+  actor private.actor;
+  wanted private.closing_request;
+  found jsonb;
+  new_id uuid := gen_random_uuid();
+  touched_ids uuid[];
+  cancelled integer := 0;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  if actor.role not in ('admin', 'super_admin') then
+    return private.refusal(403, 'FORBIDDEN', 'Only an admin may close the organization.');
+  end if;
+  found := private.text_issue('name', request -> 'name', true, 100);
+  if found is not null then
+    perform private.raise_invalid(found);
+  end if;
+  wanted := private.parse_closing(request, (
+    select organization.time_zone from public.organizations as organization where organization.id = actor.organization_id
+  ));
+
+  insert into public.organization_closures (organization_id, id, name, starts_at, ends_at)
+  values (
+    actor.organization_id, new_id, private.trimmed(request ->> 'name'), lower(wanted.span), upper(wanted.span)
+  );
+  touched_ids := private.future_sessions(actor.organization_id, null, wanted.span);
+  if wanted.cancels then
+    cancelled := private.cancel_touched(touched_ids, wanted.reason, request_id);
+  end if;
+  return private.success(jsonb_build_object(
+    'closureId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span)),
+    'touched', cardinality(touched_ids), 'cancelled', cancelled
+  ));
+end
+$$;
+comment on function private.add_closure(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.add_closure(jsonb, text) to authenticated;
+
+create function public.add_closure(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.add_closure(add_closure.request, add_closure.request_id);
+end;
+comment on function public.add_closure(jsonb, text) is
+  'Closes the organization, for admins: {name, from_date, to_date?} for whole days of its zone, the last included, or '
+  '{name, start_time, end_time} for instants; cancel_sessions: true also cancels the sessions there, with reason. '
+  'Answers {closureId, startsAt, endsAt, touched, cancelled}: touched is how many future sessions lie in it.';
+grant execute on function public.add_closure(jsonb, text) to authenticated;
+
+create function private.add_time_off(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+#variable_conflict use_column
+declare
+  actor private.actor;
+  wanted private.closing_request;
+  found jsonb;
+  absent_id uuid;
+  zone text;
+  new_id uuid := gen_random_uuid();
+  touched_ids uuid[];
+  cancelled integer := 0;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  found := private.uuid_issue('therapist_id', request -> 'therapist_id', false);
+  if found is not null then
+    perform private.raise_invalid(found);
+  end if;
+  absent_id := coalesce((request ->> 'therapist_id')::uuid, actor.user_id);
+  select therapist.time_zone into zone
+  from public.therapists as therapist
+  where therapist.organization_id = actor.organization_id
+    and therapist.id = absent_id
+    and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and therapist.id = actor.user_id));
+  if zone is null then
+    return private.refusal(403, 'FORBIDDEN', 'You may not enter time off for this therapist.');
+  end if;
+  wanted := private.parse_closing(request, zone);
+
+  insert into public.availability_exceptions (organization_id, id, therapist_id, kind, starts_at, ends_at)
+  values (actor.organization_id, new_id, absent_id, 'time_off', lower(wanted.span), upper(wanted.span));
+  touched_ids := private.future_sessions(actor.organization_id, absent_id, wanted.span);
+  if wanted.cancels then
+    cancelled := private.cancel_touched(touched_ids, wanted.reason, request_id);
+  end if;
+  return private.success(jsonb_build_object(
+    'exceptionId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span)),
+    'touched', cardinality(touched_ids), 'cancelled', cancelled
+  ));
+end
+$$;
+comment on function private.add_time_off(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.add_time_off(jsonb, text) to authenticated;
+
+create function public.add_time_off(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.add_time_off(add_time_off.request, add_time_off.request_id);
+end;
+comment on function public.add_time_off(jsonb, text) is
+  'Enters time off of a therapist (therapist_id; left out: the caller): {from_date, to_date?} for whole days of their '
+  'zone, the last included, or {start_time, end_time} for instants; cancel_sessions: true also cancels their sessions '
+  'there, with reason. Answers {exceptionId, startsAt, endsAt, touched, cancelled}.';
+grant execute on function public.add_time_off(jsonb, text) to authenticated;
+
+-- === schemas/booking/availability.sql ===
+
+-- Purpose: whether a therapist can be booked at a time: weekly hours, dated changes of them, closures of the clinic.
+-- Objects: private.zone_periods; private.outside_availability, the one rule of placement in time; private.is_open, its
+--          fast yes or no.
+-- Watch for: weekly hours are civil time in the therapist's zone. 08:00 stays 08:00 across a change of clocks, an hour
+--            that comes twice is worked twice, and an hour that clocks skip is not worked.
+
+create function private.zone_periods(zone text, span tstzrange)
+returns table (during tstzrange, utc_offset interval)
+language plpgsql
+stable
+rows 3
+set search_path = ''
+as $$
+begin
+  return query
+  with sample as (
+    select
+      moment.at,
+      local.utc_offset,
+      lag(local.utc_offset) over (order by moment.at) as earlier_offset
+    from generate_series(
+      date_bin('1 hour', lower(span), '2000-01-01 00:00+00'), upper(span) + interval '24 hours', interval '24 hours'
+    ) as moment (at)
+    cross join lateral (select (moment.at at time zone zone) - (moment.at at time zone 'UTC') as utc_offset) as local
+  ),
+  begin_of_period as (
+    -- The last of the samples' hours, then of that hour's minutes, that still has the earlier offset, and one on.
+    select minute.at, sample.utc_offset
+    from sample
+    cross join lateral (
+      select min(hours.at) as at
+      from generate_series(sample.at - interval '23 hours', sample.at, interval '1 hour') as hours (at)
+      where (hours.at at time zone zone) - (hours.at at time zone 'UTC') = sample.utc_offset
+    ) as hour
+    cross join lateral (
+      select min(minutes.at) as at
+      from generate_series(hour.at - interval '59 minutes', hour.at, interval '1 minute') as minutes (at)
+      where (minutes.at at time zone zone) - (minutes.at at time zone 'UTC') = sample.utc_offset
+    ) as minute
+    where sample.utc_offset <> sample.earlier_offset
+    union all
+    (select '-infinity'::timestamptz, sample.utc_offset from sample order by sample.at limit 1)
+  )
+  select
+    tstzrange(
+      nullif(period.at, '-infinity'), lead(period.at) over (order by period.at), '[)'
+    ),
+    period.utc_offset
+  from begin_of_period as period;
+end
+$$;
+comment on function private.zone_periods(text, tstzrange) is
+  'The stretches of a span in which a zone keeps one offset, civil time minus UTC: one, or one more for each change of '
+  'clocks. The first has no lower and the last no upper bound.';
+
+create function private.civil_range(during tstzrange, utc_offset interval)
+returns tsrange
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return tsrange(
+    (lower(during) at time zone 'UTC') + utc_offset, (upper(during) at time zone 'UTC') + utc_offset,
+    (case when lower_inc(during) then '[' else '(' end) || (case when upper_inc(during) then ']' else ')' end)
+  );
+end
+$$;
+comment on function private.civil_range(tstzrange, interval) is
+  'A stretch of time by the clock on the wall, where one offset holds.';
+
+create function private.outside_availability(organization_id uuid, therapist_id uuid, spans tstzrange[])
+returns table (occurrence_index integer, what text, during tstzrange)
+language plpgsql
+stable
+rows 10
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  zone text;
+  hours jsonb;
+  whole tstzrange := (select range_merge(range_agg(span)) from unnest(spans) as span);
+begin
+  select therapist.time_zone, therapist.availability_hours into zone, hours
+  from public.therapists as therapist
+  where therapist.organization_id = outside_availability.organization_id
+    and therapist.id = outside_availability.therapist_id;
+
+  return query
+  select (asked.position - 1)::integer, 'closure', asked.span * tstzrange(closure.starts_at, closure.ends_at, '[)')
+  from unnest(spans) with ordinality as asked (span, position)
+  join public.organization_closures as closure
+    on closure.organization_id = outside_availability.organization_id
+    and closure.ends_at > lower(asked.span)
+    and closure.starts_at < upper(asked.span)
+  union all
+  select (asked.position - 1)::integer, 'time_off', asked.span * tstzrange(dated.starts_at, dated.ends_at, '[)')
+  from unnest(spans) with ordinality as asked (span, position)
+  join public.availability_exceptions as dated
+    on dated.organization_id = outside_availability.organization_id
+    and dated.therapist_id = outside_availability.therapist_id
+    and dated.kind = 'time_off'
+    and dated.ends_at > lower(asked.span)
+    and dated.starts_at < upper(asked.span);
+
+  if hours is null then
+    return;
+  end if;
+  return query
+  with period as materialized (
+    select * from private.zone_periods(zone, whole)
+  ),
+  weekly as materialized (
+    select
+      array_position(
+        array['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'], day.name
+      ) as isodow,
+      (item.value ->> 'start')::time as from_time,
+      (item.value ->> 'end')::time as to_time
+    from jsonb_each(hours) as day (name, windows)
+    cross join lateral jsonb_array_elements(day.windows) as item (value)
+  )
+  select (asked.position - 1)::integer, 'availability', closed.during
+  from unnest(spans) with ordinality as asked (span, position)
+  cross join lateral (
+    select coalesce(range_agg(open.during), '{}') as during
+    from (
+      select part.during * tstzrange(
+        (day.at + weekly.from_time - period.utc_offset) at time zone 'UTC',
+        (day.at + weekly.to_time - period.utc_offset) at time zone 'UTC', '[)'
+      ) as during
+      from period
+      cross join lateral (select period.during * asked.span as during) as part
+      cross join lateral generate_series(
+        date_trunc('day', (lower(part.during) at time zone 'UTC') + period.utc_offset),
+        (upper(part.during) at time zone 'UTC') + period.utc_offset, interval '1 day'
+      ) as day (at)
+      join weekly on weekly.isodow = extract(isodow from day.at)
+      union all
+      select tstzrange(dated.starts_at, dated.ends_at, '[)')
+      from public.availability_exceptions as dated
+      where dated.organization_id = outside_availability.organization_id
+        and dated.therapist_id = outside_availability.therapist_id
+        and dated.kind = 'extra_hours'
+        and dated.ends_at > lower(asked.span)
+        and dated.starts_at < upper(asked.span)
+    ) as open
+  ) as worked
+  cross join lateral unnest(tstzmultirange(asked.span) - worked.during) as closed (during);
+end
+$$;
+comment on function private.outside_availability(uuid, uuid, tstzrange[]) is
+  'Where these spans cannot be booked with the therapist, and why: the clinic is closed (closure), time off (time_off), '
+  'outside weekly and extra hours (availability). occurrence_index counts the spans from 0; during is the part of the '
+  'span. No row: all of it can. A therapist without weekly hours has no limit by hours, yet has time off and closures. '
+  'Time off wins over extra hours, a closure over everything. Buffers may reach outside.';
+
+create function private.is_open(organization_id uuid, therapist_id uuid, spans tstzrange[])
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  -- Most requests lie in one weekly window of their own day, and nothing dated touches them: one look, without the
+  -- periods of a zone. Whatever is less plain is looked at closely.
+  return (
+    select
+      not exists (
+        select 1
+        from public.availability_exceptions as dated
+        join unnest(spans) as asked (span) on dated.ends_at > lower(asked.span) and dated.starts_at < upper(asked.span)
+        where dated.organization_id = therapist.organization_id
+          and dated.therapist_id = therapist.id
+          and dated.kind = 'time_off'
+      ) and not exists (
+        select 1
+        from public.organization_closures as closure
+        join unnest(spans) as asked (span)
+          on closure.ends_at > lower(asked.span) and closure.starts_at < upper(asked.span)
+        where closure.organization_id = therapist.organization_id
+      ) and (
+        therapist.availability_hours is null or not exists (
+          select 1
+          from unnest(spans) as asked (span)
+          cross join lateral (
+            select lower(asked.span) at time zone therapist.time_zone as starts,
+              upper(asked.span) at time zone therapist.time_zone as ends
+          ) as civil
+          -- Clocks that change in between make it longer or shorter than it is.
+          where civil.ends - civil.starts <> upper(asked.span) - lower(asked.span)
+            or not exists (
+              select 1
+              from jsonb_array_elements(
+                therapist.availability_hours
+                  -> (array['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'])
+                    [extract(isodow from civil.starts)::integer]
+              ) as weekly (span)
+              where civil.starts::time >= (weekly.span ->> 'start')::time
+                and civil.starts::date + (weekly.span ->> 'end')::time >= civil.ends
+            )
+        )
+      )
+    from public.therapists as therapist
+    where therapist.organization_id = is_open.organization_id and therapist.id = is_open.therapist_id
+  ) or not exists (
+    select 1 from private.outside_availability(is_open.organization_id, is_open.therapist_id, spans)
+  );
+end
+$$;
+comment on function private.is_open(uuid, uuid, tstzrange[]) is
+  'Whether private.outside_availability has nothing to say of these spans, at a fraction of its cost when that is so.';
 
 create function private.is_open(organization_id uuid, wanted private.booking_request)
 returns boolean
@@ -6761,213 +7205,325 @@ language plpgsql
 stable
 set search_path = ''
 as $$
-declare
-  windows tstzmultirange;
 begin
-  -- Most requests lie in one weekly window of their own day, and no time off touches them. Whatever does not is looked at
-  -- closely below.
-  if (
-    select
-      not exists (
-        select 1
-        from public.availability_exceptions as exception
-        where exception.organization_id = therapist.organization_id
-          and exception.therapist_id = therapist.id
-          and exception.kind = 'time_off'
-          and exception.ends_at > any (wanted.start_times)
-          and exception.starts_at < any (wanted.end_times)
-      ) and (
-        select bool_and(exists (
-          select 1
-          from jsonb_array_elements(
-            therapist.availability_hours
-              -> (array['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'])
-                [extract(isodow from item.start_time at time zone therapist.time_zone)::integer]
-          ) as weekly (span)
-          where ((item.start_time at time zone therapist.time_zone)::date + (weekly.span ->> 'start')::time)
-              at time zone therapist.time_zone <= item.start_time
-            and ((item.start_time at time zone therapist.time_zone)::date + (weekly.span ->> 'end')::time)
-              at time zone therapist.time_zone >= item.end_time
-        ))
-        from unnest(wanted.start_times, wanted.end_times) as item (start_time, end_time)
-      )
-    from public.therapists as therapist
-    where therapist.organization_id = is_open.organization_id and therapist.id = wanted.therapist_id
-  ) then
-    return true;
-  end if;
-
-  windows := private.open_windows(organization_id, wanted.therapist_id, array(
+  return private.is_open(organization_id, wanted.therapist_id, array(
     select tstzrange(item.start_time, item.end_time, '[)')
     from unnest(wanted.start_times, wanted.end_times) as item (start_time, end_time)
   ));
-  return windows is null or (
-    select bool_and(windows @> tstzrange(item.start_time, item.end_time, '[)'))
-    from unnest(wanted.start_times, wanted.end_times) as item (start_time, end_time)
-  );
 end
 $$;
 comment on function private.is_open(uuid, private.booking_request) is
-  'Whether every occurrence lies inside the therapist''s hours. Buffers may reach outside them.';
+  'Whether every occurrence can be booked with the therapist as far as hours, time off and closures go.';
 
-create function private.find_alternatives(organization_id uuid, wanted private.booking_request, as_of timestamptz)
-returns jsonb
+-- === schemas/booking/free_time.sql ===
+
+-- Purpose: when a booking could start. What find_open_slots, find_alternatives and preview_series have in common.
+-- Objects: private.asked_booking, private.free_starts, private.units_available.
+-- Watch for: what is listed as free must be what a hold grants, and the other way round. Hours, time off and closures
+--            are private.outside_availability's, lanes private.client_lanes', units those of the hold: nothing of it is
+--            judged anew here.
+
+create type private.asked_place as (
+  occurrence_index integer,
+  client_id uuid,
+  cpt_code text,
+  start_time timestamptz,
+  end_time timestamptz,
+  time_zone text,
+  session_id uuid
+);
+comment on type private.asked_place is
+  'One occurrence for one client. cpt_code: the service that is named, or null; session_id: the session it moves.';
+
+create type private.asked_booking as (
+  therapist_id uuid,
+  room_id uuid,
+  buffer_before interval,
+  buffer_after interval,
+  own_ids uuid[],
+  places private.asked_place[],
+  is_fixed boolean
+);
+comment on type private.asked_booking is
+  'A booking that somebody asks about. own_ids: owners of claims that are not in its way; is_fixed: it has no other '
+  'time, since the client joins a group at the group''s.';
+
+create function private.asked_booking(actor private.actor, request jsonb)
+returns private.asked_booking
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  wanted private.booking_request := private.parse_booking_request(request);
+  asked private.asked_booking;
+begin
+  wanted := private.with_moved(actor.organization_id, private.with_members(wanted));
+  asked.therapist_id := wanted.therapist_id;
+  asked.room_id := wanted.room_id;
+  asked.buffer_before := make_interval(mins => wanted.buffer_before_minutes);
+  asked.buffer_after := make_interval(mins => wanted.buffer_after_minutes);
+  asked.is_fixed := wanted.group_id is not null;
+  asked.own_ids := array(
+    select unnest(array_remove(array[session.id, session.group_id], null))
+    from public.sessions as session
+    where session.organization_id = actor.organization_id
+      and (
+        session.id = any (wanted.session_ids)
+        or (session.group_id = wanted.group_id and session.client_id <> wanted.client_id)
+      )
+  );
+  asked.places := array(
+    select row(
+      coalesce(wanted.slot_indexes[item.position], item.position - 1),
+      coalesce(item.client_id, wanted.client_id),
+      -- What is moved stays the service it is, unless the request says otherwise.
+      private.service_code(
+        coalesce(wanted.cpt_code, moved.cpt_code), coalesce(wanted.session_type, moved.session_type)
+      ),
+      item.start_time, item.end_time, item.time_zone, item.session_id
+    )::private.asked_place
+    from unnest(wanted.start_times, wanted.end_times, wanted.time_zones, wanted.session_ids, wanted.slot_clients)
+      with ordinality as item (start_time, end_time, time_zone, session_id, client_id, position)
+    left join public.sessions as moved
+      on moved.organization_id = actor.organization_id and moved.id = item.session_id
+    order by item.position
+  );
+  if not private.may_ask(actor, asked) or exists (
+    select 1
+    from unnest(wanted.session_ids) as named (id)
+    where not exists (
+      select 1
+      from public.sessions as session
+      where session.organization_id = actor.organization_id
+        and session.id = named.id
+        and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
+    )
+  ) then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this therapist, client or room.');
+  end if;
+  return asked;
+end
+$$;
+comment on function private.asked_booking(private.actor, jsonb) is
+  'The body of sessions-hold as a question. Raises PT400 as the hold would, and PT403 where the caller may not hold it.';
+
+create function private.may_ask(actor private.actor, asked private.asked_booking)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return not exists (
+    select 1
+    from (select distinct place.client_id from unnest(asked.places) as place) as member
+    where not private.may_book(actor, asked.therapist_id, member.client_id, asked.room_id)
+  ) and not exists (
+    select 1
+    from (select distinct place.cpt_code from unnest(asked.places) as place) as service
+    where not private.may_render(actor.organization_id, asked.therapist_id, service.cpt_code)
+  );
+end
+$$;
+comment on function private.may_ask(private.actor, private.asked_booking) is
+  'Whether the caller may book this therapist with every one of these clients, and the therapist render the services. '
+  'Who may not book somebody does not learn when they are busy.';
+
+-- Lanes by day -----------------------------------------------------------------------------------------------------
+
+create function private.lane_periods(organization_id uuid, client_id uuid, cpt_code text, span tstzrange)
+returns table (during tstzrange, lanes int4multirange)
+language plpgsql
+stable
+rows 1
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  zone text;
+  days daterange;
+begin
+  if lane_periods.cpt_code is null then
+    return query select tstzrange(null, null), '{[0,2147483647)}'::int4multirange;
+    return;
+  end if;
+  select organization.time_zone into zone
+  from public.organizations as organization
+  where organization.id = lane_periods.organization_id;
+  days := daterange((lower(span) at time zone zone)::date, (upper(span) at time zone zone)::date, '[]');
+
+  return query
+  with coverage as materialized (
+    select known.payer_id, known.valid_from, known.valid_to
+    from public.client_coverages as known
+    where known.organization_id = lane_periods.organization_id and known.client_id = lane_periods.client_id
+  ),
+  first_day as (
+    select lower(days) as day
+    union
+    select edge.day
+    from (
+      select unnest(array[coverage.valid_from, coverage.valid_to + 1]) as day
+      from coverage
+      union all
+      select unnest(array[rule.valid_from, rule.valid_to + 1])
+      from coverage
+      join public.payer_concurrency_rules as rule
+        on rule.organization_id = lane_periods.organization_id and rule.payer_id = coverage.payer_id
+      where lane_periods.cpt_code in (rule.first_code, rule.second_code)
+    ) as edge
+    where edge.day > lower(days) and edge.day < upper(days)
+  )
+  select
+    tstzrange(
+      case when period.day > lower(days) then private.start_of_day(period.day, zone) end,
+      private.start_of_day(period.next_day, zone), '[)'
+    ),
+    private.client_lanes(lane_periods.organization_id, lane_periods.client_id, lane_periods.cpt_code, noon.at, noon.at)
+  from (
+    select first_day.day, lead(first_day.day) over (order by first_day.day) as next_day from first_day
+  ) as period
+  cross join lateral (select (period.day + time '12:00') at time zone zone as at) as noon;
+end
+$$;
+comment on function private.lane_periods(uuid, uuid, text, tstzrange) is
+  'The lanes of a service of one client, by stretches of days in which no coverage and no rule of its payers begins or '
+  'ends. A booking has the lanes of every stretch it touches, its end included.';
+
+-- Free starts ------------------------------------------------------------------------------------------------------
+
+create function private.free_starts(
+  organization_id uuid,
+  asked private.asked_booking,
+  client_ids uuid[],
+  cpt_codes text[],
+  duration interval,
+  spans tstzmultirange,
+  as_of timestamptz
+)
+returns tstzmultirange
+language plpgsql
+stable
+set search_path = ''
+set enable_seqscan = off
+as $$
+begin
+  -- Each thing in the way rules out a stretch of starts. They are put together once and taken away once, so that the work
+  -- grows with what stands in the calendar, not with the starts there could be.
+  return spans - (
+    with part as materialized (
+      select
+        span.starts,
+        tstzrange(
+          lower(span.starts) - asked.buffer_before, upper(span.starts) + duration + asked.buffer_after, '[]'
+        ) as reach
+      from unnest(spans) as span (starts)
+    ),
+    resource as materialized (
+      select
+        'therapist'::public.resource_kind as kind, asked.therapist_id as id,
+        int4multirange(int4range(0, 2147483647)) as lanes, tstzrange(null, null) as during,
+        asked.buffer_before as before, asked.buffer_after as after
+      union all
+      select 'room', asked.room_id, int4multirange(int4range(0, 2147483647)), tstzrange(null, null), interval '0', interval '0'
+      where asked.room_id is not null
+      union all
+      select 'client', member.id, period.lanes, period.during, interval '0', interval '0'
+      from unnest(client_ids, cpt_codes) as member (id, code)
+      cross join lateral private.lane_periods(
+        free_starts.organization_id, member.id, member.code,
+        (select tstzrange(min(lower(part.reach)), max(upper(part.reach)), '[]') from part)
+      ) as period
+    ),
+    blocked as (
+      select
+        tstzrange(lower(claim.during) - duration - resource.after, upper(claim.during) + resource.before, '()')
+        -- Only starts whose booking touches the days of these lanes.
+        * tstzrange(lower(resource.during) - duration, upper(resource.during), '[)') as starts
+      from part
+      cross join resource
+      -- Kept apart, so that the index is asked for each stretch and person, whatever the planner expects of their number.
+      cross join lateral (
+        select busy.during
+        from private.claims as busy
+        where busy.organization_id = free_starts.organization_id
+          and busy.resource_id = resource.id
+          and busy.during && part.reach
+          and busy.resource_kind = resource.kind
+          and busy.lanes && resource.lanes
+          and (busy.expires_at is null or busy.expires_at > as_of)
+          and (asked.own_ids is null or busy.owner_id <> all (asked.own_ids))
+        offset 0
+      ) as claim
+      union all
+      select tstzrange(lower(closed.during) - duration, upper(closed.during), '()')
+      from private.outside_availability(
+        free_starts.organization_id, asked.therapist_id,
+        array(select tstzrange(lower(part.starts), upper(part.starts) + duration, '[)') from part)
+      ) as closed
+    )
+    select coalesce(range_agg(blocked.starts), '{}') from blocked
+  );
+end
+$$;
+comment on function private.free_starts(uuid, private.asked_booking, uuid[], text[], interval, tstzmultirange, timestamptz) is
+  'The starts within spans at which a booking of this length is in nobody''s way: claims, lanes, hours, time off and '
+  'closures. client_ids and cpt_codes: whose time it takes and for which service each. Units are not looked at.';
+
+-- Units ------------------------------------------------------------------------------------------------------------
+
+create function private.service_zone(organization_id uuid, client_id uuid)
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select organization.time_zone
+    from public.organizations as organization
+    where organization.id = service_zone.organization_id
+  );
+end
+$$;
+comment on function private.service_zone(uuid, uuid) is
+  'The zone whose local date, at its start, is the date of a client''s service.';
+
+create function private.units_available(organization_id uuid, places private.asked_place[], as_of timestamptz)
+returns boolean[]
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
-  -- Shifts are seconds of civil time from the first occurrence as asked for.
-  furthest constant integer := 14 * 86400;
-  step constant integer := 15 * 60;
-  first_start timestamp := wanted.start_times[1] at time zone wanted.time_zones[1];
-  first_step integer := -furthest - extract(epoch from first_start)::bigint % step;
-  windows tstzmultirange := private.open_windows(organization_id, wanted.therapist_id, array(
-    select tstzrange(item.start_time - interval '15 days', item.end_time + interval '15 days', '[)')
-    from unnest(wanted.start_times, wanted.end_times) as item (start_time, end_time)
-  ));
-  shifts integer[];
+  demands private.unit_demand[];
 begin
-  -- Each claim in the way of an occurrence rules out a range of shifts, and so does each hour off: what is left on
-  -- the grid is tried exactly, nearest first. The work grows with the claims around, not with the grid.
-  with occurrence as (
-    select
-      item.start_time at time zone item.time_zone as starts,
-      (item.start_time at time zone item.time_zone) + (item.end_time - item.start_time) as ends,
-      item.start_time, item.end_time, item.time_zone
-    from unnest(wanted.start_times, wanted.end_times, wanted.time_zones) as item (start_time, end_time, time_zone)
-  ),
-  resource as (
-    select needed.*
-    from (
-      values
-        ('therapist'::public.resource_kind, wanted.therapist_id,
-          wanted.buffer_before_minutes * 60, wanted.buffer_after_minutes * 60),
-        ('room', wanted.room_id, 0, 0)
-    ) as needed (kind, id, before, after)
-    where needed.id is not null
-    union all
-    select 'client', member.id, 0, 0
-    from unnest(coalesce(wanted.client_ids, array[wanted.client_id])) as member (id)
-  ),
-  taken as materialized (
-    -- A claim in the hour that comes twice may end, by the clock on the wall, before it begins.
-    select coalesce(range_agg(int4range(least(edge.from_shift, edge.to_shift), edge.to_shift)), '{}') as shifts
-    from occurrence
-    cross join resource
-    join private.claims as claim
-      on claim.organization_id = find_alternatives.organization_id
-      and claim.resource_id = resource.id
-      and claim.resource_kind = resource.kind
-      and claim.during && tstzrange(
-        occurrence.start_time - interval '15 days', occurrence.end_time + interval '15 days', '[)'
-      )
-    cross join lateral (
-      select
-        extract(epoch from (lower(claim.during) at time zone occurrence.time_zone) - occurrence.ends)::integer
-          - resource.after + 1 as from_shift,
-        extract(epoch from (upper(claim.during) at time zone occurrence.time_zone) - occurrence.starts)::integer
-          + resource.before as to_shift
-    ) as edge
-    where (claim.expires_at is null or claim.expires_at > as_of)
-      and claim.owner_id <> all (coalesce(wanted.session_ids, '{}'))
-  ),
-  open as materialized (
-    select range_intersect_agg(possible.shifts) as shifts
-    from (
-      select coalesce(
-        range_agg(int4range(
-          extract(epoch from (lower(span) at time zone occurrence.time_zone) - occurrence.starts)::integer,
-          extract(epoch from (upper(span) at time zone occurrence.time_zone) - occurrence.ends)::integer + 1
-        )) filter (
-          where (upper(span) at time zone occurrence.time_zone) - occurrence.ends
-            >= (lower(span) at time zone occurrence.time_zone) - occurrence.starts
-        ),
-        '{}'
-      ) as shifts
-      from occurrence
-      left join unnest(windows) as span
-        on span && tstzrange(
-          occurrence.start_time - interval '15 days', occurrence.end_time + interval '15 days', '[)'
-        )
-      group by occurrence.starts
-    ) as possible
-  )
-  select array(
-    select candidate.shift
-    from generate_series(first_step, furthest, step) as candidate (shift)
-    cross join taken
-    cross join open
-    cross join (
-      select min(occurrence.start_time) as first_start, max(occurrence.end_time) as last_end from occurrence
-    ) as bounds
-    where abs(candidate.shift) <= furthest
-      and not taken.shifts @> candidate.shift
-      and (windows is null or open.shifts @> candidate.shift)
-      -- Roughly, for clocks may change on the way: what is tried exactly must not be used up by what is past or too far.
-      and as_of <= bounds.first_start + make_interval(secs => candidate.shift + 7200)
-      and as_of + interval '730 days' >= bounds.last_end + make_interval(secs => candidate.shift - 7200)
-    order by abs(candidate.shift), candidate.shift
-    limit 16
-  ) into shifts;
-
-  return coalesce((
-    select jsonb_agg(
-      jsonb_build_object('startTime', private.iso(free.start_time), 'endTime', private.iso(free.end_time))
-      order by free.position
+  -- The one place where reading ahead asks for units: the same function that decides for a hold.
+  demands := private.ask_units(organization_id, array(
+    select row(
+      -- Owners in the order of the places: what is asked for first is granted first.
+      ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid,
+      place.client_id, private.billed_code(place.cpt_code, null), place.start_time, place.end_time,
+      private.service_zone(units_available.organization_id, place.client_id), place.session_id, null
+    )::private.service
+    from unnest(places) with ordinality
+      as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
+  ), as_of);
+  return array(
+    select not exists (
+      select 1
+      from unnest(demands) as demand
+      where demand.owner_id = ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid
+        and demand.granted_units < demand.needed_units
     )
-    from (
-      select
-        candidate.position,
-        (array_agg(shifted.start_time order by shifted.position))[1] as start_time,
-        (array_agg(shifted.end_time order by shifted.position))[1] as end_time
-      from unnest(shifts) with ordinality as candidate (shift, position)
-      cross join lateral (
-        select
-          (item.start_time at time zone item.time_zone + make_interval(secs => candidate.shift))
-            as civil_start,
-          (item.start_time at time zone item.time_zone + make_interval(secs => candidate.shift))
-            at time zone item.time_zone as start_time,
-          (item.start_time at time zone item.time_zone + make_interval(secs => candidate.shift))
-            at time zone item.time_zone + (item.end_time - item.start_time) as end_time,
-          item.time_zone,
-          item.position
-        from unnest(wanted.start_times, wanted.end_times, wanted.time_zones)
-          with ordinality as item (start_time, end_time, time_zone, position)
-      ) as shifted
-      group by candidate.position
-      having bool_and(
-        shifted.start_time >= as_of
-        and shifted.end_time <= as_of + interval '730 days'
-        -- A civil time that daylight saving skips would come out as another.
-        and shifted.start_time at time zone shifted.time_zone = shifted.civil_start
-        and (windows is null or windows @> tstzrange(shifted.start_time, shifted.end_time, '[)'))
-        and not exists (
-          select 1
-          from private.claims as claim
-          where claim.organization_id = find_alternatives.organization_id
-            and (claim.expires_at is null or claim.expires_at > as_of)
-            and claim.owner_id <> all (coalesce(wanted.session_ids, '{}'))
-            and (
-              (claim.resource_id = wanted.therapist_id and claim.resource_kind = 'therapist' and claim.during && tstzrange(
-                shifted.start_time - make_interval(mins => wanted.buffer_before_minutes),
-                shifted.end_time + make_interval(mins => wanted.buffer_after_minutes), '[)'))
-              or (claim.resource_id = any (coalesce(wanted.client_ids, array[wanted.client_id])) and claim.resource_kind = 'client'
-                and claim.during && tstzrange(shifted.start_time, shifted.end_time, '[)'))
-              or (claim.resource_id = wanted.room_id and claim.resource_kind = 'room'
-                and claim.during && tstzrange(shifted.start_time, shifted.end_time, '[)'))
-            )
-        )
-      )
-      order by candidate.position
-      limit 5
-    ) as free
-  ), '[]');
+    from generate_series(1, cardinality(places)) as place (position)
+    order by place.position
+  );
 end
 $$;
-comment on function private.find_alternatives(uuid, private.booking_request, timestamptz) is
-  'Up to five other first windows, nearest start first, on a 15-minute civil grid within 14 days, at which the whole '
-  'request, shifted in civil time, would succeed right now. [] when there is none.';
+comment on function private.units_available(uuid, private.asked_place[], timestamptz) is
+  'Whether each of these places, all asked for together, would get its units now.';
 
 -- === schemas/booking/hold.sql ===
 
@@ -8955,40 +9511,31 @@ comment on function public.set_active_organization(uuid) is
   'Chooses which of her organizations the caller works in. Refresh the session afterwards: the next token carries it.';
 grant execute on function public.set_active_organization(uuid) to authenticated;
 
--- === schemas/booking/read_ahead.sql ===
+-- === schemas/booking/open_slots.sql ===
 
--- Purpose: what is free, before anybody holds anything.
--- Objects: find_open_slots, find_alternatives, preview_series.
--- Watch for: all are stable and can be called with GET, so they may be answered by a replica: a slot listed as free
---            can be gone a moment later, and only holding it decides. They see exactly what a hold would see.
+-- Purpose: which times are free, before anybody holds anything.
+-- Objects: find_open_slots.
+-- Watch for: it is stable and can be called with GET, so it may be answered by a replica: a slot listed as free can be
+--            gone a moment later, and only holding it decides. It sees exactly what a hold would see.
 
-create function private.find_open_slots(
+create function private.open_slots_issues(
   therapist_id uuid,
   from_time timestamptz,
   to_time timestamptz,
   duration_minutes integer,
-  client_id uuid,
-  room_id uuid,
   time_zone text,
   buffer_before_minutes integer,
-  buffer_after_minutes integer
+  buffer_after_minutes integer,
+  cpt_code text,
+  client_ids uuid[]
 )
-returns table (start_time timestamptz, end_time timestamptz)
+returns jsonb
 language plpgsql
 stable
-security definer
 set search_path = ''
 as $$
-#variable_conflict use_column
-declare
-  actor private.actor := private.require_actor();
-  found jsonb;
-  span tstzrange;
-  zone text;
-  as_of timestamptz := statement_timestamp();
-  free tstzmultirange;
 begin
-  found := case when therapist_id is null then private.issue('therapist_id', 'is required') else '[]' end
+  return case when therapist_id is null then private.issue('therapist_id', 'is required') else '[]' end
     || case
       when from_time is null or not isfinite(from_time) then private.issue('from_time', 'is required')
       else '[]'
@@ -9015,11 +9562,132 @@ begin
         then private.issue('buffer_after_minutes', 'must be between 0 and 240')
       else '[]'
     end
+    || case
+      when cardinality(client_ids) > 8 or array_position(client_ids, null) is not null
+        then private.issue('client_ids', 'must be at most 8 clients')
+      else '[]'
+    end
+    || case
+      when cpt_code is null then '[]'
+      when not exists (select 1 from public.service_codes as service where service.code = cpt_code)
+        then private.issue('cpt_code', 'is no service code that is known here')
+      when exists (
+        select 1
+        from public.service_codes as service
+        where service.code = cpt_code
+          and cardinality(client_ids) > 1
+          and cardinality(client_ids) not between service.min_clients and service.max_clients
+      )
+        then private.issue('client_ids', 'are more clients than this service may have')
+      else '[]'
+    end
     || coalesce(private.zone_issue('time_zone', to_jsonb(time_zone), false), '[]');
+end
+$$;
+comment on function private.open_slots_issues(
+  uuid, timestamptz, timestamptz, integer, text, integer, integer, text, uuid[]
+) is 'What is wrong with a question of find_open_slots.';
+
+create function private.without_units(
+  organization_id uuid,
+  starts tstzmultirange,
+  client_ids uuid[],
+  cpt_code text,
+  duration interval,
+  as_of timestamptz
+)
+returns tstzmultirange
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  days tstzrange[];
+  places private.asked_place[];
+  granted boolean[];
+begin
+  if not private.has_payer(organization_id, client_ids) then
+    return '{}';
+  end if;
+  -- Units go by the date of service, so that one start stands for its day. First all days together: what is granted
+  -- beside the days before it is granted alone. The others are asked one by one.
+  select
+    array_agg(day.during order by day.at, day.client_id),
+    array_agg(
+      row(
+        0, day.client_id, without_units.cpt_code, day.start, day.start + duration, null, null
+      )::private.asked_place
+      order by day.at, day.client_id
+    )
+  into days, places
+  from (
+    select distinct on (member.id, date.at)
+      member.id as client_id, date.at, date.during, lower(date.during * run.starts) as start
+    from unnest(client_ids) as member (id)
+    cross join lateral private.service_zone(without_units.organization_id, member.id) as zone
+    cross join unnest(starts) as run (starts)
+    cross join lateral (
+      select local.at, tstzrange(
+        private.start_of_day(local.at::date, zone), private.start_of_day(local.at::date + 1, zone), '[)'
+      ) as during
+      from generate_series(
+        date_trunc('day', lower(run.starts) at time zone zone), upper(run.starts) at time zone zone, interval '1 day'
+      ) as local (at)
+    ) as date
+    where date.during && run.starts
+    order by member.id, date.at
+  ) as day;
+  granted := private.units_available(organization_id, places, as_of);
+  return coalesce((
+    select range_agg(asked.during)
+    from unnest(days, granted) with ordinality as asked (during, granted, position)
+    where not asked.granted
+      and not (private.units_available(organization_id, array[places[asked.position]], as_of))[1]
+  ), '{}');
+end
+$$;
+comment on function private.without_units(uuid, tstzmultirange, uuid[], text, interval, timestamptz) is
+  'The days, of those on which a booking may start, on which a client has too few units left for it.';
+
+create function private.find_open_slots(
+  therapist_id uuid,
+  from_time timestamptz,
+  to_time timestamptz,
+  duration_minutes integer,
+  client_id uuid,
+  room_id uuid,
+  time_zone text,
+  buffer_before_minutes integer,
+  buffer_after_minutes integer,
+  cpt_code text,
+  client_ids uuid[]
+)
+returns table (start_time timestamptz, end_time timestamptz)
+language plpgsql
+stable
+security definer
+set search_path = ''
+set plan_cache_mode = 'force_generic_plan'
+as $$
+#variable_conflict use_column
+declare
+  actor private.actor := private.require_actor();
+  found jsonb := private.open_slots_issues(
+    therapist_id, from_time, to_time, duration_minutes, time_zone, buffer_before_minutes, buffer_after_minutes,
+    cpt_code, client_ids
+  );
+  members uuid[] := array(select distinct unnest(find_open_slots.client_ids || find_open_slots.client_id));
+  as_of timestamptz := statement_timestamp();
+  duration interval;
+  zone text;
+  asked private.asked_booking;
+  span tstzrange;
+  free tstzmultirange;
+begin
   if found <> '[]' then
     perform private.raise_invalid(found);
   end if;
-
+  members := array_remove(members, null);
   select coalesce(find_open_slots.time_zone, therapist.time_zone) into zone
   from public.therapists as therapist
   where therapist.organization_id = actor.organization_id
@@ -9028,72 +9696,55 @@ begin
     and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and therapist.id = actor.user_id));
   if zone is null then
     perform private.raise_refusal(403, 'FORBIDDEN', 'You may not see this therapist''s calendar.');
-  elsif not (case
-    when client_id is not null
-      then private.may_book(actor, find_open_slots.therapist_id, find_open_slots.client_id, find_open_slots.room_id)
-    when room_id is not null then exists (
-      select 1
-      from public.rooms as room
-      where room.organization_id = actor.organization_id and room.id = find_open_slots.room_id and room.deleted_at is null
-    )
-    else true
-  end) then
-    perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this client or room.');
+  end if;
+  asked.therapist_id := find_open_slots.therapist_id;
+  asked.room_id := find_open_slots.room_id;
+  asked.buffer_before := make_interval(mins => coalesce(buffer_before_minutes, 0));
+  asked.buffer_after := make_interval(mins => coalesce(buffer_after_minutes, 0));
+  asked.places := array(
+    select row(0, member.id, find_open_slots.cpt_code, null, null, null, null)::private.asked_place
+    from unnest(members) as member (id)
+  );
+  if not private.may_ask(actor, asked) or (room_id is not null and not exists (
+    select 1
+    from public.rooms as room
+    where room.organization_id = actor.organization_id and room.id = find_open_slots.room_id and room.deleted_at is null
+  )) then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this client, room or service.');
   end if;
 
   -- What a hold would refuse is not listed: the past, and what lies more than 730 days ahead.
-  if greatest(from_time, as_of) >= least(to_time, as_of + interval '730 days') then
+  duration := make_interval(mins => duration_minutes);
+  if greatest(from_time, as_of) > least(to_time, as_of + interval '730 days') - duration then
     return;
   end if;
-  span := tstzrange(greatest(from_time, as_of), least(to_time, as_of + interval '730 days'), '[)');
-  free := coalesce(
-    private.open_windows(actor.organization_id, find_open_slots.therapist_id, array[span]),
-    tstzmultirange(tstzrange(lower(span) - interval '1 day', upper(span) + interval '1 day'))
+  span := tstzrange(greatest(from_time, as_of), least(to_time, as_of + interval '730 days') - duration, '[]');
+  free := private.free_starts(
+    actor.organization_id, asked, members, array_fill(find_open_slots.cpt_code, array[cardinality(members)]),
+    duration, tstzmultirange(span), as_of
   );
+  free := free - private.without_units(actor.organization_id, free, members, find_open_slots.cpt_code, duration, as_of);
 
+  -- An hour that comes twice has its quarters twice, one that clocks skip has none.
   return query
-  with busy as (
-    select
-      coalesce(range_agg(claim.during) filter (where claim.resource_kind = 'therapist'), '{}') as therapist,
-      coalesce(range_agg(claim.during) filter (where claim.resource_kind <> 'therapist'), '{}') as others
-    from private.claims as claim
-    where claim.organization_id = actor.organization_id
-      and claim.during && tstzrange(lower(span) - interval '5 hours', upper(span) + interval '17 hours', '[)')
-      and (claim.expires_at is null or claim.expires_at > as_of)
-      and (
-        (claim.resource_kind = 'therapist' and claim.resource_id = find_open_slots.therapist_id)
-        or (claim.resource_kind = 'client' and claim.resource_id = find_open_slots.client_id)
-        or (claim.resource_kind = 'room' and claim.resource_id = find_open_slots.room_id)
-      )
-  ),
-  candidate as (
-    select grid.civil at time zone zone as starts, grid.civil
-    from generate_series(
-      date_bin('15 minutes', lower(span) at time zone zone, timestamp '2000-01-01'),
-      upper(span) at time zone zone,
-      interval '15 minutes'
-    ) as grid (civil)
-  )
-  select candidate.starts, candidate.starts + make_interval(mins => duration_minutes)
-  from candidate
-  cross join busy
-  where candidate.starts >= lower(span)
-    and candidate.starts + make_interval(mins => duration_minutes) <= upper(span)
-    and candidate.starts at time zone zone = candidate.civil
-    and free @> tstzrange(candidate.starts, candidate.starts + make_interval(mins => duration_minutes), '[)')
-    and not busy.others && tstzrange(candidate.starts, candidate.starts + make_interval(mins => duration_minutes), '[)')
-    and not busy.therapist && tstzrange(
-      candidate.starts - make_interval(mins => coalesce(buffer_before_minutes, 0)),
-      candidate.starts + make_interval(mins => duration_minutes + coalesce(buffer_after_minutes, 0)), '[)'
-    )
-  order by candidate.starts;
+  select slot.at, slot.at + duration
+  from private.zone_periods(zone, span) as period
+  join unnest(free) as run (starts) on run.starts && period.during
+  cross join lateral (select period.during * run.starts as starts) as part
+  cross join lateral (select private.civil_range(part.starts, period.utc_offset) as starts) as civil
+  cross join lateral generate_series(
+    date_bin('15 minutes', lower(civil.starts), '2000-01-01'), upper(civil.starts), interval '15 minutes'
+  ) as grid (at)
+  cross join lateral (select (grid.at - period.utc_offset) at time zone 'UTC' as at) as slot
+  where grid.at <@ civil.starts
+  order by slot.at;
 end
 $$;
 comment on function private.find_open_slots(
-  uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer
+  uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer, text, uuid[]
 ) is 'See the public wrapper.';
 grant execute on function private.find_open_slots(
-  uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer
+  uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer, text, uuid[]
 ) to authenticated;
 
 create function public.find_open_slots(
@@ -9105,7 +9756,9 @@ create function public.find_open_slots(
   room_id uuid default null,
   time_zone text default null,
   buffer_before_minutes integer default 0,
-  buffer_after_minutes integer default 0
+  buffer_after_minutes integer default 0,
+  cpt_code text default null,
+  client_ids uuid[] default null
 )
 returns table (start_time timestamptz, end_time timestamptz)
 language sql
@@ -9116,17 +9769,361 @@ begin atomic
   from private.find_open_slots(
     find_open_slots.therapist_id, find_open_slots.from_time, find_open_slots.to_time,
     find_open_slots.duration_minutes, find_open_slots.client_id, find_open_slots.room_id,
-    find_open_slots.time_zone, find_open_slots.buffer_before_minutes, find_open_slots.buffer_after_minutes
+    find_open_slots.time_zone, find_open_slots.buffer_before_minutes, find_open_slots.buffer_after_minutes,
+    find_open_slots.cpt_code, find_open_slots.client_ids
   ) as slot;
 end;
 comment on function public.find_open_slots(
-  uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer
+  uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer, text, uuid[]
 ) is
-  'Every start on the 15-minute civil grid between two instants (at most 62 days apart) at which duration_minutes are '
-  'free for the therapist and, when given, the client and the room. time_zone is the grid''s, by default the therapist''s.';
+  'Every start on the 15-minute civil grid between two instants (at most 62 days apart) at which a hold of '
+  'duration_minutes would be granted to the therapist and, when given, the client or clients (client_ids: a group), the '
+  'room and the service (cpt_code: what may run beside it, and whose units). time_zone is the grid''s, by default the '
+  'therapist''s.';
 grant execute on function public.find_open_slots(
-  uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer
+  uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer, text, uuid[]
 ) to authenticated;
+
+-- === schemas/booking/alternatives.sql ===
+
+-- Purpose: which other times a refused request could have.
+-- Objects: find_alternatives.
+-- Watch for: it is asked after the hold was refused and its locks are gone, so that no rival waits while it is computed.
+
+create function private.first_instant(civil timestamp, zone text)
+returns timestamptz
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  -- Where a time comes twice, Postgres would take the second.
+  return (
+    select min(candidate.instant)
+    from unnest(array['0', '30 minutes', '1 hour', '2 hours']::interval[]) as earlier (shift)
+    cross join lateral (select (civil at time zone zone) - earlier.shift as instant) as candidate
+    where earlier.shift = interval '0' or candidate.instant at time zone zone = civil
+  );
+end
+$$;
+comment on function private.first_instant(timestamp, text) is
+  'The instant of a civil time, the first where clocks show it twice, as the client library has it.';
+
+create type private.shift_candidate as (
+  start_time timestamptz,
+  shift interval,
+  run bigint,
+  unit_days integer
+);
+comment on type private.shift_candidate is
+  'Another first start. shift: how far the whole series moves in civil time; run: the free stretch it lies in; '
+  'unit_days: equal for shifts that leave every occurrence on the same day, and so take the same units.';
+
+create function private.shifted_places(places private.asked_place[], shift interval, first_start timestamptz)
+returns private.asked_place[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      place.occurrence_index, place.client_id, place.cpt_code, at.start_time,
+      at.start_time + (place.end_time - place.start_time), place.time_zone, place.session_id
+    )::private.asked_place
+    from unnest(places) with ordinality
+      as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
+    cross join lateral (
+      select case
+        when place.occurrence_index = 0 then first_start
+        else private.first_instant((place.start_time at time zone place.time_zone) + shift, place.time_zone)
+      end as start_time
+    ) as at
+    order by place.position
+  );
+end
+$$;
+comment on function private.shifted_places(private.asked_place[], interval, timestamptz) is
+  'A series moved in civil time; as long as before, each. Its first start is given, for clocks may show it twice.';
+
+create function private.overlaps_itself(places private.asked_place[], buffers interval)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select 1
+    from (
+      select item.start_time, max(item.end_time) over (
+        order by item.start_time rows between unbounded preceding and 1 preceding
+      ) as busy_until
+      from (select distinct place.occurrence_index, place.start_time, place.end_time from unnest(places) as place) as item
+    ) as ordered
+    where ordered.busy_until + buffers > ordered.start_time
+  );
+end
+$$;
+comment on function private.overlaps_itself(private.asked_place[], interval) is
+  'Whether two occurrences of one request overlap, with the buffers between them: a hold of it is malformed.';
+
+create function private.unit_day_edges(organization_id uuid, asked private.asked_booking, reach interval)
+returns timestamp[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    with place as materialized (
+      select distinct item.start_time, item.time_zone, item.client_id from unnest(asked.places) as item
+    ),
+    zone as materialized (
+      select distinct private.service_zone(unit_day_edges.organization_id, member.client_id) as name
+      from (select distinct place.client_id from place) as member
+    ),
+    occurrence as (
+      select distinct place.start_time, place.time_zone from place
+    ),
+    -- The first instant of each day of the zone, by number from the first.
+    day as materialized (
+      select zone.name as zone, min(local.at)::date as first_day,
+        array_agg(private.start_of_day(local.at::date, zone.name) order by local.at) as starts
+      from zone
+      cross join (
+        select min(occurrence.start_time) - reach as since, max(occurrence.start_time) + reach as until from occurrence
+      ) as span
+      cross join lateral generate_series(
+        date_trunc('day', span.since at time zone zone.name), span.until at time zone zone.name, interval '1 day'
+      ) as local (at)
+      group by zone.name
+    )
+    select distinct timestamp '2000-01-01'
+      + ((day.starts[near.day - day.first_day + 1] at time zone occurrence.time_zone)
+        - (occurrence.start_time at time zone occurrence.time_zone))
+    from day
+    cross join occurrence
+    cross join lateral (
+      select ((occurrence.start_time - reach) at time zone day.zone)::date + number as day
+      from generate_series(0, 2 * extract(day from reach)::integer) as number
+    ) as near
+    where near.day >= day.first_day
+      and near.day - day.first_day < cardinality(day.starts)
+    order by 1
+  );
+end
+$$;
+comment on function private.unit_day_edges(uuid, private.asked_booking, interval) is
+  'The shifts, as timestamps from 2000 on, at which an occurrence comes to another date of service.';
+
+create function private.shift_candidates(
+  organization_id uuid,
+  asked private.asked_booking,
+  unit_day_edges timestamp[],
+  as_of timestamptz
+)
+returns setof private.shift_candidate
+language plpgsql
+stable
+rows 100
+set search_path = ''
+set enable_mergejoin = off
+as $$
+declare
+  reach constant interval := '14 days';
+  -- Shifts are written as timestamps, counted from here: ranges of them are exact, and Postgres knows how to intersect them.
+  origin constant timestamp := '2000-01-01';
+  all_shifts constant tsrange := tsrange(origin - reach, origin + reach, '[]');
+  is_tight boolean := private.overlaps_itself(asked.places, interval '3 hours');
+begin
+  return query
+  with occurrence as materialized (
+    select
+      place.occurrence_index as index, place.start_time, place.end_time - place.start_time as duration, place.time_zone,
+      place.start_time at time zone place.time_zone as civil,
+      array_agg(place.client_id order by place.client_id) as client_ids,
+      array_agg(place.cpt_code order by place.client_id) as cpt_codes
+    from unnest(asked.places) as place
+    group by place.occurrence_index, place.start_time, place.end_time, place.time_zone
+  ),
+  -- Occurrences that differ in nothing but their time are free at the same starts.
+  alike as materialized (
+    select occurrence.duration, occurrence.client_ids, occurrence.cpt_codes, range_agg(tstzrange(
+      greatest(occurrence.start_time - reach - interval '3 hours', as_of),
+      least(occurrence.start_time + reach + interval '3 hours', as_of + interval '730 days' - occurrence.duration), '[]'
+    )) as spans
+    from occurrence
+    where occurrence.start_time + reach + interval '3 hours' >= as_of
+      and occurrence.start_time - reach - interval '3 hours' <= as_of + interval '730 days' - occurrence.duration
+    group by occurrence.duration, occurrence.client_ids, occurrence.cpt_codes
+  ),
+  free as materialized (
+    select alike.duration, alike.client_ids, alike.cpt_codes, run.starts
+    from alike
+    cross join lateral unnest(private.free_starts(
+      shift_candidates.organization_id, asked, alike.client_ids, alike.cpt_codes, alike.duration, alike.spans, as_of
+    )) as run (starts)
+  ),
+  period as materialized (
+    select
+      zone.name, part.during, part.utc_offset,
+      -- Where an hour comes twice, the second passes are left to the first occurrence; see below.
+      greatest(
+        lower(part.during),
+        ((lag(upper(part.during)) over by_time at time zone 'UTC') + lag(part.utc_offset) over by_time - part.utc_offset)
+          at time zone 'UTC'
+      ) as first_pass
+    from (
+      select occurrence.time_zone as name, tstzrange(
+        min(occurrence.start_time) - reach - interval '3 hours', max(occurrence.start_time) + reach + interval '3 hours'
+      ) as span
+      from occurrence
+      group by occurrence.time_zone
+    ) as zone
+    cross join lateral private.zone_periods(zone.name, zone.span) as part
+    window by_time as (partition by zone.name order by lower(part.during) nulls first)
+  ),
+  possible as materialized (
+    select occurrence.index, found.*
+    from occurrence
+    left join lateral (
+      select shifted.shifts, period.utc_offset
+      from free
+      join period
+        on period.name = occurrence.time_zone
+        and period.during && free.starts
+      cross join lateral (
+        select free.starts * case
+          when occurrence.index = 0 then period.during
+          else tstzrange(period.first_pass, upper(period.during), '[)')
+        end as starts
+      ) as part
+      cross join lateral (select private.civil_range(part.starts, period.utc_offset) as starts) as civil
+      cross join lateral (
+        select all_shifts * tsrange(
+          origin + (lower(civil.starts) - occurrence.civil), origin + (upper(civil.starts) - occurrence.civil),
+          (case when lower_inc(civil.starts) then '[' else '(' end) || (case when upper_inc(civil.starts) then ']' else ')' end)
+        ) as shifts
+      ) as shifted
+      where free.duration = occurrence.duration
+        and free.client_ids = occurrence.client_ids
+        and free.cpt_codes is not distinct from occurrence.cpt_codes
+        and free.starts && tstzrange(
+          occurrence.start_time - reach - interval '3 hours', occurrence.start_time + reach + interval '3 hours'
+        )
+        and not isempty(part.starts)
+        and not isempty(shifted.shifts)
+    ) as found on true
+  ),
+  others as materialized (
+    select coalesce(range_intersect_agg(each.shifts), tsmultirange(all_shifts)) as shifts
+    from (
+      select coalesce(range_agg(possible.shifts), '{}') as shifts
+      from possible
+      where possible.index > 0
+      group by possible.index
+    ) as each
+  ),
+  -- The quarter hours of the first occurrence, in every pass of an hour.
+  start as (
+    select
+      (grid.civil - possible.utc_offset) at time zone 'UTC' as start_time,
+      grid.civil - occurrence.civil as shift
+    from possible
+    join occurrence on occurrence.index = 0
+    cross join others
+    cross join lateral unnest(others.shifts * tsmultirange(possible.shifts)) as run (shifts)
+    cross join lateral generate_series(
+      date_bin('15 minutes', occurrence.civil + (lower(run.shifts) - origin), '2000-01-01'),
+      occurrence.civil + (upper(run.shifts) - origin), interval '15 minutes'
+    ) as grid (civil)
+    where possible.index = 0
+      and origin + (grid.civil - occurrence.civil) <@ run.shifts
+  ),
+  numbered as (
+    select start.*, sum(start.begins_run) over (order by start.start_time) as run,
+      coalesce(width_bucket(origin + start.shift, nullif(unit_day_edges, '{}')), 0) as unit_days
+    from (
+      select start.*, case
+        when start.start_time - lag(start.start_time) over (order by start.start_time) <= interval '15 minutes' then 0
+        else 1
+      end as begins_run
+      from start
+    ) as start
+  ),
+  ranked as (
+    select numbered.*, row_number() over (
+      partition by numbered.run, numbered.unit_days
+      order by greatest(numbered.shift, -numbered.shift), numbered.shift, numbered.start_time
+    ) as place
+    from numbered
+  )
+  select ranked.start_time, ranked.shift, ranked.run, ranked.unit_days
+  from ranked
+  where ranked.place <= 2 or is_tight
+  order by greatest(ranked.shift, -ranked.shift), ranked.shift, ranked.start_time;
+end
+$$;
+comment on function private.shift_candidates(uuid, private.asked_booking, timestamp[], timestamptz) is
+  'Where the whole series could be moved, as far as people, room, hours and closures go: nearest first, the nearest two '
+  'of each free stretch and each choice of days (all of them where occurrences lie so near that a change of clocks could '
+  'make them overlap). Every start that a claim, an hour off or a gap of the clocks rules out for one occurrence is taken '
+  'away as a range of shifts, so that the work grows with what stands in the calendar, not with the grid.';
+
+create function private.find_alternatives(organization_id uuid, asked private.asked_booking, as_of timestamptz)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  buffers interval := asked.buffer_before + asked.buffer_after;
+  duration interval;
+  counts_units boolean := private.has_payer(organization_id, array(select place.client_id from unnest(asked.places) as place));
+  edges timestamp[];
+  candidate private.shift_candidate;
+  places private.asked_place[];
+  -- What is known by now of the units of a choice of days, and how many of a run were offered.
+  has_units jsonb := '{}';
+  offered jsonb := '{}';
+  found jsonb := '[]';
+begin
+  if asked.is_fixed then
+    return found;
+  end if;
+  select place.end_time - place.start_time into duration
+  from unnest(asked.places) as place
+  where place.occurrence_index = 0
+  limit 1;
+  if counts_units then
+    edges := private.unit_day_edges(organization_id, asked, '15 days');
+  end if;
+  for candidate in
+    select * from private.shift_candidates(organization_id, asked, edges, as_of)
+  loop
+    continue when (offered ->> candidate.run::text)::integer >= 2
+      or has_units -> candidate.unit_days::text = 'false';
+    places := private.shifted_places(asked.places, candidate.shift, candidate.start_time);
+    continue when private.overlaps_itself(places, buffers);
+    if counts_units and not has_units ? candidate.unit_days::text then
+      has_units := has_units || jsonb_build_object(
+        candidate.unit_days, true = all (private.units_available(organization_id, places, as_of))
+      );
+      continue when has_units -> candidate.unit_days::text = 'false';
+    end if;
+    offered := offered || jsonb_build_object(candidate.run, coalesce((offered ->> candidate.run::text)::integer, 0) + 1);
+    found := found || jsonb_build_object(
+      'startTime', private.iso(candidate.start_time), 'endTime', private.iso(candidate.start_time + duration)
+    );
+    exit when jsonb_array_length(found) = 5;
+  end loop;
+  return found;
+end
+$$;
+comment on function private.find_alternatives(uuid, private.asked_booking, timestamptz) is
+  'Up to five other first windows, nearest start first, on a 15-minute civil grid within 14 days, at which the whole '
+  'request, shifted in civil time, would succeed right now; at most two of one free stretch. [] when there is none.';
 
 create function private.find_alternatives(request jsonb)
 returns jsonb
@@ -9134,18 +10131,13 @@ language plpgsql
 stable
 security definer
 set search_path = ''
+set plan_cache_mode = 'force_generic_plan'
 set timezone = 'UTC'
 as $$
 declare
   actor private.actor := private.require_actor();
-  wanted private.booking_request := private.parse_booking_request(request);
 begin
-  if not private.may_book(actor, wanted.therapist_id, wanted.client_id, wanted.room_id) then
-    perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this therapist, client or room.');
-  end if;
-  return private.find_alternatives(
-    actor.organization_id, private.with_moved(actor.organization_id, wanted), statement_timestamp()
-  );
+  return private.find_alternatives(actor.organization_id, private.asked_booking(actor, request), statement_timestamp());
 end
 $$;
 comment on function private.find_alternatives(jsonb) is 'See the public wrapper.';
@@ -9160,9 +10152,77 @@ begin atomic
   select private.find_alternatives(find_alternatives.request);
 end;
 comment on function public.find_alternatives(jsonb) is
-  'For the body of a refused sessions-hold: [{startTime, endTime}], at most five other first windows, nearest first, at '
-  'which the same request would succeed right now. Apart from the hold, so that no rival waits while it is computed.';
+  'For the body of a refused sessions-hold: [{startTime, endTime}], at most five other first windows, nearest first and '
+  'at most two of one free stretch, at which the same request would succeed right now. A series moves whole, in civil '
+  'time; a civil time that clocks show twice is the first, but for the first occurrence, whose instant is given.';
 grant execute on function public.find_alternatives(jsonb) to authenticated;
+
+-- === schemas/booking/preview.sql ===
+
+-- Purpose: which dates of a series can be had, and what is in the way of the others.
+-- Objects: preview_series.
+-- Watch for: looking changes nothing, and holds nothing: another may book between the look and the hold.
+
+create function private.claims_in_the_way(organization_id uuid, asked private.asked_booking, as_of timestamptz)
+returns table (occurrence_index integer, resource_kind public.resource_kind, during tstzrange, expires_at timestamptz)
+language plpgsql
+stable
+set search_path = ''
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+begin
+  return query
+  with place as materialized (
+    select * from unnest(asked.places)
+  ),
+  lane as materialized (
+    select service.client_id, service.cpt_code, period.during, period.lanes
+    from (
+      select place.client_id, place.cpt_code, tstzrange(min(place.start_time), max(place.end_time), '[]') as span
+      from place
+      group by place.client_id, place.cpt_code
+    ) as service
+    cross join lateral private.lane_periods(
+      claims_in_the_way.organization_id, service.client_id, service.cpt_code, service.span
+    ) as period
+  ),
+  needed as (
+    select distinct place.occurrence_index, 'therapist'::public.resource_kind as kind, asked.therapist_id as id,
+      tstzrange(place.start_time - asked.buffer_before, place.end_time + asked.buffer_after, '[)') as during,
+      '{[0,2147483647)}'::int4multirange as lanes
+    from place
+    union all
+    select distinct place.occurrence_index, 'room'::public.resource_kind, asked.room_id, tstzrange(place.start_time, place.end_time, '[)'),
+      '{[0,2147483647)}'::int4multirange
+    from place
+    where asked.room_id is not null
+    union all
+    select place.occurrence_index, 'client', place.client_id, tstzrange(place.start_time, place.end_time, '[)'), lane.lanes
+    from place
+    join lane
+      on lane.client_id = place.client_id
+      and lane.cpt_code is not distinct from place.cpt_code
+      and lane.during && tstzrange(place.start_time, place.end_time, '[]')
+  )
+  select needed.occurrence_index, needed.kind, claim.during * needed.during, claim.expires_at
+  from needed
+  cross join lateral (
+    select busy.during, busy.expires_at
+    from private.claims as busy
+    where busy.organization_id = claims_in_the_way.organization_id
+      and busy.resource_id = needed.id
+      and busy.during && needed.during
+      and busy.resource_kind = needed.kind
+      and busy.lanes && needed.lanes
+      and (busy.expires_at is null or busy.expires_at > as_of)
+      and busy.owner_id <> all (asked.own_ids)
+    offset 0
+  ) as claim;
+end
+$$;
+comment on function private.claims_in_the_way(uuid, private.asked_booking, timestamptz) is
+  'What sessions and live holds take of the time that is asked for, by occurrence; expires_at is null for a session.';
 
 create function private.preview_series(request jsonb)
 returns jsonb
@@ -9170,60 +10230,72 @@ language plpgsql
 stable
 security definer
 set search_path = ''
+set plan_cache_mode = 'force_generic_plan'
 set timezone = 'UTC'
 as $$
 declare
   actor private.actor := private.require_actor();
-  wanted private.booking_request := private.parse_booking_request(request);
-  spread private.booking_request;
   as_of timestamptz := statement_timestamp();
-  windows tstzmultirange;
-  conflicts jsonb;
+  asked private.asked_booking;
 begin
-  perform private.require_bookable_window(wanted, as_of);
-  if not private.may_book(actor, wanted.therapist_id, wanted.client_id, wanted.room_id) then
-    perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this therapist or client.');
-  end if;
-  spread := private.with_moved(actor.organization_id, private.with_members(wanted));
-  windows := private.open_windows(actor.organization_id, wanted.therapist_id, array(
-    select tstzrange(item.start_time, item.end_time, '[)')
-    from unnest(wanted.start_times, wanted.end_times) as item (start_time, end_time)
-  ));
-  select found.conflicts into conflicts
-  from private.find_conflicts(
-    actor.organization_id,
-    private.wanted_claims(
-      actor.organization_id, spread, array(select gen_random_uuid() from unnest(spread.start_times))
-    ),
-    spread.session_ids,
-    as_of
-  ) as found;
-
+  perform private.require_bookable_window(private.parse_booking_request(request), as_of);
+  asked := private.asked_booking(actor, request);
   return jsonb_build_object('occurrences', (
+    with occurrence as (
+      select distinct place.occurrence_index as index, place.start_time, place.end_time from unnest(asked.places) as place
+    ),
+    reason as (
+      select closed.occurrence_index as index,
+        case closed.what when 'closure' then 'closure' else 'availability' end as what,
+        null as by, closed.during, null::timestamptz as expires_at,
+        case closed.what when 'closure' then 1 else 2 end as weight
+      from private.outside_availability(actor.organization_id, asked.therapist_id, array(
+        select tstzrange(occurrence.start_time, occurrence.end_time, '[)') from occurrence order by occurrence.index
+      )) as closed
+      union all
+      select claim.occurrence_index, claim.resource_kind::text,
+        case when claim.expires_at is null then 'session' else 'hold' end, claim.during, claim.expires_at,
+        case when claim.expires_at is null then 3 else 6 end
+          + case claim.resource_kind when 'therapist' then 0 when 'client' then 1 else 2 end
+      from private.claims_in_the_way(actor.organization_id, asked, as_of) as claim
+      union all
+      select place.occurrence_index, 'authorization', null, tstzrange(place.start_time, place.end_time, '[)'), null, 9
+      from unnest(asked.places) with ordinality
+        as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
+      join unnest(private.units_available(actor.organization_id, asked.places, as_of)) with ordinality
+        as units (available, position) on units.position = place.position
+      where not units.available
+    ),
+    -- For each kind of reason one: a session before a hold, else the hold that expires last.
+    told as (
+      select distinct on (reason.index, reason.what) reason.*
+      from reason
+      order by reason.index, reason.what, reason.weight, reason.expires_at desc, lower(reason.during)
+    )
     select jsonb_agg(
       jsonb_build_object(
-        'index', item.position - 1,
-        'startTime', private.iso(item.start_time),
-        'endTime', private.iso(item.end_time),
-        'blockedBy', case
-          when not windows @> tstzrange(item.start_time, item.end_time, '[)') then 'availability'
-          else worst.value ->> 'resource'
-        end,
-        'by', case
-          when windows @> tstzrange(item.start_time, item.end_time, '[)') is not false then worst.value ->> 'blockedBy'
-        end
+        'index', occurrence.index,
+        'startTime', private.iso(occurrence.start_time),
+        'endTime', private.iso(occurrence.end_time),
+        'blockedBy', why.reasons #> '{0,what}',
+        'by', why.reasons #> '{0,by}',
+        'reasons', why.reasons
       )
-      order by item.position
+      order by occurrence.index
     )
-    from unnest(wanted.start_times, wanted.end_times) with ordinality as item (start_time, end_time, position)
-    left join lateral (
-      select conflict.value
-      from jsonb_array_elements(conflicts) as conflict (value)
-      where (conflict.value ->> 'occurrenceIndex')::integer = item.position - 1
-      order by conflict.value ->> 'blockedBy' = 'hold', conflict.value ->> 'resource' <> 'therapist',
-        conflict.value ->> 'resource' <> 'client'
-      limit 1
-    ) as worst on true
+    from occurrence
+    cross join lateral (
+      select coalesce(jsonb_agg(
+        jsonb_build_object(
+          'what', told.what, 'by', told.by,
+          'startTime', private.iso(lower(told.during)), 'endTime', private.iso(upper(told.during)),
+          'expiresAt', private.iso(told.expires_at)
+        )
+        order by told.weight
+      ), '[]') as reasons
+      from told
+      where told.index = occurrence.index
+    ) as why
   ));
 end
 $$;
@@ -9239,8 +10311,10 @@ begin atomic
   select private.preview_series(preview_series.request);
 end;
 comment on function public.preview_series(jsonb) is
-  'For the body of sessions-hold, without holding: {occurrences: [{index, startTime, endTime, blockedBy: null | '
-  'therapist | client | room | availability, by: null | session | hold}]}, by as a hold would decide it now.';
+  'For the body of sessions-hold, without holding: {occurrences: [{index, startTime, endTime, blockedBy, by, reasons}]}. '
+  'reasons: [{what, by, startTime, endTime, expiresAt}], the worst first, what being closure, availability, therapist, '
+  'client, room or authorization (too few units are left, those of the dates before counted), by session or hold, and '
+  'the times the part of the occurrence. blockedBy and by are those of the first, null when the date is free.';
 grant execute on function public.preview_series(jsonb) to authenticated;
 
 -- === schemas/clinical/attestation.sql ===
@@ -10873,7 +11947,7 @@ to authenticated;
 -- Purpose: who joins, changes role and leaves; what people may do with their own rows; an event for each such change.
 -- Objects: add_member, change_member, remove_member, my_organizations, own_therapists, set_availability_hours; the
 --          guards of memberships; audit triggers on organizations, memberships, therapists, clients, caseloads,
---          client_users, rooms, availability_exceptions, session_groups.
+--          client_users, rooms, availability_exceptions, organization_closures, session_groups.
 -- Watch for: the triggers, not the functions, keep the rules and write the events, so direct SQL and REST leave exactly
 --            the same trail.
 
@@ -11062,6 +12136,7 @@ begin
         ('client_users', 'client_user', 'client_id,user_id'),
         ('rooms', 'room', 'id'),
         ('availability_exceptions', 'availability_exception', 'id'),
+        ('organization_closures', 'organization_closure', 'id'),
         ('session_groups', 'session_group', 'id')
     ) as list (table_name, entity, id_columns)
   loop

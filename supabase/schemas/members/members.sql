@@ -1,7 +1,7 @@
 -- Purpose: who joins, changes role and leaves; what people may do with their own rows; an event for each such change.
 -- Objects: add_member, change_member, remove_member, my_organizations, own_therapists, set_availability_hours; the
 --          guards of memberships; audit triggers on organizations, memberships, therapists, clients, caseloads,
---          client_users, rooms, availability_exceptions, session_groups.
+--          client_users, rooms, availability_exceptions, organization_closures, session_groups.
 -- Watch for: the triggers, not the functions, keep the rules and write the events, so direct SQL and REST leave exactly
 --            the same trail.
 
@@ -190,6 +190,7 @@ begin
         ('client_users', 'client_user', 'client_id,user_id'),
         ('rooms', 'room', 'id'),
         ('availability_exceptions', 'availability_exception', 'id'),
+        ('organization_closures', 'organization_closure', 'id'),
         ('session_groups', 'session_group', 'id')
     ) as list (table_name, entity, id_columns)
   loop

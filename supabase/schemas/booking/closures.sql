@@ -1,0 +1,291 @@
+-- Purpose: days and hours on which a whole organization is closed.
+-- Objects: organization_closures; add_closure, which says what a closure touches and may cancel it.
+-- Watch for: what can be booked follows from these rows through private.outside_availability; nothing is copied.
+
+create table public.organization_closures (
+  organization_id uuid not null references public.organizations (id),
+  id uuid not null default gen_random_uuid(),
+  name text not null check (length(name) between 1 and 100 and name = btrim(name)),
+  starts_at timestamptz not null check (starts_at >= '2000-01-01' and starts_at < '2100-01-01'),
+  ends_at timestamptz not null check (ends_at > '2000-01-01' and ends_at <= '2100-01-01'),
+  created_at timestamptz not null default now(),
+  primary key (organization_id, id),
+  check (ends_at > starts_at and ends_at - starts_at <= interval '400 days')
+);
+comment on table public.organization_closures is
+  'A clinic is closed from starts_at until ends_at: nobody can be booked then, whatever their hours say.';
+comment on column public.organization_closures.name is 'What staff call it, such as Winter break. No names of clients.';
+create index organization_closures_ends_at_idx on public.organization_closures (organization_id, ends_at);
+
+alter table public.organization_closures enable row level security;
+create policy member_select on public.organization_closures for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) is not null
+  );
+comment on policy member_select on public.organization_closures is
+  'Every member reads when the organization is closed, families too.';
+create policy member_select_insert on public.organization_closures for insert to authenticated
+  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+comment on policy member_select_insert on public.organization_closures is 'Admins close the organization.';
+create policy member_select_update on public.organization_closures for update to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
+  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+comment on policy member_select_update on public.organization_closures is 'Admins correct a closure.';
+create policy member_select_delete on public.organization_closures for delete to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+comment on policy member_select_delete on public.organization_closures is 'Admins withdraw a closure.';
+grant select, insert (organization_id, id, name, starts_at, ends_at), update (name, starts_at, ends_at), delete
+  on public.organization_closures to authenticated;
+grant select, insert, update, delete on public.organization_closures to service_role;
+
+-- Closing, and what it touches -------------------------------------------------------------------------------------
+
+create type private.closing_request as (
+  span tstzrange,
+  cancels boolean,
+  reason text
+);
+comment on type private.closing_request is 'A time nobody, or one therapist, is to be booked in, and what to do with sessions there.';
+
+create function private.parse_closing(request jsonb, zone text)
+returns private.closing_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  parsed private.closing_request;
+  by_days boolean := coalesce(request -> 'from_date', 'null') <> 'null';
+  date_form constant text := '^2[01]\d{2}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$';
+  found jsonb;
+begin
+  if request is null or jsonb_typeof(request) <> 'object' then
+    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
+  end if;
+  found := coalesce(private.text_issue('from_date', request -> 'from_date', false, 10, date_form), '[]')
+    || coalesce(private.text_issue('to_date', request -> 'to_date', false, 10, date_form), '[]')
+    || coalesce(private.text_issue('reason', request -> 'reason', false, 500), '[]')
+    || case
+      when coalesce(jsonb_typeof(request -> 'cancel_sessions'), 'null') not in ('boolean', 'null')
+        then private.issue('cancel_sessions', 'must be true or false')
+      else '[]'
+    end
+    || case
+      when by_days and coalesce(request -> 'start_time', request -> 'end_time', 'null') <> 'null'
+        then private.issue('start_time', 'excludes from_date: name days or instants')
+      when by_days then '[]'
+      else coalesce(private.instant_issue('start_time', request -> 'start_time'), '[]')
+        || coalesce(private.instant_issue('end_time', request -> 'end_time'), '[]')
+    end;
+  if found <> '[]' then
+    perform private.raise_invalid(found);
+  end if;
+
+  if by_days then
+    begin
+      parsed.span := tstzrange(
+        private.start_of_day((request ->> 'from_date')::date, zone),
+        private.start_of_day(coalesce(request ->> 'to_date', request ->> 'from_date')::date + 1, zone), '[)'
+      );
+    exception
+      when data_exception then
+        perform private.raise_invalid(private.issue('to_date', 'must be a date that exists, and not before from_date'));
+    end;
+  elsif (request ->> 'end_time')::timestamptz > (request ->> 'start_time')::timestamptz then
+    parsed.span := tstzrange((request ->> 'start_time')::timestamptz, (request ->> 'end_time')::timestamptz, '[)');
+  else
+    perform private.raise_invalid(private.issue('end_time', 'must be after start_time'));
+  end if;
+  if isempty(parsed.span) then
+    perform private.raise_invalid(private.issue('to_date', 'must not be before from_date'));
+  elsif not parsed.span <@ tstzrange('2000-01-01', '2100-01-01')
+    or upper(parsed.span) - lower(parsed.span) > interval '400 days'
+  then
+    perform private.raise_invalid(private.issue(
+      case when by_days then 'to_date' else 'end_time' end, 'must be at most 400 days later, and before the year 2100'
+    ));
+  end if;
+  parsed.cancels := coalesce((request ->> 'cancel_sessions')::boolean, false);
+  parsed.reason := private.trimmed(request ->> 'reason');
+  return parsed;
+end
+$$;
+comment on function private.parse_closing(jsonb, text) is
+  'Reads a time to be closed: from_date and to_date, whole local days, the last included; or start_time and end_time, '
+  'instants. cancel_sessions and reason say what becomes of the sessions there. Raises PT400.';
+
+create function private.future_sessions(organization_id uuid, therapist_id uuid, span tstzrange)
+returns uuid[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select session.id
+    from public.sessions as session
+    where session.organization_id = future_sessions.organization_id
+      and (future_sessions.therapist_id is null or session.therapist_id = future_sessions.therapist_id)
+      -- No session is longer than 12 hours, so that the index on its start finds it.
+      and session.start_time > greatest(lower(span) - interval '12 hours', clock_timestamp() - interval '12 hours')
+      and session.start_time < upper(span)
+      and session.end_time > greatest(lower(span), clock_timestamp())
+      and session.status = 'scheduled'
+    order by session.id
+  );
+end
+$$;
+comment on function private.future_sessions(uuid, uuid, tstzrange) is
+  'The scheduled sessions, not over yet, that lie in a span at least in part: of one therapist, or with null of everybody.';
+
+create function private.cancel_touched(session_ids uuid[], reason text, request_id text)
+returns integer
+language plpgsql
+set search_path = ''
+as $$
+declare
+  asked_ids uuid[];
+  outcome jsonb;
+  cancelled integer := 0;
+begin
+  -- A call takes a thousand ids.
+  for asked_ids in
+    select array_agg(asked.id order by asked.id)
+    from unnest(session_ids) with ordinality as asked (id, position)
+    group by (asked.position - 1) / 1000
+    order by (asked.position - 1) / 1000
+  loop
+    outcome := private.cancel_sessions(
+      jsonb_build_object('session_ids', asked_ids, 'reason', reason, 'cancellation_attribution', 'staff'), null, request_id
+    );
+    cancelled := cancelled + (outcome #>> '{body,summary,cancelledCount}')::integer;
+  end loop;
+  return cancelled;
+end
+$$;
+comment on function private.cancel_touched(uuid[], text, text) is
+  'Cancels what a closing touches, for the caller, by the clinic. Returns how many.';
+
+create function private.add_closure(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+#variable_conflict use_column
+declare
+  actor private.actor;
+  wanted private.closing_request;
+  found jsonb;
+  new_id uuid := gen_random_uuid();
+  touched_ids uuid[];
+  cancelled integer := 0;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  if actor.role not in ('admin', 'super_admin') then
+    return private.refusal(403, 'FORBIDDEN', 'Only an admin may close the organization.');
+  end if;
+  found := private.text_issue('name', request -> 'name', true, 100);
+  if found is not null then
+    perform private.raise_invalid(found);
+  end if;
+  wanted := private.parse_closing(request, (
+    select organization.time_zone from public.organizations as organization where organization.id = actor.organization_id
+  ));
+
+  insert into public.organization_closures (organization_id, id, name, starts_at, ends_at)
+  values (
+    actor.organization_id, new_id, private.trimmed(request ->> 'name'), lower(wanted.span), upper(wanted.span)
+  );
+  touched_ids := private.future_sessions(actor.organization_id, null, wanted.span);
+  if wanted.cancels then
+    cancelled := private.cancel_touched(touched_ids, wanted.reason, request_id);
+  end if;
+  return private.success(jsonb_build_object(
+    'closureId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span)),
+    'touched', cardinality(touched_ids), 'cancelled', cancelled
+  ));
+end
+$$;
+comment on function private.add_closure(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.add_closure(jsonb, text) to authenticated;
+
+create function public.add_closure(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.add_closure(add_closure.request, add_closure.request_id);
+end;
+comment on function public.add_closure(jsonb, text) is
+  'Closes the organization, for admins: {name, from_date, to_date?} for whole days of its zone, the last included, or '
+  '{name, start_time, end_time} for instants; cancel_sessions: true also cancels the sessions there, with reason. '
+  'Answers {closureId, startsAt, endsAt, touched, cancelled}: touched is how many future sessions lie in it.';
+grant execute on function public.add_closure(jsonb, text) to authenticated;
+
+create function private.add_time_off(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+#variable_conflict use_column
+declare
+  actor private.actor;
+  wanted private.closing_request;
+  found jsonb;
+  absent_id uuid;
+  zone text;
+  new_id uuid := gen_random_uuid();
+  touched_ids uuid[];
+  cancelled integer := 0;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  found := private.uuid_issue('therapist_id', request -> 'therapist_id', false);
+  if found is not null then
+    perform private.raise_invalid(found);
+  end if;
+  absent_id := coalesce((request ->> 'therapist_id')::uuid, actor.user_id);
+  select therapist.time_zone into zone
+  from public.therapists as therapist
+  where therapist.organization_id = actor.organization_id
+    and therapist.id = absent_id
+    and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and therapist.id = actor.user_id));
+  if zone is null then
+    return private.refusal(403, 'FORBIDDEN', 'You may not enter time off for this therapist.');
+  end if;
+  wanted := private.parse_closing(request, zone);
+
+  insert into public.availability_exceptions (organization_id, id, therapist_id, kind, starts_at, ends_at)
+  values (actor.organization_id, new_id, absent_id, 'time_off', lower(wanted.span), upper(wanted.span));
+  touched_ids := private.future_sessions(actor.organization_id, absent_id, wanted.span);
+  if wanted.cancels then
+    cancelled := private.cancel_touched(touched_ids, wanted.reason, request_id);
+  end if;
+  return private.success(jsonb_build_object(
+    'exceptionId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span)),
+    'touched', cardinality(touched_ids), 'cancelled', cancelled
+  ));
+end
+$$;
+comment on function private.add_time_off(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.add_time_off(jsonb, text) to authenticated;
+
+create function public.add_time_off(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.add_time_off(add_time_off.request, add_time_off.request_id);
+end;
+comment on function public.add_time_off(jsonb, text) is
+  'Enters time off of a therapist (therapist_id; left out: the caller): {from_date, to_date?} for whole days of their '
+  'zone, the last included, or {start_time, end_time} for instants; cancel_sessions: true also cancels their sessions '
+  'there, with reason. Answers {exceptionId, startsAt, endsAt, touched, cancelled}.';
+grant execute on function public.add_time_off(jsonb, text) to authenticated;

@@ -1,0 +1,270 @@
+-- Purpose: which times are free, before anybody holds anything.
+-- Objects: find_open_slots.
+-- Watch for: it is stable and can be called with GET, so it may be answered by a replica: a slot listed as free can be
+--            gone a moment later, and only holding it decides. It sees exactly what a hold would see.
+
+create function private.open_slots_issues(
+  therapist_id uuid,
+  from_time timestamptz,
+  to_time timestamptz,
+  duration_minutes integer,
+  time_zone text,
+  buffer_before_minutes integer,
+  buffer_after_minutes integer,
+  cpt_code text,
+  client_ids uuid[]
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return case when therapist_id is null then private.issue('therapist_id', 'is required') else '[]' end
+    || case
+      when from_time is null or not isfinite(from_time) then private.issue('from_time', 'is required')
+      else '[]'
+    end
+    || case
+      when to_time is null or not isfinite(to_time) then private.issue('to_time', 'is required')
+      when to_time <= from_time then private.issue('to_time', 'must be after from_time')
+      when isfinite(from_time) and to_time > from_time + interval '62 days'
+        then private.issue('to_time', 'must be at most 62 days after from_time')
+      else '[]'
+    end
+    || case
+      when coalesce(duration_minutes, 0) not between 1 and 720
+        then private.issue('duration_minutes', 'must be between 1 and 720')
+      else '[]'
+    end
+    || case
+      when coalesce(buffer_before_minutes, 0) not between 0 and 240
+        then private.issue('buffer_before_minutes', 'must be between 0 and 240')
+      else '[]'
+    end
+    || case
+      when coalesce(buffer_after_minutes, 0) not between 0 and 240
+        then private.issue('buffer_after_minutes', 'must be between 0 and 240')
+      else '[]'
+    end
+    || case
+      when cardinality(client_ids) > 8 or array_position(client_ids, null) is not null
+        then private.issue('client_ids', 'must be at most 8 clients')
+      else '[]'
+    end
+    || case
+      when cpt_code is null then '[]'
+      when not exists (select 1 from public.service_codes as service where service.code = cpt_code)
+        then private.issue('cpt_code', 'is no service code that is known here')
+      when exists (
+        select 1
+        from public.service_codes as service
+        where service.code = cpt_code
+          and cardinality(client_ids) > 1
+          and cardinality(client_ids) not between service.min_clients and service.max_clients
+      )
+        then private.issue('client_ids', 'are more clients than this service may have')
+      else '[]'
+    end
+    || coalesce(private.zone_issue('time_zone', to_jsonb(time_zone), false), '[]');
+end
+$$;
+comment on function private.open_slots_issues(
+  uuid, timestamptz, timestamptz, integer, text, integer, integer, text, uuid[]
+) is 'What is wrong with a question of find_open_slots.';
+
+create function private.without_units(
+  organization_id uuid,
+  starts tstzmultirange,
+  client_ids uuid[],
+  cpt_code text,
+  duration interval,
+  as_of timestamptz
+)
+returns tstzmultirange
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  days tstzrange[];
+  places private.asked_place[];
+  granted boolean[];
+begin
+  if not private.has_payer(organization_id, client_ids) then
+    return '{}';
+  end if;
+  -- Units go by the date of service, so that one start stands for its day. First all days together: what is granted
+  -- beside the days before it is granted alone. The others are asked one by one.
+  select
+    array_agg(day.during order by day.at, day.client_id),
+    array_agg(
+      row(
+        0, day.client_id, without_units.cpt_code, day.start, day.start + duration, null, null
+      )::private.asked_place
+      order by day.at, day.client_id
+    )
+  into days, places
+  from (
+    select distinct on (member.id, date.at)
+      member.id as client_id, date.at, date.during, lower(date.during * run.starts) as start
+    from unnest(client_ids) as member (id)
+    cross join lateral private.service_zone(without_units.organization_id, member.id) as zone
+    cross join unnest(starts) as run (starts)
+    cross join lateral (
+      select local.at, tstzrange(
+        private.start_of_day(local.at::date, zone), private.start_of_day(local.at::date + 1, zone), '[)'
+      ) as during
+      from generate_series(
+        date_trunc('day', lower(run.starts) at time zone zone), upper(run.starts) at time zone zone, interval '1 day'
+      ) as local (at)
+    ) as date
+    where date.during && run.starts
+    order by member.id, date.at
+  ) as day;
+  granted := private.units_available(organization_id, places, as_of);
+  return coalesce((
+    select range_agg(asked.during)
+    from unnest(days, granted) with ordinality as asked (during, granted, position)
+    where not asked.granted
+      and not (private.units_available(organization_id, array[places[asked.position]], as_of))[1]
+  ), '{}');
+end
+$$;
+comment on function private.without_units(uuid, tstzmultirange, uuid[], text, interval, timestamptz) is
+  'The days, of those on which a booking may start, on which a client has too few units left for it.';
+
+create function private.find_open_slots(
+  therapist_id uuid,
+  from_time timestamptz,
+  to_time timestamptz,
+  duration_minutes integer,
+  client_id uuid,
+  room_id uuid,
+  time_zone text,
+  buffer_before_minutes integer,
+  buffer_after_minutes integer,
+  cpt_code text,
+  client_ids uuid[]
+)
+returns table (start_time timestamptz, end_time timestamptz)
+language plpgsql
+stable
+security definer
+set search_path = ''
+set plan_cache_mode = 'force_generic_plan'
+as $$
+#variable_conflict use_column
+declare
+  actor private.actor := private.require_actor();
+  found jsonb := private.open_slots_issues(
+    therapist_id, from_time, to_time, duration_minutes, time_zone, buffer_before_minutes, buffer_after_minutes,
+    cpt_code, client_ids
+  );
+  members uuid[] := array(select distinct unnest(find_open_slots.client_ids || find_open_slots.client_id));
+  as_of timestamptz := statement_timestamp();
+  duration interval;
+  zone text;
+  asked private.asked_booking;
+  span tstzrange;
+  free tstzmultirange;
+begin
+  if found <> '[]' then
+    perform private.raise_invalid(found);
+  end if;
+  members := array_remove(members, null);
+  select coalesce(find_open_slots.time_zone, therapist.time_zone) into zone
+  from public.therapists as therapist
+  where therapist.organization_id = actor.organization_id
+    and therapist.id = find_open_slots.therapist_id
+    and therapist.deleted_at is null
+    and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and therapist.id = actor.user_id));
+  if zone is null then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You may not see this therapist''s calendar.');
+  end if;
+  asked.therapist_id := find_open_slots.therapist_id;
+  asked.room_id := find_open_slots.room_id;
+  asked.buffer_before := make_interval(mins => coalesce(buffer_before_minutes, 0));
+  asked.buffer_after := make_interval(mins => coalesce(buffer_after_minutes, 0));
+  asked.places := array(
+    select row(0, member.id, find_open_slots.cpt_code, null, null, null, null)::private.asked_place
+    from unnest(members) as member (id)
+  );
+  if not private.may_ask(actor, asked) or (room_id is not null and not exists (
+    select 1
+    from public.rooms as room
+    where room.organization_id = actor.organization_id and room.id = find_open_slots.room_id and room.deleted_at is null
+  )) then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this client, room or service.');
+  end if;
+
+  -- What a hold would refuse is not listed: the past, and what lies more than 730 days ahead.
+  duration := make_interval(mins => duration_minutes);
+  if greatest(from_time, as_of) > least(to_time, as_of + interval '730 days') - duration then
+    return;
+  end if;
+  span := tstzrange(greatest(from_time, as_of), least(to_time, as_of + interval '730 days') - duration, '[]');
+  free := private.free_starts(
+    actor.organization_id, asked, members, array_fill(find_open_slots.cpt_code, array[cardinality(members)]),
+    duration, tstzmultirange(span), as_of
+  );
+  free := free - private.without_units(actor.organization_id, free, members, find_open_slots.cpt_code, duration, as_of);
+
+  -- An hour that comes twice has its quarters twice, one that clocks skip has none.
+  return query
+  select slot.at, slot.at + duration
+  from private.zone_periods(zone, span) as period
+  join unnest(free) as run (starts) on run.starts && period.during
+  cross join lateral (select period.during * run.starts as starts) as part
+  cross join lateral (select private.civil_range(part.starts, period.utc_offset) as starts) as civil
+  cross join lateral generate_series(
+    date_bin('15 minutes', lower(civil.starts), '2000-01-01'), upper(civil.starts), interval '15 minutes'
+  ) as grid (at)
+  cross join lateral (select (grid.at - period.utc_offset) at time zone 'UTC' as at) as slot
+  where grid.at <@ civil.starts
+  order by slot.at;
+end
+$$;
+comment on function private.find_open_slots(
+  uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer, text, uuid[]
+) is 'See the public wrapper.';
+grant execute on function private.find_open_slots(
+  uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer, text, uuid[]
+) to authenticated;
+
+create function public.find_open_slots(
+  therapist_id uuid,
+  from_time timestamptz,
+  to_time timestamptz,
+  duration_minutes integer,
+  client_id uuid default null,
+  room_id uuid default null,
+  time_zone text default null,
+  buffer_before_minutes integer default 0,
+  buffer_after_minutes integer default 0,
+  cpt_code text default null,
+  client_ids uuid[] default null
+)
+returns table (start_time timestamptz, end_time timestamptz)
+language sql
+stable
+set search_path = ''
+begin atomic
+  select slot.start_time, slot.end_time
+  from private.find_open_slots(
+    find_open_slots.therapist_id, find_open_slots.from_time, find_open_slots.to_time,
+    find_open_slots.duration_minutes, find_open_slots.client_id, find_open_slots.room_id,
+    find_open_slots.time_zone, find_open_slots.buffer_before_minutes, find_open_slots.buffer_after_minutes,
+    find_open_slots.cpt_code, find_open_slots.client_ids
+  ) as slot;
+end;
+comment on function public.find_open_slots(
+  uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer, text, uuid[]
+) is
+  'Every start on the 15-minute civil grid between two instants (at most 62 days apart) at which a hold of '
+  'duration_minutes would be granted to the therapist and, when given, the client or clients (client_ids: a group), the '
+  'room and the service (cpt_code: what may run beside it, and whose units). time_zone is the grid''s, by default the '
+  'therapist''s.';
+grant execute on function public.find_open_slots(
+  uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer, text, uuid[]
+) to authenticated;

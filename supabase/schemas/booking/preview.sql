@@ -1,0 +1,157 @@
+-- Purpose: which dates of a series can be had, and what is in the way of the others.
+-- Objects: preview_series.
+-- Watch for: looking changes nothing, and holds nothing: another may book between the look and the hold.
+
+create function private.claims_in_the_way(organization_id uuid, asked private.asked_booking, as_of timestamptz)
+returns table (occurrence_index integer, resource_kind public.resource_kind, during tstzrange, expires_at timestamptz)
+language plpgsql
+stable
+set search_path = ''
+set enable_seqscan = off
+as $$
+#variable_conflict use_column
+begin
+  return query
+  with place as materialized (
+    select * from unnest(asked.places)
+  ),
+  lane as materialized (
+    select service.client_id, service.cpt_code, period.during, period.lanes
+    from (
+      select place.client_id, place.cpt_code, tstzrange(min(place.start_time), max(place.end_time), '[]') as span
+      from place
+      group by place.client_id, place.cpt_code
+    ) as service
+    cross join lateral private.lane_periods(
+      claims_in_the_way.organization_id, service.client_id, service.cpt_code, service.span
+    ) as period
+  ),
+  needed as (
+    select distinct place.occurrence_index, 'therapist'::public.resource_kind as kind, asked.therapist_id as id,
+      tstzrange(place.start_time - asked.buffer_before, place.end_time + asked.buffer_after, '[)') as during,
+      '{[0,2147483647)}'::int4multirange as lanes
+    from place
+    union all
+    select distinct place.occurrence_index, 'room'::public.resource_kind, asked.room_id, tstzrange(place.start_time, place.end_time, '[)'),
+      '{[0,2147483647)}'::int4multirange
+    from place
+    where asked.room_id is not null
+    union all
+    select place.occurrence_index, 'client', place.client_id, tstzrange(place.start_time, place.end_time, '[)'), lane.lanes
+    from place
+    join lane
+      on lane.client_id = place.client_id
+      and lane.cpt_code is not distinct from place.cpt_code
+      and lane.during && tstzrange(place.start_time, place.end_time, '[]')
+  )
+  select needed.occurrence_index, needed.kind, claim.during * needed.during, claim.expires_at
+  from needed
+  cross join lateral (
+    select busy.during, busy.expires_at
+    from private.claims as busy
+    where busy.organization_id = claims_in_the_way.organization_id
+      and busy.resource_id = needed.id
+      and busy.during && needed.during
+      and busy.resource_kind = needed.kind
+      and busy.lanes && needed.lanes
+      and (busy.expires_at is null or busy.expires_at > as_of)
+      and busy.owner_id <> all (asked.own_ids)
+    offset 0
+  ) as claim;
+end
+$$;
+comment on function private.claims_in_the_way(uuid, private.asked_booking, timestamptz) is
+  'What sessions and live holds take of the time that is asked for, by occurrence; expires_at is null for a session.';
+
+create function private.preview_series(request jsonb)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+set plan_cache_mode = 'force_generic_plan'
+set timezone = 'UTC'
+as $$
+declare
+  actor private.actor := private.require_actor();
+  as_of timestamptz := statement_timestamp();
+  asked private.asked_booking;
+begin
+  perform private.require_bookable_window(private.parse_booking_request(request), as_of);
+  asked := private.asked_booking(actor, request);
+  return jsonb_build_object('occurrences', (
+    with occurrence as (
+      select distinct place.occurrence_index as index, place.start_time, place.end_time from unnest(asked.places) as place
+    ),
+    reason as (
+      select closed.occurrence_index as index,
+        case closed.what when 'closure' then 'closure' else 'availability' end as what,
+        null as by, closed.during, null::timestamptz as expires_at,
+        case closed.what when 'closure' then 1 else 2 end as weight
+      from private.outside_availability(actor.organization_id, asked.therapist_id, array(
+        select tstzrange(occurrence.start_time, occurrence.end_time, '[)') from occurrence order by occurrence.index
+      )) as closed
+      union all
+      select claim.occurrence_index, claim.resource_kind::text,
+        case when claim.expires_at is null then 'session' else 'hold' end, claim.during, claim.expires_at,
+        case when claim.expires_at is null then 3 else 6 end
+          + case claim.resource_kind when 'therapist' then 0 when 'client' then 1 else 2 end
+      from private.claims_in_the_way(actor.organization_id, asked, as_of) as claim
+      union all
+      select place.occurrence_index, 'authorization', null, tstzrange(place.start_time, place.end_time, '[)'), null, 9
+      from unnest(asked.places) with ordinality
+        as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
+      join unnest(private.units_available(actor.organization_id, asked.places, as_of)) with ordinality
+        as units (available, position) on units.position = place.position
+      where not units.available
+    ),
+    -- For each kind of reason one: a session before a hold, else the hold that expires last.
+    told as (
+      select distinct on (reason.index, reason.what) reason.*
+      from reason
+      order by reason.index, reason.what, reason.weight, reason.expires_at desc, lower(reason.during)
+    )
+    select jsonb_agg(
+      jsonb_build_object(
+        'index', occurrence.index,
+        'startTime', private.iso(occurrence.start_time),
+        'endTime', private.iso(occurrence.end_time),
+        'blockedBy', why.reasons #> '{0,what}',
+        'by', why.reasons #> '{0,by}',
+        'reasons', why.reasons
+      )
+      order by occurrence.index
+    )
+    from occurrence
+    cross join lateral (
+      select coalesce(jsonb_agg(
+        jsonb_build_object(
+          'what', told.what, 'by', told.by,
+          'startTime', private.iso(lower(told.during)), 'endTime', private.iso(upper(told.during)),
+          'expiresAt', private.iso(told.expires_at)
+        )
+        order by told.weight
+      ), '[]') as reasons
+      from told
+      where told.index = occurrence.index
+    ) as why
+  ));
+end
+$$;
+comment on function private.preview_series(jsonb) is 'See the public wrapper.';
+grant execute on function private.preview_series(jsonb) to authenticated;
+
+create function public.preview_series(request jsonb)
+returns jsonb
+language sql
+stable
+set search_path = ''
+begin atomic
+  select private.preview_series(preview_series.request);
+end;
+comment on function public.preview_series(jsonb) is
+  'For the body of sessions-hold, without holding: {occurrences: [{index, startTime, endTime, blockedBy, by, reasons}]}. '
+  'reasons: [{what, by, startTime, endTime, expiresAt}], the worst first, what being closure, availability, therapist, '
+  'client, room or authorization (too few units are left, those of the dates before counted), by session or hold, and '
+  'the times the part of the occurrence. blockedBy and by are those of the first, null when the date is free.';
+grant execute on function public.preview_series(jsonb) to authenticated;
