@@ -245,6 +245,26 @@ isOneToOne: false
       referencedColumns: ["id"]
     }
                   ]
+                },"organization_closures": {
+                  Row: {
+                    "created_at": string,"ends_at": string,"id": string,"name": string,"organization_id": string,"starts_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "created_at"?: string,"ends_at": string,"id"?: string,"name": string,"organization_id": string,"starts_at": string
+                  }
+                  Update: {
+                    "created_at"?: string,"ends_at"?: string,"id"?: string,"name"?: string,"organization_id"?: string,"starts_at"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "organization_closures_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "organizations"
+      referencedColumns: ["id"]
+    }
+                  ]
                 },"organizations": {
                   Row: {
                     "created_at": string,"id": string,"name": string,"time_zone": string
@@ -681,8 +701,14 @@ isOneToOne: false
             [_ in never]: never
           }
           Functions: {
-            "add_member":
+            "add_closure":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
+"add_member":
 { Args: { "permissions"?: (string)[],"role": Database["public"]['Enums']["member_role"],"user_id": string }; Returns: Json
+                           },
+"add_time_off":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },
 "amend_note":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
@@ -706,7 +732,7 @@ isOneToOne: false
 { Args: { "request": Json }; Returns: Json
                            },
 "find_open_slots":
-{ Args: { "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"client_id"?: string,"duration_minutes": number,"from_time": string,"room_id"?: string,"therapist_id": string,"time_zone"?: string,"to_time": string }; Returns: {
+{ Args: { "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"client_id"?: string,"client_ids"?: (string)[],"cpt_code"?: string,"duration_minutes": number,"from_time": string,"room_id"?: string,"therapist_id": string,"time_zone"?: string,"to_time": string }; Returns: {
               "end_time": string,"start_time": string
             }[]
                            },

@@ -129,6 +129,7 @@ export { findOpenSlots, type OpenSlot, type OpenSlotsQuery } from './openSlots.t
 export { fetchPayerRules, type PayerRulesQuery } from './payerRules.ts';
 export {
   type BlockedBy,
+  type BlockingReason,
   type PreviewedOccurrence,
   type PreviewRequest,
   previewSeries,

@@ -144,6 +144,15 @@ export const relations: Record<string, RelationExpectation> = {
     truncate: NOBODY,
     insertable: ['organization_id', 'therapist_id', 'kind', 'starts_at', 'ends_at'],
   },
+  'public.organization_closures': {
+    select:   ['no grant', 'none',     'clinic',   'clinic',   'clinic',   'clinic',   'theirs',   'all'],
+    insert:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    update:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    delete:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    truncate: NOBODY,
+    insertable: ['organization_id', 'id', 'name', 'starts_at', 'ends_at'],
+    updatable: ['name', 'starts_at', 'ends_at'],
+  },
   'public.sessions': {
     select:   ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all'],
     insert:   ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all'],
@@ -377,7 +386,7 @@ export const functions: Record<string, FunctionExpectation> = {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'FORBIDDEN',
   },
-  'public.find_open_slots(uuid,timestamp with time zone,timestamp with time zone,integer,uuid,uuid,text,integer,integer)': {
+  'public.find_open_slots(uuid,timestamp with time zone,timestamp with time zone,integer,uuid,uuid,text,integer,integer,text,uuid[])': {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'raised FORBIDDEN',
   },
@@ -388,6 +397,15 @@ export const functions: Record<string, FunctionExpectation> = {
   'public.preview_series(jsonb)': {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'raised FORBIDDEN',
+  },
+  'public.add_closure(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'nothing',
+    told: { client: 'FORBIDDEN', therapist: 'FORBIDDEN' },
+  },
+  'public.add_time_off(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
   },
   'public.start_data_key(jsonb,text)': {
     reaches:  ['no grant', 'none',     'none',     'clinic',   'clinic',   'clinic',   'theirs',   'no grant'],

@@ -95,6 +95,8 @@ from access_matrix.scopes
 cross join lateral jsonb_build_object('organization_id', clinic) as tenant;
 insert into public.availability_exceptions (organization_id, therapist_id, kind, starts_at, ends_at)
 select clinic, therapist, 'time_off', '2020-01-01Z', '2020-01-02Z' from access_matrix.scopes;
+insert into public.organization_closures (organization_id, name, starts_at, ends_at)
+select distinct clinic, 'New year', timestamptz '2020-01-01Z', timestamptz '2020-01-02Z' from access_matrix.scopes;
 
 -- Sessions: one to come, one under way, one cancelled; all of one series, and a group that nobody is in.
 insert into public.session_series (organization_id, id, therapist_id, client_id, recurrence_rule, time_zone)

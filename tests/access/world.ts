@@ -67,6 +67,12 @@ export const rows: Record<string, Row> = {
       "(organization_id, therapist_id, kind, starts_at, ends_at) values ({clinic}, {therapist}, 'time_off', '2020-02-01Z', '2020-02-02Z')",
     update: 'kind',
   },
+  'public.organization_closures': {
+    where: 'organization_id = {clinic}',
+    insert:
+      "(organization_id, name, starts_at, ends_at) values ({clinic}, 'New', '2020-02-01Z', '2020-02-02Z')",
+    update: 'name',
+  },
   'public.sessions': {
     where: 'organization_id = {clinic} and id = {session}',
     insert: `(organization_id, therapist_id, client_id, start_time, end_time, time_zone)
@@ -207,7 +213,7 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
       `public.move_group(${request("'group_id', {group}", occurrence(50, 51))})`,
     )}, 'SESSION_NOT_MOVABLE', 'ok')`,
   },
-  'public.find_open_slots(uuid,timestamp with time zone,timestamp with time zone,integer,uuid,uuid,text,integer,integer)':
+  'public.find_open_slots(uuid,timestamp with time zone,timestamp with time zone,integer,uuid,uuid,text,integer,integer,text,uuid[])':
     {
       call: found(
         'select from public.find_open_slots({therapist}, access_matrix.at(10), access_matrix.at(12), 60, {client})',
@@ -218,6 +224,17 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
   },
   'public.preview_series(jsonb)': {
     call: `case when public.preview_series(${booking(10, 11)}) is not null then 'ok' end`,
+  },
+  // It closes the caller's own organization, whichever that is.
+  'public.add_closure(jsonb,text)': {
+    call: `(select case when answer <> 'ok' or auth.jwt() ->> 'org_id' = {clinic}::text then answer end from (
+      select ${outcome(`public.add_closure(${request("'name', 'Holiday'", "'from_date', '2020-02-01'")})`)} as answer) as told)`,
+    noOther: true,
+  },
+  'public.add_time_off(jsonb,text)': {
+    call: outcome(
+      `public.add_time_off(${request("'therapist_id', {therapist}", "'from_date', '2020-02-01'")})`,
+    ),
   },
   'public.set_active_organization(uuid)': {
     call: "coalesce(nullif(public.set_active_organization({clinic})::text, ''), 'ok')",
