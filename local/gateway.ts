@@ -10,6 +10,7 @@ import {
 } from 'node:http';
 import { getRequestListener } from '@hono/node-server';
 import type { Hono } from 'hono';
+import { serveWebApp } from './web.ts';
 
 /** Where requests go. */
 export interface Routes {
@@ -17,6 +18,8 @@ export interface Routes {
   auth: Hono;
   /** Port of the functions' process at this moment, or null while it is not running. */
   functionsPort(): number | null;
+  /** Folder of the built web app, or null where there is none. */
+  webFolder(): string | null;
 }
 
 const functionsPrefix = '/functions/v1/';
@@ -89,7 +92,10 @@ export async function startGateway(port: number, routes: Routes): Promise<() => 
       if (functionsPort !== null) return passToFunctions(incoming, outgoing, agent, functionsPort);
       return answer(outgoing, 503, { code: 'BOOT_ERROR', message: 'The functions are not running' });
     }
-    return answer(outgoing, 404, { message: 'no Route matched with those values' });
+    const unknown = () => answer(outgoing, 404, { message: 'no Route matched with those values' });
+    const folder = routes.webFolder();
+    if (folder === null) return unknown();
+    void serveWebApp(folder, incoming, outgoing).then((served) => served || unknown(), unknown);
   });
   server.keepAliveTimeout = 65_000;
   server.listen(port, '127.0.0.1');

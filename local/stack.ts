@@ -21,6 +21,7 @@ import {
   startServer,
 } from './postgres.ts';
 import { databaseUrl, keys, projectRoot, readConfig } from './settings.ts';
+import { buildWebApp } from './web.ts';
 
 export { StackError } from './ports.ts';
 
@@ -40,6 +41,8 @@ export interface StackOptions {
   api?: boolean;
   /** Serve the edge functions. Default true, where there is an API. */
   functions?: boolean;
+  /** Build the example web app and serve it at the API's origin. Default false. */
+  web?: boolean;
   /** Variables for the edge functions, over those of `config.toml` and `supabase/functions/.env`. */
   functionsEnv?: Record<string, string>;
   /** End everything when the database or the functions crash. Default false: a test may want to restart them. */
@@ -231,6 +234,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
 
   let database: DatabaseServer;
   let functions: FunctionsHost | null = null;
+  let webFolder: string | null = null;
   let functionsEnv = options.functionsEnv;
   let stopping: Promise<void> | undefined;
   let expectedExits = 0;
@@ -303,7 +307,8 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     await functionsUp.catch(() => {});
     await functions?.stop();
   });
-  for (const early of [services, functionsUp]) early.catch(() => {});
+  const webBuilt = options.web ? buildWebApp() : Promise.resolve(null);
+  for (const early of [services, functionsUp, webBuilt]) early.catch(() => {});
 
   try {
     const seed = options.seed ?? true;
@@ -343,9 +348,15 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
         rest: rest.app,
         auth: auth.app,
         functionsPort: () => functions?.port ?? null,
+        webFolder: () => webFolder,
       }),
     );
     await functionsUp;
+    // Without the app the stack is still of use.
+    webFolder = await webBuilt.catch((error: Error) => {
+      say(`The web app could not be built: ${error.message}`);
+      return null;
+    });
     return handle;
   } catch (error) {
     await handle.stop();

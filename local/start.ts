@@ -39,6 +39,7 @@ function portFrom(variable: string, fallback: number): number {
 async function banner(stack: Stack): Promise<string> {
   const names = await functionNames(projectRoot, readConfig());
   const rows: [string, string][] = [
+    ['Web app', stack.apiUrl],
     ['API', stack.apiUrl],
     ['REST', `${stack.apiUrl}/rest/v1`],
     ['Functions', names.map((name) => `${stack.apiUrl}/functions/v1/${name}`).join(`\n${' '.repeat(18)}`)],
@@ -102,6 +103,7 @@ async function main(): Promise<void> {
     dataDir,
     quiet: false,
     functions: !reset,
+    web: !reset,
     supervise: true,
     onCrash: (reason) => {
       console.error(colors.red(`${reason}; stopping the rest.`));

@@ -77,6 +77,7 @@ const checks: Check[] = [
     remedy: 'npx biome check --write .',
   },
   { name: 'types, Node (tsc)', run: () => command('tsc', '--noEmit') },
+  { name: 'types, web app (tsc)', run: () => command('tsc', '--noEmit', '--project', 'examples/web') },
   {
     name: 'types, edge functions (deno check)',
     run: async () =>
@@ -101,6 +102,11 @@ const checks: Check[] = [
     name: 'database.types.ts is the migrations’',
     run: () => command('node', 'scripts/generate-types.ts', '--check'),
     remedy: 'npm run types',
+  },
+  {
+    name: 'service-codes.ts is public.service_codes',
+    run: () => command('node', 'scripts/generate-service-codes.ts', '--check'),
+    remedy: 'npm run service-codes',
   },
   {
     name: 'docs/access-matrix.md is the tested matrix',

@@ -177,8 +177,8 @@ select payer.organization_id, covered.client_id::uuid, payer.id, date '2020-01-0
 from (
   values
     ('a0000000-0000-4000-8000-000000000107', 'TRICARE'),
-    ('a0000000-0000-4000-8000-000000000108', 'Great Lakes Health Plan'),
-    ('b0000000-0000-4000-8000-000000000105', 'Default')
+    ('a0000000-0000-4000-8000-000000000108', 'Example Commercial Plan'),
+    ('b0000000-0000-4000-8000-000000000105', 'Example Medicaid Program')
 ) as covered (client_id, payer_name)
 join public.clients as client on client.id = covered.client_id::uuid
 join public.payers as payer
@@ -226,7 +226,7 @@ from (
     ('a0000000-0000-4000-8000-000000000003', 'a0000000-0000-4000-8000-000000000107', 3, '10:00', '11:00', 'supervision', '97155', '{}'),
     ('a0000000-0000-4000-8000-000000000005', 'a0000000-0000-4000-8000-000000000108', 1, '13:00', '15:00', 'individual', '97153', '{HM}'),
     ('a0000000-0000-4000-8000-000000000003', 'a0000000-0000-4000-8000-000000000108', 1, '14:00', '15:00', 'supervision', '97155', '{HO}'),
-    ('b0000000-0000-4000-8000-000000000004', 'b0000000-0000-4000-8000-000000000105', 3, '13:00', '15:00', 'individual', '97153', '{}')
+    ('b0000000-0000-4000-8000-000000000004', 'b0000000-0000-4000-8000-000000000105', 3, '13:00', '15:00', 'individual', '97153', '{HM}')
 ) as plan (therapist_id, client_id, day, starts, ends, session_type, cpt_code, modifiers)
 join public.therapists as therapist on therapist.id = plan.therapist_id::uuid
 cross join lateral (

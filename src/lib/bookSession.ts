@@ -39,6 +39,8 @@ export interface BookSessionRequest extends BookingDetails, CallOptions {
   } | null;
   /** The payer's rules for modifiers and units. */
   readonly payerRules?: PayerRules | null;
+  /** The credential of who renders, such as `RBT`: payers want modifiers by level. */
+  readonly credential?: string | null;
   /**
    * The windows of the series, instead of a recurrence: to move a series, one `sessionId` each.
    */

@@ -31,7 +31,12 @@ export interface CallOptions {
 }
 
 /** The endpoints of the product. */
-export type EndpointName = 'sessions-hold' | 'sessions-confirm' | 'sessions-cancel';
+export type EndpointName =
+  | 'sessions-hold'
+  | 'sessions-confirm'
+  | 'sessions-cancel'
+  | 'session-notes'
+  | 'client-details';
 
 /**
  * Statuses of which the same request may get another answer at once. 502 and 504 are the gateway's, for an answer it

@@ -245,6 +245,26 @@ isOneToOne: false
       referencedColumns: ["id"]
     }
                   ]
+                },"organization_closures": {
+                  Row: {
+                    "created_at": string,"ends_at": string,"id": string,"name": string,"organization_id": string,"starts_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "created_at"?: string,"ends_at": string,"id"?: string,"name": string,"organization_id": string,"starts_at": string
+                  }
+                  Update: {
+                    "created_at"?: string,"ends_at"?: string,"id"?: string,"name"?: string,"organization_id"?: string,"starts_at"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "organization_closures_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "organizations"
+      referencedColumns: ["id"]
+    }
+                  ]
                 },"organizations": {
                   Row: {
                     "created_at": string,"id": string,"name": string,"time_zone": string
@@ -267,14 +287,14 @@ isOneToOne: false
                   ]
                 },"payer_code_rules": {
                   Row: {
-                    "authorization_required": boolean | null,"cpt_code": string,"id": string,"max_daily_units": number | null,"modifiers": (string)[],"organization_id": string,"payer_id": string,"rounding": Database["public"]['Enums']["unit_rounding"] | null,"valid_from": string,"valid_to": string | null
+                    "authorization_required": boolean | null,"cpt_code": string,"excluded_places": (string)[],"id": string,"is_covered": boolean,"max_daily_units": number | null,"modifiers": NonNullable<Json>,"organization_id": string,"payer_id": string,"rounding": Database["public"]['Enums']["unit_rounding"] | null,"valid_from": string,"valid_to": string | null
                   }
                   ComputedFields: never
                   Insert: {
-                    "authorization_required"?: boolean | null,"cpt_code": string,"id"?: string,"max_daily_units"?: number | null,"modifiers"?: (string)[],"organization_id": string,"payer_id": string,"rounding"?: Database["public"]['Enums']["unit_rounding"] | null,"valid_from": string,"valid_to"?: string | null
+                    "authorization_required"?: boolean | null,"cpt_code": string,"excluded_places"?: (string)[],"id"?: string,"is_covered"?: boolean,"max_daily_units"?: number | null,"modifiers"?: NonNullable<Json>,"organization_id": string,"payer_id": string,"rounding"?: Database["public"]['Enums']["unit_rounding"] | null,"valid_from": string,"valid_to"?: string | null
                   }
                   Update: {
-                    "authorization_required"?: boolean | null,"cpt_code"?: string,"id"?: string,"max_daily_units"?: number | null,"modifiers"?: (string)[],"organization_id"?: string,"payer_id"?: string,"rounding"?: Database["public"]['Enums']["unit_rounding"] | null,"valid_from"?: string,"valid_to"?: string | null
+                    "authorization_required"?: boolean | null,"cpt_code"?: string,"excluded_places"?: (string)[],"id"?: string,"is_covered"?: boolean,"max_daily_units"?: number | null,"modifiers"?: NonNullable<Json>,"organization_id"?: string,"payer_id"?: string,"rounding"?: Database["public"]['Enums']["unit_rounding"] | null,"valid_from"?: string,"valid_to"?: string | null
                   }
                   Relationships: [
                     {
@@ -298,23 +318,11 @@ isOneToOne: false
                   }
                   Relationships: [
                     {
-      foreignKeyName: "payer_concurrency_rules_first_code_fkey"
-      columns: ["first_code"]
-isOneToOne: false
-      referencedRelation: "service_codes"
-      referencedColumns: ["code"]
-    },{
       foreignKeyName: "payer_concurrency_rules_organization_id_payer_id_fkey"
       columns: ["organization_id","payer_id"]
 isOneToOne: false
       referencedRelation: "payers"
       referencedColumns: ["organization_id","id"]
-    },{
-      foreignKeyName: "payer_concurrency_rules_second_code_fkey"
-      columns: ["second_code"]
-isOneToOne: false
-      referencedRelation: "service_codes"
-      referencedColumns: ["code"]
     }
                   ]
                 },"payer_rules": {
@@ -379,17 +387,23 @@ isOneToOne: false
                   ]
                 },"service_codes": {
                   Row: {
-                    "code": string,"description": string,"lanes": unknown,"max_clients": number,"min_clients": number,"ordinal": number,"qhp_only": boolean,"session_type": string | null
+                    "code": string,"description": string,"id": string,"lanes": unknown,"levels": (Database["public"]['Enums']["provider_level"])[],"max_clients": number,"min_clients": number,"ordinal": number,"organization_id": string | null,"session_type": string | null,"unit_minutes": number,"valid_from": string,"valid_to": string | null
                   }
                   ComputedFields: never
                   Insert: {
-                    "code": string,"description": string,"lanes"?: never,"max_clients"?: number,"min_clients"?: number,"ordinal": number,"qhp_only": boolean,"session_type"?: string | null
+                    "code": string,"description": string,"id"?: string,"lanes"?: never,"levels": (Database["public"]['Enums']["provider_level"])[],"max_clients"?: number,"min_clients"?: number,"ordinal": number,"organization_id"?: string | null,"session_type"?: string | null,"unit_minutes"?: number,"valid_from": string,"valid_to"?: string | null
                   }
                   Update: {
-                    "code"?: string,"description"?: string,"lanes"?: never,"max_clients"?: number,"min_clients"?: number,"ordinal"?: number,"qhp_only"?: boolean,"session_type"?: string | null
+                    "code"?: string,"description"?: string,"id"?: string,"lanes"?: never,"levels"?: (Database["public"]['Enums']["provider_level"])[],"max_clients"?: number,"min_clients"?: number,"ordinal"?: number,"organization_id"?: string | null,"session_type"?: string | null,"unit_minutes"?: number,"valid_from"?: string,"valid_to"?: string | null
                   }
                   Relationships: [
-                    
+                    {
+      foreignKeyName: "service_codes_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "organizations"
+      referencedColumns: ["id"]
+    }
                   ]
                 },"session_cancellations": {
                   Row: {
@@ -687,8 +701,14 @@ isOneToOne: false
             [_ in never]: never
           }
           Functions: {
-            "add_member":
+            "add_closure":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
+"add_member":
 { Args: { "permissions"?: (string)[],"role": Database["public"]['Enums']["member_role"],"user_id": string }; Returns: Json
+                           },
+"add_time_off":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },
 "amend_note":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
@@ -712,7 +732,7 @@ isOneToOne: false
 { Args: { "request": Json }; Returns: Json
                            },
 "find_open_slots":
-{ Args: { "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"client_id"?: string,"duration_minutes": number,"from_time": string,"room_id"?: string,"therapist_id": string,"time_zone"?: string,"to_time": string }; Returns: {
+{ Args: { "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"client_id"?: string,"client_ids"?: (string)[],"cpt_code"?: string,"duration_minutes": number,"from_time": string,"room_id"?: string,"therapist_id": string,"time_zone"?: string,"to_time": string }; Returns: {
               "end_time": string,"start_time": string
             }[]
                            },
@@ -792,7 +812,7 @@ isOneToOne: false
                            }
           }
           Enums: {
-            "availability_exception_kind": "time_off"|"extra_hours","cancellation_attribution": "staff"|"client"|"unknown","hold_status": "held"|"confirmed"|"released"|"expired","member_role": "client"|"therapist"|"admin"|"super_admin","resource_kind": "therapist"|"client"|"room","session_status": "scheduled"|"in_progress"|"completed"|"cancelled"|"no_show","unit_rounding": "midpoint"|"midpoint_daily"|"floor"|"ceil"|"cms_pooled","unit_state": "held"|"scheduled"|"used"
+            "availability_exception_kind": "time_off"|"extra_hours","cancellation_attribution": "staff"|"client"|"unknown","hold_status": "held"|"confirmed"|"released"|"expired","member_role": "client"|"therapist"|"admin"|"super_admin","provider_level": "technician"|"assistant"|"qhp","resource_kind": "therapist"|"client"|"room","session_status": "scheduled"|"in_progress"|"completed"|"cancelled"|"no_show","unit_rounding": "midpoint"|"midpoint_daily"|"floor"|"ceil"|"cms_pooled","unit_state": "held"|"scheduled"|"used"
           }
           CompositeTypes: {
             [_ in never]: never
@@ -908,7 +928,7 @@ export type CompositeTypes<
 export const Constants = {
   "public": {
           Enums: {
-            "availability_exception_kind": ["time_off", "extra_hours"],"cancellation_attribution": ["staff", "client", "unknown"],"hold_status": ["held", "confirmed", "released", "expired"],"member_role": ["client", "therapist", "admin", "super_admin"],"resource_kind": ["therapist", "client", "room"],"session_status": ["scheduled", "in_progress", "completed", "cancelled", "no_show"],"unit_rounding": ["midpoint", "midpoint_daily", "floor", "ceil", "cms_pooled"],"unit_state": ["held", "scheduled", "used"]
+            "availability_exception_kind": ["time_off", "extra_hours"],"cancellation_attribution": ["staff", "client", "unknown"],"hold_status": ["held", "confirmed", "released", "expired"],"member_role": ["client", "therapist", "admin", "super_admin"],"provider_level": ["technician", "assistant", "qhp"],"resource_kind": ["therapist", "client", "room"],"session_status": ["scheduled", "in_progress", "completed", "cancelled", "no_show"],"unit_rounding": ["midpoint", "midpoint_daily", "floor", "ceil", "cms_pooled"],"unit_state": ["held", "scheduled", "used"]
           }
         }
 } as const

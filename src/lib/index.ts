@@ -21,17 +21,19 @@ export type {
 export {
   type BillableSession,
   type CptMetadata,
+  coverageGap,
   dailyUnitWarnings,
   deriveCptMetadata,
   type PayerCodeRule,
   type PayerRules,
   type ProviderLevel,
   providerLevel,
-  SERVICE_CODES,
   type ServiceCode,
+  type ServiceCodeLookUp,
   serviceCode,
 } from '../../supabase/functions/_shared/cpt.ts';
 export type { Occurrence } from '../../supabase/functions/_shared/recurrence.ts';
+export { SERVICE_CODES } from '../../supabase/functions/_shared/service-codes.ts';
 export {
   billableUnits,
   dayUnits,
@@ -42,18 +44,45 @@ export {
   type UnitRounding,
 } from '../../supabase/functions/_shared/units.ts';
 export {
+  type AvailabilityException,
+  addAvailabilityException,
+  fetchAvailabilityExceptions,
+  removeAvailabilityException,
+  setWeeklyHours,
+  WEEKDAYS,
+  type Weekday,
+  type WeeklyHours,
+} from './availability.ts';
+export {
   type BookSessionRequest,
   type BookSessionResult,
   bookSession,
   type SkippedOccurrence,
 } from './bookSession.ts';
 export type { CallOptions, RetryOptions } from './callEdge.ts';
+export { type ClockReading, type Countdown, clockReading, countdown } from './countdown.ts';
 export type { Database, Json } from './database.types.ts';
+export {
+  type Client,
+  type ClientDetails,
+  type ClientName,
+  fetchClientDetails,
+  fetchClients,
+  fetchMemberships,
+  fetchNames,
+  fetchRooms,
+  fetchTherapists,
+  type Membership,
+  type NamesQuery,
+  type Room,
+  type Therapist,
+} from './directory.ts';
 export {
   generateOccurrences,
   type OccurrenceOptions,
   type RecurrenceInput,
 } from './generateOccurrences.ts';
+export { type HeldBooking, type HoldBookingRequest, holdBooking } from './holdBooking.ts';
 export {
   type CompleteRequest,
   type CompleteResponse,
@@ -64,13 +93,48 @@ export {
   type StartResponse,
   startSession,
 } from './lifecycle.ts';
+export { fetchLiveHolds, type LiveHold } from './liveHolds.ts';
+export {
+  civilOf,
+  type DaySpan,
+  dayBounds,
+  instantOf,
+  type LocalInstant,
+  plusDays,
+  weekBounds,
+} from './localTime.ts';
+export {
+  type AlternativeRange,
+  englishMessages,
+  explainRefusal,
+  type MessageCode,
+  type Messages,
+  messageOf,
+  type RefusalContext,
+  type RefusalExplanation,
+  rangesOf,
+} from './messages.ts';
+export {
+  amendNote,
+  type Note,
+  type NoteContent,
+  type NoteDraft,
+  type NoteQuery,
+  type NoteVersion,
+  readNote,
+  saveNoteDraft,
+  signNote,
+} from './notes.ts';
+export { findOpenSlots, type OpenSlot, type OpenSlotsQuery } from './openSlots.ts';
 export { fetchPayerRules, type PayerRulesQuery } from './payerRules.ts';
 export {
   type BlockedBy,
+  type BlockingReason,
   type PreviewedOccurrence,
   type PreviewRequest,
   previewSeries,
 } from './previewSeries.ts';
+export { fetchReport, type ReportQuery, toCsv } from './reports.ts';
 export {
   canOpen,
   findGuardForPath,
@@ -100,6 +164,7 @@ export {
   type SessionRow,
   type SessionStatus,
 } from './scheduleQueries.ts';
+export { fetchServiceCodes } from './serviceCodes.ts';
 export { assertSessionCompleteness, type DraftSession, type ServiceContext } from './sessionCompleteness.ts';
 export {
   type BookingDetails,

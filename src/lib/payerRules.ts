@@ -15,9 +15,9 @@ export interface PayerRulesQuery extends ReadOptions {
 }
 
 /**
- * The rules of the payer who pays first for a client on a day: rounding, modifiers, daily limits. They are what
- * {@link deriveCptMetadata}, {@link bookSession} and {@link dailyUnitWarnings} take as `payerRules`, and what the database
- * applies itself.
+ * The rules of the payer who pays first for a client on a day: rounding, modifiers by level, daily limits, what is not
+ * covered. They are what {@link deriveCptMetadata}, {@link bookSession}, {@link coverageGap} and {@link dailyUnitWarnings}
+ * take as `payerRules`, and what the database applies itself.
  *
  * @param supabase - a supabase-js client
  * @param query - the client and the day; see {@link PayerRulesQuery}
@@ -28,7 +28,7 @@ export interface PayerRulesQuery extends ReadOptions {
  * ```ts
  * const payerRules = await fetchPayerRules(supabase, { clientId, date: '2026-12-01' });
  * const session = { start_time: '2026-12-01T18:00:00Z', end_time: '2026-12-01T18:40:00Z', session_type: 'individual' };
- * const { modifiers, units } = deriveCptMetadata({ session, payerRules });
+ * const { modifiers, units } = deriveCptMetadata({ session, payerRules, credential: 'RBT' });
  * ```
  */
 export async function fetchPayerRules(
@@ -83,9 +83,12 @@ export async function fetchPayerRules(
 }
 
 function codeRuleOf(rule: Table<'payer_code_rules'>): PayerCodeRule {
+  const modifiers = rule.modifiers as NonNullable<PayerCodeRule['modifiers']>;
   return {
     ...(rule.rounding && { rounding: rule.rounding }),
-    ...(rule.modifiers.length > 0 && { modifiers: rule.modifiers }),
+    ...(Object.keys(modifiers).length > 0 && { modifiers }),
     ...(rule.max_daily_units && { maxDailyUnits: rule.max_daily_units }),
+    ...(!rule.is_covered && { isCovered: false }),
+    ...(rule.excluded_places.length > 0 && { excludedPlaces: rule.excluded_places }),
   };
 }

@@ -6,14 +6,28 @@ import { assertSessionCompleteness } from './sessionCompleteness.ts';
 import { type BookingDetails, holdBody, type SessionInput } from './sessionHolds.ts';
 
 /** What is in the way of an occurrence. */
-export type BlockedBy = 'therapist' | 'client' | 'room' | 'availability';
+export type BlockedBy = 'therapist' | 'client' | 'room' | 'availability' | 'closure' | 'authorization';
+
+/** One thing in the way of an occurrence. Never whose session or hold it is. */
+export interface BlockingReason {
+  readonly what: BlockedBy;
+  /** What takes the time of a person or a room; null for `availability`, `closure` and `authorization`. */
+  readonly by: 'session' | 'hold' | null;
+  /** The part of the occurrence it is in the way of, as ISO 8601 instants. */
+  readonly startTime: string;
+  readonly endTime: string;
+  /** When the hold in the way lapses; null for everything else. */
+  readonly expiresAt: string | null;
+}
 
 /** An occurrence, and whether it could be held right now. */
 export interface PreviewedOccurrence extends Occurrence {
-  /** Whose time is taken, or null when the occurrence is free. */
+  /** What is in the way, or null when the occurrence could be held. */
   readonly blockedBy: BlockedBy | null;
-  /** What takes it: a booked session, a hold that may yet lapse, or null (also for `availability`). */
+  /** What takes it: a booked session, a hold that may yet lapse, or null. */
   readonly by: 'session' | 'hold' | null;
+  /** Everything in the way, the worst first: `blockedBy` and `by` are the first of these. */
+  readonly reasons: readonly BlockingReason[];
 }
 
 /** A series to look at. */
@@ -28,8 +42,8 @@ export interface PreviewRequest extends Omit<BookingDetails, 'holdSeconds'> {
 }
 
 /**
- * The occurrences of a series and which of them are blocked, by what kind of thing, without holding anything. Another
- * user may book between the look and the booking: only a hold keeps a slot.
+ * The occurrences of a series and which of them are blocked, by what, without holding anything: as a hold of the same
+ * service would find it. Another user may book between the look and the booking: only a hold keeps a slot.
  *
  * @param supabase - a supabase-js client
  * @param payload - the series; see {@link PreviewRequest}
@@ -61,6 +75,7 @@ interface PreviewAnswer {
     readonly index: number;
     readonly blockedBy: BlockedBy | null;
     readonly by?: 'session' | 'hold' | null;
+    readonly reasons?: readonly BlockingReason[];
   }[];
 }
 
@@ -100,5 +115,6 @@ export async function previewOccurrences(
     ...occurrence,
     blockedBy: found.get(index)?.blockedBy ?? null,
     by: found.get(index)?.by ?? null,
+    reasons: found.get(index)?.reasons ?? [],
   }));
 }

@@ -1,6 +1,6 @@
 import { parseTemporal } from '../../supabase/functions/_shared/civil-time.ts';
 import type { Issue } from '../../supabase/functions/_shared/contract/index.ts';
-import { providerLevel, serviceCode } from '../../supabase/functions/_shared/cpt.ts';
+import { providerLevel, type ServiceCode, serviceCode } from '../../supabase/functions/_shared/cpt.ts';
 import { invalidArgument } from './sessionsApiError.ts';
 
 /** A session that may still lack what booking it needs. */
@@ -20,6 +20,10 @@ export interface ServiceContext {
   readonly credential?: string | null;
   /** How many clients (for 97157: families) take part. */
   readonly clientCount?: number | null;
+  /** The local day of service, `YYYY-MM-DD`: codes begin and end. */
+  readonly date?: string | null;
+  /** The organization's own codes; see {@link fetchServiceCodes}. */
+  readonly ownCodes?: readonly ServiceCode[] | null;
 }
 
 const REQUIRED = ['therapist_id', 'client_id', 'start_time', 'end_time'] as const;
@@ -27,11 +31,11 @@ const MAX_HOURS = 12;
 
 /**
  * Makes sure a session has what booking needs, before anything is sent: therapist, client, and a start and end that are
- * instants, the end after the start by at most 12 hours. Given a service, also that the provider may render it and that
- * a group has 2 to 8 members.
+ * instants, the end after the start by at most 12 hours. Given a service, also that its code is known and valid on the
+ * day, that the provider may render it, and that it is for as many clients as take part.
  *
  * @param session - the session to be booked
- * @param service - the code, credential and number of clients, as far as known
+ * @param service - the code, credential, number of clients, day and own codes, as far as known
  * @throws SessionsApiError 400 `MISSING_FIELDS`, `INVALID_RANGE` or `VALIDATION_FAILED`, with an issue for each field
  * @example
  * ```ts
@@ -77,15 +81,19 @@ export function assertSessionCompleteness<Session extends DraftSession>(
   if (issues.length > 0) throw invalidArgument(issues);
 }
 
-function serviceIssues({ cptCode, credential, clientCount }: ServiceContext): Issue[] {
-  const service = cptCode ? serviceCode(cptCode) : null;
-  if (!service) return [];
+function serviceIssues({ cptCode, credential, clientCount, date, ownCodes }: ServiceContext): Issue[] {
+  if (!cptCode) return [];
+  const service = serviceCode(cptCode, { date, ownCodes });
+  if (!service) {
+    const message = date ? `is no service code on ${date}` : 'is no service code';
+    return [{ path: 'cpt.code', message }];
+  }
   const issues: Issue[] = [];
   const level = credential ? providerLevel(credential) : null;
-  if (service.qhpOnly && level === 'technician') {
+  if (level && !service.levels.includes(level)) {
     issues.push({
       path: 'cpt.code',
-      message: `${service.code} is rendered by a qualified professional, not a technician`,
+      message: `${service.code} is not rendered by this level: ${level}`,
     });
   }
   const { min, max } = service.clients;

@@ -838,8 +838,34 @@ to authenticated, service_role;
 
 -- === schemas/payers/service_codes.sql ===
 
--- Purpose: the services a clinic renders.
--- Objects: service_codes; which code a booking names; who may render it.
+-- Purpose: the services a clinic renders, each with its first and last day.
+-- Objects: service_codes; which code a booking names, what it is on a day, who may render it.
+-- Watch for: a row without an organization is everybody's; an organization adds its own beside them. On any day a code
+--            has one version for an organization, and all its versions have one ordinal, so that two services on either
+--            side of a change still share their lanes. TypeScript's table is generated: `npm run service-codes`.
+
+create type public.provider_level as enum ('technician', 'assistant', 'qhp');
+comment on type public.provider_level is
+  'Who renders: a technician (RBT), an assistant (BCaBA), a qualified health care professional (BCBA, BCBA-D).';
+
+create function private.provider_level(credential text)
+returns public.provider_level
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case credential
+    when 'RBT' then 'technician'
+    when 'BCaBA' then 'assistant'
+    when 'BCBA' then 'qhp'
+    when 'BCBA-D' then 'qhp'
+  end;
+end
+$$;
+comment on function private.provider_level(text) is
+  'The level of a credential as therapists have it; null for any other. The same as providerLevel in cpt.ts.';
+grant execute on function private.provider_level(text) to authenticated, service_role;
 
 create function private.pair_lanes(ordinal integer)
 returns int4multirange
@@ -863,42 +889,210 @@ comment on function private.pair_lanes(integer) is
   'The lanes of a code that may run beside no other: one for each pair it belongs to. The pair of ordinals i <= j is '
   'lane 100 i + j, so two codes share exactly the lane of their pair, and a code shares its own with itself.';
 
+create function private.organizations_of(organization_id uuid)
+returns numrange
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  number numeric := 0;
+  digits text := replace(organization_id::text, '-', '');
+begin
+  if organization_id is null then
+    return '(,)';
+  end if;
+  for part in 0..3 loop
+    number := number * 4294967296 + ('x' || substr(digits, part * 8 + 1, 8))::bit(32)::bigint;
+  end loop;
+  return numrange(number, number, '[]');
+end
+$$;
+comment on function private.organizations_of(uuid) is
+  'Whose a row is, as a range of numbers: one organization''s, or for null everybody''s. So a constraint can compare an '
+  'organization''s rows with everybody''s, and never with another organization''s.';
+
+-- Whoever writes a row computes its lanes and whose it is.
+grant execute on function private.pair_lanes(integer), private.organizations_of(uuid) to authenticated, service_role;
+
 create table public.service_codes (
-  code text primary key check (code ~ '^[0-9A-Z]{5}$'),
-  ordinal smallint not null unique check (ordinal between 1 and 99),
+  id uuid primary key default gen_random_uuid(),
+  organization_id uuid references public.organizations (id),
+  code text not null check (code ~ '^[0-9A-Z]{5}$'),
+  ordinal smallint not null check (ordinal between 1 and 99),
   description text not null check (length(description) between 1 and 200),
-  qhp_only boolean not null,
+  levels public.provider_level[] not null check (cardinality(levels) > 0 and array_position(levels, null) is null),
+  unit_minutes smallint not null default 15 check (unit_minutes between 1 and 480),
   min_clients smallint not null default 1 check (min_clients >= 1),
   max_clients smallint not null default 1,
-  session_type text unique check (session_type = lower(session_type)),
+  session_type text check (session_type = lower(btrim(session_type)) and session_type <> ''),
+  valid_from date not null check (isfinite(valid_from)),
+  valid_to date check (valid_to >= valid_from),
   lanes int4multirange not null generated always as (private.pair_lanes(ordinal)) stored,
-  check (max_clients >= min_clients)
+  check (max_clients >= min_clients),
+  constraint service_codes_one_version_a_day exclude using gist (
+    private.organizations_of(organization_id) with &&, code with =, daterange(valid_from, valid_to, '[]') with &&
+  ),
+  constraint service_codes_one_ordinal_a_code exclude using gist (
+    private.organizations_of(organization_id) with &&, code with =, ordinal with <>
+  ),
+  constraint service_codes_one_code_an_ordinal exclude using gist (
+    private.organizations_of(organization_id) with &&, ordinal with =, code with <>
+  ),
+  constraint service_codes_one_code_a_session_type exclude using gist (
+    private.organizations_of(organization_id) with &&, lower(session_type) with =,
+    daterange(valid_from, valid_to, '[]') with &&
+  ) where (session_type is not null)
 );
 comment on table public.service_codes is
-  'Adaptive-behavior services, timed in units of 15 minutes. Descriptions are this product''s own: the CPT descriptors '
-  'are the AMA''s.';
-comment on column public.service_codes.ordinal is 'The code''s number in lanes; never changes once it has been used.';
-comment on column public.service_codes.qhp_only is 'Only a qualified professional may render it; a technician may not.';
+  'Services by code, each version between two days. Descriptions are this product''s own: the CPT descriptors are the '
+  'AMA''s.';
+comment on column public.service_codes.organization_id is 'Whose own code it is; null: everybody''s.';
+comment on column public.service_codes.ordinal is 'The code''s number in lanes: given when it is entered, the same for all its versions.';
+comment on column public.service_codes.levels is
+  'Who may render it. What an assistant may bill differs by payer: that is the payer''s rule, not this one.';
+comment on column public.service_codes.unit_minutes is 'The minutes of one unit.';
+comment on column public.service_codes.min_clients is 'The fewest clients (for 97157: families) it is for; more than one: a group.';
+comment on column public.service_codes.max_clients is 'The most clients (for 97157: families) it is for.';
 comment on column public.service_codes.session_type is 'The session type that means this code when none is named.';
+comment on column public.service_codes.valid_to is 'The last day; null while it lasts. What is booked later: reports.sessions_to_recode.';
 comment on column public.service_codes.lanes is 'Its lanes where no payer allows it beside another; see private.pair_lanes.';
+create index service_codes_organization_idx on public.service_codes (organization_id);
+create index service_codes_code_idx on public.service_codes (code);
 
-insert into public.service_codes (code, ordinal, description, qhp_only, min_clients, max_clients, session_type)
+create function private.number_service_code()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  -- Two codes entered at once would take one number: the constraint would refuse the second.
+  perform pg_advisory_xact_lock(hashtextextended('service_codes', 0));
+  new.ordinal := coalesce(
+    new.ordinal,
+    (
+      select known.ordinal
+      from public.service_codes as known
+      where known.code = new.code
+        and (known.organization_id is null or new.organization_id is null or known.organization_id = new.organization_id)
+      limit 1
+    ),
+    -- Everybody's from 1, an organization's own from 31, so that neither takes what the other will need.
+    (
+      select 1 + coalesce(max(known.ordinal), case when new.organization_id is null then 0 else 30 end)
+      from public.service_codes as known
+      where known.organization_id is not distinct from new.organization_id
+        and (known.ordinal > 30) = (new.organization_id is not null)
+    )
+  );
+  return new;
+end
+$$;
+comment on function private.number_service_code() is 'Trigger: a code takes the number it has, or the next one.';
+create trigger a_number_service_code before insert on public.service_codes
+  for each row execute function private.number_service_code();
+
+-- Treatment codes since 1 January 2019; the T codes since 1 July 2014. The CPT Editorial Panel has accepted the deletion
+-- of both T codes for 1 January 2027 (meeting of September 2025).
+insert into public.service_codes (
+  code, ordinal, description, levels, min_clients, max_clients, session_type, valid_from, valid_to
+)
 values
-  ('97151', 1, 'Assessment and treatment planning', true, 1, 1, 'assessment'),
-  ('97152', 2, 'Supporting assessment by a technician', false, 1, 1, null),
-  ('97153', 3, 'One-to-one treatment by protocol', false, 1, 1, 'individual'),
-  ('97154', 4, 'Group treatment by protocol', false, 2, 8, 'group'),
-  ('97155', 5, 'Treatment with protocol modification', true, 1, 1, null),
-  ('97156', 6, 'Guidance for a family', true, 1, 1, 'consultation'),
-  ('97157', 7, 'Guidance for a group of families', true, 2, 8, null),
-  ('97158', 8, 'Group treatment with protocol modification', true, 2, 8, null),
-  ('0362T', 9, 'Supporting assessment of severe behavior', true, 1, 1, null),
-  ('0373T', 10, 'Treatment of severe behavior', true, 1, 1, null);
+  ('97151', 1, 'Assessment and treatment planning', '{assistant,qhp}', 1, 1, 'assessment', '2019-01-01', null),
+  ('97152', 2, 'Supporting assessment by a technician', '{technician,assistant,qhp}', 1, 1, null, '2019-01-01', null),
+  ('97153', 3, 'One-to-one treatment by protocol', '{technician,assistant,qhp}', 1, 1, 'individual', '2019-01-01', null),
+  ('97154', 4, 'Group treatment by protocol', '{technician,assistant,qhp}', 2, 8, 'group', '2019-01-01', null),
+  ('97155', 5, 'Treatment with protocol modification', '{assistant,qhp}', 1, 1, 'supervision', '2019-01-01', null),
+  ('97156', 6, 'Guidance for a family', '{assistant,qhp}', 1, 1, 'consultation', '2019-01-01', null),
+  ('97157', 7, 'Guidance for a group of families', '{assistant,qhp}', 2, 8, null, '2019-01-01', null),
+  ('97158', 8, 'Group treatment with protocol modification', '{assistant,qhp}', 2, 8, null, '2019-01-01', null),
+  ('0362T', 9, 'Supporting assessment of severe behavior', '{assistant,qhp}', 1, 1, null, '2014-07-01', '2026-12-31'),
+  ('0373T', 10, 'Treatment of severe behavior', '{assistant,qhp}', 1, 1, null, '2014-07-01', '2026-12-31');
 
 alter table public.service_codes enable row level security;
-create policy service_codes_select on public.service_codes for select to authenticated using (true);
-comment on policy service_codes_select on public.service_codes is 'Reference data: every signed-in user may list services.';
-grant select on public.service_codes to authenticated, service_role;
+create policy service_codes_select on public.service_codes for select to authenticated
+  using (organization_id is null or organization_id = (select private.active_organization_id()));
+create policy service_codes_insert on public.service_codes for insert to authenticated
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+create policy service_codes_update on public.service_codes for update to authenticated
+  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
+  with check (
+    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+  );
+comment on policy service_codes_select on public.service_codes is
+  'Every signed-in user may list the services everybody has, and members their organization''s own.';
+comment on policy service_codes_insert on public.service_codes is 'A super_admin adds codes of their organization.';
+comment on policy service_codes_update on public.service_codes is 'A super_admin ends a code of their organization, or says who may render it.';
+grant select,
+  insert (organization_id, code, description, levels, unit_minutes, min_clients, max_clients, session_type,
+    valid_from, valid_to),
+  update (description, levels, valid_to)
+  on public.service_codes to authenticated;
+grant select, insert, update on public.service_codes to service_role;
+
+-- What a code is, on a day -----------------------------------------------------------------------------------------------
+
+create function private.service_code_on(organization_id uuid, code text, on_date date)
+returns public.service_codes
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  found public.service_codes;
+begin
+  select service.* into found
+  from public.service_codes as service
+  where service.code = service_code_on.code
+    and (service.organization_id is null or service.organization_id = service_code_on.organization_id)
+    and on_date >= service.valid_from
+    and on_date <= coalesce(service.valid_to, 'infinity');
+  return found;
+end
+$$;
+comment on function private.service_code_on(uuid, text, date) is
+  'A code''s version on a day, everybody''s or the organization''s own; null when the code is unknown or not valid then.';
+grant execute on function private.service_code_on(uuid, text, date) to authenticated, service_role;
+
+create function private.service_code(organization_id uuid, cpt_code text, session_type text, on_date date)
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return coalesce(cpt_code, (
+    select service.code
+    from public.service_codes as service
+    where service.session_type = lower(btrim(service_code.session_type))
+      and (service.organization_id is null or service.organization_id = service_code.organization_id)
+      and on_date >= service.valid_from
+      and on_date <= coalesce(service.valid_to, 'infinity')
+  ));
+end
+$$;
+comment on function private.service_code(uuid, text, text, date) is
+  'The code a booking names on a day: outright, or by its session type. Null when it names no service.';
+grant execute on function private.service_code(uuid, text, text, date) to authenticated, service_role;
+
+create function private.billed_code(organization_id uuid, cpt_code text, session_type text, on_date date)
+returns text
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  return coalesce(private.service_code(organization_id, cpt_code, session_type, on_date), '97153');
+end
+$$;
+comment on function private.billed_code(uuid, text, text, date) is
+  'The code a booking is billed as, as deriveCptMetadata derives it: without any, one-to-one treatment. Runs as its owner, '
+  'so that reports may call it: within it, names of the private schema are looked up.';
+grant execute on function private.billed_code(uuid, text, text, date) to authenticated, service_role;
 
 create function private.service_code(cpt_code text, session_type text)
 returns text
@@ -911,17 +1105,19 @@ begin
     select service.code
     from public.service_codes as service
     where service.session_type = lower(btrim(service_code.session_type))
+      and service.organization_id is null
+    order by service.valid_from desc
+    limit 1
   ));
 end
 $$;
 comment on function private.service_code(text, text) is
-  'The code a booking names: outright, or by its session type. Null when it names no service.';
+  'The code a booking names, where the day does not matter: outright, or by everybody''s session types.';
 
 create function private.billed_code(cpt_code text, session_type text)
 returns text
 language plpgsql
 stable
-security definer
 set search_path = ''
 as $$
 begin
@@ -929,9 +1125,30 @@ begin
 end
 $$;
 comment on function private.billed_code(text, text) is
-  'The code a booking is billed as, as deriveCptMetadata derives it: without any, one-to-one treatment. Runs as its owner, '
-  'so that reports may call it: within it, names of the private schema are looked up.';
-grant execute on function private.billed_code(text, text) to authenticated, service_role;
+  'The code a booking is billed as, where the day does not matter; see the function of four arguments.';
+
+create function private.may_render(organization_id uuid, therapist_id uuid, cpt_code text, on_date date)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return cpt_code is null or exists (
+    select 1
+    from public.service_codes as service
+    left join public.therapists as therapist
+      on therapist.organization_id = may_render.organization_id and therapist.id = may_render.therapist_id
+    where service.code = may_render.cpt_code
+      and (service.organization_id is null or service.organization_id = may_render.organization_id)
+      and (on_date is null or (on_date >= service.valid_from and on_date <= coalesce(service.valid_to, 'infinity')))
+      and (therapist.id is null or private.provider_level(therapist.credential) = any (service.levels))
+  );
+end
+$$;
+comment on function private.may_render(uuid, uuid, text, date) is
+  'Whether a therapist''s level may render a code on a day; without a day, any version of it. Nobody renders a code that is '
+  'unknown. Whoever is no therapist is judged elsewhere.';
 
 create function private.may_render(organization_id uuid, therapist_id uuid, cpt_code text)
 returns boolean
@@ -940,20 +1157,10 @@ stable
 set search_path = ''
 as $$
 begin
-  return cpt_code is null or not exists (
-    select 1
-    from public.service_codes as service
-    join public.therapists as therapist
-      on therapist.organization_id = may_render.organization_id and therapist.id = may_render.therapist_id
-    where service.code = may_render.cpt_code
-      and service.qhp_only
-      and therapist.credential = 'RBT'
-  );
+  return private.may_render(organization_id, therapist_id, cpt_code, null);
 end
 $$;
-comment on function private.may_render(uuid, uuid, text) is
-  'False where a technician (RBT) would render a code that is a qualified professional''s. What an assistant (BCaBA) '
-  'may bill differs by payer, and is not refused here.';
+comment on function private.may_render(uuid, uuid, text) is 'Whether a therapist''s level may render any version of a code.';
 
 -- === schemas/payers/payers.sql ===
 
@@ -961,6 +1168,67 @@ comment on function private.may_render(uuid, uuid, text) is
 -- Objects: payers, payer_rules, payer_code_rules, payer_concurrency_rules; private.payer_rule.
 -- Watch for: every rule has a first and a last day, and no two versions of one rule share a day. A service is judged by
 --            the rules of the day it is rendered on, never by today's.
+
+create function private.modifiers_are_valid(modifiers jsonb)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return jsonb_typeof(modifiers) = 'object'
+    and not exists (
+      select 1
+      from jsonb_each(case jsonb_typeof(modifiers) when 'object' then modifiers else '{}'::jsonb end) as level (name, list)
+      where level.name not in ('technician', 'assistant', 'qhp')
+        or jsonb_typeof(level.list) <> 'array'
+        or jsonb_array_length(case jsonb_typeof(level.list) when 'array' then level.list else '[]'::jsonb end) > 4
+        or exists (
+          select 1
+          from jsonb_array_elements(case jsonb_typeof(level.list) when 'array' then level.list else '[]'::jsonb end)
+            as item (value)
+          where jsonb_typeof(item.value) <> 'string' or item.value #>> '{}' !~ '^[0-9A-Z]{2}$'
+        )
+    );
+end
+$$;
+comment on function private.modifiers_are_valid(jsonb) is
+  'True for {"technician": ["HM"], "assistant": ["HN"], "qhp": ["HO"]}: levels, and for each at most four modifiers.';
+grant execute on function private.modifiers_are_valid(jsonb) to authenticated, service_role;
+
+create function private.place_of(location_type text)
+returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  -- A word that begins so: "Tele-health", "home_virtual", "Remote (home)"; not "hotel".
+  if location_type ~* '(^|[^a-z0-9])(tele|virtual|remote)' then
+    return 'telehealth';
+  end if;
+  return nullif(lower(btrim(location_type)), '');
+end
+$$;
+comment on function private.place_of(text) is
+  'The place as payers'' rules name it: telehealth for whatever is tele..., virtual or remote, else the location type in '
+  'lower case. The same as isTelehealth in cpt.ts.';
+grant execute on function private.place_of(text) to authenticated, service_role;
+
+create function private.places_are_valid(places text[])
+returns boolean
+language plpgsql
+immutable
+security definer
+set search_path = ''
+as $$
+begin
+  return array_position(places, null) is null
+    and not exists (select 1 from unnest(places) as place where place is distinct from private.place_of(place));
+end
+$$;
+comment on function private.places_are_valid(text[]) is 'True for places as private.place_of names them.';
+grant execute on function private.places_are_valid(text[]) to authenticated, service_role;
 
 create table public.payers (
   organization_id uuid not null references public.organizations (id),
@@ -1005,7 +1273,9 @@ create table public.payer_code_rules (
   payer_id uuid not null,
   cpt_code text not null check (cpt_code ~ '^[0-9A-Z]{5}$'),
   rounding public.unit_rounding,
-  modifiers text[] not null default '{}' check (cardinality(modifiers) <= 4),
+  modifiers jsonb not null default '{}' check (private.modifiers_are_valid(modifiers)),
+  is_covered boolean not null default true,
+  excluded_places text[] not null default '{}' check (private.places_are_valid(excluded_places)),
   max_daily_units smallint check (max_daily_units > 0),
   authorization_required boolean,
   valid_from date not null check (isfinite(valid_from)),
@@ -1017,6 +1287,11 @@ create table public.payer_code_rules (
   )
 );
 comment on table public.payer_code_rules is 'What a payer wants of one code. Null: as payer_rules says.';
+comment on column public.payer_code_rules.modifiers is
+  'By the level of who renders, in the payer''s order: {"technician": ["HM"], "assistant": ["HN"], "qhp": ["HO"]}.';
+comment on column public.payer_code_rules.is_covered is 'False: the payer does not pay for this code at all.';
+comment on column public.payer_code_rules.excluded_places is
+  'Places where the payer does not pay for this code, as private.place_of names them: {telehealth}.';
 comment on column public.payer_code_rules.max_daily_units is
   'The most units a day and client, such as the Medically Unlikely Edits. Exceeding it warns; an appeal may be paid.';
 create index payer_code_rules_payer_idx on public.payer_code_rules (organization_id, payer_id);
@@ -1025,8 +1300,8 @@ create table public.payer_concurrency_rules (
   organization_id uuid not null,
   id uuid not null default gen_random_uuid(),
   payer_id uuid not null,
-  first_code text not null references public.service_codes (code),
-  second_code text not null references public.service_codes (code),
+  first_code text not null check (first_code ~ '^[0-9A-Z]{5}$'),
+  second_code text not null check (second_code ~ '^[0-9A-Z]{5}$'),
   allowed boolean not null,
   valid_from date not null check (isfinite(valid_from)),
   valid_to date check (valid_to >= valid_from),
@@ -1041,13 +1316,10 @@ create table public.payer_concurrency_rules (
 comment on table public.payer_concurrency_rules is
   'Which two services one client may receive at the same time. A pair without a rule is not allowed.';
 create index payer_concurrency_rules_payer_idx on public.payer_concurrency_rules (organization_id, payer_id);
-create index payer_concurrency_rules_first_code_idx on public.payer_concurrency_rules (first_code);
-create index payer_concurrency_rules_second_code_idx on public.payer_concurrency_rules (second_code);
 
 create function private.payer_rule(organization_id uuid, payer_id uuid, cpt_code text, on_date date)
 returns table (
   rounding public.unit_rounding,
-  modifiers text[],
   max_daily_units smallint,
   authorization_required boolean,
   evv_required boolean
@@ -1062,7 +1334,6 @@ begin
   return query
   select
     coalesce(code_rule.rounding, rule.rounding, 'midpoint'),
-    coalesce(code_rule.modifiers, '{}'),
     code_rule.max_daily_units,
     coalesce(code_rule.authorization_required, rule.authorization_required, false),
     coalesce(rule.evv_required, false)
@@ -1081,6 +1352,87 @@ $$;
 comment on function private.payer_rule(uuid, uuid, text, date) is
   'A payer''s rule for a code on a day, defaults filled in: one row always, also for no payer.';
 grant execute on function private.payer_rule(uuid, uuid, text, date) to authenticated, service_role;
+
+create function private.default_modifiers(
+  organization_id uuid,
+  payer_id uuid,
+  cpt_code text,
+  credential text,
+  location_type text,
+  on_date date
+)
+returns text[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return coalesce((
+    select array_agg(modifier.name order by modifier.position)
+    from (
+      select listed.name, min(listed.position) as position
+      from (
+        select item.name, item.position
+        from public.payer_code_rules as code_rule
+        cross join lateral jsonb_array_elements_text(
+          code_rule.modifiers -> private.provider_level(default_modifiers.credential)::text
+        ) with ordinality as item (name, position)
+        where code_rule.organization_id = default_modifiers.organization_id
+          and code_rule.payer_id = default_modifiers.payer_id
+          and code_rule.cpt_code = default_modifiers.cpt_code
+          and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> on_date
+        union all
+        select coalesce(rule.telehealth_modifier, case when rule.payer_id is null then '95' end), 5
+        from (values (1)) as once
+        left join public.payer_rules as rule
+          on rule.organization_id = default_modifiers.organization_id
+          and rule.payer_id = default_modifiers.payer_id
+          and daterange(rule.valid_from, rule.valid_to, '[]') @> on_date
+        where private.place_of(default_modifiers.location_type) = 'telehealth'
+      ) as listed (name, position)
+      where listed.name is not null
+      group by listed.name
+      order by position
+      limit 4
+    ) as modifier
+  ), '{}');
+end
+$$;
+comment on function private.default_modifiers(uuid, uuid, text, text, text, date) is
+  'The modifiers of a service when its caller gives none: what the payer of that day wants for the code and the level of '
+  'who renders, then the place''s (95 for telehealth, unless the payer says otherwise); at most four, each once. The same '
+  'as deriveCptMetadata.';
+
+create function private.coverage_gap(
+  organization_id uuid,
+  payer_id uuid,
+  cpt_code text,
+  location_type text,
+  on_date date
+)
+returns text
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  return (
+    select case
+      when not code_rule.is_covered then 'code'
+      when private.place_of(coverage_gap.location_type) = any (code_rule.excluded_places) then 'place'
+    end
+    from public.payer_code_rules as code_rule
+    where code_rule.organization_id = coverage_gap.organization_id
+      and code_rule.payer_id = coverage_gap.payer_id
+      and code_rule.cpt_code = coverage_gap.cpt_code
+      and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> on_date
+  );
+end
+$$;
+comment on function private.coverage_gap(uuid, uuid, text, text, date) is
+  'Why a payer does not pay for a code at a place on a day: code (never), place (not there); null when it does.';
+grant execute on function private.coverage_gap(uuid, uuid, text, text, date) to authenticated, service_role;
 
 -- Row-level security: staff read, a super_admin edits ------------------------------------------------------------------
 
@@ -1163,9 +1515,10 @@ grant
   update (rounding, telehealth_modifier, authorization_required, evv_required, valid_from, valid_to)
   on public.payer_rules to authenticated;
 grant
-  insert (organization_id, id, payer_id, cpt_code, rounding, modifiers, max_daily_units, authorization_required,
-    valid_from, valid_to),
-  update (rounding, modifiers, max_daily_units, authorization_required, valid_from, valid_to)
+  insert (organization_id, id, payer_id, cpt_code, rounding, modifiers, is_covered, excluded_places, max_daily_units,
+    authorization_required, valid_from, valid_to),
+  update (rounding, modifiers, is_covered, excluded_places, max_daily_units, authorization_required, valid_from,
+    valid_to)
   on public.payer_code_rules to authenticated;
 grant
   insert (organization_id, id, payer_id, first_code, second_code, allowed, valid_from, valid_to),
@@ -1175,7 +1528,7 @@ grant
 -- === schemas/payers/coverages.sql ===
 
 -- Purpose: who pays for a client, and when.
--- Objects: client_coverages; private.primary_payer.
+-- Objects: client_coverages; private.service_date, private.primary_payer.
 
 create table public.client_coverages (
   organization_id uuid not null,
@@ -1198,6 +1551,38 @@ comment on table public.client_coverages is
 comment on column public.client_coverages.priority is '1 pays first; its rules round and authorize the client''s services.';
 create index client_coverages_client_idx on public.client_coverages (organization_id, client_id);
 create index client_coverages_payer_idx on public.client_coverages (organization_id, payer_id);
+
+create function private.service_zone(organization_id uuid, client_id uuid)
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select coalesce(client.time_zone, organization.time_zone)
+    from public.clients as client
+    join public.organizations as organization on organization.id = client.organization_id
+    where client.organization_id = service_zone.organization_id and client.id = service_zone.client_id
+  );
+end
+$$;
+comment on function private.service_zone(uuid, uuid) is
+  'The zone whose local date, at its start, is the date of a client''s service: the client''s, else the organization''s.';
+
+create function private.service_date(organization_id uuid, client_id uuid, start_time timestamptz)
+returns date
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (start_time at time zone private.service_zone(organization_id, client_id))::date;
+end
+$$;
+comment on function private.service_date(uuid, uuid, timestamptz) is
+  'The date of a service: the local one, at its start, where the client receives care. Never the caller''s.';
+grant execute on function private.service_date(uuid, uuid, timestamptz) to authenticated, service_role;
 
 create function private.primary_payer(organization_id uuid, client_id uuid, on_date date)
 returns uuid
@@ -1274,9 +1659,12 @@ begin
   if cpt_code is null then
     return '{[0,2147483647)}';
   end if;
+  -- All versions of a code have one number, so any will do.
   select candidate.ordinal, candidate.lanes into service
   from public.service_codes as candidate
-  where candidate.code = cpt_code;
+  where candidate.code = cpt_code
+    and (candidate.organization_id is null or candidate.organization_id = client_lanes.organization_id)
+  limit 1;
   if not found then
     return '{[0,2147483647)}';
   end if;
@@ -1305,7 +1693,11 @@ begin
       on coverage.organization_id = client_lanes.organization_id
       and coverage.client_id = client_lanes.client_id
       and daterange(coverage.valid_from, coverage.valid_to, '[]') @> day.date::date
-    cross join public.service_codes as other
+    cross join (
+      select distinct known.code, known.ordinal
+      from public.service_codes as known
+      where known.organization_id is null or known.organization_id = client_lanes.organization_id
+    ) as other
     left join public.payer_concurrency_rules as rule
       on rule.organization_id = coverage.organization_id
       and rule.payer_id = coverage.payer_id
@@ -1328,6 +1720,8 @@ comment on function private.client_lanes(uuid, uuid, text, timestamptz, timestam
 
 -- Purpose: payers to begin with.
 -- Objects: private.add_default_payers.
+-- Watch for: these rows are examples, each with its source. Payers change their rules: compare them with the payer's own
+--            manual before you bill by them, and enter what differs as a new version.
 
 create function private.add_default_payers(organization_id uuid, valid_from date default '2020-01-01')
 returns void
@@ -1339,38 +1733,70 @@ declare
   default_id uuid := gen_random_uuid();
   tricare_id uuid := gen_random_uuid();
   commercial_id uuid := gen_random_uuid();
+  medicaid_id uuid := gen_random_uuid();
 begin
   insert into public.payers (organization_id, id, name)
   values
     (add_default_payers.organization_id, default_id, 'Default'),
     (add_default_payers.organization_id, tricare_id, 'TRICARE'),
-    (add_default_payers.organization_id, commercial_id, 'Great Lakes Health Plan');
+    (add_default_payers.organization_id, commercial_id, 'Example Commercial Plan'),
+    (add_default_payers.organization_id, medicaid_id, 'Example Medicaid Program');
 
   insert into public.payer_rules (
     organization_id, payer_id, rounding, telehealth_modifier, authorization_required, evv_required, valid_from
   )
-  values
-    (add_default_payers.organization_id, default_id, 'midpoint', '95', false, false, add_default_payers.valid_from),
-    (add_default_payers.organization_id, tricare_id, 'midpoint', 'GT', true, false, add_default_payers.valid_from),
-    (add_default_payers.organization_id, commercial_id, 'midpoint', '95', false, true, add_default_payers.valid_from);
+  select add_default_payers.organization_id, rule.*, add_default_payers.valid_from
+  from (
+    values
+      -- AMA CPT: a unit of time is attained when its midpoint is passed; modifier 95 for synchronous telemedicine.
+      (default_id, 'midpoint'::public.unit_rounding, '95', false, false),
+      -- TRICARE Operations Manual, chapter 18, section 3 (Autism Care Demonstration): all services are authorized; GT.
+      (tricare_id, 'midpoint', 'GT', true, false),
+      (commercial_id, 'midpoint', '95', false, false),
+      -- Medicaid programs commonly add up a day's minutes of a code; electronic visit verification as in Colorado and
+      -- Florida. Weekly caps (such as 104 units of 97153) stand on each authorization.
+      (medicaid_id, 'midpoint_daily', '95', true, true)
+  ) as rule (payer_id, rounding, telehealth_modifier, authorization_required, evv_required);
 
-  -- Daily limits are the Medically Unlikely Edits; the commercial plan wants modifiers for the level of the provider.
   insert into public.payer_code_rules (
-    organization_id, payer_id, cpt_code, modifiers, max_daily_units, authorization_required, valid_from
+    organization_id, payer_id, cpt_code, modifiers, is_covered, excluded_places, max_daily_units,
+    authorization_required, valid_from
   )
   select
     add_default_payers.organization_id, payer.id, code.cpt_code,
-    case when payer.id = commercial_id then code.modifiers else '{}' end,
-    code.max_daily_units,
+    -- Levels as several commercial and Medicaid payers write them: HM below a bachelor's degree, HN bachelor, HO master.
+    -- HQ marks a group setting.
+    case
+      when payer.id not in (commercial_id, medicaid_id) or code.levels = '{}' then '{}'
+      else (
+        select jsonb_object_agg(level.name, to_jsonb(array_remove(array[
+          level.modifier, case when payer.id = commercial_id and code.cpt_code = '97154' then 'HQ' end
+        ], null)))
+        from (values ('technician', 'HM'), ('assistant', 'HN'), ('qhp', 'HO')) as level (name, modifier)
+        where level.name = any (code.levels)
+      )
+    end,
+    -- TRICARE covers 97151, 97153 and 97155 to 97158 only.
+    not (payer.id = tricare_id and code.cpt_code in ('97152', '97154', '0362T', '0373T')),
+    -- TRICARE: 97151, 97153 and 97155 are rendered in person.
+    case when payer.id = tricare_id and code.cpt_code in ('97151', '97153', '97155') then '{telehealth}' else '{}' end::text[],
+    case
+      -- TRICARE: 97155 at most 2 hours a day. Medicaid's edit of 97151 differs from Medicare's.
+      when payer.id = tricare_id and code.cpt_code = '97155' then 8
+      when payer.id = medicaid_id and code.cpt_code = '97151' then 32
+      else code.max_daily_units
+    end,
     case when payer.id = commercial_id and code.cpt_code in ('97153', '97155') then true end,
     add_default_payers.valid_from
-  from (values (default_id), (tricare_id), (commercial_id)) as payer (id)
+  from (values (default_id), (tricare_id), (commercial_id), (medicaid_id)) as payer (id)
   cross join (
     values
-      ('97151', '{HO}'::text[], 8), ('97152', '{HM}', 16), ('97153', '{HM}', 32), ('97154', '{HM}', 18),
-      ('97155', '{HO}', 24), ('97156', '{HO}', 16), ('97157', '{HO}', 16), ('97158', '{HO}', 16),
-      ('0362T', '{}', 16), ('0373T', '{}', 24)
-  ) as code (cpt_code, modifiers, max_daily_units);
+      -- Medically Unlikely Edits, practitioner set of 2021. CMS publishes new ones every quarter.
+      ('97151', '{assistant,qhp}'::text[], 8), ('97152', '{technician,assistant,qhp}', 16),
+      ('97153', '{technician,assistant,qhp}', 32), ('97154', '{technician,assistant,qhp}', 18),
+      ('97155', '{assistant,qhp}', 24), ('97156', '{assistant,qhp}', 16), ('97157', '{assistant,qhp}', 16),
+      ('97158', '{assistant,qhp}', 16), ('0362T', '{}', 16), ('0373T', '{}', 24)
+  ) as code (cpt_code, levels, max_daily_units);
 
   insert into public.payer_concurrency_rules (
     organization_id, payer_id, first_code, second_code, allowed, valid_from
@@ -1379,12 +1805,14 @@ begin
     add_default_payers.valid_from
   from (
     values
+      -- Commercial reimbursement policies, such as Optum's, pay these side by side.
       (default_id, '97153', '97155', true),
       (default_id, '97153', '97156', true),
+      (default_id, '97154', '97155', true),
       (commercial_id, '97153', '97155', true),
       (commercial_id, '97153', '97156', true),
-      (commercial_id, '97151', '97153', true),
-      -- TRICARE Operations Manual, Autism Care Demonstration: concurrent billing.
+      (commercial_id, '97154', '97155', true),
+      -- TRICARE Operations Manual, chapter 18, section 3: concurrent billing.
       (tricare_id, '97151', '97153', true),
       (tricare_id, '97151', '97155', false),
       (tricare_id, '97151', '97156', true),
@@ -1400,12 +1828,13 @@ begin
       (tricare_id, '97156', '97157', false),
       (tricare_id, '97156', '97158', true),
       (tricare_id, '97157', '97158', true)
+      -- The Medicaid program has none: what is not allowed is refused.
   ) as rule (payer_id, first_code, second_code, allowed);
 end
 $$;
 comment on function private.add_default_payers(uuid, date) is
-  'Gives an organization three payers to begin with: a plausible default, TRICARE, and a commercial plan. Rules are data '
-  'from there on: check them against the payers'' own manuals, and edit.';
+  'Gives an organization four payers to begin with: a plausible default, TRICARE, and examples of a commercial plan and '
+  'of a Medicaid program. Rules are data from there on: check them against the payers'' own manuals, and edit.';
 
 -- === schemas/audit/audit.sql ===
 
@@ -2408,15 +2837,22 @@ comment on function private.take_written_organization() is
   'organization may be named first: select set_config(''therapist_sessions.organization'', ''<id>'', true).';
 
 create function private.take_row_organization(organization_id uuid)
-returns void
+returns boolean
 language plpgsql
 set search_path = ''
--- Whoever updates has the row's lock by now, and a booking may wait for that row while this waits for it: then the
+-- A writer who updates has the row's lock by now, and a booking may wait for that row while this waits for it: then the
 -- writer who named no organization gives way, long before a deadlock is looked for.
 set lock_timeout = '500ms'
 as $$
 begin
+  if private.claimed_organization_id() = organization_id then
+    return true;
+  elsif auth.role() = 'authenticated' then
+    -- Row-level security refuses the row; nobody makes another clinic wait by naming it.
+    return false;
+  end if;
   perform private.take_organization(organization_id);
+  return true;
 exception
   when lock_not_available then
     raise exception using
@@ -2426,7 +2862,8 @@ exception
 end
 $$;
 comment on function private.take_row_organization(uuid) is
-  'For a row written without a token: the organization of that row alone, so that no other clinic waits.';
+  'The organization of a row that is written directly, for the writer alone; for a user it is that of the token, taken '
+  'before the statement. False: the row is another organization''s, and row-level security refuses it.';
 
 -- === schemas/payers/authorizations.sql ===
 
@@ -2597,6 +3034,91 @@ create policy role_scoped_select on public.authorization_units for select to aut
 comment on policy role_scoped_select on public.authorization_units is
   'As authorizations. Nobody writes the ledger but the booking functions and triggers.';
 grant select on public.authorization_units to authenticated, service_role;
+
+-- === schemas/payers/service_code_guards.sql ===
+
+-- Purpose: nothing is written under a code that is unknown, or not valid on its day.
+-- Objects: what guards sessions and payers' rules; the audit of service_codes.
+-- Watch for: a code may end while bookings lie beyond its end: they stay, and reports.sessions_to_recode lists them. They
+--            cannot be moved, nor others made, until they have another code.
+
+create function private.guard_service_code()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  date constant date := private.service_date(new.organization_id, new.client_id, new.start_time);
+begin
+  if (private.service_code_on(new.organization_id, new.cpt_code, date)).code is null then
+    raise exception using
+      errcode = 'check_violation',
+      constraint = 'service_code_valid',
+      schema = 'public',
+      table = 'sessions',
+      column = 'cpt_code',
+      message = format('%s is no service code on %s', new.cpt_code, date),
+      hint = 'Choose a code that is valid on the day of service, or enter it in service_codes.';
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_service_code() is 'Trigger: a session''s code is known, and valid on its day.';
+create trigger a_guard_code_inserted before insert on public.sessions
+  for each row when (new.cpt_code is not null) execute function private.guard_service_code();
+create trigger a_guard_code_updated before update on public.sessions
+  for each row when (
+    new.cpt_code is not null
+    and (new.cpt_code, new.start_time) is distinct from (old.cpt_code, old.start_time)
+  ) execute function private.guard_service_code();
+
+create function private.guard_rule_codes()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  unknown text;
+begin
+  select named.code into unknown
+  from (
+    select coalesce(to_jsonb(new) ->> 'cpt_code', to_jsonb(new) ->> 'first_code') as code
+    union all
+    select to_jsonb(new) ->> 'second_code'
+  ) as named
+  where named.code is not null
+    and not exists (
+      select 1
+      from public.service_codes as known
+      where known.code = named.code and (known.organization_id is null or known.organization_id = new.organization_id)
+    )
+  limit 1;
+  if unknown is not null then
+    raise exception using
+      errcode = 'foreign_key_violation',
+      schema = 'public',
+      table = tg_table_name,
+      message = format('%s is no service code', unknown),
+      hint = 'Enter it in service_codes first.';
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_rule_codes() is 'Trigger: a payer''s rule is of codes that are known.';
+create trigger a_guard_rule_codes before insert on public.payer_code_rules
+  for each row execute function private.guard_rule_codes();
+create trigger a_guard_rule_codes before insert on public.payer_concurrency_rules
+  for each row execute function private.guard_rule_codes();
+
+create trigger refuse_delete before delete on public.service_codes
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.service_codes
+  for each statement execute function private.refuse_delete();
+-- Everybody's codes come with the schema: no organization's audit has them.
+create trigger z_audit after insert or update on public.service_codes
+  for each row when (new.organization_id is not null) execute function private.audit_rule_change('service_code');
 
 -- === schemas/calendar/claims.sql ===
 
@@ -4886,14 +5408,13 @@ begin
         )) as total_units
       from unnest(services) as service
       cross join lateral (
-        select coalesce(client.time_zone, organization.time_zone) as zone
-        from public.clients as client
-        join public.organizations as organization on organization.id = client.organization_id
-        where client.organization_id = quote_units.organization_id and client.id = service.client_id and client.has_payer
+        select from public.clients as known
+        where known.organization_id = quote_units.organization_id and known.id = service.client_id and known.has_payer
         offset 0
       ) as client
-      -- The date of service is the local one where the client receives care, never the caller's.
-      cross join lateral (select (service.start_time at time zone client.zone)::date as date) as day
+      cross join lateral (
+        select private.service_date(quote_units.organization_id, service.client_id, service.start_time) as date
+      ) as day
       cross join lateral (
         select private.primary_payer(quote_units.organization_id, service.client_id, day.date) as id
       ) as payer
@@ -5072,24 +5593,6 @@ end
 $$;
 comment on function private.daily_limit_warnings(uuid, private.quote[], timestamptz) is
   'One warning for each client, day and code of these services that would exceed the payer''s daily limit.';
-
-create function private.service_zone(organization_id uuid, client_id uuid)
-returns text
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return (
-    select coalesce(client.time_zone, organization.time_zone)
-    from public.clients as client
-    join public.organizations as organization on organization.id = client.organization_id
-    where client.organization_id = service_zone.organization_id and client.id = service_zone.client_id
-  );
-end
-$$;
-comment on function private.service_zone(uuid, uuid) is
-  'The zone whose local date, at its start, is the date of a client''s service: the client''s, else the organization''s.';
 
 create function private.has_payer(organization_id uuid, client_ids uuid[])
 returns boolean
@@ -5545,8 +6048,8 @@ security definer
 set search_path = ''
 as $$
 begin
-  if private.claimed_organization_id() is distinct from new.organization_id then
-    perform private.take_row_organization(new.organization_id);
+  if not private.take_row_organization(new.organization_id) then
+    return new;
   end if;
   if tg_op = 'UPDATE' and (new.organization_id, new.id, new.client_id, new.cpt_code)
     is distinct from (old.organization_id, old.id, old.client_id, old.cpt_code)
@@ -5568,8 +6071,8 @@ security definer
 set search_path = ''
 as $$
 begin
-  if private.claimed_organization_id() is distinct from new.organization_id then
-    perform private.take_row_organization(new.organization_id);
+  if not private.take_row_organization(new.organization_id) then
+    return new;
   end if;
   return new;
 end
@@ -6247,28 +6750,26 @@ end
 $$;
 comment on function private.group_size_limit() is 'How many clients a group may have: what the largest group service allows.';
 
-create function private.group_issue(cpt_code text, clients integer)
+create function private.service_issue(organization_id uuid, cpt_code text, on_date date, clients integer)
 returns text
 language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  service public.service_codes := private.service_code_on(organization_id, cpt_code, on_date);
 begin
-  return (
-    select case
-      when clients > 1 and service.max_clients = 1 then 'is a service for one client, not for a group'
-      when clients = 1 and service.min_clients > 1 then 'is a service for a group, not for one client'
-      when clients not between service.min_clients and service.max_clients
-        then format('is for %s to %s clients', service.min_clients, service.max_clients)
-    end
-    from public.service_codes as service
-    where service.code = group_issue.cpt_code
-    limit 1
-  );
+  return case
+    when service.code is null then format('%s is no service code on %s', cpt_code, on_date)
+    when clients > 1 and service.max_clients = 1 then format('%s is a service for one client, not for a group', cpt_code)
+    when clients = 1 and service.min_clients > 1 then format('%s is a service for a group, not for one client', cpt_code)
+    when clients not between service.min_clients and service.max_clients
+      then format('%s is for %s to %s clients', cpt_code, service.min_clients, service.max_clients)
+  end;
 end
 $$;
-comment on function private.group_issue(text, integer) is
-  'What forbids this code for so many clients at once; null: nothing, or the code is unknown.';
+comment on function private.service_issue(uuid, text, date, integer) is
+  'What forbids this code on this day for so many clients at once; null: nothing.';
 
 create function private.placement_issue(
   booker private.booker,
@@ -6504,6 +7005,10 @@ declare
     case when by_user then auth.uid() end, written.organization_id, case when by_user then private.active_role() end
   );
   code constant text := private.service_code(written.cpt_code, written.session_type);
+  on_date constant date := private.service_date(written.organization_id, written.client_id, written.start_time);
+  -- Without a name it is billed as one-to-one treatment, which no group is. The members come one by one: two at least.
+  billed constant text := private.billed_code(written.cpt_code, written.session_type);
+  companions constant integer := case when written.group_id is null then 1 else 2 end;
   as_of constant timestamptz := clock_timestamp();
   room_id uuid := written.room_id;
   members integer := 0;
@@ -6530,12 +7035,10 @@ begin
     broken.rule := 'technician_cannot_render';
     broken.message := 'a technician cannot render a service that is a qualified professional''s';
     broken.hint := 'Book it with a BCBA, or book another service.';
-  elsif written.group_id is null and private.group_issue(code, 1) is not null
-    or written.group_id is not null and private.group_issue(coalesce(code, '97153'), 2) like '%not for a group'
-  then
-    broken.rule := 'session_group_service';
-    broken.message := format('%s %s', coalesce(code, '97153'), private.group_issue(coalesce(code, '97153'), case when written.group_id is null then 1 else 2 end));
-    broken.hint := 'Group services are booked with a group_id, other services without.';
+  elsif private.service_issue(written.organization_id, billed, on_date, companions) is not null then
+    broken.rule := 'session_service';
+    broken.message := private.service_issue(written.organization_id, billed, on_date, companions);
+    broken.hint := 'Group services are booked with a group_id, other services without; a code is valid between its dates.';
   elsif written.group_id is not null
     and members + 1 + private.group_joiners(written.organization_id, written.group_id, as_of) > private.group_size_limit()
   then
@@ -7223,6 +7726,9 @@ begin
   batch.created_at := as_of;
 
   booker := private.who_may_book(actor, wanted.therapist_id, client_ids, batch.room_id);
+  if booker.allowed then
+    perform private.require_service(actor.organization_id, slots, cpt_code, joining);
+  end if;
   issue := private.placement_issue(booker, actor, batch, cpt_code, private.spans_of(slots));
   if issue.code is null and moving then
     issue := private.move_issue(actor, booker, wanted.client_id, named_ids, as_of);
@@ -7236,8 +7742,6 @@ begin
       jsonb_build_object('request', private.hold_facts(wanted, slots))
     );
   end if;
-  perform private.require_group_size(actor.organization_id, slots, cpt_code, joining);
-
   claim := private.claim_slots(batch, slots, joining, cpt_code, as_of);
   if (claim.obstacle).conflicts is not null then
     body := private.conflict_code((claim.obstacle).conflicts, (claim.obstacle).concurrent_lanes);
@@ -7318,31 +7822,45 @@ end
 $$;
 comment on function private.warnings_in(jsonb) is 'Warnings as they stand in an answer: left out when there are none.';
 
-create function private.require_group_size(organization_id uuid, slots private.slot[], cpt_code text, is_joining boolean)
+create function private.require_service(organization_id uuid, slots private.slot[], cpt_code text, is_joining boolean)
 returns void
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
-  issue text;
+  issues jsonb;
 begin
   if cpt_code is null then
     return;
   end if;
-  select private.group_issue(cpt_code, max(occurrence.clients)::integer) into issue
+  select jsonb_agg(jsonb_build_object(
+    'path', case when slots[1].occurrence_index = slots[cardinality(slots)].occurrence_index then 'cpt_code'
+      else format('occurrences.%s', found.occurrence_index) end,
+    'message', found.issue
+  ) order by found.occurrence_index) into issues
   from (
-    select count(*) + case when is_joining then 1 else 0 end as clients
-    from unnest(slots) as slot
-    group by slot.occurrence_index
-  ) as occurrence;
-  if issue is not null then
-    perform private.raise_invalid(private.issue('cpt_code', format('%s %s', cpt_code, issue)));
+    select occurrence.occurrence_index, private.service_issue(
+      require_service.organization_id, require_service.cpt_code,
+      private.service_date(require_service.organization_id, occurrence.client_id, occurrence.start_time),
+      occurrence.clients::integer
+    ) as issue
+    from (
+      select slot.occurrence_index, min(slot.client_id::text)::uuid as client_id, min(slot.start_time) as start_time,
+        count(*) + case when is_joining then 1 else 0 end as clients
+      from unnest(slots) as slot
+      group by slot.occurrence_index
+    ) as occurrence
+  ) as found
+  where found.issue is not null;
+  if issues is not null then
+    perform private.raise_invalid(issues);
   end if;
 end
 $$;
-comment on function private.require_group_size(uuid, private.slot[], text, boolean) is
-  'PT400 when the service is for fewer or more clients than an occurrence has. A client who joins is one beside another.';
+comment on function private.require_service(uuid, private.slot[], text, boolean) is
+  'PT400 for each occurrence whose service is unknown or not valid on its day, or for fewer or more clients. A client who '
+  'joins is one beside another.';
 
 create function private.record_overrides(
   actor private.actor,
@@ -7378,6 +7896,30 @@ comment on function private.record_overrides(
   private.actor, public.hold_batches, private.slot[], boolean, boolean, timestamptz
 ) is 'Which rules the hold really set aside, one audit event for each.';
 
+create function private.hold_fingerprint(wanted private.hold_request, names_room boolean)
+returns bytea
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  -- Of what it means, not of how it is written: the slots, without asking the clock, and what is not in them.
+  return private.fingerprint(
+    to_jsonb(wanted) - array['occurrences', 'start_time', 'end_time', 'start_time_offset_minutes',
+      'end_time_offset_minutes', 'time_zone', 'session_id']
+    || jsonb_build_object('namesRoom', names_room, 'slots', (
+      select jsonb_agg(
+        jsonb_build_array(slot.client_id, slot.session_id, slot.start_time, slot.end_time, slot.time_zone)
+        order by slot.occurrence_index, slot.client_id
+      )
+      from unnest(private.slots_of(wanted, null)) as slot
+    ))
+  );
+end
+$$;
+comment on function private.hold_fingerprint(private.hold_request, boolean) is
+  'The fingerprint of a hold: the same for the same request, however its times are written.';
+
 create function private.hold_sessions(request jsonb, idempotency_key text, request_id text)
 returns jsonb
 language plpgsql
@@ -7399,7 +7941,7 @@ begin
   end if;
   perform private.share_organization(actor.organization_id);
   if idempotency_key is not null then
-    fingerprint := private.fingerprint(to_jsonb(wanted) || jsonb_build_object('namesRoom', names_room));
+    fingerprint := private.hold_fingerprint(wanted, names_room);
     outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
   end if;
   if outcome is null then
@@ -7624,7 +8166,7 @@ $$;
 comment on function private.confirmed_slots(public.hold_batches, public.session_holds[], private.listing[]) is
   'What is to be confirmed, with the service each occurrence is confirmed as.';
 
-create function private.service_issue(batch public.hold_batches, slots private.confirmed_slot[])
+create function private.confirmed_service_issue(batch public.hold_batches, slots private.confirmed_slot[])
 returns private.cause
 language plpgsql
 stable
@@ -7649,25 +8191,20 @@ begin
     cause.detail := 'A technician may not render this service: it is a qualified professional''s.';
     return cause;
   end if;
-  if batch.is_move or not exists (select from unnest(slots) as slot where (slot.hold).group_id is not null) then
-    select format('%s %s', service.code, private.group_issue(service.code, 1)) into issue
-    from (
-      select distinct private.service_code(slot.cpt_code, slot.session_type) as code from unnest(slots) as slot
-    ) as service
-    where not batch.is_move and private.group_issue(service.code, 1) is not null
-    limit 1;
-  else
-    select format('%s %s', occurrence.code, private.group_issue(occurrence.code, occurrence.clients)) into issue
+  if not batch.is_move then
+    -- Without a name it is billed as one-to-one treatment, which no group is. A client who joins is one beside another.
+    select private.service_issue(batch.organization_id, occurrence.code, occurrence.on_date, occurrence.clients) into issue
     from (
       select private.billed_code(slot.cpt_code, slot.session_type) as code,
+        private.service_date(batch.organization_id, min((slot.hold).client_id::text)::uuid, (slot.hold).start_time) as on_date,
         count(*)::integer + case when exists (
           select from public.session_groups as known
           where known.organization_id = batch.organization_id and known.id = (slot.hold).group_id
         ) then 1 else 0 end as clients
       from unnest(slots) as slot
-      group by (slot.hold).group_id, 1
+      group by (slot.hold).occurrence_index, (slot.hold).group_id, (slot.hold).start_time, 1
     ) as occurrence
-    where private.group_issue(occurrence.code, occurrence.clients) is not null
+    where private.service_issue(batch.organization_id, occurrence.code, occurrence.on_date, occurrence.clients) is not null
     limit 1;
   end if;
   if issue is not null then
@@ -7676,8 +8213,9 @@ begin
   return cause;
 end
 $$;
-comment on function private.service_issue(public.hold_batches, private.confirmed_slot[]) is
-  'Whether the therapist may render what is confirmed; PT400 when a service is for fewer or more clients than there are.';
+comment on function private.confirmed_service_issue(public.hold_batches, private.confirmed_slot[]) is
+  'Whether the therapist may render what is confirmed; PT400 when a service is unknown that day, or for fewer or more '
+  'clients than there are.';
 
 create function private.make_series(actor private.actor, batch public.hold_batches, holds public.session_holds[], as_of timestamptz)
 returns boolean
@@ -7907,7 +8445,7 @@ begin
   end case;
   if cause.code is null then
     slots := private.confirmed_slots(batch, hold.holds, listed);
-    cause := private.service_issue(batch, slots);
+    cause := private.confirmed_service_issue(batch, slots);
   end if;
   if cause.code is null and batch.is_move and exists (
     select from unnest(slots) as slot
@@ -8902,7 +9440,10 @@ begin
     )
     -- A place in a group is of the group's service, a slot of its own of one that is for one client.
     and case
-      when slot.group_id is null then private.group_issue(candidate.cpt_code, 1) is null
+      when slot.group_id is null then private.service_issue(
+        slot.organization_id, candidate.cpt_code,
+        private.service_date(slot.organization_id, candidate.client_id, slot.start_time), 1
+      ) is null
       else candidate.cpt_code = (
         select private.billed_code(mate.cpt_code, mate.session_type)
         from public.sessions as mate
@@ -9212,8 +9753,8 @@ declare
   places_anew boolean := true;
   serves_anew boolean := true;
 begin
-  if private.claimed_organization_id() is distinct from new.organization_id then
-    perform private.take_row_organization(new.organization_id);
+  if not private.take_row_organization(new.organization_id) then
+    return new;
   end if;
   if tg_op = 'UPDATE' then
     issue := private.session_change_issue(old, new);
@@ -9247,7 +9788,9 @@ begin
       issue := private.written_session_issue(
         new, case when tg_op = 'UPDATE' then old end, places_anew, auth.role() = 'authenticated'
       );
-      if issue.rule is not null then
+      if issue.rule = 'session_bookable' and auth.role() = 'authenticated' then
+        raise exception using errcode = 'insufficient_privilege', message = issue.message, hint = issue.hint;
+      elsif issue.rule is not null then
         perform private.refuse_write(issue.rule, issue.message, issue.hint);
       end if;
     end if;
@@ -9381,8 +9924,8 @@ security definer
 set search_path = ''
 as $$
 begin
-  if private.claimed_organization_id() is distinct from new.organization_id then
-    perform private.take_row_organization(new.organization_id);
+  if not private.take_row_organization(new.organization_id) then
+    return new;
   end if;
   if tg_op = 'UPDATE' and exists (
     select from public.session_holds as hold
@@ -13290,7 +13833,6 @@ create trigger refuse_truncate before truncate on public.session_visits
 create function private.session_payer_rule(session public.sessions)
 returns table (
   rounding public.unit_rounding,
-  modifiers text[],
   max_daily_units smallint,
   authorization_required boolean,
   evv_required boolean
@@ -14214,32 +14756,35 @@ as
 select
   session.organization_id,
   session.start_time,
-  service.date as service_date,
+  day.date as service_date,
   session.id as session_id,
   session.therapist_id,
   session.client_id,
   payer.id as payer_id,
   service.cpt_code,
   service.minutes,
-  rule.rounding
+  rule.rounding,
+  coalesce((private.service_code_on(session.organization_id, service.cpt_code, day.date)).unit_minutes, 15)::integer
+    as unit_minutes
 from public.sessions as session
-join public.organizations as organization on organization.id = session.organization_id
 left join public.session_visits as actual
   on actual.organization_id = session.organization_id
   and actual.session_id = session.id
   and actual.actual_end_time is not null
 cross join lateral (
+  select private.service_date(session.organization_id, session.client_id, session.start_time) as date
+) as day
+cross join lateral (
   select
-    (session.start_time at time zone organization.time_zone)::date as date,
-    private.billed_code(session.cpt_code, session.session_type) as cpt_code,
+    private.billed_code(session.organization_id, session.cpt_code, session.session_type, day.date) as cpt_code,
     private.billable_minutes(
       coalesce(actual.actual_start_time, session.start_time), coalesce(actual.actual_end_time, session.end_time)
     ) as minutes
 ) as service
 cross join lateral (
-  select private.primary_payer(session.organization_id, session.client_id, service.date) as id
+  select private.primary_payer(session.organization_id, session.client_id, day.date) as id
 ) as payer
-cross join lateral private.payer_rule(session.organization_id, payer.id, service.cpt_code, service.date) as rule
+cross join lateral private.payer_rule(session.organization_id, payer.id, service.cpt_code, day.date) as rule
 where session.status = 'completed';
 comment on view reports.rendered_services is
   'Completed sessions: the code, the whole minutes (the actual ones where they are recorded), the payer of the local day '
@@ -14259,7 +14804,7 @@ begin
   from private.day_units(array(
     select row(
       service.session_id, service.client_id, service.therapist_id, service.service_date, service.payer_id,
-      service.cpt_code, service.start_time, service.minutes, service.rounding, 15
+      service.cpt_code, service.start_time, service.minutes, service.rounding, service.unit_minutes
     )::private.rendered_service
     from reports.rendered_services as service
     where service.organization_id = visit_units.organization_id
@@ -14297,7 +14842,7 @@ from reports.months as month
 cross join lateral private.day_units(array(
   select row(
     service.session_id, service.client_id, service.therapist_id, service.service_date, service.payer_id,
-    service.cpt_code, service.start_time, service.minutes, service.rounding, 15
+    service.cpt_code, service.start_time, service.minutes, service.rounding, service.unit_minutes
   )::private.rendered_service
   from reports.rendered_services as service
   where service.organization_id = month.organization_id
@@ -14332,6 +14877,47 @@ comment on view reports.units_by_code_and_payer is
   'Attended sessions as units to be billed, by the actual times where they are known, rounded as each payer rounds on the '
   'day of service. payer_name is null for clients without a coverage.';
 grant select on reports.units_by_code_and_payer to authenticated, service_role;
+
+-- === schemas/reports/sessions_to_recode.sql ===
+
+-- Purpose: what is booked under a code that is not valid on its day.
+-- Objects: reports.sessions_to_recode; docs/reports.md tells how to read it.
+
+create view reports.sessions_to_recode
+with (security_invoker = true)
+as
+select
+  session.organization_id,
+  session.start_time,
+  day.date as service_date,
+  session.id as session_id,
+  session.therapist_id,
+  therapist.display_name as therapist_name,
+  session.client_id,
+  client.reference as client_reference,
+  session.cpt_code,
+  ended.valid_to as code_ended_on
+from public.sessions as session
+join public.therapists as therapist
+  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
+join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
+cross join lateral (
+  select private.service_date(session.organization_id, session.client_id, session.start_time) as date
+) as day
+left join lateral (
+  select max(version.valid_to) as valid_to
+  from public.service_codes as version
+  where version.code = session.cpt_code
+    and (version.organization_id is null or version.organization_id = session.organization_id)
+    and version.valid_to < day.date
+) as ended on true
+where session.cpt_code is not null
+  and session.status in ('scheduled', 'in_progress')
+  and (private.service_code_on(session.organization_id, session.cpt_code, day.date)).code is null;
+comment on view reports.sessions_to_recode is
+  'Sessions still to be rendered whose code is not valid on their day: it has ended by then (code_ended_on), or it has not '
+  'begun. They need another code before they can be completed or moved.';
+grant select on reports.sessions_to_recode to authenticated, service_role;
 
 -- === schemas/reports/authorization_balances.sql ===
 

@@ -1,13 +1,9 @@
--- What the stories in this folder share: a clinic with people in it, and what those people do. Runs first, by its
+-- What the stories in this folder share: a clinic with people in it, and what those people do. Runs early, by its
 -- name, and stays in the test database; every story itself is one transaction that is rolled back.
 --
 -- People act through tests.call and its friends, with the database role and the JWT claims they have over REST, so
 -- that grants, policies and functions are met as a user meets them. 'postgres', 'service_role' and 'anon' are people
 -- too. Ids come from names: tests.id('rbt') is the same in every story.
-
-create extension if not exists pgtap with schema extensions;
-create schema if not exists tests;
-comment on schema tests is 'Helpers of the pgTAP stories. Only in databases that tests have run on.';
 
 create or replace function tests.id(name text) returns uuid
 language sql immutable set search_path = ''
@@ -16,12 +12,10 @@ as $$ select md5('therapist-sessions/' || name)::uuid $$;
 create or replace function tests.add_user(name text) returns uuid
 language sql set search_path = ''
 as $$
-  insert into auth.users (instance_id, id, aud, role, email, created_at, updated_at)
-  values (
-    '00000000-0000-0000-0000-000000000000', tests.id(name), 'authenticated', 'authenticated',
-    replace(name, ' ', '.') || '@stories.test', now(), now()
-  )
-  returning id
+  select tests.add_people(jsonb_build_array(jsonb_build_object(
+    'id', tests.id(name), 'email', replace(name, ' ', '.') || '@stories.test'
+  )));
+  select tests.id(name)
 $$;
 
 -- Staff super, admin, bcba, rbt and rbt2 (no weekly hours: any time can be booked); parent stands for ann. Clients ann
@@ -30,27 +24,40 @@ create or replace function tests.open_clinic(prefix text default '') returns voi
 language plpgsql set search_path = ''
 as $$
 declare
-  clinic uuid := tests.id(prefix || 'clinic');
+  roles constant jsonb := '{"super": "super_admin", "admin": "admin", "bcba": "therapist", "rbt": "therapist",
+    "rbt2": "therapist", "parent": "client"}';
+  therapists constant text[] := array['bcba', 'rbt', 'rbt2'];
 begin
-  insert into public.organizations (id, name, time_zone) values (clinic, prefix || 'clinic', 'America/Los_Angeles');
-  insert into public.memberships (organization_id, user_id, role)
-  select clinic, tests.add_user(prefix || person.name), person.role::public.member_role
-  from (
-    values ('super', 'super_admin'), ('admin', 'admin'), ('bcba', 'therapist'), ('rbt', 'therapist'),
-      ('rbt2', 'therapist'), ('parent', 'client')
-  ) as person (name, role);
-  insert into public.therapists (organization_id, id, display_name, credential, time_zone)
-  select clinic, tests.id(prefix || name), name, case name when 'bcba' then 'BCBA' else 'RBT' end, 'America/Los_Angeles'
-  from unnest(array['bcba', 'rbt', 'rbt2']) as name;
-  insert into public.clients (organization_id, id, reference)
-  select clinic, tests.id(prefix || name), name from unnest(array['ann', 'ben', 'cat', 'dan']) as name;
-  insert into public.caseloads (organization_id, therapist_id, client_id)
-  select clinic, tests.id(prefix || therapist), tests.id(prefix || client)
-  from unnest(array['bcba', 'rbt', 'rbt2']) as therapist, unnest(array['ann', 'ben']) as client;
-  insert into public.client_users (organization_id, client_id, user_id)
-  values (clinic, tests.id(prefix || 'ann'), tests.id(prefix || 'parent'));
-  insert into public.rooms (organization_id, id, name)
-  select clinic, tests.id(prefix || name), name from unnest(array['blue', 'green']) as name;
+  perform tests.add_user(prefix || name) from jsonb_object_keys(roles) as name;
+  perform tests.add_clinic(jsonb_build_object(
+    'id', tests.id(prefix || 'clinic'), 'name', prefix || 'clinic', 'time_zone', 'America/Los_Angeles',
+    'memberships', (
+      select jsonb_agg(jsonb_build_object('user_id', tests.id(prefix || name), 'role', role))
+      from jsonb_each_text(roles) as person (name, role)
+    ),
+    'therapists', (
+      select jsonb_agg(jsonb_build_object(
+        'id', tests.id(prefix || name), 'display_name', name, 'time_zone', 'America/Los_Angeles',
+        'credential', case name when 'bcba' then 'BCBA' else 'RBT' end
+      ))
+      from unnest(therapists) as name
+    ),
+    'clients', (
+      select jsonb_agg(jsonb_build_object('id', tests.id(prefix || name), 'reference', name))
+      from unnest(array['ann', 'ben', 'cat', 'dan']) as name
+    ),
+    'caseloads', (
+      select jsonb_agg(jsonb_build_object('therapist_id', tests.id(prefix || therapist), 'client_id', tests.id(prefix || client)))
+      from unnest(therapists) as therapist, unnest(array['ann', 'ben']) as client
+    ),
+    'client_users', jsonb_build_array(jsonb_build_object(
+      'client_id', tests.id(prefix || 'ann'), 'user_id', tests.id(prefix || 'parent')
+    )),
+    'rooms', (
+      select jsonb_agg(jsonb_build_object('id', tests.id(prefix || name), 'name', name))
+      from unnest(array['blue', 'green']) as name
+    )
+  ));
   -- A clinic opens in a transaction of its own; what happens in the story is sealed in the chains of its people.
   perform set_config('therapist_sessions.audit_chain', '', true);
 end
@@ -243,19 +250,24 @@ $$;
 create or replace function tests.add_payers() returns void
 language sql set search_path = ''
 as $$
-  insert into public.payers (organization_id, id, name)
-  select tests.id('clinic'), tests.id(name), name from unnest(array['open', 'strict', 'silent']) as name;
-  insert into public.payer_concurrency_rules (organization_id, payer_id, first_code, second_code, allowed, valid_from)
-  values
-    (tests.id('clinic'), tests.id('open'), '97153', '97155', true, '2020-01-01'),
-    (tests.id('clinic'), tests.id('strict'), '97153', '97155', false, '2020-01-01')
+  select tests.add('public.payers', jsonb_agg(jsonb_build_object(
+    'organization_id', tests.id('clinic'), 'id', tests.id(name), 'name', name
+  )))
+  from unnest(array['open', 'strict', 'silent']) as name;
+  select tests.add('public.payer_concurrency_rules', jsonb_agg(jsonb_build_object(
+    'organization_id', tests.id('clinic'), 'payer_id', tests.id(payer), 'first_code', '97153', 'second_code', '97155',
+    'allowed', payer = 'open'
+  )))
+  from unnest(array['open', 'strict']) as payer
 $$;
 
 create or replace function tests.cover(client text, payer text, priority integer default 1) returns void
 language sql set search_path = ''
 as $$
-  insert into public.client_coverages (organization_id, client_id, payer_id, priority, valid_from)
-  values (tests.id('clinic'), tests.id(client), tests.id(payer), cover.priority, '2020-01-01')
+  select tests.add('public.client_coverages', jsonb_build_array(jsonb_build_object(
+    'organization_id', tests.id('clinic'), 'client_id', tests.id(client), 'payer_id', tests.id(payer),
+    'priority', cover.priority
+  )))
 $$;
 
 -- An authorization from day 0 on, for a hundred days unless told.

@@ -1,6 +1,6 @@
 -- Weekly hours in the therapist's own zone, time off, extra hours, and an admin's override with its reason.
 begin;
-select plan(50);
+select plan(66);
 select tests.open_clinic();
 
 update public.therapists set time_zone = 'America/Los_Angeles', availability_hours = '{
@@ -66,6 +66,48 @@ update public.therapists set availability_hours = null where organization_id = t
 select is(tests.verdict(tests.local(before + 6, '03:00'), 60), 'held', 'a therapist without hours has no limit') from mondays;
 update public.therapists set availability_hours = '{}' where organization_id = tests.id('clinic') and id = tests.id('rbt');
 select is(tests.verdict(tests.local(before, '09:00'), 60), 'OUTSIDE_AVAILABILITY', 'empty hours are hours in which nobody works') from mondays;
+
+-- Time off of somebody without hours counts all the same.
+update public.therapists set availability_hours = null where organization_id = tests.id('clinic') and id = tests.id('rbt');
+select is(tests.verdict(tests.local(before, '10:00'), 60), 'OUTSIDE_AVAILABILITY', 'a therapist without hours has time off') from mondays;
+select is(tests.verdict(tests.local(before, '11:00'), 60), 'held', 'and is free beside it') from mondays;
+
+-- Closures of the clinic.
+insert into public.organization_closures (organization_id, name, starts_at, ends_at)
+select tests.id('clinic'), 'Staff day', tests.local(before + 8, '12:00'), tests.local(before + 8, '15:00') from mondays;
+insert into public.availability_exceptions (organization_id, therapist_id, kind, starts_at, ends_at)
+select tests.id('clinic'), tests.id('rbt'), 'extra_hours', tests.local(before + 8, '12:00'), tests.local(before + 8, '15:00') from mondays;
+select is(tests.verdict(tests.local(before + 8, clock), minutes), verdict, what)
+from mondays cross join (values
+  ('11:00', 60, 'held', 'up to a closure'), ('15:00', 60, 'held', 'and from its end on'), ('11:30', 60, 'OUTSIDE_AVAILABILITY', 'not into it'),
+  ('13:00', 30, 'OUTSIDE_AVAILABILITY', 'nor in it, hours or none, extra hours or not'), ('11:00', 300, 'OUTSIDE_AVAILABILITY', 'nor across it')
+) as try (clock, minutes, verdict, what);
+select results_eq(
+  format($$ select occurrence_index, what, lower(during), upper(during) from private.outside_availability(%L, %L, array[
+    tstzrange(%L, %L), tstzrange(%L, %L), tstzrange(%L, %L)]) order by 1, 2 $$,
+    tests.id('clinic'), tests.id('rbt'), tests.local(before + 9, '09:00'), tests.local(before + 9, '10:00'),
+    tests.local(before + 8, '11:00'), tests.local(before + 8, '13:00'), tests.local(before, '09:30'), tests.local(before, '10:30')),
+  format($$ values (1, 'closure', %L::timestamptz, %L::timestamptz), (2, 'time_off', %L, %L) $$,
+    tests.local(before + 8, '12:00'), tests.local(before + 8, '13:00'), tests.local(before, '10:00'), tests.local(before, '10:30')),
+  'what is outside is told by occurrence, with the part that is') from mondays;
+
+-- The night in which clocks go back: an hour is worked twice, at both instants; the night they go forward: an hour is not.
+create temporary table nights on commit drop as
+select min(day) filter (where hours > 24) as long, min(day) filter (where hours < 24) as short
+from generate_series(current_date + 30, current_date + 395, interval '1 day') as days (moment), lateral (
+  select moment::date as day, extract(epoch from (moment::timestamp + interval '1 day') at time zone 'America/Los_Angeles'
+    - moment::timestamp at time zone 'America/Los_Angeles') / 3600 as hours) as the;
+update public.therapists set availability_hours = '{"sunday": [{"start": "01:30", "end": "02:30"}]}'
+where organization_id = tests.id('clinic') and id = tests.id('rbt');
+select is(tests.verdict(tests.local(long, '00:00') + past, minutes), verdict, format('%s after the midnight before clocks go back, %s minutes: %s', past, minutes, verdict))
+from nights cross join (values
+  (interval '1 hour 15 minutes', 30, 'OUTSIDE_AVAILABILITY'), (interval '1 hour 30 minutes', 30, 'held'), (interval '1 hour 45 minutes', 30, 'OUTSIDE_AVAILABILITY'),
+  (interval '2 hours 30 minutes', 60, 'held'), (interval '2 hours 15 minutes', 30, 'OUTSIDE_AVAILABILITY')
+) as try (past, minutes, verdict);
+select is(tests.verdict(tests.local(short, '00:00') + past, minutes), verdict, format('%s after the midnight before clocks go forward, %s minutes: %s', past, minutes, verdict))
+from nights cross join (values
+  (interval '1 hour 30 minutes', 30, 'held'), (interval '2 hours', 15, 'OUTSIDE_AVAILABILITY'), (interval '1 hour 45 minutes', 30, 'OUTSIDE_AVAILABILITY')
+) as try (past, minutes, verdict);
 
 -- The database checks what is stored.
 select is(tests.error_code('admin', format('update public.therapists set availability_hours = %L where id = %L', hours, tests.id('rbt'))), '23514',

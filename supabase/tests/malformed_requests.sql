@@ -192,7 +192,9 @@ select is(tests.error('rbt', format('select public.hold_sessions(%L, %L)', body,
   'an idempotency key has 1 to 255 characters')
 from good, unnest(array['', repeat('k', 256)]) as key where call = 'hold_sessions';
 
--- What is odd but fine.
+-- What is odd but fine. H2019 is a code of the clinic's own.
+insert into public.service_codes (organization_id, code, description, levels, valid_from)
+values (tests.id('clinic'), 'H2019', 'Skills training', '{technician,assistant,qhp}', '2020-01-01');
 select is(tests.complaint('hold_sessions', tests.request('rbt', 'ann', tests.at(position * 2, '12:00')) || change), 'accepted', what)
 from (values
   (1, 'unknown fields are ignored', '{"colour": {"deep": [[[["blue"]]]]}, "__proto__": 1}'::jsonb),

@@ -1,6 +1,6 @@
 -- What is listed as free can be held; what is not listed cannot.
 begin;
-select plan(36);
+select plan(58);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -71,6 +71,68 @@ select is((select count(*) from unnest(tests.slots('rbt2', 'rbt2', (day + time '
 select is((tests.slots('rbt2', 'rbt2', (day + time '00:00') at time zone 'America/Los_Angeles', (day + time '06:00') at time zone 'America/Los_Angeles', 30, ', time_zone => ''Asia/Kathmandu'''))[1],
   (day + time '00:00') at time zone 'America/Los_Angeles', 'another zone''s grid can be asked for') from gap;
 
+-- An hour that comes twice is listed twice, each time an instant that can be held; a window inside a gap is none.
+create temporary table again on commit drop as
+select min(moment::date) as day from generate_series(current_date + 30, current_date + 395, interval '1 day') as days (moment)
+where tests.offset_of((moment::timestamp + interval '1 day') at time zone 'America/Los_Angeles', 'America/Los_Angeles')
+  < tests.offset_of(moment::timestamp at time zone 'America/Los_Angeles', 'America/Los_Angeles');
+create function tests.midnight(day date) returns timestamptz language sql stable as $$ select day::timestamp at time zone 'America/Los_Angeles' $$;
+select is(tests.slots('rbt2', 'rbt2', tests.midnight(day), tests.midnight(day) + interval '4 hours', 30),
+  array(select tests.midnight(day) + make_interval(mins => 15 * number) from generate_series(0, 14) as number), 'seven hours are worked in six') from again;
+select is((select count(*) from unnest(tests.slots('rbt2', 'rbt2', tests.midnight(day), tests.midnight(day) + interval '4 hours', 30)) as start
+  where to_char(start at time zone 'America/Los_Angeles', 'HH24:MI') = '01:30'), 2::bigint, 'one o''clock thirty is listed at both instants') from again;
+select is(tests.hold('rbt2', tests.request('rbt2', 'ann', tests.midnight(day) + interval '90 minutes', 30) || tests.occurrence(tests.midnight(day) + interval '90 minutes', 30, 'America/Los_Angeles')) ->> 'ok', 'true',
+  'and the first of them can be held') from again;
+update public.therapists set availability_hours = '{"sunday": [{"start": "02:00", "end": "02:30"}]}' where organization_id = tests.id('clinic') and id = tests.id('rbt2');
+select is(tests.slots('rbt2', 'rbt2', tests.midnight(day), tests.midnight(day) + interval '6 hours', 15), '{}'::timestamptz[], 'hours that clocks skip are none') from gap;
+
+-- The clinic's closures, and time off of somebody without hours.
+update public.therapists set time_zone = 'UTC', availability_hours = null where organization_id = tests.id('clinic') and id = tests.id('rbt2');
+insert into public.organization_closures (organization_id, name, starts_at, ends_at) values (tests.id('clinic'), 'Fire drill', tests.at(3, '10:05'), tests.at(3, '10:20'));
+insert into public.availability_exceptions (organization_id, therapist_id, kind, starts_at, ends_at) values (tests.id('clinic'), tests.id('rbt2'), 'time_off', tests.at(3, '11:00'), tests.at(3, '12:00'));
+select is(tests.slots('rbt2', 'rbt2', tests.at(3, '09:00'), tests.at(3, '13:00'), 30),
+  array(select tests.at(3, clock) from unnest(array['09:00', '09:15', '09:30', '10:30', '12:00', '12:15', '12:30']) as clock), 'closures and time off have no slots');
+
+-- Several clients: everybody is asked, and everybody must be free.
+select is(
+  tests.slots('rbt', 'rbt', tests.at(1, '00:00'), tests.at(2, '00:00'), 30, format(', client_ids => %L', array[tests.id('ann'), tests.id('ben')])),
+  array(select start from generate_series(tests.at(1, '00:00'), tests.at(1, '23:30'), interval '15 minutes') as start
+    where tests.can_hold(tests.request('rbt', 'ann', start, 30, jsonb_build_object('client_ids', jsonb_build_array(tests.id('ann'), tests.id('ben')), 'cpt_code', '97154')))),
+  'for a group what is listed is exactly what can be held');
+
+-- The service: what may run beside it, and whose units.
+select tests.add_payers();
+select tests.cover('ann', 'open');
+select tests.cover('ben', 'strict');
+do $$ begin
+  perform tests.confirm('rbt', tests.confirmation(held, 'rbt', client) || '{"cpt": {"code": "97153"}}')
+  from unnest(array['ann', 'ben']) with ordinality as item (client, place)
+  cross join lateral tests.hold('rbt', tests.request('rbt', client, tests.at(5, '10:00') + place * interval '2 hours' - interval '2 hours', 60, '{"cpt_code": "97153"}')) as held;
+end $$;
+select is(tests.slots('bcba', 'bcba', tests.at(5, '09:00'), tests.at(5, '14:00'), 60, format(', client_id => %L, cpt_code => %L', tests.id(client), code)) @> array[tests.at(5, clock)], listed, what)
+from (values
+  ('ann', '97155', '10:30', true, 'a supervisor may come into a session where the payer lets the two run at once'), ('ann', '97153', '10:30', false, 'for the same service she may not'),
+  ('ann', null, '10:30', false, 'nor without a service'), ('ben', '97155', '12:15', false, 'nor where the payer says no')
+) as try (client, code, clock, listed, what);
+select is(
+  tests.slots('bcba', 'bcba', tests.at(5, '09:00'), tests.at(5, '14:00'), 45, format(', client_id => %L, cpt_code => %L', tests.id(client), '97155')),
+  array(select start from generate_series(tests.at(5, '09:00'), tests.at(5, '13:15'), interval '15 minutes') as start
+    where tests.can_hold(tests.request('bcba', client, start, 45, '{"cpt_code": "97155"}'), 'bcba')),
+  format('%s: what is listed for the service is exactly what can be held', client)) from unnest(array['ann', 'ben']) as client;
+
+update public.organizations set time_zone = 'UTC' where id = tests.id('clinic');
+select tests.authorize('cat', '97153', 20, 8);
+select tests.cover('cat', 'open');
+do $$ begin perform tests.hold('admin', tests.request('rbt2', 'cat', tests.at(6, '10:00'), 240, '{"cpt_code": "97153"}')); end $$;
+create function tests.days(slots timestamptz[]) returns text[] language sql stable as $$
+  select coalesce(array_agg(day::text order by day), '{}') from (select distinct extract(day from slot - tests.at(0, '00:00')) as day from unnest(slots) as slot) as found $$;
+select is(tests.days(tests.slots('admin', 'rbt2', tests.at(5, '00:00'), tests.at(11, '00:00'), minutes, format(', client_id => %L, cpt_code => %L', tests.id('cat'), '97153'))), days, what)
+from (values
+  (60, '{5,6,7}'::text[], 'the last day of an authorization is listed, the day after is not'), (75, '{}', 'nor anything that takes more units than are left')
+) as try (minutes, days, what);
+select is(tests.days(tests.slots('admin', 'rbt2', tests.at(5, '00:00'), tests.at(11, '00:00'), 75, format(', client_id => %L, cpt_code => %L', tests.id('cat'), '97152'))), '{5,6,7,8,9,10}',
+  'a service without an authorization of its own has no limit here');
+
 -- Wrong questions.
 create function tests.complaint(arguments text, person text default 'rbt') returns text language plpgsql as $$
 declare
@@ -83,6 +145,9 @@ from (values
   ('''2027-01-02'', ''2027-01-01'', 60', 'to_time'), ('''2027-01-01'', ''2027-05-01'', 60', 'to_time'), ('''-infinity'', ''2027-01-01'', 60', 'from_time'),
   ('''2027-01-01'', ''infinity'', 60', 'to_time'), ('null, ''2027-01-01'', 60', 'from_time'), ('''2027-01-01'', null, 60', 'to_time'),
   ('''2027-01-01'', ''2027-01-02'', 0', 'duration_minutes'), ('''2027-01-01'', ''2027-01-02'', 721', 'duration_minutes'), ('''2027-01-01'', ''2027-01-02'', null', 'duration_minutes'),
+  ('''2027-01-01'', ''2027-01-02'', 60, cpt_code => ''11111''', 'cpt_code'), ('''2027-01-01'', ''2027-01-02'', 60, client_ids => array[null::uuid]', 'client_ids'),
+  ('''2027-01-01'', ''2027-01-02'', 60, client_ids => array(select gen_random_uuid() from generate_series(1, 9))', 'client_ids'),
+  ('''2027-01-01'', ''2027-01-02'', 60, cpt_code => ''97153'', client_ids => array(select gen_random_uuid() from generate_series(1, 2))', 'client_ids'),
   ('''2027-01-01'', ''2027-01-02'', 60, time_zone => ''foo3bar''', 'time_zone'), ('''2027-01-01'', ''2027-01-02'', 60, buffer_before_minutes => -1', 'buffer_before_minutes')
 ) as wrong (arguments, path);
 
@@ -91,6 +156,11 @@ select is(tests.complaint(format('%L, %L, %L, 60', tests.id(therapist), tests.at
 from (values ('rbt', 'rbt2'), ('parent', 'rbt'), ('admin', 'other rbt'), ('rbt', 'nobody')) as try (person, therapist);
 select is(tests.complaint(format('%L, %L, %L, 60, client_id => %L', tests.id('rbt'), tests.at(1), tests.at(2), tests.id(client))), 'PT403',
   format('nor for %s, whom she could not book then', client)) from unnest(array['cat', 'other ann', 'nobody']) as client;
+select is(tests.complaint(format('%L, %L, %L, 60, client_ids => %L', tests.id('rbt'), tests.at(1), tests.at(2), array[tests.id('ann'), tests.id('cat')])), 'PT403',
+  'nor for several of whom she could not book one');
+select is(tests.complaint(format('%L, %L, %L, 60, cpt_code => %L', tests.id('rbt'), tests.at(1), tests.at(2), '97155')), null, 'a service alone, without a client, may be asked for');
+select is(tests.complaint(format('%L, %L, %L, 60, client_id => %L, cpt_code => %L', tests.id('rbt'), tests.at(1), tests.at(2), tests.id('ann'), '97155')), 'PT403',
+  'nor for a service that a technician may not render');
 select is(tests.complaint(format('%L, %L, %L, 60, room_id => %L', tests.id('rbt'), tests.at(1), tests.at(2), tests.id('other blue'))), 'PT403', 'nor for a room of another clinic');
 
 select * from finish();

@@ -1,6 +1,6 @@
 -- Before holding a series one can see which of its dates are blocked, and by what. Looking changes nothing.
 begin;
-select plan(12);
+select plan(18);
 select tests.open_clinic();
 
 update public.therapists set time_zone = 'UTC', availability_hours = (
@@ -36,6 +36,36 @@ select is(
   'what is shown as free can be held') from asked;
 select is(tests.hold('rbt', jsonb_set(request, '{occurrences}', jsonb_build_array(request #> ('{occurrences,' || index || '}')::text[]))) ->> 'ok', 'false',
   format('what is shown as blocked cannot (%s)', index)) from asked, generate_series(1, 3) as index;
+
+-- Everything in the way is told, and the days the clinic is closed.
+insert into public.organization_closures (organization_id, name, starts_at, ends_at) values (tests.id('clinic'), 'Closed', tests.at(1, '10:15'), tests.at(1, '10:45'));
+select is(tests.call('rbt', format('select public.preview_series(%L)', request)) #> '{occurrences,1,reasons}', jsonb_build_array(
+    jsonb_build_object('what', 'closure', 'by', null, 'startTime', private.iso(tests.at(1, '10:15')), 'endTime', private.iso(tests.at(1, '10:45')), 'expiresAt', null),
+    jsonb_build_object('what', 'therapist', 'by', 'session', 'startTime', private.iso(tests.at(1, '10:30')), 'endTime', private.iso(tests.at(1, '11:00')), 'expiresAt', null)),
+  'with all reasons, the worst first, and the part of the date each is about') from asked;
+
+-- The service: its lanes, and its units.
+update public.organizations set time_zone = 'UTC' where id = tests.id('clinic');
+select tests.add_payers();
+select tests.cover('ben', 'open');
+select tests.authorize('ben', '97155', 8, 14);
+do $$ begin
+  perform tests.confirm('rbt', tests.confirmation(held, 'rbt', 'ben') || '{"cpt": {"code": "97153"}}')
+  from tests.hold('rbt', tests.request('rbt', 'ben', tests.at(10), 60, '{"cpt_code": "97153"}')) as held;
+end $$;
+create temporary table weekly on commit drop as
+select tests.series('bcba', 'ben', array(select tests.at(day) from unnest(array[10, 11, 12, 13, 14]) as day), 60, '{"cpt_code": "97155"}') as request;
+create function tests.told(request jsonb) returns text[] language sql as $$
+  select array_agg(coalesce(item ->> 'blockedBy', 'free') order by position)
+  from jsonb_array_elements(tests.call('bcba', format('select public.preview_series(%L)', request)) -> 'occurrences') with ordinality as element (item, position) $$;
+select is(tests.told(request), '{free,free,authorization,authorization,authorization}', 'what may run beside another service is free, and dates for which no units are left are not') from weekly;
+select is(tests.hold('bcba', jsonb_set(request, '{occurrences}', (request -> 'occurrences') - 4 - 3 - 2)) ->> 'ok', 'true', 'those that are free can be held together') from weekly;
+select is(tests.told(request), '{therapist,therapist,authorization,authorization,authorization}', 'and then none is left') from weekly;
+select is((tests.told(request || '{"cpt_code": "97153"}'))[1], 'client', 'the same service may not run beside it, and a session is told before a hold') from weekly;
+
+-- Who may not book one of a group learns nothing of it.
+select is(tests.error_code('rbt', format('select public.preview_series(%L)', tests.request('rbt', 'ann', tests.at(30), 60,
+  jsonb_build_object('client_ids', jsonb_build_array(tests.id('ann'), tests.id('cat')))))), 'PT403', 'nobody sees whether a client is free whom they may not book');
 
 -- A move does not block itself.
 create temporary table mine on commit drop as select tests.book('rbt2', 'rbt2', 'ann', tests.at(20)) as id;

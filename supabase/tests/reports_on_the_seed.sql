@@ -1,7 +1,7 @@
 -- Each report says of the seed what is known of it, and shows a reader no other clinic. What the seed's past weeks hold
 -- does not depend on the day: four weeks, three days each, one no-show and one cancellation a therapist.
 begin;
-select plan(43);
+select plan(44);
 select tests.open_clinic();
 
 -- A seeded person's view of a report: its rows as JSON.
@@ -100,8 +100,8 @@ select is(
     from reports.authorization_balances order by client_reference, cpt_code$$),
   '[{"client_reference": "BP-0007", "payer_name": "TRICARE", "cpt_code": "97153", "approved_units": 160, "used_units": 32, "scheduled_units": 16, "held_units": 0, "left_units": 112, "taken_percent": 30.0},
     {"client_reference": "BP-0007", "payer_name": "TRICARE", "cpt_code": "97155", "approved_units": 24, "used_units": 16, "scheduled_units": 8, "held_units": 0, "left_units": 0, "taken_percent": 100.0},
-    {"client_reference": "BP-0008", "payer_name": "Great Lakes Health Plan", "cpt_code": "97153", "approved_units": 640, "used_units": 32, "scheduled_units": 16, "held_units": 0, "left_units": 592, "taken_percent": 7.5},
-    {"client_reference": "BP-0008", "payer_name": "Great Lakes Health Plan", "cpt_code": "97155", "approved_units": 80, "used_units": 16, "scheduled_units": 8, "held_units": 0, "left_units": 56, "taken_percent": 30.0}]',
+    {"client_reference": "BP-0008", "payer_name": "Example Commercial Plan", "cpt_code": "97153", "approved_units": 640, "used_units": 32, "scheduled_units": 16, "held_units": 0, "left_units": 592, "taken_percent": 7.5},
+    {"client_reference": "BP-0008", "payer_name": "Example Commercial Plan", "cpt_code": "97155", "approved_units": 80, "used_units": 16, "scheduled_units": 8, "held_units": 0, "left_units": 56, "taken_percent": 30.0}]',
   'what each authorization has used, scheduled, held and left'
 );
 select is(
@@ -113,8 +113,8 @@ select is(
   pg_temp.see('admin@brightpath.test', $$
     select payer_name, cpt_code, sum(sessions) as sessions, sum(units) as units from reports.units_by_code_and_payer
     where payer_name is not null group by 1, 2 order by 1, 2$$),
-  '[{"payer_name": "Great Lakes Health Plan", "cpt_code": "97153", "sessions": 4, "units": 32},
-    {"payer_name": "Great Lakes Health Plan", "cpt_code": "97155", "sessions": 4, "units": 16},
+  '[{"payer_name": "Example Commercial Plan", "cpt_code": "97153", "sessions": 4, "units": 32},
+    {"payer_name": "Example Commercial Plan", "cpt_code": "97155", "sessions": 4, "units": 16},
     {"payer_name": "TRICARE", "cpt_code": "97153", "sessions": 4, "units": 32},
     {"payer_name": "TRICARE", "cpt_code": "97155", "sessions": 4, "units": 16}]',
   'units to be billed, by payer and code'
@@ -122,8 +122,8 @@ select is(
 select is(pg_temp.see('admin@brightpath.test', 'select * from reports.services_beyond_authorization'), '[]', 'nothing is beyond an authorization');
 
 -- Each payer's rounding, also pooled: 7 minutes each of two codes are one unit
-update public.payer_rules as rule set rounding = 'cms_pooled'
-from public.payers as payer where payer.id = rule.payer_id and payer.name = 'Default'
+update public.payer_rules as rule set rounding = 'cms_pooled', authorization_required = false
+from public.payers as payer where payer.id = rule.payer_id and payer.name = 'Example Medicaid Program'
   and payer.organization_id = 'b0000000-0000-4000-8000-0000000000b0';
 insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone, cpt_code)
 select 'b0000000-0000-4000-8000-0000000000b0', 'b0000000-0000-4000-8000-000000000003', 'b0000000-0000-4000-8000-000000000105',

@@ -34,7 +34,7 @@ select is(pg_temp.try('rbt', 'ann', '97153', 0), 'held', 'a technician treats an
 select is(pg_temp.try('bcba', 'ann', '97155', 0), 'held', 'a BCBA modifies the protocol meanwhile: her payer allows the pair');
 select is(pg_temp.try('rbt2', 'ann', '97153', 0), 'CLIENT_HOLD_CONFLICT', 'a second technician is not a pair, but a conflict');
 select is(pg_temp.try('rbt2', 'ann', null, 0), 'CLIENT_HOLD_CONFLICT', 'nor may a service run that nobody named');
-select is(pg_temp.try('rbt2', 'ann', 'H2019', 0), 'CLIENT_HOLD_CONFLICT', 'nor a code that is not known');
+select is(pg_temp.try('rbt2', 'ann', 'H2019', 0), 'FORBIDDEN', 'a code that is not known is nobody''s to render');
 select is(pg_temp.try('bcba', 'ben', '97153', 0), 'THERAPIST_HOLD_CONFLICT', 'a provider never renders two individual services at once');
 
 select is(pg_temp.try('rbt', 'ben', '97153', 1), 'held', 'a technician treats ben');

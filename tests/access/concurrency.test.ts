@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { addClinic, members, type Role } from '../setup/clinics.ts';
 import { connect, transactionAs, withConnection } from '../setup/db.ts';
 
 type Organization = { id: string; admin: string; therapists: string[]; clients: string[] };
@@ -9,36 +10,23 @@ type Organization = { id: string; admin: string; therapists: string[]; clients: 
 /** An organization with an admin and as many therapists and clients as asked for; nobody needs to sign in. */
 async function organization(
   people: number,
-  roles: string[] = [],
+  roles: Role[] = [],
 ): Promise<Organization & { others: string[] }> {
   const [id, admin] = [randomUUID(), randomUUID()];
   const ids = (count: number) => Array.from({ length: count }, () => randomUUID());
   const [therapists, clients, others] = [ids(people), ids(people), ids(roles.length)];
-  await withConnection(async (client) => {
-    await client.query(
-      `insert into auth.users (instance_id, id, aud, role, email)
-        select '00000000-0000-0000-0000-000000000000', id, 'authenticated', 'authenticated', id || '@example.test'
-        from unnest($1::uuid[]) as id`,
-      [[admin, ...therapists, ...others]],
-    );
-    await client.query("insert into public.organizations (id, name, time_zone) values ($1, 'Busy', 'UTC')", [
+  await withConnection((db) =>
+    addClinic(db, {
       id,
-    ]);
-    await client.query(
-      `insert into public.memberships (organization_id, user_id, role)
-        select $1, user_id, role::public.member_role from unnest($2::uuid[], $3::text[]) as member (user_id, role)`,
-      [id, [admin, ...therapists, ...others], ['admin', ...therapists.map(() => 'therapist'), ...roles]],
-    );
-    await client.query(
-      `insert into public.therapists (organization_id, id, display_name, time_zone)
-        select $1, id, 'T', 'UTC' from unnest($2::uuid[]) as id`,
-      [id, therapists],
-    );
-    await client.query(
-      'insert into public.clients (organization_id, id, reference) select $1, id, id::text from unnest($2::uuid[]) as id',
-      [id, clients],
-    );
-  });
+      memberships: [
+        ...members('admin', [admin]),
+        ...members('therapist', therapists),
+        ...others.map((user_id, index) => ({ user_id, role: roles[index] as Role })),
+      ],
+      therapists: therapists.map((each) => ({ id: each })),
+      clients: clients.map((each) => ({ id: each })),
+    }),
+  );
   return { id, admin, therapists, clients, others };
 }
 

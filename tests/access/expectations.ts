@@ -144,6 +144,15 @@ export const relations: Record<string, RelationExpectation> = {
     truncate: NOBODY,
     insertable: ['organization_id', 'therapist_id', 'kind', 'starts_at', 'ends_at'],
   },
+  'public.organization_closures': {
+    select:   ['no grant', 'none',     'clinic',   'clinic',   'clinic',   'clinic',   'theirs',   'all'],
+    insert:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    update:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    delete:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    truncate: NOBODY,
+    insertable: ['organization_id', 'id', 'name', 'starts_at', 'ends_at'],
+    updatable: ['name', 'starts_at', 'ends_at'],
+  },
   'public.sessions': {
     select:   ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all'],
     insert:   ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all'],
@@ -179,8 +188,19 @@ export const relations: Record<string, RelationExpectation> = {
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'public.time_zones': readable(
               ['no grant', 'all',      'all',      'all',      'all',      'all',      'all',      'all']),
-  'public.service_codes': readable(
-              ['no grant', 'all',      'all',      'all',      'all',      'all',      'all',      'all']),
+  // Its own codes; those that everybody has are reference data, which every signed-in user reads.
+  'public.service_codes': {
+    select:   ['no grant', 'none',     'clinic',   'clinic',   'clinic',   'clinic',   'theirs',   'all'],
+    insert:   ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'all'],
+    update:   ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'all'],
+    delete:   NOBODY,
+    truncate: NOBODY,
+    insertable: [
+      'organization_id', 'code', 'description', 'levels', 'unit_minutes', 'min_clients', 'max_clients', 'session_type',
+      'valid_from', 'valid_to',
+    ],
+    updatable: ['description', 'levels', 'valid_to'],
+  },
   'public.payers': {
     select:   ['no grant', 'none',     'none',     'clinic',   'clinic',   'clinic',   'theirs',   'all'],
     insert:   ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'all'],
@@ -209,10 +229,13 @@ export const relations: Record<string, RelationExpectation> = {
     delete:   NOBODY,
     truncate: NOBODY,
     insertable: [
-      'organization_id', 'id', 'payer_id', 'cpt_code', 'rounding', 'modifiers', 'max_daily_units', 'authorization_required',
-      'valid_from', 'valid_to',
+      'organization_id', 'id', 'payer_id', 'cpt_code', 'rounding', 'modifiers', 'is_covered', 'excluded_places',
+      'max_daily_units', 'authorization_required', 'valid_from', 'valid_to',
     ],
-    updatable: ['rounding', 'modifiers', 'max_daily_units', 'authorization_required', 'valid_from', 'valid_to'],
+    updatable: [
+      'rounding', 'modifiers', 'is_covered', 'excluded_places', 'max_daily_units', 'authorization_required', 'valid_from',
+      'valid_to',
+    ],
   },
   'public.payer_concurrency_rules': {
     select:   ['no grant', 'none',     'none',     'clinic',   'clinic',   'clinic',   'theirs',   'all'],
@@ -284,6 +307,8 @@ export const relations: Record<string, RelationExpectation> = {
               ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.units_by_code_and_payer': readable(
               ['no grant', 'none',     'clinic',   'clinic',   'clinic',   'clinic',   'theirs',   'all']),
+  'reports.sessions_to_recode': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.authorization_balances': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.services_beyond_authorization': readable(
@@ -361,7 +386,7 @@ export const functions: Record<string, FunctionExpectation> = {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'FORBIDDEN',
   },
-  'public.find_open_slots(uuid,timestamp with time zone,timestamp with time zone,integer,uuid,uuid,text,integer,integer)': {
+  'public.find_open_slots(uuid,timestamp with time zone,timestamp with time zone,integer,uuid,uuid,text,integer,integer,text,uuid[])': {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'raised FORBIDDEN',
   },
@@ -372,6 +397,15 @@ export const functions: Record<string, FunctionExpectation> = {
   'public.preview_series(jsonb)': {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'raised FORBIDDEN',
+  },
+  'public.add_closure(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'nothing',
+    told: { client: 'FORBIDDEN', therapist: 'FORBIDDEN' },
+  },
+  'public.add_time_off(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
   },
   'public.start_data_key(jsonb,text)': {
     reaches:  ['no grant', 'none',     'none',     'clinic',   'clinic',   'clinic',   'theirs',   'no grant'],
@@ -471,17 +505,27 @@ export const policyHelpers: readonly string[] = [
   'private.availability_hours_are_valid(jsonb)',
   'private.billable_minutes(timestamp with time zone,timestamp with time zone)',
   'private.billable_units(numeric,public.unit_rounding,integer)',
-  'private.billed_code(text,text)',
+  'private.billed_code(uuid,text,text,date)',
   'private.caseload_client_ids()',
   'private.claimed_organization_id()',
   'private.client_lanes(uuid,uuid,text,timestamp with time zone,timestamp with time zone)',
+  'private.coverage_gap(uuid,uuid,text,text,date)',
   'private.day_units(private.rendered_service[])',
   'private.events_of(uuid,uuid[])',
   'private.has_permission(text)',
   'private.is_admin()',
   'private.member_ids()',
+  'private.modifiers_are_valid(jsonb)',
+  'private.organizations_of(uuid)',
   'private.own_client_ids()',
+  'private.pair_lanes(integer)',
   'private.payer_rule(uuid,uuid,text,date)',
+  'private.place_of(text)',
+  'private.places_are_valid(text[])',
   'private.primary_payer(uuid,uuid,date)',
+  'private.provider_level(text)',
   'private.service_code(text,text)',
+  'private.service_code(uuid,text,text,date)',
+  'private.service_code_on(uuid,text,date)',
+  'private.service_date(uuid,uuid,timestamp with time zone)',
 ];

@@ -1,6 +1,7 @@
 /** Tries the matrix on a database: what is in the catalog, and what happens to each person who tries each thing. */
 import { readFile } from 'node:fs/promises';
 import type pg from 'pg';
+import { installClinics } from '../setup/clinics.ts';
 import type { PersonName } from './expectations.ts';
 import { calls, fill, id, rows, type Scope, scopes } from './world.ts';
 
@@ -170,5 +171,6 @@ export async function attempt(
 
 /** Makes the people and rows, inside the current transaction. */
 export async function makeWorld(client: pg.ClientBase): Promise<void> {
+  await installClinics(client);
   await client.query(await readFile(new URL('world.sql', import.meta.url), 'utf8'));
 }

@@ -63,15 +63,6 @@ as $$ select date_trunc('day', now()) + make_interval(days => 40, hours => hours
 
 grant execute on all functions in schema access_matrix to anon, authenticated, service_role;
 
-insert into auth.users (instance_id, id, aud, role, email, created_at, updated_at)
-select '00000000-0000-0000-0000-000000000000', access_matrix.id(name), 'authenticated', 'authenticated',
-  replace(name, ' ', '.') || '@matrix.test', now(), now()
-from unnest(array['super', 'admin', 'rbt', 'bcba', 'parent', 'other parent', 'foreign admin', 'foreign rbt',
-  'foreign parent', 'newcomer']) as name;
-
-insert into public.organizations (id, name, time_zone)
-select access_matrix.id(name), name, 'UTC' from unnest(array['here', 'there']) as name;
-
 create table access_matrix.scopes (scope text, clinic uuid, therapist uuid, client uuid, parent uuid, first_hour integer);
 insert into access_matrix.scopes
 select scope, access_matrix.id(clinic), access_matrix.id(therapist), access_matrix.id(client), access_matrix.id(parent), hour
@@ -81,25 +72,31 @@ from (
     ('foreign', 'there', 'foreign rbt', 'foreign ann', 'foreign parent', 0)
 ) as scope (scope, clinic, therapist, client, parent, hour);
 
-insert into public.memberships (organization_id, user_id, role)
-select access_matrix.id(clinic), access_matrix.id(name), role::public.member_role
+select tests.add_people(jsonb_agg(jsonb_build_object('id', access_matrix.id(name), 'email', replace(name, ' ', '.') || '@matrix.test')))
+from unnest(array['super', 'admin', 'rbt', 'bcba', 'parent', 'other parent', 'foreign admin', 'foreign rbt',
+  'foreign parent', 'newcomer']) as name;
+select tests.add_clinic(jsonb_build_object('id', access_matrix.id(clinic), 'name', clinic, 'memberships', (
+  select jsonb_agg(jsonb_build_object('user_id', access_matrix.id(name), 'role', role)) from jsonb_each_text(roles) as member (name, role)
+)))
 from (
   values
-    ('here', 'super', 'super_admin'), ('here', 'admin', 'admin'), ('here', 'rbt', 'therapist'), ('here', 'bcba', 'therapist'),
-    ('here', 'parent', 'client'), ('here', 'other parent', 'client'),
-    ('there', 'foreign admin', 'admin'), ('there', 'foreign rbt', 'therapist'), ('there', 'foreign parent', 'client')
-) as member (clinic, name, role);
-
-insert into public.therapists (organization_id, id, display_name, credential, time_zone)
-select clinic, therapist, scope, 'BCBA', 'UTC' from access_matrix.scopes;
-insert into public.clients (organization_id, id, reference) select clinic, client, scope from access_matrix.scopes;
-insert into public.clients (organization_id, id, reference)
-select scope.clinic, access_matrix.id(scope.scope || ' spare'), scope.scope || ' spare' from access_matrix.scopes as scope;
-insert into public.caseloads (organization_id, therapist_id, client_id) select clinic, therapist, client from access_matrix.scopes;
-insert into public.client_users (organization_id, client_id, user_id) select clinic, client, parent from access_matrix.scopes;
-insert into public.rooms (organization_id, id, name) select clinic, access_matrix.id(scope || ' room'), scope from access_matrix.scopes;
+    ('here', '{"super": "super_admin", "admin": "admin", "rbt": "therapist", "bcba": "therapist", "parent": "client",
+      "other parent": "client"}'::jsonb),
+    ('there', '{"foreign admin": "admin", "foreign rbt": "therapist", "foreign parent": "client"}')
+) as organization (clinic, roles);
+select
+  tests.add('public.therapists', jsonb_agg(tenant || jsonb_build_object('id', therapist, 'display_name', scope, 'credential', 'BCBA'))),
+  tests.add('public.clients', jsonb_agg(tenant || jsonb_build_object('id', client, 'reference', scope))),
+  tests.add('public.clients', jsonb_agg(tenant || jsonb_build_object('id', access_matrix.id(scope || ' spare'), 'reference', scope || ' spare'))),
+  tests.add('public.caseloads', jsonb_agg(tenant || jsonb_build_object('therapist_id', therapist, 'client_id', client))),
+  tests.add('public.client_users', jsonb_agg(tenant || jsonb_build_object('client_id', client, 'user_id', parent))),
+  tests.add('public.rooms', jsonb_agg(tenant || jsonb_build_object('id', access_matrix.id(scope || ' room'), 'name', scope)))
+from access_matrix.scopes
+cross join lateral jsonb_build_object('organization_id', clinic) as tenant;
 insert into public.availability_exceptions (organization_id, therapist_id, kind, starts_at, ends_at)
 select clinic, therapist, 'time_off', '2020-01-01Z', '2020-01-02Z' from access_matrix.scopes;
+insert into public.organization_closures (organization_id, name, starts_at, ends_at)
+select distinct clinic, 'New year', timestamptz '2020-01-01Z', timestamptz '2020-01-02Z' from access_matrix.scopes;
 
 -- Sessions: one to come, one under way, one cancelled; all of one series, and a group that nobody is in.
 insert into public.session_series (organization_id, id, therapist_id, client_id, recurrence_rule, time_zone)
@@ -274,6 +271,12 @@ insert into public.authorizations (
 select clinic, access_matrix.id(scope || ' authorization'), client, access_matrix.id(clinic || ' payer'), '97155', 1,
   date '2025-01-01', date '2025-12-31'
 from access_matrix.scopes;
+-- A code of each clinic's own, which has ended before a session that is booked.
+insert into public.service_codes (organization_id, code, description, levels, valid_from)
+select distinct clinic, 'H2019', 'Skills', '{qhp}'::public.provider_level[], date '2020-01-01' from access_matrix.scopes;
+insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone, cpt_code)
+select clinic, therapist, client, access_matrix.at(50), access_matrix.at(51), 'UTC', 'H2019' from access_matrix.scopes;
+update public.service_codes set valid_to = '2020-12-31' where code = 'H2019';
 update public.therapists set credential = 'RBT' where id in (select therapist from access_matrix.scopes);
 
 -- What is sealed at commit is sealed now.

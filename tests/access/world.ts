@@ -67,6 +67,12 @@ export const rows: Record<string, Row> = {
       "(organization_id, therapist_id, kind, starts_at, ends_at) values ({clinic}, {therapist}, 'time_off', '2020-02-01Z', '2020-02-02Z')",
     update: 'kind',
   },
+  'public.organization_closures': {
+    where: 'organization_id = {clinic}',
+    insert:
+      "(organization_id, name, starts_at, ends_at) values ({clinic}, 'New', '2020-02-01Z', '2020-02-02Z')",
+    update: 'name',
+  },
   'public.sessions': {
     where: 'organization_id = {clinic} and id = {session}',
     insert: `(organization_id, therapist_id, client_id, start_time, end_time, time_zone)
@@ -85,7 +91,13 @@ export const rows: Record<string, Row> = {
   'public.hold_batches': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
   'public.session_holds': { where: 'organization_id = {clinic} and id = {hold}' },
   'public.time_zones': { where: "name = 'UTC'" },
-  'public.service_codes': { where: "code = '97153'" },
+  'public.service_codes': {
+    where: 'organization_id = {clinic}',
+    insert: `(organization_id, code, description, levels, valid_from)
+      values ({clinic}, 'H0031', 'New', array['qhp']::public.provider_level[], '2020-01-01')`,
+    update: 'description',
+    noOther: true,
+  },
   'public.payers': {
     where: 'organization_id = {clinic} and id = {payer}',
     insert: "(organization_id, name) values ({clinic}, 'New')",
@@ -145,6 +157,7 @@ export const rows: Record<string, Row> = {
   'reports.rendered_services': { where: 'organization_id = {clinic} and session_id = {attended}' },
   'reports.billable_visits': { where: 'organization_id = {clinic} and session_id = {attended}' },
   'reports.units_by_code_and_payer': { where: 'organization_id = {clinic}', noOther: true },
+  'reports.sessions_to_recode': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
   'reports.authorization_balances': { where: 'organization_id = {clinic} and client_id = {client}' },
   'reports.services_beyond_authorization': { where: 'organization_id = {clinic} and client_id = {client}' },
   'reports.supervision_share': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
@@ -200,7 +213,7 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
       `public.move_group(${request("'group_id', {group}", occurrence(50, 51))})`,
     )}, 'SESSION_NOT_MOVABLE', 'ok')`,
   },
-  'public.find_open_slots(uuid,timestamp with time zone,timestamp with time zone,integer,uuid,uuid,text,integer,integer)':
+  'public.find_open_slots(uuid,timestamp with time zone,timestamp with time zone,integer,uuid,uuid,text,integer,integer,text,uuid[])':
     {
       call: found(
         'select from public.find_open_slots({therapist}, access_matrix.at(10), access_matrix.at(12), 60, {client})',
@@ -211,6 +224,17 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
   },
   'public.preview_series(jsonb)': {
     call: `case when public.preview_series(${booking(10, 11)}) is not null then 'ok' end`,
+  },
+  // It closes the caller's own organization, whichever that is.
+  'public.add_closure(jsonb,text)': {
+    call: `(select case when answer <> 'ok' or auth.jwt() ->> 'org_id' = {clinic}::text then answer end from (
+      select ${outcome(`public.add_closure(${request("'name', 'Holiday'", "'from_date', '2020-02-01'")})`)} as answer) as told)`,
+    noOther: true,
+  },
+  'public.add_time_off(jsonb,text)': {
+    call: outcome(
+      `public.add_time_off(${request("'therapist_id', {therapist}", "'from_date', '2020-02-01'")})`,
+    ),
   },
   'public.set_active_organization(uuid)': {
     call: "coalesce(nullif(public.set_active_organization({clinic})::text, ''), 'ok')",

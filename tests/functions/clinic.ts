@@ -1,5 +1,6 @@
 /** A clinic of its own for each test file: real users who sign in, and the calls a web app would make. */
 import { randomUUID } from 'node:crypto';
+import { addClinic, addPeople, everybody } from '../setup/clinics.ts';
 import { withConnection } from '../setup/db.ts';
 import { stack } from '../setup/stack.ts';
 
@@ -22,32 +23,11 @@ export type Clinic = {
   room: string;
 };
 
-/**
- * Makes a person who can sign in, as an invitation would, and signs her in. She belongs to no organization yet.
- * Empty strings where Auth insists on text.
- */
+/** Makes a person who can sign in, as an invitation would, and signs them in. They belong to no organization yet. */
 export async function addUser(name: string): Promise<Person> {
   const id = randomUUID();
   const email = `${name}-${id.slice(0, 8)}@example.test`;
-  await withConnection(async (client) => {
-    await client.query(
-      `insert into auth.users (
-        instance_id, id, aud, role, email, encrypted_password, email_confirmed_at, confirmation_token, recovery_token,
-        email_change, email_change_token_new, raw_app_meta_data, raw_user_meta_data, created_at, updated_at
-      ) values (
-        '00000000-0000-0000-0000-000000000000', $1, 'authenticated', 'authenticated', $2,
-        extensions.crypt($3, extensions.gen_salt('bf', 4)), now(), '', '', '', '',
-        '{"provider": "email", "providers": ["email"]}', '{}', now(), now()
-      )`,
-      [id, email, password],
-    );
-    await client.query(
-      `insert into auth.identities (
-        provider_id, user_id, identity_data, provider, last_sign_in_at, created_at, updated_at
-      ) values ($1, $2, jsonb_build_object('sub', $1::text, 'email', $3::text), 'email', now(), now(), now())`,
-      [id, id, email],
-    );
-  });
+  await withConnection((db) => addPeople(db, [{ id, email, password }]));
   return signIn({ id, email, token: '' });
 }
 
@@ -72,45 +52,33 @@ export async function openClinic(): Promise<Clinic> {
     Person,
     Person,
   ];
-  const organizationId = randomUUID();
+  const id = randomUUID();
   const clients: Clinic['clients'] = [randomUUID(), randomUUID(), randomUUID(), randomUUID()];
   const room = randomUUID();
-  await withConnection(async (client) => {
-    await client.query(
-      "insert into public.organizations (id, name, time_zone) values ($1, 'Test', 'America/Los_Angeles')",
-      [organizationId],
-    );
-    await client.query(
-      `insert into public.memberships (organization_id, user_id, role) values
-        ($1, $2, 'super_admin'), ($1, $3, 'admin'), ($1, $4, 'therapist'), ($1, $5, 'therapist'), ($1, $6, 'client')`,
-      [organizationId, superAdmin.id, admin.id, bcba.id, rbt.id, parent.id],
-    );
-    await client.query(
-      `insert into public.therapists (organization_id, id, display_name, credential, time_zone) values
-        ($1, $2, 'B', 'BCBA', 'America/Los_Angeles'), ($1, $3, 'R', 'RBT', 'America/Los_Angeles')`,
-      [organizationId, bcba.id, rbt.id],
-    );
-    await client.query(
-      'insert into public.clients (organization_id, id, reference) select $1, id, id::text from unnest($2::uuid[]) as id',
-      [organizationId, clients],
-    );
-    await client.query(
-      `insert into public.caseloads (organization_id, therapist_id, client_id)
-        select $1, therapist_id, client_id from unnest($2::uuid[]) as therapist_id, unnest($3::uuid[]) as client_id`,
-      [organizationId, [bcba.id, rbt.id], clients.slice(0, 2)],
-    );
-    await client.query(
-      'insert into public.client_users (organization_id, client_id, user_id) values ($1, $2, $3)',
-      [organizationId, clients[0], parent.id],
-    );
-    await client.query("insert into public.rooms (organization_id, id, name) values ($1, $2, 'Blue')", [
-      organizationId,
-      room,
-    ]);
-  });
+  const time_zone = 'America/Los_Angeles';
+  await withConnection((db) =>
+    addClinic(db, {
+      ...{ id, time_zone },
+      memberships: [
+        { user_id: superAdmin.id, role: 'super_admin' },
+        { user_id: admin.id, role: 'admin' },
+        { user_id: bcba.id, role: 'therapist' },
+        { user_id: rbt.id, role: 'therapist' },
+        { user_id: parent.id, role: 'client' },
+      ],
+      therapists: [
+        { id: bcba.id, display_name: 'B', credential: 'BCBA', time_zone },
+        { id: rbt.id, display_name: 'R', credential: 'RBT', time_zone },
+      ],
+      clients: clients.map((client) => ({ id: client })),
+      caseloads: everybody([bcba.id, rbt.id], clients.slice(0, 2)),
+      client_users: [{ client_id: clients[0], user_id: parent.id }],
+      rooms: [{ id: room, name: 'Blue' }],
+    }),
+  );
   const signedIn = await Promise.all([superAdmin, admin, bcba, rbt, parent].map(signIn));
   const [s, a, b, r, p] = signedIn as [Person, Person, Person, Person, Person];
-  return { organizationId, superAdmin: s, admin: a, bcba: b, rbt: r, parent: p, clients, room };
+  return { organizationId: id, superAdmin: s, admin: a, bcba: b, rbt: r, parent: p, clients, room };
 }
 
 /** What came back. `body` is empty for answers that are not JSON. */

@@ -155,7 +155,7 @@ describe('the payer’s rules', () => {
         ),
         code_rules as (
           insert into public.payer_code_rules (organization_id, payer_id, cpt_code, modifiers, max_daily_units, valid_from)
-          select $1, id, '97153', '{HM}', 32, '2026-01-01' from payer where name = 'First'
+          select $1, id, '97153', '{"technician": ["HM"]}', 32, '2026-01-01' from payer where name = 'First'
         )
         insert into public.client_coverages (organization_id, client_id, payer_id, priority, valid_from)
         select $1, $2, id, case name when 'First' then 1 else 2 end, '2026-01-01' from payer`,
@@ -167,17 +167,19 @@ describe('the payer’s rules', () => {
     expect(payerRules).toEqual({
       rounding: 'floor',
       telehealthModifier: 'GT',
-      codes: { '97153': { modifiers: ['HM'], maxDailyUnits: 32 } },
+      codes: { '97153': { modifiers: { technician: ['HM'] }, maxDailyUnits: 32 } },
     });
     const session = {
       ...{ start_time: '2026-12-01T18:00:00Z', end_time: '2026-12-01T18:40:00Z' },
       ...{ session_type: 'individual', location_type: 'telehealth' },
     };
-    expect(deriveCptMetadata({ session, payerRules })).toMatchObject({ units: 2, modifiers: ['GT', 'HM'] });
+    expect(deriveCptMetadata({ session, payerRules, credential: 'RBT' })).toMatchObject({
+      ...{ units: 2, modifiers: ['HM', 'GT'] },
+    });
 
     // Another version of the rules; a day nobody pays for; a client of nobody's caseload.
     expect(await fetchPayerRules(rbt, { clientId, date: '2027-01-01' })).toEqual({
-      codes: { '97153': { modifiers: ['HM'], maxDailyUnits: 32 } },
+      codes: { '97153': { modifiers: { technician: ['HM'] }, maxDailyUnits: 32 } },
     });
     expect(await fetchPayerRules(rbt, { clientId, date: '2025-12-31' })).toBeNull();
     expect(await fetchPayerRules(rbt, { clientId: clinic.clients[3], date: '2026-12-01' })).toBeNull();

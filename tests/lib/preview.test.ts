@@ -68,7 +68,11 @@ describe('a preview', () => {
     expect(outside).toHaveLength(2);
     const { sessions, skipped } = await bookSession(rbt, { ...booking, onConflict: 'skip' });
     expect(sessions).toHaveLength(5);
-    expect(skipped).toEqual(outside);
+    expect(skipped).toEqual(outside.map(({ reasons, ...occurrence }) => occurrence));
+    expect(outside.map(({ reasons }) => reasons.map(({ what }) => what))).toEqual([
+      ['availability'],
+      ['availability'],
+    ]);
   });
 
   it('of a session to be moved does not count that session as in the way', async () => {

@@ -1,6 +1,7 @@
 /** Many people at once: a clinic made for it, and fresh connections that all start on one signal. */
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
+import { addClinic, members } from '../setup/clinics.ts';
 import { withConnection } from '../setup/db.ts';
 import { stack } from '../setup/stack.ts';
 
@@ -25,32 +26,14 @@ export async function openArena(therapists: number, clients: number): Promise<Ar
     therapists: Array.from({ length: therapists }, () => randomUUID()),
     clients: Array.from({ length: clients }, () => randomUUID()),
   };
-  const { organizationId, admin } = arena;
-  await withConnection(async (client) => {
-    await client.query(
-      `insert into auth.users (instance_id, id, aud, role, email, created_at, updated_at)
-        select '00000000-0000-0000-0000-000000000000', id, 'authenticated', 'authenticated', id || '@races.test', now(), now()
-        from unnest($1::uuid[]) as id`,
-      [[admin, ...arena.therapists]],
-    );
-    await client.query("insert into public.organizations (id, name, time_zone) values ($1, 'Arena', 'UTC')", [
-      organizationId,
-    ]);
-    await client.query(
-      `insert into public.memberships (organization_id, user_id, role)
-        select $1, id, case when id = $2 then 'admin' else 'therapist' end::public.member_role from unnest($3::uuid[]) as id`,
-      [organizationId, admin, [admin, ...arena.therapists]],
-    );
-    await client.query(
-      `insert into public.therapists (organization_id, id, display_name, time_zone)
-        select $1, id, 'T', 'UTC' from unnest($2::uuid[]) as id`,
-      [organizationId, arena.therapists],
-    );
-    await client.query(
-      'insert into public.clients (organization_id, id, reference) select $1, id, id::text from unnest($2::uuid[]) as id',
-      [organizationId, arena.clients],
-    );
-  });
+  await withConnection((db) =>
+    addClinic(db, {
+      id: arena.organizationId,
+      memberships: [...members('admin', [arena.admin]), ...members('therapist', arena.therapists)],
+      therapists: arena.therapists.map((id) => ({ id })),
+      clients: arena.clients.map((id) => ({ id })),
+    }),
+  );
   return arena;
 }
 

@@ -48,5 +48,6 @@ export async function provideStacks(
 }
 
 export default function setup(project: TestProject): Promise<() => Promise<void>> {
-  return provideStacks(project);
+  // The web app is built once for all tests that open it.
+  return provideStacks(project, { web: true });
 }

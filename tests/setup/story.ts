@@ -11,9 +11,6 @@ import { runStatements } from './sql.ts';
 /** Where they are. */
 export const storyFolder = fileURLToPath(new URL('../../supabase/tests/', import.meta.url));
 
-/** What the stories share; it stays in the database. */
-const helpers = '000_story_helpers.sql';
-
 /** What one file said. */
 export interface StoryReport {
   assertions: { result: Result; comments: string[] }[];
@@ -55,10 +52,12 @@ export async function runStory(dbUrl: string, file: string): Promise<StoryReport
   }
 }
 
-/** Brings pgTAP and the helpers into a database. @throws Error when they are broken */
+/** Brings what the stories share into a database: the files whose names begin with 000. @throws Error when one is broken */
 export async function installStoryHelpers(dbUrl: string): Promise<void> {
-  const { error } = await runStory(dbUrl, helpers);
-  if (error) throw new Error(`${helpers}: ${error}`);
+  for (const file of (await storyFiles()).filter((name) => name.startsWith('000_'))) {
+    const { error } = await runStory(dbUrl, file);
+    if (error) throw new Error(`${file}: ${error}`);
+  }
 }
 
 function parseTap(lines: string[]): Omit<StoryReport, 'error'> {

@@ -3,12 +3,14 @@ import { describe, expect, it } from 'vitest';
 import {
   assertSessionCompleteness,
   billableUnits,
+  coverageGap,
   dailyUnitWarnings,
   deriveCptMetadata,
   type PayerRules,
   poolUnits,
   providerLevel,
   SERVICE_CODES,
+  type ServiceCode,
   SessionsApiError,
   serviceCode,
 } from '../../src/lib/index.ts';
@@ -24,10 +26,11 @@ const session = (extra: object = {}) => ({
 describe('the code of a session', () => {
   it.each([
     ['individual', '97153', [], 'session_type'],
-    ['group', '97154', ['HQ'], 'session_type'],
+    ['group', '97154', [], 'session_type'],
+    ['supervision', '97155', [], 'session_type'],
     ['assessment', '97151', [], 'session_type'],
-    ['consultation', '97156', ['HO'], 'session_type'],
-    ['  Group ', '97154', ['HQ'], 'session_type'],
+    ['consultation', '97156', [], 'session_type'],
+    ['  Group ', '97154', [], 'session_type'],
     ['ASSESSMENT', '97151', [], 'session_type'],
     ['picnic', '97153', [], 'fallback'],
     ['constructor', '97153', [], 'fallback'],
@@ -75,14 +78,40 @@ describe('modifiers', () => {
     expect(deriveCptMetadata({ session: session({ location_type: place }) }).modifiers).toEqual([]);
   });
 
-  it('stand in order: chosen, the code’s, the location’s, the payer’s; each once; four at most', () => {
-    const payerRules: PayerRules = { codes: { '97154': { modifiers: ['hm', 'U2', 'U3'] } } };
-    const { modifiers } = deriveCptMetadata({
-      session: session({ session_type: 'group', location_type: 'telehealth' }),
-      overrides: { modifiers: ['hq', ' gt '] },
-      payerRules,
-    });
-    expect(modifiers).toEqual(['HQ', 'GT', '95', 'HM']);
+  const payerRules: PayerRules = {
+    codes: { '97154': { modifiers: { technician: ['hm', 'HQ'], qhp: ['HO'] } } },
+  };
+  const group = session({ session_type: 'group', location_type: 'telehealth' });
+  const modifiersOf = (extra: object) =>
+    deriveCptMetadata({ session: group, payerRules, ...extra }).modifiers;
+
+  it.each([
+    ['RBT', ['HM', 'HQ', '95']],
+    ['BCBA', ['HO', '95']],
+    ['BCBA-D', ['HO', '95']],
+    ['BCaBA', ['95']],
+    ['PhD', ['95']],
+    [null, ['95']],
+  ])('follow payer, code and the level of who renders: %s', (credential, modifiers) => {
+    expect(modifiersOf({ credential })).toEqual(modifiers);
+  });
+
+  it('that are chosen replace the payer’s, and the place’s stands after them', () => {
+    expect(modifiersOf({ credential: 'RBT', overrides: { modifiers: [' gt '] } })).toEqual(['GT', '95']);
+    expect(modifiersOf({ credential: 'RBT', overrides: { modifiers: [] } })).toEqual(['HM', 'HQ', '95']);
+  });
+
+  it('are four at most, each once, in upper case', () => {
+    expect(modifiersOf({ overrides: { modifiers: ['u1', 'U1', '95', 'u2', 'u3', 'u4'] } })).toEqual([
+      'U1',
+      '95',
+      'U2',
+      'U3',
+    ]);
+  });
+
+  it('are none without a payer', () => {
+    expect(modifiersOf({ payerRules: null, credential: 'BCBA' })).toEqual(['95']);
   });
 
   it('the payer may want another one for telehealth, or none', () => {
@@ -216,11 +245,64 @@ describe('a pooled day', () => {
 
 describe('the service codes', () => {
   it('are the ten of adaptive behavior', () => {
-    expect(Object.keys(SERVICE_CODES).sort()).toEqual(
-      ['0362T', '0373T', '97151', '97152', '97153', '97154', '97155', '97156', '97157', '97158'].sort(),
-    );
+    expect(SERVICE_CODES.map(({ code }) => code)).toEqual([
+      '97151',
+      '97152',
+      '97153',
+      '97154',
+      '97155',
+      '97156',
+      '97157',
+      '97158',
+      '0362T',
+      '0373T',
+    ]);
     expect(serviceCode('0362t')?.code).toBe('0362T');
     expect(serviceCode('toString')).toBeNull();
+  });
+
+  it('begin and end', () => {
+    expect(serviceCode('0373T', { date: '2026-12-31' })?.validTo).toBe('2026-12-31');
+    expect(serviceCode('0373T', { date: '2027-01-01' })).toBeNull();
+    expect(serviceCode('97153', { date: '2018-12-31' })).toBeNull();
+    expect(serviceCode('97153', { date: '2019-01-01' })?.code).toBe('97153');
+  });
+
+  const own: ServiceCode = {
+    ...{ code: 'H2019', description: 'Skills training', levels: ['technician'], unitMinutes: 30 },
+    ...{ clients: { min: 1, max: 1 }, sessionType: 'skills', validFrom: '2026-01-01', validTo: '2026-06-30' },
+  };
+  const renamed: ServiceCode = {
+    ...own,
+    description: 'Skills',
+    unitMinutes: 15,
+    validFrom: '2026-07-01',
+    validTo: null,
+  };
+
+  it('are the organization’s own too, by version', () => {
+    const ownCodes = [renamed, own];
+    expect(serviceCode('h2019', { ownCodes })?.description).toBe('Skills');
+    expect(serviceCode('H2019', { ownCodes, date: '2026-06-30' })?.description).toBe('Skills training');
+    const half = { start_time: '2026-06-30T10:00:00-07:00', end_time: '2026-06-30T11:00:00-07:00' };
+    expect(deriveCptMetadata({ session: { ...half, session_type: 'skills' }, ownCodes })).toMatchObject({
+      ...{ code: 'H2019', units: 2 },
+    });
+    expect(
+      deriveCptMetadata({ session: { ...half, session_type: 'skills' }, ownCodes, date: '2026-07-01' }).units,
+    ).toBe(4);
+  });
+
+  it('are not paid for everywhere', () => {
+    const rules: PayerRules = {
+      codes: { '97153': { excludedPlaces: ['telehealth', 'school'] }, '97154': { isCovered: false } },
+    };
+    expect(coverageGap('97154', 'clinic', rules)).toBe('code');
+    expect(coverageGap('97153', 'Tele-health', rules)).toBe('place');
+    expect(coverageGap('97153', ' School', rules)).toBe('place');
+    expect(coverageGap('97153', 'clinic', rules)).toBeNull();
+    expect(coverageGap('97156', 'virtual', rules)).toBeNull();
+    expect(coverageGap('97153', null, rules)).toBeNull();
   });
 
   it.each([
@@ -275,6 +357,11 @@ describe('a session to be booked', () => {
     expect(refusal(whole, { cptCode: '97153', credential: 'RBT' })).toBe('complete');
   });
 
+  it('has a code that is valid on its day', () => {
+    expect(refusal(whole, { cptCode: '0373T', date: '2026-12-31' })).toBe('complete');
+    expect(refusal(whole, { cptCode: '0373T', date: '2027-01-01' })).toMatchObject({ paths: ['cpt.code'] });
+  });
+
   it.each([
     ['97154', 1, false],
     ['97154', 2, true],
@@ -282,7 +369,8 @@ describe('a session to be booked', () => {
     ['97154', 9, false],
     ['97153', 1, true],
     ['97153', 2, false],
-    ['XYZ12', 5, true],
+    ['XYZ12', 5, false],
+    ['XYZ12', 1, false],
   ])('%s with %i clients', (cptCode, clientCount, fine) => {
     expect(refusal(whole, { cptCode, clientCount }) === 'complete').toBe(fine);
   });

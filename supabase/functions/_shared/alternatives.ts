@@ -16,6 +16,8 @@ const MENDED_BY_ANOTHER_TIME = new Set([
   'CLIENT_HOLD_CONFLICT',
   'ROOM_CONFLICT',
   'OUTSIDE_AVAILABILITY',
+  'AUTHORIZATION_EXCEEDED',
+  'CONCURRENT_SERVICE_NOT_ALLOWED',
 ]);
 
 const alternatives = z.array(alternative).max(5);

@@ -6,63 +6,44 @@
  * @module
  */
 import { parseTemporal } from './civil-time.ts';
+import { SERVICE_CODES } from './service-codes.ts';
 import { billableUnits, type UnitRounding } from './units.ts';
 
 /** Who may render a service: a technician (RBT), an assistant (BCaBA), a qualified professional (BCBA, BCBA-D). */
 export type ProviderLevel = 'technician' | 'assistant' | 'qhp';
 
-/** What is known of a service code. All are timed, in units of 15 minutes. */
+/** What is known of a service code between two days. */
 export interface ServiceCode {
   readonly code: string;
   readonly description: string;
-  /** Whether only a qualified professional may render it. */
-  readonly qhpOnly: boolean;
+  /** Who may render it. What an assistant may bill differs by payer. */
+  readonly levels: readonly ProviderLevel[];
+  /** The minutes of one unit. */
+  readonly unitMinutes: number;
   /** How many clients, or for 97157 families, take part. */
   readonly clients: { readonly min: number; readonly max: number };
-  /** Modifiers the code goes with unless a payer says otherwise. */
-  readonly modifiers: readonly string[];
+  /** The session type that means this code when none is named. */
+  readonly sessionType: string | null;
+  /** The first day, `YYYY-MM-DD`. */
+  readonly validFrom: string;
+  /** The last day; null while it lasts. */
+  readonly validTo: string | null;
 }
 
-const one = { min: 1, max: 1 };
-const group = { min: 2, max: 8 };
-
-/** The service codes by code. */
-export const SERVICE_CODES: Readonly<Record<string, ServiceCode>> = Object.fromEntries(
-  (
-    [
-      ['97151', 'Assessment and treatment planning', true, one, []],
-      ['97152', 'Supporting assessment by a technician', false, one, []],
-      ['97153', 'One-to-one treatment by protocol', false, one, []],
-      ['97154', 'Group treatment by protocol', false, group, ['HQ']],
-      ['97155', 'Treatment with protocol modification', true, one, []],
-      ['97156', 'Guidance for a family', true, one, ['HO']],
-      ['97157', 'Guidance for a group of families', true, group, []],
-      ['97158', 'Group treatment with protocol modification', true, group, []],
-      ['0362T', 'Supporting assessment of severe behavior', true, one, []],
-      ['0373T', 'Treatment of severe behavior', true, one, []],
-    ] as const
-  ).map(([code, description, qhpOnly, clients, modifiers]) => [
-    code,
-    { code, description, qhpOnly, clients, modifiers },
-  ]),
-);
-
-const CODE_OF_SESSION_TYPE: Readonly<Record<string, string>> = {
-  individual: '97153',
-  group: '97154',
-  assessment: '97151',
-  consultation: '97156',
-};
 const FALLBACK_CODE = '97153';
 const MAX_MODIFIERS = 4;
 
 /** What a payer wants for one code. */
 export interface PayerCodeRule {
   readonly rounding?: UnitRounding;
-  /** Modifiers the payer asks for with this code, such as `HM` for a technician below a bachelor's degree. */
-  readonly modifiers?: readonly string[];
+  /** Modifiers by the level of who renders, in the payer's order, such as `{ technician: ['HM'], qhp: ['HO'] }`. */
+  readonly modifiers?: Readonly<Partial<Record<ProviderLevel, readonly string[]>>>;
   /** The most units of this code a day (a warning, not a refusal). */
   readonly maxDailyUnits?: number;
+  /** False: the payer does not pay for this code at all. */
+  readonly isCovered?: boolean;
+  /** Places where the payer does not pay for this code, such as `telehealth`. */
+  readonly excludedPlaces?: readonly string[];
 }
 
 /** A payer's rules, as the organization keeps them. */
@@ -101,7 +82,9 @@ export interface CptMetadata {
 /**
  * What a session is billed as: code, modifiers and units.
  *
- * @param input - the session, what the user chose instead, and the payer's rules
+ * @param input - the session, what the user chose instead, and the payer's rules; the credential of who renders, for the
+ *   modifiers that payers want by level; the local day of service (default: the day that `start_time` is written with);
+ *   an organization's own codes
  * @returns the metadata; it never throws
  * @example
  * ```ts
@@ -112,8 +95,10 @@ export interface CptMetadata {
  *     session_type: 'Group',
  *     location_type: 'telehealth',
  *   },
+ *   credential: 'RBT',
+ *   payerRules: { codes: { '97154': { modifiers: { technician: ['HM', 'HQ'] } } } },
  * });
- * // { code: '97154', description: 'Group treatment by protocol', modifiers: ['HQ', '95'],
+ * // { code: '97154', description: 'Group treatment by protocol', modifiers: ['HM', 'HQ', '95'],
  * //   source: 'session_type', durationMinutes: 180, units: 12 }
  * ```
  */
@@ -124,44 +109,96 @@ export function deriveCptMetadata(input: {
     readonly modifiers?: readonly string[] | null;
   } | null;
   readonly payerRules?: PayerRules | null;
+  readonly credential?: string | null;
+  readonly date?: string | null;
+  readonly ownCodes?: readonly ServiceCode[] | null;
 }): CptMetadata {
   const { session, overrides, payerRules } = input;
+  const date = input.date ?? session.start_time?.slice(0, 10);
+  const lookUp = { date, ownCodes: input.ownCodes };
   const chosen = overrides?.cptCode?.trim().toUpperCase();
-  const byType = ownValue(CODE_OF_SESSION_TYPE, session.session_type?.trim().toLowerCase() ?? '');
+  const byType = codeOfSessionType(session.session_type, lookUp);
   const code = chosen || byType || FALLBACK_CODE;
-  const known = serviceCode(code);
+  const known = serviceCode(code, lookUp);
   const payerCode = ownValue(payerRules?.codes, code);
+  const level = input.credential ? providerLevel(input.credential) : null;
+  const wanted = overrides?.modifiers?.length
+    ? overrides.modifiers
+    : ((level && payerCode?.modifiers?.[level]) ?? []);
   const durationMinutes = elapsedMinutes(session);
+  const rounding = payerCode?.rounding ?? payerRules?.rounding ?? 'midpoint';
   return {
     code,
     description: known?.description ?? 'Custom CPT code',
     modifiers: modifierSet(
-      overrides?.modifiers ?? [],
-      known?.modifiers ?? [],
+      wanted,
       isTelehealth(session.location_type) ? [telehealthModifier(payerRules)] : [],
-      payerCode?.modifiers ?? [],
     ),
     source: chosen ? 'override' : byType ? 'session_type' : 'fallback',
     durationMinutes,
-    units:
-      durationMinutes === null
-        ? null
-        : billableUnits(durationMinutes, payerCode?.rounding ?? payerRules?.rounding ?? 'midpoint'),
+    units: durationMinutes === null ? null : billableUnits(durationMinutes, rounding, known?.unitMinutes),
   };
 }
 
+/** How to look a code up. */
+export interface ServiceCodeLookUp {
+  /** The local day of service, `YYYY-MM-DD`. Without one, the newest version counts. */
+  readonly date?: string | null;
+  /** The organization's own codes; see `fetchServiceCodes`. */
+  readonly ownCodes?: readonly ServiceCode[] | null;
+}
+
 /**
- * What is known of a code, or null for one that is not an adaptive-behavior code.
+ * What is known of a code, or null when it is unknown, or not valid on the day.
  *
  * @param code - the code, in any case
+ * @param lookUp - the day, and an organization's own codes
  * @returns the code's facts, or null
  * @example
  * ```ts
- * serviceCode('97155')?.qhpOnly; // true
+ * serviceCode('97155')?.levels; // ['assistant', 'qhp']
+ * serviceCode('0373T', { date: '2027-01-01' }); // null: it ends with 2026
  * ```
  */
-export function serviceCode(code: string): ServiceCode | null {
-  return ownValue(SERVICE_CODES, code.trim().toUpperCase()) ?? null;
+export function serviceCode(code: string, lookUp: ServiceCodeLookUp = {}): ServiceCode | null {
+  const wanted = code.trim().toUpperCase();
+  return versionsOn(lookUp).findLast((version) => version.code === wanted) ?? null;
+}
+
+function codeOfSessionType(type: string | null | undefined, lookUp: ServiceCodeLookUp): string | null {
+  const wanted = type?.trim().toLowerCase();
+  if (!wanted) return null;
+  return versionsOn(lookUp).findLast(({ sessionType }) => sessionType === wanted)?.code ?? null;
+}
+
+/** Versions of a day, or all of them, oldest first. */
+function versionsOn({ date, ownCodes }: ServiceCodeLookUp): ServiceCode[] {
+  return [...SERVICE_CODES, ...(ownCodes ?? [])]
+    .filter(({ validFrom, validTo }) => !date || (validFrom <= date && (validTo === null || date <= validTo)))
+    .sort((a, b) => (a.validFrom < b.validFrom ? -1 : a.validFrom > b.validFrom ? 1 : 0));
+}
+
+/**
+ * Why a payer does not pay for a code at a place: `code` (never), `place` (not there), or null when it does.
+ *
+ * @param cptCode - the code
+ * @param locationType - where it is rendered
+ * @param payerRules - the payer's rules of the day
+ * @returns the reason, or null
+ * @example
+ * ```ts
+ * coverageGap('97153', 'Tele-health', { codes: { '97153': { excludedPlaces: ['telehealth'] } } }); // 'place'
+ * ```
+ */
+export function coverageGap(
+  cptCode: string,
+  locationType: string | null | undefined,
+  payerRules: PayerRules,
+): 'code' | 'place' | null {
+  const rule = ownValue(payerRules.codes, cptCode);
+  if (rule?.isCovered === false) return 'code';
+  const place = isTelehealth(locationType) ? 'telehealth' : locationType?.trim().toLowerCase();
+  return place && rule?.excludedPlaces?.includes(place) ? 'place' : null;
 }
 
 /**
@@ -215,7 +252,7 @@ function elapsedMinutes({ start_time, end_time }: BillableSession): number | nul
 }
 
 function isTelehealth(location: string | null | undefined): boolean {
-  return /\b(tele|virtual|remote)/i.test((location ?? '').replaceAll('_', ' '));
+  return /(^|[^a-z0-9])(tele|virtual|remote)/i.test(location ?? '');
 }
 
 function telehealthModifier(rules: PayerRules | null | undefined): string {

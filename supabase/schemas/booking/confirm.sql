@@ -195,7 +195,7 @@ $$;
 comment on function private.confirmed_slots(public.hold_batches, public.session_holds[], private.listing[]) is
   'What is to be confirmed, with the service each occurrence is confirmed as.';
 
-create function private.service_issue(batch public.hold_batches, slots private.confirmed_slot[])
+create function private.confirmed_service_issue(batch public.hold_batches, slots private.confirmed_slot[])
 returns private.cause
 language plpgsql
 stable
@@ -220,25 +220,20 @@ begin
     cause.detail := 'A technician may not render this service: it is a qualified professional''s.';
     return cause;
   end if;
-  if batch.is_move or not exists (select from unnest(slots) as slot where (slot.hold).group_id is not null) then
-    select format('%s %s', service.code, private.group_issue(service.code, 1)) into issue
-    from (
-      select distinct private.service_code(slot.cpt_code, slot.session_type) as code from unnest(slots) as slot
-    ) as service
-    where not batch.is_move and private.group_issue(service.code, 1) is not null
-    limit 1;
-  else
-    select format('%s %s', occurrence.code, private.group_issue(occurrence.code, occurrence.clients)) into issue
+  if not batch.is_move then
+    -- Without a name it is billed as one-to-one treatment, which no group is. A client who joins is one beside another.
+    select private.service_issue(batch.organization_id, occurrence.code, occurrence.on_date, occurrence.clients) into issue
     from (
       select private.billed_code(slot.cpt_code, slot.session_type) as code,
+        private.service_date(batch.organization_id, min((slot.hold).client_id::text)::uuid, (slot.hold).start_time) as on_date,
         count(*)::integer + case when exists (
           select from public.session_groups as known
           where known.organization_id = batch.organization_id and known.id = (slot.hold).group_id
         ) then 1 else 0 end as clients
       from unnest(slots) as slot
-      group by (slot.hold).group_id, 1
+      group by (slot.hold).occurrence_index, (slot.hold).group_id, (slot.hold).start_time, 1
     ) as occurrence
-    where private.group_issue(occurrence.code, occurrence.clients) is not null
+    where private.service_issue(batch.organization_id, occurrence.code, occurrence.on_date, occurrence.clients) is not null
     limit 1;
   end if;
   if issue is not null then
@@ -247,8 +242,9 @@ begin
   return cause;
 end
 $$;
-comment on function private.service_issue(public.hold_batches, private.confirmed_slot[]) is
-  'Whether the therapist may render what is confirmed; PT400 when a service is for fewer or more clients than there are.';
+comment on function private.confirmed_service_issue(public.hold_batches, private.confirmed_slot[]) is
+  'Whether the therapist may render what is confirmed; PT400 when a service is unknown that day, or for fewer or more '
+  'clients than there are.';
 
 create function private.make_series(actor private.actor, batch public.hold_batches, holds public.session_holds[], as_of timestamptz)
 returns boolean
@@ -478,7 +474,7 @@ begin
   end case;
   if cause.code is null then
     slots := private.confirmed_slots(batch, hold.holds, listed);
-    cause := private.service_issue(batch, slots);
+    cause := private.confirmed_service_issue(batch, slots);
   end if;
   if cause.code is null and batch.is_move and exists (
     select from unnest(slots) as slot

@@ -525,6 +525,9 @@ begin
   batch.created_at := as_of;
 
   booker := private.who_may_book(actor, wanted.therapist_id, client_ids, batch.room_id);
+  if booker.allowed then
+    perform private.require_service(actor.organization_id, slots, cpt_code, joining);
+  end if;
   issue := private.placement_issue(booker, actor, batch, cpt_code, private.spans_of(slots));
   if issue.code is null and moving then
     issue := private.move_issue(actor, booker, wanted.client_id, named_ids, as_of);
@@ -538,8 +541,6 @@ begin
       jsonb_build_object('request', private.hold_facts(wanted, slots))
     );
   end if;
-  perform private.require_group_size(actor.organization_id, slots, cpt_code, joining);
-
   claim := private.claim_slots(batch, slots, joining, cpt_code, as_of);
   if (claim.obstacle).conflicts is not null then
     body := private.conflict_code((claim.obstacle).conflicts, (claim.obstacle).concurrent_lanes);
@@ -620,31 +621,45 @@ end
 $$;
 comment on function private.warnings_in(jsonb) is 'Warnings as they stand in an answer: left out when there are none.';
 
-create function private.require_group_size(organization_id uuid, slots private.slot[], cpt_code text, is_joining boolean)
+create function private.require_service(organization_id uuid, slots private.slot[], cpt_code text, is_joining boolean)
 returns void
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
-  issue text;
+  issues jsonb;
 begin
   if cpt_code is null then
     return;
   end if;
-  select private.group_issue(cpt_code, max(occurrence.clients)::integer) into issue
+  select jsonb_agg(jsonb_build_object(
+    'path', case when slots[1].occurrence_index = slots[cardinality(slots)].occurrence_index then 'cpt_code'
+      else format('occurrences.%s', found.occurrence_index) end,
+    'message', found.issue
+  ) order by found.occurrence_index) into issues
   from (
-    select count(*) + case when is_joining then 1 else 0 end as clients
-    from unnest(slots) as slot
-    group by slot.occurrence_index
-  ) as occurrence;
-  if issue is not null then
-    perform private.raise_invalid(private.issue('cpt_code', format('%s %s', cpt_code, issue)));
+    select occurrence.occurrence_index, private.service_issue(
+      require_service.organization_id, require_service.cpt_code,
+      private.service_date(require_service.organization_id, occurrence.client_id, occurrence.start_time),
+      occurrence.clients::integer
+    ) as issue
+    from (
+      select slot.occurrence_index, min(slot.client_id::text)::uuid as client_id, min(slot.start_time) as start_time,
+        count(*) + case when is_joining then 1 else 0 end as clients
+      from unnest(slots) as slot
+      group by slot.occurrence_index
+    ) as occurrence
+  ) as found
+  where found.issue is not null;
+  if issues is not null then
+    perform private.raise_invalid(issues);
   end if;
 end
 $$;
-comment on function private.require_group_size(uuid, private.slot[], text, boolean) is
-  'PT400 when the service is for fewer or more clients than an occurrence has. A client who joins is one beside another.';
+comment on function private.require_service(uuid, private.slot[], text, boolean) is
+  'PT400 for each occurrence whose service is unknown or not valid on its day, or for fewer or more clients. A client who '
+  'joins is one beside another.';
 
 create function private.record_overrides(
   actor private.actor,

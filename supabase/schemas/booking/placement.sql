@@ -28,28 +28,26 @@ end
 $$;
 comment on function private.group_size_limit() is 'How many clients a group may have: what the largest group service allows.';
 
-create function private.group_issue(cpt_code text, clients integer)
+create function private.service_issue(organization_id uuid, cpt_code text, on_date date, clients integer)
 returns text
 language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  service public.service_codes := private.service_code_on(organization_id, cpt_code, on_date);
 begin
-  return (
-    select case
-      when clients > 1 and service.max_clients = 1 then 'is a service for one client, not for a group'
-      when clients = 1 and service.min_clients > 1 then 'is a service for a group, not for one client'
-      when clients not between service.min_clients and service.max_clients
-        then format('is for %s to %s clients', service.min_clients, service.max_clients)
-    end
-    from public.service_codes as service
-    where service.code = group_issue.cpt_code
-    limit 1
-  );
+  return case
+    when service.code is null then format('%s is no service code on %s', cpt_code, on_date)
+    when clients > 1 and service.max_clients = 1 then format('%s is a service for one client, not for a group', cpt_code)
+    when clients = 1 and service.min_clients > 1 then format('%s is a service for a group, not for one client', cpt_code)
+    when clients not between service.min_clients and service.max_clients
+      then format('%s is for %s to %s clients', cpt_code, service.min_clients, service.max_clients)
+  end;
 end
 $$;
-comment on function private.group_issue(text, integer) is
-  'What forbids this code for so many clients at once; null: nothing, or the code is unknown.';
+comment on function private.service_issue(uuid, text, date, integer) is
+  'What forbids this code on this day for so many clients at once; null: nothing.';
 
 create function private.placement_issue(
   booker private.booker,
@@ -285,6 +283,10 @@ declare
     case when by_user then auth.uid() end, written.organization_id, case when by_user then private.active_role() end
   );
   code constant text := private.service_code(written.cpt_code, written.session_type);
+  on_date constant date := private.service_date(written.organization_id, written.client_id, written.start_time);
+  -- Without a name it is billed as one-to-one treatment, which no group is. The members come one by one: two at least.
+  billed constant text := private.billed_code(written.cpt_code, written.session_type);
+  companions constant integer := case when written.group_id is null then 1 else 2 end;
   as_of constant timestamptz := clock_timestamp();
   room_id uuid := written.room_id;
   members integer := 0;
@@ -311,12 +313,10 @@ begin
     broken.rule := 'technician_cannot_render';
     broken.message := 'a technician cannot render a service that is a qualified professional''s';
     broken.hint := 'Book it with a BCBA, or book another service.';
-  elsif written.group_id is null and private.group_issue(code, 1) is not null
-    or written.group_id is not null and private.group_issue(coalesce(code, '97153'), 2) like '%not for a group'
-  then
-    broken.rule := 'session_group_service';
-    broken.message := format('%s %s', coalesce(code, '97153'), private.group_issue(coalesce(code, '97153'), case when written.group_id is null then 1 else 2 end));
-    broken.hint := 'Group services are booked with a group_id, other services without.';
+  elsif private.service_issue(written.organization_id, billed, on_date, companions) is not null then
+    broken.rule := 'session_service';
+    broken.message := private.service_issue(written.organization_id, billed, on_date, companions);
+    broken.hint := 'Group services are booked with a group_id, other services without; a code is valid between its dates.';
   elsif written.group_id is not null
     and members + 1 + private.group_joiners(written.organization_id, written.group_id, as_of) > private.group_size_limit()
   then

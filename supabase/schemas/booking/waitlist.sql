@@ -259,7 +259,10 @@ begin
     )
     -- A place in a group is of the group's service, a slot of its own of one that is for one client.
     and case
-      when slot.group_id is null then private.group_issue(candidate.cpt_code, 1) is null
+      when slot.group_id is null then private.service_issue(
+        slot.organization_id, candidate.cpt_code,
+        private.service_date(slot.organization_id, candidate.client_id, slot.start_time), 1
+      ) is null
       else candidate.cpt_code = (
         select private.billed_code(mate.cpt_code, mate.session_type)
         from public.sessions as mate

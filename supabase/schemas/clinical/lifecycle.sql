@@ -47,7 +47,6 @@ create trigger refuse_truncate before truncate on public.session_visits
 create function private.session_payer_rule(session public.sessions)
 returns table (
   rounding public.unit_rounding,
-  modifiers text[],
   max_daily_units smallint,
   authorization_required boolean,
   evv_required boolean

@@ -1,5 +1,5 @@
 -- Purpose: who pays for a client, and when.
--- Objects: client_coverages; private.primary_payer.
+-- Objects: client_coverages; private.service_date, private.primary_payer.
 
 create table public.client_coverages (
   organization_id uuid not null,
@@ -22,6 +22,38 @@ comment on table public.client_coverages is
 comment on column public.client_coverages.priority is '1 pays first; its rules round and authorize the client''s services.';
 create index client_coverages_client_idx on public.client_coverages (organization_id, client_id);
 create index client_coverages_payer_idx on public.client_coverages (organization_id, payer_id);
+
+create function private.service_zone(organization_id uuid, client_id uuid)
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select coalesce(client.time_zone, organization.time_zone)
+    from public.clients as client
+    join public.organizations as organization on organization.id = client.organization_id
+    where client.organization_id = service_zone.organization_id and client.id = service_zone.client_id
+  );
+end
+$$;
+comment on function private.service_zone(uuid, uuid) is
+  'The zone whose local date, at its start, is the date of a client''s service: the client''s, else the organization''s.';
+
+create function private.service_date(organization_id uuid, client_id uuid, start_time timestamptz)
+returns date
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (start_time at time zone private.service_zone(organization_id, client_id))::date;
+end
+$$;
+comment on function private.service_date(uuid, uuid, timestamptz) is
+  'The date of a service: the local one, at its start, where the client receives care. Never the caller''s.';
+grant execute on function private.service_date(uuid, uuid, timestamptz) to authenticated, service_role;
 
 create function private.primary_payer(organization_id uuid, client_id uuid, on_date date)
 returns uuid

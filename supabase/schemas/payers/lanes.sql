@@ -22,9 +22,12 @@ begin
   if cpt_code is null then
     return '{[0,2147483647)}';
   end if;
+  -- All versions of a code have one number, so any will do.
   select candidate.ordinal, candidate.lanes into service
   from public.service_codes as candidate
-  where candidate.code = cpt_code;
+  where candidate.code = cpt_code
+    and (candidate.organization_id is null or candidate.organization_id = client_lanes.organization_id)
+  limit 1;
   if not found then
     return '{[0,2147483647)}';
   end if;
@@ -53,7 +56,11 @@ begin
       on coverage.organization_id = client_lanes.organization_id
       and coverage.client_id = client_lanes.client_id
       and daterange(coverage.valid_from, coverage.valid_to, '[]') @> day.date::date
-    cross join public.service_codes as other
+    cross join (
+      select distinct known.code, known.ordinal
+      from public.service_codes as known
+      where known.organization_id is null or known.organization_id = client_lanes.organization_id
+    ) as other
     left join public.payer_concurrency_rules as rule
       on rule.organization_id = coverage.organization_id
       and rule.payer_id = coverage.payer_id

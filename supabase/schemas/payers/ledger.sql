@@ -58,14 +58,13 @@ begin
         )) as total_units
       from unnest(services) as service
       cross join lateral (
-        select coalesce(client.time_zone, organization.time_zone) as zone
-        from public.clients as client
-        join public.organizations as organization on organization.id = client.organization_id
-        where client.organization_id = quote_units.organization_id and client.id = service.client_id and client.has_payer
+        select from public.clients as known
+        where known.organization_id = quote_units.organization_id and known.id = service.client_id and known.has_payer
         offset 0
       ) as client
-      -- The date of service is the local one where the client receives care, never the caller's.
-      cross join lateral (select (service.start_time at time zone client.zone)::date as date) as day
+      cross join lateral (
+        select private.service_date(quote_units.organization_id, service.client_id, service.start_time) as date
+      ) as day
       cross join lateral (
         select private.primary_payer(quote_units.organization_id, service.client_id, day.date) as id
       ) as payer
@@ -244,24 +243,6 @@ end
 $$;
 comment on function private.daily_limit_warnings(uuid, private.quote[], timestamptz) is
   'One warning for each client, day and code of these services that would exceed the payer''s daily limit.';
-
-create function private.service_zone(organization_id uuid, client_id uuid)
-returns text
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return (
-    select coalesce(client.time_zone, organization.time_zone)
-    from public.clients as client
-    join public.organizations as organization on organization.id = client.organization_id
-    where client.organization_id = service_zone.organization_id and client.id = service_zone.client_id
-  );
-end
-$$;
-comment on function private.service_zone(uuid, uuid) is
-  'The zone whose local date, at its start, is the date of a client''s service: the client''s, else the organization''s.';
 
 create function private.has_payer(organization_id uuid, client_ids uuid[])
 returns boolean

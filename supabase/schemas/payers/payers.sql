@@ -3,6 +3,67 @@
 -- Watch for: every rule has a first and a last day, and no two versions of one rule share a day. A service is judged by
 --            the rules of the day it is rendered on, never by today's.
 
+create function private.modifiers_are_valid(modifiers jsonb)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return jsonb_typeof(modifiers) = 'object'
+    and not exists (
+      select 1
+      from jsonb_each(case jsonb_typeof(modifiers) when 'object' then modifiers else '{}'::jsonb end) as level (name, list)
+      where level.name not in ('technician', 'assistant', 'qhp')
+        or jsonb_typeof(level.list) <> 'array'
+        or jsonb_array_length(case jsonb_typeof(level.list) when 'array' then level.list else '[]'::jsonb end) > 4
+        or exists (
+          select 1
+          from jsonb_array_elements(case jsonb_typeof(level.list) when 'array' then level.list else '[]'::jsonb end)
+            as item (value)
+          where jsonb_typeof(item.value) <> 'string' or item.value #>> '{}' !~ '^[0-9A-Z]{2}$'
+        )
+    );
+end
+$$;
+comment on function private.modifiers_are_valid(jsonb) is
+  'True for {"technician": ["HM"], "assistant": ["HN"], "qhp": ["HO"]}: levels, and for each at most four modifiers.';
+grant execute on function private.modifiers_are_valid(jsonb) to authenticated, service_role;
+
+create function private.place_of(location_type text)
+returns text
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  -- A word that begins so: "Tele-health", "home_virtual", "Remote (home)"; not "hotel".
+  if location_type ~* '(^|[^a-z0-9])(tele|virtual|remote)' then
+    return 'telehealth';
+  end if;
+  return nullif(lower(btrim(location_type)), '');
+end
+$$;
+comment on function private.place_of(text) is
+  'The place as payers'' rules name it: telehealth for whatever is tele..., virtual or remote, else the location type in '
+  'lower case. The same as isTelehealth in cpt.ts.';
+grant execute on function private.place_of(text) to authenticated, service_role;
+
+create function private.places_are_valid(places text[])
+returns boolean
+language plpgsql
+immutable
+security definer
+set search_path = ''
+as $$
+begin
+  return array_position(places, null) is null
+    and not exists (select 1 from unnest(places) as place where place is distinct from private.place_of(place));
+end
+$$;
+comment on function private.places_are_valid(text[]) is 'True for places as private.place_of names them.';
+grant execute on function private.places_are_valid(text[]) to authenticated, service_role;
+
 create table public.payers (
   organization_id uuid not null references public.organizations (id),
   id uuid not null default gen_random_uuid(),
@@ -46,7 +107,9 @@ create table public.payer_code_rules (
   payer_id uuid not null,
   cpt_code text not null check (cpt_code ~ '^[0-9A-Z]{5}$'),
   rounding public.unit_rounding,
-  modifiers text[] not null default '{}' check (cardinality(modifiers) <= 4),
+  modifiers jsonb not null default '{}' check (private.modifiers_are_valid(modifiers)),
+  is_covered boolean not null default true,
+  excluded_places text[] not null default '{}' check (private.places_are_valid(excluded_places)),
   max_daily_units smallint check (max_daily_units > 0),
   authorization_required boolean,
   valid_from date not null check (isfinite(valid_from)),
@@ -58,6 +121,11 @@ create table public.payer_code_rules (
   )
 );
 comment on table public.payer_code_rules is 'What a payer wants of one code. Null: as payer_rules says.';
+comment on column public.payer_code_rules.modifiers is
+  'By the level of who renders, in the payer''s order: {"technician": ["HM"], "assistant": ["HN"], "qhp": ["HO"]}.';
+comment on column public.payer_code_rules.is_covered is 'False: the payer does not pay for this code at all.';
+comment on column public.payer_code_rules.excluded_places is
+  'Places where the payer does not pay for this code, as private.place_of names them: {telehealth}.';
 comment on column public.payer_code_rules.max_daily_units is
   'The most units a day and client, such as the Medically Unlikely Edits. Exceeding it warns; an appeal may be paid.';
 create index payer_code_rules_payer_idx on public.payer_code_rules (organization_id, payer_id);
@@ -66,8 +134,8 @@ create table public.payer_concurrency_rules (
   organization_id uuid not null,
   id uuid not null default gen_random_uuid(),
   payer_id uuid not null,
-  first_code text not null references public.service_codes (code),
-  second_code text not null references public.service_codes (code),
+  first_code text not null check (first_code ~ '^[0-9A-Z]{5}$'),
+  second_code text not null check (second_code ~ '^[0-9A-Z]{5}$'),
   allowed boolean not null,
   valid_from date not null check (isfinite(valid_from)),
   valid_to date check (valid_to >= valid_from),
@@ -82,13 +150,10 @@ create table public.payer_concurrency_rules (
 comment on table public.payer_concurrency_rules is
   'Which two services one client may receive at the same time. A pair without a rule is not allowed.';
 create index payer_concurrency_rules_payer_idx on public.payer_concurrency_rules (organization_id, payer_id);
-create index payer_concurrency_rules_first_code_idx on public.payer_concurrency_rules (first_code);
-create index payer_concurrency_rules_second_code_idx on public.payer_concurrency_rules (second_code);
 
 create function private.payer_rule(organization_id uuid, payer_id uuid, cpt_code text, on_date date)
 returns table (
   rounding public.unit_rounding,
-  modifiers text[],
   max_daily_units smallint,
   authorization_required boolean,
   evv_required boolean
@@ -103,7 +168,6 @@ begin
   return query
   select
     coalesce(code_rule.rounding, rule.rounding, 'midpoint'),
-    coalesce(code_rule.modifiers, '{}'),
     code_rule.max_daily_units,
     coalesce(code_rule.authorization_required, rule.authorization_required, false),
     coalesce(rule.evv_required, false)
@@ -122,6 +186,87 @@ $$;
 comment on function private.payer_rule(uuid, uuid, text, date) is
   'A payer''s rule for a code on a day, defaults filled in: one row always, also for no payer.';
 grant execute on function private.payer_rule(uuid, uuid, text, date) to authenticated, service_role;
+
+create function private.default_modifiers(
+  organization_id uuid,
+  payer_id uuid,
+  cpt_code text,
+  credential text,
+  location_type text,
+  on_date date
+)
+returns text[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return coalesce((
+    select array_agg(modifier.name order by modifier.position)
+    from (
+      select listed.name, min(listed.position) as position
+      from (
+        select item.name, item.position
+        from public.payer_code_rules as code_rule
+        cross join lateral jsonb_array_elements_text(
+          code_rule.modifiers -> private.provider_level(default_modifiers.credential)::text
+        ) with ordinality as item (name, position)
+        where code_rule.organization_id = default_modifiers.organization_id
+          and code_rule.payer_id = default_modifiers.payer_id
+          and code_rule.cpt_code = default_modifiers.cpt_code
+          and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> on_date
+        union all
+        select coalesce(rule.telehealth_modifier, case when rule.payer_id is null then '95' end), 5
+        from (values (1)) as once
+        left join public.payer_rules as rule
+          on rule.organization_id = default_modifiers.organization_id
+          and rule.payer_id = default_modifiers.payer_id
+          and daterange(rule.valid_from, rule.valid_to, '[]') @> on_date
+        where private.place_of(default_modifiers.location_type) = 'telehealth'
+      ) as listed (name, position)
+      where listed.name is not null
+      group by listed.name
+      order by position
+      limit 4
+    ) as modifier
+  ), '{}');
+end
+$$;
+comment on function private.default_modifiers(uuid, uuid, text, text, text, date) is
+  'The modifiers of a service when its caller gives none: what the payer of that day wants for the code and the level of '
+  'who renders, then the place''s (95 for telehealth, unless the payer says otherwise); at most four, each once. The same '
+  'as deriveCptMetadata.';
+
+create function private.coverage_gap(
+  organization_id uuid,
+  payer_id uuid,
+  cpt_code text,
+  location_type text,
+  on_date date
+)
+returns text
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  return (
+    select case
+      when not code_rule.is_covered then 'code'
+      when private.place_of(coverage_gap.location_type) = any (code_rule.excluded_places) then 'place'
+    end
+    from public.payer_code_rules as code_rule
+    where code_rule.organization_id = coverage_gap.organization_id
+      and code_rule.payer_id = coverage_gap.payer_id
+      and code_rule.cpt_code = coverage_gap.cpt_code
+      and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> on_date
+  );
+end
+$$;
+comment on function private.coverage_gap(uuid, uuid, text, text, date) is
+  'Why a payer does not pay for a code at a place on a day: code (never), place (not there); null when it does.';
+grant execute on function private.coverage_gap(uuid, uuid, text, text, date) to authenticated, service_role;
 
 -- Row-level security: staff read, a super_admin edits ------------------------------------------------------------------
 
@@ -204,9 +349,10 @@ grant
   update (rounding, telehealth_modifier, authorization_required, evv_required, valid_from, valid_to)
   on public.payer_rules to authenticated;
 grant
-  insert (organization_id, id, payer_id, cpt_code, rounding, modifiers, max_daily_units, authorization_required,
-    valid_from, valid_to),
-  update (rounding, modifiers, max_daily_units, authorization_required, valid_from, valid_to)
+  insert (organization_id, id, payer_id, cpt_code, rounding, modifiers, is_covered, excluded_places, max_daily_units,
+    authorization_required, valid_from, valid_to),
+  update (rounding, modifiers, is_covered, excluded_places, max_daily_units, authorization_required, valid_from,
+    valid_to)
   on public.payer_code_rules to authenticated;
 grant
   insert (organization_id, id, payer_id, first_code, second_code, allowed, valid_from, valid_to),

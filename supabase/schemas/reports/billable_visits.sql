@@ -19,7 +19,7 @@ from reports.months as month
 cross join lateral private.day_units(array(
   select row(
     service.session_id, service.client_id, service.therapist_id, service.service_date, service.payer_id,
-    service.cpt_code, service.start_time, service.minutes, service.rounding, 15
+    service.cpt_code, service.start_time, service.minutes, service.rounding, service.unit_minutes
   )::private.rendered_service
   from reports.rendered_services as service
   where service.organization_id = month.organization_id

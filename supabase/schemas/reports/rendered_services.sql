@@ -8,32 +8,35 @@ as
 select
   session.organization_id,
   session.start_time,
-  service.date as service_date,
+  day.date as service_date,
   session.id as session_id,
   session.therapist_id,
   session.client_id,
   payer.id as payer_id,
   service.cpt_code,
   service.minutes,
-  rule.rounding
+  rule.rounding,
+  coalesce((private.service_code_on(session.organization_id, service.cpt_code, day.date)).unit_minutes, 15)::integer
+    as unit_minutes
 from public.sessions as session
-join public.organizations as organization on organization.id = session.organization_id
 left join public.session_visits as actual
   on actual.organization_id = session.organization_id
   and actual.session_id = session.id
   and actual.actual_end_time is not null
 cross join lateral (
+  select private.service_date(session.organization_id, session.client_id, session.start_time) as date
+) as day
+cross join lateral (
   select
-    (session.start_time at time zone organization.time_zone)::date as date,
-    private.billed_code(session.cpt_code, session.session_type) as cpt_code,
+    private.billed_code(session.organization_id, session.cpt_code, session.session_type, day.date) as cpt_code,
     private.billable_minutes(
       coalesce(actual.actual_start_time, session.start_time), coalesce(actual.actual_end_time, session.end_time)
     ) as minutes
 ) as service
 cross join lateral (
-  select private.primary_payer(session.organization_id, session.client_id, service.date) as id
+  select private.primary_payer(session.organization_id, session.client_id, day.date) as id
 ) as payer
-cross join lateral private.payer_rule(session.organization_id, payer.id, service.cpt_code, service.date) as rule
+cross join lateral private.payer_rule(session.organization_id, payer.id, service.cpt_code, day.date) as rule
 where session.status = 'completed';
 comment on view reports.rendered_services is
   'Completed sessions: the code, the whole minutes (the actual ones where they are recorded), the payer of the local day '
@@ -53,7 +56,7 @@ begin
   from private.day_units(array(
     select row(
       service.session_id, service.client_id, service.therapist_id, service.service_date, service.payer_id,
-      service.cpt_code, service.start_time, service.minutes, service.rounding, 15
+      service.cpt_code, service.start_time, service.minutes, service.rounding, service.unit_minutes
     )::private.rendered_service
     from reports.rendered_services as service
     where service.organization_id = visit_units.organization_id

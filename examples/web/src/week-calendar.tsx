@@ -1,0 +1,241 @@
+/**
+ * The grid of a week, or of a day in columns: the only file that knows the calendar component. It works in civil time:
+ * what goes in and comes out are local times of the clinic, such as `2026-12-01T10:00:00`.
+ */
+import { type Calendar, createCalendar, destroyCalendar, Interaction, ResourceTimeGrid, TimeGrid } from '@event-calendar/core';
+import { useEffect, useRef } from 'react';
+import '@event-calendar/core/index.css';
+import { shiftCivil } from './times.ts';
+
+/** Something drawn in the grid. */
+export interface Block {
+  readonly id: string;
+  readonly start: string;
+  /** The start plus the time that passes, not the local end: across a clock change the two differ. */
+  readonly end: string;
+  readonly title: string;
+  readonly detail: string;
+  readonly kind: string;
+  /** The day in words, read by screen readers only. */
+  readonly spoken?: string;
+  readonly column?: string;
+  readonly movable?: boolean;
+  readonly background?: boolean;
+}
+/** A span of local time, and the column it is in. */
+export interface Slot {
+  readonly start: string;
+  readonly end: string;
+  readonly column?: string;
+}
+interface Props {
+  readonly label: string;
+  readonly date: string;
+  /** How many days: 7 or 1. With columns it is always one. */
+  readonly days: number;
+  readonly columns?: readonly { readonly id: string; readonly title: string }[];
+  readonly blocks: readonly Block[];
+  /** The clinic's offset now, such as `-08:00`: it places the line of the present time, nothing else. */
+  readonly offsetNow: string;
+  readonly hours: { readonly from: string; readonly to: string };
+  readonly canBook: boolean;
+  onSelect(slot: Slot): void;
+  onOpen(id: string): void;
+  /** Answers whether the change stands; if not, the block goes back. */
+  onMove(id: string, slot: Slot): Promise<boolean>;
+}
+
+const milliseconds = (duration?: { readonly seconds: number; readonly days?: number }) =>
+  ((duration?.days ?? 0) * 86_400 + (duration?.seconds ?? 0)) * 1000;
+const blockOf = (event: Calendar.Event) => event.extendedProps as unknown as Block;
+type Change = Calendar.EventDropInfo | (Calendar.EventResizeInfo & { startDelta?: Calendar.Duration });
+
+export function WeekCalendar(props: Props) {
+  const box = useRef<HTMLDivElement>(null);
+  const calendar = useRef<Calendar | null>(null);
+  const current = useRef(props);
+  current.current = props;
+  const view = props.columns ? 'resourceTimeGridDay' : props.days === 1 ? 'timeGridDay' : 'timeGridWeek';
+  const hours = `${props.hours.from} ${props.hours.to}`;
+
+  useEffect(() => {
+    const root = box.current;
+    if (!root) return;
+    const roving = roveIn(root);
+    let cancelled = false;
+    const onKey = (event: KeyboardEvent) => {
+      if (event.key === 'Escape') cancelled = true;
+    };
+    // Escape during a drag means no; the component itself would drop the block where it is.
+    const begin = () => {
+      cancelled = false;
+      addEventListener('keydown', onKey, true);
+    };
+    const changed = async (info: Change, slot: Slot) => {
+      removeEventListener('keydown', onKey, true);
+      if (cancelled || !(await current.current.onMove(String(info.event.id), slot))) info.revert();
+    };
+    const created = createCalendar(root, [TimeGrid, ResourceTimeGrid, Interaction], {
+      view,
+      date: current.current.date,
+      firstDay: 1,
+      timeZone: current.current.offsetNow,
+      nowIndicator: true,
+      allDaySlot: false,
+      headerToolbar: { start: '', center: '', end: '' },
+      slotDuration: '00:15',
+      snapDuration: '00:15',
+      slotLabelInterval: '01:00',
+      slotHeight: slotHeight(root, current.current.hours),
+      slotMinTime: current.current.hours.from,
+      slotMaxTime: current.current.hours.to,
+      height: '100%',
+      dayHeaderFormat: { weekday: 'short', day: 'numeric', month: 'short' },
+      slotLabelFormat: { hour: 'numeric' },
+      selectable: current.current.canBook,
+      editable: true,
+      eventResizableFromStart: true,
+      selectLongPressDelay: 350,
+      eventLongPressDelay: 350,
+      resources: [...(current.current.columns ?? [])],
+      events: eventsOf(current.current),
+      eventTimeFormat: () => '',
+      eventContent: ({ event }) => ({ domNodes: nodesOf(blockOf(event)) }),
+      eventDidMount: ({ el, event }) => {
+        const block = blockOf(event);
+        // The preview of a selection is drawn as an event too, without a block.
+        if (!block.start || block.background) return;
+        el.dataset.id = block.id;
+        el.dataset.at = block.start;
+        el.dataset.column = view === 'timeGridWeek' ? block.start.slice(0, 10) : (block.column ?? '');
+      },
+      eventClick: ({ event }) => !blockOf(event).background && current.current.onOpen(String(event.id)),
+      select: ({ startStr, endStr, resource }) => {
+        current.current.onSelect({
+          start: startStr.slice(0, 19),
+          end: endStr.slice(0, 19),
+          column: resource?.id,
+        });
+        created.unselect();
+      },
+      eventDragStart: begin,
+      eventResizeStart: begin,
+      eventDrop: (info) => {
+        const { start, end } = blockOf(info.event);
+        const moved = milliseconds(info.delta);
+        const column = info.newResource?.id ?? info.event.resourceIds[0];
+        void changed(info, {
+          start: shiftCivil(start, moved),
+          end: shiftCivil(end, moved),
+          column: column as string,
+        });
+      },
+      eventResize: (info: Calendar.EventResizeInfo & { startDelta?: Calendar.Duration }) => {
+        const { start, end, column } = blockOf(info.event);
+        const slot = {
+          start: shiftCivil(start, milliseconds(info.startDelta)),
+          end: shiftCivil(end, milliseconds(info.endDelta)),
+        };
+        void changed(info, { ...slot, column });
+      },
+      eventAllUpdated: () => tidy(root, current.current.label, roving),
+    });
+    root.addEventListener('keydown', roving.onKey);
+    calendar.current = created;
+    tidy(root, current.current.label, roving);
+    return () => {
+      root.removeEventListener('keydown', roving.onKey);
+      removeEventListener('keydown', onKey, true);
+      void destroyCalendar(created);
+    };
+  }, [view, props.offsetNow, hours, props.canBook]);
+
+  useEffect(() => void calendar.current?.setOption('date', props.date), [props.date]);
+  useEffect(() => void calendar.current?.setOption('events', eventsOf(current.current)), [props.blocks, props.columns]);
+  useEffect(() => void calendar.current?.setOption('resources', [...(props.columns ?? [])]), [props.columns]);
+  return <div ref={box} className="calendar" data-from={props.hours.from} data-to={props.hours.to} />;
+}
+
+/** Pixels of a quarter hour: as many as fill the page, at least those of a readable block. */
+function slotHeight(root: HTMLElement, { from, to }: Props['hours']): number {
+  const quarters = (Number(to.slice(0, 2)) - Number(from.slice(0, 2))) * 4;
+  const HEADER = 34;
+  return Math.max(14, Math.floor((root.clientHeight - HEADER) / quarters));
+}
+
+function eventsOf({ blocks, columns = [] }: Props): Calendar.EventInput[] {
+  return blocks.map((block) => ({
+    id: block.id,
+    start: block.start,
+    end: block.end,
+    title: block.title,
+    resourceIds: block.column ? [block.column] : columns.map(({ id }) => id),
+    display: block.background ? 'background' : 'auto',
+    editable: block.movable ?? false,
+    classNames: block.kind.split(' '),
+    extendedProps: { ...block },
+  }));
+}
+
+function nodesOf(block: Block): Node[] {
+  const span = (className: string, text: string) => {
+    const node = document.createElement('span');
+    node.className = className;
+    node.textContent = text;
+    return node;
+  };
+  if (block.background || !block.start) return [span('block-detail', block.title ?? '')];
+  return [
+    span('hidden', `${block.spoken ?? ''} `),
+    span('block-title', block.title),
+    span('hidden', ' '),
+    span('block-detail', block.detail),
+  ];
+}
+
+/** The component says it is a table, but has buttons for cells: a labelled group is what a screen reader can use. */
+function tidy(root: HTMLElement, label: string, roving: ReturnType<typeof roveIn>): void {
+  const grid = root.querySelector('.ec');
+  grid?.setAttribute('role', 'group');
+  grid?.setAttribute('aria-label', label);
+  for (const cell of root.querySelectorAll('[role=row],[role=rowgroup],[role=columnheader],[role=cell]'))
+    for (const name of ['role', 'aria-colindex', 'aria-colspan']) cell.removeAttribute(name);
+  roving.update();
+}
+
+/** One stop of the Tab key for all sessions; arrows go from one to the next. */
+function roveIn(root: HTMLElement) {
+  let last = '';
+  const items = () =>
+    [...root.querySelectorAll<HTMLElement>('.ec-event[data-id]')]
+      .filter((item) => item.getAttribute('role') === 'button')
+      .sort((a, b) => `${a.dataset.at}${a.dataset.column}`.localeCompare(`${b.dataset.at}${b.dataset.column}`));
+  const update = () => {
+    const all = items();
+    const stop = all.find((item) => item === document.activeElement || item.dataset.id === last) ?? all[0];
+    for (const item of all) item.tabIndex = item === stop ? 0 : -1;
+  };
+  const neighbour = (here: HTMLElement, key: string) => {
+    const all = items();
+    const sameColumn = all.filter((item) => item.dataset.column === here.dataset.column);
+    if (key === 'ArrowDown' || key === 'ArrowUp') return sameColumn[sameColumn.indexOf(here) + (key === 'ArrowDown' ? 1 : -1)];
+    const columns = [...new Set(all.map((item) => item.getBoundingClientRect().left))].sort((a, b) => a - b);
+    const left = here.getBoundingClientRect().left;
+    const next = key === 'ArrowRight' ? columns.find((x) => x > left) : columns.findLast((x) => x < left);
+    const top = (item: HTMLElement) => Math.abs(item.getBoundingClientRect().top - here.getBoundingClientRect().top);
+    return all.filter((item) => item.getBoundingClientRect().left === next).sort((a, b) => top(a) - top(b))[0];
+  };
+  return {
+    update,
+    onKey(event: KeyboardEvent) {
+      const here = document.activeElement as HTMLElement | null;
+      if (!here?.dataset.id || !event.key.startsWith('Arrow')) return;
+      event.preventDefault();
+      const to = neighbour(here, event.key);
+      if (!to) return;
+      last = to.dataset.id ?? '';
+      update();
+      to.focus();
+    },
+  };
+}

@@ -1,0 +1,157 @@
+import type { SupabaseClient } from '@supabase/supabase-js';
+import type { Database, Json } from './database.types.ts';
+import { callRpc, type ReadOptions, read } from './readRest.ts';
+import { readScope } from './scheduleQueries.ts';
+import { SessionsApiError } from './sessionsApiError.ts';
+
+/** The days of a week, as weekly hours name them. */
+export const WEEKDAYS = [
+  'monday',
+  'tuesday',
+  'wednesday',
+  'thursday',
+  'friday',
+  'saturday',
+  'sunday',
+] as const;
+/** A day of the week. */
+export type Weekday = (typeof WEEKDAYS)[number];
+
+/** When somebody works, week by week: local times of their own zone, `HH:mm`. A day that is missing is a day off. */
+export type WeeklyHours = Partial<
+  Record<Weekday, readonly { readonly start: string; readonly end: string }[]>
+>;
+
+/** Time off or extra hours, as stored. */
+export type AvailabilityException = Database['public']['Tables']['availability_exceptions']['Row'];
+
+type Availability = Pick<SupabaseClient, 'from' | 'auth'>;
+
+/**
+ * Sets when a therapist works, week by week.
+ *
+ * @param supabase - a supabase-js client
+ * @param payload - the hours, and for admins whose; see {@link WeeklyHours}
+ * @throws SessionsApiError 400 for hours that overlap or end before they begin, 403 when they are not the caller's to set
+ * @throws the signal's reason when aborted
+ * @example
+ * ```ts
+ * await setWeeklyHours(supabase, { hours: { monday: [{ start: '08:00', end: '12:30' }] } });
+ * ```
+ */
+export async function setWeeklyHours(
+  supabase: Pick<SupabaseClient, 'rpc'>,
+  payload: ReadOptions & { readonly hours: WeeklyHours; readonly therapistId?: string },
+): Promise<void> {
+  await callRpc(
+    supabase,
+    'set_availability_hours',
+    { availability_hours: payload.hours as Json, therapist_id: payload.therapistId },
+    payload,
+  );
+}
+
+/**
+ * Time off and extra hours that touch a span of time.
+ *
+ * @param supabase - a supabase-js client
+ * @param query - the span (instants), and whose; of everybody within reach when absent
+ * @returns the entries, by start
+ * @throws SessionsApiError 401 without a session, 403 `ORGANIZATION_REQUIRED`
+ * @throws the signal's reason when aborted
+ * @example
+ * ```ts
+ * const week = weekBounds('2026-12-01', 'America/Los_Angeles');
+ * const entries = await fetchAvailabilityExceptions(supabase, { ...week, therapistId });
+ * entries.filter(({ kind }) => kind === 'time_off').length; // how often the therapist is away
+ * ```
+ */
+export async function fetchAvailabilityExceptions(
+  supabase: Availability,
+  query: ReadOptions & { readonly from: string; readonly to: string; readonly therapistId?: string | null },
+): Promise<AvailabilityException[]> {
+  const { organizationId } = await readScope(supabase, query.accessToken);
+  let asked = supabase
+    .from('availability_exceptions')
+    .select('*')
+    .eq('organization_id', organizationId)
+    .lt('starts_at', query.to)
+    .gt('ends_at', query.from);
+  if (query.therapistId) asked = asked.eq('therapist_id', query.therapistId);
+  return await read(asked.order('starts_at').order('id').limit(500), query);
+}
+
+/**
+ * Enters time off or extra hours. Sessions that are booked stay as they are.
+ *
+ * @param supabase - a supabase-js client
+ * @param payload - whose, from when to when (instants), and which of the two
+ * @returns the entry as stored
+ * @throws SessionsApiError 403 when it is not the caller's to enter
+ * @throws the signal's reason when aborted
+ * @example
+ * ```ts
+ * await addAvailabilityException(supabase, {
+ *   therapistId,
+ *   kind: 'time_off',
+ *   from: '2026-12-24T08:00:00Z',
+ *   to: '2026-12-25T08:00:00Z',
+ * });
+ * ```
+ */
+export async function addAvailabilityException(
+  supabase: Availability,
+  payload: ReadOptions & {
+    readonly therapistId: string;
+    readonly kind: AvailabilityException['kind'];
+    readonly from: string;
+    readonly to: string;
+  },
+): Promise<AvailabilityException> {
+  const { organizationId } = await readScope(supabase, payload.accessToken);
+  const [entry] = await read<AvailabilityException[]>(
+    supabase
+      .from('availability_exceptions')
+      .insert({
+        organization_id: organizationId,
+        therapist_id: payload.therapistId,
+        kind: payload.kind,
+        starts_at: payload.from,
+        ends_at: payload.to,
+      })
+      .select(),
+    payload,
+  );
+  if (!entry) throw new SessionsApiError({ status: 403, code: 'FORBIDDEN', message: 'Nothing was stored.' });
+  return entry;
+}
+
+/**
+ * Takes an entry of time off or extra hours back.
+ *
+ * @param supabase - a supabase-js client
+ * @param payload - the entry's id
+ * @throws SessionsApiError 401 without a session, 403 `ORGANIZATION_REQUIRED`
+ * @throws the signal's reason when aborted
+ * @example
+ * ```ts
+ * const week = weekBounds('2026-12-01', 'America/Los_Angeles');
+ * const [first] = await fetchAvailabilityExceptions(supabase, { ...week, therapistId });
+ * if (first) await removeAvailabilityException(supabase, { id: first.id });
+ * ```
+ */
+export async function removeAvailabilityException(
+  supabase: Availability,
+  payload: ReadOptions & { readonly id: string },
+): Promise<void> {
+  const { organizationId } = await readScope(supabase, payload.accessToken);
+  await read(
+    supabase
+      .from('availability_exceptions')
+      .delete()
+      .eq('organization_id', organizationId)
+      .eq('id', payload.id)
+      .select('id'),
+    payload,
+  );
+}

@@ -1,0 +1,249 @@
+import type { SupabaseClient } from '@supabase/supabase-js';
+import type { DetailsReadData } from '../../supabase/functions/_shared/contract/client-details.ts';
+import { type CallOptions, callEdge, newIdempotencyKey } from './callEdge.ts';
+import type { Database } from './database.types.ts';
+import { callRpc, type ReadOptions, read } from './readRest.ts';
+import type { Role } from './routeGuards.ts';
+import { readScope } from './scheduleQueries.ts';
+
+type Tables = Database['public']['Tables'];
+
+/** A therapist's profile, as stored. */
+export type Therapist = Tables['therapists']['Row'];
+/** A client's row, which has no name: the clinic's own file number only. */
+export type Client = Tables['clients']['Row'];
+/** A room, as stored. */
+export type Room = Tables['rooms']['Row'];
+
+/** The part of a supabase-js client that reads lists. */
+export type DirectoryReader = Pick<SupabaseClient, 'from' | 'auth'>;
+
+/** A clinic the caller belongs to, and as what. */
+export interface Membership {
+  readonly organizationId: string;
+  readonly name: string;
+  /** The clinic's IANA zone, in which its schedule is shown. */
+  readonly timeZone: string;
+  readonly role: Role;
+  readonly permissions: readonly string[];
+  /** Whether the access token is for this clinic. */
+  readonly isActive: boolean;
+}
+
+/**
+ * The clinics the caller belongs to.
+ *
+ * @param supabase - a supabase-js client
+ * @param query - whose token, and a signal
+ * @returns the memberships; none for somebody who belongs to no clinic
+ * @throws SessionsApiError 401 without a session
+ * @example
+ * ```ts
+ * const here = (await fetchMemberships(supabase)).find(({ isActive }) => isActive);
+ * here?.permissions.includes('view_clients');
+ * ```
+ */
+export async function fetchMemberships(
+  supabase: Pick<SupabaseClient, 'rpc'>,
+  query: ReadOptions = {},
+): Promise<Membership[]> {
+  type Row = Database['public']['Functions']['my_organizations']['Returns'][number];
+  const rows = await callRpc<Row[]>(supabase, 'my_organizations', {}, query);
+  return rows.map((row) => ({
+    organizationId: row.organization_id,
+    name: row.name,
+    timeZone: row.time_zone,
+    role: row.role,
+    permissions: row.permissions,
+    isActive: row.is_active,
+  }));
+}
+
+/** A list of a clinic, and whether it is to have what is archived. */
+export interface DirectoryQuery extends ReadOptions {
+  /** Also those that are archived. Default false. */
+  readonly archived?: boolean;
+}
+
+/**
+ * The therapists the caller may see: an admin those of the clinic, a therapist themselves.
+ *
+ * @param supabase - a supabase-js client
+ * @param query - whose token, and whether archived ones are wanted
+ * @returns the profiles, by name
+ * @throws SessionsApiError 401 without a session, 403 `ORGANIZATION_REQUIRED`
+ * @example
+ * ```ts
+ * for (const { display_name, credential } of await fetchTherapists(supabase)) console.log(display_name, credential);
+ * ```
+ */
+export async function fetchTherapists(
+  supabase: DirectoryReader,
+  query: DirectoryQuery = {},
+): Promise<Therapist[]> {
+  const { role, userId } = await readScope(supabase, query.accessToken);
+  return await fetchList<Therapist>(supabase, 'therapists', 'display_name', query, {
+    id: role === 'therapist' ? userId : null,
+  });
+}
+
+/**
+ * The clients the caller may see: an admin those of the clinic, a therapist those of their caseload, a parent their own.
+ *
+ * @param supabase - a supabase-js client
+ * @param query - whose token, and whether archived ones are wanted
+ * @returns the rows, by reference
+ * @throws SessionsApiError 401 without a session, 403 `ORGANIZATION_REQUIRED`
+ * @example
+ * ```ts
+ * const clients = await fetchClients(supabase);
+ * const names = await fetchNames(supabase, { clientIds: clients.map(({ id }) => id) });
+ * ```
+ */
+export async function fetchClients(supabase: DirectoryReader, query: DirectoryQuery = {}): Promise<Client[]> {
+  return await fetchList<Client>(supabase, 'clients', 'reference', query);
+}
+
+/**
+ * The rooms of the clinic; none for a parent.
+ *
+ * @param supabase - a supabase-js client
+ * @param query - whose token, and whether archived ones are wanted
+ * @returns the rooms, by name
+ * @throws SessionsApiError 401 without a session, 403 `ORGANIZATION_REQUIRED`
+ * @example
+ * ```ts
+ * const [room] = await fetchRooms(supabase);
+ * room?.name; // 'Sunflower'
+ * ```
+ */
+export async function fetchRooms(supabase: DirectoryReader, query: DirectoryQuery = {}): Promise<Room[]> {
+  return await fetchList<Room>(supabase, 'rooms', 'name', query);
+}
+
+/** Rows are read in pages of this many, so that no server's limit cuts a list silently. */
+const PAGE = 500;
+
+async function fetchList<Row extends { readonly id: string }>(
+  supabase: DirectoryReader,
+  table: 'therapists' | 'clients' | 'rooms',
+  order: string,
+  query: DirectoryQuery,
+  filters: Readonly<Record<string, string | null>> = {},
+): Promise<Row[]> {
+  const { organizationId } = await readScope(supabase, query.accessToken);
+  const all: Row[] = [];
+  for (let from = 0; ; from += PAGE) {
+    let asked = supabase.from(table).select('*').eq('organization_id', organizationId);
+    for (const [column, value] of Object.entries(filters)) if (value) asked = asked.eq(column, value);
+    if (!query.archived) asked = asked.is('deleted_at', null);
+    const page = await read<Row[]>(
+      asked
+        .order(order)
+        .order('id')
+        .range(from, from + PAGE - 1),
+      query,
+    );
+    all.push(...page);
+    if (page.length < PAGE) return all;
+  }
+}
+
+/** Whose names {@link fetchNames} reads. */
+export interface NamesQuery extends CallOptions {
+  readonly clientIds: readonly string[];
+}
+
+/** What a client is called. */
+export interface ClientName {
+  readonly givenName: string;
+  readonly familyName: string;
+  readonly preferredName: string | null;
+  /** For lists: family name first. */
+  readonly listed: string;
+}
+
+/** Most clients one request asks for. */
+const NAMES_AT_ONCE = 100;
+
+/**
+ * The names of the clients the caller may see; others are left out, so that one client off the caseload hides nobody
+ * else's. Reading is recorded in the audit trail.
+ *
+ * @param supabase - a supabase-js client
+ * @param query - whose names; see {@link NamesQuery}
+ * @returns the names by client id; a client without saved details, or out of reach, is not in it
+ * @throws SessionsApiError 401 without a session, 403 `ORGANIZATION_REQUIRED`
+ * @throws the signal's reason when aborted
+ * @example
+ * ```ts
+ * const names = await fetchNames(supabase, { clientIds: [clientId] });
+ * names.get(clientId)?.listed; // 'Rivera, Jo'
+ * ```
+ */
+export async function fetchNames(
+  supabase: Pick<SupabaseClient, 'functions' | 'from' | 'auth'>,
+  query: NamesQuery,
+): Promise<Map<string, ClientName>> {
+  const { organizationId } = await readScope(supabase, query.accessToken);
+  const wanted = [...new Set(query.clientIds)];
+  const names = new Map<string, ClientName>();
+  for (let from = 0; from < wanted.length; from += NAMES_AT_ONCE) {
+    // One id out of reach refuses a whole request, so only those within reach are asked for.
+    const asked = wanted.slice(from, from + NAMES_AT_ONCE);
+    const seen = await read<{ id: string }[]>(
+      supabase.from('clients').select('id').eq('organization_id', organizationId).in('id', asked),
+      query,
+    );
+    if (seen.length === 0) continue;
+    const { clients } = await callEdge<DetailsReadData>(
+      supabase,
+      'client-details',
+      { action: 'read', client_ids: seen.map(({ id }) => id) },
+      { ...query, idempotencyKey: query.idempotencyKey ?? newIdempotencyKey() },
+    );
+    for (const { clientId, details } of clients) if (details) names.set(clientId, nameOf(details));
+  }
+  return names;
+}
+
+type Details = NonNullable<DetailsReadData['clients'][number]['details']>;
+/** All that is kept of who a client is. */
+export type ClientDetails = Details;
+
+function nameOf(details: Details): ClientName {
+  const preferredName = details.preferred_name ?? null;
+  return {
+    givenName: details.given_name,
+    familyName: details.family_name,
+    preferredName,
+    listed: `${details.family_name}, ${preferredName ?? details.given_name}`,
+  };
+}
+
+/**
+ * All that is kept of who a client is: names, birth date, guardians, contacts. Recorded in the audit trail.
+ *
+ * @param supabase - a supabase-js client
+ * @param query - the client; see {@link CallOptions}
+ * @returns the details, or null when none are saved
+ * @throws SessionsApiError 403 for a client out of scope
+ * @throws the signal's reason when aborted
+ * @example
+ * ```ts
+ * const details = await fetchClientDetails(supabase, { clientId });
+ * details?.guardians?.map(({ name }) => name);
+ * ```
+ */
+export async function fetchClientDetails(
+  supabase: Pick<SupabaseClient, 'functions'>,
+  query: CallOptions & { readonly clientId: string },
+): Promise<ClientDetails | null> {
+  const { clients } = await callEdge<DetailsReadData>(
+    supabase,
+    'client-details',
+    { action: 'read', client_ids: [query.clientId] },
+    { ...query, idempotencyKey: query.idempotencyKey ?? newIdempotencyKey() },
+  );
+  return clients[0]?.details ?? null;
+}

@@ -1,0 +1,67 @@
+import type { SupabaseClient } from '@supabase/supabase-js';
+import { type ReadOptions, read } from './readRest.ts';
+
+/** What {@link findOpenSlots} looks for. */
+export interface OpenSlotsQuery extends ReadOptions {
+  readonly therapistId: string;
+  /** The beginning of the span (an instant). */
+  readonly from: string;
+  /** The end of the span (an instant), at most 62 days later. */
+  readonly to: string;
+  /** How long the slot must be. */
+  readonly minutes: number;
+  /** Also the client must be free. */
+  readonly clientId?: string | null;
+  /** Also the room must be free. */
+  readonly roomId?: string | null;
+  /** The zone of the 15-minute grid; the therapist's when absent. */
+  readonly timeZone?: string | null;
+}
+
+/** A start at which a booking would succeed right now. */
+export interface OpenSlot {
+  /** The start (an instant). */
+  readonly startTime: string;
+  /** The end (an instant). */
+  readonly endTime: string;
+}
+
+/**
+ * The starts at which a therapist, and a client and room where they are named, are free: within the therapist's hours, on
+ * a 15-minute grid. Only a hold keeps a slot.
+ *
+ * @param supabase - a supabase-js client
+ * @param query - whose time, when, and how long; see {@link OpenSlotsQuery}
+ * @returns the slots, by start
+ * @throws SessionsApiError 400 for a span that is too long, 403 for a therapist or client who is not the caller's to book
+ * @throws the signal's reason when aborted
+ * @example
+ * ```ts
+ * const slots = await findOpenSlots(supabase, {
+ *   therapistId,
+ *   clientId,
+ *   from: '2026-12-01T08:00:00Z',
+ *   to: '2026-12-02T08:00:00Z',
+ *   minutes: 60,
+ * });
+ * slots[0]?.startTime; // the first start that is free
+ * ```
+ */
+export async function findOpenSlots(
+  supabase: Pick<SupabaseClient, 'rpc'>,
+  query: OpenSlotsQuery,
+): Promise<OpenSlot[]> {
+  const rows = await read<{ start_time: string; end_time: string }[]>(
+    supabase.rpc('find_open_slots', {
+      therapist_id: query.therapistId,
+      from_time: query.from,
+      to_time: query.to,
+      duration_minutes: query.minutes,
+      ...(query.clientId && { client_id: query.clientId }),
+      ...(query.roomId && { room_id: query.roomId }),
+      ...(query.timeZone && { time_zone: query.timeZone }),
+    }),
+    query,
+  );
+  return rows.map(({ start_time, end_time }) => ({ startTime: start_time, endTime: end_time }));
+}

@@ -1,0 +1,78 @@
+import type { SupabaseClient } from '@supabase/supabase-js';
+import { type ReadOptions, read } from './readRest.ts';
+import { readScope } from './scheduleQueries.ts';
+
+/** Which rows of a report are wanted. */
+export interface ReportQuery extends ReadOptions {
+  /** The view's first time column, such as `week_start` or `month`: filtering by it is what the indexes serve. */
+  readonly by?: string;
+  /** Its least value. */
+  readonly from?: string;
+  /** Its upper bound, which is not part of the span. */
+  readonly to?: string;
+  /** Further columns that must have a value, such as `therapist_id`. */
+  readonly where?: Readonly<Record<string, string>>;
+}
+
+/** Rows are read in pages of this many, so that no server's limit cuts a report silently. */
+const PAGE = 500;
+const MOST_PAGES = 20;
+
+/**
+ * The rows of a report (a view of the schema `reports`), of the caller's clinic.
+ *
+ * @param supabase - a supabase-js client
+ * @param name - the view, such as `therapist_utilization`; see `docs/reports.md`
+ * @param query - which rows; see {@link ReportQuery}
+ * @returns the rows, at most 10,000
+ * @throws SessionsApiError 401 without a session, 403 for who may not read it
+ * @throws the signal's reason when aborted
+ * @example
+ * ```ts
+ * const weeks = await fetchReport<{ therapist_name: string; utilization_percent: number | null }>(
+ *   supabase,
+ *   'therapist_utilization',
+ *   { by: 'week_start', from: '2026-11-02', to: '2026-11-30' },
+ * );
+ * ```
+ */
+export async function fetchReport<Row>(
+  supabase: Pick<SupabaseClient, 'schema' | 'auth'>,
+  name: string,
+  query: ReportQuery = {},
+): Promise<Row[]> {
+  const { organizationId } = await readScope(supabase, query.accessToken);
+  const rows: Row[] = [];
+  for (let page = 0; page < MOST_PAGES; page += 1) {
+    let asked = supabase.schema('reports').from(name).select('*').eq('organization_id', organizationId);
+    for (const [column, value] of Object.entries(query.where ?? {})) asked = asked.eq(column, value);
+    if (query.by && query.from) asked = asked.gte(query.by, query.from);
+    if (query.by && query.to) asked = asked.lt(query.by, query.to);
+    if (query.by) asked = asked.order(query.by);
+    const some = await read<Row[]>(asked.range(page * PAGE, (page + 1) * PAGE - 1), query);
+    rows.push(...some);
+    if (some.length < PAGE) break;
+  }
+  return rows;
+}
+
+/**
+ * Rows as CSV (RFC 4180). A cell that a spreadsheet would take for a formula gets an apostrophe in front.
+ *
+ * @param rows - objects with the same keys
+ * @param columns - the columns, in order; those of the first row when absent
+ * @returns the text, with a header line
+ * @example
+ * ```ts
+ * toCsv([{ name: 'Bell, Avery', hours: 7 }]).split('\r\n'); // ['name,hours', '"Bell, Avery",7', '']
+ * ```
+ */
+export function toCsv(rows: readonly object[], columns = Object.keys(rows[0] ?? {})): string {
+  const cell = (value: unknown) => {
+    const text = value === null || value === undefined ? '' : String(value);
+    const safe = typeof value !== 'number' && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+    return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  };
+  const lines = rows.map((row) => columns.map((column) => cell((row as Record<string, unknown>)[column])));
+  return [columns.map(cell), ...lines].map((cells) => `${cells.join(',')}\r\n`).join('');
+}

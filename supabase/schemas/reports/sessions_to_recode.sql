@@ -1,0 +1,38 @@
+-- Purpose: what is booked under a code that is not valid on its day.
+-- Objects: reports.sessions_to_recode; docs/reports.md tells how to read it.
+
+create view reports.sessions_to_recode
+with (security_invoker = true)
+as
+select
+  session.organization_id,
+  session.start_time,
+  day.date as service_date,
+  session.id as session_id,
+  session.therapist_id,
+  therapist.display_name as therapist_name,
+  session.client_id,
+  client.reference as client_reference,
+  session.cpt_code,
+  ended.valid_to as code_ended_on
+from public.sessions as session
+join public.therapists as therapist
+  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
+join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
+cross join lateral (
+  select private.service_date(session.organization_id, session.client_id, session.start_time) as date
+) as day
+left join lateral (
+  select max(version.valid_to) as valid_to
+  from public.service_codes as version
+  where version.code = session.cpt_code
+    and (version.organization_id is null or version.organization_id = session.organization_id)
+    and version.valid_to < day.date
+) as ended on true
+where session.cpt_code is not null
+  and session.status in ('scheduled', 'in_progress')
+  and (private.service_code_on(session.organization_id, session.cpt_code, day.date)).code is null;
+comment on view reports.sessions_to_recode is
+  'Sessions still to be rendered whose code is not valid on their day: it has ended by then (code_ended_on), or it has not '
+  'begun. They need another code before they can be completed or moved.';
+grant select on reports.sessions_to_recode to authenticated, service_role;

@@ -1,0 +1,85 @@
+-- A clinic closes for days or hours, a therapist takes time off: both say what they touch, and cancel it when asked.
+begin;
+select plan(38);
+select tests.open_clinic();
+select tests.open_clinic('other ');
+update public.organizations set time_zone = 'America/Los_Angeles' where id = tests.id('clinic');
+
+create function tests.close(person text, request jsonb) returns jsonb language sql as $$
+  select tests.call(person, format('select public.add_closure(%L)', request)) $$;
+create function tests.leave(person text, request jsonb) returns jsonb language sql as $$
+  select tests.call(person, format('select public.add_time_off(%L)', request)) $$;
+-- A day of the story by its date.
+create function tests.day(number integer) returns date language sql stable as $$ select (tests.at(number) at time zone 'UTC')::date $$;
+create function tests.local(number integer, clock text) returns timestamptz language sql stable as $$
+  select (tests.day(number) + clock::time) at time zone 'America/Los_Angeles' $$;
+
+do $$ begin
+  perform tests.book('rbt', 'rbt', 'ann', tests.local(1, '09:00'));
+  perform tests.book('bcba', 'bcba', 'ben', tests.local(1, '23:30'), 60);
+  perform tests.book('rbt', 'rbt', 'ann', tests.local(2, '23:30'), 60);
+  perform tests.book('rbt', 'rbt', 'ben', tests.local(3, '00:30'));
+  perform tests.cancel('rbt', jsonb_build_object('session_ids', jsonb_build_array(tests.book('rbt', 'rbt', 'ben', tests.local(1, '15:00')))));
+end $$;
+
+-- Days.
+create temporary table closed on commit drop as
+select tests.close('admin', jsonb_build_object('name', ' Winter break ', 'from_date', tests.day(1), 'to_date', tests.day(2))) as outcome;
+select is(outcome #>> '{body,touched}', '3', 'a closure says how many sessions to come it touches, if only in part; the cancelled do not count') from closed;
+select is(outcome #>> '{body,cancelled}', '0', 'and leaves them, unless it is told to cancel') from closed;
+select is(array[outcome #>> '{body,startsAt}', outcome #>> '{body,endsAt}']::timestamptz[], array[tests.local(1, '00:00'), tests.local(3, '00:00')],
+  'days are those of the clinic''s zone, the last included') from closed;
+select results_eq($$ select name from public.organization_closures where organization_id = tests.id('clinic') $$, $$ values ('Winter break') $$, 'under its name');
+select results_eq($$ select action, actor_role, entity_ids[1]::text from audit.events where organization_id = tests.id('clinic') and action like '%closure%' $$,
+  $$ select 'organization_closure.added', 'admin', outcome #>> '{body,closureId}' from closed $$, 'which is in the audit');
+select is(tests.hold('rbt', tests.request('rbt', 'ben', tests.local(2, '12:00'))) ->> 'code', 'OUTSIDE_AVAILABILITY', 'nobody is held in it');
+select is(tests.hold('admin', tests.request('rbt2', 'ben', tests.local(2, '12:00'))) ->> 'code', 'OUTSIDE_AVAILABILITY', 'by an admin either');
+select is(tests.hold('rbt', tests.series('rbt', 'ben', array[tests.local(4, '12:00'), tests.local(2, '12:00')])) ->> 'code', 'OUTSIDE_AVAILABILITY', 'nor a series with a date in it');
+select is(tests.hold('other rbt', tests.request('other rbt', 'other ann', tests.local(2, '12:00')) || jsonb_build_object('client_id', tests.id('other ann'))) ->> 'ok', 'true', 'another clinic goes on');
+select is(jsonb_array_length(tests.call('rbt', format($$ select coalesce(jsonb_agg(start_time), '[]') from public.find_open_slots(%L, %L, %L, 60) $$,
+  tests.id('rbt'), tests.local(1, '00:00'), tests.local(3, '01:00')))), 0, 'it has no open slots');
+select is((select count(*) from jsonb_array_elements(tests.call('rbt', format('select public.find_alternatives(%L)', tests.request('rbt', 'ben', tests.local(2, '12:00'))))) as item
+  where tstzrange((item ->> 'startTime')::timestamptz, (item ->> 'endTime')::timestamptz) && tstzrange(tests.local(1, '00:00'), tests.local(3, '00:00'))), 0::bigint, 'and no alternatives');
+select is(tests.call('rbt', format('select public.preview_series(%L)', tests.series('rbt', 'ben', array[tests.local(2, '12:00'), tests.local(4, '12:00')]))) #> '{occurrences,0,blockedBy}',
+  '"closure"', 'a preview says so');
+select is(tests.rows('admin', format('delete from public.organization_closures where id = %L', outcome #>> '{body,closureId}')), 1::bigint, 'an admin withdraws it') from closed;
+select is(tests.hold('rbt', tests.request('rbt', 'ben', tests.local(2, '12:00'))) ->> 'ok', 'true', 'and the time is free again');
+
+-- Hours, cancelling what is there.
+select is((tests.close('admin', jsonb_build_object('name', 'Repairs', 'start_time', tests.local(1, '08:00'), 'end_time', tests.local(1, '23:45'), 'cancel_sessions', true, 'reason', 'No heating'))
+  #> '{body}') - 'closureId' - 'startsAt' - 'endsAt', '{"touched": 2, "cancelled": 2}', 'a closure of hours may cancel what it touches');
+select results_eq($$ select status::text, cancellation.reason, cancellation.attribution::text from public.sessions as session
+    join public.session_cancellations as cancellation on cancellation.session_id = session.id
+    where session.organization_id = tests.id('clinic') and session.start_time in (tests.local(1, '09:00'), tests.local(1, '23:30')) $$,
+  $$ values ('cancelled', 'No heating', 'staff'), ('cancelled', 'No heating', 'staff') $$, 'by the clinic, with the reason');
+select is_empty('select * from tests.broken_claims()', 'and their time is free');
+
+-- Time off.
+select is((tests.leave('rbt', jsonb_build_object('from_date', tests.day(2))) #> '{body}') - 'exceptionId' - 'startsAt' - 'endsAt', '{"touched": 1, "cancelled": 0}',
+  'a therapist''s time off says what it touches');
+select is((tests.leave('admin', jsonb_build_object('therapist_id', tests.id('rbt'), 'start_time', tests.local(2, '20:00'), 'end_time', tests.local(3, '04:00'), 'cancel_sessions', true))
+  #> '{body}') - 'exceptionId' - 'startsAt' - 'endsAt', '{"touched": 2, "cancelled": 2}', 'an admin enters it for anybody, and may cancel what it touches');
+select is(tests.hold('rbt', tests.request('rbt', 'ben', tests.local(3, '01:00'))) ->> 'code', 'OUTSIDE_AVAILABILITY', 'nobody is held in it');
+select is(tests.leave('rbt', jsonb_build_object('therapist_id', tests.id('bcba'), 'from_date', tests.day(2))) ->> 'code', 'FORBIDDEN', 'a therapist enters her own only');
+select is(tests.leave('parent', jsonb_build_object('from_date', tests.day(2))) ->> 'code', 'FORBIDDEN', 'a parent none');
+select is(tests.leave('admin', jsonb_build_object('therapist_id', tests.id('other rbt'), 'from_date', tests.day(2))) ->> 'code', 'FORBIDDEN', 'and nobody in another clinic');
+
+-- Who may.
+select is(tests.close(person, jsonb_build_object('name', 'Party', 'from_date', tests.day(9))) ->> 'code', 'FORBIDDEN', format('%s does not close the clinic', person))
+from unnest(array['rbt', 'parent']) as person;
+select is(tests.rows(person, $$ select from public.organization_closures where name = 'Repairs' $$), seen, format('%s sees %s of its closures', person, seen))
+from (values ('rbt', 1::bigint), ('parent', 1), ('other admin', 0)) as try (person, seen);
+select is(tests.error_code('rbt', format($$ insert into public.organization_closures (organization_id, name, starts_at, ends_at) values (%L, 'Mine', '2027-01-01Z', '2027-01-02Z') $$, tests.id('clinic'))),
+  '42501', 'a therapist does not write one past the function');
+
+-- What is no closure.
+select is((tests.error('admin', format('select public.add_closure(%L)', '{"name": "x"}'::jsonb || wrong)) ->> 'details')::jsonb #>> '{0,path}', path, format('%s: %s', wrong, path))
+from (values
+  ('{"name": null, "from_date": "2027-01-01"}'::jsonb, 'name'), ('{"name": "  ", "from_date": "2027-01-01"}', 'name'), ('{"from_date": "2027-02-30"}', 'to_date'),
+  ('{"from_date": "2027-01-02", "to_date": "2027-01-01"}', 'to_date'), ('{"from_date": "2027-01-02", "to_date": "2029-01-01"}', 'to_date'), ('{}', 'start_time'),
+  ('{"start_time": "2027-01-02T10:00:00Z", "end_time": "2027-01-02T10:00:00Z"}', 'end_time'), ('{"from_date": "2027-01-02", "cancel_sessions": "yes"}', 'cancel_sessions'),
+  ('{"from_date": "2199-01-02"}', 'to_date')
+) as try (wrong, path);
+
+select * from finish();
+rollback;

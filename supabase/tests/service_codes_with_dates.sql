@@ -1,0 +1,82 @@
+-- A code has a first and a last day, and a clinic may have codes of its own. Nothing is written under a code that is unknown
+-- or not valid on its day; what is booked beyond a code's end is listed.
+begin;
+select plan(37);
+select tests.open_clinic();
+select tests.open_clinic('other ');
+
+create function pg_temp.add_code(person text, code text, first_day text, last_day text default null, levels text default '{technician}', session_type text default null)
+returns text language sql as $$
+  select tests.error_code(person, format(
+    'insert into public.service_codes (organization_id, code, description, levels, valid_from, valid_to, session_type) values (%L, %L, %L, %L, %L, %L, %L)',
+    tests.id(case when person like 'other %' then 'other clinic' else 'clinic' end), code, 'A service', levels, first_day, last_day, session_type))
+$$;
+create function pg_temp.write(code text, day date, therapist text default 'bcba') returns text language sql as $$
+  select tests.error_code('postgres', format(
+    'insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone, cpt_code) values (%L, %L, %L, %L, %L, %L, %L)',
+    tests.id('clinic'), tests.id(therapist), tests.id('ann'), (day + time '10:00') at time zone 'America/Los_Angeles',
+    (day + time '11:00') at time zone 'America/Los_Angeles', 'UTC', code))
+$$;
+
+-- Codes that everybody has
+select is(pg_temp.write('0373T', '2026-12-31'), null, 'the T codes can be used on the last day of 2026');
+select is(pg_temp.write('0373T', '2027-01-01'), '23514', 'and not on the next');
+select is(
+  (private.service_code_on(tests.id('clinic'), '0373T', private.service_date(tests.id('clinic'), tests.id('ann'), '2027-01-01T07:30Z'))).code,
+  '0373T', 'the day is the clinic''s: at half past seven in London it is still 2026 there');
+select is(pg_temp.write('97153', '2018-12-31'), '23514', 'nor before its first day');
+select is(pg_temp.write('ZZZZZ', '2026-12-30'), '23514', 'nor is a code that nobody knows');
+select is(tests.error_code('postgres', format($$update public.sessions set start_time = start_time + interval '1 day', end_time = end_time + interval '1 day'
+  where organization_id = %L and cpt_code = '0373T'$$, tests.id('clinic'))), '23514', 'a session cannot be moved beyond its code''s end');
+select is(tests.error_code('postgres', format($$update public.sessions set cpt_code = 'ZZZZZ' where organization_id = %L and cpt_code = '0373T'$$, tests.id('clinic'))),
+  '23514', 'nor rewritten to one that nobody knows');
+select is(private.service_code(tests.id('clinic'), null, ' Supervision ', '2026-12-01'), '97155', 'a session type means a code');
+select is(private.service_code(tests.id('clinic'), null, 'Supervision', '2018-12-01'), null, 'while that code is valid');
+
+-- Codes of one's own
+select is(pg_temp.add_code('super', 'H2019', '2026-01-01', '2026-12-31', '{technician,qhp}', 'skills'), null, 'a super_admin enters a code of the clinic''s own');
+select is(pg_temp.add_code('super', 'H2019', '2027-01-01', null, '{qhp}'), null, 'and its next version');
+select is(pg_temp.add_code('super', 'H2019', '2026-12-31', '2027-02-01'), '23P01', 'two versions never share a day');
+select is(pg_temp.add_code('super', '97153', '2027-01-01'), '23P01', 'nor does it share one with a code that everybody has');
+select is(pg_temp.add_code('super', 'H0031', '2027-01-01', null, '{qhp}', 'individual'), '23P01', 'a session type means one code a day');
+select is(pg_temp.add_code('admin', 'H0031', '2027-01-01'), '42501', 'an admin enters none');
+select is(pg_temp.add_code('rbt', 'H0031', '2027-01-01'), '42501', 'nor does a therapist');
+select is(tests.error_code('super', format($$insert into public.service_codes (organization_id, code, description, levels, valid_from) values (%L, 'H0031', 'x', '{qhp}', '2027-01-01')$$, tests.id('other clinic'))), '42501', 'nobody for another clinic');
+select is(tests.error_code('super', $$insert into public.service_codes (code, description, levels, valid_from) values ('H0031', 'x', '{qhp}', '2027-01-01')$$), '42501', 'or for everybody');
+select is(pg_temp.add_code('super', 'H31', '2027-01-01'), '23514', 'a code has five characters');
+select is(pg_temp.add_code('super', 'H0031', '2027-01-01', '2026-12-31'), '23514', 'and ends after it begins');
+select is(pg_temp.add_code('super', 'H0031', '2027-01-01', null, '{}'), '23514', 'and somebody may render it');
+select is(pg_temp.add_code('other super', 'H2019', '2026-06-01'), null, 'what one clinic enters binds no other');
+select is(tests.rows('rbt', $$select 1 from public.service_codes where code = 'H2019'$$), 2::bigint, 'staff read the clinic''s own versions');
+select is(tests.rows('other rbt', $$select 1 from public.service_codes where code = 'H2019'$$), 1::bigint, 'and those of no other clinic');
+select is(
+  (select array_agg(distinct ordinal) from public.service_codes where organization_id = tests.id('clinic') and code = 'H2019'),
+  array[31::smallint], 'all versions of a code have one number');
+select is(pg_temp.write('H2019', '2026-12-29', 'rbt'), null, 'it is booked like any other');
+select is(private.may_render(tests.id('clinic'), tests.id('rbt'), 'H2019', '2026-12-31'), true, 'who may render it');
+select is(private.may_render(tests.id('clinic'), tests.id('rbt'), 'H2019', '2027-01-01'), false, 'is the version''s of the day');
+select is(private.may_render(tests.id('clinic'), tests.id('bcba'), 'ZZZZZ', '2027-01-01'), false, 'nobody renders what nobody knows');
+select is(tests.error_code('postgres', 'delete from public.service_codes'), '23001', 'codes are never deleted');
+select is(
+  (select array_agg(action order by recorded_at, action) from audit.events where organization_id = tests.id('clinic') and entity = 'service_code'),
+  array['service_code.created', 'service_code.created'], 'what a clinic enters is in its audit');
+
+-- What is booked beyond a code's end
+update public.service_codes set valid_to = '2026-12-28' where organization_id = tests.id('clinic') and valid_to = '2026-12-31';
+select is(
+  tests.call('admin', $$select jsonb_agg(jsonb_build_array(service_date, therapist_name, client_reference, cpt_code, code_ended_on)) from reports.sessions_to_recode$$),
+  '[["2026-12-29", "rbt", "ann", "H2019", "2026-12-28"]]', 'a session beyond its code''s end is listed');
+select is(tests.rows('rbt', 'select 1 from reports.sessions_to_recode'), 1::bigint, 'to whom it concerns');
+select is(tests.rows('rbt2', 'select 1 from reports.sessions_to_recode'), 0::bigint, 'and no other therapist');
+
+-- Rules are of codes that are known
+insert into public.payers (organization_id, id, name) values (tests.id('clinic'), tests.id('payer'), 'A payer');
+select is(tests.error_code('super', format($$insert into public.payer_code_rules (organization_id, payer_id, cpt_code, valid_from) values (%L, %L, 'ZZZZZ', '2026-01-01')$$,
+  tests.id('clinic'), tests.id('payer'))), '23503', 'a payer has no rule for a code that nobody knows');
+select is(tests.error_code('super', format($$insert into public.payer_concurrency_rules (organization_id, payer_id, first_code, second_code, allowed, valid_from) values (%L, %L, '97153', 'ZZZZZ', true, '2026-01-01')$$,
+  tests.id('clinic'), tests.id('payer'))), '23503', 'nor for a pair with one');
+select is(tests.error_code('super', format($$insert into public.payer_concurrency_rules (organization_id, payer_id, first_code, second_code, allowed, valid_from) values (%L, %L, '97153', 'H2019', true, '2026-01-01')$$,
+  tests.id('clinic'), tests.id('payer'))), null, 'a clinic''s own code may be in a pair');
+
+select * from finish();
+rollback;

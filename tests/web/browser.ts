@@ -1,0 +1,155 @@
+/** A person in front of the web app: headless Chromium, signed in, at the stack of this test run. */
+import { existsSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect } from 'vitest';
+import type { Person } from '../functions/clinic.ts';
+import { withConnection } from '../setup/db.ts';
+import { stack } from '../setup/stack.ts';
+
+const browserPath = [
+  process.env.CHROMIUM_PATH,
+  '/usr/bin/chromium',
+  '/usr/bin/chromium-browser',
+  '/usr/bin/google-chrome',
+].find((path) => path && existsSync(path));
+
+const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+/** The tests of a part of the web app; where there is no browser they are skipped, and say so. */
+export function describeInBrowser(name: string, tests: () => void): void {
+  const missing = browserPath ? '' : ' — NOT RUN: install chromium or set CHROMIUM_PATH';
+  describe.skipIf(!browserPath)(`${name}${missing}`, () => {
+    beforeAll(async () => {
+      browser = await chromium.launch({ executablePath: browserPath, chromiumSandbox: false });
+    });
+    afterAll(async () => {
+      await browser?.close();
+    });
+    tests();
+  });
+}
+let browser: Browser | undefined;
+
+/** How a person looks at the app. */
+export interface Looks {
+  path?: string;
+  timeZone?: string;
+  phone?: boolean;
+  dark?: boolean;
+}
+
+/** A page, and what went over the wire and onto its console. */
+export interface Desk {
+  page: Page;
+  context: BrowserContext;
+  /** Requests to the API, as `GET /rest/v1/…`. */
+  requests: string[];
+  /** Errors on the console and uncaught exceptions. */
+  complaints: string[];
+}
+
+/** Opens the app without signing in. */
+export async function openApp({
+  path = '/',
+  timeZone = 'America/Los_Angeles',
+  phone,
+  dark,
+}: Looks = {}): Promise<Desk> {
+  if (!browser) throw new Error('There is no browser.');
+  const context = await browser.newContext({
+    viewport: phone ? { width: 390, height: 844 } : { width: 1280, height: 860 },
+    hasTouch: phone ?? false,
+    colorScheme: dark ? 'dark' : 'light',
+    timezoneId: timeZone,
+    locale: 'en-US',
+    reducedMotion: 'reduce',
+  });
+  const page = await context.newPage();
+  page.setDefaultTimeout(30_000);
+  const desk: Desk = { page, context, requests: [], complaints: [] };
+  page.on('request', (request) => {
+    const { pathname, search } = new URL(request.url());
+    if (/^\/(rest|functions|auth)\//.test(pathname))
+      desk.requests.push(`${request.method()} ${pathname}${search}`);
+  });
+  page.on('console', (message) => {
+    if (message.type() === 'error') desk.complaints.push(message.text());
+  });
+  page.on('pageerror', (error) => desk.complaints.push(String(error)));
+  await page.goto(stack.apiUrl + path);
+  return desk;
+}
+
+/** Signs in on the page that is shown. */
+export async function signInOn(page: Page, { email }: Pick<Person, 'email'>): Promise<void> {
+  await page.getByLabel('Email').fill(email);
+  await page.getByLabel('Password').fill('demo-password-1234');
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+  await page.locator('main h1').waitFor();
+}
+
+/** Opens the app as somebody who has signed in. */
+export async function sitDown(person: Pick<Person, 'email'>, looks: Looks = {}): Promise<Desk> {
+  const desk = await openApp(looks);
+  await signInOn(desk.page, person);
+  return desk;
+}
+
+/** What axe-core finds of level serious or worse, as `rule: element`. */
+export async function seriousViolations(page: Page): Promise<string[]> {
+  await page.evaluate(axeSource);
+  const found = (await page.evaluate('axe.run()')) as {
+    violations: { id: string; impact: string; nodes: { html: string }[] }[];
+  };
+  return found.violations
+    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html.slice(0, 160)}`));
+}
+
+/** Expects the page to have nothing that axe-core calls serious or worse. */
+export async function expectAccessible(page: Page): Promise<void> {
+  expect(await seriousViolations(page)).toEqual([]);
+}
+
+/** The point of the grid at some minutes after midnight of a column. */
+export async function pointAt(
+  page: Page,
+  column: number,
+  minutes: number,
+): Promise<{ x: number; y: number }> {
+  const box = await page.locator('.ec-body .ec-day').nth(column).boundingBox();
+  const calendar = page.locator('.calendar');
+  const from = Number((await calendar.getAttribute('data-from'))?.slice(0, 2)) * 60;
+  const to = Number((await calendar.getAttribute('data-to'))?.slice(0, 2)) * 60;
+  if (!box) throw new Error(`There is no column ${column}.`);
+  return { x: box.x + box.width / 2, y: box.y + ((minutes - from) / (to - from)) * box.height };
+}
+
+/** Drags across a column of the grid, from some minutes after midnight to others. */
+export async function dragAcross(page: Page, column: number, from: number, to: number): Promise<void> {
+  const [start, end] = [await pointAt(page, column, from), await pointAt(page, column, to)];
+  await page.mouse.move(start.x, start.y + 2);
+  await page.mouse.down();
+  await page.mouse.move(start.x, start.y + 10, { steps: 3 });
+  await page.mouse.move(end.x, end.y - 3, { steps: 8 });
+  await page.mouse.up();
+}
+
+/** Drags whatever is at one point of the grid to another. */
+export async function drag(
+  page: Page,
+  from: { x: number; y: number },
+  to: { x: number; y: number },
+): Promise<void> {
+  await page.mouse.move(from.x, from.y);
+  await page.mouse.down();
+  await page.mouse.move(from.x + (to.x - from.x) / 4, from.y + 6, { steps: 3 });
+  await page.mouse.move(to.x, to.y, { steps: 8 });
+  await page.mouse.up();
+}
+
+/** Rows of the database, as its owner sees them. */
+export async function rows<Row extends object>(sql: string, values: unknown[] = []): Promise<Row[]> {
+  return await withConnection(async (client) => (await client.query<Row>(sql, values)).rows);
+}

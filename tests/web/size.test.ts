@@ -1,0 +1,35 @@
+/** How much a browser loads before it shows anything. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { describe, expect, it } from 'vitest';
+import { buildWebApp } from '../../local/web.ts';
+
+interface Chunk {
+  file: string;
+  imports?: string[];
+  css?: string[];
+  isEntry?: boolean;
+}
+
+describe('the size of the web app', () => {
+  it('is at most 200 kB gzipped at first load, the calendar comes with the schedule', async () => {
+    const folder = await buildWebApp();
+    const manifest: Record<string, Chunk> = JSON.parse(
+      readFileSync(join(folder, '.vite/manifest.json'), 'utf8'),
+    );
+    const files = new Set<string>();
+    const visit = (name: string) => {
+      const chunk = manifest[name];
+      if (!chunk || files.has(chunk.file)) return;
+      for (const file of [chunk.file, ...(chunk.css ?? [])]) files.add(file);
+      for (const imported of chunk.imports ?? []) visit(imported);
+    };
+    for (const [name, { isEntry }] of Object.entries(manifest)) if (isEntry) visit(name);
+    expect(files.size).toBeGreaterThan(0);
+    const code = [...files].map((file) => readFileSync(join(folder, file)));
+    const kilobytes = code.reduce((sum, file) => sum + gzipSync(file).length, 0) / 1000;
+    expect(kilobytes).toBeLessThanOrEqual(200);
+    expect(code.some((file) => file.includes('ec-time-grid'))).toBe(false);
+  });
+});
