@@ -7,14 +7,14 @@ export type Database = {
           Tables: {
             "authorization_units": {
                   Row: {
-                    "authorization_id": string | null,"client_id": string,"cpt_code": string,"end_time": string,"expires_at": string | null,"organization_id": string,"owner_id": string,"service_date": string,"start_time": string,"state": Database["public"]['Enums']["unit_state"],"total_units": number,"units": number
+                    "authorization_id": string | null,"client_id": string,"cpt_code": string,"expires_at": string | null,"organization_id": string,"owner_id": string,"service_date": string,"state": Database["public"]['Enums']["unit_state"],"total_units": number,"units": number
                   }
                   ComputedFields: never
                   Insert: {
-                    "authorization_id"?: string | null,"client_id": string,"cpt_code": string,"end_time": string,"expires_at"?: string | null,"organization_id": string,"owner_id": string,"service_date": string,"start_time": string,"state": Database["public"]['Enums']["unit_state"],"total_units": number,"units": number
+                    "authorization_id"?: string | null,"client_id": string,"cpt_code": string,"expires_at"?: string | null,"organization_id": string,"owner_id": string,"service_date": string,"state": Database["public"]['Enums']["unit_state"],"total_units": number,"units": number
                   }
                   Update: {
-                    "authorization_id"?: string | null,"client_id"?: string,"cpt_code"?: string,"end_time"?: string,"expires_at"?: string | null,"organization_id"?: string,"owner_id"?: string,"service_date"?: string,"start_time"?: string,"state"?: Database["public"]['Enums']["unit_state"],"total_units"?: number,"units"?: number
+                    "authorization_id"?: string | null,"client_id"?: string,"cpt_code"?: string,"expires_at"?: string | null,"organization_id"?: string,"owner_id"?: string,"service_date"?: string,"state"?: Database["public"]['Enums']["unit_state"],"total_units"?: number,"units"?: number
                   }
                   Relationships: [
                     {
@@ -33,14 +33,14 @@ isOneToOne: false
                   ]
                 },"authorizations": {
                   Row: {
-                    "approved_units": number,"client_id": string,"cpt_code": string,"created_at": string,"ends_on": string,"id": string,"organization_id": string,"payer_id": string,"reference": string | null,"starts_on": string
+                    "approved_units": number,"booked_units": number,"client_id": string,"cpt_code": string,"created_at": string,"ends_on": string,"id": string,"organization_id": string,"payer_id": string,"reference": string | null,"starts_on": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "approved_units": number,"client_id": string,"cpt_code": string,"created_at"?: string,"ends_on": string,"id"?: string,"organization_id": string,"payer_id": string,"reference"?: string | null,"starts_on": string
+                    "approved_units": number,"booked_units"?: number,"client_id": string,"cpt_code": string,"created_at"?: string,"ends_on": string,"id"?: string,"organization_id": string,"payer_id": string,"reference"?: string | null,"starts_on": string
                   }
                   Update: {
-                    "approved_units"?: number,"client_id"?: string,"cpt_code"?: string,"created_at"?: string,"ends_on"?: string,"id"?: string,"organization_id"?: string,"payer_id"?: string,"reference"?: string | null,"starts_on"?: string
+                    "approved_units"?: number,"booked_units"?: number,"client_id"?: string,"cpt_code"?: string,"created_at"?: string,"ends_on"?: string,"id"?: string,"organization_id"?: string,"payer_id"?: string,"reference"?: string | null,"starts_on"?: string
                   }
                   Relationships: [
                     {
@@ -157,14 +157,14 @@ isOneToOne: false
                   ]
                 },"clients": {
                   Row: {
-                    "created_at": string,"deleted_at": string | null,"id": string,"organization_id": string,"reference": string
+                    "created_at": string,"deleted_at": string | null,"has_payer": boolean,"id": string,"organization_id": string,"reference": string,"time_zone": string | null
                   }
                   ComputedFields: never
                   Insert: {
-                    "created_at"?: string,"deleted_at"?: string | null,"id"?: string,"organization_id": string,"reference": string
+                    "created_at"?: string,"deleted_at"?: string | null,"has_payer"?: boolean,"id"?: string,"organization_id": string,"reference": string,"time_zone"?: string | null
                   }
                   Update: {
-                    "created_at"?: string,"deleted_at"?: string | null,"id"?: string,"organization_id"?: string,"reference"?: string
+                    "created_at"?: string,"deleted_at"?: string | null,"has_payer"?: boolean,"id"?: string,"organization_id"?: string,"reference"?: string,"time_zone"?: string | null
                   }
                   Relationships: [
                     {
@@ -173,39 +173,27 @@ isOneToOne: false
 isOneToOne: false
       referencedRelation: "organizations"
       referencedColumns: ["id"]
+    },{
+      foreignKeyName: "clients_time_zone_fkey"
+      columns: ["time_zone"]
+isOneToOne: false
+      referencedRelation: "time_zones"
+      referencedColumns: ["name"]
     }
                   ]
                 },"hold_batches": {
                   Row: {
-                    "buffer_after_minutes": number,"buffer_before_minutes": number,"client_id": string,"cpt_code": string | null,"created_at": string,"created_by": string,"expires_at": string,"group_id": string | null,"hold_key": string,"id": string,"is_move": boolean,"organization_id": string,"override_reason": string | null,"recurrence_rule": string | null,"room_id": string | null,"session_type": string | null,"therapist_id": string,"time_zone": string
+                    "buffer_after_minutes": number,"buffer_before_minutes": number,"cpt_code": string | null,"created_at": string,"created_by": string,"expires_at": string,"hold_key": string,"id": string,"is_move": boolean,"organization_id": string,"override_reason": string | null,"override_rules": (string)[] | null,"recurrence": Json | null,"room_id": string | null,"session_type": string | null,"therapist_id": string,"time_zone": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"client_id": string,"cpt_code"?: string | null,"created_at": string,"created_by": string,"expires_at": string,"group_id"?: string | null,"hold_key"?: string,"id"?: string,"is_move"?: boolean,"organization_id": string,"override_reason"?: string | null,"recurrence_rule"?: string | null,"room_id"?: string | null,"session_type"?: string | null,"therapist_id": string,"time_zone": string
+                    "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"cpt_code"?: string | null,"created_at": string,"created_by": string,"expires_at": string,"hold_key"?: string,"id"?: string,"is_move"?: boolean,"organization_id": string,"override_reason"?: string | null,"override_rules"?: (string)[] | null,"recurrence"?: Json | null,"room_id"?: string | null,"session_type"?: string | null,"therapist_id": string,"time_zone": string
                   }
                   Update: {
-                    "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"client_id"?: string,"cpt_code"?: string | null,"created_at"?: string,"created_by"?: string,"expires_at"?: string,"group_id"?: string | null,"hold_key"?: string,"id"?: string,"is_move"?: boolean,"organization_id"?: string,"override_reason"?: string | null,"recurrence_rule"?: string | null,"room_id"?: string | null,"session_type"?: string | null,"therapist_id"?: string,"time_zone"?: string
+                    "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"cpt_code"?: string | null,"created_at"?: string,"created_by"?: string,"expires_at"?: string,"hold_key"?: string,"id"?: string,"is_move"?: boolean,"organization_id"?: string,"override_reason"?: string | null,"override_rules"?: (string)[] | null,"recurrence"?: Json | null,"room_id"?: string | null,"session_type"?: string | null,"therapist_id"?: string,"time_zone"?: string
                   }
                   Relationships: [
                     {
-      foreignKeyName: "hold_batches_organization_id_client_id_fkey"
-      columns: ["organization_id","client_id"]
-isOneToOne: false
-      referencedRelation: "clients"
-      referencedColumns: ["organization_id","id"]
-    },{
-      foreignKeyName: "hold_batches_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "organizations"
-      referencedColumns: ["id"]
-    },{
-      foreignKeyName: "hold_batches_organization_id_group_id_fkey"
-      columns: ["organization_id","group_id"]
-isOneToOne: false
-      referencedRelation: "session_groups"
-      referencedColumns: ["organization_id","id"]
-    },{
       foreignKeyName: "hold_batches_organization_id_room_id_fkey"
       columns: ["organization_id","room_id"]
 isOneToOne: false
@@ -217,12 +205,6 @@ isOneToOne: false
 isOneToOne: false
       referencedRelation: "therapists"
       referencedColumns: ["organization_id","id"]
-    },{
-      foreignKeyName: "hold_batches_time_zone_fkey"
-      columns: ["time_zone"]
-isOneToOne: false
-      referencedRelation: "time_zones"
-      referencedColumns: ["name"]
     }
                   ]
                 },"memberships": {
@@ -427,22 +409,22 @@ isOneToOne: true
                   ]
                 },"session_groups": {
                   Row: {
-                    "created_at": string,"end_time": string,"id": string,"organization_id": string,"start_time": string,"therapist_id": string
+                    "buffer_after_minutes": number,"buffer_before_minutes": number,"created_at": string,"end_time": string,"id": string,"organization_id": string,"room_id": string | null,"start_time": string,"therapist_id": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "created_at"?: string,"end_time": string,"id"?: string,"organization_id": string,"start_time": string,"therapist_id": string
+                    "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"created_at"?: string,"end_time": string,"id"?: string,"organization_id": string,"room_id"?: string | null,"start_time": string,"therapist_id": string
                   }
                   Update: {
-                    "created_at"?: string,"end_time"?: string,"id"?: string,"organization_id"?: string,"start_time"?: string,"therapist_id"?: string
+                    "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"created_at"?: string,"end_time"?: string,"id"?: string,"organization_id"?: string,"room_id"?: string | null,"start_time"?: string,"therapist_id"?: string
                   }
                   Relationships: [
                     {
-      foreignKeyName: "session_groups_organization_id_fkey"
-      columns: ["organization_id"]
+      foreignKeyName: "session_groups_organization_id_room_id_fkey"
+      columns: ["organization_id","room_id"]
 isOneToOne: false
-      referencedRelation: "organizations"
-      referencedColumns: ["id"]
+      referencedRelation: "rooms"
+      referencedColumns: ["organization_id","id"]
     },{
       foreignKeyName: "session_groups_organization_id_therapist_id_fkey"
       columns: ["organization_id","therapist_id"]
@@ -453,14 +435,14 @@ isOneToOne: false
                   ]
                 },"session_holds": {
                   Row: {
-                    "batch_id": string,"client_id": string | null,"end_time": string,"group_id": string | null,"hold_key": string,"id": string,"occurrence_index": number,"organization_id": string,"session_id": string | null,"settled_at": string | null,"settled_xid": unknown,"start_time": string,"status": Database["public"]['Enums']["hold_status"],"time_zone": string
+                    "batch_id": string,"civil_start": string,"client_id": string,"end_time": string,"group_id": string | null,"hold_key": string,"id": string,"lanes": unknown,"occurrence_index": number,"organization_id": string,"session_id": string | null,"settled_at": string | null,"settled_xid": unknown,"start_time": string,"status": Database["public"]['Enums']["hold_status"],"time_zone": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "batch_id": string,"client_id"?: string | null,"end_time": string,"group_id"?: string | null,"hold_key"?: string,"id"?: string,"occurrence_index": number,"organization_id": string,"session_id"?: string | null,"settled_at"?: string | null,"settled_xid"?: unknown,"start_time": string,"status"?: Database["public"]['Enums']["hold_status"],"time_zone": string
+                    "batch_id": string,"civil_start": string,"client_id": string,"end_time": string,"group_id"?: string | null,"hold_key": string,"id"?: string,"lanes": unknown,"occurrence_index": number,"organization_id": string,"session_id"?: string | null,"settled_at"?: string | null,"settled_xid"?: unknown,"start_time": string,"status"?: Database["public"]['Enums']["hold_status"],"time_zone": string
                   }
                   Update: {
-                    "batch_id"?: string,"client_id"?: string | null,"end_time"?: string,"group_id"?: string | null,"hold_key"?: string,"id"?: string,"occurrence_index"?: number,"organization_id"?: string,"session_id"?: string | null,"settled_at"?: string | null,"settled_xid"?: unknown,"start_time"?: string,"status"?: Database["public"]['Enums']["hold_status"],"time_zone"?: string
+                    "batch_id"?: string,"civil_start"?: string,"client_id"?: string,"end_time"?: string,"group_id"?: string | null,"hold_key"?: string,"id"?: string,"lanes"?: unknown,"occurrence_index"?: number,"organization_id"?: string,"session_id"?: string | null,"settled_at"?: string | null,"settled_xid"?: unknown,"start_time"?: string,"status"?: Database["public"]['Enums']["hold_status"],"time_zone"?: string
                   }
                   Relationships: [
                     {
@@ -505,14 +487,14 @@ isOneToOne: true
                   ]
                 },"session_series": {
                   Row: {
-                    "client_id": string,"created_at": string,"created_by": string | null,"id": string,"organization_id": string,"recurrence_rule": string | null,"therapist_id": string,"time_zone": string
+                    "civil_start": string | null,"client_id": string,"created_at": string,"created_by": string | null,"id": string,"organization_id": string,"recurrence": Json | null,"recurrence_rule": string | null,"therapist_id": string,"time_zone": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "client_id": string,"created_at"?: string,"created_by"?: string | null,"id"?: string,"organization_id": string,"recurrence_rule"?: string | null,"therapist_id": string,"time_zone": string
+                    "civil_start"?: string | null,"client_id": string,"created_at"?: string,"created_by"?: string | null,"id"?: string,"organization_id": string,"recurrence"?: Json | null,"recurrence_rule"?: string | null,"therapist_id": string,"time_zone": string
                   }
                   Update: {
-                    "client_id"?: string,"created_at"?: string,"created_by"?: string | null,"id"?: string,"organization_id"?: string,"recurrence_rule"?: string | null,"therapist_id"?: string,"time_zone"?: string
+                    "civil_start"?: string | null,"client_id"?: string,"created_at"?: string,"created_by"?: string | null,"id"?: string,"organization_id"?: string,"recurrence"?: Json | null,"recurrence_rule"?: string | null,"therapist_id"?: string,"time_zone"?: string
                   }
                   Relationships: [
                     {
@@ -521,12 +503,6 @@ isOneToOne: true
 isOneToOne: false
       referencedRelation: "clients"
       referencedColumns: ["organization_id","id"]
-    },{
-      foreignKeyName: "session_series_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "organizations"
-      referencedColumns: ["id"]
     },{
       foreignKeyName: "session_series_organization_id_therapist_id_fkey"
       columns: ["organization_id","therapist_id"]
@@ -563,14 +539,14 @@ isOneToOne: true
                   ]
                 },"sessions": {
                   Row: {
-                    "buffer_after_minutes": number,"buffer_before_minutes": number,"client_id": string,"cpt_code": string | null,"cpt_modifiers": (string)[],"created_at": string,"created_by": string | null,"end_time": string,"group_id": string | null,"group_key": string,"id": string,"location_type": string | null,"organization_id": string,"room_id": string | null,"series_id": string | null,"session_type": string | null,"start_time": string,"status": Database["public"]['Enums']["session_status"],"therapist_id": string,"time_zone": string,"updated_at": string
+                    "buffer_after_minutes": number,"buffer_before_minutes": number,"civil_start": string,"client_id": string,"cpt_code": string | null,"cpt_modifiers": (string)[],"created_at": string,"created_by": string | null,"end_time": string,"group_id": string | null,"group_key": string,"id": string,"lanes": unknown,"location_type": string | null,"organization_id": string,"room_id": string | null,"series_id": string | null,"session_type": string | null,"start_time": string,"status": Database["public"]['Enums']["session_status"],"therapist_id": string,"time_zone": string,"updated_at": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"client_id": string,"cpt_code"?: string | null,"cpt_modifiers"?: (string)[],"created_at"?: string,"created_by"?: string | null,"end_time": string,"group_id"?: string | null,"group_key"?: never,"id"?: string,"location_type"?: string | null,"organization_id": string,"room_id"?: string | null,"series_id"?: string | null,"session_type"?: string | null,"start_time": string,"status"?: Database["public"]['Enums']["session_status"],"therapist_id": string,"time_zone": string,"updated_at"?: string
+                    "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"civil_start": string,"client_id": string,"cpt_code"?: string | null,"cpt_modifiers"?: (string)[],"created_at"?: string,"created_by"?: string | null,"end_time": string,"group_id"?: string | null,"group_key"?: never,"id"?: string,"lanes": unknown,"location_type"?: string | null,"organization_id": string,"room_id"?: string | null,"series_id"?: string | null,"session_type"?: string | null,"start_time": string,"status"?: Database["public"]['Enums']["session_status"],"therapist_id": string,"time_zone": string,"updated_at"?: string
                   }
                   Update: {
-                    "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"client_id"?: string,"cpt_code"?: string | null,"cpt_modifiers"?: (string)[],"created_at"?: string,"created_by"?: string | null,"end_time"?: string,"group_id"?: string | null,"group_key"?: never,"id"?: string,"location_type"?: string | null,"organization_id"?: string,"room_id"?: string | null,"series_id"?: string | null,"session_type"?: string | null,"start_time"?: string,"status"?: Database["public"]['Enums']["session_status"],"therapist_id"?: string,"time_zone"?: string,"updated_at"?: string
+                    "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"civil_start"?: string,"client_id"?: string,"cpt_code"?: string | null,"cpt_modifiers"?: (string)[],"created_at"?: string,"created_by"?: string | null,"end_time"?: string,"group_id"?: string | null,"group_key"?: never,"id"?: string,"lanes"?: unknown,"location_type"?: string | null,"organization_id"?: string,"room_id"?: string | null,"series_id"?: string | null,"session_type"?: string | null,"start_time"?: string,"status"?: Database["public"]['Enums']["session_status"],"therapist_id"?: string,"time_zone"?: string,"updated_at"?: string
                   }
                   Relationships: [
                     {
@@ -585,12 +561,6 @@ isOneToOne: false
 isOneToOne: false
       referencedRelation: "clients"
       referencedColumns: ["organization_id","id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "organizations"
-      referencedColumns: ["id"]
     },{
       foreignKeyName: "sessions_organization_id_room_id_fkey"
       columns: ["organization_id","room_id"]
@@ -659,14 +629,14 @@ isOneToOne: false
                   ]
                 },"waitlist_entries": {
                   Row: {
-                    "client_id": string,"closed_at": string | null,"cpt_code": string,"created_at": string,"id": string,"minutes": number | null,"offered_at": string | null,"offered_batch_id": string | null,"organization_id": string,"priority": number,"therapist_id": string | null,"windows": unknown
+                    "client_id": string,"closed_at": string | null,"cpt_code": string,"created_at": string,"id": string,"minutes": number | null,"offered_at": string | null,"offered_batch_id": string | null,"organization_id": string,"priority": number,"state": string,"therapist_id": string | null,"windows": unknown
                   }
                   ComputedFields: never
                   Insert: {
-                    "client_id": string,"closed_at"?: string | null,"cpt_code": string,"created_at"?: string,"id"?: string,"minutes"?: number | null,"offered_at"?: string | null,"offered_batch_id"?: string | null,"organization_id": string,"priority"?: number,"therapist_id"?: string | null,"windows": unknown
+                    "client_id": string,"closed_at"?: string | null,"cpt_code": string,"created_at"?: string,"id"?: string,"minutes"?: number | null,"offered_at"?: string | null,"offered_batch_id"?: string | null,"organization_id": string,"priority"?: number,"state"?: string,"therapist_id"?: string | null,"windows": unknown
                   }
                   Update: {
-                    "client_id"?: string,"closed_at"?: string | null,"cpt_code"?: string,"created_at"?: string,"id"?: string,"minutes"?: number | null,"offered_at"?: string | null,"offered_batch_id"?: string | null,"organization_id"?: string,"priority"?: number,"therapist_id"?: string | null,"windows"?: unknown
+                    "client_id"?: string,"closed_at"?: string | null,"cpt_code"?: string,"created_at"?: string,"id"?: string,"minutes"?: number | null,"offered_at"?: string | null,"offered_batch_id"?: string | null,"organization_id"?: string,"priority"?: number,"state"?: string,"therapist_id"?: string | null,"windows"?: unknown
                   }
                   Relationships: [
                     {
@@ -752,6 +722,9 @@ isOneToOne: false
                            },
 "note_history":
 { Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
+"offer_freed_slots":
+{ Args: { "request_id"?: string }; Returns: Json
                            },
 "own_therapists":
 { Args: Record<PropertyKey, never>; Returns: {

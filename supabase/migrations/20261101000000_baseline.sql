@@ -5713,7 +5713,7 @@ comment on function private.enter_units(uuid, private.quote[], public.unit_state
   'Enters what these services were granted; what goes beyond, by an override, is in total_units only.';
 
 create function private.give_back_units(organization_id uuid, owner_ids uuid[])
-returns void
+returns public.authorization_units[]
 language plpgsql
 set search_path = ''
 as $$
@@ -5729,10 +5729,11 @@ begin
   if entries is not null then
     perform private.add_booked_units(organization_id, entries, -1);
   end if;
+  return coalesce(entries, '{}');
 end
 $$;
 comment on function private.give_back_units(uuid, uuid[]) is
-  'Deletes the entries of these sessions and holds; the audit keeps what was.';
+  'Deletes the entries of these sessions and holds, and returns them; the audit keeps what was.';
 
 create function private.schedule_units(organization_id uuid, hold_ids uuid[])
 returns void
@@ -5943,6 +5944,7 @@ set search_path = ''
 as $$
 declare
   move_ids uuid[];
+  former public.authorization_units[];
   quotes private.quote[];
 begin
   -- Without a payer no units are counted: most statements end here.
@@ -5961,7 +5963,7 @@ begin
     where hold.organization_id = settle_units.organization_id
       and hold.session_id = any (session_ids) and hold.status = 'held'
   );
-  perform private.give_back_units(organization_id, session_ids || move_ids);
+  former := private.give_back_units(organization_id, session_ids || move_ids);
   quotes := private.quote_units(
     organization_id, private.services_of_sessions(organization_id, session_ids), clock_timestamp()
   );
@@ -5969,8 +5971,12 @@ begin
     select quote from unnest(quotes) as quote
     join public.sessions as session
       on session.organization_id = settle_units.organization_id and session.id = quote.owner_id
-    -- What was rendered happened, whatever was authorized.
-    where session.status <> 'completed'
+    -- What was rendered happened, whatever was authorized; and what an admin booked beyond it goes on as it was.
+    where session.status <> 'completed' and not exists (
+      select from unnest(former) as entry
+      where (entry.owner_id, entry.cpt_code, entry.service_date, entry.total_units)
+        = (quote.owner_id, quote.cpt_code, quote.service_date, quote.total_units)
+    )
   )) is not null then
     raise exception using
       errcode = 'check_violation',
@@ -6775,7 +6781,7 @@ create function private.placement_issue(
   booker private.booker,
   actor private.actor,
   batch public.hold_batches,
-  cpt_code text,
+  cpt_codes text[],
   spans tstzrange[]
 )
 returns private.cause
@@ -6792,7 +6798,11 @@ begin
   elsif batch.override_reason is not null and booker.role not in ('admin', 'super_admin') then
     cause.code := 'FORBIDDEN';
     cause.detail := 'Only an admin may override.';
-  elsif cpt_code is not null and not private.may_render(actor.organization_id, batch.therapist_id, cpt_code) then
+  elsif exists (
+    select from unnest(cpt_codes) as service (code)
+    where service.code is not null
+      and not private.may_render(actor.organization_id, batch.therapist_id, service.code)
+  ) then
     cause.code := 'FORBIDDEN';
     cause.detail := 'A technician may not render this service: it is a qualified professional''s.';
   elsif not private.overrides(batch, 'availability')
@@ -6805,7 +6815,7 @@ begin
   return cause;
 end
 $$;
-comment on function private.placement_issue(private.booker, private.actor, public.hold_batches, text, tstzrange[]) is
+comment on function private.placement_issue(private.booker, private.actor, public.hold_batches, text[], tstzrange[]) is
   'What forbids these spans to be booked, the most important first. booker: what private.who_may_book says.';
 
 create function private.availability_conflicts(organization_id uuid, therapist_id uuid, spans tstzrange[])
@@ -7507,6 +7517,23 @@ $$;
 comment on function private.services_of_slots(uuid, private.slot[], text) is
   'The services of a request, for its units: of this code, else what the moved session is.';
 
+create function private.codes_of_sessions(organization_id uuid, slots private.slot[])
+returns text[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select distinct private.service_code(moved.cpt_code, moved.session_type)
+    from unnest(slots) as slot
+    join public.sessions as moved
+      on moved.organization_id = codes_of_sessions.organization_id and moved.id = slot.session_id
+  );
+end
+$$;
+comment on function private.codes_of_sessions(uuid, private.slot[]) is 'The services of the sessions that these slots move.';
+
 create function private.write_hold(batch public.hold_batches, slots private.slot[])
 returns void
 language plpgsql
@@ -7544,6 +7571,7 @@ begin
     select jsonb_agg(held.answer order by held.occurrence_index) into holds
     from (
       select slot.occurrence_index,
+        -- As they were asked for: the client that was named first.
         jsonb_build_object(
           'holdKey', min(slot.hold_key::text), 'holdId', (array_agg(slot.hold_id order by slot.position))[1],
           -- As private.iso, without a call for each.
@@ -7551,8 +7579,9 @@ begin
           'endTime', to_char(min(slot.end_time) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
           'expiresAt', until
         ) || case
-          when min(slot.group_id::text) is not null then jsonb_build_object(
-            'groupId', min(slot.group_id::text), 'clientIds', jsonb_agg(slot.client_id order by slot.position)
+          when min(coalesce(slot.group_id, moved.group_id)::text) is not null then jsonb_build_object(
+            'groupId', min(coalesce(slot.group_id, moved.group_id)::text),
+            'clientIds', jsonb_agg(slot.client_id order by slot.position)
           )
           else '{}'::jsonb
         end as answer
@@ -7560,6 +7589,8 @@ begin
         hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
         civil_start, lanes, position
       )
+      left join public.sessions as moved
+        on moved.organization_id = batch.organization_id and moved.id = slot.session_id
       group by slot.occurrence_index
     ) as held;
   end if;
@@ -7729,7 +7760,9 @@ begin
   if booker.allowed then
     perform private.require_service(actor.organization_id, slots, cpt_code, joining);
   end if;
-  issue := private.placement_issue(booker, actor, batch, cpt_code, private.spans_of(slots));
+  issue := private.placement_issue(booker, actor, batch, case
+    when moving and cpt_code is null then private.codes_of_sessions(actor.organization_id, slots) else array[cpt_code]
+  end, private.spans_of(slots));
   if issue.code is null and moving then
     issue := private.move_issue(actor, booker, wanted.client_id, named_ids, as_of);
   elsif issue.code is null and joining then
@@ -7907,13 +7940,19 @@ begin
   return private.fingerprint(
     to_jsonb(wanted) - array['occurrences', 'start_time', 'end_time', 'start_time_offset_minutes',
       'end_time_offset_minutes', 'time_zone', 'session_id']
-    || jsonb_build_object('namesRoom', names_room, 'slots', (
+    || jsonb_build_object(
+      -- A move that does not name a room keeps the sessions' own.
+      'keepsRoom', not names_room and (wanted.session_id is not null or exists (
+        select from unnest(wanted.occurrences) as place where place.session_id is not null
+      )),
+      'slots', (
       select jsonb_agg(
         jsonb_build_array(slot.client_id, slot.session_id, slot.start_time, slot.end_time, slot.time_zone)
         order by slot.occurrence_index, slot.client_id
       )
       from unnest(private.slots_of(wanted, null)) as slot
-    ))
+      )
+    )
   );
 end
 $$;
@@ -8070,7 +8109,13 @@ begin
       from unnest(listed) as item
     );
   end if;
-  if exists (select from unnest(listed) as item where item.hold_key <> all (keys || batch.hold_key)) then
+  if exists (
+    select from unnest(listed) as item
+    where item.hold_key <> all (keys || batch.hold_key) and not exists (
+      select from public.session_holds as other
+      where other.organization_id = batch.organization_id and other.hold_key = item.hold_key and other.status <> 'released'
+    )
+  ) then
     cause := row('HOLD_NOT_FOUND', 'An occurrence lists a hold that is not there, or was released. Hold the time again.', null, null);
     return cause;
   end if;
@@ -8111,9 +8156,10 @@ begin
     cause.detail := 'The hold is for another client.';
   elsif (select count(distinct item.hold_key) from unnest(listed) as item where item.hold_key = any (keys)) < cardinality(keys)
     or (select count(distinct (item.hold_key, item.client_id)) from unnest(listed) as item) < cardinality(listed)
+    or exists (select from unnest(listed) as item where item.hold_key <> all (keys))
   then
     cause.code := 'HOLD_MISMATCH';
-    cause.detail := 'Confirm every occurrence that is held once: occurrences lists too few, or one of them twice.';
+    cause.detail := 'Confirm every occurrence of this hold, each once: occurrences lists too few, one of them twice, or another hold''s.';
   end if;
   return cause;
 end
@@ -8195,14 +8241,18 @@ begin
     -- Without a name it is billed as one-to-one treatment, which no group is. A client who joins is one beside another.
     select private.service_issue(batch.organization_id, occurrence.code, occurrence.on_date, occurrence.clients) into issue
     from (
-      select private.billed_code(slot.cpt_code, slot.session_type) as code,
-        private.service_date(batch.organization_id, min((slot.hold).client_id::text)::uuid, (slot.hold).start_time) as on_date,
+      select each.code,
+        private.service_date(batch.organization_id, min(each.client_id::text)::uuid, min(each.start_time)) as on_date,
         count(*)::integer + case when exists (
           select from public.session_groups as known
-          where known.organization_id = batch.organization_id and known.id = (slot.hold).group_id
+          where known.organization_id = batch.organization_id and known.id = each.group_id
         ) then 1 else 0 end as clients
-      from unnest(slots) as slot
-      group by (slot.hold).occurrence_index, (slot.hold).group_id, (slot.hold).start_time, 1
+      from (
+        select private.billed_code(slot.cpt_code, slot.session_type) as code, (slot.hold).occurrence_index,
+          (slot.hold).group_id, (slot.hold).client_id, (slot.hold).start_time
+        from unnest(slots) as slot
+      ) as each
+      group by each.occurrence_index, each.group_id, each.code
     ) as occurrence
     where private.service_issue(batch.organization_id, occurrence.code, occurrence.on_date, occurrence.clients) is not null
     limit 1;
@@ -8433,7 +8483,7 @@ begin
     when 'confirmed' then
       cause := private.listing_issue(batch, hold.holds, listed, wanted.session);
       if cause.code is null then
-        return private.success(private.confirmed_answer(batch, hold.holds));
+        return private.success(private.confirmed_answer(hold.holds, (wanted.session).client_id));
       end if;
     else
       booker := private.who_may_book(actor, batch.therapist_id, client_ids, batch.room_id);
@@ -8508,7 +8558,7 @@ begin
     after => private.facts_of_rows(made),
     details => jsonb_build_object('batchId', batch.id)
   );
-  return private.success(private.confirmed_body(made, hold.holds));
+  return private.success(private.confirmed_body(made, hold.holds, (wanted.session).client_id));
 end
 $$;
 comment on function private.confirm_hold(private.actor, private.confirm_request, private.listing[]) is
@@ -8550,7 +8600,7 @@ comment on function private.rounded_minutes(timestamptz, timestamptz) is
   'A duration in minutes, rounded to 15-minute units by midpoint: 0-7 -> 0, 8-22 -> 15, 23-37 -> 30 (CMS, Medicare '
   'Claims Processing Manual, chapter 5, section 20.2).';
 
-create function private.confirmed_answer(batch public.hold_batches, holds public.session_holds[])
+create function private.confirmed_answer(holds public.session_holds[], named_id uuid)
 returns jsonb
 language plpgsql
 stable
@@ -8563,13 +8613,13 @@ begin
     join public.sessions as session
       on session.organization_id = hold.organization_id and session.id = coalesce(hold.session_id, hold.id)
     where hold.status = 'confirmed'
-  ), holds);
+  ), holds, named_id);
 end
 $$;
-comment on function private.confirmed_answer(public.hold_batches, public.session_holds[]) is
+comment on function private.confirmed_answer(public.session_holds[], uuid) is
   'The body of a confirmation that has taken place already: the sessions as they are now.';
 
-create function private.confirmed_body(made jsonb, holds public.session_holds[])
+create function private.confirmed_body(made jsonb, holds public.session_holds[], named_id uuid)
 returns jsonb
 language plpgsql
 stable
@@ -8579,8 +8629,8 @@ declare
   sessions jsonb := made;
 begin
   if jsonb_array_length(made) > 1 then
-    -- In the order in which they were asked for.
-    select jsonb_agg(item.value order by hold.occurrence_index, hold.client_id) into sessions
+    -- In the order in which they were asked for; of a group, the client that was named first.
+    select jsonb_agg(item.value order by hold.occurrence_index, hold.client_id <> named_id, hold.client_id) into sessions
     from jsonb_array_elements(made) as item (value)
     join unnest(holds) as hold on coalesce(hold.session_id, hold.id)::text = item.value ->> 'id';
   end if;
@@ -8593,7 +8643,7 @@ begin
   );
 end
 $$;
-comment on function private.confirmed_body(jsonb, public.session_holds[]) is 'The body of a confirmation, its rows in request order.';
+comment on function private.confirmed_body(jsonb, public.session_holds[], uuid) is 'The body of a confirmation, its rows in request order.';
 
 create function private.confirm_sessions(request jsonb, idempotency_key text, request_id text)
 returns jsonb
@@ -9104,7 +9154,7 @@ as $$
 declare
   actor private.actor := private.begin_booking(request_id);
   wanted private.hold_request;
-  group_id constant uuid := private.group_named(request);
+  named_id constant uuid := private.group_named(request);
   lead record;
   outcome jsonb;
 begin
@@ -9113,7 +9163,7 @@ begin
   join public.sessions as member
     on member.organization_id = known.organization_id and member.group_id = known.id
     and member.status not in ('cancelled', 'no_show')
-  where known.organization_id = actor.organization_id and known.id = move_group.group_id
+  where known.organization_id = actor.organization_id and known.id = named_id
     and private.may_ask(actor, known.therapist_id)
   order by member.id
   limit 1;
@@ -9146,7 +9196,7 @@ begin
   if not (outcome ->> 'ok')::boolean then
     perform private.raise_busy();
   end if;
-  return private.success(jsonb_build_object('groupId', group_id, 'sessions', outcome #> '{body,sessions}'));
+  return private.success(jsonb_build_object('groupId', named_id, 'sessions', outcome #> '{body,sessions}'));
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
     perform private.raise_busy(sqlstate, sqlerrm);
@@ -9233,8 +9283,8 @@ create index waitlist_entries_open_idx on public.waitlist_entries (organization_
   where state in ('waiting', 'offered');
 
 create table private.freed_slots (
-  id bigint generated always as identity primary key,
   organization_id uuid not null,
+  id bigint generated always as identity,
   therapist_id uuid not null,
   room_id uuid,
   group_id uuid,
@@ -9242,7 +9292,8 @@ create table private.freed_slots (
   end_time timestamptz not null check (end_time > start_time),
   declined_ids uuid[] not null default '{}',
   offered_batch_id uuid,
-  freed_at timestamptz not null default clock_timestamp()
+  freed_at timestamptz not null default clock_timestamp(),
+  primary key (organization_id, id)
 );
 comment on table private.freed_slots is
   'Time of a therapist, or a place in a group, that became free while somebody waits. private.offer_freed_slots drains it.';
@@ -9251,7 +9302,6 @@ comment on column private.freed_slots.declined_ids is
 comment on column private.freed_slots.offered_batch_id is 'The offer that lives for it; null: to be offered.';
 create index freed_slots_offered_batch_idx on private.freed_slots (organization_id, offered_batch_id)
   where offered_batch_id is not null;
-create index freed_slots_organization_idx on private.freed_slots (organization_id, id);
 alter table private.freed_slots enable row level security;
 create policy deny_all on private.freed_slots using (false);
 
@@ -9348,6 +9398,13 @@ begin
   where gone.resource_kind = 'therapist' and lower(gone.during) > as_of and not isempty(slot.during)
     and not exists (
       select from unnest(missing) as kept where kept.resource_id = gone.resource_id and kept.during @> gone.during
+    )
+    -- An offer that is let go has its slot in the queue already.
+    and not exists (
+      select from public.session_holds as hold
+      join private.freed_slots as slot
+        on slot.organization_id = hold.organization_id and slot.offered_batch_id = hold.batch_id
+      where hold.organization_id = queue_freed.organization_id and hold.id = gone.owner_id
     );
   -- A member who leaves a group that goes on frees a place in it.
   insert into private.freed_slots (organization_id, therapist_id, room_id, group_id, start_time, end_time)
@@ -9502,7 +9559,7 @@ begin
   end if;
   entry := private.next_in_line(slot);
   if entry.id is null then
-    delete from private.freed_slots as unwanted where unwanted.id = slot.id;
+    delete from private.freed_slots as unwanted where unwanted.organization_id = slot.organization_id and unwanted.id = slot.id;
   else
     -- One entry's row, then one place's people, in the order of every path. Whoever cannot have the slot is passed over,
     -- and the next is asked in a transaction of their own.
@@ -9525,11 +9582,11 @@ begin
       where offered.organization_id = entry.organization_id and offered.id = entry.id;
       update private.freed_slots as offered
       set offered_batch_id = (outcome #>> '{body,holdId}')::uuid
-      where offered.id = slot.id;
+      where offered.organization_id = slot.organization_id and offered.id = slot.id;
     else
       update private.freed_slots as passed
       set declined_ids = passed.declined_ids || entry.id
-      where passed.id = slot.id;
+      where passed.organization_id = slot.organization_id and passed.id = slot.id;
     end if;
   end if;
   return jsonb_build_object(
@@ -9742,6 +9799,32 @@ $$;
 comment on function private.live_move_of(uuid, uuid[], timestamptz) is
   'When the live move of any of these sessions ends; null when none is being moved.';
 
+create function private.id_is_taken(organization_id uuid, id uuid)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  -- Claims are known by their owner's id: two owners of one id would share a claim, and could be booked at once.
+  return exists (
+    select from public.session_holds as hold
+    where hold.organization_id = id_is_taken.organization_id and hold.id = id_is_taken.id
+  ) or exists (
+    select from public.session_groups as known
+    where known.organization_id = id_is_taken.organization_id and known.id = id_is_taken.id
+  ) or exists (
+    select from public.hold_batches as batch
+    where batch.organization_id = id_is_taken.organization_id and batch.id = id_is_taken.id
+  ) or exists (
+    select from public.sessions as session
+    where session.organization_id = id_is_taken.organization_id and session.id = id_is_taken.id
+  );
+end
+$$;
+comment on function private.id_is_taken(uuid, uuid) is
+  'Whether a session, a group, a hold or a batch of the organization has this id.';
+
 create function private.prepare_session()
 returns trigger
 language plpgsql
@@ -9772,12 +9855,15 @@ begin
   elsif new.status <> 'scheduled' then
     perform private.refuse_write('session_status', format('a session begins as scheduled, not %s', new.status),
       'Insert it as scheduled, then change its status.');
-  elsif exists (
-    select from public.session_holds as hold where hold.organization_id = new.organization_id and hold.id = new.id
-  ) then
-    -- A live hold's claims would be taken over by taking its id.
+  elsif private.id_is_taken(new.organization_id, new.id) then
     raise exception using
-      errcode = 'unique_violation', message = 'this id belongs to a hold', hint = 'Leave the id out, or confirm the hold.';
+      errcode = 'unique_violation', message = 'this id belongs to a hold or a group', hint = 'Leave the id out.';
+  end if;
+  if (new.start_time >= '2000-01-01' and new.end_time < '2100-01-01' and new.end_time > new.start_time) is not true then
+    -- The table's own checks refuse it, and say why.
+    new.civil_start := '2000-01-01';
+    new.lanes := '{[0,2147483647)}';
+    return new;
   end if;
   if issue.rule is not null then
     perform private.refuse_write(issue.rule, issue.message, issue.hint);
@@ -9927,7 +10013,10 @@ begin
   if not private.take_row_organization(new.organization_id) then
     return new;
   end if;
-  if tg_op = 'UPDATE' and exists (
+  if (tg_op = 'INSERT' or new.id <> old.id) and private.id_is_taken(new.organization_id, new.id) then
+    raise exception using
+      errcode = 'unique_violation', message = 'this id belongs to a session or a hold', hint = 'Leave the id out.';
+  elsif tg_op = 'UPDATE' and exists (
     select from public.session_holds as hold
     join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
     where hold.organization_id = new.organization_id

@@ -270,14 +270,14 @@ as $$
   )))
 $$;
 
--- An authorization from day 0 on, for a hundred days unless told.
+-- An authorization that began two months ago, until a hundred days after day 0 unless told.
 create or replace function tests.authorize(client text, code text, units integer, days integer default 100) returns uuid
 language sql set search_path = ''
 as $$
   insert into public.authorizations (organization_id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on)
   values (
     tests.id('clinic'), tests.id(client), tests.id('open'), code, units,
-    tests.at(0)::date, (tests.at(days) - interval '1 day')::date
+    tests.at(-100)::date, (tests.at(days) - interval '1 day')::date
   )
   returning id
 $$;
@@ -346,6 +346,15 @@ as $$
   from public.session_holds as hold
   where hold.batch_id = (held #>> '{body,holdId}')::uuid and entry.owner_id = hold.id and entry.expires_at is not null;
   update public.hold_batches set expires_at = expired_at where id = (held #>> '{body,holdId}')::uuid
+$$;
+
+-- Brings a session to where it began some time ago: the clock cannot be moved, so the session is.
+create or replace function tests.bring_forward(session_id uuid, ago interval default '1 hour') returns void
+language sql set search_path = ''
+as $$
+  update public.sessions
+  set start_time = date_trunc('minute', now()) - ago, end_time = date_trunc('minute', now()) - ago + (end_time - start_time)
+  where id = session_id
 $$;
 
 -- What is there ------------------------------------------------------------------------------------------------------

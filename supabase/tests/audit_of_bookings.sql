@@ -35,6 +35,7 @@ select is(tests.cancel('rbt', jsonb_build_object('session_ids', jsonb_build_arra
   'one is cancelled') from booked;
 select results_eq($$ select action, before #>> '{0,status}', after #>> '{0,status}' from tests.last_event() $$,
   $$ values ('session.cancelled', 'scheduled', 'cancelled') $$, 'before and after are kept');
+select tests.bring_forward(id) from public.sessions where organization_id = tests.id('clinic') and status = 'scheduled';
 select is(tests.rows('rbt', $$ update public.sessions set status = 'in_progress' where status = 'scheduled' $$), 1::bigint, 'the other begins');
 select results_eq($$ select action, actor_user_id, before #>> '{0,status}' from tests.last_event() $$,
   $$ values ('session.in_progress', tests.id('rbt'), 'scheduled') $$, 'a change of status over REST has its event');
@@ -76,7 +77,7 @@ select is(cardinality(tests.events()), count, 'is no event') from so_far;
 
 -- A replay is no second event, nor is a release that had nothing to release.
 select is(tests.events(), array['hold.acquired', 'hold.refused THERAPIST_HOLD_CONFLICT', 'hold.refused FORBIDDEN', 'hold.confirmed', 'session.cancelled',
-  'session.in_progress', 'cancellation.refused FORBIDDEN', 'confirmation.refused HOLD_MISMATCH', 'hold.acquired', 'hold.released', 'hold.acquired',
+  'session.moved', 'session.in_progress', 'cancellation.refused FORBIDDEN', 'confirmation.refused HOLD_MISMATCH', 'hold.acquired', 'hold.released', 'hold.acquired',
   'hold.expired', 'hold.acquired', 'session.inserted', 'session.moved', 'session.changed'], 'exactly one event for each thing that happened');
 
 -- Nobody edits the log. What is sealed at commit is sealed now.

@@ -24,7 +24,7 @@ select ok(
   outcome #>> '{body,expiresAt}' ~ '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$', 'times are written as toISOString writes them'
 ) from held;
 select results_eq(
-  $$ select resource_kind::text, resource_id, during from private.claims
+  $$ select resource_kind::text, resource_id, during::tstzrange from private.claims
      where organization_id = tests.id('clinic') order by resource_kind::text desc $$,
   $$ values
     ('therapist', tests.id('rbt'), tstzrange(tests.at(1), tests.at(1, '11:00'))),

@@ -15,6 +15,7 @@ from unnest(enum_range(null::public.session_status)) as was
 cross join unnest(enum_range(null::public.session_status)) as becomes
 where was <> becomes;
 update steps set id = tests.book('rbt', 'rbt', 'ann', tests.at(number));
+select tests.bring_forward(id, number * interval '2 hours') from steps order by number;
 update public.sessions set status = 'in_progress' from steps where steps.id = sessions.id and was in ('in_progress', 'completed');
 update public.sessions set status = 'completed' from steps where steps.id = sessions.id and was = 'completed';
 update public.sessions set status = was::public.session_status from steps where steps.id = sessions.id and was in ('cancelled', 'no_show');

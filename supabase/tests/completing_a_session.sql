@@ -1,6 +1,6 @@
 -- A session begins, ends and is billed by the times it really had, once its record is whole.
 begin;
-select plan(35);
+select plan(36);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 select tests.add_payers();
@@ -43,11 +43,13 @@ select tests.book('rbt', 'rbt', 'ann', tests.at(1)) as session_id, tests.book('r
 grant select on made to public;
 
 -- Beginning
+select is(pg_temp.ask('rbt', 'start_session', session_id) ->> 'code', 'NOT_TODAY', 'a session does not begin weeks before its time') from made;
 select is(pg_temp.ask('rbt2', 'start_session', session_id) ->> 'code', 'FORBIDDEN', 'another therapist cannot start it') from made;
 select is(pg_temp.ask('parent', 'start_session', session_id) ->> 'code', 'FORBIDDEN', 'nor a parent') from made;
 select is(pg_temp.ask('other admin', 'start_session', session_id) ->> 'code', 'FORBIDDEN', 'nor another clinic''s admin') from made;
 select is(pg_temp.ask('rbt', 'complete_session', session_id) ->> 'code', 'STATUS_NOT_ALLOWED', 'what has not begun cannot be completed') from made;
 select is(pg_temp.ask('rbt', 'mark_no_show', session_id) ->> 'code', 'STATUS_NOT_ALLOWED', 'nor missed before its time') from made;
+select tests.bring_forward(session_id, '1 hour'), tests.bring_forward(second_id, '4 hours'), tests.bring_forward(evv_id, '7 hours') from made;
 select is(
   tests.error('rbt', format('select public.start_session(%L)', jsonb_build_object('session_id', session_id, 'actual_start_time', 'tomorrow'))) ->> 'hint',
   'VALIDATION_FAILED', 'a time is an instant'
@@ -123,7 +125,7 @@ select is(
 
 -- No-show
 insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone)
-values (tests.id('clinic'), tests.id('missed session'), tests.id('rbt'), tests.id('ben'), now() - interval '5 hours', now() - interval '4 hours', 'UTC');
+values (tests.id('clinic'), tests.id('missed session'), tests.id('rbt'), tests.id('ben'), now() - interval '10 hours', now() - interval '9 hours', 'UTC');
 select is(pg_temp.ask('rbt', 'mark_no_show', tests.id('missed session')) #>> '{body,session,status}', 'no_show', 'once its time has come a session can be missed');
 select is(pg_temp.ask('rbt', 'mark_no_show', tests.id('missed session')) ->> 'code', 'STATUS_NOT_ALLOWED', 'once');
 select results_eq(

@@ -1,7 +1,7 @@
 -- Whatever is wrong with a request is said with the name of the field, before anything is written: also to somebody who
 -- calls the functions directly, past the edge functions' own checks. Every story below leaves no row behind.
 begin;
-select plan(291);
+select plan(278);
 select tests.open_clinic();
 
 create temporary table before on commit drop as select tests.footprint() as footprint;
@@ -39,12 +39,11 @@ select 'hold_sessions', field, field, value
 from (values
   ('therapist_id'), ('client_id'), ('session_id'), ('room_id')
 ) as ids (field),
-unnest(array['""', '"nope"', '"00000000-0000-0000-0000-00000000000g"', '42', 'true', '{}', '[]',
+unnest(array['"nope"', '"00000000-0000-0000-0000-00000000000g"', '42', 'true', '{}', '[]',
   '["00000000-0000-4000-8000-000000000001"]', '{"id": "00000000-0000-4000-8000-000000000001"}']) as value;
 insert into wrong
 select 'hold_sessions', field, field, 'null'
-from unnest(array['therapist_id', 'client_id', 'start_time', 'end_time', 'time_zone', 'start_time_offset_minutes',
-  'end_time_offset_minutes']) as field;
+from unnest(array['therapist_id', 'client_id', 'start_time', 'end_time', 'time_zone']) as field;
 insert into wrong
 select 'hold_sessions', field, field, value
 from unnest(array['start_time', 'end_time']) as field,
@@ -57,7 +56,7 @@ from unnest(array['""', '"foo3bar"', '"PST"', '"america/los_angeles"', '"UTC+3"'
   '0', '[]', '["UTC"]', '{"UTC": 1}']) as value;
 insert into wrong
 select 'hold_sessions', 'hold_seconds', 'hold_seconds', value
-from unnest(array['-1', '0', '29', '901', '30.5', '1e400', '-1e400', '99999999999999999999', '"300"', 'true', '[300]', '{}', '""']) as value;
+from unnest(array['-1', '0', '29', '901', '30.5', '1e400', '-1e400', '99999999999999999999', '"300"', 'true', '[300]', '{}']) as value;
 insert into wrong
 select 'hold_sessions', field, field, value
 from unnest(array['buffer_before_minutes', 'buffer_after_minutes']) as field,
@@ -68,10 +67,10 @@ from unnest(array['start_time_offset_minutes', 'end_time_offset_minutes']) as fi
 unnest(array['1', '-480', '1441', '"0"', '0.1', '[0]', 'true', '1e300']) as value;
 insert into wrong
 select 'hold_sessions', 'session_type', 'session_type', value
-from unnest(array['""', '" "', '7', '["individual"]', '{}', to_jsonb(repeat('x', 65))::text]) as value;
+from unnest(array['7', '["individual"]', '{}', to_jsonb(repeat('x', 65))::text]) as value;
 insert into wrong
 select 'hold_sessions', 'cpt_code', 'cpt_code', value
-from unnest(array['""', '"9715"', '"97153-"', '97153', '["97153"]', '{"code": "97153"}', '"９７１５３"']) as value;
+from unnest(array['"9715"', '"97153-"', '97153', '["97153"]', '{"code": "97153"}', '"９７１５３"']) as value;
 insert into wrong values
   ('hold_sessions', 'group_id', 'group_id', '"00000000-0000-4000-8000-000000000001"'),
   ('hold_sessions', 'group_id', 'group_id', '[null]'),
@@ -95,7 +94,7 @@ insert into wrong values
   ('hold_sessions', 'end_time', 'end_time', to_jsonb(tests.at(1))::text),
   ('hold_sessions', 'end_time', 'end_time', to_jsonb(tests.at(1, '09:00'))::text),
   ('hold_sessions', 'end_time', 'end_time', to_jsonb(tests.at(1, '22:01'))::text),
-  ('hold_sessions', 'end_time', 'start_time', to_jsonb(now() - interval '1 minute')::text),
+  ('hold_sessions', 'start_time end_time', 'start_time', to_jsonb(date_trunc('milliseconds', now()) - interval '1 minute')::text),
   ('hold_sessions', 'occurrences', 'occurrences', (select jsonb_agg(tests.occurrence(tests.at(day))) from generate_series(1, 367) as day)::text);
 
 -- confirm, release, cancel.
@@ -105,14 +104,14 @@ from (values
   ('hold_key', 'null'), ('hold_key', '"x"'), ('hold_key', '[]'), ('session', 'null'), ('session', '[]'), ('session', '"s"'),
   ('session.therapist_id', 'null'), ('session.therapist_id', '"x"'), ('session.client_id', 'null'), ('session.client_id', '{}'),
   ('session.start_time', 'null'), ('session.start_time', '"now"'), ('session.end_time', '"2027-13-01T00:00:00Z"'),
-  ('session.end_time', to_jsonb(tests.at(1))::text), ('session.id', '"x"'), ('session.session_type', '""'),
+  ('session.end_time', to_jsonb(tests.at(1))::text), ('session.id', '"x"'),
   ('session.location_type', '5'), ('session.notes', '"He said"'), ('notes', '"He said"'), ('cpt', '"97153"'),
-  ('cpt.code', 'null'), ('cpt.code', '"1"'), ('cpt.code', '["97153"]'), ('cpt.modifiers', '"HM"'), ('cpt.modifiers', '["H"]'), ('cpt.modifiers', '[["HM"]]'),
+  ('cpt.code', 'null'), ('cpt.code', '"1"'), ('cpt.code', '["97153"]'), ('cpt.modifiers', '"HM"'), ('cpt.modifiers.0', '["H"]'), ('cpt.modifiers.0', '[["HM"]]'),
   ('cpt.modifiers', '["A1", "A2", "A3", "A4", "A5"]'), ('time_zone', 'null'), ('time_zone', '"foo3bar"'),
-  ('start_time_offset_minutes', 'null'), ('start_time_offset_minutes', '60'), ('end_time_offset_minutes', '"0"'),
+  ('start_time_offset_minutes', '60'), ('end_time_offset_minutes', '"0"'),
   ('occurrences', '"all"'), ('occurrences', '{}'), ('occurrences.0', '[7]')
 ) as one (path, value);
-update wrong set change = case path when 'occurrences.0' then 'occurrences' else change end where call = 'confirm_sessions';
+update wrong set change = regexp_replace(path, '\.0$', '') where call = 'confirm_sessions';
 insert into wrong values
   ('release_hold', 'hold_key', 'hold_key', 'null'), ('release_hold', 'hold_key', 'hold_key', '"x"'),
   ('release_hold', 'hold_key', 'hold_key', '["00000000-0000-4000-8000-000000000001"]'),
@@ -120,10 +119,10 @@ insert into wrong values
   ('cancel_sessions', 'session_ids', 'session_ids', '"x"'), ('cancel_sessions', 'session_ids.0', 'session_ids', '["x"]'),
   ('cancel_sessions', 'session_ids.0', 'session_ids', '[null]'), ('cancel_sessions', 'session_ids.0', 'session_ids', '[["x"]]'),
   ('cancel_sessions', 'therapist_id', 'therapist_id', '7'), ('cancel_sessions', 'all_therapists', 'all_therapists', '"yes"'),
-  ('cancel_sessions', 'reason', 'reason', '""'), ('cancel_sessions', 'reason', 'reason', '{}'),
+  ('cancel_sessions', 'reason', 'reason', '{}'),
   ('cancel_sessions', 'reason', 'reason', to_jsonb(repeat('x', 501))::text),
   ('cancel_sessions', 'cancellation_attribution', 'cancellation_attribution', '"weather"'),
-  ('cancel_sessions', 'date time_zone', 'date', '"soon"'), ('cancel_sessions', 'time_zone', 'date', '"2027-01-01"'),
+  ('cancel_sessions', 'date', 'date', '"soon"'), ('cancel_sessions', 'time_zone', 'date', '"2027-01-01"'),
   ('cancel_sessions', 'time_zone', 'time_zone', '"foo3bar"');
 
 select is(
@@ -152,13 +151,13 @@ from good cross join lateral (values
     array[tests.occurrence(tests.at(1)), tests.occurrence(tests.at(1))])),
   ('occurrences.1.start_time', 'buffers included', jsonb_build_object('buffer_after_minutes', 15, 'occurrences',
     array[tests.occurrence(tests.at(1)), tests.occurrence(tests.at(1, '11:00'))])),
-  ('start_time', 'nothing in the past', tests.occurrence(now() - interval '1 minute')),
+  ('start_time', 'nothing in the past', tests.occurrence(date_trunc('milliseconds', now()) - interval '1 minute')),
   ('occurrences.1.start_time', 'not one of a series', jsonb_build_object('occurrences',
-    array[tests.occurrence(tests.at(1)), tests.occurrence(now() - interval '1 minute')])),
+    array[tests.occurrence(tests.at(1)), tests.occurrence(date_trunc('milliseconds', now()) - interval '1 minute')])),
   ('occurrences.2.end_time', 'nothing beyond 730 days', jsonb_build_object('occurrences',
     array[tests.occurrence(tests.at(1)), tests.occurrence(tests.at(2)), tests.occurrence(tests.at(700))])),
   ('occurrences.0.start_time occurrences.1.end_time', 'every fault is named', jsonb_build_object('occurrences',
-    array[tests.occurrence(tests.at(1), extra => '{"start_time": "x"}'), tests.occurrence(tests.at(2), extra => '{"end_time": null}')])),
+    array[tests.occurrence(tests.at(1), extra => '{"start_time": "x"}'), tests.occurrence(tests.at(2), extra => '{"end_time": "x"}')])),
   ('occurrences.1.time_zone', 'an occurrence''s zone must exist', jsonb_build_object('occurrences',
     array[tests.occurrence(tests.at(1)), tests.occurrence(tests.at(2), extra => '{"time_zone": "foo3bar"}')])),
   ('time_zone', 'the request''s zone too, though each occurrence has its own', jsonb_build_object('time_zone', 'foo3bar', 'occurrences',
@@ -167,9 +166,9 @@ from good cross join lateral (values
     array[tests.occurrence(tests.at(1), extra => '{"time_zone": "America/Los_Angeles", "end_time_offset_minutes": -480}')])),
   ('session_id', 'one session for several occurrences', jsonb_build_object('session_id', gen_random_uuid(), 'occurrences',
     array[tests.occurrence(tests.at(1)), tests.occurrence(tests.at(2))])),
-  ('occurrences', 'all occurrences move a session, or none', jsonb_build_object('occurrences',
+  ('occurrences.1.session_id', 'all occurrences move a session, or none', jsonb_build_object('occurrences',
     array[tests.occurrence(tests.at(1), extra => jsonb_build_object('session_id', gen_random_uuid())), tests.occurrence(tests.at(2))])),
-  ('occurrences', 'each a different one', jsonb_build_object('occurrences', (
+  ('occurrences.1.session_id', 'each a different one', jsonb_build_object('occurrences', (
     select array_agg(tests.occurrence(tests.at(day), extra => jsonb_build_object('session_id', tests.id('some session')))) from generate_series(1, 2) as day)))
 ) as rule (path, what, change)
 where call = 'hold_sessions';

@@ -73,11 +73,11 @@ select is(
 select is(pg_temp.see('admin@brightpath.test', 'select * from reports.double_bookings'), '[]', 'nobody is booked twice');
 select is(pg_temp.see('admin@harbor.test', 'select * from reports.double_bookings'), '[]', 'in neither clinic');
 alter table public.sessions drop constraint sessions_no_therapist_overlap;
-alter table public.sessions disable trigger c_claim_inserted_sessions;
+alter table public.sessions disable trigger c_settle_inserted;
 insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone)
 select organization_id, therapist_id, client_id, start_time + interval '30 minutes', end_time, time_zone
 from public.sessions where id = 'a0000000-0000-4000-9000-000400000000';
-alter table public.sessions enable trigger c_claim_inserted_sessions;
+alter table public.sessions enable trigger c_settle_inserted;
 select is(
   pg_temp.see('admin@brightpath.test', 'select resource, overlap_end - overlap_start as overlap from reports.double_bookings order by resource'),
   '[{"resource": "client", "overlap": "01:30:00"}, {"resource": "therapist", "overlap": "01:30:00"}]',

@@ -63,7 +63,8 @@ select is(tests.hold('rbt', tests.request('rbt', 'ben', tests.at(3)), 'brief') -
 create temporary table three on commit drop as
 select tests.hold('rbt', tests.series('rbt', 'ben', array[tests.at(4), tests.at(5)]), 'half') as outcome;
 do $$ begin perform tests.release('rbt', outcome #>> '{body,holds,0,holdKey}') from three; end $$;
-select is(tests.hold('rbt', tests.series('rbt', 'ben', array[tests.at(4), tests.at(5)]), 'half') -> 'replayed', 'true', 'while a part of it lives, the key does') from three;
+select is(tests.hold('rbt', tests.series('rbt', 'ben', array[tests.at(4), tests.at(5)]), 'half') -> 'replayed', 'false',
+  'once a part of it is let go the key is free: a replay would hand out a dead key') from (select tests.release('rbt', outcome #>> '{body,holdKey}') from three) as rest;
 
 update private.idempotency_keys set created_at = clock_timestamp() - interval '24 hours' + interval '1 minute'
 where organization_id = tests.id('clinic') and endpoint = 'sessions-confirm';
@@ -83,7 +84,7 @@ select is_empty($$ select 1 from private.idempotency_keys where idempotency_key 
 
 -- What depends on the clock comes after the look-up.
 create temporary table soon on commit drop as
-select tests.request('rbt2', 'ann', clock_timestamp() + interval '100 milliseconds') as request;
+select tests.request('rbt2', 'ann', date_trunc('milliseconds', clock_timestamp()) + interval '100 milliseconds') as request;
 create temporary table soon_held on commit drop as select tests.hold('rbt2', request, 'soon') as outcome from soon;
 do $$ begin perform pg_sleep(0.2); end $$;
 select is(tests.hold('rbt2', request, 'soon'), outcome || '{"replayed": true}', 'a hold replays although its start has passed') from soon, soon_held;

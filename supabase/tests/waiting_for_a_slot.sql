@@ -1,6 +1,6 @@
 -- A slot that a cancellation frees is held for the first who waits for one like it; she is asked once at a time.
 begin;
-select plan(33);
+select plan(35);
 select tests.open_clinic();
 insert into public.clients (organization_id, id, reference) select tests.id('clinic'), tests.id(name), name from unnest(array['eve', 'fay']) as name;
 insert into public.caseloads (organization_id, therapist_id, client_id)
@@ -25,9 +25,20 @@ create function pg_temp.key_of(client text) returns text language sql as $$
   select batch.hold_key::text from public.waitlist_entries as entry join public.hold_batches as batch on batch.id = entry.offered_batch_id
   where entry.client_id = tests.id(client)
 $$;
-create function pg_temp.cancel(session uuid) returns text language sql as $$
-  select tests.cancel('admin', jsonb_build_object('session_ids', array[session])) #>> '{body,summary,cancelledCount}'
-$$;
+-- What the functions do once they have answered: freed slots are offered until none is left.
+create function pg_temp.offer() returns void language plpgsql as $$
+begin
+  for round in 1..30 loop
+    exit when (tests.call('admin', 'select public.offer_freed_slots()') ->> 'pending')::integer = 0;
+  end loop;
+end $$;
+create function pg_temp.cancel(session uuid) returns text language plpgsql as $$
+declare
+  cancelled text := tests.cancel('admin', jsonb_build_object('session_ids', array[session])) #>> '{body,summary,cancelledCount}';
+begin
+  perform pg_temp.offer();
+  return cancelled;
+end $$;
 create temporary table made on commit drop as
 select tests.book('rbt', 'rbt', 'ann', tests.at(1)) as first_id, tests.book('rbt', 'rbt', 'ann', tests.at(2)) as second_id,
   tests.book('rbt', 'rbt', 'ann', tests.at(3)) as third_id, tests.book('rbt', 'rbt', 'ann', tests.at(4)) as fourth_id,
@@ -52,10 +63,12 @@ select is(pg_temp.cancel(second_id), '1', 'a further one is cancelled') from mad
 select is(pg_temp.offered(), 'fay eve', 'fay has an offer, so the next in line gets one');
 select is_empty('select * from tests.broken_claims()', 'offers claim what holds claim');
 
--- An offer that lapses, and one that is taken
+-- An offer that is let go, one that lapses, and one that is taken
 select tests.release('rbt', pg_temp.key_of('fay'));
-select is(pg_temp.cancel(third_id), '1', 'fay lets hers go; the next session is cancelled') from made;
-select is(pg_temp.offered(), 'eve fay', 'and she is asked again');
+select pg_temp.offer();
+select is(pg_temp.offered(), 'eve', 'fay lets hers go: nobody else is left who could have it, and she is not asked for it again');
+select is(pg_temp.cancel(third_id), '1', 'the next session is cancelled') from made;
+select is(pg_temp.offered(), 'eve fay', 'and for that one she is asked');
 select is(
   tests.confirm('rbt', tests.occurrence(tests.at(3)) || jsonb_build_object('hold_key', pg_temp.key_of('fay'), 'session', jsonb_build_object(
     'therapist_id', tests.id('rbt'), 'client_id', tests.id('fay'), 'start_time', tests.at(3), 'end_time', tests.at(3, '11:00')))) ->> 'ok',
@@ -63,6 +76,7 @@ select is(
 );
 select is(pg_temp.cancel(fourth_id), '1', 'one more is cancelled') from made;
 select is(pg_temp.offered(), 'eve', 'who has been served does not wait any more');
+select is((select state from public.waitlist_entries where client_id = tests.id('fay')), 'booked', 'their entry is booked, and closed');
 select ok(
   exists (select from audit.events where action = 'hold.acquired' and details ? 'waitlistEntryId'), 'the audit says which entry an offer was for'
 );
@@ -86,6 +100,7 @@ create function pg_temp.member(client text) returns uuid language sql as $$
 $$;
 select tests.release('rbt', pg_temp.key_of('eve'));
 update public.waitlist_entries set closed_at = now() where client_id in (tests.id('eve'), tests.id('fay'));
+select pg_temp.offer();
 select is(pg_temp.wait('eve', 1), null, 'eve waits for an hour of her own');
 select is(pg_temp.wait('jon', 5, 'null', '97154'), null, 'jon for a group');
 select is(pg_temp.wait('kim', 3, '30', '97154'), null, 'kim for half an hour of one');

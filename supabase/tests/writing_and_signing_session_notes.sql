@@ -128,6 +128,7 @@ select is(
   pg_temp.write('rbt', 'sign_note', session_id, 2, 'signed') ->> 'code', 'SESSION_NOT_DOCUMENTABLE',
   'a session that has not begun is not signed for'
 ) from made;
+select tests.bring_forward(session_id) from made;
 update public.sessions set status = 'in_progress' where id = (select session_id from made);
 select is(
   pg_temp.write('rbt', rpc, session_id, 2, 'forged', null, extra) ->> 'code', 'FORBIDDEN', format('%s: %s is refused', rpc, what)
@@ -164,7 +165,7 @@ select is(
 select is(
   (select attested from private.session_note_versions where session_id = made.session_id and version = 3),
   jsonb_build_object('therapistId', tests.id('rbt'), 'clientId', tests.id('ann'),
-    'startTime', private.iso(tests.at(1)), 'endTime', private.iso(tests.at(1, '11:00')), 'timeZone', 'UTC',
+    'startTime', private.iso(date_trunc('minute', now()) - interval '1 hour'), 'endTime', private.iso(date_trunc('minute', now())), 'timeZone', 'UTC',
     'cptCode', null, 'cptModifiers', '[]'::jsonb, 'locationType', null),
   'for these times, this client, this service and place'
 ) from made;

@@ -70,7 +70,7 @@ select isnt(tests.error_code('rbt', format($$
 create temporary table moving on commit drop as
 select tests.hold('rbt', tests.request('rbt', 'ann', tests.at(5), 60, jsonb_build_object('session_id', session_id))) as outcome from taken;
 select is(tests.error_code('service_role', tests.insertion('rbt', 'ben', tests.at(5), tests.at(5, '11:00'), ', id',
-  format(', %L', outcome #>> '{body,holdId}'))), '23P01', 'the id of a move is no way onto its new place') from moving;
+  format(', %L', outcome #>> '{body,holdId}'))), '23505', 'the id of a move is no way onto its new place') from moving;
 create temporary table lone_group on commit drop as select gen_random_uuid() as id;
 select is(tests.error_code('service_role', format($$
   insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time) values (%L, %L, %L, %L, %L) $$,
@@ -79,15 +79,15 @@ select is(tests.error_code('service_role', tests.insertion('rbt2', 'dan', tests.
   '23505', 'a session that is not in it cannot take its id') from lone_group;
 
 -- A group: one therapist, several clients at once; everything else still conflicts.
-select is(tests.error_code('service_role', tests.insertion('rbt2', client, tests.at(6), tests.at(6, '11:00'), ', group_id', format(', %L', id))),
+select is(tests.error_code('service_role', tests.insertion('rbt2', client, tests.at(6), tests.at(6, '11:00'), ', group_id, session_type', format(', %L, ''group''', id))),
   null, format('%s joins the group', client)) from lone_group, unnest(array['ann', 'ben']) as client;
 select is(tests.error_code('service_role', tests.insertion('rbt2', 'cat', tests.at(6), tests.at(6, '11:00'))), '23P01',
   'who is not in the group cannot have its therapist');
-select is(tests.error_code('service_role', tests.insertion('rbt2', 'ann', tests.at(6), tests.at(6, '11:00'), ', group_id', format(', %L', id))),
+select is(tests.error_code('service_role', tests.insertion('rbt2', 'ann', tests.at(6), tests.at(6, '11:00'), ', group_id, session_type', format(', %L, ''group''', id))),
   '23P01', 'nobody is in it twice') from lone_group;
-select is(tests.error_code('service_role', tests.insertion('rbt2', 'cat', tests.at(6), tests.at(6, '11:30'), ', group_id', format(', %L', id))),
+select is(tests.error_code('service_role', tests.insertion('rbt2', 'cat', tests.at(6), tests.at(6, '11:30'), ', group_id, session_type', format(', %L, ''group''', id))),
   '23503', 'the group fixes its times for all') from lone_group;
-select is(tests.error_code('service_role', tests.insertion('rbt', 'cat', tests.at(6), tests.at(6, '11:00'), ', group_id', format(', %L', id))),
+select is(tests.error_code('service_role', tests.insertion('rbt', 'cat', tests.at(6), tests.at(6, '11:00'), ', group_id, session_type', format(', %L, ''group''', id))),
   '23503', 'and its therapist') from lone_group;
 select is(tests.hold('rbt2', tests.request('rbt2', 'cat', tests.at(6))) ->> 'code', 'FORBIDDEN', 'cat is on nobody''s caseload');
 select is(tests.hold('admin', tests.request('rbt2', 'cat', tests.at(6))) ->> 'code', 'THERAPIST_CONFLICT', 'a hold meets the group as a session');

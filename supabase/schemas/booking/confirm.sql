@@ -99,7 +99,13 @@ begin
       from unnest(listed) as item
     );
   end if;
-  if exists (select from unnest(listed) as item where item.hold_key <> all (keys || batch.hold_key)) then
+  if exists (
+    select from unnest(listed) as item
+    where item.hold_key <> all (keys || batch.hold_key) and not exists (
+      select from public.session_holds as other
+      where other.organization_id = batch.organization_id and other.hold_key = item.hold_key and other.status <> 'released'
+    )
+  ) then
     cause := row('HOLD_NOT_FOUND', 'An occurrence lists a hold that is not there, or was released. Hold the time again.', null, null);
     return cause;
   end if;
@@ -140,9 +146,10 @@ begin
     cause.detail := 'The hold is for another client.';
   elsif (select count(distinct item.hold_key) from unnest(listed) as item where item.hold_key = any (keys)) < cardinality(keys)
     or (select count(distinct (item.hold_key, item.client_id)) from unnest(listed) as item) < cardinality(listed)
+    or exists (select from unnest(listed) as item where item.hold_key <> all (keys))
   then
     cause.code := 'HOLD_MISMATCH';
-    cause.detail := 'Confirm every occurrence that is held once: occurrences lists too few, or one of them twice.';
+    cause.detail := 'Confirm every occurrence of this hold, each once: occurrences lists too few, one of them twice, or another hold''s.';
   end if;
   return cause;
 end
@@ -224,14 +231,18 @@ begin
     -- Without a name it is billed as one-to-one treatment, which no group is. A client who joins is one beside another.
     select private.service_issue(batch.organization_id, occurrence.code, occurrence.on_date, occurrence.clients) into issue
     from (
-      select private.billed_code(slot.cpt_code, slot.session_type) as code,
-        private.service_date(batch.organization_id, min((slot.hold).client_id::text)::uuid, (slot.hold).start_time) as on_date,
+      select each.code,
+        private.service_date(batch.organization_id, min(each.client_id::text)::uuid, min(each.start_time)) as on_date,
         count(*)::integer + case when exists (
           select from public.session_groups as known
-          where known.organization_id = batch.organization_id and known.id = (slot.hold).group_id
+          where known.organization_id = batch.organization_id and known.id = each.group_id
         ) then 1 else 0 end as clients
-      from unnest(slots) as slot
-      group by (slot.hold).occurrence_index, (slot.hold).group_id, (slot.hold).start_time, 1
+      from (
+        select private.billed_code(slot.cpt_code, slot.session_type) as code, (slot.hold).occurrence_index,
+          (slot.hold).group_id, (slot.hold).client_id, (slot.hold).start_time
+        from unnest(slots) as slot
+      ) as each
+      group by each.occurrence_index, each.group_id, each.code
     ) as occurrence
     where private.service_issue(batch.organization_id, occurrence.code, occurrence.on_date, occurrence.clients) is not null
     limit 1;
@@ -462,7 +473,7 @@ begin
     when 'confirmed' then
       cause := private.listing_issue(batch, hold.holds, listed, wanted.session);
       if cause.code is null then
-        return private.success(private.confirmed_answer(batch, hold.holds));
+        return private.success(private.confirmed_answer(hold.holds, (wanted.session).client_id));
       end if;
     else
       booker := private.who_may_book(actor, batch.therapist_id, client_ids, batch.room_id);
@@ -537,7 +548,7 @@ begin
     after => private.facts_of_rows(made),
     details => jsonb_build_object('batchId', batch.id)
   );
-  return private.success(private.confirmed_body(made, hold.holds));
+  return private.success(private.confirmed_body(made, hold.holds, (wanted.session).client_id));
 end
 $$;
 comment on function private.confirm_hold(private.actor, private.confirm_request, private.listing[]) is
@@ -579,7 +590,7 @@ comment on function private.rounded_minutes(timestamptz, timestamptz) is
   'A duration in minutes, rounded to 15-minute units by midpoint: 0-7 -> 0, 8-22 -> 15, 23-37 -> 30 (CMS, Medicare '
   'Claims Processing Manual, chapter 5, section 20.2).';
 
-create function private.confirmed_answer(batch public.hold_batches, holds public.session_holds[])
+create function private.confirmed_answer(holds public.session_holds[], named_id uuid)
 returns jsonb
 language plpgsql
 stable
@@ -592,13 +603,13 @@ begin
     join public.sessions as session
       on session.organization_id = hold.organization_id and session.id = coalesce(hold.session_id, hold.id)
     where hold.status = 'confirmed'
-  ), holds);
+  ), holds, named_id);
 end
 $$;
-comment on function private.confirmed_answer(public.hold_batches, public.session_holds[]) is
+comment on function private.confirmed_answer(public.session_holds[], uuid) is
   'The body of a confirmation that has taken place already: the sessions as they are now.';
 
-create function private.confirmed_body(made jsonb, holds public.session_holds[])
+create function private.confirmed_body(made jsonb, holds public.session_holds[], named_id uuid)
 returns jsonb
 language plpgsql
 stable
@@ -608,8 +619,8 @@ declare
   sessions jsonb := made;
 begin
   if jsonb_array_length(made) > 1 then
-    -- In the order in which they were asked for.
-    select jsonb_agg(item.value order by hold.occurrence_index, hold.client_id) into sessions
+    -- In the order in which they were asked for; of a group, the client that was named first.
+    select jsonb_agg(item.value order by hold.occurrence_index, hold.client_id <> named_id, hold.client_id) into sessions
     from jsonb_array_elements(made) as item (value)
     join unnest(holds) as hold on coalesce(hold.session_id, hold.id)::text = item.value ->> 'id';
   end if;
@@ -622,7 +633,7 @@ begin
   );
 end
 $$;
-comment on function private.confirmed_body(jsonb, public.session_holds[]) is 'The body of a confirmation, its rows in request order.';
+comment on function private.confirmed_body(jsonb, public.session_holds[], uuid) is 'The body of a confirmation, its rows in request order.';
 
 create function private.confirm_sessions(request jsonb, idempotency_key text, request_id text)
 returns jsonb

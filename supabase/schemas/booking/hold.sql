@@ -306,6 +306,23 @@ $$;
 comment on function private.services_of_slots(uuid, private.slot[], text) is
   'The services of a request, for its units: of this code, else what the moved session is.';
 
+create function private.codes_of_sessions(organization_id uuid, slots private.slot[])
+returns text[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select distinct private.service_code(moved.cpt_code, moved.session_type)
+    from unnest(slots) as slot
+    join public.sessions as moved
+      on moved.organization_id = codes_of_sessions.organization_id and moved.id = slot.session_id
+  );
+end
+$$;
+comment on function private.codes_of_sessions(uuid, private.slot[]) is 'The services of the sessions that these slots move.';
+
 create function private.write_hold(batch public.hold_batches, slots private.slot[])
 returns void
 language plpgsql
@@ -343,6 +360,7 @@ begin
     select jsonb_agg(held.answer order by held.occurrence_index) into holds
     from (
       select slot.occurrence_index,
+        -- As they were asked for: the client that was named first.
         jsonb_build_object(
           'holdKey', min(slot.hold_key::text), 'holdId', (array_agg(slot.hold_id order by slot.position))[1],
           -- As private.iso, without a call for each.
@@ -350,8 +368,9 @@ begin
           'endTime', to_char(min(slot.end_time) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
           'expiresAt', until
         ) || case
-          when min(slot.group_id::text) is not null then jsonb_build_object(
-            'groupId', min(slot.group_id::text), 'clientIds', jsonb_agg(slot.client_id order by slot.position)
+          when min(coalesce(slot.group_id, moved.group_id)::text) is not null then jsonb_build_object(
+            'groupId', min(coalesce(slot.group_id, moved.group_id)::text),
+            'clientIds', jsonb_agg(slot.client_id order by slot.position)
           )
           else '{}'::jsonb
         end as answer
@@ -359,6 +378,8 @@ begin
         hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
         civil_start, lanes, position
       )
+      left join public.sessions as moved
+        on moved.organization_id = batch.organization_id and moved.id = slot.session_id
       group by slot.occurrence_index
     ) as held;
   end if;
@@ -528,7 +549,9 @@ begin
   if booker.allowed then
     perform private.require_service(actor.organization_id, slots, cpt_code, joining);
   end if;
-  issue := private.placement_issue(booker, actor, batch, cpt_code, private.spans_of(slots));
+  issue := private.placement_issue(booker, actor, batch, case
+    when moving and cpt_code is null then private.codes_of_sessions(actor.organization_id, slots) else array[cpt_code]
+  end, private.spans_of(slots));
   if issue.code is null and moving then
     issue := private.move_issue(actor, booker, wanted.client_id, named_ids, as_of);
   elsif issue.code is null and joining then
@@ -706,13 +729,19 @@ begin
   return private.fingerprint(
     to_jsonb(wanted) - array['occurrences', 'start_time', 'end_time', 'start_time_offset_minutes',
       'end_time_offset_minutes', 'time_zone', 'session_id']
-    || jsonb_build_object('namesRoom', names_room, 'slots', (
+    || jsonb_build_object(
+      -- A move that does not name a room keeps the sessions' own.
+      'keepsRoom', not names_room and (wanted.session_id is not null or exists (
+        select from unnest(wanted.occurrences) as place where place.session_id is not null
+      )),
+      'slots', (
       select jsonb_agg(
         jsonb_build_array(slot.client_id, slot.session_id, slot.start_time, slot.end_time, slot.time_zone)
         order by slot.occurrence_index, slot.client_id
       )
       from unnest(private.slots_of(wanted, null)) as slot
-    ))
+      )
+    )
   );
 end
 $$;

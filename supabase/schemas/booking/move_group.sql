@@ -14,7 +14,7 @@ as $$
 declare
   actor private.actor := private.begin_booking(request_id);
   wanted private.hold_request;
-  group_id constant uuid := private.group_named(request);
+  named_id constant uuid := private.group_named(request);
   lead record;
   outcome jsonb;
 begin
@@ -23,7 +23,7 @@ begin
   join public.sessions as member
     on member.organization_id = known.organization_id and member.group_id = known.id
     and member.status not in ('cancelled', 'no_show')
-  where known.organization_id = actor.organization_id and known.id = move_group.group_id
+  where known.organization_id = actor.organization_id and known.id = named_id
     and private.may_ask(actor, known.therapist_id)
   order by member.id
   limit 1;
@@ -56,7 +56,7 @@ begin
   if not (outcome ->> 'ok')::boolean then
     perform private.raise_busy();
   end if;
-  return private.success(jsonb_build_object('groupId', group_id, 'sessions', outcome #> '{body,sessions}'));
+  return private.success(jsonb_build_object('groupId', named_id, 'sessions', outcome #> '{body,sessions}'));
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
     perform private.raise_busy(sqlstate, sqlerrm);

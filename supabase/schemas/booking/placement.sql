@@ -53,7 +53,7 @@ create function private.placement_issue(
   booker private.booker,
   actor private.actor,
   batch public.hold_batches,
-  cpt_code text,
+  cpt_codes text[],
   spans tstzrange[]
 )
 returns private.cause
@@ -70,7 +70,11 @@ begin
   elsif batch.override_reason is not null and booker.role not in ('admin', 'super_admin') then
     cause.code := 'FORBIDDEN';
     cause.detail := 'Only an admin may override.';
-  elsif cpt_code is not null and not private.may_render(actor.organization_id, batch.therapist_id, cpt_code) then
+  elsif exists (
+    select from unnest(cpt_codes) as service (code)
+    where service.code is not null
+      and not private.may_render(actor.organization_id, batch.therapist_id, service.code)
+  ) then
     cause.code := 'FORBIDDEN';
     cause.detail := 'A technician may not render this service: it is a qualified professional''s.';
   elsif not private.overrides(batch, 'availability')
@@ -83,7 +87,7 @@ begin
   return cause;
 end
 $$;
-comment on function private.placement_issue(private.booker, private.actor, public.hold_batches, text, tstzrange[]) is
+comment on function private.placement_issue(private.booker, private.actor, public.hold_batches, text[], tstzrange[]) is
   'What forbids these spans to be booked, the most important first. booker: what private.who_may_book says.';
 
 create function private.availability_conflicts(organization_id uuid, therapist_id uuid, spans tstzrange[])

@@ -52,8 +52,8 @@ create index waitlist_entries_open_idx on public.waitlist_entries (organization_
   where state in ('waiting', 'offered');
 
 create table private.freed_slots (
-  id bigint generated always as identity primary key,
   organization_id uuid not null,
+  id bigint generated always as identity,
   therapist_id uuid not null,
   room_id uuid,
   group_id uuid,
@@ -61,7 +61,8 @@ create table private.freed_slots (
   end_time timestamptz not null check (end_time > start_time),
   declined_ids uuid[] not null default '{}',
   offered_batch_id uuid,
-  freed_at timestamptz not null default clock_timestamp()
+  freed_at timestamptz not null default clock_timestamp(),
+  primary key (organization_id, id)
 );
 comment on table private.freed_slots is
   'Time of a therapist, or a place in a group, that became free while somebody waits. private.offer_freed_slots drains it.';
@@ -70,7 +71,6 @@ comment on column private.freed_slots.declined_ids is
 comment on column private.freed_slots.offered_batch_id is 'The offer that lives for it; null: to be offered.';
 create index freed_slots_offered_batch_idx on private.freed_slots (organization_id, offered_batch_id)
   where offered_batch_id is not null;
-create index freed_slots_organization_idx on private.freed_slots (organization_id, id);
 alter table private.freed_slots enable row level security;
 create policy deny_all on private.freed_slots using (false);
 
@@ -167,6 +167,13 @@ begin
   where gone.resource_kind = 'therapist' and lower(gone.during) > as_of and not isempty(slot.during)
     and not exists (
       select from unnest(missing) as kept where kept.resource_id = gone.resource_id and kept.during @> gone.during
+    )
+    -- An offer that is let go has its slot in the queue already.
+    and not exists (
+      select from public.session_holds as hold
+      join private.freed_slots as slot
+        on slot.organization_id = hold.organization_id and slot.offered_batch_id = hold.batch_id
+      where hold.organization_id = queue_freed.organization_id and hold.id = gone.owner_id
     );
   -- A member who leaves a group that goes on frees a place in it.
   insert into private.freed_slots (organization_id, therapist_id, room_id, group_id, start_time, end_time)
@@ -321,7 +328,7 @@ begin
   end if;
   entry := private.next_in_line(slot);
   if entry.id is null then
-    delete from private.freed_slots as unwanted where unwanted.id = slot.id;
+    delete from private.freed_slots as unwanted where unwanted.organization_id = slot.organization_id and unwanted.id = slot.id;
   else
     -- One entry's row, then one place's people, in the order of every path. Whoever cannot have the slot is passed over,
     -- and the next is asked in a transaction of their own.
@@ -344,11 +351,11 @@ begin
       where offered.organization_id = entry.organization_id and offered.id = entry.id;
       update private.freed_slots as offered
       set offered_batch_id = (outcome #>> '{body,holdId}')::uuid
-      where offered.id = slot.id;
+      where offered.organization_id = slot.organization_id and offered.id = slot.id;
     else
       update private.freed_slots as passed
       set declined_ids = passed.declined_ids || entry.id
-      where passed.id = slot.id;
+      where passed.organization_id = slot.organization_id and passed.id = slot.id;
     end if;
   end if;
   return jsonb_build_object(

@@ -98,6 +98,32 @@ $$;
 comment on function private.live_move_of(uuid, uuid[], timestamptz) is
   'When the live move of any of these sessions ends; null when none is being moved.';
 
+create function private.id_is_taken(organization_id uuid, id uuid)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  -- Claims are known by their owner's id: two owners of one id would share a claim, and could be booked at once.
+  return exists (
+    select from public.session_holds as hold
+    where hold.organization_id = id_is_taken.organization_id and hold.id = id_is_taken.id
+  ) or exists (
+    select from public.session_groups as known
+    where known.organization_id = id_is_taken.organization_id and known.id = id_is_taken.id
+  ) or exists (
+    select from public.hold_batches as batch
+    where batch.organization_id = id_is_taken.organization_id and batch.id = id_is_taken.id
+  ) or exists (
+    select from public.sessions as session
+    where session.organization_id = id_is_taken.organization_id and session.id = id_is_taken.id
+  );
+end
+$$;
+comment on function private.id_is_taken(uuid, uuid) is
+  'Whether a session, a group, a hold or a batch of the organization has this id.';
+
 create function private.prepare_session()
 returns trigger
 language plpgsql
@@ -128,12 +154,15 @@ begin
   elsif new.status <> 'scheduled' then
     perform private.refuse_write('session_status', format('a session begins as scheduled, not %s', new.status),
       'Insert it as scheduled, then change its status.');
-  elsif exists (
-    select from public.session_holds as hold where hold.organization_id = new.organization_id and hold.id = new.id
-  ) then
-    -- A live hold's claims would be taken over by taking its id.
+  elsif private.id_is_taken(new.organization_id, new.id) then
     raise exception using
-      errcode = 'unique_violation', message = 'this id belongs to a hold', hint = 'Leave the id out, or confirm the hold.';
+      errcode = 'unique_violation', message = 'this id belongs to a hold or a group', hint = 'Leave the id out.';
+  end if;
+  if (new.start_time >= '2000-01-01' and new.end_time < '2100-01-01' and new.end_time > new.start_time) is not true then
+    -- The table's own checks refuse it, and say why.
+    new.civil_start := '2000-01-01';
+    new.lanes := '{[0,2147483647)}';
+    return new;
   end if;
   if issue.rule is not null then
     perform private.refuse_write(issue.rule, issue.message, issue.hint);
@@ -283,7 +312,10 @@ begin
   if not private.take_row_organization(new.organization_id) then
     return new;
   end if;
-  if tg_op = 'UPDATE' and exists (
+  if (tg_op = 'INSERT' or new.id <> old.id) and private.id_is_taken(new.organization_id, new.id) then
+    raise exception using
+      errcode = 'unique_violation', message = 'this id belongs to a session or a hold', hint = 'Leave the id out.';
+  elsif tg_op = 'UPDATE' and exists (
     select from public.session_holds as hold
     join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
     where hold.organization_id = new.organization_id

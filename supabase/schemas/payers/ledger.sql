@@ -363,7 +363,7 @@ comment on function private.enter_units(uuid, private.quote[], public.unit_state
   'Enters what these services were granted; what goes beyond, by an override, is in total_units only.';
 
 create function private.give_back_units(organization_id uuid, owner_ids uuid[])
-returns void
+returns public.authorization_units[]
 language plpgsql
 set search_path = ''
 as $$
@@ -379,10 +379,11 @@ begin
   if entries is not null then
     perform private.add_booked_units(organization_id, entries, -1);
   end if;
+  return coalesce(entries, '{}');
 end
 $$;
 comment on function private.give_back_units(uuid, uuid[]) is
-  'Deletes the entries of these sessions and holds; the audit keeps what was.';
+  'Deletes the entries of these sessions and holds, and returns them; the audit keeps what was.';
 
 create function private.schedule_units(organization_id uuid, hold_ids uuid[])
 returns void
@@ -593,6 +594,7 @@ set search_path = ''
 as $$
 declare
   move_ids uuid[];
+  former public.authorization_units[];
   quotes private.quote[];
 begin
   -- Without a payer no units are counted: most statements end here.
@@ -611,7 +613,7 @@ begin
     where hold.organization_id = settle_units.organization_id
       and hold.session_id = any (session_ids) and hold.status = 'held'
   );
-  perform private.give_back_units(organization_id, session_ids || move_ids);
+  former := private.give_back_units(organization_id, session_ids || move_ids);
   quotes := private.quote_units(
     organization_id, private.services_of_sessions(organization_id, session_ids), clock_timestamp()
   );
@@ -619,8 +621,12 @@ begin
     select quote from unnest(quotes) as quote
     join public.sessions as session
       on session.organization_id = settle_units.organization_id and session.id = quote.owner_id
-    -- What was rendered happened, whatever was authorized.
-    where session.status <> 'completed'
+    -- What was rendered happened, whatever was authorized; and what an admin booked beyond it goes on as it was.
+    where session.status <> 'completed' and not exists (
+      select from unnest(former) as entry
+      where (entry.owner_id, entry.cpt_code, entry.service_date, entry.total_units)
+        = (quote.owner_id, quote.cpt_code, quote.service_date, quote.total_units)
+    )
   )) is not null then
     raise exception using
       errcode = 'check_violation',
