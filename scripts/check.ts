@@ -113,6 +113,11 @@ const checks: Check[] = [
     run: () => command('node', 'scripts/access-matrix.ts', '--check'),
     remedy: 'npm run access-matrix',
   },
+  {
+    name: 'docs/audit-trail.md has the tables of the tests',
+    run: () => command('node', 'scripts/audit-docs.ts', '--check'),
+    remedy: 'npm run audit-docs',
+  },
 ];
 
 const failures: Check[] = [];
