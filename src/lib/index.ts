@@ -63,6 +63,7 @@ export type { CallOptions, RetryOptions } from './callEdge.ts';
 export { type ClockReading, type Countdown, clockReading, countdown } from './countdown.ts';
 export type { Database, Json } from './database.types.ts';
 export {
+  addTherapist,
   type Client,
   type ClientDetails,
   type ClientName,
@@ -74,6 +75,7 @@ export {
   fetchTherapists,
   type Membership,
   type NamesQuery,
+  type NewTherapist,
   type Room,
   type Therapist,
 } from './directory.ts';
