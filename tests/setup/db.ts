@@ -44,14 +44,6 @@ export async function asUser(client: pg.ClientBase, claims: Claims): Promise<voi
   ]);
 }
 
-/** Makes the rest of the current transaction run as `anon`, `service_role` or, with `null`, as `postgres` again. */
-export async function asRole(client: pg.ClientBase, role: 'anon' | 'service_role' | null): Promise<void> {
-  await client.query("select set_config('request.jwt.claims', $1, true), set_config('role', $2, true)", [
-    role === null ? '' : JSON.stringify({ role }),
-    role ?? 'none',
-  ]);
-}
-
 /**
  * Runs one transaction as a signed-in person and commits it; an error rolls it back.
  *
