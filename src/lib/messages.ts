@@ -134,6 +134,8 @@ export function explainRefusal(error: SessionsApiError, context: RefusalContext)
         ? `Somebody is holding this time until ${time.format(new Date(expiresAt))}.`
         : 'Somebody is holding this time.';
     }
+    if (blockedBy === 'closure') return `The clinic is closed, ${span}.`;
+    if (blockedBy === 'availability') return `${subject.therapist} does not work then, ${span}.`;
     if (resource === 'therapist') return `${subject.therapist} has a session, ${span}.`;
     return `${subject[resource] ?? subject.therapist} is ${resource === 'room' ? 'taken' : 'busy'}, ${span}.`;
   };
