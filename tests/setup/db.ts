@@ -22,6 +22,13 @@ export async function connect(): Promise<pg.Client> {
   return client;
 }
 
+/** Opens a new connection as another role that can log in, such as the superuser `supabase_admin`. */
+export async function connectAs(role: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: stack.dbUrl.replace('//postgres:', `//${role}:`) });
+  await client.connect();
+  return client;
+}
+
 /** Opens a connection, hands it to `use` and closes it again. */
 export async function withConnection<T>(use: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = await connect();
