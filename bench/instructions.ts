@@ -3,7 +3,8 @@
  * change which makes the core slower is seen at once. `npm run bench -- --instructions` counts and writes
  * `instructions.json`; with `--check` it compares with that file instead, and fails when a figure has grown.
  */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -244,6 +245,8 @@ export async function countInstructions(check: boolean, say: (text: string) => v
     return process.env.CI !== 'true';
   }
   const folder = await mkdtemp(join(tmpdir(), 'therapist-sessions-'));
+  const remove = () => rmSync(folder, { recursive: true, force: true });
+  process.once('exit', remove);
   try {
     await giveToServer(folder);
     const dataDir = join(folder, 'pgdata');
@@ -267,7 +270,8 @@ export async function countInstructions(check: boolean, say: (text: string) => v
     }
     return compare(figures, committed);
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    remove();
+    process.off('exit', remove);
   }
 }
 
