@@ -1,33 +1,73 @@
-/** A synthetic country of clinics: ten organizations, a thousand therapists, full calendars, generated set-based. */
+/**
+ * Synthetic clinics, for the benchmark and for tests of how cost grows. All rows are written the way an import writes
+ * them, through the tables' own constraints and triggers, so a clinic is as the product would have made it.
+ */
 import { createHash } from 'node:crypto';
 import type pg from 'pg';
 
-/** Organizations, therapists (a tenth in each organization) and clients (eight a therapist) of the benchmark. */
-export const SIZE = { organizations: 10, therapists: 1000, clientsPerTherapist: 8 } as const;
+const MINUTE = 60_000;
+const DAY = 86_400_000;
+/** Milliseconds of an hour-long appointment. */
+export const SIXTY_MINUTES = 60 * MINUTE;
 
 /**
- * Ids spread as random ones are, and the same in every run: indexes over ids that differ in their last digits only would
- * be worse than any clinic's. The kind stands in the second group, the number in the last.
+ * Ids spread as random ones are, and the same in every run: indexes over ids that differ in their last digits only are
+ * slower than any real clinic's. The kind stands in the second group, the number in the last.
  */
 function benchId(kind: string, number: number): string {
   const spread = createHash('md5').update(`${kind}${number}`).digest('hex').slice(0, 8);
   return `${spread}-${kind}-4000-8000-${String(number).padStart(12, '0')}`;
 }
-/** As {@link benchId}, in SQL. */
-const sqlId = (kind: string, number: string): string =>
-  `(left(md5('${kind}' || (${number})), 8) || '-${kind}-4000-8000-' || lpad((${number})::text, 12, '0'))::uuid`;
 
-/** Id of a benchmark organization, 0-based. */
-export const organizationId = (number: number): string => benchId('e000', number);
-/** Id of a benchmark therapist, 0-based; her organization is `number % 10`. */
-export const therapistId = (number: number): string => benchId('e001', number);
-/** Id of a therapist's client, 0–7. */
-export const clientId = (therapist: number, client: number): string =>
-  benchId('e002', therapist * SIZE.clientsPerTherapist + client);
+/** Id of an organization, 0-based. */
+export const organizationId = (organization: number): string => benchId('e000', organization);
+/** Id of an organization's therapist, 0-based. */
+export const therapistId = (organization: number, therapist: number): string =>
+  benchId('e001', organization * 10_000 + therapist);
+/** Id of a therapist's client, 0-based: each therapist has clients of their own. */
+export const clientId = (organization: number, therapist: number, client: number): string =>
+  benchId('e002', (organization * 10_000 + therapist) * 100 + client);
 /** User id of an organization's admin. */
 export const adminId = (organization: number): string => benchId('e003', organization);
+const payerId = (organization: number): string => benchId('e004', organization);
 
-const ALWAYS = JSON.stringify(
+/** What an organization has. */
+export interface ClinicSize {
+  therapists: number;
+  clientsPerTherapist: number;
+  /** How many of a therapist's clients, from the first, have a payer, a coverage and an authorization. */
+  withPayer: number;
+}
+
+/** One appointment to be written. Times in milliseconds since 1970. */
+export interface Appointment {
+  therapist: number;
+  client: number;
+  start: number;
+  end: number;
+}
+
+/** Midnight UTC, a number of days from today. */
+export const midnight = (daysFromToday: number): number =>
+  Math.floor(Date.now() / DAY) * DAY + daysFromToday * DAY;
+
+/** The time `minutes` after midnight UTC, a number of days from today. */
+export const at = (daysFromToday: number, minutes: number): number =>
+  midnight(daysFromToday) + minutes * MINUTE;
+
+/** Makes a connection act as a member of an organization, signed in, as REST does it. */
+export async function signIn(
+  client: pg.ClientBase,
+  organization: number,
+  userId = adminId(organization),
+): Promise<void> {
+  await client.query("select set_config('request.jwt.claims', $1, false)", [
+    JSON.stringify({ sub: userId, org_id: organizationId(organization), role: 'authenticated' }),
+  ]);
+  await client.query('set role authenticated');
+}
+
+const HOURS = JSON.stringify(
   Object.fromEntries(
     ['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'].map((day) => [
       day,
@@ -36,117 +76,172 @@ const ALWAYS = JSON.stringify(
   ),
 );
 
-/** Creates organizations, members, therapists, clients and caseloads. Zone UTC, hours around the clock. */
-export async function createClinics(db: pg.ClientBase): Promise<void> {
-  await db.query(`
-    insert into auth.users (id, email)
-    select ${sqlId('e001', 'n')}, 'therapist' || n || '@bench.test'
-    from generate_series(0, ${SIZE.therapists - 1}) as n
-    union all
-    select ${sqlId('e003', 'n')}, 'admin' || n || '@bench.test'
-    from generate_series(0, ${SIZE.organizations - 1}) as n;
+/**
+ * Creates an organization in UTC: an admin, therapists with working hours (around the clock, every day), their clients
+ * and caseloads. Clients with a payer have 100,000 units of 97153 for years, and the payer lets it run beside 97155.
+ */
+export async function createClinic(db: pg.ClientBase, organization: number, size: ClinicSize): Promise<void> {
+  const therapists = Array.from({ length: size.therapists }, (_, index) => index);
+  const clients = therapists.flatMap((therapist) =>
+    Array.from({ length: size.clientsPerTherapist }, (_, client) => ({ therapist, client })),
+  );
+  const covered = clients
+    .filter(({ client }) => client < size.withPayer)
+    .map(({ therapist, client }) => clientId(organization, therapist, client));
+  const therapistIds = therapists.map((therapist) => therapistId(organization, therapist));
+  const own = organizationId(organization);
+  await db.query('begin');
+  await db.query(
+    "insert into auth.users (id, email) select id, 'user-' || id || '@bench.test' from unnest($1::uuid[]) as id",
+    [[adminId(organization), ...therapistIds]],
+  );
+  await db.query("insert into public.organizations (id, name, time_zone) values ($1, $2, 'UTC')", [
+    own,
+    `Bench ${organization}`,
+  ]);
+  await db.query(
+    `insert into public.memberships (organization_id, user_id, role)
+     select $1::uuid, $2::uuid, 'super_admin'::public.member_role
+     union all
+     select $1::uuid, id, 'therapist' from unnest($3::uuid[]) as id`,
+    [own, adminId(organization), therapistIds],
+  );
+  await db.query(
+    `insert into public.therapists (organization_id, id, display_name, credential, time_zone, availability_hours)
+     select $1::uuid, id, 'Therapist ' || position, 'BCBA', 'UTC', $3::jsonb
+     from unnest($2::uuid[]) with ordinality as therapist (id, position)`,
+    [own, therapistIds, HOURS],
+  );
+  await db.query(
+    `insert into public.clients (organization_id, id, reference)
+     select $1::uuid, id, 'C-' || position from unnest($2::uuid[]) with ordinality as client (id, position)`,
+    [own, clients.map(({ therapist, client }) => clientId(organization, therapist, client))],
+  );
+  await db.query(
+    `insert into public.caseloads (organization_id, therapist_id, client_id)
+     select $1::uuid, pair.therapist_id, pair.client_id from unnest($2::uuid[], $3::uuid[]) as pair (therapist_id, client_id)`,
+    [
+      own,
+      clients.map(({ therapist }) => therapistId(organization, therapist)),
+      clients.map(({ therapist, client }) => clientId(organization, therapist, client)),
+    ],
+  );
+  await db.query('insert into public.payers (organization_id, id, name) values ($1, $2, $3)', [
+    own,
+    payerId(organization),
+    `Payer ${organization}`,
+  ]);
+  await db.query(
+    `insert into public.payer_rules (organization_id, payer_id, rounding, authorization_required, valid_from)
+     values ($1, $2, 'midpoint', true, '2020-01-01')`,
+    [own, payerId(organization)],
+  );
+  await db.query(
+    `insert into public.payer_concurrency_rules (organization_id, payer_id, first_code, second_code, allowed, valid_from)
+     values ($1, $2, '97153', '97155', true, '2020-01-01')`,
+    [own, payerId(organization)],
+  );
+  await db.query(
+    `insert into public.client_coverages (organization_id, client_id, payer_id, valid_from)
+     select $1::uuid, id, $2::uuid, '2020-01-01' from unnest($3::uuid[]) as id`,
+    [own, payerId(organization), covered],
+  );
+  await authorize(db, own, payerId(organization), covered);
+  await db.query('commit');
+}
 
-    insert into public.organizations (id, name, time_zone)
-    select ${sqlId('e000', 'n')}, 'Bench ' || n, 'UTC'
-    from generate_series(0, ${SIZE.organizations - 1}) as n;
+async function authorize(
+  db: pg.ClientBase,
+  organization: string,
+  payer: string,
+  clients: string[],
+): Promise<void> {
+  const { rows } = await db.query(
+    "select to_regclass('public.authorization_codes') is not null as has_code_sets",
+  );
+  if (rows[0].has_code_sets) {
+    await db.query(
+      `with granted as (
+         insert into public.authorizations (organization_id, client_id, payer_id, approved_units, starts_on, ends_on)
+         select $1::uuid, id, $2::uuid, 100000, date '2020-01-01', date '2039-12-31' from unnest($3::uuid[]) as id
+         returning organization_id, id
+       )
+       insert into public.authorization_codes (organization_id, authorization_id, cpt_code)
+       select organization_id, id, '97153' from granted`,
+      [organization, payer, clients],
+    );
+    return;
+  }
+  await db.query(
+    `insert into public.authorizations (organization_id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on)
+     select $1::uuid, id, $2::uuid, '97153', 100000, date '2020-01-01', date '2039-12-31' from unnest($3::uuid[]) as id`,
+    [organization, payer, clients],
+  );
+}
 
-    insert into public.memberships (organization_id, user_id, role)
-    select ${sqlId('e000', `n % ${SIZE.organizations}`)},
-      ${sqlId('e001', 'n')}, 'therapist'::public.member_role
-    from generate_series(0, ${SIZE.therapists - 1}) as n
-    union all
-    select ${sqlId('e000', 'n')},
-      ${sqlId('e003', 'n')}, 'super_admin'
-    from generate_series(0, ${SIZE.organizations - 1}) as n;
+/** Sessions written in one statement: as many as one import sends. */
+const CHUNK = 500;
 
-    insert into public.therapists (organization_id, id, display_name, time_zone, availability_hours)
-    select ${sqlId('e000', `n % ${SIZE.organizations}`)},
-      ${sqlId('e001', 'n')}, 'Therapist ' || n, 'UTC', '${ALWAYS}'
-    from generate_series(0, ${SIZE.therapists - 1}) as n;
-
-    insert into public.clients (organization_id, id, reference)
-    select ${sqlId('e000', `n / ${SIZE.clientsPerTherapist} % ${SIZE.organizations}`)},
-      ${sqlId('e002', 'n')}, 'C-' || n
-    from generate_series(0, ${SIZE.therapists * SIZE.clientsPerTherapist - 1}) as n;
-
-    insert into public.caseloads (organization_id, therapist_id, client_id)
-    select client.organization_id,
-      ${sqlId('e001', `right(client.id::text, 12)::bigint / ${SIZE.clientsPerTherapist}`)},
-      client.id
-    from public.clients as client
-    where client.id::text like '________-e002-%';
-  `);
+/** Books appointments of one organization directly in the table, as its admin; triggers claim, count units and audit. */
+export async function book(
+  db: pg.ClientBase,
+  organization: number,
+  appointments: Appointment[],
+): Promise<void> {
+  await db.query("select set_config('request.jwt.claims', $1, false)", [
+    JSON.stringify({
+      sub: adminId(organization),
+      org_id: organizationId(organization),
+      role: 'authenticated',
+    }),
+  ]);
+  for (let from = 0; from < appointments.length; from += CHUNK) {
+    const chunk = appointments.slice(from, from + CHUNK);
+    await db.query(
+      `insert into public.sessions (
+         organization_id, therapist_id, client_id, start_time, end_time, time_zone, session_type, cpt_code
+       )
+       select $1::uuid, appointment.therapist_id, appointment.client_id, appointment.start_time, appointment.end_time, 'UTC',
+         'individual', '97153'
+       from unnest($2::uuid[], $3::uuid[], $4::timestamptz[], $5::timestamptz[])
+         as appointment (therapist_id, client_id, start_time, end_time)`,
+      [
+        organizationId(organization),
+        chunk.map(({ therapist }) => therapistId(organization, therapist)),
+        chunk.map(({ therapist, client }) => clientId(organization, therapist, client)),
+        chunk.map(({ start }) => new Date(start)),
+        chunk.map(({ end }) => new Date(end)),
+      ],
+    );
+  }
+  await db.query("select set_config('request.jwt.claims', '', false)");
 }
 
 /**
- * Fills calendars: eight one-hour sessions a weekday from 08:00 UTC for every therapist, from `fromDay` to before
- * `toDay` (days counted back from the last Monday; one weekday of everybody is 8,000 sessions). Triggers are off, so
- * the claims are written here, set-based, as the triggers would.
+ * A therapist's working days: eight one-hour appointments from 08:00 to 16:00 UTC on each weekday, with the given
+ * clients in turn.
+ *
+ * @param firstDay days from today, negative for the past
  */
-export async function fillCalendars(db: pg.ClientBase, fromDay: number, toDay: number): Promise<number> {
-  await db.query('begin');
-  await db.query('alter table public.sessions disable trigger user');
-  const { rowCount } = await db.query(
-    `
-    with booked as (
-      insert into public.sessions (
-        organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, status, session_type, cpt_code
-      )
-      select therapist.organization_id, gen_random_uuid(), therapist.id,
-        ${sqlId('e002', 'right(therapist.id::text, 12)::bigint * 8 + hour')},
-        slot.starts, slot.starts + interval '1 hour', 'UTC',
-        case when slot.starts < now() then 'completed' else 'scheduled' end::public.session_status, 'individual', '97153'
-      from public.therapists as therapist
-      cross join generate_series($1::integer, $2::integer - 1) as day
-      cross join generate_series(0, 7) as hour
-      cross join lateral (
-        -- Five weekdays a week, counted back from Monday of next week.
-        select (date_trunc('week', now() at time zone 'UTC') + interval '7 days' - make_interval(days => day / 5 * 7 + day % 5 + 3)
-          + make_interval(hours => 8 + hour)) at time zone 'UTC' as starts
-      ) as slot
-      where therapist.id::text like '________-e001-%'
-      returning organization_id, id, therapist_id, client_id, start_time, end_time
-    )
-    insert into private.claims (organization_id, owner_id, resource_kind, resource_id, during, lanes, group_key)
-    select booked.organization_id, booked.id, claim.kind, claim.resource_id,
-      tstzrange(booked.start_time, booked.end_time, '[)'), claim.lanes, booked.id
-    from booked
-    join public.service_codes as service on service.code = '97153'
-    cross join lateral (
-      values
-        ('therapist'::public.resource_kind, booked.therapist_id, '{[0,2147483647)}'::int4multirange),
-        ('client', booked.client_id, service.lanes)
-    ) as claim (kind, resource_id, lanes)`,
-    [fromDay, toDay],
-  );
-  await db.query('alter table public.sessions enable trigger user');
-  await db.query('commit');
-  return (rowCount ?? 0) / 2;
-}
-
-/** Sessions whose claims are not as the triggers would have made them, in a sample: the generator's own proof. */
-export async function wrongClaims(db: pg.ClientBase): Promise<number> {
-  const { rows } = await db.query(
-    `
-    select count(*)
-    from (
-      select session.organization_id, session.id
-      from public.sessions as session
-      where session.organization_id = $1
-      order by session.start_time desc
-      limit 500
-    ) as sample
-    join private.expected_claims as expected
-      on expected.organization_id = sample.organization_id and expected.owner_id = sample.id
-    left join private.claims as claim
-      on claim.organization_id = expected.organization_id
-      and claim.owner_id = expected.owner_id
-      and claim.resource_kind = expected.resource_kind
-    where (claim.resource_id, claim.during, claim.lanes, claim.group_key)
-      is distinct from (expected.resource_id, expected.during, expected.lanes, expected.group_key)`,
-    [organizationId(3)],
-  );
-  return Number(rows[0].count);
+export function workingDays(
+  therapist: number,
+  clients: number[],
+  firstDay: number,
+  appointments: number,
+): Appointment[] {
+  const booked: Appointment[] = [];
+  for (let day = firstDay; booked.length < appointments; day++) {
+    const weekday = new Date(midnight(day)).getUTCDay();
+    if (weekday === 0 || weekday === 6) continue;
+    for (let hour = 8; hour < 16 && booked.length < appointments; hour++)
+      booked.push({
+        therapist,
+        client: clients[booked.length % clients.length] ?? 0,
+        start: at(day, hour * 60),
+        end: at(day, hour * 60 + 60),
+      });
+  }
+  return booked;
 }
 
 /** Vacuums, analyses and checkpoints: tables analysed while empty get plans three times slower. */

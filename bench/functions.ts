@@ -1,16 +1,15 @@
 /** What the edge function costs over the RPC it calls, both through the stack's one origin. */
 import { createClient } from '@supabase/supabase-js';
 import type { Stack } from '../local/stack.ts';
-import { quantile } from './measure.ts';
+import { Times } from './measure.ts';
+import { atMost, type Report } from './report.ts';
 
-const ORGANIZATION_THERAPIST = 'a0000000-0000-4000-8000-000000000004';
-const CLIENT = 'a0000000-0000-4000-8000-000000000101';
+/** Of the seed's clinic: a technician, and a client of theirs whose payer has authorized the service. */
+const THERAPIST = 'a0000000-0000-4000-8000-000000000005';
+const CLIENT = 'a0000000-0000-4000-8000-000000000108';
 
-/** Median milliseconds of a hold over HTTP: through the function, and as an RPC over REST. Calls take turns. */
-export async function functionShare(
-  stack: Stack,
-  calls: number,
-): Promise<{ functionP50: number; rpcP50: number }> {
+/** A hold over HTTP: through the function, and as an RPC over REST. Calls take turns. */
+export async function functionShare(stack: Stack, report: Report, calls: number): Promise<void> {
   const supabase = createClient(stack.apiUrl, stack.publishableKey);
   const { data, error } = await supabase.auth.signInWithPassword({
     email: 'admin@brightpath.test',
@@ -33,7 +32,7 @@ export async function functionShare(
     const start = new Date(day.getTime() + 20 * 3_600_000);
     const end = new Date(start.getTime() + 15 * 60_000);
     return {
-      therapist_id: ORGANIZATION_THERAPIST,
+      therapist_id: THERAPIST,
       client_id: CLIENT,
       start_time: start.toISOString(),
       end_time: end.toISOString(),
@@ -49,7 +48,7 @@ export async function functionShare(
       body: JSON.stringify({ request: { hold_key: key } }),
     });
   };
-  const times = { function: [] as number[], rpc: [] as number[] };
+  const times = new Times();
   for (let call = 0; call < calls + 10; call++) {
     for (const way of ['function', 'rpc'] as const) {
       const start = performance.now();
@@ -69,9 +68,15 @@ export async function functionShare(
       const key = answer.data?.holdKey ?? answer.body?.holdKey;
       if (!key) throw new Error(`${way}: ${response.status} ${JSON.stringify(answer)}`);
       // The first calls of each open connections and plan.
-      if (call >= 10) times[way].push(elapsed);
+      if (call >= 10) times.add(way, elapsed);
       await release(key);
     }
   }
-  return { functionP50: quantile(times.function, 0.5), rpcP50: quantile(times.rpc, 0.5) };
+  const added = times.p50('function') - times.p50('rpc');
+  report.add(
+    'edge function over its RPC, payer, one caller',
+    `p50 ${times.p50('function').toFixed(1)} ms − ${times.p50('rpc').toFixed(1)} ms = ${added.toFixed(1)} ms`,
+    added,
+    atMost(3, 'ms more'),
+  );
 }

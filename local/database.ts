@@ -4,7 +4,8 @@
  * lite brings a driver of its own (postgres.js) that does not survive the end of its server in the middle of a
  * transaction: it writes to a socket that is gone, throws where nobody can catch it, and never gives the connection
  * back, so that later requests wait for ever. node-postgres reports the loss to whoever waits and forgets the
- * connection. What reaches and leaves the database stays as lite expects it.
+ * connection. What reaches and leaves the database stays as lite expects it. The package `postgres` must be installed
+ * all the same: it is an optional peer of lite, and the module of lite's that is extended here imports it.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';

@@ -10,6 +10,7 @@ import {
 } from 'node:http';
 import { getRequestListener } from '@hono/node-server';
 import type { Hono } from 'hono';
+import { asksForRealtime, serveRealtime } from './realtime.ts';
 import { serveWebApp } from './web.ts';
 
 /** Where requests go. */
@@ -92,17 +93,20 @@ export async function startGateway(port: number, routes: Routes): Promise<() => 
       if (functionsPort !== null) return passToFunctions(incoming, outgoing, agent, functionsPort);
       return answer(outgoing, 503, { code: 'BOOT_ERROR', message: 'The functions are not running' });
     }
+    if (asksForRealtime(path)) return answer(outgoing, 200, { message: 'Success' });
     const unknown = () => answer(outgoing, 404, { message: 'no Route matched with those values' });
     const folder = routes.webFolder();
     if (folder === null) return unknown();
     void serveWebApp(folder, incoming, outgoing).then((served) => served || unknown(), unknown);
   });
   server.keepAliveTimeout = 65_000;
+  const endRealtime = serveRealtime(server);
   server.listen(port, '127.0.0.1');
   await once(server, 'listening');
   return async () => {
     server.close();
     server.closeAllConnections();
+    endRealtime();
     agent.destroy();
   };
 }

@@ -159,6 +159,12 @@ function prepare() {
   return prepared;
 }
 
+/** The server program, and the user it has to run as (empty: the current one). */
+export async function serverProgram(): Promise<{ path: string; user: { uid?: number; gid?: number } }> {
+  const { binaries, user } = await prepare();
+  return { path: binaries.postgres, user };
+}
+
 /** Whether a folder holds an initialised cluster. */
 export async function isInitialised(dataDir: string): Promise<boolean> {
   return exists(join(dataDir, 'PG_VERSION'));

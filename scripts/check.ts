@@ -1,6 +1,7 @@
 /**
  * `npm run check`: everything that can be known without running a test. All checks run, whatever fails; the failures
- * are listed at the end, and the exit code is 1 when there are any.
+ * are listed at the end, and the exit code is 1 when there are any. `npm run check -- squawk biome` runs those whose
+ * name has one of the words.
  */
 import { readdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -77,6 +78,7 @@ const checks: Check[] = [
     remedy: 'npx biome check --write .',
   },
   { name: 'types, Node (tsc)', run: () => command('tsc', '--noEmit') },
+  { name: 'dead code and unused packages (knip)', run: () => command('knip', '--no-progress') },
   { name: 'types, web app (tsc)', run: () => command('tsc', '--noEmit', '--project', 'examples/web') },
   {
     name: 'types, edge functions (deno check)',
@@ -113,10 +115,24 @@ const checks: Check[] = [
     run: () => command('node', 'scripts/access-matrix.ts', '--check'),
     remedy: 'npm run access-matrix',
   },
+  {
+    name: 'docs/audit-trail.md has the tables of the tests',
+    run: () => command('node', 'scripts/audit-docs.ts', '--check'),
+    remedy: 'npm run audit-docs',
+  },
 ];
 
+const words = process.argv.slice(2);
+const chosen = checks.filter(({ name }) => words.length === 0 || words.some((word) => name.includes(word)));
+const unknown = words.filter((word) => !checks.some(({ name }) => name.includes(word)));
+if (unknown.length > 0) {
+  console.error(colors.red(`No check is called ${unknown.join(' or ')}. There are:`));
+  for (const { name } of checks) console.error(`  ${name}`);
+  process.exit(1);
+}
+
 const failures: Check[] = [];
-for (const check of checks) {
+for (const check of chosen) {
   const spinner = createSpinner(check.name, { stream: process.stdout }).start();
   const began = performance.now();
   const finding = await check.run().catch((error: unknown) => ({
@@ -134,9 +150,9 @@ for (const check of checks) {
 }
 
 if (failures.length === 0) {
-  console.log(colors.green(`\nAll ${checks.length} checks passed.`));
+  console.log(colors.green(`\nAll ${chosen.length} checks passed.`));
 } else {
-  console.log(colors.red(`\n${failures.length} of ${checks.length} checks failed:`));
+  console.log(colors.red(`\n${failures.length} of ${chosen.length} checks failed:`));
   for (const { name, remedy } of failures)
     console.log(`  ${colors.red('✖')} ${name}${remedy ? colors.dim(`  try: ${remedy}`) : ''}`);
   process.exitCode = 1;

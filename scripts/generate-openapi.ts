@@ -7,34 +7,23 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { stringify } from 'yaml';
 import { z } from 'zod';
 import {
-  amendRequest,
   type CodeEntry,
-  cancelData,
-  cancelRequest,
-  confirmData,
-  confirmRequest,
+  cancelEndpoint,
+  confirmEndpoint,
   conflictProblem,
-  detailsReadData,
-  detailsSavedData,
+  detailsEndpoint,
   type Endpoint,
+  type EndpointDescription,
   ERROR_CODES,
   type ErrorCode,
-  historyRequest,
-  holdData,
-  holdRequest,
+  type Example,
+  exampleIds,
+  holdEndpoint,
   invalidRequestProblem,
-  noteHistoryData,
-  noteReadData,
-  noteSavedData,
+  noteEndpoint,
   problem,
   problemType,
-  readDetailsRequest,
-  readRequest,
-  releaseData,
-  releaseRequest,
-  saveDetailsRequest,
-  saveDraftRequest,
-  signRequest,
+  type Schemas,
 } from '../supabase/functions/_shared/contract/index.ts';
 
 type Json = Record<string, unknown>;
@@ -90,274 +79,19 @@ function component(name: string, schema: z.ZodType, io: 'input' | 'output'): Jso
   return { $ref: `#/components/schemas/${name}` };
 }
 
-const ids = {
-  therapist: '5a1e0000-0000-4000-8000-000000000003',
-  client: 'c11e0000-0000-4000-8000-000000000001',
-  session: '5e550000-0000-4000-8000-000000000001',
-  organization: '0a900000-0000-4000-8000-000000000001',
-  batch: '0b7c8f0e-7a51-4d53-9f0e-1f0a0e8c7d11',
-  hold: '3f2a6c1d-2c5e-4a8f-8b1d-9a6e5d4c3b21',
-  holdKey: 'e4d909c2-90d0-4b1c-8a36-6a1a7fd0c601',
-  request: '1b4e28ba-2fa1-41d2-883f-0016d3cca427',
-};
-const start = '2026-11-30T18:00:00.000Z';
-const end = '2026-11-30T20:00:00.000Z';
-const offsets = { start_time_offset_minutes: -480, end_time_offset_minutes: -480 };
-const window = { start_time: start, end_time: end, ...offsets };
-const zone = 'America/Los_Angeles';
-const people = { therapist_id: ids.therapist, client_id: ids.client };
-const held = {
-  holdKey: ids.holdKey,
-  holdId: ids.hold,
-  startTime: start,
-  endTime: end,
-  expiresAt: '2026-11-25T17:05:00.000Z',
-};
-const sessionRow = {
-  id: ids.hold,
-  organization_id: ids.organization,
-  ...people,
-  start_time: '2026-11-30T18:00:00+00:00',
-  end_time: '2026-11-30T20:00:00+00:00',
-  status: 'scheduled',
-};
+/** One schema, or a choice of several. */
+function choice(schemas: Schemas, io: 'input' | 'output'): Json {
+  const references = Object.entries(schemas).map(([name, schema]) => component(name, schema, io));
+  return references.length === 1 ? (references[0] as Json) : { anyOf: references };
+}
 
-const note = {
-  sessionId: ids.session,
-  versionId: '7d1e3c52-0c1f-4a5e-9a53-2f6f0f6c9b10',
-  version: 1,
-  status: 'draft',
-  savedBy: ids.therapist,
-  savedAt: '2026-11-30T20:05:00.000Z',
-  signature: null,
-};
-const attested = {
-  therapistId: ids.therapist,
-  clientId: ids.client,
-  startTime: start,
-  endTime: end,
-  timeZone: zone,
-  cptCode: '97153',
-  cptModifiers: [],
-  locationType: 'clinic',
-};
-const signature = {
-  signedBy: ids.therapist,
-  credential: 'RBT',
-  signedAt: '2026-11-30T20:10:00.000Z',
-  attested,
-};
-const noteContent = {
-  narratives: [{ cpt_code: '97153', narrative: 'Ten trials of requesting with a picture card.' }],
-  client_response: 'Requested in eight of ten trials.',
-  progress: 'Up from six of ten a week ago.',
-  participants: ['Client', 'Technician'],
-};
-const details = {
-  given_name: 'Sample',
-  family_name: 'Client',
-  birth_date: '2019-03-09',
-  guardians: [{ name: 'Sample Guardian', relationship: 'mother' }],
-};
-const saved = {
-  clientId: ids.client,
-  versionId: '4c2b7a9e-5d0c-4f6a-8a0b-6f9d1c2e3b40',
-  version: 1,
-  savedAt: '2026-11-25T17:00:00.000Z',
-};
-
-const endpoints: Record<
-  Endpoint,
-  { summary: string; description: string; request: Json; requests: Json; data: Json; answers: Json }
-> = {
-  'sessions-hold': {
-    summary: 'Claim a slot or a series for a few minutes',
-    description:
-      'All or nothing: a series with one blocked date creates nothing and reports every blocked date. Occurrences that name a `session_id` are new places for existing sessions, whose old slots are kept until the move is confirmed.',
-    request: component('HoldRequest', holdRequest, 'input'),
-    requests: {
-      one: { summary: 'One session', value: { ...people, ...window, time_zone: zone } },
-      series: {
-        summary: 'Twelve Mondays, 10:00 local time, also across a clock change',
-        value: {
-          ...people,
-          ...window,
-          time_zone: zone,
-          cpt_code: '97153',
-          recurrence: { rule: 'FREQ=WEEKLY;COUNT=12', exceptions: ['2026-12-28'] },
-        },
-      },
-      move: {
-        summary: 'Move a session',
-        value: { ...people, ...window, time_zone: zone, session_id: ids.session },
-      },
-    },
-    data: component('HoldData', holdData, 'output'),
-    answers: {
-      held: {
-        value: {
-          success: true,
-          data: { holdKey: ids.batch, holdId: ids.batch, expiresAt: held.expiresAt, holds: [held] },
-        },
-      },
-    },
-  },
-  'sessions-confirm': {
-    summary: 'Turn a live hold into sessions',
-    description:
-      'A live hold always confirms, if the caller may still book. Confirming again answers the same sessions. Every held occurrence is listed exactly once, as it was held.',
-    request: component('ConfirmRequest', confirmRequest, 'input'),
-    requests: {
-      one: {
-        value: {
-          hold_key: ids.batch,
-          session: { ...people, start_time: start, end_time: end, session_type: 'individual' },
-          cpt: { code: '97153', modifiers: [] },
-          ...offsets,
-          time_zone: zone,
-        },
-      },
-    },
-    data: component('ConfirmData', confirmData, 'output'),
-    answers: {
-      confirmed: {
-        value: {
-          success: true,
-          data: { session: sessionRow, sessions: [sessionRow], roundedDurationMinutes: 120 },
-        },
-      },
-    },
-  },
-  'sessions-cancel': {
-    summary: 'Release a hold, or cancel sessions',
-    description:
-      'With `hold_key`: gives held slots back; repeating it answers `released: false`. Otherwise cancels sessions by id, by local day, or both (their intersection). Any id out of the caller’s scope refuses the whole request.',
-    request: {
-      anyOf: [
-        component('ReleaseRequest', releaseRequest, 'input'),
-        component('CancelRequest', cancelRequest, 'input'),
-      ],
-    },
-    requests: {
-      release: { summary: 'Release a hold', value: { hold_key: ids.batch } },
-      cancel: {
-        summary: 'Cancel sessions',
-        value: {
-          session_ids: [ids.session],
-          reason: 'Family is travelling',
-          cancellation_attribution: 'client',
-        },
-      },
-      day: {
-        summary: 'Cancel a therapist’s day',
-        value: { date: '2026-11-30', time_zone: zone, therapist_id: ids.therapist, reason: 'Ill' },
-      },
-    },
-    data: {
-      anyOf: [component('ReleaseData', releaseData, 'output'), component('CancelData', cancelData, 'output')],
-    },
-    answers: {
-      released: { value: { success: true, data: { released: true } } },
-      cancelled: {
-        value: {
-          success: true,
-          data: {
-            summary: {
-              cancelledCount: 1,
-              alreadyCancelledCount: 0,
-              nonCancellableCount: 0,
-              totalCount: 1,
-              cancelledSessionIds: [ids.session],
-              alreadyCancelledSessionIds: [],
-              nonCancellableSessionIds: [],
-            },
-          },
-        },
-      },
-    },
-  },
-  'session-notes': {
-    summary: 'Write, sign, amend or read the note of a session',
-    description:
-      'Notes are sealed (AES-256-GCM) before the database sees them. Only the session’s therapist writes and signs; admins of the organization read. A signed note never changes: an amendment is a further version. Every read and every attempt is recorded. `content` and `reason` come back in the spelling they are sent in. Reading ignores `Idempotency-Key`.',
-    request: {
-      oneOf: [
-        component('NoteSaveDraftRequest', saveDraftRequest, 'input'),
-        component('NoteSignRequest', signRequest, 'input'),
-        component('NoteAmendRequest', amendRequest, 'input'),
-        component('NoteReadRequest', readRequest, 'input'),
-        component('NoteHistoryRequest', historyRequest, 'input'),
-      ],
-    },
-    requests: {
-      save_draft: {
-        summary: 'Save a first draft',
-        value: { action: 'save_draft', session_id: ids.session, base_version: 0, content: noteContent },
-      },
-      sign: {
-        summary: 'Sign the draft as it is',
-        value: { action: 'sign', session_id: ids.session, base_version: 1 },
-      },
-      amend: {
-        summary: 'Amend a signed note',
-        value: {
-          action: 'amend',
-          session_id: ids.session,
-          base_version: 2,
-          content: { ...noteContent, progress: 'Up from five of ten a week ago.' },
-          reason: 'Last week’s count was misread.',
-        },
-      },
-      read: { summary: 'Read the newest version', value: { action: 'read', session_id: ids.session } },
-      history: { summary: 'List the versions', value: { action: 'history', session_id: ids.session } },
-    },
-    data: {
-      anyOf: [
-        component('NoteSavedData', noteSavedData, 'output'),
-        component('NoteReadData', noteReadData, 'output'),
-        component('NoteHistoryData', noteHistoryData, 'output'),
-      ],
-    },
-    answers: {
-      saved: { value: { success: true, data: { note } } },
-      signed: {
-        value: { success: true, data: { note: { ...note, version: 2, status: 'signed', signature } } },
-      },
-      read: {
-        value: { success: true, data: { note: { ...note, content: noteContent, reason: null } } },
-      },
-      history: { value: { success: true, data: { sessionId: ids.session, versions: [note] } } },
-    },
-  },
-
-  'client-details': {
-    summary: 'Save or read who a client is',
-    description:
-      'Names, birth date, contacts, guardians and address, sealed (AES-256-GCM) before the database sees them. Admins save; therapists read the clients on their caseload, users of role client their own. Versions are kept. Every read and every attempt is recorded. Reading ignores `Idempotency-Key`.',
-    request: {
-      oneOf: [
-        component('DetailsSaveRequest', saveDetailsRequest, 'input'),
-        component('DetailsReadRequest', readDetailsRequest, 'input'),
-      ],
-    },
-    requests: {
-      save: {
-        summary: 'Save a client’s details',
-        value: { action: 'save', client_id: ids.client, base_version: 0, details },
-      },
-      read: { summary: 'Read several clients’', value: { action: 'read', client_ids: [ids.client] } },
-    },
-    data: {
-      anyOf: [
-        component('DetailsSavedData', detailsSavedData, 'output'),
-        component('DetailsReadData', detailsReadData, 'output'),
-      ],
-    },
-    answers: {
-      saved: { value: { success: true, data: { client: saved } } },
-      read: { value: { success: true, data: { clients: [{ ...saved, details }] } } },
-    },
-  },
+/** The endpoints, each described beside its contract. */
+const endpoints: Readonly<Record<Endpoint, EndpointDescription>> = {
+  'sessions-hold': holdEndpoint,
+  'sessions-confirm': confirmEndpoint,
+  'sessions-cancel': cancelEndpoint,
+  'session-notes': noteEndpoint,
+  'client-details': detailsEndpoint,
 };
 
 const problemSchemas: Record<number, Json> = {
@@ -376,9 +110,10 @@ function exampleProblem(code: ErrorCode, { status, title, meaning }: CodeEntry):
     success: false,
     error: detail,
     code,
-    requestId: ids.request,
+    requestId: exampleIds.request,
   };
   if (status === 400) return { ...base, issues: [exampleIssue(code)] };
+  if (status === 429) return { ...base, retryAfterSeconds: 20 };
   if (status !== 409) return base;
   if (!code.endsWith('_CONFLICT') || code.endsWith('_VERSION_CONFLICT')) {
     return { ...base, retryAfter: null, retryAfterSeconds: null, conflicts: [], alternatives: [] };
@@ -395,9 +130,9 @@ function exampleProblem(code: ErrorCode, { status, title, meaning }: CodeEntry):
         occurrenceIndex: 0,
         resource,
         blockedBy: isHold ? 'hold' : 'session',
-        startTime: start,
-        endTime: end,
-        ...(isHold && { expiresAt: until }),
+        startTime: '2026-11-30T18:00:00.000Z',
+        endTime: '2026-11-30T20:00:00.000Z',
+        ...(isHold && { expiresAt: until, secondsLeft: 250 }),
       },
     ],
     alternatives: [{ startTime: '2026-11-30T20:00:00.000Z', endTime: '2026-11-30T22:00:00.000Z' }],
@@ -425,7 +160,7 @@ function headerRefs(names: string[]): Json {
 
 function extraHeaders(status: number): string[] {
   if (status === 405) return ['Allow'];
-  if (status === 409 || status === 503) return ['Retry-After'];
+  if ([409, 429, 503].includes(status)) return ['Retry-After'];
   return status === 401 ? ['WWW-Authenticate'] : [];
 }
 
@@ -459,6 +194,10 @@ function failureResponses(endpoint: Endpoint): Json {
 
 function operation(endpoint: Endpoint): Json {
   const { summary, description, request, requests, data, answers } = endpoints[endpoint];
+  const examples = Object.entries(answers).map(([name, example]): [string, Example] => [
+    name,
+    { ...example, value: { success: true, data: example.value } },
+  ]);
   return {
     post: {
       operationId: endpoint.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase()),
@@ -472,7 +211,7 @@ function operation(endpoint: Endpoint): Json {
         required: true,
         description:
           'At most 1 MiB. Unknown fields are ignored; `null` means the same as leaving a field out.',
-        content: { 'application/json': { schema: request, examples: requests } },
+        content: { 'application/json': { schema: choice(request, 'input'), examples: requests } },
       },
       responses: {
         '200': {
@@ -482,10 +221,10 @@ function operation(endpoint: Endpoint): Json {
             'application/json': {
               schema: {
                 type: 'object',
-                properties: { success: { const: true }, data },
+                properties: { success: { const: true }, data: choice(data, 'output') },
                 required: ['success', 'data'],
               },
-              examples: answers,
+              examples: Object.fromEntries(examples),
             },
           },
         },
@@ -574,9 +313,9 @@ function openapi(): Json {
 }
 
 function codesMarkdown(): string {
-  const rows = codes.map(([code, { status, endpoints: where, meaning, action }]) => {
-    const answeredBy =
-      where === 'all' ? 'all' : where.map((name) => name.replace('sessions-', '')).join(', ');
+  const rows = codes.map(([code, { status, endpoints: where, rpcs = [], meaning, action }]) => {
+    const functions = where === 'all' ? ['all'] : where.map((name) => name.replace('sessions-', ''));
+    const answeredBy = [...functions, ...rpcs.map((name) => `\`${name}\``)].join(', ');
     return `| ${status} | \`${code}\` | ${answeredBy} | ${meaning} | ${action} |`;
   });
   return [
@@ -585,7 +324,8 @@ function codesMarkdown(): string {
     '<!-- Generated by `npm run openapi` from supabase/functions/_shared/contract/codes.ts. Do not edit. -->',
     '',
     'Every failure is `application/problem+json` (RFC 9457) with a `code` from this table. `detail` is for developers,',
-    '`requestId` finds the request in the logs and the audit trail.',
+    '`requestId` finds the request in the logs and the audit trail. A database function that an app calls itself (its name',
+    'is in code type) answers an outcome instead, `{"ok": false, "status", "code", "detail"}`, with the same codes.',
     '',
     '| status | code | answered by | meaning | what the app should do |',
     '|---|---|---|---|---|',

@@ -1,24 +1,25 @@
-import type { SupabaseClient } from '@supabase/supabase-js';
 import {
   type CptMetadata,
   deriveCptMetadata,
   type PayerRules,
 } from '../../supabase/functions/_shared/cpt.ts';
 import type { Occurrence } from '../../supabase/functions/_shared/recurrence.ts';
-import { type CallOptions, newIdempotencyKey, outcomeIsUnknown } from './callEdge.ts';
-import { generateOccurrences, type RecurrenceInput } from './generateOccurrences.ts';
-import { type BlockedBy, previewOccurrences } from './previewSeries.ts';
+import { type BookingPlan, bookingPlan, type PlannedOccurrence } from './bookingPlan.ts';
+import { type CallOptions, type FunctionsCaller, newIdempotencyKey, outcomeIsUnknown } from './callEdge.ts';
+import type { RecurrenceInput } from './generateOccurrences.ts';
+import type { SessionRow } from './scheduleQueries.ts';
 import { assertSessionCompleteness } from './sessionCompleteness.ts';
 import {
   type BookingDetails,
   type ConfirmResponse,
+  type CptInput,
   confirmSessionBooking,
   type HoldResponse,
   releaseAfterFailure,
-  requestSessionHold,
   type SessionInput,
 } from './sessionHolds.ts';
-import { invalidArgument, SessionsApiError } from './sessionsApiError.ts';
+import { holdPlan, type SkippedOccurrence } from './skipBlocked.ts';
+import type { RpcCaller, TableReader } from './supabaseClient.ts';
 
 /** What {@link bookSession} books. */
 export interface BookSessionRequest extends BookingDetails, CallOptions {
@@ -32,7 +33,10 @@ export interface BookSessionRequest extends BookingDetails, CallOptions {
   readonly startTimeOffsetMinutes?: number | null;
   /** Minutes east of UTC at the session's end. */
   readonly endTimeOffsetMinutes?: number | null;
-  /** The billing code and modifiers, when not those of the session's type. */
+  /**
+   * The billing code and modifiers, when not those of the session's type. In a move: the service the sessions are to have
+   * from now on; without a code they keep code, modifiers and type.
+   */
   readonly overrides?: {
     readonly cptCode?: string | null;
     readonly modifiers?: readonly string[] | null;
@@ -61,35 +65,35 @@ export interface BookSessionRequest extends BookingDetails, CallOptions {
   readonly onReleaseError?: (error: unknown, holdKey: string) => void;
 }
 
-/** An occurrence that was left out, and why. */
-export interface SkippedOccurrence extends Occurrence {
-  readonly blockedBy: BlockedBy;
-  readonly by: 'session' | 'hold' | null;
-}
-
 /** A finished booking. */
 export interface BookSessionResult extends ConfirmResponse {
   /** The hold the sessions were made from. */
   readonly hold: HoldResponse;
   /** What the first session is billed as. Units are each session's own. */
   readonly cpt: CptMetadata;
-  /** The booked occurrences, in the order of `sessions`. */
+  /** The booked occurrences, in the order of `sessions`; of a group, each once. */
   readonly occurrences: Occurrence[];
   /** What `onConflict: 'skip'` left out; else empty. */
   readonly skipped: SkippedOccurrence[];
+  /**
+   * The database has other rules for the zone than this device. 10:00 was booked at 10:00 by the database's rules, which
+   * is another instant than this device would have said: show `sessions` in their own `time_zone` with care.
+   */
+  readonly zoneRulesDiffer: boolean;
 }
 
-type BookedOccurrence = Occurrence & { readonly sessionId?: string | null };
+/** The part of a supabase-js client that booking uses. */
+export type BookingClient = FunctionsCaller & RpcCaller & Partial<TableReader>;
 
-/** How often `skip` looks again when rivals book while it does. */
-const SKIP_ROUNDS = 4;
+/** How long a booking's own hold lives: it confirms at once, so that a rival is not told to wait for minutes. */
+const HOLD_SECONDS = 30;
 
 /**
  * Books a session or a series: checks it, derives its billing, expands it, holds every occurrence, confirms them.
  * Either all of it is booked or, after a failure or an abort, nothing is and no hold stays behind.
  *
- * Repeating a call with the same `idempotencyKey` answers the booking made before. When an answer is lost, this call
- * itself asks again; should it be aborted when the booking is already made, it returns the booking.
+ * Repeating a call with the same `idempotencyKey` answers the booking made before, with `onConflict: 'skip'` too. When an
+ * answer is lost, this call itself asks again; should it be aborted when the booking is already made, it returns the booking.
  *
  * @param supabase - a supabase-js client
  * @param payload - the booking; see {@link BookSessionRequest}
@@ -115,187 +119,100 @@ const SKIP_ROUNDS = 4;
  * ```
  */
 export async function bookSession(
-  supabase: Pick<SupabaseClient, 'functions' | 'rpc'>,
+  supabase: BookingClient,
   payload: BookSessionRequest,
 ): Promise<BookSessionResult> {
   assertSessionCompleteness(payload?.session);
-  const cpt = deriveCptMetadata(payload);
-  const all = occurrencesOf(payload);
-  const idempotencyKey = payload.idempotencyKey ?? newIdempotencyKey();
-  const { hold, occurrences, skipped } = await holdOccurrences(
-    supabase,
-    { ...payload, idempotencyKey },
-    cpt,
-    all,
-  );
-  const confirmed = await confirmOrRelease(supabase, { ...payload, idempotencyKey }, cpt, hold, occurrences);
-  return { ...confirmed, hold, cpt, occurrences: occurrences.map(reindexed), skipped };
-}
-
-function occurrencesOf(payload: BookSessionRequest): BookedOccurrence[] {
-  const recurrence = payload.recurrence ?? payload.session.recurrence ?? null;
-  const options = {
-    timeZone: payload.timeZone,
-    startOffsetMinutes: payload.startTimeOffsetMinutes,
-    endOffsetMinutes: payload.endTimeOffsetMinutes,
+  const plan = bookingPlan(payload);
+  const service = serviceOf(payload, plan);
+  const intent = {
+    holdSeconds: HOLD_SECONDS,
+    ...payload,
+    idempotencyKey: payload.idempotencyKey ?? newIdempotencyKey(),
   };
-  const listed = payload.occurrences ?? [];
-  if (listed.length > 0 && recurrence) {
-    const message = 'must not accompany occurrences: give the windows or the rule, not both';
-    throw invalidArgument([{ path: 'recurrence', message }]);
-  }
-  const occurrences: BookedOccurrence[] =
-    listed.length > 0
-      ? listed.flatMap(({ startTime, endTime, sessionId }) =>
-          generateOccurrences({ start_time: startTime, end_time: endTime }, null, {
-            timeZone: payload.timeZone,
-          }).map((occurrence) => ({ ...occurrence, sessionId })),
-        )
-      : generateOccurrences(payload.session, recurrence, options);
-  if (occurrences.length === 0) {
-    throw invalidArgument([{ path: 'recurrence.rule', message: 'must leave at least one occurrence' }]);
-  }
-  const { id } = payload.session;
-  if (id && listed.length === 0) {
-    if (occurrences.length > 1) {
-      const message = 'moves one session: to move a series, give occurrences with a sessionId each';
-      throw invalidArgument([{ path: 'session.id', message }]);
-    }
-    return occurrences.map((occurrence) => ({ ...occurrence, sessionId: id }));
-  }
-  return occurrences.map(reindexed);
+  const isRepeatable = payload.idempotencyKey !== undefined;
+  const held = await holdPlan(supabase, intent, plan, service, isRepeatable);
+  const confirmed = await confirmOrRelease(supabase, intent, service?.cpt ?? null, held);
+  const { hold, skipped, occurrences } = held;
+  return {
+    ...confirmed,
+    hold,
+    cpt: service?.metadata ?? billingOf(confirmed.session, payload),
+    occurrences: occurrences.map(({ sessionId: _, ...occurrence }, index) => ({ ...occurrence, index })),
+    skipped,
+    zoneRulesDiffer: hold.zoneRulesDiffer ?? false,
+  };
 }
 
-function reindexed<Value extends Occurrence>(occurrence: Value, index: number): Value {
-  return { ...occurrence, index };
+/** The service a booking asks for. */
+export interface WantedService {
+  readonly sessionType: string | null | undefined;
+  readonly cpt: CptInput;
+  readonly metadata: CptMetadata;
 }
 
-interface Held {
-  readonly hold: HoldResponse;
-  readonly occurrences: readonly BookedOccurrence[];
-  readonly skipped: SkippedOccurrence[];
+/** The service to ask for. A move asks for none unless it is told to: the sessions keep theirs. */
+function serviceOf(payload: BookSessionRequest, { isMove }: BookingPlan): WantedService | null {
+  if (isMove && !payload.overrides?.cptCode?.trim()) return null;
+  const metadata = deriveCptMetadata(payload);
+  const { code, modifiers } = metadata;
+  return { sessionType: payload.session.session_type, cpt: { code, modifiers }, metadata };
 }
 
-async function holdOccurrences(
-  supabase: Pick<SupabaseClient, 'functions' | 'rpc'>,
-  payload: BookSessionRequest & { readonly idempotencyKey: string },
-  cpt: CptMetadata,
-  all: readonly BookedOccurrence[],
-): Promise<Held> {
-  let wanted = all;
-  const skipped: SkippedOccurrence[] = [];
-  for (let round = 1; ; round += 1) {
-    try {
-      const hold = await requestHold(supabase, payload, cpt, wanted, round);
-      return { hold, occurrences: wanted, skipped: skipped.sort((a, b) => a.index - b.index) };
-    } catch (error) {
-      const mayskip =
-        payload.onConflict === 'skip' && error instanceof SessionsApiError && error.status === 409;
-      if (!mayskip || round >= SKIP_ROUNDS) throw error;
-      const blocked = await blockedOccurrences(supabase, payload, wanted, error);
-      if (blocked.size === 0 || blocked.size >= wanted.length) throw error;
-      skipped.push(...blocked.values());
-      wanted = wanted.filter((_, index) => !blocked.has(index));
-    }
-  }
+/** What a session that kept its service is billed as. */
+function billingOf(session: SessionRow, { payerRules }: BookSessionRequest): CptMetadata {
+  const overrides = { cptCode: session.cpt_code, modifiers: session.cpt_modifiers };
+  const metadata = deriveCptMetadata({ session, overrides, payerRules });
+  return session.cpt_code ? { ...metadata, modifiers: [...session.cpt_modifiers] } : metadata;
 }
 
-function requestHold(
-  supabase: Pick<SupabaseClient, 'functions'>,
-  payload: BookSessionRequest & { readonly idempotencyKey: string },
-  cpt: CptMetadata,
-  occurrences: readonly BookedOccurrence[],
-  round: number,
-): Promise<HoldResponse> {
-  const first = occurrences[0] as BookedOccurrence;
-  const windows = occurrences.map((occurrence) => ({
-    startTime: occurrence.startTime,
-    endTime: occurrence.endTime,
-    startTimeOffsetMinutes: occurrence.startOffsetMinutes,
-    endTimeOffsetMinutes: occurrence.endOffsetMinutes,
-    timeZone: occurrence.timeZone,
-    sessionId: occurrence.sessionId,
-  }));
-  return requestSessionHold(supabase, {
-    therapistId: payload.session.therapist_id,
-    clientId: payload.session.client_id,
-    startTime: first.startTime,
-    endTime: first.endTime,
-    startTimeOffsetMinutes: first.startOffsetMinutes,
-    endTimeOffsetMinutes: first.endOffsetMinutes,
-    timeZone: first.timeZone,
-    holdSeconds: payload.holdSeconds,
-    sessionType: payload.session.session_type,
-    cptCode: cpt.code,
-    roomId: payload.roomId,
-    groupId: payload.groupId,
-    bufferBeforeMinutes: payload.bufferBeforeMinutes,
-    bufferAfterMinutes: payload.bufferAfterMinutes,
-    override: payload.override,
-    occurrences: windows,
-    accessToken: payload.accessToken,
-    signal: payload.signal,
-    retry: payload.retry,
-    // What is asked for changes with each round of skipping, and so must the key.
-    idempotencyKey:
-      round === 1 ? payload.idempotencyKey : `${payload.idempotencyKey.slice(0, 240)}:skip-${round}`,
+/** Whether a hold answers for an occurrence: they begin at the same instant. */
+function windowsToConfirm(
+  { session }: BookSessionRequest,
+  service: CptInput | null,
+  hold: HoldResponse,
+  occurrences: readonly PlannedOccurrence[],
+) {
+  // A new group has a hold for each client and occurrence; every other booking one for each occurrence, in its order.
+  const perOccurrence = hold.holds.length / occurrences.length;
+  return hold.holds.map((slot, index) => {
+    const occurrence = occurrences[Math.floor(index / perOccurrence)] as PlannedOccurrence;
+    return {
+      holdKey: slot.holdKey,
+      session: {
+        therapist_id: session.therapist_id,
+        client_id: slot.clientId ?? session.client_id,
+        id: occurrence.sessionId,
+        // What is held decides: the database's rules for the zone may be others than this device's.
+        start_time: slot.startTime,
+        end_time: slot.endTime,
+        session_type: service ? session.session_type : null,
+        location_type: session.location_type,
+      },
+      timeZone: occurrence.timeZone,
+    };
   });
 }
 
-/** Which of the wanted occurrences a 409 is about, by their place among them. */
-async function blockedOccurrences(
-  supabase: Pick<SupabaseClient, 'rpc'>,
-  payload: BookSessionRequest,
-  wanted: readonly BookedOccurrence[],
-  refusal: SessionsApiError,
-): Promise<Map<number, SkippedOccurrence>> {
-  const blocked = new Map<number, SkippedOccurrence>();
-  for (const { occurrenceIndex, resource, blockedBy } of refusal.conflicts) {
-    const occurrence = wanted[occurrenceIndex];
-    if (!occurrence || blocked.has(occurrenceIndex)) continue;
-    blocked.set(occurrenceIndex, { ...occurrence, blockedBy: resource, by: blockedBy });
-  }
-  if (blocked.size > 0) return blocked;
-  // A refusal that lists no claims, such as outside the therapist's hours: ask which occurrences it is about.
-  const preview = await previewOccurrences(supabase, { ...payload, recurrence: null }, wanted);
-  for (const [index, { blockedBy, by }] of preview.entries()) {
-    const occurrence = wanted[index];
-    if (occurrence && blockedBy) blocked.set(index, { ...occurrence, blockedBy, by });
-  }
-  return blocked;
-}
-
 async function confirmOrRelease(
-  supabase: Pick<SupabaseClient, 'functions'>,
+  supabase: FunctionsCaller,
   payload: BookSessionRequest & { readonly idempotencyKey: string },
-  cpt: CptMetadata,
-  hold: HoldResponse,
-  occurrences: readonly BookedOccurrence[],
+  service: CptInput | null,
+  { hold, occurrences }: { readonly hold: HoldResponse; readonly occurrences: readonly PlannedOccurrence[] },
 ): Promise<ConfirmResponse> {
-  const { session, accessToken, idempotencyKey, retry, signal } = payload;
-  const windows = occurrences.map((occurrence, index) => ({
-    holdKey: hold.holds[index]?.holdKey ?? hold.holdKey,
-    session: {
-      ...session,
-      id: occurrence.sessionId,
-      start_time: occurrence.startTime,
-      end_time: occurrence.endTime,
-    },
-    startTimeOffsetMinutes: occurrence.startOffsetMinutes,
-    endTimeOffsetMinutes: occurrence.endOffsetMinutes,
-    timeZone: occurrence.timeZone,
-  }));
+  const { accessToken, idempotencyKey, retry, signal, onRetry } = payload;
+  const windows = windowsToConfirm(payload, service, hold, occurrences);
   const [first] = windows as [(typeof windows)[number]];
   const request = {
     ...first,
     holdKey: hold.holdKey,
-    cpt: { code: cpt.code, modifiers: cpt.modifiers },
+    cpt: service,
     occurrences: windows,
     accessToken,
     idempotencyKey,
   };
   try {
-    return await confirmSessionBooking(supabase, { ...request, signal, retry });
+    return await confirmSessionBooking(supabase, { ...request, signal, retry, onRetry });
   } catch (error) {
     const released = await release(supabase, payload, hold.holdKey);
     if (released || !outcomeIsUnknown(error)) throw error;
@@ -313,7 +230,7 @@ async function confirmOrRelease(
 
 /** Gives the batch back; a failure to do so is reported, not thrown, so that the first error stays the one seen. */
 async function release(
-  supabase: Pick<SupabaseClient, 'functions'>,
+  supabase: FunctionsCaller,
   { accessToken, onReleaseError }: BookSessionRequest,
   holdKey: string,
 ): Promise<boolean> {

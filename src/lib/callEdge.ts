@@ -1,8 +1,8 @@
-import type { SupabaseClient } from '@supabase/supabase-js';
+import { refreshed } from './readRest.ts';
 import { errorOfResponse, noAnswer, SessionsApiError } from './sessionsApiError.ts';
+import { type FunctionsCaller, type InvokeAnswer, invokeOf } from './supabaseClient.ts';
 
-/** The part of a supabase-js client the booking calls use. */
-export type FunctionsCaller = Pick<SupabaseClient, 'functions'>;
+export type { FunctionsCaller } from './supabaseClient.ts';
 
 /** How often and how patiently a call is repeated. See {@link callEdge} for what is repeated at all. */
 export interface RetryOptions {
@@ -14,6 +14,15 @@ export interface RetryOptions {
   readonly maxDelayMs?: number;
   /** How long one attempt may take before it counts as lost, in milliseconds. Default 30 000. */
   readonly attemptTimeoutMs?: number;
+}
+
+/** An attempt that failed and will be repeated. */
+export interface RetryNotice {
+  /** Which attempt failed, from 1. */
+  readonly attempt: number;
+  /** Milliseconds until the next one; 0 when only the session had to be refreshed. */
+  readonly delayMs: number;
+  readonly error: SessionsApiError;
 }
 
 /** What every call of an endpoint can be given. */
@@ -28,6 +37,8 @@ export interface CallOptions {
   /** Gives up: the call rejects with the signal's reason. */
   readonly signal?: AbortSignal;
   readonly retry?: RetryOptions;
+  /** Told before each repeat, so that an app can say why it takes long. */
+  readonly onRetry?: (notice: RetryNotice) => void;
 }
 
 /** The endpoints of the product. */
@@ -47,7 +58,7 @@ const REPEATABLE = new Set([0, 429, 502, 503, 504]);
 /**
  * Posts a body to an edge function and returns the `data` of its answer. Network failures and the statuses 429, 502,
  * 503 and 504 are tried again with the same idempotency key, after a jittered pause that is never shorter than
- * `Retry-After`.
+ * `Retry-After`. After a 401 the client's session is refreshed, once.
  *
  * @param supabase - a supabase-js client
  * @param endpoint - the function's name
@@ -63,20 +74,30 @@ export async function callEdge<Data>(
   body: object,
   options: CallOptions & { readonly idempotencyKey: string },
 ): Promise<Data> {
+  const { signal, accessToken, onRetry } = options;
   const { attempts = 4, baseDelayMs = 250, maxDelayMs = 10_000 } = options.retry ?? {};
+  let mayRefresh = accessToken === undefined;
   for (let attempt = 1; ; attempt += 1) {
-    options.signal?.throwIfAborted();
+    signal?.throwIfAborted();
     try {
       return await post<Data>(supabase, endpoint, body, options);
     } catch (error) {
-      options.signal?.throwIfAborted();
-      if (!(error instanceof SessionsApiError) || !REPEATABLE.has(error.status) || attempt >= attempts)
-        throw error;
+      signal?.throwIfAborted();
+      if (!(error instanceof SessionsApiError)) throw error;
+      if (error.status === 401 && mayRefresh) {
+        mayRefresh = false;
+        if (!(await refreshed(supabase))) throw error;
+        onRetry?.({ attempt, delayMs: 0, error });
+        continue;
+      }
+      if (!REPEATABLE.has(error.status) || attempt >= attempts) throw error;
       const asked = (error.retryAfterSeconds ?? 0) * 1000;
       if (asked > maxDelayMs) throw error;
       const backoff = Math.min(maxDelayMs, baseDelayMs * 2 ** (attempt - 1));
       // Half of the pause is random, so that callers turned away together do not come back together.
-      await pause(asked + backoff * (0.5 + Math.random() / 2), options.signal);
+      const delayMs = Math.round(asked + backoff * (0.5 + Math.random() / 2));
+      onRetry?.({ attempt, delayMs, error });
+      await pause(delayMs, signal);
     }
   }
 }
@@ -88,14 +109,16 @@ async function post<Data>(
   { accessToken, idempotencyKey, signal, retry }: CallOptions & { readonly idempotencyKey: string },
 ): Promise<Data> {
   const timeout = AbortSignal.timeout(retry?.attemptTimeoutMs ?? 30_000);
-  const { data, error, response } = await supabase.functions.invoke(endpoint, {
+  const ended = signal ? AbortSignal.any([signal, timeout]) : timeout;
+  const asked = invokeOf(supabase, endpoint, {
     body: { ...body },
     headers: {
       'Idempotency-Key': idempotencyKey,
       ...(accessToken ? { Authorization: `Bearer ${accessToken}` } : {}),
     },
-    signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+    signal: ended,
   });
+  const { data, error, response = responseOf(error) } = await orAborted(asked, ended);
   if (error) throw response ? await errorOfResponse(response) : noAnswer(error);
   if (!isSuccess<Data>(data)) {
     throw new SessionsApiError({
@@ -106,6 +129,28 @@ async function post<Data>(
     });
   }
   return data.data;
+}
+
+function responseOf(error: InvokeAnswer['error']): Response | undefined {
+  const context = error?.context as Partial<Response> | undefined;
+  return typeof context?.json === 'function' && typeof context.status === 'number'
+    ? (context as Response)
+    : undefined;
+}
+
+/** Stops waiting when the signal says so, also where supabase-js is too old to know of signals. */
+async function orAborted(asked: PromiseLike<InvokeAnswer>, signal: AbortSignal): Promise<InvokeAnswer> {
+  const stop = new AbortController();
+  const aborted = new Promise<InvokeAnswer>((resolve) => {
+    const giveUp = () => resolve({ data: null, error: signal.reason ?? {} });
+    if (signal.aborted) giveUp();
+    signal.addEventListener('abort', giveUp, { once: true, signal: stop.signal });
+  });
+  try {
+    return await Promise.race([asked, aborted]);
+  } finally {
+    stop.abort();
+  }
 }
 
 function isSuccess<Data>(answer: unknown): answer is { success: true; data: Data } {

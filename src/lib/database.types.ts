@@ -760,7 +760,7 @@ isOneToOne: false
                            },
 "session_history":
 { Args: { "session_id": string }; Returns: {
-              "action": string,"actor_role": string,"actor_session_id": string,"actor_user_id": string,"after": Json,"before": Json,"chain_id": string,"code": string,"database_user": string,"details": Json,"event_id": string,"hash": string,"occurred_at": string,"outcome": string,"recorded_at": string,"request_id": string,"seq": number
+              "action": string,"actor_role": string,"actor_session_id": string,"actor_user_id": string,"after": Json,"before": Json,"chain_id": string,"code": string,"database_user": string,"details": Json,"event_id": string,"hash": string,"occurred_at": string,"outcome": string,"problem": string,"recorded_at": string,"request_id": string,"seq": number
             }[]
                            },
 "set_active_organization":

@@ -5,6 +5,7 @@ import type { Database } from './database.types.ts';
 import { callRpc, type ReadOptions, read } from './readRest.ts';
 import type { Role } from './routeGuards.ts';
 import { readScope } from './scheduleQueries.ts';
+import { SessionsApiError } from './sessionsApiError.ts';
 
 type Tables = Database['public']['Tables'];
 
@@ -119,6 +120,51 @@ export async function fetchClients(supabase: DirectoryReader, query: DirectoryQu
  */
 export async function fetchRooms(supabase: DirectoryReader, query: DirectoryQuery = {}): Promise<Room[]> {
   return await fetchList<Room>(supabase, 'rooms', 'name', query);
+}
+
+/** A profile to add. */
+export interface NewTherapist extends ReadOptions {
+  /** The account, which is already a member of the clinic. */
+  readonly userId: string;
+  readonly displayName: string;
+  /** Such as `RBT`, `BCaBA`, `BCBA` or `BCBA-D`. */
+  readonly credential: string;
+  /** The IANA zone of their hours. */
+  readonly timeZone: string;
+}
+
+/**
+ * Adds the profile of a therapist, as an admin.
+ *
+ * @param supabase - a supabase-js client
+ * @param payload - the account and the profile; see {@link NewTherapist}
+ * @returns the profile as stored
+ * @throws SessionsApiError 403 for who is no admin, 409 when there is one already or the account is no member
+ * @throws the signal's reason when aborted
+ * @example
+ * ```ts
+ * const profile = { displayName: 'Robin Tate', credential: 'RBT', timeZone: 'America/Los_Angeles' };
+ * await addTherapist(supabase, { userId: therapistId, ...profile });
+ * ```
+ */
+export async function addTherapist(supabase: DirectoryReader, payload: NewTherapist): Promise<Therapist> {
+  const { organizationId } = await readScope(supabase, payload.accessToken);
+  const [profile] = await read<Therapist[]>(
+    supabase
+      .from('therapists')
+      .insert({
+        organization_id: organizationId,
+        id: payload.userId,
+        display_name: payload.displayName,
+        credential: payload.credential,
+        time_zone: payload.timeZone,
+      })
+      .select(),
+    payload,
+  );
+  if (!profile)
+    throw new SessionsApiError({ status: 403, code: 'FORBIDDEN', message: 'Nothing was stored.' });
+  return profile;
 }
 
 /** Rows are read in pages of this many, so that no server's limit cuts a list silently. */

@@ -12,12 +12,14 @@ export {
   isKnownTimeZone,
   offsetMinutesAt,
 } from '../../supabase/functions/_shared/civil-time.ts';
+export type { ErrorCode } from '../../supabase/functions/_shared/contract/codes.ts';
 export type {
   Alternative,
   Conflict,
-  ErrorCode,
   Issue,
-} from '../../supabase/functions/_shared/contract/index.ts';
+  OverridableRule,
+  Shortage,
+} from '../../supabase/functions/_shared/contract/types.ts';
 export {
   type BillableSession,
   type CptMetadata,
@@ -54,15 +56,16 @@ export {
   type WeeklyHours,
 } from './availability.ts';
 export {
+  type BookingClient,
   type BookSessionRequest,
   type BookSessionResult,
   bookSession,
-  type SkippedOccurrence,
 } from './bookSession.ts';
-export type { CallOptions, RetryOptions } from './callEdge.ts';
+export type { CallOptions, RetryNotice, RetryOptions } from './callEdge.ts';
 export { type ClockReading, type Countdown, clockReading, countdown } from './countdown.ts';
 export type { Database, Json } from './database.types.ts';
 export {
+  addTherapist,
   type Client,
   type ClientDetails,
   type ClientName,
@@ -74,6 +77,7 @@ export {
   fetchTherapists,
   type Membership,
   type NamesQuery,
+  type NewTherapist,
   type Room,
   type Therapist,
 } from './directory.ts';
@@ -147,6 +151,7 @@ export {
 } from './routeGuards.ts';
 export {
   createScheduleFeed,
+  type FeedStatus,
   type ScheduleChanges,
   type ScheduleFeed,
   type ScheduleFeedOptions,
@@ -187,6 +192,8 @@ export {
   type SessionInput,
 } from './sessionHolds.ts';
 export { type LibraryErrorCode, SessionsApiError, type SessionsApiErrorDetails } from './sessionsApiError.ts';
+export type { SkippedOccurrence } from './skipBlocked.ts';
+export type { FunctionsCaller, RpcCaller, TableReader } from './supabaseClient.ts';
 export {
   fetchWaitlist,
   joinWaitlist,

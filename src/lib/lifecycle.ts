@@ -1,8 +1,8 @@
-import type { SupabaseClient } from '@supabase/supabase-js';
-import type { ErrorCode } from '../../supabase/functions/_shared/contract/index.ts';
+import type { ErrorCode } from '../../supabase/functions/_shared/contract/codes.ts';
 import type { Database } from './database.types.ts';
 import { callRpc, type ReadOptions } from './readRest.ts';
 import { type LibraryErrorCode, SessionsApiError } from './sessionsApiError.ts';
+import type { RpcCaller } from './supabaseClient.ts';
 
 type Row = Database['public']['Tables']['sessions']['Row'];
 
@@ -52,10 +52,7 @@ export interface CompleteResponse extends StartResponse {
  * const { session, actualStartTime } = await startSession(supabase, { sessionId });
  * ```
  */
-export async function startSession(
-  supabase: Pick<SupabaseClient, 'rpc'>,
-  payload: StartRequest,
-): Promise<StartResponse> {
+export async function startSession(supabase: RpcCaller, payload: StartRequest): Promise<StartResponse> {
   const request = { session_id: payload.sessionId, actual_start_time: payload.actualStartTime };
   return await callOutcome<StartResponse>(supabase, 'start_session', request, payload);
 }
@@ -83,7 +80,7 @@ export async function startSession(
  * ```
  */
 export async function completeSession(
-  supabase: Pick<SupabaseClient, 'rpc'>,
+  supabase: RpcCaller,
   payload: CompleteRequest,
 ): Promise<CompleteResponse> {
   const request = {
@@ -110,7 +107,7 @@ export async function completeSession(
  * ```
  */
 export async function markNoShow(
-  supabase: Pick<SupabaseClient, 'rpc'>,
+  supabase: RpcCaller,
   payload: SessionChange,
 ): Promise<{ readonly session: Row }> {
   return await callOutcome(supabase, 'mark_no_show', { session_id: payload.sessionId }, payload);
@@ -128,7 +125,7 @@ interface Outcome<Body> {
 
 /** Calls an RPC that returns an outcome: its body, or its refusal as an error. */
 async function callOutcome<Body>(
-  supabase: Pick<SupabaseClient, 'rpc'>,
+  supabase: RpcCaller,
   name: string,
   request: object,
   { accessToken, signal }: ReadOptions,

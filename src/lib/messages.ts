@@ -46,6 +46,11 @@ export const englishMessages: Messages = {
   IDEMPOTENCY_KEY_REUSED: 'This was already sent in another form. Please try once more.',
   INTERNAL_ERROR: 'Something went wrong on our side.',
   CONTENT_UNREADABLE: 'This text cannot be opened. Please tell your administrator.',
+  TOO_MANY_REQUESTS: 'That was too fast. Please wait a moment and try again.',
+  USER_NOT_FOUND: 'There is no account with this address. Invite them first.',
+  MEMBER_NOT_FOUND: 'They do not belong to this clinic.',
+  ALREADY_A_MEMBER: 'They belong to this clinic already.',
+  LAST_SUPER_ADMIN: 'The clinic needs a super admin. Appoint another one first.',
   DATABASE_BUSY: 'We are very busy right now. Please try again in a moment.',
   NETWORK_ERROR: 'No answer came. Please check the connection and try again: nothing is done twice.',
   UNAVAILABLE: 'The service cannot be reached right now. Please try again in a moment.',
@@ -129,6 +134,8 @@ export function explainRefusal(error: SessionsApiError, context: RefusalContext)
         ? `Somebody is holding this time until ${time.format(new Date(expiresAt))}.`
         : 'Somebody is holding this time.';
     }
+    if (blockedBy === 'closure') return `The clinic is closed, ${span}.`;
+    if (blockedBy === 'availability') return `${subject.therapist} does not work then, ${span}.`;
     if (resource === 'therapist') return `${subject.therapist} has a session, ${span}.`;
     return `${subject[resource] ?? subject.therapist} is ${resource === 'room' ? 'taken' : 'busy'}, ${span}.`;
   };

@@ -12,6 +12,8 @@ export interface OpenSlotsQuery extends ReadOptions {
   readonly minutes: number;
   /** Also the client must be free. */
   readonly clientId?: string | null;
+  /** The service, such as `97153`: what its payer allows at once, and the units that are left, count too. */
+  readonly cptCode?: string | null;
   /** Also the room must be free. */
   readonly roomId?: string | null;
   /** The zone of the 15-minute grid; the therapist's when absent. */
@@ -58,6 +60,7 @@ export async function findOpenSlots(
       to_time: query.to,
       duration_minutes: query.minutes,
       ...(query.clientId && { client_id: query.clientId }),
+      ...(query.cptCode && { cpt_code: query.cptCode }),
       ...(query.roomId && { room_id: query.roomId }),
       ...(query.timeZone && { time_zone: query.timeZone }),
     }),

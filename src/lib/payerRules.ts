@@ -1,9 +1,9 @@
-import type { SupabaseClient } from '@supabase/supabase-js';
 import type { PayerCodeRule, PayerRules } from '../../supabase/functions/_shared/cpt.ts';
 import type { Database } from './database.types.ts';
-import { type ReadOptions, read } from './readRest.ts';
+import { type ReadOptions, read, readAllRows } from './readRest.ts';
 import { readScope } from './scheduleQueries.ts';
 import { invalidArgument } from './sessionsApiError.ts';
+import { type TableReader, tableOf } from './supabaseClient.ts';
 
 type Table<Name extends keyof Database['public']['Tables']> = Database['public']['Tables'][Name]['Row'];
 
@@ -32,7 +32,7 @@ export interface PayerRulesQuery extends ReadOptions {
  * ```
  */
 export async function fetchPayerRules(
-  supabase: Pick<SupabaseClient, 'from' | 'auth'>,
+  supabase: TableReader,
   query: PayerRulesQuery,
 ): Promise<PayerRules | null> {
   const { date } = query;
@@ -42,8 +42,7 @@ export async function fetchPayerRules(
   const { organizationId } = await readScope(supabase, query.accessToken);
   const validThen = `valid_to.is.null,valid_to.gte.${date}`;
   const [coverage] = await read<Pick<Table<'client_coverages'>, 'payer_id'>[]>(
-    supabase
-      .from('client_coverages')
+    tableOf(supabase, 'client_coverages')
       .select('payer_id')
       .eq('organization_id', organizationId)
       .eq('client_id', query.clientId)
@@ -52,28 +51,25 @@ export async function fetchPayerRules(
       .order('priority')
       .limit(1),
     query,
+    supabase,
   );
   if (!coverage) return null;
+  const rulesOf = (table: 'payer_rules' | 'payer_code_rules') =>
+    tableOf(supabase, table)
+      .select('*')
+      .eq('organization_id', organizationId)
+      .eq('payer_id', coverage.payer_id)
+      .lte('valid_from', date)
+      .or(validThen);
   const [[rule], codeRules] = await Promise.all([
-    read<Table<'payer_rules'>[]>(
-      supabase
-        .from('payer_rules')
-        .select('*')
-        .eq('organization_id', organizationId)
-        .eq('payer_id', coverage.payer_id)
-        .lte('valid_from', date)
-        .or(validThen),
+    read<Table<'payer_rules'>[]>(rulesOf('payer_rules').limit(1), query, supabase),
+    readAllRows<Table<'payer_code_rules'>>(
+      (after) => {
+        const rules = rulesOf('payer_code_rules').order('id');
+        return after ? rules.gt('id', after.id) : rules;
+      },
       query,
-    ),
-    read<Table<'payer_code_rules'>[]>(
-      supabase
-        .from('payer_code_rules')
-        .select('*')
-        .eq('organization_id', organizationId)
-        .eq('payer_id', coverage.payer_id)
-        .lte('valid_from', date)
-        .or(validThen),
-      query,
+      supabase,
     ),
   ]);
   return {

@@ -1,9 +1,10 @@
-import type { SupabaseClient } from '@supabase/supabase-js';
+import { deriveCptMetadata } from '../../supabase/functions/_shared/cpt.ts';
 import type { Occurrence } from '../../supabase/functions/_shared/recurrence.ts';
 import { generateOccurrences, type RecurrenceInput } from './generateOccurrences.ts';
 import { callRpc } from './readRest.ts';
 import { assertSessionCompleteness } from './sessionCompleteness.ts';
 import { type BookingDetails, holdBody, type SessionInput } from './sessionHolds.ts';
+import type { RpcCaller } from './supabaseClient.ts';
 
 /** What is in the way of an occurrence. */
 export type BlockedBy = 'therapist' | 'client' | 'room' | 'availability' | 'closure' | 'authorization';
@@ -34,6 +35,8 @@ export interface PreviewedOccurrence extends Occurrence {
 export interface PreviewRequest extends Omit<BookingDetails, 'holdSeconds'> {
   readonly session: SessionInput;
   readonly recurrence?: RecurrenceInput | null;
+  /** The service, when not that of the session's type: what a payer allows at once depends on it. */
+  readonly cptCode?: string | null;
   /** The IANA zone of the series. */
   readonly timeZone: string;
   /** The user's JWT, when it is not the client's own session that asks. */
@@ -61,12 +64,16 @@ export interface PreviewRequest extends Omit<BookingDetails, 'holdSeconds'> {
  * ```
  */
 export async function previewSeries(
-  supabase: Pick<SupabaseClient, 'rpc'>,
+  supabase: RpcCaller,
   payload: PreviewRequest,
 ): Promise<PreviewedOccurrence[]> {
   assertSessionCompleteness(payload.session);
   const occurrences = generateOccurrences(payload.session, payload.recurrence, payload);
-  return await previewOccurrences(supabase, payload, occurrences);
+  const { session } = payload;
+  const overrides = { cptCode: payload.cptCode };
+  // Whoever moves a session keeps its service unless they say otherwise.
+  const cptCode = session.id ? payload.cptCode : deriveCptMetadata({ session, overrides }).code;
+  return await previewOccurrences(supabase, { ...payload, cptCode }, occurrences);
 }
 
 /** What `preview_series` answers. */
@@ -81,7 +88,7 @@ interface PreviewAnswer {
 
 /** {@link previewSeries} for occurrences that are known already. */
 export async function previewOccurrences(
-  supabase: Pick<SupabaseClient, 'rpc'>,
+  supabase: RpcCaller,
   payload: PreviewRequest,
   occurrences: readonly (Occurrence & { readonly sessionId?: string | null })[],
 ): Promise<PreviewedOccurrence[]> {
@@ -94,7 +101,7 @@ export async function previewOccurrences(
     therapistId: session.therapist_id,
     clientId: session.client_id,
     sessionId: occurrences.length === 1 ? session.id : null,
-    sessionType: session.session_type,
+    sessionType: session.id ? null : session.session_type,
     startTime: first.startTime,
     endTime: first.endTime,
     occurrences: occurrences.map(({ startTime, endTime, timeZone, sessionId }) => ({

@@ -1,66 +1,185 @@
-import type { SupabaseClient } from '@supabase/supabase-js';
-import type { ErrorCode, Issue } from '../../supabase/functions/_shared/contract/index.ts';
+import { isBusy } from '../../supabase/functions/_shared/busy.ts';
+import { type ErrorCode, isErrorCode } from '../../supabase/functions/_shared/contract/codes.ts';
+import type { Issue } from '../../supabase/functions/_shared/contract/types.ts';
 import { type LibraryErrorCode, SessionsApiError } from './sessionsApiError.ts';
-
-/** An answer of PostgREST, as supabase-js gives it. */
-interface RestAnswer {
-  readonly data: unknown;
-  readonly error: { message: string; code?: string; details?: string | null; hint?: string | null } | null;
-  readonly status: number;
-}
-
-/** A supabase-js query that can still be given a header and a signal. */
-interface RestQuery extends PromiseLike<RestAnswer> {
-  setHeader(name: string, value: string): this;
-  abortSignal(signal: AbortSignal): this;
-}
+import {
+  type RestAnswer,
+  type RestQuery,
+  type RowsQuery,
+  type RpcCaller,
+  rpcOf,
+  type SessionRefresher,
+} from './supabaseClient.ts';
 
 /** Whose token a read uses, and what ends it. */
 export interface ReadOptions {
+  /** The user's JWT, when it is not the client's own session that asks. */
   readonly accessToken?: string;
+  /** Gives up: the read rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
 
-/** Runs a query and returns its data, or throws what went wrong as a {@link SessionsApiError}. */
-export async function read<Data>(query: RestQuery, { accessToken, signal }: ReadOptions): Promise<Data> {
-  signal?.throwIfAborted();
+/** Whose session a read uses: it is refreshed once when it has expired. */
+type Session = { readonly auth?: SessionRefresher };
+
+/**
+ * Runs a query and returns its data, or throws what went wrong as a {@link SessionsApiError}.
+ *
+ * @param query - the query
+ * @param options - token and signal
+ * @param supabase - the client the query is of; given it, an expired session is refreshed once and the query repeated
+ */
+export async function read<Data>(
+  query: RestQuery,
+  { accessToken, signal }: ReadOptions,
+  supabase: Session = {},
+): Promise<Data> {
   let asked = query;
   if (accessToken) asked = asked.setHeader('Authorization', `Bearer ${accessToken}`);
   if (signal) asked = asked.abortSignal(signal);
-  const { data, error, status } = await asked;
-  signal?.throwIfAborted();
-  if (error) throw errorOfRead(error, status);
-  return data as Data;
+  const ask = async (): Promise<RestAnswer> => {
+    signal?.throwIfAborted();
+    const answer = await asked;
+    signal?.throwIfAborted();
+    return answer;
+  };
+  let answer = await ask();
+  // Awaited again, a query is sent again, with the token of then.
+  if (isUnauthenticated(answer) && !accessToken && (await refreshed(supabase))) answer = await ask();
+  if (answer.error) throw errorOfRead(answer.error, answer.status);
+  return answer.data as Data;
 }
 
-/** Calls a reading RPC that takes and returns JSON. */
+function isUnauthenticated({ status, error }: RestAnswer): boolean {
+  return error !== null && (status === 401 || error.code === 'PT401');
+}
+
+/** Whether the client's session could be refreshed. */
+export async function refreshed(supabase: Session): Promise<boolean> {
+  if (typeof supabase.auth?.refreshSession !== 'function') return false;
+  return await Promise.resolve(supabase.auth.refreshSession()).then(
+    ({ error }) => !error,
+    () => false,
+  );
+}
+
+/** Calls a database function that takes and returns JSON. */
 export function callRpc<Data>(
-  supabase: Pick<SupabaseClient, 'rpc'>,
+  supabase: RpcCaller,
   name: string,
   args: object,
   options: ReadOptions,
 ): Promise<Data> {
-  return read<Data>(supabase.rpc(name, args), options);
+  return read<Data>(rpcOf(supabase, name, args), options, supabase);
 }
 
-/** `PTnnn` errors carry the product's own code in `hint` and its issues in `details`; others are PostgREST's. */
+/**
+ * A server may give fewer rows than were asked for (PostgREST's `max_rows`; 1000 here and on the platform), and does not
+ * say so. No server is set to fewer than this, so an answer with fewer was not cut.
+ */
+const LEAST_MAX_ROWS = 100;
+
+/** Rows asked for at once: a page, and one more to know whether there are more. */
+const MOST_AT_ONCE = 1001;
+
+/**
+ * Reads up to `limit` rows of an ordered query, however few of them the server gives at once.
+ *
+ * @param query - makes the query of the rows wanted, in order: all of them, or those after one
+ * @param limit - rows wanted
+ * @param options - token and signal
+ * @param supabase - the client the query is of
+ * @returns the rows, and whether there are more
+ */
+export async function readRows<Row>(
+  query: (after: Row | null) => RowsQuery,
+  limit: number,
+  options: ReadOptions,
+  supabase: Session,
+): Promise<{ rows: Row[]; more: boolean }> {
+  const rows: Row[] = [];
+  for (;;) {
+    const wanted = Math.min(limit + 1 - rows.length, MOST_AT_ONCE);
+    const got = await read<Row[]>(query(rows.at(-1) ?? null).limit(wanted), options, supabase);
+    rows.push(...got);
+    if (rows.length > limit) return { rows: rows.slice(0, limit), more: true };
+    if (got.length < LEAST_MAX_ROWS && got.length < wanted) return { rows, more: false };
+  }
+}
+
+/** Reads all rows of an ordered query; see {@link readRows}. */
+export async function readAllRows<Row>(
+  query: (after: Row | null) => RowsQuery,
+  options: ReadOptions,
+  supabase: Session,
+): Promise<Row[]> {
+  return (await readRows(query, Number.MAX_SAFE_INTEGER - 1, options, supabase)).rows;
+}
+
+/** Ids in one URL: far below the 8 KB that proxies allow, however long the list. */
+const IDS_AT_ONCE = 100;
+
+/** Splits a list of ids, so that no URL grows with it. */
+export function inChunks<Id>(ids: readonly Id[]): Id[][] {
+  const chunks: Id[][] = [];
+  for (let at = 0; at < ids.length; at += IDS_AT_ONCE) chunks.push(ids.slice(at, at + IDS_AT_ONCE));
+  return chunks;
+}
+
+/** `PTnnn` errors carry the product's own code in `hint` and its issues in `details`; others are PostgREST's or Postgres'. */
 function errorOfRead(error: NonNullable<RestAnswer['error']>, status: number): SessionsApiError {
   const known = /^PT\d{3}$/.test(error.code ?? '');
-  const code: ErrorCode | LibraryErrorCode =
-    known && error.hint ? (error.hint as ErrorCode) : status === 0 ? 'NETWORK_ERROR' : readCode(status);
+  if (!known && isBusy(error.code ?? '', status) && status !== 0) {
+    const message = 'The database is busy. Try again.';
+    return new SessionsApiError({
+      status: 503,
+      code: 'DATABASE_BUSY',
+      message,
+      retryAfterSeconds: 1,
+      cause: error,
+    });
+  }
+  const own = known ? Number(error.code?.slice(2)) : status;
+  const code: ErrorCode | LibraryErrorCode = known && isErrorCode(error.hint) ? error.hint : readCode(own);
   return new SessionsApiError({
-    status: known ? Number(error.code?.slice(2)) : status,
+    status: own,
     code,
-    message: error.message,
+    // What Postgres says may quote values and constraints; it is there as the cause, for the developer.
+    message: known ? error.message : messageOf(code),
     issues: known ? issuesOf(error.details) : [],
-    retryAfterSeconds: code === 'DATABASE_BUSY' ? Number(error.details) || null : null,
+    retryAfterSeconds: own === 503 || own === 429 ? Number(error.details) || null : null,
     cause: error,
   });
 }
 
 function readCode(status: number): ErrorCode | LibraryErrorCode {
-  if (status === 401) return 'UNAUTHENTICATED';
-  return status === 403 ? 'FORBIDDEN' : 'READ_FAILED';
+  switch (status) {
+    case 0:
+      return 'NETWORK_ERROR';
+    case 401:
+      return 'UNAUTHENTICATED';
+    case 403:
+      return 'FORBIDDEN';
+    case 429:
+      return 'TOO_MANY_REQUESTS';
+    case 503:
+      return 'DATABASE_BUSY';
+    default:
+      return 'READ_FAILED';
+  }
+}
+
+function messageOf(code: ErrorCode | LibraryErrorCode): string {
+  switch (code) {
+    case 'NETWORK_ERROR':
+      return 'No answer came.';
+    case 'UNAUTHENTICATED':
+      return 'The access token is missing, expired or not valid.';
+    case 'FORBIDDEN':
+      return 'You may not do this, or not with these rows.';
+    default:
+      return 'The request over REST was refused. Its cause says why.';
+  }
 }
 
 function issuesOf(details: string | null | undefined): Issue[] {

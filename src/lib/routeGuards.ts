@@ -44,6 +44,7 @@ export const routeGuards: readonly RouteGuard[] = [
     requiredPermissions: ['view_clients'],
     supabasePolicies: [CLIENTS, SESSIONS],
   },
+  { path: '/clients/new', allowedRoles: ADMINS, requiredPermissions: [], supabasePolicies: [CLIENTS] },
   { path: '/therapists', allowedRoles: ADMINS, requiredPermissions: [], supabasePolicies: [THERAPISTS] },
   {
     path: '/therapists/:therapistId',
@@ -52,7 +53,11 @@ export const routeGuards: readonly RouteGuard[] = [
     supabasePolicies: [THERAPISTS],
   },
   { path: '/therapists/new', allowedRoles: ADMINS, requiredPermissions: [], supabasePolicies: [THERAPISTS] },
+  { path: '/reports', allowedRoles: ADMINS, requiredPermissions: [], supabasePolicies: [SESSIONS, CLIENTS] },
 ];
+
+/** The segment of the pages that make something new. It is never an id, so that a page yet unknown opens for nobody. */
+const NEW = 'new';
 
 /**
  * The guard of a path. Query, fragment, trailing and double slashes do not matter, nor does case, since routers differ
@@ -75,7 +80,7 @@ export function findGuardForPath(path: string): RouteGuard | null {
     const pattern = patternOf(guard);
     return (
       pattern.length === segments.length &&
-      pattern.every((part, at) => isParameter(part) || part === segments[at])
+      pattern.every((part, at) => (isParameter(part) ? segments[at] !== NEW : part === segments[at]))
     );
   });
   return candidates.sort(bySpecificity)[0] ?? null;

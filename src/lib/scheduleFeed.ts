@@ -1,5 +1,5 @@
-import type { SupabaseClient } from '@supabase/supabase-js';
 import { pause } from './callEdge.ts';
+import { followTable, hasRealtime } from './realtime.ts';
 import {
   type ClientSessionsQuery,
   fetchAllPages,
@@ -9,6 +9,7 @@ import {
   type ScheduleQuery,
   type SessionRow,
 } from './scheduleQueries.ts';
+import type { RealtimeFollower, TableReader } from './supabaseClient.ts';
 
 /** What changed between two looks at a schedule. */
 export interface ScheduleChanges {
@@ -18,14 +19,30 @@ export interface ScheduleChanges {
   readonly removed: readonly SessionRow[];
 }
 
+/**
+ * How a feed is doing.
+ * - `connecting`: it has not read yet.
+ * - `connected`: Realtime tells of changes.
+ * - `polling`: it looks every so often.
+ * - `lost`: the last reading failed; what is shown is as old as the last `onRead`.
+ * - `recovered`: a reading succeeded after one that failed. `connected` or `polling` follows at once.
+ */
+export type FeedStatus = 'connecting' | 'connected' | 'polling' | 'lost' | 'recovered';
+
 /** How a schedule is followed. */
 export interface ScheduleFeedOptions {
   /** The schedule: of `/schedule`, or with a `clientId` of `/clients/:clientId`. All of its pages are read. */
   readonly query: Omit<ScheduleQuery, 'cursor' | 'signal'> | Omit<ClientSessionsQuery, 'cursor' | 'signal'>;
   /** Called with the first reading and after each change. The changes of the first reading are all `added`. */
   readonly onChange: (sessions: readonly SessionRow[], changes: ScheduleChanges) => void;
+  /** Called after each reading that succeeded, also when nothing changed: how old what is shown is. */
+  readonly onRead?: (readAt: Date) => void;
   /** Told when a reading fails; the feed goes on and tries again. */
   readonly onError?: (error: unknown) => void;
+  /** Told when the feed is doing otherwise than before. */
+  readonly onStatus?: (status: FeedStatus) => void;
+  /** `false`: never use Realtime. Default: wherever it is there. */
+  readonly realtime?: boolean;
   /** Milliseconds between looks where there is no Realtime. Default 15 000. */
   readonly pollIntervalMs?: number;
   /** Milliseconds between looks while Realtime tells of changes, in case it misses one. Default 300 000. */
@@ -38,6 +55,8 @@ export interface ScheduleFeedOptions {
 export interface ScheduleFeed {
   /** How changes are noticed right now. */
   readonly mode: 'connecting' | 'realtime' | 'polling';
+  /** How the feed is doing right now; see {@link FeedStatus}. */
+  readonly status: FeedStatus;
   /** Looks now, e.g. after a booking of one's own. Resolves when `onChange` has been called, if there was a change. */
   refresh(): Promise<void>;
   /** Ends the feed. No callback is called afterwards. */
@@ -65,17 +84,25 @@ const SETTLE_MS = 150;
  * ```
  */
 export function createScheduleFeed(
-  supabase: Pick<SupabaseClient, 'from' | 'auth' | 'channel' | 'removeChannel' | 'realtime'>,
+  supabase: TableReader & RealtimeFollower,
   options: ScheduleFeedOptions,
 ): ScheduleFeed {
   const ended = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, ended.signal]) : ended.signal;
   const { query, onChange, onError, pollIntervalMs = 15_000, recheckIntervalMs = 300_000 } = options;
-  let mode: ScheduleFeed['mode'] = 'connecting';
+  let isTold = false;
+  let hasFailed = false;
+  let status: FeedStatus = 'connecting';
   let known: Map<string, SessionRow> | null = null;
   let reading: Promise<void> | null = null;
   let again = false;
-  let channel: ReturnType<SupabaseClient['channel']> | null = null;
+
+  function say(next: FeedStatus): void {
+    if (signal.aborted || next === status) return;
+    status = next;
+    options.onStatus?.(next);
+  }
+  const sayHowItFollows = () => say(isTold ? 'connected' : 'polling');
 
   async function readOnce(): Promise<void> {
     const rows = await fetchAllPages((cursor) =>
@@ -95,6 +122,10 @@ export function createScheduleFeed(
     };
     const isFirst = known === null;
     known = next;
+    options.onRead?.(new Date());
+    if (hasFailed) say('recovered');
+    hasFailed = false;
+    sayHowItFollows();
     if (isFirst || changes.added.length + changes.changed.length + changes.removed.length > 0)
       onChange(rows, changes);
   }
@@ -108,7 +139,10 @@ export function createScheduleFeed(
         try {
           await readOnce();
         } catch (error) {
-          if (!signal.aborted) onError?.(error);
+          if (signal.aborted) break;
+          hasFailed = true;
+          say('lost');
+          onError?.(error);
         }
       } while (again && !signal.aborted);
       reading = null;
@@ -116,61 +150,59 @@ export function createScheduleFeed(
     return reading;
   }
 
+  /** Listens to Realtime, and tries again later when it is given up. */
   async function listen(): Promise<void> {
-    const scope = await readScope(supabase, query.accessToken);
-    if (signal.aborted) return;
-    if (query.accessToken) await supabase.realtime.setAuth(query.accessToken);
     let settling: ReturnType<typeof setTimeout> | undefined;
-    channel = supabase
-      .channel(`schedule:${scope.organizationId}:${Math.random().toString(36).slice(2)}`, {
-        // Joined is not enough: only a server that does follow the table lets the looking become rare.
-        config: { postgres_changes_options: { wait: true } },
-      })
-      .on(
-        'postgres_changes',
+    while (!signal.aborted && (await hasRealtime(supabase, signal))) {
+      const { role, userId, organizationId } = await readScope(supabase, query.accessToken);
+      const filter =
+        role === 'therapist' ? `therapist_id=eq.${userId}` : `organization_id=eq.${organizationId}`;
+      await followTable(
+        supabase,
+        { table: 'sessions', filter, accessToken: query.accessToken },
         {
-          event: '*',
-          schema: 'public',
-          table: 'sessions',
-          filter:
-            scope.role === 'therapist'
-              ? `therapist_id=eq.${scope.userId}`
-              : `organization_id=eq.${scope.organizationId}`,
+          onChange: () => {
+            clearTimeout(settling);
+            settling = setTimeout(() => void (signal.aborted || refresh()), SETTLE_MS);
+          },
+          onState: (told) => {
+            // What happened while nobody told is only seen by looking.
+            if (told && !isTold) void refresh();
+            isTold = told;
+            if (!hasFailed) sayHowItFollows();
+          },
         },
-        () => {
-          clearTimeout(settling);
-          settling = setTimeout(() => void (signal.aborted || refresh()), SETTLE_MS);
-        },
-      )
-      .subscribe((status) => {
-        if (signal.aborted) return;
-        const listening = status === 'SUBSCRIBED';
-        // What happened while the channel was down is only seen by looking.
-        if (listening && mode !== 'realtime') void refresh();
-        mode = listening ? 'realtime' : 'polling';
-      });
+        signal,
+      );
+      isTold = false;
+      await pause(recheckIntervalMs, signal);
+    }
   }
 
   async function run(): Promise<void> {
     await refresh();
-    listen().catch(() => {
-      mode = 'polling';
-    });
+    if (options.realtime !== false) listen().catch(() => undefined);
     while (!signal.aborted) {
       const looked = Date.now();
-      const due = () => Date.now() - looked >= (mode === 'realtime' ? recheckIntervalMs : pollIntervalMs);
+      const due = () => Date.now() - looked >= (isTold ? recheckIntervalMs : pollIntervalMs);
       while (!due()) await pause(Math.min(pollIntervalMs, recheckIntervalMs), signal);
       await refresh();
     }
   }
 
-  signal.addEventListener('abort', () => channel && void supabase.removeChannel(channel), { once: true });
+  // A browser says when it is online again; until the next look would take a while.
+  if (typeof globalThis.addEventListener === 'function')
+    globalThis.addEventListener('online', () => void refresh(), { signal });
   run().catch((error: unknown) => {
     if (!signal.aborted) onError?.(error);
   });
   return {
     get mode() {
-      return mode;
+      if (status === 'connecting') return 'connecting';
+      return isTold ? 'realtime' : 'polling';
+    },
+    get status() {
+      return status;
     },
     refresh,
     close: () => ended.abort(),

@@ -1,9 +1,9 @@
-import type { SupabaseClient } from '@supabase/supabase-js';
 import { parseTemporal } from '../../supabase/functions/_shared/civil-time.ts';
 import type { Database } from './database.types.ts';
-import { type ReadOptions, read } from './readRest.ts';
+import { type ReadOptions, readRows } from './readRest.ts';
 import type { Role } from './routeGuards.ts';
 import { invalidArgument, SessionsApiError } from './sessionsApiError.ts';
+import { type SessionHolder, type TableReader, tableOf } from './supabaseClient.ts';
 
 /** A row of `public.sessions`, as stored. */
 export type SessionRow = Database['public']['Tables']['sessions']['Row'];
@@ -11,7 +11,7 @@ export type SessionRow = Database['public']['Tables']['sessions']['Row'];
 export type SessionStatus = SessionRow['status'];
 
 /** The part of a supabase-js client the reads use. */
-export type ScheduleReader = Pick<SupabaseClient, 'from' | 'auth'>;
+export type ScheduleReader = TableReader;
 
 /** A span of time to read, and which page of it. */
 export interface ScheduleRange extends ReadOptions {
@@ -29,7 +29,7 @@ export interface ScheduleRange extends ReadOptions {
 
 /** What {@link fetchSchedule} reads. */
 export interface ScheduleQuery extends ScheduleRange {
-  /** For admins: one therapist's schedule. A therapist always gets her own, and may name only herself. */
+  /** For admins: one therapist's schedule. A therapist always gets their own, and may name only themselves. */
   readonly therapistId?: string | null;
 }
 
@@ -54,7 +54,7 @@ export interface Scope {
 
 /**
  * A page of the schedule for `/schedule`: the sessions of the JWT's organization that start in a span of time; for a
- * therapist, her own. The filters repeat what row-level security enforces, so that the planner can use an index on
+ * therapist, their own. The filters repeat what row-level security enforces, so that the planner can use an index on
  * them and a policy's mistake shows no stranger's session.
  *
  * @param supabase - a supabase-js client
@@ -78,7 +78,7 @@ export async function fetchSchedule(supabase: ScheduleReader, query: ScheduleQue
 
 /**
  * A page of one client's sessions for `/clients/:clientId`: of the JWT's organization, and for a therapist only those
- * she gives herself.
+ * they give themselves.
  *
  * @param supabase - a supabase-js client
  * @param query - the client and the span; see {@link ClientSessionsQuery}
@@ -143,7 +143,7 @@ export async function fetchAllPages(
  * ```
  */
 export async function readScope(
-  supabase: Pick<SupabaseClient, 'auth'>,
+  supabase: { readonly auth: Pick<SessionHolder, 'getSession'> },
   accessToken?: string,
 ): Promise<Scope> {
   const token = accessToken ?? (await supabase.auth.getSession()).data.session?.access_token;
@@ -183,7 +183,7 @@ function therapistOf(scope: Scope, wanted: string | null | undefined): string | 
     throw new SessionsApiError({
       status: 403,
       code: 'FORBIDDEN',
-      message: 'A therapist reads her own schedule only.',
+      message: 'A therapist reads their own schedule only.',
     });
   }
   return scope.userId;
@@ -200,28 +200,30 @@ async function fetchPage(
     throw invalidArgument([{ path: 'limit', message: 'must be a whole number from 1 to 1000' }]);
   }
   const after = range.cursor ? cursorFrom(range.cursor) : null;
-  let query = supabase
-    .from('sessions')
-    .select('*')
-    .eq('organization_id', organizationId)
-    .gte('start_time', after?.start ?? instant(range.from, 'from'))
-    .lt('start_time', instant(range.to, 'to'));
-  for (const [column, value] of Object.entries(filters)) if (value) query = query.eq(column, value);
-  if (range.statuses?.length) query = query.in('status', [...range.statuses]);
-  // Rows of the cursor's own instant come again in part: those up to its id.
-  if (after) query = query.or(`start_time.gt.${after.start},id.gt.${after.id}`);
-  const rows = await read<SessionRow[]>(
-    query
-      .order('start_time')
-      .order('id')
-      .limit(limit + 1),
+  const from = after ?? { start: instant(range.from, 'from'), id: null };
+  const to = instant(range.to, 'to');
+  const { rows: sessions, more } = await readRows<SessionRow>(
+    (last) => {
+      const { start, id } = last ? { start: instant(last.start_time, 'cursor'), id: last.id } : from;
+      let query = tableOf(supabase, 'sessions')
+        .select('*')
+        .eq('organization_id', organizationId)
+        .gte('start_time', start)
+        .lt('start_time', to);
+      for (const [column, value] of Object.entries(filters)) if (value) query = query.eq(column, value);
+      if (range.statuses?.length) query = query.in('status', [...range.statuses]);
+      // Rows of the cursor's own instant come again in part: those up to its id.
+      if (id) query = query.or(`start_time.gt.${start},id.gt.${id}`);
+      return query.order('start_time').order('id');
+    },
+    limit,
     range,
+    supabase,
   );
-  const sessions = rows.slice(0, limit);
   const last = sessions.at(-1);
   return {
     sessions,
-    nextCursor: rows.length > limit && last ? `${instant(last.start_time, 'cursor')}~${last.id}` : null,
+    nextCursor: more && last ? `${instant(last.start_time, 'cursor')}~${last.id}` : null,
   };
 }
 

@@ -4,15 +4,12 @@ import {
   parseTemporal,
 } from '../../supabase/functions/_shared/civil-time.ts';
 import type {
-  CancelRequest as CancelBody,
   CancelData,
-  ConfirmRequest as ConfirmBody,
-  ConfirmData,
-  HoldRequest as HoldBody,
   HoldData,
   Issue,
+  OverridableRule,
   ReleaseData,
-} from '../../supabase/functions/_shared/contract/index.ts';
+} from '../../supabase/functions/_shared/contract/types.ts';
 import {
   type CallOptions,
   callEdge,
@@ -21,7 +18,8 @@ import {
   outcomeIsUnknown,
   type RetryOptions,
 } from './callEdge.ts';
-import { invalidArgument } from './sessionsApiError.ts';
+import type { SessionRow } from './scheduleQueries.ts';
+import { invalidArgument, SessionsApiError } from './sessionsApiError.ts';
 
 /** A window of time and, optionally, its offsets. */
 export interface WindowRequest {
@@ -58,14 +56,20 @@ export interface BookingDetails {
   readonly holdSeconds?: number;
   /** The room. Absent from a move: the room the sessions are in; `null`: no room. */
   readonly roomId?: string | null;
-  /** The group the client attends with. */
+  /** The group the client joins, at the group's own time. Excludes `clientIds`. */
   readonly groupId?: string | null;
+  /** All clients of a new group, 2 to 8, the session's own client among them: one session for each of them. */
+  readonly clientIds?: readonly string[] | null;
   /** Minutes kept free before each start, such as travel time. Absent: 0, or in a move as the sessions have it. */
   readonly bufferBeforeMinutes?: number;
   /** Minutes kept free after each end. Absent: 0, or in a move as the sessions have it. */
   readonly bufferAfterMinutes?: number;
   /** For admins: hold in spite of an overridable refusal. The reason is audited. */
-  readonly override?: { readonly reason: string } | null;
+  readonly override?: {
+    readonly reason: string;
+    /** Only these rules; absent: every rule that can be overridden. The hold's `overridden` tells which ones it took. */
+    readonly rules?: readonly OverridableRule[] | null;
+  } | null;
 }
 
 /** What {@link requestSessionHold} holds. */
@@ -84,7 +88,13 @@ export interface HoldRequest extends WindowRequest, BookingDetails, CallOptions 
 }
 
 /** A hold: the batch key, which stands for all occurrences, and one hold for each, in request order. */
-export type HoldResponse = HoldData;
+export interface HoldResponse extends HoldData {
+  /**
+   * The database has other rules for the zone than this device (a law that changed, a device not updated). The times held
+   * are those at which the zone's clocks, by the database's rules, show what this device meant: confirm what `holds` says.
+   */
+  readonly zoneRulesDiffer?: boolean;
+}
 
 /** A session as it is to be booked, by the names of its row. */
 export interface SessionInput {
@@ -133,8 +143,15 @@ export interface ConfirmRequest extends CallOptions {
   readonly occurrences?: readonly ConfirmOccurrenceRequest[];
 }
 
-/** The booked sessions: rows in snake_case, as stored; `session` is the first. */
-export type ConfirmResponse = ConfirmData;
+/** The booked sessions: rows in snake_case, as stored. */
+export interface ConfirmResponse {
+  /** The first occurrence's. */
+  readonly session: SessionRow;
+  /** All, in the order the occurrences were held; of a group that moved, the named member's first. */
+  readonly sessions: SessionRow[];
+  /** Elapsed minutes of the first session, rounded to whole 15-minute units. */
+  readonly roundedDurationMinutes: number;
+}
 
 /** What {@link cancelSessionHold} gives back. */
 export interface ReleaseRequest extends CallOptions {
@@ -201,10 +218,27 @@ export async function requestSessionHold(
   const body = holdBody(payload);
   payload.signal?.throwIfAborted();
   try {
-    return await callEdge<HoldData>(supabase, 'sessions-hold', body, { ...payload, idempotencyKey });
+    return await holdOrAbandon(supabase, body, { ...payload, idempotencyKey });
   } catch (error) {
-    if (outcomeIsUnknown(error))
-      await abandonHold(supabase, body, { accessToken: payload.accessToken, idempotencyKey });
+    const meant = error instanceof SessionsApiError ? byTheDatabasesClocks(payload, body, error) : null;
+    if (!meant) throw error;
+    // Another request, so another key: the first may have been answered before the database's rules changed.
+    const key = `${idempotencyKey.slice(0, 250)}:zone`;
+    const hold = await holdOrAbandon(supabase, meant, { ...payload, idempotencyKey: key });
+    return { ...hold, zoneRulesDiffer: true };
+  }
+}
+
+/** Holds; when no answer comes, makes sure that no hold stays behind. */
+async function holdOrAbandon(
+  supabase: FunctionsCaller,
+  body: HoldBody,
+  options: CallOptions & { readonly idempotencyKey: string },
+): Promise<HoldResponse> {
+  try {
+    return await callEdge<HoldData>(supabase, 'sessions-hold', body, options);
+  } catch (error) {
+    if (outcomeIsUnknown(error)) await abandonHold(supabase, body, options);
     throw error;
   }
 }
@@ -238,7 +272,7 @@ export async function confirmSessionBooking(
   payload: ConfirmRequest,
 ): Promise<ConfirmResponse> {
   const idempotencyKey = payload.idempotencyKey ?? newIdempotencyKey();
-  return await callEdge<ConfirmData>(supabase, 'sessions-confirm', confirmBody(payload), {
+  return await callEdge<ConfirmResponse>(supabase, 'sessions-confirm', confirmBody(payload), {
     ...payload,
     idempotencyKey,
   });
@@ -261,7 +295,7 @@ export async function cancelSessionHold(
   supabase: FunctionsCaller,
   payload: ReleaseRequest,
 ): Promise<ReleaseResponse> {
-  const body: CancelBody = { hold_key: payload.holdKey };
+  const body = { hold_key: payload.holdKey };
   const idempotencyKey = payload.idempotencyKey ?? newIdempotencyKey();
   return await callEdge<ReleaseData>(supabase, 'sessions-cancel', body, { ...payload, idempotencyKey });
 }
@@ -290,7 +324,7 @@ export async function cancelSessions(
   supabase: FunctionsCaller,
   payload: CancelRequest,
 ): Promise<CancelResponse> {
-  const body: CancelBody = {
+  const body = {
     session_ids: payload.sessionIds && [...payload.sessionIds],
     date: payload.date,
     time_zone: payload.timeZone,
@@ -311,7 +345,7 @@ export async function cancelSessions(
 async function abandonHold(
   supabase: FunctionsCaller,
   body: HoldBody,
-  { accessToken, idempotencyKey }: { accessToken: string | undefined; idempotencyKey: string },
+  { accessToken, idempotencyKey }: CallOptions & { readonly idempotencyKey: string },
 ): Promise<void> {
   try {
     const hold = await callEdge<HoldData>(supabase, 'sessions-hold', body, {
@@ -334,9 +368,12 @@ export function releaseAfterFailure(
   return cancelSessionHold(supabase, { holdKey, accessToken, retry: CLEANUP });
 }
 
-/** The body of `sessions-hold` for a payload, with the offsets filled in. */
-export function holdBody(payload: HoldRequest): HoldBody {
-  const { timeZone } = payload;
+/** The body of `sessions-hold`. */
+export type HoldBody = ReturnType<typeof holdBody>;
+
+/** The body of `sessions-hold` for a payload, with the offsets this device believes in. */
+export function holdBody(payload: HoldRequest) {
+  const { timeZone, override } = payload;
   const occurrences = payload.occurrences ?? [];
   return {
     therapist_id: payload.therapistId,
@@ -347,11 +384,12 @@ export function holdBody(payload: HoldRequest): HoldBody {
     hold_seconds: payload.holdSeconds,
     session_type: payload.sessionType,
     cpt_code: payload.cptCode,
+    client_ids: payload.clientIds && [...payload.clientIds],
     group_id: payload.groupId,
     room_id: payload.roomId,
     buffer_before_minutes: payload.bufferBeforeMinutes,
     buffer_after_minutes: payload.bufferAfterMinutes,
-    override: payload.override,
+    override: override && { reason: override.reason, rules: override.rules && [...override.rules] },
     ...(occurrences.length > 0 && {
       occurrences: occurrences.map((occurrence, index) => ({
         ...windowBody(occurrence, occurrence.timeZone ?? timeZone, `occurrences.${index}.`),
@@ -371,7 +409,52 @@ export function holdBody(payload: HoldRequest): HoldBody {
   };
 }
 
-function confirmBody(payload: ConfirmRequest): ConfirmBody {
+type WindowBody = ReturnType<typeof windowBody>;
+
+/**
+ * The same request at the instants at which the zone's clocks, by the database's rules, show what they were to show by this
+ * device's; null when that is not why it was refused. Offsets that the app itself gave are its own claim, and stay.
+ */
+function byTheDatabasesClocks(
+  payload: HoldRequest,
+  body: HoldBody,
+  refusal: SessionsApiError,
+): HoldBody | null {
+  const { issues } = refusal;
+  const expected = new Map(issues.map(({ path, expected }) => [path, expected]));
+  const areOffsets = issues.every(
+    ({ path, expected }) => expected !== undefined && /(^|\.)(start|end)_time_offset_minutes$/.test(path),
+  );
+  const windows: readonly WindowRequest[] = [payload, ...(payload.occurrences ?? [])];
+  const own = windows.every(
+    ({ startTimeOffsetMinutes, endTimeOffsetMinutes }) =>
+      startTimeOffsetMinutes === undefined && endTimeOffsetMinutes === undefined,
+  );
+  if (refusal.status !== 400 || issues.length === 0 || !areOffsets || !own) return null;
+  const shifted = <Window extends WindowBody>(window: Window, path: string): Window => {
+    const right = expected.get(`${path}start_time_offset_minutes`) ?? window.start_time_offset_minutes;
+    const shift = (window.start_time_offset_minutes - right) * 60_000;
+    const moved = (text: string) => new Date(Date.parse(text) + shift).toISOString();
+    return {
+      ...window,
+      start_time: moved(window.start_time),
+      end_time: moved(window.end_time),
+      start_time_offset_minutes: right,
+      // An end that lies beyond a change of the clocks has an offset of its own.
+      end_time_offset_minutes:
+        expected.get(`${path}end_time_offset_minutes`) ??
+        right + window.end_time_offset_minutes - window.start_time_offset_minutes,
+    };
+  };
+  return {
+    ...shifted(body, ''),
+    ...(body.occurrences && {
+      occurrences: body.occurrences.map((occurrence, index) => shifted(occurrence, `occurrences.${index}.`)),
+    }),
+  };
+}
+
+function confirmBody(payload: ConfirmRequest) {
   const { timeZone } = payload;
   const occurrences = payload.occurrences ?? [];
   const one = (request: Omit<ConfirmOccurrenceRequest, 'timeZone'>, zone: string, path: string) => {
@@ -406,7 +489,9 @@ function confirmBody(payload: ConfirmRequest): ConfirmBody {
 
 /** Only what confirming takes. Notes would be refused by the endpoint, and are better not sent at all. */
 function sessionBody(session: SessionInput & { readonly notes?: unknown }, path: string) {
-  if (session.notes !== undefined && session.notes !== null) {
+  const { notes } = session;
+  const isBlank = notes === undefined || notes === null || (typeof notes === 'string' && notes.trim() === '');
+  if (!isBlank) {
     const message = 'is not accepted here: session notes are saved, encrypted, through session-notes';
     throw invalidArgument([{ path: `${path}session.notes`, message }]);
   }

@@ -1,10 +1,11 @@
+import type { ErrorCode } from '../../supabase/functions/_shared/contract/codes.ts';
 import type {
   Alternative,
   Conflict,
-  ErrorCode,
   Issue,
   Problem,
-} from '../../supabase/functions/_shared/contract/index.ts';
+  Shortage,
+} from '../../supabase/functions/_shared/contract/types.ts';
 
 /**
  * Codes this library adds to the endpoints' own.
@@ -13,16 +14,8 @@ import type {
  * - `UNAVAILABLE`: something in front of the endpoint answered 429, 502, 503 or 504 in its place.
  * - `UNEXPECTED_ANSWER`: something else answered that is not the endpoint, such as a proxy's page.
  * - `READ_FAILED`: a read over REST failed.
- * - `STATUS_NOT_ALLOWED`: the session is not in a status from which it could be started, completed or marked missed.
- * - `SESSION_INCOMPLETE`: the session cannot be completed yet; `issues` names what its record lacks.
  */
-export type LibraryErrorCode =
-  | 'NETWORK_ERROR'
-  | 'UNAVAILABLE'
-  | 'UNEXPECTED_ANSWER'
-  | 'READ_FAILED'
-  | 'STATUS_NOT_ALLOWED'
-  | 'SESSION_INCOMPLETE';
+export type LibraryErrorCode = 'NETWORK_ERROR' | 'UNAVAILABLE' | 'UNEXPECTED_ANSWER' | 'READ_FAILED';
 
 /** What a {@link SessionsApiError} is made of. */
 export interface SessionsApiErrorDetails {
@@ -33,6 +26,7 @@ export interface SessionsApiErrorDetails {
   readonly retryAfterSeconds?: number | null;
   readonly conflicts?: readonly Conflict[];
   readonly alternatives?: readonly Alternative[];
+  readonly shortages?: readonly Shortage[];
   readonly issues?: readonly Issue[];
   readonly requestId?: string | null;
   readonly cause?: unknown;
@@ -69,6 +63,8 @@ export class SessionsApiError extends Error {
   readonly conflicts: readonly Conflict[];
   /** Starts nearby at which the same request would succeed. Empty unless the status is 409. */
   readonly alternatives: readonly Alternative[];
+  /** Which units are not authorized, by occurrence, client and limit. Empty unless the code is `AUTHORIZATION_EXCEEDED`. */
+  readonly shortages: readonly Shortage[];
   /** Which fields are wrong or missing, and why. Empty unless the status is 400 or the code `SESSION_INCOMPLETE`. */
   readonly issues: readonly Issue[];
   /** The request's id in logs and audit trail; null when nothing answered. */
@@ -82,6 +78,7 @@ export class SessionsApiError extends Error {
     this.retryAfterSeconds = details.retryAfterSeconds ?? null;
     this.conflicts = details.conflicts ?? [];
     this.alternatives = details.alternatives ?? [];
+    this.shortages = details.shortages ?? [];
     this.issues = details.issues ?? [];
     this.requestId = details.requestId ?? null;
   }
@@ -115,6 +112,7 @@ export async function errorOfResponse(response: Response): Promise<SessionsApiEr
     retryAfterSeconds: problem?.retryAfterSeconds ?? retryAfterSeconds(headers.get('Retry-After')),
     conflicts: problem?.conflicts,
     alternatives: problem?.alternatives,
+    shortages: problem?.shortages,
     issues: problem?.issues,
     requestId: problem?.requestId ?? headers.get('X-Request-Id'),
   });

@@ -1,14 +1,16 @@
-import type { SupabaseClient } from '@supabase/supabase-js';
+import { parseTemporal } from '../../supabase/functions/_shared/civil-time.ts';
+import type { Issue } from '../../supabase/functions/_shared/contract/types.ts';
 import type { Database } from './database.types.ts';
-import { type ReadOptions, read } from './readRest.ts';
+import { inChunks, type ReadOptions, read, readAllRows } from './readRest.ts';
 import { readScope } from './scheduleQueries.ts';
 import { invalidArgument, SessionsApiError } from './sessionsApiError.ts';
+import { type TableReader, tableOf } from './supabaseClient.ts';
 
 /** A row of `public.waitlist_entries`, as stored. */
 export type WaitlistEntry = Database['public']['Tables']['waitlist_entries']['Row'];
 
 /** The part of a supabase-js client the waitlist uses. */
-export type WaitlistClient = Pick<SupabaseClient, 'from' | 'auth'>;
+export type WaitlistClient = TableReader;
 
 /** Who waits for what. */
 export interface WaitlistRequest extends ReadOptions {
@@ -17,13 +19,16 @@ export interface WaitlistRequest extends ReadOptions {
   readonly cptCode: string;
   /** The spans of time (instants) a slot must lie in. */
   readonly windows: readonly { readonly from: string; readonly to: string }[];
-  /** Only slots of this therapist; absent: of any who has the client on her caseload. */
+  /** Only slots of this therapist; absent: of any who has the client on their caseload. */
   readonly therapistId?: string | null;
   /** How long it should be, 15–720; absent: as long as the slot is. */
   readonly minutes?: number | null;
   /** 1 is asked first, 9 last; default 5. Among equals, who has waited longest. */
   readonly priority?: number;
 }
+
+/** Most spans of time one entry may have. */
+const MAX_WINDOWS = 100;
 
 /**
  * Puts a client on the waitlist, as an admin: a slot that a cancellation frees is held for the first entry it suits, for
@@ -32,7 +37,8 @@ export interface WaitlistRequest extends ReadOptions {
  * @param supabase - a supabase-js client
  * @param payload - who waits for what; see {@link WaitlistRequest}
  * @returns the entry as stored
- * @throws SessionsApiError 400 without a window, 401 without a session, 403 for who is no admin
+ * @throws SessionsApiError 400 `VALIDATION_FAILED` with an issue for each field that cannot be (`windows.0.from` …), 401
+ *   without a session, 403 for who is no admin
  * @throws the signal's reason when aborted
  * @example
  * ```ts
@@ -48,13 +54,11 @@ export async function joinWaitlist(
   supabase: WaitlistClient,
   payload: WaitlistRequest,
 ): Promise<WaitlistEntry> {
-  if (payload.windows.length === 0) {
-    throw invalidArgument([{ path: 'windows', message: 'must have at least one span of time' }]);
-  }
+  const issues = issuesOf(payload);
+  if (issues.length > 0) throw invalidArgument(issues);
   const { organizationId } = await readScope(supabase, payload.accessToken);
   const [entry] = await read<WaitlistEntry[]>(
-    supabase
-      .from('waitlist_entries')
+    tableOf(supabase, 'waitlist_entries')
       .insert({
         organization_id: organizationId,
         client_id: payload.clientId,
@@ -66,9 +70,37 @@ export async function joinWaitlist(
       })
       .select(),
     payload,
+    supabase,
   );
   if (!entry) throw unanswered('The entry was not returned.');
   return entry;
+}
+
+function issuesOf({ windows, minutes, priority, cptCode }: WaitlistRequest): Issue[] {
+  const issues: Issue[] = [];
+  const report = (path: string, message: string) => issues.push({ path, message });
+  const isWhole = (value: number, min: number, max: number) =>
+    Number.isInteger(value) && value >= min && value <= max;
+  if (!Array.isArray(windows) || windows.length === 0) {
+    report('windows', 'must have at least one span of time');
+    return issues;
+  }
+  if (windows.length > MAX_WINDOWS) report('windows', `must have at most ${MAX_WINDOWS} spans of time`);
+  for (const [index, window] of windows.slice(0, MAX_WINDOWS).entries()) {
+    const [from, to] = [parseTemporal(window?.from), parseTemporal(window?.to)];
+    const message = 'must be an ISO 8601 instant with Z or an explicit offset';
+    if (from?.kind !== 'instant') report(`windows.${index}.from`, message);
+    if (to?.kind !== 'instant') report(`windows.${index}.to`, message);
+    if (from?.kind === 'instant' && to?.kind === 'instant' && to.instant <= from.instant)
+      report(`windows.${index}.to`, 'must be after from');
+  }
+  if (!/^[0-9A-Z]{5}$/.test(cptCode ?? ''))
+    report('cptCode', 'must be a service code of five letters and digits, like 97153');
+  if (minutes !== null && minutes !== undefined && !isWhole(minutes, 15, 720))
+    report('minutes', 'must be a whole number from 15 to 720');
+  if (priority !== undefined && !isWhole(priority, 1, 9))
+    report('priority', 'must be a whole number from 1 to 9');
+  return issues;
 }
 
 /** An entry that waits, and what it is offered. */
@@ -108,42 +140,37 @@ export async function fetchWaitlist(
   query: ReadOptions = {},
 ): Promise<WaitingEntry[]> {
   const { organizationId } = await readScope(supabase, query.accessToken);
-  const entries = await read<WaitlistEntry[]>(
-    supabase
-      .from('waitlist_entries')
-      .select('*')
-      .eq('organization_id', organizationId)
-      .is('closed_at', null)
-      .order('priority')
-      .order('created_at')
-      .order('id'),
+  const entries = await readAllRows<WaitlistEntry>(
+    (after) => {
+      const open = tableOf(supabase, 'waitlist_entries')
+        .select('*')
+        .eq('organization_id', organizationId)
+        .is('closed_at', null)
+        .order('priority')
+        .order('created_at')
+        .order('id');
+      return after ? open.or(laterInLine(after)) : open;
+    },
     query,
+    supabase,
   );
-  const batchIds = entries.flatMap(({ offered_batch_id }) => offered_batch_id ?? []);
-  if (batchIds.length === 0) return entries.map((entry) => ({ entry, offer: null }));
-  const [batches, holds] = await Promise.all([
-    read<Database['public']['Tables']['hold_batches']['Row'][]>(
-      supabase
-        .from('hold_batches')
-        .select('*')
-        .eq('organization_id', organizationId)
-        .in('id', batchIds)
-        .gt('expires_at', new Date().toISOString()),
-      query,
-    ),
-    read<Database['public']['Tables']['session_holds']['Row'][]>(
-      supabase
-        .from('session_holds')
-        .select('*')
-        .eq('organization_id', organizationId)
-        .in('batch_id', batchIds)
-        .eq('status', 'held'),
-      query,
-    ),
-  ]);
+  const offered = entries.flatMap(({ offered_batch_id }) => offered_batch_id ?? []);
+  const batches = new Map<string, Batch>();
+  const holds = new Map<string, Hold>();
+  for (const ids of inChunks(offered)) {
+    const of = (table: 'hold_batches' | 'session_holds', column: string) =>
+      tableOf(supabase, table).select('*').eq('organization_id', organizationId).in(column, ids);
+    const [live, held] = await Promise.all([
+      // The database's clock: this device's may be wrong.
+      read<Batch[]>(of('hold_batches', 'id').gt('expires_at', 'now'), query, supabase),
+      read<Hold[]>(of('session_holds', 'batch_id').eq('status', 'held'), query, supabase),
+    ]);
+    for (const batch of live) batches.set(batch.id, batch);
+    for (const hold of held) holds.set(hold.batch_id, hold);
+  }
   return entries.map((entry) => {
-    const batch = batches.find(({ id }) => id === entry.offered_batch_id);
-    const hold = holds.find(({ batch_id }) => batch_id === entry.offered_batch_id);
+    const batch = batches.get(entry.offered_batch_id ?? '');
+    const hold = holds.get(entry.offered_batch_id ?? '');
     if (!batch || !hold) return { entry, offer: null };
     const offer = {
       holdKey: batch.hold_key,
@@ -156,6 +183,20 @@ export async function fetchWaitlist(
     };
     return { entry, offer };
   });
+}
+
+type Batch = Database['public']['Tables']['hold_batches']['Row'];
+type Hold = Database['public']['Tables']['session_holds']['Row'];
+
+/** The filter for the entries behind one: by priority, then by how long they wait. */
+function laterInLine({ priority, created_at, id }: WaitlistEntry): string {
+  // In a URL, the `+` of an offset would be read as a space.
+  const since = `"${created_at.replace(/\+00:00$/, 'Z')}"`;
+  return [
+    `priority.gt.${priority}`,
+    `and(priority.eq.${priority},created_at.gt.${since})`,
+    `and(priority.eq.${priority},created_at.eq.${since},id.gt.${id})`,
+  ].join(',');
 }
 
 /**
@@ -179,13 +220,13 @@ export async function leaveWaitlist(
 ): Promise<WaitlistEntry> {
   const { organizationId } = await readScope(supabase, payload.accessToken);
   const [entry] = await read<WaitlistEntry[]>(
-    supabase
-      .from('waitlist_entries')
+    tableOf(supabase, 'waitlist_entries')
       .update({ closed_at: new Date().toISOString() })
       .eq('organization_id', organizationId)
       .eq('id', payload.entryId)
       .select(),
     payload,
+    supabase,
   );
   if (!entry) throw unanswered('There is no such entry, or it is not yours to close.');
   return entry;

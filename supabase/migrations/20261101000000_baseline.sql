@@ -1839,8 +1839,8 @@ comment on function private.add_default_payers(uuid, date) is
 -- === schemas/audit/audit.sql ===
 
 -- Purpose: an append-only, tamper-evident record of who did what, when, to which rows, and with what outcome.
--- Objects: audit.events (partitioned by quarter), audit.seals, audit.chains, private.record_event, audit.verify,
---          audit.checkpoint, audit.verify_checkpoint, audit.ensure_partitions.
+-- Objects: audit.events (partitioned by quarter), audit.seals, audit.chains, private.record_event,
+--          audit.ensure_partitions. What proves them is in proof.sql, the list of all actions in actions.sql.
 -- Watch for: events are written in the transaction of what they describe, and sealed into a hash chain when it commits.
 --            Nothing here is granted for writing: only SECURITY DEFINER functions and triggers record, and they take
 --            the actor from the JWT, never from a caller. The limit of the proof: an owner of the database can rewrite a
@@ -1885,13 +1885,17 @@ create table audit.seals (
   seq bigint not null check (seq > 0),
   event_id uuid not null,
   event_recorded_at timestamptz not null,
+  sealed_at timestamptz not null,
   digest bytea not null,
   hash bytea not null,
   primary key (organization_id, chain_id, seq)
 );
 comment on table audit.seals is
-  'The hash chains. digest is the SHA-256 of the event; hash is the SHA-256 of the previous hash and this digest. Kept '
-  'when old events are archived, so that the chain stays whole.';
+  'The hash chains. digest is the SHA-256 of the event; hash is the SHA-256 of the previous hash, this digest and sealed_at. '
+  'Kept when old events are archived, so that the chain stays whole.';
+comment on column audit.seals.sealed_at is
+  'When the transaction committed, by the database''s clock. An event that was recorded at another time was planted.';
+create index seals_event_recorded_at_idx on audit.seals using brin (event_recorded_at);
 create unique index seals_event_id_idx on audit.seals (organization_id, event_id);
 
 create table audit.chains (
@@ -1942,6 +1946,19 @@ end
 $$;
 comment on function audit.digest(jsonb) is 'SHA-256 of an event''s row as jsonb (canonical text), instants in UTC.';
 
+create function audit.link(previous_hash bytea, digest bytea, sealed_at timestamptz)
+returns bytea
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return sha256(coalesce(previous_hash, '') || digest || timestamptz_send(sealed_at));
+end
+$$;
+comment on function audit.link(bytea, bytea, timestamptz) is
+  'The hash of a seal: of the hash before it (null for the first of a chain), the event''s digest and when it was sealed.';
+
 create function audit.seal_event()
 returns trigger
 language plpgsql
@@ -1952,23 +1969,37 @@ as $$
 #variable_conflict use_column
 declare
   event_digest bytea := sha256(convert_to(to_jsonb(new)::text, 'UTF8'));  -- audit.digest, without a call
+  sealed_at timestamptz := clock_timestamp();
+  suffix bytea := event_digest || timestamptz_send(sealed_at);  -- audit.link, without a call
 begin
+  -- What is recorded is recorded now. A minute for clocks that are set meanwhile; an hour, since audit.verify counts it.
+  if new.recorded_at not between now() - interval '1 minute' and sealed_at + interval '1 minute'
+    or new.recorded_at < sealed_at - interval '1 hour'
+  then
+    raise exception using
+      errcode = 'restrict_violation',
+      message = 'audit events are recorded as they happen',
+      hint = 'Neither earlier nor later events can be written; split transactions that take longer than an hour.';
+  end if;
   -- Runs when the transaction commits, after every other lock: whoever holds a head waits for nothing more, and a
   -- transaction has one chain only, so heads can neither hold up bookings nor deadlock with them.
   with head as (
     insert into audit.chains as chain (organization_id, chain_id, seq, hash)
-    values (new.organization_id, new.chain_id, 1, sha256(event_digest))
+    values (new.organization_id, new.chain_id, 1, sha256(suffix))
     on conflict (organization_id, chain_id)
-    do update set seq = chain.seq + 1, hash = sha256(chain.hash || event_digest)
+    do update set seq = chain.seq + 1, hash = sha256(chain.hash || suffix)
     returning seq, hash
   )
-  insert into audit.seals (organization_id, chain_id, seq, event_id, event_recorded_at, digest, hash)
-  select new.organization_id, new.chain_id, head.seq, new.id, new.recorded_at, event_digest, head.hash
+  insert into audit.seals (
+    organization_id, chain_id, seq, event_id, event_recorded_at, sealed_at, digest, hash
+  )
+  select new.organization_id, new.chain_id, head.seq, new.id, new.recorded_at, sealed_at, event_digest, head.hash
   from head;
   return null;
 end
 $$;
-comment on function audit.seal_event() is 'Constraint trigger, at commit: links the event into its chain.';
+comment on function audit.seal_event() is
+  'Constraint trigger, at commit: links the event into its chain, and refuses one that pretends to be of another time.';
 
 create constraint trigger seal_event after insert on audit.events
   deferrable initially deferred
@@ -2040,141 +2071,6 @@ comment on function audit.ensure_partitions(integer) is
   'any scheduler); until it runs, events go to the default partition and no booking stops.';
 select audit.ensure_partitions();
 
--- Proof ----------------------------------------------------------------------------------------------------------------
-
-create function audit.verify(only_organization_id uuid default null)
-returns table (organization_id uuid, chain_id uuid, seq bigint, event_id uuid, problem text)
-language plpgsql
-stable
-set search_path = ''
-set timezone = 'UTC'
-as $$
-#variable_conflict use_column
-begin
-  return query
-  with link as (
-    select
-      seal.*,
-      lag(seal.seq) over chain as previous_seq,
-      lag(seal.hash) over chain as previous_hash
-    from audit.seals as seal
-    where only_organization_id is null or seal.organization_id = only_organization_id
-    window chain as (partition by seal.organization_id, seal.chain_id order by seal.seq)
-  ),
-  finding as (
-    select
-      link.organization_id, link.chain_id, link.seq, link.event_id,
-      case
-        when link.seq <> coalesce(link.previous_seq, 0) + 1 then 'a seal before this one is missing'
-        when link.hash <> sha256(coalesce(link.previous_hash, '') || link.digest) then 'the seal was changed'
-        when event.id is null and not exists (
-          select 1
-          from audit.archives as archive
-          where link.event_recorded_at >= archive.from_time and link.event_recorded_at < archive.to_time
-        ) then 'the event is missing'
-        when event.id is not null and audit.digest(to_jsonb(event)) <> link.digest then 'the event was changed'
-      end as problem
-    from link
-    left join audit.events as event
-      on event.organization_id = link.organization_id
-      and event.recorded_at = link.event_recorded_at
-      and event.id = link.event_id
-    union all
-    select
-      head.organization_id, head.chain_id, head.seq, null,
-      'the newest events of the chain are missing'
-    from audit.chains as head
-    where (only_organization_id is null or head.organization_id = only_organization_id)
-      and not exists (
-        select 1
-        from audit.seals as seal
-        where seal.organization_id = head.organization_id
-          and seal.chain_id = head.chain_id
-          and seal.seq = head.seq
-          and seal.hash = head.hash
-      )
-    union all
-    select event.organization_id, event.chain_id, null, event.id, 'the event is not sealed'
-    from audit.events as event
-    where (only_organization_id is null or event.organization_id = only_organization_id)
-      and not exists (
-        select 1
-        from audit.seals as seal
-        where seal.organization_id = event.organization_id and seal.event_id = event.id
-      )
-  )
-  select distinct on (finding.organization_id, finding.chain_id)
-    finding.organization_id, finding.chain_id, finding.seq, finding.event_id, finding.problem
-  from finding
-  where finding.problem is not null
-  order by finding.organization_id, finding.chain_id, finding.seq nulls last;
-end
-$$;
-comment on function audit.verify(uuid) is
-  'Checks every chain, or those of one organization, and names the first bad event of each. No row: nothing was changed, '
-  'as far as the chains themselves can tell; compare with an exported checkpoint for the rest.';
-
-create function audit.checkpoint(only_organization_id uuid default null)
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-set timezone = 'UTC'
-as $$
-begin
-  return jsonb_build_object(
-    'takenAt', now(),
-    'heads', coalesce((
-      select jsonb_agg(
-        jsonb_build_object(
-          'organizationId', head.organization_id, 'chainId', head.chain_id, 'seq', head.seq,
-          'hash', encode(head.hash, 'hex')
-        )
-        order by head.organization_id, head.chain_id
-      )
-      from audit.chains as head
-      where only_organization_id is null or head.organization_id = only_organization_id
-    ), '[]')
-  );
-end
-$$;
-comment on function audit.checkpoint(uuid) is
-  'All chain heads, or those of one organization, to be kept where an owner of this database cannot reach: what came '
-  'before them can then no longer be removed or rewritten unnoticed.';
-
-create function audit.verify_checkpoint(checkpoint jsonb)
-returns table (organization_id uuid, chain_id uuid, seq bigint, problem text)
-language plpgsql
-stable
-set search_path = ''
-as $$
-#variable_conflict use_column
-begin
-  return query
-  select
-    head."organizationId", head."chainId", head.seq,
-    case when seal.seq is null then 'events up to the checkpoint are missing' else 'the chain was rewritten' end
-  from jsonb_to_recordset(checkpoint -> 'heads') as head ("organizationId" uuid, "chainId" uuid, seq bigint, hash text)
-  left join audit.seals as seal
-    on seal.organization_id = head."organizationId" and seal.chain_id = head."chainId" and seal.seq = head.seq
-  where seal.seq is null or encode(seal.hash, 'hex') <> head.hash
-  order by 1, 2;
-end
-$$;
-comment on function audit.verify_checkpoint(jsonb) is
-  'Compares the chains with an exported checkpoint. No row: everything up to it is as it was.';
-
-create table audit.archives (
-  from_time timestamptz not null,
-  to_time timestamptz not null check (to_time > from_time),
-  archived_at timestamptz not null default now(),
-  location text not null,
-  primary key (from_time)
-);
-comment on table audit.archives is
-  'Spans whose events were moved to an archive, and where. Their seals stay. Keep events at least six years (45 CFR '
-  '164.316(b)(2)(i)), longer where a state asks for it.';
-
 -- Access and recording -------------------------------------------------------------------------------------------------
 
 alter table audit.events enable row level security;
@@ -2201,13 +2097,6 @@ create policy role_scoped_select on audit.chains for select to authenticated
   );
 comment on policy role_scoped_select on audit.chains is
   'Admins, and members with the permission view_audit, read their organization''s chain heads.';
-alter table audit.archives enable row level security;
-create policy deny_all on audit.archives using (false);
-comment on policy deny_all on audit.archives is 'Written by whoever archives, as the owner.';
-create trigger refuse_change before update or delete on audit.archives
-  for each row execute function audit.refuse_change();
-create trigger refuse_truncate before truncate on audit.archives
-  for each statement execute function audit.refuse_change();
 grant select on audit.events, audit.seals, audit.chains to authenticated, service_role;
 
 create function private.record_event(
@@ -2263,6 +2152,437 @@ comment on function private.record_event(
 ) is
   'Writes one event in the current transaction. The actor is the JWT''s user, role and session; for SQL connections '
   'the database user. therapist_id names the therapist whose lock is held, whose chain then takes the event.';
+
+-- === schemas/audit/proof.sql ===
+
+-- Purpose: what shows that the audit is as it was written, and what an archive took over.
+-- Objects: audit.verify, audit.checkpoint, audit.verify_checkpoint, audit.checkpoint_is_valid; audit.archives,
+--          audit.archive_quarter.
+-- Watch for: docs/audit-trail.md has a table of what each of these says of each kind of edit; tests/audit tries them all.
+--            What an owner of the database can do unseen is in that table too: keep checkpoints where she cannot reach.
+
+create table audit.archives (
+  from_time timestamptz not null,
+  to_time timestamptz not null,
+  archived_at timestamptz not null default now(),
+  location text not null check (location <> ''),
+  events bigint not null,
+  digest bytea not null,
+  primary key (from_time),
+  -- A span that reached further would excuse events that nobody archived.
+  constraint archives_one_past_quarter check (
+    (from_time at time zone 'UTC') = date_trunc('quarter', from_time at time zone 'UTC')
+    and (to_time at time zone 'UTC') = (from_time at time zone 'UTC') + interval '3 months'
+    and to_time <= archived_at
+  )
+);
+comment on table audit.archives is
+  'Quarters whose events were moved to an archive, and where. Their seals stay. Keep events at least six years (45 CFR '
+  '164.316(b)(2)(i)), longer where a state asks for it.';
+comment on column audit.archives.events is 'How many events the quarter had.';
+comment on column audit.archives.digest is 'Of all their seals, see audit.span_digest.';
+alter table audit.archives enable row level security;
+create policy deny_all on audit.archives using (false);
+comment on policy deny_all on audit.archives is 'Written by whoever archives, as the owner.';
+
+create function audit.span_digest(from_time timestamptz, to_time timestamptz)
+returns table (events bigint, digest bytea)
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return query
+  select coalesce(sum(chain.events), 0)::bigint,
+    sha256(coalesce(string_agg(chain.digest, '' order by chain.organization_id, chain.chain_id), ''))
+  from (
+    select seal.organization_id, seal.chain_id, count(*) as events,
+      sha256(string_agg(seal.digest, '' order by seal.seq)) as digest
+    from audit.seals as seal
+    where seal.event_recorded_at >= from_time and seal.event_recorded_at < to_time
+    group by seal.organization_id, seal.chain_id
+  ) as chain;
+end
+$$;
+comment on function audit.span_digest(timestamptz, timestamptz) is
+  'How many events were sealed of those recorded in a span, and a digest of their digests, chain by chain.';
+
+create function audit.guard_archive()
+returns trigger
+language plpgsql
+set search_path = ''
+set timezone = 'UTC'
+as $$
+begin
+  new.archived_at := now();
+  -- Only what is here, whole, can be taken away: otherwise this row would excuse what somebody deleted before.
+  if exists (
+    select 1
+    from audit.seals as seal
+    left join audit.events as event
+      on event.organization_id = seal.organization_id
+      and event.recorded_at = seal.event_recorded_at
+      and event.id = seal.event_id
+    where seal.event_recorded_at >= new.from_time
+      and seal.event_recorded_at < new.to_time
+      and (event.id is null or audit.digest(to_jsonb(event)) <> seal.digest)
+  ) then
+    raise exception using
+      errcode = 'restrict_violation',
+      message = 'events of this quarter are missing or changed',
+      hint = 'See audit.verify(). Archive a quarter before its partition is detached, with audit.archive_quarter.';
+  end if;
+  select span.events, span.digest into new.events, new.digest from audit.span_digest(new.from_time, new.to_time) as span;
+  return new;
+end
+$$;
+comment on function audit.guard_archive() is
+  'Trigger: an archive takes over a quarter whose events are all here and as they were sealed, and says how many.';
+create trigger guard_archive before insert on audit.archives
+  for each row execute function audit.guard_archive();
+create trigger refuse_change before update or delete on audit.archives
+  for each row execute function audit.refuse_change();
+create trigger refuse_truncate before truncate on audit.archives
+  for each statement execute function audit.refuse_change();
+
+create function audit.archive_quarter(quarter date, location text)
+returns text
+language plpgsql
+set search_path = ''
+as $$
+declare
+  begins timestamptz := quarter::timestamp at time zone 'UTC';
+  partition text := 'events_' || to_char(quarter, 'YYYY_"q"Q');
+begin
+  if to_regclass('audit.' || partition) is null then
+    raise exception using errcode = 'undefined_table', message = format('there is no partition audit.%s', partition);
+  end if;
+  insert into audit.archives (from_time, to_time, location)
+  values (begins, (quarter + interval '3 months')::timestamp at time zone 'UTC', archive_quarter.location);
+  execute format('alter table audit.events detach partition audit.%I', partition);
+  return 'audit.' || partition;
+end
+$$;
+comment on function audit.archive_quarter(date, text) is
+  'Records that a quarter''s events are kept at location, and detaches their partition, whose name it returns. Write the '
+  'archive first; drop the table when the archive has been read back.';
+
+create function audit.seal_problem(seal audit.seals, previous audit.seals, event audit.events, is_archived boolean)
+returns text
+language plpgsql
+stable
+set search_path = ''
+set timezone = 'UTC'
+as $$
+begin
+  return case
+    when seal.seq <> coalesce(previous.seq, 0) + 1 then 'a seal before this one is missing'
+    when seal.hash <> audit.link(previous.hash, seal.digest, seal.sealed_at) then 'the seal was changed'
+    when event.id is null and not is_archived then 'the event is missing'
+    when event.id is not null and audit.digest(to_jsonb(event)) <> seal.digest then 'the event was changed'
+    when event.id is not null and event.chain_id <> seal.chain_id then 'the event is sealed in another chain'
+    when seal.event_recorded_at
+      not between seal.sealed_at - interval '61 minutes' and seal.sealed_at + interval '1 minute'
+      then 'the event is not of the time when it was sealed'
+    when seal.sealed_at < previous.sealed_at - interval '1 minute' then 'the seal is older than the one before it'
+  end;
+end
+$$;
+comment on function audit.seal_problem(audit.seals, audit.seals, audit.events, boolean) is
+  'What is wrong with a seal, given the one before it in its chain and its event (nulls where there is none), or null.';
+
+create function audit.verify(only_organization_id uuid default null)
+returns table (organization_id uuid, chain_id uuid, seq bigint, event_id uuid, problem text)
+language plpgsql
+stable
+set search_path = ''
+set timezone = 'UTC'
+as $$
+#variable_conflict use_column
+begin
+  return query
+  with archive as materialized (
+    select kept.from_time, kept.to_time,
+      -- Asked here as well: whoever plants an archive may have dropped the constraint first.
+      kept.to_time = ((kept.from_time at time zone 'UTC') + interval '3 months') at time zone 'UTC'
+        and kept.to_time <= kept.archived_at
+        and kept.archived_at <= clock_timestamp()
+        and (span.events, span.digest) = (kept.events, kept.digest) as is_whole
+    from audit.archives as kept
+    cross join lateral audit.span_digest(kept.from_time, kept.to_time) as span
+  ),
+  link as (
+    select seal, lag(seal) over (partition by seal.organization_id, seal.chain_id order by seal.seq) as previous
+    from audit.seals as seal
+    where only_organization_id is null or seal.organization_id = only_organization_id
+  ),
+  finding as (
+    select (link.seal).organization_id, (link.seal).chain_id, (link.seal).seq, (link.seal).event_id,
+      audit.seal_problem(link.seal, link.previous, event, event.id is null and exists (
+        select 1
+        from archive
+        where archive.is_whole
+          and (link.seal).event_recorded_at >= archive.from_time
+          and (link.seal).event_recorded_at < archive.to_time
+      )) as problem
+    from link
+    left join audit.events as event
+      on event.organization_id = (link.seal).organization_id
+      and event.recorded_at = (link.seal).event_recorded_at
+      and event.id = (link.seal).event_id
+    union all
+    select
+      coalesce(newest.organization_id, head.organization_id), coalesce(newest.chain_id, head.chain_id), newest.seq, null,
+      case
+        when head.seq is null then 'the head of the chain is missing'
+        when newest.seq is null or newest.seq < head.seq then 'the newest events of the chain are missing'
+        else 'the head of the chain was changed'
+      end
+    from (
+      select distinct on (seal.organization_id, seal.chain_id) seal.organization_id, seal.chain_id, seal.seq, seal.hash
+      from audit.seals as seal
+      order by seal.organization_id, seal.chain_id, seal.seq desc
+    ) as newest
+    full join audit.chains as head
+      on head.organization_id = newest.organization_id and head.chain_id = newest.chain_id
+    where (only_organization_id is null or coalesce(newest.organization_id, head.organization_id) = only_organization_id)
+      and (head.seq, head.hash) is distinct from (newest.seq, newest.hash)
+    union all
+    -- By time as well as by id: a copy of a genuine event under another time has no seal.
+    select event.organization_id, event.chain_id, null, event.id, 'the event is not sealed'
+    from audit.events as event
+    where (only_organization_id is null or event.organization_id = only_organization_id)
+      and not exists (
+        select 1
+        from audit.seals as seal
+        where seal.organization_id = event.organization_id
+          and seal.event_id = event.id
+          and seal.event_recorded_at = event.recorded_at
+      )
+    union all
+    select null, null, null, null,
+      format('the archive of %s does not account for its events', coalesce(archive.from_time::text, 'no time'))
+    from archive
+    where not archive.is_whole and only_organization_id is null
+  )
+  select distinct on (finding.organization_id, finding.chain_id, finding.problem)
+    finding.organization_id, finding.chain_id, finding.seq, finding.event_id, finding.problem
+  from finding
+  where finding.problem is not null
+  order by finding.organization_id, finding.chain_id, finding.problem, finding.seq nulls last;
+end
+$$;
+comment on function audit.verify(uuid) is
+  'Checks every chain, or those of one organization, and names the first event of each for each kind of problem. No row: '
+  'nothing was changed, as far as the chains themselves can tell; compare with a checkpoint kept elsewhere for the rest.';
+
+create function audit.checkpoint(only_organization_id uuid default null)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+set timezone = 'UTC'
+as $$
+begin
+  return jsonb_build_object(
+    'takenAt', statement_timestamp(),
+    'organizationId', only_organization_id,
+    'heads', coalesce((
+      select jsonb_agg(
+        jsonb_build_object(
+          'organizationId', head.organization_id, 'chainId', head.chain_id, 'seq', head.seq,
+          'hash', encode(head.hash, 'hex')
+        )
+        order by head.organization_id, head.chain_id
+      )
+      from audit.chains as head
+      where only_organization_id is null or head.organization_id = only_organization_id
+    ), '[]'),
+    'archives', coalesce((
+      select jsonb_agg(
+        jsonb_build_object(
+          'fromTime', archive.from_time, 'location', archive.location, 'events', archive.events,
+          'digest', encode(archive.digest, 'hex')
+        )
+        order by archive.from_time
+      )
+      from audit.archives as archive
+      where only_organization_id is null
+    ), '[]')
+  );
+end
+$$;
+comment on function audit.checkpoint(uuid) is
+  'All chain heads and archives, or the heads of one organization, to be kept where an owner of this database cannot '
+  'reach: what came before them can then no longer be removed, rewritten or added to unnoticed.';
+
+create function audit.checkpoint_is_valid(checkpoint jsonb)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return jsonb_typeof(checkpoint) = 'object'
+    and jsonb_typeof(checkpoint -> 'heads') is not distinct from 'array'
+    and coalesce(checkpoint ->> 'takenAt', '') ~ '^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)$'
+    and not jsonb_path_exists(checkpoint -> 'heads', '$[*] ? (!(
+      @.organizationId like_regex "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+      && @.chainId like_regex "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+      && @.hash like_regex "^[0-9a-f]{64}$"
+      && @.seq > 0 && @.seq < 1000000000000 && @.seq.floor() == @.seq
+    ))')
+    and (checkpoint ->> 'takenAt')::timestamptz is not null;
+exception
+  when others then return false;
+end
+$$;
+comment on function audit.checkpoint_is_valid(jsonb) is 'Whether a JSON has the form of what audit.checkpoint returned.';
+
+create function audit.verify_checkpoint(checkpoint jsonb)
+returns table (organization_id uuid, chain_id uuid, seq bigint, problem text)
+language plpgsql
+stable
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  if not audit.checkpoint_is_valid(checkpoint) then
+    raise exception using errcode = 'invalid_parameter_value', message = 'this is not a checkpoint';
+  end if;
+  return query
+  with head as materialized (
+    select kept."organizationId" as organization_id, kept."chainId" as chain_id, kept.seq, kept.hash
+    from jsonb_to_recordset(checkpoint -> 'heads') as kept ("organizationId" uuid, "chainId" uuid, seq bigint, hash text)
+  ),
+  archive as (
+    select kept."fromTime" as from_time, kept.location, kept.digest
+    from jsonb_to_recordset(coalesce(checkpoint -> 'archives', '[]'))
+      as kept ("fromTime" timestamptz, location text, digest text)
+  )
+  select head.organization_id, head.chain_id, head.seq,
+    case when seal.seq is null then 'events up to the checkpoint are missing' else 'the chain was rewritten' end
+  from head
+  left join audit.seals as seal
+    on seal.organization_id = head.organization_id and seal.chain_id = head.chain_id and seal.seq = head.seq
+  where seal.seq is null or encode(seal.hash, 'hex') <> head.hash
+  union all
+  -- A minute for transactions that had sealed, and not committed, when it was taken.
+  select seal.organization_id, seal.chain_id, min(seal.seq), 'events from before the checkpoint were added after it'
+  from audit.seals as seal
+  left join head on head.organization_id = seal.organization_id and head.chain_id = seal.chain_id
+  where seal.sealed_at < (checkpoint ->> 'takenAt')::timestamptz - interval '1 minute'
+    and seal.seq > coalesce(head.seq, 0)
+    and (checkpoint ->> 'organizationId' is null or seal.organization_id = (checkpoint ->> 'organizationId')::uuid)
+  group by seal.organization_id, seal.chain_id
+  union all
+  select null, null, null, format('the archive of the quarter from %s is another', archive.from_time::date)
+  from archive
+  left join audit.archives as present on present.from_time = archive.from_time
+  where (present.location, encode(present.digest, 'hex')) is distinct from (archive.location, archive.digest)
+  order by 1, 2;
+end
+$$;
+comment on function audit.verify_checkpoint(jsonb) is
+  'Compares the chains with an exported checkpoint. No row: everything up to it is as it was, and nothing was added to it.';
+
+-- === schemas/audit/actions.sql ===
+
+-- Purpose: every action an audit event can have, in one place, with what it means.
+-- Objects: audit.actions.
+-- Watch for: tests/audit/actions.test.ts finds the actions that functions and triggers write, and fails when one of them is
+--            not here, or one here is written by nothing. `npm run audit-docs` writes the list into docs/audit-trail.md.
+
+create table audit.actions (
+  action text primary key check (action ~ '^[a-z_]+\.[a-z_]+$'),
+  meaning text not null
+);
+comment on table audit.actions is 'What each action of an audit event means. Refused ones say why in code.';
+alter table audit.actions enable row level security;
+create policy actions_select on audit.actions for select to authenticated using (true);
+comment on policy actions_select on audit.actions is 'Reference data: every signed-in user may read what actions mean.';
+grant select on audit.actions to authenticated, service_role;
+
+insert into audit.actions (action, meaning)
+values
+  ('hold.acquired', 'A slot or series was held; an offer of the waitlist is one too.'),
+  ('hold.refused', 'A hold was refused.'),
+  ('hold.confirmed', 'A hold became sessions, or moved them.'),
+  ('hold.released', 'Holds were given up before they ended.'),
+  ('hold.expired', 'A hold ended unconfirmed: occurred_at says when, recorded_at when somebody first met it.'),
+  ('confirmation.refused', 'A confirmation was refused.'),
+  ('cancellation.refused', 'A cancellation was refused.'),
+  ('override.availability', 'An admin booked outside the hours, with a reason.'),
+  ('override.authorization', 'An admin booked beyond an authorization, with a reason.'),
+  ('override.concurrency', 'An admin booked two services of one client at once, with a reason.'),
+  ('session.inserted', 'A session was written directly rather than through a hold.'),
+  ('session.moved', 'The time, people or room of a session changed.'),
+  ('session.changed', 'Something else of a session changed.'),
+  ('session.in_progress', 'A session began.'),
+  ('session.completed', 'A session was completed.'),
+  ('session.cancelled', 'A session was cancelled.'),
+  ('session.no_show', 'The client did not come.'),
+  ('session.refused', 'A start, a completion or a no-show was refused.'),
+  ('group.refused', 'A change of a group was refused.'),
+  ('note.saved', 'A draft of a note was saved.'),
+  ('note.signed', 'A note was signed.'),
+  ('note.amended', 'A signed note was amended.'),
+  ('note.read', 'A note was read, or opened to be signed (details.purpose).'),
+  ('note.history_read', 'The list of a note''s versions was read.'),
+  ('note.refused', 'A request about a note was refused (details.attempted).'),
+  ('client_details.saved', 'Who a client is was saved.'),
+  ('client_details.read', 'Who clients are was read.'),
+  ('client_details.refused', 'A request about clients details was refused.'),
+  ('data_key.created', 'A data key was started.'),
+  ('data_key.rewrapped', 'A data key was wrapped anew.'),
+  ('data_key.retired', 'A data key seals nothing new any more.'),
+  ('data_key.refused', 'A data key was refused.'),
+  ('membership.refused', 'A change of members was refused.'),
+  ('therapist.refused', 'A change of a therapist''s hours was refused.'),
+  ('organization.added', 'An organization was added.'),
+  ('organization.changed', 'An organization was changed.'),
+  ('membership.added', 'A membership was added.'),
+  ('membership.changed', 'A membership was changed.'),
+  ('membership.removed', 'A membership was removed.'),
+  ('therapist.added', 'A therapist''s profile was added.'),
+  ('therapist.changed', 'A therapist''s profile was changed.'),
+  ('therapist.archived', 'A therapist''s profile was archived.'),
+  ('therapist.restored', 'A therapist''s profile was taken out of the archive.'),
+  ('client.added', 'A client''s file was added.'),
+  ('client.changed', 'A client''s file was changed.'),
+  ('client.archived', 'A client''s file was archived.'),
+  ('client.restored', 'A client''s file was taken out of the archive.'),
+  ('caseload.added', 'An assignment of a client to a therapist was added.'),
+  ('caseload.changed', 'An assignment of a client to a therapist was changed.'),
+  ('caseload.removed', 'An assignment of a client to a therapist was removed.'),
+  ('client_user.added', 'A parent''s access to a client was added.'),
+  ('client_user.changed', 'A parent''s access to a client was changed.'),
+  ('client_user.removed', 'A parent''s access to a client was removed.'),
+  ('room.added', 'A room was added.'),
+  ('room.changed', 'A room was changed.'),
+  ('room.archived', 'A room was archived.'),
+  ('room.restored', 'A room was taken out of the archive.'),
+  ('room.removed', 'A room was removed.'),
+  ('availability_exception.added', 'Time off or extra hours was added.'),
+  ('availability_exception.changed', 'Time off or extra hours was changed.'),
+  ('availability_exception.removed', 'Time off or extra hours was removed.'),
+  ('session_group.added', 'A group was added.'),
+  ('session_group.changed', 'A group was changed.'),
+  ('session_group.removed', 'A group was removed.'),
+  ('payer.created', 'A payer was entered.'),
+  ('payer.changed', 'A payer was changed.'),
+  ('payer_rule.created', 'A payer''s rule was entered.'),
+  ('payer_rule.changed', 'A payer''s rule was changed.'),
+  ('payer_code_rule.created', 'A payer''s rule for a code was entered.'),
+  ('payer_code_rule.changed', 'A payer''s rule for a code was changed.'),
+  ('payer_concurrency_rule.created', 'A payer''s rule for two services at once was entered.'),
+  ('payer_concurrency_rule.changed', 'A payer''s rule for two services at once was changed.'),
+  ('coverage.created', 'A client''s coverage was entered.'),
+  ('coverage.changed', 'A client''s coverage was changed.'),
+  ('authorization.created', 'An authorization was entered.'),
+  ('authorization.changed', 'An authorization was changed.'),
+  ('waitlist_entry.created', 'An entry of the waitlist was entered.'),
+  ('waitlist_entry.changed', 'An entry of the waitlist was changed.');
 
 -- === schemas/calendar/sessions.sql ===
 
@@ -13688,12 +14008,14 @@ returns table (
   event_id uuid,
   chain_id uuid,
   seq bigint,
-  hash text
+  hash text,
+  problem text
 )
 language plpgsql
 stable
 security definer
 set search_path = ''
+set timezone = 'UTC'
 as $$
 #variable_conflict use_column
 declare
@@ -13717,13 +14039,24 @@ begin
     event.actor_user_id, event.actor_role, event.actor_session_id, event.database_user, event.request_id,
     case when jsonb_typeof(event.before) = 'array' then event.before -> place.position else event.before end,
     case when jsonb_typeof(event.after) = 'array' then event.after -> place.position else event.after end,
-    event.details, event.id, event.chain_id, seal.seq, encode(seal.hash, 'hex')
+    event.details, event.id, event.chain_id, seal.seq, encode(seal.hash, 'hex'),
+    case
+      when seal.seq is null then 'the event is not sealed'
+      else audit.seal_problem(seal, previous, event, false)
+    end
   from audit.events as event
   cross join lateral (
     -- A batch's event lists its ids, and what became of each, in the same order.
     select (array_position(event.entity_ids, session_history.session_id) - 1) as position
   ) as place
-  left join audit.seals as seal on seal.organization_id = event.organization_id and seal.event_id = event.id
+  left join audit.seals as seal
+    on seal.organization_id = event.organization_id
+    and seal.event_id = event.id
+    and seal.event_recorded_at = event.recorded_at
+  left join audit.seals as previous
+    on previous.organization_id = seal.organization_id
+    and previous.chain_id = seal.chain_id
+    and previous.seq = seal.seq - 1
   where event.organization_id = actor.organization_id
     and event.entity_ids && names
   order by event.recorded_at, event.id;
@@ -13750,7 +14083,8 @@ returns table (
   event_id uuid,
   chain_id uuid,
   seq bigint,
-  hash text
+  hash text,
+  problem text
 )
 language sql
 stable
@@ -13759,13 +14093,14 @@ begin atomic
   select
     history.occurred_at, history.recorded_at, history.action, history.outcome, history.code, history.actor_user_id,
     history.actor_role, history.actor_session_id, history.database_user, history.request_id, history.before,
-    history.after, history.details, history.event_id, history.chain_id, history.seq, history.hash
+    history.after, history.details, history.event_id, history.chain_id, history.seq, history.hash,
+    history.problem
   from private.session_history(session_history.session_id) as history;
 end;
 comment on function public.session_history(uuid) is
   'Everything that happened to a session, oldest first: its hold, confirmation, moves, status changes, notes saved, '
   'signed and read, refusals. before and after are this session''s part of the event; notes appear as ciphertext. seq and '
-  'hash are the event''s place in its chain. For admins and members with the permission view_audit. An id of another '
+  'hash are the event''s place in its chain; problem says what is wrong with the event or its seal, null when nothing is. For admins and members with the permission view_audit. An id of another '
   'organization has no history here.';
 grant execute on function public.session_history(uuid) to authenticated;
 
@@ -13814,7 +14149,7 @@ declare
 begin
   if actor.role <> 'super_admin' then
     perform private.raise_refusal(403, 'FORBIDDEN', 'Only a super_admin verifies the audit.');
-  elsif checkpoint is not null and jsonb_typeof(checkpoint -> 'heads') is distinct from 'array' then
+  elsif checkpoint is not null and audit.checkpoint_is_valid(checkpoint) is not true then
     perform private.raise_invalid(private.issue('checkpoint', 'must be what audit_checkpoint returned'));
   end if;
   return query
@@ -13822,8 +14157,13 @@ begin
   from audit.verify(actor.organization_id) as found
   union all
   select compared.chain_id, compared.seq, null::uuid, compared.problem
-  from audit.verify_checkpoint(checkpoint) as compared
-  where checkpoint is not null and compared.organization_id = actor.organization_id
+  from (
+    -- Of her organization only, whatever it was taken of.
+    select verify_audit.checkpoint || jsonb_build_object('organizationId', actor.organization_id) as kept
+    where verify_audit.checkpoint is not null
+  ) as given
+  cross join lateral audit.verify_checkpoint(given.kept) as compared
+  where compared.organization_id = actor.organization_id
   order by 1, 2;
 end
 $$;

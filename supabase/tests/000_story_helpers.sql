@@ -99,6 +99,26 @@ as $$
   create trigger a0_prove before insert on private.client_detail_versions for each row execute function tests.prove_row();
 $$;
 
+-- Computes a chain's seals and head anew, in the order of its events, each sealed when it was recorded: what an owner of the
+-- database can do to it, and how stories make chains of long ago. Switch the triggers of the audit off first.
+create or replace function tests.reseal(clinic uuid, chain uuid) returns void
+language sql set search_path = '' set timezone = 'UTC'
+as $$
+  delete from audit.seals where organization_id = clinic and chain_id = chain;
+  delete from audit.chains where organization_id = clinic and chain_id = chain;
+  with recursive event as (
+    select row_number() over (order by recorded_at) as seq, id, recorded_at, audit.digest(to_jsonb(event)) as digest
+    from audit.events as event where organization_id = clinic and chain_id = chain
+  ), link as (
+    select event.*, audit.link(null, digest, recorded_at) as hash from event where seq = 1
+    union all
+    select event.*, audit.link(link.hash, event.digest, event.recorded_at) from link join event on event.seq = link.seq + 1
+  ), sealed as (
+    insert into audit.seals select clinic, chain, seq, id, recorded_at, recorded_at, digest, hash from link returning seq, hash
+  )
+  insert into audit.chains select clinic, chain, seq, hash from sealed order by seq desc limit 1;
+$$;
+
 -- Takes on somebody's role and claims for the rest of the transaction, or of the enclosing function call.
 create or replace function tests.become(person text, claims jsonb default '{}') returns void
 language plpgsql set search_path = ''

@@ -1,6 +1,6 @@
 -- Years later: what happened to this session, who did it, and is that what was written down then?
 begin;
-select plan(25);
+select plan(26);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -57,6 +57,9 @@ select is(tests.rows('super', format('select from public.verify_audit(%L)', chec
 select is(tests.error(person, statement) ->> 'hint', 'FORBIDDEN', format('%s: %s', person, statement))
 from unnest(array['admin', 'rbt']) as person, unnest(array['select * from public.verify_audit()', 'select public.audit_checkpoint()']) as statement;
 select is(tests.error('super', 'select * from public.verify_audit(''{}'')') ->> 'code', 'PT400', 'nonsense is no checkpoint');
+
+-- Each event says what is wrong with it.
+select is(jsonb_path_query_array(pg_temp.history('admin', session_id), '$[*].problem'), '[null, null, null, null, null]', 'nothing is wrong') from made;
 
 -- The newest events cut off, with their seals, and the heads set back: the chains alone cannot tell.
 alter table audit.events disable trigger user;

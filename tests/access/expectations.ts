@@ -337,6 +337,8 @@ export const relations: Record<string, RelationExpectation> = {
               ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all']),
   'audit.chains': readable(
               ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all']),
+  'audit.actions': readable(
+              ['no grant', 'all',      'all',      'all',      'all',      'all',      'all',      'all']),
   'audit.archives': closed,
 };
 

@@ -165,6 +165,7 @@ export const rows: Record<string, Row> = {
   'reports.session_audit_trail': { where: 'organization_id = {clinic} and session_id = {session}' },
   'reports.client_record_access': { where: 'organization_id = {clinic} and client_id = {client}' },
   'audit.events': { where: 'organization_id = {clinic}', noOther: true },
+  'audit.actions': { where: "action = 'note.read'" },
   'audit.seals': { where: 'organization_id = {clinic}', noOther: true },
   'audit.chains': { where: 'organization_id = {clinic}', noOther: true },
 };
@@ -301,8 +302,9 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
   },
   // A head that the chains do not have is found missing.
   'public.verify_audit(jsonb)': {
-    call: found(`select from public.verify_audit(jsonb_build_object('heads', jsonb_build_array(jsonb_build_object(
-      'organizationId', {clinic}, 'chainId', {clinic}, 'seq', 1, 'hash', '')))) where chain_id = {clinic}`),
+    call: found(`select from public.verify_audit(jsonb_build_object(
+      'takenAt', '2020-01-01T00:00:00Z', 'heads', jsonb_build_array(jsonb_build_object(
+        'organizationId', {clinic}, 'chainId', {clinic}, 'seq', 1, 'hash', repeat('0', 64))))) where chain_id = {clinic}`),
     noOther: true,
   },
 };

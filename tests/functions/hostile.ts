@@ -27,7 +27,10 @@ export const nasty = fc.oneof(
   fc.date({ noInvalidDate: true }).map((date) => date.toISOString()),
 );
 
-/** A copy of a body with the value at some of its paths replaced. */
+/**
+ * A copy of a body with the value at some of its paths replaced, each by a copy: a later change may write into an earlier
+ * one's value, and generators hand out the same objects again and again.
+ */
 export function spoil(body: object, paths: string[][], changes: { at: number; value: unknown }[]) {
   const copy = structuredClone(body) as Record<string, unknown>;
   for (const { at, value } of changes) {
@@ -38,7 +41,6 @@ export function spoil(body: object, paths: string[][], changes: { at: number; va
       const next: unknown = target?.[key];
       target = typeof next === 'object' && next !== null ? (next as Record<string, unknown>) : undefined;
     }
-    // A copy: the same object at two places, one inside the other, would be a circle that no JSON has.
     if (target) target[last] = structuredClone(value);
   }
   return copy;

@@ -1,5 +1,6 @@
 /** What every function owes its callers, over HTTP. */
 import { connect } from 'node:net';
+import { corsHeaders } from '@supabase/supabase-js/cors';
 import { SignJWT } from 'jose';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { stack } from '../setup/stack.ts';
@@ -58,7 +59,7 @@ describe.each(names)('%s', (name) => {
     expect(response.status).toBe(204);
     expect(response.headers.get('access-control-allow-origin')).toBe('http://localhost:5173');
     expect(response.headers.get('access-control-allow-headers')).toBe(
-      'authorization, apikey, content-type, x-client-info, idempotency-key, x-request-id',
+      `${corsHeaders['Access-Control-Allow-Headers']}, x-region, idempotency-key, x-request-id, x-correlation-id`,
     );
   });
 
@@ -66,7 +67,7 @@ describe.each(names)('%s', (name) => {
     const allowed = await call(name, clinic.rbt, '{', { origin: 'http://127.0.0.1:3000' });
     expect(allowed.headers.get('access-control-allow-origin')).toBe('http://127.0.0.1:3000');
     expect(allowed.headers.get('access-control-expose-headers')).toBe(
-      'Retry-After, Idempotency-Key, Idempotent-Replay, X-Request-Id',
+      'Date, Retry-After, Idempotency-Key, Idempotent-Replay, X-Request-Id',
     );
     const foreign = await call(name, clinic.rbt, '{', { origin: 'https://evil.example' });
     expect(foreign.headers.get('access-control-allow-origin')).toBeNull();

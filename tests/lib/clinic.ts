@@ -6,7 +6,7 @@ import type { Clinic, Person } from '../functions/clinic.ts';
 import { withConnection } from '../setup/db.ts';
 import { stack } from '../setup/stack.ts';
 
-export { addUser, type Clinic, expire, openClinic, type Person, signIn } from '../functions/clinic.ts';
+export { addUser, type Clinic, openClinic, type Person } from '../functions/clinic.ts';
 
 /** The zone of the test clinics. */
 export const LA = 'America/Los_Angeles';

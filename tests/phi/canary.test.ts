@@ -235,6 +235,13 @@ test('whoever may read content gets it', () => {
 });
 
 describe('a search for content', () => {
+  test('finds each canary in each of its spellings, whatever is around it', () => {
+    for (const canary of Object.values(canaries))
+      for (const prefix of ['', '1', '22', '333'])
+        for (const encoding of ['utf8', 'hex', 'base64'] as const)
+          expect(found(`…${Buffer.from(`${prefix}${canary}999`).toString(encoding)}…`)).not.toEqual([]);
+  });
+
   test('in every row of every table finds nothing', async () => {
     const tables = await seeded.sql<{ name: string }>(
       `select format('%I.%I', namespace.nspname, class.relname) as name
@@ -289,7 +296,9 @@ describe('a search for content', () => {
   });
 
   test('in what the stack prints finds nothing', () => {
-    expect(found(logs.stack.join('\n'))).toEqual([]);
+    const text = logs.stack.join('\n');
+    expect(text).toMatch(/\[functions\] .*content_unreadable/);
+    expect(found(text)).toEqual([]);
   });
 
   test('in every other answer, headers included, finds nothing', () => {

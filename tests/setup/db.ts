@@ -22,6 +22,13 @@ export async function connect(): Promise<pg.Client> {
   return client;
 }
 
+/** Opens a new connection as another role that can log in, such as the superuser `supabase_admin`. */
+export async function connectAs(role: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: stack.dbUrl.replace('//postgres:', `//${role}:`) });
+  await client.connect();
+  return client;
+}
+
 /** Opens a connection, hands it to `use` and closes it again. */
 export async function withConnection<T>(use: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = await connect();
@@ -41,14 +48,6 @@ export async function asUser(client: pg.ClientBase, claims: Claims): Promise<voi
   await client.query("select set_config('request.jwt.claims', $1, true), set_config('role', $2, true)", [
     JSON.stringify({ ...claims, role }),
     role,
-  ]);
-}
-
-/** Makes the rest of the current transaction run as `anon`, `service_role` or, with `null`, as `postgres` again. */
-export async function asRole(client: pg.ClientBase, role: 'anon' | 'service_role' | null): Promise<void> {
-  await client.query("select set_config('request.jwt.claims', $1, true), set_config('role', $2, true)", [
-    role === null ? '' : JSON.stringify({ role }),
-    role ?? 'none',
   ]);
 }
 

@@ -47,6 +47,22 @@ describe('the guard of a path', () => {
     expect(hasRoleAccess(path, 'admin')).toBe(true);
   });
 
+  it.each(['/clients/new', '/clients/NEW/', '/clients/n%65w?from=list'])(
+    '%s is no client’s page, and not for therapists',
+    (path) => {
+      expect(guardOf(path)).toBe('/clients/new');
+      expect(hasRoleAccess(path, 'therapist')).toBe(false);
+      expect(hasRoleAccess(path, 'admin')).toBe(true);
+    },
+  );
+
+  it('of a page that makes something new is never that of a thing with the id "new"', () => {
+    for (const guard of routeGuards) {
+      const path = guard.path.replace(/:[^/]+/g, 'new');
+      expect(findGuardForPath(path)?.path ?? path).toBe(path);
+    }
+  });
+
   it.each([
     '/therapists%2Fnew',
     '/therapists/new%2F',
@@ -109,6 +125,7 @@ describe('access', () => {
     ['/therapists', 'admin super_admin'],
     ['/therapists/1', 'therapist admin super_admin'],
     ['/therapists/new', 'admin super_admin'],
+    ['/reports', 'admin super_admin'],
     ['/unknown', ''],
   ])('to %s: %s', (path, allowed) => {
     const roles = ['client', 'therapist', 'admin', 'super_admin', 'owner', '', null, undefined];

@@ -136,19 +136,6 @@ export async function dragAcross(page: Page, column: number, from: number, to: n
   await page.mouse.up();
 }
 
-/** Drags whatever is at one point of the grid to another. */
-export async function drag(
-  page: Page,
-  from: { x: number; y: number },
-  to: { x: number; y: number },
-): Promise<void> {
-  await page.mouse.move(from.x, from.y);
-  await page.mouse.down();
-  await page.mouse.move(from.x + (to.x - from.x) / 4, from.y + 6, { steps: 3 });
-  await page.mouse.move(to.x, to.y, { steps: 8 });
-  await page.mouse.up();
-}
-
 /** Rows of the database, as its owner sees them. */
 export async function rows<Row extends object>(sql: string, values: unknown[] = []): Promise<Row[]> {
   return await withConnection(async (client) => (await client.query<Row>(sql, values)).rows);

@@ -10,6 +10,12 @@ import { ErrorBoundary, Failure, useAction, useOnline } from './ui.tsx';
 /** Pages by the path of their guard; each is loaded when it is opened. */
 const pages: Readonly<Record<string, ComponentType<{ id: string }>>> = {
   '/schedule': lazy(() => import('./schedule.tsx')),
+  '/clients': lazy(async () => ({ default: (await import('./clients.tsx')).ClientList })),
+  '/clients/:clientId': lazy(async () => ({ default: (await import('./clients.tsx')).ClientPage })),
+  '/therapists': lazy(async () => ({ default: (await import('./therapists.tsx')).TherapistList })),
+  '/therapists/new': lazy(async () => ({ default: (await import('./therapists.tsx')).NewTherapist })),
+  '/therapists/:therapistId': lazy(async () => ({ default: (await import('./therapists.tsx')).TherapistPage })),
+  '/reports': lazy(() => import('./reports.tsx')),
 };
 
 const links = [

@@ -111,8 +111,12 @@ export function BookingPanel({ draft, sessions, onBooked, onChanged, onClose }: 
   const set = (changes: Partial<Form>) => setForm((before) => ({ ...before, ...changes }));
   const therapist = byId.get(form.therapistId);
   const level = providerLevel(therapist?.credential ?? '');
-  const services = Object.values(SERVICE_CODES).filter(
-    ({ qhpOnly, clients: size }) => size.min === 1 && !(qhpOnly && level === 'technician'),
+  const services = SERVICE_CODES.filter(
+    ({ levels, clients: size, validFrom, validTo }) =>
+      size.min === 1 &&
+      (level === null || levels.includes(level)) &&
+      validFrom <= form.date &&
+      (validTo === null || validTo >= form.date),
   );
   const preferred = level === 'technician' ? '97153' : '97155';
   const service = services.some(({ code }) => code === form.service) ? form.service : preferred;
@@ -404,13 +408,16 @@ function usePreview(form: Form, times: Times, enabled: boolean) {
 /** Why a date of a series is not free. */
 function reasonOf({ blockedBy, by }: PreviewedOccurrence, therapistName: string): string {
   if (blockedBy === null) return 'free';
-  if (blockedBy === 'availability') return `${therapistName} does not work then`;
   if (by === 'hold') return 'somebody is holding this time';
-  return {
+  const words: Record<NonNullable<typeof blockedBy>, string> = {
     therapist: `${therapistName} has a session`,
     client: 'the client is busy',
     room: 'the room is taken',
-  }[blockedBy];
+    availability: `${therapistName} does not work then`,
+    closure: 'the clinic is closed',
+    authorization: 'not authorized, or too few units are left',
+  };
+  return words[blockedBy];
 }
 
 const SHOWN_AT_FIRST = 12;
@@ -458,6 +465,7 @@ function OpenSlots({ form, times, onChoose }: { form: Form; times: Times; onChoo
     therapistId: form.therapistId,
     clientId: form.clientId,
     roomId: form.roomId || null,
+    cptCode: form.service,
     date: form.date,
     minutes: minutesBetween(`${form.date}T${form.from}Z`, `${form.date}T${form.to}Z`),
   };

@@ -1,5 +1,5 @@
 /** Who is calling. */
-import { verifyAuth } from '@supabase/server/core';
+import { verifyCredentials } from '@supabase/server/core';
 
 /** A caller whose access token was verified. */
 export type Caller = { token: string; userId: string };
@@ -8,6 +8,9 @@ export type Authentication =
   | { ok: true; caller: Caller }
   /** `unauthenticated`: the token's fault. `keys-unreachable`, `misconfigured`: ours. */
   | { ok: false; reason: 'unauthenticated' | 'keys-unreachable' | 'misconfigured' };
+
+/** The scheme's name is case-insensitive (RFC 9110 §11.1), which `verifyAuth` of @supabase/server overlooks. */
+const BEARER = /^Bearer +([^\s]+)$/i;
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
@@ -19,7 +22,10 @@ const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
  * membership, on each request.
  */
 export async function authenticate(request: Request): Promise<Authentication> {
-  const { data, error } = await verifyAuth(request, { auth: 'user' });
+  const { headers } = request;
+  const bearer = BEARER.exec(headers.get('authorization')?.trim() ?? '')?.[1] ?? null;
+  const credentials = { token: bearer, apikey: headers.get('apikey') };
+  const { data, error } = await verifyCredentials(credentials, { auth: 'user' });
   if (error) {
     if (error.code === 'JWKS_FETCH_FAILED') return { ok: false, reason: 'keys-unreachable' };
     if (error.code === 'JWKS_NOT_CONFIGURED' || error.status >= 500)

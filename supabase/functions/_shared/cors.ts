@@ -1,9 +1,20 @@
 /** Which web pages may call the functions, and what they may send and read (Fetch standard §3.2). */
+import { corsHeaders } from '@supabase/supabase-js/cors';
 import { env } from './env.ts';
 
 const ALLOWED_METHODS = 'POST, OPTIONS';
-const ALLOWED_HEADERS = 'authorization, apikey, content-type, x-client-info, idempotency-key, x-request-id';
-const EXPOSED_HEADERS = 'Retry-After, Idempotency-Key, Idempotent-Replay, X-Request-Id';
+
+/**
+ * Every header an app's supabase-js may send: its own list, so that a later version's further headers are allowed when
+ * the package is updated; `x-region`, which `functions.invoke` sends but the list lacks; and the contract's own.
+ */
+const ALLOWED_HEADERS = [
+  corsHeaders['Access-Control-Allow-Headers'],
+  ...['x-region', 'idempotency-key', 'x-request-id', 'x-correlation-id'],
+].join(', ');
+
+/** `Date` lets a page measure how far its own clock is off. */
+const EXPOSED_HEADERS = 'Date, Retry-After, Idempotency-Key, Idempotent-Replay, X-Request-Id';
 
 /** Seconds a browser may remember a preflight. */
 const PREFLIGHT_MAX_AGE = '600';

@@ -1,5 +1,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { createClient, FunctionRegion } from '@supabase/supabase-js';
+import { corsHeaders } from '@supabase/supabase-js/cors';
 import { generateKeyPair, SignJWT, UnsecuredJWT } from 'jose';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { handleCancel } from '../sessions-cancel/handler.ts';
@@ -68,6 +70,10 @@ async function failure(response: Response) {
   return body;
 }
 
+const listed = (header: string | null | undefined) =>
+  (header ?? '').split(',').map((name) => name.trim().toLowerCase());
+const allowedHeaders = (response: Response) => listed(response.headers.get('access-control-allow-headers'));
+
 const release = JSON.stringify({ hold_key: user });
 
 describe.each(Object.entries(handlers))('%s', (_, handler) => {
@@ -85,11 +91,14 @@ describe.each(Object.entries(handlers))('%s', (_, handler) => {
     expect(Object.fromEntries(response.headers)).toMatchObject({
       'access-control-allow-origin': 'http://localhost:5173',
       'access-control-allow-methods': 'POST, OPTIONS',
-      'access-control-allow-headers':
-        'authorization, apikey, content-type, x-client-info, idempotency-key, x-request-id',
-      'access-control-expose-headers': 'Retry-After, Idempotency-Key, Idempotent-Replay, X-Request-Id',
+      'access-control-expose-headers': 'Date, Retry-After, Idempotency-Key, Idempotent-Replay, X-Request-Id',
       vary: 'Origin',
     });
+    const own = ['x-region', 'idempotency-key', 'x-request-id', 'x-correlation-id'];
+    expect(allowedHeaders(response)).toEqual([
+      ...listed(corsHeaders['Access-Control-Allow-Headers']),
+      ...own,
+    ]);
   });
 
   it('names every problem of an empty object by field', async () => {
@@ -97,6 +106,33 @@ describe.each(Object.entries(handlers))('%s', (_, handler) => {
     expect(response.status).toBe(400);
     expect((await failure(response)).issues.length).toBeGreaterThan(1);
   });
+});
+
+it('a browser may send every header that supabase-js sends', async () => {
+  let sent: string[] = [];
+  const server = createServer((request, response) => {
+    sent = Object.keys(request.headers);
+    response.writeHead(200, { 'content-type': 'application/json' }).end('{}');
+  }).listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  try {
+    const supabase = createClient(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, 'key', {
+      auth: { persistSession: false, autoRefreshToken: false },
+    });
+    const headers = { 'Idempotency-Key': 'k', 'X-Request-Id': 'r', 'X-Correlation-Id': 'c' };
+    const region = FunctionRegion.UsWest1;
+    await supabase.functions.invoke('sessions-hold', { body: { a: 1 }, headers, region });
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+  expect(sent).toContain('x-region');
+  // What the HTTP client of Node adds by itself; a browser's page does not set these.
+  const transport = /^(host|connection|content-length|accept.*|user-agent|sec-fetch-.*|transfer-encoding)$/;
+  const allowed = allowedHeaders(
+    await handleHold(new Request(url, { method: 'OPTIONS', headers: { origin: 'http://localhost:5173' } })),
+  );
+  expect(sent.filter((name) => !transport.test(name) && !allowed.includes(name))).toEqual([]);
 });
 
 describe('an origin', () => {
@@ -135,7 +171,9 @@ describe('a caller', () => {
   }
 
   it('with a valid token comes as far as the checks of the body', async () => {
-    expect(await status(`Bearer ${await token()}`)).toBe(400);
+    for (const scheme of ['Bearer', 'bearer', 'BEARER', 'Bearer ']) {
+      expect(await status(`${scheme} ${await token()}`)).toBe(400);
+    }
   });
 
   it('without a token, or with something else in its place, is refused', async () => {

@@ -11,6 +11,7 @@ import { setCorsHeaders, setPreflightHeaders } from './cors.ts';
 import { classOf, logError } from './log.ts';
 import { type Answer, DEFAULT_RETRY_SECONDS, interpret } from './outcome.ts';
 import { callRpc, type RpcContext } from './rpc.ts';
+import { withSecondsLeft } from './seconds-left.ts';
 
 /** A web-standard request handler. */
 export type Handler = (request: Request) => Promise<Response>;
@@ -82,15 +83,24 @@ function respond(headers: Headers, answer: Answer): Response {
       return problemResponse(headers, answer.code, detail, { issues: answer.issues });
     }
     case 'conflict': {
-      const { retryAfter, retryAfterSeconds, conflicts, alternatives } = answer;
+      const { retryAfter, retryAfterSeconds, conflicts, alternatives, shortages } = answer;
       if (retryAfterSeconds !== null) headers.set('Retry-After', String(retryAfterSeconds));
       return problemResponse(headers, answer.code, answer.detail, {
         retryAfter,
         retryAfterSeconds,
         conflicts,
         alternatives,
+        ...(shortages && { shortages }),
       });
     }
+    case 'limited':
+      headers.set('Retry-After', String(answer.retryAfterSeconds));
+      return problemResponse(
+        headers,
+        'TOO_MANY_REQUESTS',
+        'Too many requests. Repeat this one with the same Idempotency-Key after Retry-After seconds.',
+        { retryAfterSeconds: answer.retryAfterSeconds },
+      );
     case 'busy':
       headers.set('Retry-After', String(answer.retryAfterSeconds));
       return problemResponse(
@@ -208,7 +218,9 @@ export function createHandler(parse: (body: unknown) => Parsed<RpcCall>, amend?:
   return createEndpoint(async (body, idempotencyKey, context) => {
     const parsed = parse(body);
     if (!parsed.ok) return { kind: 'invalid', code: parsed.code, issues: parsed.issues };
+    const { request, issueOf } = parsed.value;
     const answered = interpret(await callRpc(parsed.value, idempotencyKey, context));
-    return amend ? amend(answered, parsed.value.request, context) : answered;
+    if (answered.kind === 'invalid' && issueOf) return { ...answered, issues: answered.issues.map(issueOf) };
+    return withSecondsLeft(amend ? await amend(answered, request, context) : answered);
   });
 }

@@ -33,6 +33,23 @@ describe('an outcome', () => {
     });
   });
 
+  it('of conflict about units says which are short', () => {
+    const shortages = [{ occurrenceIndex: 0, limit: 'week', neededUnits: 8, leftUnits: 4 }];
+    expect(returned({ ok: false, status: 409, code: 'AUTHORIZATION_EXCEEDED', shortages })).toMatchObject({
+      kind: 'conflict',
+      shortages,
+    });
+  });
+
+  it('of a caller who asks too much says when to come back', () => {
+    const limited = { ok: false, status: 429, code: 'TOO_MANY_REQUESTS' };
+    expect(returned({ ...limited, retryAfterSeconds: 11.5 })).toEqual({
+      kind: 'limited',
+      retryAfterSeconds: 12,
+    });
+    expect(returned(limited)).toEqual({ kind: 'limited', retryAfterSeconds: 1 });
+  });
+
   it('of conflict without hints says there are none', () => {
     expect(
       returned({ ok: false, status: 409, code: 'HOLD_MISMATCH', detail: 'Differs.', retryAfter: null }),
@@ -75,7 +92,10 @@ describe('an outcome', () => {
 
 describe('a raised error', () => {
   it('about input names the fields', () => {
-    const issues = [{ path: 'start_time', message: 'must not be in the past' }];
+    const issues = [
+      { path: 'start_time', message: 'must not be in the past' },
+      { path: 'start_time_offset_minutes', message: 'does not match', expected: -420 },
+    ];
     const error = { code: 'PT400', message: 'x', details: JSON.stringify(issues), hint: 'VALIDATION_FAILED' };
     expect(raised(400, error)).toEqual({ kind: 'invalid', code: 'VALIDATION_FAILED', issues });
     expect(raised(400, { ...error, hint: 'INVALID_RANGE' })).toMatchObject({ code: 'INVALID_RANGE' });
@@ -107,10 +127,26 @@ describe('a raised error', () => {
     }
   });
 
+  it('about a caller who asks too much says when to come back', () => {
+    expect(raised(429, { code: 'PT429', details: '7' })).toEqual({ kind: 'limited', retryAfterSeconds: 7 });
+    expect(raised(429, { code: 'PT429', details: null })).toEqual({ kind: 'limited', retryAfterSeconds: 1 });
+  });
+
   it.each([
     [0, { code: '', message: 'TypeError: fetch failed' }],
+    [500, { code: '55P03', message: 'canceling statement due to lock timeout' }],
     [500, { code: '40P01', message: 'deadlock detected' }],
+    [500, { code: '40001', message: 'could not serialize access due to concurrent update' }],
     [500, { code: '57014', message: 'canceling statement due to statement timeout' }],
+    [500, { code: '57P01', message: 'terminating connection due to administrator command' }],
+    [500, { code: '57P02', message: 'terminating connection due to crash of another server process' }],
+    [500, { code: '57P03', message: 'the database system is starting up' }],
+    [500, { code: '53300', message: 'sorry, too many clients already' }],
+    [500, { code: 'PGRST000', message: 'Could not connect with the database' }],
+    [500, { code: 'PGRST002', message: 'Could not query the database for the schema cache' }],
+    [500, { code: 'PGRST003', message: 'Timed out acquiring connection from connection pool' }],
+    [408, { message: '' }],
+    [429, { message: 'Too many requests' }],
     [500, { code: '08006', message: 'connection failure' }],
     [503, { code: 'PGRST001', message: 'Database client error' }],
     [502, { message: '<html>Bad gateway</html>' }],

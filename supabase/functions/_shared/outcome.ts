@@ -7,6 +7,7 @@
  * choose a status.
  */
 import { z } from 'zod';
+import { isBusy } from './busy.ts';
 import { ERROR_CODES, type ErrorCode, isErrorCode } from './contract/codes.ts';
 import type { InputErrorCode, Issue } from './contract/parsed.ts';
 import type { RpcAnswer } from './rpc.ts';
@@ -28,8 +29,12 @@ export type Answer =
       retryAfterSeconds: number | null;
       conflicts: unknown[];
       alternatives: unknown[];
+      /** Of units, when that is what is short. */
+      shortages?: unknown[];
     }
   | { kind: 'busy'; retryAfterSeconds: number }
+  /** The caller asks too much. */
+  | { kind: 'limited'; retryAfterSeconds: number }
   | { kind: 'refused'; code: ErrorCode; detail: string }
   /** `errorClass` is for the log only. */
   | { kind: 'unexpected'; errorClass: string };
@@ -49,26 +54,12 @@ const refusal = z.object({
   retryAfterSeconds: z.number().nullish(),
   conflicts: z.array(z.unknown()).nullish(),
   alternatives: z.array(z.unknown()).nullish(),
+  shortages: z.array(z.unknown()).nullish(),
 });
 
-const issueList = z.array(z.object({ path: z.string(), message: z.string() })).min(1);
-
-/** SQLSTATEs, classes and PostgREST codes that mean "not now": locks, timeouts, shutdowns, no connection. */
-const BUSY_CODES = new Set([
-  '55P03',
-  '40P01',
-  '40001',
-  '57014',
-  '57P01',
-  '57P02',
-  '57P03',
-  '53300',
-  'PGRST000',
-  'PGRST001',
-  'PGRST002',
-  'PGRST003',
-]);
-const BUSY_STATUSES = new Set([0, 408, 429, 502, 503, 504]);
+const issueList = z
+  .array(z.object({ path: z.string(), message: z.string(), expected: z.int().nullish() }))
+  .min(1);
 
 /** Seconds as a whole number that a `Retry-After` header may carry (RFC 9110 §10.2.3). */
 function wholeSeconds(value: number): number {
@@ -87,6 +78,8 @@ function fromRefusal(outcome: z.output<typeof refusal>, now: number): Answer {
   if (!isErrorCode(code)) return { kind: 'unexpected', errorClass: 'UnknownOutcomeCode' };
   const { status, title } = ERROR_CODES[code];
   const detail = outcome.detail || title;
+  if (status === 429)
+    return { kind: 'limited', retryAfterSeconds: wholeSeconds(outcome.retryAfterSeconds ?? Number.NaN) };
   if (status !== 409) return { kind: 'refused', code, detail };
   const retryAfter = outcome.retryAfter ?? null;
   return {
@@ -102,6 +95,7 @@ function fromRefusal(outcome: z.output<typeof refusal>, now: number): Answer {
           : secondsUntil(retryAfter, now),
     conflicts: outcome.conflicts ?? [],
     alternatives: outcome.alternatives ?? [],
+    ...(outcome.shortages && { shortages: outcome.shortages }),
   };
 }
 
@@ -114,7 +108,11 @@ function fromRaised(status: number, error: NonNullable<RpcAnswer['error']>): Ans
         kind: 'invalid',
         code: hint === 'MISSING_FIELDS' || hint === 'INVALID_RANGE' ? hint : 'VALIDATION_FAILED',
         issues: issues.success
-          ? issues.data.map(({ path, message }) => ({ path: path || 'body', message }))
+          ? issues.data.map(({ path, message, expected }) => ({
+              path: path || 'body',
+              message,
+              ...(typeof expected === 'number' && { expected }),
+            }))
           : [{ path: 'body', message: message || 'is not valid' }],
       };
     }
@@ -130,15 +128,18 @@ function fromRaised(status: number, error: NonNullable<RpcAnswer['error']>): Ans
         code: hint === 'ORGANIZATION_REQUIRED' ? hint : 'FORBIDDEN',
         detail: message || ERROR_CODES.FORBIDDEN.meaning,
       };
+    case 'PT429':
+      return {
+        kind: 'limited',
+        retryAfterSeconds: wholeSeconds(details ? Number(details) : DEFAULT_RETRY_SECONDS),
+      };
     case 'PT503':
       return {
         kind: 'busy',
         retryAfterSeconds: wholeSeconds(details ? Number(details) : DEFAULT_RETRY_SECONDS),
       };
   }
-  if (BUSY_CODES.has(code) || code.startsWith('08') || BUSY_STATUSES.has(status)) {
-    return { kind: 'busy', retryAfterSeconds: DEFAULT_RETRY_SECONDS };
-  }
+  if (isBusy(code, status)) return { kind: 'busy', retryAfterSeconds: DEFAULT_RETRY_SECONDS };
   // PostgREST refuses a token that lapsed between our check and its own with 401 and PGRST30x.
   if (status === 401) {
     return { kind: 'refused', code: 'UNAUTHENTICATED', detail: ERROR_CODES.UNAUTHENTICATED.meaning };

@@ -282,7 +282,11 @@ function parseRule(text: string): Rule {
       'The rule must be an RFC 5545 RRULE of at most 1000 characters.',
     );
   }
-  const value = text.trim().replace(/^RRULE:/i, '');
+  // Calendars fold long lines: a line break and one blank in the middle of a line (RFC 5545 §3.1).
+  const value = text
+    .trim()
+    .replace(/\r?\n[ \t]/g, '')
+    .replace(/^RRULE:/i, '');
   const otherProperty = /(?:^|[\r\n])\s*(RDATE|EXDATE|EXRULE|DTSTART|DTEND)\b/i
     .exec(value)?.[1]
     ?.toUpperCase();

@@ -112,10 +112,11 @@ export interface RenderedService extends TimedService {
  * @example
  * ```ts
  * const day = { clientId: 'c', therapistId: 't', date: '2026-12-01', code: '97153', rounding: 'midpoint_daily' } as const;
- * dayUnits([
+ * const units = dayUnits([
  *   { ...day, sessionId: 'morning', startTime: new Date('2026-12-01T17:00:00Z'), minutes: 23 },
  *   { ...day, sessionId: 'noon', startTime: new Date('2026-12-01T20:00:00Z'), minutes: 23 },
- * ]); // Map { 'morning' => 2, 'noon' => 1 }
+ * ]);
+ * [...units]; // [['morning', 2], ['noon', 1]]
  * ```
  */
 export function dayUnits(services: readonly RenderedService[]): Map<string, number> {

@@ -1,6 +1,6 @@
 -- Purpose: an append-only, tamper-evident record of who did what, when, to which rows, and with what outcome.
--- Objects: audit.events (partitioned by quarter), audit.seals, audit.chains, private.record_event, audit.verify,
---          audit.checkpoint, audit.verify_checkpoint, audit.ensure_partitions.
+-- Objects: audit.events (partitioned by quarter), audit.seals, audit.chains, private.record_event,
+--          audit.ensure_partitions. What proves them is in proof.sql, the list of all actions in actions.sql.
 -- Watch for: events are written in the transaction of what they describe, and sealed into a hash chain when it commits.
 --            Nothing here is granted for writing: only SECURITY DEFINER functions and triggers record, and they take
 --            the actor from the JWT, never from a caller. The limit of the proof: an owner of the database can rewrite a
@@ -45,13 +45,17 @@ create table audit.seals (
   seq bigint not null check (seq > 0),
   event_id uuid not null,
   event_recorded_at timestamptz not null,
+  sealed_at timestamptz not null,
   digest bytea not null,
   hash bytea not null,
   primary key (organization_id, chain_id, seq)
 );
 comment on table audit.seals is
-  'The hash chains. digest is the SHA-256 of the event; hash is the SHA-256 of the previous hash and this digest. Kept '
-  'when old events are archived, so that the chain stays whole.';
+  'The hash chains. digest is the SHA-256 of the event; hash is the SHA-256 of the previous hash, this digest and sealed_at. '
+  'Kept when old events are archived, so that the chain stays whole.';
+comment on column audit.seals.sealed_at is
+  'When the transaction committed, by the database''s clock. An event that was recorded at another time was planted.';
+create index seals_event_recorded_at_idx on audit.seals using brin (event_recorded_at);
 create unique index seals_event_id_idx on audit.seals (organization_id, event_id);
 
 create table audit.chains (
@@ -102,6 +106,19 @@ end
 $$;
 comment on function audit.digest(jsonb) is 'SHA-256 of an event''s row as jsonb (canonical text), instants in UTC.';
 
+create function audit.link(previous_hash bytea, digest bytea, sealed_at timestamptz)
+returns bytea
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return sha256(coalesce(previous_hash, '') || digest || timestamptz_send(sealed_at));
+end
+$$;
+comment on function audit.link(bytea, bytea, timestamptz) is
+  'The hash of a seal: of the hash before it (null for the first of a chain), the event''s digest and when it was sealed.';
+
 create function audit.seal_event()
 returns trigger
 language plpgsql
@@ -112,23 +129,37 @@ as $$
 #variable_conflict use_column
 declare
   event_digest bytea := sha256(convert_to(to_jsonb(new)::text, 'UTF8'));  -- audit.digest, without a call
+  sealed_at timestamptz := clock_timestamp();
+  suffix bytea := event_digest || timestamptz_send(sealed_at);  -- audit.link, without a call
 begin
+  -- What is recorded is recorded now. A minute for clocks that are set meanwhile; an hour, since audit.verify counts it.
+  if new.recorded_at not between now() - interval '1 minute' and sealed_at + interval '1 minute'
+    or new.recorded_at < sealed_at - interval '1 hour'
+  then
+    raise exception using
+      errcode = 'restrict_violation',
+      message = 'audit events are recorded as they happen',
+      hint = 'Neither earlier nor later events can be written; split transactions that take longer than an hour.';
+  end if;
   -- Runs when the transaction commits, after every other lock: whoever holds a head waits for nothing more, and a
   -- transaction has one chain only, so heads can neither hold up bookings nor deadlock with them.
   with head as (
     insert into audit.chains as chain (organization_id, chain_id, seq, hash)
-    values (new.organization_id, new.chain_id, 1, sha256(event_digest))
+    values (new.organization_id, new.chain_id, 1, sha256(suffix))
     on conflict (organization_id, chain_id)
-    do update set seq = chain.seq + 1, hash = sha256(chain.hash || event_digest)
+    do update set seq = chain.seq + 1, hash = sha256(chain.hash || suffix)
     returning seq, hash
   )
-  insert into audit.seals (organization_id, chain_id, seq, event_id, event_recorded_at, digest, hash)
-  select new.organization_id, new.chain_id, head.seq, new.id, new.recorded_at, event_digest, head.hash
+  insert into audit.seals (
+    organization_id, chain_id, seq, event_id, event_recorded_at, sealed_at, digest, hash
+  )
+  select new.organization_id, new.chain_id, head.seq, new.id, new.recorded_at, sealed_at, event_digest, head.hash
   from head;
   return null;
 end
 $$;
-comment on function audit.seal_event() is 'Constraint trigger, at commit: links the event into its chain.';
+comment on function audit.seal_event() is
+  'Constraint trigger, at commit: links the event into its chain, and refuses one that pretends to be of another time.';
 
 create constraint trigger seal_event after insert on audit.events
   deferrable initially deferred
@@ -200,141 +231,6 @@ comment on function audit.ensure_partitions(integer) is
   'any scheduler); until it runs, events go to the default partition and no booking stops.';
 select audit.ensure_partitions();
 
--- Proof ----------------------------------------------------------------------------------------------------------------
-
-create function audit.verify(only_organization_id uuid default null)
-returns table (organization_id uuid, chain_id uuid, seq bigint, event_id uuid, problem text)
-language plpgsql
-stable
-set search_path = ''
-set timezone = 'UTC'
-as $$
-#variable_conflict use_column
-begin
-  return query
-  with link as (
-    select
-      seal.*,
-      lag(seal.seq) over chain as previous_seq,
-      lag(seal.hash) over chain as previous_hash
-    from audit.seals as seal
-    where only_organization_id is null or seal.organization_id = only_organization_id
-    window chain as (partition by seal.organization_id, seal.chain_id order by seal.seq)
-  ),
-  finding as (
-    select
-      link.organization_id, link.chain_id, link.seq, link.event_id,
-      case
-        when link.seq <> coalesce(link.previous_seq, 0) + 1 then 'a seal before this one is missing'
-        when link.hash <> sha256(coalesce(link.previous_hash, '') || link.digest) then 'the seal was changed'
-        when event.id is null and not exists (
-          select 1
-          from audit.archives as archive
-          where link.event_recorded_at >= archive.from_time and link.event_recorded_at < archive.to_time
-        ) then 'the event is missing'
-        when event.id is not null and audit.digest(to_jsonb(event)) <> link.digest then 'the event was changed'
-      end as problem
-    from link
-    left join audit.events as event
-      on event.organization_id = link.organization_id
-      and event.recorded_at = link.event_recorded_at
-      and event.id = link.event_id
-    union all
-    select
-      head.organization_id, head.chain_id, head.seq, null,
-      'the newest events of the chain are missing'
-    from audit.chains as head
-    where (only_organization_id is null or head.organization_id = only_organization_id)
-      and not exists (
-        select 1
-        from audit.seals as seal
-        where seal.organization_id = head.organization_id
-          and seal.chain_id = head.chain_id
-          and seal.seq = head.seq
-          and seal.hash = head.hash
-      )
-    union all
-    select event.organization_id, event.chain_id, null, event.id, 'the event is not sealed'
-    from audit.events as event
-    where (only_organization_id is null or event.organization_id = only_organization_id)
-      and not exists (
-        select 1
-        from audit.seals as seal
-        where seal.organization_id = event.organization_id and seal.event_id = event.id
-      )
-  )
-  select distinct on (finding.organization_id, finding.chain_id)
-    finding.organization_id, finding.chain_id, finding.seq, finding.event_id, finding.problem
-  from finding
-  where finding.problem is not null
-  order by finding.organization_id, finding.chain_id, finding.seq nulls last;
-end
-$$;
-comment on function audit.verify(uuid) is
-  'Checks every chain, or those of one organization, and names the first bad event of each. No row: nothing was changed, '
-  'as far as the chains themselves can tell; compare with an exported checkpoint for the rest.';
-
-create function audit.checkpoint(only_organization_id uuid default null)
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-set timezone = 'UTC'
-as $$
-begin
-  return jsonb_build_object(
-    'takenAt', now(),
-    'heads', coalesce((
-      select jsonb_agg(
-        jsonb_build_object(
-          'organizationId', head.organization_id, 'chainId', head.chain_id, 'seq', head.seq,
-          'hash', encode(head.hash, 'hex')
-        )
-        order by head.organization_id, head.chain_id
-      )
-      from audit.chains as head
-      where only_organization_id is null or head.organization_id = only_organization_id
-    ), '[]')
-  );
-end
-$$;
-comment on function audit.checkpoint(uuid) is
-  'All chain heads, or those of one organization, to be kept where an owner of this database cannot reach: what came '
-  'before them can then no longer be removed or rewritten unnoticed.';
-
-create function audit.verify_checkpoint(checkpoint jsonb)
-returns table (organization_id uuid, chain_id uuid, seq bigint, problem text)
-language plpgsql
-stable
-set search_path = ''
-as $$
-#variable_conflict use_column
-begin
-  return query
-  select
-    head."organizationId", head."chainId", head.seq,
-    case when seal.seq is null then 'events up to the checkpoint are missing' else 'the chain was rewritten' end
-  from jsonb_to_recordset(checkpoint -> 'heads') as head ("organizationId" uuid, "chainId" uuid, seq bigint, hash text)
-  left join audit.seals as seal
-    on seal.organization_id = head."organizationId" and seal.chain_id = head."chainId" and seal.seq = head.seq
-  where seal.seq is null or encode(seal.hash, 'hex') <> head.hash
-  order by 1, 2;
-end
-$$;
-comment on function audit.verify_checkpoint(jsonb) is
-  'Compares the chains with an exported checkpoint. No row: everything up to it is as it was.';
-
-create table audit.archives (
-  from_time timestamptz not null,
-  to_time timestamptz not null check (to_time > from_time),
-  archived_at timestamptz not null default now(),
-  location text not null,
-  primary key (from_time)
-);
-comment on table audit.archives is
-  'Spans whose events were moved to an archive, and where. Their seals stay. Keep events at least six years (45 CFR '
-  '164.316(b)(2)(i)), longer where a state asks for it.';
-
 -- Access and recording -------------------------------------------------------------------------------------------------
 
 alter table audit.events enable row level security;
@@ -361,13 +257,6 @@ create policy role_scoped_select on audit.chains for select to authenticated
   );
 comment on policy role_scoped_select on audit.chains is
   'Admins, and members with the permission view_audit, read their organization''s chain heads.';
-alter table audit.archives enable row level security;
-create policy deny_all on audit.archives using (false);
-comment on policy deny_all on audit.archives is 'Written by whoever archives, as the owner.';
-create trigger refuse_change before update or delete on audit.archives
-  for each row execute function audit.refuse_change();
-create trigger refuse_truncate before truncate on audit.archives
-  for each statement execute function audit.refuse_change();
 grant select on audit.events, audit.seals, audit.chains to authenticated, service_role;
 
 create function private.record_event(

@@ -21,12 +21,14 @@ returns table (
   event_id uuid,
   chain_id uuid,
   seq bigint,
-  hash text
+  hash text,
+  problem text
 )
 language plpgsql
 stable
 security definer
 set search_path = ''
+set timezone = 'UTC'
 as $$
 #variable_conflict use_column
 declare
@@ -50,13 +52,24 @@ begin
     event.actor_user_id, event.actor_role, event.actor_session_id, event.database_user, event.request_id,
     case when jsonb_typeof(event.before) = 'array' then event.before -> place.position else event.before end,
     case when jsonb_typeof(event.after) = 'array' then event.after -> place.position else event.after end,
-    event.details, event.id, event.chain_id, seal.seq, encode(seal.hash, 'hex')
+    event.details, event.id, event.chain_id, seal.seq, encode(seal.hash, 'hex'),
+    case
+      when seal.seq is null then 'the event is not sealed'
+      else audit.seal_problem(seal, previous, event, false)
+    end
   from audit.events as event
   cross join lateral (
     -- A batch's event lists its ids, and what became of each, in the same order.
     select (array_position(event.entity_ids, session_history.session_id) - 1) as position
   ) as place
-  left join audit.seals as seal on seal.organization_id = event.organization_id and seal.event_id = event.id
+  left join audit.seals as seal
+    on seal.organization_id = event.organization_id
+    and seal.event_id = event.id
+    and seal.event_recorded_at = event.recorded_at
+  left join audit.seals as previous
+    on previous.organization_id = seal.organization_id
+    and previous.chain_id = seal.chain_id
+    and previous.seq = seal.seq - 1
   where event.organization_id = actor.organization_id
     and event.entity_ids && names
   order by event.recorded_at, event.id;
@@ -83,7 +96,8 @@ returns table (
   event_id uuid,
   chain_id uuid,
   seq bigint,
-  hash text
+  hash text,
+  problem text
 )
 language sql
 stable
@@ -92,13 +106,14 @@ begin atomic
   select
     history.occurred_at, history.recorded_at, history.action, history.outcome, history.code, history.actor_user_id,
     history.actor_role, history.actor_session_id, history.database_user, history.request_id, history.before,
-    history.after, history.details, history.event_id, history.chain_id, history.seq, history.hash
+    history.after, history.details, history.event_id, history.chain_id, history.seq, history.hash,
+    history.problem
   from private.session_history(session_history.session_id) as history;
 end;
 comment on function public.session_history(uuid) is
   'Everything that happened to a session, oldest first: its hold, confirmation, moves, status changes, notes saved, '
   'signed and read, refusals. before and after are this session''s part of the event; notes appear as ciphertext. seq and '
-  'hash are the event''s place in its chain. For admins and members with the permission view_audit. An id of another '
+  'hash are the event''s place in its chain; problem says what is wrong with the event or its seal, null when nothing is. For admins and members with the permission view_audit. An id of another '
   'organization has no history here.';
 grant execute on function public.session_history(uuid) to authenticated;
 
@@ -147,7 +162,7 @@ declare
 begin
   if actor.role <> 'super_admin' then
     perform private.raise_refusal(403, 'FORBIDDEN', 'Only a super_admin verifies the audit.');
-  elsif checkpoint is not null and jsonb_typeof(checkpoint -> 'heads') is distinct from 'array' then
+  elsif checkpoint is not null and audit.checkpoint_is_valid(checkpoint) is not true then
     perform private.raise_invalid(private.issue('checkpoint', 'must be what audit_checkpoint returned'));
   end if;
   return query
@@ -155,8 +170,13 @@ begin
   from audit.verify(actor.organization_id) as found
   union all
   select compared.chain_id, compared.seq, null::uuid, compared.problem
-  from audit.verify_checkpoint(checkpoint) as compared
-  where checkpoint is not null and compared.organization_id = actor.organization_id
+  from (
+    -- Of her organization only, whatever it was taken of.
+    select verify_audit.checkpoint || jsonb_build_object('organizationId', actor.organization_id) as kept
+    where verify_audit.checkpoint is not null
+  ) as given
+  cross join lateral audit.verify_checkpoint(given.kept) as compared
+  where compared.organization_id = actor.organization_id
   order by 1, 2;
 end
 $$;

@@ -1,5 +1,7 @@
 /** `sessions-cancel`: give a held slot back, or cancel booked sessions. */
 import { z } from 'zod';
+import type { EndpointDescription } from './endpoint.ts';
+import { ids, zone } from './examples.ts';
 import { type Parsed, parseWith, type RpcCall, refuse } from './parsed.ts';
 import { civilDate, expected, list, optional, optionalText, timeZone, uuid } from './primitives.ts';
 
@@ -117,3 +119,43 @@ export const cancelData = z.object({
   }),
 });
 export type CancelData = z.output<typeof cancelData>;
+
+/** How the API description shows `sessions-cancel`. */
+export const cancelEndpoint: EndpointDescription = {
+  summary: 'Release a hold, or cancel sessions',
+  description:
+    'With `hold_key`: gives held slots back; repeating it answers `released: false`. Otherwise cancels sessions by id, by local day, or both (their intersection). Any id out of the caller’s scope refuses the whole request.',
+  request: { ReleaseRequest: releaseRequest, CancelRequest: cancelRequest },
+  requests: {
+    release: { summary: 'Release a hold', value: { hold_key: ids.batch } },
+    cancel: {
+      summary: 'Cancel sessions',
+      value: {
+        session_ids: [ids.session],
+        reason: 'Family is travelling',
+        cancellation_attribution: 'client',
+      },
+    },
+    day: {
+      summary: 'Cancel a therapist’s day',
+      value: { date: '2026-11-30', time_zone: zone, therapist_id: ids.therapist, reason: 'Ill' },
+    },
+  },
+  data: { ReleaseData: releaseData, CancelData: cancelData },
+  answers: {
+    released: { value: { released: true } },
+    cancelled: {
+      value: {
+        summary: {
+          cancelledCount: 1,
+          alreadyCancelledCount: 0,
+          nonCancellableCount: 0,
+          totalCount: 1,
+          cancelledSessionIds: [ids.session],
+          alreadyCancelledSessionIds: [],
+          nonCancellableSessionIds: [],
+        },
+      },
+    },
+  },
+};

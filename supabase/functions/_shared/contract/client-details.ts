@@ -1,5 +1,7 @@
 /** `client-details`: who a client is. Sealed before the database sees it; `public.clients` has a file number only. */
 import { z } from 'zod';
+import type { EndpointDescription } from './endpoint.ts';
+import { ids } from './examples.ts';
 import { type Parsed, parseWith } from './parsed.ts';
 import { expected, integer, list, optional, optionalText, text, uuid } from './primitives.ts';
 import { actionError, baseVersion, fits, isoInstant, rowId } from './sealed.ts';
@@ -139,3 +141,36 @@ export const detailsReadData = z.object({
 
 export type DetailsSavedData = z.output<typeof detailsSavedData>;
 export type DetailsReadData = z.output<typeof detailsReadData>;
+
+const exampleDetails = {
+  given_name: 'Sample',
+  family_name: 'Client',
+  birth_date: '2019-03-09',
+  guardians: [{ name: 'Sample Guardian', relationship: 'mother' }],
+};
+const exampleVersion = {
+  clientId: ids.client,
+  versionId: '4c2b7a9e-5d0c-4f6a-8a0b-6f9d1c2e3b40',
+  version: 1,
+  savedAt: '2026-11-25T17:00:00.000Z',
+};
+
+/** How the API description shows `client-details`. */
+export const detailsEndpoint: EndpointDescription = {
+  summary: 'Save or read who a client is',
+  description:
+    'Names, birth date, contacts, guardians and address, sealed (AES-256-GCM) before the database sees them. Admins save; therapists read the clients on their caseload, users of role client their own. Versions are kept. Every read and every attempt is recorded. Reading ignores `Idempotency-Key`.',
+  request: { DetailsSaveRequest: saveRequest, DetailsReadRequest: readRequest },
+  requests: {
+    save: {
+      summary: 'Save a client’s details',
+      value: { action: 'save', client_id: ids.client, base_version: 0, details: exampleDetails },
+    },
+    read: { summary: 'Read several clients’', value: { action: 'read', client_ids: [ids.client] } },
+  },
+  data: { DetailsSavedData: detailsSavedData, DetailsReadData: detailsReadData },
+  answers: {
+    saved: { value: { client: exampleVersion } },
+    read: { value: { clients: [{ ...exampleVersion, details: exampleDetails }] } },
+  },
+};

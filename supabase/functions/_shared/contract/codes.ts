@@ -1,5 +1,5 @@
 /**
- * Every error code an edge function answers, once. `openapi.yaml` and `docs/codes.md` are generated from it.
+ * Every error code an edge function answers, and every code an RPC's outcome carries, once. `openapi.yaml` and `docs/codes.md` are generated from it.
  *
  * `title` is the short summary RFC 9457 §3.1.3 wants: the same each time. `meaning` says what happened, `action`
  * what the app should do about it.
@@ -11,6 +11,8 @@ export type CodeEntry = {
   readonly action: string;
   /** The endpoints that answer it; `all` when every one may. */
   readonly endpoints: 'all' | readonly Endpoint[];
+  /** The database functions whose outcome carries it when an app calls them itself, over REST. */
+  readonly rpcs?: readonly string[];
 };
 
 /** The edge functions. */
@@ -81,6 +83,22 @@ export const ERROR_CODES = {
     action: 'Offer to write one, with `base_version` 0.',
     endpoints: ['session-notes'],
   },
+  USER_NOT_FOUND: {
+    status: 404,
+    title: 'There is no such user',
+    meaning: 'Nobody with that address or id has an account.',
+    action: 'Invite them first, then add them.',
+    endpoints: [],
+    rpcs: ['add_member'],
+  },
+  MEMBER_NOT_FOUND: {
+    status: 404,
+    title: 'They are not a member',
+    meaning: 'The user has no membership in this organization.',
+    action: 'Reload the list of members.',
+    endpoints: [],
+    rpcs: ['change_member', 'remove_member'],
+  },
   METHOD_NOT_ALLOWED: {
     status: 405,
     title: 'Only POST is allowed',
@@ -126,22 +144,27 @@ export const ERROR_CODES = {
   OUTSIDE_AVAILABILITY: {
     status: 409,
     title: 'The therapist does not work then',
-    meaning: 'An occurrence is outside the therapist’s weekly hours or inside time off.',
-    action: 'Offer `alternatives`. An admin may repeat the request with `override: {reason}`.',
+    meaning:
+      'An occurrence is outside the therapist’s weekly hours, inside time off, or while the clinic is closed. `conflicts` says which.',
+    action:
+      'Offer `alternatives`. An admin may repeat the request with `override: {reason, rules: ["availability"]}`.',
     endpoints: ['sessions-hold'],
   },
   AUTHORIZATION_EXCEEDED: {
     status: 409,
     title: 'Not authorized by the payer',
-    meaning: 'The payer’s authorization has too few units left, or does not cover the dates.',
-    action: 'Show it to the scheduler. An admin may repeat the request with `override: {reason}`.',
+    meaning:
+      'The payer’s authorization has too few units left, or does not cover the dates. `shortages` says which occurrence, client and limit.',
+    action:
+      'Show `shortages` to the scheduler. An admin may repeat the request with `override: {reason, rules: ["authorization"]}`.',
     endpoints: ['sessions-hold'],
   },
   CONCURRENT_SERVICE_NOT_ALLOWED: {
     status: 409,
     title: 'The payer does not allow both services at once',
     meaning: 'The client has another service at that time, and the payer does not cover that pair together.',
-    action: 'Offer `alternatives`. An admin may repeat the request with `override: {reason}`.',
+    action:
+      'Offer `alternatives`. An admin may repeat the request with `override: {reason, rules: ["concurrency"]}`.',
     endpoints: ['sessions-hold'],
   },
   GROUP_FULL: {
@@ -162,7 +185,7 @@ export const ERROR_CODES = {
     status: 409,
     title: 'The request differs from what was held',
     meaning:
-      'Therapist, times, service or the list of occurrences are not those of the hold. Nothing changed.',
+      'Therapist, times, service or the list of occurrences are not those of the hold; `detail` names the fields. Nothing changed.',
     action: 'Confirm exactly what was held, or release the hold and hold what is wanted. The hold is alive.',
     endpoints: ['sessions-confirm'],
   },
@@ -180,6 +203,39 @@ export const ERROR_CODES = {
     meaning: 'The session to move has started, is over, or was cancelled since the hold was made.',
     action: 'Release the hold, reload the session, and book anew if it is still wanted.',
     endpoints: ['sessions-hold', 'sessions-confirm'],
+  },
+  STATUS_NOT_ALLOWED: {
+    status: 409,
+    title: 'The session’s status does not allow it',
+    meaning:
+      'The session has already begun, is over or was cancelled; or it is called missed before its start.',
+    action: 'Reload the session. Asked again after a lost answer: the first request has done it.',
+    endpoints: [],
+    rpcs: ['start_session', 'complete_session', 'mark_no_show'],
+  },
+  SESSION_INCOMPLETE: {
+    status: 409,
+    title: 'The session’s record lacks something',
+    meaning: '`missing` names each thing that completing the session needs, by its field.',
+    action: 'Show each message beside its field, and complete the session once they are there.',
+    endpoints: [],
+    rpcs: ['complete_session'],
+  },
+  ALREADY_A_MEMBER: {
+    status: 409,
+    title: 'They are a member already',
+    meaning: 'The user already has a membership in this organization.',
+    action: 'Offer to change their role.',
+    endpoints: [],
+    rpcs: ['add_member'],
+  },
+  LAST_SUPER_ADMIN: {
+    status: 409,
+    title: 'The organization needs a super_admin',
+    meaning: 'The last super_admin would lose the role or the membership.',
+    action: 'Appoint another super_admin first.',
+    endpoints: [],
+    rpcs: ['change_member', 'remove_member'],
   },
   NOTE_VERSION_CONFLICT: {
     status: 409,
@@ -243,6 +299,13 @@ export const ERROR_CODES = {
     title: 'The idempotency key belongs to another request',
     meaning: 'The same user used this `Idempotency-Key` on this endpoint for a different request.',
     action: 'Make a new key for each thing the user wants; repeat a key only with the same request.',
+    endpoints: 'all',
+  },
+  TOO_MANY_REQUESTS: {
+    status: 429,
+    title: 'Too many requests',
+    meaning: 'The user’s refused or costly requests came too fast. Nothing was done.',
+    action: 'Wait `Retry-After` seconds, then send the same request with the same idempotency key.',
     endpoints: 'all',
   },
   INTERNAL_ERROR: {

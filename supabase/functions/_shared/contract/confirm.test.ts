@@ -51,7 +51,7 @@ describe('a confirmation', () => {
   it('names everything that is missing', () => {
     expect(refused({})).toEqual({
       code: 'MISSING_FIELDS',
-      paths: ['hold_key', 'session', 'start_time_offset_minutes', 'end_time_offset_minutes', 'time_zone'],
+      paths: ['hold_key', 'session', 'time_zone'],
     });
     expect(refused({ ...confirmation, hold_key: ' ' })).toEqual({
       code: 'MISSING_FIELDS',
@@ -91,7 +91,7 @@ describe('a confirmation', () => {
     ['cpt.modifiers', { cpt: { code: '97153', modifiers: ['A1', 'A2', 'A3', 'A4', 'A5'] } }],
     ['cpt.modifiers.0', { cpt: { code: '97153', modifiers: ['telehealth'] } }],
     ['time_zone', { time_zone: 'foo3bar' }],
-    ['start_time_offset_minutes', { start_time_offset_minutes: 480 }],
+    ['start_time_offset_minutes', { start_time_offset_minutes: 900 }],
     ['occurrences', { occurrences: Array(367).fill(confirmation) }],
     ['occurrences.0', { occurrences: [7] }],
   ])('is refused at %s', (path, extra) => {
@@ -100,7 +100,6 @@ describe('a confirmation', () => {
 
   it.each([
     ['notes', { notes: 'Played with blocks' }],
-    ['notes', { notes: '' }],
     ['session.notes', { session: { ...session, notes: { text: 'x' } } }],
     ['occurrences.0.notes', { occurrences: [{ ...confirmation, notes: 'x' }] }],
     [
@@ -111,7 +110,17 @@ describe('a confirmation', () => {
     expect(refused({ ...confirmation, ...extra })).toEqual({ code: 'VALIDATION_FAILED', paths: [path] });
   });
 
-  it('takes a null note for none', () => {
-    expect(accepted({ notes: null, session: { ...session, notes: null } })).not.toHaveProperty('notes');
+  it.each([null, '', ' \n', undefined])('takes the note %j for none', (notes) => {
+    const given = accepted({
+      notes,
+      session: { ...session, notes },
+      occurrences: [{ ...confirmation, notes, session: { ...session, notes } }],
+    });
+    expect(JSON.stringify(given)).not.toContain('notes');
+  });
+
+  it('leaves the offsets to the database, both their value and their absence', () => {
+    expect(accepted({ start_time_offset_minutes: 480 })).toMatchObject({ start_time_offset_minutes: 480 });
+    expect(accepted({ start_time_offset_minutes: undefined }).start_time_offset_minutes).toBeUndefined();
   });
 });

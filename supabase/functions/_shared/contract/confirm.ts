@@ -1,10 +1,13 @@
 /** `sessions-confirm`: turn a live hold into sessions. */
 import { z } from 'zod';
 import { type CptInput, cpt } from './cpt.ts';
+import type { EndpointDescription } from './endpoint.ts';
+import { end, ids, offsets, people, start, zone } from './examples.ts';
 import { type Parsed, parseWith, type RpcCall, UNWANTED } from './parsed.ts';
 import {
   expected,
   instant,
+  isBlank,
   list,
   offsetMinutes,
   optional,
@@ -18,12 +21,15 @@ import { checkWindow, MAX_OCCURRENCES } from './windows.ts';
 function noNotes() {
   return z
     .unknown()
-    .refine((notes) => notes === undefined || notes === null, {
+    .refine(isBlank, {
       error: 'is not accepted here: session notes are saved, encrypted, through session-notes',
       params: UNWANTED,
     })
     .optional()
-    .meta({ type: 'null', description: 'Refused when given. Session notes have their own, encrypted way.' });
+    .meta({
+      type: 'null',
+      description: 'Refused when it has text. Session notes have their own, encrypted way.',
+    });
 }
 
 const session = z.object(
@@ -45,8 +51,8 @@ const confirmOccurrence = z.object(
     hold_key: uuid(),
     session,
     cpt: optional(cpt).meta({ description: 'Left out: as at the top.' }),
-    start_time_offset_minutes: offsetMinutes(),
-    end_time_offset_minutes: offsetMinutes(),
+    start_time_offset_minutes: optional(offsetMinutes()),
+    end_time_offset_minutes: optional(offsetMinutes()),
     time_zone: optional(timeZone()).meta({ description: 'Left out: as at the top.' }),
     notes: noNotes(),
   },
@@ -62,8 +68,12 @@ export const confirmRequest = z
       }),
       session,
       cpt: optional(cpt),
-      start_time_offset_minutes: offsetMinutes(),
-      end_time_offset_minutes: offsetMinutes(),
+      start_time_offset_minutes: optional(offsetMinutes()).meta({
+        description:
+          'Minutes east of UTC at the start, to be checked by the database. Left out: not checked.',
+        inputExamples: [-480],
+      }),
+      end_time_offset_minutes: optional(offsetMinutes()).meta({ inputExamples: [-480] }),
       time_zone: timeZone(),
       occurrences: optional(list(confirmOccurrence, 0, MAX_OCCURRENCES)).meta({
         description:
@@ -74,33 +84,13 @@ export const confirmRequest = z
     { error: expected('a JSON object') },
   )
   .superRefine((request, context) => {
-    const { occurrences = [], session, time_zone } = request;
-    checkWindow({ ...session, ...offsetsOf(request) }, time_zone, context, {
-      timePath: ['session'],
-      offsetPath: [],
-      limitLength: false,
-    });
-    for (const [index, occurrence] of occurrences.entries()) {
-      checkWindow(
-        { ...occurrence.session, ...offsetsOf(occurrence) },
-        occurrence.time_zone ?? time_zone,
-        context,
-        {
-          timePath: ['occurrences', index, 'session'],
-          offsetPath: ['occurrences', index],
-          limitLength: false,
-        },
-      );
-    }
+    checkWindow(request.session, context, ['session'], false);
+    for (const [index, { session }] of (request.occurrences ?? []).entries())
+      checkWindow(session, context, ['occurrences', index, 'session'], false);
   });
 
 /** What a caller of `sessions-confirm` sends. */
 export type ConfirmRequest = z.input<typeof confirmRequest>;
-
-function offsetsOf(value: { start_time_offset_minutes: number; end_time_offset_minutes: number }) {
-  const { start_time_offset_minutes, end_time_offset_minutes } = value;
-  return { start_time_offset_minutes, end_time_offset_minutes };
-}
 
 /**
  * Reads a `sessions-confirm` body into the call of `confirm_sessions`: defaults filled in, instants in UTC, each
@@ -165,3 +155,37 @@ export const confirmData = z.object({
   }),
 });
 export type ConfirmData = z.output<typeof confirmData>;
+
+const exampleSession = {
+  id: ids.hold,
+  organization_id: ids.organization,
+  ...people,
+  start_time: '2026-11-30T18:00:00+00:00',
+  end_time: '2026-11-30T20:00:00+00:00',
+  status: 'scheduled',
+};
+
+/** How the API description shows `sessions-confirm`. */
+export const confirmEndpoint: EndpointDescription = {
+  summary: 'Turn a live hold into sessions',
+  description:
+    'A live hold always confirms, if the caller may still book. Confirming again answers the same sessions. Every held occurrence is listed exactly once, as it was held.',
+  request: { ConfirmRequest: confirmRequest },
+  requests: {
+    one: {
+      value: {
+        hold_key: ids.batch,
+        session: { ...people, start_time: start, end_time: end, session_type: 'individual' },
+        cpt: { code: '97153', modifiers: [] },
+        ...offsets,
+        time_zone: zone,
+      },
+    },
+  },
+  data: { ConfirmData: confirmData },
+  answers: {
+    confirmed: {
+      value: { session: exampleSession, sessions: [exampleSession], roundedDurationMinutes: 120 },
+    },
+  },
+};

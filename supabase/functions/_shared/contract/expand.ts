@@ -1,6 +1,6 @@
 /** From a recurrence in a request to the windows it means, with errors that name the request's fields. */
 import { expandRecurrence, RecurrenceError } from '../recurrence.ts';
-import { type Parsed, refuse } from './parsed.ts';
+import { type Issue, type Parsed, refuse } from './parsed.ts';
 import type { Window } from './windows.ts';
 
 /** A window and the zone its offsets belong to. */
@@ -53,4 +53,25 @@ export function expandRule(
       return refuse(pathOf(thrown.field), `cannot be used: ${thrown.message}`);
     throw thrown;
   }
+}
+
+/**
+ * Names an issue about an expanded occurrence by what was sent: the rule, or for the first occurrence, where it is the
+ * request's own window, that window's field.
+ *
+ * @param occurrences - what the rule was expanded to
+ * @param first - the start of the request's own window
+ */
+export function issueOfRule(
+  occurrences: readonly Pick<Window, 'start_time'>[],
+  first: string,
+): (issue: Issue) => Issue {
+  return (issue) => {
+    const [, index, field = ''] = /^occurrences\.(\d+)(?:\.(\w+))?$/.exec(issue.path) ?? [];
+    const occurrence = occurrences[Number(index)];
+    if (!occurrence) return { ...issue, path: issue.path.replace(/^occurrences$/, 'recurrence.rule') };
+    if (index === '0' && field && occurrence.start_time === first) return { ...issue, path: field };
+    const message = `makes an occurrence at ${occurrence.start_time} whose ${field} ${issue.message}`;
+    return { ...issue, path: field === 'time_zone' ? 'recurrence.time_zone' : 'recurrence.rule', message };
+  };
 }

@@ -1,7 +1,9 @@
 /** `sessions-hold`: claim one slot, or a whole series, for a few minutes. */
 import { z } from 'zod';
 import { cptCode } from './cpt.ts';
-import { expandRule, type ZonedWindow } from './expand.ts';
+import type { EndpointDescription } from './endpoint.ts';
+import { end, window as exampleWindow, ids, people, start, zone } from './examples.ts';
+import { expandRule, issueOfRule, type ZonedWindow } from './expand.ts';
 import { type Parsed, parseWith, type RpcCall, refuse } from './parsed.ts';
 import {
   expected,
@@ -10,6 +12,7 @@ import {
   list,
   offsetMinutes,
   optional,
+  optionalOrNull,
   optionalText,
   text,
   timeZone,
@@ -29,11 +32,14 @@ function dayOrMoment() {
 const window = {
   start_time: instant(),
   end_time: instant().meta({ description: 'After `start_time`, by at most 12 hours.' }),
-  start_time_offset_minutes: offsetMinutes().meta({
-    description: 'Minutes east of UTC in the time zone at `start_time` (Los Angeles in winter: -480).',
+  start_time_offset_minutes: optional(offsetMinutes()).meta({
+    description:
+      'Minutes east of UTC in the time zone at `start_time` (Los Angeles in winter: -480), to be checked by the database. An issue about another value has the right one as `expected`.',
+    inputExamples: [-480],
   }),
-  end_time_offset_minutes: offsetMinutes().meta({
-    description: 'Minutes east of UTC in the time zone at `end_time`.',
+  end_time_offset_minutes: optional(offsetMinutes()).meta({
+    description: 'Minutes east of UTC in the time zone at `end_time`, likewise.',
+    inputExamples: [-480],
   }),
 };
 
@@ -67,6 +73,31 @@ const recurrence = z.object(
         'Occurrences to leave out: dates (whatever starts that local day), local date-times or instants.',
     }),
     time_zone: optional(timeZone()).meta({ description: 'The zone of the rule. Left out: as at the top.' }),
+  },
+  { error: expected('an object') },
+);
+
+/** Rules an admin may override, each by its name. */
+export const OVERRIDABLE_RULES = [
+  'availability',
+  'authorization',
+  'concurrency',
+  'credential',
+  'travel',
+] as const;
+
+const override = z.object(
+  {
+    reason: text(500),
+    rules: optional(
+      list(
+        z.enum(OVERRIDABLE_RULES, {
+          error: expected('"availability", "authorization", "concurrency", "credential" or "travel"'),
+        }),
+        1,
+        OVERRIDABLE_RULES.length,
+      ),
+    ).meta({ description: 'Only these rules. Left out: every rule that can be overridden.' }),
   },
   { error: expected('an object') },
 );
@@ -109,7 +140,7 @@ export const holdRequest = z
       group_id: optional(uuid()).meta({
         description: 'The group this client joins, at the group’s own time. Excludes `client_ids`.',
       }),
-      room_id: uuid().nullish().meta({
+      room_id: optionalOrNull(uuid()).meta({
         description: 'Left out of a move: the room the sessions are in. `null`: no room.',
       }),
       buffer_before_minutes: optional(integer(0, 240)).meta({
@@ -119,7 +150,7 @@ export const holdRequest = z
       buffer_after_minutes: optional(integer(0, 240)).meta({
         description: 'Minutes kept free after each end. Left out: 0, or in a move as the sessions have it.',
       }),
-      override: optional(z.object({ reason: text(500) }, { error: expected('an object') })).meta({
+      override: optional(override).meta({
         description: 'For admins: hold in spite of an overridable refusal. The reason is audited.',
       }),
       occurrences: optional(list(holdOccurrence, 0, MAX_OCCURRENCES)).meta({
@@ -132,20 +163,14 @@ export const holdRequest = z
     { error: expected('a JSON object') },
   )
   .superRefine((request, context) => {
-    const { occurrences = [], time_zone, client_ids = [] } = request;
+    const { occurrences = [], client_ids = [] } = request;
     const membersIssue = checkMembers(client_ids, request.client_id, request.group_id);
     if (membersIssue) context.addIssue({ code: 'custom', path: ['client_ids'], message: membersIssue });
     // Beside listed occurrences the window at the top may as well span them all.
     const limitLength = occurrences.length === 0;
-    checkWindow(request, time_zone, context, { timePath: [], offsetPath: [], limitLength });
-    for (const [index, occurrence] of occurrences.entries()) {
-      const path = ['occurrences', index];
-      checkWindow(occurrence, occurrence.time_zone ?? time_zone, context, {
-        timePath: path,
-        offsetPath: path,
-        limitLength: true,
-      });
-    }
+    checkWindow(request, context, [], limitLength);
+    for (const [index, occurrence] of occurrences.entries())
+      checkWindow(occurrence, context, ['occurrences', index], true);
     if (occurrences.length > 0 && request.recurrence) {
       context.addIssue({
         code: 'custom',
@@ -234,13 +259,22 @@ export function parseHold(body: unknown): Parsed<RpcCall> {
     ok: true,
     value: {
       rpc: 'hold_sessions',
+      ...(rule && { issueOf: issueOfRule(occurrences, start_time) }),
       request: {
         ...request,
         ...(rule || listed.length > 0 || !only ? { occurrences } : only),
-        recurrence: rule ? { rule: rule.rule, time_zone: rule.time_zone ?? request.time_zone } : null,
+        recurrence: rule ? { ...rule, time_zone: rule.time_zone ?? request.time_zone } : null,
       },
     },
   };
+}
+
+/** A countdown must survive a wrong clock of the caller's. */
+function secondsLeft() {
+  return z
+    .int()
+    .min(0)
+    .meta({ description: 'Seconds until `expiresAt`, by our clock, when this was answered.' });
 }
 
 const heldSlot = z.object({
@@ -249,6 +283,7 @@ const heldSlot = z.object({
   startTime: z.iso.datetime({ offset: true }),
   endTime: z.iso.datetime({ offset: true }),
   expiresAt: z.iso.datetime({ offset: true }),
+  secondsLeft: secondsLeft(),
   clientId: z
     .string()
     .optional()
@@ -281,6 +316,7 @@ export const holdData = z.object({
   expiresAt: z.iso
     .datetime({ offset: true })
     .meta({ description: 'From this moment the slots are free again.' }),
+  secondsLeft: secondsLeft(),
   holds: z.array(heldSlot).meta({
     description:
       'One per occurrence, in request order; for a new group one per occurrence and client. Where a group moves, the hold of the session that was named stands for all its members.',
@@ -289,5 +325,63 @@ export const holdData = z.object({
     description:
       'Absent when there are none: an authorization 90 % or more taken, a payer’s daily limit exceeded.',
   }),
+  overridden: z.array(z.enum(OVERRIDABLE_RULES)).optional().meta({
+    description: 'The rules that would have refused this hold, but for `override`.',
+  }),
 });
 export type HoldData = z.output<typeof holdData>;
+
+const exampleHold = {
+  holdKey: ids.holdKey,
+  holdId: ids.hold,
+  startTime: start,
+  endTime: end,
+  expiresAt: '2026-11-25T17:05:00.000Z',
+  secondsLeft: 300,
+};
+
+/** How the API description shows `sessions-hold`. */
+export const holdEndpoint: EndpointDescription = {
+  summary: 'Claim a slot or a series for a few minutes',
+  description:
+    'All or nothing: a series with one blocked date creates nothing and reports every blocked date. Occurrences that name a `session_id` are new places for existing sessions, whose old slots are kept until the move is confirmed.',
+  request: { HoldRequest: holdRequest },
+  requests: {
+    one: { summary: 'One session', value: { ...people, ...exampleWindow, time_zone: zone } },
+    series: {
+      summary: 'Twelve Mondays, 10:00 local time, also across a clock change',
+      value: {
+        ...people,
+        ...exampleWindow,
+        time_zone: zone,
+        cpt_code: '97153',
+        recurrence: { rule: 'FREQ=WEEKLY;COUNT=12', exceptions: ['2026-12-28'] },
+      },
+    },
+    move: {
+      summary: 'Move a session',
+      value: { ...people, ...exampleWindow, time_zone: zone, session_id: ids.session },
+    },
+    override: {
+      summary: 'As an admin, in spite of the therapist’s hours',
+      value: {
+        ...people,
+        ...exampleWindow,
+        time_zone: zone,
+        override: { reason: 'Make-up session the family asked for', rules: ['availability'] },
+      },
+    },
+  },
+  data: { HoldData: holdData },
+  answers: {
+    held: {
+      value: {
+        holdKey: ids.batch,
+        holdId: ids.batch,
+        expiresAt: exampleHold.expiresAt,
+        secondsLeft: 300,
+        holds: [exampleHold],
+      },
+    },
+  },
+};

@@ -150,13 +150,27 @@ describe('a megabyte of wrong items', () => {
     ['occurrences', parseHold, hold],
     ['occurrences', parseConfirm, confirm],
     ['session_ids', parseCancel, { session_ids: [] }],
-  ] as const)(
-    'in %s costs one issue and less than the 2 s a request may compute',
-    (field, parse, example) => {
-      const started = performance.now();
-      const parsed = parse({ ...example, [field]: Array(500_000).fill(0) });
-      expect(parsed).toMatchObject({ ok: false, issues: [{ path: field }] });
-      expect(performance.now() - started).toBeLessThan(2_000);
-    },
-  );
+  ] as const)('in %s costs one issue: no item is looked at', (field, parse, example) => {
+    const looks: string[] = [];
+    const item = new Proxy({}, { get: (_, name) => looks.push(String(name)) });
+    const parsed = parse({ ...example, [field]: Array(500_000).fill(item) });
+    expect(parsed).toMatchObject({ ok: false, issues: [{ path: field }] });
+    expect(looks).toEqual([]);
+  });
+});
+
+describe('spoiling a request', () => {
+  it('leaves the values it writes as they were, so that one case does not spoil the next', () => {
+    const value = {};
+    const spoiled = spoil(
+      { a: { b: 1 } },
+      [['a'], ['a', 'b']],
+      [
+        { at: 0, value },
+        { at: 1, value },
+      ],
+    );
+    expect(value).toEqual({});
+    expect(JSON.stringify(spoiled)).toBe('{"a":{"b":{}}}');
+  });
 });

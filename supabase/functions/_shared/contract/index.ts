@@ -3,6 +3,7 @@ export {
   type CancelData,
   type CancelRequest,
   cancelData,
+  cancelEndpoint,
   cancellationAttribution,
   cancelRequest,
   MAX_SESSION_IDS,
@@ -17,6 +18,7 @@ export {
   type DetailsReadData,
   type DetailsRequest,
   type DetailsSavedData,
+  detailsEndpoint,
   detailsReadData,
   detailsSavedData,
   MAX_CLIENTS,
@@ -36,12 +38,23 @@ export {
   type ConfirmData,
   type ConfirmRequest,
   confirmData,
+  confirmEndpoint,
   confirmRequest,
   parseConfirm,
   sessionRow,
 } from './confirm.ts';
+export type { EndpointDescription, Example, Schemas } from './endpoint.ts';
+export { ids as exampleIds } from './examples.ts';
 export { IDEMPOTENCY_KEY_RULE, readIdempotencyKey, readRequestId } from './headers.ts';
-export { type HoldData, type HoldRequest, holdData, holdRequest, parseHold } from './hold.ts';
+export {
+  type HoldData,
+  type HoldRequest,
+  holdData,
+  holdEndpoint,
+  holdRequest,
+  OVERRIDABLE_RULES,
+  parseHold,
+} from './hold.ts';
 export type { InputErrorCode, Issue, Parsed, RpcCall } from './parsed.ts';
 export {
   type Alternative,
@@ -53,6 +66,8 @@ export {
   issue,
   type Problem,
   problem,
+  type Shortage,
+  shortage,
 } from './problem.ts';
 export { MAX_SEALED_BYTES } from './sealed.ts';
 export {
@@ -65,6 +80,7 @@ export {
   type NoteRequest,
   type NoteSavedData,
   noteContent,
+  noteEndpoint,
   noteHistoryData,
   noteReadData,
   noteSavedData,

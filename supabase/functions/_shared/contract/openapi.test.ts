@@ -1,13 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { cancelData, parseCancel, releaseData } from './cancel.ts';
-import { detailsReadData, detailsSavedData, parseDetails } from './client-details.ts';
-import { ERROR_CODES } from './codes.ts';
-import { confirmData, parseConfirm } from './confirm.ts';
-import { holdData, parseHold } from './hold.ts';
+import { cancelEndpoint, parseCancel } from './cancel.ts';
+import { detailsEndpoint, parseDetails } from './client-details.ts';
+import { type Endpoint, ERROR_CODES } from './codes.ts';
+import { confirmEndpoint, parseConfirm } from './confirm.ts';
+import type { EndpointDescription } from './endpoint.ts';
+import { holdEndpoint, parseHold } from './hold.ts';
+import type { Parsed } from './parsed.ts';
 import { conflictProblem, invalidRequestProblem, problem } from './problem.ts';
-import { noteHistoryData, noteReadData, noteSavedData, parseNote } from './session-notes.ts';
+import { noteEndpoint, parseNote } from './session-notes.ts';
 
 type Examples = Record<string, { value: Record<string, unknown> }>;
 type Operation = {
@@ -18,41 +20,47 @@ type Operation = {
 const document: { paths: Record<string, { post: Operation }> } = parse(
   readFileSync(new URL('../../../../openapi.yaml', import.meta.url), 'utf8'),
 );
-const parsers = {
-  '/sessions-hold': parseHold,
-  '/sessions-confirm': parseConfirm,
-  '/sessions-cancel': parseCancel,
-  '/session-notes': parseNote,
-  '/client-details': parseDetails,
-};
-const data = {
-  '/sessions-hold': holdData,
-  '/sessions-confirm': confirmData,
-  '/sessions-cancel': cancelData.or(releaseData),
-  '/session-notes': noteReadData.or(noteSavedData).or(noteHistoryData),
-  '/client-details': detailsReadData.or(detailsSavedData),
-};
+const endpoints: [Endpoint, EndpointDescription, (body: unknown) => Parsed<unknown>][] = [
+  ['sessions-hold', holdEndpoint, parseHold],
+  ['sessions-confirm', confirmEndpoint, parseConfirm],
+  ['sessions-cancel', cancelEndpoint, parseCancel],
+  ['session-notes', noteEndpoint, parseNote],
+  ['client-details', detailsEndpoint, parseDetails],
+];
 
-describe.each(Object.keys(parsers) as (keyof typeof parsers)[])('openapi.yaml on %s', (path) => {
-  const { requestBody, responses } = (document.paths[path] ?? { post: undefined }).post as Operation;
+it('openapi.yaml has these endpoints and no others', () => {
+  expect(Object.keys(document.paths)).toEqual(endpoints.map(([name]) => `/${name}`));
+});
+
+describe.each(endpoints)('openapi.yaml on %s', (name, description, parseBody) => {
+  const { requestBody, responses } = (document.paths[`/${name}`] ?? { post: undefined }).post as Operation;
 
   it('shows requests that the contract accepts', () => {
-    for (const { value } of Object.values(requestBody.content['application/json'].examples)) {
-      expect(parsers[path](value)).toMatchObject({ ok: true });
-    }
+    const { examples } = requestBody.content['application/json'];
+    expect(Object.keys(examples)).toEqual(Object.keys(description.requests));
+    expect(Object.keys(examples).length).toBeGreaterThan(0);
+    for (const { value } of Object.values(examples)) expect(parseBody(value)).toMatchObject({ ok: true });
   });
 
-  it('shows answers that the contract describes', () => {
-    for (const { value } of Object.values(responses['200']?.content['application/json']?.examples ?? {})) {
-      expect(data[path].safeParse(value.data).error).toBeUndefined();
-    }
+  it('shows answers that the contract describes, each kind at least once', () => {
+    const examples = responses['200']?.content['application/json']?.examples ?? {};
+    expect(Object.keys(examples)).toEqual(Object.keys(description.answers));
+    const shown = Object.values(examples).map(({ value }) =>
+      Object.keys(description.data).filter(
+        (schema) => description.data[schema]?.safeParse(value.data).success,
+      ),
+    );
+    for (const kinds of shown) expect(kinds).not.toEqual([]);
+    expect(new Set(shown.flat())).toEqual(new Set(Object.keys(description.data)));
   });
 
-  it('shows a problem for each code', () => {
-    const failures = Object.entries(responses).filter(([status]) => status !== '200');
-    for (const [status, { content }] of failures) {
+  it('shows a problem for each code it answers', () => {
+    const shown: string[] = [];
+    for (const [status, { content }] of Object.entries(responses)) {
+      if (status === '200') continue;
       const schema = { 400: invalidRequestProblem, 409: conflictProblem }[status] ?? problem;
       for (const [code, { value }] of Object.entries(content['application/problem+json']?.examples ?? {})) {
+        shown.push(code);
         expect(schema.safeParse(value).error).toBeUndefined();
         expect(value).toMatchObject({
           code,
@@ -61,5 +69,9 @@ describe.each(Object.keys(parsers) as (keyof typeof parsers)[])('openapi.yaml on
         });
       }
     }
+    const answered = Object.entries(ERROR_CODES)
+      .filter(([, { endpoints: of }]) => of === 'all' || (of as readonly string[]).includes(name))
+      .map(([code]) => code);
+    expect(shown.sort()).toEqual(answered.sort());
   });
 });

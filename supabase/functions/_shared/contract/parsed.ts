@@ -1,11 +1,15 @@
 /** What becomes of a request body: either one call of one database function, or the reasons it is refused. */
 import type { z } from 'zod';
+import { isBlank } from './primitives.ts';
 
 /** Codes of the 400 answers that the contract itself gives. */
 export type InputErrorCode = 'VALIDATION_FAILED' | 'MISSING_FIELDS' | 'INVALID_RANGE';
 
-/** One thing wrong with a request. `path` is dotted: `occurrences.0.start_time`. */
-export type Issue = { path: string; message: string };
+/**
+ * One thing wrong with a request. `path` is dotted: `occurrences.0.start_time`. `expected` is the right value where the
+ * database knows it: minutes east of UTC, of an offset.
+ */
+export type Issue = { path: string; message: string; expected?: number | undefined };
 
 /** A request ready for the database: the function to call and its `request` argument. */
 export type RpcCall = {
@@ -19,6 +23,8 @@ export type RpcCall = {
     | 'amend_note'
     | 'save_client_details';
   request: Record<string, unknown>;
+  /** Names what the database finds wrong by the fields that were sent, where the call has others. */
+  issueOf?: (issue: Issue) => Issue;
 };
 
 /** Database functions that take no idempotency key; each call is recorded. */
@@ -54,11 +60,6 @@ function valueAt(body: unknown, path: readonly PropertyKey[]): unknown {
     value = (value as Record<PropertyKey, unknown>)[key];
   }
   return value;
-}
-
-/** Absent, `null` and blank are all "missing" to somebody filling in a form. */
-function isBlank(value: unknown): boolean {
-  return value === undefined || value === null || (typeof value === 'string' && value.trim() === '');
 }
 
 /** The dotted form of a path; the body itself is called `body`. */

@@ -43,8 +43,8 @@ function daysInMonth(year: number, month: number): number {
 }
 
 /**
- * Reads an instant and writes it in UTC, to the millisecond or, if it has them, the microsecond, so that two
- * spellings of one instant are one request. Finer digits are dropped: Postgres keeps microseconds.
+ * Reads an instant and writes it in UTC, to the millisecond, so that two spellings of one instant are one request. Finer
+ * ones are refused: JavaScript's clocks could not name the booking again.
  *
  * @returns the canonical text, or what is wrong with `text` as `{ problem }`
  * @example canonicalInstant('2026-03-08T10:00:00-07:00') // '2026-03-08T17:00:00.000Z'
@@ -78,8 +78,8 @@ export function canonicalInstant(text: string): string | { problem: string } {
   const offset = Number(offsetHours) * 60 + Number(offsetMinutes);
   if (Number(offsetMinutes) > 59 || offset > 14 * 60)
     return { problem: 'must have an offset of at most 14:00' };
+  if (Number(fraction.slice(3)) > 0) return { problem: 'must not be finer than a millisecond' };
 
-  const micros = Number(fraction.slice(0, 6).padEnd(6, '0'));
   const wallClock = Date.UTC(
     Number(year),
     Number(month) - 1,
@@ -87,10 +87,9 @@ export function canonicalInstant(text: string): string | { problem: string } {
     Number(hour),
     Number(minute),
     Number(second),
-    Math.floor(micros / 1000),
+    Number(fraction.slice(0, 3).padEnd(3, '0')),
   );
-  const utc = new Date(wallClock - (sign === '-' ? -offset : offset) * 60_000).toISOString();
-  return micros % 1000 === 0 ? utc : utc.replace('Z', `${String(micros % 1000).padStart(3, '0')}Z`);
+  return new Date(wallClock - (sign === '-' ? -offset : offset) * 60_000).toISOString();
 }
 
 /** An instant: ISO 8601 with `Z` or an explicit offset. Handed on in UTC. */
@@ -104,12 +103,6 @@ export function instant() {
       return z.NEVER;
     })
     .meta({ format: 'date-time', inputExamples: ['2026-11-30T10:00:00-08:00'] });
-}
-
-/** Microseconds since 1970 of a canonical instant: exact, so that instants compare as Postgres compares them. */
-export function microsecondsOf(canonical: string): number {
-  const beyondMillis = /\.\d{3}(\d{3})Z$/.exec(canonical)?.[1] ?? '0';
-  return Date.parse(canonical.replace(/(\.\d{3})\d{3}Z$/, '$1Z')) * 1000 + Number(beyondMillis);
 }
 
 /** A civil date `YYYY-MM-DD` that exists. */
@@ -183,15 +176,34 @@ export function optionalText(max: number) {
     .transform((value) => value || undefined);
 }
 
-/** Makes a field optional; `null` means the same as leaving it out. */
-export function optional<Schema extends z.ZodType>(schema: Schema) {
-  return schema.nullish().transform((value): z.output<Schema> | undefined => value ?? undefined);
+/** Whether a form would say of this value that nothing was entered. */
+export function isBlank(value: unknown): boolean {
+  return value === undefined || value === null || (typeof value === 'string' && value.trim() === '');
 }
 
-/** Makes a field optional with a default, which `null` takes too. */
+/** Lets blank text through as "not given", whatever the field is of: forms send `''` for what was left empty. */
+function unlessBlank<Schema extends z.ZodType>(schema: Schema) {
+  const blankIsAbsent = z.preprocess(
+    (value) => (typeof value === 'string' && isBlank(value) ? undefined : value),
+    schema.nullish(),
+  );
+  // What may be sent is still what the schema says: a blank is tolerated, not advertised.
+  return blankIsAbsent.optional() as unknown as z.ZodOptional<z.ZodNullable<Schema>>;
+}
+
+/** Makes a field optional; `null` and blank text mean the same as leaving it out. */
+export function optional<Schema extends z.ZodType>(schema: Schema) {
+  return unlessBlank(schema).transform((value): z.output<Schema> | undefined => value ?? undefined);
+}
+
+/** Makes a field optional where `null` means something of its own. Blank text is left out. */
+export function optionalOrNull<Schema extends z.ZodType>(schema: Schema) {
+  return unlessBlank(schema);
+}
+
+/** Makes a field optional with a default, which `null` and blank text take too. */
 export function withDefault<Schema extends z.ZodType>(schema: Schema, fallback: z.output<Schema>) {
-  return schema
-    .nullish()
+  return unlessBlank(schema)
     .transform((value): z.output<Schema> => value ?? fallback)
     .meta({ inputDefault: fallback });
 }

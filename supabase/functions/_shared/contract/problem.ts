@@ -11,6 +11,13 @@ export const issue = z
       .string()
       .meta({ description: 'The field, dotted, or the header.', examples: ['occurrences.0.start_time'] }),
     message: z.string().meta({ examples: ['must be after start_time'] }),
+    expected: z
+      .int()
+      .optional()
+      .meta({
+        description: 'The right value, of an offset that is not the zone’s: minutes east of UTC.',
+        examples: [-420],
+      }),
   })
   .meta({ id: 'Issue' });
 
@@ -22,14 +29,34 @@ export const conflict = z
   .object({
     occurrenceIndex: z.number().int().min(0).meta({ description: 'Which requested occurrence, from 0.' }),
     resource: z.enum(['therapist', 'client', 'room']),
-    blockedBy: z.enum(['hold', 'session']),
+    blockedBy: z.enum(['hold', 'session', 'availability', 'closure']).meta({
+      description:
+        'A hold may yet lapse; a session does not. `availability`: outside the therapist’s hours or in time off; `closure`: the organization is closed.',
+    }),
     startTime: isoInstant(),
     endTime: isoInstant(),
     expiresAt: isoInstant()
       .nullish()
       .meta({ description: 'When the hold in the way lapses. Only for holds.' }),
+    secondsLeft: z.int().min(0).nullish().meta({ description: 'Seconds until `expiresAt`, by our clock.' }),
   })
   .meta({ id: 'Conflict' });
+
+/** What a payer does not authorize (409 `AUTHORIZATION_EXCEEDED`): one entry per occurrence, client and limit. */
+export const shortage = z
+  .object({
+    occurrenceIndex: z.int().min(0).meta({ description: 'Which requested occurrence, from 0.' }),
+    clientId: z.string().nullish().meta({ format: 'uuid', description: 'In a group: whose.' }),
+    cptCode: z.string(),
+    date: z.iso.date().meta({ description: 'The local day of service.' }),
+    limit: z.enum(['dates', 'coverage', 'total', 'day', 'week', 'month']).meta({
+      description:
+        'What runs out. `dates`: no authorization covers that day; `coverage`: no payer does; `total`: the authorization’s units; `day`, `week`, `month`: a limit of that period.',
+    }),
+    neededUnits: z.number(),
+    leftUnits: z.number(),
+  })
+  .meta({ id: 'Shortage' });
 
 /** A nearby start at which the same request, the whole series shifted, would succeed right now (409). */
 export const alternative = z
@@ -64,10 +91,12 @@ export const conflictProblem = problem
     retryAfterSeconds: z.number().int().nullable(),
     conflicts: z.array(conflict),
     alternatives: z.array(alternative).max(5),
+    shortages: z.array(shortage).optional().meta({ description: 'Only with `AUTHORIZATION_EXCEEDED`.' }),
   })
   .meta({ id: 'ConflictProblem' });
 
 export type Conflict = z.output<typeof conflict>;
+export type Shortage = z.output<typeof shortage>;
 export type Alternative = z.output<typeof alternative>;
 export type Problem = z.output<typeof problem> &
   Partial<Omit<z.output<typeof invalidRequestProblem>, keyof z.output<typeof problem>>> &

@@ -1,6 +1,8 @@
 /** `session-notes`: write, sign, amend and read the note of a session. Notes are sealed before the database sees them. */
 import { z } from 'zod';
 import { cptCode } from './cpt.ts';
+import type { EndpointDescription } from './endpoint.ts';
+import { end, ids, start, zone } from './examples.ts';
 import { type Issue, type Parsed, parseWith } from './parsed.ts';
 import { expected, integer, list, optional, optionalText, text, uuid } from './primitives.ts';
 import { actionError, baseVersion, fits, isoInstant, rowId } from './sealed.ts';
@@ -158,3 +160,79 @@ export const noteHistoryData = z.object({ sessionId: rowId(), versions: z.array(
 export type NoteSavedData = z.output<typeof noteSavedData>;
 export type NoteReadData = z.output<typeof noteReadData>;
 export type NoteHistoryData = z.output<typeof noteHistoryData>;
+
+const exampleNote = {
+  sessionId: ids.session,
+  versionId: '7d1e3c52-0c1f-4a5e-9a53-2f6f0f6c9b10',
+  version: 1,
+  status: 'draft',
+  savedBy: ids.therapist,
+  savedAt: '2026-11-30T20:05:00.000Z',
+  signature: null,
+};
+const exampleSignature = {
+  signedBy: ids.therapist,
+  credential: 'RBT',
+  signedAt: '2026-11-30T20:10:00.000Z',
+  attested: {
+    therapistId: ids.therapist,
+    clientId: ids.client,
+    startTime: start,
+    endTime: end,
+    timeZone: zone,
+    cptCode: '97153',
+    cptModifiers: [],
+    locationType: 'clinic',
+  },
+};
+const exampleContent = {
+  narratives: [{ cpt_code: '97153', narrative: 'Ten trials of requesting with a picture card.' }],
+  client_response: 'Requested in eight of ten trials.',
+  progress: 'Up from six of ten a week ago.',
+  participants: ['Client', 'Technician'],
+};
+
+/** How the API description shows `session-notes`. */
+export const noteEndpoint: EndpointDescription = {
+  summary: 'Write, sign, amend or read the note of a session',
+  description:
+    'Notes are sealed (AES-256-GCM) before the database sees them. Only the session’s therapist writes and signs; admins of the organization read. A signed note never changes: an amendment is a further version. Every read and every attempt is recorded. `content` and `reason` come back in the spelling they are sent in. Reading ignores `Idempotency-Key`.',
+  request: {
+    NoteSaveDraftRequest: saveDraftRequest,
+    NoteSignRequest: signRequest,
+    NoteAmendRequest: amendRequest,
+    NoteReadRequest: readRequest,
+    NoteHistoryRequest: historyRequest,
+  },
+  requests: {
+    save_draft: {
+      summary: 'Save a first draft',
+      value: { action: 'save_draft', session_id: ids.session, base_version: 0, content: exampleContent },
+    },
+    sign: {
+      summary: 'Sign the draft as it is',
+      value: { action: 'sign', session_id: ids.session, base_version: 1 },
+    },
+    amend: {
+      summary: 'Amend a signed note',
+      value: {
+        action: 'amend',
+        session_id: ids.session,
+        base_version: 2,
+        content: { ...exampleContent, progress: 'Up from five of ten a week ago.' },
+        reason: 'Last week’s count was misread.',
+      },
+    },
+    read: { summary: 'Read the newest version', value: { action: 'read', session_id: ids.session } },
+    history: { summary: 'List the versions', value: { action: 'history', session_id: ids.session } },
+  },
+  data: { NoteSavedData: noteSavedData, NoteReadData: noteReadData, NoteHistoryData: noteHistoryData },
+  answers: {
+    saved: { value: { note: exampleNote } },
+    signed: {
+      value: { note: { ...exampleNote, version: 2, status: 'signed', signature: exampleSignature } },
+    },
+    read: { value: { note: { ...exampleNote, content: exampleContent, reason: null } } },
+    history: { value: { sessionId: ids.session, versions: [exampleNote] } },
+  },
+};

@@ -1,8 +1,6 @@
 /** Rules about windows of time `[start, end)` that need no clock. */
 import type { z } from 'zod';
-import { offsetMinutesAt } from '../civil-time.ts';
 import { RANGE } from './parsed.ts';
-import { microsecondsOf } from './primitives.ts';
 
 /** Most occurrences in one request: a daily session for a leap year. */
 export const MAX_OCCURRENCES = 366;
@@ -10,54 +8,45 @@ export const MAX_OCCURRENCES = 366;
 /** Longest session, in hours. */
 export const MAX_SESSION_HOURS = 12;
 
-/** A window in UTC with its zone's offsets, in minutes east of UTC. */
+/**
+ * A window in UTC and, when the caller believes in some, its zone's offsets in minutes east of UTC. Whether they are right
+ * is the database's to say: the rules of zones that this runtime came with may be older or newer than the database's.
+ */
 export type Window = {
   start_time: string;
   end_time: string;
-  start_time_offset_minutes: number;
-  end_time_offset_minutes: number;
+  start_time_offset_minutes?: number | undefined;
+  end_time_offset_minutes?: number | undefined;
 };
 
 type Path = (string | number)[];
 type Report = Pick<z.RefinementCtx, 'addIssue'>;
 
 /**
- * Reports an end that is not after its start, a session longer than 12 hours (when `limitLength`), and offsets the
- * zone does not have at those instants.
+ * Reports an end that is not after its start and, when `limitLength`, a session longer than 12 hours.
  *
- * @param timePath - where `start_time` and `end_time` are, for the issues' paths
- * @param offsetPath - where the offsets are
+ * @param path - where `start_time` and `end_time` are, for the issues' paths
  */
 export function checkWindow(
-  window: Window,
-  timeZone: string,
+  window: Pick<Window, 'start_time' | 'end_time'>,
   report: Report,
-  { timePath, offsetPath, limitLength }: { timePath: Path; offsetPath: Path; limitLength: boolean },
+  path: Path,
+  limitLength: boolean,
 ): void {
-  const elapsed = microsecondsOf(window.end_time) - microsecondsOf(window.start_time);
+  const elapsed = Date.parse(window.end_time) - Date.parse(window.start_time);
   if (elapsed <= 0) {
     report.addIssue({
       code: 'custom',
-      path: [...timePath, 'end_time'],
+      path: [...path, 'end_time'],
       message: 'must be after start_time',
       params: RANGE,
     });
-  } else if (limitLength && elapsed > MAX_SESSION_HOURS * 3_600_000_000) {
+  } else if (limitLength && elapsed > MAX_SESSION_HOURS * 3_600_000) {
     report.addIssue({
       code: 'custom',
-      path: [...timePath, 'end_time'],
+      path: [...path, 'end_time'],
       message: `must be at most ${MAX_SESSION_HOURS} hours after start_time`,
     });
-  }
-  for (const edge of ['start', 'end'] as const) {
-    const actual = offsetMinutesAt(timeZone, Math.floor(microsecondsOf(window[`${edge}_time`]) / 1000));
-    if (window[`${edge}_time_offset_minutes`] !== actual) {
-      report.addIssue({
-        code: 'custom',
-        path: [...offsetPath, `${edge}_time_offset_minutes`],
-        message: `must be ${actual}, the offset of ${timeZone} at ${edge}_time, in minutes east of UTC`,
-      });
-    }
   }
 }
 
@@ -68,12 +57,15 @@ export function checkWindow(
  * @param bufferMinutes - minutes kept free before each start plus minutes kept free after each end
  * @returns the indexes of the pair, lower first, or null
  */
-export function findSelfOverlap(windows: readonly Window[], bufferMinutes: number): [number, number] | null {
+export function findSelfOverlap(
+  windows: readonly Pick<Window, 'start_time' | 'end_time'>[],
+  bufferMinutes: number,
+): [number, number] | null {
   const sorted = windows
     .map((window, index) => ({
       index,
-      start: microsecondsOf(window.start_time),
-      end: microsecondsOf(window.end_time) + bufferMinutes * 60_000_000,
+      start: Date.parse(window.start_time),
+      end: Date.parse(window.end_time) + bufferMinutes * 60_000,
     }))
     .sort((a, b) => a.start - b.start || a.index - b.index);
   for (let i = 1; i < sorted.length; i++) {

@@ -1,0 +1,157 @@
+/**
+ * `npm run audit:checkpoint`: takes a checkpoint of the audit's chains, signs it, and puts it where an owner of the
+ * database cannot reach; or compares the database with one that was kept. docs/audit-trail.md says why.
+ *
+ * Environment: `DATABASE_URL` (as the owner, `postgres`); `AUDIT_SIGNING_KEY`, an Ed25519 private key (PKCS #8 in base64).
+ *
+ * - `--new-key` prints a key pair and does nothing else.
+ * - `--to <folder or https address>` keeps the checkpoint there, as `checkpoint-<time>.json`; with an address, by PUT, with
+ *   `AUDIT_CHECKPOINT_AUTHORIZATION` as its Authorization header if that is set. Without `--to` it is printed.
+ * - `--verify <file>` with `--public-key <key>` checks the file's signature, every chain, and the two against each other.
+ *   Prints each finding, and exits 1 when there is one.
+ */
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  sign,
+  verify,
+} from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import pg from 'pg';
+
+/** What is kept: the checkpoint as the text that was signed, since JSON can be written in many ways. */
+interface SignedCheckpoint {
+  checkpoint: string;
+  algorithm: 'Ed25519';
+  publicKey: string;
+  signature: string;
+}
+
+interface Finding {
+  organization_id: string | null;
+  chain_id: string | null;
+  seq: string | null;
+  problem: string;
+}
+
+const publicText = (key: KeyObject) => key.export({ type: 'spki', format: 'der' }).toString('base64');
+
+function newKey(): void {
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+  console.log(`AUDIT_SIGNING_KEY=${privateKey.export({ type: 'pkcs8', format: 'der' }).toString('base64')}`);
+  console.log(`public key: ${publicText(publicKey)}`);
+}
+
+function signingKey(): KeyObject {
+  const text = process.env.AUDIT_SIGNING_KEY;
+  if (!text) throw new Error('AUDIT_SIGNING_KEY is not set; npm run audit:checkpoint -- --new-key makes one');
+  try {
+    return createPrivateKey({ key: Buffer.from(text, 'base64'), format: 'der', type: 'pkcs8' });
+  } catch {
+    throw new Error('AUDIT_SIGNING_KEY must be an Ed25519 private key, PKCS #8 in base64');
+  }
+}
+
+async function query<Row extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<Row[]> {
+  const { DATABASE_URL } = process.env;
+  if (!DATABASE_URL) throw new Error('DATABASE_URL is not set');
+  const client = new pg.Client({ connectionString: DATABASE_URL });
+  await client.connect();
+  try {
+    return (await client.query<Row>(text, values)).rows;
+  } finally {
+    await client.end();
+  }
+}
+
+async function take(): Promise<SignedCheckpoint> {
+  const key = signingKey();
+  const [row] = await query<{ checkpoint: string }>('select audit.checkpoint()::text as checkpoint');
+  const checkpoint = row?.checkpoint ?? '';
+  return {
+    checkpoint,
+    algorithm: 'Ed25519',
+    publicKey: publicText(createPublicKey(key)),
+    signature: sign(null, Buffer.from(checkpoint), key).toString('base64'),
+  };
+}
+
+async function keep(signed: SignedCheckpoint, to: string | undefined): Promise<void> {
+  const text = `${JSON.stringify(signed, null, 2)}\n`;
+  if (to === undefined) {
+    process.stdout.write(text);
+    return;
+  }
+  const { takenAt } = JSON.parse(signed.checkpoint) as { takenAt: string };
+  const name = `checkpoint-${new Date(takenAt)
+    .toISOString()
+    .replaceAll(/[:.]/g, '')
+    .replace(/\d{3}Z$/, 'Z')}.json`;
+  if (!/^https?:/.test(to)) {
+    // Never over one that is there already.
+    await writeFile(join(to, name), text, { flag: 'wx' });
+    return;
+  }
+  const authorization = process.env.AUDIT_CHECKPOINT_AUTHORIZATION;
+  const response = await fetch(new URL(name, to.endsWith('/') ? to : `${to}/`), {
+    method: 'PUT',
+    headers: {
+      'Content-Type': 'application/json',
+      ...(authorization ? { Authorization: authorization } : {}),
+    },
+    body: text,
+  });
+  if (!response.ok) throw new Error(`The checkpoint was not kept: ${to} answered ${response.status}`);
+}
+
+/** What is wrong with a kept checkpoint, with the chains, and with the two together. */
+async function findings(file: string, publicKey: string): Promise<string[]> {
+  const { checkpoint, signature } = JSON.parse(await readFile(file, 'utf8')) as SignedCheckpoint;
+  const key = createPublicKey({ key: Buffer.from(publicKey, 'base64'), format: 'der', type: 'spki' });
+  if (!verify(null, Buffer.from(checkpoint), key, Buffer.from(signature, 'base64')))
+    return ['the checkpoint is not signed with this key, or was changed'];
+  const found = await query<Finding>(
+    `select organization_id, chain_id, seq, problem from audit.verify()
+      union all
+      select organization_id, chain_id, seq, problem from audit.verify_checkpoint($1)`,
+    [checkpoint],
+  );
+  return found.map(({ organization_id, chain_id, seq, problem }) =>
+    organization_id === null
+      ? problem
+      : `organization ${organization_id}, chain ${chain_id}, seal ${seq ?? '-'}: ${problem}`,
+  );
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      'new-key': { type: 'boolean', default: false },
+      to: { type: 'string' },
+      verify: { type: 'string' },
+      'public-key': { type: 'string' },
+    },
+  });
+  if (values['new-key']) return newKey();
+  if (values.verify === undefined) return keep(await take(), values.to);
+  if (!values['public-key'])
+    throw new Error('--verify needs --public-key, the one you kept when the key was made');
+  const found = await findings(values.verify, values['public-key']);
+  if (found.length === 0) {
+    console.log('Every chain is as it was when the checkpoint was taken.');
+    return;
+  }
+  for (const finding of found) console.error(finding);
+  process.exitCode = 1;
+}
+
+try {
+  await main();
+} catch (error) {
+  console.error((error as Error).message);
+  process.exitCode = 1;
+}

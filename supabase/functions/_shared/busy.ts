@@ -1,0 +1,28 @@
+/** What means "not now, try again", whoever says it. */
+
+/** SQLSTATEs and PostgREST codes: locks, timeouts, shutdowns, no connection. Class 08 is of lost connections. */
+const BUSY_CODES = new Set([
+  '55P03',
+  '40P01',
+  '40001',
+  '57014',
+  '57P01',
+  '57P02',
+  '57P03',
+  '53300',
+  'PGRST000',
+  'PGRST001',
+  'PGRST002',
+  'PGRST003',
+]);
+const BUSY_STATUSES = new Set([0, 408, 429, 502, 503, 504]);
+
+/**
+ * Whether a failed call of the database may succeed when it is repeated.
+ *
+ * @param code - the SQLSTATE or PostgREST code; empty when there is none
+ * @param status - the HTTP status; 0 when no answer came
+ */
+export function isBusy(code: string, status: number): boolean {
+  return BUSY_CODES.has(code) || code.startsWith('08') || BUSY_STATUSES.has(status);
+}

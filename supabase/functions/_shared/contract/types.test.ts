@@ -1,0 +1,19 @@
+import { expectTypeOf, it } from 'vitest';
+import type { z } from 'zod';
+import type { cancelData, releaseData } from './cancel.ts';
+import type { holdData, OVERRIDABLE_RULES } from './hold.ts';
+import type { alternative, conflict, issue, Problem as ProblemOfSchema, shortage } from './problem.ts';
+import type * as plain from './types.ts';
+
+it('the plain types are those of the schemas', () => {
+  expectTypeOf<plain.Issue>().toEqualTypeOf<z.output<typeof issue>>();
+  expectTypeOf<plain.Conflict>().toEqualTypeOf<z.output<typeof conflict>>();
+  expectTypeOf<plain.Shortage>().toEqualTypeOf<z.output<typeof shortage>>();
+  expectTypeOf<plain.Alternative>().toEqualTypeOf<z.output<typeof alternative>>();
+  expectTypeOf<plain.HoldData>().toEqualTypeOf<z.output<typeof holdData>>();
+  expectTypeOf<plain.ReleaseData>().toEqualTypeOf<z.output<typeof releaseData>>();
+  expectTypeOf<plain.CancelData>().toEqualTypeOf<z.output<typeof cancelData>>();
+  expectTypeOf<plain.OverridableRule>().toEqualTypeOf<(typeof OVERRIDABLE_RULES)[number]>();
+  expectTypeOf<plain.Problem>().toExtend<ProblemOfSchema>();
+  expectTypeOf<ProblemOfSchema>().toExtend<plain.Problem>();
+});

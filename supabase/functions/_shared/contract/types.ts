@@ -1,0 +1,124 @@
+/**
+ * The contract's answers as plain types, for code that must not depend on zod: an app that uses the client library does
+ * not have it. A test compares each with the schema it restates.
+ */
+import type { ErrorCode } from './codes.ts';
+
+/**
+ * One thing wrong with a request. `path` is dotted: `occurrences.0.start_time`. `expected` is the right value where the
+ * database knows it: minutes east of UTC, of an offset.
+ */
+export type Issue = { path: string; message: string; expected?: number | undefined };
+
+/** What is in the way (409): one entry per occurrence and resource. Times are the overlap with the request. */
+export type Conflict = {
+  occurrenceIndex: number;
+  resource: 'therapist' | 'client' | 'room';
+  blockedBy: 'hold' | 'session' | 'availability' | 'closure';
+  startTime: string;
+  endTime: string;
+  /** When the hold in the way lapses. */
+  expiresAt?: string | null | undefined;
+  /** Seconds until `expiresAt`, by the server's clock. */
+  secondsLeft?: number | null | undefined;
+};
+
+/** What a payer does not authorize (409 `AUTHORIZATION_EXCEEDED`): one entry per occurrence, client and limit. */
+export type Shortage = {
+  occurrenceIndex: number;
+  /** In a group: whose. */
+  clientId?: string | null | undefined;
+  cptCode: string;
+  /** The local day of service. */
+  date: string;
+  limit: 'dates' | 'coverage' | 'total' | 'day' | 'week' | 'month';
+  neededUnits: number;
+  leftUnits: number;
+};
+
+/** A nearby start at which the same request, the whole series shifted, would succeed (409). */
+export type Alternative = { startTime: string; endTime: string };
+
+/** The body of a failure (RFC 9457). */
+export type Problem = {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  success: false;
+  error: string;
+  code: ErrorCode;
+  requestId: string;
+  issues?: Issue[] | undefined;
+  retryAfter?: string | null | undefined;
+  retryAfterSeconds?: number | null | undefined;
+  conflicts?: Conflict[] | undefined;
+  alternatives?: Alternative[] | undefined;
+  shortages?: Shortage[] | undefined;
+};
+
+/** Rules an admin may override, each by its name. */
+export type OverridableRule = 'availability' | 'authorization' | 'concurrency' | 'credential' | 'travel';
+
+/** One held occurrence. */
+export type HeldSlot = {
+  /** Confirms or releases this occurrence. */
+  holdKey: string;
+  holdId: string;
+  startTime: string;
+  endTime: string;
+  expiresAt: string;
+  /** Seconds until `expiresAt` when this was answered, by the server's clock. */
+  secondsLeft: number;
+  /** In a group: the client this hold is for. */
+  clientId?: string | undefined;
+  /** In a group: the group. */
+  groupId?: string | undefined;
+};
+
+/** What a hold may still be told of, though it succeeded. */
+export type HoldWarning =
+  | {
+      code: 'AUTHORIZATION_NEARLY_USED';
+      authorizationId: string;
+      cptCode: string;
+      approvedUnits: number;
+      leftUnits: number;
+    }
+  | { code: 'DAILY_LIMIT_EXCEEDED'; cptCode: string; date: string; units: number; maxDailyUnits: number };
+
+/** The `data` of a 200 answer of `sessions-hold`. */
+export type HoldData = {
+  /** The batch key: stands for all occurrences. */
+  holdKey: string;
+  holdId: string;
+  /** From this moment the slots are free again. */
+  expiresAt: string;
+  /** Seconds until `expiresAt` when this was answered, by the server's clock. */
+  secondsLeft: number;
+  /** One per occurrence, in request order; for a new group one per occurrence and client. */
+  holds: HeldSlot[];
+  warnings?: HoldWarning[] | undefined;
+  /** The rules that would have refused this hold, but for `override`. */
+  overridden?: OverridableRule[] | undefined;
+};
+
+/** The `data` of a 200 answer of `sessions-cancel` that released a hold. */
+export type ReleaseData = {
+  /** False when there was nothing left to give back. */
+  released: boolean;
+  hold?: { [key: string]: unknown } | null | undefined;
+};
+
+/** The `data` of a 200 answer of `sessions-cancel` that cancelled sessions. */
+export type CancelData = {
+  summary: {
+    cancelledCount: number;
+    alreadyCancelledCount: number;
+    nonCancellableCount: number;
+    totalCount: number;
+    cancelledSessionIds: string[];
+    alreadyCancelledSessionIds: string[];
+    nonCancellableSessionIds: string[];
+  };
+};

@@ -1,0 +1,197 @@
+/** No call costs more than n log n in the size of its request, its day, its ledger or its calendar. */
+import type pg from 'pg';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  type Appointment,
+  at,
+  book,
+  clientId,
+  createClinic,
+  midnight,
+  organizationId,
+  therapistId,
+  workingDays,
+} from '../../bench/clinic.ts';
+import { mustSucceed, rpc } from '../../bench/measure.ts';
+import { confirmRequest, holdRequest, sessionIds } from '../../bench/requests.ts';
+import { connect } from '../setup/db.ts';
+import { ExplainedConnection, fasterThanNLogN, total, type Work } from './plans.ts';
+
+/** No other test has clinics of these numbers. */
+const ORGANIZATION = 70;
+const THERAPISTS = 30;
+const CLINIC = { therapists: THERAPISTS, clientsPerTherapist: 8, withPayer: 4 };
+const HALF_HOUR = 30 * 60_000;
+
+const SERIES = [26, 52, 104, 208];
+const CALENDARS = [100, 200, 400, 800];
+/** Therapists by what they are for: the first ones for series, then one for each calendar. */
+const CALENDAR_THERAPIST = (index: number): number => 14 + index;
+const PLAIN_CLIENT = 4;
+/** A connection keeps the plans of its first calls, which are of small requests. */
+const SMALL_CALLS = 8;
+
+let connection: ExplainedConnection;
+
+beforeAll(async () => {
+  const db = await connect();
+  try {
+    await createClinic(db, ORGANIZATION, CLINIC);
+    const booked: Appointment[] = [
+      // Clients without a payer, so that the calendar is long and no ledger is.
+      ...CALENDARS.flatMap((sessions, index) =>
+        workingDays(CALENDAR_THERAPIST(index), [PLAIN_CLIENT], 1, sessions),
+      ),
+    ];
+    await book(db, ORGANIZATION, booked);
+    await db.query('analyze');
+  } finally {
+    await db.end();
+  }
+  connection = await ExplainedConnection.open(ORGANIZATION);
+});
+
+afterAll(() => connection?.end());
+
+/** Work of the same call at several sizes, on a connection that has made small ones before. */
+async function measure(
+  sizes: number[],
+  call: (client: pg.Client, size: number, turn: number) => Promise<unknown>,
+  small = 1,
+): Promise<{ size: number; work: Work }[]> {
+  for (let turn = 0; turn < SMALL_CALLS; turn++)
+    await connection.count((client) => call(client, small, turn));
+  const measured: { size: number; work: Work }[] = [];
+  for (const [index, size] of sizes.entries()) {
+    const { work } = await connection.count((client) => call(client, size, SMALL_CALLS + index));
+    measured.push({ size, work });
+  }
+  return measured;
+}
+
+/** A daily series of half hours at night, which nobody else books; each turn has an hour and a therapist of its own. */
+const nightly = (occurrences: number, turn: number) =>
+  holdRequest(
+    ORGANIZATION,
+    {
+      therapist: turn % 10,
+      client: PLAIN_CLIENT,
+      start: at(7, Math.floor(turn / 10) * 30),
+      end: at(7, Math.floor(turn / 10) * 30) + HALF_HOUR,
+    },
+    { occurrences, stepDays: 1 },
+  );
+
+describe('a series', () => {
+  it('is held', async () => {
+    const measured = await measure(SERIES, (client, size, turn) =>
+      mustSucceed(client, 'hold_sessions', nightly(size, turn)),
+    );
+    expect(fasterThanNLogN(measured)).toEqual([]);
+  });
+
+  it.each(['hold_sessions', 'find_alternatives'])('is in the way of %s', async (name) => {
+    const measured = await measure(SERIES, async (client, size, turn) => {
+      const outcome = await rpc(client, name, nightly(size, turn));
+      if (name === 'hold_sessions') expect(outcome.ok).toBe(false);
+    });
+    expect(fasterThanNLogN(measured)).toEqual([]);
+  });
+});
+
+describe('rows written directly', () => {
+  const insert = (client: pg.Client, size: number, turn: number) =>
+    client.query({
+      name: 'insert',
+      text: `
+        insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone, session_type)
+        select $1, $2, $3, at, at + interval '30 minutes', 'UTC', 'individual'
+        from unnest($4::timestamptz[]) as at`,
+      values: [
+        organizationId(ORGANIZATION),
+        therapistId(ORGANIZATION, turn % 10),
+        clientId(ORGANIZATION, turn % 10, 0),
+        nights(size, turn),
+      ],
+    });
+  const nights = (size: number, turn: number): Date[] =>
+    Array.from({ length: size }, (_, day) => new Date(at(7 + day, 240 + Math.floor(turn / 10) * 30)));
+
+  it('are inserted', async () => {
+    const measured = await measure(SERIES, async (client, size, turn) => {
+      await client.query('begin');
+      await insert(client, size, turn);
+      await client.query('rollback');
+    });
+    expect(fasterThanNLogN(measured)).toEqual([]);
+  });
+});
+
+describe('one booking, whatever there is already:', () => {
+  /** What one half hour on an evening takes to hold, confirm, refuse and cancel, on a connection with settled plans. */
+  async function everyCall(
+    organization: number,
+    therapist: number,
+    client: number,
+  ): Promise<Map<string, Work>> {
+    const own = await ExplainedConnection.open(organization);
+    const works = new Map<string, Work>();
+    const count = async <T>(name: string, run: (connected: pg.Client) => Promise<T>) => {
+      const { result, work } = await own.count(run);
+      works.set(name, work);
+      return result;
+    };
+    try {
+      for (let turn = 0; turn < SMALL_CALLS; turn++) {
+        const start = at(20 + turn, 18 * 60);
+        const request = holdRequest(organization, { therapist, client, start, end: start + HALF_HOUR });
+        const hold = await count('hold', (connected) => mustSucceed(connected, 'hold_sessions', request));
+        const confirmation = confirmRequest(request, hold);
+        const body = await count('confirm', (connected) =>
+          mustSucceed(connected, 'confirm_sessions', confirmation),
+        );
+        const refused = await count('refused', (connected) => rpc(connected, 'hold_sessions', request));
+        expect(refused.ok).toBe(false);
+        const ids = { session_ids: sessionIds(body) };
+        await count('cancel', (connected) => mustSucceed(connected, 'cancel_sessions', ids));
+      }
+    } finally {
+      await own.end();
+    }
+    return works;
+  }
+
+  it.each([
+    [
+      'calendar',
+      CALENDARS.map((size, index) => [size, ORGANIZATION, CALENDAR_THERAPIST(index), PLAIN_CLIENT] as const),
+    ],
+  ])('its %s', async (_, sizes) => {
+    const measured: { size: number; works: Map<string, Work> }[] = [];
+    for (const [size, organization, therapist, client] of sizes)
+      measured.push({ size, works: await everyCall(organization, therapist, client) });
+    const grown = [...(measured[0]?.works.keys() ?? [])].flatMap((call) => {
+      const rows = measured.map(({ size, works }) => ({ size, rows: total(works.get(call) ?? new Map()) }));
+      // What is read for one booking does not depend on how much is there: a tenth more, and a few rows.
+      const allowed = (rows[0]?.rows ?? 0) * 1.1 + 20;
+      return (rows.at(-1)?.rows ?? 0) > allowed ? [{ call, rows }] : [];
+    });
+    expect(grown).toEqual([]);
+  });
+});
+
+it('open slots are found in a longer time, in a full calendar', async () => {
+  const measured = await measure([7, 14, 28, 56], (client, days) =>
+    client.query({
+      name: 'slots',
+      text: 'select * from public.find_open_slots($1, $2, $3, 60, $4)',
+      values: [
+        therapistId(ORGANIZATION, CALENDAR_THERAPIST(CALENDARS.length - 1)),
+        new Date(midnight(8)),
+        new Date(midnight(8 + days)),
+        clientId(ORGANIZATION, CALENDAR_THERAPIST(CALENDARS.length - 1), 0),
+      ],
+    }),
+  );
+  expect(fasterThanNLogN(measured)).toEqual([]);
+});
