@@ -2650,12 +2650,12 @@ create table public.sessions (
   end_time timestamptz not null,
   status public.session_status not null default 'scheduled',
   time_zone text not null references public.time_zones (name),
-  civil_start timestamp not null,
+  civil_start timestamp not null default 'epoch',
   session_type text check (length(session_type) between 1 and 64),
   location_type text check (length(location_type) between 1 and 64),
   cpt_code text check (cpt_code ~ '^[0-9A-Z]{5}$'),
   cpt_modifiers text[] not null default '{}' check (cardinality(cpt_modifiers) <= 4),
-  lanes int4multirange not null,
+  lanes int4multirange not null default '{[0,2147483647)}',
   series_id uuid,
   group_id uuid,
   group_key uuid not null generated always as (coalesce(group_id, id)) stored,
@@ -2700,7 +2700,8 @@ comment on table public.sessions is 'Appointments of one therapist with one clie
 comment on column public.sessions.id is 'A session booked through a hold keeps the id of its hold.';
 comment on column public.sessions.time_zone is 'The IANA zone the appointment was made in: its civil time is local to it.';
 comment on column public.sessions.civil_start is
-  'The civil start it was booked for, in time_zone. When a law changes the zone, start_time shows another.';
+  'The civil start it was booked for, in time_zone: derived when it is written. When a law changes the zone, start_time '
+  'shows another.';
 comment on column public.sessions.lanes is
   'What of the client''s time it takes: two services that a payer lets run at once share no lane. Decided when service '
   'and time were chosen; a change of the payers'' rules writes it anew.';
@@ -3126,11 +3127,16 @@ set search_path = ''
 as $$
 begin
   perform set_config('therapist_sessions.within', former, true);
+  if current_setting('therapist_sessions.freed', true) = 'yes' and outcome is not null then
+    perform set_config('therapist_sessions.freed', '', true);
+    outcome := outcome || '{"freed": true}';
+  end if;
   return outcome;
 end
 $$;
 comment on function private.leave_booking(jsonb, text) is
-  'Ends what private.enter_booking began: later statements of the transaction are direct writes again. Passes the outcome on.';
+  'Ends what private.enter_booking began: later statements of the transaction are direct writes again. Passes the outcome '
+  'on, with freed: true when it left something for the waitlist, so that the caller calls offer_freed_slots next.';
 grant execute on function private.leave_booking(jsonb, text) to authenticated;
 
 create function private.take_written_organization()
@@ -9736,6 +9742,7 @@ begin
     on known.organization_id = session.organization_id and known.id = session.group_id
   where gone.resource_kind = 'client' and known.start_time > as_of and session.status = 'cancelled'
     and private.group_lives_until(queue_freed.organization_id, known.id) = 'infinity';
+  perform set_config('therapist_sessions.freed', 'yes', true);
 end
 $$;
 comment on function private.queue_freed(uuid, private.claims[], private.claims[], timestamptz) is
@@ -9781,6 +9788,7 @@ begin
     )
     where slot.organization_id = reopen_waitlist_entry.organization_id
       and slot.offered_batch_id = reopen_waitlist_entry.batch_id;
+    perform set_config('therapist_sessions.freed', 'yes', true);
   end if;
 end
 $$;

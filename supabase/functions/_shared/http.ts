@@ -9,6 +9,7 @@ import { IDEMPOTENCY_KEY_RULE, readIdempotencyKey, readRequestId } from './contr
 import type { Parsed, RpcCall } from './contract/parsed.ts';
 import { setCorsHeaders, setPreflightHeaders } from './cors.ts';
 import { classOf, logError } from './log.ts';
+import { hasFreed, offerFreedSlots } from './offers.ts';
 import { type Answer, DEFAULT_RETRY_SECONDS, interpret } from './outcome.ts';
 import { callRpc, type RpcContext } from './rpc.ts';
 import { withSecondsLeft } from './seconds-left.ts';
@@ -219,7 +220,9 @@ export function createHandler(parse: (body: unknown) => Parsed<RpcCall>, amend?:
     const parsed = parse(body);
     if (!parsed.ok) return { kind: 'invalid', code: parsed.code, issues: parsed.issues };
     const { request, issueOf } = parsed.value;
-    const answered = interpret(await callRpc(parsed.value, idempotencyKey, context));
+    const told = await callRpc(parsed.value, idempotencyKey, context);
+    if (hasFreed(told.data)) offerFreedSlots(context);
+    const answered = interpret(told);
     if (answered.kind === 'invalid' && issueOf) return { ...answered, issues: answered.issues.map(issueOf) };
     return withSecondsLeft(amend ? await amend(answered, request, context) : answered);
   });

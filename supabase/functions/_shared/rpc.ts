@@ -80,3 +80,8 @@ export function readRpc(
 ): Promise<RpcAnswer> {
   return call(rpc, { request }, context, timeoutMs);
 }
+
+/** Offers one freed slot to the next on the waitlist; the answer says how many are left. */
+export function offerRpc(context: RpcContext): Promise<RpcAnswer> {
+  return call('offer_freed_slots', { request_id: context.requestId }, context, RPC_TIMEOUT_MS);
+}

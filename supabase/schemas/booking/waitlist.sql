@@ -185,6 +185,7 @@ begin
     on known.organization_id = session.organization_id and known.id = session.group_id
   where gone.resource_kind = 'client' and known.start_time > as_of and session.status = 'cancelled'
     and private.group_lives_until(queue_freed.organization_id, known.id) = 'infinity';
+  perform set_config('therapist_sessions.freed', 'yes', true);
 end
 $$;
 comment on function private.queue_freed(uuid, private.claims[], private.claims[], timestamptz) is
@@ -230,6 +231,7 @@ begin
     )
     where slot.organization_id = reopen_waitlist_entry.organization_id
       and slot.offered_batch_id = reopen_waitlist_entry.batch_id;
+    perform set_config('therapist_sessions.freed', 'yes', true);
   end if;
 end
 $$;

@@ -112,11 +112,16 @@ set search_path = ''
 as $$
 begin
   perform set_config('therapist_sessions.within', former, true);
+  if current_setting('therapist_sessions.freed', true) = 'yes' and outcome is not null then
+    perform set_config('therapist_sessions.freed', '', true);
+    outcome := outcome || '{"freed": true}';
+  end if;
   return outcome;
 end
 $$;
 comment on function private.leave_booking(jsonb, text) is
-  'Ends what private.enter_booking began: later statements of the transaction are direct writes again. Passes the outcome on.';
+  'Ends what private.enter_booking began: later statements of the transaction are direct writes again. Passes the outcome '
+  'on, with freed: true when it left something for the waitlist, so that the caller calls offer_freed_slots next.';
 grant execute on function private.leave_booking(jsonb, text) to authenticated;
 
 create function private.take_written_organization()

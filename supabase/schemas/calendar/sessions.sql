@@ -62,12 +62,12 @@ create table public.sessions (
   end_time timestamptz not null,
   status public.session_status not null default 'scheduled',
   time_zone text not null references public.time_zones (name),
-  civil_start timestamp not null,
+  civil_start timestamp not null default 'epoch',
   session_type text check (length(session_type) between 1 and 64),
   location_type text check (length(location_type) between 1 and 64),
   cpt_code text check (cpt_code ~ '^[0-9A-Z]{5}$'),
   cpt_modifiers text[] not null default '{}' check (cardinality(cpt_modifiers) <= 4),
-  lanes int4multirange not null,
+  lanes int4multirange not null default '{[0,2147483647)}',
   series_id uuid,
   group_id uuid,
   group_key uuid not null generated always as (coalesce(group_id, id)) stored,
@@ -112,7 +112,8 @@ comment on table public.sessions is 'Appointments of one therapist with one clie
 comment on column public.sessions.id is 'A session booked through a hold keeps the id of its hold.';
 comment on column public.sessions.time_zone is 'The IANA zone the appointment was made in: its civil time is local to it.';
 comment on column public.sessions.civil_start is
-  'The civil start it was booked for, in time_zone. When a law changes the zone, start_time shows another.';
+  'The civil start it was booked for, in time_zone: derived when it is written. When a law changes the zone, start_time '
+  'shows another.';
 comment on column public.sessions.lanes is
   'What of the client''s time it takes: two services that a payer lets run at once share no lane. Decided when service '
   'and time were chosen; a change of the payers'' rules writes it anew.';
