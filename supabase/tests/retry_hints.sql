@@ -14,7 +14,7 @@ create temporary table refused on commit drop as
 select tests.hold('rbt', tests.request('rbt', 'ann', tests.at(1, '10:30'), 120)) as outcome;
 
 select is(outcome ->> 'code', 'THERAPIST_HOLD_CONFLICT', 'only holds are in the way, the therapist''s first') from refused;
-select is(jsonb_build_array((outcome #> '{conflicts,0}') - 'secondsLeft', (outcome #> '{conflicts,1}') - 'secondsLeft'), jsonb_build_array(
+select is(outcome -> 'conflicts', jsonb_build_array(
     jsonb_build_object('occurrenceIndex', 0, 'resource', 'therapist', 'blockedBy', 'hold',
       'startTime', middle #> '{body,holds,0,startTime}', 'endTime', middle #> '{body,holds,0,endTime}', 'expiresAt', middle #> '{body,expiresAt}'),
     jsonb_build_object('occurrenceIndex', 0, 'resource', 'client', 'blockedBy', 'hold',

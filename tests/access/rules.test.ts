@@ -125,7 +125,7 @@ const rules: Record<string, string> = {
       )
       and not exists (
         select from pg_trigger as trigger join pg_proc as routine on routine.oid = trigger.tgfoid
-        where trigger.tgrelid = class.oid and trigger.tgtype & command.bit > 0 and routine.prosrc ~ 'record_event'
+        where trigger.tgrelid = class.oid and trigger.tgtype & command.bit > 0 and (routine.prosrc ~ 'record_event' or routine.prosrc ~ 'audit_written')
       )`,
   'everything has a comment: tables, views, functions, policies': `
     select class.oid::regclass::text as offends from pg_class as class

@@ -107,6 +107,9 @@ insert into public.sessions (organization_id, id, therapist_id, client_id, start
 select scope.clinic, access_matrix.id(scope.scope || ' ' || session.name), scope.therapist, scope.client,
   access_matrix.at(session.hour), access_matrix.at(session.hour + 1), 'UTC', access_matrix.id(scope.scope || ' series')
 from access_matrix.scopes as scope, (values ('session', 0), ('running session', 1), ('cancelled session', 2)) as session (name, hour);
+-- A session begins on its own day: the running one is brought to now.
+update public.sessions set start_time = now() - interval '1 hour', end_time = now() + interval '1 hour'
+where id in (select access_matrix.id(scope || ' running session') from access_matrix.scopes);
 update public.sessions set status = 'in_progress'
 where id in (select access_matrix.id(scope || ' running session') from access_matrix.scopes);
 update public.sessions set status = 'cancelled'
@@ -114,20 +117,21 @@ where id in (select access_matrix.id(scope || ' cancelled session') from access_
 
 -- Holds that live, with keys that are known.
 insert into public.hold_batches (
-  organization_id, id, hold_key, therapist_id, client_id, time_zone, expires_at, created_by, created_at
+  organization_id, id, hold_key, therapist_id, time_zone, expires_at, created_by, created_at
 )
-select clinic, access_matrix.id(scope || ' batch'), access_matrix.id(scope || ' hold key'), therapist, client, 'UTC',
+select clinic, access_matrix.id(scope || ' batch'), access_matrix.id(scope || ' hold key'), therapist, 'UTC',
   now() + interval '10 minutes', therapist, now()
 from access_matrix.scopes;
 insert into public.session_holds (
-  organization_id, id, batch_id, occurrence_index, hold_key, start_time, end_time, time_zone
+  organization_id, id, batch_id, occurrence_index, hold_key, client_id, start_time, end_time, time_zone, civil_start, lanes
 )
 select clinic, access_matrix.id(scope || ' hold'), access_matrix.id(scope || ' batch'), 0,
-  access_matrix.id(scope || ' occurrence key'), access_matrix.at(4), access_matrix.at(5), 'UTC'
+  access_matrix.id(scope || ' occurrence key'), client, access_matrix.at(4), access_matrix.at(5), 'UTC',
+  access_matrix.at(4) at time zone 'UTC', '{[0,2147483647)}'
 from access_matrix.scopes;
-insert into private.claims (organization_id, owner_id, resource_kind, resource_id, during, group_key, expires_at)
+insert into private.claims (organization_id, owner_id, resource_kind, resource_id, during, lanes, expires_at)
 select scope.clinic, access_matrix.id(scope.scope || ' hold'), claim.kind::public.resource_kind, claim.id,
-  tstzrange(access_matrix.at(4), access_matrix.at(5)), access_matrix.id(scope.scope || ' hold'), now() + interval '10 minutes'
+  tstzrange(access_matrix.at(4), access_matrix.at(5)), '{[0,2147483647)}', now() + interval '10 minutes'
 from access_matrix.scopes as scope
 cross join lateral (values ('therapist', scope.therapist), ('client', scope.client)) as claim (kind, id);
 

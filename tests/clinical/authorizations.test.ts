@@ -19,6 +19,7 @@ import {
   releasing,
   tally,
 } from '../races/rivals.ts';
+import { beginSession } from '../setup/begin-session.ts';
 import { withConnection } from '../setup/db.ts';
 import { brokenInvariants } from '../setup/invariants.ts';
 
@@ -37,7 +38,7 @@ async function authorize(client: string, units: number): Promise<void> {
     ]);
     await connection.query(
       `insert into public.authorizations (organization_id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on)
-        values ($1, $2, $3, '97153', $4, current_date, current_date + 600)`,
+        values ($1, $2, $3, '97153', $4, current_date - 90, current_date + 600)`,
       [arena.organizationId, client, payer, units],
     );
   });
@@ -65,7 +66,8 @@ async function balanceOf(connection: pg.Client, client: string): Promise<Balance
 /** Lets holds run out: the clock cannot be moved, so their expiry is. */
 async function expire(batchIds: string[] | null, client: string): Promise<void> {
   await withConnection(async (connection) => {
-    const where = 'organization_id = $1 and client_id = $2 and ($3::uuid[] is null or id = any ($3))';
+    const where =
+      'organization_id = $1 and id in (select batch_id from public.session_holds where client_id = $2) and ($3::uuid[] is null or id = any ($3))';
     const holds = `select hold.id from public.session_holds as hold where hold.batch_id in (select id from public.hold_batches where ${where})`;
     const values = [arena.organizationId, client, batchIds];
     const past = "clock_timestamp() - interval '1 second'";
@@ -88,7 +90,11 @@ describe('forty holds of four units for twenty that are left', { timeout: 120_00
     for (const day of [1, 2]) {
       // Forty therapists and forty different hours: nothing is in the way but the units.
       const attempts = arena.therapists.map((therapist, index) =>
-        holding(holdOf(therapist, client, at(day * 10 + Math.floor(index / 20), (index % 20) * 60))),
+        holding(
+          holdOf(therapist, client, at(day * 10 + Math.floor(index / 20), (index % 20) * 60), {
+            session_type: 'individual',
+          }),
+        ),
       );
       let results = await race(arena, attempts);
       // Where the machine is slow some give up waiting (503) and ask again, as the client library does.
@@ -166,7 +172,7 @@ describe('whatever is done with bookings', { timeout: 240_000 }, () => {
             if (what === 'hold') {
               const outcome = await alone(
                 arena,
-                holding(holdOf(therapist, client, at(day, 600, units * 15))),
+                holding(holdOf(therapist, client, at(day, 600, units * 15), { session_type: 'individual' })),
               );
               expect(outcome.ok).toBe(taken() + units <= approved);
               if (outcome.ok) holds.set(outcome.body.holdKey, { held: outcome.body, units });
@@ -232,11 +238,7 @@ describe('whatever is done with bookings', { timeout: 240_000 }, () => {
             } else if (session && (what === 'cancel' || what === 'miss' || what === 'start')) {
               const [id, known] = session;
               if (what === 'cancel') await alone(arena, cancelling([id]));
-              else
-                await connection.query('update public.sessions set status = $2 where id = $1', [
-                  id,
-                  what === 'miss' ? 'no_show' : 'in_progress',
-                ]);
+              else await beginSession(connection, id, what === 'miss' ? 'no_show' : 'in_progress');
               sessions.set(id, {
                 status: what === 'start' ? 'in_progress' : 'ended',
                 units: what === 'start' ? known.units : 0,

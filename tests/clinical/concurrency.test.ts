@@ -14,7 +14,7 @@ import {
 } from '../races/rivals.ts';
 import { withConnection } from '../setup/db.ts';
 
-const codes = ['97151', '97153', '97155', '97156', '97157', '97158'];
+const codes = ['97151', '97153', '97155', '97156'];
 let arena: Arena;
 let tricare: string;
 

@@ -49,16 +49,16 @@ async function bookGroup(): Promise<Member[]> {
 
 interface HeldGroup {
   holdKey: string;
-  holds: { holdKey: string; clientId: string; startTime: string; endTime: string }[];
+  holds: { holdKey: string; clientIds: string[]; startTime: string; endTime: string }[];
 }
 
-/** Confirms each hold of the answer with its own client. */
+/** Confirms each occurrence of the answer by the first of its clients. */
 function confirmationOfAll(held: HeldGroup) {
-  const items = held.holds.map(({ holdKey, clientId, startTime, endTime }) => ({
+  const items = held.holds.map(({ holdKey, clientIds, startTime, endTime }) => ({
     hold_key: holdKey,
     session: {
       therapist_id: nth(arena.therapists, 0),
-      client_id: clientId,
+      client_id: nth(clientIds, 0),
       start_time: startTime,
       end_time: endTime,
     },

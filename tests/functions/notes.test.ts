@@ -1,6 +1,7 @@
 /** The note of a session over HTTP: written, signed, amended, read; and what is kept of it. */
 import { randomUUID } from 'node:crypto';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { beginSession } from '../setup/begin-session.ts';
 import { withConnection } from '../setup/db.ts';
 import { stack } from '../setup/stack.ts';
 import {
@@ -34,9 +35,7 @@ async function newSession(begun = true): Promise<string> {
 }
 
 async function begin(sessionId: string): Promise<void> {
-  await withConnection((client) =>
-    client.query("update public.sessions set status = 'in_progress' where id = $1", [sessionId]),
-  );
+  await withConnection((client) => beginSession(client, sessionId));
 }
 
 function notes(person: Person | null, body: object, headers: Record<string, string> = {}): Promise<Answer> {

@@ -23,7 +23,7 @@ async function newSession(): Promise<string> {
         values ($1, $2, $3, $4, $5, 'UTC') returning id`,
       [clinic.organizationId, clinic.rbt.id, clinic.clients[0], start_time, end_time],
     );
-    await client.query("update public.sessions set status = 'in_progress' where id = $1", [rows[0].id]);
+    await beginSession(client, rows[0].id);
     return rows[0].id;
   });
 }

@@ -11,102 +11,159 @@ interface Rule {
   query: string;
 }
 
+/** Sessions that take place, with the room and the buffers of their group where they are in one. */
+const taking = `
+  taking as materialized (
+    select session.organization_id, session.id, session.client_id, session.therapist_id, session.group_id,
+      session.start_time, session.end_time, session.cpt_code, session.session_type,
+      coalesce(known.room_id, session.room_id) as room_id,
+      session.start_time - greatest(known.buffer_before_minutes, session.buffer_before_minutes) * interval '1 minute' as busy_from,
+      session.end_time + greatest(known.buffer_after_minutes, session.buffer_after_minutes) * interval '1 minute' as busy_until
+    from public.sessions as session
+    left join public.session_groups as known
+      on known.organization_id = session.organization_id and known.id = session.group_id
+    where session.status not in ('cancelled', 'no_show') and ($1::uuid is null or session.organization_id = $1)
+  )`;
+
+/** Live holds, each with its batch's therapist, room and buffers. */
+const live = `
+  live as materialized (
+    select hold.organization_id, hold.id, hold.batch_id, hold.client_id, hold.group_id, hold.session_id, hold.lanes,
+      hold.start_time, hold.end_time, batch.therapist_id, batch.room_id, batch.is_move,
+      hold.start_time - batch.buffer_before_minutes * interval '1 minute' as busy_from,
+      hold.end_time + batch.buffer_after_minutes * interval '1 minute' as busy_until
+    from public.session_holds as hold
+    join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+    where hold.status = 'held' and batch.expires_at > $2 and ($1::uuid is null or hold.organization_id = $1)
+  )`;
+
 const rules: Rule[] = [
   {
     name: 'no two live claims of one therapist, client or room overlap',
     query: `
-      select a.resource_kind, a.resource_id, a.owner_id, b.owner_id as other_owner_id, a.during * b.during as overlap
+      select a.resource_kind, a.resource_id, a.owner_id, b.owner_id as other_owner_id
       from private.claims as a
       join private.claims as b
         on b.organization_id = a.organization_id and b.resource_kind = a.resource_kind and b.resource_id = a.resource_id
-        and b.during && a.during and b.lanes && a.lanes and b.group_key <> a.group_key and b.owner_id > a.owner_id
+        and b.during && a.during and b.lanes && a.lanes and (b.owner_id, b.during) > (a.owner_id, a.during)
       where ($1::uuid is null or a.organization_id = $1)
         and (a.expires_at is null or a.expires_at > $2) and (b.expires_at is null or b.expires_at > $2)`,
   },
   {
-    // Sees also what claims could hide: two sessions of one live move share a key only until they have moved.
-    name: 'no two sessions of one therapist or client overlap, unless they are one group or the payers allow both at once',
+    // Knows nothing of claims: it reads the rows themselves.
+    name: 'no two sessions of one therapist, room or client overlap, unless they are one group or the payers allow both at once',
     query: `
-      with active as (
-        select * from public.sessions
-        where ($1::uuid is null or organization_id = $1) and status not in ('cancelled', 'no_show')
-      )
+      with ${taking}
       select 'therapist' as resource, a.id, b.id as other_id
-      from active as a
-      join active as b
+      from taking as a
+      join taking as b
         on b.organization_id = a.organization_id and b.therapist_id = a.therapist_id and b.id > a.id
+        and b.busy_from < a.busy_until and a.busy_from < b.busy_until
+        and (a.group_id is null or b.group_id is distinct from a.group_id)
+      union all
+      select 'room', a.id, b.id
+      from taking as a
+      join taking as b
+        on b.organization_id = a.organization_id and b.room_id = a.room_id and b.id > a.id
         and b.start_time < a.end_time and a.start_time < b.end_time
         and (a.group_id is null or b.group_id is distinct from a.group_id)
       union all
       select 'client', a.id, b.id
-      from active as a
-      join active as b
+      from taking as a
+      join taking as b
         on b.organization_id = a.organization_id and b.client_id = a.client_id and b.id > a.id
         and b.start_time < a.end_time and a.start_time < b.end_time
       where private.client_lanes(a.organization_id, a.client_id, private.service_code(a.cpt_code, a.session_type), a.start_time, a.end_time)
         && private.client_lanes(b.organization_id, b.client_id, private.service_code(b.cpt_code, b.session_type), b.start_time, b.end_time)`,
   },
   {
-    name: 'every session that takes place has exactly its claims, for ever',
+    name: 'no live hold is of time that a session or another live hold has: each of them can be confirmed',
     query: `
-      with expected as materialized (
-        select organization_id, owner_id, resource_kind, resource_id, during, lanes
-        from private.expected_claims where $1::uuid is null or organization_id = $1
+      with ${taking}, ${live}
+      select 'session' as taken_by, hold.id, session.id as other_id
+      from live as hold
+      join taking as session
+        on session.organization_id = hold.organization_id and session.therapist_id = hold.therapist_id
+        and session.busy_from < hold.busy_until and hold.busy_from < session.busy_until
+      where session.group_id is distinct from coalesce(hold.group_id, '00000000-0000-0000-0000-000000000000')
+        -- A move is not in its own sessions' way.
+        and not exists (
+          select from public.session_holds as sibling
+          join public.sessions as moved on moved.organization_id = sibling.organization_id and moved.id = sibling.session_id
+          where sibling.organization_id = hold.organization_id and sibling.batch_id = hold.batch_id
+            and (moved.id = session.id or moved.group_id = session.group_id)
+        )
+      union all
+      select 'hold', a.id, b.id
+      from live as a
+      join live as b
+        on b.organization_id = a.organization_id and b.therapist_id = a.therapist_id and b.id > a.id
+        and b.busy_from < a.busy_until and a.busy_from < b.busy_until
+      where (a.batch_id <> b.batch_id or not a.is_move and a.start_time <> b.start_time)
+        and (a.group_id is null or a.group_id is distinct from b.group_id)`,
+  },
+  {
+    name: 'claims are what the rows say: sessions, groups, live holds, live moves',
+    query: `
+      with owner as (
+        select organization_id, id from public.sessions
+        union select organization_id, id from public.session_groups
+        union select organization_id, unnest(array_remove(array[id, group_id, batch_id], null)) from public.session_holds
+      ),
+      expected as materialized (
+        select claim.*
+        from (
+          select organization_id, array_agg(id) as ids from owner
+          where $1::uuid is null or organization_id = $1 group by organization_id
+        ) as owners
+        cross join lateral unnest(private.claims_of(owners.organization_id, owners.ids, $2)) as claim
       ),
       claimed as materialized (
-        select organization_id, owner_id, resource_kind, resource_id, during, lanes
-        from private.claims where expires_at is null and ($1::uuid is null or organization_id = $1)
+        select * from private.claims
+        where (expires_at is null or expires_at > $2) and ($1::uuid is null or organization_id = $1)
       )
-      (select 'missing' as problem, * from expected except select 'missing', * from claimed)
-      union all
-      (select 'surplus', * from claimed except select 'surplus', * from expected)`,
+      select * from (
+        (select 'missing' as problem, * from expected except select 'missing', * from claimed)
+        union all
+        (select 'surplus', * from claimed except select 'surplus', * from expected)
+      ) as difference
+      -- What expires this moment may be counted by one and not by the other.
+      where expires_at is null or expires_at > $2::timestamptz + interval '200 milliseconds'`,
   },
   {
-    name: 'every live hold has exactly its claims, which end when it does',
+    name: 'each place a live move wants is covered by its claims and those of its sessions',
     query: `
-      with held as (
-        select hold.organization_id, hold.id as owner_id, claim.kind as resource_kind, claim.id as resource_id, claim.during, batch.expires_at
-        from public.session_holds as hold
-        join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
-        cross join lateral (
-          values
-            ('therapist'::public.resource_kind, batch.therapist_id, tstzrange(
-              hold.start_time - make_interval(mins => batch.buffer_before_minutes),
-              hold.end_time + make_interval(mins => batch.buffer_after_minutes))),
-            ('client', coalesce(hold.client_id, batch.client_id), tstzrange(hold.start_time, hold.end_time)),
-            ('room', batch.room_id, tstzrange(hold.start_time, hold.end_time))
-        ) as claim (kind, id, during)
-        where hold.status = 'held' and batch.expires_at > $2 and claim.id is not null
-          and ($1::uuid is null or hold.organization_id = $1)
-      ),
-      claimed as (
-        select organization_id, owner_id, resource_kind, resource_id, during, expires_at from private.claims
-        where expires_at > $2 and ($1::uuid is null or organization_id = $1)
-      )
-      (select 'missing' as problem, * from held except select 'missing', * from claimed)
-      union all
-      (select 'surplus', * from claimed except select 'surplus', * from held)`,
-  },
-  {
-    name: 'no claim belongs to nobody: each is of a session that takes place or of a hold that was never settled otherwise',
-    query: `
-      select claim.owner_id, claim.resource_kind, claim.expires_at
-      from private.claims as claim
-      left join public.sessions as session on session.organization_id = claim.organization_id and session.id = claim.owner_id
-      left join public.session_holds as hold on hold.organization_id = claim.organization_id and hold.id = claim.owner_id
-      where ($1::uuid is null or claim.organization_id = $1)
-        and not (session.id is not null and session.status not in ('cancelled', 'no_show'))
-        and not (hold.id is not null and hold.status in ('held', 'expired') and claim.expires_at is not null)`,
+      with ${live}
+      select hold.id, wanted.kind
+      from live as hold
+      cross join lateral (
+        values ('therapist', hold.therapist_id, tstzrange(hold.busy_from, hold.busy_until)),
+          ('room', hold.room_id, tstzrange(hold.start_time, hold.end_time))
+      ) as wanted (kind, id, during)
+      where hold.is_move and wanted.id is not null
+        and not coalesce((
+          select range_agg(claim.during::tstzrange)
+          from private.claims as claim
+          where claim.organization_id = hold.organization_id and claim.resource_id = wanted.id
+            and claim.owner_id in (
+              select hold.batch_id
+              union
+              select unnest(array[moved.id, moved.group_id])
+              from public.session_holds as sibling
+              join public.sessions as moved on moved.organization_id = sibling.organization_id and moved.id = sibling.session_id
+              where sibling.organization_id = hold.organization_id and sibling.batch_id = hold.batch_id
+            )
+        ), '{}') @> wanted.during`,
   },
   {
     name: 'a series is held whole',
     query: `
-      select batch.id, count(hold.id), max(hold.occurrence_index)
+      select batch.id, count(distinct hold.occurrence_index), max(hold.occurrence_index)
       from public.hold_batches as batch
       left join public.session_holds as hold on hold.organization_id = batch.organization_id and hold.batch_id = batch.id
       where $1::uuid is null or batch.organization_id = $1
       group by batch.id
-      having count(hold.id) = 0 or count(hold.id) <> max(hold.occurrence_index) + 1`,
+      having count(hold.id) = 0 or count(distinct hold.occurrence_index) <> max(hold.occurrence_index) + 1`,
   },
   {
     name: 'a confirmed hold is a session',
@@ -177,19 +234,21 @@ const rules: Rule[] = [
     query: `
       with owned as materialized (
         select session.organization_id, session.id as owner_id, session.client_id,
-          private.billed_code(session.cpt_code, session.session_type) as cpt_code, session.start_time, session.end_time
+          private.billed_code(session.cpt_code, session.session_type) as cpt_code
         from public.sessions as session
         where session.status not in ('cancelled', 'no_show') and ($1::uuid is null or session.organization_id = $1)
         union all
-        select hold.organization_id, hold.id, coalesce(hold.client_id, batch.client_id),
+        select hold.organization_id, hold.id, hold.client_id,
           private.billed_code(
             coalesce(batch.cpt_code, moved.cpt_code), coalesce(batch.session_type, moved.session_type)
-          ), hold.start_time, hold.end_time
+          )
         from public.session_holds as hold
         join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
         left join public.sessions as moved
           on moved.organization_id = hold.organization_id and moved.id = hold.session_id
         where hold.status = 'held' and batch.expires_at > $2 and coalesce(moved.status, 'scheduled') = 'scheduled'
+          -- One that names no service takes its units when it is confirmed as one.
+          and (hold.session_id is not null or batch.cpt_code is not null or batch.session_type is not null)
           and ($1::uuid is null or hold.organization_id = $1)
       ),
       authorized as (
@@ -201,13 +260,24 @@ const rules: Rule[] = [
         )
       ),
       entered as (
-        select organization_id, owner_id, client_id, cpt_code, start_time, end_time
+        select organization_id, owner_id, client_id, cpt_code
         from public.authorization_units
         where (expires_at is null or expires_at > $2) and ($1::uuid is null or organization_id = $1)
       )
       (select 'missing' as problem, * from authorized except select 'missing', * from entered)
       union all
       (select 'surplus', * from entered except select 'surplus', * from owned)`,
+  },
+  {
+    name: 'the booked units of an authorization are those of its entries that are not holds',
+    query: `
+      select approval.id, approval.booked_units, coalesce(sum(entry.units), 0) as entered
+      from public.authorizations as approval
+      left join public.authorization_units as entry
+        on entry.organization_id = approval.organization_id and entry.authorization_id = approval.id and entry.state <> 'held'
+      where $1::uuid is null or approval.organization_id = $1
+      group by approval.organization_id, approval.id, approval.booked_units
+      having approval.booked_units <> coalesce(sum(entry.units), 0)`,
   },
   {
     name: 'a kept answer speaks of a hold that exists',

@@ -608,9 +608,10 @@ function expiring(plan: Plan): Statement[] {
   const batch = plan.hold?.held.holdId;
   return [
     {
-      text: `select private.lock_resources($1, array[batch.therapist_id, batch.client_id, batch.room_id] || array(
+      text: `select private.share_organization($1),
+        private.lock_resources($1, array[batch.therapist_id, batch.room_id] || array(
           select hold.client_id from public.session_holds as hold
-          where hold.organization_id = $1 and hold.batch_id = $2 and hold.client_id is not null) || array(
+          where hold.organization_id = $1 and hold.batch_id = $2) || array(
           select session.therapist_id from public.session_holds as hold
           join public.sessions as session on session.organization_id = hold.organization_id and session.id = hold.session_id
           where hold.organization_id = $1 and hold.batch_id = $2))
@@ -634,7 +635,8 @@ function expiring(plan: Plan): Statement[] {
         )
         update private.claims as claim set expires_at = ended.expires_at
         from ended join public.session_holds as hold on hold.organization_id = $1 and hold.batch_id = ended.id
-        where claim.organization_id = $1 and claim.owner_id = hold.id and claim.expires_at is not null
+        where claim.organization_id = $1 and claim.owner_id in (hold.id, hold.group_id, hold.batch_id)
+          and claim.expires_at is not null
         returning claim.owner_id`,
       values: [organization, batch],
     },
@@ -683,7 +685,7 @@ function authorizing({ request, actor }: Plan): Statement {
 /** The newest offers that are alive, as answers of sessions-hold would tell them. */
 function looking({ actor }: Plan): Statement {
   return {
-    text: `select batch.therapist_id, batch.client_id, jsonb_build_object(
+    text: `select batch.therapist_id, held.client_id, jsonb_build_object(
           'holdKey', batch.hold_key, 'holdId', batch.id, 'holds', (
             select jsonb_agg(jsonb_build_object('holdKey', hold.hold_key, 'holdId', hold.id,
               'startTime', private.iso(hold.start_time), 'endTime', private.iso(hold.end_time)))
@@ -693,6 +695,8 @@ function looking({ actor }: Plan): Statement {
       from public.waitlist_entries as entry
       join public.hold_batches as batch
         on batch.organization_id = entry.organization_id and batch.id = entry.offered_batch_id
+      join public.session_holds as held
+        on held.organization_id = batch.organization_id and held.batch_id = batch.id
       where entry.organization_id = $1 and batch.expires_at > clock_timestamp()
       order by entry.offered_at desc limit 3`,
     values: [actor.clinic.organizationId],

@@ -33,8 +33,7 @@ begin
         'blockedBy', case when found.expires_at is null then 'session' else 'hold' end,
         'startTime', private.iso(lower(found.overlap)),
         'endTime', private.iso(upper(found.overlap)),
-        'expiresAt', private.iso(found.expires_at),
-        'secondsLeft', greatest(0, ceil(extract(epoch from found.expires_at - as_of)))::integer
+        'expiresAt', private.iso(found.expires_at)
       ))
       order by found.occurrence_index, found.resource_kind
     ) filter (where found.is_alive and found.place = 1),

@@ -389,26 +389,6 @@ $$;
 comment on function private.held_answer(public.hold_batches, private.slot[]) is
   'The body of a hold: one of holds[] for each occurrence, in request order; that of a group lists its clients.';
 
-create function private.with_seconds_left(body jsonb)
-returns jsonb
-language plpgsql
-volatile
-set search_path = ''
-as $$
-declare
-  seconds constant jsonb := jsonb_build_object('secondsLeft', greatest(
-    0, floor(extract(epoch from (body ->> 'expiresAt')::timestamptz - clock_timestamp()))
-  )::integer);
-begin
-  return body || seconds || jsonb_build_object('holds', (
-    select jsonb_agg(held.value || seconds order by held.position)
-    from jsonb_array_elements(body -> 'holds') with ordinality as held (value, position)
-  ));
-end
-$$;
-comment on function private.with_seconds_left(jsonb) is
-  'The body of a hold with secondsLeft beside each expiresAt, counted when it is answered: a replay counts anew.';
-
 create function private.hold_facts(wanted private.hold_request, slots private.slot[])
 returns jsonb
 language plpgsql
@@ -780,9 +760,6 @@ begin
         (outcome #>> '{body,holdId}')::uuid
       );
     end if;
-  end if;
-  if (outcome ->> 'ok')::boolean then
-    outcome := outcome || jsonb_build_object('body', private.with_seconds_left(outcome -> 'body'));
   end if;
   return outcome;
 exception

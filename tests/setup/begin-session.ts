@@ -1,0 +1,25 @@
+/** A session begins, or is missed, on its own day: tests that need one which has begun bring it there first. */
+import type pg from 'pg';
+
+let begun = 0;
+
+/**
+ * Brings a session to where it began some hours ago, where no other session is, and gives it its status.
+ *
+ * @param client a connection as `postgres`: operators may place a session in the past
+ */
+export async function beginSession(
+  client: pg.ClientBase,
+  sessionId: string,
+  status: 'in_progress' | 'no_show' = 'in_progress',
+): Promise<void> {
+  begun += 1;
+  await client.query(
+    `update public.sessions
+      set start_time = date_trunc('minute', now()) - $2 * interval '13 hours',
+        end_time = date_trunc('minute', now()) - $2 * interval '13 hours' + (end_time - start_time)
+      where id = $1`,
+    [sessionId, begun],
+  );
+  await client.query('update public.sessions set status = $2 where id = $1', [sessionId, status]);
+}
