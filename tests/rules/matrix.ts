@@ -519,9 +519,9 @@ export const recordRules: readonly RecordRule[] = [
     title: 'A session that is due begins, and is missed only once it should have begun',
     place: today,
     trials: [
-      ...by(everybody, 'update', set("status = 'in_progress'"), 'allowed'),
+      ...by(everybody, 'update to in_progress', set("status = 'in_progress'"), 'allowed'),
       ...by(users, 'start_session', rpc('start_session'), 'allowed'),
-      ...by(everybody, 'update', set("status = 'no_show'")),
+      ...by(everybody, 'update to no_show', set("status = 'no_show'")),
       ...by(users, 'mark_no_show', rpc('mark_no_show')),
     ],
   },
@@ -529,7 +529,7 @@ export const recordRules: readonly RecordRule[] = [
     name: 'not today',
     title: 'A session begins at most 12 hours before its time',
     trials: [
-      ...by(everybody, 'update', set("status = 'in_progress'")),
+      ...by(everybody, 'update to in_progress', set("status = 'in_progress'")),
       ...by(users, 'start_session', rpc('start_session')),
     ],
   },
@@ -538,7 +538,7 @@ export const recordRules: readonly RecordRule[] = [
     title: 'A session goes from scheduled to in progress to completed, and otherwise to cancelled or missed',
     place: today,
     trials: [
-      ...by(everybody, 'update', set("status = 'completed'")),
+      ...by(everybody, 'update to completed', set("status = 'completed'")),
       ...by(users, 'complete_session', rpc('complete_session')),
     ],
   },
@@ -548,8 +548,8 @@ export const recordRules: readonly RecordRule[] = [
     place: today,
     setup: status('cancelled'),
     trials: [
-      ...by(everybody, 'update', set("status = 'scheduled'")),
-      ...by(everybody, 'update', set("status = 'in_progress'")),
+      ...by(everybody, 'update to scheduled', set("status = 'scheduled'")),
+      ...by(everybody, 'update to in_progress', set("status = 'in_progress'")),
       ...by(users, 'start_session', rpc('start_session')),
     ],
   },
@@ -559,7 +559,7 @@ export const recordRules: readonly RecordRule[] = [
     place: today,
     setup: status('in_progress'),
     trials: [
-      ...by(users, 'update', set("status = 'completed'")),
+      ...by(users, 'update to completed', set("status = 'completed'")),
       ...by(users, 'complete_session', rpc('complete_session')),
     ],
   },
@@ -582,8 +582,8 @@ export const recordRules: readonly RecordRule[] = [
     place: today,
     setup: status('in_progress', 'completed'),
     trials: [
-      ...by(everybody, 'update', set("status = 'cancelled'")),
-      ...by(everybody, 'update', set("status = 'no_show'")),
+      ...by(everybody, 'update to cancelled', set("status = 'cancelled'")),
+      ...by(everybody, 'update to no_show', set("status = 'no_show'")),
     ],
   },
   {
@@ -592,10 +592,10 @@ export const recordRules: readonly RecordRule[] = [
     place: today,
     setup: `${status('in_progress', 'completed')}`,
     trials: [
-      ...by(everybody, 'update cpt_code', set("cpt_code = '97156'")),
+      ...by(everybody, 'update cpt_code', set("cpt_code = '97153'")),
       ...by(everybody, 'update cpt_modifiers', set("cpt_modifiers = '{95}'")),
       ...by(everybody, 'update location_type', set("location_type = 'moon'")),
-      ...by(everybody, 'update session_type', set("session_type = 'consultation'")),
+      ...by(everybody, 'update session_type', set("session_type = 'individual'")),
       ...by(everybody, 'update time_zone', set("time_zone = 'Asia/Tokyo'")),
       ...by(everybody, 'update end_time', set("end_time = end_time + interval '15 minutes'")),
       ...by(everybody, 'update therapist_id', set("therapist_id = rule_matrix.id('rbt2')")),
