@@ -736,6 +736,9 @@ isOneToOne: false
               "end_time": string,"start_time": string
             }[]
                            },
+"find_substitutes":
+{ Args: { "request": Json }; Returns: Json
+                           },
 "hold_sessions":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
                            },
