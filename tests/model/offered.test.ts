@@ -117,8 +117,9 @@ const story = fc.record({
   payers: fc.option(fc.tuple(fc.option(fc.nat({ max: 2 })), fc.option(fc.nat({ max: 2 }))), { freq: 3 }),
   authorization: fc.option(
     fc.record({
-      code: fc.constantFrom('97153', '97155', '97154'),
-      units: fc.constantFrom(1, 4, 8, 12, 200),
+      /** Null: of the service that is asked for. */
+      code: fc.constantFrom(null, null, '97153'),
+      units: fc.constantFrom(1, 4, 6, 8, 12, 200),
       from: fc.integer({ min: -20, max: 1 }),
       days: fc.integer({ min: 1, max: 30 }),
     }),
@@ -128,6 +129,8 @@ const story = fc.record({
   offGrid: fc.constantFrom(0, 0, 5),
   minutes: fc.constantFrom(10, 15, 30, 45, 60, 90),
   every: fc.constantFrom(0, 0, 0, 1, 7),
+  /** Which date of a series is the day of the calendar. */
+  comes: fc.constantFrom(0, 1),
   buffers: fc.constantFrom([0, 0], [0, 0], [10, 20], [0, 45]),
   inRoom: fc.boolean(),
   service: fc.constantFrom(null, '97153', '97155', '97155', '97154'),
@@ -181,7 +184,12 @@ async function make(told: Story) {
         select $1, $2, $3, $4, $5, day + $8::integer, day + $8::integer + $9::integer
         from (select ($6::timestamptz at time zone $7)::date as day) as changing`,
       [
-        ...[organizationId, person, nth(arena.clients, payers[1] ?? payers[0] ?? 0), told.authorization.code],
+        ...[
+          organizationId,
+          person,
+          nth(arena.clients, payers[1] ?? payers[0] ?? 0),
+          told.authorization.code ?? told.service ?? '97153',
+        ],
         ...[told.authorization.units, midnight, zone, told.authorization.from, told.authorization.days],
       ],
     );
@@ -242,9 +250,9 @@ async function make(told: Story) {
   const first = new Date(at(told.from).getTime() + told.offGrid * 60_000);
   const { rows: wanted } = await client.query(
     `select array(
-      select (select min(instant) from pg_temp.instants($1::timestamptz at time zone $2 + make_interval(days => number * $3::integer), $2) as instant)
+      select (select min(instant) from pg_temp.instants($1::timestamptz at time zone $2 + make_interval(days => (number - $4::integer) * $3::integer), $2) as instant)
       from generate_series(0, case when $3::integer > 0 then 2 else 0 end) as number) as starts`,
-    [first, zone, sessionId ? 0 : told.every],
+    [first, zone, sessionId ? 0 : told.every, told.comes],
   );
   const starts = wanted[0].starts as (Date | null)[];
   return { zone, at, request, lasts, sessionId, starts: starts.includes(null) ? null : (starts as Date[]) };
