@@ -87,7 +87,8 @@ begin
 end
 $$;
 
--- A session at a place, made by the operator; and a group with these members.
+-- A session at a place, made by the operator; and a group with these members, of the group service unless the place says
+-- otherwise.
 create function rule_matrix.given_session(place jsonb) returns uuid
 language plpgsql set search_path = ''
 as $$
@@ -107,7 +108,7 @@ as $$
 begin
   insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time)
   values (rule_matrix.id('clinic'), rule_matrix.id(name), rule_matrix.id(place ->> 'therapist'), (place ->> 'start')::timestamptz, (place ->> 'end')::timestamptz);
-  perform rule_matrix.insert_session(place || jsonb_build_object('client', client, 'group', name)) from unnest(clients) as client;
+  perform rule_matrix.insert_session('{"code": "97154"}' || place || jsonb_build_object('client', client, 'group', name)) from unnest(clients) as client;
 end
 $$;
 
@@ -311,7 +312,7 @@ begin
 exception
   when sqlstate 'ZZ000' then return sqlerrm;
   when insufficient_privilege then
-    return case when sqlerrm like '%row-level security%' then 'refused by policy' else 'refused, no grant' end;
+    return 'refused, no privilege';
   when others then
     get stacked diagnostics hint = pg_exception_hint, rule = constraint_name;
     return case
