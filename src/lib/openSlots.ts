@@ -1,5 +1,5 @@
-import type { SupabaseClient } from '@supabase/supabase-js';
-import { type ReadOptions, read } from './readRest.ts';
+import { callRpc, LEAST_MAX_ROWS, type ReadOptions } from './readRest.ts';
+import type { RpcCaller } from './supabaseClient.ts';
 
 /** What {@link findOpenSlots} looks for. */
 export interface OpenSlotsQuery extends ReadOptions {
@@ -55,14 +55,13 @@ export interface OpenSlot {
  * slots[0]?.startTime; // the first start that is free
  * ```
  */
-export async function findOpenSlots(
-  supabase: Pick<SupabaseClient, 'rpc'>,
-  query: OpenSlotsQuery,
-): Promise<OpenSlot[]> {
-  const rows = await read<{ start_time: string; end_time: string }[]>(
-    supabase.rpc('find_open_slots', {
+export async function findOpenSlots(supabase: RpcCaller, query: OpenSlotsQuery): Promise<OpenSlot[]> {
+  const slots: OpenSlot[] = [];
+  let from = query.from;
+  for (;;) {
+    const args = {
       therapist_id: query.therapistId,
-      from_time: query.from,
+      from_time: from,
       to_time: query.to,
       duration_minutes: query.minutes,
       ...(query.clientId && { client_id: query.clientId }),
@@ -72,8 +71,19 @@ export async function findOpenSlots(
       ...(query.bufferBeforeMinutes && { buffer_before_minutes: query.bufferBeforeMinutes }),
       ...(query.bufferAfterMinutes && { buffer_after_minutes: query.bufferAfterMinutes }),
       ...(query.timeZone && { time_zone: query.timeZone }),
-    }),
-    query,
-  );
-  return rows.map(({ start_time, end_time }) => ({ startTime: start_time, endTime: end_time }));
+    };
+    const rows = await callRpc<{ start_time: string; end_time: string }[]>(
+      supabase,
+      'find_open_slots',
+      args,
+      query,
+    );
+    slots.push(...rows.map(({ start_time, end_time }) => ({ startTime: start_time, endTime: end_time })));
+    const last = slots.at(-1);
+    // The server may have given fewer than there are: the rest begins after the last.
+    if (!last || rows.length < LEAST_MAX_ROWS) return slots;
+    const next = Date.parse(last.startTime) + 60_000;
+    if (next >= Date.parse(query.to)) return slots;
+    from = new Date(next).toISOString();
+  }
 }
