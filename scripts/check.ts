@@ -120,6 +120,11 @@ const checks: Check[] = [
     run: () => command('node', 'scripts/audit-docs.ts', '--check'),
     remedy: 'npm run audit-docs',
   },
+  {
+    name: 'docs/rule-matrix.md is the tested matrix',
+    run: () => command('node', 'scripts/rule-matrix.ts', '--check'),
+    remedy: 'npm run rule-matrix',
+  },
 ];
 
 const words = process.argv.slice(2);

@@ -14,7 +14,7 @@ async function generate(): Promise<string> {
   try {
     const { stdout } = await promisify(execFile)(
       'supabase',
-      ['gen', 'types', `--remote=${stack.dbUrl}`, '--schema=public', '--lang=typescript'],
+      ['gen', 'types', `--remote=${stack.dbUrl}`, '--schema=public,reports', '--lang=typescript'],
       { maxBuffer: 16 * 1024 * 1024, env: { ...process.env, SUPABASE_YES: '1' } },
     );
     // The CLI writes notices about the connection before the types.

@@ -1,8 +1,8 @@
-import type { SupabaseClient } from '@supabase/supabase-js';
 import type { Database, Json } from './database.types.ts';
-import { callRpc, type ReadOptions, read } from './readRest.ts';
+import { callRpc, type ReadOptions, read, readWholeList } from './readRest.ts';
 import { readScope } from './scheduleQueries.ts';
 import { SessionsApiError } from './sessionsApiError.ts';
+import { type RpcCaller, type TableReader, tableOf } from './supabaseClient.ts';
 
 /** The days of a week, as weekly hours name them. */
 export const WEEKDAYS = [
@@ -25,7 +25,7 @@ export type WeeklyHours = Partial<
 /** Time off or extra hours, as stored. */
 export type AvailabilityException = Database['public']['Tables']['availability_exceptions']['Row'];
 
-type Availability = Pick<SupabaseClient, 'from' | 'auth'>;
+type Availability = TableReader;
 
 /**
  * Sets when a therapist works, week by week.
@@ -40,7 +40,7 @@ type Availability = Pick<SupabaseClient, 'from' | 'auth'>;
  * ```
  */
 export async function setWeeklyHours(
-  supabase: Pick<SupabaseClient, 'rpc'>,
+  supabase: RpcCaller,
   payload: ReadOptions & { readonly hours: WeeklyHours; readonly therapistId?: string },
 ): Promise<void> {
   await callRpc(
@@ -71,14 +71,19 @@ export async function fetchAvailabilityExceptions(
   query: ReadOptions & { readonly from: string; readonly to: string; readonly therapistId?: string | null },
 ): Promise<AvailabilityException[]> {
   const { organizationId } = await readScope(supabase, query.accessToken);
-  let asked = supabase
-    .from('availability_exceptions')
-    .select('*')
-    .eq('organization_id', organizationId)
-    .lt('starts_at', query.to)
-    .gt('ends_at', query.from);
-  if (query.therapistId) asked = asked.eq('therapist_id', query.therapistId);
-  return await read(asked.order('starts_at').order('id').limit(500), query);
+  return await readWholeList(
+    () => {
+      const asked = tableOf(supabase, 'availability_exceptions')
+        .select('*')
+        .eq('organization_id', organizationId)
+        .lt('starts_at', query.to)
+        .gt('ends_at', query.from);
+      const some = query.therapistId ? asked.eq('therapist_id', query.therapistId) : asked;
+      return some.order('starts_at').order('id');
+    },
+    query,
+    supabase,
+  );
 }
 
 /**
@@ -110,8 +115,7 @@ export async function addAvailabilityException(
 ): Promise<AvailabilityException> {
   const { organizationId } = await readScope(supabase, payload.accessToken);
   const [entry] = await read<AvailabilityException[]>(
-    supabase
-      .from('availability_exceptions')
+    tableOf(supabase, 'availability_exceptions')
       .insert({
         organization_id: organizationId,
         therapist_id: payload.therapistId,
@@ -121,6 +125,7 @@ export async function addAvailabilityException(
       })
       .select(),
     payload,
+    supabase,
   );
   if (!entry) throw new SessionsApiError({ status: 403, code: 'FORBIDDEN', message: 'Nothing was stored.' });
   return entry;
@@ -146,12 +151,12 @@ export async function removeAvailabilityException(
 ): Promise<void> {
   const { organizationId } = await readScope(supabase, payload.accessToken);
   await read(
-    supabase
-      .from('availability_exceptions')
+    tableOf(supabase, 'availability_exceptions')
       .delete()
       .eq('organization_id', organizationId)
       .eq('id', payload.id)
       .select('id'),
     payload,
+    supabase,
   );
 }

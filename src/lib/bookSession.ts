@@ -11,6 +11,7 @@ import type { SessionRow } from './scheduleQueries.ts';
 import { assertSessionCompleteness } from './sessionCompleteness.ts';
 import {
   type BookingDetails,
+  type ConfirmRequest,
   type ConfirmResponse,
   type CptInput,
   confirmSessionBooking,
@@ -18,7 +19,7 @@ import {
   releaseAfterFailure,
   type SessionInput,
 } from './sessionHolds.ts';
-import { holdPlan, type SkippedOccurrence } from './skipBlocked.ts';
+import { type HeldPlan, holdPlan, type SkippedOccurrence } from './skipBlocked.ts';
 import type { RpcCaller, TableReader } from './supabaseClient.ts';
 
 /** What {@link bookSession} books. */
@@ -122,26 +123,39 @@ export async function bookSession(
   supabase: BookingClient,
   payload: BookSessionRequest,
 ): Promise<BookSessionResult> {
-  assertSessionCompleteness(payload?.session);
-  const plan = bookingPlan(payload);
-  const service = serviceOf(payload, plan);
-  const intent = {
-    holdSeconds: HOLD_SECONDS,
-    ...payload,
-    idempotencyKey: payload.idempotencyKey ?? newIdempotencyKey(),
-  };
-  const isRepeatable = payload.idempotencyKey !== undefined;
-  const held = await holdPlan(supabase, intent, plan, service, isRepeatable);
-  const confirmed = await confirmOrRelease(supabase, intent, service?.cpt ?? null, held);
-  const { hold, skipped, occurrences } = held;
+  const booking = await holdWanted(supabase, { holdSeconds: HOLD_SECONDS, ...payload });
+  const confirmed = await confirmOrRelease(supabase, booking);
+  const { hold, skipped, occurrences } = booking.held;
   return {
     ...confirmed,
     hold,
-    cpt: service?.metadata ?? billingOf(confirmed.session, payload),
+    cpt: booking.service?.metadata ?? billingOf(confirmed.session, payload),
     occurrences: occurrences.map(({ sessionId: _, ...occurrence }, index) => ({ ...occurrence, index })),
     skipped,
     zoneRulesDiffer: hold.zoneRulesDiffer ?? false,
   };
+}
+
+/** A booking that is held and not yet confirmed. */
+export interface WantedBooking {
+  /** What was asked for, and the key it is asked for by. */
+  readonly intent: BookSessionRequest & { readonly idempotencyKey: string };
+  /** Null for a move that keeps the service. */
+  readonly service: WantedService | null;
+  readonly held: HeldPlan;
+}
+
+/** Checks a booking, works out what it means and holds it. */
+export async function holdWanted(
+  supabase: BookingClient,
+  payload: BookSessionRequest,
+): Promise<WantedBooking> {
+  assertSessionCompleteness(payload?.session);
+  const plan = bookingPlan(payload);
+  const service = serviceOf(payload, plan);
+  const intent = { ...payload, idempotencyKey: payload.idempotencyKey ?? newIdempotencyKey() };
+  const isRepeatable = payload.idempotencyKey !== undefined;
+  return { intent, service, held: await holdPlan(supabase, intent, plan, service, isRepeatable) };
 }
 
 /** The service a booking asks for. */
@@ -166,16 +180,13 @@ function billingOf(session: SessionRow, { payerRules }: BookSessionRequest): Cpt
   return session.cpt_code ? { ...metadata, modifiers: [...session.cpt_modifiers] } : metadata;
 }
 
-/** Whether a hold answers for an occurrence: they begin at the same instant. */
-function windowsToConfirm(
-  { session }: BookSessionRequest,
-  service: CptInput | null,
-  hold: HoldResponse,
-  occurrences: readonly PlannedOccurrence[],
-) {
+/** The confirmation of what is held. */
+export function confirmationOf({ intent, service, held }: WantedBooking): ConfirmRequest {
+  const { session, accessToken, idempotencyKey, retry, signal, onRetry } = intent;
+  const { hold, occurrences } = held;
   // A new group has a hold for each client and occurrence; every other booking one for each occurrence, in its order.
   const perOccurrence = hold.holds.length / occurrences.length;
-  return hold.holds.map((slot, index) => {
+  const windows = hold.holds.map((slot, index) => {
     const occurrence = occurrences[Math.floor(index / perOccurrence)] as PlannedOccurrence;
     return {
       holdKey: slot.holdKey,
@@ -186,40 +197,34 @@ function windowsToConfirm(
         // What is held decides: the database's rules for the zone may be others than this device's.
         start_time: slot.startTime,
         end_time: slot.endTime,
-        session_type: service ? session.session_type : null,
+        session_type: service?.sessionType,
         location_type: session.location_type,
       },
       timeZone: occurrence.timeZone,
     };
   });
-}
-
-async function confirmOrRelease(
-  supabase: FunctionsCaller,
-  payload: BookSessionRequest & { readonly idempotencyKey: string },
-  service: CptInput | null,
-  { hold, occurrences }: { readonly hold: HoldResponse; readonly occurrences: readonly PlannedOccurrence[] },
-): Promise<ConfirmResponse> {
-  const { accessToken, idempotencyKey, retry, signal, onRetry } = payload;
-  const windows = windowsToConfirm(payload, service, hold, occurrences);
   const [first] = windows as [(typeof windows)[number]];
-  const request = {
+  return {
     ...first,
     holdKey: hold.holdKey,
-    cpt: service,
+    cpt: service?.cpt,
     occurrences: windows,
-    accessToken,
-    idempotencyKey,
+    ...{ accessToken, idempotencyKey, retry, signal, onRetry },
   };
+}
+
+async function confirmOrRelease(supabase: FunctionsCaller, booking: WantedBooking): Promise<ConfirmResponse> {
+  const request = confirmationOf(booking);
   try {
-    return await confirmSessionBooking(supabase, { ...request, signal, retry, onRetry });
+    return await confirmSessionBooking(supabase, request);
   } catch (error) {
-    const released = await release(supabase, payload, hold.holdKey);
+    const released = await release(supabase, booking.intent, booking.held.hold.holdKey);
     if (released || !outcomeIsUnknown(error)) throw error;
     // Nothing was left to release and no answer came: the booking may be made. Asking once more, by key, tells.
     try {
       return await confirmSessionBooking(supabase, {
         ...request,
+        signal: undefined,
         retry: { attempts: 2, attemptTimeoutMs: 5_000 },
       });
     } catch {

@@ -706,6 +706,9 @@ isOneToOne: false
               "end_time": string,"start_time": string
             }[]
                            },
+"find_substitutes":
+{ Args: { "request": Json }; Returns: Json
+                           },
 "hold_sessions":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
                            },
@@ -786,6 +789,722 @@ isOneToOne: false
           }
           Enums: {
             "availability_exception_kind": "time_off"|"extra_hours","cancellation_attribution": "staff"|"client"|"unknown","hold_status": "held"|"confirmed"|"released"|"expired","member_role": "client"|"therapist"|"admin"|"super_admin","provider_level": "technician"|"assistant"|"qhp","resource_kind": "therapist"|"client"|"room","session_status": "scheduled"|"in_progress"|"completed"|"cancelled"|"no_show","unit_rounding": "midpoint"|"midpoint_daily"|"floor"|"ceil"|"cms_pooled","unit_state": "held"|"scheduled"|"used"
+          }
+          CompositeTypes: {
+            [_ in never]: never
+          }
+        },"reports": {
+          Tables: {
+            [_ in never]: never
+          }
+          Views: {
+            "attendance": {
+                  Row: {
+                    "attended": number | null,"booked": number | null,"cancelled": number | null,"cancelled_by_client": number | null,"cancelled_by_clinic": number | null,"cancelled_by_therapist": number | null,"cancelled_by_unknown": number | null,"cancelled_late": number | null,"month": string | null,"no_shows": number | null,"open": number | null,"organization_id": string,"therapist_id": string,"therapist_name": string
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"authorization_balances": {
+                  Row: {
+                    "approved_units": number,"authorization_id": string,"client_id": string,"client_reference": string,"cpt_code": string,"ends_on": string,"held_units": number | null,"left_units": number | null,"organization_id": string,"payer_name": string,"scheduled_units": number | null,"starts_on": string,"taken_percent": number | null,"used_units": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    {
+      foreignKeyName: "authorizations_organization_id_client_id_fkey"
+      columns: ["organization_id","client_id"]
+isOneToOne: false
+      referencedRelation: "client_record_access"
+      referencedColumns: ["organization_id","client_id"]
+    }
+                  ]
+                },"billable_visits": {
+                  Row: {
+                    "client_id": string | null,"cpt_code": string | null,"minutes": number | null,"month": string | null,"organization_id": string,"payer_id": string | null,"service_date": string | null,"session_id": string | null,"therapist_id": string | null,"units": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"cancellations": {
+                  Row: {
+                    "cancelled_at": string,"cancelled_by": string | null,"cancelled_for": string | null,"client_id": string,"notice_hours": number | null,"organization_id": string,"reason": string | null,"session_id": string,"start_time": string,"therapist_id": string
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    {
+      foreignKeyName: "sessions_organization_id_client_id_fkey"
+      columns: ["organization_id","client_id"]
+isOneToOne: false
+      referencedRelation: "client_record_access"
+      referencedColumns: ["organization_id","client_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "attendance"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "billable_visits"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "hold_funnel"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "months"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "no_show_rates"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "supervision_share"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "therapist_utilization"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "units_by_code_and_payer"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "weeks"
+      referencedColumns: ["organization_id"]
+    }
+                  ]
+                },"client_record_access": {
+                  Row: {
+                    "action": string,"actor_role": string | null,"actor_user_id": string | null,"client_id": string,"client_reference": string,"database_user": string,"entity": string,"occurred_at": string,"organization_id": string,"outcome": string,"record_id": string | null,"request_id": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    {
+      foreignKeyName: "clients_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "attendance"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "clients_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "billable_visits"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "clients_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "hold_funnel"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "clients_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "months"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "clients_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "no_show_rates"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "clients_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "supervision_share"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "clients_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "therapist_utilization"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "clients_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "units_by_code_and_payer"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "clients_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "weeks"
+      referencedColumns: ["organization_id"]
+    }
+                  ]
+                },"clock_change_sessions": {
+                  Row: {
+                    "clock_minutes": number | null,"elapsed_minutes": number | null,"local_end": string | null,"local_start": string | null,"organization_id": string,"session_id": string,"start_time": string,"time_zone": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "clock_minutes"?: never,"elapsed_minutes"?: never,"local_end"?: never,"local_start"?: never,"organization_id"?: string | null,"session_id"?: string | null,"start_time"?: string | null,"time_zone"?: string | null
+                         }
+                        Update: {
+                           "clock_minutes"?: never,"elapsed_minutes"?: never,"local_end"?: never,"local_start"?: never,"organization_id"?: string | null,"session_id"?: string | null,"start_time"?: string | null,"time_zone"?: string | null
+                         }
+                        Relationships: [
+                    {
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "attendance"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "billable_visits"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "hold_funnel"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "months"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "no_show_rates"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "supervision_share"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "therapist_utilization"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "units_by_code_and_payer"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "weeks"
+      referencedColumns: ["organization_id"]
+    }
+                  ]
+                },"double_bookings": {
+                  Row: {
+                    "organization_id": string,"other_session_id": string | null,"overlap_end": string | null,"overlap_start": string | null,"resource": string | null,"resource_id": string | null,"session_id": string,"start_time": string
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    {
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "attendance"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "billable_visits"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "hold_funnel"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "months"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "no_show_rates"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "supervision_share"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "therapist_utilization"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "units_by_code_and_payer"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "weeks"
+      referencedColumns: ["organization_id"]
+    }
+                  ]
+                },"hold_funnel": {
+                  Row: {
+                    "confirmed": number | null,"confirmed_percent": number | null,"day": string | null,"expired": number | null,"held": number | null,"live": number | null,"organization_id": string,"refused_requests": number | null,"released": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"months": {
+                  Row: {
+                    "ends_at": string | null,"month": string | null,"organization_id": string,"starts_at": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"no_show_rates": {
+                  Row: {
+                    "client_id": string,"client_reference": string,"due": number | null,"month": string | null,"no_show_percent": number | null,"no_shows": number | null,"organization_id": string
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"rendered_services": {
+                  Row: {
+                    "client_id": string,"cpt_code": string | null,"minutes": number | null,"organization_id": string,"payer_id": string | null,"rounding": Database["public"]['Enums']["unit_rounding"] | null,"service_date": string | null,"session_id": string,"start_time": string,"therapist_id": string,"unit_minutes": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    {
+      foreignKeyName: "sessions_organization_id_client_id_fkey"
+      columns: ["organization_id","client_id"]
+isOneToOne: false
+      referencedRelation: "client_record_access"
+      referencedColumns: ["organization_id","client_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "attendance"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "billable_visits"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "hold_funnel"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "months"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "no_show_rates"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "supervision_share"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "therapist_utilization"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "units_by_code_and_payer"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "weeks"
+      referencedColumns: ["organization_id"]
+    }
+                  ]
+                },"series_start_times": {
+                  Row: {
+                    "local_start": string | null,"organization_id": string,"series_id": string | null,"sessions": number | null,"time_zone": string,"utc_offsets_minutes": (number)[] | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    {
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "attendance"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "billable_visits"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "hold_funnel"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "months"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "no_show_rates"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "supervision_share"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "therapist_utilization"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "units_by_code_and_payer"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "weeks"
+      referencedColumns: ["organization_id"]
+    }
+                  ]
+                },"services_beyond_authorization": {
+                  Row: {
+                    "authorization_id": string | null,"client_id": string,"cpt_code": string,"organization_id": string,"service_date": string,"session_id": string,"state": Database["public"]['Enums']["unit_state"],"total_units": number,"units_beyond": number | null
+                  }
+                  ComputedFields: never
+                  Insert: {
+                           "authorization_id"?: string | null,"client_id"?: string | null,"cpt_code"?: string | null,"organization_id"?: string | null,"service_date"?: string | null,"session_id"?: string | null,"state"?: Database["public"]['Enums']["unit_state"] | null,"total_units"?: number | null,"units_beyond"?: never
+                         }
+                        Update: {
+                           "authorization_id"?: string | null,"client_id"?: string | null,"cpt_code"?: string | null,"organization_id"?: string | null,"service_date"?: string | null,"session_id"?: string | null,"state"?: Database["public"]['Enums']["unit_state"] | null,"total_units"?: number | null,"units_beyond"?: never
+                         }
+                        Relationships: [
+                    {
+      foreignKeyName: "authorization_units_organization_id_authorization_id_fkey"
+      columns: ["organization_id","authorization_id"]
+isOneToOne: false
+      referencedRelation: "authorization_balances"
+      referencedColumns: ["organization_id","authorization_id"]
+    },{
+      foreignKeyName: "authorization_units_organization_id_client_id_fkey"
+      columns: ["organization_id","client_id"]
+isOneToOne: false
+      referencedRelation: "client_record_access"
+      referencedColumns: ["organization_id","client_id"]
+    }
+                  ]
+                },"session_audit_trail": {
+                  Row: {
+                    "action": string,"actor_role": string | null,"actor_user_id": string | null,"after": Json | null,"before": Json | null,"code": string | null,"database_user": string,"details": Json | null,"occurred_at": string,"organization_id": string,"outcome": string,"recorded_at": string,"request_id": string | null,"session_id": string
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    {
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "attendance"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "billable_visits"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "hold_funnel"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "months"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "no_show_rates"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "supervision_share"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "therapist_utilization"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "units_by_code_and_payer"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "weeks"
+      referencedColumns: ["organization_id"]
+    }
+                  ]
+                },"sessions_to_recode": {
+                  Row: {
+                    "client_id": string,"client_reference": string,"code_ended_on": string | null,"cpt_code": string | null,"organization_id": string,"service_date": string | null,"session_id": string,"start_time": string,"therapist_id": string,"therapist_name": string
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    {
+      foreignKeyName: "sessions_organization_id_client_id_fkey"
+      columns: ["organization_id","client_id"]
+isOneToOne: false
+      referencedRelation: "client_record_access"
+      referencedColumns: ["organization_id","client_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "attendance"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "billable_visits"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "hold_funnel"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "months"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "no_show_rates"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "supervision_share"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "therapist_utilization"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "units_by_code_and_payer"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "weeks"
+      referencedColumns: ["organization_id"]
+    }
+                  ]
+                },"supervision_share": {
+                  Row: {
+                    "contacts": number | null,"direct_hours": number | null,"is_sufficient": boolean | null,"month": string | null,"organization_id": string,"supervised_hours": number | null,"supervised_percent": number | null,"therapist_id": string,"therapist_name": string
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"therapist_utilization": {
+                  Row: {
+                    "attended_hours": number | null,"available_hours": number | null,"booked_hours": number | null,"organization_id": string,"therapist_id": string,"therapist_name": string,"utilization_percent": number | null,"week_start": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"units_by_code_and_payer": {
+                  Row: {
+                    "cpt_code": string | null,"minutes": number | null,"month": string | null,"organization_id": string,"payer_name": string | null,"sessions": number | null,"units": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"unsigned_notes": {
+                  Row: {
+                    "client_id": string,"days_overdue": number | null,"note_status": string | null,"organization_id": string,"session_id": string,"session_status": Database["public"]['Enums']["session_status"],"start_time": string,"therapist_id": string,"therapist_name": string
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    {
+      foreignKeyName: "sessions_organization_id_client_id_fkey"
+      columns: ["organization_id","client_id"]
+isOneToOne: false
+      referencedRelation: "client_record_access"
+      referencedColumns: ["organization_id","client_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "attendance"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "billable_visits"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "hold_funnel"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "months"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "no_show_rates"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "supervision_share"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "therapist_utilization"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "units_by_code_and_payer"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "weeks"
+      referencedColumns: ["organization_id"]
+    }
+                  ]
+                },"weeks": {
+                  Row: {
+                    "ends_at": string | null,"organization_id": string,"starts_at": string | null,"week_start": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                }
+          }
+          Functions: {
+            [_ in never]: never
+          }
+          Enums: {
+            [_ in never]: never
           }
           CompositeTypes: {
             [_ in never]: never
@@ -902,6 +1621,10 @@ export const Constants = {
   "public": {
           Enums: {
             "availability_exception_kind": ["time_off", "extra_hours"],"cancellation_attribution": ["staff", "client", "unknown"],"hold_status": ["held", "confirmed", "released", "expired"],"member_role": ["client", "therapist", "admin", "super_admin"],"provider_level": ["technician", "assistant", "qhp"],"resource_kind": ["therapist", "client", "room"],"session_status": ["scheduled", "in_progress", "completed", "cancelled", "no_show"],"unit_rounding": ["midpoint", "midpoint_daily", "floor", "ceil", "cms_pooled"],"unit_state": ["held", "scheduled", "used"]
+          }
+        },"reports": {
+          Enums: {
+            
           }
         }
 } as const

@@ -1,11 +1,11 @@
-import type { SupabaseClient } from '@supabase/supabase-js';
-import type { DetailsReadData } from '../../supabase/functions/_shared/contract/client-details.ts';
+import type { ClientDetails, DetailsReadData } from '../../supabase/functions/_shared/contract/types.ts';
 import { type CallOptions, callEdge, newIdempotencyKey } from './callEdge.ts';
 import type { Database } from './database.types.ts';
-import { callRpc, type ReadOptions, read } from './readRest.ts';
+import { callRpc, type ReadOptions, read, readWholeList } from './readRest.ts';
 import type { Role } from './routeGuards.ts';
 import { readScope } from './scheduleQueries.ts';
 import { SessionsApiError } from './sessionsApiError.ts';
+import { type FunctionsCaller, type RpcCaller, type TableReader, tableOf } from './supabaseClient.ts';
 
 type Tables = Database['public']['Tables'];
 
@@ -17,7 +17,7 @@ export type Client = Tables['clients']['Row'];
 export type Room = Tables['rooms']['Row'];
 
 /** The part of a supabase-js client that reads lists. */
-export type DirectoryReader = Pick<SupabaseClient, 'from' | 'auth'>;
+export type DirectoryReader = TableReader;
 
 /** A clinic the caller belongs to, and as what. */
 export interface Membership {
@@ -44,10 +44,7 @@ export interface Membership {
  * here?.permissions.includes('view_clients');
  * ```
  */
-export async function fetchMemberships(
-  supabase: Pick<SupabaseClient, 'rpc'>,
-  query: ReadOptions = {},
-): Promise<Membership[]> {
+export async function fetchMemberships(supabase: RpcCaller, query: ReadOptions = {}): Promise<Membership[]> {
   type Row = Database['public']['Functions']['my_organizations']['Returns'][number];
   const rows = await callRpc<Row[]>(supabase, 'my_organizations', {}, query);
   return rows.map((row) => ({
@@ -150,8 +147,7 @@ export interface NewTherapist extends ReadOptions {
 export async function addTherapist(supabase: DirectoryReader, payload: NewTherapist): Promise<Therapist> {
   const { organizationId } = await readScope(supabase, payload.accessToken);
   const [profile] = await read<Therapist[]>(
-    supabase
-      .from('therapists')
+    tableOf(supabase, 'therapists')
       .insert({
         organization_id: organizationId,
         id: payload.userId,
@@ -161,14 +157,12 @@ export async function addTherapist(supabase: DirectoryReader, payload: NewTherap
       })
       .select(),
     payload,
+    supabase,
   );
   if (!profile)
     throw new SessionsApiError({ status: 403, code: 'FORBIDDEN', message: 'Nothing was stored.' });
   return profile;
 }
-
-/** Rows are read in pages of this many, so that no server's limit cuts a list silently. */
-const PAGE = 500;
 
 async function fetchList<Row extends { readonly id: string }>(
   supabase: DirectoryReader,
@@ -178,21 +172,16 @@ async function fetchList<Row extends { readonly id: string }>(
   filters: Readonly<Record<string, string | null>> = {},
 ): Promise<Row[]> {
   const { organizationId } = await readScope(supabase, query.accessToken);
-  const all: Row[] = [];
-  for (let from = 0; ; from += PAGE) {
-    let asked = supabase.from(table).select('*').eq('organization_id', organizationId);
-    for (const [column, value] of Object.entries(filters)) if (value) asked = asked.eq(column, value);
-    if (!query.archived) asked = asked.is('deleted_at', null);
-    const page = await read<Row[]>(
-      asked
-        .order(order)
-        .order('id')
-        .range(from, from + PAGE - 1),
-      query,
-    );
-    all.push(...page);
-    if (page.length < PAGE) return all;
-  }
+  return await readWholeList<Row>(
+    () => {
+      let asked = tableOf(supabase, table).select('*').eq('organization_id', organizationId);
+      for (const [column, value] of Object.entries(filters)) if (value) asked = asked.eq(column, value);
+      if (!query.archived) asked = asked.is('deleted_at', null);
+      return asked.order(order).order('id');
+    },
+    query,
+    supabase,
+  );
 }
 
 /** Whose names {@link fetchNames} reads. */
@@ -228,7 +217,7 @@ const NAMES_AT_ONCE = 100;
  * ```
  */
 export async function fetchNames(
-  supabase: Pick<SupabaseClient, 'functions' | 'from' | 'auth'>,
+  supabase: FunctionsCaller & TableReader,
   query: NamesQuery,
 ): Promise<Map<string, ClientName>> {
   const { organizationId } = await readScope(supabase, query.accessToken);
@@ -238,8 +227,9 @@ export async function fetchNames(
     // One id out of reach refuses a whole request, so only those within reach are asked for.
     const asked = wanted.slice(from, from + NAMES_AT_ONCE);
     const seen = await read<{ id: string }[]>(
-      supabase.from('clients').select('id').eq('organization_id', organizationId).in('id', asked),
+      tableOf(supabase, 'clients').select('id').eq('organization_id', organizationId).in('id', asked),
       query,
+      supabase,
     );
     if (seen.length === 0) continue;
     const { clients } = await callEdge<DetailsReadData>(
@@ -253,11 +243,9 @@ export async function fetchNames(
   return names;
 }
 
-type Details = NonNullable<DetailsReadData['clients'][number]['details']>;
-/** All that is kept of who a client is. */
-export type ClientDetails = Details;
+export type { ClientDetails };
 
-function nameOf(details: Details): ClientName {
+function nameOf(details: ClientDetails): ClientName {
   const preferredName = details.preferred_name ?? null;
   return {
     givenName: details.given_name,
@@ -282,7 +270,7 @@ function nameOf(details: Details): ClientName {
  * ```
  */
 export async function fetchClientDetails(
-  supabase: Pick<SupabaseClient, 'functions'>,
+  supabase: FunctionsCaller,
   query: CallOptions & { readonly clientId: string },
 ): Promise<ClientDetails | null> {
   const { clients } = await callEdge<DetailsReadData>(

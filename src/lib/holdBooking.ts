@@ -1,23 +1,21 @@
-import type { SupabaseClient } from '@supabase/supabase-js';
-import { type CptMetadata, deriveCptMetadata } from '../../supabase/functions/_shared/cpt.ts';
+import type { CptMetadata } from '../../supabase/functions/_shared/cpt.ts';
 import type { Occurrence } from '../../supabase/functions/_shared/recurrence.ts';
-import type { BookSessionRequest } from './bookSession.ts';
-import { type CallOptions, newIdempotencyKey } from './callEdge.ts';
+import { type BookingClient, type BookSessionRequest, confirmationOf, holdWanted } from './bookSession.ts';
+import type { CallOptions } from './callEdge.ts';
 import { type ClockReading, clockReading, countdown } from './countdown.ts';
-import { generateOccurrences } from './generateOccurrences.ts';
-import { previewOccurrences } from './previewSeries.ts';
-import { assertSessionCompleteness } from './sessionCompleteness.ts';
 import {
   type ConfirmResponse,
   cancelSessionHold,
   confirmSessionBooking,
   type HoldResponse,
-  requestSessionHold,
 } from './sessionHolds.ts';
-import { invalidArgument } from './sessionsApiError.ts';
+import type { SkippedOccurrence } from './skipBlocked.ts';
 
-/** What {@link holdBooking} holds: as for `bookSession`, for new sessions. */
-export type HoldBookingRequest = Omit<BookSessionRequest, 'occurrences'>;
+/** How long a person may take to say yes, in seconds. */
+const HOLD_SECONDS = 300;
+
+/** What {@link holdBooking} holds: as for `bookSession`. */
+export type HoldBookingRequest = Omit<BookSessionRequest, 'onReleaseError'>;
 
 /** A booking that is held, and waits for somebody's yes. */
 export interface HeldBooking {
@@ -25,8 +23,9 @@ export interface HeldBooking {
   /** What is held, in order. */
   readonly occurrences: readonly Occurrence[];
   /** What `onConflict: 'skip'` left out; else empty. */
-  readonly skipped: readonly Occurrence[];
-  readonly cpt: CptMetadata;
+  readonly skipped: readonly SkippedOccurrence[];
+  /** What the first session is to be billed as; null for a move, which keeps what the session has. */
+  readonly cpt: CptMetadata | null;
   /** Whole seconds until the hold ends, safe against a wrong clock of the device and against sleep. */
   secondsLeft(): number;
   /**
@@ -63,76 +62,23 @@ export interface HeldBooking {
  * ```
  */
 export async function holdBooking(
-  supabase: Pick<SupabaseClient, 'functions' | 'rpc'>,
+  supabase: BookingClient,
   payload: HoldBookingRequest,
 ): Promise<HeldBooking> {
-  assertSessionCompleteness(payload.session);
-  const { session, timeZone, holdSeconds = 300, accessToken, signal, retry } = payload;
-  const recurrence = payload.recurrence ?? session.recurrence ?? null;
-  const all = generateOccurrences(session, recurrence, { timeZone });
-  const { wanted, skipped } = await withoutBlocked(supabase, payload, all);
-  const first = wanted[0];
-  if (!first) throw invalidArgument([{ path: 'recurrence', message: 'must leave at least one free date' }]);
-  const cpt = deriveCptMetadata(payload);
-  const idempotencyKey = payload.idempotencyKey ?? newIdempotencyKey();
   const sent: ClockReading = clockReading();
-  const hold = await requestSessionHold(supabase, {
-    ...payload,
-    holdSeconds,
-    therapistId: session.therapist_id,
-    clientId: session.client_id,
-    sessionType: session.session_type,
-    cptCode: cpt.code,
-    startTime: first.startTime,
-    endTime: first.endTime,
-    startTimeOffsetMinutes: first.startOffsetMinutes,
-    endTimeOffsetMinutes: first.endOffsetMinutes,
-    recurrence: null,
-    occurrences: wanted.map(windowOf),
-    idempotencyKey,
-  });
-  const left = countdown(holdSeconds, sent);
+  const booking = await holdWanted(supabase, { holdSeconds: HOLD_SECONDS, ...payload });
+  const { hold, occurrences, skipped } = booking.held;
+  const { accessToken, retry } = payload;
+  const left = countdown(hold.secondsLeft, sent);
   return {
     hold,
-    occurrences: wanted,
+    occurrences,
     skipped,
-    cpt,
+    cpt: booking.service?.metadata ?? null,
     secondsLeft: () => left.secondsLeft(),
-    confirm: (options) => {
-      const occurrences = wanted.map((occurrence, index) => ({
-        ...windowOf(occurrence),
-        holdKey: hold.holds[index]?.holdKey ?? hold.holdKey,
-        session: { ...session, start_time: occurrence.startTime, end_time: occurrence.endTime },
-      }));
-      const [top] = occurrences as [(typeof occurrences)[number]];
-      return confirmSessionBooking(supabase, {
-        ...{ ...top, holdKey: hold.holdKey, occurrences, timeZone },
-        ...{ cpt: { code: cpt.code, modifiers: cpt.modifiers }, idempotencyKey, accessToken },
-        ...{ signal: options?.signal ?? signal, retry: options?.retry ?? retry },
-      });
-    },
+    confirm: (options) => confirmSessionBooking(supabase, { ...confirmationOf(booking), ...options }),
     release: async (options) => {
       await cancelSessionHold(supabase, { holdKey: hold.holdKey, accessToken, retry, ...options });
     },
-  };
-}
-
-async function withoutBlocked(
-  supabase: Pick<SupabaseClient, 'rpc'>,
-  payload: HoldBookingRequest,
-  all: readonly Occurrence[],
-): Promise<{ wanted: readonly Occurrence[]; skipped: readonly Occurrence[] }> {
-  if (payload.onConflict !== 'skip' || all.length < 2) return { wanted: all, skipped: [] };
-  const preview = await previewOccurrences(supabase, payload, all);
-  return {
-    wanted: preview.filter(({ blockedBy }) => blockedBy === null),
-    skipped: preview.filter(({ blockedBy }) => blockedBy !== null),
-  };
-}
-
-function windowOf({ startTime, endTime, startOffsetMinutes, endOffsetMinutes, timeZone }: Occurrence) {
-  return {
-    ...{ startTime, endTime, timeZone },
-    ...{ startTimeOffsetMinutes: startOffsetMinutes, endTimeOffsetMinutes: endOffsetMinutes },
   };
 }

@@ -193,6 +193,7 @@ export {
 } from './sessionHolds.ts';
 export { type LibraryErrorCode, SessionsApiError, type SessionsApiErrorDetails } from './sessionsApiError.ts';
 export type { SkippedOccurrence } from './skipBlocked.ts';
+export { findSubstitutes, type Substitute, type SubstitutesQuery } from './substitutes.ts';
 export type { FunctionsCaller, RpcCaller, TableReader } from './supabaseClient.ts';
 export {
   fetchWaitlist,

@@ -1,6 +1,6 @@
-import type { SupabaseClient } from '@supabase/supabase-js';
-import { type ReadOptions, read } from './readRest.ts';
+import { inChunks, type ReadOptions, read, readWholeList } from './readRest.ts';
 import { readScope } from './scheduleQueries.ts';
+import { type TableReader, tableOf } from './supabaseClient.ts';
 
 /** A slot that is held, by whomever the reader may see. */
 export interface LiveHold {
@@ -34,33 +34,36 @@ export interface LiveHold {
  * ```
  */
 export async function fetchLiveHolds(
-  supabase: Pick<SupabaseClient, 'from' | 'auth'>,
+  supabase: TableReader,
   query: ReadOptions & { readonly from: string; readonly to: string; readonly therapistId?: string | null },
 ): Promise<LiveHold[]> {
   const { organizationId, role, userId } = await readScope(supabase, query.accessToken);
   if (role === 'client') return [];
   const therapistId = role === 'therapist' ? userId : query.therapistId;
-  const slots = await read<HeldSlot[]>(
-    supabase
-      .from('session_holds')
-      .select('id, batch_id, client_id, start_time, end_time')
-      .eq('organization_id', organizationId)
-      .eq('status', 'held')
-      .lt('start_time', query.to)
-      .gt('end_time', query.from)
-      .order('start_time')
-      .limit(500),
+  const slots = await readWholeList<HeldSlot>(
+    () =>
+      tableOf(supabase, 'session_holds')
+        .select('id, batch_id, client_id, start_time, end_time')
+        .eq('organization_id', organizationId)
+        .eq('status', 'held')
+        .lt('start_time', query.to)
+        .gt('end_time', query.from)
+        .order('start_time')
+        .order('id'),
     query,
+    supabase,
   );
-  if (slots.length === 0) return [];
-  let asked = supabase
-    .from('hold_batches')
-    .select('id, hold_key, therapist_id, client_id, expires_at, created_by')
-    .eq('organization_id', organizationId)
-    .in('id', [...new Set(slots.map(({ batch_id }) => batch_id))])
-    .gt('expires_at', new Date().toISOString());
-  if (therapistId) asked = asked.eq('therapist_id', therapistId);
-  const batches = new Map((await read<Batch[]>(asked, query)).map((batch) => [batch.id, batch]));
+  const batches = new Map<string, Batch>();
+  for (const ids of inChunks([...new Set(slots.map(({ batch_id }) => batch_id))])) {
+    let asked = tableOf(supabase, 'hold_batches')
+      .select('id, hold_key, therapist_id, client_id, expires_at, created_by')
+      .eq('organization_id', organizationId)
+      .in('id', ids)
+      // The database's clock: this device's may be wrong.
+      .gt('expires_at', 'now');
+    if (therapistId) asked = asked.eq('therapist_id', therapistId);
+    for (const batch of await read<Batch[]>(asked, query, supabase)) batches.set(batch.id, batch);
+  }
   return slots.flatMap((slot) => {
     const batch = batches.get(slot.batch_id);
     if (!batch) return [];

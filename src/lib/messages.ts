@@ -1,4 +1,5 @@
-import type { Alternative, Conflict, ErrorCode } from '../../supabase/functions/_shared/contract/index.ts';
+import type { ErrorCode } from '../../supabase/functions/_shared/contract/codes.ts';
+import type { Alternative, Conflict } from '../../supabase/functions/_shared/contract/types.ts';
 import { type LibraryErrorCode, SessionsApiError } from './sessionsApiError.ts';
 
 /** A code an app may have to say something about. */

@@ -1,17 +1,15 @@
 import type {
   NoteContent,
-  NoteReadData,
-  NoteSavedData,
-} from '../../supabase/functions/_shared/contract/session-notes.ts';
+  NoteVersion,
+  NoteWithContent,
+} from '../../supabase/functions/_shared/contract/types.ts';
 import { type CallOptions, callEdge, type FunctionsCaller, newIdempotencyKey } from './callEdge.ts';
 import { SessionsApiError } from './sessionsApiError.ts';
 
-export type { NoteContent };
+export type { NoteContent, NoteVersion };
 
 /** A note with its content, as it was saved. */
-export type Note = NoteReadData['note'];
-/** A version of a note, without its content. */
-export type NoteVersion = NoteSavedData['note'];
+export type Note = NoteWithContent;
 
 /** The session a note is of. */
 export interface NoteQuery extends CallOptions {
@@ -40,7 +38,7 @@ export interface NoteDraft extends NoteQuery {
  */
 export async function readNote(supabase: FunctionsCaller, query: NoteQuery): Promise<Note | null> {
   try {
-    return (await call<NoteReadData>(supabase, query, { action: 'read' })).note;
+    return (await call<{ note: Note }>(supabase, query, { action: 'read' })).note;
   } catch (error) {
     if (error instanceof SessionsApiError && error.code === 'NOTE_NOT_FOUND') return null;
     throw error;
@@ -62,7 +60,7 @@ export async function readNote(supabase: FunctionsCaller, query: NoteQuery): Pro
  */
 export async function saveNoteDraft(supabase: FunctionsCaller, draft: NoteDraft): Promise<NoteVersion> {
   const body = { action: 'save_draft', base_version: draft.baseVersion, content: draft.content };
-  return (await call<NoteSavedData>(supabase, draft, body)).note;
+  return (await call<{ note: NoteVersion }>(supabase, draft, body)).note;
 }
 
 /**
@@ -84,7 +82,7 @@ export async function signNote(
   draft: NoteQuery & { readonly baseVersion: number; readonly content?: Partial<NoteContent> },
 ): Promise<NoteVersion> {
   const body = { action: 'sign', base_version: draft.baseVersion, content: draft.content };
-  return (await call<NoteSavedData>(supabase, draft, body)).note;
+  return (await call<{ note: NoteVersion }>(supabase, draft, body)).note;
 }
 
 /**
@@ -109,8 +107,9 @@ export async function amendNote(
   draft: NoteDraft & { readonly reason: string },
 ): Promise<NoteVersion> {
   const { baseVersion: base_version, content, reason } = draft;
-  return (await call<NoteSavedData>(supabase, draft, { action: 'amend', base_version, content, reason }))
-    .note;
+  return (
+    await call<{ note: NoteVersion }>(supabase, draft, { action: 'amend', base_version, content, reason })
+  ).note;
 }
 
 function call<Data>(supabase: FunctionsCaller, query: NoteQuery, body: object): Promise<Data> {

@@ -77,7 +77,7 @@ export function callRpc<Data>(
  * A server may give fewer rows than were asked for (PostgREST's `max_rows`; 1000 here and on the platform), and does not
  * say so. No server is set to fewer than this, so an answer with fewer was not cut.
  */
-const LEAST_MAX_ROWS = 100;
+export const LEAST_MAX_ROWS = 100;
 
 /** Rows asked for at once: a page, and one more to know whether there are more. */
 const MOST_AT_ONCE = 1001;
@@ -107,13 +107,31 @@ export async function readRows<Row>(
   }
 }
 
-/** Reads all rows of an ordered query; see {@link readRows}. */
+/** Reads all rows of a query that is ordered by what `after` narrows it by; see {@link readRows}. */
 export async function readAllRows<Row>(
   query: (after: Row | null) => RowsQuery,
   options: ReadOptions,
   supabase: Session,
 ): Promise<Row[]> {
   return (await readRows(query, Number.MAX_SAFE_INTEGER - 1, options, supabase)).rows;
+}
+
+/**
+ * Reads all rows of a query with a fixed order by their place in it, however few of them the server gives at once: for
+ * lists that are ordered by what a filter cannot name. A row that comes or goes meanwhile may shift another.
+ */
+export async function readWholeList<Row>(
+  query: () => RowsQuery,
+  options: ReadOptions,
+  supabase: Session,
+): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (;;) {
+    const page = query().range(rows.length, rows.length + MOST_AT_ONCE - 1);
+    const got = await read<Row[]>(page, options, supabase);
+    rows.push(...got);
+    if (got.length < LEAST_MAX_ROWS) return rows;
+  }
 }
 
 /** Ids in one URL: far below the 8 KB that proxies allow, however long the list. */

@@ -1,6 +1,6 @@
-import type { SupabaseClient } from '@supabase/supabase-js';
-import { type ReadOptions, read } from './readRest.ts';
+import { type ReadOptions, readWholeList } from './readRest.ts';
 import { readScope } from './scheduleQueries.ts';
+import { type SchemaReader, viewOf } from './supabaseClient.ts';
 
 /** Which rows of a report are wanted. */
 export interface ReportQuery extends ReadOptions {
@@ -14,17 +14,13 @@ export interface ReportQuery extends ReadOptions {
   readonly where?: Readonly<Record<string, string>>;
 }
 
-/** Rows are read in pages of this many, so that no server's limit cuts a report silently. */
-const PAGE = 500;
-const MOST_PAGES = 20;
-
 /**
  * The rows of a report (a view of the schema `reports`), of the caller's clinic.
  *
  * @param supabase - a supabase-js client
  * @param name - the view, such as `therapist_utilization`; see `docs/reports.md`
  * @param query - which rows; see {@link ReportQuery}
- * @returns the rows, at most 10,000
+ * @returns all its rows
  * @throws SessionsApiError 401 without a session, 403 for who may not read it
  * @throws the signal's reason when aborted
  * @example
@@ -37,23 +33,22 @@ const MOST_PAGES = 20;
  * ```
  */
 export async function fetchReport<Row>(
-  supabase: Pick<SupabaseClient, 'schema' | 'auth'>,
+  supabase: SchemaReader,
   name: string,
   query: ReportQuery = {},
 ): Promise<Row[]> {
   const { organizationId } = await readScope(supabase, query.accessToken);
-  const rows: Row[] = [];
-  for (let page = 0; page < MOST_PAGES; page += 1) {
-    let asked = supabase.schema('reports').from(name).select('*').eq('organization_id', organizationId);
-    for (const [column, value] of Object.entries(query.where ?? {})) asked = asked.eq(column, value);
-    if (query.by && query.from) asked = asked.gte(query.by, query.from);
-    if (query.by && query.to) asked = asked.lt(query.by, query.to);
-    if (query.by) asked = asked.order(query.by);
-    const some = await read<Row[]>(asked.range(page * PAGE, (page + 1) * PAGE - 1), query);
-    rows.push(...some);
-    if (some.length < PAGE) break;
-  }
-  return rows;
+  return await readWholeList<Row>(
+    () => {
+      let asked = viewOf(supabase, 'reports', name).select('*').eq('organization_id', organizationId);
+      for (const [column, value] of Object.entries(query.where ?? {})) asked = asked.eq(column, value);
+      if (query.by && query.from) asked = asked.gte(query.by, query.from);
+      if (query.by && query.to) asked = asked.lt(query.by, query.to);
+      return query.by ? asked.order(query.by) : asked;
+    },
+    query,
+    supabase,
+  );
 }
 
 /**

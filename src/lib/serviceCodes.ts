@@ -1,8 +1,8 @@
-import type { SupabaseClient } from '@supabase/supabase-js';
 import type { ServiceCode } from '../../supabase/functions/_shared/cpt.ts';
 import type { Database } from './database.types.ts';
-import { type ReadOptions, read } from './readRest.ts';
+import { type ReadOptions, readWholeList } from './readRest.ts';
 import { readScope } from './scheduleQueries.ts';
+import { type TableReader, tableOf } from './supabaseClient.ts';
 
 type Row = Database['public']['Tables']['service_codes']['Row'];
 
@@ -23,18 +23,19 @@ type Row = Database['public']['Tables']['service_codes']['Row'];
  * ```
  */
 export async function fetchServiceCodes(
-  supabase: Pick<SupabaseClient, 'from' | 'auth'>,
+  supabase: TableReader,
   options: ReadOptions = {},
 ): Promise<ServiceCode[]> {
   const { organizationId } = await readScope(supabase, options.accessToken);
-  const rows = await read<Row[]>(
-    supabase
-      .from('service_codes')
-      .select('*')
-      .eq('organization_id', organizationId)
-      .order('valid_from')
-      .order('code'),
+  const rows = await readWholeList<Row>(
+    () =>
+      tableOf(supabase, 'service_codes')
+        .select('*')
+        .eq('organization_id', organizationId)
+        .order('valid_from')
+        .order('code'),
     options,
+    supabase,
   );
   return rows.map((row) => ({
     code: row.code,

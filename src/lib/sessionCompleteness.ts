@@ -1,5 +1,5 @@
 import { parseTemporal } from '../../supabase/functions/_shared/civil-time.ts';
-import type { Issue } from '../../supabase/functions/_shared/contract/index.ts';
+import type { Issue } from '../../supabase/functions/_shared/contract/types.ts';
 import { providerLevel, type ServiceCode, serviceCode } from '../../supabase/functions/_shared/cpt.ts';
 import { invalidArgument } from './sessionsApiError.ts';
 

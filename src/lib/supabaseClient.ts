@@ -36,6 +36,12 @@ export interface SessionHolder extends SessionRefresher {
   }>;
 }
 
+/** Can read another exposed schema, and knows who is signed in. */
+export interface SchemaReader {
+  schema(name: never): unknown;
+  readonly auth: SessionHolder;
+}
+
 /** Can follow Realtime. */
 export interface RealtimeFollower {
   channel(name: never, options: never): unknown;
@@ -92,18 +98,32 @@ export interface RowsQuery extends RestQuery {
   or(filters: string): this;
   order(column: string): this;
   limit(rows: number): this;
+  range(from: number, to: number): this;
 }
 
 /** A table or view. */
 export interface RestTable {
   select(columns?: string): RowsQuery;
   insert(row: object): { select(): RowsQuery };
-  update(row: object): { eq(column: string, value: string): RowsQuery & { select(): RowsQuery } };
+  update(row: object): Changed;
+  delete(): Changed;
+}
+
+/** Rows about to be changed, narrowed until the changed rows are selected. */
+interface Changed {
+  eq(column: string, value: string): this;
+  select(columns?: string): RowsQuery;
 }
 
 /** A table of the exposed schema. */
 export function tableOf(supabase: Pick<TableReader, 'from'>, name: string): RestTable {
   return (supabase as { from(table: string): RestTable }).from(name);
+}
+
+/** A view of another exposed schema. */
+export function viewOf(supabase: Pick<SchemaReader, 'schema'>, schema: string, name: string): RestTable {
+  const client = supabase as { schema(name: string): { from(view: string): RestTable } };
+  return client.schema(schema).from(name);
 }
 
 /** A call of a database function. */

@@ -2153,437 +2153,6 @@ comment on function private.record_event(
   'Writes one event in the current transaction. The actor is the JWT''s user, role and session; for SQL connections '
   'the database user. therapist_id names the therapist whose lock is held, whose chain then takes the event.';
 
--- === schemas/audit/proof.sql ===
-
--- Purpose: what shows that the audit is as it was written, and what an archive took over.
--- Objects: audit.verify, audit.checkpoint, audit.verify_checkpoint, audit.checkpoint_is_valid; audit.archives,
---          audit.archive_quarter.
--- Watch for: docs/audit-trail.md has a table of what each of these says of each kind of edit; tests/audit tries them all.
---            What an owner of the database can do unseen is in that table too: keep checkpoints where she cannot reach.
-
-create table audit.archives (
-  from_time timestamptz not null,
-  to_time timestamptz not null,
-  archived_at timestamptz not null default now(),
-  location text not null check (location <> ''),
-  events bigint not null,
-  digest bytea not null,
-  primary key (from_time),
-  -- A span that reached further would excuse events that nobody archived.
-  constraint archives_one_past_quarter check (
-    (from_time at time zone 'UTC') = date_trunc('quarter', from_time at time zone 'UTC')
-    and (to_time at time zone 'UTC') = (from_time at time zone 'UTC') + interval '3 months'
-    and to_time <= archived_at
-  )
-);
-comment on table audit.archives is
-  'Quarters whose events were moved to an archive, and where. Their seals stay. Keep events at least six years (45 CFR '
-  '164.316(b)(2)(i)), longer where a state asks for it.';
-comment on column audit.archives.events is 'How many events the quarter had.';
-comment on column audit.archives.digest is 'Of all their seals, see audit.span_digest.';
-alter table audit.archives enable row level security;
-create policy deny_all on audit.archives using (false);
-comment on policy deny_all on audit.archives is 'Written by whoever archives, as the owner.';
-
-create function audit.span_digest(from_time timestamptz, to_time timestamptz)
-returns table (events bigint, digest bytea)
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return query
-  select coalesce(sum(chain.events), 0)::bigint,
-    sha256(coalesce(string_agg(chain.digest, '' order by chain.organization_id, chain.chain_id), ''))
-  from (
-    select seal.organization_id, seal.chain_id, count(*) as events,
-      sha256(string_agg(seal.digest, '' order by seal.seq)) as digest
-    from audit.seals as seal
-    where seal.event_recorded_at >= from_time and seal.event_recorded_at < to_time
-    group by seal.organization_id, seal.chain_id
-  ) as chain;
-end
-$$;
-comment on function audit.span_digest(timestamptz, timestamptz) is
-  'How many events were sealed of those recorded in a span, and a digest of their digests, chain by chain.';
-
-create function audit.guard_archive()
-returns trigger
-language plpgsql
-set search_path = ''
-set timezone = 'UTC'
-as $$
-begin
-  new.archived_at := now();
-  -- Only what is here, whole, can be taken away: otherwise this row would excuse what somebody deleted before.
-  if exists (
-    select 1
-    from audit.seals as seal
-    left join audit.events as event
-      on event.organization_id = seal.organization_id
-      and event.recorded_at = seal.event_recorded_at
-      and event.id = seal.event_id
-    where seal.event_recorded_at >= new.from_time
-      and seal.event_recorded_at < new.to_time
-      and (event.id is null or audit.digest(to_jsonb(event)) <> seal.digest)
-  ) then
-    raise exception using
-      errcode = 'restrict_violation',
-      message = 'events of this quarter are missing or changed',
-      hint = 'See audit.verify(). Archive a quarter before its partition is detached, with audit.archive_quarter.';
-  end if;
-  select span.events, span.digest into new.events, new.digest from audit.span_digest(new.from_time, new.to_time) as span;
-  return new;
-end
-$$;
-comment on function audit.guard_archive() is
-  'Trigger: an archive takes over a quarter whose events are all here and as they were sealed, and says how many.';
-create trigger guard_archive before insert on audit.archives
-  for each row execute function audit.guard_archive();
-create trigger refuse_change before update or delete on audit.archives
-  for each row execute function audit.refuse_change();
-create trigger refuse_truncate before truncate on audit.archives
-  for each statement execute function audit.refuse_change();
-
-create function audit.archive_quarter(quarter date, location text)
-returns text
-language plpgsql
-set search_path = ''
-as $$
-declare
-  begins timestamptz := quarter::timestamp at time zone 'UTC';
-  partition text := 'events_' || to_char(quarter, 'YYYY_"q"Q');
-begin
-  if to_regclass('audit.' || partition) is null then
-    raise exception using errcode = 'undefined_table', message = format('there is no partition audit.%s', partition);
-  end if;
-  insert into audit.archives (from_time, to_time, location)
-  values (begins, (quarter + interval '3 months')::timestamp at time zone 'UTC', archive_quarter.location);
-  execute format('alter table audit.events detach partition audit.%I', partition);
-  return 'audit.' || partition;
-end
-$$;
-comment on function audit.archive_quarter(date, text) is
-  'Records that a quarter''s events are kept at location, and detaches their partition, whose name it returns. Write the '
-  'archive first; drop the table when the archive has been read back.';
-
-create function audit.seal_problem(seal audit.seals, previous audit.seals, event audit.events, is_archived boolean)
-returns text
-language plpgsql
-stable
-set search_path = ''
-set timezone = 'UTC'
-as $$
-begin
-  return case
-    when seal.seq <> coalesce(previous.seq, 0) + 1 then 'a seal before this one is missing'
-    when seal.hash <> audit.link(previous.hash, seal.digest, seal.sealed_at) then 'the seal was changed'
-    when event.id is null and not is_archived then 'the event is missing'
-    when event.id is not null and audit.digest(to_jsonb(event)) <> seal.digest then 'the event was changed'
-    when event.id is not null and event.chain_id <> seal.chain_id then 'the event is sealed in another chain'
-    when seal.event_recorded_at
-      not between seal.sealed_at - interval '61 minutes' and seal.sealed_at + interval '1 minute'
-      then 'the event is not of the time when it was sealed'
-    when seal.sealed_at < previous.sealed_at - interval '1 minute' then 'the seal is older than the one before it'
-  end;
-end
-$$;
-comment on function audit.seal_problem(audit.seals, audit.seals, audit.events, boolean) is
-  'What is wrong with a seal, given the one before it in its chain and its event (nulls where there is none), or null.';
-
-create function audit.verify(only_organization_id uuid default null)
-returns table (organization_id uuid, chain_id uuid, seq bigint, event_id uuid, problem text)
-language plpgsql
-stable
-set search_path = ''
-set timezone = 'UTC'
-as $$
-#variable_conflict use_column
-begin
-  return query
-  with archive as materialized (
-    select kept.from_time, kept.to_time,
-      -- Asked here as well: whoever plants an archive may have dropped the constraint first.
-      kept.to_time = ((kept.from_time at time zone 'UTC') + interval '3 months') at time zone 'UTC'
-        and kept.to_time <= kept.archived_at
-        and kept.archived_at <= clock_timestamp()
-        and (span.events, span.digest) = (kept.events, kept.digest) as is_whole
-    from audit.archives as kept
-    cross join lateral audit.span_digest(kept.from_time, kept.to_time) as span
-  ),
-  link as (
-    select seal, lag(seal) over (partition by seal.organization_id, seal.chain_id order by seal.seq) as previous
-    from audit.seals as seal
-    where only_organization_id is null or seal.organization_id = only_organization_id
-  ),
-  finding as (
-    select (link.seal).organization_id, (link.seal).chain_id, (link.seal).seq, (link.seal).event_id,
-      audit.seal_problem(link.seal, link.previous, event, event.id is null and exists (
-        select 1
-        from archive
-        where archive.is_whole
-          and (link.seal).event_recorded_at >= archive.from_time
-          and (link.seal).event_recorded_at < archive.to_time
-      )) as problem
-    from link
-    left join audit.events as event
-      on event.organization_id = (link.seal).organization_id
-      and event.recorded_at = (link.seal).event_recorded_at
-      and event.id = (link.seal).event_id
-    union all
-    select
-      coalesce(newest.organization_id, head.organization_id), coalesce(newest.chain_id, head.chain_id), newest.seq, null,
-      case
-        when head.seq is null then 'the head of the chain is missing'
-        when newest.seq is null or newest.seq < head.seq then 'the newest events of the chain are missing'
-        else 'the head of the chain was changed'
-      end
-    from (
-      select distinct on (seal.organization_id, seal.chain_id) seal.organization_id, seal.chain_id, seal.seq, seal.hash
-      from audit.seals as seal
-      order by seal.organization_id, seal.chain_id, seal.seq desc
-    ) as newest
-    full join audit.chains as head
-      on head.organization_id = newest.organization_id and head.chain_id = newest.chain_id
-    where (only_organization_id is null or coalesce(newest.organization_id, head.organization_id) = only_organization_id)
-      and (head.seq, head.hash) is distinct from (newest.seq, newest.hash)
-    union all
-    -- By time as well as by id: a copy of a genuine event under another time has no seal.
-    select event.organization_id, event.chain_id, null, event.id, 'the event is not sealed'
-    from audit.events as event
-    where (only_organization_id is null or event.organization_id = only_organization_id)
-      and not exists (
-        select 1
-        from audit.seals as seal
-        where seal.organization_id = event.organization_id
-          and seal.event_id = event.id
-          and seal.event_recorded_at = event.recorded_at
-      )
-    union all
-    select null, null, null, null,
-      format('the archive of %s does not account for its events', coalesce(archive.from_time::text, 'no time'))
-    from archive
-    where not archive.is_whole and only_organization_id is null
-  )
-  select distinct on (finding.organization_id, finding.chain_id, finding.problem)
-    finding.organization_id, finding.chain_id, finding.seq, finding.event_id, finding.problem
-  from finding
-  where finding.problem is not null
-  order by finding.organization_id, finding.chain_id, finding.problem, finding.seq nulls last;
-end
-$$;
-comment on function audit.verify(uuid) is
-  'Checks every chain, or those of one organization, and names the first event of each for each kind of problem. No row: '
-  'nothing was changed, as far as the chains themselves can tell; compare with a checkpoint kept elsewhere for the rest.';
-
-create function audit.checkpoint(only_organization_id uuid default null)
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-set timezone = 'UTC'
-as $$
-begin
-  return jsonb_build_object(
-    'takenAt', statement_timestamp(),
-    'organizationId', only_organization_id,
-    'heads', coalesce((
-      select jsonb_agg(
-        jsonb_build_object(
-          'organizationId', head.organization_id, 'chainId', head.chain_id, 'seq', head.seq,
-          'hash', encode(head.hash, 'hex')
-        )
-        order by head.organization_id, head.chain_id
-      )
-      from audit.chains as head
-      where only_organization_id is null or head.organization_id = only_organization_id
-    ), '[]'),
-    'archives', coalesce((
-      select jsonb_agg(
-        jsonb_build_object(
-          'fromTime', archive.from_time, 'location', archive.location, 'events', archive.events,
-          'digest', encode(archive.digest, 'hex')
-        )
-        order by archive.from_time
-      )
-      from audit.archives as archive
-      where only_organization_id is null
-    ), '[]')
-  );
-end
-$$;
-comment on function audit.checkpoint(uuid) is
-  'All chain heads and archives, or the heads of one organization, to be kept where an owner of this database cannot '
-  'reach: what came before them can then no longer be removed, rewritten or added to unnoticed.';
-
-create function audit.checkpoint_is_valid(checkpoint jsonb)
-returns boolean
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return jsonb_typeof(checkpoint) = 'object'
-    and jsonb_typeof(checkpoint -> 'heads') is not distinct from 'array'
-    and coalesce(checkpoint ->> 'takenAt', '') ~ '^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)$'
-    and not jsonb_path_exists(checkpoint -> 'heads', '$[*] ? (!(
-      @.organizationId like_regex "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
-      && @.chainId like_regex "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
-      && @.hash like_regex "^[0-9a-f]{64}$"
-      && @.seq > 0 && @.seq < 1000000000000 && @.seq.floor() == @.seq
-    ))')
-    and (checkpoint ->> 'takenAt')::timestamptz is not null;
-exception
-  when others then return false;
-end
-$$;
-comment on function audit.checkpoint_is_valid(jsonb) is 'Whether a JSON has the form of what audit.checkpoint returned.';
-
-create function audit.verify_checkpoint(checkpoint jsonb)
-returns table (organization_id uuid, chain_id uuid, seq bigint, problem text)
-language plpgsql
-stable
-set search_path = ''
-as $$
-#variable_conflict use_column
-begin
-  if not audit.checkpoint_is_valid(checkpoint) then
-    raise exception using errcode = 'invalid_parameter_value', message = 'this is not a checkpoint';
-  end if;
-  return query
-  with head as materialized (
-    select kept."organizationId" as organization_id, kept."chainId" as chain_id, kept.seq, kept.hash
-    from jsonb_to_recordset(checkpoint -> 'heads') as kept ("organizationId" uuid, "chainId" uuid, seq bigint, hash text)
-  ),
-  archive as (
-    select kept."fromTime" as from_time, kept.location, kept.digest
-    from jsonb_to_recordset(coalesce(checkpoint -> 'archives', '[]'))
-      as kept ("fromTime" timestamptz, location text, digest text)
-  )
-  select head.organization_id, head.chain_id, head.seq,
-    case when seal.seq is null then 'events up to the checkpoint are missing' else 'the chain was rewritten' end
-  from head
-  left join audit.seals as seal
-    on seal.organization_id = head.organization_id and seal.chain_id = head.chain_id and seal.seq = head.seq
-  where seal.seq is null or encode(seal.hash, 'hex') <> head.hash
-  union all
-  -- A minute for transactions that had sealed, and not committed, when it was taken.
-  select seal.organization_id, seal.chain_id, min(seal.seq), 'events from before the checkpoint were added after it'
-  from audit.seals as seal
-  left join head on head.organization_id = seal.organization_id and head.chain_id = seal.chain_id
-  where seal.sealed_at < (checkpoint ->> 'takenAt')::timestamptz - interval '1 minute'
-    and seal.seq > coalesce(head.seq, 0)
-    and (checkpoint ->> 'organizationId' is null or seal.organization_id = (checkpoint ->> 'organizationId')::uuid)
-  group by seal.organization_id, seal.chain_id
-  union all
-  select null, null, null, format('the archive of the quarter from %s is another', archive.from_time::date)
-  from archive
-  left join audit.archives as present on present.from_time = archive.from_time
-  where (present.location, encode(present.digest, 'hex')) is distinct from (archive.location, archive.digest)
-  order by 1, 2;
-end
-$$;
-comment on function audit.verify_checkpoint(jsonb) is
-  'Compares the chains with an exported checkpoint. No row: everything up to it is as it was, and nothing was added to it.';
-
--- === schemas/audit/actions.sql ===
-
--- Purpose: every action an audit event can have, in one place, with what it means.
--- Objects: audit.actions.
--- Watch for: tests/audit/actions.test.ts finds the actions that functions and triggers write, and fails when one of them is
---            not here, or one here is written by nothing. `npm run audit-docs` writes the list into docs/audit-trail.md.
-
-create table audit.actions (
-  action text primary key check (action ~ '^[a-z_]+\.[a-z_]+$'),
-  meaning text not null
-);
-comment on table audit.actions is 'What each action of an audit event means. Refused ones say why in code.';
-alter table audit.actions enable row level security;
-create policy actions_select on audit.actions for select to authenticated using (true);
-comment on policy actions_select on audit.actions is 'Reference data: every signed-in user may read what actions mean.';
-grant select on audit.actions to authenticated, service_role;
-
-insert into audit.actions (action, meaning)
-values
-  ('hold.acquired', 'A slot or series was held; an offer of the waitlist is one too.'),
-  ('hold.refused', 'A hold was refused.'),
-  ('hold.confirmed', 'A hold became sessions, or moved them.'),
-  ('hold.released', 'Holds were given up before they ended.'),
-  ('hold.expired', 'A hold ended unconfirmed: occurred_at says when, recorded_at when somebody first met it.'),
-  ('confirmation.refused', 'A confirmation was refused.'),
-  ('cancellation.refused', 'A cancellation was refused.'),
-  ('override.availability', 'An admin booked outside the hours, with a reason.'),
-  ('override.authorization', 'An admin booked beyond an authorization, with a reason.'),
-  ('override.concurrency', 'An admin booked two services of one client at once, with a reason.'),
-  ('session.inserted', 'A session was written directly rather than through a hold.'),
-  ('session.moved', 'The time, people or room of a session changed.'),
-  ('session.changed', 'Something else of a session changed.'),
-  ('session.in_progress', 'A session began.'),
-  ('session.completed', 'A session was completed.'),
-  ('session.cancelled', 'A session was cancelled.'),
-  ('session.no_show', 'The client did not come.'),
-  ('session.refused', 'A start, a completion or a no-show was refused.'),
-  ('group.refused', 'A change of a group was refused.'),
-  ('note.saved', 'A draft of a note was saved.'),
-  ('note.signed', 'A note was signed.'),
-  ('note.amended', 'A signed note was amended.'),
-  ('note.read', 'A note was read, or opened to be signed (details.purpose).'),
-  ('note.history_read', 'The list of a note''s versions was read.'),
-  ('note.refused', 'A request about a note was refused (details.attempted).'),
-  ('client_details.saved', 'Who a client is was saved.'),
-  ('client_details.read', 'Who clients are was read.'),
-  ('client_details.refused', 'A request about clients details was refused.'),
-  ('data_key.created', 'A data key was started.'),
-  ('data_key.rewrapped', 'A data key was wrapped anew.'),
-  ('data_key.retired', 'A data key seals nothing new any more.'),
-  ('data_key.refused', 'A data key was refused.'),
-  ('membership.refused', 'A change of members was refused.'),
-  ('therapist.refused', 'A change of a therapist''s hours was refused.'),
-  ('organization.added', 'An organization was added.'),
-  ('organization.changed', 'An organization was changed.'),
-  ('membership.added', 'A membership was added.'),
-  ('membership.changed', 'A membership was changed.'),
-  ('membership.removed', 'A membership was removed.'),
-  ('therapist.added', 'A therapist''s profile was added.'),
-  ('therapist.changed', 'A therapist''s profile was changed.'),
-  ('therapist.archived', 'A therapist''s profile was archived.'),
-  ('therapist.restored', 'A therapist''s profile was taken out of the archive.'),
-  ('client.added', 'A client''s file was added.'),
-  ('client.changed', 'A client''s file was changed.'),
-  ('client.archived', 'A client''s file was archived.'),
-  ('client.restored', 'A client''s file was taken out of the archive.'),
-  ('caseload.added', 'An assignment of a client to a therapist was added.'),
-  ('caseload.changed', 'An assignment of a client to a therapist was changed.'),
-  ('caseload.removed', 'An assignment of a client to a therapist was removed.'),
-  ('client_user.added', 'A parent''s access to a client was added.'),
-  ('client_user.changed', 'A parent''s access to a client was changed.'),
-  ('client_user.removed', 'A parent''s access to a client was removed.'),
-  ('room.added', 'A room was added.'),
-  ('room.changed', 'A room was changed.'),
-  ('room.archived', 'A room was archived.'),
-  ('room.restored', 'A room was taken out of the archive.'),
-  ('room.removed', 'A room was removed.'),
-  ('availability_exception.added', 'Time off or extra hours was added.'),
-  ('availability_exception.changed', 'Time off or extra hours was changed.'),
-  ('availability_exception.removed', 'Time off or extra hours was removed.'),
-  ('session_group.added', 'A group was added.'),
-  ('session_group.changed', 'A group was changed.'),
-  ('session_group.removed', 'A group was removed.'),
-  ('payer.created', 'A payer was entered.'),
-  ('payer.changed', 'A payer was changed.'),
-  ('payer_rule.created', 'A payer''s rule was entered.'),
-  ('payer_rule.changed', 'A payer''s rule was changed.'),
-  ('payer_code_rule.created', 'A payer''s rule for a code was entered.'),
-  ('payer_code_rule.changed', 'A payer''s rule for a code was changed.'),
-  ('payer_concurrency_rule.created', 'A payer''s rule for two services at once was entered.'),
-  ('payer_concurrency_rule.changed', 'A payer''s rule for two services at once was changed.'),
-  ('coverage.created', 'A client''s coverage was entered.'),
-  ('coverage.changed', 'A client''s coverage was changed.'),
-  ('authorization.created', 'An authorization was entered.'),
-  ('authorization.changed', 'An authorization was changed.'),
-  ('waitlist_entry.created', 'An entry of the waitlist was entered.'),
-  ('waitlist_entry.changed', 'An entry of the waitlist was changed.');
-
 -- === schemas/calendar/sessions.sql ===
 
 -- Purpose: sessions, the series and groups they belong to, and how they end.
@@ -7450,8 +7019,7 @@ begin
         'blockedBy', case when found.expires_at is null then 'session' else 'hold' end,
         'startTime', private.iso(lower(found.overlap)),
         'endTime', private.iso(upper(found.overlap)),
-        'expiresAt', private.iso(found.expires_at),
-        'secondsLeft', greatest(0, ceil(extract(epoch from found.expires_at - as_of)))::integer
+        'expiresAt', private.iso(found.expires_at)
       ))
       order by found.occurrence_index, found.resource_kind
     ) filter (where found.is_alive and found.place = 1),
@@ -7926,26 +7494,6 @@ $$;
 comment on function private.held_answer(public.hold_batches, private.slot[]) is
   'The body of a hold: one of holds[] for each occurrence, in request order; that of a group lists its clients.';
 
-create function private.with_seconds_left(body jsonb)
-returns jsonb
-language plpgsql
-volatile
-set search_path = ''
-as $$
-declare
-  seconds constant jsonb := jsonb_build_object('secondsLeft', greatest(
-    0, floor(extract(epoch from (body ->> 'expiresAt')::timestamptz - clock_timestamp()))
-  )::integer);
-begin
-  return body || seconds || jsonb_build_object('holds', (
-    select jsonb_agg(held.value || seconds order by held.position)
-    from jsonb_array_elements(body -> 'holds') with ordinality as held (value, position)
-  ));
-end
-$$;
-comment on function private.with_seconds_left(jsonb) is
-  'The body of a hold with secondsLeft beside each expiresAt, counted when it is answered: a replay counts anew.';
-
 create function private.hold_facts(wanted private.hold_request, slots private.slot[])
 returns jsonb
 language plpgsql
@@ -8317,9 +7865,6 @@ begin
         (outcome #>> '{body,holdId}')::uuid
       );
     end if;
-  end if;
-  if (outcome ->> 'ok')::boolean then
-    outcome := outcome || jsonb_build_object('body', private.with_seconds_left(outcome -> 'body'));
   end if;
   return outcome;
 exception
@@ -11741,6 +11286,160 @@ comment on function public.preview_series(jsonb) is
   'the times the part of the occurrence. blockedBy and by are those of the first, null when the date is free.';
 grant execute on function public.preview_series(jsonb) to authenticated;
 
+-- === schemas/booking/substitutes.sql ===
+
+-- Purpose: who could take a session when its therapist cannot.
+-- Objects: find_substitutes.
+-- Watch for: it only looks. Whoever is listed is held like anybody else, by moving the session to them.
+
+create function private.find_substitutes(request jsonb)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  actor private.actor := private.require_actor();
+  found jsonb := coalesce(private.uuid_issue('session_id', request -> 'session_id', true), '[]')
+    || case
+      when coalesce(jsonb_typeof(request -> 'include_off_caseload'), 'null') not in ('boolean', 'null')
+        then private.issue('include_off_caseload', 'must be true or false')
+      else '[]'
+    end;
+  as_of timestamptz := statement_timestamp();
+  absent public.sessions;
+  code text;
+  client_ids uuid[];
+  span tstzrange;
+  busy tstzrange;
+  week tstzrange;
+begin
+  if found <> '[]' then
+    perform private.raise_invalid(found);
+  end if;
+  select session.* into absent
+  from public.sessions as session
+  where session.organization_id = actor.organization_id
+    and session.id = (request ->> 'session_id')::uuid
+    and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and session.therapist_id = actor.user_id));
+  if absent.id is null then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You may not look for somebody to take this session.');
+  elsif absent.status <> 'scheduled' or absent.start_time < as_of then
+    return '[]';
+  end if;
+
+  code := private.service_code(absent.cpt_code, absent.session_type);
+  -- A group goes over whole, with everybody who still comes.
+  client_ids := array(
+    select member.client_id
+    from public.sessions as member
+    where member.organization_id = absent.organization_id
+      and (member.id = absent.id or member.group_id = absent.group_id)
+      and member.status not in ('cancelled', 'no_show')
+  );
+  span := tstzrange(absent.start_time, absent.end_time, '[)');
+  busy := tstzrange(
+    absent.start_time - make_interval(mins => absent.buffer_before_minutes),
+    absent.end_time + make_interval(mins => absent.buffer_after_minutes), '[)'
+  );
+  select tstzrange(
+    private.start_of_day(local.monday, organization.time_zone),
+    private.start_of_day(local.monday + 7, organization.time_zone), '[)'
+  ) into week
+  from public.organizations as organization
+  cross join lateral (
+    select date_trunc('week', absent.start_time at time zone organization.time_zone)::date as monday
+  ) as local
+  where organization.id = absent.organization_id;
+
+  return coalesce((
+    select jsonb_agg(
+      jsonb_build_object(
+        'therapistId', candidate.id,
+        'name', candidate.display_name,
+        'credential', candidate.credential,
+        'onCaseload', candidate.knows_all,
+        'caseload', candidate.caseload,
+        'bookedMinutes', candidate.booked_minutes
+      )
+      order by candidate.knows_all desc, candidate.booked_minutes, candidate.caseload, candidate.display_name, candidate.id
+    )
+    from (
+      select
+        therapist.id, therapist.display_name, therapist.credential,
+        (
+          select count(*)
+          from public.caseloads as caseload
+          where caseload.organization_id = therapist.organization_id
+            and caseload.therapist_id = therapist.id
+            and caseload.client_id = any (client_ids)
+        ) = cardinality(client_ids) as knows_all,
+        (
+          select count(*)
+          from public.caseloads as caseload
+          join public.clients as client
+            on client.organization_id = caseload.organization_id and client.id = caseload.client_id
+          where caseload.organization_id = therapist.organization_id
+            and caseload.therapist_id = therapist.id
+            and client.deleted_at is null
+        ) as caseload,
+        (
+          -- The members of a group are one hour of work.
+          select coalesce(sum(extract(epoch from upper(work.during) - lower(work.during)) / 60), 0)::integer
+          from (
+            select unnest(range_agg(tstzrange(session.start_time, session.end_time, '[)'))) as during
+            from public.sessions as session
+            where session.organization_id = therapist.organization_id
+              and session.therapist_id = therapist.id
+              and session.start_time >= lower(week)
+              and session.start_time < upper(week)
+              and session.status not in ('cancelled', 'no_show')
+          ) as work
+        ) as booked_minutes
+      from public.therapists as therapist
+      join public.memberships as membership
+        on membership.organization_id = therapist.organization_id
+        and membership.user_id = therapist.id
+        and membership.role <> 'client'
+      where therapist.organization_id = absent.organization_id
+        and therapist.id <> absent.therapist_id
+        and therapist.deleted_at is null
+        and private.may_render(therapist.organization_id, therapist.id, code)
+        and not exists (
+          select 1
+          from private.claims as claim
+          where claim.organization_id = therapist.organization_id
+            and claim.resource_id = therapist.id
+            and claim.during && busy
+            and claim.resource_kind = 'therapist'
+            and (claim.expires_at is null or claim.expires_at > as_of)
+        )
+        and private.is_open(therapist.organization_id, therapist.id, array[span])
+    ) as candidate
+    where candidate.knows_all or (request ->> 'include_off_caseload')::boolean
+  ), '[]');
+end
+$$;
+comment on function private.find_substitutes(jsonb) is 'See the public wrapper.';
+grant execute on function private.find_substitutes(jsonb) to authenticated;
+
+create function public.find_substitutes(request jsonb)
+returns jsonb
+language sql
+stable
+set search_path = ''
+begin atomic
+  select private.find_substitutes(find_substitutes.request);
+end;
+comment on function public.find_substitutes(jsonb) is
+  'Who could take a session to come: {session_id, include_off_caseload?} gives [{therapistId, name, credential, onCaseload, '
+  'caseload, bookedMinutes}]. Therapists who are free then, buffers included, work then, may render the service, and have '
+  'the client on their caseload, all clients of a group; with include_off_caseload the others too, after them. Whoever has '
+  'less booked that week comes first, then whoever has fewer clients. For admins, and for the therapist of the session.';
+grant execute on function public.find_substitutes(jsonb) to authenticated;
+
 -- === schemas/tenancy/access_token_hook.sql ===
 
 -- Purpose: which organization a user works in, written into her access token.
@@ -14644,6 +14343,437 @@ comment on function public.mark_no_show(jsonb, text) is
   'The client did not come: scheduled or in_progress -> no_show, once the start has passed. request is {session_id}. '
   'Gives the units back.';
 grant execute on function public.mark_no_show(jsonb, text) to authenticated;
+
+-- === schemas/audit/proof.sql ===
+
+-- Purpose: what shows that the audit is as it was written, and what an archive took over.
+-- Objects: audit.verify, audit.checkpoint, audit.verify_checkpoint, audit.checkpoint_is_valid; audit.archives,
+--          audit.archive_quarter.
+-- Watch for: docs/audit-trail.md has a table of what each of these says of each kind of edit; tests/audit tries them all.
+--            What an owner of the database can do unseen is in that table too: keep checkpoints where she cannot reach.
+
+create table audit.archives (
+  from_time timestamptz not null,
+  to_time timestamptz not null,
+  archived_at timestamptz not null default now(),
+  location text not null check (location <> ''),
+  events bigint not null,
+  digest bytea not null,
+  primary key (from_time),
+  -- A span that reached further would excuse events that nobody archived.
+  constraint archives_one_past_quarter check (
+    (from_time at time zone 'UTC') = date_trunc('quarter', from_time at time zone 'UTC')
+    and (to_time at time zone 'UTC') = (from_time at time zone 'UTC') + interval '3 months'
+    and to_time <= archived_at
+  )
+);
+comment on table audit.archives is
+  'Quarters whose events were moved to an archive, and where. Their seals stay. Keep events at least six years (45 CFR '
+  '164.316(b)(2)(i)), longer where a state asks for it.';
+comment on column audit.archives.events is 'How many events the quarter had.';
+comment on column audit.archives.digest is 'Of all their seals, see audit.span_digest.';
+alter table audit.archives enable row level security;
+create policy deny_all on audit.archives using (false);
+comment on policy deny_all on audit.archives is 'Written by whoever archives, as the owner.';
+
+create function audit.span_digest(from_time timestamptz, to_time timestamptz)
+returns table (events bigint, digest bytea)
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return query
+  select coalesce(sum(chain.events), 0)::bigint,
+    sha256(coalesce(string_agg(chain.digest, '' order by chain.organization_id, chain.chain_id), ''))
+  from (
+    select seal.organization_id, seal.chain_id, count(*) as events,
+      sha256(string_agg(seal.digest, '' order by seal.seq)) as digest
+    from audit.seals as seal
+    where seal.event_recorded_at >= from_time and seal.event_recorded_at < to_time
+    group by seal.organization_id, seal.chain_id
+  ) as chain;
+end
+$$;
+comment on function audit.span_digest(timestamptz, timestamptz) is
+  'How many events were sealed of those recorded in a span, and a digest of their digests, chain by chain.';
+
+create function audit.guard_archive()
+returns trigger
+language plpgsql
+set search_path = ''
+set timezone = 'UTC'
+as $$
+begin
+  new.archived_at := now();
+  -- Only what is here, whole, can be taken away: otherwise this row would excuse what somebody deleted before.
+  if exists (
+    select 1
+    from audit.seals as seal
+    left join audit.events as event
+      on event.organization_id = seal.organization_id
+      and event.recorded_at = seal.event_recorded_at
+      and event.id = seal.event_id
+    where seal.event_recorded_at >= new.from_time
+      and seal.event_recorded_at < new.to_time
+      and (event.id is null or audit.digest(to_jsonb(event)) <> seal.digest)
+  ) then
+    raise exception using
+      errcode = 'restrict_violation',
+      message = 'events of this quarter are missing or changed',
+      hint = 'See audit.verify(). Archive a quarter before its partition is detached, with audit.archive_quarter.';
+  end if;
+  select span.events, span.digest into new.events, new.digest from audit.span_digest(new.from_time, new.to_time) as span;
+  return new;
+end
+$$;
+comment on function audit.guard_archive() is
+  'Trigger: an archive takes over a quarter whose events are all here and as they were sealed, and says how many.';
+create trigger guard_archive before insert on audit.archives
+  for each row execute function audit.guard_archive();
+create trigger refuse_change before update or delete on audit.archives
+  for each row execute function audit.refuse_change();
+create trigger refuse_truncate before truncate on audit.archives
+  for each statement execute function audit.refuse_change();
+
+create function audit.archive_quarter(quarter date, location text)
+returns text
+language plpgsql
+set search_path = ''
+as $$
+declare
+  begins timestamptz := quarter::timestamp at time zone 'UTC';
+  partition text := 'events_' || to_char(quarter, 'YYYY_"q"Q');
+begin
+  if to_regclass('audit.' || partition) is null then
+    raise exception using errcode = 'undefined_table', message = format('there is no partition audit.%s', partition);
+  end if;
+  insert into audit.archives (from_time, to_time, location)
+  values (begins, (quarter + interval '3 months')::timestamp at time zone 'UTC', archive_quarter.location);
+  execute format('alter table audit.events detach partition audit.%I', partition);
+  return 'audit.' || partition;
+end
+$$;
+comment on function audit.archive_quarter(date, text) is
+  'Records that a quarter''s events are kept at location, and detaches their partition, whose name it returns. Write the '
+  'archive first; drop the table when the archive has been read back.';
+
+create function audit.seal_problem(seal audit.seals, previous audit.seals, event audit.events, is_archived boolean)
+returns text
+language plpgsql
+stable
+set search_path = ''
+set timezone = 'UTC'
+as $$
+begin
+  return case
+    when seal.seq <> coalesce(previous.seq, 0) + 1 then 'a seal before this one is missing'
+    when seal.hash <> audit.link(previous.hash, seal.digest, seal.sealed_at) then 'the seal was changed'
+    when event.id is null and not is_archived then 'the event is missing'
+    when event.id is not null and audit.digest(to_jsonb(event)) <> seal.digest then 'the event was changed'
+    when event.id is not null and event.chain_id <> seal.chain_id then 'the event is sealed in another chain'
+    when seal.event_recorded_at
+      not between seal.sealed_at - interval '61 minutes' and seal.sealed_at + interval '1 minute'
+      then 'the event is not of the time when it was sealed'
+    when seal.sealed_at < previous.sealed_at - interval '1 minute' then 'the seal is older than the one before it'
+  end;
+end
+$$;
+comment on function audit.seal_problem(audit.seals, audit.seals, audit.events, boolean) is
+  'What is wrong with a seal, given the one before it in its chain and its event (nulls where there is none), or null.';
+
+create function audit.verify(only_organization_id uuid default null)
+returns table (organization_id uuid, chain_id uuid, seq bigint, event_id uuid, problem text)
+language plpgsql
+stable
+set search_path = ''
+set timezone = 'UTC'
+as $$
+#variable_conflict use_column
+begin
+  return query
+  with archive as materialized (
+    select kept.from_time, kept.to_time,
+      -- Asked here as well: whoever plants an archive may have dropped the constraint first.
+      kept.to_time = ((kept.from_time at time zone 'UTC') + interval '3 months') at time zone 'UTC'
+        and kept.to_time <= kept.archived_at
+        and kept.archived_at <= clock_timestamp()
+        and (span.events, span.digest) = (kept.events, kept.digest) as is_whole
+    from audit.archives as kept
+    cross join lateral audit.span_digest(kept.from_time, kept.to_time) as span
+  ),
+  link as (
+    select seal, lag(seal) over (partition by seal.organization_id, seal.chain_id order by seal.seq) as previous
+    from audit.seals as seal
+    where only_organization_id is null or seal.organization_id = only_organization_id
+  ),
+  finding as (
+    select (link.seal).organization_id, (link.seal).chain_id, (link.seal).seq, (link.seal).event_id,
+      audit.seal_problem(link.seal, link.previous, event, event.id is null and exists (
+        select 1
+        from archive
+        where archive.is_whole
+          and (link.seal).event_recorded_at >= archive.from_time
+          and (link.seal).event_recorded_at < archive.to_time
+      )) as problem
+    from link
+    left join audit.events as event
+      on event.organization_id = (link.seal).organization_id
+      and event.recorded_at = (link.seal).event_recorded_at
+      and event.id = (link.seal).event_id
+    union all
+    select
+      coalesce(newest.organization_id, head.organization_id), coalesce(newest.chain_id, head.chain_id), newest.seq, null,
+      case
+        when head.seq is null then 'the head of the chain is missing'
+        when newest.seq is null or newest.seq < head.seq then 'the newest events of the chain are missing'
+        else 'the head of the chain was changed'
+      end
+    from (
+      select distinct on (seal.organization_id, seal.chain_id) seal.organization_id, seal.chain_id, seal.seq, seal.hash
+      from audit.seals as seal
+      order by seal.organization_id, seal.chain_id, seal.seq desc
+    ) as newest
+    full join audit.chains as head
+      on head.organization_id = newest.organization_id and head.chain_id = newest.chain_id
+    where (only_organization_id is null or coalesce(newest.organization_id, head.organization_id) = only_organization_id)
+      and (head.seq, head.hash) is distinct from (newest.seq, newest.hash)
+    union all
+    -- By time as well as by id: a copy of a genuine event under another time has no seal.
+    select event.organization_id, event.chain_id, null, event.id, 'the event is not sealed'
+    from audit.events as event
+    where (only_organization_id is null or event.organization_id = only_organization_id)
+      and not exists (
+        select 1
+        from audit.seals as seal
+        where seal.organization_id = event.organization_id
+          and seal.event_id = event.id
+          and seal.event_recorded_at = event.recorded_at
+      )
+    union all
+    select null, null, null, null,
+      format('the archive of %s does not account for its events', coalesce(archive.from_time::text, 'no time'))
+    from archive
+    where not archive.is_whole and only_organization_id is null
+  )
+  select distinct on (finding.organization_id, finding.chain_id, finding.problem)
+    finding.organization_id, finding.chain_id, finding.seq, finding.event_id, finding.problem
+  from finding
+  where finding.problem is not null
+  order by finding.organization_id, finding.chain_id, finding.problem, finding.seq nulls last;
+end
+$$;
+comment on function audit.verify(uuid) is
+  'Checks every chain, or those of one organization, and names the first event of each for each kind of problem. No row: '
+  'nothing was changed, as far as the chains themselves can tell; compare with a checkpoint kept elsewhere for the rest.';
+
+create function audit.checkpoint(only_organization_id uuid default null)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+set timezone = 'UTC'
+as $$
+begin
+  return jsonb_build_object(
+    'takenAt', statement_timestamp(),
+    'organizationId', only_organization_id,
+    'heads', coalesce((
+      select jsonb_agg(
+        jsonb_build_object(
+          'organizationId', head.organization_id, 'chainId', head.chain_id, 'seq', head.seq,
+          'hash', encode(head.hash, 'hex')
+        )
+        order by head.organization_id, head.chain_id
+      )
+      from audit.chains as head
+      where only_organization_id is null or head.organization_id = only_organization_id
+    ), '[]'),
+    'archives', coalesce((
+      select jsonb_agg(
+        jsonb_build_object(
+          'fromTime', archive.from_time, 'location', archive.location, 'events', archive.events,
+          'digest', encode(archive.digest, 'hex')
+        )
+        order by archive.from_time
+      )
+      from audit.archives as archive
+      where only_organization_id is null
+    ), '[]')
+  );
+end
+$$;
+comment on function audit.checkpoint(uuid) is
+  'All chain heads and archives, or the heads of one organization, to be kept where an owner of this database cannot '
+  'reach: what came before them can then no longer be removed, rewritten or added to unnoticed.';
+
+create function audit.checkpoint_is_valid(checkpoint jsonb)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return jsonb_typeof(checkpoint) = 'object'
+    and jsonb_typeof(checkpoint -> 'heads') is not distinct from 'array'
+    and coalesce(checkpoint ->> 'takenAt', '') ~ '^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)$'
+    and not jsonb_path_exists(checkpoint -> 'heads', '$[*] ? (!(
+      @.organizationId like_regex "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+      && @.chainId like_regex "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+      && @.hash like_regex "^[0-9a-f]{64}$"
+      && @.seq > 0 && @.seq < 1000000000000 && @.seq.floor() == @.seq
+    ))')
+    and (checkpoint ->> 'takenAt')::timestamptz is not null;
+exception
+  when others then return false;
+end
+$$;
+comment on function audit.checkpoint_is_valid(jsonb) is 'Whether a JSON has the form of what audit.checkpoint returned.';
+
+create function audit.verify_checkpoint(checkpoint jsonb)
+returns table (organization_id uuid, chain_id uuid, seq bigint, problem text)
+language plpgsql
+stable
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  if not audit.checkpoint_is_valid(checkpoint) then
+    raise exception using errcode = 'invalid_parameter_value', message = 'this is not a checkpoint';
+  end if;
+  return query
+  with head as materialized (
+    select kept."organizationId" as organization_id, kept."chainId" as chain_id, kept.seq, kept.hash
+    from jsonb_to_recordset(checkpoint -> 'heads') as kept ("organizationId" uuid, "chainId" uuid, seq bigint, hash text)
+  ),
+  archive as (
+    select kept."fromTime" as from_time, kept.location, kept.digest
+    from jsonb_to_recordset(coalesce(checkpoint -> 'archives', '[]'))
+      as kept ("fromTime" timestamptz, location text, digest text)
+  )
+  select head.organization_id, head.chain_id, head.seq,
+    case when seal.seq is null then 'events up to the checkpoint are missing' else 'the chain was rewritten' end
+  from head
+  left join audit.seals as seal
+    on seal.organization_id = head.organization_id and seal.chain_id = head.chain_id and seal.seq = head.seq
+  where seal.seq is null or encode(seal.hash, 'hex') <> head.hash
+  union all
+  -- A minute for transactions that had sealed, and not committed, when it was taken.
+  select seal.organization_id, seal.chain_id, min(seal.seq), 'events from before the checkpoint were added after it'
+  from audit.seals as seal
+  left join head on head.organization_id = seal.organization_id and head.chain_id = seal.chain_id
+  where seal.sealed_at < (checkpoint ->> 'takenAt')::timestamptz - interval '1 minute'
+    and seal.seq > coalesce(head.seq, 0)
+    and (checkpoint ->> 'organizationId' is null or seal.organization_id = (checkpoint ->> 'organizationId')::uuid)
+  group by seal.organization_id, seal.chain_id
+  union all
+  select null, null, null, format('the archive of the quarter from %s is another', archive.from_time::date)
+  from archive
+  left join audit.archives as present on present.from_time = archive.from_time
+  where (present.location, encode(present.digest, 'hex')) is distinct from (archive.location, archive.digest)
+  order by 1, 2;
+end
+$$;
+comment on function audit.verify_checkpoint(jsonb) is
+  'Compares the chains with an exported checkpoint. No row: everything up to it is as it was, and nothing was added to it.';
+
+-- === schemas/audit/actions.sql ===
+
+-- Purpose: every action an audit event can have, in one place, with what it means.
+-- Objects: audit.actions.
+-- Watch for: tests/audit/actions.test.ts finds the actions that functions and triggers write, and fails when one of them is
+--            not here, or one here is written by nothing. `npm run audit-docs` writes the list into docs/audit-trail.md.
+
+create table audit.actions (
+  action text primary key check (action ~ '^[a-z_]+\.[a-z_]+$'),
+  meaning text not null
+);
+comment on table audit.actions is 'What each action of an audit event means. Refused ones say why in code.';
+alter table audit.actions enable row level security;
+create policy actions_select on audit.actions for select to authenticated using (true);
+comment on policy actions_select on audit.actions is 'Reference data: every signed-in user may read what actions mean.';
+grant select on audit.actions to authenticated, service_role;
+
+insert into audit.actions (action, meaning)
+values
+  ('hold.acquired', 'A slot or series was held; an offer of the waitlist is one too.'),
+  ('hold.refused', 'A hold was refused.'),
+  ('hold.confirmed', 'A hold became sessions, or moved them.'),
+  ('hold.released', 'Holds were given up before they ended.'),
+  ('hold.expired', 'A hold ended unconfirmed: occurred_at says when, recorded_at when somebody first met it.'),
+  ('confirmation.refused', 'A confirmation was refused.'),
+  ('cancellation.refused', 'A cancellation was refused.'),
+  ('override.availability', 'An admin booked outside the hours, with a reason.'),
+  ('override.authorization', 'An admin booked beyond an authorization, with a reason.'),
+  ('override.concurrency', 'An admin booked two services of one client at once, with a reason.'),
+  ('session.inserted', 'A session was written directly rather than through a hold.'),
+  ('session.moved', 'The time, people or room of a session changed.'),
+  ('session.changed', 'Something else of a session changed.'),
+  ('session.in_progress', 'A session began.'),
+  ('session.completed', 'A session was completed.'),
+  ('session.cancelled', 'A session was cancelled.'),
+  ('session.no_show', 'The client did not come.'),
+  ('session.refused', 'A start, a completion or a no-show was refused.'),
+  ('group.refused', 'A change of a group was refused.'),
+  ('note.saved', 'A draft of a note was saved.'),
+  ('note.signed', 'A note was signed.'),
+  ('note.amended', 'A signed note was amended.'),
+  ('note.read', 'A note was read, or opened to be signed (details.purpose).'),
+  ('note.history_read', 'The list of a note''s versions was read.'),
+  ('note.refused', 'A request about a note was refused (details.attempted).'),
+  ('client_details.saved', 'Who a client is was saved.'),
+  ('client_details.read', 'Who clients are was read.'),
+  ('client_details.refused', 'A request about clients details was refused.'),
+  ('data_key.created', 'A data key was started.'),
+  ('data_key.rewrapped', 'A data key was wrapped anew.'),
+  ('data_key.retired', 'A data key seals nothing new any more.'),
+  ('data_key.refused', 'A data key was refused.'),
+  ('membership.refused', 'A change of members was refused.'),
+  ('therapist.refused', 'A change of a therapist''s hours was refused.'),
+  ('organization.added', 'An organization was added.'),
+  ('organization.changed', 'An organization was changed.'),
+  ('membership.added', 'A membership was added.'),
+  ('membership.changed', 'A membership was changed.'),
+  ('membership.removed', 'A membership was removed.'),
+  ('therapist.added', 'A therapist''s profile was added.'),
+  ('therapist.changed', 'A therapist''s profile was changed.'),
+  ('therapist.archived', 'A therapist''s profile was archived.'),
+  ('therapist.restored', 'A therapist''s profile was taken out of the archive.'),
+  ('client.added', 'A client''s file was added.'),
+  ('client.changed', 'A client''s file was changed.'),
+  ('client.archived', 'A client''s file was archived.'),
+  ('client.restored', 'A client''s file was taken out of the archive.'),
+  ('caseload.added', 'An assignment of a client to a therapist was added.'),
+  ('caseload.changed', 'An assignment of a client to a therapist was changed.'),
+  ('caseload.removed', 'An assignment of a client to a therapist was removed.'),
+  ('client_user.added', 'A parent''s access to a client was added.'),
+  ('client_user.changed', 'A parent''s access to a client was changed.'),
+  ('client_user.removed', 'A parent''s access to a client was removed.'),
+  ('room.added', 'A room was added.'),
+  ('room.changed', 'A room was changed.'),
+  ('room.archived', 'A room was archived.'),
+  ('room.restored', 'A room was taken out of the archive.'),
+  ('room.removed', 'A room was removed.'),
+  ('availability_exception.added', 'Time off or extra hours was added.'),
+  ('availability_exception.changed', 'Time off or extra hours was changed.'),
+  ('availability_exception.removed', 'Time off or extra hours was removed.'),
+  ('session_group.added', 'A group was added.'),
+  ('session_group.changed', 'A group was changed.'),
+  ('session_group.removed', 'A group was removed.'),
+  ('payer.created', 'A payer was entered.'),
+  ('payer.changed', 'A payer was changed.'),
+  ('payer_rule.created', 'A payer''s rule was entered.'),
+  ('payer_rule.changed', 'A payer''s rule was changed.'),
+  ('payer_code_rule.created', 'A payer''s rule for a code was entered.'),
+  ('payer_code_rule.changed', 'A payer''s rule for a code was changed.'),
+  ('payer_concurrency_rule.created', 'A payer''s rule for two services at once was entered.'),
+  ('payer_concurrency_rule.changed', 'A payer''s rule for two services at once was changed.'),
+  ('coverage.created', 'A client''s coverage was entered.'),
+  ('coverage.changed', 'A client''s coverage was changed.'),
+  ('authorization.created', 'An authorization was entered.'),
+  ('authorization.changed', 'An authorization was changed.'),
+  ('waitlist_entry.created', 'An entry of the waitlist was entered.'),
+  ('waitlist_entry.changed', 'An entry of the waitlist was changed.');
 
 -- === schemas/reports/weeks.sql ===
 

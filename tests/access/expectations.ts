@@ -400,6 +400,10 @@ export const functions: Record<string, FunctionExpectation> = {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'raised FORBIDDEN',
   },
+  'public.find_substitutes(jsonb)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'raised FORBIDDEN',
+  },
   'public.add_closure(jsonb,text)': {
     reaches:  ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'nothing',

@@ -226,6 +226,9 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
   'public.preview_series(jsonb)': {
     call: `case when public.preview_series(${booking(10, 11)}) is not null then 'ok' end`,
   },
+  'public.find_substitutes(jsonb)': {
+    call: `case when public.find_substitutes(${request("'session_id', {session}")}) is not null then 'ok' end`,
+  },
   // It closes the caller's own organization, whichever that is.
   'public.add_closure(jsonb,text)': {
     call: `(select case when answer <> 'ok' or auth.jwt() ->> 'org_id' = {clinic}::text then answer end from (

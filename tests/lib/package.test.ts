@@ -1,7 +1,7 @@
 /** The packed library, installed in a project of its own, in Node, Deno and headless Chromium against the stack. */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -27,6 +27,15 @@ const browserPath = [
 let project: string;
 let clinic: Clinic;
 let sizes: { bytes: number; gzipped: number };
+let installed: string[];
+
+/** Gives the app a version of supabase-js, by its name among the repository's packages. */
+async function bring(name: string): Promise<void> {
+  const link = join(project, 'node_modules/@supabase/supabase-js');
+  await mkdir(join(link, '..'), { recursive: true });
+  await rm(link, { force: true });
+  await symlink(join(root, 'node_modules', name), link);
+}
 
 beforeAll(async () => {
   [clinic, sizes] = await Promise.all([openClinic(), buildLibrary()]);
@@ -37,15 +46,18 @@ beforeAll(async () => {
     join(project, 'package.json'),
     JSON.stringify({ name: 'app', private: true, type: 'module' }),
   );
+  // Without its peer, which is the app's own: here the repository's, or an older one.
   const install = [
     'install',
-    '--prefer-offline',
+    '--offline',
+    '--legacy-peer-deps',
     '--no-audit',
     '--no-fund',
     '--ignore-scripts',
-    `./${tarball}`,
   ];
-  await run('npm', install, { cwd: project });
+  await run('npm', [...install, `./${tarball}`], { cwd: project });
+  installed = await readdir(join(project, 'node_modules'));
+  await bring('@supabase/supabase-js');
   await copyFile(`${root}tests/lib/runtime-scenario.js`, join(project, 'scenario.js'));
 }, 180_000);
 afterAll(() => rm(project, { recursive: true, force: true }));
@@ -84,6 +96,41 @@ const EXPECTED = {
 const main = (config: object) =>
   `import { scenario } from './scenario.js';\nconsole.log(JSON.stringify(await scenario(${JSON.stringify(config)})));\n`;
 
+/** What an app may write. */
+const APP = `
+import { createClient } from '@supabase/supabase-js';
+import {
+  bookSession, type BookSessionResult, createScheduleFeed, type Database, fetchClients, fetchNames, fetchPayerRules,
+  fetchReport, fetchSchedule, fetchWaitlist, findOpenSlots, previewSeries, readNote, SessionsApiError, startSession,
+} from 'therapist-sessions';
+const supabase = createClient<Database>('http://127.0.0.1', 'key');
+const plain = createClient('http://127.0.0.1', 'key');
+const session = { therapist_id: 't', client_id: 'c', start_time: 's', end_time: 'e' };
+const result: BookSessionResult = await bookSession(supabase, { session, timeZone: 'UTC', onConflict: 'skip' });
+await bookSession(plain, { session, timeZone: 'UTC' });
+const status: 'scheduled' | 'in_progress' | 'completed' | 'cancelled' | 'no_show' | undefined =
+  (await fetchSchedule(supabase, { from: 'a', to: 'b' })).sessions[0]?.status;
+// @ts-expect-error: a zone is needed
+await bookSession(supabase, { session });
+for (const client of [supabase, plain]) {
+  createScheduleFeed(client, { query: { from: 'a', to: 'b' }, onChange: () => undefined }).close();
+  const [waiting] = await fetchWaitlist(client);
+  const expiry: string | undefined = waiting?.offer?.expiresAt;
+  const units: number = (await previewSeries(client, { session, timeZone: 'UTC' })).length;
+  await fetchPayerRules(client, { clientId: 'c', date: '2026-12-01' });
+  await findOpenSlots(client, { therapistId: 't', from: 'a', to: 'b', minutes: 60 });
+  await startSession(client, { sessionId: 's' });
+  const progress: string | undefined = (await readNote(client, { sessionId: 's' }))?.content.progress;
+  const names = await fetchNames(client, { clientIds: (await fetchClients(client)).map(({ id }) => id) });
+  const rows: { week_start: string }[] = await fetchReport(client, 'therapist_utilization');
+  console.log(expiry, units, progress, names.get('c')?.listed, rows.length);
+}
+const { data } = await supabase.schema('reports').from('therapist_utilization').select('therapist_id');
+const therapist: string | null | undefined = data?.[0]?.therapist_id;
+export const seconds: number | null = new SessionsApiError({ status: 0, code: 'NETWORK_ERROR', message: '' }).retryAfterSeconds;
+export { result, status, therapist };
+`;
+
 describe('the package', () => {
   it('is small: under 60 kB gzipped for a browser, without supabase-js', () => {
     expect(sizes.gzipped).toBeLessThan(60_000);
@@ -98,6 +145,16 @@ describe('the package', () => {
     ).toBeNull();
   });
 
+  it('brings nothing along: supabase-js is the app’s own', async () => {
+    expect(installed.filter((name) => !name.startsWith('.'))).toEqual(['therapist-sessions']);
+    const types = join(project, 'node_modules/therapist-sessions/dist/types');
+    for (const name of await readdir(types, { recursive: true })) {
+      if (!name.endsWith('.d.ts')) continue;
+      const declarations = await readFile(join(types, name), 'utf8');
+      expect(declarations.match(/from ['"](?!\.)[^'"]+['"]/g), name).toBeNull();
+    }
+  });
+
   it('contains no source of the backend', async () => {
     const files = await readdir(join(project, 'node_modules/therapist-sessions'));
     expect(files.sort()).toEqual(expect.arrayContaining(['dist', 'package.json']));
@@ -105,46 +162,35 @@ describe('the package', () => {
     expect(files).not.toContain('src');
   });
 
-  it.each(['bundler', 'nodenext'])(
-    'has types, by module resolution %s, without skipLibCheck of its own files',
-    async (resolution) => {
-      await writeFile(
-        join(project, 'app.ts'),
-        [
-          "import { createClient } from '@supabase/supabase-js';",
-          "import { bookSession, fetchSchedule, type BookSessionResult, type Database, SessionsApiError } from 'therapist-sessions';",
-          "const supabase = createClient<Database>('http://127.0.0.1', 'key');",
-          "const plain = createClient('http://127.0.0.1', 'key');",
-          "const session = { therapist_id: 't', client_id: 'c', start_time: 's', end_time: 'e' };",
-          "const result: BookSessionResult = await bookSession(supabase, { session, timeZone: 'UTC', onConflict: 'skip' });",
-          "await bookSession(plain, { session, timeZone: 'UTC' });",
-          "const status: 'scheduled' | 'in_progress' | 'completed' | 'cancelled' | 'no_show' | undefined =",
-          "  (await fetchSchedule(supabase, { from: 'a', to: 'b' })).sessions[0]?.status;",
-          '// @ts-expect-error: a zone is needed',
-          'await bookSession(supabase, { session });',
-          "export const seconds: number | null = new SessionsApiError({ status: 0, code: 'NETWORK_ERROR', message: '' }).retryAfterSeconds;",
-          'export { result, status };',
-        ].join('\n'),
-      );
-      await writeFile(
-        join(project, 'tsconfig.json'),
-        JSON.stringify({
-          compilerOptions: {
-            target: 'es2023',
-            lib: ['es2023', 'dom', 'dom.iterable'],
-            module: resolution === 'nodenext' ? 'nodenext' : 'esnext',
-            moduleResolution: resolution,
-            strict: true,
-            noEmit: true,
-            types: [],
-          },
-          files: ['app.ts'],
-        }),
-      );
-      const { stdout } = await run(`${root}node_modules/.bin/tsc`, ['-p', project]).catch((error) => error);
-      expect(stdout.split('\n').filter((line: string) => /^app\.ts|therapist-sessions/.test(line))).toEqual(
-        [],
-      );
+  describe.each(['@supabase/supabase-js', 'supabase-js-2.100', 'supabase-js-2.75', 'supabase-js-2.49'])(
+    'has types for an app on %s',
+    (version) => {
+      beforeAll(() => bring(version));
+      afterAll(() => bring('@supabase/supabase-js'));
+
+      it.each(['bundler', 'nodenext'])('by module resolution %s', async (resolution) => {
+        await writeFile(join(project, 'app.ts'), APP);
+        await writeFile(
+          join(project, 'tsconfig.json'),
+          JSON.stringify({
+            compilerOptions: {
+              target: 'es2023',
+              lib: ['es2023', 'dom', 'dom.iterable'],
+              module: resolution === 'nodenext' ? 'nodenext' : 'esnext',
+              moduleResolution: resolution,
+              strict: true,
+              noEmit: true,
+              types: [],
+            },
+            files: ['app.ts'],
+          }),
+        );
+        const { stdout } = await run(`${root}node_modules/.bin/tsc`, ['-p', project]).catch((error) => error);
+        // Not what supabase-js's own declarations lack under these settings.
+        expect(stdout.split('\n').filter((line: string) => /^app\.ts|therapist-sessions/.test(line))).toEqual(
+          [],
+        );
+      });
     },
   );
 });
@@ -154,6 +200,17 @@ describe('the same file runs', () => {
     await writeFile(join(project, 'node-main.js'), main(configFor(clinic.rbt)));
     const { stdout } = await run(process.execPath, ['node-main.js'], { cwd: project });
     expect(JSON.parse(stdout)).toEqual(EXPECTED);
+  });
+
+  it('in Node on the oldest supabase-js that will do', async () => {
+    await bring('supabase-js-2.49');
+    try {
+      await writeFile(join(project, 'node-main.js'), main(configFor(clinic.rbt)));
+      const { stdout } = await run(process.execPath, ['node-main.js'], { cwd: project });
+      expect(JSON.parse(stdout)).toEqual(EXPECTED);
+    } finally {
+      await bring('@supabase/supabase-js');
+    }
   });
 
   it('in Deno', async () => {

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
 import { beforeAll, expect, it } from 'vitest';
 import { type Clinic, openClinic, type Person, window } from '../functions/clinic.ts';
+import { beginSession } from '../setup/begin-session.ts';
 import { connect, transactionAs, withConnection } from '../setup/db.ts';
 import { proofOf } from '../setup/proofs.ts';
 

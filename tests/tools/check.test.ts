@@ -57,6 +57,9 @@ create function private.planted() returns integer language sql as 'select 1';
     'docs/codes.md': append('Not in the contract.'),
     'src/lib/database.types.ts': append('export type NotInTheDatabase = never;'),
     'docs/access-matrix.md': append('Not in the expectations.'),
+    'docs/rule-matrix.md': append('Not in the matrix.'),
+    'docs/audit-trail.md': (text) => text.replace('<!-- /edits -->', '| planted |\n<!-- /edits -->'),
+    'supabase/functions/_shared/service-codes.ts': append('// Not in the database.'),
   });
   try {
     const { exitCode, output } = await check();
@@ -75,6 +78,9 @@ create function private.planted() returns integer language sql as 'select 1';
     expect(said('openapi.yaml')).toContain('docs/codes.md differs');
     expect(said('database.types.ts')).toContain('npm run types');
     expect(said('access-matrix')).toContain('npm run access-matrix');
+    expect(said('rule-matrix')).toContain('npm run rule-matrix');
+    expect(said('audit-trail')).toContain('npm run audit-docs');
+    expect(said('service-codes')).toContain('npm run service-codes');
     // A check that finds nothing here needs a drift above.
     const all = [...output.matchAll(/^[✖✔] (.*?) {2}/gm)].map(([, name]) => name);
     expect([...failures.keys()]).toEqual(all);

@@ -122,3 +122,77 @@ export type CancelData = {
     nonCancellableSessionIds: string[];
   };
 };
+
+/** What a session's note says. A draft may be incomplete. */
+export type NoteContent = {
+  /** What was done, for each service code. */
+  narratives?: { cpt_code: string; narrative: string }[] | undefined;
+  client_response?: string | undefined;
+  progress?: string | undefined;
+  participants?: string[] | undefined;
+  /** Where, when the session itself does not say. */
+  location?: string | undefined;
+  remarks?: string | undefined;
+};
+
+/** A version of a note, without its content. */
+export type NoteVersion = {
+  sessionId: string;
+  versionId: string;
+  version: number;
+  /** `amended`: a later version of a signed note, itself signed. */
+  status: 'draft' | 'signed' | 'amended';
+  savedBy: string;
+  savedAt: string;
+  signature: {
+    signedBy: string;
+    credential: string;
+    signedAt: string;
+    /** The facts of the session that were signed for. */
+    attested: { [key: string]: unknown };
+  } | null;
+};
+
+/** A version of a note, as it was saved. */
+export type NoteWithContent = NoteVersion & {
+  content: NoteContent;
+  /** Why it was amended. */
+  reason: string | null;
+};
+
+type Contact = { kind: 'phone' | 'email' | 'other'; value: string; label?: string | undefined };
+
+/** Who a client is. */
+export type ClientDetails = {
+  given_name: string;
+  family_name: string;
+  preferred_name?: string | undefined;
+  birth_date?: string | undefined;
+  contacts?: Contact[] | undefined;
+  guardians?:
+    | { name: string; relationship?: string | undefined; contacts?: Contact[] | undefined }[]
+    | undefined;
+  address?:
+    | {
+        line1: string;
+        line2?: string | undefined;
+        city?: string | undefined;
+        region?: string | undefined;
+        postal_code?: string | undefined;
+        country?: string | undefined;
+      }
+    | undefined;
+  insurance_member_ids?: string[] | undefined;
+  remarks?: string | undefined;
+};
+
+/** The `data` of read client details, in the order asked for. Nulls where nothing was saved. */
+export type DetailsReadData = {
+  clients: {
+    clientId: string;
+    versionId: string | null;
+    version: number | null;
+    savedAt: string | null;
+    details: ClientDetails | null;
+  }[];
+};

@@ -1,0 +1,151 @@
+-- Purpose: who could take a session when its therapist cannot.
+-- Objects: find_substitutes.
+-- Watch for: it only looks. Whoever is listed is held like anybody else, by moving the session to them.
+
+create function private.find_substitutes(request jsonb)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  actor private.actor := private.require_actor();
+  found jsonb := coalesce(private.uuid_issue('session_id', request -> 'session_id', true), '[]')
+    || case
+      when coalesce(jsonb_typeof(request -> 'include_off_caseload'), 'null') not in ('boolean', 'null')
+        then private.issue('include_off_caseload', 'must be true or false')
+      else '[]'
+    end;
+  as_of timestamptz := statement_timestamp();
+  absent public.sessions;
+  code text;
+  client_ids uuid[];
+  span tstzrange;
+  busy tstzrange;
+  week tstzrange;
+begin
+  if found <> '[]' then
+    perform private.raise_invalid(found);
+  end if;
+  select session.* into absent
+  from public.sessions as session
+  where session.organization_id = actor.organization_id
+    and session.id = (request ->> 'session_id')::uuid
+    and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and session.therapist_id = actor.user_id));
+  if absent.id is null then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You may not look for somebody to take this session.');
+  elsif absent.status <> 'scheduled' or absent.start_time < as_of then
+    return '[]';
+  end if;
+
+  code := private.service_code(absent.cpt_code, absent.session_type);
+  -- A group goes over whole, with everybody who still comes.
+  client_ids := array(
+    select member.client_id
+    from public.sessions as member
+    where member.organization_id = absent.organization_id
+      and (member.id = absent.id or member.group_id = absent.group_id)
+      and member.status not in ('cancelled', 'no_show')
+  );
+  span := tstzrange(absent.start_time, absent.end_time, '[)');
+  busy := tstzrange(
+    absent.start_time - make_interval(mins => absent.buffer_before_minutes),
+    absent.end_time + make_interval(mins => absent.buffer_after_minutes), '[)'
+  );
+  select tstzrange(
+    private.start_of_day(local.monday, organization.time_zone),
+    private.start_of_day(local.monday + 7, organization.time_zone), '[)'
+  ) into week
+  from public.organizations as organization
+  cross join lateral (
+    select date_trunc('week', absent.start_time at time zone organization.time_zone)::date as monday
+  ) as local
+  where organization.id = absent.organization_id;
+
+  return coalesce((
+    select jsonb_agg(
+      jsonb_build_object(
+        'therapistId', candidate.id,
+        'name', candidate.display_name,
+        'credential', candidate.credential,
+        'onCaseload', candidate.knows_all,
+        'caseload', candidate.caseload,
+        'bookedMinutes', candidate.booked_minutes
+      )
+      order by candidate.knows_all desc, candidate.booked_minutes, candidate.caseload, candidate.display_name, candidate.id
+    )
+    from (
+      select
+        therapist.id, therapist.display_name, therapist.credential,
+        (
+          select count(*)
+          from public.caseloads as caseload
+          where caseload.organization_id = therapist.organization_id
+            and caseload.therapist_id = therapist.id
+            and caseload.client_id = any (client_ids)
+        ) = cardinality(client_ids) as knows_all,
+        (
+          select count(*)
+          from public.caseloads as caseload
+          join public.clients as client
+            on client.organization_id = caseload.organization_id and client.id = caseload.client_id
+          where caseload.organization_id = therapist.organization_id
+            and caseload.therapist_id = therapist.id
+            and client.deleted_at is null
+        ) as caseload,
+        (
+          -- The members of a group are one hour of work.
+          select coalesce(sum(extract(epoch from upper(work.during) - lower(work.during)) / 60), 0)::integer
+          from (
+            select unnest(range_agg(tstzrange(session.start_time, session.end_time, '[)'))) as during
+            from public.sessions as session
+            where session.organization_id = therapist.organization_id
+              and session.therapist_id = therapist.id
+              and session.start_time >= lower(week)
+              and session.start_time < upper(week)
+              and session.status not in ('cancelled', 'no_show')
+          ) as work
+        ) as booked_minutes
+      from public.therapists as therapist
+      join public.memberships as membership
+        on membership.organization_id = therapist.organization_id
+        and membership.user_id = therapist.id
+        and membership.role <> 'client'
+      where therapist.organization_id = absent.organization_id
+        and therapist.id <> absent.therapist_id
+        and therapist.deleted_at is null
+        and private.may_render(therapist.organization_id, therapist.id, code)
+        and not exists (
+          select 1
+          from private.claims as claim
+          where claim.organization_id = therapist.organization_id
+            and claim.resource_id = therapist.id
+            and claim.during && busy
+            and claim.resource_kind = 'therapist'
+            and (claim.expires_at is null or claim.expires_at > as_of)
+        )
+        and private.is_open(therapist.organization_id, therapist.id, array[span])
+    ) as candidate
+    where candidate.knows_all or (request ->> 'include_off_caseload')::boolean
+  ), '[]');
+end
+$$;
+comment on function private.find_substitutes(jsonb) is 'See the public wrapper.';
+grant execute on function private.find_substitutes(jsonb) to authenticated;
+
+create function public.find_substitutes(request jsonb)
+returns jsonb
+language sql
+stable
+set search_path = ''
+begin atomic
+  select private.find_substitutes(find_substitutes.request);
+end;
+comment on function public.find_substitutes(jsonb) is
+  'Who could take a session to come: {session_id, include_off_caseload?} gives [{therapistId, name, credential, onCaseload, '
+  'caseload, bookedMinutes}]. Therapists who are free then, buffers included, work then, may render the service, and have '
+  'the client on their caseload, all clients of a group; with include_off_caseload the others too, after them. Whoever has '
+  'less booked that week comes first, then whoever has fewer clients. For admins, and for the therapist of the session.';
+grant execute on function public.find_substitutes(jsonb) to authenticated;

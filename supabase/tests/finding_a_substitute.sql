@@ -1,0 +1,68 @@
+-- A therapist is ill: who of the others could take her session.
+begin;
+select plan(19);
+select tests.open_clinic();
+select tests.open_clinic('other ');
+
+create function tests.substitutes(person text, session uuid, extra jsonb default '{}') returns text[] language plpgsql as $$
+begin
+  return array(
+    select (select name from unnest(array['rbt', 'rbt2', 'bcba', 'other rbt']) as name where tests.id(name) = (item ->> 'therapistId')::uuid)
+    from jsonb_array_elements(tests.call(person, format('select public.find_substitutes(%L)', jsonb_build_object('session_id', session) || extra)))
+      with ordinality as element (item, position)
+    order by position);
+end $$;
+
+create temporary table visit on commit drop as select tests.book('rbt', 'rbt', 'ann', tests.at(1)) as id;
+do $$ begin perform tests.book('rbt2', 'rbt2', 'ben', tests.at(1, '14:00')); end $$;
+select is(tests.substitutes('admin', id), '{bcba,rbt2}', 'who has less to do that week comes first, and not the one who is ill') from visit;
+select is(tests.substitutes('rbt', id), '{bcba,rbt2}', 'she may look herself') from visit;
+select is(tests.call('admin', format('select public.find_substitutes(%L)', jsonb_build_object('session_id', id))) #> '{1}',
+  jsonb_build_object('therapistId', tests.id('rbt2'), 'name', (select display_name from public.therapists where id = tests.id('rbt2') and organization_id = tests.id('clinic')),
+    'credential', 'RBT', 'onCaseload', true, 'caseload', 2, 'bookedMinutes', 60), 'with what one chooses by') from visit;
+
+-- Busy, away, closed, gone.
+create temporary table hold on commit drop as select tests.hold('bcba', tests.request('bcba', 'ben', tests.at(1, '11:00'))) as held;
+select is(tests.substitutes('admin', id), '{bcba,rbt2}', 'whoever has something right after it is free') from visit;
+do $$ begin perform tests.release('bcba', held #>> '{body,holdKey}') from hold; end $$;
+do $$ begin perform tests.hold('bcba', tests.request('bcba', 'ben', tests.at(1, '11:15'), 60, '{"buffer_before_minutes": 30}')); end $$;
+select is(tests.substitutes('admin', id), '{rbt2}', 'whoever has a hold, with its travel, is not') from visit;
+savepoint before;
+insert into public.availability_exceptions (organization_id, therapist_id, kind, starts_at, ends_at)
+values (tests.id('clinic'), tests.id('rbt2'), 'time_off', tests.at(1, '10:30'), tests.at(1, '11:30'));
+select is(tests.substitutes('admin', id), '{}', 'nor whoever is away') from visit;
+rollback to before;
+insert into public.organization_closures (organization_id, name, starts_at, ends_at) values (tests.id('clinic'), 'Closed', tests.at(1, '10:30'), tests.at(1, '11:30'));
+select is(tests.substitutes('admin', id), '{}', 'nor anybody when the clinic is closed') from visit;
+rollback to before;
+update public.therapists set time_zone = 'UTC', availability_hours = '{}' where organization_id = tests.id('clinic') and id = tests.id('rbt2');
+select is(tests.substitutes('admin', id), '{}', 'nor whoever does not work then') from visit;
+rollback to before;
+update public.memberships set role = 'client' where organization_id = tests.id('clinic') and user_id = tests.id('rbt2');
+select is(tests.substitutes('admin', id), '{}', 'nor whoever is no therapist any more') from visit;
+rollback to before;
+update public.therapists set deleted_at = now() where organization_id = tests.id('clinic') and id = tests.id('rbt2');
+select is(tests.substitutes('admin', id), '{}', 'nor the archived') from visit;
+rollback to before;
+delete from public.caseloads where organization_id = tests.id('clinic') and therapist_id = tests.id('rbt2') and client_id = tests.id('ann');
+select is(tests.substitutes('admin', id), '{}', 'nor, unless one asks, whoever does not know the client') from visit;
+select is(tests.substitutes('admin', id, '{"include_off_caseload": true}'), '{rbt2}', 'who is listed when one asks') from visit;
+rollback to before;
+
+-- What only a qualified professional may render.
+create temporary table guidance on commit drop as
+select (tests.confirm('bcba', tests.confirmation(held, 'bcba', 'ann') || '{"cpt": {"code": "97155"}}') #>> '{body,sessions,0,id}')::uuid as id
+from tests.hold('bcba', tests.request('bcba', 'ann', tests.at(2), 60, '{"cpt_code": "97155"}')) as held;
+select is(tests.substitutes('admin', id), '{}', 'no technician takes what only a professional may render') from guidance;
+update public.therapists set credential = 'BCBA' where organization_id = tests.id('clinic') and id = tests.id('rbt2');
+select is(tests.substitutes('admin', id), '{rbt2}', 'a professional does') from guidance;
+
+-- Over, or somebody else's.
+do $$ begin perform tests.cancel('bcba', jsonb_build_object('session_ids', jsonb_build_array(id))) from guidance; end $$;
+select is(tests.substitutes('admin', id), '{}', 'a cancelled session needs nobody') from guidance;
+select is(tests.error_code(person, format('select public.find_substitutes(%L)', jsonb_build_object('session_id', id))), 'PT403', format('%s may not look', person))
+from visit, unnest(array['rbt2', 'parent', 'other admin']) as person;
+select is((tests.error('admin', $$ select public.find_substitutes('{"session_id": "x"}') $$) ->> 'details')::jsonb #>> '{0,path}', 'session_id', 'a malformed question is told so');
+
+select * from finish();
+rollback;
