@@ -230,11 +230,11 @@ to anon, authenticated, service_role;
 
 -- A group with a member.
 insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time)
-select clinic, access_matrix.id(scope || ' manned group'), therapist, access_matrix.at(40), access_matrix.at(41)
+select clinic, access_matrix.id(scope || ' manned group'), therapist, now() - interval '5 hours', now() - interval '4 hours'
 from access_matrix.scopes;
-insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, group_id)
-select clinic, access_matrix.id(scope || ' member session'), therapist, client, access_matrix.at(40), access_matrix.at(41),
-  'UTC', access_matrix.id(scope || ' manned group')
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, group_id, session_type)
+select clinic, access_matrix.id(scope || ' member session'), therapist, client, now() - interval '5 hours', now() - interval '4 hours',
+  'UTC', access_matrix.id(scope || ' manned group'), 'group'
 from access_matrix.scopes;
 update public.sessions set status = 'in_progress'
 where id in (select access_matrix.id(scope || ' member session') from access_matrix.scopes);

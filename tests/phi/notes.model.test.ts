@@ -9,6 +9,7 @@ import fc from 'fast-check';
 import type pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Clinic, openClinic, window } from '../functions/clinic.ts';
+import { beginSession } from '../setup/begin-session.ts';
 import { connect, transactionAs } from '../setup/db.ts';
 import { proofOf } from '../setup/proofs.ts';
 
@@ -114,7 +115,10 @@ async function call(person: Who, rpc: string, request: object): Promise<any> {
 async function take(step: Step, note: Note, session_id: string): Promise<void> {
   if ('become' in step) {
     if (!NEXT[note.status].includes(step.become)) return;
-    await client.query('update public.sessions set status = $1 where id = $2', [step.become, session_id]);
+    if (step.become === 'in_progress' || step.become === 'no_show')
+      await beginSession(client, session_id, step.become);
+    else
+      await client.query('update public.sessions set status = $1 where id = $2', [step.become, session_id]);
     note.status = step.become;
     return;
   }

@@ -14,11 +14,12 @@ export async function beginSession(
   status: 'in_progress' | 'no_show' = 'in_progress',
 ): Promise<void> {
   begun += 1;
+  // Once it has begun it does not move any more.
   await client.query(
     `update public.sessions
       set start_time = date_trunc('minute', now()) - $2 * interval '13 hours',
         end_time = date_trunc('minute', now()) - $2 * interval '13 hours' + (end_time - start_time)
-      where id = $1`,
+      where id = $1 and status = 'scheduled'`,
     [sessionId, begun],
   );
   await client.query('update public.sessions set status = $2 where id = $1', [sessionId, status]);

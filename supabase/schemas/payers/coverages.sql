@@ -45,6 +45,7 @@ create function private.service_date(organization_id uuid, client_id uuid, start
 returns date
 language plpgsql
 stable
+security definer
 set search_path = ''
 as $$
 begin
@@ -52,7 +53,8 @@ begin
 end
 $$;
 comment on function private.service_date(uuid, uuid, timestamptz) is
-  'The date of a service: the local one, at its start, where the client receives care. Never the caller''s.';
+  'The date of a service: the local one, at its start, where the client receives care. Never the caller''s. Runs as its '
+  'owner, so that reports may call it.';
 grant execute on function private.service_date(uuid, uuid, timestamptz) to authenticated, service_role;
 
 create function private.primary_payer(organization_id uuid, client_id uuid, on_date date)
