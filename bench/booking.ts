@@ -13,12 +13,13 @@ import {
   withConnection,
 } from './measure.ts';
 import { atMost, type Report } from './report.ts';
-import { confirmRequest, FreeTimes, holdRequest } from './requests.ts';
+import { CODE, confirmRequest, FreeTimes, holdRequest } from './requests.ts';
 import { FULL, fullFrom, GROWTH, HOT, LEDGER, SERIES } from './world.ts';
 
+/** Who is booked: a client with a payer, by a service the payer has authorized; or one without, by no certain service. */
 const kinds = [
-  ['payer', HOT.payerClient],
-  ['no payer', HOT.plainClient],
+  ['payer', HOT.payerClient, { cpt_code: CODE }],
+  ['no payer', HOT.plainClient, {}],
 ] as const;
 
 const hotTimes = new FreeTimes(HOT.therapists);
@@ -29,10 +30,11 @@ export async function warmCalls(url: string, report: Report, rounds: number): Pr
   const times = kinds.map(() => new Times());
   try {
     for (let round = -12; round < rounds; round++)
-      for (const [index, [, client]] of kinds.entries()) {
+      for (const [index, [, client, service]] of kinds.entries()) {
         const warming = round < 0 ? new Times() : (times[index] as Times);
         await bookOnce(clients[index] as pg.Client, HOT.organization, hotTimes.next(client), warming, {
           refuse: true,
+          ...service,
         });
       }
   } finally {
@@ -53,18 +55,18 @@ export async function throughput(
   connections: number,
   seconds: number,
 ): Promise<void> {
-  const cycle = (client: number) => ({
+  const cycle = ([, client, service]: (typeof kinds)[number]) => ({
     prepare: asAdminOf(HOT.organization),
     run: (connection: pg.Client, times: Times) =>
-      bookOnce(connection, HOT.organization, hotTimes.next(client), times),
+      bookOnce(connection, HOT.organization, hotTimes.next(client), times, service),
   });
   const result = await compare(
     url,
     connections,
     {
       bare: { prepare: async () => undefined, run: bareInsert },
-      payer: cycle(HOT.payerClient),
-      plain: cycle(HOT.plainClient),
+      payer: cycle(kinds[0]),
+      plain: cycle(kinds[1]),
     },
     { seconds },
   );
@@ -108,6 +110,7 @@ export async function ledgerGrowth(url: string, report: Report, rounds: number):
           LEDGER.organization,
           (free[index] as FreeTimes).next(0),
           round < 0 ? new Times() : (times[index] as Times),
+          { cpt_code: CODE },
         );
   } finally {
     await Promise.all(clients.map((client) => client.end()));
@@ -134,9 +137,9 @@ export async function series(url: string, report: Report, rounds: number): Promi
   const times = new Map<string, Times>();
   await withConnection(url, asAdminOf(SERIES.organization), async (client) => {
     for (let round = -6; round < rounds; round++)
-      for (const [kind, who] of [
-        ['payer', SERIES.payerClient],
-        ['no payer', SERIES.plainClient],
+      for (const [kind, who, service] of [
+        ['payer', SERIES.payerClient, { cpt_code: CODE }],
+        ['no payer', SERIES.plainClient, {}],
       ] as const)
         for (const [occurrences, stepDays] of lengths) {
           // Long series of clients without a payer say nothing more; the first rounds are for the plans.
@@ -151,7 +154,7 @@ export async function series(url: string, report: Report, rounds: number): Promi
             SERIES.organization,
             { therapist, client: who, start, end: start + 30 * 60_000 },
             round < 0 ? new Times() : own,
-            { occurrences, stepDays },
+            { occurrences, stepDays, ...service },
           );
         }
   });
@@ -184,9 +187,9 @@ export async function series(url: string, report: Report, rounds: number): Promi
 export async function firstCalls(url: string, report: Report, rounds: number): Promise<void> {
   const times = new Times();
   for (let round = 0; round < rounds; round++)
-    for (const [kind, who] of kinds)
+    for (const [kind, who, service] of kinds)
       await withConnection(url, asAdminOf(HOT.organization), async (client) => {
-        const request = holdRequest(HOT.organization, hotTimes.next(who));
+        const request = holdRequest(HOT.organization, hotTimes.next(who), service);
         const held = await times.of(`hold, ${kind}`, () => mustSucceed(client, 'hold_sessions', request));
         const confirmation = confirmRequest(request, held);
         await times.of(`confirm, ${kind}`, () => mustSucceed(client, 'confirm_sessions', confirmation));
@@ -211,7 +214,7 @@ export async function refusals(url: string, report: Report): Promise<void> {
       const request = holdRequest(
         FULL.organization,
         { therapist: FULL.therapist, client: 0, start: fullFrom(), end: fullFrom() + SIXTY_MINUTES },
-        { occurrences },
+        { occurrences, cpt_code: CODE },
       );
       const call = (own: Times) =>
         own.of('409', async () => {
@@ -264,7 +267,9 @@ export async function growthCalls(url: string, rounds: number): Promise<Times> {
   const times = new Times();
   await withConnection(url, asAdminOf(GROWTH.organization), async (client) => {
     for (let round = -12; round < rounds; round++)
-      await bookOnce(client, GROWTH.organization, growthTimes.next(0), round < 0 ? new Times() : times);
+      await bookOnce(client, GROWTH.organization, growthTimes.next(0), round < 0 ? new Times() : times, {
+        cpt_code: CODE,
+      });
   });
   return times;
 }

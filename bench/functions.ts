@@ -39,6 +39,7 @@ export async function functionShare(stack: Stack, report: Report, calls: number)
       start_time_offset_minutes: 0,
       end_time_offset_minutes: 0,
       time_zone: 'UTC',
+      cpt_code: '97153',
     };
   };
   const release = async (key: string) => {

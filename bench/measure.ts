@@ -108,9 +108,12 @@ export async function bookOnce(
   organization: number,
   free: Appointment,
   times: Times,
-  { refuse = false, occurrences = 1, stepDays = 7 } = {},
+  {
+    refuse = false,
+    ...more
+  }: { refuse?: boolean; occurrences?: number; stepDays?: number; cpt_code?: string } = {},
 ): Promise<void> {
-  const request = holdRequest(organization, free, { occurrences, stepDays });
+  const request = holdRequest(organization, free, more);
   const held = await times.of('hold', () => mustSucceed(client, 'hold_sessions', request));
   const confirmation = confirmRequest(request, held);
   const made = await times.of('confirm', () => mustSucceed(client, 'confirm_sessions', confirmation));

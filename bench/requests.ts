@@ -4,6 +4,9 @@ import { type Appointment, at, clientId, therapistId } from './clinic.ts';
 const MINUTE = 60_000;
 const DAY = 86_400_000;
 
+/** The service that payers of the synthetic clinics have authorized. */
+export const CODE = '97153';
+
 /** Answer of an RPC: what it did, or the code of what stands against it. */
 export interface Outcome {
   ok: boolean;

@@ -3,7 +3,7 @@ import pg from 'pg';
 import { at, SIXTY_MINUTES } from './clinic.ts';
 import { asAdminOf, openConnections, rpc, Times } from './measure.ts';
 import { atMost, type Report } from './report.ts';
-import { holdRequest } from './requests.ts';
+import { CODE, holdRequest } from './requests.ts';
 import { RIVALS, SIZE } from './world.ts';
 
 const COUNT = 60;
@@ -24,12 +24,9 @@ function requests(organization: number, round: number): unknown[] {
   const base = at(20 + Math.floor(round / SIZE.therapists), 18 * 60);
   return Array.from({ length: COUNT }, (_, rival) => {
     const start = base + (rival % 4) * 15 * MINUTE;
-    return holdRequest(organization, {
-      therapist,
-      client: rival % SIZE.clientsPerTherapist,
-      start,
-      end: start + SIXTY_MINUTES,
-    });
+    const client = rival % SIZE.clientsPerTherapist;
+    const wanted = { therapist, client, start, end: start + SIXTY_MINUTES };
+    return holdRequest(organization, wanted, { cpt_code: CODE });
   });
 }
 

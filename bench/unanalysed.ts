@@ -4,7 +4,7 @@ import { databaseUrl } from '../local/settings.ts';
 import { book, createClinic, workingDays } from './clinic.ts';
 import { asAdminOf, bookOnce, openConnections, Times } from './measure.ts';
 import { atMost, type Report } from './report.ts';
-import { FreeTimes } from './requests.ts';
+import { CODE, FreeTimes } from './requests.ts';
 
 const CLINIC = { therapists: 9, clientsPerTherapist: 8, withPayer: 5 };
 const THERAPISTS = [0, 1, 2, 3, 4, 5, 6, 7, 8];
@@ -78,7 +78,7 @@ async function measure(
   try {
     for (let round = -12; round < rounds; round++)
       for (const { client, free, times } of sides)
-        await bookOnce(client, 0, free.next(0), round < 0 ? new Times() : times);
+        await bookOnce(client, 0, free.next(0), round < 0 ? new Times() : times, { cpt_code: CODE });
   } finally {
     await Promise.all(sides.map(({ client }) => client.end()));
   }

@@ -185,7 +185,7 @@ export async function initialise(dataDir: string): Promise<void> {
   const { binaries, user } = await prepare();
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   await giveToServer(dataDir);
-  const passwordFile = join(dataDir, '..', `.password-${process.pid}-${Date.now()}`);
+  const passwordFile = join(dataDir, '..', `.password-${process.pid}-${crypto.randomUUID()}`);
   await writeFile(passwordFile, `${databasePassword}\n`, { mode: 0o600 });
   await giveToServer(passwordFile);
   try {

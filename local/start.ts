@@ -105,6 +105,7 @@ async function main(): Promise<void> {
     functions: !reset,
     web: !reset,
     supervise: true,
+    rateLimits: true,
     onCrash: (reason) => {
       console.error(colors.red(`${reason}; stopping the rest.`));
       void end(1);

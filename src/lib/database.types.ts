@@ -840,60 +840,6 @@ isOneToOne: false
 isOneToOne: false
       referencedRelation: "client_record_access"
       referencedColumns: ["organization_id","client_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "attendance"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "billable_visits"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "hold_funnel"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "months"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "no_show_rates"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "supervision_share"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "therapist_utilization"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "units_by_code_and_payer"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "weeks"
-      referencedColumns: ["organization_id"]
     }
                   ]
                 },"client_record_access": {
@@ -970,61 +916,7 @@ isOneToOne: false
                            "clock_minutes"?: never,"elapsed_minutes"?: never,"local_end"?: never,"local_start"?: never,"organization_id"?: string | null,"session_id"?: string | null,"start_time"?: string | null,"time_zone"?: string | null
                          }
                         Relationships: [
-                    {
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "attendance"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "billable_visits"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "hold_funnel"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "months"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "no_show_rates"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "supervision_share"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "therapist_utilization"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "units_by_code_and_payer"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "weeks"
-      referencedColumns: ["organization_id"]
-    }
+                    
                   ]
                 },"double_bookings": {
                   Row: {
@@ -1032,61 +924,7 @@ isOneToOne: false
                   }
                   ComputedFields: never
                   Relationships: [
-                    {
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "attendance"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "billable_visits"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "hold_funnel"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "months"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "no_show_rates"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "supervision_share"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "therapist_utilization"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "units_by_code_and_payer"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "weeks"
-      referencedColumns: ["organization_id"]
-    }
+                    
                   ]
                 },"hold_funnel": {
                   Row: {
@@ -1124,60 +962,6 @@ isOneToOne: false
 isOneToOne: false
       referencedRelation: "client_record_access"
       referencedColumns: ["organization_id","client_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "attendance"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "billable_visits"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "hold_funnel"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "months"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "no_show_rates"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "supervision_share"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "therapist_utilization"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "units_by_code_and_payer"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "weeks"
-      referencedColumns: ["organization_id"]
     }
                   ]
                 },"series_start_times": {
@@ -1186,61 +970,7 @@ isOneToOne: false
                   }
                   ComputedFields: never
                   Relationships: [
-                    {
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "attendance"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "billable_visits"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "hold_funnel"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "months"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "no_show_rates"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "supervision_share"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "therapist_utilization"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "units_by_code_and_payer"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "weeks"
-      referencedColumns: ["organization_id"]
-    }
+                    
                   ]
                 },"services_beyond_authorization": {
                   Row: {
@@ -1274,61 +1004,7 @@ isOneToOne: false
                   }
                   ComputedFields: never
                   Relationships: [
-                    {
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "attendance"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "billable_visits"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "hold_funnel"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "months"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "no_show_rates"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "supervision_share"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "therapist_utilization"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "units_by_code_and_payer"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "weeks"
-      referencedColumns: ["organization_id"]
-    }
+                    
                   ]
                 },"sessions_to_recode": {
                   Row: {
@@ -1342,60 +1018,6 @@ isOneToOne: false
 isOneToOne: false
       referencedRelation: "client_record_access"
       referencedColumns: ["organization_id","client_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "attendance"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "billable_visits"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "hold_funnel"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "months"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "no_show_rates"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "supervision_share"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "therapist_utilization"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "units_by_code_and_payer"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "weeks"
-      referencedColumns: ["organization_id"]
     }
                   ]
                 },"supervision_share": {
@@ -1434,60 +1056,6 @@ isOneToOne: false
 isOneToOne: false
       referencedRelation: "client_record_access"
       referencedColumns: ["organization_id","client_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "attendance"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "billable_visits"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "hold_funnel"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "months"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "no_show_rates"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "supervision_share"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "therapist_utilization"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "units_by_code_and_payer"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "weeks"
-      referencedColumns: ["organization_id"]
     }
                   ]
                 },"weeks": {

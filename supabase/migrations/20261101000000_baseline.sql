@@ -135,11 +135,28 @@ create table public.organizations (
 comment on table public.organizations is 'A clinic: the tenant. Its id leads every key of every other table.';
 create index organizations_time_zone_idx on public.organizations (time_zone);
 
+create function private.words_are_valid(words text[], most integer, pattern text)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return coalesce(array_ndims(words), 1) = 1
+    and cardinality(words) <= most
+    and not exists (select 1 from unnest(words) as word (value) where word.value is null or word.value !~ pattern);
+end
+$$;
+comment on function private.words_are_valid(text[], integer, text) is
+  'Whether a list is a plain one, has at most so many words, and each of them, none null, has this form.';
+grant execute on function private.words_are_valid(text[], integer, text) to authenticated, service_role;
+
 create table public.memberships (
   organization_id uuid not null references public.organizations (id),
   user_id uuid not null references auth.users (id),
   role public.member_role not null,
-  permissions text[] not null default '{}' check (array_position(permissions, null) is null),
+  permissions text[] not null default '{}'
+    constraint memberships_permissions_valid check (private.words_are_valid(permissions, 20, '^[a-z][a-z_]{0,63}$')),
   created_at timestamptz not null default now(),
   primary key (organization_id, user_id)
 );
@@ -174,11 +191,13 @@ begin
       from jsonb_each(case jsonb_typeof(hours) when 'object' then hours else '{}'::jsonb end) as day (name, windows)
       where day.name not in ('monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday')
         or jsonb_typeof(day.windows) <> 'array'
+        or jsonb_array_length(case jsonb_typeof(day.windows) when 'array' then day.windows else '[]'::jsonb end) > 12
         or exists (
           select 1
           from jsonb_array_elements(case jsonb_typeof(day.windows) when 'array' then day.windows else '[]'::jsonb end)
             as item (value)
           where jsonb_typeof(item.value) <> 'object'
+            or case jsonb_typeof(item.value) when 'object' then item.value - 'start' - 'end' <> '{}' end
             or coalesce(item.value ->> 'start', '') !~ '^([01][0-9]|2[0-3]):[0-5][0-9]$'
             or coalesce(item.value ->> 'end', '') !~ '^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$'
             or (item.value ->> 'start') collate "C" >= (item.value ->> 'end') collate "C"
@@ -189,7 +208,7 @@ end
 $$;
 comment on function private.availability_hours_are_valid(jsonb) is
   'True for null (no limit) or {"monday": [{"start": "08:00", "end": "18:00"}], ...}: lower-case English day names, '
-  'civil times HH:MM in the therapist''s zone, end after start, 24:00 allowed as an end.';
+  'civil times HH:MM in the therapist''s zone, end after start, 24:00 allowed as an end, at most 12 windows a day.';
 grant execute on function private.availability_hours_are_valid(jsonb) to authenticated, service_role;
 
 create table public.therapists (
@@ -197,7 +216,8 @@ create table public.therapists (
   id uuid not null references auth.users (id),
   display_name text not null check (length(display_name) between 1 and 200),
   credential text not null default 'RBT' check (credential in ('RBT', 'BCaBA', 'BCBA', 'BCBA-D')),
-  specialties text[] not null default '{}',
+  specialties text[] not null default '{}'
+    constraint therapists_specialties_valid check (private.words_are_valid(specialties, 50, '^\S(.{0,98}\S)?$')),
   time_zone text not null references public.time_zones (name),
   availability_hours jsonb,
   deleted_at timestamptz,
@@ -3779,25 +3799,23 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  perform private.record_event(
-    actor.organization_id, action, case split_part(action, '.', 1) when 'hold' then 'hold' when 'confirmation' then 'hold' else 'session' end,
-    coalesce(entity_ids, '{}'), clock_timestamp(),
-    therapist_id => refuse.therapist_id,
-    actor_role => actor.role::text,
-    outcome => 'refused',
-    code => refuse.code,
-    details => nullif(jsonb_strip_nulls(details || jsonb_build_object('conflicts', conflicts) || more), '{}')
+  return coalesce(
+    private.note_refusal(
+      actor.organization_id, action,
+      case when action like 'hold.%' or action like 'confirmation.%' then 'hold' else 'session' end,
+      entity_ids, code, actor.role::text, therapist_id,
+      nullif(jsonb_strip_nulls(details || jsonb_build_object('conflicts', conflicts) || more), '{}'),
+      may_never => actor.role = 'client'
+    ),
+    private.refusal(private.status_of(code), code, detail, retry_after, coalesce(conflicts, '[]')) || more
   );
-  return private.refusal(
-    private.status_of(code), code, detail, retry_after, coalesce(conflicts, '[]')
-  ) || more;
 end
 $$;
 comment on function private.refuse(
   private.actor, text, uuid[], text, text, uuid, timestamptz, jsonb, jsonb, jsonb
 ) is
-  'Refuses: one audit event (action, with details and conflicts) and the outcome. therapist_id: whose lock is held. more: '
-  'what belongs in the answer beside, such as shortages.';
+  'Refuses: one audit event (action, with details and conflicts) and the outcome, or TOO_MANY_REQUESTS for a caller who '
+  'was refused too often. therapist_id: whose lock is held. more: what belongs in the answer beside, such as shortages.';
 
 create function private.raise_busy(state text default null, message text default null)
 returns void
@@ -8998,11 +9016,9 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  -- A thousand ids of a refused request are no record worth keeping: a few, and how many there were.
   return private.refuse(
-    actor, 'cancellation.refused', session_ids[1:10], 'FORBIDDEN',
-    'You may not cancel every session this names. Nothing was cancelled.',
-    details => jsonb_build_object('named', cardinality(session_ids))
+    actor, 'cancellation.refused', session_ids, 'FORBIDDEN',
+    'You may not cancel every session this names. Nothing was cancelled.'
   );
 end
 $$;
@@ -11850,22 +11866,25 @@ begin
     perform private.raise_invalid(found);
   end if;
   if actor.role = 'client' then
-    perform private.record_event(
-      actor.organization_id, 'data_key.refused', 'data_key', '{}', clock_timestamp(),
-      actor_role => actor.role::text, outcome => 'refused', code => 'FORBIDDEN'
+    return coalesce(
+      private.note_refusal(
+        actor.organization_id, 'data_key.refused', 'data_key', '{}', 'FORBIDDEN', actor_role => actor.role::text
+      ),
+      private.refusal(403, 'FORBIDDEN', 'Only staff seal content.')
     );
-    return private.refusal(403, 'FORBIDDEN', 'Only staff seal content.');
   end if;
   made.organization_id := actor.organization_id;
   made.id := (request ->> 'key_id')::uuid;
   made.wrapped_key := request ->> 'wrapped_key';
   made.proof := request ->> 'proof';
   if not private.proof_holds(made.proof, private.data_key_statement(made)) then
-    perform private.record_event(
-      actor.organization_id, 'data_key.refused', 'data_key', '{}', clock_timestamp(),
-      actor_role => actor.role::text, outcome => 'refused', code => private.unproven(made.proof) ->> 'code'
+    return coalesce(
+      private.note_refusal(
+        actor.organization_id, 'data_key.refused', 'data_key', '{}', private.unproven(made.proof) ->> 'code',
+        actor_role => actor.role::text
+      ),
+      private.unproven(made.proof)
     );
-    return private.unproven(made.proof);
   end if;
 
   -- Two functions that need an organization's first key would each seal with their own: the second waits here for the
@@ -11932,7 +11951,7 @@ create table private.session_note_versions (
   )
 );
 comment on table private.session_note_versions is
-  'Every version of every session note, sealed. Rows are inserted and never changed. Contents, participants and reasons '
+  'Every version of every session note, sealed. Rows are inserted and never changed; drafts go 30 days after the signature. Contents, participants and reasons '
   'for amendments are inside the envelope.';
 comment on column private.session_note_versions.id is
   'Made before sealing: the envelope is bound to it, to the session, the organization and this column.';
@@ -12104,6 +12123,55 @@ comment on function private.record_note_version() is
   'Trigger: brings session_note_states up to date and records one event. The event keeps the new version''s ciphertext, '
   'and of the old one its id and digest, which its own event keeps in full.';
 
+create function private.guard_note_removal()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if old.status <> 'draft' or not exists (
+    select 1
+    from private.session_note_versions as note
+    where note.organization_id = old.organization_id
+      and note.session_id = old.session_id
+      and note.status = 'signed'
+      and note.signed_at < clock_timestamp() - interval '30 days'
+  ) then
+    raise exception using
+      errcode = 'restrict_violation',
+      message = 'versions of notes are records and cannot be deleted',
+      hint = 'Only drafts go, when the note has been signed for 30 days: see private.sweep_drafts.';
+  end if;
+  return old;
+end
+$$;
+comment on function private.guard_note_removal() is
+  'Trigger: of a note''s versions only drafts are removed, 30 days after it was signed.';
+
+create function private.record_note_removal()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    removed.organization_id, 'note.drafts_removed', 'note', array[removed.session_id] || removed.ids, clock_timestamp(),
+    before => removed.facts
+  )
+  from (
+    select draft.organization_id, draft.session_id, array_agg(draft.id order by draft.version) as ids,
+      jsonb_agg(jsonb_build_object('versionId', draft.id, 'version', draft.version, 'sha256', private.text_digest(draft.ciphertext))
+        order by draft.version) as facts
+    from old_rows as draft
+    group by draft.organization_id, draft.session_id
+  ) as removed;
+  return null;
+end
+$$;
+comment on function private.record_note_removal() is
+  'Trigger: one event for each note whose drafts were removed. Their ciphertext is in the events of their saving.';
+
 create function private.guard_note_state()
 returns trigger
 language plpgsql
@@ -12152,7 +12220,10 @@ create trigger record_note_version after insert on private.session_note_versions
 create trigger refuse_update before update on private.session_note_versions
   for each row execute function private.refuse_update();
 create trigger refuse_delete before delete on private.session_note_versions
-  for each row execute function private.refuse_delete();
+  for each row execute function private.guard_note_removal();
+create trigger record_note_removal after delete on private.session_note_versions
+  referencing old table as old_rows
+  for each statement execute function private.record_note_removal();
 create trigger refuse_truncate before truncate on private.session_note_versions
   for each statement execute function private.refuse_delete();
 create trigger guard_note_state before insert or update on public.session_note_states
@@ -12172,18 +12243,19 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  perform private.record_event(
-    actor.organization_id, 'note.refused', 'note', array[session_id], clock_timestamp(),
-    actor_role => actor.role::text,
-    outcome => 'refused',
-    code => refuse_note.code,
-    details => jsonb_build_object('attempted', attempted)
+  return coalesce(
+    private.note_refusal(
+      actor.organization_id, 'note.refused', 'note', array[session_id], refuse_note.code,
+      actor_role => actor.role::text,
+      details => jsonb_build_object('attempted', attempted),
+      may_never => actor.role = 'client'
+    ),
+    private.refusal(refuse_note.status, refuse_note.code, refuse_note.detail)
   );
-  return private.refusal(refuse_note.status, refuse_note.code, refuse_note.detail);
 end
 $$;
 comment on function private.refuse_note(private.actor, uuid, text, integer, text, text) is
-  'The outcome of a refused request about a note, and its audit event.';
+  'The outcome of a refused request about a note, and its audit event; 429 instead of both when there were too many.';
 
 create function private.note_session(actor private.actor, session_id uuid, writing boolean)
 returns public.sessions
@@ -12507,11 +12579,16 @@ declare
   actor private.actor;
   wanted_id uuid;
   session public.sessions;
+  exceeded jsonb;
   note private.session_note_versions;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
   wanted_id := private.parse_note_request(request, actor.organization_id, false);
+  exceeded := private.check_rate('reads');
+  if exceeded is not null then
+    return exceeded;
+  end if;
   session := private.note_session(actor, wanted_id, false);
   if session.id is null then
     return private.refuse_note(
@@ -12562,10 +12639,15 @@ declare
   actor private.actor;
   wanted_id uuid;
   session public.sessions;
+  exceeded jsonb;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
   wanted_id := private.parse_note_request(request, actor.organization_id, false);
+  exceeded := private.check_rate('reads');
+  if exceeded is not null then
+    return exceeded;
+  end if;
   session := private.note_session(actor, wanted_id, false);
   if session.id is null then
     return private.refuse_note(
@@ -12803,14 +12885,15 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  perform private.record_event(
-    actor.organization_id, 'client_details.refused', 'client', client_ids, clock_timestamp(),
-    actor_role => actor.role::text,
-    outcome => 'refused',
-    code => refuse_client_details.code,
-    details => jsonb_build_object('attempted', attempted)
+  return coalesce(
+    private.note_refusal(
+      actor.organization_id, 'client_details.refused', 'client', client_ids, refuse_client_details.code,
+      actor_role => actor.role::text,
+      details => jsonb_build_object('attempted', attempted),
+      may_never => attempted = 'save' and actor.role not in ('admin', 'super_admin')
+    ),
+    private.refusal(refuse_client_details.status, refuse_client_details.code, refuse_client_details.detail)
   );
-  return private.refusal(refuse_client_details.status, refuse_client_details.code, refuse_client_details.detail);
 end
 $$;
 comment on function private.refuse_client_details(private.actor, uuid[], text, integer, text, text) is
@@ -13027,6 +13110,7 @@ declare
   actor private.actor;
   found jsonb;
   wanted_ids uuid[];
+  exceeded jsonb;
   body jsonb;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
@@ -13059,6 +13143,10 @@ begin
     order by min(item.position)
   );
 
+  exceeded := private.check_rate('reads');
+  if exceeded is not null then
+    return exceeded;
+  end if;
   if not private.readable_client_ids(actor, wanted_ids) @> wanted_ids then
     return private.refuse_client_details(
       actor, wanted_ids, 'read', 403, 'FORBIDDEN', 'You may not read the details of every client this names.'
@@ -13389,11 +13477,14 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  perform private.record_event(
-    actor.organization_id, 'membership.refused', 'membership', array_remove(array[user_id], null), clock_timestamp(),
-    actor_role => actor.role::text, outcome => 'refused', code => refuse_member.code
+  return coalesce(
+    private.note_refusal(
+      actor.organization_id, 'membership.refused', 'membership', array_remove(array[user_id], null), refuse_member.code,
+      actor_role => actor.role::text,
+      may_never => actor.role <> 'super_admin'
+    ),
+    private.refusal(status, refuse_member.code, detail)
   );
-  return private.refusal(status, refuse_member.code, detail);
 end
 $$;
 comment on function private.refuse_member(private.actor, uuid, integer, text, text) is
@@ -13413,6 +13504,8 @@ begin
     perform private.raise_invalid(
       private.issue(case when user_id is null then 'user_id' else 'role' end, 'is required'), 'MISSING_FIELDS'
     );
+  elsif not private.words_are_valid(coalesce(add_member.permissions, '{}'), 20, '^[a-z][a-z_]{0,63}$') then
+    perform private.raise_invalid(private.issue('permissions', 'must be at most 20 names such as view_audit'));
   elsif actor.role <> 'super_admin' then
     return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
   elsif not exists (select 1 from auth.users as person where person.id = add_member.user_id) then
@@ -13445,6 +13538,8 @@ declare
 begin
   if user_id is null then
     perform private.raise_invalid(private.issue('user_id', 'is required'), 'MISSING_FIELDS');
+  elsif not private.words_are_valid(coalesce(change_member.permissions, '{}'), 20, '^[a-z][a-z_]{0,63}$') then
+    perform private.raise_invalid(private.issue('permissions', 'must be at most 20 names such as view_audit'));
   elsif actor.role <> 'super_admin' then
     return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
   end if;
@@ -13655,7 +13750,8 @@ declare
 begin
   if not private.availability_hours_are_valid(hours) then
     perform private.raise_invalid(private.issue(
-      'availability_hours', 'must be null or {"monday": [{"start": "08:00", "end": "18:00"}], ...}'
+      'availability_hours',
+      'must be null or {"monday": [{"start": "08:00", "end": "18:00"}], ...}, with at most 12 windows a day'
     ));
   end if;
   if actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and wanted = actor.user_id) then
@@ -13665,11 +13761,14 @@ begin
     returning therapist.id into changed;
   end if;
   if changed is null then
-    perform private.record_event(
-      actor.organization_id, 'therapist.refused', 'therapist', array[wanted], clock_timestamp(),
-      actor_role => actor.role::text, outcome => 'refused', code => 'FORBIDDEN'
+    return coalesce(
+      private.note_refusal(
+        actor.organization_id, 'therapist.refused', 'therapist', array[wanted], 'FORBIDDEN',
+        actor_role => actor.role::text,
+        may_never => actor.role = 'client'
+      ),
+      private.refusal(403, 'FORBIDDEN', 'You may not change this therapist''s hours.')
     );
-    return private.refusal(403, 'FORBIDDEN', 'You may not change this therapist''s hours.');
   end if;
   return private.success(jsonb_build_object('therapistId', changed, 'availabilityHours', hours));
 end
@@ -13734,6 +13833,7 @@ begin
   if not private.is_admin() and not private.has_permission('view_audit') then
     perform private.raise_refusal(403, 'FORBIDDEN', 'Only admins and members with view_audit read the audit.');
   end if;
+  perform private.require_rate('refusals');
 
   -- A session keeps the id of the hold it was booked through; the holds that moved it have ids of their own.
   names := session_history.session_id || array(
@@ -13897,7 +13997,8 @@ grant execute on function public.verify_audit(jsonb) to authenticated;
 
 -- Purpose: what the platform offers beyond Postgres, used where it is present and needed nowhere.
 -- Objects: a Realtime publication of sessions; pg_cron schedules.
--- Watch for: correctness never waits for any of it. Expired holds block nobody whether or not the sweeper runs.
+-- Watch for: correctness never waits for any of it. Where pg_cron is turned on later, run the two schedules by hand
+--            (docs/deploying.md).
 
 do $$
 begin
@@ -13915,7 +14016,7 @@ begin
   if exists (select 1 from pg_catalog.pg_extension where extname = 'pg_cron') then
     perform cron.schedule('sweep-expired-holds', '* * * * *', 'select private.sweep_expired_holds()');
     perform cron.schedule('offer-freed-slots', '* * * * *', 'select private.offer_all_freed_slots()');
-    perform cron.schedule('audit-partitions', '15 3 1 * *', 'select audit.ensure_partitions()');
+    perform cron.schedule('sweep', '15 * * * *', 'select private.sweep()');
   end if;
 end
 $$;
@@ -14723,6 +14824,7 @@ values
   ('note.read', 'A note was read, or opened to be signed (details.purpose).'),
   ('note.history_read', 'The list of a note''s versions was read.'),
   ('note.refused', 'A request about a note was refused (details.attempted).'),
+  ('note.drafts_removed', 'Drafts older than a signed version were removed; their ciphertext stays in note.saved.'),
   ('client_details.saved', 'Who a client is was saved.'),
   ('client_details.read', 'Who clients are was read.'),
   ('client_details.refused', 'A request about clients details was refused.'),
@@ -14762,8 +14864,13 @@ values
   ('session_group.added', 'A group was added.'),
   ('session_group.changed', 'A group was changed.'),
   ('session_group.removed', 'A group was removed.'),
+  ('organization_closure.added', 'A closure of the clinic was added.'),
+  ('organization_closure.changed', 'A closure of the clinic was changed.'),
+  ('organization_closure.removed', 'A closure of the clinic was removed.'),
   ('payer.created', 'A payer was entered.'),
   ('payer.changed', 'A payer was changed.'),
+  ('service_code.created', 'A service code of the organization''s own was entered.'),
+  ('service_code.changed', 'A service code of the organization''s own was changed.'),
   ('payer_rule.created', 'A payer''s rule was entered.'),
   ('payer_rule.changed', 'A payer''s rule was changed.'),
   ('payer_code_rule.created', 'A payer''s rule for a code was entered.'),
@@ -14776,6 +14883,278 @@ values
   ('authorization.changed', 'An authorization was changed.'),
   ('waitlist_entry.created', 'An entry of the waitlist was entered.'),
   ('waitlist_entry.changed', 'An entry of the waitlist was changed.');
+
+-- === schemas/audit/refusals.sql ===
+
+-- Purpose: refused requests, and reads of what is sealed, leave a bounded trace and come at a bounded rate.
+-- Objects: private.rate_limits, private.note_refusal, private.check_rate, private.require_rate, private.trace_ids.
+-- Watch for: the audit itself is what is counted: a caller's refusals, or reads, of the last minute, by an index that has
+--            nothing else. A booking that succeeds neither writes nor reads anything for it. Calls that raise (malformed
+--            input, no membership) leave nothing and are not counted; limits before the database are the gateway's.
+
+create table private.rate_limits (
+  kind text primary key check (kind in ('refusals', 'reads')),
+  per_minute integer not null check (per_minute between 1 and 1000000)
+);
+comment on table private.rate_limits is
+  'How many a caller may have in any 60 seconds: refused requests, reads of sealed content. The operator changes them.';
+insert into private.rate_limits (kind, per_minute) values ('refusals', 1000), ('reads', 300);
+alter table private.rate_limits enable row level security;
+create policy deny_all on private.rate_limits using (false);
+comment on policy deny_all on private.rate_limits is 'Read by functions, written by the operator.';
+
+create index events_refusals_idx on audit.events (actor_user_id, recorded_at) where outcome = 'refused';
+create index events_reads_idx on audit.events (actor_user_id, recorded_at)
+  where action in ('note.read', 'note.history_read', 'client_details.read');
+
+create function private.check_rate(kind text)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  caller_id uuid := auth.uid();
+  as_of timestamptz := clock_timestamp();
+  most integer;
+  earliest timestamptz;
+begin
+  -- Nobody who signs in: SQL and the secret key are not limited.
+  if caller_id is null then
+    return null;
+  end if;
+  select rate_limit.per_minute into most from private.rate_limits as rate_limit where rate_limit.kind = check_rate.kind;
+  -- The most-th newest of the last minute: once it is a minute old, there is room for one more.
+  if check_rate.kind = 'refusals' then
+    select event.recorded_at into earliest
+    from audit.events as event
+    where event.actor_user_id = caller_id
+      and event.outcome = 'refused'
+      and event.recorded_at > as_of - interval '1 minute'
+    order by event.recorded_at desc
+    offset most - 1
+    limit 1;
+  else
+    select event.recorded_at into earliest
+    from audit.events as event
+    where event.actor_user_id = caller_id
+      and event.action in ('note.read', 'note.history_read', 'client_details.read')
+      and event.recorded_at > as_of - interval '1 minute'
+    order by event.recorded_at desc
+    offset most - 1
+    limit 1;
+  end if;
+  if earliest is null then
+    return null;
+  end if;
+  return jsonb_build_object(
+    'ok', false, 'status', 429, 'code', 'TOO_MANY_REQUESTS',
+    'detail', 'Too many requests of yours were refused, or read sealed content, in the last minute.',
+    'retryAfterSeconds', greatest(1, ceil(extract(epoch from earliest + interval '1 minute' - as_of)))::integer
+  );
+end
+$$;
+comment on function private.check_rate(text) is
+  'The outcome TOO_MANY_REQUESTS, with the seconds to wait, for a caller who had too many refusals or reads (the argument) '
+  'in the last minute; null for everybody else.';
+
+create function private.require_rate(kind text)
+returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  exceeded jsonb := private.check_rate(kind);
+begin
+  if exceeded is not null then
+    perform private.raise_refusal(429, exceeded ->> 'code', exceeded ->> 'detail', exceeded ->> 'retryAfterSeconds');
+  end if;
+end
+$$;
+comment on function private.require_rate(text) is
+  'As private.check_rate, for functions that return rows: raises PT429, with the seconds to wait as its detail.';
+
+create function private.trace_ids(ids uuid[])
+returns uuid[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return coalesce(ids[1:5], '{}');
+end
+$$;
+comment on function private.trace_ids(uuid[]) is 'The first few ids of a refused request: enough to find it by.';
+
+create function private.note_refusal(
+  organization_id uuid,
+  action text,
+  entity text,
+  entity_ids uuid[],
+  code text,
+  actor_role text default null,
+  therapist_id uuid default null,
+  details jsonb default null,
+  may_never boolean default false
+)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  exceeded jsonb := private.check_rate('refusals');
+  named integer := coalesce(cardinality(entity_ids), 0);
+  kept uuid[] := case when may_never then '{}' else private.trace_ids(entity_ids) end;
+begin
+  if exceeded is not null then
+    return exceeded;
+  end if;
+  perform private.record_event(
+    note_refusal.organization_id, note_refusal.action, note_refusal.entity, kept, clock_timestamp(),
+    therapist_id => note_refusal.therapist_id,
+    actor_role => note_refusal.actor_role,
+    outcome => 'refused',
+    code => note_refusal.code,
+    details => case
+      when named > cardinality(kept) then coalesce(note_refusal.details, '{}') || jsonb_build_object('named', named)
+      else note_refusal.details
+    end
+  );
+  return null;
+end
+$$;
+comment on function private.note_refusal(uuid, text, text, uuid[], text, text, uuid, jsonb, boolean) is
+  'Writes the event of a refused request, with at most five of the ids it named and how many there were; none of a role '
+  'that may never do this (may_never). Null, or the outcome TOO_MANY_REQUESTS to answer instead: then nothing is written. '
+  'Use it as: return coalesce(private.note_refusal(…), private.refusal(…)).';
+
+-- === schemas/audit/sweeping.sql ===
+
+-- Purpose: what has served its time goes, so that nothing grows without end.
+-- Objects: private.sweep_idempotency_keys, private.sweep_drafts, private.sweep. Expired holds: booking/sweep.sql.
+-- Watch for: correctness never waits for any of it: expired holds block nobody, lapsed keys replay nothing. private.sweep does
+--            all of it, a little at a time: by pg_cron where that is there, else by `npm run sweep` from any scheduler.
+
+create function private.sweep_idempotency_keys(most integer default 10000)
+returns integer
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  removed integer;
+begin
+  delete from private.idempotency_keys as lapsed
+  where lapsed.ctid = any (array(
+    select candidate.ctid
+    from private.idempotency_keys as candidate
+    -- They replay for 24 hours; an hour more for requests on their way.
+    where candidate.created_at < clock_timestamp() - interval '25 hours'
+    order by candidate.created_at
+    limit most
+    for update skip locked
+  ));
+  get diagnostics removed = row_count;
+  return removed;
+end
+$$;
+comment on function private.sweep_idempotency_keys(integer) is 'Removes kept answers that are replayed no longer.';
+
+create function private.sweep_drafts(most integer default 1000, older_than interval default interval '30 days')
+returns integer
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  removed integer;
+begin
+  delete from private.session_note_versions as draft
+  where (draft.organization_id, draft.id) in (
+    select candidate.organization_id, candidate.id
+    from private.session_note_versions as candidate
+    join public.session_note_states as state
+      on state.organization_id = candidate.organization_id and state.session_id = candidate.session_id
+    where candidate.status = 'draft'
+      and state.status <> 'draft'
+      -- The trigger on the versions asks for no less.
+      and state.signed_at < clock_timestamp() - greatest(older_than, interval '30 days')
+    limit most
+    for update of candidate skip locked
+  );
+  get diagnostics removed = row_count;
+  return removed;
+end
+$$;
+comment on function private.sweep_drafts(integer, interval) is
+  'Removes the drafts of notes that were signed long ago, 30 days at least. The audit keeps their ciphertext.';
+
+create function private.sweep()
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object(
+    'expiredHolds', private.sweep_expired_holds(),
+    'idempotencyKeys', private.sweep_idempotency_keys(),
+    'offers', private.offer_all_freed_slots(),
+    'drafts', private.sweep_drafts(),
+    'partitions', audit.ensure_partitions()
+  );
+end
+$$;
+comment on function private.sweep() is
+  'Everything that wants doing now and then, a limited amount of each: call it again until it returns zeros.';
+
+-- === schemas/audit/bounds.sql ===
+
+-- Purpose: every date and time in the database is one that can be: from 2000 until 2100.
+-- Objects: a check constraint <table>_<column>_in_reason on each column of a date, time or range of them.
+-- Watch for: one session in the year 294276 breaks every report of its clinic. This file comes last, so that a new table has
+--            its bounds without being told; schema_rules.sql fails if a column has none. Narrower windows, such as how far
+--            ahead somebody may book, are rules of their own.
+
+do $$
+declare
+  found record;
+begin
+  for found in
+    select
+      relation.relnamespace::regnamespace as schema_name, relation.relname as table_name, attribute.attname as column_name,
+      attribute.atttypid::regtype::text as type
+    from pg_catalog.pg_attribute as attribute
+    join pg_catalog.pg_class as relation on relation.oid = attribute.attrelid
+    where relation.relnamespace::regnamespace::text in ('public', 'private', 'audit')
+      and relation.relkind in ('r', 'p')
+      and not relation.relispartition
+      and attribute.attnum > 0
+      and not attribute.attisdropped
+      and attribute.attgenerated = ''
+      and attribute.atttypid::regtype::text in (
+        'date', 'timestamp with time zone', 'timestamp without time zone', 'tstzrange', 'tstzmultirange', 'daterange',
+        'datemultirange'
+      )
+      -- A quarter, and nothing else.
+      and relation.oid <> 'audit.archives'::regclass
+    order by 1, 2, attribute.attnum
+  loop
+    execute format(
+      case
+        when found.type like '%range' then 'alter table %1$s.%2$I add constraint %3$I check (%4$I <@ %5$s(%6$L, %7$L))'
+        else 'alter table %1$s.%2$I add constraint %3$I check (%4$I >= %6$L and %4$I < %7$L)'
+      end,
+      found.schema_name, found.table_name, found.table_name || '_' || found.column_name || '_in_reason', found.column_name,
+      replace(found.type, 'multirange', 'range'),
+      case when found.type like '%stamp%' or found.type like 'tstz%' then '2000-01-01T00:00:00Z' else '2000-01-01' end,
+      case when found.type like '%stamp%' or found.type like 'tstz%' then '2100-01-01T00:00:00Z' else '2100-01-01' end
+    );
+  end loop;
+end
+$$;
 
 -- === schemas/reports/weeks.sql ===
 

@@ -329,6 +329,7 @@ export const relations: Record<string, RelationExpectation> = {
   'private.expected_claims': closed,
   'private.idempotency_keys': closed,
   'private.lane_overrides': closed,
+  'private.rate_limits': closed,
   'private.session_note_versions': closed,
   'audit.events': readable(
               ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all']),
@@ -534,4 +535,5 @@ export const policyHelpers: readonly string[] = [
   'private.service_code(uuid,text,text,date)',
   'private.service_code_on(uuid,text,date)',
   'private.service_date(uuid,uuid,timestamp with time zone)',
+  'private.words_are_valid(text[],integer,text)',
 ];

@@ -57,6 +57,11 @@ class Note {
   /** Events it should have left: action, with the code of a refusal. */
   readonly events: string[] = [];
 
+  /** A parent may never do any of this: what she tries is recorded, but not beside the session. */
+  tell(who: Who, event: string): void {
+    if (who !== 'parent') this.events.push(event);
+  }
+
   get signed(): boolean {
     return this.versions.some(({ status }) => status !== 'draft');
   }
@@ -126,7 +131,7 @@ async function take(step: Step, note: Note, session_id: string): Promise<void> {
     const expected = note.read(step);
     const outcome = await call(step.who, 'read_note', { session_id, version: step.read });
     expect(outcome.code ?? 'ok').toBe(expected);
-    note.events.push(expected === 'ok' ? 'note.read' : `note.refused ${expected}`);
+    note.tell(step.who, expected === 'ok' ? 'note.read' : `note.refused ${expected}`);
     if (expected === 'ok')
       expect(outcome.body.ciphertext).toBe(
         note.versions[(step.read ?? note.versions.length) - 1]?.ciphertext,
@@ -155,7 +160,7 @@ async function take(step: Step, note: Note, session_id: string): Promise<void> {
   const request = { session_id, base_version, ...sealed };
   const outcome = await call(step.who, step.write, request);
   expect(outcome.code ?? 'ok').toBe(expected);
-  note.events.push(expected === 'ok' ? EVENT[step.write] : `note.refused ${expected}`);
+  note.tell(step.who, expected === 'ok' ? EVENT[step.write] : `note.refused ${expected}`);
   if (expected === 'ok') note.versions.push({ status: KEPT_AS[step.write], ciphertext });
 }
 

@@ -1,7 +1,10 @@
 /** Each check of `npm run check` finds what it is there for: drifts are planted in a copy of the project. */
 import { readFile, rm, writeFile } from 'node:fs/promises';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { copyProject, type ProjectCopy } from '../setup/project-copy.ts';
+
+// All checks take half a minute on an idle machine.
+vi.setConfig({ testTimeout: 900_000 });
 
 let copy: ProjectCopy;
 beforeAll(async () => {

@@ -38,6 +38,7 @@ begin
   if not private.is_admin() and not private.has_permission('view_audit') then
     perform private.raise_refusal(403, 'FORBIDDEN', 'Only admins and members with view_audit read the audit.');
   end if;
+  perform private.require_rate('refusals');
 
   -- A session keeps the id of the hold it was booked through; the holds that moved it have ids of their own.
   names := session_history.session_id || array(

@@ -1,6 +1,7 @@
 -- Purpose: what the platform offers beyond Postgres, used where it is present and needed nowhere.
 -- Objects: a Realtime publication of sessions; pg_cron schedules.
--- Watch for: correctness never waits for any of it. Expired holds block nobody whether or not the sweeper runs.
+-- Watch for: correctness never waits for any of it. Where pg_cron is turned on later, run the two schedules by hand
+--            (docs/deploying.md).
 
 do $$
 begin
@@ -18,7 +19,7 @@ begin
   if exists (select 1 from pg_catalog.pg_extension where extname = 'pg_cron') then
     perform cron.schedule('sweep-expired-holds', '* * * * *', 'select private.sweep_expired_holds()');
     perform cron.schedule('offer-freed-slots', '* * * * *', 'select private.offer_all_freed_slots()');
-    perform cron.schedule('audit-partitions', '15 3 1 * *', 'select audit.ensure_partitions()');
+    perform cron.schedule('sweep', '15 * * * *', 'select private.sweep()');
   end if;
 end
 $$;

@@ -308,11 +308,9 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  -- A thousand ids of a refused request are no record worth keeping: a few, and how many there were.
   return private.refuse(
-    actor, 'cancellation.refused', session_ids[1:10], 'FORBIDDEN',
-    'You may not cancel every session this names. Nothing was cancelled.',
-    details => jsonb_build_object('named', cardinality(session_ids))
+    actor, 'cancellation.refused', session_ids, 'FORBIDDEN',
+    'You may not cancel every session this names. Nothing was cancelled.'
   );
 end
 $$;

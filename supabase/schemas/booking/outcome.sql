@@ -92,25 +92,23 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  perform private.record_event(
-    actor.organization_id, action, case split_part(action, '.', 1) when 'hold' then 'hold' when 'confirmation' then 'hold' else 'session' end,
-    coalesce(entity_ids, '{}'), clock_timestamp(),
-    therapist_id => refuse.therapist_id,
-    actor_role => actor.role::text,
-    outcome => 'refused',
-    code => refuse.code,
-    details => nullif(jsonb_strip_nulls(details || jsonb_build_object('conflicts', conflicts) || more), '{}')
+  return coalesce(
+    private.note_refusal(
+      actor.organization_id, action,
+      case when action like 'hold.%' or action like 'confirmation.%' then 'hold' else 'session' end,
+      entity_ids, code, actor.role::text, therapist_id,
+      nullif(jsonb_strip_nulls(details || jsonb_build_object('conflicts', conflicts) || more), '{}'),
+      may_never => actor.role = 'client'
+    ),
+    private.refusal(private.status_of(code), code, detail, retry_after, coalesce(conflicts, '[]')) || more
   );
-  return private.refusal(
-    private.status_of(code), code, detail, retry_after, coalesce(conflicts, '[]')
-  ) || more;
 end
 $$;
 comment on function private.refuse(
   private.actor, text, uuid[], text, text, uuid, timestamptz, jsonb, jsonb, jsonb
 ) is
-  'Refuses: one audit event (action, with details and conflicts) and the outcome. therapist_id: whose lock is held. more: '
-  'what belongs in the answer beside, such as shortages.';
+  'Refuses: one audit event (action, with details and conflicts) and the outcome, or TOO_MANY_REQUESTS for a caller who '
+  'was refused too often. therapist_id: whose lock is held. more: what belongs in the answer beside, such as shortages.';
 
 create function private.raise_busy(state text default null, message text default null)
 returns void

@@ -139,14 +139,15 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  perform private.record_event(
-    actor.organization_id, 'client_details.refused', 'client', client_ids, clock_timestamp(),
-    actor_role => actor.role::text,
-    outcome => 'refused',
-    code => refuse_client_details.code,
-    details => jsonb_build_object('attempted', attempted)
+  return coalesce(
+    private.note_refusal(
+      actor.organization_id, 'client_details.refused', 'client', client_ids, refuse_client_details.code,
+      actor_role => actor.role::text,
+      details => jsonb_build_object('attempted', attempted),
+      may_never => attempted = 'save' and actor.role not in ('admin', 'super_admin')
+    ),
+    private.refusal(refuse_client_details.status, refuse_client_details.code, refuse_client_details.detail)
   );
-  return private.refusal(refuse_client_details.status, refuse_client_details.code, refuse_client_details.detail);
 end
 $$;
 comment on function private.refuse_client_details(private.actor, uuid[], text, integer, text, text) is
@@ -363,6 +364,7 @@ declare
   actor private.actor;
   found jsonb;
   wanted_ids uuid[];
+  exceeded jsonb;
   body jsonb;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
@@ -395,6 +397,10 @@ begin
     order by min(item.position)
   );
 
+  exceeded := private.check_rate('reads');
+  if exceeded is not null then
+    return exceeded;
+  end if;
   if not private.readable_client_ids(actor, wanted_ids) @> wanted_ids then
     return private.refuse_client_details(
       actor, wanted_ids, 'read', 403, 'FORBIDDEN', 'You may not read the details of every client this names.'

@@ -223,22 +223,25 @@ begin
     perform private.raise_invalid(found);
   end if;
   if actor.role = 'client' then
-    perform private.record_event(
-      actor.organization_id, 'data_key.refused', 'data_key', '{}', clock_timestamp(),
-      actor_role => actor.role::text, outcome => 'refused', code => 'FORBIDDEN'
+    return coalesce(
+      private.note_refusal(
+        actor.organization_id, 'data_key.refused', 'data_key', '{}', 'FORBIDDEN', actor_role => actor.role::text
+      ),
+      private.refusal(403, 'FORBIDDEN', 'Only staff seal content.')
     );
-    return private.refusal(403, 'FORBIDDEN', 'Only staff seal content.');
   end if;
   made.organization_id := actor.organization_id;
   made.id := (request ->> 'key_id')::uuid;
   made.wrapped_key := request ->> 'wrapped_key';
   made.proof := request ->> 'proof';
   if not private.proof_holds(made.proof, private.data_key_statement(made)) then
-    perform private.record_event(
-      actor.organization_id, 'data_key.refused', 'data_key', '{}', clock_timestamp(),
-      actor_role => actor.role::text, outcome => 'refused', code => private.unproven(made.proof) ->> 'code'
+    return coalesce(
+      private.note_refusal(
+        actor.organization_id, 'data_key.refused', 'data_key', '{}', private.unproven(made.proof) ->> 'code',
+        actor_role => actor.role::text
+      ),
+      private.unproven(made.proof)
     );
-    return private.unproven(made.proof);
   end if;
 
   -- Two functions that need an organization's first key would each seal with their own: the second waits here for the

@@ -32,7 +32,7 @@ create table private.session_note_versions (
   )
 );
 comment on table private.session_note_versions is
-  'Every version of every session note, sealed. Rows are inserted and never changed. Contents, participants and reasons '
+  'Every version of every session note, sealed. Rows are inserted and never changed; drafts go 30 days after the signature. Contents, participants and reasons '
   'for amendments are inside the envelope.';
 comment on column private.session_note_versions.id is
   'Made before sealing: the envelope is bound to it, to the session, the organization and this column.';
@@ -204,6 +204,55 @@ comment on function private.record_note_version() is
   'Trigger: brings session_note_states up to date and records one event. The event keeps the new version''s ciphertext, '
   'and of the old one its id and digest, which its own event keeps in full.';
 
+create function private.guard_note_removal()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if old.status <> 'draft' or not exists (
+    select 1
+    from private.session_note_versions as note
+    where note.organization_id = old.organization_id
+      and note.session_id = old.session_id
+      and note.status = 'signed'
+      and note.signed_at < clock_timestamp() - interval '30 days'
+  ) then
+    raise exception using
+      errcode = 'restrict_violation',
+      message = 'versions of notes are records and cannot be deleted',
+      hint = 'Only drafts go, when the note has been signed for 30 days: see private.sweep_drafts.';
+  end if;
+  return old;
+end
+$$;
+comment on function private.guard_note_removal() is
+  'Trigger: of a note''s versions only drafts are removed, 30 days after it was signed.';
+
+create function private.record_note_removal()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    removed.organization_id, 'note.drafts_removed', 'note', array[removed.session_id] || removed.ids, clock_timestamp(),
+    before => removed.facts
+  )
+  from (
+    select draft.organization_id, draft.session_id, array_agg(draft.id order by draft.version) as ids,
+      jsonb_agg(jsonb_build_object('versionId', draft.id, 'version', draft.version, 'sha256', private.text_digest(draft.ciphertext))
+        order by draft.version) as facts
+    from old_rows as draft
+    group by draft.organization_id, draft.session_id
+  ) as removed;
+  return null;
+end
+$$;
+comment on function private.record_note_removal() is
+  'Trigger: one event for each note whose drafts were removed. Their ciphertext is in the events of their saving.';
+
 create function private.guard_note_state()
 returns trigger
 language plpgsql
@@ -252,7 +301,10 @@ create trigger record_note_version after insert on private.session_note_versions
 create trigger refuse_update before update on private.session_note_versions
   for each row execute function private.refuse_update();
 create trigger refuse_delete before delete on private.session_note_versions
-  for each row execute function private.refuse_delete();
+  for each row execute function private.guard_note_removal();
+create trigger record_note_removal after delete on private.session_note_versions
+  referencing old table as old_rows
+  for each statement execute function private.record_note_removal();
 create trigger refuse_truncate before truncate on private.session_note_versions
   for each statement execute function private.refuse_delete();
 create trigger guard_note_state before insert or update on public.session_note_states
@@ -272,18 +324,19 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  perform private.record_event(
-    actor.organization_id, 'note.refused', 'note', array[session_id], clock_timestamp(),
-    actor_role => actor.role::text,
-    outcome => 'refused',
-    code => refuse_note.code,
-    details => jsonb_build_object('attempted', attempted)
+  return coalesce(
+    private.note_refusal(
+      actor.organization_id, 'note.refused', 'note', array[session_id], refuse_note.code,
+      actor_role => actor.role::text,
+      details => jsonb_build_object('attempted', attempted),
+      may_never => actor.role = 'client'
+    ),
+    private.refusal(refuse_note.status, refuse_note.code, refuse_note.detail)
   );
-  return private.refusal(refuse_note.status, refuse_note.code, refuse_note.detail);
 end
 $$;
 comment on function private.refuse_note(private.actor, uuid, text, integer, text, text) is
-  'The outcome of a refused request about a note, and its audit event.';
+  'The outcome of a refused request about a note, and its audit event; 429 instead of both when there were too many.';
 
 create function private.note_session(actor private.actor, session_id uuid, writing boolean)
 returns public.sessions
@@ -607,11 +660,16 @@ declare
   actor private.actor;
   wanted_id uuid;
   session public.sessions;
+  exceeded jsonb;
   note private.session_note_versions;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
   wanted_id := private.parse_note_request(request, actor.organization_id, false);
+  exceeded := private.check_rate('reads');
+  if exceeded is not null then
+    return exceeded;
+  end if;
   session := private.note_session(actor, wanted_id, false);
   if session.id is null then
     return private.refuse_note(
@@ -662,10 +720,15 @@ declare
   actor private.actor;
   wanted_id uuid;
   session public.sessions;
+  exceeded jsonb;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
   wanted_id := private.parse_note_request(request, actor.organization_id, false);
+  exceeded := private.check_rate('reads');
+  if exceeded is not null then
+    return exceeded;
+  end if;
   session := private.note_session(actor, wanted_id, false);
   if session.id is null then
     return private.refuse_note(

@@ -236,11 +236,14 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  perform private.record_event(
-    actor.organization_id, 'membership.refused', 'membership', array_remove(array[user_id], null), clock_timestamp(),
-    actor_role => actor.role::text, outcome => 'refused', code => refuse_member.code
+  return coalesce(
+    private.note_refusal(
+      actor.organization_id, 'membership.refused', 'membership', array_remove(array[user_id], null), refuse_member.code,
+      actor_role => actor.role::text,
+      may_never => actor.role <> 'super_admin'
+    ),
+    private.refusal(status, refuse_member.code, detail)
   );
-  return private.refusal(status, refuse_member.code, detail);
 end
 $$;
 comment on function private.refuse_member(private.actor, uuid, integer, text, text) is
@@ -260,6 +263,8 @@ begin
     perform private.raise_invalid(
       private.issue(case when user_id is null then 'user_id' else 'role' end, 'is required'), 'MISSING_FIELDS'
     );
+  elsif not private.words_are_valid(coalesce(add_member.permissions, '{}'), 20, '^[a-z][a-z_]{0,63}$') then
+    perform private.raise_invalid(private.issue('permissions', 'must be at most 20 names such as view_audit'));
   elsif actor.role <> 'super_admin' then
     return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
   elsif not exists (select 1 from auth.users as person where person.id = add_member.user_id) then
@@ -292,6 +297,8 @@ declare
 begin
   if user_id is null then
     perform private.raise_invalid(private.issue('user_id', 'is required'), 'MISSING_FIELDS');
+  elsif not private.words_are_valid(coalesce(change_member.permissions, '{}'), 20, '^[a-z][a-z_]{0,63}$') then
+    perform private.raise_invalid(private.issue('permissions', 'must be at most 20 names such as view_audit'));
   elsif actor.role <> 'super_admin' then
     return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
   end if;
@@ -502,7 +509,8 @@ declare
 begin
   if not private.availability_hours_are_valid(hours) then
     perform private.raise_invalid(private.issue(
-      'availability_hours', 'must be null or {"monday": [{"start": "08:00", "end": "18:00"}], ...}'
+      'availability_hours',
+      'must be null or {"monday": [{"start": "08:00", "end": "18:00"}], ...}, with at most 12 windows a day'
     ));
   end if;
   if actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and wanted = actor.user_id) then
@@ -512,11 +520,14 @@ begin
     returning therapist.id into changed;
   end if;
   if changed is null then
-    perform private.record_event(
-      actor.organization_id, 'therapist.refused', 'therapist', array[wanted], clock_timestamp(),
-      actor_role => actor.role::text, outcome => 'refused', code => 'FORBIDDEN'
+    return coalesce(
+      private.note_refusal(
+        actor.organization_id, 'therapist.refused', 'therapist', array[wanted], 'FORBIDDEN',
+        actor_role => actor.role::text,
+        may_never => actor.role = 'client'
+      ),
+      private.refusal(403, 'FORBIDDEN', 'You may not change this therapist''s hours.')
     );
-    return private.refusal(403, 'FORBIDDEN', 'You may not change this therapist''s hours.');
   end if;
   return private.success(jsonb_build_object('therapistId', changed, 'availabilityHours', hours));
 end

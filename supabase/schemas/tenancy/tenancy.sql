@@ -13,11 +13,28 @@ create table public.organizations (
 comment on table public.organizations is 'A clinic: the tenant. Its id leads every key of every other table.';
 create index organizations_time_zone_idx on public.organizations (time_zone);
 
+create function private.words_are_valid(words text[], most integer, pattern text)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return coalesce(array_ndims(words), 1) = 1
+    and cardinality(words) <= most
+    and not exists (select 1 from unnest(words) as word (value) where word.value is null or word.value !~ pattern);
+end
+$$;
+comment on function private.words_are_valid(text[], integer, text) is
+  'Whether a list is a plain one, has at most so many words, and each of them, none null, has this form.';
+grant execute on function private.words_are_valid(text[], integer, text) to authenticated, service_role;
+
 create table public.memberships (
   organization_id uuid not null references public.organizations (id),
   user_id uuid not null references auth.users (id),
   role public.member_role not null,
-  permissions text[] not null default '{}' check (array_position(permissions, null) is null),
+  permissions text[] not null default '{}'
+    constraint memberships_permissions_valid check (private.words_are_valid(permissions, 20, '^[a-z][a-z_]{0,63}$')),
   created_at timestamptz not null default now(),
   primary key (organization_id, user_id)
 );
@@ -52,11 +69,13 @@ begin
       from jsonb_each(case jsonb_typeof(hours) when 'object' then hours else '{}'::jsonb end) as day (name, windows)
       where day.name not in ('monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday')
         or jsonb_typeof(day.windows) <> 'array'
+        or jsonb_array_length(case jsonb_typeof(day.windows) when 'array' then day.windows else '[]'::jsonb end) > 12
         or exists (
           select 1
           from jsonb_array_elements(case jsonb_typeof(day.windows) when 'array' then day.windows else '[]'::jsonb end)
             as item (value)
           where jsonb_typeof(item.value) <> 'object'
+            or case jsonb_typeof(item.value) when 'object' then item.value - 'start' - 'end' <> '{}' end
             or coalesce(item.value ->> 'start', '') !~ '^([01][0-9]|2[0-3]):[0-5][0-9]$'
             or coalesce(item.value ->> 'end', '') !~ '^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$'
             or (item.value ->> 'start') collate "C" >= (item.value ->> 'end') collate "C"
@@ -67,7 +86,7 @@ end
 $$;
 comment on function private.availability_hours_are_valid(jsonb) is
   'True for null (no limit) or {"monday": [{"start": "08:00", "end": "18:00"}], ...}: lower-case English day names, '
-  'civil times HH:MM in the therapist''s zone, end after start, 24:00 allowed as an end.';
+  'civil times HH:MM in the therapist''s zone, end after start, 24:00 allowed as an end, at most 12 windows a day.';
 grant execute on function private.availability_hours_are_valid(jsonb) to authenticated, service_role;
 
 create table public.therapists (
@@ -75,7 +94,8 @@ create table public.therapists (
   id uuid not null references auth.users (id),
   display_name text not null check (length(display_name) between 1 and 200),
   credential text not null default 'RBT' check (credential in ('RBT', 'BCaBA', 'BCBA', 'BCBA-D')),
-  specialties text[] not null default '{}',
+  specialties text[] not null default '{}'
+    constraint therapists_specialties_valid check (private.words_are_valid(specialties, 50, '^\S(.{0,98}\S)?$')),
   time_zone text not null references public.time_zones (name),
   availability_hours jsonb,
   deleted_at timestamptz,

@@ -1,0 +1,31 @@
+/**
+ * `npm run sweep`: writes down expired holds, removes idempotency keys and drafts that have served their time, and makes the
+ * audit's next partitions, until nothing is left to do. For schedulers of projects without pg_cron; once an hour is enough.
+ *
+ * Environment: `DATABASE_URL` (as the owner, `postgres`).
+ */
+import pg from 'pg';
+
+const { DATABASE_URL } = process.env;
+if (!DATABASE_URL) {
+  console.error('DATABASE_URL is not set');
+  process.exit(1);
+}
+const client = new pg.Client({ connectionString: DATABASE_URL });
+await client.connect();
+try {
+  const total: Record<string, number> = {};
+  for (let more = true; more; ) {
+    const { rows } = await client.query<{ swept: Record<string, number> }>('select private.sweep() as swept');
+    const swept = rows[0]?.swept ?? {};
+    for (const [what, count] of Object.entries(swept)) total[what] = (total[what] ?? 0) + count;
+    more = Object.values(swept).some((count) => count > 0);
+  }
+  console.log(
+    Object.entries(total)
+      .map(([what, count]) => `${what}: ${count}`)
+      .join(', '),
+  );
+} finally {
+  await client.end();
+}
