@@ -333,8 +333,18 @@ async function tryAlternatives({
 }
 
 /** What a preview calls free can be held together, and of the rest nothing can be held but what only lacks units. */
-async function tryPreview({ zone, request, lasts, sessionId, starts }: Awaited<ReturnType<typeof make>>) {
-  if (!starts) return;
+async function tryPreview(
+  told: Story,
+  { zone, request, lasts, sessionId, starts: wanted }: Awaited<ReturnType<typeof make>>,
+) {
+  if (!wanted) return;
+  const [first] = wanted as [Date];
+  // One after the other, so that many places of the calendar are looked at.
+  const step =
+    Math.ceil((told.minutes + request.buffer_before_minutes + request.buffer_after_minutes) / 15) * quarter;
+  const starts = sessionId
+    ? wanted
+    : Array.from({ length: 8 }, (_, index) => new Date(first.getTime() + index * step));
   const { rows } = await client.query<{
     blocked: (string | null)[];
     together: string | null;
@@ -372,7 +382,7 @@ it('what is offered can be had, and what can be had is offered', {
       const made = await make(told);
       await trySlots(told, made);
       await tryAlternatives(made);
-      await tryPreview(made);
+      await tryPreview(told, made);
     } finally {
       await client.query('rollback');
     }
