@@ -224,14 +224,14 @@ async function make(told: Story) {
     else if (by === 'client') await book([other, person], when, code, null);
     else await book([other, stranger], when, code, organizationId);
   }
-  await client.query("select set_config('request.jwt.claims', $1, true)", [
-    JSON.stringify({ sub: arena.admin, role: 'authenticated', org_id: organizationId }),
-  ]);
   const isGroup = told.service === '97154';
   let sessionId: string | null = null;
   if (told.isMove && !isGroup) {
     sessionId = await book([therapist, person], { from: told.from + 2, quarters: 3 }, told.service, null);
   }
+  await client.query("select set_config('request.jwt.claims', $1, true)", [
+    JSON.stringify({ sub: arena.admin, role: 'authenticated', org_id: organizationId }),
+  ]);
   if (told.held)
     await client.query(
       `select public.hold_sessions(jsonb_build_object('therapist_id', $1::uuid, 'client_id', $2::uuid, 'time_zone', 'UTC', 'override', '{"reason": "Busy"}'::jsonb,
