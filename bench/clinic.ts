@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type pg from 'pg';
+import { addClinic, members } from '../tests/setup/clinics.ts';
 
 const MINUTE = 60_000;
 const DAY = 86_400_000;
@@ -67,13 +68,11 @@ export async function signIn(
   await client.query('set role authenticated');
 }
 
-const HOURS = JSON.stringify(
-  Object.fromEntries(
-    ['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'].map((day) => [
-      day,
-      [{ start: '00:00', end: '24:00' }],
-    ]),
-  ),
+const HOURS = Object.fromEntries(
+  ['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'].map((day) => [
+    day,
+    [{ start: '00:00', end: '24:00' }],
+  ]),
 );
 
 /**
@@ -90,63 +89,25 @@ export async function createClinic(db: pg.ClientBase, organization: number, size
     .map(({ therapist, client }) => clientId(organization, therapist, client));
   const therapistIds = therapists.map((therapist) => therapistId(organization, therapist));
   const own = organizationId(organization);
+  const payer = payerId(organization);
+  const ids = clients.map(({ therapist, client }) => clientId(organization, therapist, client));
   await db.query('begin');
-  await db.query(
-    "insert into auth.users (id, email) select id, 'user-' || id || '@bench.test' from unnest($1::uuid[]) as id",
-    [[adminId(organization), ...therapistIds]],
-  );
-  await db.query("insert into public.organizations (id, name, time_zone) values ($1, $2, 'UTC')", [
-    own,
-    `Bench ${organization}`,
-  ]);
-  await db.query(
-    `insert into public.memberships (organization_id, user_id, role)
-     select $1::uuid, $2::uuid, 'super_admin'::public.member_role
-     union all
-     select $1::uuid, id, 'therapist' from unnest($3::uuid[]) as id`,
-    [own, adminId(organization), therapistIds],
-  );
-  await db.query(
-    `insert into public.therapists (organization_id, id, display_name, credential, time_zone, availability_hours)
-     select $1::uuid, id, 'Therapist ' || position, 'BCBA', 'UTC', $3::jsonb
-     from unnest($2::uuid[]) with ordinality as therapist (id, position)`,
-    [own, therapistIds, HOURS],
-  );
-  await db.query(
-    `insert into public.clients (organization_id, id, reference)
-     select $1::uuid, id, 'C-' || position from unnest($2::uuid[]) with ordinality as client (id, position)`,
-    [own, clients.map(({ therapist, client }) => clientId(organization, therapist, client))],
-  );
-  await db.query(
-    `insert into public.caseloads (organization_id, therapist_id, client_id)
-     select $1::uuid, pair.therapist_id, pair.client_id from unnest($2::uuid[], $3::uuid[]) as pair (therapist_id, client_id)`,
-    [
-      own,
-      clients.map(({ therapist }) => therapistId(organization, therapist)),
-      clients.map(({ therapist, client }) => clientId(organization, therapist, client)),
-    ],
-  );
-  await db.query('insert into public.payers (organization_id, id, name) values ($1, $2, $3)', [
-    own,
-    payerId(organization),
-    `Payer ${organization}`,
-  ]);
-  await db.query(
-    `insert into public.payer_rules (organization_id, payer_id, rounding, authorization_required, valid_from)
-     values ($1, $2, 'midpoint', true, '2020-01-01')`,
-    [own, payerId(organization)],
-  );
-  await db.query(
-    `insert into public.payer_concurrency_rules (organization_id, payer_id, first_code, second_code, allowed, valid_from)
-     values ($1, $2, '97153', '97155', true, '2020-01-01')`,
-    [own, payerId(organization)],
-  );
-  await db.query(
-    `insert into public.client_coverages (organization_id, client_id, payer_id, valid_from)
-     select $1::uuid, id, $2::uuid, '2020-01-01' from unnest($3::uuid[]) as id`,
-    [own, payerId(organization), covered],
-  );
-  await authorize(db, own, payerId(organization), covered);
+  await addClinic(db, {
+    id: own,
+    name: `Bench ${organization}`,
+    memberships: [...members('super_admin', [adminId(organization)]), ...members('therapist', therapistIds)],
+    therapists: therapistIds.map((id) => ({ id, credential: 'BCBA', availability_hours: HOURS })),
+    clients: ids.map((id) => ({ id })),
+    caseloads: clients.map(({ therapist, client }) => ({
+      therapist_id: therapistId(organization, therapist),
+      client_id: clientId(organization, therapist, client),
+    })),
+    payers: [{ id: payer }],
+    payer_rules: [{ payer_id: payer, rounding: 'midpoint', authorization_required: true }],
+    payer_concurrency_rules: [{ payer_id: payer, first_code: '97153', second_code: '97155', allowed: true }],
+    client_coverages: covered.map((client_id) => ({ client_id, payer_id: payer })),
+  });
+  await authorize(db, own, payer, covered);
   await db.query('commit');
 }
 

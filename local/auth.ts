@@ -51,7 +51,7 @@ export interface AuthApi {
  * @param apiUrl origin the stack is reached at, for the `iss` claim
  */
 export function createAuthApi(port: number, apiUrl: string, config: ProjectConfig): AuthApi {
-  const connection = new LocalConnection(port, 'supabase_auth_admin', { size: 6 });
+  const connection = new LocalConnection(port, 'supabase_auth_admin', { size: 6, jsonIsText: true });
   const database = connection.kysely;
   const { auth } = config;
   const hook = auth.hook?.custom_access_token;
@@ -147,6 +147,24 @@ export function createAuthApi(port: number, apiUrl: string, config: ProjectConfi
     }
   }
 
+  /** Whether a request would make a user, although nobody signs up here: lite closes `/signup` alone. */
+  async function wouldSignUp(request: Request): Promise<boolean> {
+    const way = new URL(request.url).pathname.slice('/auth/v1/'.length);
+    if (auth.enable_signup || request.method !== 'POST' || !['signup', 'otp', 'magiclink'].includes(way))
+      return false;
+    const body: unknown = await request
+      .clone()
+      .json()
+      .catch(() => null);
+    const { email, phone } = (body ?? {}) as { email?: unknown; phone?: unknown };
+    const { rows } = await sql`
+      select from auth.users
+      where lower(email) = lower(${typeof email === 'string' ? email.trim() : ''}) or phone = ${typeof phone === 'string' ? phone : ''}`.execute(
+      database,
+    );
+    return way === 'signup' || rows.length === 0;
+  }
+
   const app = new Hono()
     // lite's preflight allows no headers, so that no browser could send `apikey`.
     .use(
@@ -183,6 +201,13 @@ export function createAuthApi(port: number, apiUrl: string, config: ProjectConfi
           msg: 'The database cannot be reached',
         };
         return context.json(answer, 503);
+      }
+      if (await wouldSignUp(context.req.raw)) {
+        const answer: AuthError = {
+          ...{ code: 422, error_code: 'signup_disabled' },
+          msg: 'Signups not allowed for this instance',
+        };
+        return context.json(answer, 422);
       }
       return signAgain(await lite.fetch(context.req.raw, { peerAddress: null }), method);
     });

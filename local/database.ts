@@ -76,10 +76,10 @@ const readers: Record<number, Reader> = {
 const isJson = (type: number) => type === pg.types.builtins.JSON || type === pg.types.builtins.JSONB;
 
 /** A value as text for a parameter of a type. */
-function written(value: unknown, type: number): unknown {
+function written(value: unknown, type: number, jsonIsText: boolean): unknown {
   if (value === null || value === undefined) return null;
   // A list or a text in JSON is no array and no text of Postgres.
-  if (isJson(type)) return JSON.stringify(value);
+  if (isJson(type)) return jsonIsText && typeof value === 'string' ? value : JSON.stringify(value);
   return value instanceof Date ? value.toISOString() : value;
 }
 
@@ -97,15 +97,22 @@ export class LocalConnection extends PostgresConnection {
   #ended: Promise<void> | undefined;
   readonly #connect: () => Promise<pg.PoolClient>;
   readonly #parameterTypes = new Map<string, number[]>();
+  readonly #jsonIsText: boolean;
 
   /**
    * @param role login role
    * @param options.size connections at most
    * @param options.readers how columns of further types are read
+   * @param options.jsonIsText whether texts given for JSON are JSON already, as they are in lite's Auth
    */
-  constructor(port: number, role: string, options: { size: number; readers?: Record<number, Reader> }) {
+  constructor(
+    port: number,
+    role: string,
+    options: { size: number; readers?: Record<number, Reader>; jsonIsText?: boolean },
+  ) {
     // The other driver is made, but never asked for anything: it connects with its first query.
     super({ url: databaseUrl(port, role) });
+    this.#jsonIsText = options.jsonIsText ?? false;
     const allReaders = { ...readers, ...options.readers };
     let elements = new Map<number, number>();
     this.#pool = new pg.Pool({
@@ -150,7 +157,7 @@ export class LocalConnection extends PostgresConnection {
     ): Promise<PostgresQueryResult<Row>> => {
       try {
         const types = values.length > 0 ? await this.#typesOf(client, text) : [];
-        const parameters = values.map((value, index) => written(value, types[index] ?? 0));
+        const parameters = values.map((value, index) => written(value, types[index] ?? 0, this.#jsonIsText));
         return (await client.query(text, parameters)) as unknown as PostgresQueryResult<Row>;
       } catch (error) {
         throw failure(error);

@@ -69,8 +69,9 @@ function passToFunctions(
     if (outgoing.headersSent) outgoing.destroy();
     else answer(outgoing, 503, { code: 'BOOT_ERROR', message: 'The function could not be reached' });
   });
+  // A body that never ends would keep its connection for ever, also after it was answered: 256 of them, all.
   outgoing.on('close', () => {
-    if (!outgoing.writableFinished) upstream.destroy();
+    if (!outgoing.writableFinished || !upstream.writableEnded) upstream.destroy();
   });
   incoming.pipe(upstream);
 }
@@ -80,7 +81,7 @@ function passToFunctions(
  * @returns a function that stops listening and ends open connections
  */
 export async function startGateway(port: number, routes: Routes): Promise<() => Promise<void>> {
-  const agent = new Agent({ keepAlive: true, maxSockets: 256 });
+  const agent = new Agent({ keepAlive: true });
   const rest = getRequestListener(routes.rest.fetch);
   const auth = getRequestListener(routes.auth.fetch);
 

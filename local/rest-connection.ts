@@ -36,8 +36,13 @@ function readsOnly(request: Request): boolean {
   return request.method === 'GET' || request.method === 'HEAD';
 }
 
-/** Instants in JSON's form, as PostgREST writes them; lite writes Postgres' own (`2026-01-01 18:00:00+00`). */
-const instants = {
+/**
+ * Values in JSON's form, as PostgREST writes them. lite writes instants as Postgres does (`2026-01-01 18:00:00+00`), and of
+ * one numeric column some values as numbers and others, those with a zero at the end, as text.
+ */
+const readers = {
+  [pg.types.builtins.NUMERIC]: Number,
+  [pg.types.builtins.INT8]: Number,
   [pg.types.builtins.TIMESTAMPTZ]: (value: string) =>
     value.replace(/^(\d+-\d\d-\d\d) (.+[+-]\d\d)$/, '$1T$2:00'),
   [pg.types.builtins.TIMESTAMP]: (value: string) => value.replace(/^(\d+-\d\d-\d\d) /, '$1T'),
@@ -49,7 +54,7 @@ export class PlatformConnection extends LocalConnection {
   readonly #config: ProjectConfig;
 
   constructor(port: number, config: ProjectConfig) {
-    super(port, 'authenticator', { size: 16, readers: instants });
+    super(port, 'authenticator', { size: 16, readers });
     this.#catalog = new SchemaReader(port, () => this.forget());
     this.#config = config;
   }

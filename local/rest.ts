@@ -24,7 +24,7 @@ import {
   schemaOf,
 } from './rest-connection.ts';
 import { answerError } from './rest-errors.ts';
-import { callFunction } from './rpc.ts';
+import { callFunction, isTooDeep, tooDeep } from './rpc.ts';
 import { keys, type ProjectConfig } from './settings.ts';
 import { verifyAccessToken } from './tokens.ts';
 
@@ -112,15 +112,16 @@ export function createRestApi(port: number, config: ProjectConfig): RestApi {
     currentRequest.run(current, () => lite.fetch(request, { peerAddress: null }));
 
   async function answer(current: RestRequest): Promise<Response> {
-    const { request } = current;
-    const { pathname } = new URL(request.url);
+    const { method, headers, url } = current.request;
+    const { pathname } = new URL(url);
+    const body = current.request.body ? await current.request.text() : null;
+    if (body !== null && isTooDeep(body)) return tooDeep();
+    const request = new Request(url, { method, headers, body });
     const known = await connection.introspect();
     const { tables, views } = known;
     if (pathname.startsWith('/rest/v1/rpc/')) {
-      const { method, headers, url } = request;
-      const body = method === 'POST' ? await request.text() : null;
-      const called = await callFunction(connection, config, current, body);
-      return called ?? pass({ ...current, schema: known }, new Request(url, { method, headers, body }));
+      const called = await callFunction(connection, config, current, method === 'POST' ? (body ?? '') : null);
+      return called ?? pass({ ...current, schema: known }, request);
     }
     // lite says the same, after printing a stack trace.
     const schema = schemaOf(request, config);

@@ -69,6 +69,24 @@ interface CallResult {
   headers: string | null;
 }
 
+/** Deepest JSON that is read. Postgres gives up at some thousands, with an error that PostgREST makes a 500 of. */
+const MAX_JSON_DEPTH = 1000;
+
+/** Whether a JSON text is nested deeper than is read. Brackets in strings do not count. */
+export function isTooDeep(text: string): boolean {
+  let depth = 0;
+  for (const [token] of text.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"|[[\]{}]/gs)) {
+    if (token === '[' || token === '{') {
+      if (++depth > MAX_JSON_DEPTH) return true;
+    } else if (token === ']' || token === '}') depth--;
+  }
+  return false;
+}
+
+/** The answer to such a text. */
+export const tooDeep = () =>
+  answerError(400, { code: 'PGRST102', message: `JSON may be nested ${MAX_JSON_DEPTH} levels deep` });
+
 function argumentsOf(body: string): Record<string, unknown> | Response {
   let parsed: unknown;
   try {

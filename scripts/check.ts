@@ -101,7 +101,7 @@ const checks: Check[] = [
     remedy: 'npm run openapi',
   },
   {
-    name: 'database.types.ts is the migrations’',
+    name: 'database.types.ts and docs/rpc.md are the migrations’',
     run: () => command('node', 'scripts/generate-types.ts', '--check'),
     remedy: 'npm run types',
   },

@@ -200,6 +200,8 @@ export function confirmationOf({ intent, service, held }: WantedBooking): Confir
         session_type: service?.sessionType,
         location_type: session.location_type,
       },
+      startTimeOffsetMinutes: occurrence.startOffsetMinutes,
+      endTimeOffsetMinutes: occurrence.endOffsetMinutes,
       timeZone: occurrence.timeZone,
     };
   });

@@ -9,7 +9,6 @@
 --     'therapists', '[{"id": …, "credential": "BCBA"}]', 'clients', '[{"id": …}]'
 --   ));
 
-create extension if not exists pgtap with schema extensions;
 create schema if not exists tests;
 comment on schema tests is 'Helpers of the tests. Only in databases that tests have run on.';
 
@@ -115,6 +114,7 @@ end
 $$;
 
 begin;
+create extension if not exists pgtap with schema extensions;
 select plan(3);
 select tests.add_clinic(jsonb_build_object(
   'id', '00000000-0000-4000-8000-00000000c11c',

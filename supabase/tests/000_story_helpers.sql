@@ -5,6 +5,8 @@
 -- that grants, policies and functions are met as a user meets them. 'postgres', 'service_role' and 'anon' are people
 -- too. Ids come from names: tests.id('rbt') is the same in every story.
 
+create extension if not exists pgtap with schema extensions;
+
 create or replace function tests.id(name text) returns uuid
 language sql immutable set search_path = ''
 as $$ select md5('therapist-sessions/' || name)::uuid $$;

@@ -73,6 +73,29 @@ describe('the SQL of the documents', () => {
       await client.query('rollback');
     });
   });
+
+  it('leaves no organization behind when the first owner has not been invited', async () => {
+    const text = await readFile(join(root, 'docs/deploying.md'), 'utf8');
+    const [, sql = ''] = /```sql\n(\s+do [\s\S]*?)```/.exec(text) ?? [];
+    expect(sql).toContain('owner@example.org');
+    await withConnection(async (client) => {
+      const count = async () =>
+        (
+          await client.query(
+            "select count(*)::integer as clinics from public.organizations where name = 'My clinic'",
+          )
+        ).rows[0];
+      await expect(client.query(sql)).rejects.toThrow('Nobody was invited by this address yet');
+      expect(await count()).toEqual({ clinics: 0 });
+      await client.query('begin');
+      await client.query(sql.replace('owner@example.org', 'Nobody@Example.test'));
+      const { rows } = await client.query(
+        "select role from public.memberships as membership join public.organizations as clinic on clinic.id = organization_id where clinic.name = 'My clinic'",
+      );
+      await client.query('rollback');
+      expect(rows).toEqual([{ role: 'super_admin' }]);
+    });
+  });
 });
 
 describe('the documents', async () => {

@@ -580,3 +580,66 @@ describe('a cancellation', () => {
     }
   });
 });
+
+describe('offsets and rules', () => {
+  /** What the database's clocks say of a zone, in minutes east of UTC. */
+  async function offsetOf(zone: string, instant: string): Promise<number> {
+    const { rows } = await withConnection((client) =>
+      client.query(
+        "select extract(epoch from ($1::timestamptz at time zone $2) - ($1::timestamptz at time zone 'UTC'))::int / 60 as minutes",
+        [instant, zone],
+      ),
+    );
+    return rows[0].minutes;
+  }
+
+  it('only the database judges offsets: a zone whose law has changed since the functions’ runtime was made', async () => {
+    const zone = 'America/Vancouver'; // no longer changes its clocks, as of 2026: newer data says -7 in winter
+    const year = new Date().getUTCFullYear() + (new Date().getUTCMonth() === 11 ? 1 : 0);
+    const at = { start_time: `${year}-12-31T20:00:00.000Z`, end_time: `${year}-12-31T21:00:00.000Z` };
+    const offset = await offsetOf(zone, at.start_time);
+    const asked = (minutes: number) =>
+      call('sessions-hold', clinic.rbt, {
+        ...{ therapist_id: clinic.rbt.id, client_id: clinic.clients[0], time_zone: zone, ...at },
+        ...{ start_time_offset_minutes: minutes, end_time_offset_minutes: minutes },
+      });
+    const wrong = await asked(offset - 60);
+    expect(wrong.status).toBe(400);
+    expect(wrong.body.issues.map(({ path }: { path: string }) => path)).toEqual([
+      'start_time_offset_minutes',
+      'end_time_offset_minutes',
+    ]);
+    const right = await asked(offset);
+    expect(right.status).toBe(200);
+    await call('sessions-cancel', clinic.rbt, { hold_key: right.body.data.holdKey });
+  });
+
+  it('may be left out, in a hold and in its confirmation', async () => {
+    const { start_time, end_time } = window(41, 4);
+    const who = { therapist_id: clinic.rbt.id, client_id: clinic.clients[0] };
+    const time_zone = 'America/Los_Angeles';
+    const held = await call('sessions-hold', clinic.rbt, { ...who, start_time, end_time, time_zone });
+    expect(held.status).toBe(200);
+    const confirmed = await call('sessions-confirm', clinic.rbt, {
+      hold_key: held.body.data.holdKey,
+      session: { ...who, start_time, end_time },
+      time_zone,
+    });
+    expect(confirmed.status).toBe(200);
+    expect(confirmed.body.data.session).toMatchObject({ time_zone });
+  });
+
+  it.each([
+    ['start_time', 'a series that has begun', window(-3, 4), {}],
+    ['recurrence.rule', 'a series that goes too far', window(700, 4), {}],
+    ['start_time_offset_minutes', 'an offset of the first', window(42, 4), { start_time_offset_minutes: 60 }],
+  ])('%s is what %s is refused at, not an occurrence that nobody sent', async (path, _, at, extra) => {
+    const recurrence = { rule: 'FREQ=WEEKLY;COUNT=9' };
+    const body = holdOf(clinic.rbt, clinic.clients[0], at, { recurrence, ...extra });
+    const { status, body: problem } = await call('sessions-hold', clinic.rbt, body);
+    expect(status).toBe(400);
+    const paths = problem.issues.map((issue: { path: string }) => issue.path);
+    expect(paths).toContain(path);
+    expect(paths.filter((each: string) => each.startsWith('occurrences'))).toEqual([]);
+  });
+});

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vites
 import {
   bookSession,
   cancelSessionHold,
+  type RetryNotice,
   type RetryOptions,
   requestSessionHold,
   SessionsApiError,
@@ -119,10 +120,19 @@ describe('a call is tried again with the same key', () => {
   });
 
   it('not before a Retry-After that is a date', async () => {
-    first('sessions-hold', { status: 429, retryAfter: new Date(Date.now() + 2_000).toUTCString() });
-    await holdOnly();
-    const [one, two] = callsOf('sessions-hold');
-    expect((two?.at ?? 0) - (one?.at ?? 0)).toBeGreaterThanOrEqual(900);
+    // So far ahead that a slow machine makes no difference.
+    always('sessions-hold', { status: 429, retryAfter: new Date(Date.now() + 3_600_000).toUTCString() });
+    const error = await failure(holdOnly());
+    expect(error).toMatchObject({ status: 429, code: 'UNAVAILABLE' });
+    expect((error as SessionsApiError).retryAfterSeconds).toBeGreaterThan(1_800);
+  });
+
+  it('and the app is told before each repeat why, and how long it takes', async () => {
+    first('sessions-hold', { status: 503, retryAfter: '1' });
+    const notices: RetryNotice[] = [];
+    await holdOnly({ onRetry: (notice: RetryNotice) => notices.push(notice) });
+    expect(notices).toMatchObject([{ attempt: 1, error: { status: 503, retryAfterSeconds: 1 } }]);
+    expect(notices[0]?.delayMs).toBeGreaterThanOrEqual(1_000);
   });
 
   it('but not when it is to wait longer than the app allows', async () => {

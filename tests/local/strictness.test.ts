@@ -46,6 +46,28 @@ describe('roles', () => {
   });
 });
 
+test('a numeric column is numbers in JSON, with and without decimals, as PostgREST writes it', async () => {
+  const client = await connect();
+  try {
+    await client.query(`
+      create table public.strictness_numbers (id integer primary key, value numeric, many numeric(10, 2), large bigint);
+      grant select on public.strictness_numbers to service_role;
+      insert into public.strictness_numbers values (1, 7.5, 30, 5000000000), (2, 30.0, 0.10, 1), (3, null, -4, null)`);
+    await client.query("notify pgrst, 'reload schema'");
+    const read = () =>
+      rest('strictness_numbers?select=value,many,large&order=id', { headers: { apikey: stack.secretKey } });
+    await vi.waitFor(async () => expect((await read()).status).toBe(200), { timeout: 30_000, interval: 100 });
+    expect((await read()).body).toEqual([
+      { value: 7.5, many: 30, large: 5_000_000_000 },
+      { value: 30, many: 0.1, large: 1 },
+      { value: null, many: -4, large: null },
+    ]);
+  } finally {
+    await client.query("drop table if exists public.strictness_numbers; notify pgrst, 'reload schema'");
+    await client.end();
+  }
+});
+
 describe('a new table or function', () => {
   let client: Awaited<ReturnType<typeof connect>>;
   beforeAll(async () => {

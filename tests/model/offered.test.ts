@@ -225,14 +225,14 @@ async function make(told: Story) {
     else if (by === 'client') await book([other, person], when, code, null);
     else await book([other, stranger], when, code, organizationId);
   }
-  await client.query("select set_config('request.jwt.claims', $1, true)", [
-    JSON.stringify({ sub: arena.admin, role: 'authenticated', org_id: organizationId }),
-  ]);
   const isGroup = told.service === '97154';
   let sessionId: string | null = null;
   if (told.isMove && !isGroup) {
     sessionId = await book([therapist, person], { from: told.from + 2, quarters: 3 }, told.service, null);
   }
+  await client.query("select set_config('request.jwt.claims', $1, true)", [
+    JSON.stringify({ sub: arena.admin, role: 'authenticated', org_id: organizationId }),
+  ]);
   if (told.held)
     await client.query(
       `select public.hold_sessions(jsonb_build_object('therapist_id', $1::uuid, 'client_id', $2::uuid, 'time_zone', 'UTC', 'override', '{"reason": "Busy"}'::jsonb,
@@ -334,8 +334,18 @@ async function tryAlternatives({
 }
 
 /** What a preview calls free can be held together, and of the rest nothing can be held but what only lacks units. */
-async function tryPreview({ zone, request, lasts, sessionId, starts }: Awaited<ReturnType<typeof make>>) {
-  if (!starts) return;
+async function tryPreview(
+  told: Story,
+  { zone, request, lasts, sessionId, starts: wanted }: Awaited<ReturnType<typeof make>>,
+) {
+  if (!wanted) return;
+  const [first] = wanted as [Date];
+  // One after the other, so that many places of the calendar are looked at.
+  const step =
+    Math.ceil((told.minutes + request.buffer_before_minutes + request.buffer_after_minutes) / 15) * quarter;
+  const starts = sessionId
+    ? wanted
+    : Array.from({ length: 8 }, (_, index) => new Date(first.getTime() + index * step));
   const { rows } = await client.query<{
     blocked: (string | null)[];
     together: string | null;
@@ -373,7 +383,7 @@ it('what is offered can be had, and what can be had is offered', {
       const made = await make(told);
       await trySlots(told, made);
       await tryAlternatives(made);
-      await tryPreview(made);
+      await tryPreview(told, made);
     } finally {
       await client.query('rollback');
     }

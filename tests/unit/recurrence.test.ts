@@ -203,6 +203,16 @@ describe('the end of a rule', () => {
   it('before the start leaves nothing', () => expect(from('FREQ=WEEKLY;UNTIL=20260803')).toEqual([]));
 });
 
+it('a rule that a calendar folded is the same rule (RFC 5545 §3.1)', () => {
+  const folded = [
+    'FREQ=WEEKLY;\r\n COUNT=2',
+    'RRULE:FREQ=WEE\n\tKLY;COUNT=2',
+    ' FREQ=WEEKLY;COUNT\r\n =2\r\n',
+  ];
+  const plain = expand('2026-08-04T18:00:00-07:00', 'FREQ=WEEKLY;COUNT=2');
+  for (const rule of folded) expect(expand('2026-08-04T18:00:00-07:00', rule)).toEqual(plain);
+});
+
 describe('exceptions', () => {
   const without = (...exceptions: string[]) =>
     days(expand('2026-08-04T18:00:00-07:00', 'FREQ=WEEKLY;COUNT=3', { exceptions }));
@@ -214,6 +224,16 @@ describe('exceptions', () => {
   it('are dates, local times or instants, and may be of the first occurrence', () => {
     expect(without('2026-08-04T18:00', '20260812T010000Z')).toEqual(['2026-08-18']);
     expect(without('2026-08-11T18:00:00-07:00')).toEqual(['2026-08-04', '2026-08-18']);
+  });
+
+  it('name a start that the clocks moved by the rule’s time, by the time it was moved to, or by its instant', () => {
+    // 02:30 on 8 March 2026 is skipped in Los Angeles: the occurrence is at 03:30, which is 10:30Z.
+    const around = (...exceptions: string[]) =>
+      days(expand('2026-03-07T02:30:00-08:00', 'FREQ=DAILY;COUNT=3', { exceptions }));
+    for (const exception of ['2026-03-08T02:30', '2026-03-08T03:30:00', '20260308T103000Z', '2026-03-08'])
+      expect(around(exception), exception).toEqual(['2026-03-07', '2026-03-09']);
+    for (const exception of ['2026-03-08T01:30', '2026-03-08T04:30', '20260308T093000Z'])
+      expect(around(exception), exception).toHaveLength(3);
   });
 
   it('that meet nothing are ignored', () => {

@@ -19,7 +19,7 @@ import {
   uuid,
   withDefault,
 } from './primitives.ts';
-import { checkWindow, findSelfOverlap, MAX_OCCURRENCES } from './windows.ts';
+import { checkWindow, findSelfOverlap, MAX_OCCURRENCES, withOffsets } from './windows.ts';
 
 /** Most exception dates a rule may carry. */
 const MAX_EXCEPTIONS = 1000;
@@ -209,12 +209,19 @@ export function parseHold(body: unknown): Parsed<RpcCall> {
     const ruleZone = rule.time_zone ?? request.time_zone;
     const expanded = expandRule({ start_time, end_time }, rule, ruleZone);
     if (!expanded.ok) return expanded;
-    occurrences = expanded.value;
+    const [first, ...others] = expanded.value as [ZonedWindow, ...ZonedWindow[]];
+    // What the caller believes of the window at the top is judged where the series begins with it.
+    const given =
+      first.start_time === start_time ? { start_time_offset_minutes, end_time_offset_minutes } : {};
+    occurrences = [withOffsets({ ...first, ...given }, first.time_zone), ...others];
   } else if (listed.length > 0) {
-    occurrences = listed.map((each) => ({ ...each, time_zone: each.time_zone ?? request.time_zone }));
+    occurrences = listed.map((each) => {
+      const zone = each.time_zone ?? request.time_zone;
+      return withOffsets({ ...each, time_zone: zone }, zone);
+    });
   } else {
     const top = { start_time, end_time, start_time_offset_minutes, end_time_offset_minutes };
-    occurrences = [{ ...top, time_zone: request.time_zone }];
+    occurrences = [withOffsets({ ...top, time_zone: request.time_zone }, request.time_zone)];
   }
 
   if (session_id !== undefined) {

@@ -1,5 +1,6 @@
 /** Rules about windows of time `[start, end)` that need no clock. */
 import type { z } from 'zod';
+import { offsetMinutesAt } from '../civil-time.ts';
 import { RANGE } from './parsed.ts';
 
 /** Most occurrences in one request: a daily session for a leap year. */
@@ -18,6 +19,19 @@ export type Window = {
   start_time_offset_minutes?: number | undefined;
   end_time_offset_minutes?: number | undefined;
 };
+
+/**
+ * A window with the offsets that were left out. The database does not derive them yet; it still judges them, so that where
+ * this runtime's rules for the zone are older, the request is refused rather than booked an hour off.
+ */
+export function withOffsets<Given extends Window>(window: Given, timeZone: string): Given {
+  const offset = (instant: string) => offsetMinutesAt(timeZone, Date.parse(instant));
+  return {
+    ...window,
+    start_time_offset_minutes: window.start_time_offset_minutes ?? offset(window.start_time),
+    end_time_offset_minutes: window.end_time_offset_minutes ?? offset(window.end_time),
+  };
+}
 
 type Path = (string | number)[];
 type Report = Pick<z.RefinementCtx, 'addIssue'>;
