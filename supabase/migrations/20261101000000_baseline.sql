@@ -2728,7 +2728,7 @@ $$;
 comment on function private.leave_booking(jsonb, text) is
   'Ends what private.enter_booking began: later statements of the transaction are direct writes again. Passes the outcome '
   'on, with freed: true when it left something for the waitlist, so that the caller calls offer_freed_slots next.';
-grant execute on function private.leave_booking(jsonb, text) to authenticated;
+grant execute on function private.leave_booking(jsonb, text) to authenticated, service_role;
 
 create function private.take_written_organization()
 returns trigger
@@ -2762,11 +2762,11 @@ set search_path = ''
 set lock_timeout = '500ms'
 as $$
 begin
-  if private.claimed_organization_id() = organization_id then
+  if auth.role() = 'authenticated' then
+    -- Of any other row, row-level security refuses the write; nobody makes another clinic wait by naming it.
+    return coalesce(private.active_organization_id() = organization_id, false);
+  elsif private.claimed_organization_id() = organization_id then
     return true;
-  elsif auth.role() = 'authenticated' then
-    -- Row-level security refuses the row; nobody makes another clinic wait by naming it.
-    return false;
   end if;
   perform private.take_organization(organization_id);
   return true;
@@ -7802,21 +7802,21 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  used text[] := array_remove(array[
+  actions text[] := array_remove(array[
     case when private.overrides(batch, 'availability')
-      and not private.is_open(batch.organization_id, batch.therapist_id, private.spans_of(slots)) then 'availability' end,
-    case when over_units then 'authorization' end,
-    case when over_lanes then 'concurrency' end
+      and not private.is_open(batch.organization_id, batch.therapist_id, private.spans_of(slots)) then 'override.availability' end,
+    case when over_units then 'override.authorization' end,
+    case when over_lanes then 'override.concurrency' end
   ], null);
 begin
   perform private.record_event(
-    batch.organization_id, 'override.' || rule.name, 'hold', array(select slot.hold_id from unnest(slots) as slot), as_of,
+    batch.organization_id, rule.action, 'hold', array(select slot.hold_id from unnest(slots) as slot), as_of,
     therapist_id => batch.therapist_id,
     actor_role => actor.role::text,
     details => jsonb_build_object('batchId', batch.id, 'reason', batch.override_reason)
   )
-  from unnest(used) as rule (name);
-  return used;
+  from unnest(actions) as rule (action);
+  return array(select split_part(rule.action, '.', 2) from unnest(actions) as rule (action));
 end
 $$;
 comment on function private.record_overrides(
@@ -9119,7 +9119,7 @@ comment on function private.group_named(jsonb) is 'The group_id of a request, or
 -- === schemas/booking/waitlist.sql ===
 
 -- Purpose: time that becomes free is offered to a client who waits for it, as a hold of its own.
--- Objects: waitlist_entries; freed_slots, the queue; queue_freed, offer_freed_slots.
+-- Objects: waitlist_entries; freed_slots, the queue; queue_freed, offer_freed_slot; offer_freed_slots for the caller.
 -- Watch for: whoever frees a place only writes it into the queue; the offer is made in a transaction of its own (called by
 --            the edge functions after they have answered, by a schedule, by anybody of the staff). An offer made by the
 --            canceller would lock the waiting client after the canceller's own people. An offer is an ordinary hold: it
@@ -9185,7 +9185,7 @@ create table private.freed_slots (
   primary key (organization_id, id)
 );
 comment on table private.freed_slots is
-  'Time of a therapist, or a place in a group, that became free while somebody waits. private.offer_freed_slots drains it.';
+  'Time of a therapist, or a place in a group, that became free while somebody waits. private.offer_freed_slot drains it.';
 comment on column private.freed_slots.declined_ids is
   'Entries that let this slot go, or could not have it: the next in line is asked.';
 comment on column private.freed_slots.offered_batch_id is 'The offer that lives for it; null: to be offered.';
@@ -9410,7 +9410,7 @@ $$;
 comment on function private.next_in_line(private.freed_slots) is
   'Who is asked for this slot: whom it suits, by priority and then by how long they have waited. Locks the entry.';
 
-create function private.offer_freed_slots(organization_id uuid)
+create function private.offer_freed_slot(organization_id uuid)
 returns jsonb
 language plpgsql
 security definer
@@ -9427,21 +9427,21 @@ declare
 begin
   perform private.enter_booking();
   perform private.share_organization(organization_id);
-  perform private.reopen_waitlist_entry(offer_freed_slots.organization_id, lapsed.offered_batch_id)
+  perform private.reopen_waitlist_entry(offer_freed_slot.organization_id, lapsed.offered_batch_id)
   from (
     select offered.offered_batch_id
     from private.freed_slots as offered
     join public.hold_batches as batch
       on batch.organization_id = offered.organization_id and batch.id = offered.offered_batch_id
-    where offered.organization_id = offer_freed_slots.organization_id and batch.expires_at <= clock_timestamp()
+    where offered.organization_id = offer_freed_slot.organization_id and batch.expires_at <= clock_timestamp()
     for update of offered skip locked
   ) as lapsed;
   delete from private.freed_slots as past
-  where past.organization_id = offer_freed_slots.organization_id and past.start_time <= clock_timestamp();
+  where past.organization_id = offer_freed_slot.organization_id and past.start_time <= clock_timestamp();
 
   select queued.* into slot
   from private.freed_slots as queued
-  where queued.organization_id = offer_freed_slots.organization_id and queued.offered_batch_id is null
+  where queued.organization_id = offer_freed_slot.organization_id and queued.offered_batch_id is null
   order by queued.id
   limit 1
   for update skip locked;
@@ -9484,7 +9484,7 @@ begin
     'offered', coalesce((outcome ->> 'ok')::boolean, false),
     'pending', (
       select count(*) from private.freed_slots as queued
-      where queued.organization_id = offer_freed_slots.organization_id and queued.offered_batch_id is null
+      where queued.organization_id = offer_freed_slot.organization_id and queued.offered_batch_id is null
     )
   );
 exception
@@ -9492,11 +9492,11 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.offer_freed_slots(uuid) is
+comment on function private.offer_freed_slot(uuid) is
   'Offers one freed slot to the next in line, or passes over who cannot have it: {offered, pending}. Call it until pending '
   'is 0, each time in a transaction of its own.';
 
-create function private.offer_own_freed_slots(request_id text)
+create function private.offer_freed_slots(request_id text)
 returns jsonb
 language plpgsql
 security definer
@@ -9508,11 +9508,11 @@ begin
   if actor.role = 'client' then
     perform private.raise_refusal(403, 'FORBIDDEN', 'Only staff offer freed slots.');
   end if;
-  return private.offer_freed_slots(actor.organization_id);
+  return private.offer_freed_slot(actor.organization_id);
 end
 $$;
-comment on function private.offer_own_freed_slots(text) is 'As private.offer_freed_slots, for the caller''s organization.';
-grant execute on function private.offer_own_freed_slots(text) to authenticated;
+comment on function private.offer_freed_slots(text) is 'As private.offer_freed_slot, for the caller''s organization.';
+grant execute on function private.offer_freed_slots(text) to authenticated;
 
 -- === schemas/booking/sweep.sql ===
 
@@ -9579,7 +9579,7 @@ declare
 begin
   for waiting in select distinct slot.organization_id from private.freed_slots as slot order by slot.organization_id loop
     offered := offered + case
-      when (private.leave_booking(private.offer_freed_slots(waiting.organization_id)) ->> 'offered')::boolean then 1 else 0
+      when (private.leave_booking(private.offer_freed_slot(waiting.organization_id)) ->> 'offered')::boolean then 1 else 0
     end;
   end loop;
   return offered;
@@ -10199,7 +10199,7 @@ language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.leave_booking(private.offer_own_freed_slots(offer_freed_slots.request_id));
+  select private.leave_booking(private.offer_freed_slots(offer_freed_slots.request_id));
 end;
 comment on function public.offer_freed_slots(text) is
   'Offers one slot that became free to the next on the waitlist: {offered, pending}. Called after a cancellation, a move or '
@@ -14817,7 +14817,6 @@ values
   ('session.cancelled', 'A session was cancelled.'),
   ('session.no_show', 'The client did not come.'),
   ('session.refused', 'A start, a completion or a no-show was refused.'),
-  ('group.refused', 'A change of a group was refused.'),
   ('note.saved', 'A draft of a note was saved.'),
   ('note.signed', 'A note was signed.'),
   ('note.amended', 'A signed note was amended.'),

@@ -176,7 +176,10 @@ export const relations: Record<string, RelationExpectation> = {
     update:   ['no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'all'],
     delete:   NOBODY,
     truncate: NOBODY,
-    insertable: ['organization_id', 'id', 'therapist_id', 'start_time', 'end_time'],
+    insertable: [
+      'organization_id', 'id', 'therapist_id', 'room_id', 'start_time', 'end_time', 'buffer_before_minutes',
+      'buffer_after_minutes',
+    ],
   },
   'public.session_cancellations': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
@@ -326,9 +329,9 @@ export const relations: Record<string, RelationExpectation> = {
   'private.attestation_keys': closed,
   'private.client_detail_versions': closed,
   'private.data_keys': closed,
-  'private.expected_claims': closed,
+  'private.freed_slots': closed,
+  'private.freed_slots_id_seq': closed,
   'private.idempotency_keys': closed,
-  'private.lane_overrides': closed,
   'private.rate_limits': closed,
   'private.session_note_versions': closed,
   'audit.events': readable(
@@ -479,6 +482,11 @@ export const functions: Record<string, FunctionExpectation> = {
     refusal: 'nothing',
     told: { nobody: 'nothing' },
   },
+  'public.offer_freed_slots(text)': {
+    reaches:  ['no grant', 'none',     'none',     'clinic',   'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'nothing',
+    told: { client: 'raised FORBIDDEN' },
+  },
   'public.own_therapists()': {
     reaches:  ['no grant', 'none',     'own',      'none',     'none',     'none',     'none',     'no grant'],
     refusal: 'nothing',
@@ -521,6 +529,7 @@ export const policyHelpers: readonly string[] = [
   'private.events_of(uuid,uuid[])',
   'private.has_permission(text)',
   'private.is_admin()',
+  'private.leave_booking(jsonb,text)',
   'private.member_ids()',
   'private.modifiers_are_valid(jsonb)',
   'private.organizations_of(uuid)',

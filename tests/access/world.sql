@@ -11,8 +11,8 @@ create function access_matrix.id(name text) returns uuid
 language sql immutable set search_path = ''
 as $$ select md5('access-matrix/' || name)::uuid $$;
 
--- Tries one statement and undoes it: ok, empty (no row), no grant, policy (row security refuses the row), refused (a
--- trigger does), or the error.
+-- Tries one statement and undoes it: ok, empty (no row), no grant, policy (row security refuses the row, or the trigger
+-- that says more of why), refused (another trigger does), or the error.
 create function access_matrix.attempt(statement text) returns text
 language plpgsql set search_path = ''
 as $$
@@ -25,7 +25,10 @@ begin
 exception
   when sqlstate 'ZZ000' then return case sqlerrm when '0' then 'empty' else 'ok' end;
   when insufficient_privilege then
-    return case when sqlerrm like 'new row violates row-level security%' then 'policy' else 'no grant' end;
+    return case
+      when sqlerrm like 'new row violates row-level security%' or sqlerrm like '%cannot be booked:%' then 'policy'
+      else 'no grant'
+    end;
   when restrict_violation then return 'refused';
   -- A view that gathers rows takes none, whoever writes.
   when object_not_in_prerequisite_state or wrong_object_type then return 'no grant';

@@ -198,10 +198,10 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
   'public.cancel_sessions(jsonb,text,text)': {
     call: outcome("public.cancel_sessions(jsonb_build_object('session_ids', jsonb_build_array({session})))"),
   },
+  // That it cannot begin, be completed or be missed yet is told only to whom it is within reach.
   'public.start_session(jsonb,text)': {
-    call: outcome("public.start_session(jsonb_build_object('session_id', {session}))"),
+    call: `replace(${outcome("public.start_session(jsonb_build_object('session_id', {session}))")}, 'NOT_TODAY', 'ok')`,
   },
-  // That it cannot be completed or missed yet is told only to whom it is within reach.
   'public.complete_session(jsonb,text)': {
     call: `replace(${outcome("public.complete_session(jsonb_build_object('session_id', {running}))")}, 'SESSION_INCOMPLETE', 'ok')`,
   },
@@ -291,6 +291,10 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
   'public.my_organizations()': {
     call: found('select from public.my_organizations() where organization_id = {clinic}'),
     noOther: true,
+  },
+  // It drains the queue of the caller's own organization: there is none to name.
+  'public.offer_freed_slots(text)': {
+    call: "case when public.offer_freed_slots() ->> 'offered' = 'false' and {clinic}::text = auth.jwt() ->> 'org_id' then 'ok' end",
   },
   'public.own_therapists()': { call: found('select from public.own_therapists() where id = {therapist}') },
   'public.set_availability_hours(jsonb,uuid)': {

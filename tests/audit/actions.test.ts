@@ -36,7 +36,7 @@ beforeAll(async () => {
   );
   written = new Set(
     functions
-      .filter(({ source }) => /record_event|note_refusal/.test(source))
+      .filter(({ source }) => /record_event|note_refusal|private\.refuse\(|'session\.inserted'/.test(source))
       .flatMap(({ source }) => [...source.matchAll(/'([a-z_]+\.[a-z_]+)'/g)].map(([, action = '']) => action))
       .filter((action) => !/^(therapist_sessions|override\.reason|recurrence)/.test(action)),
   );

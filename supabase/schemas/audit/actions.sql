@@ -33,7 +33,6 @@ values
   ('session.cancelled', 'A session was cancelled.'),
   ('session.no_show', 'The client did not come.'),
   ('session.refused', 'A start, a completion or a no-show was refused.'),
-  ('group.refused', 'A change of a group was refused.'),
   ('note.saved', 'A draft of a note was saved.'),
   ('note.signed', 'A note was signed.'),
   ('note.amended', 'A signed note was amended.'),

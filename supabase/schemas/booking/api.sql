@@ -77,7 +77,7 @@ language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.leave_booking(private.offer_own_freed_slots(offer_freed_slots.request_id));
+  select private.leave_booking(private.offer_freed_slots(offer_freed_slots.request_id));
 end;
 comment on function public.offer_freed_slots(text) is
   'Offers one slot that became free to the next on the waitlist: {offered, pending}. Called after a cancellation, a move or '

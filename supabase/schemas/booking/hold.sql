@@ -677,21 +677,21 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  used text[] := array_remove(array[
+  actions text[] := array_remove(array[
     case when private.overrides(batch, 'availability')
-      and not private.is_open(batch.organization_id, batch.therapist_id, private.spans_of(slots)) then 'availability' end,
-    case when over_units then 'authorization' end,
-    case when over_lanes then 'concurrency' end
+      and not private.is_open(batch.organization_id, batch.therapist_id, private.spans_of(slots)) then 'override.availability' end,
+    case when over_units then 'override.authorization' end,
+    case when over_lanes then 'override.concurrency' end
   ], null);
 begin
   perform private.record_event(
-    batch.organization_id, 'override.' || rule.name, 'hold', array(select slot.hold_id from unnest(slots) as slot), as_of,
+    batch.organization_id, rule.action, 'hold', array(select slot.hold_id from unnest(slots) as slot), as_of,
     therapist_id => batch.therapist_id,
     actor_role => actor.role::text,
     details => jsonb_build_object('batchId', batch.id, 'reason', batch.override_reason)
   )
-  from unnest(used) as rule (name);
-  return used;
+  from unnest(actions) as rule (action);
+  return array(select split_part(rule.action, '.', 2) from unnest(actions) as rule (action));
 end
 $$;
 comment on function private.record_overrides(

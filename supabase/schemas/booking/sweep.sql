@@ -61,7 +61,7 @@ declare
 begin
   for waiting in select distinct slot.organization_id from private.freed_slots as slot order by slot.organization_id loop
     offered := offered + case
-      when (private.leave_booking(private.offer_freed_slots(waiting.organization_id)) ->> 'offered')::boolean then 1 else 0
+      when (private.leave_booking(private.offer_freed_slot(waiting.organization_id)) ->> 'offered')::boolean then 1 else 0
     end;
   end loop;
   return offered;

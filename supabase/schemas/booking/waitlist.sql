@@ -1,5 +1,5 @@
 -- Purpose: time that becomes free is offered to a client who waits for it, as a hold of its own.
--- Objects: waitlist_entries; freed_slots, the queue; queue_freed, offer_freed_slots.
+-- Objects: waitlist_entries; freed_slots, the queue; queue_freed, offer_freed_slot; offer_freed_slots for the caller.
 -- Watch for: whoever frees a place only writes it into the queue; the offer is made in a transaction of its own (called by
 --            the edge functions after they have answered, by a schedule, by anybody of the staff). An offer made by the
 --            canceller would lock the waiting client after the canceller's own people. An offer is an ordinary hold: it
@@ -65,7 +65,7 @@ create table private.freed_slots (
   primary key (organization_id, id)
 );
 comment on table private.freed_slots is
-  'Time of a therapist, or a place in a group, that became free while somebody waits. private.offer_freed_slots drains it.';
+  'Time of a therapist, or a place in a group, that became free while somebody waits. private.offer_freed_slot drains it.';
 comment on column private.freed_slots.declined_ids is
   'Entries that let this slot go, or could not have it: the next in line is asked.';
 comment on column private.freed_slots.offered_batch_id is 'The offer that lives for it; null: to be offered.';
@@ -290,7 +290,7 @@ $$;
 comment on function private.next_in_line(private.freed_slots) is
   'Who is asked for this slot: whom it suits, by priority and then by how long they have waited. Locks the entry.';
 
-create function private.offer_freed_slots(organization_id uuid)
+create function private.offer_freed_slot(organization_id uuid)
 returns jsonb
 language plpgsql
 security definer
@@ -307,21 +307,21 @@ declare
 begin
   perform private.enter_booking();
   perform private.share_organization(organization_id);
-  perform private.reopen_waitlist_entry(offer_freed_slots.organization_id, lapsed.offered_batch_id)
+  perform private.reopen_waitlist_entry(offer_freed_slot.organization_id, lapsed.offered_batch_id)
   from (
     select offered.offered_batch_id
     from private.freed_slots as offered
     join public.hold_batches as batch
       on batch.organization_id = offered.organization_id and batch.id = offered.offered_batch_id
-    where offered.organization_id = offer_freed_slots.organization_id and batch.expires_at <= clock_timestamp()
+    where offered.organization_id = offer_freed_slot.organization_id and batch.expires_at <= clock_timestamp()
     for update of offered skip locked
   ) as lapsed;
   delete from private.freed_slots as past
-  where past.organization_id = offer_freed_slots.organization_id and past.start_time <= clock_timestamp();
+  where past.organization_id = offer_freed_slot.organization_id and past.start_time <= clock_timestamp();
 
   select queued.* into slot
   from private.freed_slots as queued
-  where queued.organization_id = offer_freed_slots.organization_id and queued.offered_batch_id is null
+  where queued.organization_id = offer_freed_slot.organization_id and queued.offered_batch_id is null
   order by queued.id
   limit 1
   for update skip locked;
@@ -364,7 +364,7 @@ begin
     'offered', coalesce((outcome ->> 'ok')::boolean, false),
     'pending', (
       select count(*) from private.freed_slots as queued
-      where queued.organization_id = offer_freed_slots.organization_id and queued.offered_batch_id is null
+      where queued.organization_id = offer_freed_slot.organization_id and queued.offered_batch_id is null
     )
   );
 exception
@@ -372,11 +372,11 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.offer_freed_slots(uuid) is
+comment on function private.offer_freed_slot(uuid) is
   'Offers one freed slot to the next in line, or passes over who cannot have it: {offered, pending}. Call it until pending '
   'is 0, each time in a transaction of its own.';
 
-create function private.offer_own_freed_slots(request_id text)
+create function private.offer_freed_slots(request_id text)
 returns jsonb
 language plpgsql
 security definer
@@ -388,8 +388,8 @@ begin
   if actor.role = 'client' then
     perform private.raise_refusal(403, 'FORBIDDEN', 'Only staff offer freed slots.');
   end if;
-  return private.offer_freed_slots(actor.organization_id);
+  return private.offer_freed_slot(actor.organization_id);
 end
 $$;
-comment on function private.offer_own_freed_slots(text) is 'As private.offer_freed_slots, for the caller''s organization.';
-grant execute on function private.offer_own_freed_slots(text) to authenticated;
+comment on function private.offer_freed_slots(text) is 'As private.offer_freed_slot, for the caller''s organization.';
+grant execute on function private.offer_freed_slots(text) to authenticated;

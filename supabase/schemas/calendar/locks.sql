@@ -122,7 +122,7 @@ $$;
 comment on function private.leave_booking(jsonb, text) is
   'Ends what private.enter_booking began: later statements of the transaction are direct writes again. Passes the outcome '
   'on, with freed: true when it left something for the waitlist, so that the caller calls offer_freed_slots next.';
-grant execute on function private.leave_booking(jsonb, text) to authenticated;
+grant execute on function private.leave_booking(jsonb, text) to authenticated, service_role;
 
 create function private.take_written_organization()
 returns trigger
@@ -156,11 +156,11 @@ set search_path = ''
 set lock_timeout = '500ms'
 as $$
 begin
-  if private.claimed_organization_id() = organization_id then
+  if auth.role() = 'authenticated' then
+    -- Of any other row, row-level security refuses the write; nobody makes another clinic wait by naming it.
+    return coalesce(private.active_organization_id() = organization_id, false);
+  elsif private.claimed_organization_id() = organization_id then
     return true;
-  elsif auth.role() = 'authenticated' then
-    -- Row-level security refuses the row; nobody makes another clinic wait by naming it.
-    return false;
   end if;
   perform private.take_organization(organization_id);
   return true;
