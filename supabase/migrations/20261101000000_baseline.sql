@@ -2214,6 +2214,7 @@ create table public.session_series (
   client_id uuid not null,
   recurrence_rule text check (length(recurrence_rule) <= 1000),
   recurrence jsonb check (jsonb_typeof(recurrence) = 'object'),
+  -- squawk-ignore prefer-timestamp-tz
   civil_start timestamp,
   time_zone text not null references public.time_zones (name),
   created_by uuid,
@@ -2241,6 +2242,7 @@ create table public.sessions (
   end_time timestamptz not null,
   status public.session_status not null default 'scheduled',
   time_zone text not null references public.time_zones (name),
+  -- squawk-ignore prefer-timestamp-tz
   civil_start timestamp not null default 'epoch',
   session_type text check (length(session_type) between 1 and 64),
   location_type text check (length(location_type) between 1 and 64),
@@ -2508,6 +2510,7 @@ create table public.session_holds (
   start_time timestamptz not null,
   end_time timestamptz not null,
   time_zone text not null,
+  -- squawk-ignore prefer-timestamp-tz
   civil_start timestamp not null,
   lanes int4multirange not null,
   status public.hold_status not null default 'held',
@@ -4715,6 +4718,7 @@ create type private.slot as (
   start_time timestamptz,
   end_time timestamptz,
   time_zone text,
+  -- squawk-ignore prefer-timestamp-tz
   civil_start timestamp,
   lanes int4multirange
 );

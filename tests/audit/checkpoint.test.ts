@@ -50,7 +50,10 @@ it('agrees with a database that nobody edited', async () => {
 it('that was changed, or signed with another key, is refused', async () => {
   const text = await readFile(kept, 'utf8');
   const changed = join(folder, 'changed.json');
-  await writeFile(changed, text.replace(/\\"seq\\": (\d)/, (_, digit) => `\\"seq\\": ${digit === '9' ? 8 : 9}`));
+  await writeFile(
+    changed,
+    text.replace(/\\"seq\\": (\d)/, (_, digit) => `\\"seq\\": ${digit === '9' ? 8 : 9}`),
+  );
   const another = await makeKey();
   for (const attempt of [verified(changed), verified(kept, another.public)]) {
     const { stderr, exitCode } = await attempt;

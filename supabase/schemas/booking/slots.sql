@@ -70,6 +70,7 @@ create type private.slot as (
   start_time timestamptz,
   end_time timestamptz,
   time_zone text,
+  -- squawk-ignore prefer-timestamp-tz
   civil_start timestamp,
   lanes int4multirange
 );

@@ -48,6 +48,7 @@ create table public.session_holds (
   start_time timestamptz not null,
   end_time timestamptz not null,
   time_zone text not null,
+  -- squawk-ignore prefer-timestamp-tz
   civil_start timestamp not null,
   lanes int4multirange not null,
   status public.hold_status not null default 'held',

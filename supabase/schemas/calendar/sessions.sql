@@ -35,6 +35,7 @@ create table public.session_series (
   client_id uuid not null,
   recurrence_rule text check (length(recurrence_rule) <= 1000),
   recurrence jsonb check (jsonb_typeof(recurrence) = 'object'),
+  -- squawk-ignore prefer-timestamp-tz
   civil_start timestamp,
   time_zone text not null references public.time_zones (name),
   created_by uuid,
@@ -62,6 +63,7 @@ create table public.sessions (
   end_time timestamptz not null,
   status public.session_status not null default 'scheduled',
   time_zone text not null references public.time_zones (name),
+  -- squawk-ignore prefer-timestamp-tz
   civil_start timestamp not null default 'epoch',
   session_type text check (length(session_type) between 1 and 64),
   location_type text check (length(location_type) between 1 and 64),
