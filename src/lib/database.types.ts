@@ -387,14 +387,14 @@ isOneToOne: false
                   ]
                 },"service_codes": {
                   Row: {
-                    "code": string,"description": string,"id": string,"lanes": unknown,"levels": (Database["public"]['Enums']["provider_level"])[],"max_clients": number,"min_clients": number,"ordinal": number,"organization_id": string | null,"session_type": string | null,"unit_minutes": number,"valid_from": string,"valid_to": string | null
+                    "code": string,"description": string,"id": string,"lanes": unknown,"levels": (Database["public"]['Enums']["provider_level"])[],"max_clients": number,"min_clients": number,"ordinal": number,"organization_id": string | null,"session_type": string | null,"supervises": boolean,"unit_minutes": number,"valid_from": string,"valid_to": string | null
                   }
                   ComputedFields: never
                   Insert: {
-                    "code": string,"description": string,"id"?: string,"lanes"?: never,"levels": (Database["public"]['Enums']["provider_level"])[],"max_clients"?: number,"min_clients"?: number,"ordinal": number,"organization_id"?: string | null,"session_type"?: string | null,"unit_minutes"?: number,"valid_from": string,"valid_to"?: string | null
+                    "code": string,"description": string,"id"?: string,"lanes"?: never,"levels": (Database["public"]['Enums']["provider_level"])[],"max_clients"?: number,"min_clients"?: number,"ordinal": number,"organization_id"?: string | null,"session_type"?: string | null,"supervises"?: boolean,"unit_minutes"?: number,"valid_from": string,"valid_to"?: string | null
                   }
                   Update: {
-                    "code"?: string,"description"?: string,"id"?: string,"lanes"?: never,"levels"?: (Database["public"]['Enums']["provider_level"])[],"max_clients"?: number,"min_clients"?: number,"ordinal"?: number,"organization_id"?: string | null,"session_type"?: string | null,"unit_minutes"?: number,"valid_from"?: string,"valid_to"?: string | null
+                    "code"?: string,"description"?: string,"id"?: string,"lanes"?: never,"levels"?: (Database["public"]['Enums']["provider_level"])[],"max_clients"?: number,"min_clients"?: number,"ordinal"?: number,"organization_id"?: string | null,"session_type"?: string | null,"supervises"?: boolean,"unit_minutes"?: number,"valid_from"?: string,"valid_to"?: string | null
                   }
                   Relationships: [
                     {
@@ -615,6 +615,26 @@ isOneToOne: false
 isOneToOne: false
       referencedRelation: "time_zones"
       referencedColumns: ["name"]
+    }
+                  ]
+                },"therapist_credentials": {
+                  Row: {
+                    "credential": string,"level": Database["public"]['Enums']["provider_level"],"organization_id": string,"therapist_id": string,"valid_from": string,"valid_to": string | null
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "credential": string,"level"?: never,"organization_id": string,"therapist_id": string,"valid_from": string,"valid_to"?: string | null
+                  }
+                  Update: {
+                    "credential"?: string,"level"?: never,"organization_id"?: string,"therapist_id"?: string,"valid_from"?: string,"valid_to"?: string | null
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "therapist_credentials_organization_id_therapist_id_fkey"
+      columns: ["organization_id","therapist_id"]
+isOneToOne: false
+      referencedRelation: "therapists"
+      referencedColumns: ["organization_id","id"]
     }
                   ]
                 },"therapists": {

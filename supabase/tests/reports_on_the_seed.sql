@@ -1,7 +1,7 @@
 -- Each report says of the seed what is known of it, and shows a reader no other clinic. What the seed's past weeks hold
 -- does not depend on the day: four weeks, three days each, one no-show and one cancellation a therapist.
 begin;
-select plan(44);
+select plan(55);
 select tests.open_clinic();
 
 -- A seeded person's view of a report: its rows as JSON.
@@ -142,16 +142,60 @@ select is(
 -- Supervision
 select is(
   pg_temp.see('admin@brightpath.test', $$
-    select therapist_name, sum(direct_hours) as direct, sum(supervised_hours) as supervised, sum(contacts) as contacts
+    select therapist_name, sum(direct_hours) as direct, sum(supervised_hours) as supervised, sum(contacts) as contacts,
+      sum(individual_contacts) as individual
     from reports.supervision_share group by 1 order by 1$$),
-  '[{"therapist_name": "Jordan Reyes", "direct": 36.00, "supervised": 4.00, "contacts": 4},
-    {"therapist_name": "Robin Tate", "direct": 20.00, "supervised": 0.00, "contacts": 0}]',
+  '[{"therapist_name": "Jordan Reyes", "direct": 36.00, "supervised": 4.00, "contacts": 4, "individual": 4},
+    {"therapist_name": "Robin Tate", "direct": 20.00, "supervised": 0.00, "contacts": 0, "individual": 0}]',
   'four hours of a BCBA beside one technician, none beside the other'
 );
 select is(
   pg_temp.see('admin@brightpath.test', $$select distinct is_sufficient from reports.supervision_share where therapist_name = 'Robin Tate'$$),
   '[{"is_sufficient": false}]', 'which is not enough'
 );
+
+-- What is not yet ready for a claim
+select is(
+  pg_temp.see('admin@brightpath.test', 'select problem, count(*) as visits from reports.visit_problems group by 1'),
+  '[{"visits": 46, "problem": "unsigned"}]', 'every attended visit of one clinic lacks a signature, and nothing else'
+);
+select is(
+  pg_temp.see('admin@harbor.test', $$
+    select client_reference, payer_name, missing, count(*) as visits from reports.evv_gaps
+    where month <> '2024-03-01' group by 1, 2, 3$$),
+  '[{"client_reference": "HB-0005", "payer_name": "Example Medicaid Program", "missing": ["begin", "end"], "visits": 4}]',
+  'the other''s Medicaid visits lack the times they began and ended'
+);
+select is(
+  pg_temp.see('admin@harbor.test', $$
+    select reasons, count(*) as visits from reports.unbilled, past where service_date between past.monday and past.monday + 27
+    group by 1 order by 1$$),
+  '[{"reasons": ["evv_incomplete", "unsigned"], "visits": 4}, {"reasons": ["unsigned"], "visits": 20}]', 'so none of them can be billed yet'
+);
+select is(
+  pg_temp.see('admin@brightpath.test', $$
+    select client_reference, cpt_code, approved_units, used_units, left_units,
+      expected_units = round(approved_units::numeric * ((now() at time zone 'America/Los_Angeles')::date - starts_on + 1)
+        / (ends_on - starts_on + 1)) as is_even
+    from reports.authorization_pace order by client_reference, cpt_code$$),
+  '[{"client_reference": "BP-0007", "cpt_code": "97153", "approved_units": 160, "used_units": 32, "left_units": 112, "is_even": true},
+    {"client_reference": "BP-0007", "cpt_code": "97155", "approved_units": 24, "used_units": 16, "left_units": 0, "is_even": true},
+    {"client_reference": "BP-0008", "cpt_code": "97153", "approved_units": 640, "used_units": 32, "left_units": 592, "is_even": true},
+    {"client_reference": "BP-0008", "cpt_code": "97155", "approved_units": 80, "used_units": 16, "left_units": 56, "is_even": true}]',
+  'each authorization beside what an even pace would have used'
+);
+select is(pg_temp.see('admin@brightpath.test', 'select * from reports.sessions_to_recode'), '[]', 'no code ends before what is booked');
+
+-- Who has left works no hours
+update public.therapists set deleted_at = (past.monday + 7 + interval '2 days') at time zone 'America/Los_Angeles' from past where display_name = 'Robin Tate';
+select is(
+  pg_temp.see('admin@brightpath.test', $$
+    select week_start - past.monday as day, available_hours from reports.therapist_utilization, past
+    where therapist_name = 'Robin Tate' and week_start >= past.monday and (week_start < past.monday + 14 or booked_hours = 0) order by week_start$$),
+  '[{"day": 0, "available_hours": 50.00}, {"day": 7, "available_hours": 20.00}]',
+  'an archived therapist has hours until the day they left, and no empty weeks after it'
+);
+update public.therapists set deleted_at = null where display_name = 'Robin Tate';
 
 -- Records
 select is(
