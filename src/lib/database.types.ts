@@ -867,9 +867,23 @@ isOneToOne: false
       referencedColumns: ["organization_id","client_id"]
     }
                   ]
+                },"authorization_pace": {
+                  Row: {
+                    "alert_days": number | null,"approved_units": number,"authorization_id": string,"client_id": string,"client_reference": string,"cpt_code": string,"days_to_end": number | null,"ends_on": string,"expected_units": number | null,"held_units": number | null,"left_units": number | null,"organization_id": string,"payer_name": string,"runs_out_on": string | null,"scheduled_units": number | null,"starts_on": string,"used_units": number | null,"weekly_units": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    {
+      foreignKeyName: "authorizations_organization_id_client_id_fkey"
+      columns: ["organization_id","client_id"]
+isOneToOne: false
+      referencedRelation: "client_record_access"
+      referencedColumns: ["organization_id","client_id"]
+    }
+                  ]
                 },"billable_visits": {
                   Row: {
-                    "client_id": string | null,"cpt_code": string | null,"minutes": number | null,"month": string | null,"organization_id": string,"payer_id": string | null,"service_date": string | null,"session_id": string | null,"therapist_id": string | null,"units": number | null
+                    "client_id": string | null,"client_reference": string | null,"cpt_code": string | null,"cpt_modifiers": (string)[],"location_type": string | null,"minutes": number | null,"month": string | null,"organization_id": string,"payer_id": string | null,"payer_name": string | null,"service_date": string | null,"session_id": string | null,"therapist_id": string | null,"therapist_name": string | null,"units": number | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -877,7 +891,7 @@ isOneToOne: false
                   ]
                 },"cancellations": {
                   Row: {
-                    "cancelled_at": string,"cancelled_by": string | null,"cancelled_for": string | null,"client_id": string,"notice_hours": number | null,"organization_id": string,"reason": string | null,"session_id": string,"start_time": string,"therapist_id": string
+                    "cancelled_at": string,"cancelled_by": string | null,"cancelled_for": string | null,"client_id": string,"client_reference": string | null,"local_start": string | null,"notice_hours": number | null,"organization_id": string,"reason": string | null,"session_id": string,"start_time": string,"therapist_id": string,"therapist_name": string | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -903,6 +917,12 @@ isOneToOne: false
       foreignKeyName: "sessions_organization_id_fkey"
       columns: ["organization_id"]
 isOneToOne: false
+      referencedRelation: "evv_gaps"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
       referencedRelation: "hold_funnel"
       referencedColumns: ["organization_id"]
     },{
@@ -921,6 +941,18 @@ isOneToOne: false
       foreignKeyName: "sessions_organization_id_fkey"
       columns: ["organization_id"]
 isOneToOne: false
+      referencedRelation: "supervision_months"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "supervision_needed"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
       referencedRelation: "supervision_share"
       referencedColumns: ["organization_id"]
     },{
@@ -934,6 +966,12 @@ isOneToOne: false
       columns: ["organization_id"]
 isOneToOne: false
       referencedRelation: "units_by_code_and_payer"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "visit_problems"
       referencedColumns: ["organization_id"]
     },{
       foreignKeyName: "sessions_organization_id_fkey"
@@ -945,7 +983,7 @@ isOneToOne: false
                   ]
                 },"client_record_access": {
                   Row: {
-                    "action": string,"actor_role": string | null,"actor_user_id": string | null,"client_id": string,"client_reference": string,"database_user": string,"entity": string,"occurred_at": string,"organization_id": string,"outcome": string,"record_id": string | null,"request_id": string | null
+                    "action": string,"actor_name": string | null,"actor_role": string | null,"actor_user_id": string | null,"client_id": string,"client_reference": string,"database_user": string,"entity": string,"local_time": string | null,"occurred_at": string,"organization_id": string,"outcome": string,"record_id": string | null,"request_id": string | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -960,6 +998,12 @@ isOneToOne: false
       columns: ["organization_id"]
 isOneToOne: false
       referencedRelation: "billable_visits"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "clients_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "evv_gaps"
       referencedColumns: ["organization_id"]
     },{
       foreignKeyName: "clients_organization_id_fkey"
@@ -983,6 +1027,18 @@ isOneToOne: false
       foreignKeyName: "clients_organization_id_fkey"
       columns: ["organization_id"]
 isOneToOne: false
+      referencedRelation: "supervision_months"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "clients_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "supervision_needed"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "clients_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
       referencedRelation: "supervision_share"
       referencedColumns: ["organization_id"]
     },{
@@ -996,6 +1052,12 @@ isOneToOne: false
       columns: ["organization_id"]
 isOneToOne: false
       referencedRelation: "units_by_code_and_payer"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "clients_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "visit_problems"
       referencedColumns: ["organization_id"]
     },{
       foreignKeyName: "clients_organization_id_fkey"
@@ -1007,75 +1069,7 @@ isOneToOne: false
                   ]
                 },"clock_change_sessions": {
                   Row: {
-                    "clock_minutes": number | null,"elapsed_minutes": number | null,"local_end": string | null,"local_start": string | null,"organization_id": string,"session_id": string,"start_time": string,"time_zone": string
-                  }
-                  ComputedFields: never
-                  Insert: {
-                           "clock_minutes"?: never,"elapsed_minutes"?: never,"local_end"?: never,"local_start"?: never,"organization_id"?: string | null,"session_id"?: string | null,"start_time"?: string | null,"time_zone"?: string | null
-                         }
-                        Update: {
-                           "clock_minutes"?: never,"elapsed_minutes"?: never,"local_end"?: never,"local_start"?: never,"organization_id"?: string | null,"session_id"?: string | null,"start_time"?: string | null,"time_zone"?: string | null
-                         }
-                        Relationships: [
-                    {
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "attendance"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "billable_visits"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "hold_funnel"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "months"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "no_show_rates"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "supervision_share"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "therapist_utilization"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "units_by_code_and_payer"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "weeks"
-      referencedColumns: ["organization_id"]
-    }
-                  ]
-                },"double_bookings": {
-                  Row: {
-                    "organization_id": string,"other_session_id": string | null,"overlap_end": string | null,"overlap_start": string | null,"resource": string | null,"resource_id": string | null,"session_id": string,"start_time": string
+                    "client_reference": string | null,"clock_minutes": number | null,"elapsed_minutes": number | null,"local_end": string | null,"local_start": string | null,"organization_id": string,"session_id": string,"start_time": string,"therapist_name": string | null,"time_zone": string
                   }
                   ComputedFields: never
                   Relationships: [
@@ -1095,6 +1089,12 @@ isOneToOne: false
       foreignKeyName: "sessions_organization_id_fkey"
       columns: ["organization_id"]
 isOneToOne: false
+      referencedRelation: "evv_gaps"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
       referencedRelation: "hold_funnel"
       referencedColumns: ["organization_id"]
     },{
@@ -1108,6 +1108,18 @@ isOneToOne: false
       columns: ["organization_id"]
 isOneToOne: false
       referencedRelation: "no_show_rates"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "supervision_months"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "supervision_needed"
       referencedColumns: ["organization_id"]
     },{
       foreignKeyName: "sessions_organization_id_fkey"
@@ -1131,9 +1143,109 @@ isOneToOne: false
       foreignKeyName: "sessions_organization_id_fkey"
       columns: ["organization_id"]
 isOneToOne: false
+      referencedRelation: "visit_problems"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
       referencedRelation: "weeks"
       referencedColumns: ["organization_id"]
     }
+                  ]
+                },"double_bookings": {
+                  Row: {
+                    "local_start": string | null,"organization_id": string,"other_session_id": string | null,"overlap_end": string | null,"overlap_start": string | null,"resource": string | null,"resource_id": string | null,"resource_name": string | null,"session_id": string,"start_time": string
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    {
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "attendance"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "billable_visits"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "evv_gaps"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "hold_funnel"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "months"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "no_show_rates"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "supervision_months"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "supervision_needed"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "supervision_share"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "therapist_utilization"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "units_by_code_and_payer"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "visit_problems"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "weeks"
+      referencedColumns: ["organization_id"]
+    }
+                  ]
+                },"evv_gaps": {
+                  Row: {
+                    "client_id": string,"client_reference": string | null,"missing": (string)[] | null,"month": string | null,"organization_id": string,"payer_name": string | null,"service_date": string | null,"session_id": string | null,"therapist_id": string,"therapist_name": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
                   ]
                 },"hold_funnel": {
                   Row: {
@@ -1159,77 +1271,9 @@ isOneToOne: false
                   Relationships: [
                     
                   ]
-                },"rendered_services": {
-                  Row: {
-                    "client_id": string,"cpt_code": string | null,"minutes": number | null,"organization_id": string,"payer_id": string | null,"rounding": Database["public"]['Enums']["unit_rounding"] | null,"service_date": string | null,"session_id": string,"start_time": string,"therapist_id": string,"unit_minutes": number | null
-                  }
-                  ComputedFields: never
-                  Relationships: [
-                    {
-      foreignKeyName: "sessions_organization_id_client_id_fkey"
-      columns: ["organization_id","client_id"]
-isOneToOne: false
-      referencedRelation: "client_record_access"
-      referencedColumns: ["organization_id","client_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "attendance"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "billable_visits"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "hold_funnel"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "months"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "no_show_rates"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "supervision_share"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "therapist_utilization"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "units_by_code_and_payer"
-      referencedColumns: ["organization_id"]
-    },{
-      foreignKeyName: "sessions_organization_id_fkey"
-      columns: ["organization_id"]
-isOneToOne: false
-      referencedRelation: "weeks"
-      referencedColumns: ["organization_id"]
-    }
-                  ]
                 },"series_start_times": {
                   Row: {
-                    "local_start": string | null,"organization_id": string,"series_id": string | null,"sessions": number | null,"time_zone": string,"utc_offsets_minutes": (number)[] | null
+                    "client_reference": string | null,"local_start": string | null,"organization_id": string,"series_id": string | null,"sessions": number | null,"therapist_name": string | null,"time_zone": string,"utc_offsets_minutes": (number)[] | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -1244,6 +1288,12 @@ isOneToOne: false
       columns: ["organization_id"]
 isOneToOne: false
       referencedRelation: "billable_visits"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "evv_gaps"
       referencedColumns: ["organization_id"]
     },{
       foreignKeyName: "sessions_organization_id_fkey"
@@ -1267,6 +1317,18 @@ isOneToOne: false
       foreignKeyName: "sessions_organization_id_fkey"
       columns: ["organization_id"]
 isOneToOne: false
+      referencedRelation: "supervision_months"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "supervision_needed"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
       referencedRelation: "supervision_share"
       referencedColumns: ["organization_id"]
     },{
@@ -1280,6 +1342,12 @@ isOneToOne: false
       columns: ["organization_id"]
 isOneToOne: false
       referencedRelation: "units_by_code_and_payer"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "visit_problems"
       referencedColumns: ["organization_id"]
     },{
       foreignKeyName: "sessions_organization_id_fkey"
@@ -1291,21 +1359,21 @@ isOneToOne: false
                   ]
                 },"services_beyond_authorization": {
                   Row: {
-                    "authorization_id": string | null,"client_id": string,"cpt_code": string,"organization_id": string,"service_date": string,"session_id": string,"state": Database["public"]['Enums']["unit_state"],"total_units": number,"units_beyond": number | null
+                    "authorization_id": string | null,"client_id": string,"client_reference": string | null,"cpt_code": string,"organization_id": string,"service_date": string,"session_id": string,"state": Database["public"]['Enums']["unit_state"],"therapist_name": string | null,"total_units": number,"units_beyond": number | null
                   }
                   ComputedFields: never
-                  Insert: {
-                           "authorization_id"?: string | null,"client_id"?: string | null,"cpt_code"?: string | null,"organization_id"?: string | null,"service_date"?: string | null,"session_id"?: string | null,"state"?: Database["public"]['Enums']["unit_state"] | null,"total_units"?: number | null,"units_beyond"?: never
-                         }
-                        Update: {
-                           "authorization_id"?: string | null,"client_id"?: string | null,"cpt_code"?: string | null,"organization_id"?: string | null,"service_date"?: string | null,"session_id"?: string | null,"state"?: Database["public"]['Enums']["unit_state"] | null,"total_units"?: number | null,"units_beyond"?: never
-                         }
-                        Relationships: [
+                  Relationships: [
                     {
       foreignKeyName: "authorization_units_organization_id_authorization_id_fkey"
       columns: ["organization_id","authorization_id"]
 isOneToOne: false
       referencedRelation: "authorization_balances"
+      referencedColumns: ["organization_id","authorization_id"]
+    },{
+      foreignKeyName: "authorization_units_organization_id_authorization_id_fkey"
+      columns: ["organization_id","authorization_id"]
+isOneToOne: false
+      referencedRelation: "authorization_pace"
       referencedColumns: ["organization_id","authorization_id"]
     },{
       foreignKeyName: "authorization_units_organization_id_client_id_fkey"
@@ -1317,7 +1385,7 @@ isOneToOne: false
                   ]
                 },"session_audit_trail": {
                   Row: {
-                    "action": string,"actor_role": string | null,"actor_user_id": string | null,"after": Json | null,"before": Json | null,"code": string | null,"database_user": string,"details": Json | null,"occurred_at": string,"organization_id": string,"outcome": string,"recorded_at": string,"request_id": string | null,"session_id": string
+                    "action": string,"actor_name": string | null,"actor_role": string | null,"actor_user_id": string | null,"after": Json | null,"before": Json | null,"code": string | null,"database_user": string,"details": Json | null,"local_time": string | null,"occurred_at": string,"organization_id": string,"outcome": string,"recorded_at": string,"request_id": string | null,"session_id": string
                   }
                   ComputedFields: never
                   Relationships: [
@@ -1332,6 +1400,12 @@ isOneToOne: false
       columns: ["organization_id"]
 isOneToOne: false
       referencedRelation: "billable_visits"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "evv_gaps"
       referencedColumns: ["organization_id"]
     },{
       foreignKeyName: "sessions_organization_id_fkey"
@@ -1355,6 +1429,18 @@ isOneToOne: false
       foreignKeyName: "sessions_organization_id_fkey"
       columns: ["organization_id"]
 isOneToOne: false
+      referencedRelation: "supervision_months"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "supervision_needed"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
       referencedRelation: "supervision_share"
       referencedColumns: ["organization_id"]
     },{
@@ -1368,6 +1454,12 @@ isOneToOne: false
       columns: ["organization_id"]
 isOneToOne: false
       referencedRelation: "units_by_code_and_payer"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "visit_problems"
       referencedColumns: ["organization_id"]
     },{
       foreignKeyName: "sessions_organization_id_fkey"
@@ -1405,6 +1497,12 @@ isOneToOne: false
       foreignKeyName: "sessions_organization_id_fkey"
       columns: ["organization_id"]
 isOneToOne: false
+      referencedRelation: "evv_gaps"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
       referencedRelation: "hold_funnel"
       referencedColumns: ["organization_id"]
     },{
@@ -1418,6 +1516,18 @@ isOneToOne: false
       columns: ["organization_id"]
 isOneToOne: false
       referencedRelation: "no_show_rates"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "supervision_months"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "supervision_needed"
       referencedColumns: ["organization_id"]
     },{
       foreignKeyName: "sessions_organization_id_fkey"
@@ -1441,13 +1551,35 @@ isOneToOne: false
       foreignKeyName: "sessions_organization_id_fkey"
       columns: ["organization_id"]
 isOneToOne: false
+      referencedRelation: "visit_problems"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
       referencedRelation: "weeks"
       referencedColumns: ["organization_id"]
     }
                   ]
+                },"supervision_months": {
+                  Row: {
+                    "booked_hours": number | null,"contacts": number | null,"direct_hours": number | null,"individual_contacts": number | null,"is_sufficient": boolean | null,"month": string | null,"observed_contacts": number | null,"organization_id": string,"supervised_hours": number | null,"supervised_percent": number | null,"therapist_id": string,"therapist_name": string
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"supervision_needed": {
+                  Row: {
+                    "booked_hours": number | null,"contacts_needed": number | null,"days_left": number | null,"direct_hours": number | null,"hours_needed": number | null,"month": string | null,"needs_individual_contact": boolean | null,"needs_observed_contact": boolean | null,"organization_id": string,"supervised_hours": number | null,"therapist_id": string,"therapist_name": string
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
                 },"supervision_share": {
                   Row: {
-                    "contacts": number | null,"direct_hours": number | null,"is_sufficient": boolean | null,"month": string | null,"organization_id": string,"supervised_hours": number | null,"supervised_percent": number | null,"therapist_id": string,"therapist_name": string
+                    "contacts": number | null,"direct_hours": number | null,"individual_contacts": number | null,"is_sufficient": boolean | null,"month": string | null,"observed_contacts": number | null,"organization_id": string,"supervised_hours": number | null,"supervised_percent": number | null,"therapist_id": string,"therapist_name": string
                   }
                   ComputedFields: never
                   Relationships: [
@@ -1456,6 +1588,14 @@ isOneToOne: false
                 },"therapist_utilization": {
                   Row: {
                     "attended_hours": number | null,"available_hours": number | null,"booked_hours": number | null,"organization_id": string,"therapist_id": string,"therapist_name": string,"utilization_percent": number | null,"week_start": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"unbilled": {
+                  Row: {
+                    "client_id": string | null,"client_reference": string | null,"days_waiting": number | null,"month": string | null,"organization_id": string | null,"reasons": (string)[] | null,"service_date": string | null,"session_id": string | null,"therapist_id": string | null,"therapist_name": string | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -1471,7 +1611,7 @@ isOneToOne: false
                   ]
                 },"unsigned_notes": {
                   Row: {
-                    "client_id": string,"days_overdue": number | null,"note_status": string | null,"organization_id": string,"session_id": string,"session_status": Database["public"]['Enums']["session_status"],"start_time": string,"therapist_id": string,"therapist_name": string
+                    "client_id": string,"client_reference": string | null,"days_overdue": number | null,"local_start": string | null,"note_status": string | null,"organization_id": string,"session_id": string,"session_status": Database["public"]['Enums']["session_status"],"start_time": string,"therapist_id": string,"therapist_name": string
                   }
                   ComputedFields: never
                   Relationships: [
@@ -1497,6 +1637,12 @@ isOneToOne: false
       foreignKeyName: "sessions_organization_id_fkey"
       columns: ["organization_id"]
 isOneToOne: false
+      referencedRelation: "evv_gaps"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
       referencedRelation: "hold_funnel"
       referencedColumns: ["organization_id"]
     },{
@@ -1510,6 +1656,18 @@ isOneToOne: false
       columns: ["organization_id"]
 isOneToOne: false
       referencedRelation: "no_show_rates"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "supervision_months"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "supervision_needed"
       referencedColumns: ["organization_id"]
     },{
       foreignKeyName: "sessions_organization_id_fkey"
@@ -1533,9 +1691,23 @@ isOneToOne: false
       foreignKeyName: "sessions_organization_id_fkey"
       columns: ["organization_id"]
 isOneToOne: false
+      referencedRelation: "visit_problems"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "sessions_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
       referencedRelation: "weeks"
       referencedColumns: ["organization_id"]
     }
+                  ]
+                },"visit_problems": {
+                  Row: {
+                    "client_id": string,"client_reference": string | null,"detail": string | null,"month": string | null,"organization_id": string,"payer_id": string | null,"problem": string | null,"service_date": string | null,"session_id": string | null,"therapist_id": string,"therapist_name": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
                   ]
                 },"weeks": {
                   Row: {
