@@ -15,6 +15,8 @@ const asOperator = 'as_one_of_the_clinic.sql';
 
 /** What they look for is rare, and need not be in the seed. */
 const rare = [
+  // The seed's Medicaid client is another clinic's.
+  'evv_gaps.sql',
   ...['clock_change_sessions.sql', 'double_bookings.sql', 'hold_funnel.sql', 'series_start_times.sql'],
   ...['services_beyond_authorization.sql', 'sessions_to_recode.sql'],
 ];
