@@ -14979,7 +14979,9 @@ cross join lateral (
               (day.date + (item.value ->> 'end')::time) at time zone therapist.time_zone
             ), '[)'
           )), '{}') as windows
-        from generate_series(week.week_start, week.week_start + 6, interval '1 day') as day (date)
+        from generate_series(0, 6) as nth (day)
+        -- Days are dates: a timestamp would be read in the zone of whoever asks.
+        cross join lateral (select week.week_start + nth.day as date) as day
         cross join lateral jsonb_array_elements(
           therapist.availability_hours
             -> (array['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'])
