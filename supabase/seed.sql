@@ -331,15 +331,15 @@ from public.therapists as therapist
 cross join lateral (
   select date_trunc('week', now() at time zone therapist.time_zone)::date as date
 ) as monday
-where therapist.display_name = 'Jordan Reyes';
+where therapist.display_name = 'Avery Bell';
 insert into public.sessions (
   organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, session_type, location_type, cpt_code, group_id,
   room_id
 )
 select
-  gathering.organization_id, ('a0000000-0000-4000-9200-00050000090' || member.number)::uuid, gathering.therapist_id,
+  gathering.organization_id, ('a0000000-0000-4000-9200-00030000090' || member.number)::uuid, gathering.therapist_id,
   ('a0000000-0000-4000-8000-00000000010' || member.number)::uuid, gathering.start_time, gathering.end_time,
-  'America/Los_Angeles', 'group', 'clinic', '97154', gathering.id, 'a0000000-0000-4000-8000-000000000202'
+  'America/Los_Angeles', 'group', 'clinic', '97158', gathering.id, 'a0000000-0000-4000-8000-000000000202'
 from public.session_groups as gathering
 cross join generate_series(4, 6) as member (number);
 
