@@ -162,7 +162,7 @@ describeInBrowser('booking', () => {
       path: '/schedule?view=week&date=2027-02-03',
     });
     await page.locator('.ec-event.scheduled').waitFor();
-    const sent = () => requests.filter((request) => request.includes('/functions/')).length;
+    const sent = () => requests.filter((request) => request.includes('/functions/v1/sessions-')).length;
     const before = sent();
     await page.mouse.move((await pointAt(page, 2, 630)).x, (await pointAt(page, 2, 630)).y);
     await page.mouse.down();

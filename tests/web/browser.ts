@@ -121,6 +121,8 @@ export async function pointAt(
   column: number,
   minutes: number,
 ): Promise<{ x: number; y: number }> {
+  // The grid is drawn anew when what it shows has been read.
+  await page.locator('.calendar[aria-busy="false"]').waitFor();
   const box = await page.locator('.ec-body .ec-day').nth(column).boundingBox();
   const calendar = page.locator('.calendar');
   const from = Number((await calendar.getAttribute('data-from'))?.slice(0, 2)) * 60;
