@@ -198,7 +198,10 @@ export function parseHold(body: unknown): Parsed<RpcCall> {
       occurrences.length > 0
         ? { occurrences }
         : withOffsets({ start_time, end_time, ...given }, request.time_zone);
-    return { ok: true, value: { rpc: 'hold_sessions', request: { ...request, ...windows, recurrence: null } } };
+    return {
+      ok: true,
+      value: { rpc: 'hold_sessions', request: { ...request, ...windows, recurrence: null } },
+    };
   }
 
   const zone = rule.time_zone ?? request.time_zone;
