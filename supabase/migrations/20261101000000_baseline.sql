@@ -6605,16 +6605,14 @@ begin
       end
       || case
         when private.offset_minutes(occurrence.start_time, occurrence.time_zone) <> occurrence.start_offset
-          then private.issue(occurrence.path || 'start_time_offset_minutes', format(
-            'does not match %s, which is %s minutes east of UTC at start_time',
-            occurrence.time_zone, private.offset_minutes(occurrence.start_time, occurrence.time_zone)))
+          then private.offset_issue(
+            occurrence.path || 'start_time_offset_minutes', occurrence.start_time, occurrence.time_zone)
         else '[]'
       end
       || case
         when private.offset_minutes(occurrence.end_time, occurrence.time_zone) <> occurrence.end_offset
-          then private.issue(occurrence.path || 'end_time_offset_minutes', format(
-            'does not match %s, which is %s minutes east of UTC at end_time',
-            occurrence.time_zone, private.offset_minutes(occurrence.end_time, occurrence.time_zone)))
+          then private.offset_issue(
+            occurrence.path || 'end_time_offset_minutes', occurrence.end_time, occurrence.time_zone)
         else '[]'
       end as issues
   ) as checked
@@ -8892,12 +8890,12 @@ begin
       || case
         when private.offset_minutes(at.start_time, at.time_zone)
             <> (item.value ->> 'start_time_offset_minutes')::integer
-          then private.issue(at.path || 'start_time_offset_minutes', format('does not match %s at start_time', at.time_zone))
+          then private.offset_issue(at.path || 'start_time_offset_minutes', at.start_time, at.time_zone)
         else '[]'
       end
       || case
         when private.offset_minutes(at.end_time, at.time_zone) <> (item.value ->> 'end_time_offset_minutes')::integer
-          then private.issue(at.path || 'end_time_offset_minutes', format('does not match %s at end_time', at.time_zone))
+          then private.offset_issue(at.path || 'end_time_offset_minutes', at.end_time, at.time_zone)
         else '[]'
       end as issues
   ) as checked

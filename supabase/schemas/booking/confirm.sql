@@ -159,12 +159,12 @@ begin
       || case
         when private.offset_minutes(at.start_time, at.time_zone)
             <> (item.value ->> 'start_time_offset_minutes')::integer
-          then private.issue(at.path || 'start_time_offset_minutes', format('does not match %s at start_time', at.time_zone))
+          then private.offset_issue(at.path || 'start_time_offset_minutes', at.start_time, at.time_zone)
         else '[]'
       end
       || case
         when private.offset_minutes(at.end_time, at.time_zone) <> (item.value ->> 'end_time_offset_minutes')::integer
-          then private.issue(at.path || 'end_time_offset_minutes', format('does not match %s at end_time', at.time_zone))
+          then private.offset_issue(at.path || 'end_time_offset_minutes', at.end_time, at.time_zone)
         else '[]'
       end as issues
   ) as checked

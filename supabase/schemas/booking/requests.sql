@@ -536,16 +536,14 @@ begin
       end
       || case
         when private.offset_minutes(occurrence.start_time, occurrence.time_zone) <> occurrence.start_offset
-          then private.issue(occurrence.path || 'start_time_offset_minutes', format(
-            'does not match %s, which is %s minutes east of UTC at start_time',
-            occurrence.time_zone, private.offset_minutes(occurrence.start_time, occurrence.time_zone)))
+          then private.offset_issue(
+            occurrence.path || 'start_time_offset_minutes', occurrence.start_time, occurrence.time_zone)
         else '[]'
       end
       || case
         when private.offset_minutes(occurrence.end_time, occurrence.time_zone) <> occurrence.end_offset
-          then private.issue(occurrence.path || 'end_time_offset_minutes', format(
-            'does not match %s, which is %s minutes east of UTC at end_time',
-            occurrence.time_zone, private.offset_minutes(occurrence.end_time, occurrence.time_zone)))
+          then private.offset_issue(
+            occurrence.path || 'end_time_offset_minutes', occurrence.end_time, occurrence.time_zone)
         else '[]'
       end as issues
   ) as checked
