@@ -7,6 +7,7 @@ import { watch } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import colors from 'picocolors';
 import { functionNames } from './functions.ts';
+import { fillClinics } from './living-clinic.ts';
 import { persistentDataDir } from './postgres.ts';
 import { projectRoot, readConfig } from './settings.ts';
 import { refuseWhileRunning, type Stack, StackError, startStack } from './stack.ts';
@@ -117,6 +118,10 @@ async function main(): Promise<void> {
     console.log('The local database is new. Run npm start.');
     return end(0);
   }
+  await fillClinics(stack).catch((error: Error) => {
+    // The stack is of use without it, and a developer may have changed or removed the seed's people.
+    console.error(colors.yellow(`The seed's names and notes are not complete: ${error.message}`));
+  });
   watchFunctions(stack);
   console.log(await banner(stack));
   console.log(`ready ${stack.apiUrl}`);

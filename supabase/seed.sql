@@ -236,3 +236,188 @@ cross join generate_series(-4, 2) as week (number)
 where week.number <> 0;
 update public.sessions set status = 'in_progress' where end_time < now() and status = 'scheduled' and id::text like '%-9100-%';
 update public.sessions set status = 'completed' where status = 'in_progress' and id::text like '%-9100-%';
+
+-- A client whose authorization is nearly used up: 23 of 25 units.
+insert into public.clients (organization_id, id, reference)
+values ('a0000000-0000-4000-8000-0000000000a0', 'a0000000-0000-4000-8000-000000000109', 'BP-0009');
+insert into public.caseloads (organization_id, therapist_id, client_id)
+values
+  ('a0000000-0000-4000-8000-0000000000a0', 'a0000000-0000-4000-8000-000000000003', 'a0000000-0000-4000-8000-000000000109'),
+  ('a0000000-0000-4000-8000-0000000000a0', 'a0000000-0000-4000-8000-000000000004', 'a0000000-0000-4000-8000-000000000109');
+insert into public.client_coverages (organization_id, client_id, payer_id, valid_from)
+select known.organization_id, 'a0000000-0000-4000-8000-000000000109', known.payer_id, date '2020-01-01'
+from public.client_coverages as known
+where known.client_id = 'a0000000-0000-4000-8000-000000000108';
+insert into public.authorizations (
+  organization_id, id, client_id, payer_id, reference, cpt_code, approved_units, starts_on, ends_on
+)
+select
+  coverage.organization_id, 'a0000000-0000-4000-8000-000000000305', coverage.client_id, coverage.payer_id, 'G-2003', '97153',
+  25, monday.date - 42, monday.date + 34
+from public.client_coverages as coverage
+cross join lateral (
+  select date_trunc('week', now() at time zone 'America/Los_Angeles')::date as date
+) as monday
+where coverage.client_id = 'a0000000-0000-4000-8000-000000000109';
+insert into public.sessions (
+  organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, session_type, location_type, cpt_code,
+  cpt_modifiers
+)
+select
+  therapist.organization_id,
+  ('a0000000-0000-4000-9100-004109' || lpad((plan.week + 4)::text, 3, '0') || '001')::uuid,
+  therapist.id, 'a0000000-0000-4000-8000-000000000109',
+  (monday.date + plan.week * 7 + 1 + time '09:00') at time zone therapist.time_zone,
+  (monday.date + plan.week * 7 + 1 + time '09:00' + plan.length) at time zone therapist.time_zone,
+  therapist.time_zone, 'individual', 'home', '97153', '{HM}'
+from public.therapists as therapist
+cross join lateral (
+  select date_trunc('week', now() at time zone therapist.time_zone)::date as date
+) as monday
+cross join (
+  values (-2, interval '2 hours'), (-1, interval '2 hours'), (1, interval '105 minutes')
+) as plan (week, length)
+where therapist.id = 'a0000000-0000-4000-8000-000000000004';
+update public.sessions set status = 'in_progress' where end_time < now() and status = 'scheduled' and id::text like '%-9100-004109%';
+update public.sessions set status = 'completed' where status = 'in_progress' and id::text like '%-9100-004109%';
+
+-- This week, Monday to Friday, so that a schedule is full on any day. Nobody here has a payer.
+insert into public.sessions (
+  organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, session_type, location_type, cpt_code, room_id
+)
+select
+  therapist.organization_id,
+  (left(therapist.id::text, 1) || '0000000-0000-4000-9200-' || right(therapist.id::text, 4) || '0000'
+    || lpad((day.number * 10 + slot.number)::text, 4, '0'))::uuid,
+  therapist.id,
+  caseload.client_ids[1 + (day.number + slot.number) % cardinality(caseload.client_ids)],
+  (monday.date + day.number + slot.starts) at time zone therapist.time_zone,
+  (monday.date + day.number + slot.ends) at time zone therapist.time_zone,
+  therapist.time_zone,
+  case when slot.is_technician then 'individual' else 'consultation' end,
+  case slot.number when 2 then 'home' when 4 then 'telehealth' else 'clinic' end,
+  case when slot.is_technician then '97153' else '97156' end,
+  case when slot.number = 1 and therapist.display_name = 'Robin Tate' then 'a0000000-0000-4000-8000-000000000201'::uuid end
+from public.therapists as therapist
+cross join lateral (
+  select date_trunc('week', now() at time zone therapist.time_zone)::date as date
+) as monday
+cross join generate_series(0, 4) as day (number)
+join (
+  values
+    (1, true, time '08:00', time '10:00'), (2, true, '10:30', '12:00'), (3, true, '13:00', '15:00'),
+    (4, false, '15:30', '16:30'), (5, false, '17:00', '18:00')
+) as slot (number, is_technician, starts, ends) on slot.is_technician = (therapist.credential = 'RBT')
+cross join lateral (
+  select array_agg(caseload.client_id order by caseload.client_id) as client_ids
+  from public.caseloads as caseload
+  where caseload.organization_id = therapist.organization_id
+    and caseload.therapist_id = therapist.id
+    and not exists (
+      select 1 from public.client_coverages as coverage
+      where coverage.organization_id = caseload.organization_id and coverage.client_id = caseload.client_id
+    )
+) as caseload
+-- Wednesday afternoon is the group's, Friday noon is free for the demo of a booking.
+where not (therapist.display_name = 'Jordan Reyes' and day.number = 2 and slot.number = 3)
+  and not (day.number = 4 and slot.number = 2);
+
+insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time)
+select
+  therapist.organization_id, 'a0000000-0000-4000-8000-000000000401', therapist.id,
+  (monday.date + 2 + time '13:00') at time zone therapist.time_zone,
+  (monday.date + 2 + time '14:30') at time zone therapist.time_zone
+from public.therapists as therapist
+cross join lateral (
+  select date_trunc('week', now() at time zone therapist.time_zone)::date as date
+) as monday
+where therapist.display_name = 'Avery Bell';
+insert into public.sessions (
+  organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, session_type, location_type, cpt_code, group_id,
+  room_id
+)
+select
+  gathering.organization_id, ('a0000000-0000-4000-9200-00030000090' || member.number)::uuid, gathering.therapist_id,
+  ('a0000000-0000-4000-8000-00000000010' || member.number)::uuid, gathering.start_time, gathering.end_time,
+  'America/Los_Angeles', 'group', 'clinic', '97158', gathering.id, 'a0000000-0000-4000-8000-000000000202'
+from public.session_groups as gathering
+cross join generate_series(4, 6) as member (number);
+
+-- A weekly series of half a year, which passes a change of clocks, and keeps its hour.
+insert into public.session_series (organization_id, id, therapist_id, client_id, recurrence_rule, time_zone)
+values (
+  'a0000000-0000-4000-8000-0000000000a0', 'a0000000-0000-4000-8000-000000000501', 'a0000000-0000-4000-8000-000000000005',
+  'a0000000-0000-4000-8000-000000000104', 'FREQ=WEEKLY;COUNT=26', 'America/Los_Angeles'
+);
+insert into public.sessions (
+  organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, session_type, location_type, cpt_code, series_id
+)
+select
+  series.organization_id, ('a0000000-0000-4000-9200-00050000' || (8000 + week.number))::uuid, series.therapist_id, series.client_id,
+  (monday.date + week.number * 7 + 3 + time '15:15') at time zone series.time_zone,
+  (monday.date + week.number * 7 + 3 + time '16:15') at time zone series.time_zone,
+  series.time_zone, 'individual', 'clinic', '97153', series.id
+from public.session_series as series
+cross join lateral (
+  select date_trunc('week', now() at time zone series.time_zone)::date as date
+) as monday
+cross join generate_series(0, 25) as week (number);
+
+-- What of it has passed: one did not come, one family cancelled, one is still here, the rest was completed.
+insert into public.session_cancellations (organization_id, session_id, attribution, reason, cancelled_at, cancelled_by_role)
+select session.organization_id, session.id, 'client', 'Ill', session.start_time - interval '5 hours', 'admin'
+from public.sessions as session
+where session.id = 'a0000000-0000-4000-9200-000500000003';
+update public.sessions as session set status = 'cancelled' where session.id = 'a0000000-0000-4000-9200-000500000003';
+update public.sessions set status = 'no_show'
+where end_time < now() and status = 'scheduled' and id = 'a0000000-0000-4000-9200-000400000001';
+update public.sessions set status = 'in_progress' where start_time < now() and status = 'scheduled' and id::text like '%-9200-%';
+update public.sessions set status = 'completed' where end_time < now() and status = 'in_progress' and id::text like '%-9200-%';
+
+insert into public.availability_exceptions (organization_id, therapist_id, kind, starts_at, ends_at)
+select
+  therapist.organization_id, therapist.id, 'time_off', (monday.date + 4 + time '15:00') at time zone therapist.time_zone,
+  (monday.date + 5 + time '00:00') at time zone therapist.time_zone
+from public.therapists as therapist
+cross join lateral (
+  select date_trunc('week', now() at time zone therapist.time_zone)::date as date
+) as monday
+where therapist.display_name = 'Robin Tate';
+
+insert into public.waitlist_entries (organization_id, client_id, therapist_id, cpt_code, windows, minutes, priority)
+select
+  'a0000000-0000-4000-8000-0000000000a0', waiting.client_id::uuid, waiting.therapist_id::uuid, '97153',
+  tstzmultirange(tstzrange(now(), (monday.date + 14 + time '00:00') at time zone 'America/Los_Angeles')), waiting.minutes, waiting.priority
+from (
+  values
+    ('a0000000-0000-4000-8000-000000000105', null, 60, 3),
+    ('a0000000-0000-4000-8000-000000000102', 'a0000000-0000-4000-8000-000000000004', 90, 5)
+) as waiting (client_id, therapist_id, minutes, priority)
+cross join lateral (
+  select date_trunc('week', now() at time zone 'America/Los_Angeles')::date as date
+) as monday;
+
+-- Holds of today, as the app makes them: one let go, one that runs out, and a rival's request that is refused.
+do $$
+declare
+  monday date := date_trunc('week', now() at time zone 'America/Los_Angeles')::date + 21;
+  starts timestamptz := (monday + time '13:00') at time zone 'America/Los_Angeles';
+  offset_minutes integer := extract(epoch from starts at time zone 'America/Los_Angeles' - starts at time zone 'UTC') / 60;
+  request jsonb := jsonb_build_object(
+    'therapist_id', 'a0000000-0000-4000-8000-000000000004', 'client_id', 'a0000000-0000-4000-8000-000000000103',
+    'time_zone', 'America/Los_Angeles', 'hold_seconds', 30, 'start_time', starts, 'end_time', starts + interval '1 hour',
+    'start_time_offset_minutes', offset_minutes, 'end_time_offset_minutes', offset_minutes
+  );
+  held jsonb;
+begin
+  perform set_config('request.jwt.claims', jsonb_build_object(
+    'role', 'authenticated', 'sub', 'a0000000-0000-4000-8000-000000000004',
+    'org_id', 'a0000000-0000-4000-8000-0000000000a0', 'user_role', 'therapist'
+  )::text, true);
+  held := public.hold_sessions(request);
+  perform public.release_hold(jsonb_build_object('hold_key', held #>> '{body,holdKey}'));
+  perform public.hold_sessions(request);
+  perform public.hold_sessions(request || '{"client_id": "a0000000-0000-4000-8000-000000000102"}');
+  perform set_config('request.jwt.claims', '', true);
+end
+$$;

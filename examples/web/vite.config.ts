@@ -9,6 +9,8 @@ export default defineConfig({
   resolve: { alias: { 'therapist-sessions': `${folder}../../src/lib/index.ts` } },
   build: {
     target: 'es2024',
+    // Old enough for every current browser, new enough to leave `light-dark()` as it is: the theme switch needs it.
+    cssTarget: ['chrome123', 'firefox120', 'safari17.5'],
     outDir: 'dist',
     emptyOutDir: true,
     manifest: true,

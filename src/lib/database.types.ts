@@ -369,14 +369,14 @@ isOneToOne: false
                   ]
                 },"service_codes": {
                   Row: {
-                    "code": string,"description": string,"id": string,"lanes": unknown,"levels": (Database["public"]['Enums']["provider_level"])[],"max_clients": number,"min_clients": number,"ordinal": number,"organization_id": string | null,"session_type": string | null,"unit_minutes": number,"valid_from": string,"valid_to": string | null
+                    "code": string,"description": string,"id": string,"lanes": unknown,"levels": (Database["public"]['Enums']["provider_level"])[],"max_clients": number,"min_clients": number,"ordinal": number,"organization_id": string | null,"session_type": string | null,"supervises": boolean,"unit_minutes": number,"valid_from": string,"valid_to": string | null
                   }
                   ComputedFields: never
                   Insert: {
-                    "code": string,"description": string,"id"?: string,"lanes"?: never,"levels": (Database["public"]['Enums']["provider_level"])[],"max_clients"?: number,"min_clients"?: number,"ordinal": number,"organization_id"?: string | null,"session_type"?: string | null,"unit_minutes"?: number,"valid_from": string,"valid_to"?: string | null
+                    "code": string,"description": string,"id"?: string,"lanes"?: never,"levels": (Database["public"]['Enums']["provider_level"])[],"max_clients"?: number,"min_clients"?: number,"ordinal": number,"organization_id"?: string | null,"session_type"?: string | null,"supervises"?: boolean,"unit_minutes"?: number,"valid_from": string,"valid_to"?: string | null
                   }
                   Update: {
-                    "code"?: string,"description"?: string,"id"?: string,"lanes"?: never,"levels"?: (Database["public"]['Enums']["provider_level"])[],"max_clients"?: number,"min_clients"?: number,"ordinal"?: number,"organization_id"?: string | null,"session_type"?: string | null,"unit_minutes"?: number,"valid_from"?: string,"valid_to"?: string | null
+                    "code"?: string,"description"?: string,"id"?: string,"lanes"?: never,"levels"?: (Database["public"]['Enums']["provider_level"])[],"max_clients"?: number,"min_clients"?: number,"ordinal"?: number,"organization_id"?: string | null,"session_type"?: string | null,"supervises"?: boolean,"unit_minutes"?: number,"valid_from"?: string,"valid_to"?: string | null
                   }
                   Relationships: [
                     {
@@ -585,6 +585,26 @@ isOneToOne: false
 isOneToOne: false
       referencedRelation: "time_zones"
       referencedColumns: ["name"]
+    }
+                  ]
+                },"therapist_credentials": {
+                  Row: {
+                    "credential": string,"level": Database["public"]['Enums']["provider_level"],"organization_id": string,"therapist_id": string,"valid_from": string,"valid_to": string | null
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "credential": string,"level"?: never,"organization_id": string,"therapist_id": string,"valid_from": string,"valid_to"?: string | null
+                  }
+                  Update: {
+                    "credential"?: string,"level"?: never,"organization_id"?: string,"therapist_id"?: string,"valid_from"?: string,"valid_to"?: string | null
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "therapist_credentials_organization_id_therapist_id_fkey"
+      columns: ["organization_id","therapist_id"]
+isOneToOne: false
+      referencedRelation: "therapists"
+      referencedColumns: ["organization_id","id"]
     }
                   ]
                 },"therapists": {
@@ -820,9 +840,23 @@ isOneToOne: false
       referencedColumns: ["organization_id","client_id"]
     }
                   ]
+                },"authorization_pace": {
+                  Row: {
+                    "alert_days": number | null,"approved_units": number,"authorization_id": string,"client_id": string,"client_reference": string,"cpt_code": string,"days_to_end": number | null,"ends_on": string,"expected_units": number | null,"held_units": number | null,"left_units": number | null,"organization_id": string,"payer_name": string,"runs_out_on": string | null,"scheduled_units": number | null,"starts_on": string,"used_units": number | null,"weekly_units": number | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    {
+      foreignKeyName: "authorizations_organization_id_client_id_fkey"
+      columns: ["organization_id","client_id"]
+isOneToOne: false
+      referencedRelation: "client_record_access"
+      referencedColumns: ["organization_id","client_id"]
+    }
+                  ]
                 },"billable_visits": {
                   Row: {
-                    "client_id": string | null,"cpt_code": string | null,"minutes": number | null,"month": string | null,"organization_id": string,"payer_id": string | null,"service_date": string | null,"session_id": string | null,"therapist_id": string | null,"units": number | null
+                    "client_id": string | null,"client_reference": string | null,"cpt_code": string | null,"cpt_modifiers": (string)[],"location_type": string | null,"minutes": number | null,"month": string | null,"organization_id": string,"payer_id": string | null,"payer_name": string | null,"service_date": string | null,"session_id": string | null,"therapist_id": string | null,"therapist_name": string | null,"units": number | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -830,7 +864,7 @@ isOneToOne: false
                   ]
                 },"cancellations": {
                   Row: {
-                    "cancelled_at": string,"cancelled_by": string | null,"cancelled_for": string | null,"client_id": string,"notice_hours": number | null,"organization_id": string,"reason": string | null,"session_id": string,"start_time": string,"therapist_id": string
+                    "cancelled_at": string,"cancelled_by": string | null,"cancelled_for": string | null,"client_id": string,"client_reference": string | null,"local_start": string | null,"notice_hours": number | null,"organization_id": string,"reason": string | null,"session_id": string,"start_time": string,"therapist_id": string,"therapist_name": string | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -844,7 +878,7 @@ isOneToOne: false
                   ]
                 },"client_record_access": {
                   Row: {
-                    "action": string,"actor_role": string | null,"actor_user_id": string | null,"client_id": string,"client_reference": string,"database_user": string,"entity": string,"occurred_at": string,"organization_id": string,"outcome": string,"record_id": string | null,"request_id": string | null
+                    "action": string,"actor_name": string | null,"actor_role": string | null,"actor_user_id": string | null,"client_id": string,"client_reference": string,"database_user": string,"entity": string,"local_time": string | null,"occurred_at": string,"organization_id": string,"outcome": string,"record_id": string | null,"request_id": string | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -859,6 +893,12 @@ isOneToOne: false
       columns: ["organization_id"]
 isOneToOne: false
       referencedRelation: "billable_visits"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "clients_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "evv_gaps"
       referencedColumns: ["organization_id"]
     },{
       foreignKeyName: "clients_organization_id_fkey"
@@ -882,6 +922,18 @@ isOneToOne: false
       foreignKeyName: "clients_organization_id_fkey"
       columns: ["organization_id"]
 isOneToOne: false
+      referencedRelation: "supervision_months"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "clients_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "supervision_needed"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "clients_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
       referencedRelation: "supervision_share"
       referencedColumns: ["organization_id"]
     },{
@@ -900,27 +952,35 @@ isOneToOne: false
       foreignKeyName: "clients_organization_id_fkey"
       columns: ["organization_id"]
 isOneToOne: false
+      referencedRelation: "visit_problems"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "clients_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
       referencedRelation: "weeks"
       referencedColumns: ["organization_id"]
     }
                   ]
                 },"clock_change_sessions": {
                   Row: {
-                    "clock_minutes": number | null,"elapsed_minutes": number | null,"local_end": string | null,"local_start": string | null,"organization_id": string,"session_id": string,"start_time": string,"time_zone": string
+                    "client_reference": string | null,"clock_minutes": number | null,"elapsed_minutes": number | null,"local_end": string | null,"local_start": string | null,"organization_id": string,"session_id": string,"start_time": string,"therapist_name": string | null,"time_zone": string
                   }
                   ComputedFields: never
-                  Insert: {
-                           "clock_minutes"?: never,"elapsed_minutes"?: never,"local_end"?: never,"local_start"?: never,"organization_id"?: string | null,"session_id"?: string | null,"start_time"?: string | null,"time_zone"?: string | null
-                         }
-                        Update: {
-                           "clock_minutes"?: never,"elapsed_minutes"?: never,"local_end"?: never,"local_start"?: never,"organization_id"?: string | null,"session_id"?: string | null,"start_time"?: string | null,"time_zone"?: string | null
-                         }
-                        Relationships: [
+                  Relationships: [
                     
                   ]
                 },"double_bookings": {
                   Row: {
-                    "organization_id": string,"other_session_id": string | null,"overlap_end": string | null,"overlap_start": string | null,"resource": string | null,"resource_id": string | null,"session_id": string,"start_time": string
+                    "local_start": string | null,"organization_id": string,"other_session_id": string | null,"overlap_end": string | null,"overlap_start": string | null,"resource": string | null,"resource_id": string | null,"resource_name": string | null,"session_id": string,"start_time": string
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"evv_gaps": {
+                  Row: {
+                    "client_id": string,"client_reference": string | null,"missing": (string)[] | null,"month": string | null,"organization_id": string,"payer_name": string | null,"service_date": string | null,"session_id": string | null,"therapist_id": string,"therapist_name": string | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -950,23 +1010,9 @@ isOneToOne: false
                   Relationships: [
                     
                   ]
-                },"rendered_services": {
-                  Row: {
-                    "client_id": string,"cpt_code": string | null,"minutes": number | null,"organization_id": string,"payer_id": string | null,"rounding": Database["public"]['Enums']["unit_rounding"] | null,"service_date": string | null,"session_id": string,"start_time": string,"therapist_id": string,"unit_minutes": number | null
-                  }
-                  ComputedFields: never
-                  Relationships: [
-                    {
-      foreignKeyName: "sessions_organization_id_client_id_fkey"
-      columns: ["organization_id","client_id"]
-isOneToOne: false
-      referencedRelation: "client_record_access"
-      referencedColumns: ["organization_id","client_id"]
-    }
-                  ]
                 },"series_start_times": {
                   Row: {
-                    "local_start": string | null,"organization_id": string,"series_id": string | null,"sessions": number | null,"time_zone": string,"utc_offsets_minutes": (number)[] | null
+                    "client_reference": string | null,"local_start": string | null,"organization_id": string,"series_id": string | null,"sessions": number | null,"therapist_name": string | null,"time_zone": string,"utc_offsets_minutes": (number)[] | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -974,21 +1020,21 @@ isOneToOne: false
                   ]
                 },"services_beyond_authorization": {
                   Row: {
-                    "authorization_id": string | null,"client_id": string,"cpt_code": string,"organization_id": string,"service_date": string,"session_id": string,"state": Database["public"]['Enums']["unit_state"],"total_units": number,"units_beyond": number | null
+                    "authorization_id": string | null,"client_id": string,"client_reference": string | null,"cpt_code": string,"organization_id": string,"service_date": string,"session_id": string,"state": Database["public"]['Enums']["unit_state"],"therapist_name": string | null,"total_units": number,"units_beyond": number | null
                   }
                   ComputedFields: never
-                  Insert: {
-                           "authorization_id"?: string | null,"client_id"?: string | null,"cpt_code"?: string | null,"organization_id"?: string | null,"service_date"?: string | null,"session_id"?: string | null,"state"?: Database["public"]['Enums']["unit_state"] | null,"total_units"?: number | null,"units_beyond"?: never
-                         }
-                        Update: {
-                           "authorization_id"?: string | null,"client_id"?: string | null,"cpt_code"?: string | null,"organization_id"?: string | null,"service_date"?: string | null,"session_id"?: string | null,"state"?: Database["public"]['Enums']["unit_state"] | null,"total_units"?: number | null,"units_beyond"?: never
-                         }
-                        Relationships: [
+                  Relationships: [
                     {
       foreignKeyName: "authorization_units_organization_id_authorization_id_fkey"
       columns: ["organization_id","authorization_id"]
 isOneToOne: false
       referencedRelation: "authorization_balances"
+      referencedColumns: ["organization_id","authorization_id"]
+    },{
+      foreignKeyName: "authorization_units_organization_id_authorization_id_fkey"
+      columns: ["organization_id","authorization_id"]
+isOneToOne: false
+      referencedRelation: "authorization_pace"
       referencedColumns: ["organization_id","authorization_id"]
     },{
       foreignKeyName: "authorization_units_organization_id_client_id_fkey"
@@ -1000,7 +1046,7 @@ isOneToOne: false
                   ]
                 },"session_audit_trail": {
                   Row: {
-                    "action": string,"actor_role": string | null,"actor_user_id": string | null,"after": Json | null,"before": Json | null,"code": string | null,"database_user": string,"details": Json | null,"occurred_at": string,"organization_id": string,"outcome": string,"recorded_at": string,"request_id": string | null,"session_id": string
+                    "action": string,"actor_name": string | null,"actor_role": string | null,"actor_user_id": string | null,"after": Json | null,"before": Json | null,"code": string | null,"database_user": string,"details": Json | null,"local_time": string | null,"occurred_at": string,"organization_id": string,"outcome": string,"recorded_at": string,"request_id": string | null,"session_id": string
                   }
                   ComputedFields: never
                   Relationships: [
@@ -1020,9 +1066,25 @@ isOneToOne: false
       referencedColumns: ["organization_id","client_id"]
     }
                   ]
+                },"supervision_months": {
+                  Row: {
+                    "booked_hours": number | null,"contacts": number | null,"direct_hours": number | null,"individual_contacts": number | null,"is_sufficient": boolean | null,"month": string | null,"observed_contacts": number | null,"organization_id": string,"supervised_hours": number | null,"supervised_percent": number | null,"therapist_id": string,"therapist_name": string
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"supervision_needed": {
+                  Row: {
+                    "booked_hours": number | null,"contacts_needed": number | null,"days_left": number | null,"direct_hours": number | null,"hours_needed": number | null,"month": string | null,"needs_individual_contact": boolean | null,"needs_observed_contact": boolean | null,"organization_id": string,"supervised_hours": number | null,"therapist_id": string,"therapist_name": string
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
                 },"supervision_share": {
                   Row: {
-                    "contacts": number | null,"direct_hours": number | null,"is_sufficient": boolean | null,"month": string | null,"organization_id": string,"supervised_hours": number | null,"supervised_percent": number | null,"therapist_id": string,"therapist_name": string
+                    "contacts": number | null,"direct_hours": number | null,"individual_contacts": number | null,"is_sufficient": boolean | null,"month": string | null,"observed_contacts": number | null,"organization_id": string,"supervised_hours": number | null,"supervised_percent": number | null,"therapist_id": string,"therapist_name": string
                   }
                   ComputedFields: never
                   Relationships: [
@@ -1031,6 +1093,14 @@ isOneToOne: false
                 },"therapist_utilization": {
                   Row: {
                     "attended_hours": number | null,"available_hours": number | null,"booked_hours": number | null,"organization_id": string,"therapist_id": string,"therapist_name": string,"utilization_percent": number | null,"week_start": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"unbilled": {
+                  Row: {
+                    "client_id": string | null,"client_reference": string | null,"days_waiting": number | null,"month": string | null,"organization_id": string | null,"reasons": (string)[] | null,"service_date": string | null,"session_id": string | null,"therapist_id": string | null,"therapist_name": string | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -1046,7 +1116,7 @@ isOneToOne: false
                   ]
                 },"unsigned_notes": {
                   Row: {
-                    "client_id": string,"days_overdue": number | null,"note_status": string | null,"organization_id": string,"session_id": string,"session_status": Database["public"]['Enums']["session_status"],"start_time": string,"therapist_id": string,"therapist_name": string
+                    "client_id": string,"client_reference": string | null,"days_overdue": number | null,"local_start": string | null,"note_status": string | null,"organization_id": string,"session_id": string,"session_status": Database["public"]['Enums']["session_status"],"start_time": string,"therapist_id": string,"therapist_name": string
                   }
                   ComputedFields: never
                   Relationships: [
@@ -1057,6 +1127,14 @@ isOneToOne: false
       referencedRelation: "client_record_access"
       referencedColumns: ["organization_id","client_id"]
     }
+                  ]
+                },"visit_problems": {
+                  Row: {
+                    "client_id": string,"client_reference": string | null,"detail": string | null,"month": string | null,"organization_id": string,"payer_id": string | null,"problem": string | null,"service_date": string | null,"session_id": string | null,"therapist_id": string,"therapist_name": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
                   ]
                 },"weeks": {
                   Row: {

@@ -851,7 +851,6 @@ comment on function private.day_units(private.rendered_service[]) is
   'the most minutes over, then to the earliest. The same as dayUnits in units.ts.';
 
 grant execute on function
-  private.billable_minutes(timestamptz, timestamptz),
   private.billable_units(numeric, public.unit_rounding, integer),
   private.day_units(private.rendered_service[])
 to authenticated, service_role;
@@ -945,6 +944,7 @@ create table public.service_codes (
   unit_minutes smallint not null default 15 check (unit_minutes between 1 and 480),
   min_clients smallint not null default 1 check (min_clients >= 1),
   max_clients smallint not null default 1,
+  supervises boolean not null default true,
   session_type text check (session_type = lower(btrim(session_type)) and session_type <> ''),
   valid_from date not null check (isfinite(valid_from)),
   valid_to date check (valid_to >= valid_from),
@@ -974,6 +974,8 @@ comment on column public.service_codes.levels is
 comment on column public.service_codes.unit_minutes is 'The minutes of one unit.';
 comment on column public.service_codes.min_clients is 'The fewest clients (for 97157: families) it is for; more than one: a group.';
 comment on column public.service_codes.max_clients is 'The most clients (for 97157: families) it is for.';
+comment on column public.service_codes.supervises is
+  'Whether a supervisor who renders it beside a technician supervises them: guidance of a family does not.';
 comment on column public.service_codes.session_type is 'The session type that means this code when none is named.';
 comment on column public.service_codes.valid_to is 'The last day; null while it lasts. What is booked later: reports.sessions_to_recode.';
 comment on column public.service_codes.lanes is 'Its lanes where no payer allows it beside another; see private.pair_lanes.';
@@ -1016,19 +1018,19 @@ create trigger a_number_service_code before insert on public.service_codes
 -- Treatment codes since 1 January 2019; the T codes since 1 July 2014. The CPT Editorial Panel has accepted the deletion
 -- of both T codes for 1 January 2027 (meeting of September 2025).
 insert into public.service_codes (
-  code, ordinal, description, levels, min_clients, max_clients, session_type, valid_from, valid_to
+  code, ordinal, description, levels, min_clients, max_clients, supervises, session_type, valid_from, valid_to
 )
 values
-  ('97151', 1, 'Assessment and treatment planning', '{assistant,qhp}', 1, 1, 'assessment', '2019-01-01', null),
-  ('97152', 2, 'Supporting assessment by a technician', '{technician,assistant,qhp}', 1, 1, null, '2019-01-01', null),
-  ('97153', 3, 'One-to-one treatment by protocol', '{technician,assistant,qhp}', 1, 1, 'individual', '2019-01-01', null),
-  ('97154', 4, 'Group treatment by protocol', '{technician,assistant,qhp}', 2, 8, 'group', '2019-01-01', null),
-  ('97155', 5, 'Treatment with protocol modification', '{assistant,qhp}', 1, 1, 'supervision', '2019-01-01', null),
-  ('97156', 6, 'Guidance for a family', '{assistant,qhp}', 1, 1, 'consultation', '2019-01-01', null),
-  ('97157', 7, 'Guidance for a group of families', '{assistant,qhp}', 2, 8, null, '2019-01-01', null),
-  ('97158', 8, 'Group treatment with protocol modification', '{assistant,qhp}', 2, 8, null, '2019-01-01', null),
-  ('0362T', 9, 'Supporting assessment of severe behavior', '{assistant,qhp}', 1, 1, null, '2014-07-01', '2026-12-31'),
-  ('0373T', 10, 'Treatment of severe behavior', '{assistant,qhp}', 1, 1, null, '2014-07-01', '2026-12-31');
+  ('97151', 1, 'Assessment and treatment planning', '{assistant,qhp}', 1, 1, true, 'assessment', '2019-01-01', null),
+  ('97152', 2, 'Supporting assessment by a technician', '{technician,assistant,qhp}', 1, 1, true, null, '2019-01-01', null),
+  ('97153', 3, 'One-to-one treatment by protocol', '{technician,assistant,qhp}', 1, 1, true, 'individual', '2019-01-01', null),
+  ('97154', 4, 'Group treatment by protocol', '{technician,assistant,qhp}', 2, 8, true, 'group', '2019-01-01', null),
+  ('97155', 5, 'Treatment with protocol modification', '{assistant,qhp}', 1, 1, true, 'supervision', '2019-01-01', null),
+  ('97156', 6, 'Guidance for a family', '{assistant,qhp}', 1, 1, false, 'consultation', '2019-01-01', null),
+  ('97157', 7, 'Guidance for a group of families', '{assistant,qhp}', 2, 8, false, null, '2019-01-01', null),
+  ('97158', 8, 'Group treatment with protocol modification', '{assistant,qhp}', 2, 8, true, null, '2019-01-01', null),
+  ('0362T', 9, 'Supporting assessment of severe behavior', '{assistant,qhp}', 1, 1, true, null, '2014-07-01', '2026-12-31'),
+  ('0373T', 10, 'Treatment of severe behavior', '{assistant,qhp}', 1, 1, true, null, '2014-07-01', '2026-12-31');
 
 alter table public.service_codes enable row level security;
 create policy service_codes_select on public.service_codes for select to authenticated
@@ -1047,8 +1049,8 @@ comment on policy service_codes_select on public.service_codes is
 comment on policy service_codes_insert on public.service_codes is 'A super_admin adds codes of their organization.';
 comment on policy service_codes_update on public.service_codes is 'A super_admin ends a code of their organization, or says who may render it.';
 grant select,
-  insert (organization_id, code, description, levels, unit_minutes, min_clients, max_clients, session_type,
-    valid_from, valid_to),
+  insert (organization_id, code, description, levels, unit_minutes, min_clients, max_clients, supervises,
+    session_type, valid_from, valid_to),
   update (description, levels, valid_to)
   on public.service_codes to authenticated;
 grant select, insert, update on public.service_codes to service_role;
@@ -1096,13 +1098,11 @@ end
 $$;
 comment on function private.service_code(uuid, text, text, date) is
   'The code a booking names on a day: outright, or by its session type. Null when it names no service.';
-grant execute on function private.service_code(uuid, text, text, date) to authenticated, service_role;
 
 create function private.billed_code(organization_id uuid, cpt_code text, session_type text, on_date date)
 returns text
 language plpgsql
 stable
-security definer
 set search_path = ''
 as $$
 begin
@@ -1110,9 +1110,7 @@ begin
 end
 $$;
 comment on function private.billed_code(uuid, text, text, date) is
-  'The code a booking is billed as, as deriveCptMetadata derives it: without any, one-to-one treatment. Runs as its owner, '
-  'so that reports may call it: within it, names of the private schema are looked up.';
-grant execute on function private.billed_code(uuid, text, text, date) to authenticated, service_role;
+  'The code a booking is billed as, as deriveCptMetadata derives it: without any, one-to-one treatment.';
 
 create function private.service_code(cpt_code text, session_type text)
 returns text
@@ -1371,7 +1369,6 @@ end
 $$;
 comment on function private.payer_rule(uuid, uuid, text, date) is
   'A payer''s rule for a code on a day, defaults filled in: one row always, also for no payer.';
-grant execute on function private.payer_rule(uuid, uuid, text, date) to authenticated, service_role;
 
 create function private.default_modifiers(
   organization_id uuid,
@@ -1433,7 +1430,6 @@ create function private.coverage_gap(
 returns text
 language plpgsql
 stable
-security definer
 set search_path = ''
 as $$
 begin
@@ -1452,7 +1448,6 @@ end
 $$;
 comment on function private.coverage_gap(uuid, uuid, text, text, date) is
   'Why a payer does not pay for a code at a place on a day: code (never), place (not there); null when it does.';
-grant execute on function private.coverage_gap(uuid, uuid, text, text, date) to authenticated, service_role;
 
 -- Row-level security: staff read, a super_admin edits ------------------------------------------------------------------
 
@@ -1626,7 +1621,6 @@ begin
 end
 $$;
 comment on function private.primary_payer(uuid, uuid, date) is 'Who pays first for a client on a day; null when nobody is known.';
-grant execute on function private.primary_payer(uuid, uuid, date) to authenticated, service_role;
 
 alter table public.client_coverages enable row level security;
 create policy role_scoped_select on public.client_coverages for select to authenticated
@@ -4209,8 +4203,8 @@ create domain private.civil_date as text check (value ~ '^2[01][0-9]{2}-[0-9]{2}
 comment on domain private.civil_date is 'must be a date that exists, of the years 2000 to 2199, like 2026-03-09';
 
 -- Whether there is such a zone, public.time_zones says; see slots.sql.
-create domain private.zone_name as text check (length(value) between 1 and 64);
-comment on domain private.zone_name is 'must be a known IANA time zone, like America/Los_Angeles';
+create domain private.zone_name as text check (value ~ '^[A-Za-z]' and length(value) <= 64);
+comment on domain private.zone_name is 'must be an IANA time zone, like America/Los_Angeles';
 
 create domain private.recurrence_rule as text check (length(value) <= 1000 and (value is null or private.tidy(value) is not null));
 comment on domain private.recurrence_rule is 'must be text of 1 to 1000 characters';
@@ -14451,6 +14445,95 @@ comment on function public.mark_no_show(jsonb, text) is
   'Gives the units back.';
 grant execute on function public.mark_no_show(jsonb, text) to authenticated;
 
+-- === schemas/payers/credentials.sql ===
+
+-- Purpose: which credential a therapist had on a day.
+-- Objects: therapist_credentials; private.credential_on.
+-- Watch for: therapists.credential is today's. What is judged by the day of service (modifiers, supervision) asks here, so
+--            that a promotion changes nothing of the months before it.
+
+create table public.therapist_credentials (
+  organization_id uuid not null,
+  therapist_id uuid not null,
+  credential text not null check (credential in ('RBT', 'BCaBA', 'BCBA', 'BCBA-D')),
+  valid_from date not null check (isfinite(valid_from)),
+  valid_to date check (valid_to >= valid_from),
+  level public.provider_level not null generated always as (private.provider_level(credential)) stored,
+  primary key (organization_id, therapist_id, valid_from),
+  foreign key (organization_id, therapist_id) references public.therapists (organization_id, id),
+  constraint therapist_credentials_one_a_day exclude using gist (
+    organization_id with =, therapist_id with =, daterange(valid_from, valid_to, '[]') with &&
+  )
+);
+comment on table public.therapist_credentials is
+  'Each therapist''s credentials, by local day. Kept by a trigger on therapists; an operator may correct the days.';
+comment on column public.therapist_credentials.valid_to is 'The last day; null for the one they have.';
+
+create function private.keep_credential()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  today constant date := private.service_date(new.organization_id, null, clock_timestamp());
+begin
+  if tg_op = 'INSERT' then
+    -- What they were before they were entered is not known otherwise.
+    insert into public.therapist_credentials (organization_id, therapist_id, credential, valid_from)
+    values (new.organization_id, new.id, new.credential, date '2000-01-01');
+    return null;
+  end if;
+  update public.therapist_credentials as known
+  set valid_to = today - 1
+  where known.organization_id = new.organization_id
+    and known.therapist_id = new.id
+    and known.valid_to is null
+    and known.valid_from < today;
+  insert into public.therapist_credentials as known (organization_id, therapist_id, credential, valid_from)
+  values (new.organization_id, new.id, new.credential, today)
+  on conflict (organization_id, therapist_id, valid_from) do update
+  set credential = excluded.credential;
+  return null;
+end
+$$;
+comment on function private.keep_credential() is 'Trigger: a changed credential counts from today on, in the organization''s zone.';
+create trigger c_keep_entered_credential after insert on public.therapists
+  for each row execute function private.keep_credential();
+create trigger c_keep_changed_credential after update on public.therapists
+  for each row when (new.credential is distinct from old.credential) execute function private.keep_credential();
+
+create function private.credential_on(organization_id uuid, therapist_id uuid, on_date date)
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select known.credential
+    from public.therapist_credentials as known
+    where known.organization_id = credential_on.organization_id
+      and known.therapist_id = credential_on.therapist_id
+      and on_date >= known.valid_from
+      and on_date <= coalesce(known.valid_to, 'infinity')
+  );
+end
+$$;
+comment on function private.credential_on(uuid, uuid, date) is 'The credential a therapist had on a day; null before they were known.';
+
+alter table public.therapist_credentials enable row level security;
+create policy role_scoped_select on public.therapist_credentials for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (
+      (select private.is_admin())
+      or ((select private.active_role()) = 'therapist' and therapist_id = (select auth.uid()))
+    )
+  );
+comment on policy role_scoped_select on public.therapist_credentials is 'As therapists: admins read all, therapists their own.';
+grant select on public.therapist_credentials to authenticated, service_role;
+
 -- === schemas/audit/proof.sql ===
 
 -- Purpose: what shows that the audit is as it was written, and what an archive took over.
@@ -15275,7 +15358,9 @@ cross join lateral (
               (day.date + (item.value ->> 'end')::time) at time zone therapist.time_zone
             ), '[)'
           )), '{}') as windows
-        from generate_series(week.week_start, week.week_start + 6, interval '1 day') as day (date)
+        from generate_series(0, 6) as nth (day)
+        -- Days are dates: a timestamp would be read in the zone of whoever asks.
+        cross join lateral (select week.week_start + nth.day as date) as day
         cross join lateral jsonb_array_elements(
           therapist.availability_hours
             -> (array['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'])
@@ -15295,7 +15380,9 @@ cross join lateral (
           and dated.starts_at < week.ends_at
       ) as dated
       cross join lateral unnest(
-        (weekly.windows + dated.extra * tstzmultirange(tstzrange(week.starts_at, week.ends_at))) - dated.off
+        ((weekly.windows + dated.extra * tstzmultirange(tstzrange(week.starts_at, week.ends_at))) - dated.off)
+          -- Whoever was archived works no hours from then on.
+          * tstzmultirange(tstzrange(null, therapist.deleted_at))
       ) as span
     ), 0)
   end as available
@@ -15317,66 +15404,13 @@ cross join lateral (
       and session.status not in ('cancelled', 'no_show')
     group by session.group_key
   ) as visit
-) as booked;
+) as booked
+where therapist.deleted_at is null
+  or therapist.deleted_at > week.starts_at
+  or booked.hours > 0;
 comment on view reports.therapist_utilization is
   'How much of the hours a therapist works is booked, and how much was attended, week by week.';
 grant select on reports.therapist_utilization to authenticated, service_role;
-
--- === schemas/reports/supervision_share.sql ===
-
--- Purpose: is every technician supervised enough?
--- Objects: reports.supervision_share; docs/reports.md tells how to read it.
-
-create view reports.supervision_share
-with (security_invoker = true)
-as
-select
-  month.organization_id,
-  month.month,
-  therapist.id as therapist_id,
-  therapist.display_name as therapist_name,
-  round(direct.hours, 2) as direct_hours,
-  round(direct.supervised_hours, 2) as supervised_hours,
-  direct.contacts,
-  round(100 * direct.supervised_hours / direct.hours, 1) as supervised_percent,
-  direct.supervised_hours >= 0.05 * direct.hours and direct.contacts >= 2 as is_sufficient
-from reports.months as month
-join public.therapists as therapist
-  on therapist.organization_id = month.organization_id and therapist.credential = 'RBT'
-cross join lateral (
-  select
-    sum(extract(epoch from session.end_time - session.start_time)) / 3600 as hours,
-    coalesce(sum(supervised.seconds), 0) / 3600 as supervised_hours,
-    coalesce(sum(supervised.contacts), 0)::integer as contacts
-  from public.sessions as session
-  left join lateral (
-    select
-      count(*) as contacts,
-      sum(extract(epoch from
-        least(session.end_time, supervision.end_time) - greatest(session.start_time, supervision.start_time)
-      )) as seconds
-    from public.sessions as supervision
-    join public.therapists as supervisor
-      on supervisor.organization_id = supervision.organization_id and supervisor.id = supervision.therapist_id
-    where supervision.organization_id = session.organization_id
-      and supervision.client_id = session.client_id
-      and supervision.start_time > session.start_time - interval '12 hours'
-      and supervision.start_time < session.end_time
-      and supervision.end_time > session.start_time
-      and supervision.status = 'completed'
-      and supervisor.credential in ('BCBA', 'BCBA-D')
-  ) as supervised on true
-  where session.organization_id = month.organization_id
-    and session.therapist_id = therapist.id
-    and session.start_time >= month.starts_at
-    and session.start_time < month.ends_at
-    and session.status = 'completed'
-) as direct
-where direct.hours > 0;
-comment on view reports.supervision_share is
-  'How much of a technician''s attended hours a BCBA was there too, with the same client. Enough is 5 % of the month''s '
-  'direct hours in at least 2 contacts (BACB, RBT Ethics and supervision requirements).';
-grant select on reports.supervision_share to authenticated, service_role;
 
 -- === schemas/reports/attendance.sql ===
 
@@ -15438,9 +15472,12 @@ as
 select
   session.organization_id,
   session.start_time,
+  session.start_time at time zone organization.time_zone as local_start,
   session.id as session_id,
   session.therapist_id,
+  therapist.display_name as therapist_name,
   session.client_id,
+  client.reference as client_reference,
   case
     when cancellation.attribution = 'client' then 'client'
     when cancellation.attribution = 'staff' and cancellation.cancelled_by = session.therapist_id then 'therapist'
@@ -15452,6 +15489,10 @@ select
   round((extract(epoch from session.start_time - cancellation.cancelled_at) / 3600)::numeric, 1) as notice_hours,
   cancellation.reason
 from public.sessions as session
+join public.organizations as organization on organization.id = session.organization_id
+left join public.therapists as therapist
+  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
+left join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
 join public.session_cancellations as cancellation
   on cancellation.organization_id = session.organization_id and cancellation.session_id = session.id
 where session.status = 'cancelled';
@@ -15585,13 +15626,16 @@ as
 select
   first.organization_id,
   first.start_time,
+  first.start_time at time zone organization.time_zone as local_start,
   overlap.resource,
   overlap.resource_id,
+  coalesce(therapist.display_name, client.reference, room.name) as resource_name,
   first.id as session_id,
   overlap.id as other_session_id,
   overlap.start_time as overlap_start,
   least(first.end_time, overlap.end_time) as overlap_end
 from public.sessions as first
+join public.organizations as organization on organization.id = first.organization_id
 cross join lateral (
   select 'therapist' as resource, first.therapist_id as resource_id, other.id, other.start_time, other.end_time
   from public.sessions as other
@@ -15636,6 +15680,13 @@ cross join lateral (
     and other.group_key <> first.group_key
     and other.status not in ('cancelled', 'no_show')
 ) as overlap
+left join public.therapists as therapist
+  on overlap.resource = 'therapist' and therapist.organization_id = first.organization_id
+  and therapist.id = overlap.resource_id
+left join public.clients as client
+  on overlap.resource = 'client' and client.organization_id = first.organization_id and client.id = overlap.resource_id
+left join public.rooms as room
+  on overlap.resource = 'room' and room.organization_id = first.organization_id and room.id = overlap.resource_id
 where first.status not in ('cancelled', 'no_show');
 comment on view reports.double_bookings is
   'Proof that there are none: every two sessions of one therapist, client or room that overlap and may not. Members of a '
@@ -15655,6 +15706,8 @@ select
   session.organization_id,
   session.start_time,
   session.id as session_id,
+  therapist.display_name as therapist_name,
+  client.reference as client_reference,
   session.time_zone,
   session.start_time at time zone session.time_zone as local_start,
   session.end_time at time zone session.time_zone as local_end,
@@ -15662,6 +15715,9 @@ select
   (extract(epoch from (session.end_time at time zone session.time_zone) - (session.start_time at time zone session.time_zone))
     / 60)::integer as clock_minutes
 from public.sessions as session
+left join public.therapists as therapist
+  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
+left join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
 where (session.end_time at time zone session.time_zone) - (session.start_time at time zone session.time_zone)
   <> session.end_time - session.start_time;
 comment on view reports.clock_change_sessions is
@@ -15680,6 +15736,8 @@ as
 select
   session.organization_id,
   session.series_id,
+  min(therapist.display_name) as therapist_name,
+  min(client.reference) as client_reference,
   session.time_zone,
   (session.start_time at time zone session.time_zone)::time as local_start,
   count(*)::integer as sessions,
@@ -15687,6 +15745,9 @@ select
     (session.start_time at time zone session.time_zone) - (session.start_time at time zone 'UTC')) / 60)::integer)
     as utc_offsets_minutes
 from public.sessions as session
+left join public.therapists as therapist
+  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
+left join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
 where session.series_id is not null
 group by session.organization_id, session.series_id, session.time_zone,
   (session.start_time at time zone session.time_zone)::time;
@@ -15697,50 +15758,97 @@ grant select on reports.series_start_times to authenticated, service_role;
 
 -- === schemas/reports/rendered_services.sql ===
 
--- Purpose: what was rendered, in whole minutes, and how its payer rounds: the rows that units are computed from.
--- Objects: reports.rendered_services; private.visit_units.
--- Watch for: the report of units and the ledger both read this view, so that they cannot differ.
+-- Purpose: what was rendered, in whole minutes, and how its payer rounds: what units are computed from.
+-- Objects: private.is_staff, private.rendered_services, private.visit_units.
+-- Watch for: the report of units and the ledger both ask private.rendered_services, so that they cannot differ. It runs as
+--            its owner, since row security would ask who is calling in every look-up of a rule; a view that calls it
+--            passes only the sessions that its reader may see, and readers cannot call it themselves.
 
-create view reports.rendered_services
-with (security_invoker = true)
-as
-select
-  session.organization_id,
-  session.start_time,
-  day.date as service_date,
-  session.id as session_id,
-  session.therapist_id,
-  session.client_id,
-  payer.id as payer_id,
-  service.cpt_code,
-  service.minutes,
-  rule.rounding,
-  coalesce((private.service_code_on(session.organization_id, service.cpt_code, day.date)).unit_minutes, 15)::integer
-    as unit_minutes
-from public.sessions as session
-left join public.session_visits as actual
-  on actual.organization_id = session.organization_id
-  and actual.session_id = session.id
-  and actual.actual_end_time is not null
-cross join lateral (
-  select private.service_date(session.organization_id, session.client_id, session.start_time) as date
-) as day
-cross join lateral (
+create function private.is_staff()
+returns boolean
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  return current_setting('role') not in ('anon', 'authenticated') or coalesce(private.active_role() <> 'client', false);
+end
+$$;
+comment on function private.is_staff() is
+  'Whether the reader works in a clinic, or is the operator: what payers pay for, and actual times, are staff''s.';
+
+create function private.rendered_services(organization_id uuid, session_ids uuid[])
+returns setof private.rendered_service
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  if not private.is_staff() then
+    return;
+  end if;
+  return query
+  with visit as materialized (
+    select
+      session.id, session.client_id, session.therapist_id, session.start_time, day.date,
+      coalesce(
+        session.cpt_code,
+        private.billed_code(session.organization_id, null, session.session_type, day.date)
+      ) as code,
+      private.billable_minutes(
+        coalesce(actual.actual_start_time, session.start_time), coalesce(actual.actual_end_time, session.end_time)
+      ) as minutes
+    from unnest(rendered_services.session_ids) as wanted (id)
+    join public.sessions as session
+      on session.organization_id = rendered_services.organization_id and session.id = wanted.id
+    left join public.session_visits as actual
+      on actual.organization_id = session.organization_id
+      and actual.session_id = session.id
+      and actual.actual_end_time is not null
+    cross join lateral (
+      select private.service_date(session.organization_id, session.client_id, session.start_time) as date
+    ) as day
+    where session.status = 'completed'
+  ),
+  paid as materialized (
+    select
+      day.client_id, day.date,
+      private.primary_payer(rendered_services.organization_id, day.client_id, day.date) as payer_id
+    from (select distinct visit.client_id, visit.date from visit) as day
+  ),
+  service as materialized (
+    select visit.*, paid.payer_id
+    from visit
+    join paid on paid.client_id = visit.client_id and paid.date = visit.date
+  ),
+  ruled as materialized (
+    select
+      asked.payer_id, asked.code, asked.date, rule.rounding,
+      coalesce((
+        private.service_code_on(rendered_services.organization_id, asked.code, asked.date)
+      ).unit_minutes, 15)::integer as unit_minutes
+    from (select distinct service.payer_id, service.code, service.date from service) as asked
+    cross join lateral private.payer_rule(
+      rendered_services.organization_id, asked.payer_id, asked.code, asked.date
+    ) as rule
+  )
   select
-    private.billed_code(session.organization_id, session.cpt_code, session.session_type, day.date) as cpt_code,
-    private.billable_minutes(
-      coalesce(actual.actual_start_time, session.start_time), coalesce(actual.actual_end_time, session.end_time)
-    ) as minutes
-) as service
-cross join lateral (
-  select private.primary_payer(session.organization_id, session.client_id, day.date) as id
-) as payer
-cross join lateral private.payer_rule(session.organization_id, payer.id, service.cpt_code, day.date) as rule
-where session.status = 'completed';
-comment on view reports.rendered_services is
-  'Completed sessions: the code, the whole minutes (the actual ones where they are recorded), the payer of the local day '
-  'and that payer''s rounding.';
-grant select on reports.rendered_services to authenticated, service_role;
+    service.id, service.client_id, service.therapist_id, service.date, service.payer_id, service.code,
+    service.start_time, service.minutes, ruled.rounding, ruled.unit_minutes
+  from service
+  join ruled
+    on ruled.code = service.code
+    and ruled.date = service.date
+    and ruled.payer_id is not distinct from service.payer_id;
+end
+$$;
+comment on function private.rendered_services(uuid, uuid[]) is
+  'Those of these sessions that are completed, with what private.day_units needs: the local day, who pays first that day, '
+  'the code, the whole minutes (the actual ones where they are recorded) and how that payer rounds.';
+grant execute on function private.rendered_services(uuid, uuid[]) to authenticated, service_role;
 
 create function private.visit_units(organization_id uuid, client_id uuid, service_date date)
 returns table (session_id uuid, units integer)
@@ -15753,16 +15861,16 @@ begin
   return query
   select day.session_id, day.units
   from private.day_units(array(
-    select row(
-      service.session_id, service.client_id, service.therapist_id, service.service_date, service.payer_id,
-      service.cpt_code, service.start_time, service.minutes, service.rounding, service.unit_minutes
-    )::private.rendered_service
-    from reports.rendered_services as service
-    where service.organization_id = visit_units.organization_id
-      and service.client_id = visit_units.client_id
-      and service.start_time >= (visit_units.service_date - 1)::timestamptz
-      and service.start_time < (visit_units.service_date + 2)::timestamptz
-      and service.service_date = visit_units.service_date
+    select service::private.rendered_service
+    from private.rendered_services(visit_units.organization_id, array(
+      select session.id
+      from public.sessions as session
+      where session.organization_id = visit_units.organization_id
+        and session.client_id = visit_units.client_id
+        and session.start_time >= (visit_units.service_date - 1)::timestamptz
+        and session.start_time < (visit_units.service_date + 2)::timestamptz
+    )) as service
+    where service.service_date = visit_units.service_date
   )) as day;
 end
 $$;
@@ -15784,25 +15892,55 @@ select
   line.service_date,
   line.session_id,
   line.therapist_id,
+  visit.therapist_name,
   line.client_id,
+  visit.client_reference,
   line.payer_id,
+  visit.payer_name,
   line.cpt_code,
+  visit.cpt_modifiers,
+  visit.location_type,
   line.minutes,
   line.units
 from reports.months as month
 cross join lateral private.day_units(array(
-  select row(
-    service.session_id, service.client_id, service.therapist_id, service.service_date, service.payer_id,
-    service.cpt_code, service.start_time, service.minutes, service.rounding, service.unit_minutes
-  )::private.rendered_service
-  from reports.rendered_services as service
-  where service.organization_id = month.organization_id
-    and service.start_time >= month.starts_at
-    and service.start_time < month.ends_at
-)) as line;
+  select service::private.rendered_service
+  from private.rendered_services(month.organization_id, array(
+    select session.id
+    from public.sessions as session
+    where session.organization_id = month.organization_id
+      and session.start_time >= month.starts_at
+      and session.start_time < month.ends_at
+      and session.status = 'completed'
+  )) as service
+)) as line
+-- One row by its key, whatever the planner believes of how many there are.
+cross join lateral (
+  select
+    session.cpt_modifiers,
+    session.location_type,
+    (
+      select therapist.display_name
+      from public.therapists as therapist
+      where therapist.organization_id = month.organization_id and therapist.id = line.therapist_id
+    ) as therapist_name,
+    (
+      select client.reference
+      from public.clients as client
+      where client.organization_id = month.organization_id and client.id = line.client_id
+    ) as client_reference,
+    (
+      select payer.name
+      from public.payers as payer
+      where payer.organization_id = month.organization_id and payer.id = line.payer_id
+    ) as payer_name
+  from public.sessions as session
+  where session.organization_id = month.organization_id and session.id = line.session_id
+  offset 0
+) as visit;
 comment on view reports.billable_visits is
-  'Attended sessions as lines of a claim: payer of the day, code, whole minutes and units, rounded as that payer rounds. '
-  'Where a payer rounds by the day, a visit has its share of the day''s units.';
+  'Attended sessions as lines of a claim: payer of the day, code, modifiers, place, whole minutes and units, rounded as '
+  'that payer rounds. Where a payer rounds by the day, a visit has its share of the day''s units.';
 grant select on reports.billable_visits to authenticated, service_role;
 
 -- === schemas/reports/units_by_code_and_payer.sql ===
@@ -15816,14 +15954,13 @@ as
 select
   visit.organization_id,
   visit.month,
-  payer.name as payer_name,
+  visit.payer_name,
   visit.cpt_code,
   count(*)::integer as sessions,
   sum(visit.minutes)::integer as minutes,
   sum(visit.units)::integer as units
 from reports.billable_visits as visit
-left join public.payers as payer on payer.organization_id = visit.organization_id and payer.id = visit.payer_id
-group by visit.organization_id, visit.month, visit.payer_id, payer.name, visit.cpt_code;
+group by visit.organization_id, visit.month, visit.payer_id, visit.payer_name, visit.cpt_code;
 comment on view reports.units_by_code_and_payer is
   'Attended sessions as units to be billed, by the actual times where they are known, rounded as each payer rounds on the '
   'day of service. payer_name is null for clients without a coverage.';
@@ -15864,9 +16001,11 @@ left join lateral (
 ) as ended on true
 where session.cpt_code is not null
   and session.status in ('scheduled', 'in_progress')
+  -- What is older is not to be rendered any more.
+  and session.start_time > now() - interval '60 days'
   and (private.service_code_on(session.organization_id, session.cpt_code, day.date)).code is null;
 comment on view reports.sessions_to_recode is
-  'Sessions still to be rendered whose code is not valid on their day: it has ended by then (code_ended_on), or it has not '
+  'Sessions still to be rendered (from 60 days ago on) whose code is not valid on their day: it has ended by then (code_ended_on), or it has not '
   'begun. They need another code before they can be completed or moved.';
 grant select on reports.sessions_to_recode to authenticated, service_role;
 
@@ -15924,18 +16063,302 @@ select
   entry.organization_id,
   entry.service_date,
   entry.owner_id as session_id,
+  therapist.display_name as therapist_name,
   entry.client_id,
+  client.reference as client_reference,
   entry.cpt_code,
   entry.state,
   entry.authorization_id,
   entry.total_units,
   entry.total_units - entry.units as units_beyond
 from public.authorization_units as entry
+left join public.clients as client on client.organization_id = entry.organization_id and client.id = entry.client_id
+left join public.sessions as session on session.organization_id = entry.organization_id and session.id = entry.owner_id
+left join public.therapists as therapist
+  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
 where entry.units < entry.total_units
   and entry.state <> 'held';
 comment on view reports.services_beyond_authorization is
   'Booked or rendered services that no authorization covers whole: overridden, or longer than they were booked for.';
 grant select on reports.services_beyond_authorization to authenticated, service_role;
+
+-- === schemas/reports/authorization_pace.sql ===
+
+-- Purpose: will an authorization last until its end, and when must the next be asked for?
+-- Objects: reports.authorization_pace; docs/reports.md tells how to read it.
+
+create view reports.authorization_pace
+with (security_invoker = true)
+as
+select
+  balance.organization_id,
+  balance.authorization_id,
+  balance.client_id,
+  balance.client_reference,
+  balance.payer_name,
+  balance.cpt_code,
+  balance.starts_on,
+  balance.ends_on,
+  balance.approved_units,
+  balance.used_units,
+  balance.scheduled_units,
+  balance.held_units,
+  balance.left_units,
+  -- Used evenly, this much of it would be used by the end of today.
+  round(
+    balance.approved_units::numeric
+    * greatest(0, least(today.date, balance.ends_on) - balance.starts_on + 1) / (balance.ends_on - balance.starts_on + 1)
+  )::integer as expected_units,
+  round(pace.units / 4.0, 1) as weekly_units,
+  ahead.runs_out_on,
+  balance.ends_on - today.date as days_to_end,
+  alert.days as alert_days
+from reports.authorization_balances as balance
+cross join lateral (
+  select private.service_date(balance.organization_id, null, now()) as date
+) as today
+cross join lateral (
+  select coalesce(sum(entry.units), 0)::integer as units
+  from public.authorization_units as entry
+  where entry.organization_id = balance.organization_id
+    and entry.authorization_id = balance.authorization_id
+    and entry.state = 'used'
+    and entry.service_date > today.date - 28
+    and entry.service_date <= today.date
+) as pace
+cross join lateral (
+  select case
+    when balance.approved_units <= balance.used_units then today.date
+    -- As many days from now as the rest lasts, at what the last four weeks used a day; not told when that is after its end.
+    when pace.units > 0
+      and ceil((balance.approved_units - balance.used_units) * 28.0 / pace.units) <= balance.ends_on - today.date
+    then today.date + ceil((balance.approved_units - balance.used_units) * 28.0 / pace.units)::integer
+  end as runs_out_on
+) as ahead
+cross join lateral (
+  select min(step.days) as days
+  from (values (14), (30), (60)) as step (days)
+  where least(balance.ends_on, ahead.runs_out_on) - today.date <= step.days
+) as alert
+where balance.ends_on >= today.date;
+comment on view reports.authorization_pace is
+  'Authorizations that have not ended: what is used and booked of each, what would be used by today at an even pace, the '
+  'units a week of the last four weeks, the day it runs out at that pace, and an alert at 60, 30 and 14 days before it '
+  'ends or runs out.';
+grant select on reports.authorization_pace to authenticated, service_role;
+
+-- === schemas/reports/supervision_months.sql ===
+
+-- Purpose: how much each technician worked and was supervised, month by month.
+-- Objects: reports.supervision_months, which supervision_share and supervision_needed read.
+-- Watch for: a contact is time that a supervisor (BCaBA, BCBA, BCBA-D on that day) and a technician were with the same
+--            client. The level is the one of the day of service; see therapist_credentials.
+
+create view reports.supervision_months
+with (security_invoker = true)
+as
+select
+  month.organization_id,
+  month.month,
+  therapist.id as therapist_id,
+  therapist.display_name as therapist_name,
+  round(direct.hours, 2) as direct_hours,
+  round(direct.booked_hours, 2) as booked_hours,
+  round(direct.supervised_hours, 2) as supervised_hours,
+  direct.contacts,
+  direct.observed_contacts,
+  direct.individual_contacts,
+  round(100 * direct.supervised_hours / nullif(direct.hours, 0), 1) as supervised_percent,
+  direct.hours > 0
+    and direct.supervised_hours >= 0.05 * direct.hours
+    and direct.contacts >= 2
+    and direct.observed_contacts >= 1
+    and direct.individual_contacts >= 1 as is_sufficient
+from reports.months as month
+cross join lateral (
+  with visit as materialized (
+    select
+      session.therapist_id,
+      session.client_id,
+      case
+        when session.status <> 'completed' then tstzrange(session.start_time, session.end_time)
+        else tstzrange(
+          coalesce(actual.actual_start_time, session.start_time), coalesce(actual.actual_end_time, session.end_time)
+        )
+      end as during,
+      session.status = 'completed' as is_attended,
+      known.level,
+      session.start_time >= month.starts_at and session.start_time < month.ends_at as is_this_month,
+      -- A supervisor who guides the family does not supervise whoever treats the child meanwhile.
+      not exists (
+        select 1
+        from public.service_codes as service
+        where not service.supervises
+          and (
+            service.code = session.cpt_code
+            or (session.cpt_code is null and service.session_type = lower(btrim(session.session_type)))
+          )
+          and (service.organization_id is null or service.organization_id = session.organization_id)
+          and day.date >= service.valid_from
+          and day.date <= coalesce(service.valid_to, 'infinity')
+      ) as supervises
+    from public.organizations as organization
+    join public.sessions as session on session.organization_id = organization.id
+    left join public.session_visits as actual
+      on actual.organization_id = session.organization_id
+      and actual.session_id = session.id
+      and actual.actual_end_time is not null
+    cross join lateral (select (session.start_time at time zone organization.time_zone)::date as date) as day
+    join public.therapist_credentials as known
+      on known.organization_id = session.organization_id
+      and known.therapist_id = session.therapist_id
+      and day.date >= known.valid_from
+      and day.date <= coalesce(known.valid_to, 'infinity')
+    where organization.id = month.organization_id
+      and session.start_time >= month.starts_at - interval '1 day'
+      and session.start_time < month.ends_at + interval '1 day'
+      and (session.status = 'completed' or (session.status in ('scheduled', 'in_progress') and session.end_time > now()))
+  ),
+  attended as materialized (select visit.* from visit where visit.is_attended),
+  -- While a supervisor and a technician were with the same client.
+  beside as materialized (
+    select treatment.therapist_id, supervision.therapist_id as supervisor_id, treatment.during * supervision.during as during
+    from attended as treatment
+    join attended as supervision on supervision.client_id = treatment.client_id and supervision.during && treatment.during
+    where treatment.is_this_month
+      and treatment.level = 'technician'
+      and supervision.level in ('assistant', 'qhp')
+      and supervision.supervises
+  ),
+  -- Times that touch are one contact.
+  contact as (
+    select met.therapist_id, met.supervisor_id, span.during
+    from (
+      select beside.therapist_id, beside.supervisor_id, range_agg(beside.during) as during
+      from beside
+      group by beside.therapist_id, beside.supervisor_id
+    ) as met
+    cross join lateral unnest(met.during) as span (during)
+  ),
+  counted as (
+    select
+      contact.therapist_id,
+      count(*)::integer as contacts,
+      count(*) filter (where not exists (
+        select 1
+        from beside
+        where beside.supervisor_id = contact.supervisor_id
+          and beside.therapist_id <> contact.therapist_id
+          and beside.during && contact.during
+      ))::integer as individual_contacts
+    from contact
+    group by contact.therapist_id
+  ),
+  worked as (
+    select
+      visit.therapist_id,
+      coalesce(range_agg(visit.during) filter (where visit.is_attended), '{}') as during,
+      coalesce(range_agg(visit.during) filter (where not visit.is_attended), '{}') as booked
+    from visit
+    where visit.is_this_month and visit.level = 'technician'
+    group by visit.therapist_id
+  ),
+  supervised as (
+    select beside.therapist_id, range_agg(beside.during) as during
+    from beside
+    group by beside.therapist_id
+  )
+  select
+    worked.therapist_id,
+    coalesce((
+      select sum(extract(epoch from upper(span) - lower(span))) / 3600 from unnest(worked.during) as span
+    ), 0) as hours,
+    coalesce((
+      select sum(extract(epoch from upper(span) - lower(span))) / 3600 from unnest(worked.booked) as span
+    ), 0) as booked_hours,
+    coalesce((
+      select sum(extract(epoch from upper(span) - lower(span))) / 3600 from unnest(supervised.during) as span
+    ), 0) as supervised_hours,
+    coalesce(counted.contacts, 0) as contacts,
+    -- Who is with the technician and their client sees them work.
+    coalesce(counted.contacts, 0) as observed_contacts,
+    coalesce(counted.individual_contacts, 0) as individual_contacts
+  from worked
+  left join supervised on supervised.therapist_id = worked.therapist_id
+  left join counted on counted.therapist_id = worked.therapist_id
+) as direct
+join public.therapists as therapist
+  on therapist.organization_id = month.organization_id and therapist.id = direct.therapist_id;
+comment on view reports.supervision_months is
+  'Each technician''s month: hours attended and still booked, hours and contacts supervised. A group, and two supervisors '
+  'at once, count once; times that touch are one contact.';
+grant select on reports.supervision_months to authenticated, service_role;
+
+-- === schemas/reports/supervision_share.sql ===
+
+-- Purpose: is every technician supervised enough?
+-- Objects: reports.supervision_share; docs/reports.md tells how to read it.
+-- Watch for: the rule is the BACB's (RBT Handbook, ongoing supervision): at least 5 % of the month's direct hours, in at
+--            least two real-time contacts, one of them seeing the technician work, one of them for this technician alone.
+
+create view reports.supervision_share
+with (security_invoker = true)
+as
+select
+  supervision.organization_id,
+  supervision.month,
+  supervision.therapist_id,
+  supervision.therapist_name,
+  supervision.direct_hours,
+  supervision.supervised_hours,
+  supervision.contacts,
+  supervision.observed_contacts,
+  supervision.individual_contacts,
+  supervision.supervised_percent,
+  supervision.is_sufficient
+from reports.supervision_months as supervision
+where supervision.direct_hours > 0;
+comment on view reports.supervision_share is
+  'How much of a technician''s attended time a BCaBA, BCBA or BCBA-D was there too, with the same client. A group, and two '
+  'supervisors at once, count once. Enough is 5 % of the month in at least 2 contacts, one observed and one individual.';
+grant select on reports.supervision_share to authenticated, service_role;
+
+-- === schemas/reports/supervision_needed.sql ===
+
+-- Purpose: what supervision does each technician still need this month?
+-- Objects: reports.supervision_needed; docs/reports.md tells how to read it.
+
+create view reports.supervision_needed
+with (security_invoker = true)
+as
+select
+  supervision.organization_id,
+  supervision.month,
+  supervision.therapist_id,
+  supervision.therapist_name,
+  supervision.direct_hours,
+  supervision.booked_hours,
+  supervision.supervised_hours,
+  greatest(0, round(
+    0.05 * (supervision.direct_hours + supervision.booked_hours) - supervision.supervised_hours, 2
+  )) as hours_needed,
+  greatest(0, 2 - supervision.contacts) as contacts_needed,
+  supervision.observed_contacts = 0 as needs_observed_contact,
+  supervision.individual_contacts = 0 as needs_individual_contact,
+  (supervision.month + interval '1 month')::date - today.date - 1 as days_left
+from public.organizations as organization
+cross join lateral (select (now() at time zone organization.time_zone)::date as date) as today
+join reports.supervision_months as supervision
+  on supervision.organization_id = organization.id
+  and supervision.month = date_trunc('month', today.date::timestamp)::date
+join public.therapists as therapist
+  on therapist.organization_id = supervision.organization_id and therapist.id = supervision.therapist_id
+where therapist.deleted_at is null
+  and therapist.credential = 'RBT';
+comment on view reports.supervision_needed is
+  'What each technician still needs this month if the rest of it goes as booked: hours to 5 % of attended and booked time, '
+  'contacts to 2, an observed and an individual one.';
+grant select on reports.supervision_needed to authenticated, service_role;
 
 -- === schemas/reports/unsigned_notes.sql ===
 
@@ -15948,14 +16371,18 @@ as
 select
   session.organization_id,
   session.start_time,
+  session.start_time at time zone organization.time_zone as local_start,
   session.id as session_id,
   session.therapist_id,
   therapist.display_name as therapist_name,
   session.client_id,
+  client.reference as client_reference,
   session.status as session_status,
   coalesce(note.status, 'none') as note_status,
   greatest(0, floor(extract(epoch from now() - session.end_time) / 86400))::integer as days_overdue
 from public.sessions as session
+join public.organizations as organization on organization.id = session.organization_id
+left join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
 join public.therapists as therapist
   on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
 left join public.session_note_states as note
@@ -15966,6 +16393,337 @@ where session.end_time < now()
 comment on view reports.unsigned_notes is
   'Sessions whose time is over and whose note is missing or not signed, with the days since.';
 grant select on reports.unsigned_notes to authenticated, service_role;
+
+-- === schemas/reports/visit_problems.sql ===
+
+-- Purpose: what a biller or an auditor would object to in a completed visit.
+-- Objects: private.signature_differs, private.visit_problems, reports.visit_problems; docs/reports.md tells how to read it.
+-- Watch for: a new problem is one more branch of private.visit_problems. It runs as its owner and is told only sessions
+--            that the reader may see, as private.rendered_services is.
+
+create function private.signature_differs(organization_id uuid, session_id uuid)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select note.attested is distinct from private.session_facts(session)
+    from private.session_note_versions as note
+    join public.sessions as session
+      on session.organization_id = note.organization_id and session.id = note.session_id
+    where note.organization_id = signature_differs.organization_id
+      and note.session_id = signature_differs.session_id
+      and note.status <> 'draft'
+    order by note.version desc
+    limit 1
+  );
+end
+$$;
+comment on function private.signature_differs(uuid, uuid) is
+  'Whether what was signed is not what the session says now; null without a signature.';
+
+create function private.visit_overlaps(organization_id uuid, session_ids uuid[])
+returns table (session_id uuid, other_session_id uuid, problem text)
+language plpgsql
+stable
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+#variable_conflict use_column
+begin
+  return query
+  with visit as materialized (
+    select
+      session.id, session.therapist_id, session.client_id, session.group_id, session.cpt_code, session.session_type,
+      session.start_time, session.end_time, session.id = any (visit_overlaps.session_ids) as is_asked,
+      tstzrange(
+        coalesce(actual.actual_start_time, session.start_time), coalesce(actual.actual_end_time, session.end_time)
+      ) as during
+    from public.sessions as session
+    left join public.session_visits as actual
+      on actual.organization_id = session.organization_id
+      and actual.session_id = session.id
+      and actual.actual_end_time is not null
+    where session.organization_id = visit_overlaps.organization_id
+      and session.status = 'completed'
+      -- A visit lies within a day of what was booked.
+      and session.start_time between (
+        select min(asked.start_time) - interval '2 days'
+        from public.sessions as asked
+        where asked.organization_id = visit_overlaps.organization_id and asked.id = any (visit_overlaps.session_ids)
+      ) and (
+        select max(asked.start_time) + interval '2 days'
+        from public.sessions as asked
+        where asked.organization_id = visit_overlaps.organization_id and asked.id = any (visit_overlaps.session_ids)
+      )
+  )
+  select asked.id, other.id, 'therapist_overlaps'
+  from visit as asked
+  join visit as other on other.therapist_id = asked.therapist_id and other.during && asked.during
+  where asked.is_asked
+    and other.id <> asked.id
+    and (other.group_id is null or other.group_id is distinct from asked.group_id)
+  union all
+  select asked.id, other.id, 'client_overlaps'
+  from visit as asked
+  join visit as other on other.client_id = asked.client_id and other.during && asked.during
+  where asked.is_asked
+    and other.id <> asked.id
+    and private.client_lanes(
+      visit_overlaps.organization_id, asked.client_id,
+      private.billed_code(
+        visit_overlaps.organization_id, asked.cpt_code, asked.session_type,
+        private.service_date(visit_overlaps.organization_id, asked.client_id, asked.start_time)
+      ), asked.start_time, asked.end_time
+    ) && private.client_lanes(
+      visit_overlaps.organization_id, other.client_id,
+      private.billed_code(
+        visit_overlaps.organization_id, other.cpt_code, other.session_type,
+        private.service_date(visit_overlaps.organization_id, other.client_id, other.start_time)
+      ), other.start_time, other.end_time
+    );
+end
+$$;
+comment on function private.visit_overlaps(uuid, uuid[]) is
+  'Which completed sessions these overlap in actual time: of one therapist, but for members of one group, and of one client '
+  'where the payers do not allow the two services at once.';
+
+create function private.visit_problems(organization_id uuid, session_ids uuid[])
+returns table (session_id uuid, service_date date, payer_id uuid, problem text, detail text)
+language plpgsql
+stable
+security definer
+set search_path = ''
+set plan_cache_mode = 'force_custom_plan'
+as $$
+#variable_conflict use_column
+begin
+  if not private.is_staff() then
+    return;
+  end if;
+  return query
+  with visit as materialized (
+    select
+      session.*, service.service_date, service.payer_id, service.cpt_code as billed_code,
+      actual.actual_start_time is not null as has_begin, actual.actual_end_time is not null as has_end,
+      case when actual.actual_end_time is null then session.start_time else actual.actual_start_time end as begun,
+      coalesce(actual.actual_end_time, session.end_time) as ended,
+      coalesce(note.status, 'none') as note_status
+    from private.rendered_services(visit_problems.organization_id, visit_problems.session_ids) as service
+    join public.sessions as session
+      on session.organization_id = visit_problems.organization_id and session.id = service.session_id
+    left join public.session_visits as actual
+      on actual.organization_id = session.organization_id and actual.session_id = session.id
+    left join public.session_note_states as note
+      on note.organization_id = session.organization_id and note.session_id = session.id
+  ),
+  ruled as materialized (
+    select
+      asked.*, rule.evv_required,
+      private.coverage_gap(
+        visit_problems.organization_id, asked.payer_id, asked.billed_code, asked.location_type, asked.service_date
+      ) as gap,
+      (private.service_code_on(visit_problems.organization_id, asked.billed_code, asked.service_date)).code is not null
+        as is_valid,
+      private.service_code(
+        visit_problems.organization_id, asked.cpt_code, asked.session_type, asked.service_date
+      ) is not null as is_named
+    from (
+      select distinct
+        visit.payer_id, visit.billed_code, visit.location_type, visit.service_date, visit.cpt_code, visit.session_type
+      from visit
+    ) as asked
+    cross join lateral private.payer_rule(
+      visit_problems.organization_id, asked.payer_id, asked.billed_code, asked.service_date
+    ) as rule
+  ),
+  judged as materialized (
+    select
+      visit.*, ruled.gap, ruled.is_valid,
+      case when ruled.evv_required then array_remove(array[
+        -- The elements of the 21st Century Cures Act, section 12006; individual, date and provider no session can lack.
+        case when not ruled.is_named then 'service' end,
+        case when visit.location_type is null then 'location' end,
+        case when not visit.has_begin then 'begin' end,
+        case when not visit.has_end then 'end' end
+      ], null) else '{}' end as missing,
+      round(extract(epoch from visit.begun - visit.start_time) / 60)::integer as late_minutes,
+      round(extract(epoch from visit.ended - visit.end_time) / 60)::integer as over_minutes,
+      (visit.begun at time zone organization.time_zone)::date as begun_on
+    from visit
+    join public.organizations as organization on organization.id = visit.organization_id
+    join ruled on (
+      ruled.payer_id, ruled.billed_code, ruled.location_type, ruled.service_date, ruled.cpt_code, ruled.session_type
+    ) is not distinct from (
+      visit.payer_id, visit.billed_code, visit.location_type, visit.service_date, visit.cpt_code, visit.session_type
+    ) and ruled.service_date = visit.service_date and ruled.billed_code = visit.billed_code
+  )
+  select judged.id, judged.service_date, judged.payer_id, overlap.problem, 'with session ' || overlap.other_session_id
+  from private.visit_overlaps(visit_problems.organization_id, visit_problems.session_ids) as overlap
+  join judged on judged.id = overlap.session_id
+  union all
+  select judged.id, judged.service_date, judged.payer_id, simple.problem, simple.detail
+  from judged
+  cross join lateral (
+    values
+      ('off_the_day', judged.begun_on <> judged.service_date, 'began on ' || judged.begun_on),
+      ('off_the_booking', abs(judged.late_minutes) > 15 or abs(judged.over_minutes) > 15,
+        format('began %s and ended %s minutes after it was booked for', judged.late_minutes, judged.over_minutes)),
+      ('unsigned', judged.note_status not in ('signed', 'amended'), 'note: ' || judged.note_status),
+      ('code_not_covered', judged.gap = 'code', judged.billed_code),
+      ('place_not_covered', judged.gap = 'place', judged.billed_code || ' at ' || judged.location_type),
+      ('code_not_valid', not judged.is_valid, judged.billed_code || ' is no code on ' || judged.service_date),
+      ('evv_incomplete', judged.missing <> '{}', array_to_string(judged.missing, ', '))
+  ) as simple (problem, is_so, detail)
+  where simple.is_so
+  union all
+  select judged.id, judged.service_date, judged.payer_id, 'signature_differs', 'what was signed is not what the session says'
+  from judged
+  where judged.note_status in ('signed', 'amended') and private.signature_differs(judged.organization_id, judged.id)
+  union all
+  select judged.id, judged.service_date, judged.payer_id, 'units_beyond',
+    format('%s of %s units', entry.total_units - entry.units, entry.total_units)
+  from judged
+  join public.authorization_units as entry
+    on entry.organization_id = judged.organization_id and entry.owner_id = judged.id and entry.units < entry.total_units
+  union all
+  select judged.id, judged.service_date, judged.payer_id, 'no_coverage', 'nobody covers the client on ' || judged.service_date
+  from judged
+  where judged.payer_id is null
+    and exists (
+      select 1
+      from public.client_coverages as any_date
+      where any_date.organization_id = judged.organization_id and any_date.client_id = judged.client_id
+    );
+end
+$$;
+comment on function private.visit_problems(uuid, uuid[]) is 'What a payer or an auditor would object to in those of these sessions that are completed.';
+grant execute on function private.visit_problems(uuid, uuid[]) to authenticated, service_role;
+
+create view reports.visit_problems
+with (security_invoker = true)
+as
+select
+  month.organization_id,
+  month.month,
+  found.service_date,
+  found.session_id,
+  visit.therapist_id,
+  visit.therapist_name,
+  visit.client_id,
+  visit.client_reference,
+  found.payer_id,
+  found.problem,
+  found.detail
+from reports.months as month
+cross join lateral private.visit_problems(month.organization_id, array(
+  select session.id
+  from public.sessions as session
+  where session.organization_id = month.organization_id
+    and session.start_time >= month.starts_at
+    and session.start_time < month.ends_at
+    and session.status = 'completed'
+)) as found
+cross join lateral (
+  select
+    session.therapist_id,
+    session.client_id,
+    (
+      select therapist.display_name
+      from public.therapists as therapist
+      where therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
+    ) as therapist_name,
+    (
+      select client.reference
+      from public.clients as client
+      where client.organization_id = session.organization_id and client.id = session.client_id
+    ) as client_reference
+  from public.sessions as session
+  where session.organization_id = month.organization_id and session.id = found.session_id
+  offset 0
+) as visit;
+comment on view reports.visit_problems is
+  'Completed visits that a payer or an auditor would object to, one row a problem: overlaps, times off the day or off the '
+  'booking (more than 15 minutes), missing or differing signatures, units beyond the authorization, what is not covered, '
+  'and missing elements of electronic visit verification.';
+grant select on reports.visit_problems to authenticated, service_role;
+
+-- === schemas/reports/evv_gaps.sql ===
+
+-- Purpose: which elements of electronic visit verification a completed visit lacks.
+-- Objects: reports.evv_gaps; docs/reports.md tells how to read it.
+
+create view reports.evv_gaps
+with (security_invoker = true)
+as
+select
+  problem.organization_id,
+  problem.month,
+  problem.service_date,
+  problem.session_id,
+  problem.therapist_id,
+  problem.therapist_name,
+  problem.client_id,
+  problem.client_reference,
+  payer.name as payer_name,
+  string_to_array(problem.detail, ', ') as missing
+from reports.visit_problems as problem
+left join public.payers as payer
+  on payer.organization_id = problem.organization_id and payer.id = problem.payer_id
+where problem.problem = 'evv_incomplete';
+comment on view reports.evv_gaps is
+  'Completed visits of payers who want electronic visit verification, and which of its elements they lack: service, '
+  'location, begin, end. Individual, date and provider no session can be without.';
+grant select on reports.evv_gaps to authenticated, service_role;
+
+-- === schemas/reports/unbilled.sql ===
+
+-- Purpose: sessions that are over and cannot be billed yet, and why.
+-- Objects: reports.unbilled; docs/reports.md tells how to read it.
+
+create view reports.unbilled
+with (security_invoker = true)
+as
+select
+  month.organization_id,
+  month.month,
+  (session.start_time at time zone organization.time_zone)::date as service_date,
+  session.id as session_id,
+  session.therapist_id,
+  therapist.display_name as therapist_name,
+  session.client_id,
+  client.reference as client_reference,
+  array['not_completed'] as reasons,
+  floor(extract(epoch from now() - session.end_time) / 86400)::integer as days_waiting
+from reports.months as month
+join public.organizations as organization on organization.id = month.organization_id
+join public.sessions as session
+  on session.organization_id = month.organization_id
+  and session.start_time >= month.starts_at
+  and session.start_time < month.ends_at
+left join public.therapists as therapist
+  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
+left join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
+where session.status in ('scheduled', 'in_progress')
+  and session.end_time < now()
+union all
+select
+  problem.organization_id, problem.month, problem.service_date, problem.session_id, problem.therapist_id,
+  problem.therapist_name, problem.client_id, problem.client_reference,
+  array_agg(distinct problem.problem order by problem.problem),
+  (now()::date - problem.service_date)::integer
+from reports.visit_problems as problem
+-- Lateness is to be explained, not to be waited for.
+where problem.problem <> 'off_the_booking'
+group by
+  problem.organization_id, problem.month, problem.service_date, problem.session_id, problem.therapist_id,
+  problem.therapist_name, problem.client_id, problem.client_reference;
+comment on view reports.unbilled is
+  'Sessions whose time is over and that cannot be billed yet: not completed, or completed with something a payer would '
+  'object to (see visit_problems), with the days since.';
+grant select on reports.unbilled to authenticated, service_role;
 
 -- === schemas/reports/events_of.sql ===
 
@@ -16013,11 +16771,13 @@ select
   session.organization_id,
   session.id as session_id,
   event.occurred_at,
+  event.occurred_at at time zone organization.time_zone as local_time,
   event.recorded_at,
   event.action,
   event.outcome,
   event.code,
   event.actor_user_id,
+  actor.display_name as actor_name,
   event.actor_role,
   event.database_user,
   event.request_id,
@@ -16025,11 +16785,14 @@ select
   case when jsonb_typeof(event.after) = 'array' then event.after -> place.position else event.after end as after,
   event.details
 from public.sessions as session
+join public.organizations as organization on organization.id = session.organization_id
 cross join lateral private.events_of(session.organization_id, array[session.id]) as found
 join audit.events as event
   on event.organization_id = session.organization_id
   and event.recorded_at = found.recorded_at
   and event.id = found.id
+left join public.therapists as actor
+  on actor.organization_id = session.organization_id and actor.id = event.actor_user_id
 cross join lateral (select array_position(event.entity_ids, session.id) - 1 as position) as place;
 comment on view reports.session_audit_trail is
   'Everything that happened to a session, from the hold it was booked through: who, when, what, from what to what. Of a '
@@ -16049,15 +16812,18 @@ select
   client.id as client_id,
   client.reference as client_reference,
   event.occurred_at,
+  event.occurred_at at time zone organization.time_zone as local_time,
   event.action,
   event.outcome,
   event.actor_user_id,
+  actor.display_name as actor_name,
   event.actor_role,
   event.database_user,
   event.entity,
   record.id as record_id,
   event.request_id
 from public.clients as client
+join public.organizations as organization on organization.id = client.organization_id
 cross join lateral (
   select array_append(array_agg(session.id), client.id) as ids
   from public.sessions as session
@@ -16068,6 +16834,8 @@ join audit.events as event
   on event.organization_id = client.organization_id
   and event.recorded_at = found.recorded_at
   and event.id = found.id
+left join public.therapists as actor
+  on actor.organization_id = client.organization_id and actor.id = event.actor_user_id
 cross join lateral (
   select named.id
   from unnest(event.entity_ids) as named (id)

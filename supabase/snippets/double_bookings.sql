@@ -1,7 +1,9 @@
--- Is anybody booked twice? No row is the proof that nobody is.
--- The SQL editor runs as the operator, who sees every clinic: name yours below. Columns: docs/reports.md#double_bookings.
-select start_time, resource, resource_id, session_id, other_session_id, overlap_start, overlap_end
-from reports.double_bookings
-where organization_id = (select id from public.organizations where name = 'Bright Path ABA')
-  and start_time >= now() - interval '91 days'
+-- Is anybody booked twice? An empty row is the proof that nobody is.
+-- The SQL editor runs as the operator, who sees every clinic: name yours in the first line. Columns: docs/reports.md#double_bookings.
+with parameters as (select 'Bright Path ABA' as clinic),
+  clinic as (select organization.id from public.organizations as organization join parameters on parameters.clinic = organization.name)
+select local_start, resource, resource_name, session_id, other_session_id, overlap_start, overlap_end
+from clinic
+left join reports.double_bookings as found on found.organization_id = clinic.id
+  and found.start_time >= now() - interval '91 days'
 order by start_time;

@@ -1,7 +1,9 @@
 -- How many holds become sessions, day by day?
--- The SQL editor runs as the operator, who sees every clinic: name yours below. Columns: docs/reports.md#hold_funnel.
+-- The SQL editor runs as the operator, who sees every clinic: name yours in the first line. Columns: docs/reports.md#hold_funnel.
+with parameters as (select 'Bright Path ABA' as clinic),
+  clinic as (select organization.id from public.organizations as organization join parameters on parameters.clinic = organization.name)
 select day, held, confirmed, released, expired, live, refused_requests, confirmed_percent
 from reports.hold_funnel
-where organization_id = (select id from public.organizations where name = 'Bright Path ABA')
+where organization_id = (select id from clinic)
   and day >= current_date - 30
 order by day;

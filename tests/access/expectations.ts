@@ -199,11 +199,13 @@ export const relations: Record<string, RelationExpectation> = {
     delete:   NOBODY,
     truncate: NOBODY,
     insertable: [
-      'organization_id', 'code', 'description', 'levels', 'unit_minutes', 'min_clients', 'max_clients', 'session_type',
-      'valid_from', 'valid_to',
+      'organization_id', 'code', 'description', 'levels', 'unit_minutes', 'min_clients', 'max_clients', 'supervises',
+      'session_type', 'valid_from', 'valid_to',
     ],
     updatable: ['description', 'levels', 'valid_to'],
   },
+  'public.therapist_credentials': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'public.payers': {
     select:   ['no grant', 'none',     'none',     'clinic',   'clinic',   'clinic',   'theirs',   'all'],
     insert:   ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'all'],
@@ -304,12 +306,10 @@ export const relations: Record<string, RelationExpectation> = {
               ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.series_start_times': readable(
               ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
-  'reports.rendered_services': readable(
-              ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.billable_visits': readable(
-              ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.units_by_code_and_payer': readable(
-              ['no grant', 'none',     'clinic',   'clinic',   'clinic',   'clinic',   'theirs',   'all']),
+              ['no grant', 'none',     'none',     'clinic',   'clinic',   'clinic',   'theirs',   'all']),
   'reports.sessions_to_recode': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.authorization_balances': readable(
@@ -317,6 +317,18 @@ export const relations: Record<string, RelationExpectation> = {
   'reports.services_beyond_authorization': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.supervision_share': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.authorization_pace': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.visit_problems': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.evv_gaps': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.unbilled': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.supervision_months': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.supervision_needed': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.unsigned_notes': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
@@ -518,13 +530,10 @@ export const policyHelpers: readonly string[] = [
   'private.active_organization_id()',
   'private.active_role()',
   'private.availability_hours_are_valid(jsonb)',
-  'private.billable_minutes(timestamp with time zone,timestamp with time zone)',
   'private.billable_units(numeric,public.unit_rounding,integer)',
-  'private.billed_code(uuid,text,text,date)',
   'private.caseload_client_ids()',
   'private.claimed_organization_id()',
   'private.client_lanes(uuid,uuid,text,timestamp with time zone,timestamp with time zone)',
-  'private.coverage_gap(uuid,uuid,text,text,date)',
   'private.day_units(private.rendered_service[])',
   'private.events_of(uuid,uuid[])',
   'private.has_permission(text)',
@@ -535,14 +544,13 @@ export const policyHelpers: readonly string[] = [
   'private.organizations_of(uuid)',
   'private.own_client_ids()',
   'private.pair_lanes(integer)',
-  'private.payer_rule(uuid,uuid,text,date)',
   'private.place_of(text)',
   'private.places_are_valid(text[])',
-  'private.primary_payer(uuid,uuid,date)',
   'private.provider_level(text)',
+  'private.rendered_services(uuid,uuid[])',
   'private.service_code(text,text)',
-  'private.service_code(uuid,text,text,date)',
   'private.service_code_on(uuid,text,date)',
   'private.service_date(uuid,uuid,timestamp with time zone)',
+  'private.visit_problems(uuid,uuid[])',
   'private.words_are_valid(text[],integer,text)',
 ];

@@ -284,7 +284,21 @@ select distinct clinic, 'H2019', 'Skills', '{qhp}'::public.provider_level[], dat
 insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone, cpt_code)
 select clinic, therapist, client, access_matrix.at(50), access_matrix.at(51), 'UTC', 'H2019' from access_matrix.scopes;
 update public.service_codes set valid_to = '2020-12-31' where code = 'H2019';
+-- An authorization that lasts, a payer who wants visits verified on the day that was attended, and a session now.
+insert into public.authorizations (
+  organization_id, id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on
+)
+select clinic, access_matrix.id(scope || ' lasting authorization'), client, access_matrix.id(clinic || ' payer'), '97151', 1,
+  date '2026-01-01', date '2099-12-31'
+from access_matrix.scopes;
+insert into public.payer_rules (organization_id, payer_id, evv_required, valid_from, valid_to)
+select distinct clinic, access_matrix.id(clinic || ' payer'), true, date '2025-11-01', date '2025-11-30' from access_matrix.scopes;
+insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone)
+select clinic, therapist, client, greatest(date_trunc('month', now(), 'UTC'), now() - interval '10 minutes'), now() + interval '10 minutes',
+  'UTC'
+from access_matrix.scopes;
 update public.therapists set credential = 'RBT' where id in (select therapist from access_matrix.scopes);
+update public.therapist_credentials set credential = 'RBT' where therapist_id in (select therapist from access_matrix.scopes);
 
 -- What is sealed at commit is sealed now.
 set constraints all immediate;

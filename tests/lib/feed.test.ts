@@ -195,7 +195,9 @@ async function startRealtime(follows: boolean) {
   const proxy = await startFaultyProxy(stack.apiUrl);
   const sockets = new WebSocketServer({ noServer: true });
   const joined: { topic: string; filter: string | undefined; send: (message: unknown[]) => void }[] = [];
+  let isDown = false;
   proxy.server.on('upgrade', (request, socket, head) => {
+    if (isDown) return void socket.destroy();
     sockets.handleUpgrade(request, socket, head, (connection) => {
       const send = (message: unknown[]) => connection.send(JSON.stringify(message));
       connection.on('message', (data) => {
@@ -226,9 +228,14 @@ async function startRealtime(follows: boolean) {
         send([null, null, topic, 'postgres_changes', { ids: [7], data }]);
       }
     },
+    /** Ends all connections and takes no new ones until `restore`. */
     drop: () => {
+      isDown = true;
       joined.length = 0;
       for (const client of sockets.clients) client.terminate();
+    },
+    restore: () => {
+      isDown = false;
     },
     close: async () => {
       for (const client of sockets.clients) client.terminate();
@@ -271,6 +278,7 @@ it('looks at once when the channel comes back: what happened meanwhile was told 
     realtime.drop();
     await vi.waitFor(() => expect(live.mode).toBe('polling'), WAIT);
     const { session } = await bookSession(supabase, { session: nextSession(clinic), timeZone: 'UTC' });
+    realtime.restore();
     await vi.waitFor(
       () => expect(seen.at(-1)?.changes.added.map(({ id }) => id)).toEqual([session.id]),
       WAIT,

@@ -23,7 +23,7 @@ function askers(stack: Stack, many: number): { stop: () => Promise<Map<string, n
               body: JSON.stringify({ email: 'admin@harbor.test', password: 'demo-password-1234' }),
             }
           : {}),
-        signal: AbortSignal.timeout(8000),
+        signal: AbortSignal.timeout(60_000),
       },
     ).catch((error: Error) => error);
     const status = response instanceof Error ? response.name : String(response.status);
@@ -59,7 +59,7 @@ test('the stack outlives a database that is killed again and again', async () =>
     const statuses = await asking.stop();
     const again = () =>
       fetch(`${stack.apiUrl}/rest/v1/organizations?select=id`, { headers: { apikey: stack.secretKey } });
-    await expect.poll(async () => (await again()).status, { timeout: 10_000 }).toBe(200);
+    await expect.poll(async () => (await again()).status, { timeout: 60_000 }).toBe(200);
     // More at once than there are connections: none may have been lost.
     const after = await Promise.all(Array.from({ length: 20 }, again));
 

@@ -31,7 +31,7 @@ export const mutants: Mutant[] = [
       and has_permission.permission`,
     to: `    where membership.user_id = auth.uid()
       and has_permission.permission`,
-    tests: ['reading_a_sessions_history.sql', 'tenants_apart.sql', 'managing_members.sql', matrix],
+    tests: ['one_person_in_two_clinics.sql', 'reading_a_sessions_history.sql'],
   },
   {
     name: 'an admin makes a profile for somebody who is no member',
@@ -39,7 +39,7 @@ export const mutants: Mutant[] = [
     from: `
     and id = any ((select private.member_ids())::uuid[])`,
     to: '',
-    tests: ['tenants_apart.sql', 'managing_members.sql', matrix],
+    tests: ['one_person_in_two_clinics.sql', matrix],
   },
   {
     name: 'a parent reads the rooms',

@@ -1,37 +1,257 @@
 /** Booking in the web app, told by what is in the database afterwards. */
-import { beforeAll, expect, it } from 'vitest';
-import { type Clinic, openClinic } from '../functions/clinic.ts';
-import { describeInBrowser, dragAcross, expectAccessible, rows, sitDown } from './browser.ts';
+import { beforeEach, expect, it } from 'vitest';
+import { requestSessionHold, SessionsApiError } from '../../src/lib/index.ts';
+import { type Clinic, expire } from '../functions/clinic.ts';
+import { anonymousClient } from '../lib/clinic.ts';
+import {
+  book,
+  describeInBrowser,
+  drag,
+  dragAcross,
+  expectAccessible,
+  fillBooking,
+  openWebClinic,
+  pointAt,
+  sessionsOf,
+  sitDown,
+} from './browser.ts';
 
 describeInBrowser('booking', () => {
   let clinic: Clinic;
-  beforeAll(async () => {
-    clinic = await openClinic();
+  beforeEach(async () => {
+    clinic = await openWebClinic();
   });
-  const booked = () =>
-    rows<{ local: string; minutes: number; status: string }>(
-      `select (start_time at time zone 'America/Los_Angeles')::text as local,
-        extract(epoch from end_time - start_time)::int / 60 as minutes, status
-      from public.sessions where organization_id = $1 order by start_time`,
-      [clinic.organizationId],
-    );
 
   it('takes a drag, a letter and Enter, from any time zone, and can be undone', async () => {
-    const { page } = await sitDown(clinic.rbt, {
+    const { page, context } = await sitDown(clinic.rbt, {
       path: '/schedule?view=week&date=2027-02-03',
       timeZone: 'Asia/Tokyo',
     });
     await dragAcross(page, 2, 10 * 60, 11 * 60);
-    await page.getByLabel('Clients that match').locator('option').first().waitFor();
-    await page.keyboard.type(clinic.clients[0].slice(0, 6));
+    await page.getByLabel('Clients that match').locator('option').first().waitFor({ state: 'attached' });
+    await page.keyboard.type('1');
     await expectAccessible(page);
     await page.keyboard.press('Enter');
     await page.getByText('Booked: Wed, Feb 3, 2027, 10:00 – 11:00 AM.').waitFor();
-    expect(await booked()).toEqual([{ local: '2027-02-03 10:00:00', minutes: 60, status: 'scheduled' }]);
-    await expectAccessible(page);
+    expect(await sessionsOf(clinic)).toMatchObject([
+      { local: '2027-02-03 10:00:00', minutes: 60, status: 'scheduled' },
+    ]);
     await page.getByRole('button', { name: 'Undo' }).click();
     await page.getByText('Booked:').waitFor({ state: 'detached' });
-    expect((await booked()).map(({ status }) => status)).toEqual(['cancelled']);
-    await page.context().close();
+    expect(await sessionsOf(clinic)).toMatchObject([{ status: 'cancelled' }]);
+    await context.close();
+  });
+
+  it('gives one slot to one of two people, and the other an alternative that books', async () => {
+    const path = '/schedule?view=week&date=2027-02-10';
+    const desks = [
+      await sitDown(clinic.rbt, { path, timeZone: 'Europe/London' }),
+      await sitDown(clinic.admin, { path: `${path}&therapist=${clinic.rbt.id}`, timeZone: 'Asia/Kolkata' }),
+    ];
+    const ended = ({ page }: (typeof desks)[number]) =>
+      Promise.race([
+        page
+          .getByText('Booked:')
+          .waitFor()
+          .then(() => 'booked' as const),
+        page
+          .locator('.refusal')
+          .waitFor()
+          .then(() => 'refused' as const),
+      ]);
+    for (const day of ['2027-02-08', '2027-02-09', '2027-02-10']) {
+      for (const { page } of desks)
+        await fillBooking(page, { client: 'C-1', date: day, from: '10:00', to: '11:00' });
+      await Promise.all(
+        desks.map(({ page }) => page.getByRole('button', { name: 'Book', exact: true }).click()),
+      );
+      const ends = await Promise.all(desks.map(ended));
+      expect([...ends].sort()).toEqual(['booked', 'refused']);
+      const loser = desks[ends.indexOf('refused')]?.page;
+      const winner = desks[ends.indexOf('booked')]?.page;
+      if (!loser || !winner) throw new Error('Nobody lost.');
+      await expectAccessible(loser);
+      expect(await loser.locator('.refusal li').first().textContent()).toMatch(
+        /has a session|is holding this time|is busy/,
+      );
+      await loser.locator('.alternatives button').first().click();
+      await loser.getByText('Booked:').waitFor();
+      for (const page of [winner, loser]) await page.getByText('Booked:').waitFor({ state: 'detached' });
+    }
+    const made = await sessionsOf(clinic);
+    expect(made).toHaveLength(6);
+    for (const [index, { local, minutes }] of made.entries()) {
+      const next = made[index + 1];
+      if (next)
+        expect(Date.parse(`${local}Z`) + minutes * 60_000).toBeLessThanOrEqual(Date.parse(`${next.local}Z`));
+    }
+    for (const { context } of desks) await context.close();
+  });
+
+  it('says when a time that is held may be tried again, and then books it', async () => {
+    const held = await requestSessionHold(anonymousClient(), {
+      therapistId: clinic.rbt.id,
+      clientId: clinic.clients[1],
+      startTime: '2027-02-17T18:00:00Z',
+      endTime: '2027-02-17T19:00:00Z',
+      timeZone: 'America/Los_Angeles',
+      holdSeconds: 300,
+      accessToken: clinic.bcba.token,
+    }).catch((error: unknown) => error);
+    // A therapist books for themselves only, so an admin is the rival.
+    expect(held).toBeInstanceOf(SessionsApiError);
+    const rival = await requestSessionHold(anonymousClient(), {
+      therapistId: clinic.rbt.id,
+      clientId: clinic.clients[1],
+      startTime: '2027-02-17T18:00:00Z',
+      endTime: '2027-02-17T19:00:00Z',
+      timeZone: 'America/Los_Angeles',
+      holdSeconds: 300,
+      accessToken: clinic.admin.token,
+    });
+    const { page, context } = await sitDown(clinic.rbt, { path: '/schedule?view=week&date=2027-02-17' });
+    await page.clock.install();
+    await fillBooking(page, { client: 'C-1', date: '2027-02-17', from: '10:00', to: '11:00' });
+    await page.getByRole('button', { name: 'Book', exact: true }).click();
+    await page.getByText('Somebody is holding this time until').waitFor();
+    const again = page.getByRole('button', { name: /^Try again/ });
+    expect(await again.isDisabled()).toBe(true);
+    expect(await again.textContent()).toMatch(/in [45]:\d\d/);
+    await expectAccessible(page);
+    await expire(rival.holdId);
+    await page.clock.fastForward('05:01');
+    await page.getByRole('button', { name: 'Try again', exact: true }).click();
+    await page.getByText('Booked:').waitFor();
+    expect(await sessionsOf(clinic)).toHaveLength(1);
+    await context.close();
+  });
+
+  it('books a series over a change of clocks, without the date that is taken, in fewer than ten presses', async () => {
+    await book(clinic, { client: clinic.clients[1], start: '2027-03-10T10:30' });
+    const { page, context } = await sitDown(clinic.rbt, {
+      path: '/schedule?view=week&date=2027-02-24',
+      timeZone: 'Europe/London',
+    });
+    let presses = 0;
+    const press = async (action: Promise<unknown>) => {
+      presses += 1;
+      await action;
+    };
+    await press(dragAcross(page, 2, 10 * 60, 11 * 60));
+    await page.getByLabel('Clients that match').locator('option').first().waitFor({ state: 'attached' });
+    await press(page.keyboard.type('1'));
+    await press(page.getByLabel('Repeats').selectOption('weekly'));
+    await page.getByText('Rob Short has a session').waitFor();
+    await page.getByText('clocks have changed, still 10:00 AM').waitFor();
+    await expectAccessible(page);
+    await press(page.getByLabel('Leave out the 1 that is not free').check());
+    await press(page.getByRole('button', { name: 'Book 11 sessions' }).click());
+    await page.getByText('Booked 11 sessions. Left out: 1.').waitFor();
+    expect(presses).toBeLessThan(10);
+    const series = (await sessionsOf(clinic)).filter(({ local }) => local.endsWith('10:00:00'));
+    expect(series.map(({ local }) => local.slice(0, 10))).toEqual([
+      ...['2027-02-24', '2027-03-03', '2027-03-17', '2027-03-24', '2027-03-31', '2027-04-07'],
+      ...['2027-04-14', '2027-04-21', '2027-04-28', '2027-05-05', '2027-05-12'],
+    ]);
+    await context.close();
+  });
+
+  it('moves and resizes by drag, keeps the service, takes it back, and Escape sends nothing', async () => {
+    await book(clinic, { start: '2027-02-03T10:00' });
+    const { page, context, requests } = await sitDown(clinic.rbt, {
+      path: '/schedule?view=week&date=2027-02-03',
+    });
+    await page.locator('.ec-event.scheduled').waitFor();
+    const sent = () => requests.filter((request) => request.includes('/functions/v1/sessions-')).length;
+    const before = sent();
+    await page.mouse.move((await pointAt(page, 2, 630)).x, (await pointAt(page, 2, 630)).y);
+    await page.mouse.down();
+    const away = await pointAt(page, 4, 780);
+    await page.mouse.move(away.x, away.y, { steps: 8 });
+    await page.keyboard.press('Escape');
+    await page.mouse.up();
+    expect(sent()).toBe(before);
+    await drag(page, await pointAt(page, 2, 630), await pointAt(page, 3, 810));
+    await page.getByText('Moved to Thu, Feb 4, 2027, 1:00 – 2:00 PM.').waitFor();
+    expect(await sessionsOf(clinic)).toMatchObject([{ local: '2027-02-04 13:00:00', minutes: 60 }]);
+    await page.getByRole('button', { name: 'Undo' }).click();
+    await page.getByText('Moved to').waitFor({ state: 'detached' });
+    expect(await sessionsOf(clinic)).toMatchObject([{ local: '2027-02-03 10:00:00' }]);
+    const [end, later] = [await pointAt(page, 2, 660), await pointAt(page, 2, 690)];
+    await page.locator('.ec-event.scheduled').hover();
+    await drag(page, { x: end.x, y: end.y - 3 }, { x: later.x, y: later.y - 3 });
+    await page.getByText('Moved to Wed, Feb 3, 2027, 10:00 – 11:30 AM.').waitFor();
+    expect(await sessionsOf(clinic)).toMatchObject([{ local: '2027-02-03 10:00:00', minutes: 90 }]);
+    await context.close();
+  });
+
+  it('puts a refused move back, with what is free instead one press away', async () => {
+    await book(clinic, { start: '2027-02-03T10:00' });
+    await book(clinic, { client: clinic.clients[1], start: '2027-02-04T10:00' });
+    const { page, context } = await sitDown(clinic.rbt, { path: '/schedule?view=week&date=2027-02-03' });
+    await page.locator('.ec-event.scheduled').nth(1).waitFor();
+    const place = await page.locator('.ec-event.scheduled').first().boundingBox();
+    await drag(page, await pointAt(page, 2, 630), await pointAt(page, 3, 645));
+    await page.getByText('Rob Short has a session').waitFor();
+    await expectAccessible(page);
+    expect(await sessionsOf(clinic)).toMatchObject([
+      { local: '2027-02-03 10:00:00' },
+      { local: '2027-02-04 10:00:00' },
+    ]);
+    const after = await page.locator('.ec-event.scheduled').first().boundingBox();
+    expect(Math.abs((after?.y ?? 0) - (place?.y ?? 0))).toBeLessThanOrEqual(1);
+    await page.locator('.alternatives button').first().click();
+    await page.getByText('Moved to').waitFor();
+    expect((await sessionsOf(clinic)).filter(({ local }) => local === '2027-02-03 10:00:00')).toEqual([]);
+    await context.close();
+  });
+
+  it('needs no mouse: book, look, move and cancel by keyboard', async () => {
+    const { page, context } = await sitDown(clinic.rbt, { path: '/schedule?view=week&date=2027-02-03' });
+    await page.keyboard.press('n');
+    await page.getByLabel('Clients that match').locator('option').first().waitFor({ state: 'attached' });
+    await page.keyboard.type('C-1');
+    await page.keyboard.press('Enter');
+    await page.getByText('Booked: Wed, Feb 3, 2027, 10:00 – 11:00 AM.').waitFor();
+    const block = page.locator('.ec-event.scheduled');
+    await block.waitFor();
+    await block.focus();
+    await page.keyboard.press('Enter');
+    await page.locator('aside h2').filter({ hasText: 'C-1' }).waitFor();
+    await page.keyboard.press('m');
+    await page.getByRole('dialog', { name: 'Move' }).waitFor();
+    await page.getByLabel('From').fill('13:00');
+    await page.getByLabel('To', { exact: true }).fill('14:00');
+    await page.keyboard.press('Enter');
+    await page.getByText('Moved to Wed, Feb 3, 2027, 1:00 – 2:00 PM.').waitFor();
+    await page.keyboard.press('c');
+    await page.getByRole('dialog', { name: /^Cancel Wed/ }).waitFor();
+    await expectAccessible(page);
+    await page.getByLabel('Family').focus();
+    await page.keyboard.press('Space');
+    await page.keyboard.press('Enter');
+    await page.getByText('Cancelled.').waitFor();
+    expect(await sessionsOf(clinic)).toMatchObject([{ local: '2027-02-03 13:00:00', status: 'cancelled' }]);
+    await context.close();
+  });
+
+  it('fits a phone: a list by day, a sheet to book in, nothing sideways', async () => {
+    await book(clinic, { start: '2027-02-03T10:00' });
+    const { page, context } = await sitDown(clinic.rbt, { path: '/schedule?date=2027-02-03', phone: true });
+    await page.getByRole('heading', { name: 'Wednesday, February 3, 2027' }).waitFor();
+    await expectAccessible(page);
+    const sideways = () =>
+      page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth');
+    expect(await sideways()).toBe(0);
+    await fillBooking(page, { client: 'C-2', date: '2027-02-04', from: '09:00', to: '10:00' });
+    expect(await sideways()).toBe(0);
+    await expectAccessible(page);
+    await page.getByRole('button', { name: 'Book', exact: true }).tap();
+    await page.getByText('Booked: Thu, Feb 4').waitFor();
+    expect(await sessionsOf(clinic)).toHaveLength(2);
+    await page.getByRole('button', { name: 'Week', exact: true }).tap();
+    await page.locator('.calendar .ec').waitFor();
+    expect(await sideways()).toBe(0);
+    await context.close();
   });
 });

@@ -3,7 +3,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
-import type { Person } from '../functions/clinic.ts';
+import { bookSession, instantOf } from '../../src/lib/index.ts';
+import { type Clinic, openClinic, type Person } from '../functions/clinic.ts';
+import { anonymousClient } from '../lib/clinic.ts';
 import { withConnection } from '../setup/db.ts';
 import { stack } from '../setup/stack.ts';
 
@@ -86,7 +88,8 @@ export async function signInOn(page: Page, { email }: Pick<Person, 'email'>): Pr
   await page.getByLabel('Email').fill(email);
   await page.getByLabel('Password').fill('demo-password-1234');
   await page.getByRole('button', { name: 'Sign in', exact: true }).click();
-  await page.locator('main h1').waitFor();
+  await page.getByLabel('Password').waitFor({ state: 'detached' });
+  await page.locator('h1').waitFor();
 }
 
 /** Opens the app as somebody who has signed in. */
@@ -118,6 +121,8 @@ export async function pointAt(
   column: number,
   minutes: number,
 ): Promise<{ x: number; y: number }> {
+  // The grid is drawn anew when what it shows has been read.
+  await page.locator('.calendar[aria-busy="false"]').waitFor();
   const box = await page.locator('.ec-body .ec-day').nth(column).boundingBox();
   const calendar = page.locator('.calendar');
   const from = Number((await calendar.getAttribute('data-from'))?.slice(0, 2)) * 60;
@@ -136,7 +141,91 @@ export async function dragAcross(page: Page, column: number, from: number, to: n
   await page.mouse.up();
 }
 
+/** Drags whatever is at one point of the grid to another. */
+export async function drag(
+  page: Page,
+  from: { x: number; y: number },
+  to: { x: number; y: number },
+): Promise<void> {
+  await page.mouse.move(from.x, from.y);
+  await page.mouse.down();
+  await page.mouse.move(from.x + (to.x - from.x) / 4, from.y + 6, { steps: 3 });
+  await page.mouse.move(to.x, to.y, { steps: 8 });
+  await page.mouse.up();
+}
+
 /** Rows of the database, as its owner sees them. */
 export async function rows<Row extends object>(sql: string, values: unknown[] = []): Promise<Row[]> {
   return await withConnection(async (client) => (await client.query<Row>(sql, values)).rows);
+}
+
+/** A clinic as the app shows one: clients `C-1` to `C-4`, therapists with names, staff who may see clients. */
+export async function openWebClinic(): Promise<Clinic> {
+  const clinic = await openClinic();
+  await withConnection(async (client) => {
+    const { organizationId, clients, bcba, rbt } = clinic;
+    for (const [index, id] of clients.entries())
+      await client.query('update public.clients set reference = $2 where id = $1', [id, `C-${index + 1}`]);
+    for (const [{ id }, name] of [
+      [bcba, 'Bea Long'],
+      [rbt, 'Rob Short'],
+    ] as const)
+      await client.query('update public.therapists set display_name = $2 where id = $1', [id, name]);
+    await client.query("update public.organizations set name = 'Web Clinic' where id = $1", [organizationId]);
+    await client.query(
+      `update public.memberships set permissions = '{view_clients}' where organization_id = $1 and role <> 'client'`,
+      [organizationId],
+    );
+  });
+  return clinic;
+}
+
+/** The sessions of a clinic, as local times. */
+export function sessionsOf({ organizationId }: Clinic) {
+  return rows<{ id: string; local: string; minutes: number; status: string; therapist_id: string }>(
+    `select id, (start_time at time zone 'America/Los_Angeles')::text as local,
+      extract(epoch from end_time - start_time)::int / 60 as minutes, status, therapist_id
+    from public.sessions where organization_id = $1 order by start_time, created_at`,
+    [organizationId],
+  );
+}
+
+/** Books a session as a person would through the API. */
+export async function book(
+  clinic: Clinic,
+  {
+    person = clinic.rbt,
+    client = clinic.clients[0],
+    start,
+    minutes = 60,
+  }: { person?: Person; client?: string; start: string; minutes?: number },
+): Promise<string> {
+  const { instant } = instantOf(start, 'America/Los_Angeles');
+  const { session } = await bookSession(anonymousClient(), {
+    session: {
+      therapist_id: person.id,
+      client_id: client,
+      start_time: instant,
+      end_time: new Date(Date.parse(instant) + minutes * 60_000).toISOString(),
+      session_type: 'individual',
+      location_type: 'clinic',
+    },
+    overrides: { cptCode: '97153' },
+    timeZone: 'America/Los_Angeles',
+    accessToken: person.token,
+  });
+  return session.id;
+}
+
+/** Opens the booking panel for a day and fills it: client by letters, times by field. */
+export async function fillBooking(
+  page: Page,
+  { client, date, from, to }: { client: string; date?: string; from?: string; to?: string },
+): Promise<void> {
+  await page.getByRole('button', { name: 'New session' }).click();
+  await page.getByLabel('Clients that match').locator('option').first().waitFor({ state: 'attached' });
+  await page.getByLabel('Client', { exact: true }).fill(client);
+  if (date) await page.getByLabel('Date').fill(date);
+  if (from) await page.getByLabel('From').fill(from);
+  if (to) await page.getByLabel('To', { exact: true }).fill(to);
 }

@@ -22,7 +22,6 @@ export function moveRequest(session: SessionRow, slot: Slot, times: Times): Book
       session_type: session.session_type,
       location_type: session.location_type,
     },
-    overrides: { cptCode: session.cpt_code, modifiers: session.cpt_modifiers },
     timeZone: times.timeZone,
     holdSeconds: 30,
   };

@@ -212,7 +212,7 @@ function Report({ title, view, span, columns, picture }: Card) {
       {shown && table && (
         <>
           <p>{shown.sentence}</p>
-          {shown.pieces.some(({ value }) => value > 0) && <Bars picture={shown} label={`${title}: ${shown.sentence}`} />}
+          {shown.pieces.some(({ value }) => value > 0) && <Bars picture={shown} />}
           <details>
             <summary>
               Table, {table.length} {table.length === 1 ? 'row' : 'rows'}
@@ -253,19 +253,19 @@ function Report({ title, view, span, columns, picture }: Card) {
 
 const COLOURS = ['var(--chart-1)', 'var(--chart-2)', 'var(--chart-3)', 'var(--chart-4)'];
 
-function Bars({ picture, label }: { picture: Picture; label: string }) {
-  const box = useRef<HTMLElement>(null);
+function Bars({ picture }: { picture: Picture }) {
+  const box = useRef<HTMLDivElement>(null);
   useEffect(() => {
     const parts = [...new Set(picture.pieces.map(({ part }) => part))];
     const bars = [...new Set(picture.pieces.map(({ bar }) => bar))];
-    const isOneEach = parts.length === bars.length;
     const drawn = plot({
       width: Math.min(box.current?.clientWidth ?? 720, 820),
-      height: 46 + bars.length * 34,
+      height: 60 + bars.length * 34,
       marginLeft: 150,
-      x: { label: picture.unit },
+      marginBottom: 44,
+      x: { label: picture.unit, labelOffset: 40 },
       y: { label: null, domain: bars },
-      color: { domain: parts, range: COLOURS, legend: !isOneEach && parts.length > 1 },
+      color: { domain: parts, range: COLOURS },
       marks: [
         gridX(),
         barX(picture.pieces, {
@@ -280,11 +280,28 @@ function Bars({ picture, label }: { picture: Picture; label: string }) {
         ruleX([0]),
       ],
     });
-    box.current?.replaceChildren(drawn);
+    // The page's own rules forbid styles inside documents; this style sheet has what the picture needs of them.
+    for (const style of drawn.querySelectorAll('style')) style.remove();
     // The picture says nothing that the sentence and the table do not.
-    for (const svg of box.current?.querySelectorAll('svg') ?? []) svg.setAttribute('aria-hidden', 'true');
+    drawn.setAttribute('aria-hidden', 'true');
+    box.current?.replaceChildren(drawn);
   }, [picture]);
-  return <figure ref={box} aria-label={label} />;
+  const parts = [...new Set(picture.pieces.map(({ part }) => part))];
+  const isOneEach = parts.length === new Set(picture.pieces.map(({ bar }) => bar)).size;
+  return (
+    <figure>
+      {!isOneEach && parts.length > 1 && (
+        <figcaption className="legend">
+          {parts.map((part, index) => (
+            <span key={part}>
+              <i className={`swatch chart-${index + 1}`} aria-hidden /> {part}
+            </span>
+          ))}
+        </figcaption>
+      )}
+      <div ref={box} />
+    </figure>
+  );
 }
 
 function download(name: string, text: string): void {

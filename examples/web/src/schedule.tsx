@@ -297,6 +297,7 @@ export default function Schedule() {
               hours={hours}
               offsetNow={offsetText(offsetMinutes)}
               canBook={canBook && online}
+              pending={schedule.sessions === null || therapists.length === 0}
               onSelect={({ start, end, column }) => startBooking(start, end, column)}
               onOpen={(id) => !id.startsWith('hold:') && id !== 'draft' && set({ session: id })}
               onMove={async (id, slot) => {

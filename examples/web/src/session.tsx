@@ -38,7 +38,9 @@ const IDLE_MINUTES = 15;
 /** A device's clock may be off by this much before we say so. */
 const CLOCK_TOLERANCE_MS = 5 * 60_000;
 
+let leaving = false;
 export async function signOut(): Promise<void> {
+  leaving = true;
   await supabase.auth.signOut({ scope: 'local' });
 }
 
@@ -59,6 +61,9 @@ export function SessionProvider({ children }: { children: ReactNode }) {
   useEffect(() => {
     const { data } = supabase.auth.onAuthStateChange((event, session) => {
       if (!session) {
+        // A session that ends by itself is asked for over the page, so that nothing typed is lost.
+        if (known.current && !leaving) return setAgain(true);
+        leaving = false;
         known.current = null;
         queryClient.clear();
         setAgain(false);

@@ -39,6 +39,8 @@ interface Props {
   readonly offsetNow: string;
   readonly hours: { readonly from: string; readonly to: string };
   readonly canBook: boolean;
+  /** What is shown is not read yet. */
+  readonly pending: boolean;
   onSelect(slot: Slot): void;
   onOpen(id: string): void;
   /** Answers whether the change stands; if not, the block goes back. */
@@ -153,7 +155,7 @@ export function WeekCalendar(props: Props) {
   useEffect(() => void calendar.current?.setOption('date', props.date), [props.date]);
   useEffect(() => void calendar.current?.setOption('events', eventsOf(current.current)), [props.blocks, props.columns]);
   useEffect(() => void calendar.current?.setOption('resources', [...(props.columns ?? [])]), [props.columns]);
-  return <div ref={box} className="calendar" data-from={props.hours.from} data-to={props.hours.to} />;
+  return <div ref={box} className="calendar" data-from={props.hours.from} data-to={props.hours.to} aria-busy={props.pending} />;
 }
 
 /** Pixels of a quarter hour: as many as fill the page, at least those of a readable block. */

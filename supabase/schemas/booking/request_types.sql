@@ -88,8 +88,8 @@ create domain private.civil_date as text check (value ~ '^2[01][0-9]{2}-[0-9]{2}
 comment on domain private.civil_date is 'must be a date that exists, of the years 2000 to 2199, like 2026-03-09';
 
 -- Whether there is such a zone, public.time_zones says; see slots.sql.
-create domain private.zone_name as text check (length(value) between 1 and 64);
-comment on domain private.zone_name is 'must be a known IANA time zone, like America/Los_Angeles';
+create domain private.zone_name as text check (value ~ '^[A-Za-z]' and length(value) <= 64);
+comment on domain private.zone_name is 'must be an IANA time zone, like America/Los_Angeles';
 
 create domain private.recurrence_rule as text check (length(value) <= 1000 and (value is null or private.tidy(value) is not null));
 comment on domain private.recurrence_rule is 'must be text of 1 to 1000 characters';

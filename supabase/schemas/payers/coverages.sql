@@ -77,7 +77,6 @@ begin
 end
 $$;
 comment on function private.primary_payer(uuid, uuid, date) is 'Who pays first for a client on a day; null when nobody is known.';
-grant execute on function private.primary_payer(uuid, uuid, date) to authenticated, service_role;
 
 alter table public.client_coverages enable row level security;
 create policy role_scoped_select on public.client_coverages for select to authenticated

@@ -185,7 +185,6 @@ end
 $$;
 comment on function private.payer_rule(uuid, uuid, text, date) is
   'A payer''s rule for a code on a day, defaults filled in: one row always, also for no payer.';
-grant execute on function private.payer_rule(uuid, uuid, text, date) to authenticated, service_role;
 
 create function private.default_modifiers(
   organization_id uuid,
@@ -247,7 +246,6 @@ create function private.coverage_gap(
 returns text
 language plpgsql
 stable
-security definer
 set search_path = ''
 as $$
 begin
@@ -266,7 +264,6 @@ end
 $$;
 comment on function private.coverage_gap(uuid, uuid, text, text, date) is
   'Why a payer does not pay for a code at a place on a day: code (never), place (not there); null when it does.';
-grant execute on function private.coverage_gap(uuid, uuid, text, text, date) to authenticated, service_role;
 
 -- Row-level security: staff read, a super_admin edits ------------------------------------------------------------------
 

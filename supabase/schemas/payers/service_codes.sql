@@ -85,6 +85,7 @@ create table public.service_codes (
   unit_minutes smallint not null default 15 check (unit_minutes between 1 and 480),
   min_clients smallint not null default 1 check (min_clients >= 1),
   max_clients smallint not null default 1,
+  supervises boolean not null default true,
   session_type text check (session_type = lower(btrim(session_type)) and session_type <> ''),
   valid_from date not null check (isfinite(valid_from)),
   valid_to date check (valid_to >= valid_from),
@@ -114,6 +115,8 @@ comment on column public.service_codes.levels is
 comment on column public.service_codes.unit_minutes is 'The minutes of one unit.';
 comment on column public.service_codes.min_clients is 'The fewest clients (for 97157: families) it is for; more than one: a group.';
 comment on column public.service_codes.max_clients is 'The most clients (for 97157: families) it is for.';
+comment on column public.service_codes.supervises is
+  'Whether a supervisor who renders it beside a technician supervises them: guidance of a family does not.';
 comment on column public.service_codes.session_type is 'The session type that means this code when none is named.';
 comment on column public.service_codes.valid_to is 'The last day; null while it lasts. What is booked later: reports.sessions_to_recode.';
 comment on column public.service_codes.lanes is 'Its lanes where no payer allows it beside another; see private.pair_lanes.';
@@ -156,19 +159,19 @@ create trigger a_number_service_code before insert on public.service_codes
 -- Treatment codes since 1 January 2019; the T codes since 1 July 2014. The CPT Editorial Panel has accepted the deletion
 -- of both T codes for 1 January 2027 (meeting of September 2025).
 insert into public.service_codes (
-  code, ordinal, description, levels, min_clients, max_clients, session_type, valid_from, valid_to
+  code, ordinal, description, levels, min_clients, max_clients, supervises, session_type, valid_from, valid_to
 )
 values
-  ('97151', 1, 'Assessment and treatment planning', '{assistant,qhp}', 1, 1, 'assessment', '2019-01-01', null),
-  ('97152', 2, 'Supporting assessment by a technician', '{technician,assistant,qhp}', 1, 1, null, '2019-01-01', null),
-  ('97153', 3, 'One-to-one treatment by protocol', '{technician,assistant,qhp}', 1, 1, 'individual', '2019-01-01', null),
-  ('97154', 4, 'Group treatment by protocol', '{technician,assistant,qhp}', 2, 8, 'group', '2019-01-01', null),
-  ('97155', 5, 'Treatment with protocol modification', '{assistant,qhp}', 1, 1, 'supervision', '2019-01-01', null),
-  ('97156', 6, 'Guidance for a family', '{assistant,qhp}', 1, 1, 'consultation', '2019-01-01', null),
-  ('97157', 7, 'Guidance for a group of families', '{assistant,qhp}', 2, 8, null, '2019-01-01', null),
-  ('97158', 8, 'Group treatment with protocol modification', '{assistant,qhp}', 2, 8, null, '2019-01-01', null),
-  ('0362T', 9, 'Supporting assessment of severe behavior', '{assistant,qhp}', 1, 1, null, '2014-07-01', '2026-12-31'),
-  ('0373T', 10, 'Treatment of severe behavior', '{assistant,qhp}', 1, 1, null, '2014-07-01', '2026-12-31');
+  ('97151', 1, 'Assessment and treatment planning', '{assistant,qhp}', 1, 1, true, 'assessment', '2019-01-01', null),
+  ('97152', 2, 'Supporting assessment by a technician', '{technician,assistant,qhp}', 1, 1, true, null, '2019-01-01', null),
+  ('97153', 3, 'One-to-one treatment by protocol', '{technician,assistant,qhp}', 1, 1, true, 'individual', '2019-01-01', null),
+  ('97154', 4, 'Group treatment by protocol', '{technician,assistant,qhp}', 2, 8, true, 'group', '2019-01-01', null),
+  ('97155', 5, 'Treatment with protocol modification', '{assistant,qhp}', 1, 1, true, 'supervision', '2019-01-01', null),
+  ('97156', 6, 'Guidance for a family', '{assistant,qhp}', 1, 1, false, 'consultation', '2019-01-01', null),
+  ('97157', 7, 'Guidance for a group of families', '{assistant,qhp}', 2, 8, false, null, '2019-01-01', null),
+  ('97158', 8, 'Group treatment with protocol modification', '{assistant,qhp}', 2, 8, true, null, '2019-01-01', null),
+  ('0362T', 9, 'Supporting assessment of severe behavior', '{assistant,qhp}', 1, 1, true, null, '2014-07-01', '2026-12-31'),
+  ('0373T', 10, 'Treatment of severe behavior', '{assistant,qhp}', 1, 1, true, null, '2014-07-01', '2026-12-31');
 
 alter table public.service_codes enable row level security;
 create policy service_codes_select on public.service_codes for select to authenticated
@@ -187,8 +190,8 @@ comment on policy service_codes_select on public.service_codes is
 comment on policy service_codes_insert on public.service_codes is 'A super_admin adds codes of their organization.';
 comment on policy service_codes_update on public.service_codes is 'A super_admin ends a code of their organization, or says who may render it.';
 grant select,
-  insert (organization_id, code, description, levels, unit_minutes, min_clients, max_clients, session_type,
-    valid_from, valid_to),
+  insert (organization_id, code, description, levels, unit_minutes, min_clients, max_clients, supervises,
+    session_type, valid_from, valid_to),
   update (description, levels, valid_to)
   on public.service_codes to authenticated;
 grant select, insert, update on public.service_codes to service_role;
@@ -236,13 +239,11 @@ end
 $$;
 comment on function private.service_code(uuid, text, text, date) is
   'The code a booking names on a day: outright, or by its session type. Null when it names no service.';
-grant execute on function private.service_code(uuid, text, text, date) to authenticated, service_role;
 
 create function private.billed_code(organization_id uuid, cpt_code text, session_type text, on_date date)
 returns text
 language plpgsql
 stable
-security definer
 set search_path = ''
 as $$
 begin
@@ -250,9 +251,7 @@ begin
 end
 $$;
 comment on function private.billed_code(uuid, text, text, date) is
-  'The code a booking is billed as, as deriveCptMetadata derives it: without any, one-to-one treatment. Runs as its owner, '
-  'so that reports may call it: within it, names of the private schema are looked up.';
-grant execute on function private.billed_code(uuid, text, text, date) to authenticated, service_role;
+  'The code a booking is billed as, as deriveCptMetadata derives it: without any, one-to-one treatment.';
 
 create function private.service_code(cpt_code text, session_type text)
 returns text

@@ -144,7 +144,6 @@ comment on function private.day_units(private.rendered_service[]) is
   'the most minutes over, then to the earliest. The same as dayUnits in units.ts.';
 
 grant execute on function
-  private.billable_minutes(timestamptz, timestamptz),
   private.billable_units(numeric, public.unit_rounding, integer),
   private.day_units(private.rendered_service[])
 to authenticated, service_role;

@@ -10,23 +10,53 @@ select
   line.service_date,
   line.session_id,
   line.therapist_id,
+  visit.therapist_name,
   line.client_id,
+  visit.client_reference,
   line.payer_id,
+  visit.payer_name,
   line.cpt_code,
+  visit.cpt_modifiers,
+  visit.location_type,
   line.minutes,
   line.units
 from reports.months as month
 cross join lateral private.day_units(array(
-  select row(
-    service.session_id, service.client_id, service.therapist_id, service.service_date, service.payer_id,
-    service.cpt_code, service.start_time, service.minutes, service.rounding, service.unit_minutes
-  )::private.rendered_service
-  from reports.rendered_services as service
-  where service.organization_id = month.organization_id
-    and service.start_time >= month.starts_at
-    and service.start_time < month.ends_at
-)) as line;
+  select service::private.rendered_service
+  from private.rendered_services(month.organization_id, array(
+    select session.id
+    from public.sessions as session
+    where session.organization_id = month.organization_id
+      and session.start_time >= month.starts_at
+      and session.start_time < month.ends_at
+      and session.status = 'completed'
+  )) as service
+)) as line
+-- One row by its key, whatever the planner believes of how many there are.
+cross join lateral (
+  select
+    session.cpt_modifiers,
+    session.location_type,
+    (
+      select therapist.display_name
+      from public.therapists as therapist
+      where therapist.organization_id = month.organization_id and therapist.id = line.therapist_id
+    ) as therapist_name,
+    (
+      select client.reference
+      from public.clients as client
+      where client.organization_id = month.organization_id and client.id = line.client_id
+    ) as client_reference,
+    (
+      select payer.name
+      from public.payers as payer
+      where payer.organization_id = month.organization_id and payer.id = line.payer_id
+    ) as payer_name
+  from public.sessions as session
+  where session.organization_id = month.organization_id and session.id = line.session_id
+  offset 0
+) as visit;
 comment on view reports.billable_visits is
-  'Attended sessions as lines of a claim: payer of the day, code, whole minutes and units, rounded as that payer rounds. '
-  'Where a payer rounds by the day, a visit has its share of the day''s units.';
+  'Attended sessions as lines of a claim: payer of the day, code, modifiers, place, whole minutes and units, rounded as '
+  'that payer rounds. Where a payer rounds by the day, a visit has its share of the day''s units.';
 grant select on reports.billable_visits to authenticated, service_role;

@@ -9,15 +9,18 @@ select
   client.id as client_id,
   client.reference as client_reference,
   event.occurred_at,
+  event.occurred_at at time zone organization.time_zone as local_time,
   event.action,
   event.outcome,
   event.actor_user_id,
+  actor.display_name as actor_name,
   event.actor_role,
   event.database_user,
   event.entity,
   record.id as record_id,
   event.request_id
 from public.clients as client
+join public.organizations as organization on organization.id = client.organization_id
 cross join lateral (
   select array_append(array_agg(session.id), client.id) as ids
   from public.sessions as session
@@ -28,6 +31,8 @@ join audit.events as event
   on event.organization_id = client.organization_id
   and event.recorded_at = found.recorded_at
   and event.id = found.id
+left join public.therapists as actor
+  on actor.organization_id = client.organization_id and actor.id = event.actor_user_id
 cross join lateral (
   select named.id
   from unnest(event.entity_ids) as named (id)

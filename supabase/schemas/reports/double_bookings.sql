@@ -11,13 +11,16 @@ as
 select
   first.organization_id,
   first.start_time,
+  first.start_time at time zone organization.time_zone as local_start,
   overlap.resource,
   overlap.resource_id,
+  coalesce(therapist.display_name, client.reference, room.name) as resource_name,
   first.id as session_id,
   overlap.id as other_session_id,
   overlap.start_time as overlap_start,
   least(first.end_time, overlap.end_time) as overlap_end
 from public.sessions as first
+join public.organizations as organization on organization.id = first.organization_id
 cross join lateral (
   select 'therapist' as resource, first.therapist_id as resource_id, other.id, other.start_time, other.end_time
   from public.sessions as other
@@ -62,6 +65,13 @@ cross join lateral (
     and other.group_key <> first.group_key
     and other.status not in ('cancelled', 'no_show')
 ) as overlap
+left join public.therapists as therapist
+  on overlap.resource = 'therapist' and therapist.organization_id = first.organization_id
+  and therapist.id = overlap.resource_id
+left join public.clients as client
+  on overlap.resource = 'client' and client.organization_id = first.organization_id and client.id = overlap.resource_id
+left join public.rooms as room
+  on overlap.resource = 'room' and room.organization_id = first.organization_id and room.id = overlap.resource_id
 where first.status not in ('cancelled', 'no_show');
 comment on view reports.double_bookings is
   'Proof that there are none: every two sessions of one therapist, client or room that overlap and may not. Members of a '

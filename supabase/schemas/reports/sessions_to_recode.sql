@@ -31,8 +31,10 @@ left join lateral (
 ) as ended on true
 where session.cpt_code is not null
   and session.status in ('scheduled', 'in_progress')
+  -- What is older is not to be rendered any more.
+  and session.start_time > now() - interval '60 days'
   and (private.service_code_on(session.organization_id, session.cpt_code, day.date)).code is null;
 comment on view reports.sessions_to_recode is
-  'Sessions still to be rendered whose code is not valid on their day: it has ended by then (code_ended_on), or it has not '
+  'Sessions still to be rendered (from 60 days ago on) whose code is not valid on their day: it has ended by then (code_ended_on), or it has not '
   'begun. They need another code before they can be completed or moved.';
 grant select on reports.sessions_to_recode to authenticated, service_role;

@@ -28,7 +28,9 @@ cross join lateral (
               (day.date + (item.value ->> 'end')::time) at time zone therapist.time_zone
             ), '[)'
           )), '{}') as windows
-        from generate_series(week.week_start, week.week_start + 6, interval '1 day') as day (date)
+        from generate_series(0, 6) as nth (day)
+        -- Days are dates: a timestamp would be read in the zone of whoever asks.
+        cross join lateral (select week.week_start + nth.day as date) as day
         cross join lateral jsonb_array_elements(
           therapist.availability_hours
             -> (array['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'])
@@ -48,7 +50,9 @@ cross join lateral (
           and dated.starts_at < week.ends_at
       ) as dated
       cross join lateral unnest(
-        (weekly.windows + dated.extra * tstzmultirange(tstzrange(week.starts_at, week.ends_at))) - dated.off
+        ((weekly.windows + dated.extra * tstzmultirange(tstzrange(week.starts_at, week.ends_at))) - dated.off)
+          -- Whoever was archived works no hours from then on.
+          * tstzmultirange(tstzrange(null, therapist.deleted_at))
       ) as span
     ), 0)
   end as available
@@ -70,7 +74,10 @@ cross join lateral (
       and session.status not in ('cancelled', 'no_show')
     group by session.group_key
   ) as visit
-) as booked;
+) as booked
+where therapist.deleted_at is null
+  or therapist.deleted_at > week.starts_at
+  or booked.hours > 0;
 comment on view reports.therapist_utilization is
   'How much of the hours a therapist works is booked, and how much was attended, week by week.';
 grant select on reports.therapist_utilization to authenticated, service_role;

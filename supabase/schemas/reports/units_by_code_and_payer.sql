@@ -7,14 +7,13 @@ as
 select
   visit.organization_id,
   visit.month,
-  payer.name as payer_name,
+  visit.payer_name,
   visit.cpt_code,
   count(*)::integer as sessions,
   sum(visit.minutes)::integer as minutes,
   sum(visit.units)::integer as units
 from reports.billable_visits as visit
-left join public.payers as payer on payer.organization_id = visit.organization_id and payer.id = visit.payer_id
-group by visit.organization_id, visit.month, visit.payer_id, payer.name, visit.cpt_code;
+group by visit.organization_id, visit.month, visit.payer_id, visit.payer_name, visit.cpt_code;
 comment on view reports.units_by_code_and_payer is
   'Attended sessions as units to be billed, by the actual times where they are known, rounded as each payer rounds on the '
   'day of service. payer_name is null for clients without a coverage.';

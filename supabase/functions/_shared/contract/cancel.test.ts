@@ -67,7 +67,7 @@ describe('a cancellation', () => {
     ['date', { date: '2026-02-29', time_zone: 'UTC' }],
     ['date', { date: '2026-11-01T00:00:00Z', time_zone: 'UTC' }],
     ['time_zone', { date: '2026-11-01' }],
-    ['time_zone', { date: '2026-11-01', time_zone: 'foo3bar' }],
+    ['time_zone', { date: '2026-11-01', time_zone: '+08:00' }],
     ['therapist_id', { session_ids: [id(1)], therapist_id: 'abc' }],
     ['all_therapists', { session_ids: [id(1)], all_therapists: 'yes' }],
     ['all_therapists', { date: '2026-11-01', time_zone: 'UTC', therapist_id: id(1), all_therapists: true }],

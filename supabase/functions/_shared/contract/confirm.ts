@@ -15,7 +15,7 @@ import {
   timeZone,
   uuid,
 } from './primitives.ts';
-import { checkWindow, MAX_OCCURRENCES, type Window, withOffsets } from './windows.ts';
+import { MAX_OCCURRENCES, type Window, withOffsets } from './windows.ts';
 
 /** Notes are sealed by `session-notes`; plaintext here would reach the database. */
 function noNotes() {
@@ -60,41 +60,34 @@ const confirmOccurrence = z.object(
 );
 
 /** The body of `POST /functions/v1/sessions-confirm`. */
-export const confirmRequest = z
-  .object(
-    {
-      hold_key: uuid().meta({
-        description: 'The batch key from `sessions-hold`, or the key of a batch’s only occurrence.',
-      }),
-      session,
-      cpt: optional(cpt),
-      start_time_offset_minutes: optional(offsetMinutes()).meta({
-        description:
-          'Minutes east of UTC at the start, to be checked by the database. Left out: not checked.',
-        inputExamples: [-480],
-      }),
-      end_time_offset_minutes: optional(offsetMinutes()).meta({ inputExamples: [-480] }),
-      time_zone: timeZone(),
-      occurrences: optional(list(confirmOccurrence, 0, MAX_OCCURRENCES)).meta({
-        description:
-          'Every held occurrence exactly once, each by its own key. Left out or empty: the session above is the only one.',
-      }),
-      notes: noNotes(),
-    },
-    { error: expected('a JSON object') },
-  )
-  .superRefine((request, context) => {
-    checkWindow(request.session, context, ['session'], false);
-    for (const [index, { session }] of (request.occurrences ?? []).entries())
-      checkWindow(session, context, ['occurrences', index, 'session'], false);
-  });
+export const confirmRequest = z.object(
+  {
+    hold_key: uuid().meta({
+      description: 'The batch key from `sessions-hold`, or the key of a batch’s only occurrence.',
+    }),
+    session,
+    cpt: optional(cpt),
+    start_time_offset_minutes: optional(offsetMinutes()).meta({
+      description: 'Minutes east of UTC at the start, to be checked by the database. Left out: not checked.',
+      inputExamples: [-480],
+    }),
+    end_time_offset_minutes: optional(offsetMinutes()).meta({ inputExamples: [-480] }),
+    time_zone: timeZone(),
+    occurrences: optional(list(confirmOccurrence, 0, MAX_OCCURRENCES)).meta({
+      description:
+        'Every held occurrence exactly once, each by its own key. Left out or empty: the session above is the only one.',
+    }),
+    notes: noNotes(),
+  },
+  { error: expected('a JSON object') },
+);
 
 /** What a caller of `sessions-confirm` sends. */
 export type ConfirmRequest = z.input<typeof confirmRequest>;
 
 /**
  * Reads a `sessions-confirm` body into the call of `confirm_sessions`: defaults filled in, instants in UTC, each
- * occurrence complete. Lengths and times that differ from the hold are the database's to refuse, as a mismatch.
+ * occurrence complete. What its times mean, and whether they are what was held, is the database's to say.
  */
 export function parseConfirm(body: unknown): Parsed<RpcCall> {
   const parsed = parseWith(confirmRequest, body, true);

@@ -6,9 +6,11 @@ import { expected, list, optional } from './primitives.ts';
 export function cptCode() {
   return z
     .string({ error: expected('a service code') })
+    .regex(/^[ \t\n\v\f\r]*[A-Za-z0-9]{5}[ \t\n\v\f\r]*$/, {
+      error: 'must be a service code of five letters and digits, like 97153',
+    })
     .trim()
     .toUpperCase()
-    .regex(/^[A-Z0-9]{5}$/, { error: 'must be a service code of five letters and digits, like 97153' })
     .meta({ examples: ['97153'] });
 }
 
@@ -16,9 +18,11 @@ export function cptCode() {
 function modifier() {
   return z
     .string({ error: expected('a modifier') })
+    .regex(/^[ \t\n\v\f\r]*[A-Za-z0-9]{2}[ \t\n\v\f\r]*$/, {
+      error: 'must be two letters or digits, like HQ',
+    })
     .trim()
     .toUpperCase()
-    .regex(/^[A-Z0-9]{2}$/, { error: 'must be two letters or digits, like HQ' })
     .meta({ examples: ['HO'] });
 }
 

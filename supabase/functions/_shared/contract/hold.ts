@@ -3,8 +3,8 @@ import { z } from 'zod';
 import { cptCode } from './cpt.ts';
 import type { EndpointDescription } from './endpoint.ts';
 import { end, window as exampleWindow, ids, people, start, zone } from './examples.ts';
-import { expandRule, issueOfRule, type ZonedWindow } from './expand.ts';
-import { type Parsed, parseWith, type RpcCall, refuse } from './parsed.ts';
+import { expandRule, issueOfRule } from './expand.ts';
+import { type Parsed, parseWith, type RpcCall } from './parsed.ts';
 import {
   expected,
   instant,
@@ -19,7 +19,7 @@ import {
   uuid,
   withDefault,
 } from './primitives.ts';
-import { checkWindow, findSelfOverlap, MAX_OCCURRENCES, withOffsets } from './windows.ts';
+import { MAX_OCCURRENCES, withOffsets } from './windows.ts';
 
 /** Most exception dates a rule may carry. */
 const MAX_EXCEPTIONS = 1000;
@@ -102,20 +102,6 @@ const override = z.object(
   { error: expected('an object') },
 );
 
-/** What is wrong with the members of a group, if anything. What depends on the service, the database checks. */
-function checkMembers(
-  members: readonly string[],
-  clientId: string,
-  groupId: string | undefined,
-): string | undefined {
-  if (members.length === 0) return undefined;
-  if (members.length === 1) return 'must have 2 to 8 clients';
-  if (new Set(members).size < members.length) return 'must not name a client twice';
-  if (!members.includes(clientId)) return 'must have client_id among them';
-  if (groupId !== undefined) return 'must not accompany group_id: make a group or join one';
-  return undefined;
-}
-
 /** The body of `POST /functions/v1/sessions-hold`. */
 export const holdRequest = z
   .object(
@@ -123,6 +109,10 @@ export const holdRequest = z
       therapist_id: uuid(),
       client_id: uuid(),
       ...window,
+      start_time: optional(instant()).meta({ description: 'May be left out beside `occurrences`.' }),
+      end_time: optional(instant()).meta({
+        description: 'Likewise. After `start_time`, by at most 12 hours.',
+      }),
       time_zone: timeZone(),
       session_id: optional(uuid()).meta({
         description:
@@ -162,16 +152,13 @@ export const holdRequest = z
     },
     { error: expected('a JSON object') },
   )
+  // What the fields mean together, the database says: it decides the same for whoever calls it without this.
   .superRefine((request, context) => {
-    const { occurrences = [], client_ids = [] } = request;
-    const membersIssue = checkMembers(client_ids, request.client_id, request.group_id);
-    if (membersIssue) context.addIssue({ code: 'custom', path: ['client_ids'], message: membersIssue });
-    // Beside listed occurrences the window at the top may as well span them all.
-    const limitLength = occurrences.length === 0;
-    checkWindow(request, context, [], limitLength);
-    for (const [index, occurrence] of occurrences.entries())
-      checkWindow(occurrence, context, ['occurrences', index], true);
-    if (occurrences.length > 0 && request.recurrence) {
+    const listed = request.occurrences !== undefined && request.occurrences.length > 0;
+    for (const field of ['start_time', 'end_time'] as const)
+      if (!listed && request[field] === undefined)
+        context.addIssue({ code: 'custom', path: [field], message: 'is required' });
+    if (listed && request.recurrence) {
       context.addIssue({
         code: 'custom',
         path: ['recurrence'],
@@ -183,9 +170,6 @@ export const holdRequest = z
 /** What a caller of `sessions-hold` sends. */
 export type HoldRequest = z.input<typeof holdRequest>;
 
-/** One window of the request as the database receives it: complete, in UTC. */
-type Occurrence = ZonedWindow & { session_id?: string | undefined };
-
 /**
  * Reads a `sessions-hold` body into the call of `hold_sessions`: defaults filled in, the rule expanded, instants
  * in UTC, so that the same intent always has the same fingerprint.
@@ -196,82 +180,43 @@ export function parseHold(body: unknown): Parsed<RpcCall> {
   const {
     occurrences: listed = [],
     recurrence: rule,
-    start_time,
-    end_time,
+    // Both are there unless occurrences are listed.
+    start_time = '',
+    end_time = '',
     start_time_offset_minutes,
     end_time_offset_minutes,
-    session_id,
     ...request
   } = parsed.value;
-
-  let occurrences: Occurrence[];
-  if (rule) {
-    const ruleZone = rule.time_zone ?? request.time_zone;
-    const expanded = expandRule({ start_time, end_time }, rule, ruleZone);
-    if (!expanded.ok) return expanded;
-    const [first, ...others] = expanded.value as [ZonedWindow, ...ZonedWindow[]];
-    // What the caller believes of the window at the top is judged where the series begins with it.
-    const given =
-      first.start_time === start_time ? { start_time_offset_minutes, end_time_offset_minutes } : {};
-    occurrences = [withOffsets({ ...first, ...given }, first.time_zone), ...others];
-  } else if (listed.length > 0) {
-    occurrences = listed.map((each) => {
+  const given = { start_time_offset_minutes, end_time_offset_minutes };
+  if (!rule) {
+    const occurrences = listed.map((each) => {
       const zone = each.time_zone ?? request.time_zone;
       return withOffsets({ ...each, time_zone: zone }, zone);
     });
-  } else {
-    const top = { start_time, end_time, start_time_offset_minutes, end_time_offset_minutes };
-    occurrences = [withOffsets({ ...top, time_zone: request.time_zone }, request.time_zone)];
+    // A lone window stays at the top, so that what the database finds wrong with it is named as the caller named it.
+    const windows =
+      occurrences.length > 0
+        ? { occurrences }
+        : withOffsets({ start_time, end_time, ...given }, request.time_zone);
+    return {
+      ok: true,
+      value: { rpc: 'hold_sessions', request: { ...request, ...windows, recurrence: null } },
+    };
   }
 
-  if (session_id !== undefined) {
-    const [first, ...others] = occurrences;
-    if (!first || others.length > 0) {
-      return refuse('session_id', 'must be given per occurrence when there are several occurrences');
-    }
-    if (first.session_id !== undefined && first.session_id !== session_id) {
-      return refuse('session_id', 'must not differ from occurrences.0.session_id');
-    }
-    occurrences = [{ ...first, session_id }];
-  }
-  const moved = occurrences.flatMap((each) => each.session_id ?? []);
-  if (moved.length > 0 && moved.length < occurrences.length) {
-    const index = occurrences.findIndex((each) => each.session_id === undefined);
-    return refuse(
-      `occurrences.${index}.session_id`,
-      'is required: either every occurrence moves a session or none does',
-    );
-  }
-  const repeated = occurrences.findIndex(
-    (each, index) => each.session_id !== undefined && moved.indexOf(each.session_id) < index,
+  const zone = rule.time_zone ?? request.time_zone;
+  const expanded = expandRule({ start_time, end_time }, rule, zone);
+  if (!expanded.ok) return expanded;
+  // What the caller believes of the window at the top is judged where the series begins with it.
+  const occurrences = expanded.value.map((each) =>
+    each.start_time === start_time ? withOffsets({ ...each, ...given }, zone) : each,
   );
-  if (repeated >= 0)
-    return refuse(`occurrences.${repeated}.session_id`, 'must not repeat: one session has one place');
-
-  const buffers = (request.buffer_before_minutes ?? 0) + (request.buffer_after_minutes ?? 0);
-  const overlap = findSelfOverlap(occurrences, buffers);
-  if (overlap) {
-    const [earlier, later] = overlap;
-    return rule
-      ? refuse(
-          'recurrence.rule',
-          `must not make occurrences ${earlier} and ${later} overlap, buffers included`,
-        )
-      : refuse(`occurrences.${later}.start_time`, `must not overlap occurrence ${earlier}, buffers included`);
-  }
-
-  // A lone window stays at the top, so that what the database finds wrong with it is named as the caller named it.
-  const [only] = occurrences;
   return {
     ok: true,
     value: {
       rpc: 'hold_sessions',
-      ...(rule && { issueOf: issueOfRule(occurrences, start_time) }),
-      request: {
-        ...request,
-        ...(rule || listed.length > 0 || !only ? { occurrences } : only),
-        recurrence: rule ? { ...rule, time_zone: rule.time_zone ?? request.time_zone } : null,
-      },
+      issueOf: issueOfRule(occurrences, start_time),
+      request: { ...request, occurrences, recurrence: { ...rule, time_zone: zone } },
     },
   };
 }

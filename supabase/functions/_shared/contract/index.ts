@@ -90,4 +90,4 @@ export {
   saveDraftRequest,
   signRequest,
 } from './session-notes.ts';
-export { MAX_OCCURRENCES, MAX_SESSION_HOURS } from './windows.ts';
+export { MAX_OCCURRENCES } from './windows.ts';

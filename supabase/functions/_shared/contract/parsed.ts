@@ -2,7 +2,7 @@
 import type { z } from 'zod';
 import { isBlank } from './primitives.ts';
 
-/** Codes of the 400 answers that the contract itself gives. */
+/** Codes of the 400 answers about fields. What a range means, the database says. */
 export type InputErrorCode = 'VALIDATION_FAILED' | 'MISSING_FIELDS' | 'INVALID_RANGE';
 
 /**
@@ -41,16 +41,13 @@ export type Parsed<Value> = { ok: true; value: Value } | { ok: false; code: Inpu
 /** Most issues ever reported at once: enough to mend a form, too few to echo a hostile body back. */
 const MAX_ISSUES = 50;
 
-/** Marks a custom issue as an impossible range, so that the answer's code becomes INVALID_RANGE. */
-export const RANGE = { kind: 'range' } as const;
-
 /** Marks a custom issue about a field that must not be there, so that a blank one does not count as missing. */
 export const UNWANTED = { kind: 'unwanted' } as const;
 
-function kindOf(issue: z.core.$ZodIssue, body: unknown): 'missing' | 'range' | 'unwanted' | 'other' {
-  const kind = issue.code === 'custom' ? issue.params?.kind : undefined;
-  if (kind === RANGE.kind || kind === UNWANTED.kind) return kind;
-  return issue.path.length > 0 && isBlank(valueAt(body, issue.path)) ? 'missing' : 'other';
+/** Whether an issue is that a field is missing. */
+function isMissing(issue: z.core.$ZodIssue, body: unknown): boolean {
+  if (issue.code === 'custom' && issue.params?.kind === UNWANTED.kind) return false;
+  return issue.path.length > 0 && isBlank(valueAt(body, issue.path));
 }
 
 function valueAt(body: unknown, path: readonly PropertyKey[]): unknown {
@@ -75,8 +72,8 @@ export function refuse(path: string, message: string, code: InputErrorCode = 'VA
 /**
  * Checks a body against a schema.
  *
- * @param distinguish - whether missing fields and impossible ranges have codes of their own, as in
- *   `sessions-confirm`. A missing field outranks an impossible range, which outranks the rest.
+ * @param distinguish - whether missing fields have a code of their own, as in `sessions-confirm`. A missing field
+ *   outranks the rest.
  */
 export function parseWith<Schema extends z.ZodType>(
   schema: Schema,
@@ -87,9 +84,7 @@ export function parseWith<Schema extends z.ZodType>(
   if (result.success) return { ok: true, value: result.data };
   let code: InputErrorCode = 'VALIDATION_FAILED';
   if (distinguish) {
-    const kinds = new Set(result.error.issues.map((issue) => kindOf(issue, body)));
-    if (kinds.has('missing')) code = 'MISSING_FIELDS';
-    else if (kinds.has('range')) code = 'INVALID_RANGE';
+    if (result.error.issues.some((issue) => isMissing(issue, body))) code = 'MISSING_FIELDS';
   }
   return {
     ok: false,

@@ -1,0 +1,44 @@
+-- Purpose: sessions that are over and cannot be billed yet, and why.
+-- Objects: reports.unbilled; docs/reports.md tells how to read it.
+
+create view reports.unbilled
+with (security_invoker = true)
+as
+select
+  month.organization_id,
+  month.month,
+  (session.start_time at time zone organization.time_zone)::date as service_date,
+  session.id as session_id,
+  session.therapist_id,
+  therapist.display_name as therapist_name,
+  session.client_id,
+  client.reference as client_reference,
+  array['not_completed'] as reasons,
+  floor(extract(epoch from now() - session.end_time) / 86400)::integer as days_waiting
+from reports.months as month
+join public.organizations as organization on organization.id = month.organization_id
+join public.sessions as session
+  on session.organization_id = month.organization_id
+  and session.start_time >= month.starts_at
+  and session.start_time < month.ends_at
+left join public.therapists as therapist
+  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
+left join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
+where session.status in ('scheduled', 'in_progress')
+  and session.end_time < now()
+union all
+select
+  problem.organization_id, problem.month, problem.service_date, problem.session_id, problem.therapist_id,
+  problem.therapist_name, problem.client_id, problem.client_reference,
+  array_agg(distinct problem.problem order by problem.problem),
+  (now()::date - problem.service_date)::integer
+from reports.visit_problems as problem
+-- Lateness is to be explained, not to be waited for.
+where problem.problem <> 'off_the_booking'
+group by
+  problem.organization_id, problem.month, problem.service_date, problem.session_id, problem.therapist_id,
+  problem.therapist_name, problem.client_id, problem.client_reference;
+comment on view reports.unbilled is
+  'Sessions whose time is over and that cannot be billed yet: not completed, or completed with something a payer would '
+  'object to (see visit_problems), with the days since.';
+grant select on reports.unbilled to authenticated, service_role;

@@ -1,0 +1,73 @@
+/** An app whose zone rules are older than the database's: 12:00 stays 12:00 by the clocks of the zone as they are. */
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { expect, it } from 'vitest';
+import { bookSession, requestSessionHold } from '../../src/lib/index.ts';
+import { withConnection } from '../setup/db.ts';
+import { stack } from '../setup/stack.ts';
+import { clientOf, nextSession, openClinic } from './clinic.ts';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+
+/** What the database's clocks of a zone show at an instant, and how far they are ahead of UTC, in minutes. */
+async function clockAt(instant: string, zone: string): Promise<{ shown: string; offset: number }> {
+  const { rows } = await withConnection((client) =>
+    client.query(
+      `select to_char($1::timestamptz at time zone $2, 'HH24:MI') as shown,
+        extract(epoch from ($1::timestamptz at time zone $2) - ($1::timestamptz at time zone 'UTC'))::int / 60 as offset`,
+      [instant, zone],
+    ),
+  );
+  return rows[0];
+}
+
+it('what an app books for noon is at noon by the database’s clocks, and it is told where the two differ', async () => {
+  const clinic = await openClinic();
+  // British Columbia keeps summer time since 2026: Deno's own data may not know, or may by now.
+  const timeZone = 'America/Vancouver';
+  const december = new Date();
+  december.setUTCMonth(11, 15);
+  if (december.getTime() < Date.now() + 2 * 86_400_000)
+    december.setUTCFullYear(december.getUTCFullYear() + 1);
+  const config = {
+    ...{ url: stack.apiUrl, publishableKey: stack.publishableKey, timeZone },
+    ...{ email: clinic.rbt.email, password: 'demo-password-1234' },
+    ...{ therapistId: clinic.rbt.id, clientId: clinic.clients[0] },
+    noonUtc: `${december.toISOString().slice(0, 10)}T12:00:00.000Z`,
+  };
+  const allow = [
+    '--no-prompt',
+    '--allow-net=127.0.0.1',
+    '--allow-read',
+    '--allow-env',
+    '--node-modules-dir=manual',
+  ];
+  const { stdout } = await execa(
+    'deno',
+    ['run', ...allow, '--no-check', 'tests/lib/zone-scenario.ts', JSON.stringify(config)],
+    { cwd: root, preferLocal: true, localDir: root },
+  );
+  const { offset, zoneRulesDiffer, starts, occurrence } = JSON.parse(stdout);
+  const shown = await Promise.all(starts.map((start: string) => clockAt(start, timeZone)));
+  expect(shown.map((clock) => clock.shown)).toEqual(['12:00', '15:00', '17:00']);
+  const differs = offset !== shown[0]?.offset;
+  expect(zoneRulesDiffer).toEqual([differs, differs]);
+  expect(occurrence).toMatchObject({ startOffsetMinutes: shown[0]?.offset });
+  expect(Date.parse(occurrence.startTime)).toBe(Date.parse(starts[0]));
+});
+
+it('an offset that the app itself claims is not corrected behind its back', async () => {
+  const clinic = await openClinic();
+  const supabase = await clientOf(clinic.rbt);
+  const { start_time, end_time, therapist_id, client_id } = nextSession(clinic);
+  const refused = requestSessionHold(supabase, {
+    ...{ therapistId: therapist_id, clientId: client_id, startTime: start_time, endTime: end_time },
+    ...{ timeZone: 'UTC', startTimeOffsetMinutes: 60 },
+  });
+  await expect(refused).rejects.toMatchObject({
+    status: 400,
+    issues: [{ path: 'start_time_offset_minutes', expected: 0 }],
+  });
+  const { zoneRulesDiffer } = await bookSession(supabase, { session: nextSession(clinic), timeZone: 'UTC' });
+  expect(zoneRulesDiffer).toBe(false);
+});

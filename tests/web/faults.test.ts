@@ -1,0 +1,197 @@
+/** What goes wrong between two presses: each ends in one clear state, nothing is booked twice, nothing typed is lost. */
+import { beforeEach, expect, it } from 'vitest';
+import { type Clinic, expire } from '../functions/clinic.ts';
+import {
+  book,
+  describeInBrowser,
+  expectAccessible,
+  fillBooking,
+  openApp,
+  openWebClinic,
+  rows,
+  sessionsOf,
+  signInOn,
+  sitDown,
+} from './browser.ts';
+
+const form = { client: 'C-1', date: '2027-02-03', from: '10:00', to: '11:00' };
+const path = '/schedule?view=week&date=2027-02-03';
+/** Makes the access token one that the server refuses, as it would an expired one. */
+const spoilToken = `(() => {
+  const stored = JSON.parse(sessionStorage.getItem('therapist-sessions'));
+  stored.access_token = stored.access_token.slice(0, -6) + 'AAAAAA';
+  sessionStorage.setItem('therapist-sessions', JSON.stringify(stored));
+})()`;
+
+describeInBrowser('a fault', () => {
+  let clinic: Clinic;
+  beforeEach(async () => {
+    clinic = await openWebClinic();
+  });
+
+  it('of an expired token in the middle of a booking is mended by one refresh', async () => {
+    const { page, context, requests } = await sitDown(clinic.rbt, { path });
+    await fillBooking(page, form);
+    await page.evaluate(spoilToken);
+    await page.getByRole('button', { name: 'Book', exact: true }).click();
+    await page.getByText('Booked:').waitFor();
+    expect(requests.filter((request) => request.includes('grant_type=refresh_token'))).toHaveLength(1);
+    expect(await sessionsOf(clinic)).toHaveLength(1);
+    await context.close();
+  });
+
+  it('of a session that is over asks for the password over the page, and the same press then books once', async () => {
+    const { page, context } = await sitDown(clinic.rbt, { path });
+    await fillBooking(page, form);
+    await page.route('**/auth/v1/token?grant_type=refresh_token', (route) =>
+      route.fulfill({ status: 400, json: { code: 400, error_code: 'refresh_token_not_found', msg: 'Gone' } }),
+    );
+    await page.evaluate(spoilToken);
+    await page.getByRole('button', { name: 'Book', exact: true }).click();
+    const dialog = page.getByRole('dialog', { name: 'Please sign in again' });
+    await dialog.waitFor();
+    await expectAccessible(page);
+    expect(await sessionsOf(clinic)).toEqual([]);
+    await dialog.getByLabel(/^Password/).fill('demo-password-1234');
+    await dialog.getByRole('button', { name: 'Sign in' }).click();
+    await dialog.waitFor({ state: 'detached' });
+    expect(await page.getByLabel('From').inputValue()).toBe('10:00');
+    await page.getByRole('button', { name: 'Book', exact: true }).click();
+    await page.getByText('Booked:').waitFor();
+    expect(await sessionsOf(clinic)).toHaveLength(1);
+    await context.close();
+  });
+
+  it('of a lost answer repeats with the same key: one session', async () => {
+    const { page, context } = await sitDown(clinic.rbt, { path });
+    await fillBooking(page, form);
+    const keys: (string | undefined)[] = [];
+    let lost = 0;
+    await page.route('**/functions/v1/sessions-confirm', async (route) => {
+      keys.push(route.request().headers()['idempotency-key']);
+      // The first request arrives and acts; its answer does not come back.
+      const response = await route.fetch();
+      if (lost++ === 0) await route.abort('connectionreset');
+      else await route.fulfill({ response });
+    });
+    await page.getByRole('button', { name: 'Book', exact: true }).click();
+    await page.getByText('Booked:').waitFor();
+    expect(keys).toHaveLength(2);
+    expect(new Set(keys).size).toBe(1);
+    expect(await sessionsOf(clinic)).toHaveLength(1);
+    await context.close();
+  });
+
+  it('of the network says so, sends nothing, and goes when the network is back', async () => {
+    const { page, context, requests } = await sitDown(clinic.rbt, { path });
+    await fillBooking(page, form);
+    await context.setOffline(true);
+    await page.getByText('You are offline. You see the schedule as of').waitFor();
+    await expectAccessible(page);
+    const before = requests.length;
+    // The button looks and is said to be disabled; a press all the same sends nothing.
+    await page.getByRole('button', { name: 'Book', exact: true }).click({ force: true });
+    expect(requests.slice(before).filter((request) => request.includes('sessions-hold'))).toEqual([]);
+    await context.setOffline(false);
+    await page.getByText('Back online.').waitFor();
+    expect(await page.getByLabel('From').inputValue()).toBe('10:00');
+    await page.getByRole('button', { name: 'Book', exact: true }).click();
+    await page.getByText('Booked:').waitFor();
+    expect(await sessionsOf(clinic)).toHaveLength(1);
+    await context.close();
+  });
+
+  it('of sleep past the end of a hold shows it as ended at once, and books nothing', async () => {
+    const { page, context, requests } = await sitDown(clinic.rbt, { path });
+    await page.clock.install();
+    await fillBooking(page, form);
+    await page.getByRole('button', { name: 'Hold while I ask' }).click();
+    await page.getByText('left to confirm').waitFor();
+    await expectAccessible(page);
+    const [batch] = await rows<{ id: string }>(
+      'select id from public.hold_batches where organization_id = $1',
+      [clinic.organizationId],
+    );
+    await expire(batch?.id ?? '');
+    await page.clock.fastForward('10:00');
+    await page.getByText('The hold has ended').first().waitFor();
+    await expectAccessible(page);
+    expect(requests.filter((request) => request.includes('sessions-confirm'))).toEqual([]);
+    await page.getByRole('button', { name: 'Hold again' }).click();
+    await page.getByText('left to confirm').waitFor();
+    await page.locator('.held').getByRole('button', { name: 'Book' }).click();
+    await page.getByText('Booked:').waitFor();
+    expect(await sessionsOf(clinic)).toMatchObject([{ local: '2027-02-03 10:00:00' }]);
+    await context.close();
+  });
+
+  it('of a hold that ran out on the server only is told in words, and can be held again', async () => {
+    const { page, context } = await sitDown(clinic.rbt, { path });
+    await fillBooking(page, form);
+    await page.getByRole('button', { name: 'Hold while I ask' }).click();
+    await page.getByText('left to confirm').waitFor();
+    const [batch] = await rows<{ id: string }>(
+      'select id from public.hold_batches where organization_id = $1',
+      [clinic.organizationId],
+    );
+    await expire(batch?.id ?? '');
+    await page.locator('.held').getByRole('button', { name: 'Book' }).click();
+    await page.getByRole('button', { name: 'Hold again' }).waitFor();
+    expect(await sessionsOf(clinic)).toEqual([]);
+    await context.close();
+  });
+
+  it('of two tabs that move one session leaves it in one of the two places', async () => {
+    await book(clinic, { start: '2027-02-03T10:00' });
+    const tabs = [await sitDown(clinic.rbt, { path }), await sitDown(clinic.rbt, { path })];
+    const places = ['13:00', '15:00'];
+    for (const [index, { page }] of tabs.entries()) {
+      await page.locator('.ec-event.scheduled').click();
+      await page.getByRole('button', { name: 'Move…' }).click();
+      await page.getByLabel('From').fill(places[index] ?? '');
+      await page.getByLabel('To', { exact: true }).fill(`${Number(places[index]?.slice(0, 2)) + 1}:00`);
+    }
+    await Promise.all(
+      tabs.map(({ page }) =>
+        page.getByRole('dialog').getByRole('button', { name: 'Move', exact: true }).click(),
+      ),
+    );
+    for (const { page } of tabs)
+      await page
+        .getByText(/Moved to|Not moved/)
+        .first()
+        .waitFor();
+    const made = await sessionsOf(clinic);
+    expect(made).toHaveLength(1);
+    expect(['2027-02-03 13:00:00', '2027-02-03 15:00:00']).toContain(made[0]?.local);
+    expect(
+      await rows("select 1 from public.session_holds where organization_id = $1 and status = 'held'", [
+        clinic.organizationId,
+      ]),
+    ).toEqual([]);
+    for (const { context } of tabs) await context.close();
+  });
+
+  it.each([
+    ['ahead', 3],
+    ['behind', -3],
+  ])(
+    'of a clock three hours %s is named, counts down rightly and refreshes no token over and over',
+    async (word, hours) => {
+      const { page, context, requests } = await openApp({ path });
+      await page.clock.install({ time: Date.now() + hours * 3_600_000 });
+      await page.reload();
+      await signInOn(page, clinic.rbt);
+      await page.getByText(`This device’s clock is 3 hours ${word}. Please set it right.`).waitFor();
+      await fillBooking(page, form);
+      await page.getByRole('button', { name: 'Hold while I ask' }).click();
+      await page.getByText('left to confirm').waitFor();
+      expect(await page.locator('.held strong').textContent()).toMatch(/^(5:00|4:\d\d)$/);
+      await page.locator('.held').getByRole('button', { name: 'Book' }).click();
+      await page.getByText('Booked:').waitFor();
+      expect(requests.filter((request) => request.includes('refresh_token')).length).toBeLessThanOrEqual(20);
+      expect(await sessionsOf(clinic)).toHaveLength(1);
+      await context.close();
+    },
+  );
+});
