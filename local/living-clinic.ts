@@ -4,6 +4,7 @@
  */
 import { createClient, type SupabaseClient } from '@supabase/supabase-js';
 import {
+  cancelSessionHold,
   dayBounds,
   findOpenSlots,
   plusDays,
@@ -122,7 +123,12 @@ async function holdSomething(supabase: SupabaseClient): Promise<void> {
   const { to } = dayBounds(plusDays(today, 7), timeZone);
   const query = { therapistId, clientId, from: new Date().toISOString(), to, minutes: 60, timeZone };
   const [slot] = await findOpenSlots(supabase, query);
-  if (slot) await requestSessionHold(supabase, { ...query, ...slot, holdSeconds: HOLD_SECONDS });
+  if (!slot) return;
+  const wanted = { ...query, ...slot, holdSeconds: HOLD_SECONDS };
+  // One that is let go, so that the hold funnel has more than one end.
+  const { holdKey } = await requestSessionHold(supabase, wanted);
+  await cancelSessionHold(supabase, { holdKey });
+  await requestSessionHold(supabase, wanted);
 }
 
 /**

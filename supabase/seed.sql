@@ -396,28 +396,3 @@ from (
 cross join lateral (
   select date_trunc('week', now() at time zone 'America/Los_Angeles')::date as date
 ) as monday;
-
--- Holds of today, as the app makes them: one let go, one that runs out, and a rival's request that is refused.
-do $$
-declare
-  monday date := date_trunc('week', now() at time zone 'America/Los_Angeles')::date + 21;
-  starts timestamptz := (monday + time '13:00') at time zone 'America/Los_Angeles';
-  offset_minutes integer := extract(epoch from starts at time zone 'America/Los_Angeles' - starts at time zone 'UTC') / 60;
-  request jsonb := jsonb_build_object(
-    'therapist_id', 'a0000000-0000-4000-8000-000000000004', 'client_id', 'a0000000-0000-4000-8000-000000000103',
-    'time_zone', 'America/Los_Angeles', 'hold_seconds', 30, 'start_time', starts, 'end_time', starts + interval '1 hour',
-    'start_time_offset_minutes', offset_minutes, 'end_time_offset_minutes', offset_minutes
-  );
-  held jsonb;
-begin
-  perform set_config('request.jwt.claims', jsonb_build_object(
-    'role', 'authenticated', 'sub', 'a0000000-0000-4000-8000-000000000004',
-    'org_id', 'a0000000-0000-4000-8000-0000000000a0', 'user_role', 'therapist'
-  )::text, true);
-  held := public.hold_sessions(request);
-  perform public.release_hold(jsonb_build_object('hold_key', held #>> '{body,holdKey}'));
-  perform public.hold_sessions(request);
-  perform public.hold_sessions(request || '{"client_id": "a0000000-0000-4000-8000-000000000102"}');
-  perform set_config('request.jwt.claims', '', true);
-end
-$$;

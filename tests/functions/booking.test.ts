@@ -226,8 +226,23 @@ describe('a hold', () => {
     );
     const sunday = ((7 - new Date().getUTCDay()) % 7) + 6;
     const body = holdOf(therapist.rbt, therapist.clients[0], window(sunday, 20));
-    expectProblem(await call('sessions-hold', therapist.rbt, body), 409, 'OUTSIDE_AVAILABILITY');
-    const override = { override: { reason: 'Parent can only come on Sundays' } };
+    const refused = await call('sessions-hold', therapist.rbt, body);
+    expectProblem(refused, 409, 'OUTSIDE_AVAILABILITY');
+    // Other times are offered, on the day the therapist works, and can be had.
+    const { alternatives } = conflictProblem.parse(refused.body);
+    expect(alternatives.length).toBeGreaterThan(0);
+    for (const { startTime, endTime } of alternatives) {
+      const weekday = new Date(startTime).toLocaleDateString('en', {
+        timeZone: 'America/Los_Angeles',
+        weekday: 'long',
+      });
+      expect(weekday).toBe('Monday');
+      const instead = { ...body, start_time: startTime, end_time: endTime };
+      const held = await call('sessions-hold', therapist.rbt, instead);
+      expect(held.status).toBe(200);
+      await call('sessions-cancel', therapist.rbt, { hold_key: held.body.data.holdKey });
+    }
+    const override = { override: { reason: 'Parent can only come on Sundays', rules: ['availability'] } };
     expect((await call('sessions-hold', therapist.admin, { ...body, ...override })).status).toBe(200);
   });
 });

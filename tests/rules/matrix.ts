@@ -170,7 +170,10 @@ const inGroup = { because: 'a group has several clients' };
 const samePeople = { because: 'the client stays who they are' };
 
 const closed = ['OUTSIDE_AVAILABILITY', 'outside_availability'];
-const times = ['VALIDATION_FAILED', 'sessions_times', 'session_groups_times'];
+const times = [
+  ...['VALIDATION_FAILED', 'sessions_times', 'session_groups_times'],
+  ...['sessions_end_time_in_reason', 'session_groups_end_time_in_reason'],
+];
 const authority = ['FORBIDDEN', 'no privilege', 'no row', 'session_bookable'];
 const tenancy = [...authority, 'session_identity'];
 

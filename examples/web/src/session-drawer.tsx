@@ -205,11 +205,11 @@ function contentOf(fields: NoteFields, code: string | null): Partial<NoteContent
 
 /** The note, read on a press because reading is recorded; drafts save themselves. */
 function NoteEditor({ session, canWrite, onChanged }: { session: SessionRow; canWrite: boolean; onChanged(text: string): void }) {
-  const [shown, setShown] = useState(session.status === 'in_progress' && canWrite);
-  if (!shown)
+  const [opened, setOpened] = useState(false);
+  if (!opened && !(session.status === 'in_progress' && canWrite))
     return (
       <p>
-        <button type="button" onClick={() => setShown(true)}>
+        <button type="button" onClick={() => setOpened(true)}>
           <Pen size={16} aria-hidden /> {canWrite ? 'Note' : 'Show note'} <span className="muted">(recorded)</span>
         </button>
       </p>

@@ -1,0 +1,124 @@
+/** After the booking: start, note, sign and complete a visit; hours, a day away and reports. */
+import { readFile } from 'node:fs/promises';
+import { beforeEach, expect, it } from 'vitest';
+import { civilOf, plusDays } from '../../src/lib/index.ts';
+import type { Clinic } from '../functions/clinic.ts';
+import {
+  book,
+  describeInBrowser,
+  expectAccessible,
+  openWebClinic,
+  rows,
+  sessionsOf,
+  sitDown,
+} from './browser.ts';
+
+const LA = 'America/Los_Angeles';
+/** A quarter of an hour from now, as clocks show it in the clinic: soon enough to be started. */
+const soon = () => civilOf(Math.ceil(Date.now() / 900_000) * 900_000 + 900_000, LA);
+
+describeInBrowser('a visit', () => {
+  let clinic: Clinic;
+  beforeEach(async () => {
+    clinic = await openWebClinic();
+  });
+
+  it('is started, documented in a draft that two windows may both edit, and signed', async () => {
+    const id = await book(clinic, { start: soon() });
+    const path = `/schedule?view=list&session=${id}`;
+    const { page, context } = await sitDown(clinic.rbt, { path });
+    await page.getByRole('button', { name: 'Start', exact: true }).click();
+    await page.getByText('Started.').waitFor();
+    await page.getByLabel('What was done').fill('Ten trials of requesting.');
+    await page.getByText('Draft saved').waitFor();
+    await expectAccessible(page);
+
+    const second = await sitDown(clinic.rbt, { path });
+    await second.page.getByLabel('What was done').fill('Another window’s text.');
+    await second.page.getByText('Draft saved').waitFor();
+    await page.getByLabel('How the client responded').fill('Readily.');
+    await page.getByText('Somebody has saved another text meanwhile').waitFor();
+    await expectAccessible(page);
+    await page.getByRole('button', { name: 'Keep mine on top' }).click();
+    await page.getByText('Draft saved').waitFor();
+    await second.context.close();
+
+    await page.getByRole('button', { name: 'Sign…' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Sign', exact: true }).click();
+    await page.getByText('is required to sign').first().waitFor();
+    await page.getByLabel('Progress towards the goals').fill('Seven of ten.');
+    await page.getByLabel('Who took part').fill('Client, therapist');
+    const versions = await rows<{ version: number; status: string }>(
+      'select version, status from public.session_note_states where session_id = $1',
+      [id],
+    );
+    expect(versions).toMatchObject([{ status: 'draft' }]);
+    await page.getByRole('button', { name: 'Complete' }).click();
+    await page.getByText('To complete it, first').waitFor();
+    await expectAccessible(page);
+    await context.close();
+  });
+
+  it('is called off for a whole day when its therapist is away', async () => {
+    const day = plusDays(civilOf(Date.now(), LA).slice(0, 10), 3);
+    await book(clinic, { start: `${day}T09:00` });
+    await book(clinic, { client: clinic.clients[1], start: `${day}T11:00` });
+    const { page, context } = await sitDown(clinic.admin, { path: `/therapists/${clinic.rbt.id}` });
+    await page.getByRole('button', { name: 'Away…' }).click();
+    await page.getByLabel('Day').fill(day);
+    await page.getByLabel('Clinic or staff').check();
+    await expectAccessible(page);
+    await page.getByRole('button', { name: 'Enter and cancel 2' }).click();
+    await page.getByText('2 sessions are cancelled.').waitFor();
+    expect((await sessionsOf(clinic)).map(({ status }) => status)).toEqual(['cancelled', 'cancelled']);
+    await context.close();
+  });
+
+  it('lies within hours that the therapist sets themselves', async () => {
+    const { page, context } = await sitDown(clinic.rbt, { path: `/therapists/${clinic.rbt.id}` });
+    await page.getByRole('button', { name: 'Hours on Monday' }).click();
+    await page.getByLabel('Monday, from').fill('08:30');
+    await page.getByLabel('Monday, to').fill('12:00');
+    await expectAccessible(page);
+    await page.getByRole('button', { name: 'Save hours' }).click();
+    await page.getByText('Saved.').waitFor();
+    const [stored] = await rows<{ availability_hours: object }>(
+      'select availability_hours from public.therapists where id = $1',
+      [clinic.rbt.id],
+    );
+    expect(stored?.availability_hours).toMatchObject({ monday: [{ start: '08:30', end: '12:00' }] });
+    await context.close();
+  });
+
+  it('is in the reports as the database has it, and their CSV says the same', async () => {
+    await book(clinic, { start: '2027-02-03T10:00', minutes: 90 });
+    const { page, context } = await sitDown(clinic.admin, { path: '/reports' });
+    await page.getByLabel('Month').fill('2027-02');
+    const report = page.getByRole('region', { name: 'Utilization' });
+    await report.locator('summary').click();
+    await report.locator('tbody tr').first().waitFor();
+    await expectAccessible(page);
+    const shown = await report
+      .locator('tbody tr')
+      .evaluateAll((lines) =>
+        lines.map((line) => [...(line as HTMLTableRowElement).cells].map((cell) => cell.textContent)),
+      );
+    const expected = await rows<{ name: string; week: string; booked: string }>(
+      `select therapist_name as name, week_start::text as week, booked_hours::text as booked
+      from reports.therapist_utilization where organization_id = $1 and week_start >= '2027-02-01' and week_start < '2027-03-01'`,
+      [clinic.organizationId],
+    );
+    const key = (name: unknown, week: unknown, booked: unknown) => `${name} ${week} ${Number(booked)}`;
+    expect(shown.map(([name, week, , booked]) => key(name, week, booked)).sort()).toEqual(
+      expected.map(({ name, week, booked }) => key(name, week, booked)).sort(),
+    );
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      report.getByRole('button', { name: 'CSV' }).click(),
+    ]);
+    const lines = (await readFile(await download.path(), 'utf8')).trim().split('\r\n');
+    expect(lines).toHaveLength(shown.length + 1);
+    expect(lines[1]).toContain(shown[0]?.[0]);
+    await context.close();
+  });
+});
