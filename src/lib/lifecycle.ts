@@ -44,7 +44,7 @@ export interface CompleteResponse extends StartResponse {
  * @param supabase - a supabase-js client
  * @param payload - the session, and when it began; see {@link StartRequest}
  * @returns the session as stored, and when it began
- * @throws SessionsApiError 409 `STATUS_NOT_ALLOWED` unless it is scheduled, 403 when it is not the caller's to change, 400
+ * @throws SessionsApiError 409 `STATUS_NOT_ALLOWED` unless it is scheduled, `NOT_TODAY` more than 12 hours before its time, 403 when it is not the caller's to change, 400
  *   for a time that lies ahead
  * @throws the signal's reason when aborted
  * @example

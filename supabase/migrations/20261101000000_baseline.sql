@@ -1576,9 +1576,10 @@ as $$
 begin
   return (
     select coalesce(client.time_zone, organization.time_zone)
-    from public.clients as client
-    join public.organizations as organization on organization.id = client.organization_id
-    where client.organization_id = service_zone.organization_id and client.id = service_zone.client_id
+    from public.organizations as organization
+    left join public.clients as client
+      on client.organization_id = organization.id and client.id = service_zone.client_id
+    where organization.id = service_zone.organization_id
   );
 end
 $$;
@@ -14389,7 +14390,7 @@ begin atomic
 end;
 comment on function public.start_session(jsonb, text) is
   'scheduled -> in_progress. request is {session_id, actual_start_time?}; without a time, now. Outcome body: {session, '
-  'actualStartTime}. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED.';
+  'actualStartTime}. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED, NOT_TODAY (over 12 hours before its time).';
 grant execute on function public.start_session(jsonb, text) to authenticated;
 
 create function private.complete_session(request jsonb, request_id text)

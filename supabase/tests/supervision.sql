@@ -2,8 +2,10 @@
 begin;
 select plan(20);
 select tests.open_clinic();
+insert into public.memberships (organization_id, user_id, role)
+select tests.id('clinic'), tests.add_user(name), 'therapist' from unnest(array['bcaba', 'bcba2']) as name;
 insert into public.therapists (organization_id, id, display_name, credential, time_zone)
-select tests.id('clinic'), tests.add_user(name), name, credential, 'UTC' from (values ('bcaba', 'BCaBA'), ('bcba2', 'BCBA-D')) as person (name, credential);
+select tests.id('clinic'), tests.id(name), name, credential, 'UTC' from (values ('bcaba', 'BCaBA'), ('bcba2', 'BCBA-D')) as person (name, credential);
 
 -- A completed visit in March 2026; hours are UTC's, and the clinic is in Los Angeles.
 create function pg_temp.visit(therapist text, client text, day integer, starts time, ends time, code text, groups uuid default null) returns void language sql as $$

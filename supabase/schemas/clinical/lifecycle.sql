@@ -366,7 +366,7 @@ begin atomic
 end;
 comment on function public.start_session(jsonb, text) is
   'scheduled -> in_progress. request is {session_id, actual_start_time?}; without a time, now. Outcome body: {session, '
-  'actualStartTime}. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED.';
+  'actualStartTime}. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED, NOT_TODAY (over 12 hours before its time).';
 grant execute on function public.start_session(jsonb, text) to authenticated;
 
 create function private.complete_session(request jsonb, request_id text)

@@ -32,9 +32,10 @@ as $$
 begin
   return (
     select coalesce(client.time_zone, organization.time_zone)
-    from public.clients as client
-    join public.organizations as organization on organization.id = client.organization_id
-    where client.organization_id = service_zone.organization_id and client.id = service_zone.client_id
+    from public.organizations as organization
+    left join public.clients as client
+      on client.organization_id = organization.id and client.id = service_zone.client_id
+    where organization.id = service_zone.organization_id
   );
 end
 $$;

@@ -213,6 +213,14 @@ export const ERROR_CODES = {
     endpoints: [],
     rpcs: ['start_session', 'complete_session', 'mark_no_show'],
   },
+  NOT_TODAY: {
+    status: 409,
+    title: 'The session is not today',
+    meaning: 'A session begins at most 12 hours before the time it is booked for.',
+    action: 'Move it to when it takes place, and start it then.',
+    endpoints: [],
+    rpcs: ['start_session'],
+  },
   SESSION_INCOMPLETE: {
     status: 409,
     title: 'The session’s record lacks something',
