@@ -1,7 +1,7 @@
 -- A body becomes a typed row and then slots, or a 400 that names every field that is wrong. Nothing is converted on the
 -- way: "300" is no number and 97153 no text.
 begin;
-select plan(58);
+select plan(62);
 
 -- What is wrong with a body: {"path": "message"}, or the code with issues when it is not VALIDATION_FAILED.
 create function tests.problems(kind text, body jsonb, as_of timestamptz default '2026-11-01') returns jsonb language plpgsql as $$
@@ -94,7 +94,15 @@ from (values
     'session_id', 'one session for several occurrences')
 ) as bad (change, path, why);
 
+select is(tests.problems('hold', tests.hold_body('{"occurrences": [{"local_start": "2027-02-01T11:00"}, {"local_start": "2027-02-01T10:00"}]}')), '{}',
+  'back to back is no overlap, in whichever order');
+select is(tests.paths('hold', tests.hold_body('{"occurrences": [{"local_start": "2027-02-01T10:00", "end_time": "2027-02-01T23:00:00Z"},
+  {"local_start": "2027-02-01T11:00"}, {"local_start": "2027-02-01T13:00"}]}')), 'occurrences.1.start_time occurrences.2.start_time',
+  'a long occurrence overlaps all that start before it ends');
+
 -- Zones
+select is(tests.problems('hold', tests.hold_body('{"start_time": "2027-11-07T08:30:00Z", "end_time": "2027-11-07T09:30:00Z",
+  "start_time_offset_minutes": -420, "end_time_offset_minutes": -480}')), '{}', 'across a change of clocks start and end have offsets of their own');
 select is(
   (tests.error('postgres', format('select private.slots_of(private.read_hold_request(%L), %L)', tests.hold_body('{"end_time_offset_minutes": -420}'), '2026-11-01'))
     ->> 'details')::jsonb #> '{0,expected}',
@@ -132,6 +140,11 @@ select is(
   (select array[listing.cpt_code, listing.cpt_modifiers::text, listing.session_type]
    from unnest(private.listed_of(private.read_confirm_request(tests.confirm_body('{"cpt": {"code": "97153", "modifiers": ["hq", "HO", "HQ"]}}')))) as listing),
   array['97153', '{HQ,HO}', null], 'modifiers are in upper case, each once');
+select is(
+  (select array_agg(listing.cpt_code order by listing.occurrence_index) from unnest(private.listed_of(private.read_confirm_request(tests.confirm_body(
+    jsonb_build_object('cpt', '{"code": "97153"}'::jsonb, 'occurrences', jsonb_build_array(
+      tests.confirm_body(), tests.confirm_body('{"cpt": {"code": "97155"}}'))))))) as listing),
+  array['97153', '97155'], 'the service at the top is that of the occurrences that name none');
 select is(tests.paths('confirm', tests.confirm_body('{"start_time_offset_minutes": -480, "end_time_offset_minutes": 0}')), 'end_time_offset_minutes',
   'offsets of a confirmation are compared when they are given');
 select is(tests.paths('confirm', tests.confirm_body('{"notes": "Played with blocks"}')), 'notes', 'a confirmation carries no notes');

@@ -346,4 +346,125 @@ export const mutants: Mutant[] = [
     to: '',
     tests: ['tests/unit/schema-fingerprint.test.ts'],
   },
+  // --- What a request may say
+  {
+    name: 'a hold of zero seconds is accepted',
+    file: 'supabase/schemas/booking/request_types.sql',
+    from: 'check (value between 30 and 900)',
+    to: 'check (value between 0 and 900)',
+    tests: ['reading_a_request.sql', 'tests/model/contract.test.ts'],
+  },
+  {
+    name: 'a UUID in braces is accepted',
+    file: 'supabase/schemas/booking/request_types.sql',
+    from: `          then format('exists(%s ? (!(@ like_regex "^.{8}-.{4}-.{4}-.{4}-.{12}$")))', item.path) end,`,
+    to: `          then format('%s == "no"', item.path) end,`,
+    tests: ['reading_a_request.sql', 'tests/model/contract.test.ts'],
+  },
+  {
+    name: 'an empty field of a form is refused',
+    file: 'supabase/schemas/booking/request_types.sql',
+    from: 'if fewer <> request then',
+    to: 'if false then',
+    tests: ['reading_a_request.sql', 'tests/model/contract.test.ts'],
+  },
+  {
+    name: 'an instant that is finer than a millisecond is accepted',
+    file: 'supabase/schemas/booking/request_types.sql',
+    from: '(:[0-5][0-9](\\.[0-9]{1,3}0{0,6})?)?(Z|',
+    to: '(:[0-5][0-9](\\.[0-9]{1,9})?)?(Z|',
+    tests: ['reading_a_request.sql', 'tests/model/contract.test.ts'],
+  },
+  {
+    name: 'CET is a zone, an hour off in summer',
+    file: 'supabase/schemas/foundations/foundations.sql',
+    from: `    zone.name in ('UTC', 'GMT', 'UCT', 'Zulu')
+`,
+    to: `    true
+`,
+    tests: ['reading_a_request.sql'],
+  },
+  {
+    name: 'of a repeated hour the second is booked',
+    file: 'supabase/schemas/booking/slots.sql',
+    from: 'return case when earlier < latest and earlier at time zone zone = civil then earlier else latest end;',
+    to: 'return latest;',
+    tests: ['reading_a_request.sql', 'tests/model/zones.test.ts'],
+  },
+  {
+    name: 'a session without length is accepted',
+    file: 'supabase/schemas/booking/slots.sql',
+    from: 'elsif slot.end_time <= slot.start_time then',
+    to: 'elsif slot.end_time < slot.start_time then',
+    tests: ['reading_a_request.sql'],
+  },
+  {
+    name: 'a session of 13 hours is accepted',
+    file: 'supabase/schemas/booking/slots.sql',
+    from: "> interval '12 hours'",
+    to: "> interval '13 hours'",
+    tests: ['reading_a_request.sql'],
+  },
+  {
+    name: 'a series is booked 731 days ahead',
+    file: 'supabase/schemas/booking/slots.sql',
+    from: "interval '17520 hours'",
+    to: "interval '17544 hours'",
+    tests: ['reading_a_request.sql'],
+  },
+  {
+    name: 'an end is held against the offset of its start',
+    file: 'supabase/schemas/booking/slots.sql',
+    from: 'end_offset <> private.zone_offset(slot.end_time, slot.time_zone)',
+    to: 'end_offset <> private.zone_offset(slot.start_time, slot.time_zone)',
+    tests: ['reading_a_request.sql'],
+  },
+  {
+    name: 'occurrences back to back are an overlap',
+    file: 'supabase/schemas/booking/slots.sql',
+    from: 'where item.busy_until > item.start_time',
+    to: 'where item.busy_until >= item.start_time',
+    tests: ['reading_a_request.sql'],
+  },
+  {
+    name: 'a series is compared with its last occurrence only',
+    file: 'supabase/schemas/booking/slots.sql',
+    from: `max(placed.end_time) over (
+          order by placed.start_time, placed.occurrence_index rows between unbounded preceding and 1 preceding
+        )`,
+    to: 'lag(placed.end_time) over (order by placed.start_time, placed.occurrence_index)',
+    tests: ['reading_a_request.sql'],
+  },
+  {
+    name: 'each client of a group gets a group',
+    file: 'supabase/schemas/booking/slots.sql',
+    from: `        from unnest(slots) as place
+        -- One group for all clients of an occurrence.
+        offset 0
+`,
+    to: `        from unnest(slots) as place
+`,
+    tests: ['reading_a_request.sql'],
+  },
+  {
+    name: 'a service named at the top is forgotten',
+    file: 'supabase/schemas/booking/slots.sql',
+    from: 'case when place.cpt is distinct from null then place.cpt else wanted.cpt end',
+    to: 'place.cpt',
+    tests: ['reading_a_request.sql'],
+  },
+  {
+    name: 'a day is cancelled in no zone in particular',
+    file: 'supabase/schemas/booking/slots.sql',
+    from: 'if by_days and wanted.time_zone is null then',
+    to: 'if false then',
+    tests: ['reading_a_request.sql'],
+  },
+  {
+    name: 'zod counts characters as JavaScript does',
+    file: 'supabase/functions/_shared/contract/primitives.ts',
+    from: 'return text.length > 200_000 ? text.length : [...text].length;',
+    to: 'return text.length;',
+    tests: ['tests/model/contract.test.ts'],
+  },
 ];
