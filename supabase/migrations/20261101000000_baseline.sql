@@ -10208,7 +10208,7 @@ grant execute on function public.offer_freed_slots(text) to authenticated;
 -- === schemas/booking/free_time.sql ===
 
 -- Purpose: when a booking could start. What find_open_slots, find_alternatives and preview_series have in common.
--- Objects: private.asked_booking, private.free_starts, private.units_available.
+-- Objects: private.asked_booking, private.free_starts, private.services_available.
 -- Watch for: what is listed as free must be what a hold grants, and the other way round. Hours, time off and closures
 --            are private.outside_availability's, lanes private.client_lanes', units those of the hold: nothing of it is
 --            judged anew here.
@@ -10292,6 +10292,9 @@ begin
   ) then
     perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
+  perform private.require_service(
+    actor.organization_id, slots, private.service_code(wanted.cpt_code, wanted.session_type), asked.is_fixed
+  );
   return asked;
 end
 $$;
@@ -10461,9 +10464,9 @@ comment on function private.free_starts(uuid, private.asked_booking, uuid[], tex
   'The starts within spans at which a booking of this length is in nobody''s way: claims, lanes, hours, time off and '
   'closures. client_ids and cpt_codes: whose time it takes and for which service each. Units are not looked at.';
 
--- Units ------------------------------------------------------------------------------------------------------------
+-- Units and days of a service ----------------------------------------------------------------------------------------
 
-create function private.units_available(organization_id uuid, places private.asked_place[], as_of timestamptz)
+create function private.services_available(organization_id uuid, places private.asked_place[], as_of timestamptz)
 returns boolean[]
 language plpgsql
 stable
@@ -10477,26 +10480,39 @@ begin
     select row(
       -- Owners in the order of the places: what is asked for first is granted first.
       ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid, place.occurrence_index,
-      place.client_id, place.cpt_code, place.start_time, place.end_time, place.session_id, null
+      place.client_id, private.billed_code(place.cpt_code, null), place.start_time, place.end_time, place.session_id, null
     )::private.service
     from unnest(places) with ordinality
       as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
-    -- A booking that names no service takes its units when it is confirmed as one.
-    where place.cpt_code is not null
+    -- A booking that names no service takes its units when it is confirmed as one. What is moved has them.
+    where place.cpt_code is not null or place.session_id is not null
   ), as_of);
   return array(
-    select not exists (
+    with place as materialized (
+      select asked.cpt_code, asked.position,
+        private.service_date(services_available.organization_id, asked.client_id, asked.start_time) as date
+      from unnest(places) with ordinality
+        as asked (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
+    ),
+    service as materialized (
+      select named.cpt_code, named.date,
+        (private.service_code_on(services_available.organization_id, named.cpt_code, named.date)).code is not null as is_valid
+      from (select distinct place.cpt_code, place.date from place where place.cpt_code is not null) as named
+    )
+    select coalesce(service.is_valid, true) and not exists (
       select from unnest(quotes) as quote
       where quote.owner_id = ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid
         and quote.shortage is not null
     )
-    from generate_series(1, cardinality(places)) as place (position)
+    from place
+    left join service on service.cpt_code = place.cpt_code and service.date = place.date
     order by place.position
   );
 end
 $$;
-comment on function private.units_available(uuid, private.asked_place[], timestamptz) is
-  'Whether each of these places, all asked for together, would get its units now.';
+comment on function private.services_available(uuid, private.asked_place[], timestamptz) is
+  'Whether each of these places, all asked for together, would get its units now, and lies on a day on which its code is '
+  'valid.';
 
 -- === schemas/booking/open_slots.sql ===
 
@@ -10506,6 +10522,7 @@ comment on function private.units_available(uuid, private.asked_place[], timesta
 --            gone a moment later, and only holding it decides. It sees exactly what a hold would see.
 
 create function private.open_slots_issues(
+  organization_id uuid,
   therapist_id uuid,
   from_time timestamptz,
   to_time timestamptz,
@@ -10550,32 +10567,37 @@ begin
       else '[]'
     end
     || case
-      when cardinality(client_ids) > 8 or array_position(client_ids, null) is not null
+      when cardinality(client_ids) > 8
         then private.issue('client_ids', 'must be at most 8 clients')
       else '[]'
     end
     || case
       when cpt_code is null then '[]'
-      when not exists (select 1 from public.service_codes as service where service.code = cpt_code)
-        then private.issue('cpt_code', 'is no service code that is known here')
-      when exists (
+      when not exists (
         select 1
         from public.service_codes as service
         where service.code = cpt_code
-          and cardinality(client_ids) > 1
-          and cardinality(client_ids) not between service.min_clients and service.max_clients
+          and (service.organization_id is null or service.organization_id = open_slots_issues.organization_id)
       )
-        then private.issue('client_ids', 'are more clients than this service may have')
+        then private.issue('cpt_code', 'is no service code that is known here')
+      when cardinality(client_ids) > 0 and not exists (
+        select 1
+        from public.service_codes as service
+        where service.code = cpt_code
+          and (service.organization_id is null or service.organization_id = open_slots_issues.organization_id)
+          and cardinality(client_ids) between service.min_clients and service.max_clients
+      )
+        then private.issue('client_ids', 'are fewer or more clients than this service is for')
       else '[]'
     end
     || coalesce(private.zone_issue('time_zone', to_jsonb(time_zone), false), '[]');
 end
 $$;
 comment on function private.open_slots_issues(
-  uuid, timestamptz, timestamptz, integer, text, integer, integer, text, uuid[]
+  uuid, uuid, timestamptz, timestamptz, integer, text, integer, integer, text, uuid[]
 ) is 'What is wrong with a question of find_open_slots.';
 
-create function private.without_units(
+create function private.without_service(
   organization_id uuid,
   starts tstzmultirange,
   client_ids uuid[],
@@ -10593,16 +10615,16 @@ declare
   places private.asked_place[];
   granted boolean[];
 begin
-  if not private.has_payer(organization_id, client_ids) then
+  if cpt_code is null then
     return '{}';
   end if;
-  -- Units go by the date of service, so that one start stands for its day. First all days together: what is granted
+  -- Units and codes go by the date of service, so that one start stands for its day. First all days together: what is granted
   -- beside the days before it is granted alone. The others are asked one by one.
   select
     array_agg(day.during order by day.at, day.client_id),
     array_agg(
       row(
-        0, day.client_id, without_units.cpt_code, day.start, day.start + duration, null, null
+        0, day.client_id, without_service.cpt_code, day.start, day.start + duration, null, null
       )::private.asked_place
       order by day.at, day.client_id
     )
@@ -10611,7 +10633,7 @@ begin
     select distinct on (member.id, date.at)
       member.id as client_id, date.at, date.during, lower(date.during * run.starts) as start
     from unnest(client_ids) as member (id)
-    cross join lateral private.service_zone(without_units.organization_id, member.id) as zone
+    cross join lateral private.service_zone(without_service.organization_id, member.id) as zone
     cross join unnest(starts) as run (starts)
     cross join lateral (
       select local.at, tstzrange(
@@ -10624,17 +10646,18 @@ begin
     where date.during && run.starts
     order by member.id, date.at
   ) as day;
-  granted := private.units_available(organization_id, places, as_of);
+  granted := private.services_available(organization_id, places, as_of);
   return coalesce((
     select range_agg(asked.during)
     from unnest(days, granted) with ordinality as asked (during, granted, position)
     where not asked.granted
-      and not (private.units_available(organization_id, array[places[asked.position]], as_of))[1]
+      and not (private.services_available(organization_id, array[places[asked.position]], as_of))[1]
   ), '{}');
 end
 $$;
-comment on function private.without_units(uuid, tstzmultirange, uuid[], text, interval, timestamptz) is
-  'The days, of those on which a booking may start, on which a client has too few units left for it.';
+comment on function private.without_service(uuid, tstzmultirange, uuid[], text, interval, timestamptz) is
+  'The days, of those on which a booking may start, on which a client has too few units left for this service, or it is no '
+  'service.';
 
 create function private.find_open_slots(
   therapist_id uuid,
@@ -10659,11 +10682,18 @@ as $$
 #variable_conflict use_column
 declare
   actor private.actor := private.require_actor();
-  found jsonb := private.open_slots_issues(
-    therapist_id, from_time, to_time, duration_minutes, time_zone, buffer_before_minutes, buffer_after_minutes,
-    cpt_code, client_ids
+  members constant uuid[] := array(
+    select distinct member.id
+    from unnest(find_open_slots.client_ids || find_open_slots.client_id) as member (id)
+    where member.id is not null
   );
-  members uuid[] := array(select distinct unnest(find_open_slots.client_ids || find_open_slots.client_id));
+  found jsonb := private.open_slots_issues(
+    actor.organization_id, therapist_id, from_time, to_time, duration_minutes, time_zone, buffer_before_minutes,
+    buffer_after_minutes, cpt_code, members
+  ) || case
+    when array_position(find_open_slots.client_ids, null) is not null then private.issue('client_ids', 'must not be null')
+    else '[]'
+  end;
   as_of timestamptz := statement_timestamp();
   duration interval;
   zone text;
@@ -10674,7 +10704,6 @@ begin
   if found <> '[]' then
     perform private.raise_invalid(found);
   end if;
-  members := array_remove(members, null);
   select coalesce(find_open_slots.time_zone, therapist.time_zone) into zone
   from public.therapists as therapist
   where therapist.organization_id = actor.organization_id
@@ -10710,7 +10739,7 @@ begin
     actor.organization_id, asked, members, array_fill(find_open_slots.cpt_code, array[cardinality(members)]),
     duration, tstzmultirange(span), as_of
   );
-  free := free - private.without_units(actor.organization_id, free, members, find_open_slots.cpt_code, duration, as_of);
+  free := free - private.without_service(actor.organization_id, free, members, find_open_slots.cpt_code, duration, as_of);
 
   -- An hour that comes twice has its quarters twice, one that clocks skip has none.
   return query
@@ -10800,11 +10829,11 @@ create type private.shift_candidate as (
   start_time timestamptz,
   shift interval,
   run bigint,
-  unit_days integer
+  service_days integer
 );
 comment on type private.shift_candidate is
   'Another first start. shift: how far the whole series moves in civil time; run: the free stretch it lies in; '
-  'unit_days: equal for shifts that leave every occurrence on the same day, and so take the same units.';
+  'service_days: equal for shifts that leave every occurrence on the same day of service, and so take the same units.';
 
 create function private.shifted_places(places private.asked_place[], shift interval, first_start timestamptz)
 returns private.asked_place[]
@@ -10855,7 +10884,7 @@ $$;
 comment on function private.overlaps_itself(private.asked_place[], interval) is
   'Whether two occurrences of one request overlap, with the buffers between them: a hold of it is malformed.';
 
-create function private.unit_day_edges(organization_id uuid, asked private.asked_booking, reach interval)
+create function private.service_day_edges(organization_id uuid, asked private.asked_booking, reach interval)
 returns timestamp[]
 language plpgsql
 stable
@@ -10867,7 +10896,7 @@ begin
       select distinct item.start_time, item.time_zone, item.client_id from unnest(asked.places) as item
     ),
     zone as materialized (
-      select distinct private.service_zone(unit_day_edges.organization_id, member.client_id) as name
+      select distinct private.service_zone(service_day_edges.organization_id, member.client_id) as name
       from (select distinct place.client_id from place) as member
     ),
     occurrence as (
@@ -10901,13 +10930,13 @@ begin
   );
 end
 $$;
-comment on function private.unit_day_edges(uuid, private.asked_booking, interval) is
+comment on function private.service_day_edges(uuid, private.asked_booking, interval) is
   'The shifts, as timestamps from 2000 on, at which an occurrence comes to another date of service.';
 
 create function private.shift_candidates(
   organization_id uuid,
   asked private.asked_booking,
-  unit_day_edges timestamp[],
+  service_day_edges timestamp[],
   as_of timestamptz
 )
 returns setof private.shift_candidate
@@ -11030,7 +11059,7 @@ begin
   ),
   numbered as (
     select start.*, sum(start.begins_run) over (order by start.start_time) as run,
-      coalesce(width_bucket(origin + start.shift, nullif(unit_day_edges, '{}')), 0) as unit_days
+      coalesce(width_bucket(origin + start.shift, nullif(service_day_edges, '{}')), 0) as service_days
     from (
       select start.*, case
         when start.start_time - lag(start.start_time) over (order by start.start_time) <= interval '15 minutes' then 0
@@ -11041,12 +11070,12 @@ begin
   ),
   ranked as (
     select numbered.*, row_number() over (
-      partition by numbered.run, numbered.unit_days
+      partition by numbered.run, numbered.service_days
       order by greatest(numbered.shift, -numbered.shift), numbered.shift, numbered.start_time
     ) as place
     from numbered
   )
-  select ranked.start_time, ranked.shift, ranked.run, ranked.unit_days
+  select ranked.start_time, ranked.shift, ranked.run, ranked.service_days
   from ranked
   where ranked.place <= 2 or is_tight
   order by greatest(ranked.shift, -ranked.shift), ranked.shift, ranked.start_time;
@@ -11067,12 +11096,15 @@ as $$
 declare
   buffers interval := asked.buffer_before + asked.buffer_after;
   duration interval;
-  counts_units boolean := private.has_payer(organization_id, array(select place.client_id from unnest(asked.places) as place));
+  -- A service has its units and its days; without one nothing depends on the day.
+  by_day boolean := exists (
+    select from unnest(asked.places) as place where place.cpt_code is not null or place.session_id is not null
+  );
   edges timestamp[];
   candidate private.shift_candidate;
   places private.asked_place[];
-  -- What is known by now of the units of a choice of days, and how many of a run were offered.
-  has_units jsonb := '{}';
+  -- What is known by now of the services on a choice of days, and how many of a run were offered.
+  available jsonb := '{}';
   offered jsonb := '{}';
   found jsonb := '[]';
 begin
@@ -11083,21 +11115,21 @@ begin
   from unnest(asked.places) as place
   where place.occurrence_index = 0
   limit 1;
-  if counts_units then
-    edges := private.unit_day_edges(organization_id, asked, '15 days');
+  if by_day then
+    edges := private.service_day_edges(organization_id, asked, '15 days');
   end if;
   for candidate in
     select * from private.shift_candidates(organization_id, asked, edges, as_of)
   loop
     continue when (offered ->> candidate.run::text)::integer >= 2
-      or has_units -> candidate.unit_days::text = 'false';
+      or available -> candidate.service_days::text = 'false';
     places := private.shifted_places(asked.places, candidate.shift, candidate.start_time);
     continue when private.overlaps_itself(places, buffers);
-    if counts_units and not has_units ? candidate.unit_days::text then
-      has_units := has_units || jsonb_build_object(
-        candidate.unit_days, true = all (private.units_available(organization_id, places, as_of))
+    if by_day and not available ? candidate.service_days::text then
+      available := available || jsonb_build_object(
+        candidate.service_days, true = all (private.services_available(organization_id, places, as_of))
       );
-      continue when has_units -> candidate.unit_days::text = 'false';
+      continue when available -> candidate.service_days::text = 'false';
     end if;
     offered := offered || jsonb_build_object(candidate.run, coalesce((offered ->> candidate.run::text)::integer, 0) + 1);
     found := found || jsonb_build_object(
@@ -11248,7 +11280,7 @@ begin
       select place.occurrence_index, 'authorization', null, tstzrange(place.start_time, place.end_time, '[)'), null, 9
       from unnest(asked.places) with ordinality
         as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
-      join unnest(private.units_available(actor.organization_id, asked.places, as_of)) with ordinality
+      join unnest(private.services_available(actor.organization_id, asked.places, as_of)) with ordinality
         as units (available, position) on units.position = place.position
       where not units.available
     ),
@@ -11357,10 +11389,13 @@ begin
       and member.status not in ('cancelled', 'no_show')
   );
   span := tstzrange(absent.start_time, absent.end_time, '[)');
-  busy := tstzrange(
-    absent.start_time - make_interval(mins => absent.buffer_before_minutes),
-    absent.end_time + make_interval(mins => absent.buffer_after_minutes), '[)'
-  );
+  -- The buffers of a group stand on the group.
+  select tstzrange(
+    absent.start_time - make_interval(mins => greatest(absent.buffer_before_minutes, max(known.buffer_before_minutes))),
+    absent.end_time + make_interval(mins => greatest(absent.buffer_after_minutes, max(known.buffer_after_minutes))), '[)'
+  ) into busy
+  from public.session_groups as known
+  where known.organization_id = absent.organization_id and known.id = absent.group_id;
   select tstzrange(
     private.start_of_day(local.monday, organization.time_zone),
     private.start_of_day(local.monday + 7, organization.time_zone), '[)'

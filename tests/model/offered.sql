@@ -9,7 +9,7 @@ begin
   raise exception using errcode = 'ZZ001';
 exception
   when sqlstate 'ZZ001' then return case outcome ->> 'ok' when 'true' then 'ok' else outcome ->> 'code' end;
-  when sqlstate 'PT400' then return 'PT400 ' || sqlerrm;
+  when sqlstate 'PT400' then return 'PT400';
 end $$;
 
 -- The instants at which clocks in a zone show a time: none in a gap, two in an hour that comes twice.
@@ -60,3 +60,30 @@ returns table (start timestamptz, away integer, verdict text) language sql as $$
     pg_temp.moved(starts, instant, zone) as places
   where civil >= asked - reach and places is not null
   order by greatest(civil - asked, asked - civil), civil - asked, instant $$;
+
+-- What a preview says blocks each of the dates, and what trying them says: those that are free held together, each of the
+-- others by itself. Null where the request is malformed, which a hold of it must say as well.
+create function pg_temp.preview(request jsonb, starts timestamptz[], zone text, lasts interval, session_id uuid)
+returns table (blocked text[], together text, alone text[]) language plpgsql as $$
+declare
+  everything jsonb := request || jsonb_build_object('occurrences', pg_temp.occurrences(starts, lasts, zone, session_id));
+  shown jsonb;
+begin
+  begin
+    shown := public.preview_series(everything) -> 'occurrences';
+  exception
+    when sqlstate 'PT400' then
+      return query select null::text[], pg_temp.verdict(everything), '{}'::text[];
+      return;
+  end;
+  return query
+  with item as materialized (
+    select position, value ->> 'blockedBy' as blocked_by
+    from jsonb_array_elements(shown) with ordinality as element (value, position)
+  )
+  select array_agg(blocked_by order by position),
+    (select pg_temp.verdict(request || jsonb_build_object('occurrences', pg_temp.occurrences(free.starts, lasts, zone, session_id)))
+      from (select array_agg(starts[position] order by position) as starts from item where blocked_by is null) as free where free.starts is not null),
+    array_agg(case when blocked_by <> 'authorization' then pg_temp.verdict(request || jsonb_build_object('occurrences', pg_temp.occurrences(array[starts[position]], lasts, zone, session_id))) end order by position)
+  from item;
+end $$;

@@ -25,11 +25,11 @@ create type private.shift_candidate as (
   start_time timestamptz,
   shift interval,
   run bigint,
-  unit_days integer
+  service_days integer
 );
 comment on type private.shift_candidate is
   'Another first start. shift: how far the whole series moves in civil time; run: the free stretch it lies in; '
-  'unit_days: equal for shifts that leave every occurrence on the same day, and so take the same units.';
+  'service_days: equal for shifts that leave every occurrence on the same day of service, and so take the same units.';
 
 create function private.shifted_places(places private.asked_place[], shift interval, first_start timestamptz)
 returns private.asked_place[]
@@ -80,7 +80,7 @@ $$;
 comment on function private.overlaps_itself(private.asked_place[], interval) is
   'Whether two occurrences of one request overlap, with the buffers between them: a hold of it is malformed.';
 
-create function private.unit_day_edges(organization_id uuid, asked private.asked_booking, reach interval)
+create function private.service_day_edges(organization_id uuid, asked private.asked_booking, reach interval)
 returns timestamp[]
 language plpgsql
 stable
@@ -92,7 +92,7 @@ begin
       select distinct item.start_time, item.time_zone, item.client_id from unnest(asked.places) as item
     ),
     zone as materialized (
-      select distinct private.service_zone(unit_day_edges.organization_id, member.client_id) as name
+      select distinct private.service_zone(service_day_edges.organization_id, member.client_id) as name
       from (select distinct place.client_id from place) as member
     ),
     occurrence as (
@@ -126,13 +126,13 @@ begin
   );
 end
 $$;
-comment on function private.unit_day_edges(uuid, private.asked_booking, interval) is
+comment on function private.service_day_edges(uuid, private.asked_booking, interval) is
   'The shifts, as timestamps from 2000 on, at which an occurrence comes to another date of service.';
 
 create function private.shift_candidates(
   organization_id uuid,
   asked private.asked_booking,
-  unit_day_edges timestamp[],
+  service_day_edges timestamp[],
   as_of timestamptz
 )
 returns setof private.shift_candidate
@@ -255,7 +255,7 @@ begin
   ),
   numbered as (
     select start.*, sum(start.begins_run) over (order by start.start_time) as run,
-      coalesce(width_bucket(origin + start.shift, nullif(unit_day_edges, '{}')), 0) as unit_days
+      coalesce(width_bucket(origin + start.shift, nullif(service_day_edges, '{}')), 0) as service_days
     from (
       select start.*, case
         when start.start_time - lag(start.start_time) over (order by start.start_time) <= interval '15 minutes' then 0
@@ -266,12 +266,12 @@ begin
   ),
   ranked as (
     select numbered.*, row_number() over (
-      partition by numbered.run, numbered.unit_days
+      partition by numbered.run, numbered.service_days
       order by greatest(numbered.shift, -numbered.shift), numbered.shift, numbered.start_time
     ) as place
     from numbered
   )
-  select ranked.start_time, ranked.shift, ranked.run, ranked.unit_days
+  select ranked.start_time, ranked.shift, ranked.run, ranked.service_days
   from ranked
   where ranked.place <= 2 or is_tight
   order by greatest(ranked.shift, -ranked.shift), ranked.shift, ranked.start_time;
@@ -292,12 +292,15 @@ as $$
 declare
   buffers interval := asked.buffer_before + asked.buffer_after;
   duration interval;
-  counts_units boolean := private.has_payer(organization_id, array(select place.client_id from unnest(asked.places) as place));
+  -- A service has its units and its days; without one nothing depends on the day.
+  by_day boolean := exists (
+    select from unnest(asked.places) as place where place.cpt_code is not null or place.session_id is not null
+  );
   edges timestamp[];
   candidate private.shift_candidate;
   places private.asked_place[];
-  -- What is known by now of the units of a choice of days, and how many of a run were offered.
-  has_units jsonb := '{}';
+  -- What is known by now of the services on a choice of days, and how many of a run were offered.
+  available jsonb := '{}';
   offered jsonb := '{}';
   found jsonb := '[]';
 begin
@@ -308,21 +311,21 @@ begin
   from unnest(asked.places) as place
   where place.occurrence_index = 0
   limit 1;
-  if counts_units then
-    edges := private.unit_day_edges(organization_id, asked, '15 days');
+  if by_day then
+    edges := private.service_day_edges(organization_id, asked, '15 days');
   end if;
   for candidate in
     select * from private.shift_candidates(organization_id, asked, edges, as_of)
   loop
     continue when (offered ->> candidate.run::text)::integer >= 2
-      or has_units -> candidate.unit_days::text = 'false';
+      or available -> candidate.service_days::text = 'false';
     places := private.shifted_places(asked.places, candidate.shift, candidate.start_time);
     continue when private.overlaps_itself(places, buffers);
-    if counts_units and not has_units ? candidate.unit_days::text then
-      has_units := has_units || jsonb_build_object(
-        candidate.unit_days, true = all (private.units_available(organization_id, places, as_of))
+    if by_day and not available ? candidate.service_days::text then
+      available := available || jsonb_build_object(
+        candidate.service_days, true = all (private.services_available(organization_id, places, as_of))
       );
-      continue when has_units -> candidate.unit_days::text = 'false';
+      continue when available -> candidate.service_days::text = 'false';
     end if;
     offered := offered || jsonb_build_object(candidate.run, coalesce((offered ->> candidate.run::text)::integer, 0) + 1);
     found := found || jsonb_build_object(

@@ -1,5 +1,5 @@
 -- Purpose: when a booking could start. What find_open_slots, find_alternatives and preview_series have in common.
--- Objects: private.asked_booking, private.free_starts, private.units_available.
+-- Objects: private.asked_booking, private.free_starts, private.services_available.
 -- Watch for: what is listed as free must be what a hold grants, and the other way round. Hours, time off and closures
 --            are private.outside_availability's, lanes private.client_lanes', units those of the hold: nothing of it is
 --            judged anew here.
@@ -83,6 +83,9 @@ begin
   ) then
     perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
+  perform private.require_service(
+    actor.organization_id, slots, private.service_code(wanted.cpt_code, wanted.session_type), asked.is_fixed
+  );
   return asked;
 end
 $$;
@@ -252,9 +255,9 @@ comment on function private.free_starts(uuid, private.asked_booking, uuid[], tex
   'The starts within spans at which a booking of this length is in nobody''s way: claims, lanes, hours, time off and '
   'closures. client_ids and cpt_codes: whose time it takes and for which service each. Units are not looked at.';
 
--- Units ------------------------------------------------------------------------------------------------------------
+-- Units and days of a service ----------------------------------------------------------------------------------------
 
-create function private.units_available(organization_id uuid, places private.asked_place[], as_of timestamptz)
+create function private.services_available(organization_id uuid, places private.asked_place[], as_of timestamptz)
 returns boolean[]
 language plpgsql
 stable
@@ -268,23 +271,36 @@ begin
     select row(
       -- Owners in the order of the places: what is asked for first is granted first.
       ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid, place.occurrence_index,
-      place.client_id, place.cpt_code, place.start_time, place.end_time, place.session_id, null
+      place.client_id, private.billed_code(place.cpt_code, null), place.start_time, place.end_time, place.session_id, null
     )::private.service
     from unnest(places) with ordinality
       as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
-    -- A booking that names no service takes its units when it is confirmed as one.
-    where place.cpt_code is not null
+    -- A booking that names no service takes its units when it is confirmed as one. What is moved has them.
+    where place.cpt_code is not null or place.session_id is not null
   ), as_of);
   return array(
-    select not exists (
+    with place as materialized (
+      select asked.cpt_code, asked.position,
+        private.service_date(services_available.organization_id, asked.client_id, asked.start_time) as date
+      from unnest(places) with ordinality
+        as asked (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
+    ),
+    service as materialized (
+      select named.cpt_code, named.date,
+        (private.service_code_on(services_available.organization_id, named.cpt_code, named.date)).code is not null as is_valid
+      from (select distinct place.cpt_code, place.date from place where place.cpt_code is not null) as named
+    )
+    select coalesce(service.is_valid, true) and not exists (
       select from unnest(quotes) as quote
       where quote.owner_id = ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid
         and quote.shortage is not null
     )
-    from generate_series(1, cardinality(places)) as place (position)
+    from place
+    left join service on service.cpt_code = place.cpt_code and service.date = place.date
     order by place.position
   );
 end
 $$;
-comment on function private.units_available(uuid, private.asked_place[], timestamptz) is
-  'Whether each of these places, all asked for together, would get its units now.';
+comment on function private.services_available(uuid, private.asked_place[], timestamptz) is
+  'Whether each of these places, all asked for together, would get its units now, and lies on a day on which its code is '
+  'valid.';

@@ -4,6 +4,7 @@
 --            gone a moment later, and only holding it decides. It sees exactly what a hold would see.
 
 create function private.open_slots_issues(
+  organization_id uuid,
   therapist_id uuid,
   from_time timestamptz,
   to_time timestamptz,
@@ -48,32 +49,37 @@ begin
       else '[]'
     end
     || case
-      when cardinality(client_ids) > 8 or array_position(client_ids, null) is not null
+      when cardinality(client_ids) > 8
         then private.issue('client_ids', 'must be at most 8 clients')
       else '[]'
     end
     || case
       when cpt_code is null then '[]'
-      when not exists (select 1 from public.service_codes as service where service.code = cpt_code)
-        then private.issue('cpt_code', 'is no service code that is known here')
-      when exists (
+      when not exists (
         select 1
         from public.service_codes as service
         where service.code = cpt_code
-          and cardinality(client_ids) > 1
-          and cardinality(client_ids) not between service.min_clients and service.max_clients
+          and (service.organization_id is null or service.organization_id = open_slots_issues.organization_id)
       )
-        then private.issue('client_ids', 'are more clients than this service may have')
+        then private.issue('cpt_code', 'is no service code that is known here')
+      when cardinality(client_ids) > 0 and not exists (
+        select 1
+        from public.service_codes as service
+        where service.code = cpt_code
+          and (service.organization_id is null or service.organization_id = open_slots_issues.organization_id)
+          and cardinality(client_ids) between service.min_clients and service.max_clients
+      )
+        then private.issue('client_ids', 'are fewer or more clients than this service is for')
       else '[]'
     end
     || coalesce(private.zone_issue('time_zone', to_jsonb(time_zone), false), '[]');
 end
 $$;
 comment on function private.open_slots_issues(
-  uuid, timestamptz, timestamptz, integer, text, integer, integer, text, uuid[]
+  uuid, uuid, timestamptz, timestamptz, integer, text, integer, integer, text, uuid[]
 ) is 'What is wrong with a question of find_open_slots.';
 
-create function private.without_units(
+create function private.without_service(
   organization_id uuid,
   starts tstzmultirange,
   client_ids uuid[],
@@ -91,16 +97,16 @@ declare
   places private.asked_place[];
   granted boolean[];
 begin
-  if not private.has_payer(organization_id, client_ids) then
+  if cpt_code is null then
     return '{}';
   end if;
-  -- Units go by the date of service, so that one start stands for its day. First all days together: what is granted
+  -- Units and codes go by the date of service, so that one start stands for its day. First all days together: what is granted
   -- beside the days before it is granted alone. The others are asked one by one.
   select
     array_agg(day.during order by day.at, day.client_id),
     array_agg(
       row(
-        0, day.client_id, without_units.cpt_code, day.start, day.start + duration, null, null
+        0, day.client_id, without_service.cpt_code, day.start, day.start + duration, null, null
       )::private.asked_place
       order by day.at, day.client_id
     )
@@ -109,7 +115,7 @@ begin
     select distinct on (member.id, date.at)
       member.id as client_id, date.at, date.during, lower(date.during * run.starts) as start
     from unnest(client_ids) as member (id)
-    cross join lateral private.service_zone(without_units.organization_id, member.id) as zone
+    cross join lateral private.service_zone(without_service.organization_id, member.id) as zone
     cross join unnest(starts) as run (starts)
     cross join lateral (
       select local.at, tstzrange(
@@ -122,17 +128,18 @@ begin
     where date.during && run.starts
     order by member.id, date.at
   ) as day;
-  granted := private.units_available(organization_id, places, as_of);
+  granted := private.services_available(organization_id, places, as_of);
   return coalesce((
     select range_agg(asked.during)
     from unnest(days, granted) with ordinality as asked (during, granted, position)
     where not asked.granted
-      and not (private.units_available(organization_id, array[places[asked.position]], as_of))[1]
+      and not (private.services_available(organization_id, array[places[asked.position]], as_of))[1]
   ), '{}');
 end
 $$;
-comment on function private.without_units(uuid, tstzmultirange, uuid[], text, interval, timestamptz) is
-  'The days, of those on which a booking may start, on which a client has too few units left for it.';
+comment on function private.without_service(uuid, tstzmultirange, uuid[], text, interval, timestamptz) is
+  'The days, of those on which a booking may start, on which a client has too few units left for this service, or it is no '
+  'service.';
 
 create function private.find_open_slots(
   therapist_id uuid,
@@ -157,11 +164,18 @@ as $$
 #variable_conflict use_column
 declare
   actor private.actor := private.require_actor();
-  found jsonb := private.open_slots_issues(
-    therapist_id, from_time, to_time, duration_minutes, time_zone, buffer_before_minutes, buffer_after_minutes,
-    cpt_code, client_ids
+  members constant uuid[] := array(
+    select distinct member.id
+    from unnest(find_open_slots.client_ids || find_open_slots.client_id) as member (id)
+    where member.id is not null
   );
-  members uuid[] := array(select distinct unnest(find_open_slots.client_ids || find_open_slots.client_id));
+  found jsonb := private.open_slots_issues(
+    actor.organization_id, therapist_id, from_time, to_time, duration_minutes, time_zone, buffer_before_minutes,
+    buffer_after_minutes, cpt_code, members
+  ) || case
+    when array_position(find_open_slots.client_ids, null) is not null then private.issue('client_ids', 'must not be null')
+    else '[]'
+  end;
   as_of timestamptz := statement_timestamp();
   duration interval;
   zone text;
@@ -172,7 +186,6 @@ begin
   if found <> '[]' then
     perform private.raise_invalid(found);
   end if;
-  members := array_remove(members, null);
   select coalesce(find_open_slots.time_zone, therapist.time_zone) into zone
   from public.therapists as therapist
   where therapist.organization_id = actor.organization_id
@@ -208,7 +221,7 @@ begin
     actor.organization_id, asked, members, array_fill(find_open_slots.cpt_code, array[cardinality(members)]),
     duration, tstzmultirange(span), as_of
   );
-  free := free - private.without_units(actor.organization_id, free, members, find_open_slots.cpt_code, duration, as_of);
+  free := free - private.without_service(actor.organization_id, free, members, find_open_slots.cpt_code, duration, as_of);
 
   -- An hour that comes twice has its quarters twice, one that clocks skip has none.
   return query

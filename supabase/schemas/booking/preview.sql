@@ -100,7 +100,7 @@ begin
       select place.occurrence_index, 'authorization', null, tstzrange(place.start_time, place.end_time, '[)'), null, 9
       from unnest(asked.places) with ordinality
         as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
-      join unnest(private.units_available(actor.organization_id, asked.places, as_of)) with ordinality
+      join unnest(private.services_available(actor.organization_id, asked.places, as_of)) with ordinality
         as units (available, position) on units.position = place.position
       where not units.available
     ),

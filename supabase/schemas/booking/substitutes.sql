@@ -50,10 +50,13 @@ begin
       and member.status not in ('cancelled', 'no_show')
   );
   span := tstzrange(absent.start_time, absent.end_time, '[)');
-  busy := tstzrange(
-    absent.start_time - make_interval(mins => absent.buffer_before_minutes),
-    absent.end_time + make_interval(mins => absent.buffer_after_minutes), '[)'
-  );
+  -- The buffers of a group stand on the group.
+  select tstzrange(
+    absent.start_time - make_interval(mins => greatest(absent.buffer_before_minutes, max(known.buffer_before_minutes))),
+    absent.end_time + make_interval(mins => greatest(absent.buffer_after_minutes, max(known.buffer_after_minutes))), '[)'
+  ) into busy
+  from public.session_groups as known
+  where known.organization_id = absent.organization_id and known.id = absent.group_id;
   select tstzrange(
     private.start_of_day(local.monday, organization.time_zone),
     private.start_of_day(local.monday + 7, organization.time_zone), '[)'
