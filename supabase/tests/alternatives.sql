@@ -1,7 +1,7 @@
 -- A refused request gets other times at which the same request would succeed right now: near, on the quarter hour, in the
 -- therapist's hours, at most two of one free stretch, and the whole series of it.
 begin;
-select plan(45);
+select plan(48);
 select tests.open_clinic();
 
 create function tests.alternatives(request jsonb, person text default 'rbt') returns timestamptz[] language sql as $$
@@ -183,6 +183,23 @@ select is((tests.alternatives(request, 'admin'))[1:2], array[hour, hour + interv
 do $$ begin perform tests.hold('admin', tests.request('rbt2', 'dan', (select hour from night), 60)); end $$;
 select is((tests.alternatives(request, 'admin'))[1], hour + interval '1 hour', 'or at the second, when that is what is left') from night;
 select matches(tests.offers(request, 'admin'), '^([1-5]) of \1$', 'each can be held') from night;
+
+update public.therapists set availability_hours = null where organization_id = tests.id('clinic') and id = tests.id('rbt2');
+create temporary table nights on commit drop as
+select tests.request('rbt2', 'cat', hour) || jsonb_build_object('occurrences', jsonb_build_array(
+  tests.occurrence(((hour at time zone 'America/Los_Angeles') - interval '7 days') at time zone 'America/Los_Angeles', 30, 'America/Los_Angeles'),
+  tests.occurrence(hour, 30, 'America/Los_Angeles'))) as request,
+  ((hour at time zone 'America/Los_Angeles') - interval '7 days') at time zone 'America/Los_Angeles' as first from twice;
+select is((tests.alternatives(request, 'admin'))[1:3], array[first - interval '30 minutes', first - interval '45 minutes', first + interval '1 hour'], 'later dates of a series are at the first of the two instants, free or not') from nights;
+
+-- A code's last day, and a request that lies beyond it.
+insert into public.service_codes (organization_id, code, description, levels, valid_from, valid_to)
+values (tests.id('clinic'), 'H2019', 'Own service', '{technician,assistant,qhp}', '2020-01-01', tests.at(40)::date);
+do $$ begin perform tests.hold('admin', tests.request('rbt2', 'dan', tests.at(40, '22:00'), 120)); end $$;
+select is((tests.alternatives(tests.request('rbt2', 'cat', tests.at(40, '23:00'), 60, '{"cpt_code": "H2019"}'), 'admin'))[1:2], array[tests.at(40, '21:00'), tests.at(40, '20:45')],
+  'nothing is offered after the last day of a code');
+select is(tests.error_code('admin', format('select public.find_alternatives(%L)', tests.request('rbt2', 'cat', tests.at(41), 60, '{"cpt_code": "H2019"}'))), 'PT400',
+  'what is no service on its day is malformed, as for a hold');
 
 -- A group is offered times at which all of it is free, a place in a group none but the group's.
 update public.therapists set time_zone = 'UTC', availability_hours = null where organization_id = tests.id('clinic') and id = tests.id('rbt2');

@@ -1,6 +1,6 @@
 -- What is listed as free can be held; what is not listed cannot.
 begin;
-select plan(58);
+select plan(63);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -132,6 +132,27 @@ from (values
 ) as try (minutes, days, what);
 select is(tests.days(tests.slots('admin', 'rbt2', tests.at(5, '00:00'), tests.at(11, '00:00'), 75, format(', client_id => %L, cpt_code => %L', tests.id('cat'), '97152'))), '{5,6,7,8,9,10}',
   'a service without an authorization of its own has no limit here');
+
+-- A clinic's own service, to its last day.
+insert into public.service_codes (organization_id, code, description, levels, valid_from, valid_to)
+values (tests.id('clinic'), 'H2019', 'Own service', '{technician,assistant,qhp}', '2020-01-01', tests.at(7)::date);
+select is(tests.days(tests.slots('admin', 'rbt2', tests.at(5, '00:00'), tests.at(11, '00:00'), 60, format(', client_id => %L, cpt_code => %L', tests.id('dan'), 'H2019'))), '{5,6,7}',
+  'a service is listed to the last day of its code');
+select is((tests.hold('admin', tests.request('rbt2', 'dan', tests.at(7, '12:00'), 60, '{"cpt_code": "H2019"}'))) ->> 'ok', 'true', 'on which it can be held');
+
+-- At midnight another payer begins, who lets nobody in: what reaches into that day is theirs to judge.
+update public.client_coverages set valid_to = tests.at(14)::date where client_id = tests.id('ann');
+insert into public.client_coverages (organization_id, client_id, payer_id, priority, valid_from) values (tests.id('clinic'), tests.id('ann'), tests.id('strict'), 1, tests.at(15)::date);
+do $$ begin
+  perform tests.confirm('rbt2', tests.confirmation(held, 'rbt2', 'ann') || '{"cpt": {"code": "97153"}}')
+  from tests.hold('rbt2', tests.request('rbt2', 'ann', tests.at(14, '22:30'), 105, '{"cpt_code": "97153"}')) as held;
+end $$;
+create temporary table midnight on commit drop as
+select tests.slots('bcba', 'bcba', tests.at(14, '22:00'), tests.at(15, '02:00'), 45, format(', client_id => %L, cpt_code => %L', tests.id('ann'), '97155')) as listed;
+select is(listed, array(select start from generate_series(tests.at(14, '22:00'), tests.at(15, '01:15'), interval '15 minutes') as start
+  where tests.can_hold(tests.request('bcba', 'ann', start, 45, '{"cpt_code": "97155"}'), 'bcba')), 'around it, too, what is listed is exactly what can be held') from midnight;
+select ok(tests.at(14, '22:30') = any (listed), 'before midnight she may come in') from midnight;
+select ok(tests.at(14, '23:30') <> all (listed), 'but not to stay beyond it') from midnight;
 
 -- Wrong questions.
 create function tests.complaint(arguments text, person text default 'rbt') returns text language plpgsql as $$
