@@ -7757,7 +7757,7 @@ as $$
 declare
   issues jsonb;
 begin
-  if cpt_code is null then
+  if cpt_code is null and slots[1].session_id is null then
     return;
   end if;
   select jsonb_agg(jsonb_build_object(
@@ -7766,17 +7766,29 @@ begin
     'message', found.issue
   ) order by found.occurrence_index) into issues
   from (
-    select occurrence.occurrence_index, private.service_issue(
-      require_service.organization_id, require_service.cpt_code,
-      private.service_date(require_service.organization_id, occurrence.client_id, occurrence.start_time),
-      occurrence.clients::integer
-    ) as issue
+    select occurrence.occurrence_index, case
+      when require_service.cpt_code is not null then private.service_issue(
+        require_service.organization_id, require_service.cpt_code, day.date, occurrence.clients::integer
+      )
+      -- What is moved stays the service it is, and does not leave the days of its code.
+      when (private.service_code_on(require_service.organization_id, occurrence.moved_code, day.date)).code is null
+        then format('%s is no service code on %s', occurrence.moved_code, day.date)
+    end as issue
     from (
       select slot.occurrence_index, min(slot.client_id::text)::uuid as client_id, min(slot.start_time) as start_time,
-        count(*) + case when is_joining then 1 else 0 end as clients
+        count(*) + case when is_joining then 1 else 0 end as clients,
+        min((
+          select moved.cpt_code
+          from public.sessions as moved
+          where moved.organization_id = require_service.organization_id and moved.id = slot.session_id
+        )) as moved_code
       from unnest(slots) as slot
       group by slot.occurrence_index
     ) as occurrence
+    cross join lateral (
+      select private.service_date(require_service.organization_id, occurrence.client_id, occurrence.start_time) as date
+    ) as day
+    where coalesce(require_service.cpt_code, occurrence.moved_code) is not null
   ) as found
   where found.issue is not null;
   if issues is not null then

@@ -1,7 +1,7 @@
 -- A refused request gets other times at which the same request would succeed right now: near, on the quarter hour, in the
 -- therapist's hours, at most two of one free stretch, and the whole series of it.
 begin;
-select plan(48);
+select plan(50);
 select tests.open_clinic();
 
 create function tests.alternatives(request jsonb, person text default 'rbt') returns timestamptz[] language sql as $$
@@ -200,6 +200,13 @@ select is((tests.alternatives(tests.request('rbt2', 'cat', tests.at(40, '23:00')
   'nothing is offered after the last day of a code');
 select is(tests.error_code('admin', format('select public.find_alternatives(%L)', tests.request('rbt2', 'cat', tests.at(41), 60, '{"cpt_code": "H2019"}'))), 'PT400',
   'what is no service on its day is malformed, as for a hold');
+
+create temporary table own on commit drop as
+select (tests.confirm('admin', tests.confirmation(held, 'rbt2', 'cat') || '{"cpt": {"code": "H2019"}}') #>> '{body,sessions,0,id}')::uuid as id
+from tests.hold('admin', tests.request('rbt2', 'cat', tests.at(38), 60, '{"cpt_code": "H2019"}')) as held;
+select is(tests.error_code('admin', format('select public.hold_sessions(%L)', tests.request('rbt2', 'cat', tests.at(41), 60, jsonb_build_object('session_id', id)))), 'PT400',
+  'nor is a session moved beyond the last day of its code') from own;
+select is(tests.hold('admin', tests.request('rbt2', 'cat', tests.at(40), 60, jsonb_build_object('session_id', id))) ->> 'ok', 'true', 'up to it, it is') from own;
 
 -- A group is offered times at which all of it is free, a place in a group none but the group's.
 update public.therapists set time_zone = 'UTC', availability_hours = null where organization_id = tests.id('clinic') and id = tests.id('rbt2');
