@@ -56,6 +56,16 @@ export {
   type WeeklyHours,
 } from './availability.ts';
 export {
+  fetchAuthorizationPace,
+  fetchBillableVisits,
+  fetchSessionsToRecode,
+  fetchSupervisionNeeded,
+  fetchUnbilled,
+  fetchVisitProblems,
+  type MonthsQuery,
+  type ReportRow,
+} from './billingReports.ts';
+export {
   type BookingClient,
   type BookSessionRequest,
   type BookSessionResult,

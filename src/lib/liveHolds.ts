@@ -56,7 +56,7 @@ export async function fetchLiveHolds(
   const batches = new Map<string, Batch>();
   for (const ids of inChunks([...new Set(slots.map(({ batch_id }) => batch_id))])) {
     let asked = tableOf(supabase, 'hold_batches')
-      .select('id, hold_key, therapist_id, client_id, expires_at, created_by')
+      .select('*')
       .eq('organization_id', organizationId)
       .in('id', ids)
       // The database's clock: this device's may be wrong.
@@ -71,7 +71,7 @@ export async function fetchLiveHolds(
       id: slot.id,
       batchKey: batch.hold_key,
       therapistId: batch.therapist_id,
-      clientId: slot.client_id ?? batch.client_id,
+      clientId: slot.client_id ?? batch.client_id ?? '',
       startTime: slot.start_time,
       endTime: slot.end_time,
       expiresAt: batch.expires_at,
@@ -92,7 +92,8 @@ interface Batch {
   readonly id: string;
   readonly hold_key: string;
   readonly therapist_id: string;
-  readonly client_id: string;
+  /** Of a hold for one client. */
+  readonly client_id?: string | null;
   readonly expires_at: string;
   readonly created_by: string;
 }

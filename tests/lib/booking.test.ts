@@ -322,10 +322,11 @@ describe('booking', () => {
     const recurrence = { rule: 'FREQ=WEEKLY;COUNT=3' };
     const { hold: held } = await bookSession(supabase, { session, recurrence, timeZone: 'UTC' });
     const rule = await withConnection(async (client) => {
-      const { rows } = await client.query('select recurrence_rule from public.hold_batches where id = $1', [
-        held.holdId,
-      ]);
-      return rows[0]?.recurrence_rule;
+      const { rows } = await client.query(
+        'select to_jsonb(batch) as kept from public.hold_batches as batch where id = $1',
+        [held.holdId],
+      );
+      return rows[0]?.kept.recurrence_rule ?? rows[0]?.kept.recurrence?.rule;
     });
     expect(rule).toBe('FREQ=WEEKLY;COUNT=3');
   });
