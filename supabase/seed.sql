@@ -322,24 +322,23 @@ cross join lateral (
 where not (therapist.display_name = 'Jordan Reyes' and day.number = 2 and slot.number = 3)
   and not (day.number = 4 and slot.number = 2);
 
-insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time)
+insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time, room_id)
 select
   therapist.organization_id, 'a0000000-0000-4000-8000-000000000401', therapist.id,
   (monday.date + 2 + time '13:00') at time zone therapist.time_zone,
-  (monday.date + 2 + time '14:30') at time zone therapist.time_zone
+  (monday.date + 2 + time '14:30') at time zone therapist.time_zone, 'a0000000-0000-4000-8000-000000000202'
 from public.therapists as therapist
 cross join lateral (
   select date_trunc('week', now() at time zone therapist.time_zone)::date as date
 ) as monday
 where therapist.display_name = 'Avery Bell';
 insert into public.sessions (
-  organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, session_type, location_type, cpt_code, group_id,
-  room_id
+  organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, session_type, location_type, cpt_code, group_id
 )
 select
   gathering.organization_id, ('a0000000-0000-4000-9200-00030000090' || member.number)::uuid, gathering.therapist_id,
   ('a0000000-0000-4000-8000-00000000010' || member.number)::uuid, gathering.start_time, gathering.end_time,
-  'America/Los_Angeles', 'group', 'clinic', '97158', gathering.id, 'a0000000-0000-4000-8000-000000000202'
+  'America/Los_Angeles', 'group', 'clinic', '97158', gathering.id
 from public.session_groups as gathering
 cross join generate_series(4, 6) as member (number);
 
