@@ -48,8 +48,7 @@ export async function holdPlan(
   const skipped: SkippedOccurrence[] = [];
   for (let round = 1; ; round += 1) {
     try {
-      const hold = await ask(wanted);
-      return { hold, occurrences: asHeld(wanted, hold.holds), skipped: inOrder(skipped) };
+      return { ...heldAs(wanted, await ask(wanted)), skipped: inOrder(skipped) };
     } catch (error) {
       const mayskip =
         intent.onConflict === 'skip' && error instanceof SessionsApiError && error.status === 409;
@@ -65,6 +64,16 @@ export async function holdPlan(
       wanted = wanted.filter((occurrence) => !blocked.has(occurrence));
     }
   }
+}
+
+/** What is held, and whether the database's clocks were others: dates of a rule are turned into instants by them. */
+function heldAs(
+  wanted: readonly PlannedOccurrence[],
+  hold: HoldResponse,
+): Pick<HeldPlan, 'hold' | 'occurrences'> {
+  const occurrences = asHeld(wanted, hold.holds);
+  const differ = occurrences.some((occurrence, index) => occurrence !== wanted[index]);
+  return { hold: differ ? { ...hold, zoneRulesDiffer: true } : hold, occurrences };
 }
 
 function inOrder(skipped: readonly SkippedOccurrence[]): SkippedOccurrence[] {
@@ -183,7 +192,7 @@ async function heldBefore(
       if (error instanceof SessionsApiError && (error.status === 409 || error.status === 422)) return null;
       throw error;
     });
-    if (hold?.holdId === batchId) return { hold, occurrences: asHeld(wanted, hold.holds) };
+    if (hold?.holdId === batchId) return heldAs(wanted, hold);
     if (hold) await cancelSessionHold(supabase, { holdKey: hold.holdKey, accessToken: intent.accessToken });
   }
   return null;

@@ -29,11 +29,18 @@ const hold = await requestSessionHold(supabase, {
   ],
 });
 await cancelSessionHold(supabase, { holdKey: hold.holdKey });
+const series = await bookSession(supabase, {
+  session: { therapist_id: therapistId, client_id: clientId, start_time: at(20), end_time: at(21) },
+  recurrence: { rule: 'FREQ=DAILY;COUNT=3' },
+  timeZone,
+});
 console.log(
   JSON.stringify({
     offset: offsetMinutesAt(timeZone, Date.parse(at(12))),
-    zoneRulesDiffer: [booked.zoneRulesDiffer, hold.zoneRulesDiffer ?? false],
-    starts: [booked.session.start_time, ...hold.holds.map(({ startTime }) => startTime)],
+    zoneRulesDiffer: [booked.zoneRulesDiffer, hold.zoneRulesDiffer ?? false, series.zoneRulesDiffer],
+    starts: [booked.session, ...series.sessions]
+      .map(({ start_time }) => start_time)
+      .concat(hold.holds.map(({ startTime }) => startTime)),
     occurrence: booked.occurrences[0],
   }),
 );

@@ -15,7 +15,7 @@ import {
   timeZone,
   uuid,
 } from './primitives.ts';
-import { MAX_OCCURRENCES, type Window, withOffsets } from './windows.ts';
+import { MAX_OCCURRENCES } from './windows.ts';
 
 /** Notes are sealed by `session-notes`; plaintext here would reach the database. */
 function noNotes() {
@@ -100,10 +100,10 @@ export function parseConfirm(body: unknown): Parsed<RpcCall> {
     value: {
       rpc: 'confirm_sessions',
       request: {
-        ...withOffsetsOf(request, session, zone),
+        ...request,
         session: withoutNotes(session),
         occurrences: occurrences.map(({ notes: _ignored, session: each, ...occurrence }) => ({
-          ...withOffsetsOf(occurrence, each, occurrence.time_zone ?? zone),
+          ...occurrence,
           session: withoutNotes(each),
           cpt: occurrence.cpt ?? topCpt,
           time_zone: occurrence.time_zone ?? zone,
@@ -111,20 +111,6 @@ export function parseConfirm(body: unknown): Parsed<RpcCall> {
       },
     },
   };
-}
-
-/** A confirmation with the offsets that were left out. */
-function withOffsetsOf<Given extends Partial<Window>>(
-  request: Given,
-  { start_time, end_time }: Pick<Window, 'start_time' | 'end_time'>,
-  timeZone: string,
-): Given {
-  const {
-    start_time: _start,
-    end_time: _end,
-    ...offsets
-  } = withOffsets({ ...request, start_time, end_time }, timeZone);
-  return offsets as unknown as Given;
 }
 
 function withoutNotes<Value extends { notes?: unknown }>({

@@ -1,10 +1,13 @@
 /** From a recurrence in a request to the windows it means, with errors that name the request's fields. */
+import { formatCivil, isKnownTimeZone, offsetMinutesAt, toCivil } from '../civil-time.ts';
 import { expandRecurrence, RecurrenceError } from '../recurrence.ts';
 import { type Issue, type Parsed, refuse } from './parsed.ts';
 import type { Window } from './windows.ts';
 
-/** A window and the zone its offsets belong to. */
-export type ZonedWindow = Window & { time_zone: string };
+/** An occurrence of a rule: the request's own window, or a local time that the database turns into an instant. */
+export type RuleOccurrence =
+  | (Window & { time_zone: string })
+  | { start_time?: undefined; local_start: string; time_zone: string };
 
 /** `sessions-hold`'s `recurrence`, validated as far as its types go. */
 export type RuleInput = {
@@ -22,31 +25,33 @@ function pathOf(field: string): string {
 }
 
 /**
- * Expands a rule in local civil time, beginning with the request's own window.
+ * Expands a rule in local civil time, beginning with the request's own window. Only that window is an instant: what the
+ * clocks of later dates are, the database knows best.
  *
- * @param first - the first window, in UTC
+ * @param first - the request's own window, in UTC; its offset says what its clocks are believed to show
  * @param timeZone - the IANA zone whose clocks the rule follows
  */
-export function expandRule(
-  first: { start_time: string; end_time: string },
-  rule: RuleInput,
-  timeZone: string,
-): Parsed<ZonedWindow[]> {
+export function expandRule(first: Window, rule: RuleInput, timeZone: string): Parsed<RuleOccurrence[]> {
   try {
+    const start = Date.parse(first.start_time);
+    const own = isKnownTimeZone(timeZone) ? offsetMinutesAt(timeZone, start) : 0;
+    const believed = first.start_time_offset_minutes ?? own;
+    // From here on the caller's clocks count: expanded is the local time that was meant.
+    const meant = (instant: string) =>
+      new Date(Date.parse(instant) + (believed - own) * 60_000).toISOString();
+    const from = meant(first.start_time);
     const occurrences = expandRecurrence(
-      { startTime: first.start_time, endTime: first.end_time },
+      { startTime: from, endTime: meant(first.end_time) },
       { ...rule, timeZone },
     );
     if (occurrences.length === 0) return refuse('recurrence.rule', 'must leave at least one occurrence');
     return {
       ok: true,
-      value: occurrences.map((each) => ({
-        start_time: each.startTime,
-        end_time: each.endTime,
-        start_time_offset_minutes: each.startOffsetMinutes,
-        end_time_offset_minutes: each.endOffsetMinutes,
-        time_zone: each.timeZone,
-      })),
+      value: occurrences.map(({ startTime }) =>
+        startTime === from
+          ? { ...first, start_time_offset_minutes: believed, time_zone: timeZone }
+          : { local_start: formatCivil(toCivil(Date.parse(startTime), timeZone)), time_zone: timeZone },
+      ),
     };
   } catch (thrown) {
     if (thrown instanceof RecurrenceError)
@@ -62,16 +67,14 @@ export function expandRule(
  * @param occurrences - what the rule was expanded to
  * @param first - the start of the request's own window
  */
-export function issueOfRule(
-  occurrences: readonly Pick<Window, 'start_time'>[],
-  first: string,
-): (issue: Issue) => Issue {
+export function issueOfRule(occurrences: readonly RuleOccurrence[], first: string): (issue: Issue) => Issue {
   return (issue) => {
     const [, index, field = ''] = /^occurrences\.(\d+)(?:\.(\w+))?$/.exec(issue.path) ?? [];
     const occurrence = occurrences[Number(index)];
     if (!occurrence) return { ...issue, path: issue.path.replace(/^occurrences$/, 'recurrence.rule') };
     if (index === '0' && field && occurrence.start_time === first) return { ...issue, path: field };
-    const message = `makes an occurrence at ${occurrence.start_time} whose ${field} ${issue.message}`;
+    const at = occurrence.start_time ?? occurrence.local_start;
+    const message = `makes an occurrence at ${at} whose ${field} ${issue.message}`;
     return { ...issue, path: field === 'time_zone' ? 'recurrence.time_zone' : 'recurrence.rule', message };
   };
 }

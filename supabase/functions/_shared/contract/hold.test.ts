@@ -111,7 +111,8 @@ describe('a hold request', () => {
   it('leaves offsets to the database: whether they are right, and what they are when left out', () => {
     expect(accepted({ start_time_offset_minutes: 480 })).toMatchObject({ start_time_offset_minutes: 480 });
     const none = accepted({ start_time_offset_minutes: undefined, end_time_offset_minutes: null });
-    expect(none).toEqual(accepted());
+    expect(none.start_time_offset_minutes).toBeUndefined();
+    expect(none.end_time_offset_minutes).toBeUndefined();
   });
 
   it('may say which rules it overrides', () => {
@@ -256,6 +257,17 @@ describe('listed occurrences', () => {
 });
 
 describe('a recurrence', () => {
+  it('is of the caller’s clocks: where they are believed to differ, its dates keep the hour that was meant', () => {
+    const request = accepted({
+      start_time_offset_minutes: -420,
+      recurrence: { rule: 'FREQ=WEEKLY;COUNT=2' },
+    });
+    expect(request.occurrences).toMatchObject([
+      { start_time: '2026-12-07T18:00:00.000Z', start_time_offset_minutes: -420 },
+      { local_start: '2026-12-14T11:00:00' },
+    ]);
+  });
+
   const recurring = (recurrence: object, extra: object = {}) => ({ recurrence, ...extra });
 
   it('is expanded in local time: 10:00 stays 10:00 when the clocks change', () => {
@@ -266,10 +278,15 @@ describe('a recurrence', () => {
       end_time_offset_minutes: -420,
       recurrence: { rule: 'FREQ=WEEKLY;COUNT=2' },
     });
+    // The window itself is an instant; of later dates the database knows best what the clocks show when.
     expect(request.occurrences).toMatchObject([
       { start_time: '2026-10-26T17:00:00.000Z', start_time_offset_minutes: -420 },
-      { start_time: '2026-11-02T18:00:00.000Z', start_time_offset_minutes: -480 },
+      { local_start: '2026-11-02T10:00:00' },
     ]);
+    expect(request).toMatchObject({
+      start_time: '2026-10-26T17:00:00.000Z',
+      end_time: '2026-10-26T18:00:00.000Z',
+    });
     expect(request.recurrence).toEqual({ rule: 'FREQ=WEEKLY;COUNT=2', time_zone: 'America/Los_Angeles' });
   });
 

@@ -19,7 +19,7 @@ import {
   uuid,
   withDefault,
 } from './primitives.ts';
-import { MAX_OCCURRENCES, withOffsets } from './windows.ts';
+import { MAX_OCCURRENCES } from './windows.ts';
 
 /** Most exception dates a rule may carry. */
 const MAX_EXCEPTIONS = 1000;
@@ -187,17 +187,11 @@ export function parseHold(body: unknown): Parsed<RpcCall> {
     end_time_offset_minutes,
     ...request
   } = parsed.value;
-  const given = { start_time_offset_minutes, end_time_offset_minutes };
+  const top = { start_time, end_time, start_time_offset_minutes, end_time_offset_minutes };
   if (!rule) {
-    const occurrences = listed.map((each) => {
-      const zone = each.time_zone ?? request.time_zone;
-      return withOffsets({ ...each, time_zone: zone }, zone);
-    });
+    const occurrences = listed.map((each) => ({ ...each, time_zone: each.time_zone ?? request.time_zone }));
     // A lone window stays at the top, so that what the database finds wrong with it is named as the caller named it.
-    const windows =
-      occurrences.length > 0
-        ? { occurrences }
-        : withOffsets({ start_time, end_time, ...given }, request.time_zone);
+    const windows = occurrences.length > 0 ? { occurrences } : top;
     return {
       ok: true,
       value: { rpc: 'hold_sessions', request: { ...request, ...windows, recurrence: null } },
@@ -205,18 +199,16 @@ export function parseHold(body: unknown): Parsed<RpcCall> {
   }
 
   const zone = rule.time_zone ?? request.time_zone;
-  const expanded = expandRule({ start_time, end_time }, rule, zone);
+  const expanded = expandRule(top, rule, zone);
   if (!expanded.ok) return expanded;
-  // What the caller believes of the window at the top is judged where the series begins with it.
-  const occurrences = expanded.value.map((each) =>
-    each.start_time === start_time ? withOffsets({ ...each, ...given }, zone) : each,
-  );
+  const occurrences = expanded.value;
   return {
     ok: true,
     value: {
       rpc: 'hold_sessions',
       issueOf: issueOfRule(occurrences, start_time),
-      request: { ...request, occurrences, recurrence: { ...rule, time_zone: zone } },
+      // The window at the top tells how long each occurrence lasts.
+      request: { ...request, start_time, end_time, occurrences, recurrence: { ...rule, time_zone: zone } },
     },
   };
 }

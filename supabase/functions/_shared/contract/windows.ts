@@ -14,18 +14,3 @@ export type Window = {
   start_time_offset_minutes?: number | undefined;
   end_time_offset_minutes?: number | undefined;
 };
-
-/**
- * A window with the offsets that were left out. The database does not derive them yet; it still judges them, so that where
- * this runtime's rules for the zone are older, the request is refused rather than booked an hour off.
- */
-export function withOffsets<Given extends Window>(window: Given, timeZone: string): Given {
-  // Of a zone that this runtime does not know, the database says whether there is one.
-  if (!isKnownTimeZone(timeZone)) return window;
-  const offset = (instant: string) => offsetMinutesAt(timeZone, Date.parse(instant));
-  return {
-    ...window,
-    start_time_offset_minutes: window.start_time_offset_minutes ?? offset(window.start_time),
-    end_time_offset_minutes: window.end_time_offset_minutes ?? offset(window.end_time),
-  };
-}
