@@ -57,14 +57,6 @@ export const mutants: Mutant[] = [
     tests: ['tenants_apart.sql', 'who_may_book.sql', matrix],
   },
   {
-    name: 'a therapist sees which sessions of other therapists have notes',
-    file: 'supabase/schemas/clinical/session_notes.sql',
-    from: `
-          and session.therapist_id = (select auth.uid())`,
-    to: '',
-    tests: ['writing_and_signing_session_notes.sql', matrix],
-  },
-  {
     name: 'a therapist reads who pays for clients that are not hers',
     file: 'supabase/schemas/payers/coverages.sql',
     from: `
@@ -123,14 +115,14 @@ export const mutants: Mutant[] = [
     ));`,
     to: `
     ));`,
-    tests: ['writing_and_signing_session_notes.sql'],
+    tests: ['notes_nobody_may_write.sql'],
   },
   {
     name: 'a signed note is written over by SQL',
     file: 'supabase/schemas/clinical/session_notes.sql',
     from: "elsif latest.is_signed and new.status <> 'amended' then",
     to: "elsif latest.is_signed and new.status = 'signed' then",
-    tests: ['writing_and_signing_session_notes.sql'],
+    tests: ['notes_nobody_may_write.sql'],
   },
   {
     name: 'random bytes are a signed note',
