@@ -430,12 +430,8 @@ export const mutants: Mutant[] = [
   {
     name: 'each client of a group gets a group',
     file: 'supabase/schemas/booking/slots.sql',
-    from: `        from unnest(slots) as place
-        -- One group for all clients of an occurrence.
-        offset 0
-`,
-    to: `        from unnest(slots) as place
-`,
+    from: 'slot.hold_key, member.id, slot.group_id, slot.session_id,',
+    to: 'slot.hold_key, member.id, gen_random_uuid(), slot.session_id,',
     tests: ['reading_a_request.sql'],
   },
   {
