@@ -1,6 +1,6 @@
 -- What is listed as free can be held; what is not listed cannot.
 begin;
-select plan(58);
+select plan(59);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -162,6 +162,9 @@ select is(tests.complaint(format('%L, %L, %L, 60, cpt_code => %L', tests.id('rbt
 select is(tests.complaint(format('%L, %L, %L, 60, client_id => %L, cpt_code => %L', tests.id('rbt'), tests.at(1), tests.at(2), tests.id('ann'), '97155')), 'PT403',
   'nor for a service that a technician may not render');
 select is(tests.complaint(format('%L, %L, %L, 60, room_id => %L', tests.id('rbt'), tests.at(1), tests.at(2), tests.id('other blue'))), 'PT403', 'nor for a room of another clinic');
+
+update public.memberships set role = 'client' where organization_id = tests.id('clinic') and user_id = tests.id('rbt2');
+select is(tests.complaint(format('%L, %L, %L, 60', tests.id('rbt2'), tests.at(1), tests.at(2)), 'admin'), 'PT403', 'nor for whoever is no therapist any more');
 
 select * from finish();
 rollback;
