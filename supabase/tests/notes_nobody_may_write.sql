@@ -1,6 +1,6 @@
 -- Notes that are not written by anybody: a draft over a signed note, by whatever way; any by a therapist who has left.
 begin;
-select plan(7);
+select plan(9);
 select tests.open_clinic();
 select tests.prove_rows();
 insert into private.data_keys (organization_id, id, wrapped_key)
@@ -38,5 +38,21 @@ update public.therapists set deleted_at = now() where id = tests.id('rbt');
 select is(pg_temp.prepare(later_id) ->> 'code', 'FORBIDDEN', 'and not after they have left') from made;
 update public.therapists set deleted_at = null where id = tests.id('rbt');
 select is(pg_temp.prepare(later_id) -> 'ok', 'true', 'until they come back') from made;
+
+-- With a data key that has been retired nobody seals anything, but for a request that was under way then.
+create function pg_temp.issue_after(age interval) returns jsonb
+language sql
+as $$
+  update private.data_keys set retired_at = clock_timestamp() - age where id = tests.id(age || ' key');
+  select private.sealed_issue('ciphertext', to_jsonb(concat_ws(
+    '.', 'tsb1', tests.id(age || ' key'), 'AAAAAAAAAAAAAAAA', repeat('A', 32))), tests.id('clinic'))
+$$;
+update private.data_keys set retired_at = now() where id = tests.id('clinic key');
+insert into private.data_keys (organization_id, id, wrapped_key)
+values (tests.id('clinic'), tests.id('00:00:30 key'), 'twk1.m1.AAAAAAAAAAAAAAAA.' || repeat('A', 107));
+select is(pg_temp.issue_after('30 seconds'), null, 'half a minute ago is under way');
+insert into private.data_keys (organization_id, id, wrapped_key)
+values (tests.id('clinic'), tests.id('00:02:00 key'), 'twk1.m1.AAAAAAAAAAAAAAAA.' || repeat('A', 107));
+select isnt(pg_temp.issue_after('2 minutes'), null, 'two minutes ago is not');
 select * from finish();
 rollback;
