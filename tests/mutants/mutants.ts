@@ -219,10 +219,9 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'supervision that did not take place counts',
-    file: 'supabase/schemas/reports/supervision_share.sql',
-    from: `
-      and supervision.status = 'completed'`,
-    to: '',
+    file: 'supabase/schemas/reports/supervision_months.sql',
+    from: "session.status = 'completed' as is_attended",
+    to: 'true as is_attended',
     tests: ['reports_on_the_seed.sql'],
   },
   {
@@ -272,7 +271,7 @@ export const mutants: Mutant[] = [
   {
     name: 'a booking that fails keeps its hold',
     file: 'src/lib/bookSession.ts',
-    from: 'const released = await release(supabase, payload, hold.holdKey);',
+    from: 'const released = await release(supabase, booking.intent, booking.held.hold.holdKey);',
     to: 'const released = (release, true);',
     tests: ['tests/lib/faults.test.ts'],
   },
@@ -309,8 +308,8 @@ export const mutants: Mutant[] = [
   {
     name: 'stale database types pass',
     file: 'scripts/generate-types.ts',
-    from: 'if (stored !== generated) {',
-    to: 'if (stored.length === 0 && generated) {',
+    from: "(await readFile(target, 'utf8').catch(() => '')) !== content",
+    to: "content.length === (await readFile(target, 'utf8').catch(() => '')).length + 1_000_000",
     tests: [checks],
   },
   {
@@ -449,6 +448,6 @@ export const mutants: Mutant[] = [
     file: 'supabase/functions/_shared/contract/primitives.ts',
     from: 'return text.length > 200_000 ? text.length : [...text].length;',
     to: 'return text.length;',
-    tests: ['tests/model/contract.test.ts'],
+    tests: ['contract/hold.test.ts'],
   },
 ];

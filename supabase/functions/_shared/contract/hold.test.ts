@@ -114,6 +114,11 @@ describe('a hold request', () => {
     expect(none).toEqual(accepted());
   });
 
+  it('counts characters as the database does: two UTF-16 units may be one', () => {
+    expect(accepted({ session_type: '😀'.repeat(64) })).toMatchObject({ session_type: '😀'.repeat(64) });
+    expect(pathsOf({ session_type: '😀'.repeat(65) })).toEqual(['session_type']);
+  });
+
   it('may say which rules it overrides', () => {
     const override = { reason: 'Family asked', rules: ['availability', 'travel'] };
     expect(accepted({ override }).override).toEqual(override);
