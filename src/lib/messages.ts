@@ -57,6 +57,7 @@ export const englishMessages: Messages = {
   UNAVAILABLE: 'The service cannot be reached right now. Please try again in a moment.',
   UNEXPECTED_ANSWER: 'Something else answered in place of the service.',
   READ_FAILED: 'This could not be loaded.',
+  NOT_TODAY: 'This session is not today.',
   STATUS_NOT_ALLOWED: 'The session is not in the right state for this any more.',
   SESSION_INCOMPLETE: 'The record of this session is not complete yet.',
 };

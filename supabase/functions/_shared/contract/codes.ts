@@ -213,6 +213,14 @@ export const ERROR_CODES = {
     endpoints: [],
     rpcs: ['start_session', 'complete_session', 'mark_no_show'],
   },
+  NOT_TODAY: {
+    status: 409,
+    title: 'The session is not today',
+    meaning: 'A session is started more than 12 hours before it is booked to begin.',
+    action: 'Open the session that is meant, or move this one to today first.',
+    endpoints: [],
+    rpcs: ['start_session'],
+  },
   SESSION_INCOMPLETE: {
     status: 409,
     title: 'The session’s record lacks something',
