@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../../supabase/functions/_shared/contract/codes.ts';
-import type { Alternative, Conflict } from '../../supabase/functions/_shared/contract/types.ts';
+import type { Alternative, Conflict, Shortage } from '../../supabase/functions/_shared/contract/types.ts';
 import { type LibraryErrorCode, SessionsApiError } from './sessionsApiError.ts';
 
 /** A code an app may have to say something about. */
@@ -141,13 +141,23 @@ export function explainRefusal(error: SessionsApiError, context: RefusalContext)
     if (resource === 'therapist') return `${subject.therapist} has a session, ${span}.`;
     return `${subject[resource] ?? subject.therapist} is ${resource === 'room' ? 'taken' : 'busy'}, ${span}.`;
   };
-  const reasons = [...new Set(error.conflicts.map(sentence))];
+  const reasons = [...new Set([...error.conflicts.map(sentence), ...error.shortages.map(shortageSentence)])];
   return {
     heading: headingOf(error),
     reasons: reasons.length > 0 ? reasons : [messageOf(error, context.messages)],
-    blockedDates: new Set(error.conflicts.map(({ occurrenceIndex }) => occurrenceIndex)).size,
+    blockedDates: new Set(
+      [...error.conflicts, ...error.shortages].map(({ occurrenceIndex }) => occurrenceIndex),
+    ).size,
     retryAfterSeconds: error.retryAfterSeconds,
   };
+}
+
+/** What of an authorization is short, on which day. */
+function shortageSentence({ cptCode, date, limit, neededUnits, leftUnits }: Shortage): string {
+  if (limit === 'dates') return `${cptCode} is not authorized on ${date}.`;
+  if (limit === 'coverage') return `No coverage on ${date}.`;
+  const period = limit === 'total' ? '' : ` in the ${limit} of ${date}`;
+  return `${cptCode}: ${leftUnits} units left${period}, ${neededUnits} needed.`;
 }
 
 function headingOf({ code, retryAfterSeconds }: SessionsApiError): string {

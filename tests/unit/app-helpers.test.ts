@@ -156,6 +156,38 @@ describe('words', () => {
   });
 });
 
+describe('reasons that are nobody’s session', () => {
+  const window = { startTime: '2026-12-01T18:00:00Z', endTime: '2026-12-01T19:00:00Z' };
+  const shortage = { occurrenceIndex: 1, cptCode: '97153', date: '2026-12-08', neededUnits: 4, leftUnits: 2 };
+  it.each([
+    [
+      'hours',
+      { conflicts: [{ occurrenceIndex: 0, resource: 'therapist', blockedBy: 'availability', ...window }] },
+      'Robin does not work then, 10:00 – 11:00 AM.',
+    ],
+    [
+      'a closure',
+      { conflicts: [{ occurrenceIndex: 0, resource: 'therapist', blockedBy: 'closure', ...window }] },
+      'The clinic is closed, 10:00 – 11:00 AM.',
+    ],
+    [
+      'units',
+      { shortages: [{ ...shortage, limit: 'week' }] },
+      '97153: 2 units left in the week of 2026-12-08, 4 needed.',
+    ],
+    ['a date', { shortages: [{ ...shortage, limit: 'dates' }] }, '97153 is not authorized on 2026-12-08.'],
+    ['coverage', { shortages: [{ ...shortage, limit: 'coverage' }] }, 'No coverage on 2026-12-08.'],
+  ] as const)('%s', (_, details, sentence) => {
+    const said = explainRefusal(refusal({ code: 'OUTSIDE_AVAILABILITY', ...details }), {
+      timeZone: LA,
+      locale: 'en-US',
+      therapistName: 'Robin',
+    });
+    expect(said.reasons.map((reason) => reason.replace(/\s/g, ' '))).toEqual([sentence]);
+    expect(said.blockedDates).toBe(1);
+  });
+});
+
 describe('alternatives', () => {
   const at = (time: string) => ({ startTime: `2026-12-25T${time}:00Z`, endTime: `2026-12-25T${time}:30Z` });
   it('that follow each other are one choice, the nearest first', () => {
