@@ -4,6 +4,7 @@ const unit = ['tests/unit/**/*.test.ts', 'src/**/*.test.ts', 'supabase/functions
 
 /** Files that measure time, or load the machine until other tests would starve: they run by themselves. */
 const alone = [
+  'tests/attack/**/*.test.ts',
   'tests/crash/**/*.test.ts',
   'tests/local/crash.test.ts',
   'tests/races/**/*.test.ts',

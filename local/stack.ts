@@ -5,7 +5,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { type FunctionsHost, startFunctions } from './functions.ts';
@@ -127,11 +127,11 @@ async function claimDataDir(dataDir: string, apiPort: number): Promise<() => Pro
   return () => rm(lockFile, { force: true });
 }
 
+/** What a cluster is made of. */
+type Making = { root: string; seed: boolean; say: (line: string) => void; log: (line: string) => void };
+
 /** Makes the cluster of a new stack: roles and schemas of the platform, then migrations and seed. */
-async function createCluster(
-  dataDir: string,
-  settings: { root: string; seed: boolean; say: (line: string) => void; log: (line: string) => void },
-): Promise<void> {
+async function createCluster(dataDir: string, settings: Making): Promise<void> {
   const port = await claimPort(0, 'database', 'DB_PORT');
   await initialise(dataDir);
   const server = await startServer({ dataDir, port, log: settings.log });
@@ -163,28 +163,35 @@ async function removeOldTemplates(folder: string): Promise<void> {
       await rm(path, { recursive: true, force: true });
 }
 
+/** Templates that this process is making: stacks that start at the same time wait for one. */
+const beingMade = new Map<string, Promise<void>>();
+
+async function makeTemplate(template: string, making: Making): Promise<void> {
+  await mkdir(dirname(template), { recursive: true, mode: 0o755 });
+  await removeOldTemplates(dirname(template));
+  const draft = `${template}-${process.pid}-${crypto.randomUUID()}`;
+  try {
+    await createCluster(draft, making);
+    // Whoever is first wins; a rename is one step, so nobody ever copies a half-made template.
+    await rename(draft, template).catch(() => {});
+  } finally {
+    await rm(draft, { recursive: true, force: true });
+    beingMade.delete(template);
+  }
+}
+
 /**
  * A fresh cluster, copied from one that was made earlier for the same baseline, migrations, seed and packages.
  * A change in any of them makes another template.
  */
-async function copyOfTemplate(
-  dataDir: string,
-  settings: { root: string; seed: boolean; say: (line: string) => void; log: (line: string) => void },
-): Promise<void> {
+async function copyOfTemplate(dataDir: string, making: Making): Promise<void> {
   // One folder per user: another user's could be neither written nor trusted.
   const templates = join(tmpdir(), `therapist-sessions-templates-${userInfo().uid}`);
-  const template = join(templates, await schemaFingerprint(settings.root, settings.seed));
+  const template = join(templates, await schemaFingerprint(making.root, making.seed));
   if (!(await isInitialised(template))) {
-    await mkdir(templates, { recursive: true, mode: 0o755 });
-    await removeOldTemplates(templates);
-    const draft = `${template}-${process.pid}-${crypto.randomUUID()}`;
-    try {
-      await createCluster(draft, settings);
-      // Whoever is first wins; a rename is one step, so nobody ever copies a half-made template.
-      await rename(draft, template).catch(() => {});
-    } finally {
-      await rm(draft, { recursive: true, force: true });
-    }
+    const started = beingMade.get(template) ?? makeTemplate(template, making);
+    beingMade.set(template, started);
+    await started;
   }
   await utimes(template, new Date(), new Date());
   await copyCluster(template, dataDir);

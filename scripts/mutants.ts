@@ -33,6 +33,8 @@ async function runTests(copy: ProjectCopy, filters: string[]): Promise<Verdict> 
   await rm(reportFile, { force: true });
   const { output } = await copy.run(
     ...(['vitest', 'run', ...filters, '--reporter=json', `--outputFile=${reportFile}`] as const),
+    // It compares the list with the code, which is not the same while a mistake is in it.
+    '--exclude=tests/unit/mutants.test.ts',
   );
   const text = await readFile(reportFile, 'utf8').catch(() => null);
   if (text === null) return { failed: [], broken: [output.slice(-2_000)] };

@@ -64,7 +64,10 @@ async function main(): Promise<void> {
   await day.showReport();
   say(colors.green(colors.bold(`\nAll ${stepCount()} steps answered as they should, in ${secondsSoFar()}.`)));
   const [command, readme] = [colors.cyan('npm start'), colors.cyan('README.md')];
-  say(`Run ${command} for a stack of your own, then paste the example of ${readme}.\n`);
+  const app = colors.cyan('http://127.0.0.1:54321');
+  say(
+    `Run ${command} for a stack of your own: the web app is at ${app}, an example to paste in ${readme}.\n`,
+  );
 }
 
 main()

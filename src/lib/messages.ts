@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../../supabase/functions/_shared/contract/codes.ts';
-import type { Alternative, Conflict } from '../../supabase/functions/_shared/contract/types.ts';
+import type { Alternative, Conflict, Shortage } from '../../supabase/functions/_shared/contract/types.ts';
 import { type LibraryErrorCode, SessionsApiError } from './sessionsApiError.ts';
 
 /** A code an app may have to say something about. */
@@ -57,6 +57,7 @@ export const englishMessages: Messages = {
   UNAVAILABLE: 'The service cannot be reached right now. Please try again in a moment.',
   UNEXPECTED_ANSWER: 'Something else answered in place of the service.',
   READ_FAILED: 'This could not be loaded.',
+  NOT_TODAY: 'This session is not today.',
   STATUS_NOT_ALLOWED: 'The session is not in the right state for this any more.',
   NOT_TODAY: 'This session is booked for another day. Move it to now, then start it.',
   SESSION_INCOMPLETE: 'The record of this session is not complete yet.',
@@ -141,13 +142,23 @@ export function explainRefusal(error: SessionsApiError, context: RefusalContext)
     if (resource === 'therapist') return `${subject.therapist} has a session, ${span}.`;
     return `${subject[resource] ?? subject.therapist} is ${resource === 'room' ? 'taken' : 'busy'}, ${span}.`;
   };
-  const reasons = [...new Set(error.conflicts.map(sentence))];
+  const reasons = [...new Set([...error.conflicts.map(sentence), ...error.shortages.map(shortageSentence)])];
   return {
     heading: headingOf(error),
     reasons: reasons.length > 0 ? reasons : [messageOf(error, context.messages)],
-    blockedDates: new Set(error.conflicts.map(({ occurrenceIndex }) => occurrenceIndex)).size,
+    blockedDates: new Set(
+      [...error.conflicts, ...error.shortages].map(({ occurrenceIndex }) => occurrenceIndex),
+    ).size,
     retryAfterSeconds: error.retryAfterSeconds,
   };
+}
+
+/** What of an authorization is short, on which day. */
+function shortageSentence({ cptCode, date, limit, neededUnits, leftUnits }: Shortage): string {
+  if (limit === 'dates') return `${cptCode} is not authorized on ${date}.`;
+  if (limit === 'coverage') return `No coverage on ${date}.`;
+  const period = limit === 'total' ? '' : ` in the ${limit} of ${date}`;
+  return `${cptCode}: ${leftUnits} units left${period}, ${neededUnits} needed.`;
 }
 
 function headingOf({ code, retryAfterSeconds }: SessionsApiError): string {

@@ -1,5 +1,5 @@
-import type { SupabaseClient } from '@supabase/supabase-js';
 import { callRpc, type ReadOptions } from './readRest.ts';
+import type { RpcCaller } from './supabaseClient.ts';
 
 /** What {@link findSubstitutes} looks for. */
 export interface SubstitutesQuery extends ReadOptions {

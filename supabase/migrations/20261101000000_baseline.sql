@@ -1641,7 +1641,7 @@ create policy role_scoped_select_update on public.client_coverages for update to
   using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
   with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
 comment on policy role_scoped_select on public.client_coverages is
-  'Admins read all coverages, a therapist those of her caseload.';
+  'Admins read all coverages, a therapist those of their caseload.';
 comment on policy role_scoped_select_insert on public.client_coverages is 'Admins enter who pays for a client.';
 comment on policy role_scoped_select_update on public.client_coverages is 'Admins end or correct a coverage.';
 grant select,
@@ -10718,6 +10718,11 @@ begin
   end if;
   select coalesce(find_open_slots.time_zone, therapist.time_zone) into zone
   from public.therapists as therapist
+  -- Whoever has left renders nothing any more.
+  join public.memberships as membership
+    on membership.organization_id = therapist.organization_id
+    and membership.user_id = therapist.id
+    and membership.role <> 'client'
   where therapist.organization_id = actor.organization_id
     and therapist.id = find_open_slots.therapist_id
     and therapist.deleted_at is null
@@ -15578,7 +15583,7 @@ cross join lateral (
     and session.status in ('completed', 'no_show')
 ) as counted
 where counted.due > 0;
-comment on view reports.no_show_rates is 'How often a client did not come to the sessions she was due at: those attended and those missed.';
+comment on view reports.no_show_rates is 'How often a client did not come to the sessions they were due at: those attended and those missed.';
 grant select on reports.no_show_rates to authenticated, service_role;
 
 -- === schemas/reports/hold_funnel.sql ===
@@ -15738,7 +15743,7 @@ left join public.rooms as room
 where first.status not in ('cancelled', 'no_show');
 comment on view reports.double_bookings is
   'Proof that there are none: every two sessions of one therapist, client or room that overlap and may not. Members of a '
-  'group share their therapist; a client''s services may run at once where her payers allow it or an admin overrode. '
+  'group share their therapist; a client''s services may run at once where the payers allow it or an admin overrode. '
   'Computed from the sessions alone, apart from the claims that prevent it.';
 grant select on reports.double_bookings to authenticated, service_role;
 
@@ -16890,6 +16895,6 @@ cross join lateral (
   where named.id = any (own.ids)
 ) as record;
 comment on view reports.client_record_access is
-  'Who read or changed anything of a client''s record: her details, her sessions, their notes (45 CFR 164.312(b)). Filter '
+  'Who read or changed anything of a client''s record: the details, the sessions, their notes (45 CFR 164.312(b)). Filter '
   'by client_id.';
 grant select on reports.client_record_access to authenticated, service_role;

@@ -1,4 +1,4 @@
--- What does somebody of the clinic see? Runs a report with her role and her row-level security, and changes nothing.
+-- What does somebody of the clinic see? Runs a report with their role and their row-level security, and changes nothing.
 begin;
 select
   set_config('role', 'authenticated', true),

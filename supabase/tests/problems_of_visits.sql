@@ -45,7 +45,7 @@ select is(pg_temp.problems('first'), 'therapist_overlaps: with session ' || test
 select is(pg_temp.problems('second'), 'therapist_overlaps: with session ' || tests.id('first'), 'are told of both');
 select pg_temp.visit('treated', 'rbt', 'ann', '2026-03-10', '09:00', '10:00');
 select pg_temp.visit('modified', 'bcba', 'ann', '2026-03-10', '10:00', '11:00', '97155', begun => '2026-03-10 09:50');
-select is(pg_temp.problems('modified'), 'client_overlaps: with session ' || tests.id('treated'), 'a pair that her payer forbids');
+select is(pg_temp.problems('modified'), 'client_overlaps: with session ' || tests.id('treated'), 'a pair that the payer forbids');
 select pg_temp.visit('guided', 'bcba', 'ann', '2026-03-11', '10:00', '11:00', '97156');
 select pg_temp.visit('meanwhile', 'rbt', 'ann', '2026-03-11', '10:00', '11:00');
 select is(pg_temp.problems('guided'), '', 'but not one that it allows');

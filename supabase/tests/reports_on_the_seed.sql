@@ -123,7 +123,7 @@ select is(
 );
 select is(
   pg_temp.see('rbt2@brightpath.test', 'select client_reference from reports.authorization_balances group by 1 order by 1'),
-  '[{"client_reference": "BP-0007"}, {"client_reference": "BP-0008"}]', 'a therapist sees her caseload''s'
+  '[{"client_reference": "BP-0007"}, {"client_reference": "BP-0008"}]', 'a therapist sees their caseload''s'
 );
 select is(
   pg_temp.see('rbt@brightpath.test', 'select client_reference from reports.authorization_balances'),
@@ -241,7 +241,7 @@ select ok(
   pg_temp.see('admin@brightpath.test', $$
     select record_id, action from reports.client_record_access where client_id = 'a0000000-0000-4000-8000-000000000101'$$)
     @> '[{"record_id": "a0000000-0000-4000-9000-000400020004", "action": "session.cancelled"}]',
-  'whatever was done to a client''s sessions is access to her record'
+  'whatever was done to a client''s sessions is access to their record'
 );
 
 -- Holds, in a clinic of this story

@@ -57,14 +57,6 @@ export const mutants: Mutant[] = [
     tests: ['tenants_apart.sql', 'who_may_book.sql', matrix],
   },
   {
-    name: 'a therapist sees which sessions of other therapists have notes',
-    file: 'supabase/schemas/clinical/session_notes.sql',
-    from: `
-          and session.therapist_id = (select auth.uid())`,
-    to: '',
-    tests: ['writing_and_signing_session_notes.sql', matrix],
-  },
-  {
     name: 'a therapist reads who pays for clients that are not hers',
     file: 'supabase/schemas/payers/coverages.sql',
     from: `
@@ -123,14 +115,14 @@ export const mutants: Mutant[] = [
     ));`,
     to: `
     ));`,
-    tests: ['writing_and_signing_session_notes.sql'],
+    tests: ['notes_nobody_may_write.sql'],
   },
   {
     name: 'a signed note is written over by SQL',
     file: 'supabase/schemas/clinical/session_notes.sql',
     from: "elsif latest.is_signed and new.status <> 'amended' then",
     to: "elsif latest.is_signed and new.status = 'signed' then",
-    tests: ['writing_and_signing_session_notes.sql'],
+    tests: ['notes_nobody_may_write.sql'],
   },
   {
     name: 'random bytes are a signed note',
@@ -144,11 +136,7 @@ export const mutants: Mutant[] = [
     file: 'supabase/schemas/clinical/data_keys.sql',
     from: "data_key.retired_at > clock_timestamp() - interval '1 minute'",
     to: "data_key.retired_at > clock_timestamp() - interval '1 year'",
-    tests: [
-      'writing_and_signing_session_notes.sql',
-      'keeping_client_details_sealed.sql',
-      'tests/phi/rotation.test.ts',
-    ],
+    tests: ['notes_nobody_may_write.sql'],
   },
   {
     name: 'retired data keys are not wrapped anew, and are lost with the old master key',
@@ -231,10 +219,9 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'supervision that did not take place counts',
-    file: 'supabase/schemas/reports/supervision_share.sql',
-    from: `
-      and supervision.status = 'completed'`,
-    to: '',
+    file: 'supabase/schemas/reports/supervision_months.sql',
+    from: "session.status = 'completed' as is_attended",
+    to: 'true as is_attended',
     tests: ['reports_on_the_seed.sql'],
   },
   {
@@ -284,7 +271,7 @@ export const mutants: Mutant[] = [
   {
     name: 'a booking that fails keeps its hold',
     file: 'src/lib/bookSession.ts',
-    from: 'const released = await release(supabase, payload, hold.holdKey);',
+    from: 'const released = await release(supabase, booking.intent, booking.held.hold.holdKey);',
     to: 'const released = (release, true);',
     tests: ['tests/lib/faults.test.ts'],
   },
@@ -321,8 +308,8 @@ export const mutants: Mutant[] = [
   {
     name: 'stale database types pass',
     file: 'scripts/generate-types.ts',
-    from: 'if (stored !== generated) {',
-    to: 'if (stored.length === 0 && generated) {',
+    from: "(await readFile(target, 'utf8').catch(() => '')) !== content",
+    to: "content.length === (await readFile(target, 'utf8').catch(() => '')).length + 1_000_000",
     tests: [checks],
   },
   {
@@ -438,12 +425,8 @@ export const mutants: Mutant[] = [
   {
     name: 'each client of a group gets a group',
     file: 'supabase/schemas/booking/slots.sql',
-    from: `        from unnest(slots) as place
-        -- One group for all clients of an occurrence.
-        offset 0
-`,
-    to: `        from unnest(slots) as place
-`,
+    from: 'slot.hold_key, member.id, slot.group_id, slot.session_id,',
+    to: 'slot.hold_key, member.id, gen_random_uuid(), slot.session_id,',
     tests: ['reading_a_request.sql'],
   },
   {
@@ -465,6 +448,6 @@ export const mutants: Mutant[] = [
     file: 'supabase/functions/_shared/contract/primitives.ts',
     from: 'return text.length > 200_000 ? text.length : [...text].length;',
     to: 'return text.length;',
-    tests: ['tests/model/contract.test.ts'],
+    tests: ['contract/hold.test.ts'],
   },
 ];

@@ -21,7 +21,7 @@ async function keysAcrossTenants(types: string[]): Promise<string[]> {
 
 test('every key begins with the organization, but for organizations themselves and what all of them share', async () => {
   const shared =
-    /^public\.(organizations|time_zones|service_codes): |^private\.(active_organizations|attestation_keys): |^audit\.archives: /;
+    /^public\.(organizations|time_zones|service_codes): |^private\.(active_organizations|attestation_keys|rate_limits): |^audit\.(archives|actions): /;
   expect((await keysAcrossTenants(['p', 'u', 'x'])).filter((key) => !shared.test(key))).toEqual([]);
 });
 

@@ -27,6 +27,8 @@ import { Busy, Failure, issueText, type Notice, Panel, useAction } from './ui.ts
 
 /** What a booking starts from: local times of the clinic. */
 export interface Draft {
+  /** Which opening of the panel it belongs to: a new one begins with a new form. */
+  readonly opening: number;
   readonly start: string;
   readonly end: string;
   readonly therapistId: string;
@@ -96,7 +98,7 @@ interface Props {
   onClose(): void;
 }
 
-export function BookingPanel({ draft, sessions, onBooked, onChanged, onClose }: Props) {
+export function BookingPanel({ draft, sessions, onDraft, onBooked, onChanged, onClose }: Props) {
   const { times, role } = useMe();
   const { therapists, byId } = useTherapists();
   const clients = useClients();
@@ -109,6 +111,15 @@ export function BookingPanel({ draft, sessions, onBooked, onChanged, onClose }: 
     ...{ service: '', place: 'clinic', roomId: '', repeat: 'none', count: 12, skip: false },
   });
   const set = (changes: Partial<Form>) => setForm((before) => ({ ...before, ...changes }));
+  const shown = `${form.date} ${form.from} ${form.to} ${form.therapistId}`;
+  const follow = useRef(onDraft);
+  follow.current = onDraft;
+  // The block in the grid follows what the form says.
+  useEffect(() => {
+    const [date = '', from = '', to = '', therapistId = ''] = shown.split(' ');
+    if (date && from && to > from)
+      follow.current({ ...draft, start: `${date}T${from}:00`, end: `${date}T${to}:00`, therapistId });
+  }, [shown]);
   const therapist = byId.get(form.therapistId);
   const level = providerLevel(therapist?.credential ?? '');
   const services = SERVICE_CODES.filter(

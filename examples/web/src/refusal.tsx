@@ -35,7 +35,9 @@ export function Refusal({ error, context, isTaken = false, busy = false, onTake,
     setLeft(error.retryAfterSeconds === null ? null : countdown(error.retryAfterSeconds));
     heading.current?.focus();
   }, [error]);
-  const waits = left !== null && !isTaken;
+  // What was refused for a session was never a matter of waiting.
+  const lost = isTaken && error.retryAfterSeconds !== null;
+  const waits = left !== null && !lost;
   useSeconds(waits);
   const seconds = left?.secondsLeft() ?? 0;
   const ranges = rangesOf(error.alternatives);
@@ -43,10 +45,10 @@ export function Refusal({ error, context, isTaken = false, busy = false, onTake,
     <section className="refusal" aria-labelledby="refused">
       <div role="alert">
         <h3 id="refused" tabIndex={-1} ref={heading}>
-          <CircleAlert size={16} aria-hidden /> {isTaken ? 'This time is taken' : said.heading}
+          <CircleAlert size={16} aria-hidden /> {lost ? 'This time is taken' : said.heading}
         </h3>
         <ul>
-          {(isTaken ? ['Somebody has booked this time meanwhile.'] : said.reasons).map((reason) => (
+          {(lost ? ['Somebody has booked this time meanwhile.'] : said.reasons).map((reason) => (
             <li key={reason}>{reason}</li>
           ))}
         </ul>
@@ -87,7 +89,7 @@ export function Refusal({ error, context, isTaken = false, busy = false, onTake,
                     if (chosen) void run(() => onTake(chosen.startTime, chosen.endTime));
                   }}
                 >
-                  <option value="">Other starts</option>
+                  <option value="">Other</option>
                   {starts.slice(1).map(({ startTime }, index) => (
                     <option key={startTime} value={index + 1}>
                       {times.clock(startTime)}

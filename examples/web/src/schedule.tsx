@@ -122,7 +122,7 @@ export default function Schedule() {
     (start: string, end: string, column?: string, clientId?: string) => {
       if (!canBook) return;
       const forTherapist = column ?? therapistId ?? therapists[0]?.id ?? '';
-      setOpen({ kind: 'booking', draft: { start, end, therapistId: forTherapist, clientId } });
+      setOpen({ kind: 'booking', draft: { opening: performance.now(), start, end, therapistId: forTherapist, clientId } });
     },
     [canBook, therapistId, therapists],
   );
@@ -322,7 +322,7 @@ export default function Schedule() {
       </div>
       {open?.kind === 'booking' && (
         <BookingPanel
-          key={`${open.draft.start}${open.draft.therapistId}`}
+          key={open.draft.opening}
           draft={open.draft}
           sessions={all}
           onDraft={(next) => setOpen({ kind: 'booking', draft: next })}

@@ -188,6 +188,11 @@ begin
   end if;
   select coalesce(find_open_slots.time_zone, therapist.time_zone) into zone
   from public.therapists as therapist
+  -- Whoever has left renders nothing any more.
+  join public.memberships as membership
+    on membership.organization_id = therapist.organization_id
+    and membership.user_id = therapist.id
+    and membership.role <> 'client'
   where therapist.organization_id = actor.organization_id
     and therapist.id = find_open_slots.therapist_id
     and therapist.deleted_at is null

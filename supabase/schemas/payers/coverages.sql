@@ -97,7 +97,7 @@ create policy role_scoped_select_update on public.client_coverages for update to
   using (organization_id = (select private.active_organization_id()) and (select private.is_admin()))
   with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
 comment on policy role_scoped_select on public.client_coverages is
-  'Admins read all coverages, a therapist those of her caseload.';
+  'Admins read all coverages, a therapist those of their caseload.';
 comment on policy role_scoped_select_insert on public.client_coverages is 'Admins enter who pays for a client.';
 comment on policy role_scoped_select_update on public.client_coverages is 'Admins end or correct a coverage.';
 grant select,

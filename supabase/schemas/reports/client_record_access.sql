@@ -39,6 +39,6 @@ cross join lateral (
   where named.id = any (own.ids)
 ) as record;
 comment on view reports.client_record_access is
-  'Who read or changed anything of a client''s record: her details, her sessions, their notes (45 CFR 164.312(b)). Filter '
+  'Who read or changed anything of a client''s record: the details, the sessions, their notes (45 CFR 164.312(b)). Filter '
   'by client_id.';
 grant select on reports.client_record_access to authenticated, service_role;

@@ -75,6 +75,6 @@ left join public.rooms as room
 where first.status not in ('cancelled', 'no_show');
 comment on view reports.double_bookings is
   'Proof that there are none: every two sessions of one therapist, client or room that overlap and may not. Members of a '
-  'group share their therapist; a client''s services may run at once where her payers allow it or an admin overrode. '
+  'group share their therapist; a client''s services may run at once where the payers allow it or an admin overrode. '
   'Computed from the sessions alone, apart from the claims that prevent it.';
 grant select on reports.double_bookings to authenticated, service_role;

@@ -26,5 +26,5 @@ cross join lateral (
     and session.status in ('completed', 'no_show')
 ) as counted
 where counted.due > 0;
-comment on view reports.no_show_rates is 'How often a client did not come to the sessions she was due at: those attended and those missed.';
+comment on view reports.no_show_rates is 'How often a client did not come to the sessions they were due at: those attended and those missed.';
 grant select on reports.no_show_rates to authenticated, service_role;

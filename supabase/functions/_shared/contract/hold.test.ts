@@ -115,6 +115,11 @@ describe('a hold request', () => {
     expect(none.end_time_offset_minutes).toBeUndefined();
   });
 
+  it('counts characters as the database does: two UTF-16 units may be one', () => {
+    expect(accepted({ session_type: '😀'.repeat(64) })).toMatchObject({ session_type: '😀'.repeat(64) });
+    expect(pathsOf({ session_type: '😀'.repeat(65) })).toEqual(['session_type']);
+  });
+
   it('may say which rules it overrides', () => {
     const override = { reason: 'Family asked', rules: ['availability', 'travel'] };
     expect(accepted({ override }).override).toEqual(override);

@@ -1,0 +1,58 @@
+-- Notes that are not written by anybody: a draft over a signed note, by whatever way; any by a therapist who has left.
+begin;
+select plan(9);
+select tests.open_clinic();
+select tests.prove_rows();
+insert into private.data_keys (organization_id, id, wrapped_key)
+values (tests.id('clinic'), tests.id('clinic key'), 'twk1.m1.AAAAAAAAAAAAAAAA.' || repeat('A', 107));
+create temporary table made on commit drop as
+select tests.book('rbt', 'rbt', 'ann', tests.at(1)) as signed_id, tests.book('rbt', 'rbt', 'ann', tests.at(2)) as later_id;
+do $$ begin
+  alter table public.sessions disable trigger user;
+  update public.sessions set status = 'in_progress' where id = (select signed_id from made);
+  alter table public.sessions enable trigger user;
+end $$;
+
+create function pg_temp.version(session uuid, version integer, status text) returns text
+language sql
+as $$
+  select format(
+    'insert into private.session_note_versions (
+      organization_id, session_id, id, version, status, data_key_id, ciphertext, saved_by, signed_at, credential, attested
+    ) values (%L, %L, gen_random_uuid(), %s, %L, %L, %L, %L, %s)',
+    tests.id('clinic'), session, version, status, tests.id('clinic key'),
+    concat_ws('.', 'tsb1', tests.id('clinic key'), 'AAAAAAAAAAAAAAAA', repeat('A', 32)), tests.id('rbt'),
+    case status when 'draft' then 'null, null, null' else 'now(), ''RBT'', ''{}''' end
+  )
+$$;
+select is(tests.error_code('postgres', pg_temp.version(signed_id, 2, 'draft')), '23514', 'a version that leaves one out') from made;
+select is(tests.error_code('postgres', pg_temp.version(signed_id, 1, 'signed')), null, 'a note is signed') from made;
+select is(tests.error('postgres', pg_temp.version(signed_id, 2, status)) ->> 'message', 'a signed note is only amended', status || ' over it')
+from made, unnest(array['draft', 'signed']) as status;
+
+create function pg_temp.prepare(session uuid) returns jsonb
+language sql
+as $$ select tests.call('rbt', format('select public.prepare_note(%L, ''story'')', jsonb_build_object('session_id', session))) $$;
+select is(pg_temp.prepare(later_id) -> 'ok', 'true', 'a therapist writes the note of their session') from made;
+update public.therapists set deleted_at = now() where id = tests.id('rbt');
+select is(pg_temp.prepare(later_id) ->> 'code', 'FORBIDDEN', 'and not after they have left') from made;
+update public.therapists set deleted_at = null where id = tests.id('rbt');
+select is(pg_temp.prepare(later_id) -> 'ok', 'true', 'until they come back') from made;
+
+-- With a data key that has been retired nobody seals anything, but for a request that was under way then.
+create function pg_temp.issue_after(age interval) returns jsonb
+language sql
+as $$
+  update private.data_keys set retired_at = clock_timestamp() - age where id = tests.id(age || ' key');
+  select private.sealed_issue('ciphertext', to_jsonb(concat_ws(
+    '.', 'tsb1', tests.id(age || ' key'), 'AAAAAAAAAAAAAAAA', repeat('A', 32))), tests.id('clinic'))
+$$;
+update private.data_keys set retired_at = now() where id = tests.id('clinic key');
+insert into private.data_keys (organization_id, id, wrapped_key)
+values (tests.id('clinic'), tests.id('00:00:30 key'), 'twk1.m1.AAAAAAAAAAAAAAAA.' || repeat('A', 107));
+select is(pg_temp.issue_after('30 seconds'), null, 'half a minute ago is under way');
+insert into private.data_keys (organization_id, id, wrapped_key)
+values (tests.id('clinic'), tests.id('00:02:00 key'), 'twk1.m1.AAAAAAAAAAAAAAAA.' || repeat('A', 107));
+select isnt(pg_temp.issue_after('2 minutes'), null, 'two minutes ago is not');
+select * from finish();
+rollback;
