@@ -57,7 +57,6 @@ export const englishMessages: Messages = {
   UNAVAILABLE: 'The service cannot be reached right now. Please try again in a moment.',
   UNEXPECTED_ANSWER: 'Something else answered in place of the service.',
   READ_FAILED: 'This could not be loaded.',
-  NOT_TODAY: 'This session is not today.',
   STATUS_NOT_ALLOWED: 'The session is not in the right state for this any more.',
   NOT_TODAY: 'This session is booked for another day. Move it to now, then start it.',
   SESSION_INCOMPLETE: 'The record of this session is not complete yet.',

@@ -40,7 +40,7 @@ export interface Substitute {
  * ```
  */
 export async function findSubstitutes(
-  supabase: Pick<SupabaseClient, 'rpc'>,
+  supabase: RpcCaller,
   query: SubstitutesQuery,
 ): Promise<Substitute[]> {
   const { sessionId, includeOffCaseload, ...options } = query;

@@ -2739,6 +2739,13 @@ declare
     private.claimed_organization_id(), nullif(current_setting('therapist_sessions.organization', true), '')::uuid
   );
 begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    -- An older snapshot would not see what others have booked since.
+    raise exception using
+      errcode = 'invalid_transaction_state',
+      message = 'sessions are written in READ COMMITTED',
+      hint = 'Begin the transaction without an isolation level.';
+  end if;
   -- Before the statement has locked a row. A writer without a token who names no organization is met row by row, in
   -- private.take_row_organization.
   if organization_id is not null then
@@ -3179,12 +3186,16 @@ begin
     )::private.place
     from unnest(owner_ids) as owner (id)
     cross join lateral (
-      select found.* from public.session_holds as found
-      where found.organization_id = places_of.organization_id and found.group_id = owner.id and found.status = 'held'
-        and not exists (
-          select from public.session_groups as made
-          where made.organization_id = places_of.organization_id and made.id = owner.id
-        )
+      -- Found first, then sorted: in the order of ids, the planner would read all holds there are for the first.
+      select found.* from (
+        select known.* from public.session_holds as known
+        where known.organization_id = places_of.organization_id and known.group_id = owner.id and known.status = 'held'
+          and not exists (
+            select from public.session_groups as made
+            where made.organization_id = places_of.organization_id and made.id = owner.id
+          )
+        offset 0
+      ) as found
       order by found.id
       limit 1
     ) as hold
@@ -7028,6 +7039,15 @@ set search_path = ''
 as $$
 declare
   obstacle private.obstacle;
+  -- By id, so that what is found is not compared with every occurrence.
+  indexes constant jsonb := (
+    select jsonb_object_agg(owner.id, owner.occurrence_index)
+    from (
+      select slot.hold_id as id, slot.occurrence_index from unnest(slots) as slot
+      union
+      select slot.group_id, slot.occurrence_index from unnest(slots) as slot where slot.group_id is not null
+    ) as owner
+  );
 begin
   -- One look at everything in the way: what lives is a conflict, what has expired is to be removed.
   select
@@ -7076,11 +7096,10 @@ begin
         and known.lanes && want.lanes
         and known.owner_id <> all (own_ids)
     ) as claim
-    join (
-      select slot.hold_id as id, slot.occurrence_index from unnest(slots) as slot
-      union
-      select slot.group_id, slot.occurrence_index from unnest(slots) as slot where slot.group_id is not null
-    ) as owner on owner.id = want.owner_id
+    cross join lateral (
+      select (indexes ->> want.owner_id::text)::smallint as occurrence_index
+    ) as owner
+    where owner.occurrence_index is not null
   ) as found;
   return obstacle;
 end
@@ -8124,21 +8143,6 @@ declare
   cause private.cause;
   issue text;
 begin
-  if exists (
-    select from (
-      select distinct private.service_code(
-        coalesce(slot.cpt_code, moved.cpt_code), coalesce(slot.session_type, moved.session_type)
-      ) as code
-      from unnest(slots) as slot
-      left join public.sessions as moved
-        on moved.organization_id = batch.organization_id and moved.id = (slot.hold).session_id
-    ) as service
-    where not private.may_render(batch.organization_id, batch.therapist_id, service.code)
-  ) then
-    cause.code := 'FORBIDDEN';
-    cause.detail := 'A technician may not render this service: it is a qualified professional''s.';
-    return cause;
-  end if;
   if not batch.is_move then
     -- Without a name it is billed as one-to-one treatment, which no group is. A client who joins is one beside another.
     select private.service_issue(batch.organization_id, occurrence.code, occurrence.on_date, occurrence.clients) into issue
@@ -8161,6 +8165,21 @@ begin
   end if;
   if issue is not null then
     perform private.raise_invalid(private.issue('cpt.code', issue));
+  end if;
+  if exists (
+    select from (
+      select distinct private.service_code(
+        coalesce(slot.cpt_code, moved.cpt_code), coalesce(slot.session_type, moved.session_type)
+      ) as code
+      from unnest(slots) as slot
+      left join public.sessions as moved
+        on moved.organization_id = batch.organization_id and moved.id = (slot.hold).session_id
+    ) as service
+    where not private.may_render(batch.organization_id, batch.therapist_id, service.code)
+  ) then
+    cause.code := 'FORBIDDEN';
+    cause.detail := 'A technician may not render this service: it is a qualified professional''s.';
+    return cause;
   end if;
   return cause;
 end

@@ -110,8 +110,8 @@ insert into public.sessions (organization_id, id, therapist_id, client_id, start
 select scope.clinic, access_matrix.id(scope.scope || ' ' || session.name), scope.therapist, scope.client,
   access_matrix.at(session.hour), access_matrix.at(session.hour + 1), 'UTC', access_matrix.id(scope.scope || ' series')
 from access_matrix.scopes as scope, (values ('session', 0), ('running session', 1), ('cancelled session', 2)) as session (name, hour);
--- A session begins on its own day: the running one is brought to now.
-update public.sessions set start_time = now() - interval '1 hour', end_time = now() + interval '1 hour'
+-- A session begins on its own day: the running one is brought to today.
+update public.sessions set start_time = now() - interval '3 hours', end_time = now() - interval '1 hour'
 where id in (select access_matrix.id(scope || ' running session') from access_matrix.scopes);
 update public.sessions set status = 'in_progress'
 where id in (select access_matrix.id(scope || ' running session') from access_matrix.scopes);

@@ -68,7 +68,7 @@ async function expire(batchIds: string[] | null, client: string): Promise<void> 
   await withConnection(async (connection) => {
     const where =
       'organization_id = $1 and id in (select batch_id from public.session_holds where client_id = $2) and ($3::uuid[] is null or id = any ($3))';
-    const holds = `select hold.id from public.session_holds as hold where hold.batch_id in (select id from public.hold_batches where ${where})`;
+    const holds = `select unnest(array[hold.id, hold.group_id, hold.batch_id]) from public.session_holds as hold where hold.batch_id in (select id from public.hold_batches where ${where})`;
     const values = [arena.organizationId, client, batchIds];
     const past = "clock_timestamp() - interval '1 second'";
     await connection.query(

@@ -294,8 +294,8 @@ describe('at random', () => {
           await db.query('alter table public.sessions disable trigger user');
           await db.query('alter table public.sessions drop constraint sessions_no_therapist_overlap');
           await db.query(
-            `insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone, status, cpt_code)
-              select $1, therapist, client, start, start + make_interval(mins => minutes), 'UTC', 'completed', code
+            `insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone, civil_start, status, cpt_code)
+              select $1, therapist, client, start, start + make_interval(mins => minutes), 'UTC', start at time zone 'UTC', 'completed', code
               from jsonb_to_recordset($2) as item (therapist uuid, client uuid, start timestamptz, minutes integer, code text)`,
             [
               clinic,

@@ -3,6 +3,7 @@ import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   type Appointment,
+  adminId,
   at,
   book,
   clientId,
@@ -44,6 +45,27 @@ beforeAll(async () => {
       ),
     ];
     await book(db, ORGANIZATION, booked);
+    // Each was held once: of tables that are empty, any index looks as good as any other.
+    await db.query(
+      `with batch as (
+          insert into public.hold_batches (organization_id, id, therapist_id, time_zone, expires_at, created_by, created_at)
+          select organization_id, gen_random_uuid(), therapist_id, 'UTC', now(), $2, now() - interval '1 minute'
+          from public.sessions where organization_id = $1
+          returning organization_id, id
+        ),
+        numbered as (select *, row_number() over (order by id) from batch)
+      insert into public.session_holds (
+        organization_id, id, batch_id, occurrence_index, hold_key, client_id, start_time, end_time, time_zone, civil_start, lanes,
+        status, settled_at, settled_xid
+      )
+      select session.organization_id, session.id, numbered.id, 0, gen_random_uuid(), session.client_id, session.start_time,
+        session.end_time, 'UTC', session.civil_start, session.lanes, 'confirmed', now(), pg_current_xact_id()
+      from (
+        select *, row_number() over (order by id) from public.sessions where organization_id = $1
+      ) as session
+      join numbered using (row_number)`,
+      [organizationId(ORGANIZATION), adminId(ORGANIZATION)],
+    );
     await db.query('analyze');
   } finally {
     await db.end();

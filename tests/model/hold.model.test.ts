@@ -263,7 +263,8 @@ function expireStep(which: number): Command {
         `with past as (select clock_timestamp() - interval '1 millisecond' as moment),
           batch as (update public.hold_batches set expires_at = moment from past where id = $1)
         update private.claims set expires_at = moment from past, public.session_holds as hold
-        where hold.batch_id = $1 and owner_id = hold.id and private.claims.expires_at is not null`,
+        where hold.batch_id = $1 and owner_id in (hold.id, hold.group_id, hold.batch_id)
+          and private.claims.expires_at is not null`,
         [batch.held.holdId],
       );
       if (batch.status === 'held') batch.status = 'expired';

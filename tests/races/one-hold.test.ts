@@ -147,7 +147,7 @@ describe('at once', { timeout: rounds * 30_000 }, () => {
         `with soon as (select clock_timestamp() + $2::int * interval '1 millisecond' as moment),
           batch as (update public.hold_batches set expires_at = moment from soon where id = $1)
         update private.claims set expires_at = moment from soon, public.session_holds as hold
-        where hold.batch_id = $1 and owner_id = hold.id`,
+        where hold.batch_id = $1 and owner_id in (hold.id, hold.group_id, hold.batch_id)`,
         // The rivals' connections open first.
         [held.holdId, rest + 150],
       );
@@ -240,7 +240,7 @@ describe('at once', { timeout: rounds * 30_000 }, () => {
       await query(
         `with batch as (update public.hold_batches set expires_at = clock_timestamp() - interval '1 second' where id = $1)
         update private.claims set expires_at = clock_timestamp() - interval '1 second'
-        from public.session_holds as hold where hold.batch_id = $1 and owner_id = hold.id`,
+        from public.session_holds as hold where hold.batch_id = $1 and owner_id in (hold.id, hold.group_id, hold.batch_id)`,
         [held.holdId],
       );
       const results = await race(arena, [

@@ -212,21 +212,6 @@ declare
   cause private.cause;
   issue text;
 begin
-  if exists (
-    select from (
-      select distinct private.service_code(
-        coalesce(slot.cpt_code, moved.cpt_code), coalesce(slot.session_type, moved.session_type)
-      ) as code
-      from unnest(slots) as slot
-      left join public.sessions as moved
-        on moved.organization_id = batch.organization_id and moved.id = (slot.hold).session_id
-    ) as service
-    where not private.may_render(batch.organization_id, batch.therapist_id, service.code)
-  ) then
-    cause.code := 'FORBIDDEN';
-    cause.detail := 'A technician may not render this service: it is a qualified professional''s.';
-    return cause;
-  end if;
   if not batch.is_move then
     -- Without a name it is billed as one-to-one treatment, which no group is. A client who joins is one beside another.
     select private.service_issue(batch.organization_id, occurrence.code, occurrence.on_date, occurrence.clients) into issue
@@ -249,6 +234,21 @@ begin
   end if;
   if issue is not null then
     perform private.raise_invalid(private.issue('cpt.code', issue));
+  end if;
+  if exists (
+    select from (
+      select distinct private.service_code(
+        coalesce(slot.cpt_code, moved.cpt_code), coalesce(slot.session_type, moved.session_type)
+      ) as code
+      from unnest(slots) as slot
+      left join public.sessions as moved
+        on moved.organization_id = batch.organization_id and moved.id = (slot.hold).session_id
+    ) as service
+    where not private.may_render(batch.organization_id, batch.therapist_id, service.code)
+  ) then
+    cause.code := 'FORBIDDEN';
+    cause.detail := 'A technician may not render this service: it is a qualified professional''s.';
+    return cause;
   end if;
   return cause;
 end

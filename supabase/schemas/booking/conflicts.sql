@@ -23,6 +23,15 @@ set search_path = ''
 as $$
 declare
   obstacle private.obstacle;
+  -- By id, so that what is found is not compared with every occurrence.
+  indexes constant jsonb := (
+    select jsonb_object_agg(owner.id, owner.occurrence_index)
+    from (
+      select slot.hold_id as id, slot.occurrence_index from unnest(slots) as slot
+      union
+      select slot.group_id, slot.occurrence_index from unnest(slots) as slot where slot.group_id is not null
+    ) as owner
+  );
 begin
   -- One look at everything in the way: what lives is a conflict, what has expired is to be removed.
   select
@@ -71,11 +80,10 @@ begin
         and known.lanes && want.lanes
         and known.owner_id <> all (own_ids)
     ) as claim
-    join (
-      select slot.hold_id as id, slot.occurrence_index from unnest(slots) as slot
-      union
-      select slot.group_id, slot.occurrence_index from unnest(slots) as slot where slot.group_id is not null
-    ) as owner on owner.id = want.owner_id
+    cross join lateral (
+      select (indexes ->> want.owner_id::text)::smallint as occurrence_index
+    ) as owner
+    where owner.occurrence_index is not null
   ) as found;
   return obstacle;
 end

@@ -140,12 +140,16 @@ begin
     )::private.place
     from unnest(owner_ids) as owner (id)
     cross join lateral (
-      select found.* from public.session_holds as found
-      where found.organization_id = places_of.organization_id and found.group_id = owner.id and found.status = 'held'
-        and not exists (
-          select from public.session_groups as made
-          where made.organization_id = places_of.organization_id and made.id = owner.id
-        )
+      -- Found first, then sorted: in the order of ids, the planner would read all holds there are for the first.
+      select found.* from (
+        select known.* from public.session_holds as known
+        where known.organization_id = places_of.organization_id and known.group_id = owner.id and known.status = 'held'
+          and not exists (
+            select from public.session_groups as made
+            where made.organization_id = places_of.organization_id and made.id = owner.id
+          )
+        offset 0
+      ) as found
       order by found.id
       limit 1
     ) as hold

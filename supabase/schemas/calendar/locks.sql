@@ -135,6 +135,13 @@ declare
     private.claimed_organization_id(), nullif(current_setting('therapist_sessions.organization', true), '')::uuid
   );
 begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    -- An older snapshot would not see what others have booked since.
+    raise exception using
+      errcode = 'invalid_transaction_state',
+      message = 'sessions are written in READ COMMITTED',
+      hint = 'Begin the transaction without an isolation level.';
+  end if;
   -- Before the statement has locked a row. A writer without a token who names no organization is met row by row, in
   -- private.take_row_organization.
   if organization_id is not null then
