@@ -39,10 +39,7 @@ export interface Substitute {
  * best?.name; // who has the least to do among those who know the client
  * ```
  */
-export async function findSubstitutes(
-  supabase: RpcCaller,
-  query: SubstitutesQuery,
-): Promise<Substitute[]> {
+export async function findSubstitutes(supabase: RpcCaller, query: SubstitutesQuery): Promise<Substitute[]> {
   const { sessionId, includeOffCaseload, ...options } = query;
   return await callRpc<Substitute[]>(
     supabase,
