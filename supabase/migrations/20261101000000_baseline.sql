@@ -3178,7 +3178,10 @@ begin
       where found.organization_id = places_of.organization_id and found.id = owner.id
         and found.status = 'held' and found.session_id is null offset 0
     ) as hold
-    join public.hold_batches as batch on batch.organization_id = places_of.organization_id and batch.id = hold.batch_id
+    cross join lateral (
+      select known.* from public.hold_batches as known
+      where known.organization_id = places_of.organization_id and known.id = hold.batch_id offset 0
+    ) as batch
     union all
     select row(
       null, owner.id, batch.therapist_id, batch.room_id, batch.buffer_before_minutes, batch.buffer_after_minutes,
@@ -3199,7 +3202,10 @@ begin
       order by found.id
       limit 1
     ) as hold
-    join public.hold_batches as batch on batch.organization_id = places_of.organization_id and batch.id = hold.batch_id
+    cross join lateral (
+      select known.* from public.hold_batches as known
+      where known.organization_id = places_of.organization_id and known.id = hold.batch_id offset 0
+    ) as batch
   );
 end
 $$;
@@ -3680,12 +3686,16 @@ begin
       bool_and(caseload.client_id is not null) as all_on_caseload,
       bool_or(client.has_payer) as has_payer
     from unnest(client_ids) as asked (id)
-    left join public.clients as client
-      on client.organization_id = actor.organization_id and client.id = asked.id and client.deleted_at is null
-    left join public.caseloads as caseload
-      on caseload.organization_id = actor.organization_id
-      and caseload.therapist_id = who_may_book.therapist_id
-      and caseload.client_id = asked.id
+    left join lateral (
+      select known.id, known.has_payer from public.clients as known
+      where known.organization_id = actor.organization_id and known.id = asked.id and known.deleted_at is null offset 0
+    ) as client on true
+    left join lateral (
+      select known.client_id from public.caseloads as known
+      where known.organization_id = actor.organization_id and known.therapist_id = who_may_book.therapist_id
+        and known.client_id = asked.id
+      offset 0
+    ) as caseload on true
   ) as clients;
   if booker.role is null then
     -- They were a member when the call began.
@@ -5647,7 +5657,12 @@ declare
 begin
   with gone as (
     delete from public.authorization_units as entry
-    where entry.organization_id = give_back_units.organization_id and entry.owner_id = any (owner_ids)
+    using (select distinct named.id from unnest(owner_ids) as named (id)) as owner
+    cross join lateral (
+      select known.ctid from public.authorization_units as known
+      where known.organization_id = give_back_units.organization_id and known.owner_id = owner.id offset 0
+    ) as found
+    where entry.ctid = found.ctid
     returning entry.*
   )
   select array_agg(row(gone.*)::public.authorization_units) into entries from gone;
@@ -5875,9 +5890,14 @@ begin
   -- Without a payer no units are counted: most statements end here.
   if not exists (
     select from unnest(session_ids) as named (id)
-    join public.sessions as session
-      on session.organization_id = settle_units.organization_id and session.id = named.id
-    join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
+    cross join lateral (
+      select known.client_id from public.sessions as known
+      where known.organization_id = settle_units.organization_id and known.id = named.id offset 0
+    ) as session
+    cross join lateral (
+      select known.has_payer from public.clients as known
+      where known.organization_id = settle_units.organization_id and known.id = session.client_id offset 0
+    ) as client
     where client.has_payer
   ) then
     return;
@@ -8044,8 +8064,10 @@ begin
   select array_agg(distinct difference.field order by difference.field) into fields
   from unnest(listed) as item
   join unnest(holds) as hold on hold.hold_key = item.hold_key and hold.status <> 'released'
-  left join public.sessions as moved
-    on moved.organization_id = hold.organization_id and moved.id = hold.session_id
+  left join lateral (
+    select known.cpt_code, known.session_type from public.sessions as known
+    where known.organization_id = batch.organization_id and known.id = hold.session_id offset 0
+  ) as moved on true
   cross join lateral (
     select coalesce(batch.cpt_code, moved.cpt_code) as cpt_code, coalesce(batch.session_type, moved.session_type) as session_type
   ) as held
@@ -8110,7 +8132,20 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  by_client jsonb;
+  by_key jsonb;
 begin
+  -- A look into an object, not a search of the listing for each occurrence. Of a group one client may be listed for all.
+  if cardinality(listed) > 1 then
+    select jsonb_object_agg(listing.hold_key::text || listing.client_id::text, listing.position),
+      jsonb_object_agg(listing.hold_key, listing.position)
+    into by_client, by_key
+    from unnest(listed) with ordinality as listing (
+      occurrence_index, hold_key, therapist_id, client_id, start_time, end_time, time_zone, session_id, session_type,
+      location_type, cpt_code, cpt_modifiers, position
+    );
+  end if;
   return array(
     select row(
       hold, coalesce(item.cpt_code, batch.cpt_code), coalesce(item.session_type, batch.session_type), item.location_type,
@@ -8118,12 +8153,10 @@ begin
     )::private.confirmed_slot
     from unnest(holds) as hold
     cross join lateral (
-      select listing.*
-      from unnest(listed) as listing
-      where listing.hold_key in (hold.hold_key, batch.hold_key)
-      -- Of a group one client may be listed for all.
-      order by listing.client_id <> hold.client_id
-      limit 1
+      select (listed[coalesce(
+        by_client ->> (hold.hold_key::text || hold.client_id::text), by_client ->> (batch.hold_key::text || hold.client_id::text),
+        by_key ->> hold.hold_key::text, by_key ->> batch.hold_key::text, '1'
+      )::integer]).*
     ) as item
     where hold.status = 'held'
     order by hold.occurrence_index, hold.client_id
@@ -8172,8 +8205,10 @@ begin
         coalesce(slot.cpt_code, moved.cpt_code), coalesce(slot.session_type, moved.session_type)
       ) as code
       from unnest(slots) as slot
-      left join public.sessions as moved
-        on moved.organization_id = batch.organization_id and moved.id = (slot.hold).session_id
+      left join lateral (
+        select known.cpt_code, known.session_type from public.sessions as known
+        where known.organization_id = batch.organization_id and known.id = (slot.hold).session_id offset 0
+      ) as moved on true
     ) as service
     where not private.may_render(batch.organization_id, batch.therapist_id, service.code)
   ) then
@@ -8281,9 +8316,14 @@ begin
     update private.claims as claim
     set expires_at = null, lanes = case when claim.resource_kind = 'client' then written.lanes else claim.lanes end
     from written
-    where claim.organization_id = batch.organization_id and claim.owner_id in (written.id, written.group_id)
-      and (claim.resource_kind <> 'client' or claim.owner_id = written.id)
-      and claim.expires_at is not null
+    cross join lateral (
+      select known.ctid from private.claims as known
+      where known.organization_id = batch.organization_id and known.owner_id in (written.id, written.group_id)
+        and (known.resource_kind <> 'client' or known.owner_id = written.id)
+        and known.expires_at is not null
+      offset 0
+    ) as found
+    where claim.ctid = found.ctid
   )
   select jsonb_agg(to_jsonb(written) order by written.start_time, written.client_id) into made from written;
   return made;
@@ -8816,10 +8856,18 @@ begin
   end if;
   update public.sessions as session
   set status = end_sessions.status, updated_at = as_of
-  where session.organization_id = actor.organization_id and session.id = any (session_ids);
+  from unnest(session_ids) as named (id)
+  cross join lateral (
+    select known.ctid from public.sessions as known
+    where known.organization_id = actor.organization_id and known.id = named.id offset 0
+  ) as found
+  where session.ctid = found.ctid;
   select min(session.therapist_id::text)::uuid into therapist_id
-  from public.sessions as session
-  where session.organization_id = actor.organization_id and session.id = any (session_ids);
+  from unnest(session_ids) as named (id)
+  cross join lateral (
+    select known.therapist_id from public.sessions as known
+    where known.organization_id = actor.organization_id and known.id = named.id offset 0
+  ) as session;
   if not private.sync_claims(actor.organization_id, private.claim_owners(actor.organization_id, session_ids)) then
     perform private.raise_busy();
   end if;
@@ -9030,9 +9078,11 @@ begin
   ) and (session_ids is null or not exists (
     select from unnest(session_ids) as named (id)
     where not exists (
-      select from public.sessions as session
-      where session.organization_id = actor.organization_id and session.id = named.id
-        and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
+      select from (
+        select known.therapist_id from public.sessions as known
+        where known.organization_id = actor.organization_id and known.id = named.id offset 0
+      ) as session
+      where actor.role <> 'therapist' or session.therapist_id = actor.user_id
     )
   ));
 end
@@ -9729,17 +9779,17 @@ as $$
 begin
   -- Claims are known by their owner's id: two owners of one id would share a claim, and could be booked at once.
   return exists (
-    select from public.session_holds as hold
-    where hold.organization_id = id_is_taken.organization_id and hold.id = id_is_taken.id
+    -- By the primary key, whatever the planner believes.
+    select from (select hold.organization_id, hold.id from public.session_holds as hold where (hold.organization_id, hold.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
   ) or exists (
-    select from public.session_groups as known
-    where known.organization_id = id_is_taken.organization_id and known.id = id_is_taken.id
+    -- By the primary key, whatever the planner believes.
+    select from (select known.organization_id, known.id from public.session_groups as known where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
   ) or exists (
-    select from public.hold_batches as batch
-    where batch.organization_id = id_is_taken.organization_id and batch.id = id_is_taken.id
+    -- By the primary key, whatever the planner believes.
+    select from (select batch.organization_id, batch.id from public.hold_batches as batch where (batch.organization_id, batch.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
   ) or exists (
-    select from public.sessions as session
-    where session.organization_id = id_is_taken.organization_id and session.id = id_is_taken.id
+    -- By the primary key, whatever the planner believes.
+    select from (select session.organization_id, session.id from public.sessions as session where (session.organization_id, session.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
   );
 end
 $$;
@@ -11314,11 +11364,9 @@ begin
       from private.claims_in_the_way(actor.organization_id, asked, as_of) as claim
       union all
       select place.occurrence_index, 'authorization', null, tstzrange(place.start_time, place.end_time, '[)'), null, 9
-      from unnest(asked.places) with ordinality
-        as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
-      join unnest(private.services_available(actor.organization_id, asked.places, as_of)) with ordinality
-        as units (available, position) on units.position = place.position
-      where not units.available
+      from unnest(asked.places, private.services_available(actor.organization_id, asked.places, as_of))
+        as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, is_available)
+      where not place.is_available
     ),
     -- For each kind of reason one: a session before a hold, else the hold that expires last.
     told as (
@@ -11331,25 +11379,29 @@ begin
         'index', occurrence.index,
         'startTime', private.iso(occurrence.start_time),
         'endTime', private.iso(occurrence.end_time),
-        'blockedBy', why.reasons #> '{0,what}',
-        'by', why.reasons #> '{0,by}',
-        'reasons', why.reasons
+        'blockedBy', occurrence.reasons #> '{0,what}',
+        'by', occurrence.reasons #> '{0,by}',
+        'reasons', occurrence.reasons
       )
       order by occurrence.index
     )
-    from occurrence
-    cross join lateral (
-      select coalesce(jsonb_agg(
-        jsonb_build_object(
+    from (
+      -- Occurrences meet their reasons by grouping: a join would be planned for few of both.
+      select line.index, min(line.start_time) as start_time, min(line.end_time) as end_time,
+        coalesce(jsonb_agg(line.reason order by line.weight) filter (where line.reason is not null), '[]') as reasons
+      from (
+        select occurrence.index, occurrence.start_time, occurrence.end_time, null::jsonb as reason, null::integer as weight
+        from occurrence
+        union all
+        select told.index, null, null, jsonb_build_object(
           'what', told.what, 'by', told.by,
           'startTime', private.iso(lower(told.during)), 'endTime', private.iso(upper(told.during)),
           'expiresAt', private.iso(told.expires_at)
-        )
-        order by told.weight
-      ), '[]') as reasons
-      from told
-      where told.index = occurrence.index
-    ) as why
+        ), told.weight
+        from told
+      ) as line
+      group by line.index
+    ) as occurrence
   ));
 end
 $$;

@@ -120,12 +120,16 @@ begin
       bool_and(caseload.client_id is not null) as all_on_caseload,
       bool_or(client.has_payer) as has_payer
     from unnest(client_ids) as asked (id)
-    left join public.clients as client
-      on client.organization_id = actor.organization_id and client.id = asked.id and client.deleted_at is null
-    left join public.caseloads as caseload
-      on caseload.organization_id = actor.organization_id
-      and caseload.therapist_id = who_may_book.therapist_id
-      and caseload.client_id = asked.id
+    left join lateral (
+      select known.id, known.has_payer from public.clients as known
+      where known.organization_id = actor.organization_id and known.id = asked.id and known.deleted_at is null offset 0
+    ) as client on true
+    left join lateral (
+      select known.client_id from public.caseloads as known
+      where known.organization_id = actor.organization_id and known.therapist_id = who_may_book.therapist_id
+        and known.client_id = asked.id
+      offset 0
+    ) as caseload on true
   ) as clients;
   if booker.role is null then
     -- They were a member when the call began.

@@ -78,10 +78,18 @@ begin
   end if;
   update public.sessions as session
   set status = end_sessions.status, updated_at = as_of
-  where session.organization_id = actor.organization_id and session.id = any (session_ids);
+  from unnest(session_ids) as named (id)
+  cross join lateral (
+    select known.ctid from public.sessions as known
+    where known.organization_id = actor.organization_id and known.id = named.id offset 0
+  ) as found
+  where session.ctid = found.ctid;
   select min(session.therapist_id::text)::uuid into therapist_id
-  from public.sessions as session
-  where session.organization_id = actor.organization_id and session.id = any (session_ids);
+  from unnest(session_ids) as named (id)
+  cross join lateral (
+    select known.therapist_id from public.sessions as known
+    where known.organization_id = actor.organization_id and known.id = named.id offset 0
+  ) as session;
   if not private.sync_claims(actor.organization_id, private.claim_owners(actor.organization_id, session_ids)) then
     perform private.raise_busy();
   end if;
@@ -292,9 +300,11 @@ begin
   ) and (session_ids is null or not exists (
     select from unnest(session_ids) as named (id)
     where not exists (
-      select from public.sessions as session
-      where session.organization_id = actor.organization_id and session.id = named.id
-        and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
+      select from (
+        select known.therapist_id from public.sessions as known
+        where known.organization_id = actor.organization_id and known.id = named.id offset 0
+      ) as session
+      where actor.role <> 'therapist' or session.therapist_id = actor.user_id
     )
   ));
 end

@@ -113,8 +113,10 @@ begin
   select array_agg(distinct difference.field order by difference.field) into fields
   from unnest(listed) as item
   join unnest(holds) as hold on hold.hold_key = item.hold_key and hold.status <> 'released'
-  left join public.sessions as moved
-    on moved.organization_id = hold.organization_id and moved.id = hold.session_id
+  left join lateral (
+    select known.cpt_code, known.session_type from public.sessions as known
+    where known.organization_id = batch.organization_id and known.id = hold.session_id offset 0
+  ) as moved on true
   cross join lateral (
     select coalesce(batch.cpt_code, moved.cpt_code) as cpt_code, coalesce(batch.session_type, moved.session_type) as session_type
   ) as held
@@ -179,7 +181,20 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  by_client jsonb;
+  by_key jsonb;
 begin
+  -- A look into an object, not a search of the listing for each occurrence. Of a group one client may be listed for all.
+  if cardinality(listed) > 1 then
+    select jsonb_object_agg(listing.hold_key::text || listing.client_id::text, listing.position),
+      jsonb_object_agg(listing.hold_key, listing.position)
+    into by_client, by_key
+    from unnest(listed) with ordinality as listing (
+      occurrence_index, hold_key, therapist_id, client_id, start_time, end_time, time_zone, session_id, session_type,
+      location_type, cpt_code, cpt_modifiers, position
+    );
+  end if;
   return array(
     select row(
       hold, coalesce(item.cpt_code, batch.cpt_code), coalesce(item.session_type, batch.session_type), item.location_type,
@@ -187,12 +202,10 @@ begin
     )::private.confirmed_slot
     from unnest(holds) as hold
     cross join lateral (
-      select listing.*
-      from unnest(listed) as listing
-      where listing.hold_key in (hold.hold_key, batch.hold_key)
-      -- Of a group one client may be listed for all.
-      order by listing.client_id <> hold.client_id
-      limit 1
+      select (listed[coalesce(
+        by_client ->> (hold.hold_key::text || hold.client_id::text), by_client ->> (batch.hold_key::text || hold.client_id::text),
+        by_key ->> hold.hold_key::text, by_key ->> batch.hold_key::text, '1'
+      )::integer]).*
     ) as item
     where hold.status = 'held'
     order by hold.occurrence_index, hold.client_id
@@ -241,8 +254,10 @@ begin
         coalesce(slot.cpt_code, moved.cpt_code), coalesce(slot.session_type, moved.session_type)
       ) as code
       from unnest(slots) as slot
-      left join public.sessions as moved
-        on moved.organization_id = batch.organization_id and moved.id = (slot.hold).session_id
+      left join lateral (
+        select known.cpt_code, known.session_type from public.sessions as known
+        where known.organization_id = batch.organization_id and known.id = (slot.hold).session_id offset 0
+      ) as moved on true
     ) as service
     where not private.may_render(batch.organization_id, batch.therapist_id, service.code)
   ) then
@@ -350,9 +365,14 @@ begin
     update private.claims as claim
     set expires_at = null, lanes = case when claim.resource_kind = 'client' then written.lanes else claim.lanes end
     from written
-    where claim.organization_id = batch.organization_id and claim.owner_id in (written.id, written.group_id)
-      and (claim.resource_kind <> 'client' or claim.owner_id = written.id)
-      and claim.expires_at is not null
+    cross join lateral (
+      select known.ctid from private.claims as known
+      where known.organization_id = batch.organization_id and known.owner_id in (written.id, written.group_id)
+        and (known.resource_kind <> 'client' or known.owner_id = written.id)
+        and known.expires_at is not null
+      offset 0
+    ) as found
+    where claim.ctid = found.ctid
   )
   select jsonb_agg(to_jsonb(written) order by written.start_time, written.client_id) into made from written;
   return made;

@@ -98,11 +98,9 @@ begin
       from private.claims_in_the_way(actor.organization_id, asked, as_of) as claim
       union all
       select place.occurrence_index, 'authorization', null, tstzrange(place.start_time, place.end_time, '[)'), null, 9
-      from unnest(asked.places) with ordinality
-        as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
-      join unnest(private.services_available(actor.organization_id, asked.places, as_of)) with ordinality
-        as units (available, position) on units.position = place.position
-      where not units.available
+      from unnest(asked.places, private.services_available(actor.organization_id, asked.places, as_of))
+        as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, is_available)
+      where not place.is_available
     ),
     -- For each kind of reason one: a session before a hold, else the hold that expires last.
     told as (
@@ -115,25 +113,29 @@ begin
         'index', occurrence.index,
         'startTime', private.iso(occurrence.start_time),
         'endTime', private.iso(occurrence.end_time),
-        'blockedBy', why.reasons #> '{0,what}',
-        'by', why.reasons #> '{0,by}',
-        'reasons', why.reasons
+        'blockedBy', occurrence.reasons #> '{0,what}',
+        'by', occurrence.reasons #> '{0,by}',
+        'reasons', occurrence.reasons
       )
       order by occurrence.index
     )
-    from occurrence
-    cross join lateral (
-      select coalesce(jsonb_agg(
-        jsonb_build_object(
+    from (
+      -- Occurrences meet their reasons by grouping: a join would be planned for few of both.
+      select line.index, min(line.start_time) as start_time, min(line.end_time) as end_time,
+        coalesce(jsonb_agg(line.reason order by line.weight) filter (where line.reason is not null), '[]') as reasons
+      from (
+        select occurrence.index, occurrence.start_time, occurrence.end_time, null::jsonb as reason, null::integer as weight
+        from occurrence
+        union all
+        select told.index, null, null, jsonb_build_object(
           'what', told.what, 'by', told.by,
           'startTime', private.iso(lower(told.during)), 'endTime', private.iso(upper(told.during)),
           'expiresAt', private.iso(told.expires_at)
-        )
-        order by told.weight
-      ), '[]') as reasons
-      from told
-      where told.index = occurrence.index
-    ) as why
+        ), told.weight
+        from told
+      ) as line
+      group by line.index
+    ) as occurrence
   ));
 end
 $$;

@@ -132,7 +132,10 @@ begin
       where found.organization_id = places_of.organization_id and found.id = owner.id
         and found.status = 'held' and found.session_id is null offset 0
     ) as hold
-    join public.hold_batches as batch on batch.organization_id = places_of.organization_id and batch.id = hold.batch_id
+    cross join lateral (
+      select known.* from public.hold_batches as known
+      where known.organization_id = places_of.organization_id and known.id = hold.batch_id offset 0
+    ) as batch
     union all
     select row(
       null, owner.id, batch.therapist_id, batch.room_id, batch.buffer_before_minutes, batch.buffer_after_minutes,
@@ -153,7 +156,10 @@ begin
       order by found.id
       limit 1
     ) as hold
-    join public.hold_batches as batch on batch.organization_id = places_of.organization_id and batch.id = hold.batch_id
+    cross join lateral (
+      select known.* from public.hold_batches as known
+      where known.organization_id = places_of.organization_id and known.id = hold.batch_id offset 0
+    ) as batch
   );
 end
 $$;

@@ -107,17 +107,17 @@ as $$
 begin
   -- Claims are known by their owner's id: two owners of one id would share a claim, and could be booked at once.
   return exists (
-    select from public.session_holds as hold
-    where hold.organization_id = id_is_taken.organization_id and hold.id = id_is_taken.id
+    -- By the primary key, whatever the planner believes.
+    select from (select hold.organization_id, hold.id from public.session_holds as hold where (hold.organization_id, hold.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
   ) or exists (
-    select from public.session_groups as known
-    where known.organization_id = id_is_taken.organization_id and known.id = id_is_taken.id
+    -- By the primary key, whatever the planner believes.
+    select from (select known.organization_id, known.id from public.session_groups as known where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
   ) or exists (
-    select from public.hold_batches as batch
-    where batch.organization_id = id_is_taken.organization_id and batch.id = id_is_taken.id
+    -- By the primary key, whatever the planner believes.
+    select from (select batch.organization_id, batch.id from public.hold_batches as batch where (batch.organization_id, batch.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
   ) or exists (
-    select from public.sessions as session
-    where session.organization_id = id_is_taken.organization_id and session.id = id_is_taken.id
+    -- By the primary key, whatever the planner believes.
+    select from (select session.organization_id, session.id from public.sessions as session where (session.organization_id, session.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
   );
 end
 $$;

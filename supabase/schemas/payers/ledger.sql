@@ -372,7 +372,12 @@ declare
 begin
   with gone as (
     delete from public.authorization_units as entry
-    where entry.organization_id = give_back_units.organization_id and entry.owner_id = any (owner_ids)
+    using (select distinct named.id from unnest(owner_ids) as named (id)) as owner
+    cross join lateral (
+      select known.ctid from public.authorization_units as known
+      where known.organization_id = give_back_units.organization_id and known.owner_id = owner.id offset 0
+    ) as found
+    where entry.ctid = found.ctid
     returning entry.*
   )
   select array_agg(row(gone.*)::public.authorization_units) into entries from gone;
@@ -600,9 +605,14 @@ begin
   -- Without a payer no units are counted: most statements end here.
   if not exists (
     select from unnest(session_ids) as named (id)
-    join public.sessions as session
-      on session.organization_id = settle_units.organization_id and session.id = named.id
-    join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
+    cross join lateral (
+      select known.client_id from public.sessions as known
+      where known.organization_id = settle_units.organization_id and known.id = named.id offset 0
+    ) as session
+    cross join lateral (
+      select known.has_payer from public.clients as known
+      where known.organization_id = settle_units.organization_id and known.id = session.client_id offset 0
+    ) as client
     where client.has_payer
   ) then
     return;

@@ -1,5 +1,4 @@
 /** Windows of time `[start, end)`. What is wrong with one, the database says. */
-import { isKnownTimeZone, offsetMinutesAt } from '../civil-time.ts';
 
 /** Most occurrences in one request: a daily session for a leap year. */
 export const MAX_OCCURRENCES = 366;
