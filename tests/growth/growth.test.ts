@@ -14,19 +14,26 @@ import {
 } from '../../bench/clinic.ts';
 import { mustSucceed, rpc } from '../../bench/measure.ts';
 import { confirmRequest, holdRequest, sessionIds } from '../../bench/requests.ts';
-import { connect } from '../setup/db.ts';
+import { connect, withConnection } from '../setup/db.ts';
 import { ExplainedConnection, fasterThanNLogN, total, type Work } from './plans.ts';
 
 /** No other test has clinics of these numbers. */
 const ORGANIZATION = 70;
 const THERAPISTS = 30;
 const CLINIC = { therapists: THERAPISTS, clientsPerTherapist: 8, withPayer: 4 };
+/** A tenth as large. */
+const SMALL_ORGANIZATION = 71;
+const SMALL_CLINIC = { ...CLINIC, therapists: 3 };
 const HALF_HOUR = 30 * 60_000;
 
 const SERIES = [26, 52, 104, 208];
+const DAYS = [100, 200, 400];
+const LEDGERS = [50, 100, 200, 400];
 const CALENDARS = [100, 200, 400, 800];
-/** Therapists by what they are for: the first ones for series, then one for each calendar. */
+/** Therapists by what they are for: the first ones for series, then one for each ledger and each calendar. */
+const LEDGER_THERAPIST = (index: number): number => 10 + index;
 const CALENDAR_THERAPIST = (index: number): number => 14 + index;
+const PAYER_CLIENT = 0;
 const PLAIN_CLIENT = 4;
 /** A connection keeps the plans of its first calls, which are of small requests. */
 const SMALL_CALLS = 8;
@@ -37,7 +44,9 @@ beforeAll(async () => {
   const db = await connect();
   try {
     await createClinic(db, ORGANIZATION, CLINIC);
+    await createClinic(db, SMALL_ORGANIZATION, SMALL_CLINIC);
     const booked: Appointment[] = [
+      ...LEDGERS.flatMap((entries, index) => workingDays(LEDGER_THERAPIST(index), [0], -28, entries)),
       // Clients without a payer, so that the calendar is long and no ledger is.
       ...CALENDARS.flatMap((sessions, index) =>
         workingDays(CALENDAR_THERAPIST(index), [PLAIN_CLIENT], 1, sessions),
@@ -75,7 +84,7 @@ const nightly = (occurrences: number, turn: number) =>
     ORGANIZATION,
     {
       therapist: turn % 10,
-      client: PLAIN_CLIENT,
+      client: 0,
       start: at(7, Math.floor(turn / 10) * 30),
       end: at(7, Math.floor(turn / 10) * 30) + HALF_HOUR,
     },
@@ -83,18 +92,44 @@ const nightly = (occurrences: number, turn: number) =>
   );
 
 describe('a series', () => {
+  /** What earlier calls have left to be confirmed, cancelled or refused, by size and turn. */
+  const held = new Map<
+    string,
+    { request: ReturnType<typeof nightly>; body: Awaited<ReturnType<typeof mustSucceed>> }
+  >();
+  const made = new Map<string, string[]>();
+  const nameOf = (size: number, turn: number) => `${size} ${turn}`;
+
   it('is held', async () => {
-    const measured = await measure(SERIES, (client, size, turn) =>
-      mustSucceed(client, 'hold_sessions', nightly(size, turn)),
-    );
+    const measured = await measure(SERIES, async (client, size, turn) => {
+      const request = nightly(size, turn);
+      held.set(nameOf(size, turn), { request, body: await mustSucceed(client, 'hold_sessions', request) });
+    });
     expect(fasterThanNLogN(measured)).toEqual([]);
   });
 
-  it.each(['hold_sessions', 'find_alternatives'])('is in the way of %s', async (name) => {
+  it('is confirmed', async () => {
+    const measured = await measure(SERIES, async (client, size, turn) => {
+      const hold = held.get(nameOf(size, turn));
+      if (!hold) throw new Error('nothing was held');
+      const request = confirmRequest(hold.request, hold.body);
+      made.set(nameOf(size, turn), sessionIds(await mustSucceed(client, 'confirm_sessions', request)));
+    });
+    expect(fasterThanNLogN(measured)).toEqual([]);
+  });
+
+  it.each(['hold_sessions', 'find_alternatives', 'preview_series'])('is in the way of %s', async (name) => {
     const measured = await measure(SERIES, async (client, size, turn) => {
       const outcome = await rpc(client, name, nightly(size, turn));
       if (name === 'hold_sessions') expect(outcome.ok).toBe(false);
     });
+    expect(fasterThanNLogN(measured)).toEqual([]);
+  });
+
+  it('is cancelled by its ids', async () => {
+    const measured = await measure(SERIES, (client, size, turn) =>
+      mustSucceed(client, 'cancel_sessions', { session_ids: made.get(nameOf(size, turn)) }),
+    );
     expect(fasterThanNLogN(measured)).toEqual([]);
   });
 });
@@ -125,6 +160,50 @@ describe('rows written directly', () => {
     });
     expect(fasterThanNLogN(measured)).toEqual([]);
   });
+
+  it('are moved by half an hour', async () => {
+    const measured = await measure(SERIES, async (client, size, turn) => {
+      await client.query('begin');
+      await insert(client, size, turn);
+      await client.query({
+        name: 'move',
+        text: `
+          update public.sessions set start_time = start_time + interval '30 minutes', end_time = end_time + interval '30 minutes'
+          where organization_id = $1 and therapist_id = $2 and start_time = any ($3)`,
+        values: [organizationId(ORGANIZATION), therapistId(ORGANIZATION, turn % 10), nights(size, turn)],
+      });
+      await client.query('rollback');
+    });
+    expect(fasterThanNLogN(measured)).toEqual([]);
+  });
+});
+
+it('a clinic’s day is cancelled', async () => {
+  const FIRST_DAY = 300;
+  const days = [...Array.from({ length: SMALL_CALLS }, () => 1), ...DAYS];
+  await withConnection(async (db) => {
+    for (const [index, sessions] of days.entries())
+      await book(
+        db,
+        ORGANIZATION,
+        Array.from({ length: sessions }, (_, number) => {
+          const slot = Math.floor(number / THERAPISTS);
+          const start = at(FIRST_DAY + index, slot * 30);
+          return { therapist: number % THERAPISTS, client: slot % 8, start, end: start + HALF_HOUR };
+        }),
+      );
+    await db.query('analyze');
+  });
+  const measured = await measure(DAYS, async (client, size, turn) => {
+    const date = new Date(midnight(FIRST_DAY + turn)).toISOString().slice(0, 10);
+    const { summary } = await mustSucceed(client, 'cancel_sessions', {
+      date,
+      time_zone: 'UTC',
+      all_therapists: true,
+    });
+    expect(summary?.cancelledCount).toBe(size);
+  });
+  expect(fasterThanNLogN(measured)).toEqual([]);
 });
 
 describe('one booking, whatever there is already:', () => {
@@ -163,8 +242,19 @@ describe('one booking, whatever there is already:', () => {
 
   it.each([
     [
+      'ledger',
+      LEDGERS.map((size, index) => [size, ORGANIZATION, LEDGER_THERAPIST(index), PAYER_CLIENT] as const),
+    ],
+    [
       'calendar',
       CALENDARS.map((size, index) => [size, ORGANIZATION, CALENDAR_THERAPIST(index), PLAIN_CLIENT] as const),
+    ],
+    [
+      'clinic',
+      [
+        [SMALL_CLINIC.therapists, SMALL_ORGANIZATION, 0, PAYER_CLIENT],
+        [CLINIC.therapists, ORGANIZATION, 0, PAYER_CLIENT],
+      ] as const,
     ],
   ])('its %s', async (_, sizes) => {
     const measured: { size: number; works: Map<string, Work> }[] = [];
