@@ -13,9 +13,16 @@ import {
   workingDays,
 } from '../../bench/clinic.ts';
 import { mustSucceed, rpc } from '../../bench/measure.ts';
-import { confirmRequest, holdRequest, sessionIds } from '../../bench/requests.ts';
+import { CODE, confirmRequest, holdRequest, sessionIds } from '../../bench/requests.ts';
 import { connect, withConnection } from '../setup/db.ts';
-import { ExplainedConnection, fasterThanNLogN, total, type Work } from './plans.ts';
+import {
+  ExplainedConnection,
+  fasterThanNLogN,
+  moreThan,
+  SMALL_CALLS,
+  type Work,
+  workOfOneBooking,
+} from './plans.ts';
 
 /** No other test has clinics of these numbers. */
 const ORGANIZATION = 70;
@@ -35,8 +42,6 @@ const LEDGER_THERAPIST = (index: number): number => 10 + index;
 const CALENDAR_THERAPIST = (index: number): number => 14 + index;
 const PAYER_CLIENT = 0;
 const PLAIN_CLIENT = 4;
-/** A connection keeps the plans of its first calls, which are of small requests. */
-const SMALL_CALLS = 8;
 
 let connection: ExplainedConnection;
 
@@ -84,11 +89,11 @@ const nightly = (occurrences: number, turn: number) =>
     ORGANIZATION,
     {
       therapist: turn % 10,
-      client: 0,
+      client: PAYER_CLIENT,
       start: at(7, Math.floor(turn / 10) * 30),
       end: at(7, Math.floor(turn / 10) * 30) + HALF_HOUR,
     },
-    { occurrences, stepDays: 1 },
+    { occurrences, stepDays: 1, cpt_code: CODE },
   );
 
 describe('a series', () => {
@@ -206,67 +211,31 @@ it('a clinic’s day is cancelled', async () => {
   expect(fasterThanNLogN(measured)).toEqual([]);
 });
 
-describe('one booking, whatever there is already:', () => {
-  /** What one half hour on an evening takes to hold, confirm, refuse and cancel, on a connection with settled plans. */
-  async function everyCall(
-    organization: number,
-    therapist: number,
-    client: number,
-  ): Promise<Map<string, Work>> {
-    const own = await ExplainedConnection.open(organization);
-    const works = new Map<string, Work>();
-    const count = async <T>(name: string, run: (connected: pg.Client) => Promise<T>) => {
-      const { result, work } = await own.count(run);
-      works.set(name, work);
-      return result;
-    };
-    try {
-      for (let turn = 0; turn < SMALL_CALLS; turn++) {
-        const start = at(20 + turn, 18 * 60);
-        const request = holdRequest(organization, { therapist, client, start, end: start + HALF_HOUR });
-        const hold = await count('hold', (connected) => mustSucceed(connected, 'hold_sessions', request));
-        const confirmation = confirmRequest(request, hold);
-        const body = await count('confirm', (connected) =>
-          mustSucceed(connected, 'confirm_sessions', confirmation),
-        );
-        const refused = await count('refused', (connected) => rpc(connected, 'hold_sessions', request));
-        expect(refused.ok).toBe(false);
-        const ids = { session_ids: sessionIds(body) };
-        await count('cancel', (connected) => mustSucceed(connected, 'cancel_sessions', ids));
-      }
-    } finally {
-      await own.end();
-    }
-    return works;
-  }
+describe('one booking reads no more, however much there is already:', () => {
+  const payer = { client: PAYER_CLIENT, service: { cpt_code: CODE } };
+  const plain = { client: PLAIN_CLIENT, service: {} };
+  const last = <T>(items: readonly T[]): number => items.length - 1;
 
   it.each([
     [
-      'ledger',
-      LEDGERS.map((size, index) => [size, ORGANIZATION, LEDGER_THERAPIST(index), PAYER_CLIENT] as const),
+      'in the ledger',
+      { organization: ORGANIZATION, therapist: LEDGER_THERAPIST(0), ...payer },
+      { organization: ORGANIZATION, therapist: LEDGER_THERAPIST(last(LEDGERS)), ...payer },
     ],
     [
-      'calendar',
-      CALENDARS.map((size, index) => [size, ORGANIZATION, CALENDAR_THERAPIST(index), PLAIN_CLIENT] as const),
+      'in the calendar',
+      { organization: ORGANIZATION, therapist: CALENDAR_THERAPIST(0), ...plain },
+      { organization: ORGANIZATION, therapist: CALENDAR_THERAPIST(last(CALENDARS)), ...plain },
     ],
     [
-      'clinic',
-      [
-        [SMALL_CLINIC.therapists, SMALL_ORGANIZATION, 0, PAYER_CLIENT],
-        [CLINIC.therapists, ORGANIZATION, 0, PAYER_CLIENT],
-      ] as const,
+      'in the clinic',
+      { organization: SMALL_ORGANIZATION, therapist: 0, ...payer },
+      { organization: ORGANIZATION, therapist: 0, ...payer },
     ],
-  ])('its %s', async (_, sizes) => {
-    const measured: { size: number; works: Map<string, Work> }[] = [];
-    for (const [size, organization, therapist, client] of sizes)
-      measured.push({ size, works: await everyCall(organization, therapist, client) });
-    const grown = [...(measured[0]?.works.keys() ?? [])].flatMap((call) => {
-      const rows = measured.map(({ size, works }) => ({ size, rows: total(works.get(call) ?? new Map()) }));
-      // What is read for one booking does not depend on how much is there: a tenth more, and a few rows.
-      const allowed = (rows[0]?.rows ?? 0) * 1.1 + 20;
-      return (rows.at(-1)?.rows ?? 0) > allowed ? [{ call, rows }] : [];
-    });
-    expect(grown).toEqual([]);
+  ])('%s', async (_, few, many) => {
+    const before = await workOfOneBooking(few.organization, few, few.service);
+    const after = await workOfOneBooking(many.organization, many, many.service);
+    expect(moreThan(1.1, before, after)).toEqual([]);
   });
 });
 
