@@ -14,23 +14,35 @@ import {
   workingDays,
 } from '../../bench/clinic.ts';
 import { mustSucceed, rpc } from '../../bench/measure.ts';
-import { confirmRequest, holdRequest, sessionIds } from '../../bench/requests.ts';
-import { connect } from '../setup/db.ts';
-import { ExplainedConnection, fasterThanNLogN, total, type Work } from './plans.ts';
+import { CODE, confirmRequest, holdRequest, sessionIds } from '../../bench/requests.ts';
+import { connect, withConnection } from '../setup/db.ts';
+import {
+  ExplainedConnection,
+  fasterThanNLogN,
+  moreThan,
+  SMALL_CALLS,
+  type Work,
+  workOfOneBooking,
+} from './plans.ts';
 
 /** No other test has clinics of these numbers. */
 const ORGANIZATION = 70;
 const THERAPISTS = 30;
 const CLINIC = { therapists: THERAPISTS, clientsPerTherapist: 8, withPayer: 4 };
+/** A tenth as large. */
+const SMALL_ORGANIZATION = 71;
+const SMALL_CLINIC = { ...CLINIC, therapists: 3 };
 const HALF_HOUR = 30 * 60_000;
 
 const SERIES = [26, 52, 104, 208];
+const DAYS = [100, 200, 400];
+const LEDGERS = [50, 100, 200, 400];
 const CALENDARS = [100, 200, 400, 800];
-/** Therapists by what they are for: the first ones for series, then one for each calendar. */
+/** Therapists by what they are for: the first ones for series, then one for each ledger and each calendar. */
+const LEDGER_THERAPIST = (index: number): number => 10 + index;
 const CALENDAR_THERAPIST = (index: number): number => 14 + index;
+const PAYER_CLIENT = 0;
 const PLAIN_CLIENT = 4;
-/** A connection keeps the plans of its first calls, which are of small requests. */
-const SMALL_CALLS = 8;
 
 let connection: ExplainedConnection;
 
@@ -38,7 +50,9 @@ beforeAll(async () => {
   const db = await connect();
   try {
     await createClinic(db, ORGANIZATION, CLINIC);
+    await createClinic(db, SMALL_ORGANIZATION, SMALL_CLINIC);
     const booked: Appointment[] = [
+      ...LEDGERS.flatMap((entries, index) => workingDays(LEDGER_THERAPIST(index), [0], -28, entries)),
       // Clients without a payer, so that the calendar is long and no ledger is.
       ...CALENDARS.flatMap((sessions, index) =>
         workingDays(CALENDAR_THERAPIST(index), [PLAIN_CLIENT], 1, sessions),
@@ -97,26 +111,52 @@ const nightly = (occurrences: number, turn: number) =>
     ORGANIZATION,
     {
       therapist: turn % 10,
-      client: PLAIN_CLIENT,
+      client: PAYER_CLIENT,
       start: at(7, Math.floor(turn / 10) * 30),
       end: at(7, Math.floor(turn / 10) * 30) + HALF_HOUR,
     },
-    { occurrences, stepDays: 1 },
+    { occurrences, stepDays: 1, cpt_code: CODE },
   );
 
 describe('a series', () => {
+  /** What earlier calls have left to be confirmed, cancelled or refused, by size and turn. */
+  const held = new Map<
+    string,
+    { request: ReturnType<typeof nightly>; body: Awaited<ReturnType<typeof mustSucceed>> }
+  >();
+  const made = new Map<string, string[]>();
+  const nameOf = (size: number, turn: number) => `${size} ${turn}`;
+
   it('is held', async () => {
-    const measured = await measure(SERIES, (client, size, turn) =>
-      mustSucceed(client, 'hold_sessions', nightly(size, turn)),
-    );
+    const measured = await measure(SERIES, async (client, size, turn) => {
+      const request = nightly(size, turn);
+      held.set(nameOf(size, turn), { request, body: await mustSucceed(client, 'hold_sessions', request) });
+    });
     expect(fasterThanNLogN(measured)).toEqual([]);
   });
 
-  it.each(['hold_sessions', 'find_alternatives'])('is in the way of %s', async (name) => {
+  it('is confirmed', async () => {
+    const measured = await measure(SERIES, async (client, size, turn) => {
+      const hold = held.get(nameOf(size, turn));
+      if (!hold) throw new Error('nothing was held');
+      const request = confirmRequest(hold.request, hold.body);
+      made.set(nameOf(size, turn), sessionIds(await mustSucceed(client, 'confirm_sessions', request)));
+    });
+    expect(fasterThanNLogN(measured)).toEqual([]);
+  });
+
+  it.each(['hold_sessions', 'find_alternatives', 'preview_series'])('is in the way of %s', async (name) => {
     const measured = await measure(SERIES, async (client, size, turn) => {
       const outcome = await rpc(client, name, nightly(size, turn));
       if (name === 'hold_sessions') expect(outcome.ok).toBe(false);
     });
+    expect(fasterThanNLogN(measured)).toEqual([]);
+  });
+
+  it('is cancelled by its ids', async () => {
+    const measured = await measure(SERIES, (client, size, turn) =>
+      mustSucceed(client, 'cancel_sessions', { session_ids: made.get(nameOf(size, turn)) }),
+    );
     expect(fasterThanNLogN(measured)).toEqual([]);
   });
 });
@@ -147,58 +187,77 @@ describe('rows written directly', () => {
     });
     expect(fasterThanNLogN(measured)).toEqual([]);
   });
+
+  it('are moved by half an hour', async () => {
+    const measured = await measure(SERIES, async (client, size, turn) => {
+      await client.query('begin');
+      await insert(client, size, turn);
+      await client.query({
+        name: 'move',
+        text: `
+          update public.sessions set start_time = start_time + interval '30 minutes', end_time = end_time + interval '30 minutes'
+          where organization_id = $1 and therapist_id = $2 and start_time = any ($3)`,
+        values: [organizationId(ORGANIZATION), therapistId(ORGANIZATION, turn % 10), nights(size, turn)],
+      });
+      await client.query('rollback');
+    });
+    expect(fasterThanNLogN(measured)).toEqual([]);
+  });
 });
 
-describe('one booking, whatever there is already:', () => {
-  /** What one half hour on an evening takes to hold, confirm, refuse and cancel, on a connection with settled plans. */
-  async function everyCall(
-    organization: number,
-    therapist: number,
-    client: number,
-  ): Promise<Map<string, Work>> {
-    const own = await ExplainedConnection.open(organization);
-    const works = new Map<string, Work>();
-    const count = async <T>(name: string, run: (connected: pg.Client) => Promise<T>) => {
-      const { result, work } = await own.count(run);
-      works.set(name, work);
-      return result;
-    };
-    try {
-      for (let turn = 0; turn < SMALL_CALLS; turn++) {
-        const start = at(20 + turn, 18 * 60);
-        const request = holdRequest(organization, { therapist, client, start, end: start + HALF_HOUR });
-        const hold = await count('hold', (connected) => mustSucceed(connected, 'hold_sessions', request));
-        const confirmation = confirmRequest(request, hold);
-        const body = await count('confirm', (connected) =>
-          mustSucceed(connected, 'confirm_sessions', confirmation),
-        );
-        const refused = await count('refused', (connected) => rpc(connected, 'hold_sessions', request));
-        expect(refused.ok).toBe(false);
-        const ids = { session_ids: sessionIds(body) };
-        await count('cancel', (connected) => mustSucceed(connected, 'cancel_sessions', ids));
-      }
-    } finally {
-      await own.end();
-    }
-    return works;
-  }
+it('a clinic’s day is cancelled', async () => {
+  const FIRST_DAY = 300;
+  const days = [...Array.from({ length: SMALL_CALLS }, () => 1), ...DAYS];
+  await withConnection(async (db) => {
+    for (const [index, sessions] of days.entries())
+      await book(
+        db,
+        ORGANIZATION,
+        Array.from({ length: sessions }, (_, number) => {
+          const slot = Math.floor(number / THERAPISTS);
+          const start = at(FIRST_DAY + index, slot * 30);
+          return { therapist: number % THERAPISTS, client: slot % 8, start, end: start + HALF_HOUR };
+        }),
+      );
+    await db.query('analyze');
+  });
+  const measured = await measure(DAYS, async (client, size, turn) => {
+    const date = new Date(midnight(FIRST_DAY + turn)).toISOString().slice(0, 10);
+    const { summary } = await mustSucceed(client, 'cancel_sessions', {
+      date,
+      time_zone: 'UTC',
+      all_therapists: true,
+    });
+    expect(summary?.cancelledCount).toBe(size);
+  });
+  expect(fasterThanNLogN(measured)).toEqual([]);
+});
+
+describe('one booking reads no more, however much there is already:', () => {
+  const payer = { client: PAYER_CLIENT, service: { cpt_code: CODE } };
+  const plain = { client: PLAIN_CLIENT, service: {} };
+  const last = <T>(items: readonly T[]): number => items.length - 1;
 
   it.each([
     [
-      'calendar',
-      CALENDARS.map((size, index) => [size, ORGANIZATION, CALENDAR_THERAPIST(index), PLAIN_CLIENT] as const),
+      'in the ledger',
+      { organization: ORGANIZATION, therapist: LEDGER_THERAPIST(0), ...payer },
+      { organization: ORGANIZATION, therapist: LEDGER_THERAPIST(last(LEDGERS)), ...payer },
     ],
-  ])('its %s', async (_, sizes) => {
-    const measured: { size: number; works: Map<string, Work> }[] = [];
-    for (const [size, organization, therapist, client] of sizes)
-      measured.push({ size, works: await everyCall(organization, therapist, client) });
-    const grown = [...(measured[0]?.works.keys() ?? [])].flatMap((call) => {
-      const rows = measured.map(({ size, works }) => ({ size, rows: total(works.get(call) ?? new Map()) }));
-      // What is read for one booking does not depend on how much is there: a tenth more, and a few rows.
-      const allowed = (rows[0]?.rows ?? 0) * 1.1 + 20;
-      return (rows.at(-1)?.rows ?? 0) > allowed ? [{ call, rows }] : [];
-    });
-    expect(grown).toEqual([]);
+    [
+      'in the calendar',
+      { organization: ORGANIZATION, therapist: CALENDAR_THERAPIST(0), ...plain },
+      { organization: ORGANIZATION, therapist: CALENDAR_THERAPIST(last(CALENDARS)), ...plain },
+    ],
+    [
+      'in the clinic',
+      { organization: SMALL_ORGANIZATION, therapist: 0, ...payer },
+      { organization: ORGANIZATION, therapist: 0, ...payer },
+    ],
+  ])('%s', async (_, few, many) => {
+    const before = await workOfOneBooking(few.organization, few, few.service);
+    const after = await workOfOneBooking(many.organization, many, many.service);
+    expect(moreThan(1.1, before, after)).toEqual([]);
   });
 });
 

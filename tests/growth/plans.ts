@@ -1,6 +1,8 @@
 /** How many rows the statements inside a call read: a measure of its cost that no clock and no load changes. */
 import pg from 'pg';
-import { signIn } from '../../bench/clinic.ts';
+import { at, signIn } from '../../bench/clinic.ts';
+import { mustSucceed, rpc } from '../../bench/measure.ts';
+import { confirmRequest, holdRequest, sessionIds } from '../../bench/requests.ts';
 import { databaseUrl } from '../../local/settings.ts';
 import { stack } from '../setup/stack.ts';
 
@@ -27,7 +29,7 @@ function rowsOf(node: PlanNode): number {
   return each * (node['Actual Loops'] ?? 0) + (node.Plans ?? []).reduce((sum, plan) => sum + rowsOf(plan), 0);
 }
 
-/** A connection of an organization's admin that tells of every plan it executes, those inside functions included. */
+/** A connection that tells of every plan it executes, those inside functions included. */
 export class ExplainedConnection {
   readonly #client: pg.Client;
   #work: Work = new Map();
@@ -45,10 +47,14 @@ export class ExplainedConnection {
     });
   }
 
-  /** Opens a connection; end it. */
-  static async open(organization: number): Promise<ExplainedConnection> {
-    // Only a superuser may load the module; the calls themselves are made as a signed-in admin.
-    const client = new pg.Client({ connectionString: databaseUrl(stack.dbPort, 'supabase_admin') });
+  /**
+   * Opens a connection; end it.
+   *
+   * @param organization whose admin makes the calls; null for the tables' owner
+   */
+  static async open(organization: number | null, port = stack.dbPort): Promise<ExplainedConnection> {
+    // Only a superuser may load the module; the calls themselves are made as somebody else.
+    const client = new pg.Client({ connectionString: databaseUrl(port, 'supabase_admin') });
     await client.connect();
     const opened = new ExplainedConnection(client);
     try {
@@ -59,10 +65,9 @@ export class ExplainedConnection {
         set auto_explain.log_timing = off;
         set auto_explain.log_nested_statements = on;
         set auto_explain.log_format = json;
-        set auto_explain.log_level = notice;
-        -- A table that is still small is read whole, and would look as if it grew: what is asked is what a large one does.
-        set enable_seqscan = off`);
-      await signIn(client, organization);
+        set auto_explain.log_level = notice`);
+      if (organization === null) await client.query('set role postgres');
+      else await signIn(client, organization);
     } catch (error) {
       await client.end();
       throw error;
@@ -113,4 +118,59 @@ export function fasterThanNLogN(measured: { size: number; work: Work }[]): strin
   judge('the whole call', total);
   for (const text of last.work.keys()) judge(text, (work) => work.get(text) ?? 0);
   return found;
+}
+
+/** Calls before counting: a connection keeps the plans of its first calls, which are of small requests. */
+export const SMALL_CALLS = 8;
+
+/**
+ * What one half hour on an evening takes to hold, confirm, refuse and cancel, on a connection whose plans have settled.
+ *
+ * @param service of the booking, as in a request
+ */
+export async function workOfOneBooking(
+  organization: number,
+  { therapist, client, port }: { therapist: number; client: number; port?: number },
+  service: { cpt_code?: string } = {},
+): Promise<Map<string, Work>> {
+  const own = await ExplainedConnection.open(organization, port);
+  const works = new Map<string, Work>();
+  const count = async <T>(name: string, run: (connected: pg.Client) => Promise<T>) => {
+    const { result, work } = await own.count(run);
+    works.set(name, work);
+    return result;
+  };
+  try {
+    for (let turn = 0; turn < SMALL_CALLS; turn++) {
+      const start = at(20 + turn, 18 * 60);
+      const wanted = { therapist, client, start, end: start + 30 * 60_000 };
+      const request = holdRequest(organization, wanted, service);
+      const held = await count('hold', (connected) => mustSucceed(connected, 'hold_sessions', request));
+      const confirmation = confirmRequest(request, held);
+      const made = await count('confirm', (connected) =>
+        mustSucceed(connected, 'confirm_sessions', confirmation),
+      );
+      const refused = await count('refused', (connected) => rpc(connected, 'hold_sessions', request));
+      if (refused.ok) throw new Error('the same time was held twice');
+      const ids = { session_ids: sessionIds(made) };
+      await count('cancel', (connected) => mustSucceed(connected, 'cancel_sessions', ids));
+    }
+  } finally {
+    await own.end();
+  }
+  return works;
+}
+
+/** Calls of which `after` reads more rows than `factor` times `before`, and a few. */
+export function moreThan(
+  factor: number,
+  before: Map<string, Work>,
+  after: Map<string, Work>,
+): { call: string; before: number; after: number; most: string }[] {
+  return [...before].flatMap(([call, work]) => {
+    const rows = { before: total(work), after: total(after.get(call) ?? new Map()) };
+    const [most = '', read = 0] = [...(after.get(call) ?? [])].sort((a, b) => b[1] - a[1])[0] ?? [];
+    const named = `${read} rows by ${most.replaceAll(/\s+/g, ' ').trim().slice(0, 240)}`;
+    return rows.after > rows.before * factor + 20 ? [{ call, ...rows, most: named }] : [];
+  });
 }
