@@ -2238,7 +2238,7 @@ create table public.sessions (
   status public.session_status not null default 'scheduled',
   time_zone text not null references public.time_zones (name),
   -- squawk-ignore prefer-timestamp-tz
-  civil_start timestamp not null default 'epoch',
+  civil_start timestamp not null default '2000-01-01',
   session_type text check (length(session_type) between 1 and 64),
   location_type text check (length(location_type) between 1 and 64),
   cpt_code text check (cpt_code ~ '^[0-9A-Z]{5}$'),

@@ -15,10 +15,9 @@ create function pg_temp.authorize(code text, units integer, from_days integer, t
 $$;
 create function pg_temp.use(code text, days_ago integer, units integer) returns void language sql as $$
   insert into public.authorization_units (
-    organization_id, owner_id, client_id, cpt_code, start_time, end_time, service_date, authorization_id, total_units, units, state
+    organization_id, owner_id, client_id, cpt_code, service_date, authorization_id, total_units, units, state
   )
-  select tests.id('clinic'), gen_random_uuid(), tests.id('ann'), code, now() - make_interval(days => days_ago),
-    now() - make_interval(days => days_ago) + interval '1 hour', today.date - days_ago, tests.id(code), units, units, 'used'
+  select tests.id('clinic'), gen_random_uuid(), tests.id('ann'), code, today.date - days_ago, tests.id(code), units, units, 'used'
   from today
 $$;
 create function pg_temp.pace(code text) returns text language sql as $$
