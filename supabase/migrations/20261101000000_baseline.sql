@@ -3303,7 +3303,10 @@ begin
   for move in
     select batch.id, batch.expires_at, places.wanted, places.own_ids
     from unnest(batch_ids) as named (id)
-    join public.hold_batches as batch on batch.organization_id = move_claims.organization_id and batch.id = named.id
+    cross join lateral (
+      select known.* from public.hold_batches as known
+      where known.organization_id = move_claims.organization_id and known.id = named.id and known.is_move offset 0
+    ) as batch
     cross join lateral (
       select
         array_agg(row(
@@ -3311,12 +3314,17 @@ begin
           batch.buffer_after_minutes, hold.client_id, hold.lanes, hold.start_time, hold.end_time, batch.expires_at
         )::private.place) as wanted,
         array_agg(session.id) || array_agg(distinct session.group_id) filter (where session.group_id is not null) as own_ids
-      from public.session_holds as hold
-      join public.sessions as session
-        on session.organization_id = hold.organization_id and session.id = hold.session_id
-      where hold.organization_id = batch.organization_id and hold.batch_id = batch.id and hold.status = 'held'
+      from (
+        select known.* from public.session_holds as known
+        where known.organization_id = move_claims.organization_id and known.batch_id = batch.id and known.status = 'held'
+        offset 0
+      ) as hold
+      cross join lateral (
+        select known.id, known.group_id from public.sessions as known
+        where known.organization_id = move_claims.organization_id and known.id = hold.session_id offset 0
+      ) as session
     ) as places
-    where batch.is_move and places.wanted is not null
+    where places.wanted is not null
   loop
     claims := claims || array(
       select row(

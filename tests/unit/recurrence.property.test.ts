@@ -126,6 +126,8 @@ function expected(rule: Case): string[] | 'TOO_MANY_OCCURRENCES' | 'SERIES_TOO_L
           return starts;
         if (form === 'instant' && Temporal.ZonedDateTime.compare(zoned, at) > 0) return starts;
       }
+      // A rule is followed for eight years.
+      if (first.until(date).days > 2922) return 'SERIES_TOO_LONG';
       firstMatch ??= date;
       if (firstMatch.until(date).days > 730) return 'SERIES_TOO_LONG';
       if (starts.length === 366) return 'TOO_MANY_OCCURRENCES';

@@ -162,10 +162,8 @@ export function expandRecurrence(window: RecurrenceWindow, recurrence: Recurrenc
 
   const visit = (day: CivilMillis): boolean => {
     if (ends.every((end) => day <= lastDayOf(end))) {
-      if (!matches(day)) {
-        if (day <= firstDay + WALK_DAYS * DAY_MS) return true;
-        throw tooLong(recurrence, counted);
-      }
+      if (day > firstDay + WALK_DAYS * DAY_MS) throw tooLong(recurrence, counted);
+      if (!matches(day)) return true;
       const civil = day + timeOfDay;
       const at = day === firstDay ? resolveFirst(start, civil, timeZone) : fromCivil(civil, timeZone);
       if (ends.every((end) => isWithin(end, day, civil, at.instant))) {
