@@ -8,12 +8,11 @@ import { plant } from './plants.ts';
 const SEED = 1;
 
 /**
- * A payer's rule or a coverage that is entered for days gone by changes which services were allowed at once then, and leaves
- * the claims of sessions that are over as they were. These two rules look at the past as well.
+ * A payer's rule or a coverage that is entered for days gone by changes which services were allowed at once then; what was
+ * booked by the rule of its time stays. This look asks the rules of today.
  */
 const knownOfThePast = [
-  'broken: no two sessions of one therapist or client overlap, unless they are one group or the payers allow both at once',
-  'broken: every session that takes place has exactly its claims, for ever',
+  'broken: no two sessions of one therapist, room or client overlap, unless they are one group or the payers allow both at once',
 ];
 
 let stack: Stack;
