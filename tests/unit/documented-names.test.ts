@@ -1,7 +1,7 @@
-/** The documents name only what is there: database objects, schema files, columns, constraints and settings. */
+/** The documents name only what is there: database objects, schema files, columns, constraints and settings, and headings of each other. */
 import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 
@@ -19,6 +19,19 @@ const read = (name: string) => readFile(join(root, name), 'utf8');
 /** A decision that was replaced speaks of what was there then. */
 const isHistory = (text: string) => /^\*Replaced by /m.test(text);
 
+/** The anchors that a page's headings get. */
+async function headingsOf(name: string): Promise<Set<string>> {
+  const headings = [...(await read(name)).matchAll(/^#+ (.+)$/gm)].map((match) => match[1] ?? '');
+  return new Set(
+    headings.map((heading) =>
+      heading
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N} _-]/gu, '')
+        .replaceAll(' ', '-'),
+    ),
+  );
+}
+
 const schemaFiles = await filesBelow('supabase/schemas', /\.sql$/);
 const schema = (await Promise.all(schemaFiles.map(read))).join('\n');
 const objects = new Set(
@@ -30,14 +43,31 @@ const objects = new Set(
 );
 
 const documents: [name: string, text: string][] = [];
-for (const name of ['README.md', 'AGENTS.md', 'SECURITY.md', 'CHANGELOG.md', ...(await filesBelow('docs', /\.md$/))]) {
+for (const name of [
+  'README.md',
+  'AGENTS.md',
+  'SECURITY.md',
+  'CHANGELOG.md',
+  'bench/README.md',
+  'examples/web/README.md',
+  'tests/torture/README.md',
+  ...(await filesBelow('docs', /\.md$/)),
+]) {
   const text = await read(name);
   if (!isHistory(text)) documents.push([name, text]);
 }
 
 /** Everything that looks like a name in SQL, in the functions, in the library and in the tools, and how the files are called. */
 const words = new Set<string>();
-for (const folder of ['supabase', 'src', 'local', 'scripts', 'examples/web/src', 'tests/rules', 'tests/torture'])
+for (const folder of [
+  'supabase',
+  'src',
+  'local',
+  'scripts',
+  'examples/web/src',
+  'tests/rules',
+  'tests/torture',
+])
   for (const name of await filesBelow(folder, /\.(sql|ts|tsx|toml|json)$/))
     for (const [word] of `${name} ${await read(name)}`.matchAll(/[a-z][a-z0-9]*(?:_[a-z0-9]+)+/g))
       words.add(word);
@@ -61,7 +91,9 @@ function unknownFiles(text: string): string[] {
 
 function unknownWords(text: string): string[] {
   const code = [...text.matchAll(/`([^`\n]+)`/g)].map((match) => match[1] ?? '');
-  const named = code.flatMap((part) => [...part.matchAll(/(?<![\w./-])[a-z][a-z0-9]*(?:_[a-z0-9]+)+(?!\w)/g)]);
+  const named = code.flatMap((part) => [
+    ...part.matchAll(/(?<![\w./-])[a-z][a-z0-9]*(?:_[a-z0-9]+)+(?!\w)/g),
+  ]);
   return named.map(([name]) => name).filter((name) => !words.has(name) && !/_\d{4}_q\d$/.test(name));
 }
 
@@ -76,6 +108,16 @@ describe('what the documents name', () => {
 
   it.each(documents)('%s names, in code type, nothing that no file of the product knows', (_name, text) => {
     expect(unknownWords(text)).toEqual([]);
+  });
+
+  it.each(documents)('%s links to headings that are there', async (name, text) => {
+    const links = [...text.matchAll(/\]\(([^)#\s:]*)#([^)\s]+)\)/g)];
+    const missing: string[] = [];
+    for (const [link, path, anchor] of links) {
+      const target = path ? join(dirname(name), path) : name;
+      if (!(await headingsOf(target)).has(anchor ?? '')) missing.push(link);
+    }
+    expect(missing).toEqual([]);
   });
 
   it('docs/architecture.md maps every schema file', async () => {
