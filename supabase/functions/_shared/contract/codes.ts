@@ -156,8 +156,8 @@ export const ERROR_CODES = {
     meaning:
       'The payer’s authorization has too few units left, or does not cover the dates. `shortages` says which occurrence, client and limit.',
     action:
-      'Show `shortages` to the scheduler. An admin may repeat the request with `override: {reason, rules: ["authorization"]}`.',
-    endpoints: ['sessions-hold'],
+      'Show `shortages` to the scheduler. An admin may hold with `override: {reason, rules: ["authorization"]}`. A hold that is refused at its confirmation stays alive.',
+    endpoints: ['sessions-hold', 'sessions-confirm'],
   },
   CONCURRENT_SERVICE_NOT_ALLOWED: {
     status: 409,
