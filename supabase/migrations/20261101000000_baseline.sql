@@ -2728,6 +2728,21 @@ comment on function private.leave_booking(jsonb, text) is
   'on, with freed: true when it left something for the waitlist, so that the caller calls offer_freed_slots next.';
 grant execute on function private.leave_booking(jsonb, text) to authenticated, service_role;
 
+create function private.refuse_derived_write()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'restrict_violation',
+    message = format('rows of %I.%I follow from bookings and are written by them alone', tg_table_schema, tg_table_name),
+    hint = 'Write the session, the group or the hold instead.';
+end
+$$;
+comment on function private.refuse_derived_write() is
+  'Trigger: refuses what the owner of the database writes to rows that are derived. Moving expires_at alone is allowed.';
+
 create function private.take_written_organization()
 returns trigger
 language plpgsql
@@ -3082,6 +3097,13 @@ comment on column private.claims.lanes is
 comment on column private.claims.expires_at is 'Null for a session. A hold''s claim counts for nothing from here on.';
 alter table private.claims enable row level security;
 create policy deny_all on private.claims using (false);
+create trigger refuse_derived_write
+  before insert or delete or update of organization_id, owner_id, resource_kind, resource_id, during, lanes on private.claims
+  for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking')
+  execute function private.refuse_derived_write();
+create trigger refuse_truncate before truncate on private.claims
+  for each statement execute function private.refuse_derived_write();
 
 create type private.place as (
   owner_id uuid,
@@ -5990,11 +6012,14 @@ language plpgsql
 security definer
 set search_path = ''
 as $$
+declare
+  former constant text := private.enter_booking();
 begin
   update public.clients as client
   set has_payer = true
   where client.organization_id = new.organization_id and client.id = new.client_id and not client.has_payer;
   perform private.recount_units(new.organization_id, new.client_id);
+  perform private.leave_booking(null, former);
   return null;
 end
 $$;
@@ -6055,6 +6080,15 @@ create trigger b_guard_coverage before insert or update on public.client_coverag
   for each row execute function private.guard_coverage();
 create trigger c_recount after insert or update on public.client_coverages
   for each row execute function private.recount_after_change();
+
+create trigger refuse_derived_write
+  before insert or delete or update of organization_id, owner_id, client_id, cpt_code, service_date, authorization_id, total_units,
+    units, state on public.authorization_units
+  for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking')
+  execute function private.refuse_derived_write();
+create trigger refuse_truncate before truncate on public.authorization_units
+  for each statement execute function private.refuse_derived_write();
 
 -- === schemas/payers/concurrency.sql ===
 
@@ -9620,6 +9654,7 @@ as $$
 declare
   swept record;
   total integer := 0;
+  former constant text := private.enter_booking();
 begin
   for swept in
     select batch.organization_id, array_agg(distinct batch.id) as batch_ids,
@@ -9648,6 +9683,7 @@ begin
     perform private.sync_claims(swept.organization_id, swept.owner_ids);
     total := total + cardinality(swept.batch_ids);
   end loop;
+  perform private.leave_booking(null, former);
   return total;
 end
 $$;

@@ -132,11 +132,14 @@ select clinic, access_matrix.id(scope || ' hold'), access_matrix.id(scope || ' b
   access_matrix.id(scope || ' occurrence key'), client, access_matrix.at(4), access_matrix.at(5), 'UTC',
   access_matrix.at(4) at time zone 'UTC', '{[0,2147483647)}'
 from access_matrix.scopes;
+-- Written as a booking writes them.
+select set_config('therapist_sessions.within', 'booking', true);
 insert into private.claims (organization_id, owner_id, resource_kind, resource_id, during, lanes, expires_at)
 select scope.clinic, access_matrix.id(scope.scope || ' hold'), claim.kind::public.resource_kind, claim.id,
   tstzrange(access_matrix.at(4), access_matrix.at(5)), '{[0,2147483647)}', now() + interval '10 minutes'
 from access_matrix.scopes as scope
 cross join lateral (values ('therapist', scope.therapist), ('client', scope.client)) as claim (kind, id);
+select set_config('therapist_sessions.within', '', true);
 
 -- Sealed content: envelopes that only look like some, with proofs that hold.
 insert into private.attestation_keys (id, key) values ('world', sha256('world'));

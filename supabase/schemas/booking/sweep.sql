@@ -14,6 +14,7 @@ as $$
 declare
   swept record;
   total integer := 0;
+  former constant text := private.enter_booking();
 begin
   for swept in
     select batch.organization_id, array_agg(distinct batch.id) as batch_ids,
@@ -42,6 +43,7 @@ begin
     perform private.sync_claims(swept.organization_id, swept.owner_ids);
     total := total + cardinality(swept.batch_ids);
   end loop;
+  perform private.leave_booking(null, former);
   return total;
 end
 $$;

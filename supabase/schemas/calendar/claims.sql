@@ -36,6 +36,13 @@ comment on column private.claims.lanes is
 comment on column private.claims.expires_at is 'Null for a session. A hold''s claim counts for nothing from here on.';
 alter table private.claims enable row level security;
 create policy deny_all on private.claims using (false);
+create trigger refuse_derived_write
+  before insert or delete or update of organization_id, owner_id, resource_kind, resource_id, during, lanes on private.claims
+  for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking')
+  execute function private.refuse_derived_write();
+create trigger refuse_truncate before truncate on private.claims
+  for each statement execute function private.refuse_derived_write();
 
 create type private.place as (
   owner_id uuid,

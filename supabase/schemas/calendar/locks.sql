@@ -124,6 +124,21 @@ comment on function private.leave_booking(jsonb, text) is
   'on, with freed: true when it left something for the waitlist, so that the caller calls offer_freed_slots next.';
 grant execute on function private.leave_booking(jsonb, text) to authenticated, service_role;
 
+create function private.refuse_derived_write()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'restrict_violation',
+    message = format('rows of %I.%I follow from bookings and are written by them alone', tg_table_schema, tg_table_name),
+    hint = 'Write the session, the group or the hold instead.';
+end
+$$;
+comment on function private.refuse_derived_write() is
+  'Trigger: refuses what the owner of the database writes to rows that are derived. Moving expires_at alone is allowed.';
+
 create function private.take_written_organization()
 returns trigger
 language plpgsql

@@ -697,11 +697,14 @@ language plpgsql
 security definer
 set search_path = ''
 as $$
+declare
+  former constant text := private.enter_booking();
 begin
   update public.clients as client
   set has_payer = true
   where client.organization_id = new.organization_id and client.id = new.client_id and not client.has_payer;
   perform private.recount_units(new.organization_id, new.client_id);
+  perform private.leave_booking(null, former);
   return null;
 end
 $$;
@@ -762,3 +765,12 @@ create trigger b_guard_coverage before insert or update on public.client_coverag
   for each row execute function private.guard_coverage();
 create trigger c_recount after insert or update on public.client_coverages
   for each row execute function private.recount_after_change();
+
+create trigger refuse_derived_write
+  before insert or delete or update of organization_id, owner_id, client_id, cpt_code, service_date, authorization_id, total_units,
+    units, state on public.authorization_units
+  for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking')
+  execute function private.refuse_derived_write();
+create trigger refuse_truncate before truncate on public.authorization_units
+  for each statement execute function private.refuse_derived_write();
