@@ -345,12 +345,19 @@ begin
   if not (select rule.evv_required from private.session_payer_rule(session) as rule) then
     begun := coalesce(begun, private.whole_minute(session.start_time));
     ended := coalesce(ended, private.whole_minute(least(session.end_time, as_of)));
+    if wanted.actual_end_time is null and ended <= begun then
+      ended := null;
+    end if;
   end if;
   perform private.check_visit(session, begun, ended, wanted.other_day_reason, as_of);
   found := private.completion_gaps(session);
   found := (
     select jsonb_agg(gap.value)
-    from jsonb_array_elements(found) as gap (value)
+    from jsonb_array_elements(coalesce(found, '[]') || case
+      when ended is null and not coalesce(found, '[]') @> '[{"field": "actual_end_time"}]'
+        then '[{"field": "actual_end_time", "message": "When the visit ended is not recorded, and cannot be told from the booking."}]'
+      else '[]'::jsonb
+    end) as gap (value)
     where not (gap.value ->> 'field' = 'actual_start_time' and begun is not null)
       and not (gap.value ->> 'field' = 'actual_end_time' and ended is not null)
   );
