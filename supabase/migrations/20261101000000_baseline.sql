@@ -9582,10 +9582,17 @@ begin
     wanted.start_time := private.iso(slot.start_time);
     wanted.end_time := private.iso(coalesce(slot.start_time + entry.minutes * interval '1 minute', slot.end_time));
     wanted.hold_seconds := 900;
-    outcome := private.place_hold(
-      row(null, slot.organization_id, 'admin')::private.actor, wanted, private.slots_of(wanted, clock_timestamp()),
-      details => jsonb_build_object('waitlistEntryId', entry.id)
-    );
+    begin
+      outcome := private.place_hold(
+        row(null, slot.organization_id, 'admin')::private.actor, wanted, private.slots_of(wanted, clock_timestamp()),
+        details => jsonb_build_object('waitlistEntryId', entry.id)
+      );
+    exception
+      -- The group has moved or ended since, or the service is none any more: nobody made a malformed request, and a slot
+      -- that cannot be had must not keep the slots behind it from being offered.
+      when sqlstate 'PT400' then
+        outcome := '{"ok": false}';
+    end;
     if (outcome ->> 'ok')::boolean then
       update public.waitlist_entries as offered
       set state = 'offered', offered_batch_id = (outcome #>> '{body,holdId}')::uuid, offered_at = clock_timestamp()
@@ -10053,8 +10060,17 @@ security definer
 set search_path = ''
 as $$
 declare
-  former constant text := private.enter_booking();
+  before jsonb;
+  former text;
 begin
+  select jsonb_agg(to_jsonb(member)) into before
+  from public.sessions as member
+  where member.organization_id = keep_ended_members.organization_id and member.group_id = any (group_ids)
+    and member.status in ('cancelled', 'no_show');
+  if before is null then
+    return;
+  end if;
+  former := private.enter_booking();
   -- Reports keep the time a cancelled member was booked for, and what notice was given: the ended members of a group that
   -- moves are split off into a group of their own, at the old time.
   with ended as (
@@ -10083,6 +10099,12 @@ begin
   where member.organization_id = keep_ended_members.organization_id
     and member.group_id = ended.id
     and member.status in ('cancelled', 'no_show');
+  perform private.audit_written(organization_id, before, (
+    select jsonb_agg(to_jsonb(member))
+    from jsonb_array_elements(before) as item (value)
+    join public.sessions as member
+      on member.organization_id = keep_ended_members.organization_id and member.id = (item.value ->> 'id')::uuid
+  ));
   perform private.leave_booking(null, former);
 end
 $$;
