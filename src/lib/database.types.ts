@@ -519,14 +519,14 @@ isOneToOne: false
                   ]
                 },"session_visits": {
                   Row: {
-                    "actual_end_time": string | null,"actual_start_time": string,"completed_by": string | null,"organization_id": string,"recorded_at": string,"session_id": string,"started_by": string | null,"units": number | null
+                    "actual_end_time": string | null,"actual_start_time": string,"completed_by": string | null,"organization_id": string,"other_day_reason": string | null,"recorded_at": string,"session_id": string,"started_by": string | null,"units": number | null
                   }
                   ComputedFields: never
                   Insert: {
-                    "actual_end_time"?: string | null,"actual_start_time": string,"completed_by"?: string | null,"organization_id": string,"recorded_at"?: string,"session_id": string,"started_by"?: string | null,"units"?: number | null
+                    "actual_end_time"?: string | null,"actual_start_time": string,"completed_by"?: string | null,"organization_id": string,"other_day_reason"?: string | null,"recorded_at"?: string,"session_id": string,"started_by"?: string | null,"units"?: number | null
                   }
                   Update: {
-                    "actual_end_time"?: string | null,"actual_start_time"?: string,"completed_by"?: string | null,"organization_id"?: string,"recorded_at"?: string,"session_id"?: string,"started_by"?: string | null,"units"?: number | null
+                    "actual_end_time"?: string | null,"actual_start_time"?: string,"completed_by"?: string | null,"organization_id"?: string,"other_day_reason"?: string | null,"recorded_at"?: string,"session_id"?: string,"started_by"?: string | null,"units"?: number | null
                   }
                   Relationships: [
                     {

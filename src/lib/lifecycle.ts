@@ -13,13 +13,15 @@ export interface SessionChange extends ReadOptions {
 
 /** What {@link startSession} records. */
 export interface StartRequest extends SessionChange {
-  /** When it really began (an instant); now when absent. */
+  /** When it really began (an instant, seconds are cut); now when absent. */
   readonly actualStartTime?: string | null;
+  /** Why it began on another local day than it was booked for; required then, at most 500 characters. */
+  readonly otherDayReason?: string | null;
 }
 
 /** What {@link completeSession} records. */
 export interface CompleteRequest extends StartRequest {
-  /** When it really ended (an instant). Absent: as booked, unless the payer asks for the minute (EVV). */
+  /** When it really ended (an instant, seconds are cut). Absent: as booked, unless the payer asks for the minute (EVV). */
   readonly actualEndTime?: string | null;
 }
 
@@ -45,7 +47,7 @@ export interface CompleteResponse extends StartResponse {
  * @param payload - the session, and when it began; see {@link StartRequest}
  * @returns the session as stored, and when it began
  * @throws SessionsApiError 409 `STATUS_NOT_ALLOWED` unless it is scheduled, `NOT_TODAY` more than 12 hours before its time, 403 when it is not the caller's to change, 400
- *   for a time that lies ahead
+ *   for a time that lies ahead, or on another local day than booked without a reason
  * @throws the signal's reason when aborted
  * @example
  * ```ts
@@ -53,20 +55,25 @@ export interface CompleteResponse extends StartResponse {
  * ```
  */
 export async function startSession(supabase: RpcCaller, payload: StartRequest): Promise<StartResponse> {
-  const request = { session_id: payload.sessionId, actual_start_time: payload.actualStartTime };
+  const request = {
+    session_id: payload.sessionId,
+    actual_start_time: payload.actualStartTime,
+    other_day_reason: payload.otherDayReason,
+  };
   return await callOutcome<StartResponse>(supabase, 'start_session', request, payload);
 }
 
 /**
  * Completes a session: `in_progress` → `completed`. Its units are those of the actual minutes, and are used of its
- * authorization.
+ * authorization. A visit that is documented late gives both times.
  *
  * @param supabase - a supabase-js client
  * @param payload - the session, and when it began and ended; see {@link CompleteRequest}
  * @returns the session as stored, its actual times and its units
  * @throws SessionsApiError 409 `SESSION_INCOMPLETE` while its record lacks something, each in `issues` by its field
  *   (`note`, `signature`, `location_type`, `cpt_code`, `clients`, `actual_start_time`, `actual_end_time`)
- * @throws SessionsApiError 409 `STATUS_NOT_ALLOWED` unless it is in progress, 403 when it is not the caller's to change
+ * @throws SessionsApiError 409 `STATUS_NOT_ALLOWED` unless it is in progress, 403 when it is not the caller's to change, 400
+ *   for times ahead, out of order, over 16 hours, or on another local day than booked without a reason
  * @throws the signal's reason when aborted
  * @example
  * ```ts
@@ -87,6 +94,7 @@ export async function completeSession(
     session_id: payload.sessionId,
     actual_start_time: payload.actualStartTime,
     actual_end_time: payload.actualEndTime,
+    other_day_reason: payload.otherDayReason,
   };
   return await callOutcome<CompleteResponse>(supabase, 'complete_session', request, payload);
 }

@@ -1,6 +1,6 @@
 -- A session begins, ends and is billed by the times it really had, once its record is whole.
 begin;
-select plan(36);
+select plan(44);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 select tests.add_payers();
@@ -11,7 +11,7 @@ values (tests.id('clinic'), tests.id('strict'), 'ceil', true, '2020-01-01');
 select tests.cover('ben', 'strict');
 
 create function pg_temp.ask(person text, rpc text, session uuid, extra jsonb default '{}') returns jsonb language sql as $$
-  select tests.call(person, format('select public.%I(%L, %L)', rpc, jsonb_build_object('session_id', session) || extra, 'story'))
+  select tests.call(person, format('select public.%I(%L, %L)', rpc, jsonb_build_object('session_id', session, 'other_day_reason', 'the hour of this test') || extra, 'story'))
 $$;
 create function pg_temp.missing(answer jsonb) returns text language sql as $$
   select string_agg(item ->> 'field', ' ' order by position)
@@ -123,6 +123,50 @@ select is(
   '3', 'but when it ended; and that payer rounds up'
 ) from made;
 
+-- Whole minutes of the booked day
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, session_type, location_type)
+values (tests.id('clinic'), tests.id('late session'), tests.id('rbt'), tests.id('ben'),
+  date_trunc('minute', now()) - interval '80 hours', date_trunc('minute', now()) - interval '79 hours', 'UTC', 'individual', 'clinic');
+create function pg_temp.refused(rpc text, extra jsonb) returns jsonb language sql as $$
+  select tests.error('rbt', format('select public.%I(%L)', rpc, jsonb_build_object('session_id', tests.id('late session')) || extra))
+$$;
+select matches(
+  pg_temp.refused('start_session', '{}') ->> 'details', 'other_day_reason.*is required', 'days later it does not begin without a reason'
+);
+select matches(
+  pg_temp.refused('start_session', jsonb_build_object('actual_start_time', '2026-03-02 10:00')) ->> 'details', 'actual_start_time',
+  'a time without an offset is named'
+);
+select is(
+  pg_temp.ask('rbt', 'start_session', tests.id('late session'), jsonb_build_object(
+    'actual_start_time', to_char((date_trunc('minute', now()) - interval '80 hours') at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI":59Z"'))) #>> '{body,actualStartTime}',
+  private.iso(date_trunc('minute', now()) - interval '80 hours'), 'its own time it may be given later, to the minute: seconds are cut'
+);
+select is(
+  pg_temp.missing(pg_temp.ask('rbt', 'complete_session', tests.id('late session'))), 'note actual_end_time',
+  'what it still needs is told before its times are judged'
+);
+select pg_temp.sign(tests.id('late session'));
+select is(
+  pg_temp.refused('complete_session', jsonb_build_object('actual_end_time', pg_temp.ago(10))) ->> 'hint', 'INVALID_RANGE',
+  'no visit lasts over sixteen hours'
+);
+select is(
+  pg_temp.refused('complete_session', jsonb_build_object('actual_start_time', pg_temp.ago(80), 'actual_end_time', pg_temp.ago(-5))) ->> 'hint',
+  'VALIDATION_FAILED', 'nor does it end ahead'
+);
+select is(
+  (select array[answer #>> '{body,actualStartTime}', answer #>> '{body,units}']
+    from pg_temp.ask('rbt', 'complete_session', tests.id('late session'), jsonb_build_object(
+      'actual_start_time', pg_temp.ago(80), 'actual_end_time', pg_temp.ago(57))) as answer),
+  array[private.iso(date_trunc('minute', now() - interval '80 minutes')), '2'],
+  'documented late it gives both times, of another day with a reason'
+);
+select is(
+  (select other_day_reason from public.session_visits where session_id = tests.id('late session')), 'the hour of this test',
+  'which is kept'
+);
+
 -- No-show
 insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone)
 values (tests.id('clinic'), tests.id('missed session'), tests.id('rbt'), tests.id('ben'), now() - interval '10 hours', now() - interval '9 hours', 'UTC');
@@ -134,7 +178,7 @@ select results_eq(
 );
 
 -- Who sees the visits
-select is(tests.rows('rbt', 'select from public.session_visits'), 3::bigint, 'her therapist sees the visits');
+select is(tests.rows('rbt', 'select from public.session_visits'), 4::bigint, 'her therapist sees the visits');
 select is(tests.rows('rbt2', 'select from public.session_visits'), 0::bigint, 'another does not');
 select is(tests.rows('parent', 'select from public.session_visits'), 0::bigint, 'a parent does not');
 select is(tests.rows('other admin', 'select from public.session_visits'), 0::bigint, 'another clinic does not');

@@ -1,6 +1,6 @@
 -- A group moves whole: naming one member holds new places for all who still come, and confirming moves them at once.
 begin;
-select plan(79);
+select plan(80);
 select tests.open_clinic();
 select tests.add_payers();
 insert into public.clients (organization_id, id, reference)
@@ -183,6 +183,11 @@ select is(
 select isnt(
   (select group_id from public.sessions where id = (pg_temp.remembered('left') #>> '{}')::uuid), (pg_temp.remembered('group') #>> '{}')::uuid,
   'in a group of its own'
+);
+select is(
+  (select after #>> '{0,group_id}' from audit.events
+    where action = 'session.changed' and entity_ids = array[(pg_temp.remembered('left') #>> '{}')::uuid]),
+  (select group_id::text from public.sessions where id = (pg_temp.remembered('left') #>> '{}')::uuid), 'which the audit tells'
 );
 select is(tests.hold('admin', tests.request('rbt', 'client 8', tests.at(6), 60,
   jsonb_build_object('group_id', pg_temp.remembered('group'), 'session_type', 'group', 'buffer_before_minutes', 15))) ->> 'ok', 'true', 'and may join again');

@@ -1,6 +1,6 @@
 -- A slot that a cancellation frees is held for the first who waits for one like it; she is asked once at a time.
 begin;
-select plan(35);
+select plan(37);
 select tests.open_clinic();
 insert into public.clients (organization_id, id, reference) select tests.id('clinic'), tests.id(name), name from unnest(array['eve', 'fay']) as name;
 insert into public.caseloads (organization_id, therapist_id, client_id)
@@ -124,6 +124,25 @@ select is(
 select is(pg_temp.offered(), null, 'and eve does not want to join one');
 select is(pg_temp.cancel(pg_temp.member('ida')), '1', 'the last cancels too');
 select is(pg_temp.offered(), 'eve', 'then the hour is anybody''s');
+
+-- A place that is gone
+update public.waitlist_entries set closed_at = now() where closed_at is null;
+update gathered set group_id = gen_random_uuid(), start_time = tests.at(12);
+insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time)
+select tests.id('clinic'), group_id, tests.id('rbt'), start_time, start_time + interval '1 hour' from gathered;
+insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone, group_id, session_type)
+select tests.id('clinic'), tests.id('rbt'), tests.id(client), start_time, start_time + interval '1 hour', 'UTC', group_id, 'group'
+from gathered, unnest(array['gus', 'hal', 'ida']) as client;
+create temporary table behind on commit drop as select tests.book('rbt', 'rbt', 'ann', tests.at(13)) as session_id;
+insert into public.waitlist_entries (organization_id, client_id, cpt_code, windows)
+values
+  (tests.id('clinic'), tests.id('jon'), '97154', tstzmultirange(tstzrange(tests.at(12), tests.at(13)))),
+  (tests.id('clinic'), tests.id('fay'), '97153', tstzmultirange(tstzrange(tests.at(13), tests.at(14))));
+update public.sessions set status = 'cancelled' where id = pg_temp.member('gus');
+update public.session_groups set start_time = tests.at(12, '14:00'), end_time = tests.at(12, '15:00')
+where id = (select group_id from gathered);
+select is(pg_temp.cancel(session_id), '1', 'one of a group cancels, the group moves, and somebody else cancels') from behind;
+select is(pg_temp.offered(), 'eve fay', 'the place that is gone keeps nobody from being offered what is free');
 
 select * from finish();
 rollback;

@@ -33,8 +33,8 @@ const visits = fc.uniqueArray(
     hour: fc.integer({ min: 1, max: 20 }),
     late: fc.nat(900),
     seconds: fc.oneof(
-      fc.integer({ min: 1, max: 7200 }),
-      fc.integer({ min: 1, max: 240 }).map((half) => half * 30),
+      fc.integer({ min: 60, max: 7200 }),
+      fc.integer({ min: 2, max: 240 }).map((half) => half * 30),
     ),
     code: fc.constantFrom('97151', '97155', '97156'),
   }),
@@ -76,7 +76,7 @@ async function enter(client: pg.ClientBase, list: Visit[]): Promise<void> {
     );
 }
 
-it('units are those of the raw rows, however each payer rounds, to the second', async () => {
+it('units are those of the raw rows, however each payer rounds, once seconds are cut', async () => {
   await withConnection(async (client) => {
     await client.query('update public.therapists set credential = $2 where organization_id = $1', [
       arena.organizationId,

@@ -50,6 +50,9 @@ async function pastSession(): Promise<string> {
 }
 let hours = 0;
 
+/** The sessions here lie some hours back, on a clock that may have passed midnight since. */
+const otherDayReason = 'documented late';
+
 const hour = () => ({
   actualStartTime: new Date(Date.now() - 3_600_000).toISOString(),
   actualEndTime: new Date().toISOString(),
@@ -64,7 +67,7 @@ const wholeNote = {
 describe('a session', () => {
   it('begins, and is not completed before its record is whole', async () => {
     const sessionId = await pastSession();
-    const { session, actualStartTime } = await startSession(rbt, { sessionId });
+    const { session, actualStartTime } = await startSession(rbt, { sessionId, otherDayReason });
     expect(session).toMatchObject({ id: sessionId, status: 'in_progress' });
     expect(Date.parse(actualStartTime)).toBeLessThanOrEqual(Date.now());
     expect(await refusal(startSession(rbt, { sessionId }))).toMatchObject({
@@ -78,7 +81,11 @@ describe('a session', () => {
 
   it('is completed with the units of its actual minutes', async () => {
     const sessionId = await pastSession();
-    await startSession(rbt, { sessionId, actualStartTime: new Date(Date.now() - 40 * 60_000).toISOString() });
+    await startSession(rbt, {
+      sessionId,
+      otherDayReason,
+      actualStartTime: new Date(Date.now() - 40 * 60_000).toISOString(),
+    });
     const note = { session_id: sessionId, base_version: 0, action: 'save_draft', content: wholeNote };
     expect((await call('session-notes', clinic.rbt, note)).status).toBe(200);
     const signature = { session_id: sessionId, base_version: 1, action: 'sign' };

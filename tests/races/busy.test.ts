@@ -30,7 +30,8 @@ async function leftovers(): Promise<number> {
 /** The therapist's and the client's locks, ascending: as every path takes them. */
 async function keys(client: pg.Client): Promise<string[]> {
   const { rows } = await client.query(
-    'select hashtextextended($1::uuid::text || id::text, 0)::text as key from unnest($2::uuid[]) as id',
+    `select hashtextextended(encode(sha256(uuid_send($1::uuid) || uuid_send(id)), 'hex'), 0)::text as key
+    from unnest($2::uuid[]) as id`,
     [arena.organizationId, [nth(arena.therapists, 0), nth(arena.clients, 0)]],
   );
   return rows.map(({ key }) => key).sort((a, b) => (BigInt(a) < BigInt(b) ? -1 : 1));

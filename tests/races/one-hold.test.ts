@@ -18,6 +18,7 @@ import {
   releasing,
   rounds,
   tally,
+  type Window,
 } from './rivals.ts';
 
 let arena: Arena;
@@ -49,10 +50,13 @@ async function eachRound(run: (round: number) => Promise<void>): Promise<void> {
   }
 }
 
-async function hold(occurrences = [at(day, 600)], extra: object = {}): Promise<Held> {
-  return (
-    await alone(arena, holding(holdOf(therapist, client, nth(occurrences, 0), { occurrences, ...extra })))
-  ).body;
+async function hold(
+  occurrences: (Window & { session_id?: string })[] = [at(day, 600)],
+  extra: object = {},
+): Promise<Held> {
+  // Which session moves is said of each occurrence, not above them.
+  const { session_id: _, ...first } = nth(occurrences, 0);
+  return (await alone(arena, holding(holdOf(therapist, client, first, { occurrences, ...extra })))).body;
 }
 
 async function book(occurrences = [at(day, 600)]): Promise<{ id: string }[]> {

@@ -1,7 +1,7 @@
 /** The ways into the product: SQL, SQL through a pooler, and HTTP. Each turns whatever happens into an `Answer`. */
 import pg from 'pg';
 import { signAccessToken } from '../../local/tokens.ts';
-import type { Answer, Endpoint, Transport } from './history.ts';
+import { type Answer, type Endpoint, namesOrganization, type Transport } from './history.ts';
 import type { Actor } from './world.ts';
 
 /** Where the product is. */
@@ -33,6 +33,8 @@ interface Settings {
   role: 'authenticated' | 'service_role' | 'postgres';
   claims: Record<string, unknown> | null;
   requestId: string;
+  /** Whose rows are written past the booking functions; empty when that is not said. */
+  organizationId: string;
 }
 
 /** What the booking functions return. */
@@ -84,7 +86,7 @@ export class Caller {
     if (transport === 'http') return this.#post(actor, call, options.drop);
     const { answer, rows } = await this.#run(
       transport,
-      { role: 'authenticated', claims: claimsOf(actor), requestId: call.id },
+      { role: 'authenticated', claims: claimsOf(actor), requestId: call.id, organizationId: '' },
       [
         {
           text: `select public.${rpcs[call.kind]}($1, $2, $3) as outcome`,
@@ -107,11 +109,27 @@ export class Caller {
     if (transport === 'http') return this.#postRpc(actor, rpc, { request, request_id: id });
     const { answer, rows } = await this.#run(
       transport,
-      { role: 'authenticated', claims: claimsOf(actor), requestId: id },
+      { role: 'authenticated', claims: claimsOf(actor), requestId: id, organizationId: '' },
       [{ text: `select public.${rpc}($1, $2) as outcome`, values: [JSON.stringify(request), id] }],
       options,
     );
     return answer ?? answerOf(rows[0]?.outcome as Outcome);
+  }
+
+  /** Offers one freed slot to whoever waits for it, as a member of the staff. */
+  async offer(
+    transport: 'sql' | 'pool',
+    actor: Actor,
+    id: string,
+    options: { drop: Drop; autocommit: boolean },
+  ): Promise<Answer> {
+    const { answer, rows } = await this.#run(
+      transport,
+      { role: 'authenticated', claims: claimsOf(actor), requestId: id, organizationId: '' },
+      [{ text: 'select public.offer_freed_slots($1) as outcome', values: [id] }],
+      options,
+    );
+    return answer ?? { type: 'ok', replayed: false, body: rows[0]?.outcome as Record<string, unknown> };
   }
 
   async #postRpc(actor: Actor, rpc: string, body: Record<string, unknown>): Promise<Answer> {
@@ -151,10 +169,14 @@ export class Caller {
     transport: 'sql' | 'pool',
     role: 'service_role' | 'postgres',
     requestId: string,
+    organizationId: string,
     statements: { text: string; values: unknown[] }[],
     options: { drop: Drop; autocommit: boolean },
   ): Promise<Answer> {
-    const settings: Settings = { role, claims: role === 'postgres' ? null : { role }, requestId };
+    const settings: Settings = {
+      ...{ role, claims: role === 'postgres' ? null : { role }, requestId },
+      organizationId: namesOrganization(requestId) ? organizationId : '',
+    };
     const { answer, rows } = await this.#run(transport, settings, statements, options);
     return answer ?? { type: 'ok', replayed: false, body: { rows } };
   }
@@ -234,12 +256,13 @@ export class Caller {
       const set = (local: boolean) =>
         connection.query(
           `select set_config('request.jwt.claims', $1, $4), set_config('therapist_sessions.request_id', $2, $4),
-            set_config('role', $3, $4)`,
+            set_config('therapist_sessions.organization', $5, $4), set_config('role', $3, $4)`,
           [
             settings.claims ? JSON.stringify(settings.claims) : '',
             settings.requestId,
             settings.role === 'postgres' ? 'none' : settings.role,
             local,
+            settings.organizationId,
           ],
         );
       if (alone) await set(false);
@@ -296,7 +319,10 @@ export class Caller {
         body: JSON.stringify(call.request),
         signal: AbortSignal.timeout(drop ?? MISSING_ANSWER_MS),
       });
-      const answer = (await response.json()) as { data?: Record<string, unknown>; code?: string };
+      // The functions count the seconds of each answer anew, also of a repeated one.
+      const answer = JSON.parse(await response.text(), (name, value) =>
+        name === 'secondsLeft' ? undefined : value,
+      ) as { data?: Record<string, unknown>; code?: string };
       if (response.status === 200 && answer.data)
         return {
           type: 'ok',
@@ -318,9 +344,12 @@ async function refuseLeaks(client: pg.Client): Promise<void> {
     select current_setting('request.jwt.claims', true) as claims, current_setting('role') as role,
       current_setting('therapist_sessions.request_id', true) as request_id,
       current_setting('therapist_sessions.audit_chain', true) as audit_chain,
+      current_setting('therapist_sessions.organization', true) as organization,
+      current_setting('therapist_sessions.within', true) as within, current_setting('therapist_sessions.freed', true) as freed,
       (select count(*)::integer from pg_catalog.pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) as locks`);
   const [left] = rows;
-  if (left.claims || left.role !== 'none' || left.request_id || left.audit_chain || left.locks > 0)
+  const { role, locks, ...settings } = left;
+  if (role !== 'none' || locks > 0 || Object.values(settings).some(Boolean))
     throw new Leak(`a pooled connection arrived with ${JSON.stringify(left)}`);
 }
 

@@ -5,7 +5,7 @@
 import type pg from 'pg';
 import { brokenInvariants } from '../setup/invariants.ts';
 import type { Outage } from './faults.ts';
-import { type Call, canonical, nameOf } from './history.ts';
+import { type Call, canonical, nameOf, namesOrganization } from './history.ts';
 import { type Clinic, CONCURRENT_CODES, concurrentClient, limitedClients } from './world.ts';
 
 /** A rule that was broken, with the first few cases. */
@@ -40,7 +40,7 @@ interface Event {
   outcome: 'ok' | 'refused';
   before: Facts[] | null;
   after: Facts[] | null;
-  details: { batchId?: string; waitlistEntryId?: string; freedBy?: string } | null;
+  details: { batchId?: string; waitlistEntryId?: string } | null;
   request_id: string | null;
   /** Microseconds since the epoch, as all instants below. */
   recorded: number;
@@ -50,7 +50,6 @@ interface Batch {
   organization_id: string;
   id: string;
   therapist_id: string;
-  client_id: string;
   room_id: string | null;
   cpt_code: string | null;
   before: number;
@@ -64,9 +63,9 @@ interface Hold {
   id: string;
   batch_id: string;
   status: 'held' | 'confirmed' | 'released' | 'expired';
+  occurrence_index: number;
   session_id: string | null;
-  /** Of a group. */
-  client_id: string | null;
+  client_id: string;
   group_id: string | null;
   starts: number;
   ends: number;
@@ -79,8 +78,10 @@ interface Entry {
   id: string;
   client_id: string;
   therapist_id: string | null;
+  cpt_code: string;
   offered_batch_id: string | null;
   closed: number | null;
+  minutes: number | null;
   /** Microseconds, from and to. */
   windows: [number, number][];
 }
@@ -114,6 +115,10 @@ interface Taken {
   service?: string;
   /** Whose members share a therapist and a room. */
   group?: string;
+  /** What a batch moves to one place: the members of a group, whichever group that is. */
+  place?: string;
+  /** Takes no units yet: it is not known for which service it will be confirmed. */
+  isUnnamed?: boolean;
 }
 
 const micros = (column: string) => `(extract(epoch from ${column}) * 1000000)::bigint`;
@@ -135,18 +140,19 @@ async function readTables(db: pg.ClientBase, clinics: Clinic[]): Promise<Tables>
       ${micros('recorded_at')} as recorded
     from audit.events where organization_id = any ($1) order by recorded_at, id`);
   const batches = await rows<Batch>(`
-    select organization_id, id, therapist_id, client_id, room_id, cpt_code, buffer_before_minutes::integer as before,
+    select organization_id, id, therapist_id, room_id, cpt_code, buffer_before_minutes::integer as before,
       buffer_after_minutes::integer as after, ${micros('created_at')} as created, ${micros('expires_at')} as expires
     from public.hold_batches where organization_id = any ($1)`);
   const holds = await rows<Hold>(`
-    select organization_id, id, batch_id, status, session_id, client_id, group_id, ${micros('start_time')} as starts,
+    select organization_id, id, batch_id, status, occurrence_index::integer, session_id, client_id, group_id,
+      ${micros('start_time')} as starts,
       ${micros('end_time')} as ends, ${micros('settled_at')} as settled
     from public.session_holds where organization_id = any ($1)`);
   const sessions = await rows<Session>(`
-    select session.organization_id, session.id, private.session_facts(to_jsonb(session)) as facts
+    select session.organization_id, session.id, private.facts_of_rows(jsonb_build_array(to_jsonb(session))) -> 0 as facts
     from public.sessions as session where session.organization_id = any ($1)`);
   const entries = await rows<Entry>(`
-    select organization_id, id, client_id, therapist_id, offered_batch_id, ${micros('closed_at')} as closed,
+    select organization_id, id, client_id, therapist_id, cpt_code, minutes::integer, offered_batch_id, ${micros('closed_at')} as closed,
       (select jsonb_agg(jsonb_build_array(${micros('lower(part)')}, ${micros('upper(part)')})) from unnest(windows) as part)
         as windows
     from public.waitlist_entries where organization_id = any ($1)`);
@@ -186,14 +192,14 @@ const ledger: { rule: string; query: string }[] = [
       where session.organization_id = any ($1)
         and (session.status in ('cancelled', 'no_show')) = (
           entry.owner_id is not null and entry.units = entry.total_units
-          and (entry.start_time, entry.end_time) = (session.start_time, session.end_time)
+          and entry.service_date = private.service_date(session.organization_id, session.client_id, session.start_time)
           -- Every booking here takes whole quarters of an hour.
           and entry.units = extract(epoch from session.end_time - session.start_time) / 900
           and (entry.state = 'used') = (session.status = 'completed') and entry.state <> 'held'
         )`,
   },
   {
-    rule: 'every live hold for a limited client has taken its units, and a move at most as many',
+    rule: 'every live hold of a named service for a limited client has taken its units, and a move at most as many',
     query: `
       select hold.id, entry.state, entry.units, entry.total_units
       from public.session_holds as hold
@@ -202,11 +208,13 @@ const ledger: { rule: string; query: string }[] = [
         on moved.organization_id = hold.organization_id and moved.id = hold.session_id
       join public.authorizations as approval
         on approval.organization_id = hold.organization_id
-        and approval.client_id = coalesce(hold.client_id, batch.client_id)
+        and approval.client_id = hold.client_id
         and approval.cpt_code = private.billed_code(coalesce(batch.cpt_code, moved.cpt_code), moved.session_type)
       left join public.authorization_units as entry
         on entry.organization_id = hold.organization_id and entry.owner_id = hold.id
       where hold.organization_id = any ($1) and hold.status = 'held' and batch.expires_at > clock_timestamp()
+        -- A hold that names no service takes its units when it is confirmed.
+        and (batch.is_move or batch.cpt_code is not null)
         -- A session that is not to come any more has nothing to move, and its move takes nothing.
         and coalesce(moved.status, 'scheduled') = 'scheduled'
         and not coalesce(
@@ -324,7 +332,7 @@ function takenByHolds(tables: Tables): Taken[] {
     if (until <= batch.created) return [];
     const facts: Facts = {
       ...{ id: hold.id, status: 'held', therapist_id: batch.therapist_id },
-      client_id: hold.client_id ?? batch.client_id,
+      client_id: hold.client_id,
       ...(batch.room_id ? { room_id: batch.room_id } : {}),
       ...{
         start_time: new Date(hold.starts / 1000).toISOString(),
@@ -334,6 +342,8 @@ function takenByHolds(tables: Tables): Taken[] {
     };
     return claimsOfFacts(hold.organization_id, facts).map(({ resource, from, to }) => ({
       ...(hold.group_id ? { group: hold.group_id } : {}),
+      ...(hold.session_id ? { place: `${hold.batch_id} ${hold.occurrence_index}` } : {}),
+      isUnnamed: batch.cpt_code === null && hold.session_id === null,
       service: batch.cpt_code ?? (moved.has(hold.batch_id) ? 'any' : ''),
       ...{ resource, owner: hold.id, moves: moved.get(hold.batch_id) ?? null, starts: from, ends: to },
       ...{ since: batch.created, until },
@@ -358,7 +368,9 @@ function checkOverlaps(taken: Taken[], clinics: Clinic[], findings: Findings): v
     let live: Taken[] = [];
     for (const next of all) {
       live = live.filter(({ until }) => until > next.since);
-      const isTogether = (other: Taken) => next.group !== undefined && other.group === next.group;
+      const isTogether = (other: Taken) =>
+        (next.group !== undefined && other.group === next.group) ||
+        (next.place !== undefined && other.place === next.place);
       // Where a group is to move to its members come along: they are counted once, where they are.
       const members = new Set(
         [next, ...live].filter((one) => isTogether(one) && !one.moves).map(({ owner }) => owner),
@@ -394,28 +406,34 @@ const effects: Record<string, (action: string) => boolean> = {
   confirm: (action) => action === 'hold.confirmed',
   release: (action) => action === 'hold.released',
   cancel: (action) => action === 'session.cancelled',
-  regroup: (action) => action === 'session.moved',
+  regroup: (action) => action === 'hold.confirmed',
   insert: (action) => action === 'session.inserted',
   update: (action) => action.startsWith('session.'),
   wait: (action) => action === 'waitlist_entry.created' || action === 'waitlist_entry.changed',
   authorize: (action) => action === 'authorization.changed',
   look: () => false,
+  offer: () => false,
   expire: () => false,
   sweep: () => false,
 };
 
-/** What happens beside the move of a group: its row changes, and who has cancelled stays where she was to come. */
+/** What happens beside the move of a group: its row changes, and who has cancelled stays where they were to come. */
 function isRegrouping({ entity, action, after }: Event): boolean {
   if (entity === 'session_group') return true;
   const isOver = ({ status }: Facts) => status === 'cancelled' || status === 'no_show';
   return action === 'session.changed' && (after ?? []).every((facts) => isOver(facts) && facts.group_id);
 }
 
-/** What a cancellation does for those who wait. */
-function isOffer({ action, details }: Event): boolean {
+/**
+ * What is done for those who wait: an offer, its end, or an offer that somebody could not have. The functions offer what
+ * a call has freed once they have answered it, under the same request id.
+ */
+function isOffer({ action, outcome, details }: Event, { kind }: Call): boolean {
+  const holds = kind === 'hold' || kind === 'move' || kind === 'regroup';
   return (
-    action === 'waitlist_entry.changed' ||
-    (action === 'hold.acquired' && details?.waitlistEntryId !== undefined)
+    (action === 'waitlist_entry.changed' && kind !== 'wait') ||
+    (action === 'hold.acquired' && details?.waitlistEntryId !== undefined) ||
+    (action === 'hold.refused' && outcome === 'refused' && !holds)
   );
 }
 
@@ -443,14 +461,19 @@ function checkAnswers(history: Call[], tables: Tables, findings: Findings): Map<
       continue;
     }
     if (event.organization_id !== call.actor.clinic.organizationId) bad('it is in another organization');
-    if ((call.endpoint || call.kind === 'regroup') && event.actor_user_id !== call.actor.userId)
+    if (
+      (call.endpoint || call.kind === 'regroup' || call.kind === 'offer') &&
+      event.actor_user_id !== call.actor.userId
+    )
       bad('it names another actor');
     const entry = told.get(call.id) ?? { effects: [], offers: [], refusals: [] };
     told.set(call.id, entry);
-    if (event.outcome === 'refused') entry.refusals.push(event);
+    if (isOffer(event, call)) entry.offers.push(event);
+    else if (event.outcome === 'refused') entry.refusals.push(event);
+    // A group is moved by a hold that is confirmed at once.
+    else if (call.kind === 'regroup' && event.action === 'hold.acquired') continue;
     // A group comes and goes with its sessions, in the same transaction.
     else if (isRegrouping(event) && /^(confirm|regroup|update)$/.test(call.kind)) continue;
-    else if (isOffer(event) && (call.kind === 'cancel' || call.kind === 'update')) entry.offers.push(event);
     else if (effects[call.kind]?.(event.action)) entry.effects.push(event);
     else bad(`a ${call.kind} has no such effect`);
   }
@@ -754,38 +777,29 @@ function checkGroups(tables: Tables, findings: Findings): void {
   }
 }
 
-/** What was offered to those who wait: a slot that had just become free, once, and to nobody two at a time. */
+/** What was offered to those who wait: something that suits them, while they wait, and one thing at a time. */
 function checkWaitlist(tables: Tables, findings: Findings): void {
   const holds = Map.groupBy(tables.holds, (hold) => place(hold.organization_id, hold.batch_id));
-  const offers = tables.events.filter((event) => event.action === 'hold.acquired' && isOffer(event));
-  const freed = new Map<string, Facts>();
-  for (const { action, outcome, organization_id, after } of tables.events)
-    if (action === 'session.cancelled' && outcome === 'ok')
-      for (const facts of after ?? []) freed.set(place(organization_id, facts.id), facts);
-
-  const slots = new Map<string, number>();
+  const offers = tables.events.filter(
+    ({ action, outcome, details }) =>
+      action === 'hold.acquired' && outcome === 'ok' && details?.waitlistEntryId !== undefined,
+  );
   for (const { organization_id, details } of offers) {
     const at = (id: string | undefined) => place(organization_id, id ?? '');
     const bad = (why: string) =>
-      findings.add('an offer is a free slot that somebody waits for', `batch ${details?.batchId}: ${why}`);
-    const count = (slots.get(at(details?.freedBy)) ?? 0) + 1;
-    slots.set(at(details?.freedBy), count);
-    if (count > 1) findings.add('a freed slot is offered once', `of session ${details?.freedBy}`);
-    const session = freed.get(at(details?.freedBy));
+      findings.add('an offer is what somebody waits for', `batch ${details?.batchId}: ${why}`);
     const entry = tables.entries.get(at(details?.waitlistEntryId));
     const batch = tables.batches.get(at(details?.batchId));
     const hold = holds.get(at(details?.batchId))?.[0];
-    if (!session || !entry || !batch || !hold) {
-      bad('there is no such session, entry or hold');
+    if (!entry || !batch || !hold) {
+      bad('there is no such entry or hold');
       continue;
     }
-    if (hold.group_id && hold.group_id !== session.group_id) bad('it is a place in another group');
-    if (batch.therapist_id !== session.therapist_id) bad('it is with another therapist');
     if (entry.therapist_id && entry.therapist_id !== batch.therapist_id) bad('another therapist was wanted');
-    if (batch.client_id !== entry.client_id || batch.client_id === session.client_id)
-      bad('it is for another client');
-    if (hold.starts !== instant(session.start_time) || hold.ends > instant(session.end_time))
-      bad('it is at another time');
+    if (hold.client_id !== entry.client_id) bad('it is for another client');
+    if (batch.cpt_code !== entry.cpt_code) bad('it is of another service');
+    if (entry.minutes !== null && hold.ends - hold.starts !== entry.minutes * 60_000_000)
+      bad('it is longer or shorter');
     if (!entry.windows.some(([from, to]) => from <= hold.starts && hold.ends <= to)) bad('it does not suit');
     if (entry.closed !== null && entry.closed < batch.created) bad('nobody waited any more');
   }
@@ -830,7 +844,13 @@ function checkUnits(taken: Taken[], tables: Tables, clinics: Clinic[], findings:
       const resource = `${clinic.organizationId} client ${client}`;
       // A move takes its difference only, which is left out: what is proven is a little less than what is kept.
       const bookings = taken
-        .filter((one) => one.resource === resource && !one.moves && (!one.service || one.service === '97153'))
+        .filter(
+          (one) =>
+            one.resource === resource &&
+            !one.moves &&
+            !one.isUnnamed &&
+            (!one.service || one.service === '97153'),
+        )
         .sort((a, b) => a.since - b.since);
       let live: Taken[] = [];
       for (const next of bookings) {
@@ -848,13 +868,20 @@ function checkUnits(taken: Taken[], tables: Tables, clinics: Clinic[], findings:
     }
 }
 
+/**
+ * Whether a call wrote past the booking functions without saying whose rows it writes. Then it does not wait long for
+ * the bookings under way, and may be told to try again.
+ */
+function givesWay({ kind, transport, id }: Call): boolean {
+  return /^(insert|update|wait|authorize)$/.test(kind) && (transport === 'http' || !namesOrganization(id));
+}
+
 /** SQLSTATEs a caller may see, by kind of call. */
 function isExpected(call: Call, sqlstate: string): boolean {
   // A group may be gone, or elsewhere, when somebody joins it.
   if (call.request.group_id && /^(PT400|23503)$/.test(sqlstate)) return true;
-  if (call.endpoint || call.kind === 'regroup') return /^PT(401|403|503)$/.test(sqlstate);
-  // A group's row is not waited for while one of its members is being cancelled.
-  if (call.kind === 'update' && sqlstate === '55P03') return true;
+  if (call.endpoint || call.kind === 'regroup' || call.kind === 'offer')
+    return /^PT(401|403|503)$/.test(sqlstate);
   return /^(23P01|23514|PT503|PT409|409)$/.test(sqlstate);
 }
 
@@ -878,6 +905,7 @@ function checkManners(history: Call[], outages: Outage[], findings: Findings): v
       findings.add('no valid request is called malformed', `${where}: ${answer.status} ${answer.code}`);
     // Whoever has waited five seconds for a lock gives up, and should: the machine is too slow for so many.
     if (troubled(call) || call.endedAt - call.startedAt >= 5000) continue;
+    if (givesWay(call)) continue;
     if (answer.type === 'unknown' && answer.why.startsWith('HTTP 5'))
       findings.add('no 5xx while nothing is broken', `${where}: ${answer.why}`);
     if (answer.type === 'raised' && answer.sqlstate === 'PT503')

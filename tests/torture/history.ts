@@ -16,6 +16,8 @@ export type Kind =
   | 'wait'
   /** Looks for what was offered to those who wait. */
   | 'look'
+  /** Offers what became free to those who wait. */
+  | 'offer'
   /** A payer approves more units. */
   | 'authorize'
   | 'expire'
@@ -50,6 +52,11 @@ export interface Call {
   startedAt: number;
   endedAt: number;
   answer: Answer;
+}
+
+/** Whether a writer past the booking functions says first whose rows it writes, as most do. */
+export function namesOrganization(id: string): boolean {
+  return !/[0-3]$/.test(id);
 }
 
 /** JSON with sorted keys: equal values have equal texts. */

@@ -79,17 +79,24 @@ export const plants: Record<string, Plant> = {
   'expired-confirms': {
     what: 'sessions-confirm does not look at expires_at',
     caughtBy: /expired hold never confirms/,
-    plant: (db) => edit(db, 'private.confirm_sessions', 'batch.expires_at <= as_of', 'false'),
+    plant: (db) =>
+      edit(db, 'private.hold_state', "(hold.status = 'held' and batch.expires_at <= as_of)", 'false'),
   },
   'orphaned-claims': {
     what: 'a released hold leaves its claims behind',
-    caughtBy: /claim belongs to nobody|exactly its claims/,
-    plant: (db) => edit(db, 'private.release_hold', 'claim.owner_id = any (released_ids)', 'false'),
+    caughtBy: /claims are what the rows say/,
+    plant: (db) =>
+      edit(
+        db,
+        'private.release_hold',
+        /if not private\.sync_claims\([\s\S]*?\), as_of\) then/,
+        'if false then',
+      ),
   },
   'unclaimed-moves': {
     what: 'a session written directly claims nothing',
-    caughtBy: /exactly its claims|booked twice/,
-    plant: (db) => db.query('drop trigger c_claim_updated_sessions on public.sessions'),
+    caughtBy: /claims are what the rows say|booked twice/,
+    plant: (db) => edit(db, 'private.settle_written', "moved_ids <> '{}'", 'false'),
   },
   'wrong-lanes': {
     what: "a client's bookings choose a lane at random",
@@ -108,26 +115,53 @@ export const plants: Record<string, Plant> = {
     plant: (db) =>
       edit(
         db,
-        'private.hold_sessions',
-        /cardinality\(member_ids\) \+ private\.group_joiners\([^)]*\) >= 8/,
+        'private.join_issue',
+        /cardinality\(member_ids\) \+ private\.group_joiners\([^)]*\)\s+>= private\.group_size_limit\(\)/,
         'false',
       ),
   },
   'double-offers': {
-    what: 'who waits is offered a slot while she has one',
+    what: 'who waits is offered a slot while they have one',
     caughtBy: /one offer at a time/,
     plant: (db) =>
-      edit(db, 'private.offer_slot', 'continue when exists (', 'continue when false and exists ('),
+      edit(
+        db,
+        'private.next_in_line',
+        "candidate.state = 'waiting'",
+        "candidate.state in ('waiting', 'offered')",
+      ),
   },
   'free-units': {
     what: 'nobody asks whether an authorization has units left',
     caughtBy: /approved|has taken its units/,
-    plant: (db) => edit(db, 'private.is_short', /\bbegin\b/, 'begin\n  return false;'),
+    plant: (db) => edit(db, 'private.shortages_of', /\bbegin\b/, 'begin\n  return null;'),
+  },
+  'deaf-moves': {
+    what: 'a live move does not claim anew when one of its sessions changes',
+    caughtBy: /claims are what the rows say|live move wants|booked twice/,
+    plant: (db) =>
+      edit(
+        db,
+        'private.claim_owners',
+        "hold.session_id = named.id and hold.status = 'held'",
+        "hold.session_id = named.id and hold.status = 'held' and false",
+      ),
+  },
+  'no-organization-lock': {
+    what: 'a direct write does not take its organization for itself',
+    caughtBy: /deadlocks|booked twice|claims are what the rows say|raw error|turned away/,
+    plant: (db) => edit(db, 'private.take_organization', /perform pg_advisory_xact_lock[^;]*;/, 'return;'),
+  },
+  'unsuited-offers': {
+    what: 'a freed slot is offered to anybody who waits, whether or not it suits them',
+    caughtBy: /what somebody waits for/,
+    plant: (db) =>
+      edit(db, 'private.next_in_line', 'candidate.windows @> suits.during', 'not isempty(suits.during)'),
   },
   'silent-changes': {
-    what: 'changes of sessions are not audited',
+    what: 'what is written directly is not audited',
     caughtBy: /audited exactly once/,
-    plant: (db) => db.query('drop trigger e_audit_updated_sessions on public.sessions'),
+    plant: (db) => edit(db, 'private.audit_written', /\bbegin\b/, 'begin\n  return;'),
   },
   'edited-audit': {
     what: 'the owner edits one event afterwards',

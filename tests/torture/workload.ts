@@ -19,12 +19,13 @@ interface KnownHold {
   actor: Actor;
   therapist: string;
   client: string;
-  sessionIds: string[] | null;
+  /** A new booking in a group: no service is for one client. */
+  isGrouped: boolean;
   held: {
     holdKey: string;
     holdId: string;
-    /** `clientId`: of a group, whose holds are of one client each. */
-    holds: { holdKey: string; holdId: string; startTime: string; endTime: string; clientId?: string }[];
+    /** `clientIds`: of a group, in the order they were named. */
+    holds: { holdKey: string; holdId: string; startTime: string; endTime: string; clientIds?: string[] }[];
   };
 }
 
@@ -76,6 +77,8 @@ export interface Shared {
 }
 
 const MINUTE = 60_000;
+/** The service of every group: one for several clients. */
+const GROUP_CODE = '97154';
 const REMEMBERED = 300;
 
 const endpoints: Partial<Record<Kind, Endpoint>> = {
@@ -185,7 +188,7 @@ function planGroup(chance: Random, shared: Shared): Plan {
       therapist_id: actor.role === 'therapist' ? actor.userId : chance.pick(clinic.therapists),
       client_id: members[0],
       client_ids: members,
-      ...(chance.chance(0.5) ? { cpt_code: '97154' } : {}),
+      ...(chance.chance(0.5) ? { cpt_code: GROUP_CODE } : {}),
       time_zone: 'UTC',
       ...windows[0],
       ...(windows.length > 1 ? { occurrences: windows } : {}),
@@ -212,7 +215,7 @@ function planJoin(chance: Random, shared: Shared): Plan | null {
       ...{ therapist_id: therapist, client_id: chance.pick(clinic.crowd), group_id: group.id },
       ...{ start_time: startTime, end_time: endTime, time_zone: 'UTC' },
       ...{ start_time_offset_minutes: 0, end_time_offset_minutes: 0 },
-      ...(chance.chance(0.5) ? { cpt_code: '97154' } : {}),
+      ...(chance.chance(0.5) ? { cpt_code: GROUP_CODE } : {}),
       hold_seconds: chance.pick([30, 300]),
     },
   };
@@ -250,7 +253,7 @@ function planWait(chance: Random, shared: Shared): Plan {
     request: {
       ...{ organization_id: clinic.organizationId, id: chance.uuid() },
       // One of the two: a place in a group that somebody leaves.
-      cpt_code: chance.pick(['97153', '97153', '97154']),
+      cpt_code: chance.pick(['97153', '97153', GROUP_CODE]),
       client_id: chance.pick([...clinic.clients.slice(0, 3), ...clinic.crowd]),
       windows: chance.chance(0.7)
         ? `{[${instant(firstMidnight())},${instant(firstMidnight() + DAYS * 1440 * MINUTE)})}`
@@ -272,6 +275,11 @@ function planLook(chance: Random, shared: Shared): Plan {
     copies: 1,
     request: {},
   };
+}
+
+/** What became free is offered to those who wait, as the functions do once they have answered. */
+function planOffer(chance: Random, shared: Shared): Plan {
+  return { ...planLook(chance, shared), kind: 'offer' };
 }
 
 /** A payer approves a little more: what is booked is counted anew. */
@@ -332,16 +340,17 @@ function planConfirm(chance: Random, shared: Shared): Plan | null {
   // One of a series by its own key, sometimes.
   const holds =
     held.holds.length > 1 && chance.chance(0.15) ? [chance.pick(held.holds)] : [...held.holds].reverse();
-  const occurrences = holds.map(({ holdKey, startTime, endTime, clientId }) => ({
-    hold_key: holdKey,
-    session: {
-      ...{ therapist_id: therapist, client_id: clientId ?? client },
-      ...{ start_time: startTime, end_time: endTime },
-    },
-    start_time_offset_minutes: 0,
-    end_time_offset_minutes: 0,
-    time_zone: 'UTC',
-  }));
+  // Of a group one client may be listed for all, or each of them.
+  const listsAll = chance.chance(0.3);
+  const occurrences = holds.flatMap(({ holdKey, startTime, endTime, clientIds }) =>
+    (listsAll && clientIds ? clientIds : [client]).map((client_id) => ({
+      hold_key: holdKey,
+      session: { ...{ therapist_id: therapist, client_id }, ...{ start_time: startTime, end_time: endTime } },
+      start_time_offset_minutes: 0,
+      end_time_offset_minutes: 0,
+      time_zone: 'UTC',
+    })),
+  );
   const [first] = occurrences;
   if (!first) return null;
   return {
@@ -352,10 +361,8 @@ function planConfirm(chance: Random, shared: Shared): Plan | null {
     hold,
     request: {
       ...first,
-      session: {
-        ...first.session,
-        client_id: holds.length === held.holds.length ? client : first.session.client_id,
-      },
+      session: { ...first.session, client_id: client },
+      ...(hold.isGrouped ? { cpt: { code: GROUP_CODE, modifiers: [] } } : {}),
       hold_key: holds.length === held.holds.length ? held.holdKey : first.hold_key,
       occurrences,
     },
@@ -463,6 +470,7 @@ function planInsert(chance: Random, shared: Shared): Plan {
   if (group)
     Object.assign(session, {
       ...{ group_id: group.id, therapist_id: group.therapist, client_id: chance.pick(clinic.crowd) },
+      cpt_code: GROUP_CODE,
       ...{ start_time: group.startTime, end_time: group.endTime },
     });
   return {
@@ -544,7 +552,8 @@ function planSweep({ clinics: [clinic] }: Shared): Plan | null {
 function plan(chance: Random, shared: Shared): Plan {
   const kind = weighted(chance, {
     ...{ hold: 24, group: 5, join: 4, move: 7, regroup: 3, confirm: 26, release: 6, cancel: 9 },
-    ...{ repeat: 9, reuse: 2, insert: 7, update: 8, wait: 3, look: 3, authorize: 0.5, expire: 6, sweep: 1 },
+    ...{ repeat: 9, reuse: 2, insert: 7, update: 8, wait: 3, look: 3, offer: 4 },
+    ...{ authorize: 0.5, expire: 6, sweep: 1 },
   });
   const made = {
     hold: () => planHold(chance, shared),
@@ -561,6 +570,7 @@ function plan(chance: Random, shared: Shared): Plan {
     update: () => planUpdate(chance, shared),
     wait: () => planWait(chance, shared),
     look: () => planLook(chance, shared),
+    offer: () => planOffer(chance, shared),
     authorize: () => planAuthorize(chance, shared),
     expire: () => planExpire(chance, shared),
     sweep: () => planSweep(shared),
@@ -632,10 +642,21 @@ function expiring(plan: Plan): Statement[] {
           update public.authorization_units as entry set expires_at = ended.expires_at
           from ended join public.session_holds as hold on hold.organization_id = $1 and hold.batch_id = ended.id
           where entry.organization_id = $1 and entry.owner_id = hold.id and entry.expires_at is not null
+          returning entry.owner_id
         )
-        update private.claims as claim set expires_at = ended.expires_at
-        from ended join public.session_holds as hold on hold.organization_id = $1 and hold.batch_id = ended.id
-        where claim.organization_id = $1 and claim.owner_id in (hold.id, hold.group_id, hold.batch_id)
+        select owner_id from counted`,
+      values: [organization, batch],
+    },
+    {
+      // A group lives until the last of those who hold a place in it.
+      text: `
+        update private.claims as claim
+        set expires_at = case when claim.owner_id = hold.group_id
+          then private.group_lives_until($1, hold.group_id) else batch.expires_at end
+        from public.hold_batches as batch
+        join public.session_holds as hold on hold.organization_id = batch.organization_id and hold.batch_id = batch.id
+        where batch.organization_id = $1 and batch.id = $2 and batch.xmin::text = pg_current_xact_id()::xid::text
+          and claim.organization_id = $1 and claim.owner_id in (hold.id, hold.group_id, hold.batch_id)
           and claim.expires_at is not null
         returning claim.owner_id`,
       values: [organization, batch],
@@ -685,7 +706,7 @@ function authorizing({ request, actor }: Plan): Statement {
 /** The newest offers that are alive, as answers of sessions-hold would tell them. */
 function looking({ actor }: Plan): Statement {
   return {
-    text: `select batch.therapist_id, held.client_id, jsonb_build_object(
+    text: `select batch.therapist_id, held.client_id, held.group_id is not null as is_grouped, jsonb_build_object(
           'holdKey', batch.hold_key, 'holdId', batch.id, 'holds', (
             select jsonb_agg(jsonb_build_object('holdKey', hold.hold_key, 'holdId', hold.id,
               'startTime', private.iso(hold.start_time), 'endTime', private.iso(hold.end_time)))
@@ -705,6 +726,7 @@ function looking({ actor }: Plan): Statement {
 
 function transportOf(chance: Random, shared: Shared, kind: Kind): Transport {
   if (/^(expire|sweep|look)$/.test(kind)) return 'sql';
+  if (kind === 'offer') return shared.pool && chance.chance(0.4) ? 'pool' : 'sql';
   const http = shared.http && !/^(update|wait|authorize)$/.test(kind) ? 2 : 0;
   return weighted(chance, { sql: 5, pool: shared.pool ? 4 : 0, http });
 }
@@ -724,21 +746,29 @@ async function perform(
     return caller.call(transport, planned.actor, 'move_group', { ...planned, id }, { drop, autocommit });
   if (planned.kind === 'insert' && transport === 'http') return caller.insertOverRest(planned.request);
   const sql = transport === 'http' ? 'sql' : transport;
+  const { organizationId } = planned.actor.clinic;
+  if (planned.kind === 'offer') return caller.offer(sql, planned.actor, id, { drop, autocommit });
   if (planned.kind === 'expire')
-    return caller.write(sql, 'postgres', id, expiring(planned), { drop: null, autocommit: false });
+    return caller.write(sql, 'postgres', id, organizationId, expiring(planned), {
+      drop: null,
+      autocommit: false,
+    });
   if (planned.kind === 'sweep') {
     const sweep = { text: 'select private.sweep_expired_holds()', values: [] };
-    return caller.write(sql, 'postgres', id, [sweep], { drop, autocommit });
+    return caller.write(sql, 'postgres', id, organizationId, [sweep], { drop, autocommit });
   }
   if (planned.kind === 'look')
-    return caller.write(sql, 'postgres', id, [looking(planned)], { drop: null, autocommit: false });
+    return caller.write(sql, 'postgres', id, organizationId, [looking(planned)], {
+      drop: null,
+      autocommit: false,
+    });
   const statement = {
     insert: () => inserting('public.sessions', planned.request),
     update: () => updating(planned),
     wait: () => waiting(planned),
     authorize: () => authorizing(planned),
   }[planned.kind as 'insert' | 'update' | 'wait' | 'authorize']();
-  return caller.write(sql, 'service_role', id, [statement], { drop, autocommit });
+  return caller.write(sql, 'service_role', id, organizationId, [statement], { drop, autocommit });
 }
 
 /** Adds to a list that is kept short. */
@@ -764,13 +794,17 @@ function remember(shared: Shared, { kind, actor, request, session, group }: Plan
     shared.waiting = shared.waiting.filter(({ entry }) => entry !== closed);
     if (id) shared.waiting.push({ clinic, entry: id as string });
   } else if (kind === 'look') {
-    for (const { therapist_id, client_id, held } of answer.body.rows as {
+    for (const { therapist_id, client_id, is_grouped, held } of answer.body.rows as {
       therapist_id: string;
       client_id: string;
+      is_grouped: boolean;
       held: KnownHold['held'];
     }[])
       if (!shared.holds.some((known) => known.held.holdId === held.holdId))
-        keep(shared.holds, { actor, therapist: therapist_id, client: client_id, sessionIds: null, held });
+        keep(shared.holds, {
+          ...{ actor, therapist: therapist_id, client: client_id },
+          ...{ isGrouped: is_grouped, held },
+        });
   } else if (kind === 'regroup' || (kind === 'update' && group)) {
     const {
       therapist_id = group?.therapist,
@@ -797,7 +831,7 @@ function remember(shared: Shared, { kind, actor, request, session, group }: Plan
       actor,
       therapist: request.therapist_id as string,
       client: request.client_id as string,
-      sessionIds: null,
+      isGrouped: kind === 'hold' && ('client_ids' in request || 'group_id' in request),
       held: answer.body as unknown as KnownHold['held'],
     });
   const found =

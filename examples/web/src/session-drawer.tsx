@@ -91,6 +91,9 @@ const EARLY_HOURS = 12;
 function Lifecycle({ session, onChanged }: { session: SessionRow; onChanged(text: string): void }) {
   const { busy, run, error } = useAction();
   const [missing, setMissing] = useState<readonly string[]>([]);
+  const [otherDayReason, setOtherDayReason] = useState('');
+  const asksReason =
+    otherDayReason !== '' || (error instanceof SessionsApiError && error.issues.some(({ path }) => path === 'other_day_reason'));
   const begins = Date.parse(session.start_time);
   const tooEarly = begins - Date.now() > EARLY_HOURS * 3_600_000;
   const sessionId = session.id;
@@ -107,7 +110,7 @@ function Lifecycle({ session, onChanged }: { session: SessionRow; onChanged(text
               disabled={tooEarly}
               onClick={() =>
                 void run(async () => {
-                  await startSession(supabase, { sessionId });
+                  await startSession(supabase, { sessionId, otherDayReason });
                   onChanged('Started.');
                 })
               }
@@ -155,6 +158,12 @@ function Lifecycle({ session, onChanged }: { session: SessionRow; onChanged(text
       </div>
       {tooEarly && session.status === 'scheduled' && (
         <p className="muted small-text">Can be started from {EARLY_HOURS} hours before.</p>
+      )}
+      {asksReason && session.status === 'scheduled' && (
+        <label>
+          Why not on the day it is booked for
+          <input maxLength={500} value={otherDayReason} onChange={(event) => setOtherDayReason(event.target.value)} />
+        </label>
       )}
       {missing.length > 0 && (
         <div className="refusal" role="alert">

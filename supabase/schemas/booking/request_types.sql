@@ -233,6 +233,17 @@ comment on type private.cancel_request is 'The body of sessions-cancel that name
 
 -- Reading ----------------------------------------------------------------------------------------------------------------
 
+-- start_session, complete_session, mark_no_show
+
+create type private.visit_request as (
+  session_id uuid,
+  actual_start_time private.instant,
+  actual_end_time private.instant,
+  other_day_reason private.reason
+);
+comment on type private.visit_request is
+  'What is recorded of a visit. other_day_reason: why it began on another local day than it was booked for.';
+
 create function private.base_type(type_id oid)
 returns pg_catalog.pg_type
 language sql
@@ -441,7 +452,9 @@ do $make$
 declare
   name text;
 begin
-  foreach name in array array['hold_request', 'confirm_request', 'release_request', 'cancel_request'] loop
+  foreach name in array array[
+    'hold_request', 'confirm_request', 'release_request', 'cancel_request', 'visit_request'
+  ] loop
     execute format(
       $function$
         create function private.mistyped_%1$s() returns jsonpath
@@ -522,3 +535,21 @@ begin
 end
 $$;
 comment on function private.read_release_request(jsonb) is 'Reads the body of sessions-cancel that lets a hold go, or PT400.';
+
+create function private.read_visit_request(request jsonb)
+returns private.visit_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.visit_request := private.read_request(request, null::private.visit_request, private.mistyped_visit_request());
+begin
+  if wanted.session_id is null then
+    perform private.raise_invalid(private.issue('session_id', 'is required'));
+  end if;
+  return wanted;
+end
+$$;
+comment on function private.read_visit_request(jsonb) is
+  'Reads the request of start_session, complete_session and mark_no_show, or PT400.';

@@ -343,10 +343,17 @@ begin
     wanted.start_time := private.iso(slot.start_time);
     wanted.end_time := private.iso(coalesce(slot.start_time + entry.minutes * interval '1 minute', slot.end_time));
     wanted.hold_seconds := 900;
-    outcome := private.place_hold(
-      row(null, slot.organization_id, 'admin')::private.actor, wanted, private.slots_of(wanted, clock_timestamp()),
-      details => jsonb_build_object('waitlistEntryId', entry.id)
-    );
+    begin
+      outcome := private.place_hold(
+        row(null, slot.organization_id, 'admin')::private.actor, wanted, private.slots_of(wanted, clock_timestamp()),
+        details => jsonb_build_object('waitlistEntryId', entry.id)
+      );
+    exception
+      -- The group has moved or ended since, or the service is none any more: nobody made a malformed request, and a slot
+      -- that cannot be had must not keep the slots behind it from being offered.
+      when sqlstate 'PT400' then
+        outcome := '{"ok": false}';
+    end;
     if (outcome ->> 'ok')::boolean then
       update public.waitlist_entries as offered
       set state = 'offered', offered_batch_id = (outcome #>> '{body,holdId}')::uuid, offered_at = clock_timestamp()

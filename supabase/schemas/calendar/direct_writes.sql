@@ -342,8 +342,17 @@ security definer
 set search_path = ''
 as $$
 declare
-  former constant text := private.enter_booking();
+  before jsonb;
+  former text;
 begin
+  select jsonb_agg(to_jsonb(member)) into before
+  from public.sessions as member
+  where member.organization_id = keep_ended_members.organization_id and member.group_id = any (group_ids)
+    and member.status in ('cancelled', 'no_show');
+  if before is null then
+    return;
+  end if;
+  former := private.enter_booking();
   -- Reports keep the time a cancelled member was booked for, and what notice was given: the ended members of a group that
   -- moves are split off into a group of their own, at the old time.
   with ended as (
@@ -372,6 +381,12 @@ begin
   where member.organization_id = keep_ended_members.organization_id
     and member.group_id = ended.id
     and member.status in ('cancelled', 'no_show');
+  perform private.audit_written(organization_id, before, (
+    select jsonb_agg(to_jsonb(member))
+    from jsonb_array_elements(before) as item (value)
+    join public.sessions as member
+      on member.organization_id = keep_ended_members.organization_id and member.id = (item.value ->> 'id')::uuid
+  ));
   perform private.leave_booking(null, former);
 end
 $$;

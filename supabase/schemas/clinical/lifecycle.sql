@@ -1,7 +1,20 @@
 -- Purpose: a session begins, ends and is billed by the times it really had; it completes only when its record is whole.
--- Objects: session_visits; private.completion_gaps; start_session, complete_session, mark_no_show.
+-- Objects: session_visits; private.whole_minute, check_visit, completion_gaps; start_session, complete_session, mark_no_show.
 -- Watch for: users of the API complete a session only with what domain rules and its payer ask for, whether through
 --            complete_session or by a direct update. Operators (SQL, service_role) may enter history as it was.
+
+create function private.whole_minute(instant timestamptz)
+returns timestamptz
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return date_bin('1 minute', instant, '2000-01-01T00:00:00Z');
+end
+$$;
+comment on function private.whole_minute(timestamptz) is
+  'An instant without its seconds: the times of a visit are whole minutes. They are cut before anything is rounded.';
 
 create table public.session_visits (
   organization_id uuid not null,
@@ -9,17 +22,22 @@ create table public.session_visits (
   actual_start_time timestamptz not null check (isfinite(actual_start_time)),
   actual_end_time timestamptz check (isfinite(actual_end_time) and actual_end_time > actual_start_time),
   units integer check (units >= 0),
+  other_day_reason text check (length(other_day_reason) between 1 and 500),
   started_by uuid,
   completed_by uuid,
   recorded_at timestamptz not null default clock_timestamp(),
   primary key (organization_id, session_id),
   foreign key (organization_id, session_id) references public.sessions (organization_id, id),
-  check ((actual_end_time is null) = (units is null))
+  check ((actual_end_time is null) = (units is null)),
+  constraint session_visits_length check (actual_end_time - actual_start_time <= interval '16 hours')
 );
 comment on table public.session_visits is
   'When a session really began and ended: the begin and end that electronic visit verification asks for. Apart from '
   'sessions, since clients may not read it.';
 comment on column public.session_visits.units is '15-minute units of the actual minutes, rounded as the payer rounds.';
+comment on column public.session_visits.actual_start_time is 'When it began: a whole minute, like its end.';
+comment on column public.session_visits.other_day_reason is
+  'Why it began on another local day than it was booked for; null when it did not.';
 alter table public.session_visits enable row level security;
 create policy sessions_scoped_access on public.session_visits for select to authenticated
   using (
@@ -43,6 +61,21 @@ create trigger refuse_delete before delete on public.session_visits
   for each row execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.session_visits
   for each statement execute function private.refuse_delete();
+
+create function private.cut_seconds()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  new.actual_start_time := private.whole_minute(new.actual_start_time);
+  new.actual_end_time := private.whole_minute(new.actual_end_time);
+  return new;
+end
+$$;
+comment on function private.cut_seconds() is 'Trigger: the times of a visit are whole minutes, whoever enters them.';
+create trigger cut_seconds before insert or update on public.session_visits
+  for each row execute function private.cut_seconds();
 
 create function private.session_payer_rule(session public.sessions)
 returns table (
@@ -182,6 +215,42 @@ $$;
 comment on function private.record_status(private.actor, public.sessions, jsonb, timestamptz) is
   'The audit event of a session that was started or completed.';
 
+create function private.check_visit(
+  session public.sessions,
+  begun timestamptz,
+  ended timestamptz,
+  other_day_reason text,
+  as_of timestamptz
+)
+returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  booked_date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
+  begun_date constant date := private.service_date(session.organization_id, session.client_id, begun);
+begin
+  if begun > as_of or ended > as_of then
+    perform private.raise_invalid(
+      private.issue(case when begun > as_of then 'actual_start_time' else 'actual_end_time' end, 'is in the future')
+    );
+  elsif ended <= begun or ended - begun > interval '16 hours' then
+    perform private.raise_invalid(
+      private.issue('actual_end_time', 'must be after actual_start_time, by at most 16 hours'), 'INVALID_RANGE'
+    );
+  elsif begun_date <> booked_date and other_day_reason is null then
+    perform private.raise_invalid(private.issue(
+      'other_day_reason',
+      format('is required: the visit began on %s, and is booked for %s. Correct actual_start_time, or say why', begun_date, booked_date)
+    ));
+  end if;
+end
+$$;
+comment on function private.check_visit(public.sessions, timestamptz, timestamptz, text, timestamptz) is
+  'Raises PT400 unless a visit can have had these times: past, in order, at most 16 hours, begun on the local day it was '
+  'booked for unless a reason is given. Unknown times (null) pass.';
+
 create function private.change_lifecycle(action text, request jsonb, request_id text)
 returns jsonb
 language plpgsql
@@ -191,9 +260,10 @@ set lock_timeout = '5s'
 as $$
 declare
   actor private.actor := private.begin_booking(request_id);
+  wanted private.visit_request := private.read_visit_request(request);
+  wanted_id constant uuid := wanted.session_id;
   found jsonb;
   before jsonb;
-  wanted_id uuid;
   session public.sessions;
   visit public.session_visits;
   begun timestamptz;
@@ -201,23 +271,6 @@ declare
   as_of timestamptz;
   taken integer;
 begin
-  if request is null or jsonb_typeof(request) <> 'object' then
-    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
-  end if;
-  found := coalesce(private.uuid_issue('session_id', request -> 'session_id', true), '[]')
-    || case
-      when coalesce(request -> 'actual_start_time', 'null') = 'null' then '[]'
-      else coalesce(private.instant_issue('actual_start_time', request -> 'actual_start_time'), '[]')
-    end
-    || case
-      when coalesce(request -> 'actual_end_time', 'null') = 'null' then '[]'
-      else coalesce(private.instant_issue('actual_end_time', request -> 'actual_end_time'), '[]')
-    end;
-  if found <> '[]' then
-    perform private.raise_invalid(found);
-  end if;
-  wanted_id := (request ->> 'session_id')::uuid;
-
   perform private.share_organization(actor.organization_id);
   -- A cancellation, a move or a second completion would act on the state this one is changing.
   select candidate.* into session
@@ -263,13 +316,9 @@ begin
   select candidate.* into visit
   from public.session_visits as candidate
   where candidate.organization_id = actor.organization_id and candidate.session_id = wanted_id;
-  begun := coalesce((request ->> 'actual_start_time')::timestamptz, visit.actual_start_time);
-  ended := (request ->> 'actual_end_time')::timestamptz;
-  if begun > as_of or ended > as_of then
-    perform private.raise_invalid(
-      private.issue(case when begun > as_of then 'actual_start_time' else 'actual_end_time' end, 'is in the future')
-    );
-  end if;
+  begun := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, visit.actual_start_time));
+  ended := private.whole_minute(wanted.actual_end_time::timestamptz);
+  wanted.other_day_reason := coalesce(private.tidy(wanted.other_day_reason), visit.other_day_reason);
 
   before := private.facts_of_rows(jsonb_build_array(to_jsonb(session)));
   if action = 'start' then
@@ -280,9 +329,10 @@ begin
         details => jsonb_build_object('attempted', action)
       );
     end if;
-    begun := coalesce(begun, as_of);
-    insert into public.session_visits (organization_id, session_id, actual_start_time, started_by)
-    values (actor.organization_id, wanted_id, begun, actor.user_id);
+    begun := coalesce(begun, private.whole_minute(as_of));
+    perform private.check_visit(session, begun, null, wanted.other_day_reason, as_of);
+    insert into public.session_visits (organization_id, session_id, actual_start_time, other_day_reason, started_by)
+    values (actor.organization_id, wanted_id, begun, wanted.other_day_reason, actor.user_id);
     update public.sessions as changed
     set status = 'in_progress', updated_at = as_of
     where changed.organization_id = actor.organization_id and changed.id = wanted_id
@@ -293,18 +343,21 @@ begin
 
   -- Where nobody asks for the minute (EVV does), what nobody recorded was as booked.
   if not (select rule.evv_required from private.session_payer_rule(session) as rule) then
-    begun := coalesce(begun, session.start_time);
-    ended := coalesce(ended, least(session.end_time, as_of));
+    begun := coalesce(begun, private.whole_minute(session.start_time));
+    ended := coalesce(ended, private.whole_minute(least(session.end_time, as_of)));
+    if wanted.actual_end_time is null and ended <= begun then
+      ended := null;
+    end if;
   end if;
-  if ended <= begun or ended - begun > interval '16 hours' then
-    perform private.raise_invalid(
-      private.issue('actual_end_time', 'must be after actual_start_time, by at most 16 hours'), 'INVALID_RANGE'
-    );
-  end if;
+  perform private.check_visit(session, begun, ended, wanted.other_day_reason, as_of);
   found := private.completion_gaps(session);
   found := (
     select jsonb_agg(gap.value)
-    from jsonb_array_elements(found) as gap (value)
+    from jsonb_array_elements(coalesce(found, '[]') || case
+      when ended is null and not coalesce(found, '[]') @> '[{"field": "actual_end_time"}]'
+        then '[{"field": "actual_end_time", "message": "When the visit ended is not recorded, and cannot be told from the booking."}]'
+      else '[]'::jsonb
+    end) as gap (value)
     where not (gap.value ->> 'field' = 'actual_start_time' and begun is not null)
       and not (gap.value ->> 'field' = 'actual_end_time' and ended is not null)
   );
@@ -319,12 +372,12 @@ begin
   select private.billable_units(extract(epoch from ended - begun) / 60, rule.rounding) into taken
   from private.session_payer_rule(session) as rule;
   insert into public.session_visits as known (
-    organization_id, session_id, actual_start_time, actual_end_time, units, completed_by
+    organization_id, session_id, actual_start_time, actual_end_time, units, other_day_reason, completed_by
   )
-  values (actor.organization_id, wanted_id, begun, ended, taken, actor.user_id)
+  values (actor.organization_id, wanted_id, begun, ended, taken, wanted.other_day_reason, actor.user_id)
   on conflict (organization_id, session_id) do update
   set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time,
-    units = excluded.units, completed_by = excluded.completed_by, recorded_at = clock_timestamp();
+    units = excluded.units, other_day_reason = excluded.other_day_reason, completed_by = excluded.completed_by, recorded_at = clock_timestamp();
   update public.sessions as changed
   set status = 'completed', updated_at = as_of
   where changed.organization_id = actor.organization_id and changed.id = wanted_id
@@ -365,8 +418,9 @@ begin atomic
   select private.leave_booking(private.start_session(start_session.request, start_session.request_id));
 end;
 comment on function public.start_session(jsonb, text) is
-  'scheduled -> in_progress. request is {session_id, actual_start_time?}; without a time, now. Outcome body: {session, '
-  'actualStartTime}. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED, NOT_TODAY (over 12 hours before its time).';
+  'scheduled -> in_progress. request is {session_id, actual_start_time?, other_day_reason?}; without a time, now. Seconds '
+  'are cut. Outcome body: {session, actualStartTime}. PT400 for a time ahead, or on another local day than booked without '
+  'other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED, NOT_TODAY (over 12 hours before its time).';
 grant execute on function public.start_session(jsonb, text) to authenticated;
 
 create function private.complete_session(request jsonb, request_id text)
@@ -391,8 +445,9 @@ begin atomic
   select private.leave_booking(private.complete_session(complete_session.request, complete_session.request_id));
 end;
 comment on function public.complete_session(jsonb, text) is
-  'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?}. Outcome body: {session, '
-  'actualStartTime, actualEndTime, units}. 409 SESSION_INCOMPLETE lists in missing, as [{field, message}], what the '
+  'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?, other_day_reason?}: a visit '
+  'documented late gives both times. Seconds are cut. Outcome body: {session, actualStartTime, actualEndTime, units}. PT400 '
+  'for times ahead, out of order, over 16 hours, or on another local day than booked without other_day_reason. 409 SESSION_INCOMPLETE lists in missing, as [{field, message}], what the '
   'record lacks: location_type, cpt_code, note, signature, and for payers with EVV actual_start_time, actual_end_time.';
 grant execute on function public.complete_session(jsonb, text) to authenticated;
 

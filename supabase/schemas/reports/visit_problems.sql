@@ -153,9 +153,8 @@ begin
       ], null) else '{}' end as missing,
       round(extract(epoch from visit.begun - visit.start_time) / 60)::integer as late_minutes,
       round(extract(epoch from visit.ended - visit.end_time) / 60)::integer as over_minutes,
-      (visit.begun at time zone organization.time_zone)::date as begun_on
+      private.service_date(visit.organization_id, visit.client_id, visit.begun) as begun_on
     from visit
-    join public.organizations as organization on organization.id = visit.organization_id
     join ruled on (
       ruled.payer_id, ruled.billed_code, ruled.location_type, ruled.service_date, ruled.cpt_code, ruled.session_type
     ) is not distinct from (
