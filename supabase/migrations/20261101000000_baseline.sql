@@ -6408,6 +6408,7 @@ language plpgsql
 security definer
 set search_path = ''
 set timezone = 'UTC'
+set lock_timeout = '5s'
 as $$
 #variable_conflict use_column
 declare
@@ -6431,6 +6432,8 @@ begin
     select organization.time_zone from public.organizations as organization where organization.id = actor.organization_id
   ));
 
+  -- Alone, so that no booking is made meanwhile that this would not count.
+  perform private.take_organization(actor.organization_id);
   insert into public.organization_closures (organization_id, id, name, starts_at, ends_at)
   values (
     actor.organization_id, new_id, private.trimmed(request ->> 'name'), lower(wanted.span), upper(wanted.span)
@@ -6443,6 +6446,9 @@ begin
     'closureId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span)),
     'touched', cardinality(touched_ids), 'cancelled', cancelled
   ));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 comment on function private.add_closure(jsonb, text) is 'See the public wrapper.';
@@ -6454,7 +6460,7 @@ language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.add_closure(add_closure.request, add_closure.request_id);
+  select private.leave_booking(private.add_closure(add_closure.request, add_closure.request_id));
 end;
 comment on function public.add_closure(jsonb, text) is
   'Closes the organization, for admins: {name, from_date, to_date?} for whole days of its zone, the last included, or '
@@ -6468,6 +6474,7 @@ language plpgsql
 security definer
 set search_path = ''
 set timezone = 'UTC'
+set lock_timeout = '5s'
 as $$
 #variable_conflict use_column
 declare
@@ -6497,6 +6504,8 @@ begin
   end if;
   wanted := private.parse_closing(request, zone);
 
+  -- Alone, so that no booking is made meanwhile that this would not count.
+  perform private.take_organization(actor.organization_id);
   insert into public.availability_exceptions (organization_id, id, therapist_id, kind, starts_at, ends_at)
   values (actor.organization_id, new_id, absent_id, 'time_off', lower(wanted.span), upper(wanted.span));
   touched_ids := private.future_sessions(actor.organization_id, absent_id, wanted.span);
@@ -6507,6 +6516,9 @@ begin
     'exceptionId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span)),
     'touched', cardinality(touched_ids), 'cancelled', cancelled
   ));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 comment on function private.add_time_off(jsonb, text) is 'See the public wrapper.';
@@ -6518,7 +6530,7 @@ language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.add_time_off(add_time_off.request, add_time_off.request_id);
+  select private.leave_booking(private.add_time_off(add_time_off.request, add_time_off.request_id));
 end;
 comment on function public.add_time_off(jsonb, text) is
   'Enters time off of a therapist (therapist_id; left out: the caller): {from_date, to_date?} for whole days of their '
@@ -14531,7 +14543,7 @@ begin
   end if;
   -- A hold that reads the units left, while these are given back or used, would read what is no longer so.
   perform private.lock_resources(
-    actor.organization_id, array[session.therapist_id, session.client_id, session.room_id]
+    actor.organization_id, private.lock_targets(actor.organization_id, array[session.id])
   );
   as_of := clock_timestamp();
 

@@ -1,7 +1,7 @@
 -- Studio, SQL and REST write sessions too. They meet the same rules as the booking functions: no overlap with any
 -- session or hold of the same therapist, client or room; the status machine; nothing is deleted.
 begin;
-select plan(49);
+select plan(54);
 select tests.open_clinic();
 
 create function tests.insertion(therapist text, client text, starts timestamptz, ends timestamptz, extra text default '', vals text default '')
@@ -106,6 +106,15 @@ from (values
 ) as wrong (what, starts, ends);
 select is(tests.error_code('postgres', tests.insertion('rbt', 'ann', tests.at(8), tests.at(8, '11:00'), ', status', format(', %L', status))),
   '23514', 'a session does not begin as ' || status) from unnest(array['in_progress', 'completed', 'cancelled', 'no_show']) as status;
+
+-- What follows from rows, nobody writes.
+select is(tests.error_code('postgres', statement), '23001', statement) from unnest(array[
+  'delete from private.claims',
+  'update private.claims set resource_id = gen_random_uuid()',
+  'delete from public.authorization_units',
+  'update public.authorization_units set units = 0',
+  'truncate private.claims'
+]) as statement;
 
 select * from finish();
 rollback;

@@ -287,7 +287,7 @@ begin
   end if;
   -- A hold that reads the units left, while these are given back or used, would read what is no longer so.
   perform private.lock_resources(
-    actor.organization_id, array[session.therapist_id, session.client_id, session.room_id]
+    actor.organization_id, private.lock_targets(actor.organization_id, array[session.id])
   );
   as_of := clock_timestamp();
 
