@@ -58,7 +58,11 @@ export class Diary {
     const sessions = this.sessions.filter(
       (each) => takesPlace(each) && !except.includes(each.id) && meets(each),
     );
-    const batches = this.batches.filter(({ status, spans }) => status === 'held' && spans.some(meets));
+    // A session is not in the way of its own move, nor the move in its way.
+    const batches = this.batches.filter(
+      ({ status, spans, moves }) =>
+        status === 'held' && spans.some(meets) && !moves?.some((id) => except.includes(id)),
+    );
     return {
       therapist: {
         sessions: sessions.filter((each) => each.therapist === therapist),
