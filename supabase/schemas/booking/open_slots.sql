@@ -210,7 +210,7 @@ begin
     from unnest(members) as member (id)
   );
   if not private.may_ask(actor, asked)
-    or not private.may_render(actor.organization_id, asked.therapist_id, find_open_slots.cpt_code, null)
+    or (members <> '{}' and not private.may_render(actor.organization_id, asked.therapist_id, find_open_slots.cpt_code, null))
     or (room_id is not null and not exists (
     select 1
     from public.rooms as room
