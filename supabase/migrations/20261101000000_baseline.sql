@@ -1112,38 +1112,83 @@ $$;
 comment on function private.billed_code(uuid, text, text, date) is
   'The code a booking is billed as, as deriveCptMetadata derives it: without any, one-to-one treatment.';
 
-create function private.service_code(cpt_code text, session_type text)
+create function private.service_code_at(
+  organization_id uuid,
+  client_id uuid,
+  cpt_code text,
+  session_type text,
+  start_time timestamptz
+)
 returns text
 language plpgsql
 stable
 set search_path = ''
 as $$
 begin
-  return coalesce(cpt_code, (
-    select service.code
-    from public.service_codes as service
-    where service.session_type = lower(btrim(service_code.session_type))
-      and service.organization_id is null
-    order by service.valid_from desc
-    limit 1
-  ));
+  -- The day decides only what a session type means: who names a code needs no look at the zone.
+  if cpt_code is not null or session_type is null then
+    return cpt_code;
+  end if;
+  return private.service_code(
+    organization_id, null, session_type, private.service_date(organization_id, client_id, start_time)
+  );
 end
 $$;
-comment on function private.service_code(text, text) is
-  'The code a booking names, where the day does not matter: outright, or by everybody''s session types.';
+comment on function private.service_code_at(uuid, uuid, text, text, timestamptz) is
+  'The code a client''s booking names, on the day of service that its start means. Null when it names no service.';
 
-create function private.billed_code(cpt_code text, session_type text)
+create function private.billed_code_at(
+  organization_id uuid,
+  client_id uuid,
+  cpt_code text,
+  session_type text,
+  start_time timestamptz
+)
 returns text
 language plpgsql
 stable
 set search_path = ''
 as $$
 begin
-  return coalesce(private.service_code(cpt_code, session_type), '97153');
+  return coalesce(private.service_code_at(organization_id, client_id, cpt_code, session_type, start_time), '97153');
 end
 $$;
-comment on function private.billed_code(text, text) is
-  'The code a booking is billed as, where the day does not matter; see the function of four arguments.';
+comment on function private.billed_code_at(uuid, uuid, text, text, timestamptz) is
+  'The code a client''s booking is billed as, on the day of service that its start means; see private.billed_code.';
+
+create function private.may_render_each(organization_id uuid, therapist_id uuid, cpt_codes text[], on_dates date[])
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  level public.provider_level;
+  is_therapist boolean;
+begin
+  select private.provider_level(known.credential), true into level, is_therapist
+  from public.therapists as known
+  where known.organization_id = may_render_each.organization_id and known.id = may_render_each.therapist_id;
+  return not exists (
+    with version as materialized (
+      select known.code, known.valid_from, coalesce(known.valid_to, 'infinity') as valid_to
+      from public.service_codes as known
+      where known.code = any (cpt_codes)
+        and (known.organization_id is null or known.organization_id = may_render_each.organization_id)
+        and (is_therapist is null or level = any (known.levels))
+    )
+    select from unnest(cpt_codes, on_dates) as service (code, date)
+    where service.code is not null and not exists (
+      select from version
+      where version.code = service.code
+        and (service.date is null or service.date between version.valid_from and version.valid_to)
+    )
+  );
+end
+$$;
+comment on function private.may_render_each(uuid, uuid, text[], date[]) is
+  'Whether a therapist''s level may render each code on its day; without a day, any version of it. Nobody renders a code '
+  'that is unknown. Whoever is no therapist is judged elsewhere.';
 
 create function private.may_render(organization_id uuid, therapist_id uuid, cpt_code text, on_date date)
 returns boolean
@@ -1152,33 +1197,11 @@ stable
 set search_path = ''
 as $$
 begin
-  return cpt_code is null or exists (
-    select 1
-    from public.service_codes as service
-    left join public.therapists as therapist
-      on therapist.organization_id = may_render.organization_id and therapist.id = may_render.therapist_id
-    where service.code = may_render.cpt_code
-      and (service.organization_id is null or service.organization_id = may_render.organization_id)
-      and (on_date is null or (on_date >= service.valid_from and on_date <= coalesce(service.valid_to, 'infinity')))
-      and (therapist.id is null or private.provider_level(therapist.credential) = any (service.levels))
-  );
+  return cpt_code is null or private.may_render_each(organization_id, therapist_id, array[cpt_code], array[on_date]);
 end
 $$;
 comment on function private.may_render(uuid, uuid, text, date) is
-  'Whether a therapist''s level may render a code on a day; without a day, any version of it. Nobody renders a code that is '
-  'unknown. Whoever is no therapist is judged elsewhere.';
-
-create function private.may_render(organization_id uuid, therapist_id uuid, cpt_code text)
-returns boolean
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return private.may_render(organization_id, therapist_id, cpt_code, null);
-end
-$$;
-comment on function private.may_render(uuid, uuid, text) is 'Whether a therapist''s level may render any version of a code.';
+  'Whether a therapist''s level may render a code on a day; without a day, any version of it.';
 
 -- === schemas/payers/payers.sql ===
 
@@ -4797,11 +4820,13 @@ create type private.slot as (
   time_zone text,
   -- squawk-ignore prefer-timestamp-tz
   civil_start timestamp,
-  lanes int4multirange
+  lanes int4multirange,
+  cpt_code text,
+  service_date date
 );
 comment on type private.slot is
   'One client of one occurrence of a hold. hold_key is the occurrence''s. civil_start is the local time that was meant: '
-  'where clocks skip it, start_time is later.';
+  'where clocks skip it, start_time is later. cpt_code and service_date: what private.with_services says, null before.';
 
 create function private.window_issues(
   slot private.slot,
@@ -5014,7 +5039,8 @@ begin
       gen_random_uuid(), place.position - 1, gen_random_uuid(), wanted.client_id, wanted.group_id,
       coalesce(place.session_id, wanted.session_id), begins.start_time,
       coalesce(place.end_time::timestamptz, case when place.local_start is not null then begins.start_time + usual_length end),
-      own.name, coalesce(place.local_start::timestamp, begins.start_time at time zone own.name), '{[0,2147483647)}'
+      own.name, coalesce(place.local_start::timestamp, begins.start_time at time zone own.name), '{[0,2147483647)}',
+      null, null
     )::private.slot as slot
     -- Not merged into the query, which would make another slot wherever it is mentioned.
     offset 0
@@ -5059,7 +5085,8 @@ begin
   if wanted.occurrences is null then
     one := row(
       gen_random_uuid(), 0, gen_random_uuid(), wanted.client_id, wanted.group_id, wanted.session_id, wanted.start_time::timestamptz,
-      wanted.end_time::timestamptz, zone, wanted.start_time::timestamptz at time zone zone, '{[0,2147483647)}'
+      wanted.end_time::timestamptz, zone, wanted.start_time::timestamptz at time zone zone, '{[0,2147483647)}', null,
+      null
     );
     slots := array[one];
     issues := issues || coalesce(private.window_issues(
@@ -5078,7 +5105,7 @@ begin
     slots := array(
       select row(
         gen_random_uuid(), slot.occurrence_index, slot.hold_key, member.id, slot.group_id, slot.session_id,
-        slot.start_time, slot.end_time, slot.time_zone, slot.civil_start, slot.lanes
+        slot.start_time, slot.end_time, slot.time_zone, slot.civil_start, slot.lanes, null, null
       )::private.slot
       from (
         select
@@ -5635,7 +5662,9 @@ begin
         and session.client_id = units_of_day.client_id
         and session.start_time >= lower(day) and session.start_time < upper(day)
         and session.status not in ('cancelled', 'no_show')
-        and private.billed_code(session.cpt_code, session.session_type) = units_of_day.cpt_code
+        and private.billed_code(
+          units_of_day.organization_id, session.cpt_code, session.session_type, units_of_day.service_date
+        ) = units_of_day.cpt_code
         and session.id <> all (except_ids)
       union all
       select hold.start_time, hold.end_time
@@ -5645,7 +5674,9 @@ begin
         and hold.client_id = units_of_day.client_id
         and hold.start_time >= lower(day) and hold.start_time < upper(day)
         and hold.status = 'held' and batch.expires_at > as_of and hold.session_id is null
-        and private.service_code(batch.cpt_code, batch.session_type) = units_of_day.cpt_code
+        and private.service_code(
+          units_of_day.organization_id, batch.cpt_code, batch.session_type, units_of_day.service_date
+        ) = units_of_day.cpt_code
         and hold.id <> all (except_ids)
     ) as booked
   );
@@ -5850,7 +5881,10 @@ as $$
 begin
   return array(
     select row(
-      session.id, 0, session.client_id, private.billed_code(session.cpt_code, session.session_type),
+      session.id, 0, session.client_id,
+      private.billed_code_at(
+        session.organization_id, session.client_id, session.cpt_code, session.session_type, session.start_time
+      ),
       session.start_time, session.end_time, null, visit.units
     )::private.service
     from unnest(session_ids) as named (id)
@@ -5878,7 +5912,10 @@ begin
   return array(
     select row(
       hold.id, hold.occurrence_index, hold.client_id,
-      private.billed_code(coalesce(batch.cpt_code, moved.cpt_code), coalesce(batch.session_type, moved.session_type)),
+      private.billed_code_at(
+        hold.organization_id, hold.client_id, coalesce(batch.cpt_code, moved.cpt_code),
+        coalesce(batch.session_type, moved.session_type), hold.start_time
+      ),
       hold.start_time, hold.end_time, hold.session_id, null
     )::private.service
     from unnest(hold_ids) as named (id)
@@ -6141,7 +6178,10 @@ begin
   with relaned as (
     update public.sessions as session
     set lanes = private.client_lanes(
-      session.organization_id, session.client_id, private.service_code(session.cpt_code, session.session_type),
+      session.organization_id, session.client_id,
+      private.service_code_at(
+        session.organization_id, session.client_id, session.cpt_code, session.session_type, session.start_time
+      ),
       session.start_time, session.end_time
     )
     where session.organization_id = relane_clients.organization_id
@@ -6162,11 +6202,13 @@ begin
     set lanes = private.client_lanes(
       hold.organization_id, hold.client_id,
       -- What is moved stays the service it is, unless the hold said otherwise.
-      private.service_code(
+      private.service_code_at(
+        hold.organization_id, hold.client_id,
         coalesce(batch.cpt_code, (select moved.cpt_code from public.sessions as moved
           where moved.organization_id = hold.organization_id and moved.id = hold.session_id)),
         coalesce(batch.session_type, (select moved.session_type from public.sessions as moved
-          where moved.organization_id = hold.organization_id and moved.id = hold.session_id))
+          where moved.organization_id = hold.organization_id and moved.id = hold.session_id)),
+        hold.start_time
       ),
       hold.start_time, hold.end_time
     )
@@ -6811,7 +6853,7 @@ create function private.placement_issue(
   booker private.booker,
   actor private.actor,
   batch public.hold_batches,
-  cpt_codes text[],
+  slots private.slot[],
   spans tstzrange[]
 )
 returns private.cause
@@ -6828,10 +6870,9 @@ begin
   elsif batch.override_reason is not null and booker.role not in ('admin', 'super_admin') then
     cause.code := 'FORBIDDEN';
     cause.detail := 'Only an admin may override.';
-  elsif exists (
-    select from unnest(cpt_codes) as service (code)
-    where service.code is not null
-      and not private.may_render(actor.organization_id, batch.therapist_id, service.code)
+  elsif not private.may_render_each(
+    actor.organization_id, batch.therapist_id, array(select slot.cpt_code from unnest(slots) as slot),
+    array(select slot.service_date from unnest(slots) as slot)
   ) then
     cause.code := 'FORBIDDEN';
     cause.detail := 'A technician may not render this service: it is a qualified professional''s.';
@@ -6845,7 +6886,7 @@ begin
   return cause;
 end
 $$;
-comment on function private.placement_issue(private.booker, private.actor, public.hold_batches, text[], tstzrange[]) is
+comment on function private.placement_issue(private.booker, private.actor, public.hold_batches, private.slot[], tstzrange[]) is
   'What forbids these spans to be booked, the most important first. booker: what private.who_may_book says.';
 
 create function private.availability_conflicts(organization_id uuid, therapist_id uuid, spans tstzrange[])
@@ -7044,10 +7085,14 @@ declare
   actor constant private.actor := row(
     case when by_user then auth.uid() end, written.organization_id, case when by_user then private.active_role() end
   );
-  code constant text := private.service_code(written.cpt_code, written.session_type);
   on_date constant date := private.service_date(written.organization_id, written.client_id, written.start_time);
+  code constant text := private.service_code(
+    written.organization_id, written.cpt_code, written.session_type, on_date
+  );
   -- Without a name it is billed as one-to-one treatment, which no group is. The members come one by one: two at least.
-  billed constant text := private.billed_code(written.cpt_code, written.session_type);
+  billed constant text := private.billed_code(
+    written.organization_id, written.cpt_code, written.session_type, on_date
+  );
   companions constant integer := case when written.group_id is null then 1 else 2 end;
   as_of constant timestamptz := clock_timestamp();
   room_id uuid := written.room_id;
@@ -7071,14 +7116,14 @@ begin
     broken.rule := 'session_bookable';
     broken.message := 'this therapist, client or room cannot be booked: archived, without a membership that renders, or not the caller''s to book';
     broken.hint := 'Therapists book their own time for their caseload; admins anybody who is not archived.';
-  elsif code is not null and not private.may_render(written.organization_id, written.therapist_id, code) then
-    broken.rule := 'technician_cannot_render';
-    broken.message := 'a technician cannot render a service that is a qualified professional''s';
-    broken.hint := 'Book it with a BCBA, or book another service.';
   elsif private.service_issue(written.organization_id, billed, on_date, companions) is not null then
     broken.rule := 'session_service';
     broken.message := private.service_issue(written.organization_id, billed, on_date, companions);
     broken.hint := 'Group services are booked with a group_id, other services without; a code is valid between its dates.';
+  elsif code is not null and not private.may_render(written.organization_id, written.therapist_id, code, on_date) then
+    broken.rule := 'technician_cannot_render';
+    broken.message := 'a technician cannot render a service that is a qualified professional''s';
+    broken.hint := 'Book it with a BCBA, or book another service.';
   elsif written.group_id is not null
     and members + 1 + private.group_joiners(written.organization_id, written.group_id, as_of) > private.group_size_limit()
   then
@@ -7357,7 +7402,7 @@ begin
     select row(
       case when member.id = slot.session_id then slot.hold_id else gen_random_uuid() end, slot.occurrence_index,
       slot.hold_key, member.client_id, null, member.id, slot.start_time, slot.end_time, slot.time_zone, slot.civil_start,
-      slot.lanes
+      slot.lanes, null, null
     )::private.slot
     from unnest(slots) as slot
     cross join lateral (
@@ -7440,7 +7485,7 @@ $$;
 comment on function private.keep_place(public.hold_batches, private.hold_request, boolean, private.slot[]) is
   'What a move does not name stays as its sessions have it: room and buffers, where they agree; PT400 where they do not.';
 
-create function private.with_lanes(organization_id uuid, slots private.slot[], cpt_code text, lifted int4multirange default '{}')
+create function private.with_services(organization_id uuid, slots private.slot[], cpt_code text, session_type text)
 returns private.slot[]
 language plpgsql
 stable
@@ -7448,8 +7493,55 @@ set search_path = ''
 as $$
 begin
   if cardinality(slots) = 1 and slots[1].session_id is null then
+    if cpt_code is not null or session_type is not null then
+      slots[1].service_date := private.service_date(organization_id, slots[1].client_id, slots[1].start_time);
+      slots[1].cpt_code := private.service_code(organization_id, cpt_code, session_type, slots[1].service_date);
+    end if;
+    return slots;
+  end if;
+  return array(
+    with zone as materialized (
+      select client.id, private.service_zone(with_services.organization_id, client.id) as name
+      from (select distinct slot.client_id as id from unnest(slots) as slot) as client
+    )
+    select row(
+      slot.hold_id, slot.occurrence_index, slot.hold_key, slot.client_id, slot.group_id, slot.session_id,
+      slot.start_time, slot.end_time, slot.time_zone, slot.civil_start, slot.lanes,
+      coalesce(
+        private.service_code(with_services.organization_id, with_services.cpt_code, with_services.session_type, day.date),
+        -- What is moved stays the service it is, unless the request says otherwise.
+        (
+          select private.service_code(moved.organization_id, moved.cpt_code, moved.session_type, day.date)
+          from public.sessions as moved
+          where moved.organization_id = with_services.organization_id and moved.id = slot.session_id
+        )
+      ),
+      day.date
+    )::private.slot
+    from unnest(slots) with ordinality as slot (
+      hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
+      civil_start, lanes, cpt_code, service_date, position
+    )
+    join zone on zone.id = slot.client_id
+    cross join lateral (select (slot.start_time at time zone zone.name)::date as date offset 0) as day
+    order by slot.position
+  );
+end
+$$;
+comment on function private.with_services(uuid, private.slot[], text, text) is
+  'The slots with the day of service and the code that this code or session type means then; of a move, else what the '
+  'moved session is. No code: the booking names no service.';
+
+create function private.with_lanes(organization_id uuid, slots private.slot[], lifted int4multirange default '{}')
+returns private.slot[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if cardinality(slots) = 1 then
     slots[1].lanes := private.client_lanes(
-      organization_id, slots[1].client_id, cpt_code, slots[1].start_time, slots[1].end_time
+      organization_id, slots[1].client_id, slots[1].cpt_code, slots[1].start_time, slots[1].end_time
     ) - lifted;
     return slots;
   end if;
@@ -7458,22 +7550,16 @@ begin
       slot.hold_id, slot.occurrence_index, slot.hold_key, slot.client_id, slot.group_id, slot.session_id,
       slot.start_time, slot.end_time, slot.time_zone, slot.civil_start,
       private.client_lanes(
-        with_lanes.organization_id, slot.client_id,
-        -- What is moved stays the service it is, unless the request says otherwise.
-        coalesce(with_lanes.cpt_code, (
-          select private.service_code(moved.cpt_code, moved.session_type)
-          from public.sessions as moved
-          where moved.organization_id = with_lanes.organization_id and moved.id = slot.session_id
-        )),
-        slot.start_time, slot.end_time
-      ) - lifted
+        with_lanes.organization_id, slot.client_id, slot.cpt_code, slot.start_time, slot.end_time
+      ) - lifted,
+      slot.cpt_code, slot.service_date
     )::private.slot
     from unnest(slots) as slot
   );
 end
 $$;
-comment on function private.with_lanes(uuid, private.slot[], text, int4multirange) is
-  'The slots with the lanes their clients'' payers leave them for this service, less those an admin lifts.';
+comment on function private.with_lanes(uuid, private.slot[], int4multirange) is
+  'The slots with the lanes their clients'' payers leave them for their services, less those an admin lifts.';
 
 create function private.places_of_slots(batch public.hold_batches, slots private.slot[], is_joining boolean)
 returns private.place[]
@@ -7501,7 +7587,7 @@ begin
       select each.*, row_number() over (partition by each.occurrence_index order by each.position) = 1 as is_first
       from unnest(slots) with ordinality as each (
         hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
-        civil_start, lanes, position
+        civil_start, lanes, cpt_code, service_date, position
       )
     ) as slot
   );
@@ -7530,46 +7616,25 @@ end
 $$;
 comment on function private.spans_of(private.slot[]) is 'The windows of the occurrences, in order.';
 
-create function private.services_of_slots(organization_id uuid, slots private.slot[], cpt_code text)
+create function private.services_of_slots(slots private.slot[])
 returns private.service[]
 language plpgsql
-stable
+immutable
 set search_path = ''
 as $$
 begin
   return array(
     select row(
-      slot.hold_id, slot.occurrence_index, slot.client_id,
-      coalesce(services_of_slots.cpt_code, (
-        select private.billed_code(moved.cpt_code, moved.session_type)
-        from public.sessions as moved
-        where moved.organization_id = services_of_slots.organization_id and moved.id = slot.session_id
-      ), '97153'),
-      slot.start_time, slot.end_time, slot.session_id, null
+      slot.hold_id, slot.occurrence_index, slot.client_id, coalesce(slot.cpt_code, '97153'), slot.start_time,
+      slot.end_time, slot.session_id, null
     )::private.service
     from unnest(slots) as slot
+    where slot.cpt_code is not null or slot.session_id is not null
   );
 end
 $$;
-comment on function private.services_of_slots(uuid, private.slot[], text) is
-  'The services of a request, for its units: of this code, else what the moved session is.';
-
-create function private.codes_of_sessions(organization_id uuid, slots private.slot[])
-returns text[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return array(
-    select distinct private.service_code(moved.cpt_code, moved.session_type)
-    from unnest(slots) as slot
-    join public.sessions as moved
-      on moved.organization_id = codes_of_sessions.organization_id and moved.id = slot.session_id
-  );
-end
-$$;
-comment on function private.codes_of_sessions(uuid, private.slot[]) is 'The services of the sessions that these slots move.';
+comment on function private.services_of_slots(private.slot[]) is
+  'The services of a request, for its units. A hold that names no service takes its units when it is confirmed as one.';
 
 create function private.write_hold(batch public.hold_batches, slots private.slot[])
 returns void
@@ -7624,7 +7689,7 @@ begin
         end as answer
       from unnest(slots) with ordinality as slot (
         hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
-        civil_start, lanes, position
+        civil_start, lanes, cpt_code, service_date, position
       )
       left join public.sessions as moved
         on moved.organization_id = batch.organization_id and moved.id = slot.session_id
@@ -7675,7 +7740,6 @@ create function private.claim_slots(
   batch public.hold_batches,
   slots private.slot[],
   is_joining boolean,
-  cpt_code text,
   as_of timestamptz,
   out lifted int4multirange,
   out placed private.slot[],
@@ -7688,10 +7752,7 @@ declare
   own_ids uuid[] := '{}';
   claims private.claims[];
 begin
-  placed := case
-    when cpt_code is not null or batch.is_move then private.with_lanes(batch.organization_id, slots, cpt_code)
-    else slots
-  end;
+  placed := private.with_lanes(batch.organization_id, slots);
   claims := private.claimed(batch.organization_id, private.places_of_slots(batch, placed, is_joining));
   if batch.is_move then
     -- A move takes its claims when its rows are there: what it wants beyond what its sessions have.
@@ -7710,7 +7771,7 @@ begin
   if obstacle.concurrent_lanes is not null and private.overrides(batch, 'concurrency') then
     -- The pairs in the way give up their lanes, for this hold only: everything else still blocks it.
     lifted := obstacle.concurrent_lanes;
-    placed := private.with_lanes(batch.organization_id, slots, cpt_code, lifted);
+    placed := private.with_lanes(batch.organization_id, slots, lifted);
     claims := private.claimed(batch.organization_id, private.places_of_slots(batch, placed, is_joining));
     obstacle := private.find_conflicts(placed, claims, array_remove(own_ids, null), as_of);
   end if;
@@ -7725,7 +7786,7 @@ begin
   end if;
 end
 $$;
-comment on function private.claim_slots(public.hold_batches, private.slot[], boolean, text, timestamptz) is
+comment on function private.claim_slots(public.hold_batches, private.slot[], boolean, timestamptz) is
   'Takes the claims of a request, or says what is in the way (obstacle.conflicts). placed: the slots with their lanes; '
   'lifted: the lanes an admin set aside for them.';
 
@@ -7743,7 +7804,6 @@ as $$
 declare
   moving constant boolean := slots[1].session_id is not null;
   joining constant boolean := wanted.group_id is not null;
-  cpt_code constant text := private.service_code(wanted.cpt_code, wanted.session_type);
   named_ids uuid[] := '{}';
   client_ids uuid[];
   resource_ids uuid[] := '{}';
@@ -7751,6 +7811,7 @@ declare
   booker private.booker;
   issue private.cause;
   claim record;
+  services private.service[];
   quotes private.quote[];
   shortages jsonb;
   overridden text[] := '{}';
@@ -7774,12 +7835,11 @@ begin
   batch.created_at := as_of;
 
   booker := private.who_may_book(actor, wanted.therapist_id, client_ids, batch.room_id);
+  slots := private.with_services(actor.organization_id, slots, wanted.cpt_code, wanted.session_type);
   if booker.allowed then
-    perform private.require_service(actor.organization_id, slots, cpt_code, joining);
+    perform private.require_service(actor.organization_id, slots, wanted.cpt_code, wanted.session_type, joining);
   end if;
-  issue := private.placement_issue(booker, actor, batch, case
-    when moving and cpt_code is null then private.codes_of_sessions(actor.organization_id, slots) else array[cpt_code]
-  end, private.spans_of(slots));
+  issue := private.placement_issue(booker, actor, batch, slots, private.spans_of(slots));
   if issue.code is null and moving then
     issue := private.move_issue(actor, booker, wanted.client_id, named_ids, as_of);
   elsif issue.code is null and joining then
@@ -7792,7 +7852,7 @@ begin
       jsonb_build_object('request', private.hold_facts(wanted, slots))
     );
   end if;
-  claim := private.claim_slots(batch, slots, joining, cpt_code, as_of);
+  claim := private.claim_slots(batch, slots, joining, as_of);
   if (claim.obstacle).conflicts is not null then
     body := private.conflict_code((claim.obstacle).conflicts, (claim.obstacle).concurrent_lanes);
     return private.refuse(
@@ -7803,11 +7863,9 @@ begin
   end if;
   slots := claim.placed;
 
-  -- A hold that names no service takes its units when it is confirmed as one.
-  if booker.has_payer and (cpt_code is not null or moving) then
-    quotes := private.quote_units(
-      actor.organization_id, private.services_of_slots(actor.organization_id, slots, cpt_code), as_of
-    );
+  services := case when booker.has_payer then private.services_of_slots(slots) end;
+  if services <> '{}' then
+    quotes := private.quote_units(actor.organization_id, services, as_of);
     shortages := private.shortages_of(quotes);
   end if;
   if shortages is not null and not private.overrides(batch, 'authorization') then
@@ -7872,7 +7930,13 @@ end
 $$;
 comment on function private.warnings_in(jsonb) is 'Warnings as they stand in an answer: left out when there are none.';
 
-create function private.require_service(organization_id uuid, slots private.slot[], cpt_code text, is_joining boolean)
+create function private.require_service(
+  organization_id uuid,
+  slots private.slot[],
+  cpt_code text,
+  session_type text,
+  is_joining boolean
+)
 returns void
 language plpgsql
 stable
@@ -7881,9 +7945,6 @@ as $$
 declare
   issues jsonb;
 begin
-  if cpt_code is null and slots[1].session_id is null then
-    return;
-  end if;
   select jsonb_agg(jsonb_build_object(
     'path', case when slots[1].occurrence_index = slots[cardinality(slots)].occurrence_index then 'cpt_code'
       else format('occurrences.%s', found.occurrence_index) end,
@@ -7891,28 +7952,22 @@ begin
   ) order by found.occurrence_index) into issues
   from (
     select occurrence.occurrence_index, case
-      when require_service.cpt_code is not null then private.service_issue(
-        require_service.organization_id, require_service.cpt_code, day.date, occurrence.clients::integer
+      when private.service_code(
+        require_service.organization_id, require_service.cpt_code, require_service.session_type, occurrence.date
+      ) is not null then private.service_issue(
+        require_service.organization_id, occurrence.code, occurrence.date, occurrence.clients::integer
       )
       -- What is moved stays the service it is, and does not leave the days of its code.
-      when (private.service_code_on(require_service.organization_id, occurrence.moved_code, day.date)).code is null
-        then format('%s is no service code on %s', occurrence.moved_code, day.date)
+      when (private.service_code_on(require_service.organization_id, occurrence.code, occurrence.date)).code is null
+        then format('%s is no service code on %s', occurrence.code, occurrence.date)
     end as issue
     from (
-      select slot.occurrence_index, min(slot.client_id::text)::uuid as client_id, min(slot.start_time) as start_time,
-        count(*) + case when is_joining then 1 else 0 end as clients,
-        min((
-          select moved.cpt_code
-          from public.sessions as moved
-          where moved.organization_id = require_service.organization_id and moved.id = slot.session_id
-        )) as moved_code
+      select slot.occurrence_index, min(slot.cpt_code) as code, min(slot.service_date) as date,
+        count(*) + case when is_joining then 1 else 0 end as clients
       from unnest(slots) as slot
+      where slot.cpt_code is not null
       group by slot.occurrence_index
     ) as occurrence
-    cross join lateral (
-      select private.service_date(require_service.organization_id, occurrence.client_id, occurrence.start_time) as date
-    ) as day
-    where coalesce(require_service.cpt_code, occurrence.moved_code) is not null
   ) as found
   where found.issue is not null;
   if issues is not null then
@@ -7920,9 +7975,9 @@ begin
   end if;
 end
 $$;
-comment on function private.require_service(uuid, private.slot[], text, boolean) is
+comment on function private.require_service(uuid, private.slot[], text, text, boolean) is
   'PT400 for each occurrence whose service is unknown or not valid on its day, or for fewer or more clients. A client who '
-  'joins is one beside another.';
+  'joins is one beside another. cpt_code and session_type: what the request names.';
 
 create function private.record_overrides(
   actor private.actor,
@@ -8166,8 +8221,12 @@ begin
       ('session_type', lower(item.session_type) <> lower(batch.session_type)),
       -- What was named when it was held stays so; a hold that named no service leaves the choice open.
       ('cpt', item.cpt_code <> batch.cpt_code
-        or private.service_code(coalesce(item.cpt_code, held.cpt_code), coalesce(item.session_type, held.session_type))
-          <> private.service_code(held.cpt_code, held.session_type))
+        or private.service_code_at(
+          batch.organization_id, hold.client_id, coalesce(item.cpt_code, held.cpt_code),
+          coalesce(item.session_type, held.session_type), hold.start_time
+        ) <> private.service_code_at(
+          batch.organization_id, hold.client_id, held.cpt_code, held.session_type, hold.start_time
+        ))
   ) as difference (field, differs)
   where difference.differs
     and (difference.field <> 'id' or hold.client_id = item.client_id);
@@ -8203,14 +8262,21 @@ create type private.confirmed_slot as (
   cpt_code text,
   session_type text,
   location_type text,
-  cpt_modifiers text[]
+  cpt_modifiers text[],
+  path text,
+  service_date date,
+  service_code text,
+  is_service_held boolean
 );
-comment on type private.confirmed_slot is 'A hold to be confirmed, and what its session is to be.';
+comment on type private.confirmed_slot is
+  'A hold to be confirmed, and what its session is to be: service_code is the service it names on its day, moved sessions '
+  'those they have; is_service_held: the hold named it. path: where the request describes it.';
 
 create function private.confirmed_slots(
   batch public.hold_batches,
   holds public.session_holds[],
-  listed private.listing[]
+  listed private.listing[],
+  is_listed boolean
 )
 returns private.confirmed_slot[]
 language plpgsql
@@ -8233,8 +8299,13 @@ begin
   end if;
   return array(
     select row(
-      hold, coalesce(item.cpt_code, batch.cpt_code), coalesce(item.session_type, batch.session_type), item.location_type,
-      item.cpt_modifiers
+      hold, service.cpt_code, service.session_type, item.location_type, item.cpt_modifiers,
+      case when is_listed then format('occurrences.%s.', item.occurrence_index) else '' end, day.date,
+      private.service_code(
+        batch.organization_id, coalesce(service.cpt_code, moved.cpt_code),
+        coalesce(service.session_type, moved.session_type), day.date
+      ),
+      private.service_code(batch.organization_id, batch.cpt_code, batch.session_type, day.date) is not null
     )::private.confirmed_slot
     from unnest(holds) as hold
     cross join lateral (
@@ -8243,13 +8314,24 @@ begin
         by_key ->> hold.hold_key::text, by_key ->> batch.hold_key::text, '1'
       )::integer]).*
     ) as item
+    cross join lateral (
+      select coalesce(item.cpt_code, batch.cpt_code) as cpt_code,
+        coalesce(item.session_type, batch.session_type) as session_type
+    ) as service
+    cross join lateral (
+      select private.service_date(batch.organization_id, hold.client_id, hold.start_time) as date offset 0
+    ) as day
+    left join lateral (
+      select known.cpt_code, known.session_type from public.sessions as known
+      where known.organization_id = batch.organization_id and known.id = hold.session_id offset 0
+    ) as moved on true
     where hold.status = 'held'
     order by hold.occurrence_index, hold.client_id
   );
 end
 $$;
-comment on function private.confirmed_slots(public.hold_batches, public.session_holds[], private.listing[]) is
-  'What is to be confirmed, with the service each occurrence is confirmed as.';
+comment on function private.confirmed_slots(public.hold_batches, public.session_holds[], private.listing[], boolean) is
+  'What is to be confirmed, with the service each occurrence is confirmed as. is_listed: the request lists occurrences.';
 
 create function private.confirmed_service_issue(batch public.hold_batches, slots private.confirmed_slot[])
 returns private.cause
@@ -8259,54 +8341,52 @@ set search_path = ''
 as $$
 declare
   cause private.cause;
-  issue text;
+  issues jsonb;
 begin
-  if not batch.is_move then
-    -- Without a name it is billed as one-to-one treatment, which no group is. A client who joins is one beside another.
-    select private.service_issue(batch.organization_id, occurrence.code, occurrence.on_date, occurrence.clients) into issue
+  select jsonb_agg(jsonb_build_object('path', found.path || 'cpt.code', 'message', found.issue) order by found.path)
+  into issues
+  from (
+    select occurrence.path, case
+      -- What is moved stays the service it is, and does not leave the days of its code.
+      when batch.is_move then case
+        when (private.service_code_on(batch.organization_id, occurrence.code, occurrence.date)).code is null
+          then format('%s is no service code on %s', occurrence.code, occurrence.date)
+      end
+      else private.service_issue(batch.organization_id, occurrence.code, occurrence.date, occurrence.clients)
+    end as issue
     from (
-      select each.code,
-        private.service_date(batch.organization_id, min(each.client_id::text)::uuid, min(each.start_time)) as on_date,
+      select min(slot.path) as path, service.code, min(slot.service_date) as date,
         count(*)::integer + case when exists (
           select from public.session_groups as known
-          where known.organization_id = batch.organization_id and known.id = each.group_id
+          where known.organization_id = batch.organization_id and known.id = asked.group_id
         ) then 1 else 0 end as clients
-      from (
-        select private.billed_code(slot.cpt_code, slot.session_type) as code, (slot.hold).occurrence_index,
-          (slot.hold).group_id, (slot.hold).client_id, (slot.hold).start_time
-        from unnest(slots) as slot
-      ) as each
-      group by each.occurrence_index, each.group_id, each.code
-    ) as occurrence
-    where private.service_issue(batch.organization_id, occurrence.code, occurrence.on_date, occurrence.clients) is not null
-    limit 1;
-  end if;
-  if issue is not null then
-    perform private.raise_invalid(private.issue('cpt.code', issue));
-  end if;
-  if exists (
-    select from (
-      select distinct private.service_code(
-        coalesce(slot.cpt_code, moved.cpt_code), coalesce(slot.session_type, moved.session_type)
-      ) as code
       from unnest(slots) as slot
-      left join lateral (
-        select known.cpt_code, known.session_type from public.sessions as known
-        where known.organization_id = batch.organization_id and known.id = (slot.hold).session_id offset 0
-      ) as moved on true
-    ) as service
-    where not private.may_render(batch.organization_id, batch.therapist_id, service.code)
+      cross join lateral (select (slot.hold).occurrence_index, (slot.hold).group_id) as asked
+      -- Without a name it is billed as one-to-one treatment, which no group is. A client who joins is one beside another.
+      cross join lateral (
+        select coalesce(slot.service_code, case when not batch.is_move then '97153' end) as code
+      ) as service
+      where service.code is not null
+      group by asked.occurrence_index, asked.group_id, service.code
+    ) as occurrence
+  ) as found
+  where found.issue is not null;
+  if issues is not null then
+    perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
+  end if;
+  if not private.may_render_each(
+    batch.organization_id, batch.therapist_id, array(select slot.service_code from unnest(slots) as slot),
+    array(select slot.service_date from unnest(slots) as slot)
   ) then
     cause.code := 'FORBIDDEN';
     cause.detail := 'A technician may not render this service: it is a qualified professional''s.';
-    return cause;
   end if;
   return cause;
 end
 $$;
 comment on function private.confirmed_service_issue(public.hold_batches, private.confirmed_slot[]) is
-  'Whether the therapist may render what is confirmed; PT400 when a service is unknown that day, or for fewer or more '
-  'clients than there are.';
+  'Whether the therapist may render what is confirmed; PT400 for each occurrence whose service is unknown that day, or for '
+  'fewer or more clients than there are.';
 
 create function private.make_series(actor private.actor, batch public.hold_batches, holds public.session_holds[], as_of timestamptz)
 returns boolean
@@ -8355,7 +8435,6 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  names_service constant boolean := private.service_code(batch.cpt_code, batch.session_type) is not null;
   has_groups constant boolean := (slots[1].hold).group_id is not null;
   in_series constant boolean := (slots[1].hold).occurrence_index > 0 or cardinality(slots) > 1;
   is_series boolean := false;
@@ -8383,9 +8462,8 @@ begin
       batch.organization_id, (slot.hold).id, batch.therapist_id, (slot.hold).client_id, (slot.hold).start_time,
       (slot.hold).end_time, (slot.hold).time_zone, (slot.hold).civil_start, slot.session_type, slot.location_type,
       slot.cpt_code, coalesce(slot.cpt_modifiers, '{}'),
-      case when names_service then (slot.hold).lanes else private.client_lanes(
-        batch.organization_id, (slot.hold).client_id, private.service_code(slot.cpt_code, slot.session_type),
-        (slot.hold).start_time, (slot.hold).end_time
+      case when slot.is_service_held then (slot.hold).lanes else private.client_lanes(
+        batch.organization_id, (slot.hold).client_id, slot.service_code, (slot.hold).start_time, (slot.hold).end_time
       ) end,
       case when is_series then private.series_id(batch.id, (slot.hold).client_id) end,
       (slot.hold).group_id,
@@ -8495,6 +8573,7 @@ declare
   booker private.booker;
   cause private.cause;
   slots private.confirmed_slot[];
+  services private.service[];
   quotes private.quote[];
   before jsonb;
   made jsonb;
@@ -8540,7 +8619,7 @@ begin
       end if;
   end case;
   if cause.code is null then
-    slots := private.confirmed_slots(batch, hold.holds, listed);
+    slots := private.confirmed_slots(batch, hold.holds, listed, wanted.occurrences is not null);
     cause := private.confirmed_service_issue(batch, slots);
   end if;
   if cause.code is null and batch.is_move and exists (
@@ -8554,15 +8633,19 @@ begin
     return private.refuse_confirmation(actor, batch, hold.holds, cause);
   end if;
 
-  if booker.has_payer and not batch.is_move and private.service_code(batch.cpt_code, batch.session_type) is null then
-    -- The hold named no service: now it is known, and its units are taken.
-    quotes := private.quote_units(batch.organization_id, array(
+  if booker.has_payer and not batch.is_move then
+    -- Where the hold named no service, now it is known, and its units are taken.
+    services := array(
       select row(
-        (slot.hold).id, (slot.hold).occurrence_index, (slot.hold).client_id,
-        private.billed_code(slot.cpt_code, slot.session_type), (slot.hold).start_time, (slot.hold).end_time, null, null
+        (slot.hold).id, (slot.hold).occurrence_index, (slot.hold).client_id, coalesce(slot.service_code, '97153'),
+        (slot.hold).start_time, (slot.hold).end_time, null, null
       )::private.service
       from unnest(slots) as slot
-    ), as_of);
+      where not slot.is_service_held
+    );
+  end if;
+  if services <> '{}' then
+    quotes := private.quote_units(batch.organization_id, services, as_of);
     if private.shortages_of(quotes) is not null and not private.overrides(batch, 'authorization') then
       cause := row('AUTHORIZATION_EXCEEDED',
         'The payer''s authorization has too few units left for this service, or does not cover the dates: see shortages. '
@@ -8589,7 +8672,8 @@ begin
     made := private.make_sessions(actor, batch, slots, as_of);
     if quotes is not null then
       perform private.enter_units(batch.organization_id, quotes, 'scheduled');
-    elsif booker.has_payer then
+    end if;
+    if booker.has_payer and cardinality(services) < cardinality(slots) then
       perform private.schedule_units(batch.organization_id, array(select (slot.hold).id from unnest(slots) as slot));
     end if;
   end if;
@@ -9558,7 +9642,9 @@ begin
         private.service_date(slot.organization_id, candidate.client_id, slot.start_time), 1
       ) is null
       else candidate.cpt_code = (
-        select private.billed_code(mate.cpt_code, mate.session_type)
+        select private.billed_code_at(
+          mate.organization_id, candidate.client_id, mate.cpt_code, mate.session_type, mate.start_time
+        )
         from public.sessions as mate
         where mate.organization_id = slot.organization_id and mate.group_id = slot.group_id
           and mate.status not in ('cancelled', 'no_show')
@@ -9949,7 +10035,9 @@ begin
       new.civil_start := new.start_time at time zone new.time_zone;
     end if;
     new.lanes := private.client_lanes(
-      new.organization_id, new.client_id, private.service_code(new.cpt_code, new.session_type), new.start_time, new.end_time
+      new.organization_id, new.client_id,
+      private.service_code_at(new.organization_id, new.client_id, new.cpt_code, new.session_type, new.start_time),
+      new.start_time, new.end_time
     );
   end if;
   return new;
@@ -10445,6 +10533,7 @@ begin
     slots := private.with_moved(actor.organization_id, slots);
     batch := private.keep_place(batch, wanted, request ? 'room_id', slots);
   end if;
+  slots := private.with_services(actor.organization_id, slots, wanted.cpt_code, wanted.session_type);
   asked.therapist_id := batch.therapist_id;
   asked.room_id := batch.room_id;
   asked.buffer_before := make_interval(mins => batch.buffer_before_minutes);
@@ -10461,14 +10550,9 @@ begin
   );
   asked.places := array(
     select row(
-      slot.occurrence_index, slot.client_id,
-      -- What is moved stays the service it is, unless the request says otherwise.
-      coalesce(private.service_code(wanted.cpt_code, wanted.session_type), private.service_code(moved.cpt_code, moved.session_type)),
-      slot.start_time, slot.end_time, slot.time_zone, slot.session_id
+      slot.occurrence_index, slot.client_id, slot.cpt_code, slot.start_time, slot.end_time, slot.time_zone, slot.session_id
     )::private.asked_place
     from unnest(slots) as slot
-    left join public.sessions as moved
-      on moved.organization_id = actor.organization_id and moved.id = slot.session_id
     order by slot.occurrence_index, slot.client_id
   );
   if not private.may_ask(actor, asked) or exists (
@@ -10482,9 +10566,13 @@ begin
   ) then
     perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
-  perform private.require_service(
-    actor.organization_id, slots, private.service_code(wanted.cpt_code, wanted.session_type), asked.is_fixed
-  );
+  perform private.require_service(actor.organization_id, slots, wanted.cpt_code, wanted.session_type, asked.is_fixed);
+  if not private.may_render_each(
+    actor.organization_id, asked.therapist_id, array(select slot.cpt_code from unnest(slots) as slot),
+    array(select slot.service_date from unnest(slots) as slot)
+  ) then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this therapist, client or room.');
+  end if;
   return asked;
 end
 $$;
@@ -10502,16 +10590,12 @@ begin
     select 1
     from (select distinct place.client_id from unnest(asked.places) as place) as member
     where not private.may_book(actor, asked.therapist_id, member.client_id, asked.room_id)
-  ) and not exists (
-    select 1
-    from (select distinct place.cpt_code from unnest(asked.places) as place) as service
-    where not private.may_render(actor.organization_id, asked.therapist_id, service.cpt_code)
   );
 end
 $$;
 comment on function private.may_ask(private.actor, private.asked_booking) is
-  'Whether the caller may book this therapist with every one of these clients, and the therapist render the services. '
-  'Who may not book somebody does not learn when they are busy.';
+  'Whether the caller may book this therapist with every one of these clients. Who may not book somebody does not learn '
+  'when they are busy.';
 
 -- Lanes by day -----------------------------------------------------------------------------------------------------
 
@@ -10656,7 +10740,12 @@ comment on function private.free_starts(uuid, private.asked_booking, uuid[], tex
 
 -- Units and days of a service ----------------------------------------------------------------------------------------
 
-create function private.services_available(organization_id uuid, places private.asked_place[], as_of timestamptz)
+create function private.services_available(
+  organization_id uuid,
+  therapist_id uuid,
+  places private.asked_place[],
+  as_of timestamptz
+)
 returns boolean[]
 language plpgsql
 stable
@@ -10670,7 +10759,7 @@ begin
     select row(
       -- Owners in the order of the places: what is asked for first is granted first.
       ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid, place.occurrence_index,
-      place.client_id, private.billed_code(place.cpt_code, null), place.start_time, place.end_time, place.session_id, null
+      place.client_id, coalesce(place.cpt_code, '97153'), place.start_time, place.end_time, place.session_id, null
     )::private.service
     from unnest(places) with ordinality
       as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
@@ -10686,7 +10775,9 @@ begin
     ),
     service as materialized (
       select named.cpt_code, named.date,
-        (private.service_code_on(services_available.organization_id, named.cpt_code, named.date)).code is not null as is_valid
+        private.may_render(
+          services_available.organization_id, services_available.therapist_id, named.cpt_code, named.date
+        ) as is_valid
       from (select distinct place.cpt_code, place.date from place where place.cpt_code is not null) as named
     )
     select coalesce(service.is_valid, true) and not exists (
@@ -10700,9 +10791,9 @@ begin
   );
 end
 $$;
-comment on function private.services_available(uuid, private.asked_place[], timestamptz) is
+comment on function private.services_available(uuid, uuid, private.asked_place[], timestamptz) is
   'Whether each of these places, all asked for together, would get its units now, and lies on a day on which its code is '
-  'valid.';
+  'valid and the therapist''s to render.';
 
 -- === schemas/booking/open_slots.sql ===
 
@@ -10789,6 +10880,7 @@ comment on function private.open_slots_issues(
 
 create function private.without_service(
   organization_id uuid,
+  therapist_id uuid,
   starts tstzmultirange,
   client_ids uuid[],
   cpt_code text,
@@ -10836,18 +10928,18 @@ begin
     where date.during && run.starts
     order by member.id, date.at
   ) as day;
-  granted := private.services_available(organization_id, places, as_of);
+  granted := private.services_available(organization_id, therapist_id, places, as_of);
   return coalesce((
     select range_agg(asked.during)
     from unnest(days, granted) with ordinality as asked (during, granted, position)
     where not asked.granted
-      and not (private.services_available(organization_id, array[places[asked.position]], as_of))[1]
+      and not (private.services_available(organization_id, therapist_id, array[places[asked.position]], as_of))[1]
   ), '{}');
 end
 $$;
-comment on function private.without_service(uuid, tstzmultirange, uuid[], text, interval, timestamptz) is
+comment on function private.without_service(uuid, uuid, tstzmultirange, uuid[], text, interval, timestamptz) is
   'The days, of those on which a booking may start, on which a client has too few units left for this service, or it is no '
-  'service.';
+  'service of this therapist.';
 
 create function private.find_open_slots(
   therapist_id uuid,
@@ -10916,7 +11008,9 @@ begin
     select row(0, member.id, find_open_slots.cpt_code, null, null, null, null)::private.asked_place
     from unnest(members) as member (id)
   );
-  if not private.may_ask(actor, asked) or (room_id is not null and not exists (
+  if not private.may_ask(actor, asked)
+    or (members <> '{}' and not private.may_render(actor.organization_id, asked.therapist_id, find_open_slots.cpt_code, null))
+    or (room_id is not null and not exists (
     select 1
     from public.rooms as room
     where room.organization_id = actor.organization_id and room.id = find_open_slots.room_id and room.deleted_at is null
@@ -10934,7 +11028,9 @@ begin
     actor.organization_id, asked, members, array_fill(find_open_slots.cpt_code, array[cardinality(members)]),
     duration, tstzmultirange(span), as_of
   );
-  free := free - private.without_service(actor.organization_id, free, members, find_open_slots.cpt_code, duration, as_of);
+  free := free - private.without_service(
+    actor.organization_id, asked.therapist_id, free, members, find_open_slots.cpt_code, duration, as_of
+  );
 
   -- An hour that comes twice has its quarters twice, one that clocks skip has none.
   return query
@@ -11322,7 +11418,7 @@ begin
     continue when private.overlaps_itself(places, buffers);
     if by_day and not available ? candidate.service_days::text then
       available := available || jsonb_build_object(
-        candidate.service_days, true = all (private.services_available(organization_id, places, as_of))
+        candidate.service_days, true = all (private.services_available(organization_id, asked.therapist_id, places, as_of))
       );
       continue when available -> candidate.service_days::text = 'false';
     end if;
@@ -11473,7 +11569,7 @@ begin
       from private.claims_in_the_way(actor.organization_id, asked, as_of) as claim
       union all
       select place.occurrence_index, 'authorization', null, tstzrange(place.start_time, place.end_time, '[)'), null, 9
-      from unnest(asked.places, private.services_available(actor.organization_id, asked.places, as_of))
+      from unnest(asked.places, private.services_available(actor.organization_id, asked.therapist_id, asked.places, as_of))
         as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, is_available)
       where not place.is_available
     ),
@@ -11557,6 +11653,7 @@ declare
   as_of timestamptz := statement_timestamp();
   absent public.sessions;
   code text;
+  on_date date;
   client_ids uuid[];
   span tstzrange;
   busy tstzrange;
@@ -11576,7 +11673,8 @@ begin
     return '[]';
   end if;
 
-  code := private.service_code(absent.cpt_code, absent.session_type);
+  on_date := private.service_date(absent.organization_id, absent.client_id, absent.start_time);
+  code := private.service_code(absent.organization_id, absent.cpt_code, absent.session_type, on_date);
   -- A group goes over whole, with everybody who still comes.
   client_ids := array(
     select member.client_id
@@ -11655,7 +11753,7 @@ begin
       where therapist.organization_id = absent.organization_id
         and therapist.id <> absent.therapist_id
         and therapist.deleted_at is null
-        and private.may_render(therapist.organization_id, therapist.id, code)
+        and private.may_render(therapist.organization_id, therapist.id, code, on_date)
         and not exists (
           select 1
           from private.claims as claim
@@ -14345,14 +14443,14 @@ stable
 set search_path = ''
 as $$
 declare
-  date constant date := (session.start_time at time zone session.time_zone)::date;
+  date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
 begin
   return query
   select rule.*
   from private.payer_rule(
     session.organization_id,
     private.primary_payer(session.organization_id, session.client_id, date),
-    private.billed_code(session.cpt_code, session.session_type), date
+    private.billed_code(session.organization_id, session.cpt_code, session.session_type, date), date
   ) as rule;
 end
 $$;
@@ -14375,10 +14473,20 @@ begin
       on visit.organization_id = session.organization_id and visit.session_id = session.id
     cross join lateral private.session_payer_rule(session) as rule
     cross join lateral (
+      select private.service_date(session.organization_id, session.client_id, session.start_time) as date
+    ) as day
+    cross join lateral (
+      select private.service_code(session.organization_id, session.cpt_code, session.session_type, day.date) as code
+    ) as named
+    left join lateral (
+      select named.code, known.min_clients, known.max_clients
+      from private.service_code_on(session.organization_id, named.code, day.date) as known
+    ) as service on true
+    cross join lateral (
       values
         (1, 'location_type', 'Where the session took place is not recorded.', session.location_type is null),
         (2, 'cpt_code', 'The session names no service.',
-          private.service_code(session.cpt_code, session.session_type) is null),
+          service.code is null),
         (3, 'note', 'The session has no note.', note.session_id is null),
         (4, 'signature', 'The note is not signed by the rendering provider, with their credential.',
           note.session_id is not null and (
@@ -14388,18 +14496,13 @@ begin
           rule.evv_required and visit.actual_start_time is null),
         (6, 'actual_end_time', 'The payer wants the time the visit ended (EVV).',
           rule.evv_required and visit.actual_end_time is null),
-        (7, 'clients', 'The service is for more clients, or fewer, than attend.', exists (
-          select 1
-          from public.service_codes as service
-          where service.code = private.service_code(session.cpt_code, session.session_type)
-            and (
-              select count(*)
-              from public.sessions as member
-              where member.organization_id = session.organization_id
-                and member.status not in ('cancelled', 'no_show')
-                and (member.id = session.id or member.group_id = session.group_id)
-            ) not between service.min_clients and service.max_clients
-        ))
+        (7, 'clients', 'The service is for more clients, or fewer, than attend.', (
+          select count(*)
+          from public.sessions as member
+          where member.organization_id = session.organization_id
+            and member.status not in ('cancelled', 'no_show')
+            and (member.id = session.id or member.group_id = session.group_id)
+        ) not between service.min_clients and service.max_clients)
     ) as gap (position, field, message, is_open)
     where gap.is_open
   );
@@ -15905,7 +16008,8 @@ grant select on reports.hold_funnel to authenticated, service_role;
 -- Objects: reports.double_bookings; docs/reports.md tells how to read it.
 
 grant execute on function
-  private.client_lanes(uuid, uuid, text, timestamptz, timestamptz), private.service_code(text, text)
+  private.client_lanes(uuid, uuid, text, timestamptz, timestamptz), private.service_code(uuid, text, text, date),
+  private.service_code_at(uuid, uuid, text, text, timestamptz)
 to authenticated, service_role;
 
 create view reports.double_bookings
@@ -15944,10 +16048,12 @@ cross join lateral (
     and (other.start_time, other.id) > (first.start_time, first.id)
     and other.status not in ('cancelled', 'no_show')
     and private.client_lanes(
-        first.organization_id, first.client_id, private.service_code(first.cpt_code, first.session_type),
+        first.organization_id, first.client_id,
+        private.service_code_at(first.organization_id, first.client_id, first.cpt_code, first.session_type, first.start_time),
         first.start_time, first.end_time
       ) && private.client_lanes(
-        other.organization_id, other.client_id, private.service_code(other.cpt_code, other.session_type),
+        other.organization_id, other.client_id,
+        private.service_code_at(other.organization_id, other.client_id, other.cpt_code, other.session_type, other.start_time),
         other.start_time, other.end_time
       )
     and not exists (

@@ -73,8 +73,8 @@ const rules: Rule[] = [
       join taking as b
         on b.organization_id = a.organization_id and b.client_id = a.client_id and b.id > a.id
         and b.start_time < a.end_time and a.start_time < b.end_time
-      where private.client_lanes(a.organization_id, a.client_id, private.service_code(a.cpt_code, a.session_type), a.start_time, a.end_time)
-        && private.client_lanes(b.organization_id, b.client_id, private.service_code(b.cpt_code, b.session_type), b.start_time, b.end_time)`,
+      where private.client_lanes(a.organization_id, a.client_id, private.service_code_at(a.organization_id, a.client_id, a.cpt_code, a.session_type, a.start_time), a.start_time, a.end_time)
+        && private.client_lanes(b.organization_id, b.client_id, private.service_code_at(b.organization_id, b.client_id, b.cpt_code, b.session_type, b.start_time), b.start_time, b.end_time)`,
   },
   {
     name: 'no live hold is of time that a session or another live hold has: each of them can be confirmed',
@@ -234,13 +234,15 @@ const rules: Rule[] = [
     query: `
       with owned as materialized (
         select session.organization_id, session.id as owner_id, session.client_id,
-          private.billed_code(session.cpt_code, session.session_type) as cpt_code
+          private.billed_code_at(
+            session.organization_id, session.client_id, session.cpt_code, session.session_type, session.start_time) as cpt_code
         from public.sessions as session
         where session.status not in ('cancelled', 'no_show') and ($1::uuid is null or session.organization_id = $1)
         union all
         select hold.organization_id, hold.id, hold.client_id,
-          private.billed_code(
-            coalesce(batch.cpt_code, moved.cpt_code), coalesce(batch.session_type, moved.session_type)
+          private.billed_code_at(
+            hold.organization_id, hold.client_id, coalesce(batch.cpt_code, moved.cpt_code),
+            coalesce(batch.session_type, moved.session_type), hold.start_time
           )
         from public.session_holds as hold
         join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id

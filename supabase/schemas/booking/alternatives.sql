@@ -323,7 +323,7 @@ begin
     continue when private.overlaps_itself(places, buffers);
     if by_day and not available ? candidate.service_days::text then
       available := available || jsonb_build_object(
-        candidate.service_days, true = all (private.services_available(organization_id, places, as_of))
+        candidate.service_days, true = all (private.services_available(organization_id, asked.therapist_id, places, as_of))
       );
       continue when available -> candidate.service_days::text = 'false';
     end if;

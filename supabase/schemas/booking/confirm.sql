@@ -130,8 +130,12 @@ begin
       ('session_type', lower(item.session_type) <> lower(batch.session_type)),
       -- What was named when it was held stays so; a hold that named no service leaves the choice open.
       ('cpt', item.cpt_code <> batch.cpt_code
-        or private.service_code(coalesce(item.cpt_code, held.cpt_code), coalesce(item.session_type, held.session_type))
-          <> private.service_code(held.cpt_code, held.session_type))
+        or private.service_code_at(
+          batch.organization_id, hold.client_id, coalesce(item.cpt_code, held.cpt_code),
+          coalesce(item.session_type, held.session_type), hold.start_time
+        ) <> private.service_code_at(
+          batch.organization_id, hold.client_id, held.cpt_code, held.session_type, hold.start_time
+        ))
   ) as difference (field, differs)
   where difference.differs
     and (difference.field <> 'id' or hold.client_id = item.client_id);
@@ -167,14 +171,21 @@ create type private.confirmed_slot as (
   cpt_code text,
   session_type text,
   location_type text,
-  cpt_modifiers text[]
+  cpt_modifiers text[],
+  path text,
+  service_date date,
+  service_code text,
+  is_service_held boolean
 );
-comment on type private.confirmed_slot is 'A hold to be confirmed, and what its session is to be.';
+comment on type private.confirmed_slot is
+  'A hold to be confirmed, and what its session is to be: service_code is the service it names on its day, moved sessions '
+  'those they have; is_service_held: the hold named it. path: where the request describes it.';
 
 create function private.confirmed_slots(
   batch public.hold_batches,
   holds public.session_holds[],
-  listed private.listing[]
+  listed private.listing[],
+  is_listed boolean
 )
 returns private.confirmed_slot[]
 language plpgsql
@@ -197,8 +208,13 @@ begin
   end if;
   return array(
     select row(
-      hold, coalesce(item.cpt_code, batch.cpt_code), coalesce(item.session_type, batch.session_type), item.location_type,
-      item.cpt_modifiers
+      hold, service.cpt_code, service.session_type, item.location_type, item.cpt_modifiers,
+      case when is_listed then format('occurrences.%s.', item.occurrence_index) else '' end, day.date,
+      private.service_code(
+        batch.organization_id, coalesce(service.cpt_code, moved.cpt_code),
+        coalesce(service.session_type, moved.session_type), day.date
+      ),
+      private.service_code(batch.organization_id, batch.cpt_code, batch.session_type, day.date) is not null
     )::private.confirmed_slot
     from unnest(holds) as hold
     cross join lateral (
@@ -207,13 +223,24 @@ begin
         by_key ->> hold.hold_key::text, by_key ->> batch.hold_key::text, '1'
       )::integer]).*
     ) as item
+    cross join lateral (
+      select coalesce(item.cpt_code, batch.cpt_code) as cpt_code,
+        coalesce(item.session_type, batch.session_type) as session_type
+    ) as service
+    cross join lateral (
+      select private.service_date(batch.organization_id, hold.client_id, hold.start_time) as date offset 0
+    ) as day
+    left join lateral (
+      select known.cpt_code, known.session_type from public.sessions as known
+      where known.organization_id = batch.organization_id and known.id = hold.session_id offset 0
+    ) as moved on true
     where hold.status = 'held'
     order by hold.occurrence_index, hold.client_id
   );
 end
 $$;
-comment on function private.confirmed_slots(public.hold_batches, public.session_holds[], private.listing[]) is
-  'What is to be confirmed, with the service each occurrence is confirmed as.';
+comment on function private.confirmed_slots(public.hold_batches, public.session_holds[], private.listing[], boolean) is
+  'What is to be confirmed, with the service each occurrence is confirmed as. is_listed: the request lists occurrences.';
 
 create function private.confirmed_service_issue(batch public.hold_batches, slots private.confirmed_slot[])
 returns private.cause
@@ -223,54 +250,52 @@ set search_path = ''
 as $$
 declare
   cause private.cause;
-  issue text;
+  issues jsonb;
 begin
-  if not batch.is_move then
-    -- Without a name it is billed as one-to-one treatment, which no group is. A client who joins is one beside another.
-    select private.service_issue(batch.organization_id, occurrence.code, occurrence.on_date, occurrence.clients) into issue
+  select jsonb_agg(jsonb_build_object('path', found.path || 'cpt.code', 'message', found.issue) order by found.path)
+  into issues
+  from (
+    select occurrence.path, case
+      -- What is moved stays the service it is, and does not leave the days of its code.
+      when batch.is_move then case
+        when (private.service_code_on(batch.organization_id, occurrence.code, occurrence.date)).code is null
+          then format('%s is no service code on %s', occurrence.code, occurrence.date)
+      end
+      else private.service_issue(batch.organization_id, occurrence.code, occurrence.date, occurrence.clients)
+    end as issue
     from (
-      select each.code,
-        private.service_date(batch.organization_id, min(each.client_id::text)::uuid, min(each.start_time)) as on_date,
+      select min(slot.path) as path, service.code, min(slot.service_date) as date,
         count(*)::integer + case when exists (
           select from public.session_groups as known
-          where known.organization_id = batch.organization_id and known.id = each.group_id
+          where known.organization_id = batch.organization_id and known.id = asked.group_id
         ) then 1 else 0 end as clients
-      from (
-        select private.billed_code(slot.cpt_code, slot.session_type) as code, (slot.hold).occurrence_index,
-          (slot.hold).group_id, (slot.hold).client_id, (slot.hold).start_time
-        from unnest(slots) as slot
-      ) as each
-      group by each.occurrence_index, each.group_id, each.code
-    ) as occurrence
-    where private.service_issue(batch.organization_id, occurrence.code, occurrence.on_date, occurrence.clients) is not null
-    limit 1;
-  end if;
-  if issue is not null then
-    perform private.raise_invalid(private.issue('cpt.code', issue));
-  end if;
-  if exists (
-    select from (
-      select distinct private.service_code(
-        coalesce(slot.cpt_code, moved.cpt_code), coalesce(slot.session_type, moved.session_type)
-      ) as code
       from unnest(slots) as slot
-      left join lateral (
-        select known.cpt_code, known.session_type from public.sessions as known
-        where known.organization_id = batch.organization_id and known.id = (slot.hold).session_id offset 0
-      ) as moved on true
-    ) as service
-    where not private.may_render(batch.organization_id, batch.therapist_id, service.code)
+      cross join lateral (select (slot.hold).occurrence_index, (slot.hold).group_id) as asked
+      -- Without a name it is billed as one-to-one treatment, which no group is. A client who joins is one beside another.
+      cross join lateral (
+        select coalesce(slot.service_code, case when not batch.is_move then '97153' end) as code
+      ) as service
+      where service.code is not null
+      group by asked.occurrence_index, asked.group_id, service.code
+    ) as occurrence
+  ) as found
+  where found.issue is not null;
+  if issues is not null then
+    perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
+  end if;
+  if not private.may_render_each(
+    batch.organization_id, batch.therapist_id, array(select slot.service_code from unnest(slots) as slot),
+    array(select slot.service_date from unnest(slots) as slot)
   ) then
     cause.code := 'FORBIDDEN';
     cause.detail := 'A technician may not render this service: it is a qualified professional''s.';
-    return cause;
   end if;
   return cause;
 end
 $$;
 comment on function private.confirmed_service_issue(public.hold_batches, private.confirmed_slot[]) is
-  'Whether the therapist may render what is confirmed; PT400 when a service is unknown that day, or for fewer or more '
-  'clients than there are.';
+  'Whether the therapist may render what is confirmed; PT400 for each occurrence whose service is unknown that day, or for '
+  'fewer or more clients than there are.';
 
 create function private.make_series(actor private.actor, batch public.hold_batches, holds public.session_holds[], as_of timestamptz)
 returns boolean
@@ -319,7 +344,6 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  names_service constant boolean := private.service_code(batch.cpt_code, batch.session_type) is not null;
   has_groups constant boolean := (slots[1].hold).group_id is not null;
   in_series constant boolean := (slots[1].hold).occurrence_index > 0 or cardinality(slots) > 1;
   is_series boolean := false;
@@ -347,9 +371,8 @@ begin
       batch.organization_id, (slot.hold).id, batch.therapist_id, (slot.hold).client_id, (slot.hold).start_time,
       (slot.hold).end_time, (slot.hold).time_zone, (slot.hold).civil_start, slot.session_type, slot.location_type,
       slot.cpt_code, coalesce(slot.cpt_modifiers, '{}'),
-      case when names_service then (slot.hold).lanes else private.client_lanes(
-        batch.organization_id, (slot.hold).client_id, private.service_code(slot.cpt_code, slot.session_type),
-        (slot.hold).start_time, (slot.hold).end_time
+      case when slot.is_service_held then (slot.hold).lanes else private.client_lanes(
+        batch.organization_id, (slot.hold).client_id, slot.service_code, (slot.hold).start_time, (slot.hold).end_time
       ) end,
       case when is_series then private.series_id(batch.id, (slot.hold).client_id) end,
       (slot.hold).group_id,
@@ -459,6 +482,7 @@ declare
   booker private.booker;
   cause private.cause;
   slots private.confirmed_slot[];
+  services private.service[];
   quotes private.quote[];
   before jsonb;
   made jsonb;
@@ -504,7 +528,7 @@ begin
       end if;
   end case;
   if cause.code is null then
-    slots := private.confirmed_slots(batch, hold.holds, listed);
+    slots := private.confirmed_slots(batch, hold.holds, listed, wanted.occurrences is not null);
     cause := private.confirmed_service_issue(batch, slots);
   end if;
   if cause.code is null and batch.is_move and exists (
@@ -518,15 +542,19 @@ begin
     return private.refuse_confirmation(actor, batch, hold.holds, cause);
   end if;
 
-  if booker.has_payer and not batch.is_move and private.service_code(batch.cpt_code, batch.session_type) is null then
-    -- The hold named no service: now it is known, and its units are taken.
-    quotes := private.quote_units(batch.organization_id, array(
+  if booker.has_payer and not batch.is_move then
+    -- Where the hold named no service, now it is known, and its units are taken.
+    services := array(
       select row(
-        (slot.hold).id, (slot.hold).occurrence_index, (slot.hold).client_id,
-        private.billed_code(slot.cpt_code, slot.session_type), (slot.hold).start_time, (slot.hold).end_time, null, null
+        (slot.hold).id, (slot.hold).occurrence_index, (slot.hold).client_id, coalesce(slot.service_code, '97153'),
+        (slot.hold).start_time, (slot.hold).end_time, null, null
       )::private.service
       from unnest(slots) as slot
-    ), as_of);
+      where not slot.is_service_held
+    );
+  end if;
+  if services <> '{}' then
+    quotes := private.quote_units(batch.organization_id, services, as_of);
     if private.shortages_of(quotes) is not null and not private.overrides(batch, 'authorization') then
       cause := row('AUTHORIZATION_EXCEEDED',
         'The payer''s authorization has too few units left for this service, or does not cover the dates: see shortages. '
@@ -553,7 +581,8 @@ begin
     made := private.make_sessions(actor, batch, slots, as_of);
     if quotes is not null then
       perform private.enter_units(batch.organization_id, quotes, 'scheduled');
-    elsif booker.has_payer then
+    end if;
+    if booker.has_payer and cardinality(services) < cardinality(slots) then
       perform private.schedule_units(batch.organization_id, array(select (slot.hold).id from unnest(slots) as slot));
     end if;
   end if;

@@ -46,6 +46,7 @@ begin
     slots := private.with_moved(actor.organization_id, slots);
     batch := private.keep_place(batch, wanted, request ? 'room_id', slots);
   end if;
+  slots := private.with_services(actor.organization_id, slots, wanted.cpt_code, wanted.session_type);
   asked.therapist_id := batch.therapist_id;
   asked.room_id := batch.room_id;
   asked.buffer_before := make_interval(mins => batch.buffer_before_minutes);
@@ -62,14 +63,9 @@ begin
   );
   asked.places := array(
     select row(
-      slot.occurrence_index, slot.client_id,
-      -- What is moved stays the service it is, unless the request says otherwise.
-      coalesce(private.service_code(wanted.cpt_code, wanted.session_type), private.service_code(moved.cpt_code, moved.session_type)),
-      slot.start_time, slot.end_time, slot.time_zone, slot.session_id
+      slot.occurrence_index, slot.client_id, slot.cpt_code, slot.start_time, slot.end_time, slot.time_zone, slot.session_id
     )::private.asked_place
     from unnest(slots) as slot
-    left join public.sessions as moved
-      on moved.organization_id = actor.organization_id and moved.id = slot.session_id
     order by slot.occurrence_index, slot.client_id
   );
   if not private.may_ask(actor, asked) or exists (
@@ -83,9 +79,13 @@ begin
   ) then
     perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
-  perform private.require_service(
-    actor.organization_id, slots, private.service_code(wanted.cpt_code, wanted.session_type), asked.is_fixed
-  );
+  perform private.require_service(actor.organization_id, slots, wanted.cpt_code, wanted.session_type, asked.is_fixed);
+  if not private.may_render_each(
+    actor.organization_id, asked.therapist_id, array(select slot.cpt_code from unnest(slots) as slot),
+    array(select slot.service_date from unnest(slots) as slot)
+  ) then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this therapist, client or room.');
+  end if;
   return asked;
 end
 $$;
@@ -103,16 +103,12 @@ begin
     select 1
     from (select distinct place.client_id from unnest(asked.places) as place) as member
     where not private.may_book(actor, asked.therapist_id, member.client_id, asked.room_id)
-  ) and not exists (
-    select 1
-    from (select distinct place.cpt_code from unnest(asked.places) as place) as service
-    where not private.may_render(actor.organization_id, asked.therapist_id, service.cpt_code)
   );
 end
 $$;
 comment on function private.may_ask(private.actor, private.asked_booking) is
-  'Whether the caller may book this therapist with every one of these clients, and the therapist render the services. '
-  'Who may not book somebody does not learn when they are busy.';
+  'Whether the caller may book this therapist with every one of these clients. Who may not book somebody does not learn '
+  'when they are busy.';
 
 -- Lanes by day -----------------------------------------------------------------------------------------------------
 
@@ -257,7 +253,12 @@ comment on function private.free_starts(uuid, private.asked_booking, uuid[], tex
 
 -- Units and days of a service ----------------------------------------------------------------------------------------
 
-create function private.services_available(organization_id uuid, places private.asked_place[], as_of timestamptz)
+create function private.services_available(
+  organization_id uuid,
+  therapist_id uuid,
+  places private.asked_place[],
+  as_of timestamptz
+)
 returns boolean[]
 language plpgsql
 stable
@@ -271,7 +272,7 @@ begin
     select row(
       -- Owners in the order of the places: what is asked for first is granted first.
       ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid, place.occurrence_index,
-      place.client_id, private.billed_code(place.cpt_code, null), place.start_time, place.end_time, place.session_id, null
+      place.client_id, coalesce(place.cpt_code, '97153'), place.start_time, place.end_time, place.session_id, null
     )::private.service
     from unnest(places) with ordinality
       as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
@@ -287,7 +288,9 @@ begin
     ),
     service as materialized (
       select named.cpt_code, named.date,
-        (private.service_code_on(services_available.organization_id, named.cpt_code, named.date)).code is not null as is_valid
+        private.may_render(
+          services_available.organization_id, services_available.therapist_id, named.cpt_code, named.date
+        ) as is_valid
       from (select distinct place.cpt_code, place.date from place where place.cpt_code is not null) as named
     )
     select coalesce(service.is_valid, true) and not exists (
@@ -301,6 +304,6 @@ begin
   );
 end
 $$;
-comment on function private.services_available(uuid, private.asked_place[], timestamptz) is
+comment on function private.services_available(uuid, uuid, private.asked_place[], timestamptz) is
   'Whether each of these places, all asked for together, would get its units now, and lies on a day on which its code is '
-  'valid.';
+  'valid and the therapist''s to render.';

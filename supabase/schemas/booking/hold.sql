@@ -109,7 +109,7 @@ begin
     select row(
       case when member.id = slot.session_id then slot.hold_id else gen_random_uuid() end, slot.occurrence_index,
       slot.hold_key, member.client_id, null, member.id, slot.start_time, slot.end_time, slot.time_zone, slot.civil_start,
-      slot.lanes
+      slot.lanes, null, null
     )::private.slot
     from unnest(slots) as slot
     cross join lateral (
@@ -192,7 +192,7 @@ $$;
 comment on function private.keep_place(public.hold_batches, private.hold_request, boolean, private.slot[]) is
   'What a move does not name stays as its sessions have it: room and buffers, where they agree; PT400 where they do not.';
 
-create function private.with_lanes(organization_id uuid, slots private.slot[], cpt_code text, lifted int4multirange default '{}')
+create function private.with_services(organization_id uuid, slots private.slot[], cpt_code text, session_type text)
 returns private.slot[]
 language plpgsql
 stable
@@ -200,8 +200,55 @@ set search_path = ''
 as $$
 begin
   if cardinality(slots) = 1 and slots[1].session_id is null then
+    if cpt_code is not null or session_type is not null then
+      slots[1].service_date := private.service_date(organization_id, slots[1].client_id, slots[1].start_time);
+      slots[1].cpt_code := private.service_code(organization_id, cpt_code, session_type, slots[1].service_date);
+    end if;
+    return slots;
+  end if;
+  return array(
+    with zone as materialized (
+      select client.id, private.service_zone(with_services.organization_id, client.id) as name
+      from (select distinct slot.client_id as id from unnest(slots) as slot) as client
+    )
+    select row(
+      slot.hold_id, slot.occurrence_index, slot.hold_key, slot.client_id, slot.group_id, slot.session_id,
+      slot.start_time, slot.end_time, slot.time_zone, slot.civil_start, slot.lanes,
+      coalesce(
+        private.service_code(with_services.organization_id, with_services.cpt_code, with_services.session_type, day.date),
+        -- What is moved stays the service it is, unless the request says otherwise.
+        (
+          select private.service_code(moved.organization_id, moved.cpt_code, moved.session_type, day.date)
+          from public.sessions as moved
+          where moved.organization_id = with_services.organization_id and moved.id = slot.session_id
+        )
+      ),
+      day.date
+    )::private.slot
+    from unnest(slots) with ordinality as slot (
+      hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
+      civil_start, lanes, cpt_code, service_date, position
+    )
+    join zone on zone.id = slot.client_id
+    cross join lateral (select (slot.start_time at time zone zone.name)::date as date offset 0) as day
+    order by slot.position
+  );
+end
+$$;
+comment on function private.with_services(uuid, private.slot[], text, text) is
+  'The slots with the day of service and the code that this code or session type means then; of a move, else what the '
+  'moved session is. No code: the booking names no service.';
+
+create function private.with_lanes(organization_id uuid, slots private.slot[], lifted int4multirange default '{}')
+returns private.slot[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if cardinality(slots) = 1 then
     slots[1].lanes := private.client_lanes(
-      organization_id, slots[1].client_id, cpt_code, slots[1].start_time, slots[1].end_time
+      organization_id, slots[1].client_id, slots[1].cpt_code, slots[1].start_time, slots[1].end_time
     ) - lifted;
     return slots;
   end if;
@@ -210,22 +257,16 @@ begin
       slot.hold_id, slot.occurrence_index, slot.hold_key, slot.client_id, slot.group_id, slot.session_id,
       slot.start_time, slot.end_time, slot.time_zone, slot.civil_start,
       private.client_lanes(
-        with_lanes.organization_id, slot.client_id,
-        -- What is moved stays the service it is, unless the request says otherwise.
-        coalesce(with_lanes.cpt_code, (
-          select private.service_code(moved.cpt_code, moved.session_type)
-          from public.sessions as moved
-          where moved.organization_id = with_lanes.organization_id and moved.id = slot.session_id
-        )),
-        slot.start_time, slot.end_time
-      ) - lifted
+        with_lanes.organization_id, slot.client_id, slot.cpt_code, slot.start_time, slot.end_time
+      ) - lifted,
+      slot.cpt_code, slot.service_date
     )::private.slot
     from unnest(slots) as slot
   );
 end
 $$;
-comment on function private.with_lanes(uuid, private.slot[], text, int4multirange) is
-  'The slots with the lanes their clients'' payers leave them for this service, less those an admin lifts.';
+comment on function private.with_lanes(uuid, private.slot[], int4multirange) is
+  'The slots with the lanes their clients'' payers leave them for their services, less those an admin lifts.';
 
 create function private.places_of_slots(batch public.hold_batches, slots private.slot[], is_joining boolean)
 returns private.place[]
@@ -253,7 +294,7 @@ begin
       select each.*, row_number() over (partition by each.occurrence_index order by each.position) = 1 as is_first
       from unnest(slots) with ordinality as each (
         hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
-        civil_start, lanes, position
+        civil_start, lanes, cpt_code, service_date, position
       )
     ) as slot
   );
@@ -282,46 +323,25 @@ end
 $$;
 comment on function private.spans_of(private.slot[]) is 'The windows of the occurrences, in order.';
 
-create function private.services_of_slots(organization_id uuid, slots private.slot[], cpt_code text)
+create function private.services_of_slots(slots private.slot[])
 returns private.service[]
 language plpgsql
-stable
+immutable
 set search_path = ''
 as $$
 begin
   return array(
     select row(
-      slot.hold_id, slot.occurrence_index, slot.client_id,
-      coalesce(services_of_slots.cpt_code, (
-        select private.billed_code(moved.cpt_code, moved.session_type)
-        from public.sessions as moved
-        where moved.organization_id = services_of_slots.organization_id and moved.id = slot.session_id
-      ), '97153'),
-      slot.start_time, slot.end_time, slot.session_id, null
+      slot.hold_id, slot.occurrence_index, slot.client_id, coalesce(slot.cpt_code, '97153'), slot.start_time,
+      slot.end_time, slot.session_id, null
     )::private.service
     from unnest(slots) as slot
+    where slot.cpt_code is not null or slot.session_id is not null
   );
 end
 $$;
-comment on function private.services_of_slots(uuid, private.slot[], text) is
-  'The services of a request, for its units: of this code, else what the moved session is.';
-
-create function private.codes_of_sessions(organization_id uuid, slots private.slot[])
-returns text[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return array(
-    select distinct private.service_code(moved.cpt_code, moved.session_type)
-    from unnest(slots) as slot
-    join public.sessions as moved
-      on moved.organization_id = codes_of_sessions.organization_id and moved.id = slot.session_id
-  );
-end
-$$;
-comment on function private.codes_of_sessions(uuid, private.slot[]) is 'The services of the sessions that these slots move.';
+comment on function private.services_of_slots(private.slot[]) is
+  'The services of a request, for its units. A hold that names no service takes its units when it is confirmed as one.';
 
 create function private.write_hold(batch public.hold_batches, slots private.slot[])
 returns void
@@ -376,7 +396,7 @@ begin
         end as answer
       from unnest(slots) with ordinality as slot (
         hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
-        civil_start, lanes, position
+        civil_start, lanes, cpt_code, service_date, position
       )
       left join public.sessions as moved
         on moved.organization_id = batch.organization_id and moved.id = slot.session_id
@@ -427,7 +447,6 @@ create function private.claim_slots(
   batch public.hold_batches,
   slots private.slot[],
   is_joining boolean,
-  cpt_code text,
   as_of timestamptz,
   out lifted int4multirange,
   out placed private.slot[],
@@ -440,10 +459,7 @@ declare
   own_ids uuid[] := '{}';
   claims private.claims[];
 begin
-  placed := case
-    when cpt_code is not null or batch.is_move then private.with_lanes(batch.organization_id, slots, cpt_code)
-    else slots
-  end;
+  placed := private.with_lanes(batch.organization_id, slots);
   claims := private.claimed(batch.organization_id, private.places_of_slots(batch, placed, is_joining));
   if batch.is_move then
     -- A move takes its claims when its rows are there: what it wants beyond what its sessions have.
@@ -462,7 +478,7 @@ begin
   if obstacle.concurrent_lanes is not null and private.overrides(batch, 'concurrency') then
     -- The pairs in the way give up their lanes, for this hold only: everything else still blocks it.
     lifted := obstacle.concurrent_lanes;
-    placed := private.with_lanes(batch.organization_id, slots, cpt_code, lifted);
+    placed := private.with_lanes(batch.organization_id, slots, lifted);
     claims := private.claimed(batch.organization_id, private.places_of_slots(batch, placed, is_joining));
     obstacle := private.find_conflicts(placed, claims, array_remove(own_ids, null), as_of);
   end if;
@@ -477,7 +493,7 @@ begin
   end if;
 end
 $$;
-comment on function private.claim_slots(public.hold_batches, private.slot[], boolean, text, timestamptz) is
+comment on function private.claim_slots(public.hold_batches, private.slot[], boolean, timestamptz) is
   'Takes the claims of a request, or says what is in the way (obstacle.conflicts). placed: the slots with their lanes; '
   'lifted: the lanes an admin set aside for them.';
 
@@ -495,7 +511,6 @@ as $$
 declare
   moving constant boolean := slots[1].session_id is not null;
   joining constant boolean := wanted.group_id is not null;
-  cpt_code constant text := private.service_code(wanted.cpt_code, wanted.session_type);
   named_ids uuid[] := '{}';
   client_ids uuid[];
   resource_ids uuid[] := '{}';
@@ -503,6 +518,7 @@ declare
   booker private.booker;
   issue private.cause;
   claim record;
+  services private.service[];
   quotes private.quote[];
   shortages jsonb;
   overridden text[] := '{}';
@@ -526,12 +542,11 @@ begin
   batch.created_at := as_of;
 
   booker := private.who_may_book(actor, wanted.therapist_id, client_ids, batch.room_id);
+  slots := private.with_services(actor.organization_id, slots, wanted.cpt_code, wanted.session_type);
   if booker.allowed then
-    perform private.require_service(actor.organization_id, slots, cpt_code, joining);
+    perform private.require_service(actor.organization_id, slots, wanted.cpt_code, wanted.session_type, joining);
   end if;
-  issue := private.placement_issue(booker, actor, batch, case
-    when moving and cpt_code is null then private.codes_of_sessions(actor.organization_id, slots) else array[cpt_code]
-  end, private.spans_of(slots));
+  issue := private.placement_issue(booker, actor, batch, slots, private.spans_of(slots));
   if issue.code is null and moving then
     issue := private.move_issue(actor, booker, wanted.client_id, named_ids, as_of);
   elsif issue.code is null and joining then
@@ -544,7 +559,7 @@ begin
       jsonb_build_object('request', private.hold_facts(wanted, slots))
     );
   end if;
-  claim := private.claim_slots(batch, slots, joining, cpt_code, as_of);
+  claim := private.claim_slots(batch, slots, joining, as_of);
   if (claim.obstacle).conflicts is not null then
     body := private.conflict_code((claim.obstacle).conflicts, (claim.obstacle).concurrent_lanes);
     return private.refuse(
@@ -555,11 +570,9 @@ begin
   end if;
   slots := claim.placed;
 
-  -- A hold that names no service takes its units when it is confirmed as one.
-  if booker.has_payer and (cpt_code is not null or moving) then
-    quotes := private.quote_units(
-      actor.organization_id, private.services_of_slots(actor.organization_id, slots, cpt_code), as_of
-    );
+  services := case when booker.has_payer then private.services_of_slots(slots) end;
+  if services <> '{}' then
+    quotes := private.quote_units(actor.organization_id, services, as_of);
     shortages := private.shortages_of(quotes);
   end if;
   if shortages is not null and not private.overrides(batch, 'authorization') then
@@ -624,7 +637,13 @@ end
 $$;
 comment on function private.warnings_in(jsonb) is 'Warnings as they stand in an answer: left out when there are none.';
 
-create function private.require_service(organization_id uuid, slots private.slot[], cpt_code text, is_joining boolean)
+create function private.require_service(
+  organization_id uuid,
+  slots private.slot[],
+  cpt_code text,
+  session_type text,
+  is_joining boolean
+)
 returns void
 language plpgsql
 stable
@@ -633,9 +652,6 @@ as $$
 declare
   issues jsonb;
 begin
-  if cpt_code is null and slots[1].session_id is null then
-    return;
-  end if;
   select jsonb_agg(jsonb_build_object(
     'path', case when slots[1].occurrence_index = slots[cardinality(slots)].occurrence_index then 'cpt_code'
       else format('occurrences.%s', found.occurrence_index) end,
@@ -643,28 +659,22 @@ begin
   ) order by found.occurrence_index) into issues
   from (
     select occurrence.occurrence_index, case
-      when require_service.cpt_code is not null then private.service_issue(
-        require_service.organization_id, require_service.cpt_code, day.date, occurrence.clients::integer
+      when private.service_code(
+        require_service.organization_id, require_service.cpt_code, require_service.session_type, occurrence.date
+      ) is not null then private.service_issue(
+        require_service.organization_id, occurrence.code, occurrence.date, occurrence.clients::integer
       )
       -- What is moved stays the service it is, and does not leave the days of its code.
-      when (private.service_code_on(require_service.organization_id, occurrence.moved_code, day.date)).code is null
-        then format('%s is no service code on %s', occurrence.moved_code, day.date)
+      when (private.service_code_on(require_service.organization_id, occurrence.code, occurrence.date)).code is null
+        then format('%s is no service code on %s', occurrence.code, occurrence.date)
     end as issue
     from (
-      select slot.occurrence_index, min(slot.client_id::text)::uuid as client_id, min(slot.start_time) as start_time,
-        count(*) + case when is_joining then 1 else 0 end as clients,
-        min((
-          select moved.cpt_code
-          from public.sessions as moved
-          where moved.organization_id = require_service.organization_id and moved.id = slot.session_id
-        )) as moved_code
+      select slot.occurrence_index, min(slot.cpt_code) as code, min(slot.service_date) as date,
+        count(*) + case when is_joining then 1 else 0 end as clients
       from unnest(slots) as slot
+      where slot.cpt_code is not null
       group by slot.occurrence_index
     ) as occurrence
-    cross join lateral (
-      select private.service_date(require_service.organization_id, occurrence.client_id, occurrence.start_time) as date
-    ) as day
-    where coalesce(require_service.cpt_code, occurrence.moved_code) is not null
   ) as found
   where found.issue is not null;
   if issues is not null then
@@ -672,9 +682,9 @@ begin
   end if;
 end
 $$;
-comment on function private.require_service(uuid, private.slot[], text, boolean) is
+comment on function private.require_service(uuid, private.slot[], text, text, boolean) is
   'PT400 for each occurrence whose service is unknown or not valid on its day, or for fewer or more clients. A client who '
-  'joins is one beside another.';
+  'joins is one beside another. cpt_code and session_type: what the request names.';
 
 create function private.record_overrides(
   actor private.actor,

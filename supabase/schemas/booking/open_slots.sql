@@ -81,6 +81,7 @@ comment on function private.open_slots_issues(
 
 create function private.without_service(
   organization_id uuid,
+  therapist_id uuid,
   starts tstzmultirange,
   client_ids uuid[],
   cpt_code text,
@@ -128,18 +129,18 @@ begin
     where date.during && run.starts
     order by member.id, date.at
   ) as day;
-  granted := private.services_available(organization_id, places, as_of);
+  granted := private.services_available(organization_id, therapist_id, places, as_of);
   return coalesce((
     select range_agg(asked.during)
     from unnest(days, granted) with ordinality as asked (during, granted, position)
     where not asked.granted
-      and not (private.services_available(organization_id, array[places[asked.position]], as_of))[1]
+      and not (private.services_available(organization_id, therapist_id, array[places[asked.position]], as_of))[1]
   ), '{}');
 end
 $$;
-comment on function private.without_service(uuid, tstzmultirange, uuid[], text, interval, timestamptz) is
+comment on function private.without_service(uuid, uuid, tstzmultirange, uuid[], text, interval, timestamptz) is
   'The days, of those on which a booking may start, on which a client has too few units left for this service, or it is no '
-  'service.';
+  'service of this therapist.';
 
 create function private.find_open_slots(
   therapist_id uuid,
@@ -208,7 +209,9 @@ begin
     select row(0, member.id, find_open_slots.cpt_code, null, null, null, null)::private.asked_place
     from unnest(members) as member (id)
   );
-  if not private.may_ask(actor, asked) or (room_id is not null and not exists (
+  if not private.may_ask(actor, asked)
+    or (members <> '{}' and not private.may_render(actor.organization_id, asked.therapist_id, find_open_slots.cpt_code, null))
+    or (room_id is not null and not exists (
     select 1
     from public.rooms as room
     where room.organization_id = actor.organization_id and room.id = find_open_slots.room_id and room.deleted_at is null
@@ -226,7 +229,9 @@ begin
     actor.organization_id, asked, members, array_fill(find_open_slots.cpt_code, array[cardinality(members)]),
     duration, tstzmultirange(span), as_of
   );
-  free := free - private.without_service(actor.organization_id, free, members, find_open_slots.cpt_code, duration, as_of);
+  free := free - private.without_service(
+    actor.organization_id, asked.therapist_id, free, members, find_open_slots.cpt_code, duration, as_of
+  );
 
   -- An hour that comes twice has its quarters twice, one that clocks skip has none.
   return query

@@ -53,7 +53,7 @@ create function private.placement_issue(
   booker private.booker,
   actor private.actor,
   batch public.hold_batches,
-  cpt_codes text[],
+  slots private.slot[],
   spans tstzrange[]
 )
 returns private.cause
@@ -70,10 +70,9 @@ begin
   elsif batch.override_reason is not null and booker.role not in ('admin', 'super_admin') then
     cause.code := 'FORBIDDEN';
     cause.detail := 'Only an admin may override.';
-  elsif exists (
-    select from unnest(cpt_codes) as service (code)
-    where service.code is not null
-      and not private.may_render(actor.organization_id, batch.therapist_id, service.code)
+  elsif not private.may_render_each(
+    actor.organization_id, batch.therapist_id, array(select slot.cpt_code from unnest(slots) as slot),
+    array(select slot.service_date from unnest(slots) as slot)
   ) then
     cause.code := 'FORBIDDEN';
     cause.detail := 'A technician may not render this service: it is a qualified professional''s.';
@@ -87,7 +86,7 @@ begin
   return cause;
 end
 $$;
-comment on function private.placement_issue(private.booker, private.actor, public.hold_batches, text[], tstzrange[]) is
+comment on function private.placement_issue(private.booker, private.actor, public.hold_batches, private.slot[], tstzrange[]) is
   'What forbids these spans to be booked, the most important first. booker: what private.who_may_book says.';
 
 create function private.availability_conflicts(organization_id uuid, therapist_id uuid, spans tstzrange[])
@@ -286,10 +285,14 @@ declare
   actor constant private.actor := row(
     case when by_user then auth.uid() end, written.organization_id, case when by_user then private.active_role() end
   );
-  code constant text := private.service_code(written.cpt_code, written.session_type);
   on_date constant date := private.service_date(written.organization_id, written.client_id, written.start_time);
+  code constant text := private.service_code(
+    written.organization_id, written.cpt_code, written.session_type, on_date
+  );
   -- Without a name it is billed as one-to-one treatment, which no group is. The members come one by one: two at least.
-  billed constant text := private.billed_code(written.cpt_code, written.session_type);
+  billed constant text := private.billed_code(
+    written.organization_id, written.cpt_code, written.session_type, on_date
+  );
   companions constant integer := case when written.group_id is null then 1 else 2 end;
   as_of constant timestamptz := clock_timestamp();
   room_id uuid := written.room_id;
@@ -313,14 +316,14 @@ begin
     broken.rule := 'session_bookable';
     broken.message := 'this therapist, client or room cannot be booked: archived, without a membership that renders, or not the caller''s to book';
     broken.hint := 'Therapists book their own time for their caseload; admins anybody who is not archived.';
-  elsif code is not null and not private.may_render(written.organization_id, written.therapist_id, code) then
-    broken.rule := 'technician_cannot_render';
-    broken.message := 'a technician cannot render a service that is a qualified professional''s';
-    broken.hint := 'Book it with a BCBA, or book another service.';
   elsif private.service_issue(written.organization_id, billed, on_date, companions) is not null then
     broken.rule := 'session_service';
     broken.message := private.service_issue(written.organization_id, billed, on_date, companions);
     broken.hint := 'Group services are booked with a group_id, other services without; a code is valid between its dates.';
+  elsif code is not null and not private.may_render(written.organization_id, written.therapist_id, code, on_date) then
+    broken.rule := 'technician_cannot_render';
+    broken.message := 'a technician cannot render a service that is a qualified professional''s';
+    broken.hint := 'Book it with a BCBA, or book another service.';
   elsif written.group_id is not null
     and members + 1 + private.group_joiners(written.organization_id, written.group_id, as_of) > private.group_size_limit()
   then

@@ -98,7 +98,7 @@ begin
       from private.claims_in_the_way(actor.organization_id, asked, as_of) as claim
       union all
       select place.occurrence_index, 'authorization', null, tstzrange(place.start_time, place.end_time, '[)'), null, 9
-      from unnest(asked.places, private.services_available(actor.organization_id, asked.places, as_of))
+      from unnest(asked.places, private.services_available(actor.organization_id, asked.therapist_id, asked.places, as_of))
         as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, is_available)
       where not place.is_available
     ),

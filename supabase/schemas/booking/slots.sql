@@ -72,11 +72,13 @@ create type private.slot as (
   time_zone text,
   -- squawk-ignore prefer-timestamp-tz
   civil_start timestamp,
-  lanes int4multirange
+  lanes int4multirange,
+  cpt_code text,
+  service_date date
 );
 comment on type private.slot is
   'One client of one occurrence of a hold. hold_key is the occurrence''s. civil_start is the local time that was meant: '
-  'where clocks skip it, start_time is later.';
+  'where clocks skip it, start_time is later. cpt_code and service_date: what private.with_services says, null before.';
 
 create function private.window_issues(
   slot private.slot,
@@ -289,7 +291,8 @@ begin
       gen_random_uuid(), place.position - 1, gen_random_uuid(), wanted.client_id, wanted.group_id,
       coalesce(place.session_id, wanted.session_id), begins.start_time,
       coalesce(place.end_time::timestamptz, case when place.local_start is not null then begins.start_time + usual_length end),
-      own.name, coalesce(place.local_start::timestamp, begins.start_time at time zone own.name), '{[0,2147483647)}'
+      own.name, coalesce(place.local_start::timestamp, begins.start_time at time zone own.name), '{[0,2147483647)}',
+      null, null
     )::private.slot as slot
     -- Not merged into the query, which would make another slot wherever it is mentioned.
     offset 0
@@ -334,7 +337,8 @@ begin
   if wanted.occurrences is null then
     one := row(
       gen_random_uuid(), 0, gen_random_uuid(), wanted.client_id, wanted.group_id, wanted.session_id, wanted.start_time::timestamptz,
-      wanted.end_time::timestamptz, zone, wanted.start_time::timestamptz at time zone zone, '{[0,2147483647)}'
+      wanted.end_time::timestamptz, zone, wanted.start_time::timestamptz at time zone zone, '{[0,2147483647)}', null,
+      null
     );
     slots := array[one];
     issues := issues || coalesce(private.window_issues(
@@ -353,7 +357,7 @@ begin
     slots := array(
       select row(
         gen_random_uuid(), slot.occurrence_index, slot.hold_key, member.id, slot.group_id, slot.session_id,
-        slot.start_time, slot.end_time, slot.time_zone, slot.civil_start, slot.lanes
+        slot.start_time, slot.end_time, slot.time_zone, slot.civil_start, slot.lanes, null, null
       )::private.slot
       from (
         select

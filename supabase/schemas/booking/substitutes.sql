@@ -21,6 +21,7 @@ declare
   as_of timestamptz := statement_timestamp();
   absent public.sessions;
   code text;
+  on_date date;
   client_ids uuid[];
   span tstzrange;
   busy tstzrange;
@@ -40,7 +41,8 @@ begin
     return '[]';
   end if;
 
-  code := private.service_code(absent.cpt_code, absent.session_type);
+  on_date := private.service_date(absent.organization_id, absent.client_id, absent.start_time);
+  code := private.service_code(absent.organization_id, absent.cpt_code, absent.session_type, on_date);
   -- A group goes over whole, with everybody who still comes.
   client_ids := array(
     select member.client_id
@@ -119,7 +121,7 @@ begin
       where therapist.organization_id = absent.organization_id
         and therapist.id <> absent.therapist_id
         and therapist.deleted_at is null
-        and private.may_render(therapist.organization_id, therapist.id, code)
+        and private.may_render(therapist.organization_id, therapist.id, code, on_date)
         and not exists (
           select 1
           from private.claims as claim

@@ -273,7 +273,9 @@ begin
         private.service_date(slot.organization_id, candidate.client_id, slot.start_time), 1
       ) is null
       else candidate.cpt_code = (
-        select private.billed_code(mate.cpt_code, mate.session_type)
+        select private.billed_code_at(
+          mate.organization_id, candidate.client_id, mate.cpt_code, mate.session_type, mate.start_time
+        )
         from public.sessions as mate
         where mate.organization_id = slot.organization_id and mate.group_id = slot.group_id
           and mate.status not in ('cancelled', 'no_show')

@@ -183,7 +183,9 @@ begin
       new.civil_start := new.start_time at time zone new.time_zone;
     end if;
     new.lanes := private.client_lanes(
-      new.organization_id, new.client_id, private.service_code(new.cpt_code, new.session_type), new.start_time, new.end_time
+      new.organization_id, new.client_id,
+      private.service_code_at(new.organization_id, new.client_id, new.cpt_code, new.session_type, new.start_time),
+      new.start_time, new.end_time
     );
   end if;
   return new;

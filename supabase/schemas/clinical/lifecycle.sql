@@ -89,14 +89,14 @@ stable
 set search_path = ''
 as $$
 declare
-  date constant date := (session.start_time at time zone session.time_zone)::date;
+  date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
 begin
   return query
   select rule.*
   from private.payer_rule(
     session.organization_id,
     private.primary_payer(session.organization_id, session.client_id, date),
-    private.billed_code(session.cpt_code, session.session_type), date
+    private.billed_code(session.organization_id, session.cpt_code, session.session_type, date), date
   ) as rule;
 end
 $$;
@@ -119,10 +119,20 @@ begin
       on visit.organization_id = session.organization_id and visit.session_id = session.id
     cross join lateral private.session_payer_rule(session) as rule
     cross join lateral (
+      select private.service_date(session.organization_id, session.client_id, session.start_time) as date
+    ) as day
+    cross join lateral (
+      select private.service_code(session.organization_id, session.cpt_code, session.session_type, day.date) as code
+    ) as named
+    left join lateral (
+      select named.code, known.min_clients, known.max_clients
+      from private.service_code_on(session.organization_id, named.code, day.date) as known
+    ) as service on true
+    cross join lateral (
       values
         (1, 'location_type', 'Where the session took place is not recorded.', session.location_type is null),
         (2, 'cpt_code', 'The session names no service.',
-          private.service_code(session.cpt_code, session.session_type) is null),
+          service.code is null),
         (3, 'note', 'The session has no note.', note.session_id is null),
         (4, 'signature', 'The note is not signed by the rendering provider, with their credential.',
           note.session_id is not null and (
@@ -132,18 +142,13 @@ begin
           rule.evv_required and visit.actual_start_time is null),
         (6, 'actual_end_time', 'The payer wants the time the visit ended (EVV).',
           rule.evv_required and visit.actual_end_time is null),
-        (7, 'clients', 'The service is for more clients, or fewer, than attend.', exists (
-          select 1
-          from public.service_codes as service
-          where service.code = private.service_code(session.cpt_code, session.session_type)
-            and (
-              select count(*)
-              from public.sessions as member
-              where member.organization_id = session.organization_id
-                and member.status not in ('cancelled', 'no_show')
-                and (member.id = session.id or member.group_id = session.group_id)
-            ) not between service.min_clients and service.max_clients
-        ))
+        (7, 'clients', 'The service is for more clients, or fewer, than attend.', (
+          select count(*)
+          from public.sessions as member
+          where member.organization_id = session.organization_id
+            and member.status not in ('cancelled', 'no_show')
+            and (member.id = session.id or member.group_id = session.group_id)
+        ) not between service.min_clients and service.max_clients)
     ) as gap (position, field, message, is_open)
     where gap.is_open
   );

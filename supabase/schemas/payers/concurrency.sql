@@ -16,7 +16,10 @@ begin
   with relaned as (
     update public.sessions as session
     set lanes = private.client_lanes(
-      session.organization_id, session.client_id, private.service_code(session.cpt_code, session.session_type),
+      session.organization_id, session.client_id,
+      private.service_code_at(
+        session.organization_id, session.client_id, session.cpt_code, session.session_type, session.start_time
+      ),
       session.start_time, session.end_time
     )
     where session.organization_id = relane_clients.organization_id
@@ -37,11 +40,13 @@ begin
     set lanes = private.client_lanes(
       hold.organization_id, hold.client_id,
       -- What is moved stays the service it is, unless the hold said otherwise.
-      private.service_code(
+      private.service_code_at(
+        hold.organization_id, hold.client_id,
         coalesce(batch.cpt_code, (select moved.cpt_code from public.sessions as moved
           where moved.organization_id = hold.organization_id and moved.id = hold.session_id)),
         coalesce(batch.session_type, (select moved.session_type from public.sessions as moved
-          where moved.organization_id = hold.organization_id and moved.id = hold.session_id))
+          where moved.organization_id = hold.organization_id and moved.id = hold.session_id)),
+        hold.start_time
       ),
       hold.start_time, hold.end_time
     )

@@ -289,7 +289,9 @@ begin
         and session.client_id = units_of_day.client_id
         and session.start_time >= lower(day) and session.start_time < upper(day)
         and session.status not in ('cancelled', 'no_show')
-        and private.billed_code(session.cpt_code, session.session_type) = units_of_day.cpt_code
+        and private.billed_code(
+          units_of_day.organization_id, session.cpt_code, session.session_type, units_of_day.service_date
+        ) = units_of_day.cpt_code
         and session.id <> all (except_ids)
       union all
       select hold.start_time, hold.end_time
@@ -299,7 +301,9 @@ begin
         and hold.client_id = units_of_day.client_id
         and hold.start_time >= lower(day) and hold.start_time < upper(day)
         and hold.status = 'held' and batch.expires_at > as_of and hold.session_id is null
-        and private.service_code(batch.cpt_code, batch.session_type) = units_of_day.cpt_code
+        and private.service_code(
+          units_of_day.organization_id, batch.cpt_code, batch.session_type, units_of_day.service_date
+        ) = units_of_day.cpt_code
         and hold.id <> all (except_ids)
     ) as booked
   );
@@ -504,7 +508,10 @@ as $$
 begin
   return array(
     select row(
-      session.id, 0, session.client_id, private.billed_code(session.cpt_code, session.session_type),
+      session.id, 0, session.client_id,
+      private.billed_code_at(
+        session.organization_id, session.client_id, session.cpt_code, session.session_type, session.start_time
+      ),
       session.start_time, session.end_time, null, visit.units
     )::private.service
     from unnest(session_ids) as named (id)
@@ -532,7 +539,10 @@ begin
   return array(
     select row(
       hold.id, hold.occurrence_index, hold.client_id,
-      private.billed_code(coalesce(batch.cpt_code, moved.cpt_code), coalesce(batch.session_type, moved.session_type)),
+      private.billed_code_at(
+        hold.organization_id, hold.client_id, coalesce(batch.cpt_code, moved.cpt_code),
+        coalesce(batch.session_type, moved.session_type), hold.start_time
+      ),
       hold.start_time, hold.end_time, hold.session_id, null
     )::private.service
     from unnest(hold_ids) as named (id)

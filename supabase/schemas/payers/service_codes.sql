@@ -253,38 +253,83 @@ $$;
 comment on function private.billed_code(uuid, text, text, date) is
   'The code a booking is billed as, as deriveCptMetadata derives it: without any, one-to-one treatment.';
 
-create function private.service_code(cpt_code text, session_type text)
+create function private.service_code_at(
+  organization_id uuid,
+  client_id uuid,
+  cpt_code text,
+  session_type text,
+  start_time timestamptz
+)
 returns text
 language plpgsql
 stable
 set search_path = ''
 as $$
 begin
-  return coalesce(cpt_code, (
-    select service.code
-    from public.service_codes as service
-    where service.session_type = lower(btrim(service_code.session_type))
-      and service.organization_id is null
-    order by service.valid_from desc
-    limit 1
-  ));
+  -- The day decides only what a session type means: who names a code needs no look at the zone.
+  if cpt_code is not null or session_type is null then
+    return cpt_code;
+  end if;
+  return private.service_code(
+    organization_id, null, session_type, private.service_date(organization_id, client_id, start_time)
+  );
 end
 $$;
-comment on function private.service_code(text, text) is
-  'The code a booking names, where the day does not matter: outright, or by everybody''s session types.';
+comment on function private.service_code_at(uuid, uuid, text, text, timestamptz) is
+  'The code a client''s booking names, on the day of service that its start means. Null when it names no service.';
 
-create function private.billed_code(cpt_code text, session_type text)
+create function private.billed_code_at(
+  organization_id uuid,
+  client_id uuid,
+  cpt_code text,
+  session_type text,
+  start_time timestamptz
+)
 returns text
 language plpgsql
 stable
 set search_path = ''
 as $$
 begin
-  return coalesce(private.service_code(cpt_code, session_type), '97153');
+  return coalesce(private.service_code_at(organization_id, client_id, cpt_code, session_type, start_time), '97153');
 end
 $$;
-comment on function private.billed_code(text, text) is
-  'The code a booking is billed as, where the day does not matter; see the function of four arguments.';
+comment on function private.billed_code_at(uuid, uuid, text, text, timestamptz) is
+  'The code a client''s booking is billed as, on the day of service that its start means; see private.billed_code.';
+
+create function private.may_render_each(organization_id uuid, therapist_id uuid, cpt_codes text[], on_dates date[])
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  level public.provider_level;
+  is_therapist boolean;
+begin
+  select private.provider_level(known.credential), true into level, is_therapist
+  from public.therapists as known
+  where known.organization_id = may_render_each.organization_id and known.id = may_render_each.therapist_id;
+  return not exists (
+    with version as materialized (
+      select known.code, known.valid_from, coalesce(known.valid_to, 'infinity') as valid_to
+      from public.service_codes as known
+      where known.code = any (cpt_codes)
+        and (known.organization_id is null or known.organization_id = may_render_each.organization_id)
+        and (is_therapist is null or level = any (known.levels))
+    )
+    select from unnest(cpt_codes, on_dates) as service (code, date)
+    where service.code is not null and not exists (
+      select from version
+      where version.code = service.code
+        and (service.date is null or service.date between version.valid_from and version.valid_to)
+    )
+  );
+end
+$$;
+comment on function private.may_render_each(uuid, uuid, text[], date[]) is
+  'Whether a therapist''s level may render each code on its day; without a day, any version of it. Nobody renders a code '
+  'that is unknown. Whoever is no therapist is judged elsewhere.';
 
 create function private.may_render(organization_id uuid, therapist_id uuid, cpt_code text, on_date date)
 returns boolean
@@ -293,30 +338,8 @@ stable
 set search_path = ''
 as $$
 begin
-  return cpt_code is null or exists (
-    select 1
-    from public.service_codes as service
-    left join public.therapists as therapist
-      on therapist.organization_id = may_render.organization_id and therapist.id = may_render.therapist_id
-    where service.code = may_render.cpt_code
-      and (service.organization_id is null or service.organization_id = may_render.organization_id)
-      and (on_date is null or (on_date >= service.valid_from and on_date <= coalesce(service.valid_to, 'infinity')))
-      and (therapist.id is null or private.provider_level(therapist.credential) = any (service.levels))
-  );
+  return cpt_code is null or private.may_render_each(organization_id, therapist_id, array[cpt_code], array[on_date]);
 end
 $$;
 comment on function private.may_render(uuid, uuid, text, date) is
-  'Whether a therapist''s level may render a code on a day; without a day, any version of it. Nobody renders a code that is '
-  'unknown. Whoever is no therapist is judged elsewhere.';
-
-create function private.may_render(organization_id uuid, therapist_id uuid, cpt_code text)
-returns boolean
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return private.may_render(organization_id, therapist_id, cpt_code, null);
-end
-$$;
-comment on function private.may_render(uuid, uuid, text) is 'Whether a therapist''s level may render any version of a code.';
+  'Whether a therapist''s level may render a code on a day; without a day, any version of it.';

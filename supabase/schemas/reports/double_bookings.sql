@@ -2,7 +2,8 @@
 -- Objects: reports.double_bookings; docs/reports.md tells how to read it.
 
 grant execute on function
-  private.client_lanes(uuid, uuid, text, timestamptz, timestamptz), private.service_code(text, text)
+  private.client_lanes(uuid, uuid, text, timestamptz, timestamptz), private.service_code(uuid, text, text, date),
+  private.service_code_at(uuid, uuid, text, text, timestamptz)
 to authenticated, service_role;
 
 create view reports.double_bookings
@@ -41,10 +42,12 @@ cross join lateral (
     and (other.start_time, other.id) > (first.start_time, first.id)
     and other.status not in ('cancelled', 'no_show')
     and private.client_lanes(
-        first.organization_id, first.client_id, private.service_code(first.cpt_code, first.session_type),
+        first.organization_id, first.client_id,
+        private.service_code_at(first.organization_id, first.client_id, first.cpt_code, first.session_type, first.start_time),
         first.start_time, first.end_time
       ) && private.client_lanes(
-        other.organization_id, other.client_id, private.service_code(other.cpt_code, other.session_type),
+        other.organization_id, other.client_id,
+        private.service_code_at(other.organization_id, other.client_id, other.cpt_code, other.session_type, other.start_time),
         other.start_time, other.end_time
       )
     and not exists (
