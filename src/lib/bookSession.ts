@@ -35,8 +35,9 @@ export interface BookSessionRequest extends BookingDetails, CallOptions {
   /** Minutes east of UTC at the session's end. */
   readonly endTimeOffsetMinutes?: number | null;
   /**
-   * The billing code and modifiers, when not those of the session's type. In a move: the service the sessions are to have
-   * from now on; without a code they keep code, modifiers and type.
+   * The billing code and modifiers, when not those of the session's type. Without modifiers the database stores those the
+   * payer wants; an empty list is none. In a move: the service the sessions are to have from now on; without a code they
+   * keep code, modifiers and type.
    */
   readonly overrides?: {
     readonly cptCode?: string | null;
@@ -129,7 +130,10 @@ export async function bookSession(
   return {
     ...confirmed,
     hold,
-    cpt: booking.service?.metadata ?? billingOf(confirmed.session, payload),
+    cpt: {
+      ...(booking.service?.metadata ?? billingOf(confirmed.session, payload)),
+      modifiers: [...confirmed.session.cpt_modifiers],
+    },
     occurrences: occurrences.map(({ sessionId: _, ...occurrence }, index) => ({ ...occurrence, index })),
     skipped,
     zoneRulesDiffer: hold.zoneRulesDiffer ?? false,
@@ -170,14 +174,15 @@ function serviceOf(payload: BookSessionRequest, { isMove }: BookingPlan): Wanted
   if (isMove && !payload.overrides?.cptCode?.trim()) return null;
   const metadata = deriveCptMetadata(payload);
   const { code, modifiers } = metadata;
-  return { sessionType: payload.session.session_type, cpt: { code, modifiers }, metadata };
+  // What the caller did not choose is the database's to choose: it knows payer, credential and day.
+  const cpt = payload.overrides?.modifiers ? { code, modifiers } : { code };
+  return { sessionType: payload.session.session_type, cpt, metadata };
 }
 
 /** What a session that kept its service is billed as. */
 function billingOf(session: SessionRow, { payerRules }: BookSessionRequest): CptMetadata {
   const overrides = { cptCode: session.cpt_code, modifiers: session.cpt_modifiers };
-  const metadata = deriveCptMetadata({ session, overrides, payerRules });
-  return session.cpt_code ? { ...metadata, modifiers: [...session.cpt_modifiers] } : metadata;
+  return deriveCptMetadata({ session, overrides, payerRules });
 }
 
 /** The confirmation of what is held. */

@@ -115,7 +115,8 @@ export interface SessionInput {
 /** A billing code and at most four modifiers. */
 export interface CptInput {
   readonly code: string;
-  readonly modifiers?: readonly string[];
+  /** Left out: those the payer of that day wants for the code, the credential and the place. Empty: none. */
+  readonly modifiers?: readonly string[] | null;
 }
 
 /** One held occurrence to confirm. */
@@ -471,7 +472,10 @@ function confirmBody(payload: ConfirmRequest) {
     return {
       hold_key: request.holdKey,
       session: { ...sessionBody(request.session, path), start_time, end_time },
-      cpt: request.cpt && { code: request.cpt.code, modifiers: [...(request.cpt.modifiers ?? [])] },
+      cpt: request.cpt && {
+        code: request.cpt.code,
+        ...(request.cpt.modifiers && { modifiers: [...request.cpt.modifiers] }),
+      },
       ...offsets,
     };
   };

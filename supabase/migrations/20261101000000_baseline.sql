@@ -5207,7 +5207,7 @@ immutable
 set search_path = ''
 as $$
 begin
-  return case when cardinality(cpt.modifiers) > 0 then array(
+  return case when cpt.modifiers is not null then array(
     select upper(private.tidy(modifier.value))
     from unnest(cpt.modifiers) with ordinality as modifier (value, position)
     group by 1
@@ -5216,7 +5216,7 @@ begin
 end
 $$;
 comment on function private.modifiers_of(private.cpt_request) is
-  'The modifiers in upper case and in order, each once; null when none is named.';
+  'The modifiers in upper case and in order, each once; null when they are not given. An empty list: none are wanted.';
 
 create function private.listing_at(
   occurrence_index integer, hold_key uuid, session private.session_request, cpt private.cpt_request, zone text
@@ -8299,7 +8299,7 @@ begin
   end if;
   return array(
     select row(
-      hold, service.cpt_code, service.session_type, item.location_type, item.cpt_modifiers,
+      hold, service.cpt_code, service.session_type, coalesce(item.location_type, moved.location_type), item.cpt_modifiers,
       case when is_listed then format('occurrences.%s.', item.occurrence_index) else '' end, day.date,
       private.service_code(
         batch.organization_id, coalesce(service.cpt_code, moved.cpt_code),
@@ -8322,7 +8322,7 @@ begin
       select private.service_date(batch.organization_id, hold.client_id, hold.start_time) as date offset 0
     ) as day
     left join lateral (
-      select known.cpt_code, known.session_type from public.sessions as known
+      select known.cpt_code, known.session_type, known.location_type from public.sessions as known
       where known.organization_id = batch.organization_id and known.id = hold.session_id offset 0
     ) as moved on true
     where hold.status = 'held'
@@ -8332,6 +8332,40 @@ end
 $$;
 comment on function private.confirmed_slots(public.hold_batches, public.session_holds[], private.listing[], boolean) is
   'What is to be confirmed, with the service each occurrence is confirmed as. is_listed: the request lists occurrences.';
+
+create function private.with_modifiers(batch public.hold_batches, slots private.confirmed_slot[])
+returns private.confirmed_slot[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      slot.hold, slot.cpt_code, slot.session_type, slot.location_type,
+      coalesce(slot.cpt_modifiers, case
+        -- A move that names no code leaves the modifiers as they are.
+        when not batch.is_move or slot.cpt_code is not null then private.default_modifiers(
+          batch.organization_id,
+          private.primary_payer(batch.organization_id, (slot.hold).client_id, slot.service_date),
+          coalesce(slot.service_code, '97153'),
+          private.credential_on(batch.organization_id, batch.therapist_id, slot.service_date),
+          slot.location_type, slot.service_date
+        )
+      end),
+      slot.path, slot.service_date, slot.service_code, slot.is_service_held
+    )::private.confirmed_slot
+    from unnest(slots) with ordinality as slot (
+      hold, cpt_code, session_type, location_type, cpt_modifiers, path, service_date, service_code, is_service_held,
+      position
+    )
+    order by slot.position
+  );
+end
+$$;
+comment on function private.with_modifiers(public.hold_batches, private.confirmed_slot[]) is
+  'What is to be confirmed, with modifiers where the caller gave none: what the payer of the day wants for the code, the '
+  'credential of that day and the place.';
 
 create function private.confirmed_service_issue(batch public.hold_batches, slots private.confirmed_slot[])
 returns private.cause
@@ -8660,6 +8694,7 @@ begin
   set status = 'confirmed', settled_at = as_of, settled_xid = pg_current_xact_id()
   where each.organization_id = batch.organization_id
     and each.id = any (array(select (slot.hold).id from unnest(slots) as slot));
+  slots := private.with_modifiers(batch, slots);
   if batch.is_move then
     before := private.facts_of_sessions(batch.organization_id, array(select (slot.hold).session_id from unnest(slots) as slot));
     made := private.move_sessions(batch, slots, as_of);

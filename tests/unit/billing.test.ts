@@ -98,7 +98,8 @@ describe('modifiers', () => {
 
   it('that are chosen replace the payer’s, and the place’s stands after them', () => {
     expect(modifiersOf({ credential: 'RBT', overrides: { modifiers: [' gt '] } })).toEqual(['GT', '95']);
-    expect(modifiersOf({ credential: 'RBT', overrides: { modifiers: [] } })).toEqual(['HM', 'HQ', '95']);
+    expect(modifiersOf({ credential: 'RBT', overrides: { modifiers: null } })).toEqual(['HM', 'HQ', '95']);
+    expect(modifiersOf({ credential: 'RBT', overrides: { modifiers: [] } })).toEqual([]);
   });
 
   it('are four at most, each once, in upper case', () => {

@@ -122,18 +122,15 @@ export function deriveCptMetadata(input: {
   const known = serviceCode(code, lookUp);
   const payerCode = ownValue(payerRules?.codes, code);
   const level = input.credential ? providerLevel(input.credential) : null;
-  const wanted = overrides?.modifiers?.length
-    ? overrides.modifiers
-    : ((level && payerCode?.modifiers?.[level]) ?? []);
+  const wanted = overrides?.modifiers ?? (level && payerCode?.modifiers?.[level]) ?? [];
+  const ofPlace = isTelehealth(session.location_type) ? [telehealthModifier(payerRules)] : [];
   const durationMinutes = elapsedMinutes(session);
   const rounding = payerCode?.rounding ?? payerRules?.rounding ?? 'midpoint';
   return {
     code,
     description: known?.description ?? 'Custom CPT code',
-    modifiers: modifierSet(
-      wanted,
-      isTelehealth(session.location_type) ? [telehealthModifier(payerRules)] : [],
-    ),
+    // An empty list is a choice: none.
+    modifiers: overrides?.modifiers?.length === 0 ? [] : modifierSet(wanted, ofPlace),
     source: chosen ? 'override' : byType ? 'session_type' : 'fallback',
     durationMinutes,
     units: durationMinutes === null ? null : billableUnits(durationMinutes, rounding, known?.unitMinutes),

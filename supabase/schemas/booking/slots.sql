@@ -459,7 +459,7 @@ immutable
 set search_path = ''
 as $$
 begin
-  return case when cardinality(cpt.modifiers) > 0 then array(
+  return case when cpt.modifiers is not null then array(
     select upper(private.tidy(modifier.value))
     from unnest(cpt.modifiers) with ordinality as modifier (value, position)
     group by 1
@@ -468,7 +468,7 @@ begin
 end
 $$;
 comment on function private.modifiers_of(private.cpt_request) is
-  'The modifiers in upper case and in order, each once; null when none is named.';
+  'The modifiers in upper case and in order, each once; null when they are not given. An empty list: none are wanted.';
 
 create function private.listing_at(
   occurrence_index integer, hold_key uuid, session private.session_request, cpt private.cpt_request, zone text

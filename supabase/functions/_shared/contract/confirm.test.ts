@@ -48,6 +48,12 @@ describe('a confirmation', () => {
     });
   });
 
+  it('tells modifiers that are not given from none', () => {
+    expect(accepted({ cpt: { code: '97153' } })).toHaveProperty('cpt', { code: '97153' });
+    expect(accepted({ cpt: { code: '97153', modifiers: null } })).toHaveProperty('cpt', { code: '97153' });
+    expect(accepted({ cpt: { code: '97153', modifiers: [] } })).toMatchObject({ cpt: { modifiers: [] } });
+  });
+
   it('names everything that is missing', () => {
     expect(refused({})).toEqual({
       code: 'MISSING_FIELDS',

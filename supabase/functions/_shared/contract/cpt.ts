@@ -30,7 +30,12 @@ function modifier() {
 export const cpt = z.object(
   {
     code: cptCode(),
-    modifiers: optional(list(modifier(), 0, 4)).transform((modifiers) => [...new Set(modifiers ?? [])]),
+    modifiers: optional(list(modifier(), 0, 4))
+      .transform((modifiers) => modifiers && [...new Set(modifiers)])
+      .meta({
+        description:
+          'Left out: those the payer of that day wants for the code, the credential and the place. Empty: none.',
+      }),
   },
   { error: expected('an object') },
 );
