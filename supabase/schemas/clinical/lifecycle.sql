@@ -34,7 +34,8 @@ create table public.session_visits (
 comment on table public.session_visits is
   'When a session really began and ended: the begin and end that electronic visit verification asks for. Apart from '
   'sessions, since clients may not read it.';
-comment on column public.session_visits.units is '15-minute units of the actual minutes, rounded as the payer rounds.';
+comment on column public.session_visits.units is
+  'Units of the actual minutes as the payer rounds: of a payer who rounds by the day, this visit''s share of the day''s.';
 comment on column public.session_visits.actual_start_time is 'When it began: a whole minute, like its end.';
 comment on column public.session_visits.other_day_reason is
   'Why it began on another local day than it was booked for; null when it did not.';
@@ -388,7 +389,7 @@ begin
   where changed.organization_id = actor.organization_id and changed.id = wanted_id
   returning * into session;
   perform private.record_status(actor, session, before, as_of);
-  perform private.use_units(actor.organization_id, wanted_id, taken);
+  taken := private.use_units_of_day(session);
   return private.success(jsonb_build_object(
     'session', to_jsonb(session), 'actualStartTime', private.iso(begun), 'actualEndTime', private.iso(ended),
     'units', taken

@@ -497,6 +497,46 @@ $$;
 comment on function private.use_units(uuid, uuid, integer) is
   'A completed session uses the units of its actual minutes: fewer give the rest back, more take what is left.';
 
+create function private.use_units_of_day(completed public.sessions)
+returns integer
+language plpgsql
+set search_path = ''
+as $$
+declare
+  day record;
+  taken integer;
+begin
+  -- Where a payer rounds by the day, a completed visit may change the units of the others. Those that give back come first,
+  -- so that those that take find what is left.
+  for day in
+    select visit.session_id, visit.units
+    from private.visit_units(
+      completed.organization_id, completed.client_id,
+      private.service_date(completed.organization_id, completed.client_id, completed.start_time)
+    ) as visit
+    left join public.authorization_units as entry
+      on entry.organization_id = completed.organization_id and entry.owner_id = visit.session_id
+    left join public.session_visits as recorded
+      on recorded.organization_id = completed.organization_id and recorded.session_id = visit.session_id
+    where visit.session_id = completed.id or visit.units <> entry.total_units or visit.units <> recorded.units
+    order by visit.units - entry.total_units, visit.session_id
+  loop
+    update public.session_visits as visit
+    set units = day.units
+    where visit.organization_id = completed.organization_id and visit.session_id = day.session_id
+      and visit.units <> day.units;
+    perform private.use_units(completed.organization_id, day.session_id, day.units);
+    if day.session_id = completed.id then
+      taken := day.units;
+    end if;
+  end loop;
+  return taken;
+end
+$$;
+comment on function private.use_units_of_day(public.sessions) is
+  'A session that has just been completed uses its units, and the client''s other completed visits of that day have theirs '
+  'corrected, as reports.units_by_code_and_payer counts them. Returns the session''s own.';
+
 -- When rows change under the ledger ----------------------------------------------------------------------------------
 
 create function private.services_of_sessions(organization_id uuid, session_ids uuid[])
