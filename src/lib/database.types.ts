@@ -249,14 +249,14 @@ isOneToOne: false
                   ]
                 },"organizations": {
                   Row: {
-                    "created_at": string,"id": string,"name": string,"time_zone": string
+                    "correction_days": number,"created_at": string,"id": string,"name": string,"time_zone": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "created_at"?: string,"id"?: string,"name": string,"time_zone": string
+                    "correction_days"?: number,"created_at"?: string,"id"?: string,"name": string,"time_zone": string
                   }
                   Update: {
-                    "created_at"?: string,"id"?: string,"name"?: string,"time_zone"?: string
+                    "correction_days"?: number,"created_at"?: string,"id"?: string,"name"?: string,"time_zone"?: string
                   }
                   Relationships: [
                     {
@@ -647,6 +647,26 @@ isOneToOne: false
                   Relationships: [
                     
                   ]
+                },"visit_versions": {
+                  Row: {
+                    "actual_end_time": string | null,"actual_start_time": string | null,"corrected_at": string,"corrected_by": string,"cpt_code": string | null,"cpt_modifiers": (string)[],"location_type": string | null,"organization_id": string,"other_day_reason": string | null,"reason_code": string,"remark": string | null,"session_id": string,"status": Database["public"]['Enums']["session_status"],"undo": string | null,"units": number | null,"version": number
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "actual_end_time"?: string | null,"actual_start_time"?: string | null,"corrected_at": string,"corrected_by": string,"cpt_code"?: string | null,"cpt_modifiers": (string)[],"location_type"?: string | null,"organization_id": string,"other_day_reason"?: string | null,"reason_code": string,"remark"?: string | null,"session_id": string,"status": Database["public"]['Enums']["session_status"],"undo"?: string | null,"units"?: number | null,"version": number
+                  }
+                  Update: {
+                    "actual_end_time"?: string | null,"actual_start_time"?: string | null,"corrected_at"?: string,"corrected_by"?: string,"cpt_code"?: string | null,"cpt_modifiers"?: (string)[],"location_type"?: string | null,"organization_id"?: string,"other_day_reason"?: string | null,"reason_code"?: string,"remark"?: string | null,"session_id"?: string,"status"?: Database["public"]['Enums']["session_status"],"undo"?: string | null,"units"?: number | null,"version"?: number
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "visit_versions_organization_id_session_id_fkey"
+      columns: ["organization_id","session_id"]
+isOneToOne: false
+      referencedRelation: "sessions"
+      referencedColumns: ["organization_id","id"]
+    }
+                  ]
                 },"waitlist_entries": {
                   Row: {
                     "client_id": string,"closed_at": string | null,"cpt_code": string,"created_at": string,"id": string,"minutes": number | null,"offered_at": string | null,"offered_batch_id": string | null,"organization_id": string,"priority": number,"state": string,"therapist_id": string | null,"windows": unknown
@@ -717,6 +737,9 @@ isOneToOne: false
                            },
 "confirm_sessions":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
+                           },
+"correct_visit":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },
 "find_alternatives":
 { Args: { "request": Json }; Returns: Json

@@ -100,7 +100,11 @@ export { type HeldBooking, type HoldBookingRequest, holdBooking } from './holdBo
 export {
   type CompleteRequest,
   type CompleteResponse,
+  type CorrectionReason,
+  type CorrectionRequest,
+  type CorrectionResponse,
   completeSession,
+  correctVisit,
   markNoShow,
   type SessionChange,
   type StartRequest,

@@ -36,6 +36,49 @@ export interface CompleteResponse extends StartResponse {
   readonly actualEndTime: string;
   /** 15-minute units of the actual minutes, as the payer rounds. */
   readonly units: number;
+  /** The version of the visit, which {@link correctVisit} builds on. */
+  readonly version: number;
+}
+
+/** Why a visit is corrected. */
+export type CorrectionReason =
+  | 'wrong_time'
+  | 'wrong_service'
+  | 'wrong_place'
+  | 'by_mistake'
+  | 'payer_request'
+  | 'other';
+
+/** What {@link correctVisit} changes; what is left out stays. */
+export interface CorrectionRequest extends SessionChange {
+  /** The version it builds on: 1 until the visit is corrected, then that of the last answer. */
+  readonly baseVersion: number;
+  readonly reasonCode: CorrectionReason;
+  /** In words, at most 500 characters; `other` needs them. */
+  readonly remark?: string | null;
+  /** Instants; seconds are cut. */
+  readonly actualStartTime?: string | null;
+  readonly actualEndTime?: string | null;
+  /** Why it began on another local day than it was booked for; required then. */
+  readonly otherDayReason?: string | null;
+  readonly cptCode?: string | null;
+  readonly modifiers?: readonly string[] | null;
+  readonly locationType?: string | null;
+  /** Takes back one step that was made by mistake, and changes nothing else. */
+  readonly undo?: 'completion' | 'start' | 'no_show' | null;
+}
+
+/** A visit as it is after its correction. */
+export interface CorrectionResponse {
+  readonly session: Row;
+  readonly version: number;
+  /** Null once the start was taken back. */
+  readonly actualStartTime: string | null;
+  /** Null once the completion was taken back. */
+  readonly actualEndTime: string | null;
+  readonly units: number | null;
+  /** `needs_amendment` when a fact that was signed has changed; null without a note. */
+  readonly noteStatus: string | null;
 }
 
 /**
@@ -119,6 +162,49 @@ export async function markNoShow(
   payload: SessionChange,
 ): Promise<{ readonly session: Row }> {
   return await callOutcome(supabase, 'mark_no_show', { session_id: payload.sessionId }, payload);
+}
+
+/**
+ * Corrects a completed visit, or takes back a completion, a start or a no-show that was a mistake. What was before is kept
+ * in `visit_versions`; units move along, beyond the authorization when too few are left.
+ *
+ * @param supabase - a supabase-js client
+ * @param payload - the session, what changes, on top of which version, and why; see {@link CorrectionRequest}
+ * @returns the visit as it is now
+ * @throws SessionsApiError 409 `VISIT_VERSION_CONFLICT` when somebody corrected it meanwhile, `STATUS_NOT_ALLOWED` when it is
+ *   not in the state the correction is of, and a code such as `CLIENT_CONFLICT` when the time of a no-show was given away
+ * @throws SessionsApiError 403 when it is not the caller's, or no longer: therapists correct their own visits for
+ *   `organizations.correction_days` days, admins always; 400 as {@link completeSession}
+ * @throws the signal's reason when aborted
+ * @example
+ * ```ts
+ * const { version, units, noteStatus } = await correctVisit(supabase, {
+ *   sessionId,
+ *   baseVersion: 1,
+ *   actualEndTime: '2026-03-09T18:45:00Z',
+ *   reasonCode: 'wrong_time',
+ * });
+ * if (noteStatus === 'needs_amendment') console.log('The note must be amended.');
+ * ```
+ */
+export async function correctVisit(
+  supabase: RpcCaller,
+  payload: CorrectionRequest,
+): Promise<CorrectionResponse> {
+  const request = {
+    session_id: payload.sessionId,
+    base_version: payload.baseVersion,
+    actual_start_time: payload.actualStartTime,
+    actual_end_time: payload.actualEndTime,
+    other_day_reason: payload.otherDayReason,
+    cpt_code: payload.cptCode,
+    modifiers: payload.modifiers,
+    location_type: payload.locationType,
+    undo: payload.undo,
+    reason_code: payload.reasonCode,
+    remark: payload.remark,
+  };
+  return await callOutcome<CorrectionResponse>(supabase, 'correct_visit', request, payload);
 }
 
 /** What the changing RPCs answer. */

@@ -59,6 +59,7 @@ export const englishMessages: Messages = {
   READ_FAILED: 'This could not be loaded.',
   STATUS_NOT_ALLOWED: 'The session is not in the right state for this any more.',
   NOT_TODAY: 'This session is booked for another day. Move it to now, then start it.',
+  VISIT_VERSION_CONFLICT: 'Somebody has corrected this visit meanwhile.',
   SESSION_INCOMPLETE: 'The record of this session is not complete yet.',
 };
 

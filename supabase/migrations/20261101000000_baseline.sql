@@ -130,8 +130,11 @@ create table public.organizations (
   id uuid primary key default gen_random_uuid(),
   name text not null check (length(name) between 1 and 200),
   time_zone text not null references public.time_zones (name),
+  correction_days smallint not null default 3 check (correction_days between 0 and 365),
   created_at timestamptz not null default now()
 );
+comment on column public.organizations.correction_days is
+  'For how many days after completion a therapist may correct a visit of their own; after that only an admin does.';
 comment on table public.organizations is 'A clinic: the tenant. Its id leads every key of every other table.';
 create index organizations_time_zone_idx on public.organizations (time_zone);
 
@@ -472,7 +475,7 @@ create policy member_select on public.organizations for select to authenticated
 create policy member_select_update on public.organizations for update to authenticated
   using (id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
   with check (id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin');
-grant select, update (name, time_zone) on public.organizations to authenticated;
+grant select, update (name, time_zone, correction_days) on public.organizations to authenticated;
 grant select, insert, update on public.organizations to service_role;
 
 alter table public.memberships enable row level security;
@@ -4434,6 +4437,34 @@ create type private.visit_request as (
 comment on type private.visit_request is
   'What is recorded of a visit. other_day_reason: why it began on another local day than it was booked for.';
 
+-- correct_visit
+
+create domain private.record_version as integer check (value between 1 and 1000000);
+comment on domain private.record_version is 'must be a whole number from 1 to 1000000';
+
+create domain private.correction_undo as text check (value in ('completion', 'start', 'no_show'));
+comment on domain private.correction_undo is 'must be "completion", "start" or "no_show"';
+
+create domain private.correction_reason as text
+  check (value in ('wrong_time', 'wrong_service', 'wrong_place', 'by_mistake', 'payer_request', 'other'));
+comment on domain private.correction_reason is
+  'must be "wrong_time", "wrong_service", "wrong_place", "by_mistake", "payer_request" or "other"';
+
+create type private.correction_request as (
+  session_id uuid,
+  base_version private.record_version,
+  actual_start_time private.instant,
+  actual_end_time private.instant,
+  other_day_reason private.reason,
+  cpt_code private.cpt_code,
+  modifiers private.cpt_modifiers,
+  location_type private.short_text,
+  undo private.correction_undo,
+  reason_code private.correction_reason,
+  remark private.reason
+);
+comment on type private.correction_request is 'The request of correct_visit: what changes, on top of which version, and why.';
+
 create function private.base_type(type_id oid)
 returns pg_catalog.pg_type
 language sql
@@ -4643,7 +4674,7 @@ declare
   name text;
 begin
   foreach name in array array[
-    'hold_request', 'confirm_request', 'release_request', 'cancel_request', 'visit_request'
+    'hold_request', 'confirm_request', 'release_request', 'cancel_request', 'visit_request', 'correction_request'
   ] loop
     execute format(
       $function$
@@ -4743,6 +4774,41 @@ end
 $$;
 comment on function private.read_visit_request(jsonb) is
   'Reads the request of start_session, complete_session and mark_no_show, or PT400.';
+
+create function private.read_correction_request(request jsonb)
+returns private.correction_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.correction_request :=
+    private.read_request(request, null::private.correction_request, private.mistyped_correction_request());
+  changes constant boolean := num_nonnulls(
+    wanted.actual_start_time, wanted.actual_end_time, wanted.other_day_reason, wanted.cpt_code, wanted.modifiers,
+    wanted.location_type
+  ) > 0;
+  issues jsonb;
+begin
+  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
+  from (
+    values
+      ('session_id', 'is required', wanted.session_id is null),
+      ('base_version', 'is required', wanted.base_version is null),
+      ('reason_code', 'is required', wanted.reason_code is null),
+      ('remark', 'is required when reason_code is "other"',
+        wanted.reason_code = 'other' and private.tidy(wanted.remark) is null),
+      ('undo', 'stands alone: correct other facts in a request of their own', wanted.undo is not null and changes),
+      ('', 'names nothing to correct', wanted.undo is null and not changes)
+  ) as rule (path, message, is_broken)
+  where rule.is_broken;
+  if issues is not null then
+    perform private.raise_invalid(issues);
+  end if;
+  return wanted;
+end
+$$;
+comment on function private.read_correction_request(jsonb) is 'Reads the request of correct_visit, or PT400.';
 
 -- === schemas/booking/slots.sql ===
 
@@ -6078,6 +6144,22 @@ $$;
 comment on function private.settle_units(uuid, uuid[]) is
   'Gives sessions that were written directly the units they take now, or raises check_violation (23514), which undoes the write.';
 
+create function private.reenter_units(organization_id uuid, session_ids uuid[], hold_ids uuid[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.give_back_units(organization_id, session_ids || hold_ids);
+  perform private.enter_sessions(organization_id, private.quote_units(
+    organization_id, private.services_of_sessions(organization_id, session_ids), clock_timestamp()
+  ));
+  perform private.enter_holds_anew(organization_id, hold_ids);
+end
+$$;
+comment on function private.reenter_units(uuid, uuid[], uuid[]) is
+  'Counts what these sessions take anew, earliest first, and live holds after them. What is not covered is entered as beyond it.';
+
 create function private.recount_units(organization_id uuid, client_id uuid)
 returns void
 language plpgsql
@@ -6087,7 +6169,6 @@ as $$
 declare
   session_ids uuid[];
   hold_ids uuid[];
-  quotes private.quote[];
 begin
   session_ids := array(
     select session.id
@@ -6102,12 +6183,7 @@ begin
       and hold.client_id = recount_units.client_id
       and hold.status = 'held'
   );
-  perform private.give_back_units(organization_id, session_ids || hold_ids);
-  quotes := private.quote_units(
-    organization_id, private.services_of_sessions(organization_id, session_ids), clock_timestamp()
-  );
-  perform private.enter_sessions(organization_id, quotes);
-  perform private.enter_holds_anew(organization_id, hold_ids);
+  perform private.reenter_units(organization_id, session_ids, hold_ids);
 end
 $$;
 comment on function private.recount_units(uuid, uuid) is
@@ -12375,7 +12451,7 @@ create table public.session_note_states (
   organization_id uuid not null,
   session_id uuid not null,
   version bigint not null,
-  status text not null check (status in ('draft', 'signed', 'amended')),
+  status text not null check (status in ('draft', 'signed', 'amended', 'needs_amendment')),
   signed_by uuid,
   credential text,
   signed_at timestamptz,
@@ -12389,6 +12465,8 @@ create table public.session_note_states (
 comment on table public.session_note_states is
   'Whether a session has a note, and whether it is signed; nothing of what it says. Kept by a trigger, for reports and '
   'for completing sessions. Apart from sessions, since clients may not read it.';
+comment on column public.session_note_states.status is
+  'That of its latest version; needs_amendment when the visit was corrected after that was signed.';
 alter table public.session_note_states enable row level security;
 create policy sessions_scoped_access on public.session_note_states for select to authenticated
   using (
@@ -14488,7 +14566,10 @@ comment on policy sessions_scoped_access on public.session_visits is
   'Admins see their organization''s; therapists those of their own sessions.';
 grant select on public.session_visits to authenticated, service_role;
 create trigger refuse_delete before delete on public.session_visits
-  for each row execute function private.refuse_delete();
+  for each row
+  -- correct_visit takes back a start, and keeps what was as a version.
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.session_visits
   for each statement execute function private.refuse_delete();
 
@@ -14568,6 +14649,8 @@ begin
           note.session_id is not null and (
             note.status = 'draft' or note.credential is null or note.signed_by is distinct from session.therapist_id
           )),
+        (4, 'signature', 'The visit was corrected after its note was signed: the note must be amended.',
+          note.status = 'needs_amendment'),
         (5, 'actual_start_time', 'The payer wants the time the visit began (EVV).',
           rule.evv_required and visit.actual_start_time is null),
         (6, 'actual_end_time', 'The payer wants the time the visit ended (EVV).',
@@ -14821,7 +14904,7 @@ begin
   taken := private.use_units_of_day(session);
   return private.success(jsonb_build_object(
     'session', to_jsonb(session), 'actualStartTime', private.iso(begun), 'actualEndTime', private.iso(ended),
-    'units', taken
+    'units', taken, 'version', private.visit_version(actor.organization_id, wanted_id)
   ));
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
@@ -14881,7 +14964,7 @@ begin atomic
 end;
 comment on function public.complete_session(jsonb, text) is
   'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?, other_day_reason?}: a visit '
-  'documented late gives both times. Seconds are cut. Outcome body: {session, actualStartTime, actualEndTime, units}. PT400 '
+  'documented late gives both times. Seconds are cut. Outcome body: {session, actualStartTime, actualEndTime, units, version}. PT400 '
   'for times ahead, out of order, over 16 hours, or on another local day than booked without other_day_reason. 409 SESSION_INCOMPLETE lists in missing, as [{field, message}], what the '
   'record lacks: location_type, cpt_code, note, signature, and for payers with EVV actual_start_time, actual_end_time.';
 grant execute on function public.complete_session(jsonb, text) to authenticated;
@@ -14911,6 +14994,482 @@ comment on function public.mark_no_show(jsonb, text) is
   'The client did not come: scheduled or in_progress -> no_show, once the start has passed. request is {session_id}. '
   'Gives the units back.';
 grant execute on function public.mark_no_show(jsonb, text) to authenticated;
+
+-- === schemas/clinical/corrections.sql ===
+
+-- Purpose: a completed record changes in one way: corrected, with a reason, by an admin or soon after by its therapist.
+-- Objects: visit_versions (what was before each correction), private.visit_version; correct_visit.
+-- Watch for: the rows of session_visits and sessions are what holds now. A version says what they were before it, and
+--            version 1 is what was completed first. Units follow in the same transaction, and a note that was signed for
+--            something else waits to be amended.
+
+create table public.visit_versions (
+  organization_id uuid not null,
+  session_id uuid not null,
+  version integer not null check (version > 0),
+  status public.session_status not null,
+  actual_start_time timestamptz,
+  actual_end_time timestamptz,
+  units integer,
+  other_day_reason text,
+  cpt_code text,
+  cpt_modifiers text[] not null,
+  location_type text,
+  undo text check (undo in ('completion', 'start', 'no_show')),
+  reason_code text not null
+    check (reason_code in ('wrong_time', 'wrong_service', 'wrong_place', 'by_mistake', 'payer_request', 'other')),
+  remark text check (length(remark) between 1 and 500),
+  corrected_by uuid not null,
+  corrected_at timestamptz not null,
+  primary key (organization_id, session_id, version),
+  foreign key (organization_id, session_id) references public.sessions (organization_id, id)
+);
+comment on table public.visit_versions is
+  'What a visit was before each correction, and why it was corrected. Rows are inserted by correct_visit and never change.';
+comment on column public.visit_versions.undo is 'The step that was taken back; null when facts were corrected.';
+alter table public.visit_versions enable row level security;
+create policy sessions_scoped_access on public.visit_versions for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (
+      (select private.is_admin())
+      or exists (
+        select 1
+        from public.sessions as session
+        where session.organization_id = visit_versions.organization_id
+          and session.id = visit_versions.session_id
+          and session.therapist_id = (select auth.uid())
+          and (select private.active_role()) = 'therapist'
+      )
+    )
+  );
+comment on policy sessions_scoped_access on public.visit_versions is
+  'Admins see their organization''s; therapists those of their own sessions.';
+grant select on public.visit_versions to authenticated, service_role;
+create trigger refuse_update before update on public.visit_versions
+  for each row execute function private.refuse_update();
+create trigger refuse_delete before delete on public.visit_versions
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.visit_versions
+  for each statement execute function private.refuse_delete();
+
+create function private.visit_version(organization_id uuid, session_id uuid)
+returns integer
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return 1 + coalesce((
+    select max(known.version) from public.visit_versions as known
+    where known.organization_id = visit_version.organization_id and known.session_id = visit_version.session_id
+  ), 0);
+end
+$$;
+comment on function private.visit_version(uuid, uuid) is 'The version of a visit as it is now: 1 until it is corrected.';
+
+create function private.ask_for_amendment()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  update public.session_note_states as note
+  set status = 'needs_amendment', updated_at = new.corrected_at
+  from public.sessions as session
+  left join public.session_visits as visit
+    on visit.organization_id = session.organization_id and visit.session_id = session.id
+  where note.organization_id = new.organization_id and note.session_id = new.session_id
+    and note.status in ('signed', 'amended')
+    and session.organization_id = new.organization_id and session.id = new.session_id
+    and (
+      session.cpt_code, session.cpt_modifiers, session.location_type, visit.actual_start_time, visit.actual_end_time
+    ) is distinct from (
+      new.cpt_code, new.cpt_modifiers, new.location_type, new.actual_start_time, new.actual_end_time
+    );
+  return null;
+end
+$$;
+comment on function private.ask_for_amendment() is
+  'Trigger: a signed note stands for the facts of its visit. When a correction changed one, the note waits to be amended.';
+create trigger ask_for_amendment after insert on public.visit_versions
+  for each row execute function private.ask_for_amendment();
+
+create function private.visit_facts(session public.sessions, visit public.session_visits)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return private.facts_of_rows(jsonb_build_array(to_jsonb(session) || jsonb_build_object(
+    'actual_start_time', visit.actual_start_time, 'actual_end_time', visit.actual_end_time, 'units', visit.units
+  )));
+end
+$$;
+comment on function private.visit_facts(public.sessions, public.session_visits) is 'What of a visit belongs in its audit event.';
+
+create function private.rewrite_session(before public.sessions, after public.sessions, as_of timestamptz)
+returns private.obstacle
+language plpgsql
+set search_path = ''
+as $$
+declare
+  place private.place;
+  slot private.slot;
+  obstacle private.obstacle;
+begin
+  update public.sessions as session
+  set status = after.status, cpt_code = after.cpt_code, cpt_modifiers = after.cpt_modifiers,
+    location_type = after.location_type, lanes = after.lanes, updated_at = as_of
+  where session.organization_id = after.organization_id and session.id = after.id;
+  if (after.status, after.lanes) is distinct from (before.status, before.lanes)
+    and not private.sync_claims(after.organization_id, private.claim_owners(after.organization_id, array[after.id]))
+  then
+    raise exception using errcode = 'exclusion_violation';
+  end if;
+  return null;
+exception
+  when exclusion_violation then
+    -- The update is undone; what is in its way is told as a booking would be.
+    place := row(
+      after.id, after.group_key, after.therapist_id, after.room_id, after.buffer_before_minutes, after.buffer_after_minutes,
+      after.client_id, after.lanes, after.start_time, after.end_time, null
+    );
+    if after.group_id is not null then
+      select known.room_id, known.buffer_before_minutes, known.buffer_after_minutes
+      into place.room_id, place.buffer_before_minutes, place.buffer_after_minutes
+      from public.session_groups as known
+      where known.organization_id = after.organization_id and known.id = after.group_id;
+    end if;
+    slot.hold_id := after.id;
+    slot.group_id := after.group_id;
+    slot.occurrence_index := 0;
+    obstacle := private.find_conflicts(
+      array[slot], private.claimed(after.organization_id, array[place]), array[after.id, after.group_key], as_of
+    );
+    obstacle.conflicts := coalesce(obstacle.conflicts, '[]');
+    return obstacle;
+end
+$$;
+comment on function private.rewrite_session(public.sessions, public.sessions, timestamptz) is
+  'Gives a session its corrected status, service and place, with the claims of those; or says what stands in its way, and '
+  'leaves everything as it was. No conflicts: it is done. Call it with the row and the resources locked.';
+
+create function private.corrected_session(session public.sessions, wanted private.correction_request)
+returns public.sessions
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  on_date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
+  code constant text := upper(private.tidy(wanted.cpt_code));
+  modifiers constant text[] := private.modifiers_of(row(wanted.cpt_code, wanted.modifiers));
+  members integer := 1;
+  issue text;
+begin
+  if wanted.undo is not null then
+    session.status := case
+      when wanted.undo = 'completion' then 'in_progress'
+      when wanted.undo = 'no_show' and exists (
+        select from public.session_visits as visit
+        where visit.organization_id = session.organization_id and visit.session_id = session.id
+      ) then 'in_progress'
+      else 'scheduled'
+    end;
+    if wanted.undo = 'no_show' then
+      -- The payers' rules may have changed while it claimed nothing.
+      session.lanes := private.client_lanes(
+        session.organization_id, session.client_id,
+        private.service_code(session.organization_id, session.cpt_code, session.session_type, on_date),
+        session.start_time, session.end_time
+      );
+    end if;
+    return session;
+  end if;
+  session.location_type := coalesce(private.tidy(wanted.location_type), session.location_type);
+  if code is distinct from session.cpt_code and code is not null then
+    if session.group_id is not null then
+      members := (
+        select count(*) from public.sessions as member
+        where member.organization_id = session.organization_id and member.group_id = session.group_id
+          and member.status not in ('cancelled', 'no_show')
+      );
+    end if;
+    issue := coalesce(
+      private.service_issue(session.organization_id, code, on_date, members),
+      case when not private.may_render(session.organization_id, session.therapist_id, code, on_date)
+        then 'a technician cannot render a service that is a qualified professional''s' end
+    );
+    if issue is not null then
+      perform private.raise_invalid(private.issue('cpt_code', issue));
+    end if;
+    session.cpt_code := code;
+    session.lanes := private.client_lanes(
+      session.organization_id, session.client_id, code, session.start_time, session.end_time
+    );
+    -- Another service without modifiers has those its payer wants, as when it is booked.
+    session.cpt_modifiers := private.default_modifiers(
+      session.organization_id, private.primary_payer(session.organization_id, session.client_id, on_date), code,
+      private.credential_on(session.organization_id, session.therapist_id, on_date), session.location_type, on_date
+    );
+  end if;
+  session.cpt_modifiers := coalesce(modifiers, session.cpt_modifiers, '{}');
+  return session;
+end
+$$;
+comment on function private.corrected_session(public.sessions, private.correction_request) is
+  'The session as a correction wants it; PT400 for a service that cannot have been rendered.';
+
+create function private.corrected_visit(
+  session public.sessions,
+  visit public.session_visits,
+  wanted private.correction_request,
+  as_of timestamptz
+)
+returns public.session_visits
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if wanted.undo = 'start' then
+    return null;
+  elsif wanted.undo is not null then
+    visit.actual_end_time := null;
+    visit.units := null;
+    return visit;
+  end if;
+  visit.organization_id := session.organization_id;
+  visit.session_id := session.id;
+  visit.actual_start_time := private.whole_minute(
+    coalesce(wanted.actual_start_time::timestamptz, visit.actual_start_time, session.start_time)
+  );
+  visit.actual_end_time := private.whole_minute(
+    coalesce(wanted.actual_end_time::timestamptz, visit.actual_end_time, session.end_time)
+  );
+  visit.other_day_reason := coalesce(private.tidy(wanted.other_day_reason), visit.other_day_reason);
+  -- When it was first recorded, for the days within which the therapist may correct it.
+  visit.recorded_at := coalesce(visit.recorded_at, session.end_time);
+  perform private.check_visit(
+    session, visit.actual_start_time, visit.actual_end_time, visit.other_day_reason, as_of
+  );
+  select private.billable_units(extract(epoch from visit.actual_end_time - visit.actual_start_time) / 60, rule.rounding)
+  into visit.units
+  from private.session_payer_rule(session) as rule;
+  return visit;
+end
+$$;
+comment on function private.corrected_visit(public.sessions, public.session_visits, private.correction_request, timestamptz) is
+  'The visit as a correction wants it, with its units; null when its start is undone. session: corrected already. PT400 for '
+  'times it cannot have had.';
+
+create function private.correction_issue(
+  actor private.actor,
+  session public.sessions,
+  visit public.session_visits,
+  wanted private.correction_request,
+  as_of timestamptz
+)
+returns private.cause
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  cause private.cause;
+  days constant integer := (
+    select organization.correction_days from public.organizations as organization
+    where organization.id = session.organization_id
+  );
+  version constant integer := private.visit_version(session.organization_id, session.id);
+begin
+  if actor.role = 'therapist' and as_of > days * interval '1 day' + (
+    case when visit.actual_end_time is not null then visit.recorded_at else session.end_time end
+  ) then
+    cause.code := 'FORBIDDEN';
+    cause.detail := format('After %s days only an admin corrects a visit.', days);
+  elsif wanted.base_version <> version then
+    cause.code := 'VISIT_VERSION_CONFLICT';
+    cause.detail := format('The visit is at version %s, not %s. Read it again, then correct it.', version, wanted.base_version);
+  elsif session.status::text <> (
+    case wanted.undo when 'start' then 'in_progress' when 'no_show' then 'no_show' else 'completed' end
+  ) then
+    cause.code := 'STATUS_NOT_ALLOWED';
+    cause.detail := format('A session that is %s cannot be corrected like this. Reload it.', session.status);
+  elsif wanted.undo = 'no_show' and session.group_id is not null and private.group_size_limit() < 1
+    + private.group_joiners(session.organization_id, session.group_id, as_of) + (
+      select count(*) from public.sessions as member
+      where member.organization_id = session.organization_id and member.group_id = session.group_id
+        and member.status not in ('cancelled', 'no_show')
+    )
+  then
+    cause.code := 'GROUP_FULL';
+    cause.detail := 'The place in the group was given away.';
+  end if;
+  return cause;
+end
+$$;
+comment on function private.correction_issue(
+  private.actor, public.sessions, public.session_visits, private.correction_request, timestamptz
+) is 'Who may not correct a visit any more, or not in the state it is in. No code: nothing stands in the way.';
+
+create function private.write_correction(
+  actor private.actor,
+  session public.sessions,
+  visit public.session_visits,
+  corrected public.session_visits,
+  wanted private.correction_request,
+  as_of timestamptz
+)
+returns integer
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if corrected.session_id is null then
+    delete from public.session_visits as known
+    where known.organization_id = session.organization_id and known.session_id = session.id;
+  else
+    insert into public.session_visits select corrected.*
+    on conflict (organization_id, session_id) do update
+    set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time,
+      units = excluded.units, other_day_reason = excluded.other_day_reason;
+  end if;
+  -- After the rows have changed: its trigger compares what was with what is.
+  insert into public.visit_versions (
+    organization_id, session_id, version, status, actual_start_time, actual_end_time, units, other_day_reason, cpt_code,
+    cpt_modifiers, location_type, undo, reason_code, remark, corrected_by, corrected_at
+  )
+  values (
+    session.organization_id, session.id, wanted.base_version, session.status, visit.actual_start_time,
+    visit.actual_end_time, visit.units, visit.other_day_reason, session.cpt_code, session.cpt_modifiers,
+    session.location_type, wanted.undo, wanted.reason_code, private.tidy(wanted.remark), actor.user_id, as_of
+  );
+  -- What a live move takes is the difference to what its session has: both are counted anew.
+  perform private.reenter_units(session.organization_id, array[session.id], array(
+    select hold.id from public.session_holds as hold
+    where hold.organization_id = session.organization_id and hold.session_id = session.id and hold.status = 'held'
+  ));
+  return private.use_units_of_day(session);
+end
+$$;
+comment on function private.write_correction(
+  private.actor, public.sessions, public.session_visits, public.session_visits, private.correction_request, timestamptz
+) is
+  'Writes a corrected visit, keeps what was before as a version, and counts its units anew: what goes beyond the '
+  'authorization is entered as beyond it. Returns its units, null when it is not completed any more.';
+
+create function private.correct_visit(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  actor private.actor := private.begin_booking(request_id);
+  wanted private.correction_request := private.read_correction_request(request);
+  session public.sessions;
+  after public.sessions;
+  visit public.session_visits;
+  corrected public.session_visits;
+  cause private.cause;
+  obstacle private.obstacle;
+  as_of timestamptz;
+begin
+  perform private.share_organization(actor.organization_id);
+  -- A second correction, or a completion, would act on the state this one is changing.
+  select candidate.* into session
+  from public.sessions as candidate
+  where candidate.organization_id = actor.organization_id
+    and candidate.id = wanted.session_id
+    and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and candidate.therapist_id = actor.user_id))
+  for no key update;
+  if session.id is null then
+    return private.refuse(
+      actor, 'session.refused', array[wanted.session_id], 'FORBIDDEN', 'This session is not yours to correct.',
+      details => '{"attempted": "correct"}'
+    );
+  end if;
+  -- A hold that reads the units left, or the free time, would read what is no longer so.
+  perform private.lock_resources(
+    actor.organization_id, private.lock_targets(actor.organization_id, array[session.id])
+  );
+  as_of := clock_timestamp();
+  -- Asked again: they may have been removed while this waited.
+  actor := private.require_actor();
+  select known.* into visit
+  from public.session_visits as known
+  where known.organization_id = actor.organization_id and known.session_id = session.id;
+  cause := private.correction_issue(actor, session, visit, wanted, as_of);
+  if cause.code is not null then
+    return private.refuse(
+      actor, 'session.refused', array[session.id], cause.code, cause.detail, session.therapist_id,
+      details => '{"attempted": "correct"}'
+    );
+  end if;
+
+  after := private.corrected_session(session, wanted);
+  corrected := private.corrected_visit(after, visit, wanted, as_of);
+  if after = session and corrected is not distinct from visit and wanted.undo is null then
+    perform private.raise_invalid(private.issue('', 'changes nothing: the visit is recorded like this already'));
+  end if;
+  obstacle := private.rewrite_session(session, after, as_of);
+  if obstacle.conflicts is not null then
+    cause := jsonb_populate_record(null::private.cause, private.conflict_code(obstacle.conflicts, obstacle.concurrent_lanes));
+    return private.refuse(
+      actor, 'session.refused', array[session.id], cause.code, cause.detail, session.therapist_id, obstacle.retry_after,
+      obstacle.conflicts, details => '{"attempted": "correct"}'
+    );
+  end if;
+  corrected.units := private.write_correction(actor, session, visit, corrected, wanted, as_of);
+  after.updated_at := as_of;
+  perform private.record_event(
+    actor.organization_id, 'visit.corrected', 'session', array[session.id], as_of,
+    therapist_id => session.therapist_id, actor_role => actor.role::text,
+    before => private.visit_facts(session, visit), after => private.visit_facts(after, corrected),
+    details => jsonb_strip_nulls(jsonb_build_object(
+      'version', wanted.base_version + 1, 'reasonCode', wanted.reason_code, 'undo', wanted.undo
+    ))
+  );
+  return private.success(jsonb_build_object(
+    'session', private.session_row(actor.organization_id, session.id), 'version', wanted.base_version + 1,
+    'actualStartTime', private.iso(corrected.actual_start_time), 'actualEndTime', private.iso(corrected.actual_end_time),
+    'units', corrected.units, 'noteStatus', (
+      select note.status from public.session_note_states as note
+      where note.organization_id = actor.organization_id and note.session_id = session.id
+    )
+  ));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.correct_visit(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.correct_visit(jsonb, text) to authenticated;
+
+create function public.correct_visit(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(private.correct_visit(correct_visit.request, correct_visit.request_id));
+end;
+comment on function public.correct_visit(jsonb, text) is
+  'Corrects a completed visit, or takes one step back. request is {session_id, base_version, actual_start_time?, '
+  'actual_end_time?, other_day_reason?, cpt_code?, modifiers?, location_type?, undo?: "completion" | "start" | "no_show", '
+  'reason_code: "wrong_time" | "wrong_service" | "wrong_place" | "by_mistake" | "payer_request" | "other", remark?}; undo '
+  'stands without other changes, "other" needs a remark. base_version: 1 until the visit is corrected, then the version of '
+  'the last answer. An admin, or its therapist within organizations.correction_days of completion. Outcome body: {session, '
+  'version, actualStartTime, actualEndTime, units, noteStatus}; noteStatus needs_amendment: a signed fact has changed. 403 '
+  'FORBIDDEN; 409 VISIT_VERSION_CONFLICT, STATUS_NOT_ALLOWED, and for an undone no-show whose time was given away the '
+  'conflicts of a booking, or GROUP_FULL.';
+grant execute on function public.correct_visit(jsonb, text) to authenticated;
 
 -- === schemas/payers/credentials.sql ===
 
@@ -15370,7 +15929,8 @@ values
   ('session.completed', 'A session was completed.'),
   ('session.cancelled', 'A session was cancelled.'),
   ('session.no_show', 'The client did not come.'),
-  ('session.refused', 'A start, a completion or a no-show was refused.'),
+  ('visit.corrected', 'A visit was corrected, or a step was taken back (details.undo); visit_versions has what was.'),
+  ('session.refused', 'A start, a completion, a no-show or a correction was refused (details.attempted).'),
   ('note.saved', 'A draft of a note was saved.'),
   ('note.signed', 'A note was signed.'),
   ('note.amended', 'A signed note was amended.'),

@@ -82,7 +82,7 @@ export const relations: Record<string, RelationExpectation> = {
     update:   ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'all'],
     delete:   NOBODY,
     truncate: NOBODY,
-    updatable: ['name', 'time_zone'],
+    updatable: ['name', 'time_zone', 'correction_days'],
   },
   'public.memberships': {
     select:   ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all'],
@@ -284,6 +284,8 @@ export const relations: Record<string, RelationExpectation> = {
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'public.session_visits': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'public.visit_versions': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   // Reports show what their reader may see of the tables beneath.
   'reports.weeks': readable(
               ['no grant', 'none',     'clinic',   'clinic',   'clinic',   'clinic',   'theirs',   'all']),
@@ -397,6 +399,10 @@ export const functions: Record<string, FunctionExpectation> = {
     refusal: 'FORBIDDEN',
   },
   'public.mark_no_show(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.correct_visit(jsonb,text)': {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'FORBIDDEN',
   },

@@ -146,6 +146,7 @@ export const rows: Record<string, Row> = {
   },
   'public.authorization_units': { where: 'organization_id = {clinic} and client_id = {client}' },
   'public.session_visits': { where: session },
+  'public.visit_versions': { where: session },
   'reports.weeks': { where: 'organization_id = {clinic}', noOther: true },
   'reports.months': { where: 'organization_id = {clinic}', noOther: true },
   'reports.therapist_utilization': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
@@ -214,6 +215,11 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
   },
   'public.mark_no_show(jsonb,text)': {
     call: `replace(${outcome("public.mark_no_show(jsonb_build_object('session_id', {session}))")}, 'STATUS_NOT_ALLOWED', 'ok')`,
+  },
+  'public.correct_visit(jsonb,text)': {
+    call: outcome(
+      `public.correct_visit(${request("'session_id', {running}", "'base_version', 2", "'undo', 'start'", "'reason_code', 'by_mistake'")})`,
+    ),
   },
   // The member has begun, which is told only to whom the group is within reach.
   'public.move_group(jsonb,text)': {

@@ -244,6 +244,34 @@ create type private.visit_request as (
 comment on type private.visit_request is
   'What is recorded of a visit. other_day_reason: why it began on another local day than it was booked for.';
 
+-- correct_visit
+
+create domain private.record_version as integer check (value between 1 and 1000000);
+comment on domain private.record_version is 'must be a whole number from 1 to 1000000';
+
+create domain private.correction_undo as text check (value in ('completion', 'start', 'no_show'));
+comment on domain private.correction_undo is 'must be "completion", "start" or "no_show"';
+
+create domain private.correction_reason as text
+  check (value in ('wrong_time', 'wrong_service', 'wrong_place', 'by_mistake', 'payer_request', 'other'));
+comment on domain private.correction_reason is
+  'must be "wrong_time", "wrong_service", "wrong_place", "by_mistake", "payer_request" or "other"';
+
+create type private.correction_request as (
+  session_id uuid,
+  base_version private.record_version,
+  actual_start_time private.instant,
+  actual_end_time private.instant,
+  other_day_reason private.reason,
+  cpt_code private.cpt_code,
+  modifiers private.cpt_modifiers,
+  location_type private.short_text,
+  undo private.correction_undo,
+  reason_code private.correction_reason,
+  remark private.reason
+);
+comment on type private.correction_request is 'The request of correct_visit: what changes, on top of which version, and why.';
+
 create function private.base_type(type_id oid)
 returns pg_catalog.pg_type
 language sql
@@ -453,7 +481,7 @@ declare
   name text;
 begin
   foreach name in array array[
-    'hold_request', 'confirm_request', 'release_request', 'cancel_request', 'visit_request'
+    'hold_request', 'confirm_request', 'release_request', 'cancel_request', 'visit_request', 'correction_request'
   ] loop
     execute format(
       $function$
@@ -553,3 +581,38 @@ end
 $$;
 comment on function private.read_visit_request(jsonb) is
   'Reads the request of start_session, complete_session and mark_no_show, or PT400.';
+
+create function private.read_correction_request(request jsonb)
+returns private.correction_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.correction_request :=
+    private.read_request(request, null::private.correction_request, private.mistyped_correction_request());
+  changes constant boolean := num_nonnulls(
+    wanted.actual_start_time, wanted.actual_end_time, wanted.other_day_reason, wanted.cpt_code, wanted.modifiers,
+    wanted.location_type
+  ) > 0;
+  issues jsonb;
+begin
+  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
+  from (
+    values
+      ('session_id', 'is required', wanted.session_id is null),
+      ('base_version', 'is required', wanted.base_version is null),
+      ('reason_code', 'is required', wanted.reason_code is null),
+      ('remark', 'is required when reason_code is "other"',
+        wanted.reason_code = 'other' and private.tidy(wanted.remark) is null),
+      ('undo', 'stands alone: correct other facts in a request of their own', wanted.undo is not null and changes),
+      ('', 'names nothing to correct', wanted.undo is null and not changes)
+  ) as rule (path, message, is_broken)
+  where rule.is_broken;
+  if issues is not null then
+    perform private.raise_invalid(issues);
+  end if;
+  return wanted;
+end
+$$;
+comment on function private.read_correction_request(jsonb) is 'Reads the request of correct_visit, or PT400.';

@@ -59,7 +59,10 @@ comment on policy sessions_scoped_access on public.session_visits is
   'Admins see their organization''s; therapists those of their own sessions.';
 grant select on public.session_visits to authenticated, service_role;
 create trigger refuse_delete before delete on public.session_visits
-  for each row execute function private.refuse_delete();
+  for each row
+  -- correct_visit takes back a start, and keeps what was as a version.
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.session_visits
   for each statement execute function private.refuse_delete();
 
@@ -139,6 +142,8 @@ begin
           note.session_id is not null and (
             note.status = 'draft' or note.credential is null or note.signed_by is distinct from session.therapist_id
           )),
+        (4, 'signature', 'The visit was corrected after its note was signed: the note must be amended.',
+          note.status = 'needs_amendment'),
         (5, 'actual_start_time', 'The payer wants the time the visit began (EVV).',
           rule.evv_required and visit.actual_start_time is null),
         (6, 'actual_end_time', 'The payer wants the time the visit ended (EVV).',
@@ -392,7 +397,7 @@ begin
   taken := private.use_units_of_day(session);
   return private.success(jsonb_build_object(
     'session', to_jsonb(session), 'actualStartTime', private.iso(begun), 'actualEndTime', private.iso(ended),
-    'units', taken
+    'units', taken, 'version', private.visit_version(actor.organization_id, wanted_id)
   ));
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
@@ -452,7 +457,7 @@ begin atomic
 end;
 comment on function public.complete_session(jsonb, text) is
   'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?, other_day_reason?}: a visit '
-  'documented late gives both times. Seconds are cut. Outcome body: {session, actualStartTime, actualEndTime, units}. PT400 '
+  'documented late gives both times. Seconds are cut. Outcome body: {session, actualStartTime, actualEndTime, units, version}. PT400 '
   'for times ahead, out of order, over 16 hours, or on another local day than booked without other_day_reason. 409 SESSION_INCOMPLETE lists in missing, as [{field, message}], what the '
   'record lacks: location_type, cpt_code, note, signature, and for payers with EVV actual_start_time, actual_end_time.';
 grant execute on function public.complete_session(jsonb, text) to authenticated;

@@ -52,7 +52,7 @@ create table public.session_note_states (
   organization_id uuid not null,
   session_id uuid not null,
   version bigint not null,
-  status text not null check (status in ('draft', 'signed', 'amended')),
+  status text not null check (status in ('draft', 'signed', 'amended', 'needs_amendment')),
   signed_by uuid,
   credential text,
   signed_at timestamptz,
@@ -66,6 +66,8 @@ create table public.session_note_states (
 comment on table public.session_note_states is
   'Whether a session has a note, and whether it is signed; nothing of what it says. Kept by a trigger, for reports and '
   'for completing sessions. Apart from sessions, since clients may not read it.';
+comment on column public.session_note_states.status is
+  'That of its latest version; needs_amendment when the visit was corrected after that was signed.';
 alter table public.session_note_states enable row level security;
 create policy sessions_scoped_access on public.session_note_states for select to authenticated
   using (

@@ -705,6 +705,22 @@ $$;
 comment on function private.settle_units(uuid, uuid[]) is
   'Gives sessions that were written directly the units they take now, or raises check_violation (23514), which undoes the write.';
 
+create function private.reenter_units(organization_id uuid, session_ids uuid[], hold_ids uuid[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.give_back_units(organization_id, session_ids || hold_ids);
+  perform private.enter_sessions(organization_id, private.quote_units(
+    organization_id, private.services_of_sessions(organization_id, session_ids), clock_timestamp()
+  ));
+  perform private.enter_holds_anew(organization_id, hold_ids);
+end
+$$;
+comment on function private.reenter_units(uuid, uuid[], uuid[]) is
+  'Counts what these sessions take anew, earliest first, and live holds after them. What is not covered is entered as beyond it.';
+
 create function private.recount_units(organization_id uuid, client_id uuid)
 returns void
 language plpgsql
@@ -714,7 +730,6 @@ as $$
 declare
   session_ids uuid[];
   hold_ids uuid[];
-  quotes private.quote[];
 begin
   session_ids := array(
     select session.id
@@ -729,12 +744,7 @@ begin
       and hold.client_id = recount_units.client_id
       and hold.status = 'held'
   );
-  perform private.give_back_units(organization_id, session_ids || hold_ids);
-  quotes := private.quote_units(
-    organization_id, private.services_of_sessions(organization_id, session_ids), clock_timestamp()
-  );
-  perform private.enter_sessions(organization_id, quotes);
-  perform private.enter_holds_anew(organization_id, hold_ids);
+  perform private.reenter_units(organization_id, session_ids, hold_ids);
 end
 $$;
 comment on function private.recount_units(uuid, uuid) is

@@ -8,8 +8,11 @@ create table public.organizations (
   id uuid primary key default gen_random_uuid(),
   name text not null check (length(name) between 1 and 200),
   time_zone text not null references public.time_zones (name),
+  correction_days smallint not null default 3 check (correction_days between 0 and 365),
   created_at timestamptz not null default now()
 );
+comment on column public.organizations.correction_days is
+  'For how many days after completion a therapist may correct a visit of their own; after that only an admin does.';
 comment on table public.organizations is 'A clinic: the tenant. Its id leads every key of every other table.';
 create index organizations_time_zone_idx on public.organizations (time_zone);
 
@@ -350,7 +353,7 @@ create policy member_select on public.organizations for select to authenticated
 create policy member_select_update on public.organizations for update to authenticated
   using (id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
   with check (id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin');
-grant select, update (name, time_zone) on public.organizations to authenticated;
+grant select, update (name, time_zone, correction_days) on public.organizations to authenticated;
 grant select, insert, update on public.organizations to service_role;
 
 alter table public.memberships enable row level security;

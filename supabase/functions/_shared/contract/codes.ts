@@ -112,6 +112,7 @@ export const ERROR_CODES = {
     meaning: 'A booked session of the therapist is in the way. `retryAfter` is null: waiting does not help.',
     action: 'Offer `alternatives`, or let the user choose another time.',
     endpoints: ['sessions-hold'],
+    rpcs: ['correct_visit'],
   },
   CLIENT_CONFLICT: {
     status: 409,
@@ -119,6 +120,7 @@ export const ERROR_CODES = {
     meaning: 'A booked session of the client is in the way. `retryAfter` is null: waiting does not help.',
     action: 'Offer `alternatives`, or let the user choose another time.',
     endpoints: ['sessions-hold'],
+    rpcs: ['correct_visit'],
   },
   THERAPIST_HOLD_CONFLICT: {
     status: 409,
@@ -126,6 +128,7 @@ export const ERROR_CODES = {
     meaning: 'Only holds are in the way. All of them clear at `retryAfter`, unless they are confirmed first.',
     action: 'Offer `alternatives`, or "try again at" `retryAfter`.',
     endpoints: ['sessions-hold'],
+    rpcs: ['correct_visit'],
   },
   CLIENT_HOLD_CONFLICT: {
     status: 409,
@@ -133,6 +136,7 @@ export const ERROR_CODES = {
     meaning: 'Only holds are in the way. All of them clear at `retryAfter`, unless they are confirmed first.',
     action: 'Offer `alternatives`, or "try again at" `retryAfter`.',
     endpoints: ['sessions-hold'],
+    rpcs: ['correct_visit'],
   },
   ROOM_CONFLICT: {
     status: 409,
@@ -140,6 +144,7 @@ export const ERROR_CODES = {
     meaning: 'A session or a hold in that room is in the way; `conflicts` says which of the two.',
     action: 'Offer another room, `alternatives`, or, when it is not null, `retryAfter`.',
     endpoints: ['sessions-hold'],
+    rpcs: ['correct_visit'],
   },
   OUTSIDE_AVAILABILITY: {
     status: 409,
@@ -166,6 +171,7 @@ export const ERROR_CODES = {
     action:
       'Offer `alternatives`. An admin may repeat the request with `override: {reason, rules: ["concurrency"]}`.',
     endpoints: ['sessions-hold'],
+    rpcs: ['correct_visit'],
   },
   GROUP_FULL: {
     status: 409,
@@ -173,6 +179,7 @@ export const ERROR_CODES = {
     meaning: 'The group to join has eight clients, held places counted.',
     action: 'Offer another group, or make a second one.',
     endpoints: ['sessions-hold'],
+    rpcs: ['correct_visit'],
   },
   SESSION_BEING_MOVED: {
     status: 409,
@@ -211,7 +218,7 @@ export const ERROR_CODES = {
       'The session has already begun, is over or was cancelled; or it is called missed before its start.',
     action: 'Reload the session. Asked again after a lost answer: the first request has done it.',
     endpoints: [],
-    rpcs: ['start_session', 'complete_session', 'mark_no_show'],
+    rpcs: ['start_session', 'complete_session', 'mark_no_show', 'correct_visit'],
   },
   NOT_TODAY: {
     status: 409,
@@ -220,6 +227,14 @@ export const ERROR_CODES = {
     action: 'Move it to when it takes place, and start it then.',
     endpoints: [],
     rpcs: ['start_session'],
+  },
+  VISIT_VERSION_CONFLICT: {
+    status: 409,
+    title: 'Somebody has corrected the visit meanwhile',
+    meaning: 'The visit is not at `base_version` any more.',
+    action: 'Read the visit and its versions again, and correct what holds now.',
+    endpoints: [],
+    rpcs: ['correct_visit'],
   },
   SESSION_INCOMPLETE: {
     status: 409,
