@@ -586,12 +586,15 @@ interface First {
 /** One effect a key; the same answer for the same request; 422 for another. */
 function checkKeys(history: Call[], tables: Tables, told: Map<string, Told>, findings: Findings): void {
   const holdsOfBatch = Map.groupBy(tables.holds, (hold) => place(hold.organization_id, hold.batch_id));
+  // A key lapses once any of its hold was released or has expired, whatever became of the rest.
   const deadAt = (organization: string, batchId: string): number => {
     const holds = holdsOfBatch.get(place(organization, batchId)) ?? [];
     const expires = tables.batches.get(place(organization, batchId))?.expires ?? 0;
-    return holds.some(({ status }) => status === 'confirmed')
-      ? Number.POSITIVE_INFINITY
-      : Math.max(...holds.map(({ status, settled }) => (status === 'released' ? (settled ?? 0) : expires)));
+    return Math.min(
+      ...holds
+        .filter(({ status }) => status !== 'confirmed')
+        .map(({ status, settled }) => (status === 'released' ? (settled ?? 0) : expires)),
+    );
   };
   // When whoever ended a hold had been told so; a natural end has no such moment.
   const buried = new Map<string, number>();
@@ -603,7 +606,9 @@ function checkKeys(history: Call[], tables: Tables, told: Map<string, Told>, fin
         : kind === 'release'
           ? told.get(id)?.effects[0]?.details?.batchId
           : undefined;
-    if (batchId) buried.set(place(actor.clinic.organizationId, batchId), endedAt);
+    if (!batchId) continue;
+    const key = place(actor.clinic.organizationId, batchId);
+    buried.set(key, Math.min(endedAt, buried.get(key) ?? endedAt));
   }
   const keyed = history.filter(({ key, endpoint }) => key !== null && endpoint !== null);
   const groups = Map.groupBy(
@@ -681,7 +686,6 @@ function checkKeys(history: Call[], tables: Tables, told: Map<string, Told>, fin
           bad('a replay equals the first answer', call, 'it names the hold, but differs');
         const buriedAt = buried.get(place(call.actor.clinic.organizationId, named?.batchId ?? ''));
         const until = (named?.until ?? Number.POSITIVE_INFINITY) / 1000;
-        // Letting go of one hold of a series ends nothing yet.
         const over = buriedAt !== undefined && until <= buriedAt ? buriedAt : until + 2000;
         if (over < call.startedAt) bad('a key lapses with its hold', call, 'it replays a hold that was dead');
         if (!equal && !named && call.endpoint !== 'sessions-hold') {

@@ -147,11 +147,6 @@ export const plants: Record<string, Plant> = {
         "hold.session_id = named.id and hold.status = 'held' and false",
       ),
   },
-  'no-organization-lock': {
-    what: 'a direct write does not take its organization for itself',
-    caughtBy: /deadlocks|booked twice|claims are what the rows say|raw error|turned away/,
-    plant: (db) => edit(db, 'private.take_organization', /perform pg_advisory_xact_lock[^;]*;/, 'return;'),
-  },
   'unsuited-offers': {
     what: 'a freed slot is offered to anybody who waits, whether or not it suits them',
     caughtBy: /what somebody waits for/,

@@ -124,11 +124,14 @@ function anyWindow(chance: Random, day = chance.integer(0, DAYS - 1)) {
   };
 }
 
-/** The service of a booking: named for the client whose payer has rules about it. */
+/**
+ * The service of a booking: named for the client whose payer has rules about it, and half of the time for those whose
+ * units are limited: a hold that names none takes its units when it is confirmed.
+ */
 function serviceOf(chance: Random, clinic: Clinic, client: string): { cpt_code?: string } {
-  return client === concurrentClient(clinic) && chance.chance(0.8)
-    ? { cpt_code: chance.pick(CONCURRENT_CODES) }
-    : {};
+  if (client === concurrentClient(clinic))
+    return chance.chance(0.8) ? { cpt_code: chance.pick(CONCURRENT_CODES) } : {};
+  return limitedClients(clinic).includes(client) && chance.chance(0.5) ? { cpt_code: '97153' } : {};
 }
 
 function keyOf(chance: Random): string | null {

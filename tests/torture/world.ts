@@ -76,9 +76,9 @@ export async function createWorld(db: pg.ClientBase, seed: number): Promise<Clin
       payers: [{ id: payer }, { id: payerOfTwo }],
       payer_concurrency_rules: [{ payer_id: payerOfTwo, first_code, second_code, allowed: true }],
       client_coverages: [{ client_id: concurrentClient(clinic), payer_id: payerOfTwo }],
-      // Some clients' units are limited: ten hours each, which run out.
+      // Some clients' units are limited: five hours each, which run out.
       authorizations: limitedClients(clinic).map((client_id) => ({
-        ...{ client_id, payer_id: payer, cpt_code: '97153', approved_units: 40 },
+        ...{ client_id, payer_id: payer, cpt_code: '97153', approved_units: 20 },
         ...{ starts_on: dayFromNow(0), ends_on: dayFromNow(60) },
       })),
     });
