@@ -7483,7 +7483,11 @@ begin
       on known.organization_id = session.organization_id and known.id = session.group_id
     cross join lateral unnest(array[session.therapist_id, session.client_id, session.room_id, known.room_id]) as resource (id)
     where session.organization_id = lock_moved.organization_id
-      and (session.id = any (session_ids) or session.group_id = any (group_ids))
+      -- Who has left a group is not moved with it, and nobody waits for them.
+      and (
+        session.id = any (session_ids)
+        or session.group_id = any (group_ids) and session.status not in ('cancelled', 'no_show')
+      )
       and resource.id is not null
   );
 end

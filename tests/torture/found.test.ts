@@ -160,13 +160,13 @@ describe('a group', () => {
     const [therapist, first, second, third, fourth] = [nth(arena.therapists, 0), ...arena.clients];
     const booked = await alone(
       arena,
-      holding(holdOf(therapist, first ?? '', at(1, minute), { client_ids: [first, second, third] })),
+      holding(
+        holdOf(therapist, first ?? '', at(1, minute), {
+          ...{ client_ids: [first, second, third], cpt_code: '97154' },
+        }),
+      ),
     );
-    const held = booked.body as Held & { holds: { clientId: string }[] };
-    const confirmation = confirmationOf(therapist, first ?? '', held);
-    confirmation.occurrences.forEach((one, index) => {
-      one.session.client_id = held.holds[index]?.clientId ?? '';
-    });
+    const confirmation = confirmationOf(therapist, first ?? '', booked.body as Held);
     const { sessions } = (await alone(arena, confirming(confirmation))).body;
     return { arena, therapist, groupId: sessions[0].group_id as string, sessions, joiner: fourth ?? '' };
   };
@@ -177,7 +177,10 @@ describe('a group', () => {
 
   test('does not move away from somebody who holds a place in it: a live hold confirms', async () => {
     const { arena, therapist, groupId, joiner } = await joining(600);
-    const held = await alone(arena, holding(holdOf(therapist, joiner, at(1, 600), { group_id: groupId })));
+    const held = await alone(
+      arena,
+      holding(holdOf(therapist, joiner, at(1, 600), { group_id: groupId, cpt_code: '97154' })),
+    );
 
     const refused = await alone(arena, moving(groupId, 900));
     const [written] = await race(arena, [
@@ -200,17 +203,19 @@ describe('a group', () => {
     expect(await alone(arena, moving(groupId, 900))).toMatchObject({ ok: true });
   });
 
-  test('is not joined by somebody who is in it: she stands in her own way, and is told so', async () => {
+  test('is not joined by somebody who is in it: they stand in their own way, and are told so', async () => {
     const { arena, therapist, groupId, sessions } = await joining(600);
     expect(
       await alone(
         arena,
-        holding(holdOf(therapist, sessions[1].client_id, at(1, 600), { group_id: groupId })),
+        holding(
+          holdOf(therapist, sessions[1].client_id, at(1, 600), { group_id: groupId, cpt_code: '97154' }),
+        ),
       ),
     ).toMatchObject({ ok: false, status: 409, code: 'CLIENT_CONFLICT', retryAfter: null });
   });
 
-  test('moves without waiting for a client who has left it: her lock would come after those of the others', async () => {
+  test('moves without waiting for a client who has left it', async () => {
     const { arena, groupId, sessions } = await joining(600);
     await alone(arena, cancelling([sessions[2].id]));
     await withConnection(async (other) => {
@@ -226,7 +231,7 @@ describe('a group', () => {
   });
 });
 
-test('whoever frees several slots asks those who wait in one order, whichever slot suits whom', async () => {
+test('whoever frees several slots waits for nobody who waits for them: the slots are offered afterwards', async () => {
   const arena = await openArena(1, 3);
   const { organizationId } = arena;
   const [therapist, client] = [nth(arena.therapists, 0), nth(arena.clients, 0)];
@@ -252,26 +257,20 @@ test('whoever frees several slots asks those who wait in one order, whichever sl
     const { rows } = await db.query('select id from public.sessions where organization_id = $1', [
       organizationId,
     ]);
-    const lock =
-      'select from public.waitlist_entries where organization_id = $1 and priority = $2 for update';
     await db.query('begin');
-    await db.query(lock, [organizationId, 1]);
+    await db.query('select from public.waitlist_entries where organization_id = $1 for update', [
+      organizationId,
+    ]);
 
-    const cancelled = alone(arena, cancelling(rows.map(({ id }) => id)));
-    await withConnection((watcher) =>
-      expect
-        .poll(async () => {
-          const { rows: waiting } = await watcher.query(
-            'select from pg_catalog.pg_stat_activity where $1 = any (pg_blocking_pids(pid))',
-            [(db as unknown as { processID: number }).processID],
-          );
-          return waiting.length;
-        })
-        .toBe(1),
-    );
-    await db.query(lock, [organizationId, 9]);
+    const cancelled = await alone(arena, cancelling(rows.map(({ id }) => id)));
     await db.query('commit');
 
-    expect(await cancelled).toMatchObject({ ok: true, body: { summary: { cancelledCount: 2 } } });
+    expect(cancelled).toMatchObject({ ok: true, freed: true, body: { summary: { cancelledCount: 2 } } });
+    const offering = { sql: 'select public.offer_freed_slots() as outcome' };
+    const offers = [await race(arena, [offering]), await race(arena, [offering])];
+    expect(offers.map(([offer]) => offer?.outcome)).toEqual([
+      { offered: true, pending: 1 },
+      { offered: true, pending: 0 },
+    ]);
   });
 });
