@@ -68,7 +68,7 @@ export async function openApp({
     reducedMotion: 'reduce',
   });
   const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
+  page.setDefaultTimeout(90_000);
   const desk: Desk = { page, context, requests: [], complaints: [] };
   page.on('request', (request) => {
     const { pathname, search } = new URL(request.url());
