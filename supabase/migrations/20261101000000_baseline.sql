@@ -8453,6 +8453,46 @@ $$;
 comment on function private.confirmed_slots(public.hold_batches, public.session_holds[], private.listing[], boolean) is
   'What is to be confirmed, with the service each occurrence is confirmed as. is_listed: the request lists occurrences.';
 
+create function private.require_payment(batch public.hold_batches, slots private.confirmed_slot[])
+returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  issues jsonb;
+begin
+  select jsonb_agg(jsonb_build_object(
+    'path', slot.path || case gap.reason when 'place' then 'session.location_type' else 'cpt.code' end,
+    'message', case gap.reason
+      when 'place' then format('is a place where the payer of that day does not pay for %s', slot.code)
+      else format('%s is a service that the payer of that day does not pay for', slot.code)
+    end
+  ) order by slot.position) into issues
+  from (
+    select each.path, (each.hold).client_id, coalesce(each.service_code, '97153') as code, each.location_type,
+      each.service_date, each.position
+    from unnest(slots) with ordinality as each (
+      hold, cpt_code, session_type, location_type, cpt_modifiers, path, service_date, service_code, is_service_held,
+      position
+    )
+  ) as slot
+  cross join lateral (
+    select private.coverage_gap(
+      batch.organization_id, private.primary_payer(batch.organization_id, slot.client_id, slot.service_date), slot.code,
+      slot.location_type, slot.service_date
+    ) as reason
+  ) as gap
+  where gap.reason is not null;
+  if issues is not null then
+    perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
+  end if;
+end
+$$;
+comment on function private.require_payment(public.hold_batches, private.confirmed_slot[]) is
+  'PT400 for each occurrence that the payer of its day does not pay for: not at all (cpt.code), or not at its place '
+  '(session.location_type).';
+
 create function private.with_modifiers(batch public.hold_batches, slots private.confirmed_slot[])
 returns private.confirmed_slot[]
 language plpgsql
@@ -8787,6 +8827,9 @@ begin
     return private.refuse_confirmation(actor, batch, hold.holds, cause);
   end if;
 
+  if booker.has_payer and not private.overrides(batch, 'authorization') then
+    perform private.require_payment(batch, slots);
+  end if;
   if booker.has_payer and not batch.is_move then
     -- Where the hold named no service, now it is known, and its units are taken.
     services := array(

@@ -5,6 +5,7 @@ import {
   cancelSessions,
   completeSession,
   confirmSessionBooking,
+  correctVisit,
   deriveCptMetadata,
   fetchPayerRules,
   fetchWaitlist,
@@ -91,7 +92,18 @@ describe('a session', () => {
     const signature = { session_id: sessionId, base_version: 1, action: 'sign' };
     expect((await call('session-notes', clinic.rbt, signature)).status).toBe(200);
     const done = await completeSession(rbt, { sessionId, actualEndTime: new Date().toISOString() });
-    expect(done).toMatchObject({ session: { status: 'completed' }, units: 3 });
+    expect(done).toMatchObject({ session: { status: 'completed' }, units: 3, version: 1 });
+
+    const actualEndTime = new Date(Date.now() - 20 * 60_000).toISOString();
+    const correction = { sessionId, baseVersion: 1, actualEndTime, reasonCode: 'wrong_time' } as const;
+    expect(await correctVisit(rbt, correction)).toMatchObject({
+      ...{ version: 2, units: 1, noteStatus: 'needs_amendment', session: { status: 'completed' } },
+    });
+    expect(await refusal(correctVisit(rbt, correction))).toMatchObject({
+      ...{ status: 409, code: 'VISIT_VERSION_CONFLICT' },
+    });
+    const undone = { sessionId, baseVersion: 2, undo: 'completion', reasonCode: 'by_mistake' } as const;
+    expect(await correctVisit(admin, undone)).toMatchObject({ actualEndTime: null, units: null, version: 3 });
   });
 
   it('was missed, once its start has passed, and only by those whose it is', async () => {
