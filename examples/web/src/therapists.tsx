@@ -141,7 +141,7 @@ export function TherapistPage({ id }: { id: string }) {
           Away…
         </button>
       </p>
-      <Hours key={JSON.stringify(therapist.availability_hours)} therapist={therapist} />
+      <Hours key={therapist.id} therapist={therapist} />
       <TimeOff therapist={therapist} />
       {away && <Away therapist={therapist} onClose={() => setAway(false)} />}
     </div>
