@@ -25,7 +25,7 @@ async function copyDatabase(admin: pg.ClientBase, from: string, to: string): Pro
   await admin.query(`alter database ${from} with allow_connections false`);
   try {
     await admin.query('select pg_terminate_backend(pid) from pg_stat_activity where datname = $1', [from]);
-    await admin.query(`create database ${to} template ${from}`);
+    await admin.query(`create database ${to} template ${from} owner postgres`);
   } finally {
     await admin.query(`alter database ${from} with allow_connections true`);
     await admin.query(`alter database ${to} with allow_connections true`);
