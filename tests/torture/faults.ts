@@ -27,9 +27,18 @@ function kill(pid: number): void {
   }
 }
 
+/** Ends a connection without waiting for a server that is gone: what it left over may hold the connection for ever. */
+export async function hangUp(client: pg.Client): Promise<void> {
+  await Promise.race([client.end().catch(() => {}), sleep(2000)]);
+}
+
 /** Picks a backend that is inside a transaction of the torture, or null. */
 async function busyBackend(dbUrl: string): Promise<number | null> {
-  const client = new pg.Client({ connectionString: dbUrl, connectionTimeoutMillis: 3000 });
+  const client = new pg.Client({
+    connectionString: dbUrl,
+    connectionTimeoutMillis: 3000,
+    query_timeout: 5000,
+  });
   client.on('error', () => {});
   try {
     await client.connect();
@@ -41,7 +50,7 @@ async function busyBackend(dbUrl: string): Promise<number | null> {
   } catch {
     return null;
   } finally {
-    await client.end().catch(() => {});
+    await hangUp(client);
   }
 }
 
@@ -95,11 +104,15 @@ export async function breakThings(options: {
       }
       if (kind === 'backend') kill(pid);
       else {
-        const client = new pg.Client({ connectionString: stack.dbUrl, connectionTimeoutMillis: 3000 });
+        const client = new pg.Client({
+          connectionString: stack.dbUrl,
+          connectionTimeoutMillis: 3000,
+          query_timeout: 5000,
+        });
         client.on('error', () => {});
         await client.connect().catch(() => {});
         await client.query('select pg_terminate_backend($1)', [pid]).catch(() => {});
-        await client.end().catch(() => {});
+        await hangUp(client);
       }
     } else if (kind === 'functions') {
       if (stack.pids.functions) kill(stack.pids.functions);

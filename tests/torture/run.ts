@@ -4,7 +4,7 @@ import pg from 'pg';
 import { databaseUrl } from '../../local/settings.ts';
 import { type Stack, startStack } from '../../local/stack.ts';
 import { check, type Violation } from './checker.ts';
-import { breakThings, type Outage } from './faults.ts';
+import { breakThings, hangUp, type Outage } from './faults.ts';
 import { type Call, Tally } from './history.ts';
 import { plants } from './plants.ts';
 import { startPooler } from './pooler.ts';
@@ -103,7 +103,11 @@ class DeadlockCounter {
     this.#url = url;
   }
   async look(): Promise<void> {
-    const client = new pg.Client({ connectionString: this.#url, connectionTimeoutMillis: 2000 });
+    const client = new pg.Client({
+      connectionString: this.#url,
+      connectionTimeoutMillis: 2000,
+      query_timeout: 5000,
+    });
     client.on('error', () => {});
     try {
       await client.connect();
@@ -116,7 +120,7 @@ class DeadlockCounter {
     } catch {
       // Down just now.
     } finally {
-      await client.end().catch(() => {});
+      await hangUp(client);
     }
   }
   get total(): number {
