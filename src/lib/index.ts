@@ -45,10 +45,12 @@ export {
   UNIT_MINUTES,
   type UnitRounding,
 } from '../../supabase/functions/_shared/units.ts';
+export { addTimeOff, type TimeOff, type TimeOffRequest } from './absence.ts';
 export {
   type AvailabilityException,
   addAvailabilityException,
   fetchAvailabilityExceptions,
+  hoursInWords,
   removeAvailabilityException,
   setWeeklyHours,
   WEEKDAYS,
@@ -71,7 +73,17 @@ export {
   type BookSessionResult,
   bookSession,
 } from './bookSession.ts';
+export {
+  appointmentsOf,
+  appointmentTitle,
+  type Block,
+  calendarHours,
+  hoursBlocks,
+  type Naming,
+  sessionBlocks,
+} from './calendarBlocks.ts';
 export type { CallOptions, RetryNotice, RetryOptions } from './callEdge.ts';
+export { type ClinicTimes, clinicTimes, minutesAndSeconds, shiftCivil } from './clinicTimes.ts';
 export { type ClockReading, type Countdown, clockReading, countdown } from './countdown.ts';
 export type { Database, Json } from './database.types.ts';
 export {
@@ -122,16 +134,29 @@ export {
   weekBounds,
 } from './localTime.ts';
 export {
+  addMember,
+  changeMember,
+  fetchMembers,
+  type Member,
+  type MemberChange,
+  removeMember,
+} from './members.ts';
+export {
   type AlternativeRange,
   englishMessages,
+  explainBlocked,
   explainRefusal,
+  issueSentence,
   type MessageCode,
   type Messages,
   messageOf,
+  overridableRule,
   type RefusalContext,
   type RefusalExplanation,
   rangesOf,
+  statusWords,
 } from './messages.ts';
+export { type MoveRequest, moveSession } from './moveSession.ts';
 export {
   amendNote,
   type Note,
@@ -152,6 +177,12 @@ export {
   type PreviewRequest,
   previewSeries,
 } from './previewSeries.ts';
+export {
+  type ReportSummary,
+  type SummarizedReport,
+  type SummaryRow,
+  summarizeReport,
+} from './reportSummaries.ts';
 export { fetchReport, type ReportQuery, toCsv } from './reports.ts';
 export {
   canOpen,
@@ -184,6 +215,7 @@ export {
   type SessionStatus,
 } from './scheduleQueries.ts';
 export { fetchServiceCodes } from './serviceCodes.ts';
+export { servicesFor, sessionTypeOf } from './services.ts';
 export { assertSessionCompleteness, type DraftSession, type ServiceContext } from './sessionCompleteness.ts';
 export {
   type BookingDetails,
@@ -209,7 +241,9 @@ export { type LibraryErrorCode, SessionsApiError, type SessionsApiErrorDetails }
 export type { SkippedOccurrence } from './skipBlocked.ts';
 export { findSubstitutes, type Substitute, type SubstitutesQuery } from './substitutes.ts';
 export type { FunctionsCaller, RpcCaller, TableReader } from './supabaseClient.ts';
+export { fetchVisitVersions, type VisitVersion } from './visitVersions.ts';
 export {
+  bookOffer,
   fetchWaitlist,
   joinWaitlist,
   leaveWaitlist,
@@ -217,4 +251,5 @@ export {
   type WaitlistClient,
   type WaitlistEntry,
   type WaitlistRequest,
+  waitedFor,
 } from './waitlist.ts';

@@ -1,0 +1,43 @@
+/** Cancelling a session. Moving one is booking it elsewhere, by the same form. */
+import { cancelSessions, type SessionRow } from 'therapist-sessions';
+import { useMe } from 'therapist-sessions/react';
+import { supabase } from './api.ts';
+import { Field, Form, Layer, Radios } from './ui.tsx';
+
+const attributions = { client: 'Family', staff: 'Clinic or staff', unknown: 'Not known' };
+
+interface Props {
+  readonly session: SessionRow;
+  onClose(): void;
+  onCancelled(text: string): void;
+}
+
+export function CancelDialog({ session, onClose, onCancelled }: Props) {
+  const { times } = useMe();
+  return (
+    <Layer isModal title={`Cancel ${times.dayRange(session.start_time, session.end_time)}`} onClose={onClose}>
+      <Form
+        submit="Cancel session"
+        saying="Cancelling…"
+        danger
+        cancel="Keep"
+        onCancel={onClose}
+        onSubmit={async ({ attribution, reason }) => {
+          await cancelSessions(supabase, {
+            sessionIds: [session.id],
+            cancellationAttribution: attribution as keyof typeof attributions,
+            reason: reason || undefined,
+          });
+          onCancelled('Cancelled. The time is free again, and is offered to the waitlist.');
+        }}
+      >
+        <Radios label="Who cancelled?" name="attribution" options={attributions} />
+        <Field label="Reason" name="reason" maxLength={500} aria-describedby="reason-hint" />
+        <p id="reason-hint" className="muted small-text">
+          Do not write clinical details here.
+        </p>
+        {session.series_id && <p>Only this date is cancelled. The rest of the series stays.</p>}
+      </Form>
+    </Layer>
+  );
+}
