@@ -24,6 +24,7 @@ export {
   useMove,
   useSingleKeys,
 } from './calendar.ts';
+export { type ButtonState, useButton, useForm, useLayer } from './elements.ts';
 export { type NoteFields, type NoteState, useNote } from './note.ts';
 export { type Members, useMembers, useOutlook, useWelcome } from './people.ts';
 export {
@@ -34,6 +35,7 @@ export {
   useClients,
   useExceptions,
   useHolds,
+  useOwnHolds,
   useRead,
   useReport,
   useRooms,

@@ -19,7 +19,7 @@ import {
   type Therapist,
 } from '../lib/index.ts';
 import { callRpc } from '../lib/readRest.ts';
-import { noteError } from './actions.ts';
+import { noteError, useSeconds } from './actions.ts';
 import { useMe, useSupabase } from './session.ts';
 
 /** What a read is doing. */
@@ -146,6 +146,24 @@ export function useHolds(span: Span, enabled = true): readonly LiveHold[] {
   const supabase = useSupabase();
   const ask = (signal: AbortSignal) => fetchLiveHolds(supabase, { ...span, signal });
   return useRead(['holds', span], ask, { enabled, refetchInterval: 15_000 }).data ?? [];
+}
+
+/** A hold of one's own that is alive, and how long it lasts. */
+export interface OwnHold extends LiveHold {
+  readonly secondsLeft: number;
+}
+
+/**
+ * Of some holds, one's own that are still alive, each batch once: they outlive a reload of the page.
+ *
+ * @param holds - those of {@link useHolds}
+ */
+export function useOwnHolds(holds: readonly LiveHold[]): readonly OwnHold[] {
+  const own = holds.filter(({ isOwn }) => isOwn);
+  useSeconds(own.length > 0);
+  return [...new Map(own.map((hold) => [hold.batchKey, hold])).values()]
+    .map((hold) => ({ ...hold, secondsLeft: Math.floor((Date.parse(hold.expiresAt) - Date.now()) / 1000) }))
+    .filter(({ secondsLeft }) => secondsLeft > 0);
 }
 
 /** The sessions of a span, as they are now. */

@@ -17,7 +17,12 @@ describeInBrowser('tmp', () => {
     await page.screenshot({ path: '/tmp/team/web-1.png' });
     await drag(page, await pointAt(page, 2, 630), await pointAt(page, 3, 645));
     await page.getByText('Rob Short has a session').waitFor();
-    console.log(await block.boundingBox(), await page.evaluate('JSON.stringify([scrollY, document.querySelector(".ec-main")?.scrollTop, document.querySelector(".schedule-main")?.scrollTop, document.querySelector("main").scrollTop, document.querySelector("#app").scrollTop])'));
+    console.log(
+      await block.boundingBox(),
+      await page.evaluate(
+        'JSON.stringify([scrollY, document.querySelector(".ec-main")?.scrollTop, document.querySelector(".schedule-main")?.scrollTop, document.querySelector("main").scrollTop, document.querySelector("#app").scrollTop])',
+      ),
+    );
     await page.screenshot({ path: '/tmp/team/web-2.png' });
     await context.close();
   });

@@ -12,7 +12,7 @@ import {
   useTherapists,
 } from 'therapist-sessions/react';
 import { Held, Refusal } from './refusal.tsx';
-import { Button, Check, Choice, Failure, Field, Layer, type Notice } from './ui.tsx';
+import { Button, Check, Choice, Failure, Field, Layer, type Notice, Table } from './ui.tsx';
 
 /** What a booking starts from: local times of the clinic. */
 export interface Draft extends Pick<BookingStart, 'session' | 'refused' | 'clientId'> {
@@ -275,20 +275,22 @@ function Preview({ rows, therapistName }: { rows: readonly PreviewedOccurrence[]
       <p role="status">
         <strong>{rows.length} dates</strong> · {rows.filter(({ blockedBy }) => blockedBy === null).length} free
       </p>
-      <table>
-        <tbody>
-          {shown.map((row) => (
-            <tr key={row.startTime} className={row.blockedBy ? 'blocked' : undefined}>
-              <th scope="row">{times.day(row.startTime)}</th>
-              <td className="tabular">{times.range(row.startTime, row.endTime)}</td>
-              <td>
+      <Table
+        rows={shown}
+        columns={[
+          { head: 'Date', cell: ({ startTime }) => times.day(startTime) },
+          { head: 'Time', cell: ({ startTime, endTime }) => times.range(startTime, endTime) },
+          {
+            head: 'Free?',
+            cell: (row) => (
+              <span className={row.blockedBy ? 'blocked' : undefined}>
                 {explainBlocked(row, therapistName)}
-                {hasChanged(row) && <span className="muted"> · clocks have changed, still {times.clock(row.startTime)}</span>}
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
+                {hasChanged(row) && ` · clocks have changed, still ${times.clock(row.startTime)}`}
+              </span>
+            ),
+          },
+        ]}
+      />
       {shown.length < rows.length && <Button label={`Show all ${rows.length}`} look="small" press={() => setAll(true)} />}
     </div>
   );

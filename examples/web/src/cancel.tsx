@@ -2,9 +2,9 @@
 import { cancelSessions, type SessionRow } from 'therapist-sessions';
 import { useMe } from 'therapist-sessions/react';
 import { supabase } from './api.ts';
-import { Field, Form, Layer, Radios } from './ui.tsx';
+import { Choice, Field, Form, Layer } from './ui.tsx';
 
-const attributions = { client: 'Family', staff: 'Clinic or staff', unknown: 'Not known' };
+const attributions = { '': 'Choose…', client: 'Family', staff: 'Clinic or staff', unknown: 'Not known' };
 
 interface Props {
   readonly session: SessionRow;
@@ -25,13 +25,13 @@ export function CancelDialog({ session, onClose, onCancelled }: Props) {
         onSubmit={async ({ attribution, reason }) => {
           await cancelSessions(supabase, {
             sessionIds: [session.id],
-            cancellationAttribution: attribution as keyof typeof attributions,
+            cancellationAttribution: attribution as 'client' | 'staff' | 'unknown',
             reason: reason || undefined,
           });
           onCancelled('Cancelled. The time is free again, and is offered to the waitlist.');
         }}
       >
-        <Radios label="Who cancelled?" name="attribution" options={attributions} />
+        <Choice label="Who cancelled?" name="attribution" required options={attributions} />
         <Field label="Reason" name="reason" maxLength={500} aria-describedby="reason-hint" />
         <p id="reason-hint" className="muted small-text">
           Do not write clinical details here.

@@ -8,7 +8,7 @@ import {
   useMe,
   useMove,
   useOnline,
-  useSeconds,
+  useOwnHolds,
   useSingleKeys,
   useTherapists,
 } from 'therapist-sessions/react';
@@ -155,7 +155,7 @@ export default function Schedule() {
           {canBook && <Button label="New session" icon={Plus} look="primary" press={newSession} />}
         </div>
         <Failure error={calendar.error} />
-        <OwnHolds holds={calendar.holds.filter(({ isOwn }) => isOwn)} onLetGo={refresh} />
+        <OwnHolds holds={calendar.holds} onLetGo={refresh} />
         <State pending={calendar.sessions === null && !calendar.error} />
         {view === 'list' ? (
           calendar.sessions && (
@@ -243,17 +243,15 @@ function OwnHolds({ holds, onLetGo }: { holds: readonly LiveHold[]; onLetGo(): P
   const { times } = useMe();
   const { byId } = useTherapists();
   const action = useAction();
-  useSeconds(holds.length > 0);
-  const live = [...new Map(holds.map((hold) => [hold.batchKey, hold])).values()]
-    .map((hold) => ({ ...hold, left: Math.floor((Date.parse(hold.expiresAt) - Date.now()) / 1000) }))
-    .filter(({ left }) => left > 0);
+  const own = useOwnHolds(holds);
+  const letGo = (holdKey: string) => cancelSessionHold(supabase, { holdKey }).then(onLetGo);
   return (
-    <ul className="own-holds" aria-label="Times you hold" hidden={live.length === 0}>
-      {live.map(({ batchKey: holdKey, startTime, endTime, therapistId, left }) => (
-        <li key={holdKey}>
-          You hold {times.dayRange(startTime, endTime)} with {byId.get(therapistId)?.display_name} ({minutesAndSeconds(left)}{' '}
-          left)
-          <Button label="Let go" by={action} look="small" press={() => cancelSessionHold(supabase, { holdKey }).then(onLetGo)} />
+    <ul className="own-holds" aria-label="Times you hold" hidden={own.length === 0}>
+      {own.map(({ batchKey, startTime, endTime, therapistId, secondsLeft }) => (
+        <li key={batchKey}>
+          You hold {times.dayRange(startTime, endTime)} with {byId.get(therapistId)?.display_name} (
+          {minutesAndSeconds(secondsLeft)} left)
+          <Button label="Let go" by={action} look="small" press={() => letGo(batchKey)} />
         </li>
       ))}
     </ul>

@@ -12,7 +12,7 @@ import {
   useState,
 } from 'react';
 import { issueSentence, messageOf, minutesAndSeconds, SessionsApiError } from 'therapist-sessions';
-import { type Action, useAction, useOnline, useSeconds } from 'therapist-sessions/react';
+import { type Action, useAction, useButton, useForm, useLayer, useSeconds } from 'therapist-sessions/react';
 
 /** A bug of the app itself: the same words as for a fault of the server. */
 export class ErrorBoundary extends Component<{ children: ReactNode }, { failed: boolean }> {
@@ -47,38 +47,16 @@ interface ButtonProps extends ButtonHTMLAttributes<HTMLButtonElement> {
 
 /** A button; one that calls the server says what it does, and after three seconds that nothing is lost. */
 export function Button({ label, icon: Icon, look, by, saying, press, ...button }: ButtonProps) {
-  const online = useOnline();
-  const [pressed, setPressed] = useState(false);
-  const [slow, setSlow] = useState(false);
-  const works = by?.busy && pressed;
-  const stops = by !== undefined && (by.busy || !online);
-  useEffect(() => {
-    if (!by?.busy) setPressed(false);
-    const timer = works ? setTimeout(() => setSlow(true), 3000) : undefined;
-    return () => {
-      clearTimeout(timer);
-      setSlow(false);
-    };
-  }, [by?.busy, works]);
+  const { works, isSlow, stops, isOffline, onClick } = useButton(by, press);
+  const type = press ? 'button' : 'submit';
   return (
     <>
-      <button
-        type={press ? 'button' : 'submit'}
-        className={look}
-        aria-disabled={stops || undefined}
-        {...button}
-        onClick={(event) => {
-          if (stops) return event.preventDefault();
-          setPressed(true);
-          if (by && press) void by.run(async () => await press());
-          else press?.();
-        }}
-      >
+      <button type={type} className={look} aria-disabled={stops || undefined} {...button} onClick={onClick}>
         {Icon && <Icon size={16} aria-hidden />}
         <span className={look === 'icon' ? 'hidden' : undefined}>{works && saying ? saying : label}</span>
       </button>
-      {by && !online && !press && <small className="muted">You are offline.</small>}
-      {slow && online && <small className="muted">Still working. Nothing is lost.</small>}
+      {isOffline && !press && <small className="muted">You are offline.</small>}
+      {isSlow && !isOffline && <small className="muted">Still working. Nothing is lost.</small>}
     </>
   );
 }
@@ -96,18 +74,10 @@ interface FormProps {
 }
 
 /** A form that sends what was entered once, and says what was wrong with it. */
-export function Form({ submit, saying, danger, cancel = 'Leave it', className, children, onSubmit, onCancel }: FormProps) {
-  const action = useAction();
+export function Form({ submit, saying, danger, cancel = 'Leave it', className, children, onSubmit: send, onCancel }: FormProps) {
+  const { action, onSubmit } = useForm(send);
   return (
-    <form
-      className={className}
-      onSubmit={(event) => {
-        event.preventDefault();
-        const form = event.currentTarget;
-        const entered = [...new FormData(form)].map(([name, value]) => [name, String(value).trim()]);
-        void action.run(() => onSubmit(Object.fromEntries(entered), form));
-      }}
-    >
+    <form className={className} onSubmit={onSubmit}>
       {children}
       <Failure error={action.error} />
       <div className="row">
@@ -148,20 +118,6 @@ export function Choice({ label, options, onValue, ...select }: ChoiceProps) {
         ))}
       </select>
     </label>
-  );
-}
-
-/** One of a few, all of them in sight; none is chosen at first unless one is named. */
-export function Radios({ label, name, options, chosen }: { label: string; name: string; options: object; chosen?: string }) {
-  return (
-    <fieldset>
-      <legend>{label}</legend>
-      {Object.entries(options).map(([value, text]) => (
-        <label key={value} className="check">
-          <input type="radio" name={name} value={value} defaultChecked={value === chosen} required /> {text}
-        </label>
-      ))}
-    </fieldset>
   );
 }
 
@@ -264,44 +220,17 @@ interface LayerProps {
 /** Something over or beside the page. Escape and the cross close it, and the focus returns to what opened it. */
 export function Layer({ title, badge, isModal = false, children, onClose }: LayerProps) {
   const id = useId();
-  const layer = useRef<HTMLElement>(null);
-  const close = useRef(onClose);
-  close.current = onClose;
-  const refuse = (event: { preventDefault(): void }) => {
-    event.preventDefault();
-    close.current();
-  };
-  useEffect(() => {
-    const before = document.activeElement as HTMLElement | null;
-    const element = layer.current;
-    if (element instanceof HTMLDialogElement) element.showModal();
-    else (element?.querySelector<HTMLElement>('[data-autofocus]') ?? element)?.focus();
-    const onKey = (event: KeyboardEvent) => event.key === 'Escape' && !document.querySelector('dialog[open]') && refuse(event);
-    if (!isModal) addEventListener('keydown', onKey);
-    return () => {
-      removeEventListener('keydown', onKey);
-      const back = before?.isConnected ? before : document.querySelector<HTMLElement>('main h1');
-      back?.focus();
-    };
-  }, [isModal]);
-  const content = (
-    <>
+  const { layer, onCancel } = useLayer<HTMLDialogElement>(onClose);
+  const Tag = isModal ? 'dialog' : 'aside';
+  return (
+    <Tag className={isModal ? undefined : 'panel'} aria-labelledby={id} ref={layer} tabIndex={-1} onCancel={onCancel}>
       <div className="head">
         <h2 id={id}>{title}</h2>
         {badge}
         <Button label="Close" icon={X} look="icon" press={onClose} />
       </div>
       {children}
-    </>
-  );
-  return isModal ? (
-    <dialog aria-labelledby={id} ref={layer as never} onCancel={refuse}>
-      {content}
-    </dialog>
-  ) : (
-    <aside className="panel" aria-labelledby={id} ref={layer} tabIndex={-1}>
-      {content}
-    </aside>
+    </Tag>
   );
 }
 
