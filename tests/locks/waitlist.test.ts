@@ -124,7 +124,10 @@ describe('two slots are offered at once, and only one client waits', () => {
     });
     await wait(client(1));
     await offerAll();
-    expect((await offers()).map(({ start }) => start)).toEqual([at(1, 600).start_time, at(2, 600).start_time]);
+    expect((await offers()).map(({ start }) => start)).toEqual([
+      at(1, 600).start_time,
+      at(2, 600).start_time,
+    ]);
   });
 
   it('when they let the first go, the second is offered to them at once', async () => {
