@@ -2895,7 +2895,10 @@ comment on column public.authorization_units.units is
   'What counts against the authorization. For a hold that moves a session: what the move takes in addition to what the '
   'session has now; it is counted anew whenever the session changes.';
 comment on column public.authorization_units.expires_at is 'A hold''s entry counts for nothing from here on.';
-create index authorization_units_authorization_idx on public.authorization_units (organization_id, authorization_id);
+-- Two indexes that share no entry. A look for holds cannot use the other, however long an authorization's ledger is and
+-- whatever the planner believes of it.
+create index authorization_units_authorization_idx
+  on public.authorization_units (organization_id, authorization_id) where state <> 'held';
 -- Live holds only: a range of expires_at, so that what has lapsed unseen costs nothing.
 create index authorization_units_held_idx
   on public.authorization_units (organization_id, authorization_id, expires_at) where state = 'held';
@@ -3512,7 +3515,11 @@ begin
     given_back as (
       delete from public.authorization_units as entry
       using expired
-      where entry.organization_id = expire_batches.organization_id and entry.owner_id = expired.id
+      cross join lateral (
+        select known.ctid from public.authorization_units as known
+        where known.organization_id = expire_batches.organization_id and known.owner_id = expired.id offset 0
+      ) as found
+      where entry.ctid = found.ctid
     )
     select expired.batch_id, expired.expires_at, array_agg(expired.id order by expired.id) as hold_ids
     from expired
@@ -5520,9 +5527,14 @@ begin
         ) as left_units,
         asked.total_units - coalesce((
           select least(replaced.units, asked.total_units)
-          from public.authorization_units as replaced
-          where replaced.organization_id = quote_units.organization_id and replaced.owner_id = asked.replaces_id
-            and replaced.authorization_id = approval.id
+          from (
+            -- By its key alone: nothing here may lead into the authorization's whole ledger.
+            select entry.units, entry.authorization_id
+            from public.authorization_units as entry
+            where entry.organization_id = quote_units.organization_id and entry.owner_id = asked.replaces_id
+            offset 0
+          ) as replaced
+          where replaced.authorization_id = approval.id
         ), 0) as needed_units,
         case
           when asked.payer_id is null and exists (
@@ -5844,7 +5856,12 @@ begin
   with taken as (
     update public.authorization_units as entry
     set state = 'scheduled', expires_at = null
-    where entry.organization_id = schedule_units.organization_id and entry.owner_id = any (hold_ids) and entry.state = 'held'
+    from (select distinct named.id from unnest(hold_ids) as named (id)) as owner
+    cross join lateral (
+      select known.ctid from public.authorization_units as known
+      where known.organization_id = schedule_units.organization_id and known.owner_id = owner.id offset 0
+    ) as found
+    where entry.ctid = found.ctid and entry.state = 'held'
     returning entry.*
   )
   select array_agg(row(taken.*)::public.authorization_units) into entries from taken;
@@ -5868,7 +5885,12 @@ begin
   with gone as (
     delete from public.authorization_units as entry
     using unnest(moved) as one
-    where entry.organization_id = move_units.organization_id and entry.owner_id in (one.hold_id, one.session_id)
+    cross join lateral (values (one.hold_id), (one.session_id)) as owner (id)
+    cross join lateral (
+      select known.ctid from public.authorization_units as known
+      where known.organization_id = move_units.organization_id and known.owner_id = owner.id offset 0
+    ) as found
+    where entry.ctid = found.ctid
     returning entry.*
   )
   select
@@ -17398,10 +17420,15 @@ cross join lateral (
   select
     coalesce(sum(entry.units) filter (where entry.state = 'used'), 0)::integer as used_units,
     coalesce(sum(entry.units) filter (where entry.state = 'scheduled'), 0)::integer as scheduled_units,
-    coalesce(sum(entry.units) filter (where entry.state = 'held' and entry.expires_at > clock_timestamp()), 0)::integer
-      as held_units
+    (
+      select coalesce(sum(held.units), 0)
+      from public.authorization_units as held
+      where held.organization_id = approval.organization_id and held.authorization_id = approval.id
+        and held.state = 'held' and held.expires_at > clock_timestamp()
+    )::integer as held_units
   from public.authorization_units as entry
   where entry.organization_id = approval.organization_id and entry.authorization_id = approval.id
+    and entry.state <> 'held'
 ) as taken;
 comment on view reports.authorization_balances is
   'How much of each authorization is used, scheduled, held and left. approved = used + scheduled + held + left.';

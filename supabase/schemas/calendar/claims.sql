@@ -425,7 +425,11 @@ begin
     given_back as (
       delete from public.authorization_units as entry
       using expired
-      where entry.organization_id = expire_batches.organization_id and entry.owner_id = expired.id
+      cross join lateral (
+        select known.ctid from public.authorization_units as known
+        where known.organization_id = expire_batches.organization_id and known.owner_id = expired.id offset 0
+      ) as found
+      where entry.ctid = found.ctid
     )
     select expired.batch_id, expired.expires_at, array_agg(expired.id order by expired.id) as hold_ids
     from expired

@@ -81,9 +81,14 @@ begin
         ) as left_units,
         asked.total_units - coalesce((
           select least(replaced.units, asked.total_units)
-          from public.authorization_units as replaced
-          where replaced.organization_id = quote_units.organization_id and replaced.owner_id = asked.replaces_id
-            and replaced.authorization_id = approval.id
+          from (
+            -- By its key alone: nothing here may lead into the authorization's whole ledger.
+            select entry.units, entry.authorization_id
+            from public.authorization_units as entry
+            where entry.organization_id = quote_units.organization_id and entry.owner_id = asked.replaces_id
+            offset 0
+          ) as replaced
+          where replaced.authorization_id = approval.id
         ), 0) as needed_units,
         case
           when asked.payer_id is null and exists (
@@ -405,7 +410,12 @@ begin
   with taken as (
     update public.authorization_units as entry
     set state = 'scheduled', expires_at = null
-    where entry.organization_id = schedule_units.organization_id and entry.owner_id = any (hold_ids) and entry.state = 'held'
+    from (select distinct named.id from unnest(hold_ids) as named (id)) as owner
+    cross join lateral (
+      select known.ctid from public.authorization_units as known
+      where known.organization_id = schedule_units.organization_id and known.owner_id = owner.id offset 0
+    ) as found
+    where entry.ctid = found.ctid and entry.state = 'held'
     returning entry.*
   )
   select array_agg(row(taken.*)::public.authorization_units) into entries from taken;
@@ -429,7 +439,12 @@ begin
   with gone as (
     delete from public.authorization_units as entry
     using unnest(moved) as one
-    where entry.organization_id = move_units.organization_id and entry.owner_id in (one.hold_id, one.session_id)
+    cross join lateral (values (one.hold_id), (one.session_id)) as owner (id)
+    cross join lateral (
+      select known.ctid from public.authorization_units as known
+      where known.organization_id = move_units.organization_id and known.owner_id = owner.id offset 0
+    ) as found
+    where entry.ctid = found.ctid
     returning entry.*
   )
   select
