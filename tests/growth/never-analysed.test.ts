@@ -50,12 +50,18 @@ it('a booking reads no more of a long ledger when the statistics say that every 
   await admin.connect();
   try {
     await book(admin, 0, workingDays(6, [0], 200, 400));
-    await admin.query('alter table public.authorization_units alter column authorization_id set (n_distinct = -1)');
+    await admin.query(
+      'alter table public.authorization_units alter column authorization_id set (n_distinct = -1)',
+    );
     await admin.query('analyze');
   } finally {
     await admin.end();
   }
-  const short = await workOfOneBooking(0, { therapist: 5, client: 0, port: stack.dbPort }, { cpt_code: CODE });
+  const short = await workOfOneBooking(
+    0,
+    { therapist: 5, client: 0, port: stack.dbPort },
+    { cpt_code: CODE },
+  );
   const long = await workOfOneBooking(0, { therapist: 6, client: 0, port: stack.dbPort }, { cpt_code: CODE });
   expect(moreThan(1.1, short, long)).toEqual([]);
 });
