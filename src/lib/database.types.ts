@@ -945,6 +945,12 @@ isOneToOne: false
       foreignKeyName: "clients_organization_id_fkey"
       columns: ["organization_id"]
 isOneToOne: false
+      referencedRelation: "schedule_problems"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "clients_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
       referencedRelation: "supervision_months"
       referencedColumns: ["organization_id"]
     },{
@@ -1028,6 +1034,14 @@ isOneToOne: false
                 },"no_show_rates": {
                   Row: {
                     "client_id": string,"client_reference": string,"due": number | null,"month": string | null,"no_show_percent": number | null,"no_shows": number | null,"organization_id": string
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"schedule_problems": {
+                  Row: {
+                    "client_id": string,"client_reference": string | null,"detail": string | null,"local_start": string | null,"organization_id": string,"problem": string | null,"session_id": string | null,"start_time": string,"therapist_id": string,"therapist_name": string | null
                   }
                   ComputedFields: never
                   Relationships: [

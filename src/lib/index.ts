@@ -58,6 +58,7 @@ export {
 export {
   fetchAuthorizationPace,
   fetchBillableVisits,
+  fetchScheduleProblems,
   fetchSessionsToRecode,
   fetchSupervisionNeeded,
   fetchUnbilled,

@@ -322,6 +322,8 @@ export const relations: Record<string, RelationExpectation> = {
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.authorization_pace': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.schedule_problems': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.visit_problems': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.evv_gaps': readable(
@@ -554,6 +556,7 @@ export const policyHelpers: readonly string[] = [
   'private.places_are_valid(text[])',
   'private.provider_level(text)',
   'private.rendered_services(uuid,uuid[])',
+  'private.schedule_problems(uuid,uuid[])',
   'private.service_code(uuid,text,text,date)',
   'private.service_code_at(uuid,uuid,text,text,timestamp with time zone)',
   'private.service_code_on(uuid,text,date)',
