@@ -1089,14 +1089,17 @@ stable
 set search_path = ''
 as $$
 begin
-  return coalesce(cpt_code, (
+  if cpt_code is not null or session_type is null then
+    return cpt_code;
+  end if;
+  return (
     select service.code
     from public.service_codes as service
     where service.session_type = lower(btrim(service_code.session_type))
       and (service.organization_id is null or service.organization_id = service_code.organization_id)
       and on_date >= service.valid_from
       and on_date <= coalesce(service.valid_to, 'infinity')
-  ));
+  );
 end
 $$;
 comment on function private.service_code(uuid, text, text, date) is
@@ -2018,6 +2021,8 @@ begin
   -- What is recorded is recorded now. A minute for clocks that are set meanwhile; an hour, since audit.verify counts it.
   if new.recorded_at not between now() - interval '1 minute' and sealed_at + interval '1 minute'
     or new.recorded_at < sealed_at - interval '1 hour'
+    -- A hold that nobody looked at is told later, and dated to its expiry.
+    or new.occurred_at not between timestamptz '2000-01-01 00:00Z' and sealed_at + interval '1 minute'
   then
     raise exception using
       errcode = 'restrict_violation',
@@ -3420,7 +3425,7 @@ $$;
 comment on function private.claims_of(uuid, uuid[], timestamptz) is
   'What the rows of these owners claim: a pure function of them and of the time.';
 
-create function private.claim_owners(organization_id uuid, session_ids uuid[], former_group_ids uuid[] default '{}')
+create function private.claim_dependents(organization_id uuid, session_ids uuid[], former_group_ids uuid[] default '{}')
 returns uuid[]
 language plpgsql
 stable
@@ -3428,28 +3433,29 @@ set search_path = ''
 as $$
 begin
   return array(
-    select unnest(session_ids || former_group_ids)
+    select unnest(former_group_ids)
     union
-    select session.group_key
+    select session.group_id
     from unnest(session_ids) as named (id)
     cross join lateral (
-      select known.group_key from public.sessions as known
-      where known.organization_id = claim_owners.organization_id and known.id = named.id offset 0
+      select known.group_id from public.sessions as known
+      where known.organization_id = claim_dependents.organization_id and known.id = named.id offset 0
     ) as session
+    where session.group_id is not null
     union
     -- A move that gives up one of these places claims what it wants beyond them.
     select move.batch_id
     from unnest(session_ids) as named (id)
     cross join lateral (
       select hold.batch_id from public.session_holds as hold
-      where hold.organization_id = claim_owners.organization_id and hold.session_id = named.id and hold.status = 'held'
+      where hold.organization_id = claim_dependents.organization_id and hold.session_id = named.id and hold.status = 'held'
       offset 0
     ) as move
   );
 end
 $$;
-comment on function private.claim_owners(uuid, uuid[], uuid[]) is
-  'Everybody whose claims depend on these sessions: they themselves, their groups (the former ones too), their live moves.';
+comment on function private.claim_dependents(uuid, uuid[], uuid[]) is
+  'Whose claims depend on these sessions beside their own: their groups (the former ones too) and their live moves.';
 
 create function private.take_claims(claims private.claims[])
 returns bigint
@@ -3577,6 +3583,31 @@ end
 $$;
 comment on function private.remove_stale(uuid, private.claims[], timestamptz) is
   'Removes expired claims that stand where these are wanted, and writes down that their holds have expired. False: none.';
+
+create function private.drop_claims(organization_id uuid, owner_ids uuid[], as_of timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  freed private.claims[];
+begin
+  with gone as (
+    delete from private.claims as claim
+    using unnest(owner_ids) as owner (id)
+    cross join lateral (
+      select known.ctid from private.claims as known
+      where known.organization_id = drop_claims.organization_id and known.owner_id = owner.id offset 0
+    ) as found
+    where claim.ctid = found.ctid
+    returning claim.*
+  )
+  select coalesce(array_agg(row(gone.*)::private.claims), '{}') into freed from gone;
+  perform private.queue_freed(organization_id, freed, '{}', as_of);
+end
+$$;
+comment on function private.drop_claims(uuid, uuid[], timestamptz) is
+  'Removes the claims of owners that have ended: they claim nothing, as private.claims_of would say.';
 
 create function private.sync_claims(organization_id uuid, owner_ids uuid[], as_of timestamptz default clock_timestamp())
 returns boolean
@@ -4900,6 +4931,23 @@ create type private.slot as (
 comment on type private.slot is
   'One client of one occurrence of a hold. hold_key is the occurrence''s. civil_start is the local time that was meant: '
   'where clocks skip it, start_time is later. cpt_code and service_date: what private.with_services says, null before.';
+
+create function private.names_service(slots private.slot[])
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case
+    when cardinality(slots) = 1 then slots[1].cpt_code is not null
+    else exists (select from unnest(slots) as slot where slot.cpt_code is not null)
+  end;
+end
+$$;
+comment on function private.names_service(private.slot[]) is
+  'Whether any of these slots has a service; see private.with_services. A booking without one has nothing to render, and '
+  'no day on which its code must be valid.';
 
 create function private.window_issues(
   slot private.slot,
@@ -7008,7 +7056,7 @@ begin
   elsif batch.override_reason is not null and booker.role not in ('admin', 'super_admin') then
     cause.code := 'FORBIDDEN';
     cause.detail := 'Only an admin may override.';
-  elsif not private.may_render_each(
+  elsif private.names_service(slots) and not private.may_render_each(
     actor.organization_id, batch.therapist_id, array(select slot.cpt_code from unnest(slots) as slot),
     array(select slot.service_date from unnest(slots) as slot)
   ) then
@@ -7893,6 +7941,7 @@ as $$
 declare
   own_ids uuid[] := '{}';
   claims private.claims[];
+  taken bigint;
 begin
   placed := private.with_lanes(batch.organization_id, slots);
   claims := private.claimed(batch.organization_id, private.places_of_slots(batch, placed, is_joining));
@@ -7903,10 +7952,13 @@ begin
       from unnest(slots) as slot
       join public.sessions as session on session.organization_id = batch.organization_id and session.id = slot.session_id
     );
-  elsif private.take_claims(claims) = cardinality(claims) then
-    return;
   else
-    perform private.give_up_claims(claims);
+    taken := private.take_claims(claims);
+    if taken = cardinality(claims) then
+      return;
+    elsif taken > 0 then
+      perform private.give_up_claims(claims);
+    end if;
   end if;
 
   obstacle := private.find_conflicts(placed, claims, array_remove(own_ids, null), as_of);
@@ -7947,7 +7999,7 @@ declare
   moving constant boolean := slots[1].session_id is not null;
   joining constant boolean := wanted.group_id is not null;
   named_ids uuid[] := '{}';
-  client_ids uuid[];
+  client_ids uuid[] := coalesce(wanted.client_ids, array[wanted.client_id]);
   resource_ids uuid[] := '{}';
   batch public.hold_batches := private.new_batch(actor, wanted, moving, clock_timestamp());
   booker private.booker;
@@ -7964,11 +8016,11 @@ begin
     named_ids := array(select slot.session_id from unnest(slots) as slot);
     resource_ids := private.lock_moved(actor.organization_id, named_ids);
     slots := private.with_moved(actor.organization_id, slots);
+    client_ids := client_ids || array(select slot.client_id from unnest(slots) as slot);
     batch := private.keep_place(batch, wanted, names_room, slots);
   elsif joining then
     perform private.lock_group(actor.organization_id, wanted.group_id);
   end if;
-  client_ids := coalesce(wanted.client_ids, array[wanted.client_id]) || array(select slot.client_id from unnest(slots) as slot where moving);
   perform private.lock_resources(
     actor.organization_id, client_ids || resource_ids || array[wanted.therapist_id, batch.room_id]
   );
@@ -7978,7 +8030,7 @@ begin
 
   booker := private.who_may_book(actor, wanted.therapist_id, client_ids, batch.room_id);
   slots := private.with_services(actor.organization_id, slots, wanted.cpt_code, wanted.session_type);
-  if booker.allowed then
+  if booker.allowed and private.names_service(slots) then
     perform private.require_service(actor.organization_id, slots, wanted.cpt_code, wanted.session_type, joining);
   end if;
   issue := private.placement_issue(booker, actor, batch, slots, private.spans_of(slots));
@@ -8232,57 +8284,62 @@ grant execute on function private.hold_sessions(jsonb, text, text) to authentica
 -- === schemas/booking/confirm.sql ===
 
 -- Purpose: sessions-confirm. Turns a live hold into sessions, or into the moves it was made for.
--- Objects: find_hold, hold_state, listing_issue, make_sessions, move_sessions, confirm_hold, confirm_sessions.
+-- Objects: find_batch, holds_of_key, hold_state, listing_issue, make_sessions, move_sessions, confirm_hold, confirm_sessions.
 -- Watch for: a live hold confirms, always; an unconfirmed one at or after expires_at never does, swept or not. A new
 --            session takes its hold's id, so its claims stay where they are and only lose their expiry. A move settles
 --            whole: its places depend on each other.
 
-create type private.found_hold as (
-  batch public.hold_batches,
-  holds public.session_holds[]
-);
-comment on type private.found_hold is 'A batch, and those of its holds that a key stands for.';
-
-create function private.find_hold(actor private.actor, hold_key uuid)
-returns private.found_hold
+create function private.find_batch(actor private.actor, hold_key uuid)
+returns public.hold_batches
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
-  found_hold private.found_hold;
   batch public.hold_batches;
 begin
   select known.* into batch
   from public.hold_batches as known
-  where known.organization_id = actor.organization_id and known.hold_key = find_hold.hold_key;
-  if batch.id is null then
+  where known.organization_id = actor.organization_id and known.hold_key = find_batch.hold_key;
+  if not found then
     select known.* into batch
     from (
       select hold.batch_id
       from public.session_holds as hold
-      where hold.organization_id = actor.organization_id and hold.hold_key = find_hold.hold_key
+      where hold.organization_id = actor.organization_id and hold.hold_key = find_batch.hold_key
       limit 1
     ) as named
     join public.hold_batches as known on known.organization_id = actor.organization_id and known.id = named.batch_id;
   end if;
-  if batch.id is null or not private.may_ask(actor, batch.therapist_id) then
+  if not private.may_ask(actor, batch.therapist_id) then
     return null;
   end if;
-  found_hold.batch := batch;
-  found_hold.holds := array(
-    select hold
-    from public.session_holds as hold
-    where hold.organization_id = actor.organization_id and hold.batch_id = batch.id
-      and (batch.hold_key = find_hold.hold_key or hold.hold_key = find_hold.hold_key or batch.is_move)
-    order by hold.occurrence_index, hold.client_id
-  );
-  return found_hold;
+  return batch;
 end
 $$;
-comment on function private.find_hold(private.actor, uuid) is
-  'The batch this key belongs to and the holds it stands for: a batch''s key for all, an occurrence''s key for its own, '
-  'except that a move is always whole. Null when the key is unknown, or not the caller''s to use.';
+comment on function private.find_batch(private.actor, uuid) is
+  'The batch that this key, or one of its occurrences'' keys, belongs to; null when it is unknown, or not the caller''s to '
+  'use. A batch never changes.';
+
+create function private.holds_of_key(batch public.hold_batches, hold_key uuid)
+returns public.session_holds[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select hold
+    from public.session_holds as hold
+    where hold.organization_id = batch.organization_id and hold.batch_id = batch.id
+      and (batch.hold_key = holds_of_key.hold_key or hold.hold_key = holds_of_key.hold_key or batch.is_move)
+    order by hold.occurrence_index, hold.client_id
+  );
+end
+$$;
+comment on function private.holds_of_key(public.hold_batches, uuid) is
+  'The holds a key stands for, as they are now: a batch''s key for all, an occurrence''s for its own, except that a move is '
+  'always whole.';
 
 create function private.hold_state(batch public.hold_batches, holds public.session_holds[], as_of timestamptz)
 returns text
@@ -8305,6 +8362,44 @@ $$;
 comment on function private.hold_state(public.hold_batches, public.session_holds[], timestamptz) is
   'What became of these holds by now: released, expired, live (some of it is yet to be confirmed) or confirmed.';
 
+create function private.is_listed_as_held(
+  batch public.hold_batches,
+  holds public.session_holds[],
+  listed private.listing[],
+  top private.session_request
+)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return cardinality(listed) = cardinality(holds) and top.therapist_id = batch.therapist_id and array(
+    select row(
+      -- A lone occurrence may be listed by its batch's key.
+      case when item.hold_key = batch.hold_key then holds[1].hold_key else item.hold_key end, item.client_id,
+      item.therapist_id, item.start_time, item.end_time, item.session_id,
+      coalesce(item.session_type, batch.session_type), coalesce(item.cpt_code, batch.cpt_code)
+    )
+    from unnest(listed) as item
+    order by 1
+  ) = array(
+    select row(
+      hold.hold_key, hold.client_id, batch.therapist_id, hold.start_time, hold.end_time, null::uuid, batch.session_type,
+      batch.cpt_code
+    )
+    from unnest(holds) as hold
+    where hold.status <> 'released'
+    order by 1
+  ) and top.client_id in (select hold.client_id from unnest(holds) as hold);
+end
+$$;
+comment on function private.is_listed_as_held(
+  public.hold_batches, public.session_holds[], private.listing[], private.session_request
+) is
+  'Whether a confirmation lists every client of every occurrence exactly as it was held. False says nothing: the same may '
+  'be listed in other words, see private.listing_issue.';
+
 create function private.listing_issue(
   batch public.hold_batches,
   holds public.session_holds[],
@@ -8318,9 +8413,14 @@ set search_path = ''
 as $$
 declare
   cause private.cause;
-  keys uuid[] := array(select distinct hold.hold_key from unnest(holds) as hold where hold.status <> 'released');
+  keys uuid[];
   fields text[];
 begin
+  if private.is_listed_as_held(batch, holds, listed, top) then
+    return cause;
+  end if;
+  -- Something differs, or is described in other words.
+  keys := array(select distinct hold.hold_key from unnest(holds) as hold where hold.status <> 'released');
   -- A lone occurrence may be listed by its batch's key.
   if cardinality(keys) = 1 then
     listed := array(
@@ -8418,7 +8518,8 @@ create function private.confirmed_slots(
   batch public.hold_batches,
   holds public.session_holds[],
   listed private.listing[],
-  is_listed boolean
+  is_listed boolean,
+  has_payer boolean
 )
 returns private.confirmed_slot[]
 language plpgsql
@@ -8441,12 +8542,18 @@ begin
   end if;
   return array(
     select row(
-      hold, service.cpt_code, service.session_type, coalesce(item.location_type, moved.location_type), item.cpt_modifiers,
-      case when is_listed then format('occurrences.%s.', item.occurrence_index) else '' end, day.date,
-      private.service_code(
-        batch.organization_id, coalesce(service.cpt_code, moved.cpt_code),
-        coalesce(service.session_type, moved.session_type), day.date
-      ),
+      hold, service.cpt_code, service.session_type, place.location_type,
+      coalesce(item.cpt_modifiers, case
+        -- A move that names no code leaves the modifiers as they are. Nobody asks for any but a payer, or a place.
+        when (not batch.is_move or service.cpt_code is not null)
+          and (confirmed_slots.has_payer or private.place_of(place.location_type) = 'telehealth')
+        then private.default_modifiers(
+          batch.organization_id, private.primary_payer(batch.organization_id, hold.client_id, day.date),
+          coalesce(service.code, '97153'), private.credential_on(batch.organization_id, batch.therapist_id, day.date),
+          place.location_type, day.date
+        )
+      end),
+      case when is_listed then format('occurrences.%s.', item.occurrence_index) else '' end, day.date, service.code,
       private.service_code(batch.organization_id, batch.cpt_code, batch.session_type, day.date) is not null
     )::private.confirmed_slot
     from unnest(holds) as hold
@@ -8457,23 +8564,35 @@ begin
       )::integer]).*
     ) as item
     cross join lateral (
-      select coalesce(item.cpt_code, batch.cpt_code) as cpt_code,
-        coalesce(item.session_type, batch.session_type) as session_type
-    ) as service
-    cross join lateral (
       select private.service_date(batch.organization_id, hold.client_id, hold.start_time) as date offset 0
     ) as day
     left join lateral (
       select known.cpt_code, known.session_type, known.location_type from public.sessions as known
       where known.organization_id = batch.organization_id and known.id = hold.session_id offset 0
     ) as moved on true
+    cross join lateral (
+      select named.cpt_code, named.session_type, private.service_code(
+        batch.organization_id, coalesce(named.cpt_code, moved.cpt_code), coalesce(named.session_type, moved.session_type),
+        day.date
+      ) as code
+      from (
+        select coalesce(item.cpt_code, batch.cpt_code) as cpt_code,
+          coalesce(item.session_type, batch.session_type) as session_type
+      ) as named
+      offset 0
+    ) as service
+    cross join lateral (select coalesce(item.location_type, moved.location_type) as location_type) as place
     where hold.status = 'held'
     order by hold.occurrence_index, hold.client_id
   );
 end
 $$;
-comment on function private.confirmed_slots(public.hold_batches, public.session_holds[], private.listing[], boolean) is
-  'What is to be confirmed, with the service each occurrence is confirmed as. is_listed: the request lists occurrences.';
+comment on function private.confirmed_slots(
+  public.hold_batches, public.session_holds[], private.listing[], boolean, boolean
+) is
+  'What is to be confirmed, with the service each occurrence is confirmed as, and with modifiers where the caller gave '
+  'none: what the payer of the day wants for the code, the credential of that day and the place. is_listed: the request '
+  'lists occurrences. has_payer: a client of it ever had a payer.';
 
 create function private.require_payment(batch public.hold_batches, slots private.confirmed_slot[])
 returns void
@@ -8514,40 +8633,6 @@ $$;
 comment on function private.require_payment(public.hold_batches, private.confirmed_slot[]) is
   'PT400 for each occurrence that the payer of its day does not pay for: not at all (cpt.code), or not at its place '
   '(session.location_type).';
-
-create function private.with_modifiers(batch public.hold_batches, slots private.confirmed_slot[])
-returns private.confirmed_slot[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return array(
-    select row(
-      slot.hold, slot.cpt_code, slot.session_type, slot.location_type,
-      coalesce(slot.cpt_modifiers, case
-        -- A move that names no code leaves the modifiers as they are.
-        when not batch.is_move or slot.cpt_code is not null then private.default_modifiers(
-          batch.organization_id,
-          private.primary_payer(batch.organization_id, (slot.hold).client_id, slot.service_date),
-          coalesce(slot.service_code, '97153'),
-          private.credential_on(batch.organization_id, batch.therapist_id, slot.service_date),
-          slot.location_type, slot.service_date
-        )
-      end),
-      slot.path, slot.service_date, slot.service_code, slot.is_service_held
-    )::private.confirmed_slot
-    from unnest(slots) with ordinality as slot (
-      hold, cpt_code, session_type, location_type, cpt_modifiers, path, service_date, service_code, is_service_held,
-      position
-    )
-    order by slot.position
-  );
-end
-$$;
-comment on function private.with_modifiers(public.hold_batches, private.confirmed_slot[]) is
-  'What is to be confirmed, with modifiers where the caller gave none: what the payer of the day wants for the code, the '
-  'credential of that day and the place.';
 
 create function private.confirmed_service_issue(batch public.hold_batches, slots private.confirmed_slot[])
 returns private.cause
@@ -8590,7 +8675,7 @@ begin
   if issues is not null then
     perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
   end if;
-  if not private.may_render_each(
+  if exists (select from unnest(slots) as slot where slot.service_code is not null) and not private.may_render_each(
     batch.organization_id, batch.therapist_id, array(select slot.service_code from unnest(slots) as slot),
     array(select slot.service_date from unnest(slots) as slot)
   ) then
@@ -8758,7 +8843,7 @@ begin
   end if;
   set constraints public.sessions_no_therapist_overlap, public.sessions_at_the_place_of_their_group immediate;
   if not private.sync_claims(
-    batch.organization_id, private.claim_owners(batch.organization_id, session_ids, group_ids) || batch.id
+    batch.organization_id, session_ids || private.claim_dependents(batch.organization_id, session_ids, group_ids) || batch.id
   ) then
     perform private.raise_busy();
   end if;
@@ -8782,9 +8867,9 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  hold private.found_hold := private.find_hold(actor, wanted.hold_key);
-  batch public.hold_batches := hold.batch;
-  client_ids uuid[] := array(select distinct each.client_id from unnest(hold.holds) as each);
+  batch constant public.hold_batches := private.find_batch(actor, wanted.hold_key);
+  held record;
+  holds public.session_holds[];
   resource_ids uuid[] := '{}';
   booker private.booker;
   cause private.cause;
@@ -8795,47 +8880,49 @@ declare
   made jsonb;
   as_of timestamptz;
 begin
-  if hold is null or batch.id is null then
+  if batch.id is null then
     return private.refuse(actor, 'confirmation.refused', '{}', 'HOLD_NOT_FOUND', 'There is no such hold. Hold the time again.');
   end if;
+  select array_agg(distinct hold.client_id) as client_ids,
+    array_agg(distinct hold.group_id) filter (where hold.group_id is not null) as group_ids,
+    array_agg(hold.session_id) filter (where hold.session_id is not null) as session_ids
+  into held
+  from public.session_holds as hold
+  where hold.organization_id = batch.organization_id and hold.batch_id = batch.id;
   if batch.is_move then
-    resource_ids := private.lock_moved(
-      batch.organization_id, array(select each.session_id from unnest(hold.holds) as each)
-    );
-  elsif hold.holds[1].group_id is not null then
-    perform private.lock_group(batch.organization_id, each.group_id)
-    from (select distinct held.group_id from unnest(hold.holds) as held order by held.group_id) as each;
+    resource_ids := private.lock_moved(batch.organization_id, held.session_ids);
+  elsif held.group_ids is not null then
+    perform private.lock_group(batch.organization_id, named.id) from unnest(held.group_ids) as named (id);
   end if;
   -- Whoever claims this time once the hold has expired must see either the hold or the sessions, never neither.
   perform private.lock_resources(
-    batch.organization_id, client_ids || resource_ids || array[batch.therapist_id, batch.room_id]
+    batch.organization_id, held.client_ids || resource_ids || array[batch.therapist_id, batch.room_id]
   );
   as_of := clock_timestamp();
   -- A release, or another confirmation, may have settled it while this waited.
-  hold := private.find_hold(actor, wanted.hold_key);
-  batch := hold.batch;
+  holds := private.holds_of_key(batch, wanted.hold_key);
 
-  case private.hold_state(batch, hold.holds, as_of)
+  case private.hold_state(batch, holds, as_of)
     when 'released' then
       cause := row('HOLD_NOT_FOUND', 'The hold was released. Hold the time again.', null, null);
     when 'expired' then
       perform private.expire_batches(batch.organization_id, array[batch.id], as_of);
       cause := row('HOLD_EXPIRED', 'The hold has expired. Hold the time again.', null, null);
     when 'confirmed' then
-      cause := private.listing_issue(batch, hold.holds, listed, wanted.session);
+      cause := private.listing_issue(batch, holds, listed, wanted.session);
       if cause.code is null then
-        return private.success(private.confirmed_answer(hold.holds, (wanted.session).client_id));
+        return private.success(private.confirmed_answer(holds, (wanted.session).client_id));
       end if;
     else
-      booker := private.who_may_book(actor, batch.therapist_id, client_ids, batch.room_id);
+      booker := private.who_may_book(actor, batch.therapist_id, held.client_ids, batch.room_id);
       if booker.allowed is not true then
         cause := row('FORBIDDEN', 'You may no longer book this therapist, client or room.', null, null);
       else
-        cause := private.listing_issue(batch, hold.holds, listed, wanted.session);
+        cause := private.listing_issue(batch, holds, listed, wanted.session);
       end if;
   end case;
   if cause.code is null then
-    slots := private.confirmed_slots(batch, hold.holds, listed, wanted.occurrences is not null);
+    slots := private.confirmed_slots(batch, holds, listed, wanted.occurrences is not null, booker.has_payer);
     cause := private.confirmed_service_issue(batch, slots);
   end if;
   if cause.code is null and batch.is_move and exists (
@@ -8846,7 +8933,7 @@ begin
     cause := row('SESSION_NOT_MOVABLE', 'A session to be moved has been started, cancelled or completed meanwhile.', null, null);
   end if;
   if cause.code is not null then
-    return private.refuse_confirmation(actor, batch, hold.holds, cause);
+    return private.refuse_confirmation(actor, batch, holds, cause);
   end if;
 
   if booker.has_payer and not private.overrides(batch, 'authorization') then
@@ -8870,7 +8957,7 @@ begin
         'The payer''s authorization has too few units left for this service, or does not cover the dates: see shortages. '
         'The hold stands; an admin may hold anew with an override.', null, null);
       return private.refuse_confirmation(
-        actor, batch, hold.holds, cause, jsonb_build_object('shortages', private.shortages_of(quotes))
+        actor, batch, holds, cause, jsonb_build_object('shortages', private.shortages_of(quotes))
       );
     end if;
   end if;
@@ -8879,7 +8966,6 @@ begin
   set status = 'confirmed', settled_at = as_of, settled_xid = pg_current_xact_id()
   where each.organization_id = batch.organization_id
     and each.id = any (array(select (slot.hold).id from unnest(slots) as slot));
-  slots := private.with_modifiers(batch, slots);
   if batch.is_move then
     before := private.facts_of_sessions(batch.organization_id, array(select (slot.hold).session_id from unnest(slots) as slot));
     made := private.move_sessions(batch, slots, as_of);
@@ -8908,7 +8994,7 @@ begin
     after => private.facts_of_rows(made),
     details => jsonb_build_object('batchId', batch.id)
   );
-  return private.success(private.confirmed_body(made, hold.holds, (wanted.session).client_id));
+  return private.success(private.confirmed_body(made, holds, (wanted.session).client_id));
 end
 $$;
 comment on function private.confirm_hold(private.actor, private.confirm_request, private.listing[]) is
@@ -9061,8 +9147,8 @@ declare
   actor private.actor := private.begin_booking(request_id);
   wanted private.release_request := private.read_release_request(request);
   fingerprint constant bytea := private.fingerprint(jsonb_build_object('holdKey', wanted.hold_key));
-  hold private.found_hold;
   batch public.hold_batches;
+  holds public.session_holds[];
   outcome jsonb;
   as_of timestamptz;
   released public.session_holds[];
@@ -9073,14 +9159,14 @@ begin
   if outcome is not null then
     return outcome;
   end if;
-  hold := private.find_hold(actor, wanted.hold_key);
-  batch := hold.batch;
+  batch := private.find_batch(actor, wanted.hold_key);
   if batch.id is not null then
+    holds := private.holds_of_key(batch, wanted.hold_key);
     -- Claims go only under their resources' locks: a claimant between check and insert must not lose its footing. Moved
     -- sessions have clients of the batch, so that whoever changes them meets this here.
     perform private.lock_resources(
       batch.organization_id,
-      array[batch.therapist_id, batch.room_id] || array(select each.client_id from unnest(hold.holds) as each)
+      array[batch.therapist_id, batch.room_id] || array(select each.client_id from unnest(holds) as each)
     );
     as_of := clock_timestamp();
     perform private.expire_batches(batch.organization_id, array[batch.id], as_of);
@@ -9089,7 +9175,7 @@ begin
       set status = 'released', settled_at = as_of, settled_xid = pg_current_xact_id()
       from public.hold_batches as known
       where each.organization_id = batch.organization_id
-        and each.id = any (array(select named.id from unnest(hold.holds) as named))
+        and each.id = any (array(select named.id from unnest(holds) as named))
         and each.status = 'held'
         and known.organization_id = batch.organization_id and known.id = batch.id and known.expires_at > as_of
       returning each.*
@@ -9237,45 +9323,58 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  before constant jsonb := private.facts_of_sessions(actor.organization_id, session_ids);
+  after jsonb;
+  before jsonb;
   therapist_id uuid;
+  has_payer boolean;
+  dependents uuid[];
 begin
   if session_ids = '{}' then
     return;
   end if;
-  update public.sessions as session
-  set status = end_sessions.status, updated_at = as_of
-  from unnest(session_ids) as named (id)
-  cross join lateral (
-    select known.ctid from public.sessions as known
-    where known.organization_id = actor.organization_id and known.id = named.id offset 0
-  ) as found
-  where session.ctid = found.ctid;
-  select min(session.therapist_id::text)::uuid into therapist_id
-  from unnest(session_ids) as named (id)
-  cross join lateral (
-    select known.therapist_id from public.sessions as known
-    where known.organization_id = actor.organization_id and known.id = named.id offset 0
-  ) as session;
-  if not private.sync_claims(actor.organization_id, private.claim_owners(actor.organization_id, session_ids)) then
+  with ended as (
+    update public.sessions as session
+    set status = end_sessions.status, updated_at = as_of
+    from unnest(session_ids) as named (id)
+    cross join lateral (
+      select known.ctid, known.status, client.has_payer
+      from public.sessions as known
+      join public.clients as client on client.organization_id = known.organization_id and client.id = known.client_id
+      where known.organization_id = actor.organization_id and known.id = named.id
+      offset 0
+    ) as was
+    where session.ctid = was.ctid
+    returning session.start_time, session.id, session.therapist_id, was.has_payer, to_jsonb(session) as row, was.status
+  )
+  select
+    jsonb_agg(ended.row order by ended.start_time, ended.id),
+    jsonb_agg(ended.row || jsonb_build_object('status', ended.status) order by ended.start_time, ended.id),
+    min(ended.therapist_id::text)::uuid, bool_or(ended.has_payer)
+  into after, before, therapist_id, has_payer
+  from ended;
+  after := private.facts_of_rows(after);
+  before := private.facts_of_rows(before);
+
+  dependents := private.claim_dependents(actor.organization_id, session_ids);
+  perform private.drop_claims(actor.organization_id, session_ids, as_of);
+  if dependents <> '{}' and not private.sync_claims(actor.organization_id, dependents) then
     perform private.raise_busy();
   end if;
-  -- A move whose session has ended cannot confirm, and takes nothing.
-  perform private.give_back_units(actor.organization_id, session_ids || array(
-    select hold.id from public.session_holds as hold
-    where hold.organization_id = actor.organization_id and hold.session_id = any (session_ids) and hold.status = 'held'
-  ));
+  if has_payer then
+    -- A move whose session has ended cannot confirm, and takes nothing.
+    perform private.give_back_units(actor.organization_id, session_ids || array(
+      select hold.id from public.session_holds as hold
+      where hold.organization_id = actor.organization_id and hold.session_id = any (session_ids) and hold.status = 'held'
+    ));
+  end if;
   perform private.record_event(
     actor.organization_id, 'session.' || status, 'session', array(
-      select (item.value ->> 'id')::uuid from jsonb_array_elements(before) as item (value)
+      select (item.value ->> 'id')::uuid from jsonb_array_elements(after) as item (value)
     ), as_of,
     therapist_id => therapist_id,
     actor_role => actor.role::text,
     before => before,
-    after => (
-      select jsonb_agg(item.value || jsonb_build_object('status', end_sessions.status))
-      from jsonb_array_elements(before) as item (value)
-    ),
+    after => after,
     details => details
   );
 end
@@ -10492,6 +10591,10 @@ begin
   if not private.take_row_organization(new.organization_id) then
     return new;
   end if;
+  new.updated_at := clock_timestamp();
+  if tg_op = 'INSERT' then
+    new.created_at := new.updated_at;
+  end if;
   if tg_op = 'UPDATE' then
     issue := private.session_change_issue(old, new);
     places_anew := (
@@ -10504,7 +10607,6 @@ begin
     serves_anew := (new.cpt_code, new.session_type) is distinct from (old.cpt_code, old.session_type);
     new.created_at := old.created_at;
     new.created_by := old.created_by;
-    new.updated_at := clock_timestamp();
   elsif new.status <> 'scheduled' then
     perform private.refuse_write('session_status', format('a session begins as scheduled, not %s', new.status),
       'Insert it as scheduled, then change its status.');
@@ -10563,7 +10665,7 @@ declare
   former constant text := private.enter_booking();
 begin
   if moved_ids <> '{}' and not private.sync_claims(
-    organization_id, private.claim_owners(organization_id, moved_ids, former_group_ids)
+    organization_id, moved_ids || private.claim_dependents(organization_id, moved_ids, former_group_ids)
   ) then
     raise exception using
       errcode = 'exclusion_violation',
@@ -15476,7 +15578,7 @@ begin
     location_type = after.location_type, lanes = after.lanes, updated_at = as_of
   where session.organization_id = after.organization_id and session.id = after.id;
   if (after.status, after.lanes) is distinct from (before.status, before.lanes)
-    and not private.sync_claims(after.organization_id, private.claim_owners(after.organization_id, array[after.id]))
+    and not private.sync_claims(after.organization_id, after.id || private.claim_dependents(after.organization_id, array[after.id]))
   then
     raise exception using errcode = 'exclusion_violation';
   end if;
@@ -16579,8 +16681,9 @@ comment on function private.sweep() is
 -- Purpose: every date and time in the database is one that can be: from 2000 until 2100.
 -- Objects: a check constraint <table>_<column>_in_reason on each column of a date, time or range of them.
 -- Watch for: one session in the year 294276 breaks every report of its clinic. This file comes last, so that a new table has
---            its bounds without being told; schema_rules.sql fails if a column has none. Narrower windows, such as how far
---            ahead somebody may book, are rules of their own.
+--            its bounds without being told; bounds_of_rows.sql fails if a column has none. Narrower windows, such as how far
+--            ahead somebody may book, are rules of their own. Every check of a table is read again by every statement that
+--            writes it, so what follows from bounded facts, or from the clock, is not checked twice.
 
 do $$
 declare
@@ -16604,6 +16707,15 @@ begin
       )
       -- A quarter, and nothing else.
       and relation.oid <> 'audit.archives'::regclass
+      -- sessions_times bounds a session; the rest of its times follow from these, and from the clock.
+      and relation.oid <> 'public.sessions'::regclass
+      -- Nobody but the booking functions writes them.
+      and relation.oid not in (
+        'public.hold_batches'::regclass, 'public.session_holds'::regclass, 'public.session_cancellations'::regclass,
+        'private.claims'::regclass, 'public.authorization_units'::regclass
+      )
+      -- The seal of an event is refused unless its times are those of now; see audit.seal_event.
+      and relation.oid not in ('audit.events'::regclass, 'audit.seals'::regclass)
     order by 1, 2, attribute.attnum
   loop
     execute format(

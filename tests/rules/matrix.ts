@@ -171,8 +171,10 @@ const samePeople = { because: 'the client stays who they are' };
 
 const closed = ['OUTSIDE_AVAILABILITY', 'outside_availability'];
 const times = [
-  ...['VALIDATION_FAILED', 'sessions_times', 'session_groups_times'],
-  ...['sessions_end_time_in_reason', 'session_groups_end_time_in_reason'],
+  'VALIDATION_FAILED',
+  'sessions_times',
+  'session_groups_times',
+  'session_groups_end_time_in_reason',
 ];
 const authority = ['FORBIDDEN', 'no privilege', 'no row', 'session_bookable'];
 const tenancy = [...authority, 'session_identity'];

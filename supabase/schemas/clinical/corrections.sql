@@ -126,7 +126,7 @@ begin
     location_type = after.location_type, lanes = after.lanes, updated_at = as_of
   where session.organization_id = after.organization_id and session.id = after.id;
   if (after.status, after.lanes) is distinct from (before.status, before.lanes)
-    and not private.sync_claims(after.organization_id, private.claim_owners(after.organization_id, array[after.id]))
+    and not private.sync_claims(after.organization_id, after.id || private.claim_dependents(after.organization_id, array[after.id]))
   then
     raise exception using errcode = 'exclusion_violation';
   end if;
