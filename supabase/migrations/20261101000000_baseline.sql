@@ -4470,10 +4470,12 @@ create type private.visit_request as (
   session_id uuid,
   actual_start_time private.instant,
   actual_end_time private.instant,
-  other_day_reason private.reason
+  other_day_reason private.reason,
+  overlap_reason private.reason
 );
 comment on type private.visit_request is
-  'What is recorded of a visit. other_day_reason: why it began on another local day than it was booked for.';
+  'What is recorded of a visit. other_day_reason: why it began on another local day than it was booked for; overlap_reason: '
+  'why an admin lets it overlap another visit.';
 
 -- correct_visit
 
@@ -4494,6 +4496,7 @@ create type private.correction_request as (
   actual_start_time private.instant,
   actual_end_time private.instant,
   other_day_reason private.reason,
+  overlap_reason private.reason,
   cpt_code private.cpt_code,
   modifiers private.cpt_modifiers,
   location_type private.short_text,
@@ -14983,6 +14986,7 @@ create table public.session_visits (
   actual_end_time timestamptz check (isfinite(actual_end_time) and actual_end_time > actual_start_time),
   units integer check (units >= 0),
   other_day_reason text check (length(other_day_reason) between 1 and 500),
+  overlap_reason text check (length(overlap_reason) between 1 and 500),
   started_by uuid,
   completed_by uuid,
   recorded_at timestamptz not null default clock_timestamp(),
@@ -14999,6 +15003,8 @@ comment on column public.session_visits.units is
 comment on column public.session_visits.actual_start_time is 'When it began: a whole minute, like its end.';
 comment on column public.session_visits.other_day_reason is
   'Why it began on another local day than it was booked for; null when it did not.';
+comment on column public.session_visits.overlap_reason is
+  'Why an admin let it overlap another visit of its therapist or client; null when it does not.';
 alter table public.session_visits enable row level security;
 create policy sessions_scoped_access on public.session_visits for select to authenticated
   using (
@@ -15222,6 +15228,198 @@ comment on function private.check_visit(public.sessions, timestamptz, timestampt
   'Raises PT400 unless a visit can have had these times: past, in order, at most 16 hours, begun on the local day it was '
   'booked for unless a reason is given. Unknown times (null) pass.';
 
+create function private.visit_overlap_refusal(
+  actor private.actor,
+  session public.sessions,
+  other_visits jsonb,
+  attempted text,
+  overlap_reason text
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if overlap_reason is not null and actor.role not in ('admin', 'super_admin') then
+    return private.refuse(
+      actor, 'session.refused', array[session.id], 'FORBIDDEN', 'Only an admin lets visits overlap.', session.therapist_id,
+      details => jsonb_build_object('attempted', attempted)
+    );
+  elsif other_visits is not null and overlap_reason is null then
+    return private.refuse(
+      actor, 'session.refused', array[session.id], 'VISIT_OVERLAPS',
+      'The visit overlaps another one of the same therapist, or of the same client in services that exclude each other: see overlaps.',
+      session.therapist_id, details => jsonb_build_object('attempted', attempted),
+      more => jsonb_build_object('overlaps', other_visits)
+    );
+  end if;
+  return null;
+end
+$$;
+comment on function private.visit_overlap_refusal(private.actor, public.sessions, jsonb, text, text) is
+  'The refusal of a visit that overlaps others without an admin''s reason; null when there is none.';
+
+create function private.record_overlap(
+  actor private.actor,
+  session public.sessions,
+  other_visits jsonb,
+  overlap_reason text,
+  as_of timestamptz
+)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    actor.organization_id, 'override.visit_overlap', 'session', array[session.id], as_of,
+    therapist_id => session.therapist_id, actor_role => actor.role::text,
+    details => jsonb_build_object('reason', overlap_reason, 'overlaps', other_visits)
+  );
+end
+$$;
+comment on function private.record_overlap(private.actor, public.sessions, jsonb, text, timestamptz) is
+  'The audit event of a visit that an admin let overlap others.';
+
+create function private.begin_visit(
+  actor private.actor, session public.sessions, wanted private.visit_request, as_of timestamptz
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  before constant jsonb := private.facts_of_rows(jsonb_build_array(to_jsonb(session)));
+  begun constant timestamptz := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, as_of));
+begin
+  if session.start_time > as_of + interval '12 hours' then
+    return private.refuse(
+      actor, 'session.refused', array[session.id], 'NOT_TODAY',
+      'A session begins at most 12 hours before the time it is booked for. Move it first.', session.therapist_id,
+      details => '{"attempted": "start"}'
+    );
+  end if;
+  perform private.check_visit(session, begun, null, wanted.other_day_reason, as_of);
+  insert into public.session_visits (organization_id, session_id, actual_start_time, other_day_reason, started_by)
+  values (actor.organization_id, session.id, begun, wanted.other_day_reason, actor.user_id);
+  update public.sessions as changed
+  set status = 'in_progress', updated_at = as_of
+  where changed.organization_id = actor.organization_id and changed.id = session.id
+  returning * into session;
+  perform private.record_status(actor, session, before, as_of);
+  return private.success(jsonb_build_object('session', to_jsonb(session), 'actualStartTime', private.iso(begun)));
+end
+$$;
+comment on function private.begin_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
+  'What start_session does once the session and its people are locked.';
+
+create function private.missing_for_completion(session public.sessions, begun timestamptz, ended timestamptz)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  gaps constant jsonb := coalesce(private.completion_gaps(session), '[]');
+begin
+  return (
+    select jsonb_agg(gap.value)
+    from jsonb_array_elements(gaps || case
+      when ended is null and not gaps @> '[{"field": "actual_end_time"}]'
+        then '[{"field": "actual_end_time", "message": "When the visit ended is not recorded, and cannot be told from the booking."}]'
+      else '[]'::jsonb
+    end) as gap (value)
+    where not (gap.value ->> 'field' = 'actual_start_time' and begun is not null)
+      and not (gap.value ->> 'field' = 'actual_end_time' and ended is not null)
+  );
+end
+$$;
+comment on function private.missing_for_completion(public.sessions, timestamptz, timestamptz) is
+  'private.completion_gaps of a session that is about to be completed with these times.';
+
+create function private.finish_visit(
+  actor private.actor, session public.sessions, wanted private.visit_request, as_of timestamptz
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  before constant jsonb := private.facts_of_rows(jsonb_build_array(to_jsonb(session)));
+  rule record;
+  visit public.session_visits;
+  missing jsonb;
+  other_visits jsonb;
+  refusal jsonb;
+  completed public.sessions := session;
+begin
+  select candidate.* into visit
+  from public.session_visits as candidate
+  where candidate.organization_id = actor.organization_id and candidate.session_id = session.id;
+  select found.* into rule from private.session_payer_rule(session) as found;
+  visit.organization_id := actor.organization_id;
+  visit.session_id := session.id;
+  visit.actual_start_time := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, visit.actual_start_time));
+  visit.actual_end_time := private.whole_minute(wanted.actual_end_time::timestamptz);
+  visit.other_day_reason := coalesce(wanted.other_day_reason, visit.other_day_reason);
+  -- Where nobody asks for the minute (EVV does), what nobody recorded was as booked.
+  if not rule.evv_required then
+    visit.actual_start_time := coalesce(visit.actual_start_time, private.whole_minute(session.start_time));
+    visit.actual_end_time := coalesce(visit.actual_end_time, private.whole_minute(least(session.end_time, as_of)));
+    if wanted.actual_end_time is null and visit.actual_end_time <= visit.actual_start_time then
+      visit.actual_end_time := null;
+    end if;
+  end if;
+  perform private.check_visit(session, visit.actual_start_time, visit.actual_end_time, visit.other_day_reason, as_of);
+  missing := private.missing_for_completion(session, visit.actual_start_time, visit.actual_end_time);
+  if missing is not null then
+    return private.refuse(
+      actor, 'session.refused', array[session.id], 'SESSION_INCOMPLETE', 'The session cannot be completed yet: see missing.',
+      session.therapist_id, details => '{"attempted": "complete"}', more => jsonb_build_object('missing', missing)
+    );
+  end if;
+  completed.status := 'completed';
+  other_visits := private.visits_in_the_way(
+    private.claims_of_visit(completed, visit.actual_start_time, visit.actual_end_time), actor
+  );
+  refusal := private.visit_overlap_refusal(actor, session, other_visits, 'complete', private.tidy(wanted.overlap_reason));
+  if refusal is not null then
+    return refusal;
+  end if;
+
+  visit.overlap_reason := case when other_visits is not null then private.tidy(wanted.overlap_reason) end;
+  visit.units := private.billable_units(
+    private.billable_minutes(visit.actual_start_time, visit.actual_end_time), rule.rounding
+  );
+  visit.completed_by := actor.user_id;
+  visit.recorded_at := clock_timestamp();
+  insert into public.session_visits select visit.*
+  on conflict (organization_id, session_id) do update
+  set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time, units = excluded.units,
+    other_day_reason = excluded.other_day_reason, overlap_reason = excluded.overlap_reason,
+    completed_by = excluded.completed_by, recorded_at = excluded.recorded_at;
+  update public.sessions as changed
+  set status = 'completed', updated_at = as_of
+  where changed.organization_id = actor.organization_id and changed.id = session.id
+  returning * into completed;
+  if not private.sync_visit_claims(actor.organization_id, array[session.id]) then
+    -- Only a visit that was written without these locks; asked again, it is found above.
+    raise exception using errcode = 'serialization_failure', message = 'a visit appeared that was not there before';
+  end if;
+  perform private.record_status(actor, completed, before, as_of);
+  if visit.overlap_reason is not null then
+    perform private.record_overlap(actor, completed, other_visits, visit.overlap_reason, as_of);
+  end if;
+  return private.success(jsonb_build_object(
+    'session', to_jsonb(completed), 'actualStartTime', private.iso(visit.actual_start_time),
+    'actualEndTime', private.iso(visit.actual_end_time), 'units', private.use_units_of_day(completed),
+    'version', private.visit_version(actor.organization_id, session.id)
+  ));
+end
+$$;
+comment on function private.finish_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
+  'What complete_session does once the session and its people are locked.';
+
 create function private.change_lifecycle(action text, request jsonb, request_id text)
 returns jsonb
 language plpgsql
@@ -15232,31 +15430,25 @@ as $$
 declare
   actor private.actor := private.begin_booking(request_id);
   wanted private.visit_request := private.read_visit_request(request);
-  wanted_id constant uuid := wanted.session_id;
-  found jsonb;
-  before jsonb;
   session public.sessions;
-  visit public.session_visits;
-  begun timestamptz;
-  ended timestamptz;
   as_of timestamptz;
-  taken integer;
 begin
   perform private.share_organization(actor.organization_id);
   -- A cancellation, a move or a second completion would act on the state this one is changing.
   select candidate.* into session
   from public.sessions as candidate
   where candidate.organization_id = actor.organization_id
-    and candidate.id = wanted_id
+    and candidate.id = wanted.session_id
     and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and candidate.therapist_id = actor.user_id))
   for no key update;
   if session.id is null then
     return private.refuse(
-      actor, 'session.refused', array[wanted_id], 'FORBIDDEN', 'This session is not yours to change.',
+      actor, 'session.refused', array[wanted.session_id], 'FORBIDDEN', 'This session is not yours to change.',
       details => jsonb_build_object('attempted', action)
     );
   end if;
-  -- A hold that reads the units left, while these are given back or used, would read what is no longer so.
+  -- A hold that reads the units left, while these are given back or used, would read what is no longer so; and two visits
+  -- of one person that overlap would both be completed.
   perform private.lock_resources(
     actor.organization_id, private.lock_targets(actor.organization_id, array[session.id])
   );
@@ -15266,99 +15458,25 @@ begin
     and not (action = 'no_show' and session.status = 'in_progress')
   then
     return private.refuse(
-      actor, 'session.refused', array[wanted_id], 'STATUS_NOT_ALLOWED',
+      actor, 'session.refused', array[session.id], 'STATUS_NOT_ALLOWED',
       format('A session that is %s cannot do this. Reload it.', session.status),
       session.therapist_id, details => jsonb_build_object('attempted', action)
     );
-  end if;
-
-  if action = 'no_show' then
-    if session.start_time > as_of then
-      return private.refuse(
-        actor, 'session.refused', array[wanted_id], 'STATUS_NOT_ALLOWED',
-        'A session that has not begun cannot be missed yet: cancel it.', session.therapist_id,
-        details => jsonb_build_object('attempted', action)
-      );
-    end if;
-    perform private.end_sessions(actor, array[wanted_id], 'no_show', as_of);
-    return private.success(jsonb_build_object('session', private.session_row(actor.organization_id, wanted_id)));
-  end if;
-
-  select candidate.* into visit
-  from public.session_visits as candidate
-  where candidate.organization_id = actor.organization_id and candidate.session_id = wanted_id;
-  begun := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, visit.actual_start_time));
-  ended := private.whole_minute(wanted.actual_end_time::timestamptz);
-  wanted.other_day_reason := coalesce(private.tidy(wanted.other_day_reason), visit.other_day_reason);
-
-  before := private.facts_of_rows(jsonb_build_array(to_jsonb(session)));
-  if action = 'start' then
-    if session.start_time > as_of + interval '12 hours' then
-      return private.refuse(
-        actor, 'session.refused', array[wanted_id], 'NOT_TODAY',
-        'A session begins at most 12 hours before the time it is booked for. Move it first.', session.therapist_id,
-        details => jsonb_build_object('attempted', action)
-      );
-    end if;
-    begun := coalesce(begun, private.whole_minute(as_of));
-    perform private.check_visit(session, begun, null, wanted.other_day_reason, as_of);
-    insert into public.session_visits (organization_id, session_id, actual_start_time, other_day_reason, started_by)
-    values (actor.organization_id, wanted_id, begun, wanted.other_day_reason, actor.user_id);
-    update public.sessions as changed
-    set status = 'in_progress', updated_at = as_of
-    where changed.organization_id = actor.organization_id and changed.id = wanted_id
-    returning * into session;
-    perform private.record_status(actor, session, before, as_of);
-    return private.success(jsonb_build_object('session', to_jsonb(session), 'actualStartTime', private.iso(begun)));
-  end if;
-
-  -- Where nobody asks for the minute (EVV does), what nobody recorded was as booked.
-  if not (select rule.evv_required from private.session_payer_rule(session) as rule) then
-    begun := coalesce(begun, private.whole_minute(session.start_time));
-    ended := coalesce(ended, private.whole_minute(least(session.end_time, as_of)));
-    if wanted.actual_end_time is null and ended <= begun then
-      ended := null;
-    end if;
-  end if;
-  perform private.check_visit(session, begun, ended, wanted.other_day_reason, as_of);
-  found := private.completion_gaps(session);
-  found := (
-    select jsonb_agg(gap.value)
-    from jsonb_array_elements(coalesce(found, '[]') || case
-      when ended is null and not coalesce(found, '[]') @> '[{"field": "actual_end_time"}]'
-        then '[{"field": "actual_end_time", "message": "When the visit ended is not recorded, and cannot be told from the booking."}]'
-      else '[]'::jsonb
-    end) as gap (value)
-    where not (gap.value ->> 'field' = 'actual_start_time' and begun is not null)
-      and not (gap.value ->> 'field' = 'actual_end_time' and ended is not null)
-  );
-  if found is not null then
+  elsif action = 'no_show' and session.start_time > as_of then
     return private.refuse(
-      actor, 'session.refused', array[wanted_id], 'SESSION_INCOMPLETE', 'The session cannot be completed yet: see missing.',
-      session.therapist_id, details => jsonb_build_object('attempted', action),
-      more => jsonb_build_object('missing', found)
+      actor, 'session.refused', array[session.id], 'STATUS_NOT_ALLOWED',
+      'A session that has not begun cannot be missed yet: cancel it.', session.therapist_id,
+      details => jsonb_build_object('attempted', action)
     );
+  elsif action = 'no_show' then
+    perform private.end_sessions(actor, array[session.id], 'no_show', as_of);
+    return private.success(jsonb_build_object('session', private.session_row(actor.organization_id, session.id)));
   end if;
-
-  select private.billable_units(extract(epoch from ended - begun) / 60, rule.rounding) into taken
-  from private.session_payer_rule(session) as rule;
-  insert into public.session_visits as known (
-    organization_id, session_id, actual_start_time, actual_end_time, units, other_day_reason, completed_by
-  )
-  values (actor.organization_id, wanted_id, begun, ended, taken, wanted.other_day_reason, actor.user_id)
-  on conflict (organization_id, session_id) do update
-  set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time,
-    units = excluded.units, other_day_reason = excluded.other_day_reason, completed_by = excluded.completed_by, recorded_at = clock_timestamp();
-  update public.sessions as changed
-  set status = 'completed', updated_at = as_of
-  where changed.organization_id = actor.organization_id and changed.id = wanted_id
-  returning * into session;
-  perform private.record_status(actor, session, before, as_of);
-  taken := private.use_units_of_day(session);
-  return private.success(jsonb_build_object(
-    'session', to_jsonb(session), 'actualStartTime', private.iso(begun), 'actualEndTime', private.iso(ended),
-    'units', taken, 'version', private.visit_version(actor.organization_id, wanted_id)
-  ));
+  wanted.other_day_reason := private.tidy(wanted.other_day_reason);
+  return case action
+    when 'start' then private.begin_visit(actor, session, wanted, as_of)
+    else private.finish_visit(actor, session, wanted, as_of)
+  end;
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
     perform private.raise_busy(sqlstate, sqlerrm);
@@ -15416,10 +15534,12 @@ begin atomic
   select private.leave_booking(private.complete_session(complete_session.request, complete_session.request_id));
 end;
 comment on function public.complete_session(jsonb, text) is
-  'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?, other_day_reason?}: a visit '
-  'documented late gives both times. Seconds are cut. Outcome body: {session, actualStartTime, actualEndTime, units, version}. PT400 '
+  'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?, other_day_reason?, '
+  'overlap_reason?}: a visit documented late gives both times. Seconds are cut. Outcome body: {session, actualStartTime, actualEndTime, units, version}. PT400 '
   'for times ahead, out of order, over 16 hours, or on another local day than booked without other_day_reason. 409 SESSION_INCOMPLETE lists in missing, as [{field, message}], what the '
-  'record lacks: location_type, cpt_code, note, signature, and for payers with EVV actual_start_time, actual_end_time.';
+  'record lacks: location_type, cpt_code, note, signature, and for payers with EVV actual_start_time, actual_end_time. 409 '
+  'VISIT_OVERLAPS lists in overlaps, as [{resource, sessionId, startTime, endTime}], the completed visits of its therapist or '
+  'client that it overlaps in actual time; an admin lets it overlap with overlap_reason.';
 grant execute on function public.complete_session(jsonb, text) to authenticated;
 
 create function private.mark_no_show(request jsonb, request_id text)
@@ -15448,6 +15568,348 @@ comment on function public.mark_no_show(jsonb, text) is
   'Gives the units back.';
 grant execute on function public.mark_no_show(jsonb, text) to authenticated;
 
+-- === schemas/clinical/visit_claims.sql ===
+
+-- Purpose: nobody renders two visits at once: completed visits claim the time they really took.
+-- Objects: private.visit_claims; claims_of_visit, visit_claims_of, visits_in_the_way, sync_visit_claims.
+-- Watch for: like private.claims, these follow from rows: from completed sessions and their visits. Bookings claim the
+--            booked times in private.claims; here are the actual ones, so that a visit that ran long meets the next one
+--            when it is completed, and not the booking of somebody else. A visit that an admin let overlap claims what
+--            nobody else claims.
+
+create table private.visit_claims (
+  organization_id uuid not null,
+  session_id uuid not null,
+  group_key uuid not null,
+  resource_kind public.resource_kind not null check (resource_kind in ('therapist', 'client')),
+  resource_id uuid not null,
+  during private.claimed_range not null,
+  lanes private.claimed_lanes not null,
+  primary key (organization_id, session_id, resource_kind, during, lanes),
+  foreign key (organization_id, session_id) references public.sessions (organization_id, id),
+  -- Never deferrable: "on conflict do nothing" needs an immediate arbiter.
+  constraint visits_no_overlap exclude using gist (
+    organization_id with =, resource_id with =, during with &&, resource_kind with =, lanes with &&, group_key with <>
+  )
+);
+comment on table private.visit_claims is
+  'The actual time of completed visits, on their therapist and their client. This one constraint decides that no two '
+  'visits of one therapist overlap, and no two of one client in services that the payers forbid together.';
+comment on column private.visit_claims.group_key is 'Equal for the members of one group, who share their therapist.';
+comment on column private.visit_claims.during is
+  'From its actual begin to its actual end, [begin, end); as it was booked where nobody recorded an end.';
+comment on column private.visit_claims.lanes is
+  'All lanes of a therapist; of a client the session''s: services that the payers allow at once share none.';
+alter table private.visit_claims enable row level security;
+create policy deny_all on private.visit_claims using (false);
+create trigger refuse_derived_write before insert or update or delete on private.visit_claims
+  for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking')
+  execute function private.refuse_derived_write();
+create trigger refuse_truncate before truncate on private.visit_claims
+  for each statement execute function private.refuse_derived_write();
+
+create index session_visits_overlap_idx on public.session_visits (organization_id, session_id)
+  where overlap_reason is not null;
+
+create function private.claims_of_visit(session public.sessions, begun timestamptz, ended timestamptz)
+returns private.visit_claims[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  during tstzrange;
+begin
+  if session.status <> 'completed' then
+    return '{}';
+  end if;
+  during := case
+    when ended is null then tstzrange(session.start_time, session.end_time, '[)') else tstzrange(begun, ended, '[)')
+  end;
+  return array[
+    row(
+      session.organization_id, session.id, session.group_key, 'therapist', session.therapist_id, during,
+      '{[0,2147483647)}'::int4multirange
+    ),
+    row(
+      session.organization_id, session.id, session.group_key, 'client', session.client_id, during, session.lanes
+    )
+  ]::private.visit_claims[];
+end
+$$;
+comment on function private.claims_of_visit(public.sessions, timestamptz, timestamptz) is
+  'What a visit claims: its therapist and its client, once it is completed. Without an end, the times it was booked for.';
+
+create function private.visit_claims_of(organization_id uuid, session_ids uuid[])
+returns private.visit_claims[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select claim
+    from unnest(session_ids) as named (id)
+    cross join lateral (
+      select known from public.sessions as known
+      where known.organization_id = visit_claims_of.organization_id and known.id = named.id offset 0
+    ) as session
+    left join lateral (
+      select known.actual_start_time, known.actual_end_time from public.session_visits as known
+      where known.organization_id = visit_claims_of.organization_id and known.session_id = named.id offset 0
+    ) as visit on true
+    cross join lateral unnest(private.claims_of_visit(
+      session.known, visit.actual_start_time, visit.actual_end_time
+    )) as claim
+  );
+end
+$$;
+comment on function private.visit_claims_of(uuid, uuid[]) is 'What the visits of these sessions claim, as their rows say.';
+
+create function private.visits_in_the_way(wanted private.visit_claims[], actor private.actor)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select jsonb_agg(
+      jsonb_build_object(
+        'resource', claim.resource_kind,
+        -- Two therapists may treat one client: which visit of somebody else it is, is not told.
+        'sessionId', case when actor.role in ('admin', 'super_admin') or session.therapist_id = actor.user_id then other.session_id end,
+        'startTime', private.iso(greatest(lower(claim.during), lower(other.during))),
+        'endTime', private.iso(least(upper(claim.during), upper(other.during)))
+      )
+      order by claim.resource_kind, lower(other.during), other.session_id
+    )
+    from unnest(wanted) as claim
+    cross join lateral (
+      select known.session_id, known.during from private.visit_claims as known
+      where known.organization_id = claim.organization_id
+        and known.resource_id = claim.resource_id
+        and known.resource_kind = claim.resource_kind
+        and known.during && claim.during
+        and known.lanes && claim.lanes
+        and known.group_key <> claim.group_key
+      offset 0
+    ) as other
+    join public.sessions as session
+      on session.organization_id = claim.organization_id and session.id = other.session_id
+  );
+end
+$$;
+comment on function private.visits_in_the_way(private.visit_claims[], private.actor) is
+  'The visits that overlap these claims, as [{resource, sessionId, startTime, endTime}]: which person would be in two '
+  'places, and when. sessionId is null unless the caller may read that session. Null: nothing is in the way.';
+
+create function private.claim_leftovers(organization_id uuid, session_ids uuid[], resource_ids uuid[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  wanted record;
+begin
+  -- One by one, since two that were let overlap may want the same time; there are few of them.
+  for wanted in
+    select claim.session_id, claim.group_key, array_agg(row(
+      claim.resource_kind, claim.resource_id, tstzmultirange(claim.during::tstzrange), claim.lanes
+    )::private.cell) as cells
+    from unnest(private.visit_claims_of(organization_id, session_ids)) as claim
+    where claim.resource_id = any (resource_ids)
+    group by claim.session_id, claim.group_key
+    order by claim.session_id
+  loop
+    insert into private.visit_claims
+    select claim_leftovers.organization_id, wanted.session_id, wanted.group_key, cell.resource_kind, cell.resource_id,
+      piece.during, cell.lanes
+    from unnest(private.subtract_cells(wanted.cells, array(
+      select row(known.resource_kind, known.resource_id, tstzmultirange(known.during::tstzrange), known.lanes)::private.cell
+      from unnest(wanted.cells) as cell
+      join private.visit_claims as known
+        on known.organization_id = claim_leftovers.organization_id
+        and known.resource_id = cell.resource_id
+        and known.resource_kind = cell.resource_kind
+        and known.during && range_merge(cell.times)
+      where known.group_key <> wanted.group_key or known.session_id = wanted.session_id
+    ))) as cell
+    cross join lateral unnest(cell.times) as piece (during);
+  end loop;
+end
+$$;
+comment on function private.claim_leftovers(uuid, uuid[], uuid[]) is
+  'Visits that an admin let overlap claim what nobody else claims of these people''s time.';
+
+create function private.sync_visit_claims(organization_id uuid, session_ids uuid[])
+returns boolean
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  wanted private.visit_claims[];
+  former private.visit_claims[];
+  let_overlap uuid[];
+  taken bigint;
+begin
+  with gone as (
+    delete from private.visit_claims as claim
+    using (select distinct named.id from unnest(session_ids) as named (id)) as owner
+    where claim.organization_id = sync_visit_claims.organization_id and claim.session_id = owner.id
+    returning claim.*
+  )
+  select array_agg(row(gone.*)::private.visit_claims) into former from gone;
+
+  let_overlap := array(
+    select visit.session_id from public.session_visits as visit
+    where visit.organization_id = sync_visit_claims.organization_id and visit.overlap_reason is not null
+      and visit.session_id = any (session_ids)
+  );
+  wanted := private.visit_claims_of(organization_id, array(
+    select unnest(session_ids) except select unnest(let_overlap)
+  ));
+  -- The constraint decides, whatever was seen before.
+  insert into private.visit_claims select claim.* from unnest(wanted) as claim on conflict do nothing;
+  get diagnostics taken = row_count;
+  if taken < cardinality(wanted) then
+    return false;
+  end if;
+  if let_overlap <> '{}' then
+    perform private.claim_leftovers(organization_id, let_overlap, array(
+      select claim.resource_id from unnest(private.visit_claims_of(organization_id, let_overlap)) as claim
+    ));
+  end if;
+  if former is not null then
+    -- What others were let overlap with may be gone: the time is theirs now.
+    perform private.claim_leftovers(
+      sync_visit_claims.organization_id, array_agg(visit.session_id),
+      array(select gone.resource_id from unnest(former) as gone)
+    )
+    from public.session_visits as visit
+    join public.sessions as session
+      on session.organization_id = visit.organization_id and session.id = visit.session_id
+    where visit.organization_id = sync_visit_claims.organization_id
+      and visit.overlap_reason is not null
+      and visit.session_id <> all (session_ids)
+      and exists (
+        select from unnest(former) as gone
+        where gone.resource_id in (session.therapist_id, session.client_id)
+          and gone.during && tstzrange(visit.actual_start_time, visit.actual_end_time, '[)')
+      )
+    having count(*) > 0;
+  end if;
+  return true;
+end
+$$;
+comment on function private.sync_visit_claims(uuid, uuid[]) is
+  'Makes the claims of these sessions'' visits what their rows say. False: another visit is in the way, and the caller '
+  'undoes what it wrote. Call it with the resources locked, or alone in the organization.';
+
+create function private.settle_visits(organization_id uuid, session_ids uuid[])
+returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  former constant text := private.enter_booking();
+begin
+  if not private.sync_visit_claims(organization_id, session_ids) then
+    raise exception using
+      errcode = 'exclusion_violation',
+      constraint = 'visits_no_overlap',
+      schema = 'private',
+      table = 'visit_claims',
+      message = 'the visit overlaps another completed visit of the same therapist or client in actual time',
+      hint = 'Correct the times of one of them. An admin may let them overlap, with a reason, through complete_session or correct_visit.';
+  end if;
+  perform private.leave_booking(null, former);
+end
+$$;
+comment on function private.settle_visits(uuid, uuid[]) is
+  'Gives visits that were written directly exactly their claims, or raises exclusion_violation (23P01), which undoes the write.';
+
+create function private.settle_completed()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+set plan_cache_mode = 'force_generic_plan'
+as $$
+begin
+  perform private.settle_visits(written.organization_id, written.ids)
+  from (
+    select completed.organization_id, array_agg(completed.id) as ids
+    from (
+      select session.organization_id, session.id from new_rows as session where session.status = 'completed'
+      except
+      select session.organization_id, session.id from old_rows as session where session.status = 'completed'
+    ) as completed
+    group by completed.organization_id
+  ) as written;
+  return null;
+end
+$$;
+comment on function private.settle_completed() is 'Trigger: sessions completed directly claim the time of their visits, or fail.';
+create trigger d_settle_completed after update on public.sessions
+  referencing old table as old_rows new table as new_rows for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.settle_completed();
+
+create function private.guard_visit()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  if (new.organization_id, new.session_id) is distinct from (old.organization_id, old.session_id) and tg_op = 'UPDATE' then
+    raise exception using
+      errcode = 'check_violation', message = 'organization_id and session_id of a visit never change',
+      hint = 'Correct the visit through correct_visit.';
+  end if;
+  perform private.take_row_organization(new.organization_id);
+  return new;
+end
+$$;
+comment on function private.guard_visit() is
+  'Trigger: a visit that is written directly stays its session''s, and its organization is the writer''s alone.';
+create trigger a_take_organization before insert or update on public.session_visits
+  for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.take_written_organization();
+create trigger b_guard_visit before insert or update on public.session_visits
+  for each row
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.guard_visit();
+
+create function private.settle_written_visits()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.settle_visits(written.organization_id, written.ids)
+  from (
+    select visit.organization_id, array_agg(visit.session_id) as ids from new_rows as visit group by visit.organization_id
+  ) as written;
+  return null;
+end
+$$;
+comment on function private.settle_written_visits() is 'Trigger: visits whose times are written directly claim them, or fail.';
+create trigger c_settle_inserted after insert on public.session_visits
+  referencing new table as new_rows for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.settle_written_visits();
+create trigger c_settle_updated after update on public.session_visits
+  referencing new table as new_rows for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.settle_written_visits();
+
 -- === schemas/clinical/corrections.sql ===
 
 -- Purpose: a completed record changes in one way: corrected, with a reason, by an admin or soon after by its therapist.
@@ -15465,6 +15927,7 @@ create table public.visit_versions (
   actual_end_time timestamptz,
   units integer,
   other_day_reason text,
+  overlap_reason text,
   cpt_code text,
   cpt_modifiers text[] not null,
   location_type text,
@@ -15693,6 +16156,7 @@ begin
   elsif wanted.undo is not null then
     visit.actual_end_time := null;
     visit.units := null;
+    visit.overlap_reason := null;
     return visit;
   end if;
   visit.organization_id := session.organization_id;
@@ -15789,17 +16253,17 @@ begin
     insert into public.session_visits select corrected.*
     on conflict (organization_id, session_id) do update
     set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time,
-      units = excluded.units, other_day_reason = excluded.other_day_reason;
+      units = excluded.units, other_day_reason = excluded.other_day_reason, overlap_reason = excluded.overlap_reason;
   end if;
   -- After the rows have changed: its trigger compares what was with what is.
   insert into public.visit_versions (
-    organization_id, session_id, version, status, actual_start_time, actual_end_time, units, other_day_reason, cpt_code,
-    cpt_modifiers, location_type, undo, reason_code, remark, corrected_by, corrected_at
+    organization_id, session_id, version, status, actual_start_time, actual_end_time, units, other_day_reason,
+    overlap_reason, cpt_code, cpt_modifiers, location_type, undo, reason_code, remark, corrected_by, corrected_at
   )
   values (
     session.organization_id, session.id, wanted.base_version, session.status, visit.actual_start_time,
-    visit.actual_end_time, visit.units, visit.other_day_reason, session.cpt_code, session.cpt_modifiers,
-    session.location_type, wanted.undo, wanted.reason_code, private.tidy(wanted.remark), actor.user_id, as_of
+    visit.actual_end_time, visit.units, visit.other_day_reason, visit.overlap_reason, session.cpt_code,
+    session.cpt_modifiers, session.location_type, wanted.undo, wanted.reason_code, private.tidy(wanted.remark), actor.user_id, as_of
   );
   -- What a live move takes is the difference to what its session has: both are counted anew.
   perform private.reenter_units(session.organization_id, array[session.id], array(
@@ -15832,6 +16296,9 @@ declare
   corrected public.session_visits;
   cause private.cause;
   obstacle private.obstacle;
+  claims private.visit_claims[];
+  other_visits jsonb;
+  refusal jsonb;
   as_of timestamptz;
 begin
   perform private.share_organization(actor.organization_id);
@@ -15871,6 +16338,16 @@ begin
   if after = session and corrected is not distinct from visit and wanted.undo is null then
     perform private.raise_invalid(private.issue('', 'changes nothing: the visit is recorded like this already'));
   end if;
+  -- What an admin let overlap stays let while its time, its people and its service stay.
+  claims := private.claims_of_visit(after, corrected.actual_start_time, corrected.actual_end_time);
+  if claims <> private.claims_of_visit(session, visit.actual_start_time, visit.actual_end_time) then
+    other_visits := private.visits_in_the_way(claims, actor);
+    refusal := private.visit_overlap_refusal(actor, session, other_visits, 'correct', private.tidy(wanted.overlap_reason));
+    if refusal is not null then
+      return refusal;
+    end if;
+    corrected.overlap_reason := case when other_visits is not null then private.tidy(wanted.overlap_reason) end;
+  end if;
   obstacle := private.rewrite_session(session, after, as_of);
   if obstacle.conflicts is not null then
     cause := jsonb_populate_record(null::private.cause, private.conflict_code(obstacle.conflicts, obstacle.concurrent_lanes));
@@ -15880,6 +16357,12 @@ begin
     );
   end if;
   corrected.units := private.write_correction(actor, session, visit, corrected, wanted, as_of);
+  if not private.sync_visit_claims(actor.organization_id, array[session.id]) then
+    -- Only a visit that was written without these locks; asked again, it is found above.
+    raise exception using errcode = 'serialization_failure', message = 'a visit appeared that was not there before';
+  elsif other_visits is not null then
+    perform private.record_overlap(actor, after, other_visits, corrected.overlap_reason, as_of);
+  end if;
   after.updated_at := as_of;
   perform private.record_event(
     actor.organization_id, 'visit.corrected', 'session', array[session.id], as_of,
@@ -15915,12 +16398,12 @@ begin atomic
 end;
 comment on function public.correct_visit(jsonb, text) is
   'Corrects a completed visit, or takes one step back. request is {session_id, base_version, actual_start_time?, '
-  'actual_end_time?, other_day_reason?, cpt_code?, modifiers?, location_type?, undo?: "completion" | "start" | "no_show", '
+  'actual_end_time?, other_day_reason?, overlap_reason?, cpt_code?, modifiers?, location_type?, undo?: "completion" | "start" | "no_show", '
   'reason_code: "wrong_time" | "wrong_service" | "wrong_place" | "by_mistake" | "payer_request" | "other", remark?}; undo '
   'stands without other changes, "other" needs a remark. base_version: 1 until the visit is corrected, then the version of '
   'the last answer. An admin, or its therapist within organizations.correction_days of completion. Outcome body: {session, '
   'version, actualStartTime, actualEndTime, units, noteStatus}; noteStatus needs_amendment: a signed fact has changed. 403 '
-  'FORBIDDEN; 409 VISIT_VERSION_CONFLICT, STATUS_NOT_ALLOWED, and for an undone no-show whose time was given away the '
+  'FORBIDDEN; 409 VISIT_VERSION_CONFLICT, STATUS_NOT_ALLOWED, VISIT_OVERLAPS as complete_session, and for an undone no-show whose time was given away the '
   'conflicts of a booking, or GROUP_FULL.';
 grant execute on function public.correct_visit(jsonb, text) to authenticated;
 
@@ -16375,6 +16858,7 @@ values
   ('override.availability', 'An admin booked outside the hours, with a reason.'),
   ('override.authorization', 'An admin booked beyond an authorization, with a reason.'),
   ('override.concurrency', 'An admin booked two services of one client at once, with a reason.'),
+  ('override.visit_overlap', 'An admin let a visit overlap others in actual time, with a reason.'),
   ('session.inserted', 'A session was written directly rather than through a hold.'),
   ('session.moved', 'The time, people or room of a session changed.'),
   ('session.changed', 'Something else of a session changed.'),
