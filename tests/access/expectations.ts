@@ -350,6 +350,7 @@ export const relations: Record<string, RelationExpectation> = {
   'private.idempotency_keys': closed,
   'private.rate_limits': closed,
   'private.session_note_versions': closed,
+  'private.visit_claims': closed,
   'audit.events': readable(
               ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all']),
   'audit.events, each partition': closed,

@@ -46,17 +46,13 @@ it('a booking reads hardly more than when the tables have been analysed', async 
 });
 
 it('a booking reads no more of a long ledger when the statistics say that every ledger is short', async () => {
-  const admin = new pg.Client({ connectionString: databaseUrl(stack.dbPort, 'supabase_admin') });
-  await admin.connect();
-  try {
-    await book(admin, 0, workingDays(6, [0], 200, 400));
-    await admin.query(
+  await withOwner(stack, async (db) => {
+    await book(db, 0, workingDays(6, [0], 200, 400));
+    await db.query(
       'alter table public.authorization_units alter column authorization_id set (n_distinct = -1)',
     );
-    await admin.query('analyze');
-  } finally {
-    await admin.end();
-  }
+    await db.query('analyze');
+  });
   const short = await workOfOneBooking(
     0,
     { therapist: 5, client: 0, port: stack.dbPort },

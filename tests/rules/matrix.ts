@@ -171,8 +171,10 @@ const samePeople = { because: 'the client stays who they are' };
 
 const closed = ['OUTSIDE_AVAILABILITY', 'outside_availability'];
 const times = [
-  ...['VALIDATION_FAILED', 'sessions_times', 'session_groups_times'],
-  ...['sessions_end_time_in_reason', 'session_groups_end_time_in_reason'],
+  'VALIDATION_FAILED',
+  'sessions_times',
+  'session_groups_times',
+  'session_groups_end_time_in_reason',
 ];
 const authority = ['FORBIDDEN', 'no privilege', 'no row', 'session_bookable'];
 const tenancy = [...authority, 'session_identity'];
@@ -541,6 +543,8 @@ export interface RecordRule {
   readonly place?: Place;
   /** SQL of the operator; `{session}` is the session. */
   readonly setup?: string;
+  /** Codes and constraints of its refusals: a refusal that says something else is of another rule. */
+  readonly says?: readonly string[];
   /** What is tried, by whom, and what should come of it. */
   readonly trials: readonly { who: Person; title: string; statement: string; outcome: Outcome }[];
 }
@@ -556,6 +560,7 @@ const status = (...steps: string[]) =>
 const by = (people: readonly Person[], title: string, statement: string, outcome: Outcome = 'refused') =>
   people.map((who) => ({ who, title, statement, outcome }));
 
+const aDayBack = ", 'other_day_reason', 'after midnight'";
 const today: Place = { start: 'minutes 30', end: 'minutes 90' };
 
 export const recordRules: readonly RecordRule[] = [
@@ -644,6 +649,64 @@ export const recordRules: readonly RecordRule[] = [
       ...by(everybody, 'update time_zone', set("time_zone = 'Asia/Tokyo'")),
       ...by(everybody, 'update end_time', set("end_time = end_time + interval '15 minutes'")),
       ...by(everybody, 'update therapist_id', set("therapist_id = rule_matrix.id('rbt2')")),
+    ],
+  },
+  {
+    name: 'visit overlap',
+    title: 'No two visits of one therapist take place at once: completed ones do not overlap in actual time',
+    says: ['VISIT_OVERLAPS', 'visits_no_overlap'],
+    place: { start: 'minutes -90', end: 'minutes -30', code: '97153' },
+    setup: `select rule_matrix.given_visit('minutes -160', 'minutes -100', 'minutes -60'); ${status('in_progress')};
+      select rule_matrix.given_note({session})`,
+    trials: [
+      ...by(everybody, 'update to completed', set("status = 'completed'")),
+      ...by(users, 'complete_session', rpc('complete_session', aDayBack)),
+      {
+        who: 'rbt',
+        title: 'complete_session after it',
+        statement: rpc(
+          'complete_session',
+          `${aDayBack}, 'actual_start_time', rule_matrix.wire(rule_matrix.time_of('minutes -60')::text)`,
+        ),
+        outcome: 'allowed',
+      },
+      {
+        who: 'admin',
+        title: 'complete_session with a reason',
+        statement: rpc('complete_session', `${aDayBack}, 'overlap_reason', 'both were there'`),
+        outcome: 'allowed',
+      },
+      {
+        who: 'SQL',
+        title: 'insert its visit',
+        statement: `insert into public.session_visits (organization_id, session_id, actual_start_time, actual_end_time, units)
+          select organization_id, id, start_time, end_time, 4 from public.sessions where id = {session}::uuid`,
+        outcome: 'allowed',
+      },
+    ],
+  },
+  {
+    name: 'corrected visit overlap',
+    title: 'A correction does not make two visits of one therapist overlap',
+    says: ['VISIT_OVERLAPS', 'visits_no_overlap'],
+    place: { start: 'minutes -90', end: 'minutes -30', code: '97153' },
+    setup: `select rule_matrix.given_visit('minutes -160', 'minutes -100', 'minutes -100'); ${status('in_progress', 'completed')}`,
+    trials: [
+      ...by(
+        users,
+        'correct_visit',
+        rpc(
+          'correct_visit',
+          `${aDayBack}, 'base_version', 1, 'reason_code', 'wrong_time', 'actual_start_time', rule_matrix.wire(rule_matrix.time_of('minutes -101')::text)`,
+        ),
+      ),
+      {
+        who: 'SQL',
+        title: 'insert its visit',
+        statement: `insert into public.session_visits (organization_id, session_id, actual_start_time, actual_end_time, units)
+          select organization_id, id, start_time - interval '11 minutes', end_time, 4 from public.sessions where id = {session}::uuid`,
+        outcome: 'refused',
+      },
     ],
   },
   {

@@ -70,7 +70,7 @@ begin
   elsif batch.override_reason is not null and booker.role not in ('admin', 'super_admin') then
     cause.code := 'FORBIDDEN';
     cause.detail := 'Only an admin may override.';
-  elsif not private.may_render_each(
+  elsif private.names_service(slots) and not private.may_render_each(
     actor.organization_id, batch.therapist_id, array(select slot.cpt_code from unnest(slots) as slot),
     array(select slot.service_date from unnest(slots) as slot)
   ) then

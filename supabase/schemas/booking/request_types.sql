@@ -239,10 +239,12 @@ create type private.visit_request as (
   session_id uuid,
   actual_start_time private.instant,
   actual_end_time private.instant,
-  other_day_reason private.reason
+  other_day_reason private.reason,
+  overlap_reason private.reason
 );
 comment on type private.visit_request is
-  'What is recorded of a visit. other_day_reason: why it began on another local day than it was booked for.';
+  'What is recorded of a visit. other_day_reason: why it began on another local day than it was booked for; overlap_reason: '
+  'why an admin lets it overlap another visit.';
 
 -- correct_visit
 
@@ -263,6 +265,7 @@ create type private.correction_request as (
   actual_start_time private.instant,
   actual_end_time private.instant,
   other_day_reason private.reason,
+  overlap_reason private.reason,
   cpt_code private.cpt_code,
   modifiers private.cpt_modifiers,
   location_type private.short_text,

@@ -138,6 +138,10 @@ begin
   if not private.take_row_organization(new.organization_id) then
     return new;
   end if;
+  new.updated_at := clock_timestamp();
+  if tg_op = 'INSERT' then
+    new.created_at := new.updated_at;
+  end if;
   if tg_op = 'UPDATE' then
     issue := private.session_change_issue(old, new);
     places_anew := (
@@ -150,7 +154,6 @@ begin
     serves_anew := (new.cpt_code, new.session_type) is distinct from (old.cpt_code, old.session_type);
     new.created_at := old.created_at;
     new.created_by := old.created_by;
-    new.updated_at := clock_timestamp();
   elsif new.status <> 'scheduled' then
     perform private.refuse_write('session_status', format('a session begins as scheduled, not %s', new.status),
       'Insert it as scheduled, then change its status.');
@@ -209,7 +212,7 @@ declare
   former constant text := private.enter_booking();
 begin
   if moved_ids <> '{}' and not private.sync_claims(
-    organization_id, private.claim_owners(organization_id, moved_ids, former_group_ids)
+    organization_id, moved_ids || private.claim_dependents(organization_id, moved_ids, former_group_ids)
   ) then
     raise exception using
       errcode = 'exclusion_violation',

@@ -227,14 +227,17 @@ stable
 set search_path = ''
 as $$
 begin
-  return coalesce(cpt_code, (
+  if cpt_code is not null or session_type is null then
+    return cpt_code;
+  end if;
+  return (
     select service.code
     from public.service_codes as service
     where service.session_type = lower(btrim(service_code.session_type))
       and (service.organization_id is null or service.organization_id = service_code.organization_id)
       and on_date >= service.valid_from
       and on_date <= coalesce(service.valid_to, 'infinity')
-  ));
+  );
 end
 $$;
 comment on function private.service_code(uuid, text, text, date) is
