@@ -1168,20 +1168,18 @@ language plpgsql
 stable
 set search_path = ''
 as $$
-declare
-  level public.provider_level;
-  is_therapist boolean;
 begin
-  select private.provider_level(known.credential), true into level, is_therapist
-  from public.therapists as known
-  where known.organization_id = may_render_each.organization_id and known.id = may_render_each.therapist_id;
   return not exists (
     with version as materialized (
-      select known.code, known.valid_from, coalesce(known.valid_to, 'infinity') as valid_to
+      select known.code, greatest(known.valid_from, held.valid_from) as valid_from,
+        least(coalesce(known.valid_to, 'infinity'), coalesce(held.valid_to, 'infinity')) as valid_to
       from public.service_codes as known
+      left join public.therapist_credentials as held
+        on held.organization_id = may_render_each.organization_id and held.therapist_id = may_render_each.therapist_id
       where known.code = any (cpt_codes)
         and (known.organization_id is null or known.organization_id = may_render_each.organization_id)
-        and (is_therapist is null or level = any (known.levels))
+        -- Whoever is no therapist has no credential.
+        and (held.level is null or held.level = any (known.levels))
     )
     select from unnest(cpt_codes, on_dates) as service (code, date)
     where service.code is not null and not exists (
@@ -1193,8 +1191,8 @@ begin
 end
 $$;
 comment on function private.may_render_each(uuid, uuid, text[], date[]) is
-  'Whether a therapist''s level may render each code on its day; without a day, any version of it. Nobody renders a code '
-  'that is unknown. Whoever is no therapist is judged elsewhere.';
+  'Whether a therapist may render each code on its day, with the level they have on that day; without a day, any version of '
+  'it at any level of theirs. Nobody renders a code that is unknown. Whoever is no therapist is judged elsewhere.';
 
 create function private.may_render(organization_id uuid, therapist_id uuid, cpt_code text, on_date date)
 returns boolean
@@ -1369,7 +1367,8 @@ returns table (
   rounding public.unit_rounding,
   max_daily_units smallint,
   authorization_required boolean,
-  evv_required boolean
+  evv_required boolean,
+  is_covered boolean
 )
 language plpgsql
 stable
@@ -1383,7 +1382,8 @@ begin
     coalesce(code_rule.rounding, rule.rounding, 'midpoint'),
     code_rule.max_daily_units,
     coalesce(code_rule.authorization_required, rule.authorization_required, false),
-    coalesce(rule.evv_required, false)
+    coalesce(rule.evv_required, false),
+    coalesce(code_rule.is_covered, true)
   from (values (payer_rule.payer_id)) as payer (id)
   left join public.payer_rules as rule
     on rule.organization_id = payer_rule.organization_id
@@ -4281,12 +4281,12 @@ create domain private.override_reason as text check (length(value) <= 500 and (v
 comment on domain private.override_reason is 'must be text of 1 to 500 characters';
 
 create domain private.override_rule as text
-  check (value in ('availability', 'authorization', 'concurrency', 'credential', 'travel'));
+  check (value in ('availability', 'authorization', 'concurrency'));
 comment on domain private.override_rule is
-  'must be "availability", "authorization", "concurrency", "credential" or "travel"';
+  'must be "availability", "authorization" or "concurrency": who may render a service, and travel, are never set aside';
 
-create domain private.override_rules as private.override_rule[] check (cardinality(value) between 1 and 5);
-comment on domain private.override_rules is 'must have 1 to 5 items';
+create domain private.override_rules as private.override_rule[] check (cardinality(value) between 1 and 3);
+comment on domain private.override_rules is 'must have 1 to 3 items';
 
 create domain private.no_text as text check (private.tidy(value) is null);
 comment on domain private.no_text is 'is not accepted here: session notes are saved, encrypted, through session-notes';
@@ -5550,6 +5550,7 @@ begin
     with asked as (
       select service.owner_id, service.occurrence_index, service.client_id, service.cpt_code, service.start_time,
         service.replaces_id, day.date, payer.id as payer_id, rule.rounding, rule.max_daily_units, rule.authorization_required,
+        rule.is_covered,
         coalesce(service.total_units, private.billable_units(
           floor(extract(epoch from service.end_time - service.start_time) / 60), rule.rounding
         )) as total_units
@@ -5592,6 +5593,7 @@ begin
             select from public.client_coverages as ever
             where ever.organization_id = quote_units.organization_id and ever.client_id = asked.client_id
           ) then 'coverage'
+          when not asked.is_covered then 'coverage'
           when approval.id is null and (asked.authorization_required or exists (
             select from public.authorizations as any_date
             where any_date.organization_id = quote_units.organization_id and any_date.client_id = asked.client_id
@@ -5621,7 +5623,7 @@ begin
       ) as approval on true
     ),
     granted as (
-      select found.*, case when found.authorization_id is null then 0 else greatest(0, least(
+      select found.*, case when found.authorization_id is null or found.shortage = 'coverage' then 0 else greatest(0, least(
         found.needed_units,
         found.left_units - coalesce(sum(found.needed_units) over (
           partition by found.authorization_id order by found.start_time, found.owner_id
@@ -5648,7 +5650,7 @@ $$;
 comment on function private.quote_units(uuid, private.service[], timestamptz) is
   'What these services ask of their clients'' authorizations and would get now, earliest first: one row for each service '
   'of a client who ever had a payer. An authorization counts when its payer covers the client on the date of service; '
-  'of several the one that ends first. Booked units stand on the authorization; only live holds are summed. Services '
+  'of several the one that ends first. A code that the payer of that day does not pay for is not covered. Booked units stand on the authorization; only live holds are summed. Services '
   'without a limit need and get 0.';
 
 create function private.shortages_of(quotes private.quote[])
@@ -7286,6 +7288,7 @@ declare
   as_of constant timestamptz := clock_timestamp();
   room_id uuid := written.room_id;
   members integer := 0;
+  payment_gap text;
 begin
   if written.group_id is not null then
     select known.room_id into room_id
@@ -7297,6 +7300,15 @@ begin
       and member.group_id = written.group_id
       and member.id <> written.id
       and member.status not in ('cancelled', 'no_show');
+  end if;
+  if before is null or (on_date, billed, written.location_type) is distinct from (
+    private.service_date(before.organization_id, before.client_id, before.start_time),
+    private.billed_code(before.organization_id, before.cpt_code, before.session_type, on_date), before.location_type
+  ) then
+    payment_gap := private.coverage_gap(
+      written.organization_id, private.primary_payer(written.organization_id, written.client_id, on_date), billed,
+      written.location_type, on_date
+    );
   end if;
 
   if (places_anew or before is null)
@@ -7313,6 +7325,13 @@ begin
     broken.rule := 'technician_cannot_render';
     broken.message := 'a technician cannot render a service that is a qualified professional''s';
     broken.hint := 'Book it with a BCBA, or book another service.';
+  elsif payment_gap is not null then
+    broken.rule := 'session_paid';
+    broken.message := case payment_gap
+      when 'place' then format('the payer of that day does not pay for %s at this place', billed)
+      else format('the payer of that day does not pay for %s', billed)
+    end;
+    broken.hint := 'Book through sessions-hold, where an admin may override with a reason.';
   elsif written.group_id is not null
     and members + 1 + private.group_joiners(written.organization_id, written.group_id, as_of) > private.group_size_limit()
   then
@@ -10590,6 +10609,7 @@ declare
   issue private.broken_rule;
   places_anew boolean := true;
   serves_anew boolean := true;
+  is_elsewhere boolean := true;
 begin
   if not private.take_row_organization(new.organization_id) then
     return new;
@@ -10608,6 +10628,7 @@ begin
       old.buffer_before_minutes, old.buffer_after_minutes
     );
     serves_anew := (new.cpt_code, new.session_type) is distinct from (old.cpt_code, old.session_type);
+    is_elsewhere := new.location_type is distinct from old.location_type;
     new.created_at := old.created_at;
     new.created_by := old.created_by;
   elsif new.status <> 'scheduled' then
@@ -10627,17 +10648,17 @@ begin
     perform private.refuse_write(issue.rule, issue.message, issue.hint);
   end if;
 
-  if places_anew or serves_anew then
-    if new.status not in ('cancelled', 'no_show') then
-      issue := private.written_session_issue(
-        new, case when tg_op = 'UPDATE' then old end, places_anew, auth.role() = 'authenticated'
-      );
-      if issue.rule = 'session_bookable' and auth.role() = 'authenticated' then
-        raise exception using errcode = 'insufficient_privilege', message = issue.message, hint = issue.hint;
-      elsif issue.rule is not null then
-        perform private.refuse_write(issue.rule, issue.message, issue.hint);
-      end if;
+  if (places_anew or serves_anew or is_elsewhere) and new.status not in ('cancelled', 'no_show') then
+    issue := private.written_session_issue(
+      new, case when tg_op = 'UPDATE' then old end, places_anew, auth.role() = 'authenticated'
+    );
+    if issue.rule = 'session_bookable' and auth.role() = 'authenticated' then
+      raise exception using errcode = 'insufficient_privilege', message = issue.message, hint = issue.hint;
+    elsif issue.rule is not null then
+      perform private.refuse_write(issue.rule, issue.message, issue.hint);
     end if;
+  end if;
+  if places_anew or serves_anew then
     if tg_op = 'INSERT' or (new.start_time, new.time_zone) is distinct from (old.start_time, old.time_zone) then
       new.civil_start := new.start_time at time zone new.time_zone;
     end if;
@@ -15062,7 +15083,7 @@ declare
   date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
 begin
   return query
-  select rule.*
+  select rule.rounding, rule.max_daily_units, rule.authorization_required, rule.evv_required
   from private.payer_rule(
     session.organization_id,
     private.primary_payer(session.organization_id, session.client_id, date),

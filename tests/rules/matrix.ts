@@ -130,6 +130,8 @@ export interface Place {
   end?: string;
   zone?: string;
   code?: string;
+  /** Its place, as the payer would call it: `telehealth`. */
+  location?: string;
   group?: string;
   /** Buffer before the start, in minutes. */
   before?: number;
@@ -167,7 +169,13 @@ const alone = { because: 'this way moves a whole group' };
 const newOnly = { because: 'what is moved keeps its client and its group' };
 const freed = { because: 'what is offered has just been booked, lawfully' };
 const inGroup = { because: 'a group has several clients' };
+const noPlace = { because: 'where it takes place is said when it is confirmed' };
 const samePeople = { because: 'the client stays who they are' };
+
+/** A client with a payer. */
+const payerOfAnn = `insert into public.payers (organization_id, id, name) values (${clinic}, rule_matrix.id('payer'), 'payer');
+      insert into public.client_coverages (organization_id, client_id, payer_id, priority, valid_from)
+      values (${clinic}, rule_matrix.id('ann'), rule_matrix.id('payer'), 1, '2020-01-01');`;
 
 const closed = ['OUTSIDE_AVAILABILITY', 'outside_availability'];
 const times = [
@@ -241,9 +249,7 @@ export const placementRules: readonly Rule[] = [
     title: 'A client has two services at once only where the payer allows that pair',
     says: ['CONCURRENT_SERVICE_NOT_ALLOWED', 'claims_no_overlap'],
     place: { code: '97153' },
-    setup: `insert into public.payers (organization_id, id, name) values (${clinic}, rule_matrix.id('payer'), 'payer');
-      insert into public.client_coverages (organization_id, client_id, payer_id, priority, valid_from)
-      values (${clinic}, rule_matrix.id('ann'), rule_matrix.id('payer'), 1, '2020-01-01');
+    setup: `${payerOfAnn}
       insert into public.payer_concurrency_rules (organization_id, payer_id, first_code, second_code, allowed, valid_from)
       values (${clinic}, rule_matrix.id('payer'), '97153', '97155', false, '2020-01-01');
       ${given('{"therapist": "bcba", "code": "97155"}')}`,
@@ -522,15 +528,40 @@ export const placementRules: readonly Rule[] = [
     title: 'No more units are booked than are authorized',
     says: ['AUTHORIZATION_EXCEEDED', 'authorization_exceeded'],
     place: { code: '97153' },
-    setup: `insert into public.payers (organization_id, id, name) values (${clinic}, rule_matrix.id('payer'), 'payer');
-      insert into public.client_coverages (organization_id, client_id, payer_id, priority, valid_from)
-      values (${clinic}, rule_matrix.id('ann'), rule_matrix.id('payer'), 1, '2020-01-01');
+    setup: `${payerOfAnn}
       select rule_matrix.authorize('ann', 'payer', '97153', 1)`,
     cells: {
       move: { because: 'what is moved keeps its units' },
       update: { because: 'what is moved keeps its units' },
       'move group': noService,
       'update group': noService,
+    },
+  },
+  {
+    name: 'payer’s code',
+    title: 'Nothing is booked that the payer does not pay for',
+    says: ['AUTHORIZATION_EXCEEDED', 'VALIDATION_FAILED', 'session_paid'],
+    place: { code: '97152' },
+    from: {},
+    setup: `${payerOfAnn}
+      insert into public.payer_code_rules (organization_id, payer_id, cpt_code, is_covered, valid_from)
+      values (${clinic}, rule_matrix.id('payer'), '97152', false, '2020-01-01')`,
+    cells: { 'move group': noService, 'update group': noService },
+  },
+  {
+    name: 'payer’s place',
+    title: 'Nothing is booked at a place where the payer does not pay for it',
+    says: ['VALIDATION_FAILED', 'session_paid'],
+    place: { code: '97153', location: 'telehealth' },
+    from: { code: '97153' },
+    setup: `${payerOfAnn}
+      insert into public.payer_code_rules (organization_id, payer_id, cpt_code, excluded_places, valid_from)
+      values (${clinic}, rule_matrix.id('payer'), '97153', '{telehealth}', '2020-01-01')`,
+    cells: {
+      hold: noPlace,
+      offer: noPlace,
+      'move group': { because: 'the members stay at their places' },
+      'update group': { because: 'the members stay at their places' },
     },
   },
 ];

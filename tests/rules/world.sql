@@ -2,7 +2,7 @@
 -- after the clinic has been made.
 --
 -- A place is what would be booked, by name: {"therapist", "client", "clients", "room", "start", "end", "zone", "code",
--- "group", "before"}; before is the buffer before the start, in minutes. Times are written for the database to read.
+-- "location", "group", "before"}; before is the buffer before the start, in minutes. Times are written for the database to read.
 
 create schema rule_matrix;
 grant usage on schema rule_matrix to authenticated, service_role;
@@ -47,7 +47,7 @@ as $$
   select jsonb_strip_nulls(jsonb_build_object(
     'organization_id', rule_matrix.id('clinic'), 'therapist_id', rule_matrix.id(place ->> 'therapist'),
     'client_id', rule_matrix.id(place ->> 'client'), 'start_time', place -> 'start', 'end_time', place -> 'end',
-    'time_zone', place -> 'zone', 'cpt_code', place -> 'code', 'room_id', rule_matrix.id(place ->> 'room'),
+    'time_zone', place -> 'zone', 'cpt_code', place -> 'code', 'location_type', place -> 'location', 'room_id', rule_matrix.id(place ->> 'room'),
     'group_id', rule_matrix.id(place ->> 'group'), 'buffer_before_minutes', place -> 'before', 'status', place -> 'status'))
 $$;
 
@@ -170,7 +170,7 @@ as $$
       'start_time_offset_minutes', 0, 'end_time_offset_minutes', 0, 'session', jsonb_build_object(
         'therapist_id', rule_matrix.id(place ->> 'therapist'),
         'client_id', coalesce(hold.value -> 'clientId', to_jsonb(rule_matrix.id(place ->> 'client'))),
-        'start_time', hold.value -> 'startTime', 'end_time', hold.value -> 'endTime')) || extra as body
+        'start_time', hold.value -> 'startTime', 'end_time', hold.value -> 'endTime', 'location_type', place -> 'location')) || extra as body
     from jsonb_array_elements(held #> '{body,holds}') with ordinality as hold (value, position)
   )
   select (array_agg(body order by position))[1] || jsonb_build_object('hold_key', held #> '{body,holdKey}', 'occurrences', jsonb_agg(body order by position))

@@ -134,6 +134,7 @@ declare
   issue private.broken_rule;
   places_anew boolean := true;
   serves_anew boolean := true;
+  is_elsewhere boolean := true;
 begin
   if not private.take_row_organization(new.organization_id) then
     return new;
@@ -152,6 +153,7 @@ begin
       old.buffer_before_minutes, old.buffer_after_minutes
     );
     serves_anew := (new.cpt_code, new.session_type) is distinct from (old.cpt_code, old.session_type);
+    is_elsewhere := new.location_type is distinct from old.location_type;
     new.created_at := old.created_at;
     new.created_by := old.created_by;
   elsif new.status <> 'scheduled' then
@@ -171,17 +173,17 @@ begin
     perform private.refuse_write(issue.rule, issue.message, issue.hint);
   end if;
 
-  if places_anew or serves_anew then
-    if new.status not in ('cancelled', 'no_show') then
-      issue := private.written_session_issue(
-        new, case when tg_op = 'UPDATE' then old end, places_anew, auth.role() = 'authenticated'
-      );
-      if issue.rule = 'session_bookable' and auth.role() = 'authenticated' then
-        raise exception using errcode = 'insufficient_privilege', message = issue.message, hint = issue.hint;
-      elsif issue.rule is not null then
-        perform private.refuse_write(issue.rule, issue.message, issue.hint);
-      end if;
+  if (places_anew or serves_anew or is_elsewhere) and new.status not in ('cancelled', 'no_show') then
+    issue := private.written_session_issue(
+      new, case when tg_op = 'UPDATE' then old end, places_anew, auth.role() = 'authenticated'
+    );
+    if issue.rule = 'session_bookable' and auth.role() = 'authenticated' then
+      raise exception using errcode = 'insufficient_privilege', message = issue.message, hint = issue.hint;
+    elsif issue.rule is not null then
+      perform private.refuse_write(issue.rule, issue.message, issue.hint);
     end if;
+  end if;
+  if places_anew or serves_anew then
     if tg_op = 'INSERT' or (new.start_time, new.time_zone) is distinct from (old.start_time, old.time_zone) then
       new.civil_start := new.start_time at time zone new.time_zone;
     end if;

@@ -99,7 +99,7 @@ declare
   date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
 begin
   return query
-  select rule.*
+  select rule.rounding, rule.max_daily_units, rule.authorization_required, rule.evv_required
   from private.payer_rule(
     session.organization_id,
     private.primary_payer(session.organization_id, session.client_id, date),

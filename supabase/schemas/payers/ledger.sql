@@ -53,6 +53,7 @@ begin
     with asked as (
       select service.owner_id, service.occurrence_index, service.client_id, service.cpt_code, service.start_time,
         service.replaces_id, day.date, payer.id as payer_id, rule.rounding, rule.max_daily_units, rule.authorization_required,
+        rule.is_covered,
         coalesce(service.total_units, private.billable_units(
           floor(extract(epoch from service.end_time - service.start_time) / 60), rule.rounding
         )) as total_units
@@ -95,6 +96,7 @@ begin
             select from public.client_coverages as ever
             where ever.organization_id = quote_units.organization_id and ever.client_id = asked.client_id
           ) then 'coverage'
+          when not asked.is_covered then 'coverage'
           when approval.id is null and (asked.authorization_required or exists (
             select from public.authorizations as any_date
             where any_date.organization_id = quote_units.organization_id and any_date.client_id = asked.client_id
@@ -124,7 +126,7 @@ begin
       ) as approval on true
     ),
     granted as (
-      select found.*, case when found.authorization_id is null then 0 else greatest(0, least(
+      select found.*, case when found.authorization_id is null or found.shortage = 'coverage' then 0 else greatest(0, least(
         found.needed_units,
         found.left_units - coalesce(sum(found.needed_units) over (
           partition by found.authorization_id order by found.start_time, found.owner_id
@@ -151,7 +153,7 @@ $$;
 comment on function private.quote_units(uuid, private.service[], timestamptz) is
   'What these services ask of their clients'' authorizations and would get now, earliest first: one row for each service '
   'of a client who ever had a payer. An authorization counts when its payer covers the client on the date of service; '
-  'of several the one that ends first. Booked units stand on the authorization; only live holds are summed. Services '
+  'of several the one that ends first. A code that the payer of that day does not pay for is not covered. Booked units stand on the authorization; only live holds are summed. Services '
   'without a limit need and get 0.';
 
 create function private.shortages_of(quotes private.quote[])
