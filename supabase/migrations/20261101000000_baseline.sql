@@ -118,6 +118,21 @@ end
 $$;
 comment on function private.issue(text, text) is 'One validation issue, as an array so that issues concatenate.';
 
+create function private.is_direct_write()
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres';
+end
+$$;
+comment on function private.is_direct_write() is
+  'Whether a row is being written by somebody else than a booking function, which says so with a setting (see '
+  'private.enter_booking) and runs as the owner of the tables. Triggers of direct writes ask it.';
+grant execute on function private.is_direct_write() to authenticated, service_role;
+
 -- === schemas/tenancy/tenancy.sql ===
 
 -- Purpose: organizations and the people in them, each kept apart from every other organization.
@@ -2591,7 +2606,7 @@ comment on function private.guard_hold_change() is
   'Trigger: a hold''s content is fixed, and it settles once. The booking functions only settle, so it is asked of others.';
 create trigger guard_hold_change before update on public.session_holds
   for each row
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.guard_hold_change();
 create trigger refuse_delete before delete on public.session_holds
   for each row execute function private.refuse_delete();
@@ -3134,7 +3149,7 @@ create policy deny_all on private.claims using (false);
 create trigger refuse_derived_write
   before insert or delete or update of organization_id, owner_id, resource_kind, resource_id, during, lanes on private.claims
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking')
+  when (private.is_direct_write())
   execute function private.refuse_derived_write();
 create trigger refuse_truncate before truncate on private.claims
   for each statement execute function private.refuse_derived_write();
@@ -6324,7 +6339,7 @@ comment on function private.guard_coverage() is 'Trigger: a coverage changes wit
 
 create trigger a_take_organization before insert or update on public.authorizations
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_guard_authorization before insert or update of organization_id, id, client_id, cpt_code, payer_id,
   approved_units, starts_on, ends_on on public.authorizations
@@ -6333,7 +6348,7 @@ create trigger c_recount after insert or update of approved_units, starts_on, en
   for each row execute function private.recount_after_change();
 create trigger a_take_organization before insert or update on public.client_coverages
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_guard_coverage before insert or update on public.client_coverages
   for each row execute function private.guard_coverage();
@@ -6344,7 +6359,7 @@ create trigger refuse_derived_write
   before insert or delete or update of organization_id, owner_id, client_id, cpt_code, service_date, authorization_id, total_units,
     units, state on public.authorization_units
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking')
+  when (private.is_direct_write())
   execute function private.refuse_derived_write();
 create trigger refuse_truncate before truncate on public.authorization_units
   for each statement execute function private.refuse_derived_write();
@@ -6458,7 +6473,7 @@ $$;
 comment on function private.relane_after_rule() is 'Trigger: the bookings of a payer''s clients follow its rules.';
 create trigger a_take_organization before insert or update on public.payer_concurrency_rules
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger a_guard_rule before insert or update on public.payer_concurrency_rules
   for each row execute function private.guard_coverage();
@@ -9817,7 +9832,7 @@ create trigger b_close_with_date before insert or update on public.waitlist_entr
   for each row execute function private.close_with_date();
 create trigger a_take_organization before insert or update on public.waitlist_entries
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 
 alter table public.waitlist_entries enable row level security;
@@ -10910,39 +10925,39 @@ comment on function private.settle_groups() is 'Trigger: a group that was moved 
 
 create trigger a_take_organization before insert or update on public.sessions
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_prepare_session before insert or update on public.sessions
   for each row
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.prepare_session();
 create trigger c_settle_inserted after insert on public.sessions
   referencing new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_inserted();
 create trigger c_settle_updated after update on public.sessions
   referencing old table as old_rows new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_updated();
 
 create trigger a_take_organization before insert or update on public.session_groups
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_guard_group before insert or update on public.session_groups
   for each row
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.guard_group();
 create trigger c_leave_ended_members before update on public.session_groups
   for each row
   when (
-    (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+    private.is_direct_write()
     and (new.therapist_id, new.start_time, new.end_time) is distinct from (old.therapist_id, old.start_time, old.end_time)
   )
   execute function private.leave_ended_members();
 create trigger d_settle_groups after update on public.session_groups
   referencing new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_groups();
 
 -- === schemas/calendar/session_audit.sql ===
@@ -15048,7 +15063,7 @@ grant select on public.session_visits to authenticated, service_role;
 create trigger refuse_delete before delete on public.session_visits
   for each row
   -- correct_visit takes back a start, and keeps what was as a version.
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.session_visits
   for each statement execute function private.refuse_delete();

@@ -547,6 +547,7 @@ export const policyHelpers: readonly string[] = [
   'private.events_of(uuid,uuid[])',
   'private.has_permission(text)',
   'private.is_admin()',
+  'private.is_direct_write()',
   'private.leave_booking(jsonb,text)',
   'private.member_ids()',
   'private.modifiers_are_valid(jsonb)',

@@ -107,7 +107,7 @@ create trigger b_close_with_date before insert or update on public.waitlist_entr
   for each row execute function private.close_with_date();
 create trigger a_take_organization before insert or update on public.waitlist_entries
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 
 alter table public.waitlist_entries enable row level security;

@@ -39,7 +39,7 @@ create policy deny_all on private.claims using (false);
 create trigger refuse_derived_write
   before insert or delete or update of organization_id, owner_id, resource_kind, resource_id, during, lanes on private.claims
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking')
+  when (private.is_direct_write())
   execute function private.refuse_derived_write();
 create trigger refuse_truncate before truncate on private.claims
   for each statement execute function private.refuse_derived_write();

@@ -435,37 +435,37 @@ comment on function private.settle_groups() is 'Trigger: a group that was moved 
 
 create trigger a_take_organization before insert or update on public.sessions
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_prepare_session before insert or update on public.sessions
   for each row
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.prepare_session();
 create trigger c_settle_inserted after insert on public.sessions
   referencing new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_inserted();
 create trigger c_settle_updated after update on public.sessions
   referencing old table as old_rows new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_updated();
 
 create trigger a_take_organization before insert or update on public.session_groups
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_guard_group before insert or update on public.session_groups
   for each row
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.guard_group();
 create trigger c_leave_ended_members before update on public.session_groups
   for each row
   when (
-    (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+    private.is_direct_write()
     and (new.therapist_id, new.start_time, new.end_time) is distinct from (old.therapist_id, old.start_time, old.end_time)
   )
   execute function private.leave_ended_members();
 create trigger d_settle_groups after update on public.session_groups
   referencing new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_groups();

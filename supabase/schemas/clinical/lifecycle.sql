@@ -64,7 +64,7 @@ grant select on public.session_visits to authenticated, service_role;
 create trigger refuse_delete before delete on public.session_visits
   for each row
   -- correct_visit takes back a start, and keeps what was as a version.
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.session_visits
   for each statement execute function private.refuse_delete();

@@ -827,7 +827,7 @@ comment on function private.guard_coverage() is 'Trigger: a coverage changes wit
 
 create trigger a_take_organization before insert or update on public.authorizations
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_guard_authorization before insert or update of organization_id, id, client_id, cpt_code, payer_id,
   approved_units, starts_on, ends_on on public.authorizations
@@ -836,7 +836,7 @@ create trigger c_recount after insert or update of approved_units, starts_on, en
   for each row execute function private.recount_after_change();
 create trigger a_take_organization before insert or update on public.client_coverages
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_guard_coverage before insert or update on public.client_coverages
   for each row execute function private.guard_coverage();
@@ -847,7 +847,7 @@ create trigger refuse_derived_write
   before insert or delete or update of organization_id, owner_id, client_id, cpt_code, service_date, authorization_id, total_units,
     units, state on public.authorization_units
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking')
+  when (private.is_direct_write())
   execute function private.refuse_derived_write();
 create trigger refuse_truncate before truncate on public.authorization_units
   for each statement execute function private.refuse_derived_write();
