@@ -74,6 +74,28 @@ export function fetchVisitProblems(
 }
 
 /**
+ * Sessions to come that could not be booked any more as things stand now: somebody was archived or left, hours or closures
+ * changed, a code or an authorization ended.
+ *
+ * @param supabase - a supabase-js client
+ * @param query - from and until which start (instants); all that are to come when absent
+ * @returns a row for each session and cause, the earliest first; a therapist's own
+ * @throws SessionsApiError 401 without a session, 403 `ORGANIZATION_REQUIRED`
+ * @throws the signal's reason when aborted
+ * @example
+ * ```ts
+ * const problems = await fetchScheduleProblems(supabase, { to: '2026-12-01T00:00:00Z' });
+ * const orphaned = problems.filter(({ problem }) => problem === 'therapist_left');
+ * ```
+ */
+export function fetchScheduleProblems(
+  supabase: SchemaReader,
+  query: ReadOptions & { readonly from?: string; readonly to?: string } = {},
+): Promise<ReportRow<'schedule_problems'>[]> {
+  return fetchReport(supabase, 'schedule_problems', { ...query, by: 'start_time' });
+}
+
+/**
  * Authorizations that have not ended: what is used and booked of each, when it runs out, and the nearest alert.
  *
  * @param supabase - a supabase-js client

@@ -519,14 +519,14 @@ isOneToOne: false
                   ]
                 },"session_visits": {
                   Row: {
-                    "actual_end_time": string | null,"actual_start_time": string,"completed_by": string | null,"organization_id": string,"other_day_reason": string | null,"recorded_at": string,"session_id": string,"started_by": string | null,"units": number | null
+                    "actual_end_time": string | null,"actual_start_time": string,"completed_by": string | null,"organization_id": string,"other_day_reason": string | null,"overlap_reason": string | null,"recorded_at": string,"session_id": string,"started_by": string | null,"units": number | null
                   }
                   ComputedFields: never
                   Insert: {
-                    "actual_end_time"?: string | null,"actual_start_time": string,"completed_by"?: string | null,"organization_id": string,"other_day_reason"?: string | null,"recorded_at"?: string,"session_id": string,"started_by"?: string | null,"units"?: number | null
+                    "actual_end_time"?: string | null,"actual_start_time": string,"completed_by"?: string | null,"organization_id": string,"other_day_reason"?: string | null,"overlap_reason"?: string | null,"recorded_at"?: string,"session_id": string,"started_by"?: string | null,"units"?: number | null
                   }
                   Update: {
-                    "actual_end_time"?: string | null,"actual_start_time"?: string,"completed_by"?: string | null,"organization_id"?: string,"other_day_reason"?: string | null,"recorded_at"?: string,"session_id"?: string,"started_by"?: string | null,"units"?: number | null
+                    "actual_end_time"?: string | null,"actual_start_time"?: string,"completed_by"?: string | null,"organization_id"?: string,"other_day_reason"?: string | null,"overlap_reason"?: string | null,"recorded_at"?: string,"session_id"?: string,"started_by"?: string | null,"units"?: number | null
                   }
                   Relationships: [
                     {
@@ -649,14 +649,14 @@ isOneToOne: false
                   ]
                 },"visit_versions": {
                   Row: {
-                    "actual_end_time": string | null,"actual_start_time": string | null,"corrected_at": string,"corrected_by": string,"cpt_code": string | null,"cpt_modifiers": (string)[],"location_type": string | null,"organization_id": string,"other_day_reason": string | null,"reason_code": string,"remark": string | null,"session_id": string,"status": Database["public"]['Enums']["session_status"],"undo": string | null,"units": number | null,"version": number
+                    "actual_end_time": string | null,"actual_start_time": string | null,"corrected_at": string,"corrected_by": string,"cpt_code": string | null,"cpt_modifiers": (string)[],"location_type": string | null,"organization_id": string,"other_day_reason": string | null,"overlap_reason": string | null,"reason_code": string,"remark": string | null,"session_id": string,"status": Database["public"]['Enums']["session_status"],"undo": string | null,"units": number | null,"version": number
                   }
                   ComputedFields: never
                   Insert: {
-                    "actual_end_time"?: string | null,"actual_start_time"?: string | null,"corrected_at": string,"corrected_by": string,"cpt_code"?: string | null,"cpt_modifiers": (string)[],"location_type"?: string | null,"organization_id": string,"other_day_reason"?: string | null,"reason_code": string,"remark"?: string | null,"session_id": string,"status": Database["public"]['Enums']["session_status"],"undo"?: string | null,"units"?: number | null,"version": number
+                    "actual_end_time"?: string | null,"actual_start_time"?: string | null,"corrected_at": string,"corrected_by": string,"cpt_code"?: string | null,"cpt_modifiers": (string)[],"location_type"?: string | null,"organization_id": string,"other_day_reason"?: string | null,"overlap_reason"?: string | null,"reason_code": string,"remark"?: string | null,"session_id": string,"status": Database["public"]['Enums']["session_status"],"undo"?: string | null,"units"?: number | null,"version": number
                   }
                   Update: {
-                    "actual_end_time"?: string | null,"actual_start_time"?: string | null,"corrected_at"?: string,"corrected_by"?: string,"cpt_code"?: string | null,"cpt_modifiers"?: (string)[],"location_type"?: string | null,"organization_id"?: string,"other_day_reason"?: string | null,"reason_code"?: string,"remark"?: string | null,"session_id"?: string,"status"?: Database["public"]['Enums']["session_status"],"undo"?: string | null,"units"?: number | null,"version"?: number
+                    "actual_end_time"?: string | null,"actual_start_time"?: string | null,"corrected_at"?: string,"corrected_by"?: string,"cpt_code"?: string | null,"cpt_modifiers"?: (string)[],"location_type"?: string | null,"organization_id"?: string,"other_day_reason"?: string | null,"overlap_reason"?: string | null,"reason_code"?: string,"remark"?: string | null,"session_id"?: string,"status"?: Database["public"]['Enums']["session_status"],"undo"?: string | null,"units"?: number | null,"version"?: number
                   }
                   Relationships: [
                     {
@@ -945,6 +945,12 @@ isOneToOne: false
       foreignKeyName: "clients_organization_id_fkey"
       columns: ["organization_id"]
 isOneToOne: false
+      referencedRelation: "schedule_problems"
+      referencedColumns: ["organization_id"]
+    },{
+      foreignKeyName: "clients_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
       referencedRelation: "supervision_months"
       referencedColumns: ["organization_id"]
     },{
@@ -1028,6 +1034,14 @@ isOneToOne: false
                 },"no_show_rates": {
                   Row: {
                     "client_id": string,"client_reference": string,"due": number | null,"month": string | null,"no_show_percent": number | null,"no_shows": number | null,"organization_id": string
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"schedule_problems": {
+                  Row: {
+                    "client_id": string,"client_reference": string | null,"detail": string | null,"local_start": string | null,"organization_id": string,"problem": string | null,"session_id": string | null,"start_time": string,"therapist_id": string,"therapist_name": string | null
                   }
                   ComputedFields: never
                   Relationships: [

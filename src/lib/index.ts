@@ -60,6 +60,7 @@ export {
 export {
   fetchAuthorizationPace,
   fetchBillableVisits,
+  fetchScheduleProblems,
   fetchSessionsToRecode,
   fetchSupervisionNeeded,
   fetchUnbilled,

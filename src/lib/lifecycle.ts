@@ -22,6 +22,8 @@ export interface StartRequest extends SessionChange {
 export interface CompleteRequest extends StartRequest {
   /** When it really ended (an instant, seconds are cut). Absent: as booked, unless the payer asks for the minute (EVV). */
   readonly actualEndTime?: string | null;
+  /** Why it overlaps another visit in actual time; only an admin lets it, at most 500 characters. */
+  readonly overlapReason?: string | null;
 }
 
 /** A session that has begun. */
@@ -60,6 +62,8 @@ export interface CorrectionRequest extends SessionChange {
   readonly actualEndTime?: string | null;
   /** Why it began on another local day than it was booked for; required then. */
   readonly otherDayReason?: string | null;
+  /** Why it overlaps another visit in actual time; only an admin lets it. */
+  readonly overlapReason?: string | null;
   readonly cptCode?: string | null;
   readonly modifiers?: readonly string[] | null;
   readonly locationType?: string | null;
@@ -114,6 +118,8 @@ export async function startSession(supabase: RpcCaller, payload: StartRequest): 
  * @returns the session as stored, its actual times and its units
  * @throws SessionsApiError 409 `SESSION_INCOMPLETE` while its record lacks something, each in `issues` by its field
  *   (`note`, `signature`, `location_type`, `cpt_code`, `clients`, `actual_start_time`, `actual_end_time`)
+ * @throws SessionsApiError 409 `VISIT_OVERLAPS` when its therapist, or its client in a service that excludes this one, has
+ *   a completed visit at that time: `overlaps` names each
  * @throws SessionsApiError 409 `STATUS_NOT_ALLOWED` unless it is in progress, 403 when it is not the caller's to change, 400
  *   for times ahead, out of order, over 16 hours, or on another local day than booked without a reason
  * @throws the signal's reason when aborted
@@ -137,6 +143,7 @@ export async function completeSession(
     actual_start_time: payload.actualStartTime,
     actual_end_time: payload.actualEndTime,
     other_day_reason: payload.otherDayReason,
+    overlap_reason: payload.overlapReason,
   };
   return await callOutcome<CompleteResponse>(supabase, 'complete_session', { request }, payload);
 }
@@ -171,7 +178,7 @@ export async function markNoShow(
  * @param payload - the session, what changes, on top of which version, and why; see {@link CorrectionRequest}
  * @returns the visit as it is now
  * @throws SessionsApiError 409 `VISIT_VERSION_CONFLICT` when somebody corrected it meanwhile, `STATUS_NOT_ALLOWED` when it is
- *   not in the state the correction is of, and a code such as `CLIENT_CONFLICT` when the time of a no-show was given away
+ *   not in the state the correction is of, `VISIT_OVERLAPS` as {@link completeSession}, and a code such as `CLIENT_CONFLICT` when the time of a no-show was given away
  * @throws SessionsApiError 403 when it is not the caller's, or no longer: therapists correct their own visits for
  *   `organizations.correction_days` days, admins always; 400 as {@link completeSession}
  * @throws the signal's reason when aborted
@@ -196,6 +203,7 @@ export async function correctVisit(
     actual_start_time: payload.actualStartTime,
     actual_end_time: payload.actualEndTime,
     other_day_reason: payload.otherDayReason,
+    overlap_reason: payload.overlapReason,
     cpt_code: payload.cptCode,
     modifiers: payload.modifiers,
     location_type: payload.locationType,

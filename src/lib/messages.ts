@@ -68,6 +68,7 @@ export const englishMessages: Messages = {
   STATUS_NOT_ALLOWED: 'The session is not in the right state for this any more.',
   NOT_TODAY: 'This session is booked for another day. Move it to now, then start it.',
   VISIT_VERSION_CONFLICT: 'Somebody has corrected this visit meanwhile.',
+  VISIT_OVERLAPS: 'Another visit took place at the same time. One of the two has wrong times.',
   SESSION_INCOMPLETE: 'The record of this session is not complete yet.',
 };
 

@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../../supabase/functions/_shared/contract/codes.ts';
 import { callRpc, type ReadOptions } from './readRest.ts';
-import { type LibraryErrorCode, SessionsApiError } from './sessionsApiError.ts';
+import { type LibraryErrorCode, SessionsApiError, type VisitOverlap } from './sessionsApiError.ts';
 import type { RpcCaller } from './supabaseClient.ts';
 
 /** What the changing RPCs answer. */
@@ -10,6 +10,7 @@ interface Outcome<Body> {
   readonly body: Body;
   readonly code?: ErrorCode | LibraryErrorCode;
   readonly detail?: string;
+  readonly overlaps?: readonly VisitOverlap[];
   readonly missing?: readonly { readonly field: string; readonly message: string }[];
 }
 
@@ -26,6 +27,7 @@ export async function callOutcome<Body>(
     status: outcome.status,
     code: outcome.code ?? 'UNEXPECTED_ANSWER',
     message: outcome.detail ?? `${name} was refused.`,
+    overlaps: outcome.overlaps,
     issues: outcome.missing?.map(({ field, message }) => ({ path: field, message })),
   });
 }

@@ -17,6 +17,17 @@ import type {
  */
 export type LibraryErrorCode = 'NETWORK_ERROR' | 'UNAVAILABLE' | 'UNEXPECTED_ANSWER' | 'READ_FAILED';
 
+/** A completed visit that would overlap the one that was refused. */
+export interface VisitOverlap {
+  /** Who would be in two places. */
+  readonly resource: 'therapist' | 'client';
+  /** The other session; null unless the caller may read it. */
+  readonly sessionId: string | null;
+  /** The time both would have taken, as instants. */
+  readonly startTime: string;
+  readonly endTime: string;
+}
+
 /** What a {@link SessionsApiError} is made of. */
 export interface SessionsApiErrorDetails {
   readonly status: number;
@@ -27,6 +38,7 @@ export interface SessionsApiErrorDetails {
   readonly conflicts?: readonly Conflict[];
   readonly alternatives?: readonly Alternative[];
   readonly shortages?: readonly Shortage[];
+  readonly overlaps?: readonly VisitOverlap[];
   readonly issues?: readonly Issue[];
   readonly requestId?: string | null;
   readonly cause?: unknown;
@@ -65,6 +77,8 @@ export class SessionsApiError extends Error {
   readonly alternatives: readonly Alternative[];
   /** Which units are not authorized, by occurrence, client and limit. Empty unless the code is `AUTHORIZATION_EXCEEDED`. */
   readonly shortages: readonly Shortage[];
+  /** Which completed visits are in the way. Empty unless the code is `VISIT_OVERLAPS`. */
+  readonly overlaps: readonly VisitOverlap[];
   /** Which fields are wrong or missing, and why. Empty unless the status is 400 or the code `SESSION_INCOMPLETE`. */
   readonly issues: readonly Issue[];
   /** The request's id in logs and audit trail; null when nothing answered. */
@@ -79,6 +93,7 @@ export class SessionsApiError extends Error {
     this.conflicts = details.conflicts ?? [];
     this.alternatives = details.alternatives ?? [];
     this.shortages = details.shortages ?? [];
+    this.overlaps = details.overlaps ?? [];
     this.issues = details.issues ?? [];
     this.requestId = details.requestId ?? null;
   }

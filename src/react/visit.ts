@@ -1,5 +1,5 @@
 /** From the start of a session to its completion, and its correction afterwards. */
-import { useState } from 'react';
+import { useEffect, useState } from 'react';
 import {
   type CorrectionReason,
   type CorrectionRequest,
@@ -19,6 +19,11 @@ import { useMe, useSupabase } from './session.ts';
 /** How early a session may be started, as the database has it. */
 export const EARLY_HOURS = 12;
 
+const questions = {
+  otherDayReason: 'Why not on the day it is booked for',
+  overlapReason: 'Why two visits took place at once',
+};
+
 /** Where a visit stands, and its next step. */
 export interface Visit {
   readonly action: Action;
@@ -28,10 +33,10 @@ export interface Visit {
   readonly hasBegun: boolean;
   /** What its record still lacks, in words, after completing it was refused. */
   readonly missing: readonly string[];
-  /** It takes place on another day than booked, which needs a reason. */
-  readonly asksReason: boolean;
-  readonly otherDayReason: string;
-  setOtherDayReason(reason: string): void;
+  /** What needs a reason before it goes on, in words: another day than booked, or for admins an overlap. */
+  readonly asks: string | null;
+  readonly reason: string;
+  setReason(reason: string): void;
   start(): Promise<void>;
   complete(): Promise<void>;
   noShow(): Promise<void>;
@@ -46,23 +51,29 @@ export interface Visit {
 export function useVisit(session: SessionRow, onChanged: (text: string) => void): Visit {
   const supabase = useSupabase();
   const action = useAction();
-  const [otherDayReason, setOtherDayReason] = useState('');
+  const { isAdmin } = useMe();
+  const [reason, setReason] = useState('');
+  const [asked, setAsked] = useState<keyof typeof questions | null>(null);
   const sessionId = session.id;
   const refusal = action.error instanceof SessionsApiError ? action.error : null;
+  const isOtherDay = refusal?.issues.some(({ path }) => path === 'other_day_reason');
+  const asksNow = isOtherDay ? 'otherDayReason' : isAdmin && refusal?.code === 'VISIT_OVERLAPS' ? 'overlapReason' : null;
+  useEffect(() => setAsked((before) => asksNow ?? before), [asksNow]);
+  const request = { sessionId, ...(asked && reason && { [asked]: reason }) };
   const untilStart = Date.parse(session.start_time) - Date.now();
   return {
-    ...{ action, otherDayReason, setOtherDayReason },
+    ...{ action, reason, setReason },
+    asks: asked && questions[asked],
     isEarly: untilStart > EARLY_HOURS * 3_600_000,
     hasBegun: untilStart < 0,
     missing: refusal?.code === 'SESSION_INCOMPLETE' ? refusal.issues.map(({ message }) => message) : [],
-    asksReason:
-      otherDayReason !== '' || (refusal?.issues.some(({ path }) => path === 'other_day_reason') ?? false),
     async start() {
-      await startSession(supabase, { sessionId, otherDayReason });
+      await startSession(supabase, request);
+      setAsked(null);
       onChanged('Started.');
     },
     async complete() {
-      const { units } = await completeSession(supabase, { sessionId });
+      const { units } = await completeSession(supabase, request);
       onChanged(`Completed, ${units} units.`);
     },
     async noShow() {

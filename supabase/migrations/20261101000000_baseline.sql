@@ -118,6 +118,21 @@ end
 $$;
 comment on function private.issue(text, text) is 'One validation issue, as an array so that issues concatenate.';
 
+create function private.is_direct_write()
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres';
+end
+$$;
+comment on function private.is_direct_write() is
+  'Whether a row is being written by somebody else than a booking function, which says so with a setting (see '
+  'private.enter_booking) and runs as the owner of the tables. Triggers of direct writes ask it.';
+grant execute on function private.is_direct_write() to authenticated, service_role;
+
 -- === schemas/tenancy/tenancy.sql ===
 
 -- Purpose: organizations and the people in them, each kept apart from every other organization.
@@ -1089,14 +1104,17 @@ stable
 set search_path = ''
 as $$
 begin
-  return coalesce(cpt_code, (
+  if cpt_code is not null or session_type is null then
+    return cpt_code;
+  end if;
+  return (
     select service.code
     from public.service_codes as service
     where service.session_type = lower(btrim(service_code.session_type))
       and (service.organization_id is null or service.organization_id = service_code.organization_id)
       and on_date >= service.valid_from
       and on_date <= coalesce(service.valid_to, 'infinity')
-  ));
+  );
 end
 $$;
 comment on function private.service_code(uuid, text, text, date) is
@@ -1165,20 +1183,18 @@ language plpgsql
 stable
 set search_path = ''
 as $$
-declare
-  level public.provider_level;
-  is_therapist boolean;
 begin
-  select private.provider_level(known.credential), true into level, is_therapist
-  from public.therapists as known
-  where known.organization_id = may_render_each.organization_id and known.id = may_render_each.therapist_id;
   return not exists (
     with version as materialized (
-      select known.code, known.valid_from, coalesce(known.valid_to, 'infinity') as valid_to
+      select known.code, greatest(known.valid_from, held.valid_from) as valid_from,
+        least(coalesce(known.valid_to, 'infinity'), coalesce(held.valid_to, 'infinity')) as valid_to
       from public.service_codes as known
+      left join public.therapist_credentials as held
+        on held.organization_id = may_render_each.organization_id and held.therapist_id = may_render_each.therapist_id
       where known.code = any (cpt_codes)
         and (known.organization_id is null or known.organization_id = may_render_each.organization_id)
-        and (is_therapist is null or level = any (known.levels))
+        -- Whoever is no therapist has no credential.
+        and (held.level is null or held.level = any (known.levels))
     )
     select from unnest(cpt_codes, on_dates) as service (code, date)
     where service.code is not null and not exists (
@@ -1190,8 +1206,8 @@ begin
 end
 $$;
 comment on function private.may_render_each(uuid, uuid, text[], date[]) is
-  'Whether a therapist''s level may render each code on its day; without a day, any version of it. Nobody renders a code '
-  'that is unknown. Whoever is no therapist is judged elsewhere.';
+  'Whether a therapist may render each code on its day, with the level they have on that day; without a day, any version of '
+  'it at any level of theirs. Nobody renders a code that is unknown. Whoever is no therapist is judged elsewhere.';
 
 create function private.may_render(organization_id uuid, therapist_id uuid, cpt_code text, on_date date)
 returns boolean
@@ -1366,7 +1382,8 @@ returns table (
   rounding public.unit_rounding,
   max_daily_units smallint,
   authorization_required boolean,
-  evv_required boolean
+  evv_required boolean,
+  is_covered boolean
 )
 language plpgsql
 stable
@@ -1380,7 +1397,8 @@ begin
     coalesce(code_rule.rounding, rule.rounding, 'midpoint'),
     code_rule.max_daily_units,
     coalesce(code_rule.authorization_required, rule.authorization_required, false),
-    coalesce(rule.evv_required, false)
+    coalesce(rule.evv_required, false),
+    coalesce(code_rule.is_covered, true)
   from (values (payer_rule.payer_id)) as payer (id)
   left join public.payer_rules as rule
     on rule.organization_id = payer_rule.organization_id
@@ -2018,6 +2036,8 @@ begin
   -- What is recorded is recorded now. A minute for clocks that are set meanwhile; an hour, since audit.verify counts it.
   if new.recorded_at not between now() - interval '1 minute' and sealed_at + interval '1 minute'
     or new.recorded_at < sealed_at - interval '1 hour'
+    -- A hold that nobody looked at is told later, and dated to its expiry.
+    or new.occurred_at not between timestamptz '2000-01-01 00:00Z' and sealed_at + interval '1 minute'
   then
     raise exception using
       errcode = 'restrict_violation',
@@ -2586,7 +2606,7 @@ comment on function private.guard_hold_change() is
   'Trigger: a hold''s content is fixed, and it settles once. The booking functions only settle, so it is asked of others.';
 create trigger guard_hold_change before update on public.session_holds
   for each row
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.guard_hold_change();
 create trigger refuse_delete before delete on public.session_holds
   for each row execute function private.refuse_delete();
@@ -2895,7 +2915,10 @@ comment on column public.authorization_units.units is
   'What counts against the authorization. For a hold that moves a session: what the move takes in addition to what the '
   'session has now; it is counted anew whenever the session changes.';
 comment on column public.authorization_units.expires_at is 'A hold''s entry counts for nothing from here on.';
-create index authorization_units_authorization_idx on public.authorization_units (organization_id, authorization_id);
+-- Two indexes that share no entry. A look for holds cannot use the other, however long an authorization's ledger is and
+-- whatever the planner believes of it.
+create index authorization_units_authorization_idx
+  on public.authorization_units (organization_id, authorization_id) where state <> 'held';
 -- Live holds only: a range of expires_at, so that what has lapsed unseen costs nothing.
 create index authorization_units_held_idx
   on public.authorization_units (organization_id, authorization_id, expires_at) where state = 'held';
@@ -3126,7 +3149,7 @@ create policy deny_all on private.claims using (false);
 create trigger refuse_derived_write
   before insert or delete or update of organization_id, owner_id, resource_kind, resource_id, during, lanes on private.claims
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking')
+  when (private.is_direct_write())
   execute function private.refuse_derived_write();
 create trigger refuse_truncate before truncate on private.claims
   for each statement execute function private.refuse_derived_write();
@@ -3417,7 +3440,7 @@ $$;
 comment on function private.claims_of(uuid, uuid[], timestamptz) is
   'What the rows of these owners claim: a pure function of them and of the time.';
 
-create function private.claim_owners(organization_id uuid, session_ids uuid[], former_group_ids uuid[] default '{}')
+create function private.claim_dependents(organization_id uuid, session_ids uuid[], former_group_ids uuid[] default '{}')
 returns uuid[]
 language plpgsql
 stable
@@ -3425,28 +3448,29 @@ set search_path = ''
 as $$
 begin
   return array(
-    select unnest(session_ids || former_group_ids)
+    select unnest(former_group_ids)
     union
-    select session.group_key
+    select session.group_id
     from unnest(session_ids) as named (id)
     cross join lateral (
-      select known.group_key from public.sessions as known
-      where known.organization_id = claim_owners.organization_id and known.id = named.id offset 0
+      select known.group_id from public.sessions as known
+      where known.organization_id = claim_dependents.organization_id and known.id = named.id offset 0
     ) as session
+    where session.group_id is not null
     union
     -- A move that gives up one of these places claims what it wants beyond them.
     select move.batch_id
     from unnest(session_ids) as named (id)
     cross join lateral (
       select hold.batch_id from public.session_holds as hold
-      where hold.organization_id = claim_owners.organization_id and hold.session_id = named.id and hold.status = 'held'
+      where hold.organization_id = claim_dependents.organization_id and hold.session_id = named.id and hold.status = 'held'
       offset 0
     ) as move
   );
 end
 $$;
-comment on function private.claim_owners(uuid, uuid[], uuid[]) is
-  'Everybody whose claims depend on these sessions: they themselves, their groups (the former ones too), their live moves.';
+comment on function private.claim_dependents(uuid, uuid[], uuid[]) is
+  'Whose claims depend on these sessions beside their own: their groups (the former ones too) and their live moves.';
 
 create function private.take_claims(claims private.claims[])
 returns bigint
@@ -3512,7 +3536,11 @@ begin
     given_back as (
       delete from public.authorization_units as entry
       using expired
-      where entry.organization_id = expire_batches.organization_id and entry.owner_id = expired.id
+      cross join lateral (
+        select known.ctid from public.authorization_units as known
+        where known.organization_id = expire_batches.organization_id and known.owner_id = expired.id offset 0
+      ) as found
+      where entry.ctid = found.ctid
     )
     select expired.batch_id, expired.expires_at, array_agg(expired.id order by expired.id) as hold_ids
     from expired
@@ -3570,6 +3598,31 @@ end
 $$;
 comment on function private.remove_stale(uuid, private.claims[], timestamptz) is
   'Removes expired claims that stand where these are wanted, and writes down that their holds have expired. False: none.';
+
+create function private.drop_claims(organization_id uuid, owner_ids uuid[], as_of timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  freed private.claims[];
+begin
+  with gone as (
+    delete from private.claims as claim
+    using unnest(owner_ids) as owner (id)
+    cross join lateral (
+      select known.ctid from private.claims as known
+      where known.organization_id = drop_claims.organization_id and known.owner_id = owner.id offset 0
+    ) as found
+    where claim.ctid = found.ctid
+    returning claim.*
+  )
+  select coalesce(array_agg(row(gone.*)::private.claims), '{}') into freed from gone;
+  perform private.queue_freed(organization_id, freed, '{}', as_of);
+end
+$$;
+comment on function private.drop_claims(uuid, uuid[], timestamptz) is
+  'Removes the claims of owners that have ended: they claim nothing, as private.claims_of would say.';
 
 create function private.sync_claims(organization_id uuid, owner_ids uuid[], as_of timestamptz default clock_timestamp())
 returns boolean
@@ -4243,12 +4296,12 @@ create domain private.override_reason as text check (length(value) <= 500 and (v
 comment on domain private.override_reason is 'must be text of 1 to 500 characters';
 
 create domain private.override_rule as text
-  check (value in ('availability', 'authorization', 'concurrency', 'credential', 'travel'));
+  check (value in ('availability', 'authorization', 'concurrency'));
 comment on domain private.override_rule is
-  'must be "availability", "authorization", "concurrency", "credential" or "travel"';
+  'must be "availability", "authorization" or "concurrency": who may render a service, and travel, are never set aside';
 
-create domain private.override_rules as private.override_rule[] check (cardinality(value) between 1 and 5);
-comment on domain private.override_rules is 'must have 1 to 5 items';
+create domain private.override_rules as private.override_rule[] check (cardinality(value) between 1 and 3);
+comment on domain private.override_rules is 'must have 1 to 3 items';
 
 create domain private.no_text as text check (private.tidy(value) is null);
 comment on domain private.no_text is 'is not accepted here: session notes are saved, encrypted, through session-notes';
@@ -4432,10 +4485,12 @@ create type private.visit_request as (
   session_id uuid,
   actual_start_time private.instant,
   actual_end_time private.instant,
-  other_day_reason private.reason
+  other_day_reason private.reason,
+  overlap_reason private.reason
 );
 comment on type private.visit_request is
-  'What is recorded of a visit. other_day_reason: why it began on another local day than it was booked for.';
+  'What is recorded of a visit. other_day_reason: why it began on another local day than it was booked for; overlap_reason: '
+  'why an admin lets it overlap another visit.';
 
 -- correct_visit
 
@@ -4456,6 +4511,7 @@ create type private.correction_request as (
   actual_start_time private.instant,
   actual_end_time private.instant,
   other_day_reason private.reason,
+  overlap_reason private.reason,
   cpt_code private.cpt_code,
   modifiers private.cpt_modifiers,
   location_type private.short_text,
@@ -4893,6 +4949,23 @@ create type private.slot as (
 comment on type private.slot is
   'One client of one occurrence of a hold. hold_key is the occurrence''s. civil_start is the local time that was meant: '
   'where clocks skip it, start_time is later. cpt_code and service_date: what private.with_services says, null before.';
+
+create function private.names_service(slots private.slot[])
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case
+    when cardinality(slots) = 1 then slots[1].cpt_code is not null
+    else exists (select from unnest(slots) as slot where slot.cpt_code is not null)
+  end;
+end
+$$;
+comment on function private.names_service(private.slot[]) is
+  'Whether any of these slots has a service; see private.with_services. A booking without one has nothing to render, and '
+  'no day on which its code must be valid.';
 
 create function private.window_issues(
   slot private.slot,
@@ -5492,6 +5565,7 @@ begin
     with asked as (
       select service.owner_id, service.occurrence_index, service.client_id, service.cpt_code, service.start_time,
         service.replaces_id, day.date, payer.id as payer_id, rule.rounding, rule.max_daily_units, rule.authorization_required,
+        rule.is_covered,
         coalesce(service.total_units, private.billable_units(
           floor(extract(epoch from service.end_time - service.start_time) / 60), rule.rounding
         )) as total_units
@@ -5520,15 +5594,21 @@ begin
         ) as left_units,
         asked.total_units - coalesce((
           select least(replaced.units, asked.total_units)
-          from public.authorization_units as replaced
-          where replaced.organization_id = quote_units.organization_id and replaced.owner_id = asked.replaces_id
-            and replaced.authorization_id = approval.id
+          from (
+            -- By its key alone: nothing here may lead into the authorization's whole ledger.
+            select entry.units, entry.authorization_id
+            from public.authorization_units as entry
+            where entry.organization_id = quote_units.organization_id and entry.owner_id = asked.replaces_id
+            offset 0
+          ) as replaced
+          where replaced.authorization_id = approval.id
         ), 0) as needed_units,
         case
           when asked.payer_id is null and exists (
             select from public.client_coverages as ever
             where ever.organization_id = quote_units.organization_id and ever.client_id = asked.client_id
           ) then 'coverage'
+          when not asked.is_covered then 'coverage'
           when approval.id is null and (asked.authorization_required or exists (
             select from public.authorizations as any_date
             where any_date.organization_id = quote_units.organization_id and any_date.client_id = asked.client_id
@@ -5558,7 +5638,7 @@ begin
       ) as approval on true
     ),
     granted as (
-      select found.*, case when found.authorization_id is null then 0 else greatest(0, least(
+      select found.*, case when found.authorization_id is null or found.shortage = 'coverage' then 0 else greatest(0, least(
         found.needed_units,
         found.left_units - coalesce(sum(found.needed_units) over (
           partition by found.authorization_id order by found.start_time, found.owner_id
@@ -5585,7 +5665,7 @@ $$;
 comment on function private.quote_units(uuid, private.service[], timestamptz) is
   'What these services ask of their clients'' authorizations and would get now, earliest first: one row for each service '
   'of a client who ever had a payer. An authorization counts when its payer covers the client on the date of service; '
-  'of several the one that ends first. Booked units stand on the authorization; only live holds are summed. Services '
+  'of several the one that ends first. A code that the payer of that day does not pay for is not covered. Booked units stand on the authorization; only live holds are summed. Services '
   'without a limit need and get 0.';
 
 create function private.shortages_of(quotes private.quote[])
@@ -5844,7 +5924,12 @@ begin
   with taken as (
     update public.authorization_units as entry
     set state = 'scheduled', expires_at = null
-    where entry.organization_id = schedule_units.organization_id and entry.owner_id = any (hold_ids) and entry.state = 'held'
+    from (select distinct named.id from unnest(hold_ids) as named (id)) as owner
+    cross join lateral (
+      select known.ctid from public.authorization_units as known
+      where known.organization_id = schedule_units.organization_id and known.owner_id = owner.id offset 0
+    ) as found
+    where entry.ctid = found.ctid and entry.state = 'held'
     returning entry.*
   )
   select array_agg(row(taken.*)::public.authorization_units) into entries from taken;
@@ -5868,7 +5953,12 @@ begin
   with gone as (
     delete from public.authorization_units as entry
     using unnest(moved) as one
-    where entry.organization_id = move_units.organization_id and entry.owner_id in (one.hold_id, one.session_id)
+    cross join lateral (values (one.hold_id), (one.session_id)) as owner (id)
+    cross join lateral (
+      select known.ctid from public.authorization_units as known
+      where known.organization_id = move_units.organization_id and known.owner_id = owner.id offset 0
+    ) as found
+    where entry.ctid = found.ctid
     returning entry.*
   )
   select
@@ -6249,7 +6339,7 @@ comment on function private.guard_coverage() is 'Trigger: a coverage changes wit
 
 create trigger a_take_organization before insert or update on public.authorizations
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_guard_authorization before insert or update of organization_id, id, client_id, cpt_code, payer_id,
   approved_units, starts_on, ends_on on public.authorizations
@@ -6258,7 +6348,7 @@ create trigger c_recount after insert or update of approved_units, starts_on, en
   for each row execute function private.recount_after_change();
 create trigger a_take_organization before insert or update on public.client_coverages
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_guard_coverage before insert or update on public.client_coverages
   for each row execute function private.guard_coverage();
@@ -6269,7 +6359,7 @@ create trigger refuse_derived_write
   before insert or delete or update of organization_id, owner_id, client_id, cpt_code, service_date, authorization_id, total_units,
     units, state on public.authorization_units
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking')
+  when (private.is_direct_write())
   execute function private.refuse_derived_write();
 create trigger refuse_truncate before truncate on public.authorization_units
   for each statement execute function private.refuse_derived_write();
@@ -6383,7 +6473,7 @@ $$;
 comment on function private.relane_after_rule() is 'Trigger: the bookings of a payer''s clients follow its rules.';
 create trigger a_take_organization before insert or update on public.payer_concurrency_rules
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger a_guard_rule before insert or update on public.payer_concurrency_rules
   for each row execute function private.guard_coverage();
@@ -6986,7 +7076,7 @@ begin
   elsif batch.override_reason is not null and booker.role not in ('admin', 'super_admin') then
     cause.code := 'FORBIDDEN';
     cause.detail := 'Only an admin may override.';
-  elsif not private.may_render_each(
+  elsif private.names_service(slots) and not private.may_render_each(
     actor.organization_id, batch.therapist_id, array(select slot.cpt_code from unnest(slots) as slot),
     array(select slot.service_date from unnest(slots) as slot)
   ) then
@@ -7213,6 +7303,7 @@ declare
   as_of constant timestamptz := clock_timestamp();
   room_id uuid := written.room_id;
   members integer := 0;
+  payment_gap text;
 begin
   if written.group_id is not null then
     select known.room_id into room_id
@@ -7224,6 +7315,15 @@ begin
       and member.group_id = written.group_id
       and member.id <> written.id
       and member.status not in ('cancelled', 'no_show');
+  end if;
+  if before is null or (on_date, billed, written.location_type) is distinct from (
+    private.service_date(before.organization_id, before.client_id, before.start_time),
+    private.billed_code(before.organization_id, before.cpt_code, before.session_type, on_date), before.location_type
+  ) then
+    payment_gap := private.coverage_gap(
+      written.organization_id, private.primary_payer(written.organization_id, written.client_id, on_date), billed,
+      written.location_type, on_date
+    );
   end if;
 
   if (places_anew or before is null)
@@ -7240,6 +7340,13 @@ begin
     broken.rule := 'technician_cannot_render';
     broken.message := 'a technician cannot render a service that is a qualified professional''s';
     broken.hint := 'Book it with a BCBA, or book another service.';
+  elsif payment_gap is not null then
+    broken.rule := 'session_paid';
+    broken.message := case payment_gap
+      when 'place' then format('the payer of that day does not pay for %s at this place', billed)
+      else format('the payer of that day does not pay for %s', billed)
+    end;
+    broken.hint := 'Book through sessions-hold, where an admin may override with a reason.';
   elsif written.group_id is not null
     and members + 1 + private.group_joiners(written.organization_id, written.group_id, as_of) > private.group_size_limit()
   then
@@ -7871,6 +7978,7 @@ as $$
 declare
   own_ids uuid[] := '{}';
   claims private.claims[];
+  taken bigint;
 begin
   placed := private.with_lanes(batch.organization_id, slots);
   claims := private.claimed(batch.organization_id, private.places_of_slots(batch, placed, is_joining));
@@ -7881,10 +7989,13 @@ begin
       from unnest(slots) as slot
       join public.sessions as session on session.organization_id = batch.organization_id and session.id = slot.session_id
     );
-  elsif private.take_claims(claims) = cardinality(claims) then
-    return;
   else
-    perform private.give_up_claims(claims);
+    taken := private.take_claims(claims);
+    if taken = cardinality(claims) then
+      return;
+    elsif taken > 0 then
+      perform private.give_up_claims(claims);
+    end if;
   end if;
 
   obstacle := private.find_conflicts(placed, claims, array_remove(own_ids, null), as_of);
@@ -7925,7 +8036,7 @@ declare
   moving constant boolean := slots[1].session_id is not null;
   joining constant boolean := wanted.group_id is not null;
   named_ids uuid[] := '{}';
-  client_ids uuid[];
+  client_ids uuid[] := coalesce(wanted.client_ids, array[wanted.client_id]);
   resource_ids uuid[] := '{}';
   batch public.hold_batches := private.new_batch(actor, wanted, moving, clock_timestamp());
   booker private.booker;
@@ -7942,11 +8053,11 @@ begin
     named_ids := array(select slot.session_id from unnest(slots) as slot);
     resource_ids := private.lock_moved(actor.organization_id, named_ids);
     slots := private.with_moved(actor.organization_id, slots);
+    client_ids := client_ids || array(select slot.client_id from unnest(slots) as slot);
     batch := private.keep_place(batch, wanted, names_room, slots);
   elsif joining then
     perform private.lock_group(actor.organization_id, wanted.group_id);
   end if;
-  client_ids := coalesce(wanted.client_ids, array[wanted.client_id]) || array(select slot.client_id from unnest(slots) as slot where moving);
   perform private.lock_resources(
     actor.organization_id, client_ids || resource_ids || array[wanted.therapist_id, batch.room_id]
   );
@@ -7956,7 +8067,7 @@ begin
 
   booker := private.who_may_book(actor, wanted.therapist_id, client_ids, batch.room_id);
   slots := private.with_services(actor.organization_id, slots, wanted.cpt_code, wanted.session_type);
-  if booker.allowed then
+  if booker.allowed and private.names_service(slots) then
     perform private.require_service(actor.organization_id, slots, wanted.cpt_code, wanted.session_type, joining);
   end if;
   issue := private.placement_issue(booker, actor, batch, slots, private.spans_of(slots));
@@ -8210,57 +8321,62 @@ grant execute on function private.hold_sessions(jsonb, text, text) to authentica
 -- === schemas/booking/confirm.sql ===
 
 -- Purpose: sessions-confirm. Turns a live hold into sessions, or into the moves it was made for.
--- Objects: find_hold, hold_state, listing_issue, make_sessions, move_sessions, confirm_hold, confirm_sessions.
+-- Objects: find_batch, holds_of_key, hold_state, listing_issue, make_sessions, move_sessions, confirm_hold, confirm_sessions.
 -- Watch for: a live hold confirms, always; an unconfirmed one at or after expires_at never does, swept or not. A new
 --            session takes its hold's id, so its claims stay where they are and only lose their expiry. A move settles
 --            whole: its places depend on each other.
 
-create type private.found_hold as (
-  batch public.hold_batches,
-  holds public.session_holds[]
-);
-comment on type private.found_hold is 'A batch, and those of its holds that a key stands for.';
-
-create function private.find_hold(actor private.actor, hold_key uuid)
-returns private.found_hold
+create function private.find_batch(actor private.actor, hold_key uuid)
+returns public.hold_batches
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
-  found_hold private.found_hold;
   batch public.hold_batches;
 begin
   select known.* into batch
   from public.hold_batches as known
-  where known.organization_id = actor.organization_id and known.hold_key = find_hold.hold_key;
-  if batch.id is null then
+  where known.organization_id = actor.organization_id and known.hold_key = find_batch.hold_key;
+  if not found then
     select known.* into batch
     from (
       select hold.batch_id
       from public.session_holds as hold
-      where hold.organization_id = actor.organization_id and hold.hold_key = find_hold.hold_key
+      where hold.organization_id = actor.organization_id and hold.hold_key = find_batch.hold_key
       limit 1
     ) as named
     join public.hold_batches as known on known.organization_id = actor.organization_id and known.id = named.batch_id;
   end if;
-  if batch.id is null or not private.may_ask(actor, batch.therapist_id) then
+  if not private.may_ask(actor, batch.therapist_id) then
     return null;
   end if;
-  found_hold.batch := batch;
-  found_hold.holds := array(
-    select hold
-    from public.session_holds as hold
-    where hold.organization_id = actor.organization_id and hold.batch_id = batch.id
-      and (batch.hold_key = find_hold.hold_key or hold.hold_key = find_hold.hold_key or batch.is_move)
-    order by hold.occurrence_index, hold.client_id
-  );
-  return found_hold;
+  return batch;
 end
 $$;
-comment on function private.find_hold(private.actor, uuid) is
-  'The batch this key belongs to and the holds it stands for: a batch''s key for all, an occurrence''s key for its own, '
-  'except that a move is always whole. Null when the key is unknown, or not the caller''s to use.';
+comment on function private.find_batch(private.actor, uuid) is
+  'The batch that this key, or one of its occurrences'' keys, belongs to; null when it is unknown, or not the caller''s to '
+  'use. A batch never changes.';
+
+create function private.holds_of_key(batch public.hold_batches, hold_key uuid)
+returns public.session_holds[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select hold
+    from public.session_holds as hold
+    where hold.organization_id = batch.organization_id and hold.batch_id = batch.id
+      and (batch.hold_key = holds_of_key.hold_key or hold.hold_key = holds_of_key.hold_key or batch.is_move)
+    order by hold.occurrence_index, hold.client_id
+  );
+end
+$$;
+comment on function private.holds_of_key(public.hold_batches, uuid) is
+  'The holds a key stands for, as they are now: a batch''s key for all, an occurrence''s for its own, except that a move is '
+  'always whole.';
 
 create function private.hold_state(batch public.hold_batches, holds public.session_holds[], as_of timestamptz)
 returns text
@@ -8283,6 +8399,44 @@ $$;
 comment on function private.hold_state(public.hold_batches, public.session_holds[], timestamptz) is
   'What became of these holds by now: released, expired, live (some of it is yet to be confirmed) or confirmed.';
 
+create function private.is_listed_as_held(
+  batch public.hold_batches,
+  holds public.session_holds[],
+  listed private.listing[],
+  top private.session_request
+)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return cardinality(listed) = cardinality(holds) and top.therapist_id = batch.therapist_id and array(
+    select row(
+      -- A lone occurrence may be listed by its batch's key.
+      case when item.hold_key = batch.hold_key then holds[1].hold_key else item.hold_key end, item.client_id,
+      item.therapist_id, item.start_time, item.end_time, item.session_id,
+      coalesce(item.session_type, batch.session_type), coalesce(item.cpt_code, batch.cpt_code)
+    )
+    from unnest(listed) as item
+    order by 1
+  ) = array(
+    select row(
+      hold.hold_key, hold.client_id, batch.therapist_id, hold.start_time, hold.end_time, null::uuid, batch.session_type,
+      batch.cpt_code
+    )
+    from unnest(holds) as hold
+    where hold.status <> 'released'
+    order by 1
+  ) and top.client_id in (select hold.client_id from unnest(holds) as hold);
+end
+$$;
+comment on function private.is_listed_as_held(
+  public.hold_batches, public.session_holds[], private.listing[], private.session_request
+) is
+  'Whether a confirmation lists every client of every occurrence exactly as it was held. False says nothing: the same may '
+  'be listed in other words, see private.listing_issue.';
+
 create function private.listing_issue(
   batch public.hold_batches,
   holds public.session_holds[],
@@ -8296,9 +8450,14 @@ set search_path = ''
 as $$
 declare
   cause private.cause;
-  keys uuid[] := array(select distinct hold.hold_key from unnest(holds) as hold where hold.status <> 'released');
+  keys uuid[];
   fields text[];
 begin
+  if private.is_listed_as_held(batch, holds, listed, top) then
+    return cause;
+  end if;
+  -- Something differs, or is described in other words.
+  keys := array(select distinct hold.hold_key from unnest(holds) as hold where hold.status <> 'released');
   -- A lone occurrence may be listed by its batch's key.
   if cardinality(keys) = 1 then
     listed := array(
@@ -8396,7 +8555,8 @@ create function private.confirmed_slots(
   batch public.hold_batches,
   holds public.session_holds[],
   listed private.listing[],
-  is_listed boolean
+  is_listed boolean,
+  has_payer boolean
 )
 returns private.confirmed_slot[]
 language plpgsql
@@ -8419,12 +8579,18 @@ begin
   end if;
   return array(
     select row(
-      hold, service.cpt_code, service.session_type, coalesce(item.location_type, moved.location_type), item.cpt_modifiers,
-      case when is_listed then format('occurrences.%s.', item.occurrence_index) else '' end, day.date,
-      private.service_code(
-        batch.organization_id, coalesce(service.cpt_code, moved.cpt_code),
-        coalesce(service.session_type, moved.session_type), day.date
-      ),
+      hold, service.cpt_code, service.session_type, place.location_type,
+      coalesce(item.cpt_modifiers, case
+        -- A move that names no code leaves the modifiers as they are. Nobody asks for any but a payer, or a place.
+        when (not batch.is_move or service.cpt_code is not null)
+          and (confirmed_slots.has_payer or private.place_of(place.location_type) = 'telehealth')
+        then private.default_modifiers(
+          batch.organization_id, private.primary_payer(batch.organization_id, hold.client_id, day.date),
+          coalesce(service.code, '97153'), private.credential_on(batch.organization_id, batch.therapist_id, day.date),
+          place.location_type, day.date
+        )
+      end),
+      case when is_listed then format('occurrences.%s.', item.occurrence_index) else '' end, day.date, service.code,
       private.service_code(batch.organization_id, batch.cpt_code, batch.session_type, day.date) is not null
     )::private.confirmed_slot
     from unnest(holds) as hold
@@ -8435,23 +8601,35 @@ begin
       )::integer]).*
     ) as item
     cross join lateral (
-      select coalesce(item.cpt_code, batch.cpt_code) as cpt_code,
-        coalesce(item.session_type, batch.session_type) as session_type
-    ) as service
-    cross join lateral (
       select private.service_date(batch.organization_id, hold.client_id, hold.start_time) as date offset 0
     ) as day
     left join lateral (
       select known.cpt_code, known.session_type, known.location_type from public.sessions as known
       where known.organization_id = batch.organization_id and known.id = hold.session_id offset 0
     ) as moved on true
+    cross join lateral (
+      select named.cpt_code, named.session_type, private.service_code(
+        batch.organization_id, coalesce(named.cpt_code, moved.cpt_code), coalesce(named.session_type, moved.session_type),
+        day.date
+      ) as code
+      from (
+        select coalesce(item.cpt_code, batch.cpt_code) as cpt_code,
+          coalesce(item.session_type, batch.session_type) as session_type
+      ) as named
+      offset 0
+    ) as service
+    cross join lateral (select coalesce(item.location_type, moved.location_type) as location_type) as place
     where hold.status = 'held'
     order by hold.occurrence_index, hold.client_id
   );
 end
 $$;
-comment on function private.confirmed_slots(public.hold_batches, public.session_holds[], private.listing[], boolean) is
-  'What is to be confirmed, with the service each occurrence is confirmed as. is_listed: the request lists occurrences.';
+comment on function private.confirmed_slots(
+  public.hold_batches, public.session_holds[], private.listing[], boolean, boolean
+) is
+  'What is to be confirmed, with the service each occurrence is confirmed as, and with modifiers where the caller gave '
+  'none: what the payer of the day wants for the code, the credential of that day and the place. is_listed: the request '
+  'lists occurrences. has_payer: a client of it ever had a payer.';
 
 create function private.require_payment(batch public.hold_batches, slots private.confirmed_slot[])
 returns void
@@ -8492,40 +8670,6 @@ $$;
 comment on function private.require_payment(public.hold_batches, private.confirmed_slot[]) is
   'PT400 for each occurrence that the payer of its day does not pay for: not at all (cpt.code), or not at its place '
   '(session.location_type).';
-
-create function private.with_modifiers(batch public.hold_batches, slots private.confirmed_slot[])
-returns private.confirmed_slot[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return array(
-    select row(
-      slot.hold, slot.cpt_code, slot.session_type, slot.location_type,
-      coalesce(slot.cpt_modifiers, case
-        -- A move that names no code leaves the modifiers as they are.
-        when not batch.is_move or slot.cpt_code is not null then private.default_modifiers(
-          batch.organization_id,
-          private.primary_payer(batch.organization_id, (slot.hold).client_id, slot.service_date),
-          coalesce(slot.service_code, '97153'),
-          private.credential_on(batch.organization_id, batch.therapist_id, slot.service_date),
-          slot.location_type, slot.service_date
-        )
-      end),
-      slot.path, slot.service_date, slot.service_code, slot.is_service_held
-    )::private.confirmed_slot
-    from unnest(slots) with ordinality as slot (
-      hold, cpt_code, session_type, location_type, cpt_modifiers, path, service_date, service_code, is_service_held,
-      position
-    )
-    order by slot.position
-  );
-end
-$$;
-comment on function private.with_modifiers(public.hold_batches, private.confirmed_slot[]) is
-  'What is to be confirmed, with modifiers where the caller gave none: what the payer of the day wants for the code, the '
-  'credential of that day and the place.';
 
 create function private.confirmed_service_issue(batch public.hold_batches, slots private.confirmed_slot[])
 returns private.cause
@@ -8568,7 +8712,7 @@ begin
   if issues is not null then
     perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
   end if;
-  if not private.may_render_each(
+  if exists (select from unnest(slots) as slot where slot.service_code is not null) and not private.may_render_each(
     batch.organization_id, batch.therapist_id, array(select slot.service_code from unnest(slots) as slot),
     array(select slot.service_date from unnest(slots) as slot)
   ) then
@@ -8736,7 +8880,7 @@ begin
   end if;
   set constraints public.sessions_no_therapist_overlap, public.sessions_at_the_place_of_their_group immediate;
   if not private.sync_claims(
-    batch.organization_id, private.claim_owners(batch.organization_id, session_ids, group_ids) || batch.id
+    batch.organization_id, session_ids || private.claim_dependents(batch.organization_id, session_ids, group_ids) || batch.id
   ) then
     perform private.raise_busy();
   end if;
@@ -8760,9 +8904,9 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  hold private.found_hold := private.find_hold(actor, wanted.hold_key);
-  batch public.hold_batches := hold.batch;
-  client_ids uuid[] := array(select distinct each.client_id from unnest(hold.holds) as each);
+  batch constant public.hold_batches := private.find_batch(actor, wanted.hold_key);
+  held record;
+  holds public.session_holds[];
   resource_ids uuid[] := '{}';
   booker private.booker;
   cause private.cause;
@@ -8773,47 +8917,49 @@ declare
   made jsonb;
   as_of timestamptz;
 begin
-  if hold is null or batch.id is null then
+  if batch.id is null then
     return private.refuse(actor, 'confirmation.refused', '{}', 'HOLD_NOT_FOUND', 'There is no such hold. Hold the time again.');
   end if;
+  select array_agg(distinct hold.client_id) as client_ids,
+    array_agg(distinct hold.group_id) filter (where hold.group_id is not null) as group_ids,
+    array_agg(hold.session_id) filter (where hold.session_id is not null) as session_ids
+  into held
+  from public.session_holds as hold
+  where hold.organization_id = batch.organization_id and hold.batch_id = batch.id;
   if batch.is_move then
-    resource_ids := private.lock_moved(
-      batch.organization_id, array(select each.session_id from unnest(hold.holds) as each)
-    );
-  elsif hold.holds[1].group_id is not null then
-    perform private.lock_group(batch.organization_id, each.group_id)
-    from (select distinct held.group_id from unnest(hold.holds) as held order by held.group_id) as each;
+    resource_ids := private.lock_moved(batch.organization_id, held.session_ids);
+  elsif held.group_ids is not null then
+    perform private.lock_group(batch.organization_id, named.id) from unnest(held.group_ids) as named (id);
   end if;
   -- Whoever claims this time once the hold has expired must see either the hold or the sessions, never neither.
   perform private.lock_resources(
-    batch.organization_id, client_ids || resource_ids || array[batch.therapist_id, batch.room_id]
+    batch.organization_id, held.client_ids || resource_ids || array[batch.therapist_id, batch.room_id]
   );
   as_of := clock_timestamp();
   -- A release, or another confirmation, may have settled it while this waited.
-  hold := private.find_hold(actor, wanted.hold_key);
-  batch := hold.batch;
+  holds := private.holds_of_key(batch, wanted.hold_key);
 
-  case private.hold_state(batch, hold.holds, as_of)
+  case private.hold_state(batch, holds, as_of)
     when 'released' then
       cause := row('HOLD_NOT_FOUND', 'The hold was released. Hold the time again.', null, null);
     when 'expired' then
       perform private.expire_batches(batch.organization_id, array[batch.id], as_of);
       cause := row('HOLD_EXPIRED', 'The hold has expired. Hold the time again.', null, null);
     when 'confirmed' then
-      cause := private.listing_issue(batch, hold.holds, listed, wanted.session);
+      cause := private.listing_issue(batch, holds, listed, wanted.session);
       if cause.code is null then
-        return private.success(private.confirmed_answer(hold.holds, (wanted.session).client_id));
+        return private.success(private.confirmed_answer(holds, (wanted.session).client_id));
       end if;
     else
-      booker := private.who_may_book(actor, batch.therapist_id, client_ids, batch.room_id);
+      booker := private.who_may_book(actor, batch.therapist_id, held.client_ids, batch.room_id);
       if booker.allowed is not true then
         cause := row('FORBIDDEN', 'You may no longer book this therapist, client or room.', null, null);
       else
-        cause := private.listing_issue(batch, hold.holds, listed, wanted.session);
+        cause := private.listing_issue(batch, holds, listed, wanted.session);
       end if;
   end case;
   if cause.code is null then
-    slots := private.confirmed_slots(batch, hold.holds, listed, wanted.occurrences is not null);
+    slots := private.confirmed_slots(batch, holds, listed, wanted.occurrences is not null, booker.has_payer);
     cause := private.confirmed_service_issue(batch, slots);
   end if;
   if cause.code is null and batch.is_move and exists (
@@ -8824,7 +8970,7 @@ begin
     cause := row('SESSION_NOT_MOVABLE', 'A session to be moved has been started, cancelled or completed meanwhile.', null, null);
   end if;
   if cause.code is not null then
-    return private.refuse_confirmation(actor, batch, hold.holds, cause);
+    return private.refuse_confirmation(actor, batch, holds, cause);
   end if;
 
   if booker.has_payer and not private.overrides(batch, 'authorization') then
@@ -8848,7 +8994,7 @@ begin
         'The payer''s authorization has too few units left for this service, or does not cover the dates: see shortages. '
         'The hold stands; an admin may hold anew with an override.', null, null);
       return private.refuse_confirmation(
-        actor, batch, hold.holds, cause, jsonb_build_object('shortages', private.shortages_of(quotes))
+        actor, batch, holds, cause, jsonb_build_object('shortages', private.shortages_of(quotes))
       );
     end if;
   end if;
@@ -8857,7 +9003,6 @@ begin
   set status = 'confirmed', settled_at = as_of, settled_xid = pg_current_xact_id()
   where each.organization_id = batch.organization_id
     and each.id = any (array(select (slot.hold).id from unnest(slots) as slot));
-  slots := private.with_modifiers(batch, slots);
   if batch.is_move then
     before := private.facts_of_sessions(batch.organization_id, array(select (slot.hold).session_id from unnest(slots) as slot));
     made := private.move_sessions(batch, slots, as_of);
@@ -8886,7 +9031,7 @@ begin
     after => private.facts_of_rows(made),
     details => jsonb_build_object('batchId', batch.id)
   );
-  return private.success(private.confirmed_body(made, hold.holds, (wanted.session).client_id));
+  return private.success(private.confirmed_body(made, holds, (wanted.session).client_id));
 end
 $$;
 comment on function private.confirm_hold(private.actor, private.confirm_request, private.listing[]) is
@@ -9039,8 +9184,8 @@ declare
   actor private.actor := private.begin_booking(request_id);
   wanted private.release_request := private.read_release_request(request);
   fingerprint constant bytea := private.fingerprint(jsonb_build_object('holdKey', wanted.hold_key));
-  hold private.found_hold;
   batch public.hold_batches;
+  holds public.session_holds[];
   outcome jsonb;
   as_of timestamptz;
   released public.session_holds[];
@@ -9051,14 +9196,14 @@ begin
   if outcome is not null then
     return outcome;
   end if;
-  hold := private.find_hold(actor, wanted.hold_key);
-  batch := hold.batch;
+  batch := private.find_batch(actor, wanted.hold_key);
   if batch.id is not null then
+    holds := private.holds_of_key(batch, wanted.hold_key);
     -- Claims go only under their resources' locks: a claimant between check and insert must not lose its footing. Moved
     -- sessions have clients of the batch, so that whoever changes them meets this here.
     perform private.lock_resources(
       batch.organization_id,
-      array[batch.therapist_id, batch.room_id] || array(select each.client_id from unnest(hold.holds) as each)
+      array[batch.therapist_id, batch.room_id] || array(select each.client_id from unnest(holds) as each)
     );
     as_of := clock_timestamp();
     perform private.expire_batches(batch.organization_id, array[batch.id], as_of);
@@ -9067,7 +9212,7 @@ begin
       set status = 'released', settled_at = as_of, settled_xid = pg_current_xact_id()
       from public.hold_batches as known
       where each.organization_id = batch.organization_id
-        and each.id = any (array(select named.id from unnest(hold.holds) as named))
+        and each.id = any (array(select named.id from unnest(holds) as named))
         and each.status = 'held'
         and known.organization_id = batch.organization_id and known.id = batch.id and known.expires_at > as_of
       returning each.*
@@ -9215,45 +9360,58 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  before constant jsonb := private.facts_of_sessions(actor.organization_id, session_ids);
+  after jsonb;
+  before jsonb;
   therapist_id uuid;
+  has_payer boolean;
+  dependents uuid[];
 begin
   if session_ids = '{}' then
     return;
   end if;
-  update public.sessions as session
-  set status = end_sessions.status, updated_at = as_of
-  from unnest(session_ids) as named (id)
-  cross join lateral (
-    select known.ctid from public.sessions as known
-    where known.organization_id = actor.organization_id and known.id = named.id offset 0
-  ) as found
-  where session.ctid = found.ctid;
-  select min(session.therapist_id::text)::uuid into therapist_id
-  from unnest(session_ids) as named (id)
-  cross join lateral (
-    select known.therapist_id from public.sessions as known
-    where known.organization_id = actor.organization_id and known.id = named.id offset 0
-  ) as session;
-  if not private.sync_claims(actor.organization_id, private.claim_owners(actor.organization_id, session_ids)) then
+  with ended as (
+    update public.sessions as session
+    set status = end_sessions.status, updated_at = as_of
+    from unnest(session_ids) as named (id)
+    cross join lateral (
+      select known.ctid, known.status, client.has_payer
+      from public.sessions as known
+      join public.clients as client on client.organization_id = known.organization_id and client.id = known.client_id
+      where known.organization_id = actor.organization_id and known.id = named.id
+      offset 0
+    ) as was
+    where session.ctid = was.ctid
+    returning session.start_time, session.id, session.therapist_id, was.has_payer, to_jsonb(session) as row, was.status
+  )
+  select
+    jsonb_agg(ended.row order by ended.start_time, ended.id),
+    jsonb_agg(ended.row || jsonb_build_object('status', ended.status) order by ended.start_time, ended.id),
+    min(ended.therapist_id::text)::uuid, bool_or(ended.has_payer)
+  into after, before, therapist_id, has_payer
+  from ended;
+  after := private.facts_of_rows(after);
+  before := private.facts_of_rows(before);
+
+  dependents := private.claim_dependents(actor.organization_id, session_ids);
+  perform private.drop_claims(actor.organization_id, session_ids, as_of);
+  if dependents <> '{}' and not private.sync_claims(actor.organization_id, dependents) then
     perform private.raise_busy();
   end if;
-  -- A move whose session has ended cannot confirm, and takes nothing.
-  perform private.give_back_units(actor.organization_id, session_ids || array(
-    select hold.id from public.session_holds as hold
-    where hold.organization_id = actor.organization_id and hold.session_id = any (session_ids) and hold.status = 'held'
-  ));
+  if has_payer then
+    -- A move whose session has ended cannot confirm, and takes nothing.
+    perform private.give_back_units(actor.organization_id, session_ids || array(
+      select hold.id from public.session_holds as hold
+      where hold.organization_id = actor.organization_id and hold.session_id = any (session_ids) and hold.status = 'held'
+    ));
+  end if;
   perform private.record_event(
     actor.organization_id, 'session.' || status, 'session', array(
-      select (item.value ->> 'id')::uuid from jsonb_array_elements(before) as item (value)
+      select (item.value ->> 'id')::uuid from jsonb_array_elements(after) as item (value)
     ), as_of,
     therapist_id => therapist_id,
     actor_role => actor.role::text,
     before => before,
-    after => (
-      select jsonb_agg(item.value || jsonb_build_object('status', end_sessions.status))
-      from jsonb_array_elements(before) as item (value)
-    ),
+    after => after,
     details => details
   );
 end
@@ -9566,11 +9724,15 @@ comment on function private.group_named(jsonb) is 'The group_id of a request, or
 -- === schemas/booking/waitlist.sql ===
 
 -- Purpose: time that becomes free is offered to a client who waits for it, as a hold of its own.
--- Objects: waitlist_entries; freed_slots, the queue; queue_freed, offer_freed_slot; offer_freed_slots for the caller.
+-- Objects: waitlist_entries; freed_slots, the queue; queue_freed, wake_slots; offer_freed_slot; offer_freed_slots for the
+--          caller.
 -- Watch for: whoever frees a place only writes it into the queue; the offer is made in a transaction of its own (called by
 --            the edge functions after they have answered, by a schedule, by anybody of the staff). An offer made by the
 --            canceller would lock the waiting client after the canceller's own people. An offer is an ordinary hold: it
 --            obeys every rule, and confirming it books.
+--            A slot leaves the queue when it is booked, begins, is taken by somebody else, or nobody is left who could
+--            want it. While somebody may want it later it is asleep, and whatever may change that wakes it.
+--            The locks of the queue: a slot, then entries. Nobody waits for a slot that is locked.
 
 create table public.waitlist_entries (
   organization_id uuid not null references public.organizations (id),
@@ -9627,6 +9789,9 @@ create table private.freed_slots (
   start_time timestamptz not null,
   end_time timestamptz not null check (end_time > start_time),
   declined_ids uuid[] not null default '{}',
+  blocked_ids uuid[] not null default '{}',
+  blocked_until timestamptz,
+  is_asleep boolean not null default false,
   offered_batch_id uuid,
   freed_at timestamptz not null default clock_timestamp(),
   primary key (organization_id, id)
@@ -9634,8 +9799,15 @@ create table private.freed_slots (
 comment on table private.freed_slots is
   'Time of a therapist, or a place in a group, that became free while somebody waits. private.offer_freed_slot drains it.';
 comment on column private.freed_slots.declined_ids is
-  'Entries that let this slot go, or could not have it: the next in line is asked.';
-comment on column private.freed_slots.offered_batch_id is 'The offer that lives for it; null: to be offered.';
+  'Entries that let this slot go, or cannot have it: they are not asked again.';
+comment on column private.freed_slots.blocked_ids is
+  'Entries that could not have it for now, because of a hold, of hours or of a closure: they are asked again.';
+comment on column private.freed_slots.blocked_until is
+  'When the last of the holds that were in the way expires; null: none was.';
+comment on column private.freed_slots.is_asleep is
+  'Nobody can have it now, somebody may later. It is not offered until something wakes it, or blocked_until has come.';
+comment on column private.freed_slots.offered_batch_id is 'The last offer, which may have lapsed; null: to be offered.';
+create index freed_slots_therapist_idx on private.freed_slots (organization_id, therapist_id);
 create index freed_slots_offered_batch_idx on private.freed_slots (organization_id, offered_batch_id)
   where offered_batch_id is not null;
 alter table private.freed_slots enable row level security;
@@ -9660,7 +9832,7 @@ create trigger b_close_with_date before insert or update on public.waitlist_entr
   for each row execute function private.close_with_date();
 create trigger a_take_organization before insert or update on public.waitlist_entries
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 
 alter table public.waitlist_entries enable row level security;
@@ -9724,23 +9896,24 @@ begin
   ) as room on true
   left join public.sessions as session
     on session.organization_id = queue_freed.organization_id and session.id = gone.owner_id
-  cross join lateral (
-    -- The time that was booked: what was claimed less the travel around it.
-    select tstzrange(
+  -- The time that was booked: what was claimed less the travel around it, and less what the same change claims anew.
+  cross join lateral unnest(
+    tstzmultirange(tstzrange(
       lower(gone.during) + coalesce(session.buffer_before_minutes, 0) * interval '1 minute',
       greatest(upper(gone.during) - coalesce(session.buffer_after_minutes, 0) * interval '1 minute', lower(gone.during)), '[)'
-    ) as during
-  ) as slot
-  where gone.resource_kind = 'therapist' and lower(gone.during) > as_of and not isempty(slot.during)
+    )) - coalesce((
+      select range_agg(kept.during::tstzrange) from unnest(missing) as kept where kept.resource_id = gone.resource_id
+    ), '{}')
+  ) as slot (during)
+  where gone.resource_kind = 'therapist' and lower(slot.during) > as_of
+    -- An offer that is let go, and time that is to be offered anyway, are in the queue already.
     and not exists (
-      select from unnest(missing) as kept where kept.resource_id = gone.resource_id and kept.during @> gone.during
-    )
-    -- An offer that is let go has its slot in the queue already.
-    and not exists (
-      select from public.session_holds as hold
-      join private.freed_slots as slot
-        on slot.organization_id = hold.organization_id and slot.offered_batch_id = hold.batch_id
-      where hold.organization_id = queue_freed.organization_id and hold.id = gone.owner_id
+      select from private.freed_slots as known
+      left join public.session_holds as hold
+        on hold.organization_id = known.organization_id and hold.batch_id = known.offered_batch_id
+      where known.organization_id = queue_freed.organization_id and known.therapist_id = gone.resource_id
+        and known.start_time <= lower(slot.during) and known.end_time >= upper(slot.during) and known.group_id is null
+        and (known.offered_batch_id is null or hold.id = gone.owner_id)
     );
   -- A member who leaves a group that goes on frees a place in it.
   insert into private.freed_slots (organization_id, therapist_id, room_id, group_id, start_time, end_time)
@@ -9752,11 +9925,43 @@ begin
     on known.organization_id = session.organization_id and known.id = session.group_id
   where gone.resource_kind = 'client' and known.start_time > as_of and session.status = 'cancelled'
     and private.group_lives_until(queue_freed.organization_id, known.id) = 'infinity';
+  perform private.wake_slots_of(organization_id, array(
+    select gone.resource_id from unnest(surplus) as gone where gone.resource_kind <> 'room'
+  ));
   perform set_config('therapist_sessions.freed', 'yes', true);
 end
 $$;
 comment on function private.queue_freed(uuid, private.claims[], private.claims[], timestamptz) is
   'Queues what a change of claims set free, if anybody waits in this organization.';
+
+create function private.wake_slots_of(organization_id uuid, resource_ids uuid[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  update private.freed_slots as slot
+  set is_asleep = false, blocked_ids = '{}', blocked_until = null
+  from (
+    select asleep.id
+    from private.freed_slots as asleep
+    where asleep.organization_id = wake_slots_of.organization_id and asleep.is_asleep and asleep.blocked_ids <> '{}'
+      and (
+        asleep.therapist_id = any (resource_ids)
+        or exists (
+          select from public.waitlist_entries as entry
+          where entry.organization_id = asleep.organization_id and entry.id = any (asleep.blocked_ids)
+            and entry.client_id = any (resource_ids)
+        )
+      )
+    -- An offer that has a slot in hand waits for the locks of the people that are freed here, then looks itself.
+    for no key update skip locked
+  ) as awake
+  where slot.organization_id = wake_slots_of.organization_id and slot.id = awake.id;
+end
+$$;
+comment on function private.wake_slots_of(uuid, uuid[]) is
+  'Something of these therapists and clients is free again: slots that somebody could not have for now are offered anew.';
 
 create function private.close_waitlist_entry(organization_id uuid, batch_id uuid, as_of timestamptz)
 returns void
@@ -9764,15 +9969,14 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  update public.waitlist_entries as entry
-  set state = 'booked', closed_at = as_of
-  where entry.organization_id = close_waitlist_entry.organization_id
-    and entry.offered_batch_id = close_waitlist_entry.batch_id
-    and entry.state = 'offered';
+  delete from private.freed_slots as slot
+  where slot.organization_id = close_waitlist_entry.organization_id
+    and slot.offered_batch_id = close_waitlist_entry.batch_id;
   if found then
-    delete from private.freed_slots as slot
-    where slot.organization_id = close_waitlist_entry.organization_id
-      and slot.offered_batch_id = close_waitlist_entry.batch_id;
+    update public.waitlist_entries as entry
+    set state = 'booked', closed_at = coalesce(entry.closed_at, as_of)
+    where entry.organization_id = close_waitlist_entry.organization_id
+      and entry.offered_batch_id = close_waitlist_entry.batch_id;
   end if;
 end
 $$;
@@ -9784,26 +9988,132 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  update public.waitlist_entries as entry
-  set state = 'waiting'
-  where entry.organization_id = reopen_waitlist_entry.organization_id
-    and entry.offered_batch_id = reopen_waitlist_entry.batch_id
-    and entry.state = 'offered';
+  -- The slot goes to the next in line, also when its entry has been closed meanwhile.
+  update private.freed_slots as slot
+  set offered_batch_id = null, declined_ids = slot.declined_ids || array(
+    select entry.id from public.waitlist_entries as entry
+    where entry.organization_id = slot.organization_id and entry.offered_batch_id = slot.offered_batch_id
+  )
+  where slot.organization_id = reopen_waitlist_entry.organization_id
+    and slot.offered_batch_id = reopen_waitlist_entry.batch_id;
   if found then
-    -- The slot goes to the next in line.
-    update private.freed_slots as slot
-    set offered_batch_id = null, declined_ids = slot.declined_ids || array(
-      select entry.id from public.waitlist_entries as entry
-      where entry.organization_id = slot.organization_id and entry.offered_batch_id = slot.offered_batch_id
-    )
-    where slot.organization_id = reopen_waitlist_entry.organization_id
-      and slot.offered_batch_id = reopen_waitlist_entry.batch_id;
+    update public.waitlist_entries as entry
+    set state = 'waiting'
+    where entry.organization_id = reopen_waitlist_entry.organization_id
+      and entry.offered_batch_id = reopen_waitlist_entry.batch_id
+      and entry.state = 'offered';
     perform set_config('therapist_sessions.freed', 'yes', true);
   end if;
 end
 $$;
 comment on function private.reopen_waitlist_entry(uuid, uuid) is
   'An offer that was let go, or has lapsed: the client waits again, and the slot is offered to the next.';
+
+create function private.wake_for_entry()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  update private.freed_slots as slot
+  set is_asleep = false
+  from (
+    select asleep.id
+    from private.freed_slots as asleep
+    where asleep.organization_id = new.organization_id and asleep.is_asleep
+      and new.id <> all (asleep.declined_ids)
+      and private.entry_suits(asleep, new)
+    -- An offer that has a slot in hand locks the entries before it puts the slot to sleep: it sees what is written here.
+    for no key update skip locked
+  ) as awake
+  where slot.organization_id = new.organization_id and slot.id = awake.id;
+  return null;
+end
+$$;
+comment on function private.wake_for_entry() is
+  'Trigger: who begins to wait, or waits for something else, may want a slot that nobody could have.';
+
+create function private.wake_for_hours()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  changed_id constant uuid := coalesce(new.organization_id, old.organization_id);
+begin
+  -- Also a slot that an offer has in hand, which was refused by the hours as they were: this waits for the offer to end.
+  update private.freed_slots as slot
+  set is_asleep = false, blocked_ids = '{}', blocked_until = null
+  from (
+    select queued.id
+    from private.freed_slots as queued
+    where queued.organization_id = changed_id and queued.offered_batch_id is null
+    order by queued.id
+    for no key update
+  ) as awake
+  where slot.organization_id = changed_id and slot.id = awake.id;
+  return null;
+end
+$$;
+comment on function private.wake_for_hours() is
+  'Trigger: a closure or time off that is withdrawn, and new hours, open time that could not be offered.';
+create trigger d_wake_slots after update or delete on public.organization_closures
+  for each row execute function private.wake_for_hours();
+create trigger d_wake_slots after update or delete on public.availability_exceptions
+  for each row execute function private.wake_for_hours();
+create trigger d_wake_slots_for_extra_hours after insert on public.availability_exceptions
+  for each row when (new.kind = 'extra_hours') execute function private.wake_for_hours();
+create trigger d_wake_slots after update on public.therapists
+  for each row
+  when ((new.availability_hours, new.time_zone) is distinct from (old.availability_hours, old.time_zone))
+  execute function private.wake_for_hours();
+
+-- Offers -----------------------------------------------------------------------------------------------------------
+
+create function private.entry_suits(slot private.freed_slots, entry public.waitlist_entries)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  during constant tstzrange := tstzrange(
+    slot.start_time, coalesce(slot.start_time + entry.minutes * interval '1 minute', slot.end_time), '[)'
+  );
+begin
+  return coalesce(entry.therapist_id, slot.therapist_id) = slot.therapist_id
+    and upper(during) <= slot.end_time
+    and entry.windows @> during
+    and (slot.group_id is null or upper(during) = slot.end_time)
+    and exists (
+      select from public.caseloads as caseload
+      where caseload.organization_id = slot.organization_id and caseload.therapist_id = slot.therapist_id
+        and caseload.client_id = entry.client_id
+    )
+    -- A place in a group is of the group's service, a slot of its own of one that is for one client.
+    and case
+      when slot.group_id is null then private.service_issue(
+        slot.organization_id, entry.cpt_code,
+        private.service_date(slot.organization_id, entry.client_id, slot.start_time), 1
+      ) is null
+      else entry.cpt_code = (
+        select private.billed_code_at(
+          mate.organization_id, entry.client_id, mate.cpt_code, mate.session_type, mate.start_time
+        )
+        from public.sessions as mate
+        where mate.organization_id = slot.organization_id and mate.group_id = slot.group_id
+          and mate.status not in ('cancelled', 'no_show')
+        limit 1
+      )
+    end;
+end
+$$;
+comment on function private.entry_suits(private.freed_slots, public.waitlist_entries) is
+  'Whether a slot is what an entry waits for: its therapist, its time, its service, on the caseload.';
+create trigger d_wake_slots after insert or update on public.waitlist_entries
+  for each row when (new.state = 'waiting') execute function private.wake_for_entry();
 
 create function private.next_in_line(slot private.freed_slots)
 returns public.waitlist_entries
@@ -9816,48 +10126,231 @@ declare
 begin
   select candidate.* into entry
   from public.waitlist_entries as candidate
-  cross join lateral (
-    select tstzrange(
-      slot.start_time, coalesce(slot.start_time + candidate.minutes * interval '1 minute', slot.end_time), '[)'
-    ) as during
-  ) as suits
   where candidate.organization_id = slot.organization_id
     and candidate.state = 'waiting'
-    and candidate.id <> all (slot.declined_ids)
-    and coalesce(candidate.therapist_id, slot.therapist_id) = slot.therapist_id
-    and upper(suits.during) <= slot.end_time
-    and candidate.windows @> suits.during
-    and (slot.group_id is null or upper(suits.during) = slot.end_time)
-    and exists (
-      select from public.caseloads as caseload
-      where caseload.organization_id = slot.organization_id and caseload.therapist_id = slot.therapist_id
-        and caseload.client_id = candidate.client_id
-    )
-    -- A place in a group is of the group's service, a slot of its own of one that is for one client.
-    and case
-      when slot.group_id is null then private.service_issue(
-        slot.organization_id, candidate.cpt_code,
-        private.service_date(slot.organization_id, candidate.client_id, slot.start_time), 1
-      ) is null
-      else candidate.cpt_code = (
-        select private.billed_code_at(
-          mate.organization_id, candidate.client_id, mate.cpt_code, mate.session_type, mate.start_time
-        )
-        from public.sessions as mate
-        where mate.organization_id = slot.organization_id and mate.group_id = slot.group_id
-          and mate.status not in ('cancelled', 'no_show')
-        limit 1
-      )
-    end
+    and candidate.id <> all (slot.declined_ids || slot.blocked_ids)
+    and private.entry_suits(slot, candidate)
   order by candidate.priority, candidate.created_at, candidate.id
   limit 1
-  -- Two slots freed at once would both be offered to whoever waits longest.
-  for no key update skip locked;
+  -- Two slots freed at once would both be offered to whoever waits longest. The second offer waits for the first to end
+  -- rather than pass over its entry: the first may be refused, and this slot be the one they get.
+  for no key update;
   return entry;
 end
 $$;
 comment on function private.next_in_line(private.freed_slots) is
   'Who is asked for this slot: whom it suits, by priority and then by how long they have waited. Locks the entry.';
+
+create function private.who_may_want(slot private.freed_slots)
+returns text[]
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  states text[];
+begin
+  -- Shared until this transaction ends: whoever lets one of these offers go waits, then finds the slot asleep and wakes it.
+  select array_agg(locked.state) into states
+  from (
+    select candidate.state
+    from public.waitlist_entries as candidate
+    where candidate.organization_id = slot.organization_id
+      and candidate.state in ('waiting', 'offered')
+      and candidate.id <> all (slot.declined_ids || slot.blocked_ids)
+      and private.entry_suits(slot, candidate)
+    order by candidate.id
+    for share
+  ) as locked;
+  return coalesce(states, '{}');
+end
+$$;
+comment on function private.who_may_want(private.freed_slots) is
+  'The states of the entries that a slot would suit: offered, while they have another offer; waiting, for those who began '
+  'to wait just now.';
+
+create function private.reopen_lapsed_offers(organization_id uuid, most integer default 50)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  lapsed record;
+begin
+  select array_agg(distinct batch.id) as batch_ids,
+    array_agg(distinct batch.therapist_id) || array_agg(distinct batch.room_id) || array_agg(distinct hold.client_id) as resource_ids
+  into lapsed
+  from (
+    select slot.offered_batch_id as id
+    from private.freed_slots as slot
+    join public.hold_batches as known
+      on known.organization_id = slot.organization_id and known.id = slot.offered_batch_id
+    where slot.organization_id = reopen_lapsed_offers.organization_id and known.expires_at <= clock_timestamp()
+    limit most
+  ) as offer
+  join public.hold_batches as batch
+    on batch.organization_id = reopen_lapsed_offers.organization_id and batch.id = offer.id
+  join public.session_holds as hold on hold.organization_id = batch.organization_id and hold.batch_id = batch.id;
+  if lapsed.batch_ids is null then
+    return false;
+  end if;
+  -- Who confirms an offer in its last moment has these locks until the slot has left the queue and the entry is booked.
+  perform private.lock_resources(organization_id, lapsed.resource_ids);
+  perform private.expire_batches(organization_id, lapsed.batch_ids, clock_timestamp());
+  perform private.reopen_waitlist_entry(reopen_lapsed_offers.organization_id, batch.id)
+  from unnest(lapsed.batch_ids) as batch (id);
+  return true;
+end
+$$;
+comment on function private.reopen_lapsed_offers(uuid, integer) is
+  'Offers that nobody took in time: their slots are to be offered to the next. Locks the people of the offers, so it is a '
+  'transaction of its own. False: there are none.';
+
+create function private.offer_slot(slot private.freed_slots, entry public.waitlist_entries)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  wanted private.hold_request;
+  outcome jsonb;
+  batch_id uuid;
+begin
+  wanted.therapist_id := slot.therapist_id;
+  wanted.client_id := entry.client_id;
+  wanted.room_id := case when slot.group_id is null then (
+    select room.id from public.rooms as room
+    where room.organization_id = slot.organization_id and room.id = slot.room_id and room.deleted_at is null
+  ) end;
+  wanted.group_id := slot.group_id;
+  wanted.cpt_code := entry.cpt_code;
+  wanted.time_zone := (select known.time_zone from public.organizations as known where known.id = slot.organization_id);
+  wanted.start_time := private.iso(slot.start_time);
+  wanted.end_time := private.iso(coalesce(slot.start_time + entry.minutes * interval '1 minute', slot.end_time));
+  wanted.hold_seconds := 900;
+  begin
+    outcome := private.place_hold(
+      row(null, slot.organization_id, 'admin')::private.actor, wanted, private.slots_of(wanted, clock_timestamp()),
+      details => jsonb_build_object('waitlistEntryId', entry.id)
+    );
+  exception
+    -- The group has moved or ended since, or the service is none any more: nobody made a malformed request, and a slot
+    -- that cannot be had must not keep the slots behind it from being offered.
+    when sqlstate 'PT400' then
+      outcome := '{"ok": false}';
+  end;
+
+  if (outcome ->> 'ok')::boolean then
+    batch_id := (outcome #>> '{body,holdId}')::uuid;
+    update public.waitlist_entries as offered
+    set state = 'offered', offered_batch_id = batch_id, offered_at = clock_timestamp()
+    where offered.organization_id = entry.organization_id and offered.id = entry.id;
+    update private.freed_slots as offered
+    set offered_batch_id = batch_id
+    where offered.organization_id = slot.organization_id and offered.id = slot.id;
+    return true;
+  elsif outcome ->> 'code' = 'ROOM_CONFLICT' and outcome ->> 'retryAfter' is null then
+    -- The room is somebody else's by now, the therapist's time may still be had.
+    update private.freed_slots as passed
+    set room_id = null
+    where passed.organization_id = slot.organization_id and passed.id = slot.id;
+  elsif outcome ->> 'retryAfter' is not null or outcome ->> 'code' = 'OUTSIDE_AVAILABILITY' then
+    update private.freed_slots as passed
+    set blocked_ids = passed.blocked_ids || entry.id,
+      blocked_until = greatest(passed.blocked_until, (outcome ->> 'retryAfter')::timestamptz)
+    where passed.organization_id = slot.organization_id and passed.id = slot.id;
+  else
+    update private.freed_slots as passed
+    set declined_ids = passed.declined_ids || entry.id
+    where passed.organization_id = slot.organization_id and passed.id = slot.id;
+  end if;
+  return false;
+end
+$$;
+comment on function private.offer_slot(private.freed_slots, public.waitlist_entries) is
+  'Holds a slot for an entry, by the ordinary way to a hold, or passes over the entry: for now when what is in the way may '
+  'go, else for good. Both rows are locked by the caller.';
+
+create function private.is_to_offer(slot private.freed_slots)
+returns boolean
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  return slot.offered_batch_id is null
+    and (not slot.is_asleep or coalesce(slot.blocked_until <= clock_timestamp(), false));
+end
+$$;
+comment on function private.is_to_offer(private.freed_slots) is
+  'Whether a slot is to be offered now: it has no offer, and is not asleep, or what was in its way has expired.';
+
+create function private.offer_next(organization_id uuid)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  slot private.freed_slots;
+  entry public.waitlist_entries;
+  wanted_by text[];
+  offered boolean := false;
+begin
+  perform private.share_organization(organization_id);
+  if not private.reopen_lapsed_offers(organization_id) then
+    delete from private.freed_slots as past
+    using (
+      select begun.id from private.freed_slots as begun
+      where begun.organization_id = offer_next.organization_id and begun.offered_batch_id is null
+        and begun.start_time <= clock_timestamp()
+      for update skip locked
+    ) as over
+    where past.organization_id = offer_next.organization_id and past.id = over.id;
+
+    select queued.* into slot
+    from private.freed_slots as queued
+    where queued.organization_id = offer_next.organization_id and private.is_to_offer(queued)
+    order by queued.id
+    limit 1
+    for update skip locked;
+  end if;
+  if slot.id is not null then
+    if slot.blocked_until <= clock_timestamp() then
+      slot.blocked_ids := '{}';
+      slot.blocked_until := null;
+    end if;
+    -- One entry's row, then one place's people, in the order of every path. Whoever cannot have the slot is passed over,
+    -- and the next is asked in a transaction of their own.
+    entry := private.next_in_line(slot);
+    if entry.id is null then
+      wanted_by := private.who_may_want(slot);
+    end if;
+    if wanted_by = '{}' and slot.blocked_ids = '{}' then
+      delete from private.freed_slots as unwanted
+      where unwanted.organization_id = slot.organization_id and unwanted.id = slot.id;
+    else
+      update private.freed_slots as known
+      set is_asleep = entry.id is null and 'waiting' <> all (wanted_by), blocked_ids = slot.blocked_ids,
+        blocked_until = slot.blocked_until
+      where known.organization_id = slot.organization_id and known.id = slot.id;
+    end if;
+    if entry.id is not null then
+      offered := private.offer_slot(slot, entry);
+    end if;
+  end if;
+  return jsonb_build_object('offered', offered, 'pending', (
+    select count(*)
+    from private.freed_slots as queued
+    left join public.hold_batches as batch
+      on batch.organization_id = queued.organization_id and batch.id = queued.offered_batch_id
+    where queued.organization_id = offer_next.organization_id
+      and (private.is_to_offer(queued) or batch.expires_at <= clock_timestamp())
+  ));
+end
+$$;
+comment on function private.offer_next(uuid) is
+  'One step of the queue: offers that lapsed are reopened, or one freed slot is offered to the next in line, put to sleep '
+  'or given up. Call it in a transaction of its own.';
 
 create function private.offer_freed_slot(organization_id uuid)
 returns jsonb
@@ -9868,89 +10361,17 @@ set timezone = 'UTC'
 set lock_timeout = '5s'
 set plan_cache_mode = 'force_generic_plan'
 as $$
-declare
-  slot private.freed_slots;
-  entry public.waitlist_entries;
-  wanted private.hold_request;
-  outcome jsonb;
 begin
   perform private.enter_booking();
-  perform private.share_organization(organization_id);
-  perform private.reopen_waitlist_entry(offer_freed_slot.organization_id, lapsed.offered_batch_id)
-  from (
-    select offered.offered_batch_id
-    from private.freed_slots as offered
-    join public.hold_batches as batch
-      on batch.organization_id = offered.organization_id and batch.id = offered.offered_batch_id
-    where offered.organization_id = offer_freed_slot.organization_id and batch.expires_at <= clock_timestamp()
-    for update of offered skip locked
-  ) as lapsed;
-  delete from private.freed_slots as past
-  where past.organization_id = offer_freed_slot.organization_id and past.start_time <= clock_timestamp();
-
-  select queued.* into slot
-  from private.freed_slots as queued
-  where queued.organization_id = offer_freed_slot.organization_id and queued.offered_batch_id is null
-  order by queued.id
-  limit 1
-  for update skip locked;
-  if slot.id is null then
-    return '{"offered": false, "pending": 0}';
-  end if;
-  entry := private.next_in_line(slot);
-  if entry.id is null then
-    delete from private.freed_slots as unwanted where unwanted.organization_id = slot.organization_id and unwanted.id = slot.id;
-  else
-    -- One entry's row, then one place's people, in the order of every path. Whoever cannot have the slot is passed over,
-    -- and the next is asked in a transaction of their own.
-    wanted.therapist_id := slot.therapist_id;
-    wanted.client_id := entry.client_id;
-    wanted.room_id := case when slot.group_id is null then slot.room_id end;
-    wanted.group_id := slot.group_id;
-    wanted.cpt_code := entry.cpt_code;
-    wanted.time_zone := (select known.time_zone from public.organizations as known where known.id = slot.organization_id);
-    wanted.start_time := private.iso(slot.start_time);
-    wanted.end_time := private.iso(coalesce(slot.start_time + entry.minutes * interval '1 minute', slot.end_time));
-    wanted.hold_seconds := 900;
-    begin
-      outcome := private.place_hold(
-        row(null, slot.organization_id, 'admin')::private.actor, wanted, private.slots_of(wanted, clock_timestamp()),
-        details => jsonb_build_object('waitlistEntryId', entry.id)
-      );
-    exception
-      -- The group has moved or ended since, or the service is none any more: nobody made a malformed request, and a slot
-      -- that cannot be had must not keep the slots behind it from being offered.
-      when sqlstate 'PT400' then
-        outcome := '{"ok": false}';
-    end;
-    if (outcome ->> 'ok')::boolean then
-      update public.waitlist_entries as offered
-      set state = 'offered', offered_batch_id = (outcome #>> '{body,holdId}')::uuid, offered_at = clock_timestamp()
-      where offered.organization_id = entry.organization_id and offered.id = entry.id;
-      update private.freed_slots as offered
-      set offered_batch_id = (outcome #>> '{body,holdId}')::uuid
-      where offered.organization_id = slot.organization_id and offered.id = slot.id;
-    else
-      update private.freed_slots as passed
-      set declined_ids = passed.declined_ids || entry.id
-      where passed.organization_id = slot.organization_id and passed.id = slot.id;
-    end if;
-  end if;
-  return jsonb_build_object(
-    'offered', coalesce((outcome ->> 'ok')::boolean, false),
-    'pending', (
-      select count(*) from private.freed_slots as queued
-      where queued.organization_id = offer_freed_slot.organization_id and queued.offered_batch_id is null
-    )
-  );
+  return private.offer_next(organization_id);
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 comment on function private.offer_freed_slot(uuid) is
-  'Offers one freed slot to the next in line, or passes over who cannot have it: {offered, pending}. Call it until pending '
-  'is 0, each time in a transaction of its own.';
+  'One step of an organization''s queue: {offered, pending}. Call it until pending is 0, each time in a transaction of its '
+  'own.';
 
 create function private.offer_freed_slots(request_id text)
 returns jsonb
@@ -10025,26 +10446,45 @@ comment on function private.sweep_expired_holds(integer, interval) is
   'Writes down expiries nobody has met yet and removes their claims: keeps tables small and the audit complete. Optional. Looks '
   'back as far as lookback: run it with a longer one after a pause.';
 
-create function private.offer_all_freed_slots()
+create function private.offer_all_freed_slots(most integer default 100)
 returns integer
 language plpgsql
 security definer
 set search_path = ''
+set timezone = 'UTC'
+-- Here one transaction makes several offers, and locks people in no order. It gives way long before a deadlock is looked
+-- for: what it could not have is offered at the next run.
+set lock_timeout = '100ms'
 as $$
 declare
+  former constant text := private.enter_booking();
   offered integer := 0;
   waiting record;
+  step jsonb;
 begin
-  for waiting in select distinct slot.organization_id from private.freed_slots as slot order by slot.organization_id loop
-    offered := offered + case
-      when (private.leave_booking(private.offer_freed_slot(waiting.organization_id)) ->> 'offered')::boolean then 1 else 0
-    end;
+  for waiting in
+    select queue.organization_id
+    from (select distinct slot.organization_id from private.freed_slots as slot) as queue
+    order by random()
+  loop
+    for turn in 1..most loop
+      begin
+        step := private.offer_next(waiting.organization_id);
+      exception
+        when lock_not_available or deadlock_detected or sqlstate 'PT503' then
+          step := '{"pending": 0}';
+      end;
+      offered := offered + case when (step ->> 'offered')::boolean then 1 else 0 end;
+      exit when (step ->> 'pending')::integer = 0;
+    end loop;
   end loop;
+  perform private.leave_booking(null, former);
   return offered;
 end
 $$;
-comment on function private.offer_all_freed_slots() is
-  'One freed slot of each organization, for a schedule: what a cancellation by REST or SQL freed, and offers that lapsed.';
+comment on function private.offer_all_freed_slots(integer) is
+  'Freed slots of each organization, for a schedule: what REST, SQL, closures and time off freed, and offers that lapsed. '
+  'most: how many steps for each organization. Returns how many offers it made.';
 
 -- === schemas/calendar/direct_writes.sql ===
 
@@ -10184,9 +10624,14 @@ declare
   issue private.broken_rule;
   places_anew boolean := true;
   serves_anew boolean := true;
+  is_elsewhere boolean := true;
 begin
   if not private.take_row_organization(new.organization_id) then
     return new;
+  end if;
+  new.updated_at := clock_timestamp();
+  if tg_op = 'INSERT' then
+    new.created_at := new.updated_at;
   end if;
   if tg_op = 'UPDATE' then
     issue := private.session_change_issue(old, new);
@@ -10198,9 +10643,9 @@ begin
       old.buffer_before_minutes, old.buffer_after_minutes
     );
     serves_anew := (new.cpt_code, new.session_type) is distinct from (old.cpt_code, old.session_type);
+    is_elsewhere := new.location_type is distinct from old.location_type;
     new.created_at := old.created_at;
     new.created_by := old.created_by;
-    new.updated_at := clock_timestamp();
   elsif new.status <> 'scheduled' then
     perform private.refuse_write('session_status', format('a session begins as scheduled, not %s', new.status),
       'Insert it as scheduled, then change its status.');
@@ -10218,17 +10663,17 @@ begin
     perform private.refuse_write(issue.rule, issue.message, issue.hint);
   end if;
 
-  if places_anew or serves_anew then
-    if new.status not in ('cancelled', 'no_show') then
-      issue := private.written_session_issue(
-        new, case when tg_op = 'UPDATE' then old end, places_anew, auth.role() = 'authenticated'
-      );
-      if issue.rule = 'session_bookable' and auth.role() = 'authenticated' then
-        raise exception using errcode = 'insufficient_privilege', message = issue.message, hint = issue.hint;
-      elsif issue.rule is not null then
-        perform private.refuse_write(issue.rule, issue.message, issue.hint);
-      end if;
+  if (places_anew or serves_anew or is_elsewhere) and new.status not in ('cancelled', 'no_show') then
+    issue := private.written_session_issue(
+      new, case when tg_op = 'UPDATE' then old end, places_anew, auth.role() = 'authenticated'
+    );
+    if issue.rule = 'session_bookable' and auth.role() = 'authenticated' then
+      raise exception using errcode = 'insufficient_privilege', message = issue.message, hint = issue.hint;
+    elsif issue.rule is not null then
+      perform private.refuse_write(issue.rule, issue.message, issue.hint);
     end if;
+  end if;
+  if places_anew or serves_anew then
     if tg_op = 'INSERT' or (new.start_time, new.time_zone) is distinct from (old.start_time, old.time_zone) then
       new.civil_start := new.start_time at time zone new.time_zone;
     end if;
@@ -10259,7 +10704,7 @@ declare
   former constant text := private.enter_booking();
 begin
   if moved_ids <> '{}' and not private.sync_claims(
-    organization_id, private.claim_owners(organization_id, moved_ids, former_group_ids)
+    organization_id, moved_ids || private.claim_dependents(organization_id, moved_ids, former_group_ids)
   ) then
     raise exception using
       errcode = 'exclusion_violation',
@@ -10480,39 +10925,39 @@ comment on function private.settle_groups() is 'Trigger: a group that was moved 
 
 create trigger a_take_organization before insert or update on public.sessions
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_prepare_session before insert or update on public.sessions
   for each row
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.prepare_session();
 create trigger c_settle_inserted after insert on public.sessions
   referencing new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_inserted();
 create trigger c_settle_updated after update on public.sessions
   referencing old table as old_rows new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_updated();
 
 create trigger a_take_organization before insert or update on public.session_groups
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_guard_group before insert or update on public.session_groups
   for each row
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.guard_group();
 create trigger c_leave_ended_members before update on public.session_groups
   for each row
   when (
-    (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+    private.is_direct_write()
     and (new.therapist_id, new.start_time, new.end_time) is distinct from (old.therapist_id, old.start_time, old.end_time)
   )
   execute function private.leave_ended_members();
 create trigger d_settle_groups after update on public.session_groups
   referencing new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_groups();
 
 -- === schemas/calendar/session_audit.sql ===
@@ -14577,6 +15022,7 @@ create table public.session_visits (
   actual_end_time timestamptz check (isfinite(actual_end_time) and actual_end_time > actual_start_time),
   units integer check (units >= 0),
   other_day_reason text check (length(other_day_reason) between 1 and 500),
+  overlap_reason text check (length(overlap_reason) between 1 and 500),
   started_by uuid,
   completed_by uuid,
   recorded_at timestamptz not null default clock_timestamp(),
@@ -14593,6 +15039,8 @@ comment on column public.session_visits.units is
 comment on column public.session_visits.actual_start_time is 'When it began: a whole minute, like its end.';
 comment on column public.session_visits.other_day_reason is
   'Why it began on another local day than it was booked for; null when it did not.';
+comment on column public.session_visits.overlap_reason is
+  'Why an admin let it overlap another visit of its therapist or client; null when it does not.';
 alter table public.session_visits enable row level security;
 create policy sessions_scoped_access on public.session_visits for select to authenticated
   using (
@@ -14615,7 +15063,7 @@ grant select on public.session_visits to authenticated, service_role;
 create trigger refuse_delete before delete on public.session_visits
   for each row
   -- correct_visit takes back a start, and keeps what was as a version.
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.session_visits
   for each statement execute function private.refuse_delete();
@@ -14650,7 +15098,7 @@ declare
   date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
 begin
   return query
-  select rule.*
+  select rule.rounding, rule.max_daily_units, rule.authorization_required, rule.evv_required
   from private.payer_rule(
     session.organization_id,
     private.primary_payer(session.organization_id, session.client_id, date),
@@ -14816,6 +15264,198 @@ comment on function private.check_visit(public.sessions, timestamptz, timestampt
   'Raises PT400 unless a visit can have had these times: past, in order, at most 16 hours, begun on the local day it was '
   'booked for unless a reason is given. Unknown times (null) pass.';
 
+create function private.visit_overlap_refusal(
+  actor private.actor,
+  session public.sessions,
+  other_visits jsonb,
+  attempted text,
+  overlap_reason text
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if overlap_reason is not null and actor.role not in ('admin', 'super_admin') then
+    return private.refuse(
+      actor, 'session.refused', array[session.id], 'FORBIDDEN', 'Only an admin lets visits overlap.', session.therapist_id,
+      details => jsonb_build_object('attempted', attempted)
+    );
+  elsif other_visits is not null and overlap_reason is null then
+    return private.refuse(
+      actor, 'session.refused', array[session.id], 'VISIT_OVERLAPS',
+      'The visit overlaps another one of the same therapist, or of the same client in services that exclude each other: see overlaps.',
+      session.therapist_id, details => jsonb_build_object('attempted', attempted),
+      more => jsonb_build_object('overlaps', other_visits)
+    );
+  end if;
+  return null;
+end
+$$;
+comment on function private.visit_overlap_refusal(private.actor, public.sessions, jsonb, text, text) is
+  'The refusal of a visit that overlaps others without an admin''s reason; null when there is none.';
+
+create function private.record_overlap(
+  actor private.actor,
+  session public.sessions,
+  other_visits jsonb,
+  overlap_reason text,
+  as_of timestamptz
+)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    actor.organization_id, 'override.visit_overlap', 'session', array[session.id], as_of,
+    therapist_id => session.therapist_id, actor_role => actor.role::text,
+    details => jsonb_build_object('reason', overlap_reason, 'overlaps', other_visits)
+  );
+end
+$$;
+comment on function private.record_overlap(private.actor, public.sessions, jsonb, text, timestamptz) is
+  'The audit event of a visit that an admin let overlap others.';
+
+create function private.begin_visit(
+  actor private.actor, session public.sessions, wanted private.visit_request, as_of timestamptz
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  before constant jsonb := private.facts_of_rows(jsonb_build_array(to_jsonb(session)));
+  begun constant timestamptz := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, as_of));
+begin
+  if session.start_time > as_of + interval '12 hours' then
+    return private.refuse(
+      actor, 'session.refused', array[session.id], 'NOT_TODAY',
+      'A session begins at most 12 hours before the time it is booked for. Move it first.', session.therapist_id,
+      details => '{"attempted": "start"}'
+    );
+  end if;
+  perform private.check_visit(session, begun, null, wanted.other_day_reason, as_of);
+  insert into public.session_visits (organization_id, session_id, actual_start_time, other_day_reason, started_by)
+  values (actor.organization_id, session.id, begun, wanted.other_day_reason, actor.user_id);
+  update public.sessions as changed
+  set status = 'in_progress', updated_at = as_of
+  where changed.organization_id = actor.organization_id and changed.id = session.id
+  returning * into session;
+  perform private.record_status(actor, session, before, as_of);
+  return private.success(jsonb_build_object('session', to_jsonb(session), 'actualStartTime', private.iso(begun)));
+end
+$$;
+comment on function private.begin_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
+  'What start_session does once the session and its people are locked.';
+
+create function private.missing_for_completion(session public.sessions, begun timestamptz, ended timestamptz)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  gaps constant jsonb := coalesce(private.completion_gaps(session), '[]');
+begin
+  return (
+    select jsonb_agg(gap.value)
+    from jsonb_array_elements(gaps || case
+      when ended is null and not gaps @> '[{"field": "actual_end_time"}]'
+        then '[{"field": "actual_end_time", "message": "When the visit ended is not recorded, and cannot be told from the booking."}]'
+      else '[]'::jsonb
+    end) as gap (value)
+    where not (gap.value ->> 'field' = 'actual_start_time' and begun is not null)
+      and not (gap.value ->> 'field' = 'actual_end_time' and ended is not null)
+  );
+end
+$$;
+comment on function private.missing_for_completion(public.sessions, timestamptz, timestamptz) is
+  'private.completion_gaps of a session that is about to be completed with these times.';
+
+create function private.finish_visit(
+  actor private.actor, session public.sessions, wanted private.visit_request, as_of timestamptz
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  before constant jsonb := private.facts_of_rows(jsonb_build_array(to_jsonb(session)));
+  rule record;
+  visit public.session_visits;
+  missing jsonb;
+  other_visits jsonb;
+  refusal jsonb;
+  completed public.sessions := session;
+begin
+  select candidate.* into visit
+  from public.session_visits as candidate
+  where candidate.organization_id = actor.organization_id and candidate.session_id = session.id;
+  select found.* into rule from private.session_payer_rule(session) as found;
+  visit.organization_id := actor.organization_id;
+  visit.session_id := session.id;
+  visit.actual_start_time := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, visit.actual_start_time));
+  visit.actual_end_time := private.whole_minute(wanted.actual_end_time::timestamptz);
+  visit.other_day_reason := coalesce(wanted.other_day_reason, visit.other_day_reason);
+  -- Where nobody asks for the minute (EVV does), what nobody recorded was as booked.
+  if not rule.evv_required then
+    visit.actual_start_time := coalesce(visit.actual_start_time, private.whole_minute(session.start_time));
+    visit.actual_end_time := coalesce(visit.actual_end_time, private.whole_minute(least(session.end_time, as_of)));
+    if wanted.actual_end_time is null and visit.actual_end_time <= visit.actual_start_time then
+      visit.actual_end_time := null;
+    end if;
+  end if;
+  perform private.check_visit(session, visit.actual_start_time, visit.actual_end_time, visit.other_day_reason, as_of);
+  missing := private.missing_for_completion(session, visit.actual_start_time, visit.actual_end_time);
+  if missing is not null then
+    return private.refuse(
+      actor, 'session.refused', array[session.id], 'SESSION_INCOMPLETE', 'The session cannot be completed yet: see missing.',
+      session.therapist_id, details => '{"attempted": "complete"}', more => jsonb_build_object('missing', missing)
+    );
+  end if;
+  completed.status := 'completed';
+  other_visits := private.visits_in_the_way(
+    private.claims_of_visit(completed, visit.actual_start_time, visit.actual_end_time), actor
+  );
+  refusal := private.visit_overlap_refusal(actor, session, other_visits, 'complete', private.tidy(wanted.overlap_reason));
+  if refusal is not null then
+    return refusal;
+  end if;
+
+  visit.overlap_reason := case when other_visits is not null then private.tidy(wanted.overlap_reason) end;
+  visit.units := private.billable_units(
+    private.billable_minutes(visit.actual_start_time, visit.actual_end_time), rule.rounding
+  );
+  visit.completed_by := actor.user_id;
+  visit.recorded_at := clock_timestamp();
+  insert into public.session_visits select visit.*
+  on conflict (organization_id, session_id) do update
+  set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time, units = excluded.units,
+    other_day_reason = excluded.other_day_reason, overlap_reason = excluded.overlap_reason,
+    completed_by = excluded.completed_by, recorded_at = excluded.recorded_at;
+  update public.sessions as changed
+  set status = 'completed', updated_at = as_of
+  where changed.organization_id = actor.organization_id and changed.id = session.id
+  returning * into completed;
+  if not private.sync_visit_claims(actor.organization_id, array[session.id]) then
+    -- Only a visit that was written without these locks; asked again, it is found above.
+    raise exception using errcode = 'serialization_failure', message = 'a visit appeared that was not there before';
+  end if;
+  perform private.record_status(actor, completed, before, as_of);
+  if visit.overlap_reason is not null then
+    perform private.record_overlap(actor, completed, other_visits, visit.overlap_reason, as_of);
+  end if;
+  return private.success(jsonb_build_object(
+    'session', to_jsonb(completed), 'actualStartTime', private.iso(visit.actual_start_time),
+    'actualEndTime', private.iso(visit.actual_end_time), 'units', private.use_units_of_day(completed),
+    'version', private.visit_version(actor.organization_id, session.id)
+  ));
+end
+$$;
+comment on function private.finish_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
+  'What complete_session does once the session and its people are locked.';
+
 create function private.change_lifecycle(action text, request jsonb, request_id text)
 returns jsonb
 language plpgsql
@@ -14826,31 +15466,25 @@ as $$
 declare
   actor private.actor := private.begin_booking(request_id);
   wanted private.visit_request := private.read_visit_request(request);
-  wanted_id constant uuid := wanted.session_id;
-  found jsonb;
-  before jsonb;
   session public.sessions;
-  visit public.session_visits;
-  begun timestamptz;
-  ended timestamptz;
   as_of timestamptz;
-  taken integer;
 begin
   perform private.share_organization(actor.organization_id);
   -- A cancellation, a move or a second completion would act on the state this one is changing.
   select candidate.* into session
   from public.sessions as candidate
   where candidate.organization_id = actor.organization_id
-    and candidate.id = wanted_id
+    and candidate.id = wanted.session_id
     and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and candidate.therapist_id = actor.user_id))
   for no key update;
   if session.id is null then
     return private.refuse(
-      actor, 'session.refused', array[wanted_id], 'FORBIDDEN', 'This session is not yours to change.',
+      actor, 'session.refused', array[wanted.session_id], 'FORBIDDEN', 'This session is not yours to change.',
       details => jsonb_build_object('attempted', action)
     );
   end if;
-  -- A hold that reads the units left, while these are given back or used, would read what is no longer so.
+  -- A hold that reads the units left, while these are given back or used, would read what is no longer so; and two visits
+  -- of one person that overlap would both be completed.
   perform private.lock_resources(
     actor.organization_id, private.lock_targets(actor.organization_id, array[session.id])
   );
@@ -14860,99 +15494,25 @@ begin
     and not (action = 'no_show' and session.status = 'in_progress')
   then
     return private.refuse(
-      actor, 'session.refused', array[wanted_id], 'STATUS_NOT_ALLOWED',
+      actor, 'session.refused', array[session.id], 'STATUS_NOT_ALLOWED',
       format('A session that is %s cannot do this. Reload it.', session.status),
       session.therapist_id, details => jsonb_build_object('attempted', action)
     );
-  end if;
-
-  if action = 'no_show' then
-    if session.start_time > as_of then
-      return private.refuse(
-        actor, 'session.refused', array[wanted_id], 'STATUS_NOT_ALLOWED',
-        'A session that has not begun cannot be missed yet: cancel it.', session.therapist_id,
-        details => jsonb_build_object('attempted', action)
-      );
-    end if;
-    perform private.end_sessions(actor, array[wanted_id], 'no_show', as_of);
-    return private.success(jsonb_build_object('session', private.session_row(actor.organization_id, wanted_id)));
-  end if;
-
-  select candidate.* into visit
-  from public.session_visits as candidate
-  where candidate.organization_id = actor.organization_id and candidate.session_id = wanted_id;
-  begun := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, visit.actual_start_time));
-  ended := private.whole_minute(wanted.actual_end_time::timestamptz);
-  wanted.other_day_reason := coalesce(private.tidy(wanted.other_day_reason), visit.other_day_reason);
-
-  before := private.facts_of_rows(jsonb_build_array(to_jsonb(session)));
-  if action = 'start' then
-    if session.start_time > as_of + interval '12 hours' then
-      return private.refuse(
-        actor, 'session.refused', array[wanted_id], 'NOT_TODAY',
-        'A session begins at most 12 hours before the time it is booked for. Move it first.', session.therapist_id,
-        details => jsonb_build_object('attempted', action)
-      );
-    end if;
-    begun := coalesce(begun, private.whole_minute(as_of));
-    perform private.check_visit(session, begun, null, wanted.other_day_reason, as_of);
-    insert into public.session_visits (organization_id, session_id, actual_start_time, other_day_reason, started_by)
-    values (actor.organization_id, wanted_id, begun, wanted.other_day_reason, actor.user_id);
-    update public.sessions as changed
-    set status = 'in_progress', updated_at = as_of
-    where changed.organization_id = actor.organization_id and changed.id = wanted_id
-    returning * into session;
-    perform private.record_status(actor, session, before, as_of);
-    return private.success(jsonb_build_object('session', to_jsonb(session), 'actualStartTime', private.iso(begun)));
-  end if;
-
-  -- Where nobody asks for the minute (EVV does), what nobody recorded was as booked.
-  if not (select rule.evv_required from private.session_payer_rule(session) as rule) then
-    begun := coalesce(begun, private.whole_minute(session.start_time));
-    ended := coalesce(ended, private.whole_minute(least(session.end_time, as_of)));
-    if wanted.actual_end_time is null and ended <= begun then
-      ended := null;
-    end if;
-  end if;
-  perform private.check_visit(session, begun, ended, wanted.other_day_reason, as_of);
-  found := private.completion_gaps(session);
-  found := (
-    select jsonb_agg(gap.value)
-    from jsonb_array_elements(coalesce(found, '[]') || case
-      when ended is null and not coalesce(found, '[]') @> '[{"field": "actual_end_time"}]'
-        then '[{"field": "actual_end_time", "message": "When the visit ended is not recorded, and cannot be told from the booking."}]'
-      else '[]'::jsonb
-    end) as gap (value)
-    where not (gap.value ->> 'field' = 'actual_start_time' and begun is not null)
-      and not (gap.value ->> 'field' = 'actual_end_time' and ended is not null)
-  );
-  if found is not null then
+  elsif action = 'no_show' and session.start_time > as_of then
     return private.refuse(
-      actor, 'session.refused', array[wanted_id], 'SESSION_INCOMPLETE', 'The session cannot be completed yet: see missing.',
-      session.therapist_id, details => jsonb_build_object('attempted', action),
-      more => jsonb_build_object('missing', found)
+      actor, 'session.refused', array[session.id], 'STATUS_NOT_ALLOWED',
+      'A session that has not begun cannot be missed yet: cancel it.', session.therapist_id,
+      details => jsonb_build_object('attempted', action)
     );
+  elsif action = 'no_show' then
+    perform private.end_sessions(actor, array[session.id], 'no_show', as_of);
+    return private.success(jsonb_build_object('session', private.session_row(actor.organization_id, session.id)));
   end if;
-
-  select private.billable_units(extract(epoch from ended - begun) / 60, rule.rounding) into taken
-  from private.session_payer_rule(session) as rule;
-  insert into public.session_visits as known (
-    organization_id, session_id, actual_start_time, actual_end_time, units, other_day_reason, completed_by
-  )
-  values (actor.organization_id, wanted_id, begun, ended, taken, wanted.other_day_reason, actor.user_id)
-  on conflict (organization_id, session_id) do update
-  set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time,
-    units = excluded.units, other_day_reason = excluded.other_day_reason, completed_by = excluded.completed_by, recorded_at = clock_timestamp();
-  update public.sessions as changed
-  set status = 'completed', updated_at = as_of
-  where changed.organization_id = actor.organization_id and changed.id = wanted_id
-  returning * into session;
-  perform private.record_status(actor, session, before, as_of);
-  taken := private.use_units_of_day(session);
-  return private.success(jsonb_build_object(
-    'session', to_jsonb(session), 'actualStartTime', private.iso(begun), 'actualEndTime', private.iso(ended),
-    'units', taken, 'version', private.visit_version(actor.organization_id, wanted_id)
-  ));
+  wanted.other_day_reason := private.tidy(wanted.other_day_reason);
+  return case action
+    when 'start' then private.begin_visit(actor, session, wanted, as_of)
+    else private.finish_visit(actor, session, wanted, as_of)
+  end;
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
     perform private.raise_busy(sqlstate, sqlerrm);
@@ -15010,10 +15570,12 @@ begin atomic
   select private.leave_booking(private.complete_session(complete_session.request, complete_session.request_id));
 end;
 comment on function public.complete_session(jsonb, text) is
-  'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?, other_day_reason?}: a visit '
-  'documented late gives both times. Seconds are cut. Outcome body: {session, actualStartTime, actualEndTime, units, version}. PT400 '
+  'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?, other_day_reason?, '
+  'overlap_reason?}: a visit documented late gives both times. Seconds are cut. Outcome body: {session, actualStartTime, actualEndTime, units, version}. PT400 '
   'for times ahead, out of order, over 16 hours, or on another local day than booked without other_day_reason. 409 SESSION_INCOMPLETE lists in missing, as [{field, message}], what the '
-  'record lacks: location_type, cpt_code, note, signature, and for payers with EVV actual_start_time, actual_end_time.';
+  'record lacks: location_type, cpt_code, note, signature, and for payers with EVV actual_start_time, actual_end_time. 409 '
+  'VISIT_OVERLAPS lists in overlaps, as [{resource, sessionId, startTime, endTime}], the completed visits of its therapist or '
+  'client that it overlaps in actual time; an admin lets it overlap with overlap_reason.';
 grant execute on function public.complete_session(jsonb, text) to authenticated;
 
 create function private.mark_no_show(request jsonb, request_id text)
@@ -15042,6 +15604,348 @@ comment on function public.mark_no_show(jsonb, text) is
   'Gives the units back.';
 grant execute on function public.mark_no_show(jsonb, text) to authenticated;
 
+-- === schemas/clinical/visit_claims.sql ===
+
+-- Purpose: nobody renders two visits at once: completed visits claim the time they really took.
+-- Objects: private.visit_claims; claims_of_visit, visit_claims_of, visits_in_the_way, sync_visit_claims.
+-- Watch for: like private.claims, these follow from rows: from completed sessions and their visits. Bookings claim the
+--            booked times in private.claims; here are the actual ones, so that a visit that ran long meets the next one
+--            when it is completed, and not the booking of somebody else. A visit that an admin let overlap claims what
+--            nobody else claims.
+
+create table private.visit_claims (
+  organization_id uuid not null,
+  session_id uuid not null,
+  group_key uuid not null,
+  resource_kind public.resource_kind not null check (resource_kind in ('therapist', 'client')),
+  resource_id uuid not null,
+  during private.claimed_range not null,
+  lanes private.claimed_lanes not null,
+  primary key (organization_id, session_id, resource_kind, during, lanes),
+  foreign key (organization_id, session_id) references public.sessions (organization_id, id),
+  -- Never deferrable: "on conflict do nothing" needs an immediate arbiter.
+  constraint visits_no_overlap exclude using gist (
+    organization_id with =, resource_id with =, during with &&, resource_kind with =, lanes with &&, group_key with <>
+  )
+);
+comment on table private.visit_claims is
+  'The actual time of completed visits, on their therapist and their client. This one constraint decides that no two '
+  'visits of one therapist overlap, and no two of one client in services that the payers forbid together.';
+comment on column private.visit_claims.group_key is 'Equal for the members of one group, who share their therapist.';
+comment on column private.visit_claims.during is
+  'From its actual begin to its actual end, [begin, end); as it was booked where nobody recorded an end.';
+comment on column private.visit_claims.lanes is
+  'All lanes of a therapist; of a client the session''s: services that the payers allow at once share none.';
+alter table private.visit_claims enable row level security;
+create policy deny_all on private.visit_claims using (false);
+create trigger refuse_derived_write before insert or update or delete on private.visit_claims
+  for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking')
+  execute function private.refuse_derived_write();
+create trigger refuse_truncate before truncate on private.visit_claims
+  for each statement execute function private.refuse_derived_write();
+
+create index session_visits_overlap_idx on public.session_visits (organization_id, session_id)
+  where overlap_reason is not null;
+
+create function private.claims_of_visit(session public.sessions, begun timestamptz, ended timestamptz)
+returns private.visit_claims[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  during tstzrange;
+begin
+  if session.status <> 'completed' then
+    return '{}';
+  end if;
+  during := case
+    when ended is null then tstzrange(session.start_time, session.end_time, '[)') else tstzrange(begun, ended, '[)')
+  end;
+  return array[
+    row(
+      session.organization_id, session.id, session.group_key, 'therapist', session.therapist_id, during,
+      '{[0,2147483647)}'::int4multirange
+    ),
+    row(
+      session.organization_id, session.id, session.group_key, 'client', session.client_id, during, session.lanes
+    )
+  ]::private.visit_claims[];
+end
+$$;
+comment on function private.claims_of_visit(public.sessions, timestamptz, timestamptz) is
+  'What a visit claims: its therapist and its client, once it is completed. Without an end, the times it was booked for.';
+
+create function private.visit_claims_of(organization_id uuid, session_ids uuid[])
+returns private.visit_claims[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select claim
+    from unnest(session_ids) as named (id)
+    cross join lateral (
+      select known from public.sessions as known
+      where known.organization_id = visit_claims_of.organization_id and known.id = named.id offset 0
+    ) as session
+    left join lateral (
+      select known.actual_start_time, known.actual_end_time from public.session_visits as known
+      where known.organization_id = visit_claims_of.organization_id and known.session_id = named.id offset 0
+    ) as visit on true
+    cross join lateral unnest(private.claims_of_visit(
+      session.known, visit.actual_start_time, visit.actual_end_time
+    )) as claim
+  );
+end
+$$;
+comment on function private.visit_claims_of(uuid, uuid[]) is 'What the visits of these sessions claim, as their rows say.';
+
+create function private.visits_in_the_way(wanted private.visit_claims[], actor private.actor)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select jsonb_agg(
+      jsonb_build_object(
+        'resource', claim.resource_kind,
+        -- Two therapists may treat one client: which visit of somebody else it is, is not told.
+        'sessionId', case when actor.role in ('admin', 'super_admin') or session.therapist_id = actor.user_id then other.session_id end,
+        'startTime', private.iso(greatest(lower(claim.during), lower(other.during))),
+        'endTime', private.iso(least(upper(claim.during), upper(other.during)))
+      )
+      order by claim.resource_kind, lower(other.during), other.session_id
+    )
+    from unnest(wanted) as claim
+    cross join lateral (
+      select known.session_id, known.during from private.visit_claims as known
+      where known.organization_id = claim.organization_id
+        and known.resource_id = claim.resource_id
+        and known.resource_kind = claim.resource_kind
+        and known.during && claim.during
+        and known.lanes && claim.lanes
+        and known.group_key <> claim.group_key
+      offset 0
+    ) as other
+    join public.sessions as session
+      on session.organization_id = claim.organization_id and session.id = other.session_id
+  );
+end
+$$;
+comment on function private.visits_in_the_way(private.visit_claims[], private.actor) is
+  'The visits that overlap these claims, as [{resource, sessionId, startTime, endTime}]: which person would be in two '
+  'places, and when. sessionId is null unless the caller may read that session. Null: nothing is in the way.';
+
+create function private.claim_leftovers(organization_id uuid, session_ids uuid[], resource_ids uuid[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  wanted record;
+begin
+  -- One by one, since two that were let overlap may want the same time; there are few of them.
+  for wanted in
+    select claim.session_id, claim.group_key, array_agg(row(
+      claim.resource_kind, claim.resource_id, tstzmultirange(claim.during::tstzrange), claim.lanes
+    )::private.cell) as cells
+    from unnest(private.visit_claims_of(organization_id, session_ids)) as claim
+    where claim.resource_id = any (resource_ids)
+    group by claim.session_id, claim.group_key
+    order by claim.session_id
+  loop
+    insert into private.visit_claims
+    select claim_leftovers.organization_id, wanted.session_id, wanted.group_key, cell.resource_kind, cell.resource_id,
+      piece.during, cell.lanes
+    from unnest(private.subtract_cells(wanted.cells, array(
+      select row(known.resource_kind, known.resource_id, tstzmultirange(known.during::tstzrange), known.lanes)::private.cell
+      from unnest(wanted.cells) as cell
+      join private.visit_claims as known
+        on known.organization_id = claim_leftovers.organization_id
+        and known.resource_id = cell.resource_id
+        and known.resource_kind = cell.resource_kind
+        and known.during && range_merge(cell.times)
+      where known.group_key <> wanted.group_key or known.session_id = wanted.session_id
+    ))) as cell
+    cross join lateral unnest(cell.times) as piece (during);
+  end loop;
+end
+$$;
+comment on function private.claim_leftovers(uuid, uuid[], uuid[]) is
+  'Visits that an admin let overlap claim what nobody else claims of these people''s time.';
+
+create function private.sync_visit_claims(organization_id uuid, session_ids uuid[])
+returns boolean
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  wanted private.visit_claims[];
+  former private.visit_claims[];
+  let_overlap uuid[];
+  taken bigint;
+begin
+  with gone as (
+    delete from private.visit_claims as claim
+    using (select distinct named.id from unnest(session_ids) as named (id)) as owner
+    where claim.organization_id = sync_visit_claims.organization_id and claim.session_id = owner.id
+    returning claim.*
+  )
+  select array_agg(row(gone.*)::private.visit_claims) into former from gone;
+
+  let_overlap := array(
+    select visit.session_id from public.session_visits as visit
+    where visit.organization_id = sync_visit_claims.organization_id and visit.overlap_reason is not null
+      and visit.session_id = any (session_ids)
+  );
+  wanted := private.visit_claims_of(organization_id, array(
+    select unnest(session_ids) except select unnest(let_overlap)
+  ));
+  -- The constraint decides, whatever was seen before.
+  insert into private.visit_claims select claim.* from unnest(wanted) as claim on conflict do nothing;
+  get diagnostics taken = row_count;
+  if taken < cardinality(wanted) then
+    return false;
+  end if;
+  if let_overlap <> '{}' then
+    perform private.claim_leftovers(organization_id, let_overlap, array(
+      select claim.resource_id from unnest(private.visit_claims_of(organization_id, let_overlap)) as claim
+    ));
+  end if;
+  if former is not null then
+    -- What others were let overlap with may be gone: the time is theirs now.
+    perform private.claim_leftovers(
+      sync_visit_claims.organization_id, array_agg(visit.session_id),
+      array(select gone.resource_id from unnest(former) as gone)
+    )
+    from public.session_visits as visit
+    join public.sessions as session
+      on session.organization_id = visit.organization_id and session.id = visit.session_id
+    where visit.organization_id = sync_visit_claims.organization_id
+      and visit.overlap_reason is not null
+      and visit.session_id <> all (session_ids)
+      and exists (
+        select from unnest(former) as gone
+        where gone.resource_id in (session.therapist_id, session.client_id)
+          and gone.during && tstzrange(visit.actual_start_time, visit.actual_end_time, '[)')
+      )
+    having count(*) > 0;
+  end if;
+  return true;
+end
+$$;
+comment on function private.sync_visit_claims(uuid, uuid[]) is
+  'Makes the claims of these sessions'' visits what their rows say. False: another visit is in the way, and the caller '
+  'undoes what it wrote. Call it with the resources locked, or alone in the organization.';
+
+create function private.settle_visits(organization_id uuid, session_ids uuid[])
+returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  former constant text := private.enter_booking();
+begin
+  if not private.sync_visit_claims(organization_id, session_ids) then
+    raise exception using
+      errcode = 'exclusion_violation',
+      constraint = 'visits_no_overlap',
+      schema = 'private',
+      table = 'visit_claims',
+      message = 'the visit overlaps another completed visit of the same therapist or client in actual time',
+      hint = 'Correct the times of one of them. An admin may let them overlap, with a reason, through complete_session or correct_visit.';
+  end if;
+  perform private.leave_booking(null, former);
+end
+$$;
+comment on function private.settle_visits(uuid, uuid[]) is
+  'Gives visits that were written directly exactly their claims, or raises exclusion_violation (23P01), which undoes the write.';
+
+create function private.settle_completed()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+set plan_cache_mode = 'force_generic_plan'
+as $$
+begin
+  perform private.settle_visits(written.organization_id, written.ids)
+  from (
+    select completed.organization_id, array_agg(completed.id) as ids
+    from (
+      select session.organization_id, session.id from new_rows as session where session.status = 'completed'
+      except
+      select session.organization_id, session.id from old_rows as session where session.status = 'completed'
+    ) as completed
+    group by completed.organization_id
+  ) as written;
+  return null;
+end
+$$;
+comment on function private.settle_completed() is 'Trigger: sessions completed directly claim the time of their visits, or fail.';
+create trigger d_settle_completed after update on public.sessions
+  referencing old table as old_rows new table as new_rows for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.settle_completed();
+
+create function private.guard_visit()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  if (new.organization_id, new.session_id) is distinct from (old.organization_id, old.session_id) and tg_op = 'UPDATE' then
+    raise exception using
+      errcode = 'check_violation', message = 'organization_id and session_id of a visit never change',
+      hint = 'Correct the visit through correct_visit.';
+  end if;
+  perform private.take_row_organization(new.organization_id);
+  return new;
+end
+$$;
+comment on function private.guard_visit() is
+  'Trigger: a visit that is written directly stays its session''s, and its organization is the writer''s alone.';
+create trigger a_take_organization before insert or update on public.session_visits
+  for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.take_written_organization();
+create trigger b_guard_visit before insert or update on public.session_visits
+  for each row
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.guard_visit();
+
+create function private.settle_written_visits()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.settle_visits(written.organization_id, written.ids)
+  from (
+    select visit.organization_id, array_agg(visit.session_id) as ids from new_rows as visit group by visit.organization_id
+  ) as written;
+  return null;
+end
+$$;
+comment on function private.settle_written_visits() is 'Trigger: visits whose times are written directly claim them, or fail.';
+create trigger c_settle_inserted after insert on public.session_visits
+  referencing new table as new_rows for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.settle_written_visits();
+create trigger c_settle_updated after update on public.session_visits
+  referencing new table as new_rows for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.settle_written_visits();
+
 -- === schemas/clinical/corrections.sql ===
 
 -- Purpose: a completed record changes in one way: corrected, with a reason, by an admin or soon after by its therapist.
@@ -15059,6 +15963,7 @@ create table public.visit_versions (
   actual_end_time timestamptz,
   units integer,
   other_day_reason text,
+  overlap_reason text,
   cpt_code text,
   cpt_modifiers text[] not null,
   location_type text,
@@ -15172,7 +16077,7 @@ begin
     location_type = after.location_type, lanes = after.lanes, updated_at = as_of
   where session.organization_id = after.organization_id and session.id = after.id;
   if (after.status, after.lanes) is distinct from (before.status, before.lanes)
-    and not private.sync_claims(after.organization_id, private.claim_owners(after.organization_id, array[after.id]))
+    and not private.sync_claims(after.organization_id, after.id || private.claim_dependents(after.organization_id, array[after.id]))
   then
     raise exception using errcode = 'exclusion_violation';
   end if;
@@ -15287,6 +16192,7 @@ begin
   elsif wanted.undo is not null then
     visit.actual_end_time := null;
     visit.units := null;
+    visit.overlap_reason := null;
     return visit;
   end if;
   visit.organization_id := session.organization_id;
@@ -15383,17 +16289,17 @@ begin
     insert into public.session_visits select corrected.*
     on conflict (organization_id, session_id) do update
     set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time,
-      units = excluded.units, other_day_reason = excluded.other_day_reason;
+      units = excluded.units, other_day_reason = excluded.other_day_reason, overlap_reason = excluded.overlap_reason;
   end if;
   -- After the rows have changed: its trigger compares what was with what is.
   insert into public.visit_versions (
-    organization_id, session_id, version, status, actual_start_time, actual_end_time, units, other_day_reason, cpt_code,
-    cpt_modifiers, location_type, undo, reason_code, remark, corrected_by, corrected_at
+    organization_id, session_id, version, status, actual_start_time, actual_end_time, units, other_day_reason,
+    overlap_reason, cpt_code, cpt_modifiers, location_type, undo, reason_code, remark, corrected_by, corrected_at
   )
   values (
     session.organization_id, session.id, wanted.base_version, session.status, visit.actual_start_time,
-    visit.actual_end_time, visit.units, visit.other_day_reason, session.cpt_code, session.cpt_modifiers,
-    session.location_type, wanted.undo, wanted.reason_code, private.tidy(wanted.remark), actor.user_id, as_of
+    visit.actual_end_time, visit.units, visit.other_day_reason, visit.overlap_reason, session.cpt_code,
+    session.cpt_modifiers, session.location_type, wanted.undo, wanted.reason_code, private.tidy(wanted.remark), actor.user_id, as_of
   );
   -- What a live move takes is the difference to what its session has: both are counted anew.
   perform private.reenter_units(session.organization_id, array[session.id], array(
@@ -15426,6 +16332,9 @@ declare
   corrected public.session_visits;
   cause private.cause;
   obstacle private.obstacle;
+  claims private.visit_claims[];
+  other_visits jsonb;
+  refusal jsonb;
   as_of timestamptz;
 begin
   perform private.share_organization(actor.organization_id);
@@ -15465,6 +16374,16 @@ begin
   if after = session and corrected is not distinct from visit and wanted.undo is null then
     perform private.raise_invalid(private.issue('', 'changes nothing: the visit is recorded like this already'));
   end if;
+  -- What an admin let overlap stays let while its time, its people and its service stay.
+  claims := private.claims_of_visit(after, corrected.actual_start_time, corrected.actual_end_time);
+  if claims <> private.claims_of_visit(session, visit.actual_start_time, visit.actual_end_time) then
+    other_visits := private.visits_in_the_way(claims, actor);
+    refusal := private.visit_overlap_refusal(actor, session, other_visits, 'correct', private.tidy(wanted.overlap_reason));
+    if refusal is not null then
+      return refusal;
+    end if;
+    corrected.overlap_reason := case when other_visits is not null then private.tidy(wanted.overlap_reason) end;
+  end if;
   obstacle := private.rewrite_session(session, after, as_of);
   if obstacle.conflicts is not null then
     cause := jsonb_populate_record(null::private.cause, private.conflict_code(obstacle.conflicts, obstacle.concurrent_lanes));
@@ -15474,6 +16393,12 @@ begin
     );
   end if;
   corrected.units := private.write_correction(actor, session, visit, corrected, wanted, as_of);
+  if not private.sync_visit_claims(actor.organization_id, array[session.id]) then
+    -- Only a visit that was written without these locks; asked again, it is found above.
+    raise exception using errcode = 'serialization_failure', message = 'a visit appeared that was not there before';
+  elsif other_visits is not null then
+    perform private.record_overlap(actor, after, other_visits, corrected.overlap_reason, as_of);
+  end if;
   after.updated_at := as_of;
   perform private.record_event(
     actor.organization_id, 'visit.corrected', 'session', array[session.id], as_of,
@@ -15509,12 +16434,12 @@ begin atomic
 end;
 comment on function public.correct_visit(jsonb, text) is
   'Corrects a completed visit, or takes one step back. request is {session_id, base_version, actual_start_time?, '
-  'actual_end_time?, other_day_reason?, cpt_code?, modifiers?, location_type?, undo?: "completion" | "start" | "no_show", '
+  'actual_end_time?, other_day_reason?, overlap_reason?, cpt_code?, modifiers?, location_type?, undo?: "completion" | "start" | "no_show", '
   'reason_code: "wrong_time" | "wrong_service" | "wrong_place" | "by_mistake" | "payer_request" | "other", remark?}; undo '
   'stands without other changes, "other" needs a remark. base_version: 1 until the visit is corrected, then the version of '
   'the last answer. An admin, or its therapist within organizations.correction_days of completion. Outcome body: {session, '
   'version, actualStartTime, actualEndTime, units, noteStatus}; noteStatus needs_amendment: a signed fact has changed. 403 '
-  'FORBIDDEN; 409 VISIT_VERSION_CONFLICT, STATUS_NOT_ALLOWED, and for an undone no-show whose time was given away the '
+  'FORBIDDEN; 409 VISIT_VERSION_CONFLICT, STATUS_NOT_ALLOWED, VISIT_OVERLAPS as complete_session, and for an undone no-show whose time was given away the '
   'conflicts of a booking, or GROUP_FULL.';
 grant execute on function public.correct_visit(jsonb, text) to authenticated;
 
@@ -15969,6 +16894,7 @@ values
   ('override.availability', 'An admin booked outside the hours, with a reason.'),
   ('override.authorization', 'An admin booked beyond an authorization, with a reason.'),
   ('override.concurrency', 'An admin booked two services of one client at once, with a reason.'),
+  ('override.visit_overlap', 'An admin let a visit overlap others in actual time, with a reason.'),
   ('session.inserted', 'A session was written directly rather than through a hold.'),
   ('session.moved', 'The time, people or room of a session changed.'),
   ('session.changed', 'Something else of a session changed.'),
@@ -16275,8 +17201,9 @@ comment on function private.sweep() is
 -- Purpose: every date and time in the database is one that can be: from 2000 until 2100.
 -- Objects: a check constraint <table>_<column>_in_reason on each column of a date, time or range of them.
 -- Watch for: one session in the year 294276 breaks every report of its clinic. This file comes last, so that a new table has
---            its bounds without being told; schema_rules.sql fails if a column has none. Narrower windows, such as how far
---            ahead somebody may book, are rules of their own.
+--            its bounds without being told; bounds_of_rows.sql fails if a column has none. Narrower windows, such as how far
+--            ahead somebody may book, are rules of their own. Every check of a table is read again by every statement that
+--            writes it, so what follows from bounded facts, or from the clock, is not checked twice.
 
 do $$
 declare
@@ -16300,6 +17227,15 @@ begin
       )
       -- A quarter, and nothing else.
       and relation.oid <> 'audit.archives'::regclass
+      -- sessions_times bounds a session; the rest of its times follow from these, and from the clock.
+      and relation.oid <> 'public.sessions'::regclass
+      -- Nobody but the booking functions writes them.
+      and relation.oid not in (
+        'public.hold_batches'::regclass, 'public.session_holds'::regclass, 'public.session_cancellations'::regclass,
+        'private.claims'::regclass, 'public.authorization_units'::regclass
+      )
+      -- The seal of an event is refused unless its times are those of now; see audit.seal_event.
+      and relation.oid not in ('audit.events'::regclass, 'audit.seals'::regclass)
     order by 1, 2, attribute.attnum
   loop
     execute format(
@@ -17116,10 +18052,15 @@ cross join lateral (
   select
     coalesce(sum(entry.units) filter (where entry.state = 'used'), 0)::integer as used_units,
     coalesce(sum(entry.units) filter (where entry.state = 'scheduled'), 0)::integer as scheduled_units,
-    coalesce(sum(entry.units) filter (where entry.state = 'held' and entry.expires_at > clock_timestamp()), 0)::integer
-      as held_units
+    (
+      select coalesce(sum(held.units), 0)
+      from public.authorization_units as held
+      where held.organization_id = approval.organization_id and held.authorization_id = approval.id
+        and held.state = 'held' and held.expires_at > clock_timestamp()
+    )::integer as held_units
   from public.authorization_units as entry
   where entry.organization_id = approval.organization_id and entry.authorization_id = approval.id
+    and entry.state <> 'held'
 ) as taken;
 comment on view reports.authorization_balances is
   'How much of each authorization is used, scheduled, held and left. approved = used + scheduled + held + left.';
@@ -17725,6 +18666,255 @@ comment on view reports.visit_problems is
   'booking (more than 15 minutes), missing or differing signatures, units beyond the authorization, what is not covered, '
   'and missing elements of electronic visit verification.';
 grant select on reports.visit_problems to authenticated, service_role;
+
+-- === schemas/reports/schedule_problems.sql ===
+
+-- Purpose: booked sessions that could not be booked any more as things stand now.
+-- Objects: private.schedule_problems, reports.schedule_problems; docs/reports.md tells how to read it.
+-- Watch for: it asks the functions that a hold asks, once for a therapist or a day where that is enough. It runs as its
+--            owner and is told only sessions that the reader may see, as private.visit_problems is.
+
+create function private.unit_problems(organization_id uuid, session_ids uuid[])
+returns table (session_id uuid, problem text, detail text)
+language plpgsql
+stable
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  services private.service[];
+begin
+  -- Each stands where a move of it to its own time would stand: what it has already, it need not ask for again.
+  services := array(
+    select row(
+      session.id, (row_number() over (order by session.id) - 1)::integer, session.client_id,
+      private.billed_code_at(
+        session.organization_id, session.client_id, session.cpt_code, session.session_type, session.start_time
+      ),
+      session.start_time, session.end_time, session.id, null
+    )::private.service
+    from unnest(session_ids) as named (id)
+    join public.sessions as session
+      on session.organization_id = unit_problems.organization_id and session.id = named.id
+  );
+  return query
+  select services[1 + (shortage.value ->> 'occurrenceIndex')::integer].owner_id,
+    case shortage.value ->> 'limit'
+      when 'coverage' then 'no_coverage'
+      when 'dates' then 'not_authorized'
+      else 'over_limit'
+    end,
+    case shortage.value ->> 'limit'
+      when 'coverage' then format('nobody covers the client on %s', shortage.value ->> 'date')
+      when 'dates' then format('no authorization for %s on %s', shortage.value ->> 'cptCode', shortage.value ->> 'date')
+      else format(
+        '%s: %s more units of %s are needed, %s are left', shortage.value ->> 'limit', shortage.value ->> 'neededUnits',
+        shortage.value ->> 'cptCode', shortage.value ->> 'leftUnits'
+      )
+    end
+  from jsonb_array_elements(private.shortages_of(
+    private.quote_units(unit_problems.organization_id, services, clock_timestamp())
+  )) as shortage (value);
+end
+$$;
+comment on function private.unit_problems(uuid, uuid[]) is
+  'Which of these sessions their clients'' payers do not pay for whole: by the same quote that a hold gets.';
+
+create function private.schedule_problems(organization_id uuid, session_ids uuid[])
+returns table (session_id uuid, problem text, detail text)
+language plpgsql
+stable
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set plan_cache_mode = 'force_custom_plan'
+as $$
+#variable_conflict use_column
+begin
+  if not private.is_staff() then
+    return;
+  end if;
+  return query
+  with client as materialized (
+    select known.id, known.deleted_at, known.has_payer,
+      private.service_zone(schedule_problems.organization_id, known.id) as zone
+    from public.clients as known
+    where known.organization_id = schedule_problems.organization_id
+  ),
+  booked as materialized (
+    select session.id, session.therapist_id, session.client_id, session.start_time, session.end_time,
+      session.cpt_code, session.session_type, coalesce(known.room_id, session.room_id) as room_id,
+      client.deleted_at is not null as client_archived, client.has_payer,
+      (session.start_time at time zone client.zone)::date as date
+    from (select distinct named.id from unnest(session_ids) as named (id)) as named
+    join public.sessions as session
+      on session.organization_id = schedule_problems.organization_id and session.id = named.id
+    join client on client.id = session.client_id
+    left join public.session_groups as known
+      on known.organization_id = session.organization_id and known.id = session.group_id
+  ),
+  service as materialized (
+    select asked.*, named.code,
+      named.code is not null
+        and (private.service_code_on(schedule_problems.organization_id, named.code, asked.date)).code is null as has_ended
+    from (select distinct booked.cpt_code, booked.session_type, booked.date from booked) as asked
+    cross join lateral (
+      select private.service_code(
+        schedule_problems.organization_id, asked.cpt_code, asked.session_type, asked.date
+      ) as code
+      offset 0
+    ) as named
+  ),
+  placed as materialized (
+    select booked.*, service.code, service.has_ended
+    from booked
+    join service on service.date = booked.date
+      and coalesce(service.cpt_code, '') = coalesce(booked.cpt_code, '')
+      and coalesce(service.session_type, '') = coalesce(booked.session_type, '')
+  ),
+  therapist as materialized (
+    -- Most therapists have no session outside their hours or beyond their level: one look for all of theirs.
+    select worked.id, worked.session_ids, worked.spans,
+      private.is_open(schedule_problems.organization_id, worked.id, worked.spans) as is_open,
+      private.may_render_each(schedule_problems.organization_id, worked.id, worked.codes, worked.dates) as renders_all
+    from (
+      select placed.therapist_id as id, array_agg(placed.id order by placed.id) as session_ids,
+        array_agg(tstzrange(placed.start_time, placed.end_time, '[)') order by placed.id) as spans,
+        array_agg(placed.code order by placed.id) filter (where not placed.has_ended) as codes,
+        array_agg(placed.date order by placed.id) filter (where not placed.has_ended) as dates
+      from placed
+      group by placed.therapist_id
+    ) as worked
+  ),
+  short as materialized (
+    -- The ledger knows who is short. Who has no entry is asked where a rule may have changed since.
+    select placed.id, entry.owner_id is not null as is_known, placed.client_id, placed.date,
+      coalesce(placed.code, '97153') as code
+    from placed
+    left join public.authorization_units as entry
+      on entry.organization_id = schedule_problems.organization_id and entry.owner_id = placed.id
+    where placed.has_payer and (entry.owner_id is null or entry.units < entry.total_units)
+  ),
+  ruled as materialized (
+    select payer.client_id, payer.date, payer.code
+    from (
+      select asked.client_id, asked.date, asked.code,
+        private.primary_payer(schedule_problems.organization_id, asked.client_id, asked.date) as id
+      from (select distinct short.client_id, short.date, short.code from short where not short.is_known) as asked
+      offset 0
+    ) as payer
+    cross join lateral private.payer_rule(
+      schedule_problems.organization_id, payer.id, payer.code, payer.date
+    ) as rule
+    where rule.authorization_required or payer.id is null
+  )
+  select placed.id, simple.problem, simple.detail
+  from placed
+  left join public.therapists as known
+    on known.organization_id = schedule_problems.organization_id and known.id = placed.therapist_id
+  left join public.memberships as renders
+    on renders.organization_id = schedule_problems.organization_id and renders.user_id = placed.therapist_id
+    and renders.role <> 'client'
+  left join public.rooms as room
+    on room.organization_id = schedule_problems.organization_id and room.id = placed.room_id
+  left join public.caseloads as caseload
+    on caseload.organization_id = schedule_problems.organization_id and caseload.therapist_id = placed.therapist_id
+    and caseload.client_id = placed.client_id
+  cross join lateral (
+    values
+      ('client_archived', placed.client_archived, 'the client is archived'),
+      ('therapist_archived', known.deleted_at is not null, 'the therapist is archived'),
+      ('room_archived', room.deleted_at is not null, room.name || ' is archived'),
+      ('therapist_left', renders.user_id is null, 'the therapist is no member any more, or is one who does not render'),
+      ('code_ended', placed.has_ended, format('%s is no service code on %s', placed.code, placed.date)),
+      ('off_caseload', caseload.client_id is null, 'the client is not on the therapist''s caseload')
+  ) as simple (problem, is_so, detail)
+  where simple.is_so
+  union all
+  select closed.session_id, closed.problem,
+    format('from %s to %s', private.iso(min(lower(closed.during))), private.iso(max(upper(closed.during))))
+  from (
+    select therapist.session_ids[1 + found.occurrence_index] as session_id,
+      case found.what when 'availability' then 'outside_hours' else found.what end as problem, found.during
+    from therapist
+    cross join lateral private.outside_availability(
+      schedule_problems.organization_id, therapist.id, therapist.spans
+    ) as found
+    where not therapist.is_open
+  ) as closed
+  group by closed.session_id, closed.problem
+  union all
+  select placed.id, 'not_renderable', format('the therapist''s level may not render %s', placed.code)
+  from placed
+  join therapist on therapist.id = placed.therapist_id
+  where case
+    when therapist.renders_all or placed.code is null or placed.has_ended then false
+    else not private.may_render(schedule_problems.organization_id, placed.therapist_id, placed.code, placed.date)
+  end
+  union all
+  select found.session_id, found.problem, found.detail
+  from (
+    select array_agg(short.id) as session_ids
+    from short
+    where short.is_known or exists (
+      select from ruled where (ruled.client_id, ruled.date, ruled.code) = (short.client_id, short.date, short.code)
+    )
+  ) as unpaid
+  cross join lateral private.unit_problems(schedule_problems.organization_id, unpaid.session_ids) as found
+  where unpaid.session_ids is not null;
+end
+$$;
+comment on function private.schedule_problems(uuid, uuid[]) is
+  'Why those of these sessions that are booked could not be booked any more, one row for each session and cause.';
+grant execute on function private.schedule_problems(uuid, uuid[]) to authenticated, service_role;
+
+create view reports.schedule_problems
+with (security_invoker = true)
+as
+select
+  organization.id as organization_id,
+  booked.start_time,
+  booked.start_time at time zone organization.time_zone as local_start,
+  found.session_id,
+  booked.therapist_id,
+  booked.therapist_name,
+  booked.client_id,
+  booked.client_reference,
+  found.problem,
+  found.detail
+from public.organizations as organization
+cross join lateral private.schedule_problems(organization.id, array(
+  select session.id
+  from public.sessions as session
+  where session.organization_id = organization.id
+    and session.start_time > now()
+    and session.status = 'scheduled'
+)) as found
+cross join lateral (
+  -- Looked up for each row that was found, not joined the other way round, which would look for problems once a session.
+  select
+    session.start_time,
+    session.therapist_id,
+    session.client_id,
+    (
+      select therapist.display_name
+      from public.therapists as therapist
+      where therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
+    ) as therapist_name,
+    (
+      select client.reference
+      from public.clients as client
+      where client.organization_id = session.organization_id and client.id = session.client_id
+    ) as client_reference
+  from public.sessions as session
+  where session.organization_id = organization.id and session.id = found.session_id
+  offset 0
+) as booked;
+comment on view reports.schedule_problems is
+  'Sessions to come that could not be booked any more as things stand now, one row for each session and cause: client, '
+  'therapist or room archived, therapist no member who renders, outside hours, time off, closure, not renderable, code '
+  'ended, no coverage, not authorized, over a limit, off the caseload.';
+grant select on reports.schedule_problems to authenticated, service_role;
 
 -- === schemas/reports/evv_gaps.sql ===
 

@@ -379,6 +379,31 @@ as $$
   where id = session_id
 $$;
 
+-- Signs a session's note as its therapist, as session-notes would once it is sealed. Call tests.prove_rows first.
+create or replace function tests.sign(session_id uuid) returns void
+language plpgsql set search_path = ''
+as $$
+declare
+  session public.sessions;
+  former bigint;
+begin
+  insert into private.data_keys (organization_id, id, wrapped_key)
+  values (tests.id('clinic'), tests.id('clinic key'), 'twk1.m1.AAAAAAAAAAAAAAAA.' || repeat('A', 107))
+  on conflict do nothing;
+  select candidate.* into session from public.sessions as candidate where candidate.id = sign.session_id;
+  select coalesce(max(note.version), 0) into former
+  from private.session_note_versions as note where note.session_id = sign.session_id;
+  insert into private.session_note_versions (
+    organization_id, session_id, id, version, status, data_key_id, ciphertext, saved_by, signed_at, credential, attested
+  )
+  values (
+    session.organization_id, session.id, gen_random_uuid(), former + 1, case former when 0 then 'signed' else 'amended' end,
+    tests.id('clinic key'), concat_ws('.', 'tsb1', tests.id('clinic key'), 'AAAAAAAAAAAAAAAA', repeat('A', 32)),
+    session.therapist_id, now(), 'RBT', private.session_facts(session)
+  );
+end
+$$;
+
 -- What is there ------------------------------------------------------------------------------------------------------
 
 -- How many rows bookings have left, to see that a refused request leaves none. Audit events are counted apart.
@@ -425,6 +450,25 @@ as $$
   union all
   select 'a claim that is missing', missing.owner_id, missing.resource_kind
   from (select * from expected except select * from actual) as missing
+  union all
+  select 'a visit''s claim that is missing, or that no visit explains', visit.session_id, visit.resource_kind
+  from (
+    -- What an admin let overlap claims what is left.
+    select claim.*
+    from (select organization_id, array_agg(id) as ids from public.sessions group by organization_id) as clinic
+    cross join lateral unnest(private.visit_claims_of(clinic.organization_id, clinic.ids)) as claim
+    where claim.session_id not in (select session_id from public.session_visits where overlap_reason is not null)
+    except
+    select * from private.visit_claims
+    union all
+    (
+      select claim.* from private.visit_claims as claim
+      where not exists (
+        select from unnest(private.visit_claims_of(claim.organization_id, array[claim.session_id])) as said
+        where said.resource_id = claim.resource_id and said.during @> claim.during and said.lanes @> claim.lanes
+      )
+    )
+  ) as visit
 $$;
 
 begin;

@@ -59,7 +59,7 @@ select is(
   'PT400', 'and not ahead'
 ) from made;
 select is(
-  pg_temp.ask('rbt', 'start_session', session_id, jsonb_build_object('actual_start_time', pg_temp.ago(50))) #>> '{body,session,status}',
+  pg_temp.ask('rbt', 'start_session', session_id, jsonb_build_object('actual_start_time', pg_temp.ago(100))) #>> '{body,session,status}',
   'in_progress', 'her own therapist starts it'
 ) from made;
 select is(pg_temp.ask('rbt', 'start_session', session_id) ->> 'code', 'STATUS_NOT_ALLOWED', 'once') from made;
@@ -95,17 +95,17 @@ select is(
 select is(tests.balance('ann'), '0/8/0/12', 'two hours are scheduled');
 select is(
   (select array[answer #>> '{body,session,status}', answer #>> '{body,units}']
-    from pg_temp.ask('rbt', 'complete_session', session_id, jsonb_build_object('actual_end_time', pg_temp.ago(3))) as answer),
+    from pg_temp.ask('rbt', 'complete_session', session_id, jsonb_build_object('actual_end_time', pg_temp.ago(53))) as answer),
   array['completed', '3'], 'whole, it completes, with the units of its forty-seven minutes'
 ) from made;
 select is(tests.balance('ann'), '3/4/0/13', 'which it uses; the rest is given back');
 select is(pg_temp.ask('rbt', 'complete_session', session_id) ->> 'code', 'STATUS_NOT_ALLOWED', 'it completes once') from made;
 
 update public.authorizations set approved_units = 9 where client_id = tests.id('ann');
-select is(pg_temp.ask('rbt', 'start_session', second_id, jsonb_build_object('actual_start_time', pg_temp.ago(200))) ->> 'ok', 'true', 'another begins') from made;
+select is(pg_temp.ask('rbt', 'start_session', second_id, jsonb_build_object('actual_start_time', pg_temp.ago(283))) ->> 'ok', 'true', 'another begins') from made;
 select pg_temp.sign(second_id) from made;
 select is(
-  pg_temp.ask('admin', 'complete_session', second_id, jsonb_build_object('actual_end_time', pg_temp.ago(20))) #>> '{body,units}',
+  pg_temp.ask('admin', 'complete_session', second_id, jsonb_build_object('actual_end_time', pg_temp.ago(103))) #>> '{body,units}',
   '12', 'and takes three hours'
 ) from made;
 select is(tests.balance('ann'), '9/0/0/0', 'which use what is left, and never more');
@@ -158,8 +158,8 @@ select is(
 select is(
   (select array[answer #>> '{body,actualStartTime}', answer #>> '{body,units}']
     from pg_temp.ask('rbt', 'complete_session', tests.id('late session'), jsonb_build_object(
-      'actual_start_time', pg_temp.ago(80), 'actual_end_time', pg_temp.ago(57))) as answer),
-  array[private.iso(date_trunc('minute', now() - interval '80 minutes')), '2'],
+      'actual_start_time', pg_temp.ago(52), 'actual_end_time', pg_temp.ago(32))) as answer),
+  array[private.iso(date_trunc('minute', now() - interval '52 minutes')), '2'],
   'documented late it gives both times, of another day with a reason'
 );
 select is(

@@ -81,7 +81,7 @@ select is_empty('select * from tests.broken_claims()', 'the claims are sound');
 -- A live hold, by contrast, blocks until its last moment.
 create temporary table live on commit drop as
 select tests.hold('rbt', tests.request('rbt', 'ann', tests.at(9), 60, '{"hold_seconds": 30}')) as outcome;
-do $$ begin perform tests.expire(outcome, clock_timestamp() + interval '5 seconds') from live; end $$;
+do $$ begin perform tests.expire(outcome, clock_timestamp() + interval '20 seconds') from live; end $$;
 select is(tests.hold('rbt', tests.request('rbt', 'ben', tests.at(9))) ->> 'code', 'THERAPIST_HOLD_CONFLICT',
   'a hold with seconds left still blocks');
 select is(tests.confirm('rbt', tests.confirmation(outcome, 'rbt', 'ann')) ->> 'ok', 'true', 'and still confirms') from live;

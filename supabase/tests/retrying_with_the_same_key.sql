@@ -83,11 +83,25 @@ select is(tests.confirm('rbt2', request, 'theirs') ->> 'code', 'HOLD_NOT_FOUND',
 select is_empty($$ select 1 from private.idempotency_keys where idempotency_key = 'theirs' $$, 'no key is kept for it');
 
 -- What depends on the clock comes after the look-up.
-create temporary table soon on commit drop as
-select tests.request('rbt2', 'ann', date_trunc('milliseconds', clock_timestamp()) + interval '100 milliseconds') as request;
-create temporary table soon_held on commit drop as select tests.hold('rbt2', request, 'soon') as outcome from soon;
-do $$ begin perform pg_sleep(0.2); end $$;
-select is(tests.hold('rbt2', request, 'soon'), outcome || '{"replayed": true}', 'a hold replays although its start has passed') from soon, soon_held;
+create temporary table soon (request jsonb, outcome jsonb) on commit drop;
+do $$
+declare
+  later timestamptz;
+begin
+  -- As soon as this machine is quick enough to hold before it has passed.
+  for tries in 0..9 loop
+    later := date_trunc('milliseconds', clock_timestamp()) + interval '0.1 seconds' * 2 ^ tries;
+    begin
+      insert into soon
+      select request, tests.hold('rbt2', request, 'soon') from tests.request('rbt2', 'ann', later) as request;
+      perform pg_sleep_until(later);
+      return;
+    exception when others then
+      if sqlstate <> 'PT400' then raise; end if;
+    end;
+  end loop;
+end $$;
+select is(tests.hold('rbt2', request, 'soon'), outcome || '{"replayed": true}', 'a hold replays although its start has passed') from soon;
 select is(tests.error('rbt2', format('select public.hold_sessions(%L, ''too late'')', request)) #>> '{details}',
   '[{"path": "start_time", "message": "is in the past"}]', 'while a new one is refused') from soon;
 

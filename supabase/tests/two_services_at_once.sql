@@ -131,6 +131,8 @@ insert into public.client_coverages (organization_id, client_id, payer_id, valid
 select organization_id, tests.id('eve'), id, '2020-01-01' from public.payers
 where organization_id = tests.id('clinic') and name = 'TRICARE';
 update public.payer_rules set authorization_required = false where organization_id = tests.id('clinic');
+-- Which pairs may be at once is asked of all codes, also of those that TRICARE does not pay for.
+update public.payer_code_rules set is_covered = true where organization_id = tests.id('clinic');
 
 create temporary table pair as
 select

@@ -322,6 +322,8 @@ export const relations: Record<string, RelationExpectation> = {
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.authorization_pace': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.schedule_problems': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.visit_problems': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.evv_gaps': readable(
@@ -348,6 +350,7 @@ export const relations: Record<string, RelationExpectation> = {
   'private.idempotency_keys': closed,
   'private.rate_limits': closed,
   'private.session_note_versions': closed,
+  'private.visit_claims': closed,
   'audit.events': readable(
               ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all']),
   'audit.events, each partition': closed,
@@ -544,6 +547,7 @@ export const policyHelpers: readonly string[] = [
   'private.events_of(uuid,uuid[])',
   'private.has_permission(text)',
   'private.is_admin()',
+  'private.is_direct_write()',
   'private.leave_booking(jsonb,text)',
   'private.member_ids()',
   'private.modifiers_are_valid(jsonb)',
@@ -554,6 +558,7 @@ export const policyHelpers: readonly string[] = [
   'private.places_are_valid(text[])',
   'private.provider_level(text)',
   'private.rendered_services(uuid,uuid[])',
+  'private.schedule_problems(uuid,uuid[])',
   'private.service_code(uuid,text,text,date)',
   'private.service_code_at(uuid,uuid,text,text,timestamp with time zone)',
   'private.service_code_on(uuid,text,date)',

@@ -164,6 +164,7 @@ export const rows: Record<string, Row> = {
   'reports.services_beyond_authorization': { where: 'organization_id = {clinic} and client_id = {client}' },
   'reports.supervision_share': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
   'reports.authorization_pace': { where: 'organization_id = {clinic} and client_id = {client}' },
+  'reports.schedule_problems': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
   'reports.visit_problems': { where: 'organization_id = {clinic} and session_id = {attended}' },
   'reports.evv_gaps': { where: 'organization_id = {clinic} and session_id = {attended}' },
   'reports.unbilled': { where: 'organization_id = {clinic} and session_id = {attended}' },

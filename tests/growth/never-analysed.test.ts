@@ -1,31 +1,23 @@
 /** A clinic whose tables were never analysed, as after an import, is nearly as quick as one that was: plans need no statistics. */
-import pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { book, createClinic, workingDays } from '../../bench/clinic.ts';
 import { CODE } from '../../bench/requests.ts';
-import { databaseUrl } from '../../local/settings.ts';
-import { type Stack, startStack } from '../../local/stack.ts';
+import type { Stack } from '../../local/stack.ts';
 import { ExplainedConnection, fasterThanNLogN, moreThan, type Work, workOfOneBooking } from './plans.ts';
+import { startQuietStack, withOwner } from './quiet-stack.ts';
 
 const CLINIC = { therapists: 9, clientsPerTherapist: 8, withPayer: 5 };
 const IMPORTS = [100, 200, 400];
 
-/** A stack of its own: others analyse, and this one's autovacuum is off. */
 let stack: Stack;
 
 beforeAll(async () => {
-  stack = await startStack({ seed: false, functions: false });
-  const admin = new pg.Client({ connectionString: databaseUrl(stack.dbPort, 'supabase_admin') });
-  await admin.connect();
-  try {
-    await admin.query('alter system set autovacuum = off');
-    await admin.query('select pg_reload_conf()');
-    await createClinic(admin, 0, CLINIC);
+  stack = await startQuietStack();
+  await withOwner(stack, async (db) => {
+    await createClinic(db, 0, CLINIC);
     for (let therapist = 0; therapist < CLINIC.therapists; therapist++)
-      await book(admin, 0, workingDays(therapist, [0, 1, 2, 3, 4, 5, 6, 7], 1, 100));
-  } finally {
-    await admin.end();
-  }
+      await book(db, 0, workingDays(therapist, [0, 1, 2, 3, 4, 5, 6, 7], 1, 100));
+  });
 });
 
 afterAll(() => stack?.stop());
@@ -48,9 +40,24 @@ it('imports grow no faster than n log n', async () => {
 it('a booking reads hardly more than when the tables have been analysed', async () => {
   const booking = { therapist: 3, client: 0, port: stack.dbPort };
   const never = await workOfOneBooking(0, booking, { cpt_code: CODE });
-  const db = new pg.Client({ connectionString: stack.dbUrl });
-  await db.connect();
-  await db.query('analyze').finally(() => db.end());
+  await withOwner(stack, (db) => db.query('analyze'));
   const analysed = await workOfOneBooking(0, { ...booking, therapist: 4 }, { cpt_code: CODE });
   expect(moreThan(1.3, analysed, never)).toEqual([]);
+});
+
+it('a booking reads no more of a long ledger when the statistics say that every ledger is short', async () => {
+  await withOwner(stack, async (db) => {
+    await book(db, 0, workingDays(6, [0], 200, 400));
+    await db.query(
+      'alter table public.authorization_units alter column authorization_id set (n_distinct = -1)',
+    );
+    await db.query('analyze');
+  });
+  const short = await workOfOneBooking(
+    0,
+    { therapist: 5, client: 0, port: stack.dbPort },
+    { cpt_code: CODE },
+  );
+  const long = await workOfOneBooking(0, { therapist: 6, client: 0, port: stack.dbPort }, { cpt_code: CODE });
+  expect(moreThan(1.1, short, long)).toEqual([]);
 });

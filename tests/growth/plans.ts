@@ -4,7 +4,6 @@ import { at, signIn } from '../../bench/clinic.ts';
 import { mustSucceed, rpc } from '../../bench/measure.ts';
 import { confirmRequest, holdRequest, sessionIds } from '../../bench/requests.ts';
 import { databaseUrl } from '../../local/settings.ts';
-import { stack } from '../setup/stack.ts';
 
 interface PlanNode {
   'Actual Rows'?: number;
@@ -52,7 +51,7 @@ export class ExplainedConnection {
    *
    * @param organization whose admin makes the calls; null for the tables' owner
    */
-  static async open(organization: number | null, port = stack.dbPort): Promise<ExplainedConnection> {
+  static async open(organization: number | null, port: number): Promise<ExplainedConnection> {
     // Only a superuser may load the module; the calls themselves are made as somebody else.
     const client = new pg.Client({ connectionString: databaseUrl(port, 'supabase_admin') });
     await client.connect();
@@ -130,7 +129,7 @@ export const SMALL_CALLS = 8;
  */
 export async function workOfOneBooking(
   organization: number,
-  { therapist, client, port }: { therapist: number; client: number; port?: number },
+  { therapist, client, port }: { therapist: number; client: number; port: number },
   service: { cpt_code?: string } = {},
 ): Promise<Map<string, Work>> {
   const own = await ExplainedConnection.open(organization, port);

@@ -4,6 +4,7 @@ import {
   deriveCptMetadata,
   fetchAuthorizationPace,
   fetchBillableVisits,
+  fetchScheduleProblems,
   fetchServiceCodes,
   fetchSessionsToRecode,
   fetchSupervisionNeeded,
@@ -71,6 +72,14 @@ it('what is booked beyond a code’s end is listed', async () => {
   expect(await fetchSessionsToRecode(admin)).toMatchObject([
     { cpt_code: 'H2019', code_ended_on: '2025-12-31' },
   ]);
+});
+
+it('it is a problem of the schedule, which a therapist reads of their own', async () => {
+  expect(await fetchScheduleProblems(admin)).toMatchObject([
+    { problem: 'code_ended', detail: expect.stringContaining('H2019') },
+  ]);
+  expect(await fetchScheduleProblems(rbt, { from: new Date().toISOString() })).toHaveLength(1);
+  expect(await fetchScheduleProblems(rbt, { to: new Date().toISOString() })).toEqual([]);
 });
 
 it('without authorizations and hours this month there is nothing to pace and nobody to supervise', async () => {

@@ -73,7 +73,7 @@ it('of scheduled sessions only loses one that is cancelled', async () => {
 });
 
 it('looks at once when told to', async () => {
-  const { feed: slow, seen } = follow({ pollIntervalMs: 60_000 });
+  const { feed: slow, seen } = follow({ pollIntervalMs: 600_000 });
   await vi.waitFor(() => expect(seen).toHaveLength(1), WAIT);
   await bookSession(supabase, { session: nextSession(clinic), timeZone: 'UTC' });
   await slow.refresh();
@@ -81,7 +81,8 @@ it('looks at once when told to', async () => {
 });
 
 it('says nothing more once it is closed, not even of the reading that is under way', async () => {
-  const { feed: closed, seen } = follow();
+  // It looks when it is told to, so that no look of its own comes between the booking and the end.
+  const { feed: closed, seen } = follow({ pollIntervalMs: 600_000 });
   await vi.waitFor(() => expect(seen).toHaveLength(1), WAIT);
   await bookSession(supabase, { session: nextSession(clinic), timeZone: 'UTC' });
   const reading = closed.refresh();

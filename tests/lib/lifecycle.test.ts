@@ -19,6 +19,9 @@ import { call } from '../functions/clinic.ts';
 import { withConnection } from '../setup/db.ts';
 import { type Clinic, clientOf, nextSession, openClinic } from './clinic.ts';
 
+/** The functions offer a freed slot after their answer: a loaded machine may need long, and an idle one does not wait. */
+const PATIENTLY = { timeout: 60_000 };
+
 let clinic: Clinic;
 let rbt: Awaited<ReturnType<typeof clientOf>>;
 let admin: Awaited<ReturnType<typeof clientOf>>;
@@ -149,7 +152,7 @@ describe('the waitlist', () => {
       const [waits] = await fetchWaitlist(rbt);
       expect(waits?.offer).toMatchObject({ therapistId: clinic.rbt.id, groupId: null });
       return waits?.offer;
-    });
+    }, PATIENTLY);
     if (!offer) return;
     const { session: served } = await confirmSessionBooking(rbt, {
       holdKey: offer.holdKey,

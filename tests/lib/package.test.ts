@@ -241,7 +241,7 @@ describe('the same file runs', () => {
         page.on('pageerror', (error) => complaints.push(String(error)));
         await page.goto(`http://localhost:${(server.address() as AddressInfo).port}/`);
         await page.waitForFunction('window.result !== undefined || window.failure !== undefined', undefined, {
-          timeout: 30_000,
+          timeout: 90_000,
         });
         expect(await page.evaluate('window.failure ?? null')).toBeNull();
         expect(await page.evaluate('window.result')).toEqual(EXPECTED);
@@ -251,7 +251,6 @@ describe('the same file runs', () => {
         server.close();
       }
     },
-    90_000,
   );
 });
 

@@ -9,6 +9,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Stack, startStack } from '../../local/stack.ts';
 
 const password = 'demo-password-1234';
+/** As long as a busy machine needs; an idle one does not wait. */
+const PATIENTLY = { timeout: 60_000 };
 
 test('a port in use is reported in one line that names the port and the variable', async () => {
   const taken = createServer().listen(0, '127.0.0.1');
@@ -75,17 +77,21 @@ describe('a stack beside the others', () => {
     await expect
       .poll(
         async () => (await client().auth.signInWithPassword({ email: 'admin@harbor.test', password })).error,
+        PATIENTLY,
       )
       .toBeNull();
     await expect
-      .poll(async () => (await fetch(`${stack.apiUrl}/rest/v1/organizations?select=id`, key)).status)
+      .poll(
+        async () => (await fetch(`${stack.apiUrl}/rest/v1/organizations?select=id`, key)).status,
+        PATIENTLY,
+      )
       .toBe(200);
   });
 
   test('comes back after kill -9 of the functions', async () => {
     process.kill(stack.pids.functions ?? 0, 'SIGKILL');
     const hold = () => fetch(`${stack.apiUrl}/functions/v1/sessions-hold`, { method: 'GET' });
-    await expect.poll(async () => (await hold()).status).toBe(503);
+    await expect.poll(async () => (await hold()).status, PATIENTLY).toBe(503);
     await stack.restartFunctions();
     expect((await hold()).status).toBe(405);
   });

@@ -56,7 +56,7 @@ test('a numeric column is numbers in JSON, with and without decimals, as PostgRE
     await client.query("notify pgrst, 'reload schema'");
     const read = () =>
       rest('strictness_numbers?select=value,many,large&order=id', { headers: { apikey: stack.secretKey } });
-    await vi.waitFor(async () => expect((await read()).status).toBe(200), { timeout: 30_000, interval: 100 });
+    await vi.waitFor(async () => expect((await read()).status).toBe(200), { timeout: 60_000, interval: 100 });
     expect((await read()).body).toEqual([
       { value: 7.5, many: 30, large: 5_000_000_000 },
       { value: 30, many: 0.1, large: 1 },
@@ -83,7 +83,7 @@ describe('a new table or function', () => {
       grant execute on function public.strictness_raise, public.strictness_echo to anon, authenticated, service_role;`);
     // The schema is read again when the database says so.
     await vi.waitFor(async () => expect((await rest('rpc/strictness_echo?request={}')).status).toBe(200), {
-      timeout: 15_000,
+      timeout: 60_000,
       interval: 200,
     });
   });

@@ -180,7 +180,7 @@ describe('each rule holds on each way', { timeout: 240_000 }, () => {
     problems.length = 0;
     for (const { who, title, statement, outcome } of rule.trials) {
       const expression = `rule_matrix.by_statement('${who}', ${literal(rule.setup ?? '')}, ${placed(rule.place ?? {})}, ${literal(statement)})`;
-      await check(`${rule.name} | ${title} · ${who}`, expression, outcome);
+      await check(`${rule.name} | ${title} · ${who}`, expression, outcome, rule.says);
     }
     expect(problems).toEqual([]);
   });

@@ -130,6 +130,8 @@ export interface Place {
   end?: string;
   zone?: string;
   code?: string;
+  /** Its place, as the payer would call it: `telehealth`. */
+  location?: string;
   group?: string;
   /** Buffer before the start, in minutes. */
   before?: number;
@@ -167,12 +169,20 @@ const alone = { because: 'this way moves a whole group' };
 const newOnly = { because: 'what is moved keeps its client and its group' };
 const freed = { because: 'what is offered has just been booked, lawfully' };
 const inGroup = { because: 'a group has several clients' };
+const noPlace = { because: 'where it takes place is said when it is confirmed' };
 const samePeople = { because: 'the client stays who they are' };
+
+/** A client with a payer. */
+const payerOfAnn = `insert into public.payers (organization_id, id, name) values (${clinic}, rule_matrix.id('payer'), 'payer');
+      insert into public.client_coverages (organization_id, client_id, payer_id, priority, valid_from)
+      values (${clinic}, rule_matrix.id('ann'), rule_matrix.id('payer'), 1, '2020-01-01');`;
 
 const closed = ['OUTSIDE_AVAILABILITY', 'outside_availability'];
 const times = [
-  ...['VALIDATION_FAILED', 'sessions_times', 'session_groups_times'],
-  ...['sessions_end_time_in_reason', 'session_groups_end_time_in_reason'],
+  'VALIDATION_FAILED',
+  'sessions_times',
+  'session_groups_times',
+  'session_groups_end_time_in_reason',
 ];
 const authority = ['FORBIDDEN', 'no privilege', 'no row', 'session_bookable'];
 const tenancy = [...authority, 'session_identity'];
@@ -239,9 +249,7 @@ export const placementRules: readonly Rule[] = [
     title: 'A client has two services at once only where the payer allows that pair',
     says: ['CONCURRENT_SERVICE_NOT_ALLOWED', 'claims_no_overlap'],
     place: { code: '97153' },
-    setup: `insert into public.payers (organization_id, id, name) values (${clinic}, rule_matrix.id('payer'), 'payer');
-      insert into public.client_coverages (organization_id, client_id, payer_id, priority, valid_from)
-      values (${clinic}, rule_matrix.id('ann'), rule_matrix.id('payer'), 1, '2020-01-01');
+    setup: `${payerOfAnn}
       insert into public.payer_concurrency_rules (organization_id, payer_id, first_code, second_code, allowed, valid_from)
       values (${clinic}, rule_matrix.id('payer'), '97153', '97155', false, '2020-01-01');
       ${given('{"therapist": "bcba", "code": "97155"}')}`,
@@ -520,15 +528,40 @@ export const placementRules: readonly Rule[] = [
     title: 'No more units are booked than are authorized',
     says: ['AUTHORIZATION_EXCEEDED', 'authorization_exceeded'],
     place: { code: '97153' },
-    setup: `insert into public.payers (organization_id, id, name) values (${clinic}, rule_matrix.id('payer'), 'payer');
-      insert into public.client_coverages (organization_id, client_id, payer_id, priority, valid_from)
-      values (${clinic}, rule_matrix.id('ann'), rule_matrix.id('payer'), 1, '2020-01-01');
+    setup: `${payerOfAnn}
       select rule_matrix.authorize('ann', 'payer', '97153', 1)`,
     cells: {
       move: { because: 'what is moved keeps its units' },
       update: { because: 'what is moved keeps its units' },
       'move group': noService,
       'update group': noService,
+    },
+  },
+  {
+    name: 'payer’s code',
+    title: 'Nothing is booked that the payer does not pay for',
+    says: ['AUTHORIZATION_EXCEEDED', 'VALIDATION_FAILED', 'session_paid'],
+    place: { code: '97152' },
+    from: {},
+    setup: `${payerOfAnn}
+      insert into public.payer_code_rules (organization_id, payer_id, cpt_code, is_covered, valid_from)
+      values (${clinic}, rule_matrix.id('payer'), '97152', false, '2020-01-01')`,
+    cells: { 'move group': noService, 'update group': noService },
+  },
+  {
+    name: 'payer’s place',
+    title: 'Nothing is booked at a place where the payer does not pay for it',
+    says: ['VALIDATION_FAILED', 'session_paid'],
+    place: { code: '97153', location: 'telehealth' },
+    from: { code: '97153' },
+    setup: `${payerOfAnn}
+      insert into public.payer_code_rules (organization_id, payer_id, cpt_code, excluded_places, valid_from)
+      values (${clinic}, rule_matrix.id('payer'), '97153', '{telehealth}', '2020-01-01')`,
+    cells: {
+      hold: noPlace,
+      offer: noPlace,
+      'move group': { because: 'the members stay at their places' },
+      'update group': { because: 'the members stay at their places' },
     },
   },
 ];
@@ -541,6 +574,8 @@ export interface RecordRule {
   readonly place?: Place;
   /** SQL of the operator; `{session}` is the session. */
   readonly setup?: string;
+  /** Codes and constraints of its refusals: a refusal that says something else is of another rule. */
+  readonly says?: readonly string[];
   /** What is tried, by whom, and what should come of it. */
   readonly trials: readonly { who: Person; title: string; statement: string; outcome: Outcome }[];
 }
@@ -556,6 +591,7 @@ const status = (...steps: string[]) =>
 const by = (people: readonly Person[], title: string, statement: string, outcome: Outcome = 'refused') =>
   people.map((who) => ({ who, title, statement, outcome }));
 
+const aDayBack = ", 'other_day_reason', 'after midnight'";
 const today: Place = { start: 'minutes 30', end: 'minutes 90' };
 
 export const recordRules: readonly RecordRule[] = [
@@ -644,6 +680,64 @@ export const recordRules: readonly RecordRule[] = [
       ...by(everybody, 'update time_zone', set("time_zone = 'Asia/Tokyo'")),
       ...by(everybody, 'update end_time', set("end_time = end_time + interval '15 minutes'")),
       ...by(everybody, 'update therapist_id', set("therapist_id = rule_matrix.id('rbt2')")),
+    ],
+  },
+  {
+    name: 'visit overlap',
+    title: 'No two visits of one therapist take place at once: completed ones do not overlap in actual time',
+    says: ['VISIT_OVERLAPS', 'visits_no_overlap'],
+    place: { start: 'minutes -90', end: 'minutes -30', code: '97153' },
+    setup: `select rule_matrix.given_visit('minutes -160', 'minutes -100', 'minutes -60'); ${status('in_progress')};
+      select rule_matrix.given_note({session})`,
+    trials: [
+      ...by(everybody, 'update to completed', set("status = 'completed'")),
+      ...by(users, 'complete_session', rpc('complete_session', aDayBack)),
+      {
+        who: 'rbt',
+        title: 'complete_session after it',
+        statement: rpc(
+          'complete_session',
+          `${aDayBack}, 'actual_start_time', rule_matrix.wire(rule_matrix.time_of('minutes -60')::text)`,
+        ),
+        outcome: 'allowed',
+      },
+      {
+        who: 'admin',
+        title: 'complete_session with a reason',
+        statement: rpc('complete_session', `${aDayBack}, 'overlap_reason', 'both were there'`),
+        outcome: 'allowed',
+      },
+      {
+        who: 'SQL',
+        title: 'insert its visit',
+        statement: `insert into public.session_visits (organization_id, session_id, actual_start_time, actual_end_time, units)
+          select organization_id, id, start_time, end_time, 4 from public.sessions where id = {session}::uuid`,
+        outcome: 'allowed',
+      },
+    ],
+  },
+  {
+    name: 'corrected visit overlap',
+    title: 'A correction does not make two visits of one therapist overlap',
+    says: ['VISIT_OVERLAPS', 'visits_no_overlap'],
+    place: { start: 'minutes -90', end: 'minutes -30', code: '97153' },
+    setup: `select rule_matrix.given_visit('minutes -160', 'minutes -100', 'minutes -100'); ${status('in_progress', 'completed')}`,
+    trials: [
+      ...by(
+        users,
+        'correct_visit',
+        rpc(
+          'correct_visit',
+          `${aDayBack}, 'base_version', 1, 'reason_code', 'wrong_time', 'actual_start_time', rule_matrix.wire(rule_matrix.time_of('minutes -101')::text)`,
+        ),
+      ),
+      {
+        who: 'SQL',
+        title: 'insert its visit',
+        statement: `insert into public.session_visits (organization_id, session_id, actual_start_time, actual_end_time, units)
+          select organization_id, id, start_time - interval '11 minutes', end_time, 4 from public.sessions where id = {session}::uuid`,
+        outcome: 'refused',
+      },
     ],
   },
   {

@@ -77,6 +77,25 @@ const rules: Rule[] = [
         && private.client_lanes(b.organization_id, b.client_id, private.service_code_at(b.organization_id, b.client_id, b.cpt_code, b.session_type, b.start_time), b.start_time, b.end_time)`,
   },
   {
+    // Of the rows alone, as the one above.
+    name: 'no two completed visits of one therapist, or of one client in services that exclude each other, overlap in actual time',
+    query: `
+      with visit as materialized (
+        select session.*, case when actual.actual_end_time is null then tstzrange(session.start_time, session.end_time)
+          else tstzrange(actual.actual_start_time, actual.actual_end_time) end as during
+        from public.sessions as session
+        left join public.session_visits as actual
+          on actual.organization_id = session.organization_id and actual.session_id = session.id
+        where session.status = 'completed' and actual.overlap_reason is null
+          and ($1::uuid is null or session.organization_id = $1)
+      )
+      select a.id, b.id as other_id
+      from visit as a
+      join visit as b
+        on b.organization_id = a.organization_id and b.id > a.id and b.during && a.during and b.group_key <> a.group_key
+        and (b.therapist_id = a.therapist_id or (b.client_id = a.client_id and b.lanes && a.lanes))`,
+  },
+  {
     name: 'no live hold is of time that a session or another live hold has: each of them can be confirmed',
     query: `
       with ${taking}, ${live}

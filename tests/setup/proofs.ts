@@ -2,7 +2,8 @@
 import { createHash, createHmac, hkdfSync } from 'node:crypto';
 
 const master = Buffer.from(Array.from({ length: 32 }, (_, index) => index));
-const key = Buffer.from(hkdfSync('sha256', master, '', 'therapist-sessions attestation 1', 32));
+/** The attestation key that the development master key stands for; the seed installs it. */
+export const proofKey = Buffer.from(hkdfSync('sha256', master, '', 'therapist-sessions attestation 1', 32));
 
 /** SHA-256 of a text, in hex. */
 export function digestOf(text: string): string {
@@ -12,5 +13,5 @@ export function digestOf(text: string): string {
 /** A proof by the development master key, whose attestation key the seed installs. `content` goes in by its digest. */
 export function proofOf(statement: (string | number)[], content: string): string {
   const said = ['tsp1', ...statement, digestOf(content)].join('|').toLowerCase();
-  return `tsp1.local-development.${createHmac('sha256', key).update(said).digest('base64url')}`;
+  return `tsp1.local-development.${createHmac('sha256', proofKey).update(said).digest('base64url')}`;
 }

@@ -142,7 +142,7 @@ export const plants: Record<string, Plant> = {
     plant: (db) =>
       edit(
         db,
-        'private.claim_owners',
+        'private.claim_dependents',
         "hold.session_id = named.id and hold.status = 'held'",
         "hold.session_id = named.id and hold.status = 'held' and false",
       ),

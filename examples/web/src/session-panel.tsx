@@ -85,14 +85,7 @@ function Progress({ session, onChanged }: Props) {
         {isScheduled && visit.hasBegun && <Button label="Did not come" icon={UserX} by={action} press={visit.noShow} />}
       </div>
       {isScheduled && isEarly && <p className="muted small-text">Can be started from {EARLY_HOURS} hours before.</p>}
-      {visit.asksReason && (
-        <Field
-          label="Why not on the day it is booked for"
-          maxLength={500}
-          value={visit.otherDayReason}
-          onValue={visit.setOtherDayReason}
-        />
-      )}
+      {visit.asks && <Field label={visit.asks} maxLength={500} value={visit.reason} onValue={visit.setReason} />}
       {missing.length === 0 && <Failure error={action.error} />}
       {missing.length > 0 && (
         <div className="refusal" role="alert">

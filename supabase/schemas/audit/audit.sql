@@ -135,6 +135,8 @@ begin
   -- What is recorded is recorded now. A minute for clocks that are set meanwhile; an hour, since audit.verify counts it.
   if new.recorded_at not between now() - interval '1 minute' and sealed_at + interval '1 minute'
     or new.recorded_at < sealed_at - interval '1 hour'
+    -- A hold that nobody looked at is told later, and dated to its expiry.
+    or new.occurred_at not between timestamptz '2000-01-01 00:00Z' and sealed_at + interval '1 minute'
   then
     raise exception using
       errcode = 'restrict_violation',

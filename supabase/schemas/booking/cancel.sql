@@ -70,45 +70,58 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  before constant jsonb := private.facts_of_sessions(actor.organization_id, session_ids);
+  after jsonb;
+  before jsonb;
   therapist_id uuid;
+  has_payer boolean;
+  dependents uuid[];
 begin
   if session_ids = '{}' then
     return;
   end if;
-  update public.sessions as session
-  set status = end_sessions.status, updated_at = as_of
-  from unnest(session_ids) as named (id)
-  cross join lateral (
-    select known.ctid from public.sessions as known
-    where known.organization_id = actor.organization_id and known.id = named.id offset 0
-  ) as found
-  where session.ctid = found.ctid;
-  select min(session.therapist_id::text)::uuid into therapist_id
-  from unnest(session_ids) as named (id)
-  cross join lateral (
-    select known.therapist_id from public.sessions as known
-    where known.organization_id = actor.organization_id and known.id = named.id offset 0
-  ) as session;
-  if not private.sync_claims(actor.organization_id, private.claim_owners(actor.organization_id, session_ids)) then
+  with ended as (
+    update public.sessions as session
+    set status = end_sessions.status, updated_at = as_of
+    from unnest(session_ids) as named (id)
+    cross join lateral (
+      select known.ctid, known.status, client.has_payer
+      from public.sessions as known
+      join public.clients as client on client.organization_id = known.organization_id and client.id = known.client_id
+      where known.organization_id = actor.organization_id and known.id = named.id
+      offset 0
+    ) as was
+    where session.ctid = was.ctid
+    returning session.start_time, session.id, session.therapist_id, was.has_payer, to_jsonb(session) as row, was.status
+  )
+  select
+    jsonb_agg(ended.row order by ended.start_time, ended.id),
+    jsonb_agg(ended.row || jsonb_build_object('status', ended.status) order by ended.start_time, ended.id),
+    min(ended.therapist_id::text)::uuid, bool_or(ended.has_payer)
+  into after, before, therapist_id, has_payer
+  from ended;
+  after := private.facts_of_rows(after);
+  before := private.facts_of_rows(before);
+
+  dependents := private.claim_dependents(actor.organization_id, session_ids);
+  perform private.drop_claims(actor.organization_id, session_ids, as_of);
+  if dependents <> '{}' and not private.sync_claims(actor.organization_id, dependents) then
     perform private.raise_busy();
   end if;
-  -- A move whose session has ended cannot confirm, and takes nothing.
-  perform private.give_back_units(actor.organization_id, session_ids || array(
-    select hold.id from public.session_holds as hold
-    where hold.organization_id = actor.organization_id and hold.session_id = any (session_ids) and hold.status = 'held'
-  ));
+  if has_payer then
+    -- A move whose session has ended cannot confirm, and takes nothing.
+    perform private.give_back_units(actor.organization_id, session_ids || array(
+      select hold.id from public.session_holds as hold
+      where hold.organization_id = actor.organization_id and hold.session_id = any (session_ids) and hold.status = 'held'
+    ));
+  end if;
   perform private.record_event(
     actor.organization_id, 'session.' || status, 'session', array(
-      select (item.value ->> 'id')::uuid from jsonb_array_elements(before) as item (value)
+      select (item.value ->> 'id')::uuid from jsonb_array_elements(after) as item (value)
     ), as_of,
     therapist_id => therapist_id,
     actor_role => actor.role::text,
     before => before,
-    after => (
-      select jsonb_agg(item.value || jsonb_build_object('status', end_sessions.status))
-      from jsonb_array_elements(before) as item (value)
-    ),
+    after => after,
     details => details
   );
 end

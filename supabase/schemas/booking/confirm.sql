@@ -1,55 +1,60 @@
 -- Purpose: sessions-confirm. Turns a live hold into sessions, or into the moves it was made for.
--- Objects: find_hold, hold_state, listing_issue, make_sessions, move_sessions, confirm_hold, confirm_sessions.
+-- Objects: find_batch, holds_of_key, hold_state, listing_issue, make_sessions, move_sessions, confirm_hold, confirm_sessions.
 -- Watch for: a live hold confirms, always; an unconfirmed one at or after expires_at never does, swept or not. A new
 --            session takes its hold's id, so its claims stay where they are and only lose their expiry. A move settles
 --            whole: its places depend on each other.
 
-create type private.found_hold as (
-  batch public.hold_batches,
-  holds public.session_holds[]
-);
-comment on type private.found_hold is 'A batch, and those of its holds that a key stands for.';
-
-create function private.find_hold(actor private.actor, hold_key uuid)
-returns private.found_hold
+create function private.find_batch(actor private.actor, hold_key uuid)
+returns public.hold_batches
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
-  found_hold private.found_hold;
   batch public.hold_batches;
 begin
   select known.* into batch
   from public.hold_batches as known
-  where known.organization_id = actor.organization_id and known.hold_key = find_hold.hold_key;
-  if batch.id is null then
+  where known.organization_id = actor.organization_id and known.hold_key = find_batch.hold_key;
+  if not found then
     select known.* into batch
     from (
       select hold.batch_id
       from public.session_holds as hold
-      where hold.organization_id = actor.organization_id and hold.hold_key = find_hold.hold_key
+      where hold.organization_id = actor.organization_id and hold.hold_key = find_batch.hold_key
       limit 1
     ) as named
     join public.hold_batches as known on known.organization_id = actor.organization_id and known.id = named.batch_id;
   end if;
-  if batch.id is null or not private.may_ask(actor, batch.therapist_id) then
+  if not private.may_ask(actor, batch.therapist_id) then
     return null;
   end if;
-  found_hold.batch := batch;
-  found_hold.holds := array(
-    select hold
-    from public.session_holds as hold
-    where hold.organization_id = actor.organization_id and hold.batch_id = batch.id
-      and (batch.hold_key = find_hold.hold_key or hold.hold_key = find_hold.hold_key or batch.is_move)
-    order by hold.occurrence_index, hold.client_id
-  );
-  return found_hold;
+  return batch;
 end
 $$;
-comment on function private.find_hold(private.actor, uuid) is
-  'The batch this key belongs to and the holds it stands for: a batch''s key for all, an occurrence''s key for its own, '
-  'except that a move is always whole. Null when the key is unknown, or not the caller''s to use.';
+comment on function private.find_batch(private.actor, uuid) is
+  'The batch that this key, or one of its occurrences'' keys, belongs to; null when it is unknown, or not the caller''s to '
+  'use. A batch never changes.';
+
+create function private.holds_of_key(batch public.hold_batches, hold_key uuid)
+returns public.session_holds[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select hold
+    from public.session_holds as hold
+    where hold.organization_id = batch.organization_id and hold.batch_id = batch.id
+      and (batch.hold_key = holds_of_key.hold_key or hold.hold_key = holds_of_key.hold_key or batch.is_move)
+    order by hold.occurrence_index, hold.client_id
+  );
+end
+$$;
+comment on function private.holds_of_key(public.hold_batches, uuid) is
+  'The holds a key stands for, as they are now: a batch''s key for all, an occurrence''s for its own, except that a move is '
+  'always whole.';
 
 create function private.hold_state(batch public.hold_batches, holds public.session_holds[], as_of timestamptz)
 returns text
@@ -72,6 +77,44 @@ $$;
 comment on function private.hold_state(public.hold_batches, public.session_holds[], timestamptz) is
   'What became of these holds by now: released, expired, live (some of it is yet to be confirmed) or confirmed.';
 
+create function private.is_listed_as_held(
+  batch public.hold_batches,
+  holds public.session_holds[],
+  listed private.listing[],
+  top private.session_request
+)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return cardinality(listed) = cardinality(holds) and top.therapist_id = batch.therapist_id and array(
+    select row(
+      -- A lone occurrence may be listed by its batch's key.
+      case when item.hold_key = batch.hold_key then holds[1].hold_key else item.hold_key end, item.client_id,
+      item.therapist_id, item.start_time, item.end_time, item.session_id,
+      coalesce(item.session_type, batch.session_type), coalesce(item.cpt_code, batch.cpt_code)
+    )
+    from unnest(listed) as item
+    order by 1
+  ) = array(
+    select row(
+      hold.hold_key, hold.client_id, batch.therapist_id, hold.start_time, hold.end_time, null::uuid, batch.session_type,
+      batch.cpt_code
+    )
+    from unnest(holds) as hold
+    where hold.status <> 'released'
+    order by 1
+  ) and top.client_id in (select hold.client_id from unnest(holds) as hold);
+end
+$$;
+comment on function private.is_listed_as_held(
+  public.hold_batches, public.session_holds[], private.listing[], private.session_request
+) is
+  'Whether a confirmation lists every client of every occurrence exactly as it was held. False says nothing: the same may '
+  'be listed in other words, see private.listing_issue.';
+
 create function private.listing_issue(
   batch public.hold_batches,
   holds public.session_holds[],
@@ -85,9 +128,14 @@ set search_path = ''
 as $$
 declare
   cause private.cause;
-  keys uuid[] := array(select distinct hold.hold_key from unnest(holds) as hold where hold.status <> 'released');
+  keys uuid[];
   fields text[];
 begin
+  if private.is_listed_as_held(batch, holds, listed, top) then
+    return cause;
+  end if;
+  -- Something differs, or is described in other words.
+  keys := array(select distinct hold.hold_key from unnest(holds) as hold where hold.status <> 'released');
   -- A lone occurrence may be listed by its batch's key.
   if cardinality(keys) = 1 then
     listed := array(
@@ -185,7 +233,8 @@ create function private.confirmed_slots(
   batch public.hold_batches,
   holds public.session_holds[],
   listed private.listing[],
-  is_listed boolean
+  is_listed boolean,
+  has_payer boolean
 )
 returns private.confirmed_slot[]
 language plpgsql
@@ -208,12 +257,18 @@ begin
   end if;
   return array(
     select row(
-      hold, service.cpt_code, service.session_type, coalesce(item.location_type, moved.location_type), item.cpt_modifiers,
-      case when is_listed then format('occurrences.%s.', item.occurrence_index) else '' end, day.date,
-      private.service_code(
-        batch.organization_id, coalesce(service.cpt_code, moved.cpt_code),
-        coalesce(service.session_type, moved.session_type), day.date
-      ),
+      hold, service.cpt_code, service.session_type, place.location_type,
+      coalesce(item.cpt_modifiers, case
+        -- A move that names no code leaves the modifiers as they are. Nobody asks for any but a payer, or a place.
+        when (not batch.is_move or service.cpt_code is not null)
+          and (confirmed_slots.has_payer or private.place_of(place.location_type) = 'telehealth')
+        then private.default_modifiers(
+          batch.organization_id, private.primary_payer(batch.organization_id, hold.client_id, day.date),
+          coalesce(service.code, '97153'), private.credential_on(batch.organization_id, batch.therapist_id, day.date),
+          place.location_type, day.date
+        )
+      end),
+      case when is_listed then format('occurrences.%s.', item.occurrence_index) else '' end, day.date, service.code,
       private.service_code(batch.organization_id, batch.cpt_code, batch.session_type, day.date) is not null
     )::private.confirmed_slot
     from unnest(holds) as hold
@@ -224,23 +279,35 @@ begin
       )::integer]).*
     ) as item
     cross join lateral (
-      select coalesce(item.cpt_code, batch.cpt_code) as cpt_code,
-        coalesce(item.session_type, batch.session_type) as session_type
-    ) as service
-    cross join lateral (
       select private.service_date(batch.organization_id, hold.client_id, hold.start_time) as date offset 0
     ) as day
     left join lateral (
       select known.cpt_code, known.session_type, known.location_type from public.sessions as known
       where known.organization_id = batch.organization_id and known.id = hold.session_id offset 0
     ) as moved on true
+    cross join lateral (
+      select named.cpt_code, named.session_type, private.service_code(
+        batch.organization_id, coalesce(named.cpt_code, moved.cpt_code), coalesce(named.session_type, moved.session_type),
+        day.date
+      ) as code
+      from (
+        select coalesce(item.cpt_code, batch.cpt_code) as cpt_code,
+          coalesce(item.session_type, batch.session_type) as session_type
+      ) as named
+      offset 0
+    ) as service
+    cross join lateral (select coalesce(item.location_type, moved.location_type) as location_type) as place
     where hold.status = 'held'
     order by hold.occurrence_index, hold.client_id
   );
 end
 $$;
-comment on function private.confirmed_slots(public.hold_batches, public.session_holds[], private.listing[], boolean) is
-  'What is to be confirmed, with the service each occurrence is confirmed as. is_listed: the request lists occurrences.';
+comment on function private.confirmed_slots(
+  public.hold_batches, public.session_holds[], private.listing[], boolean, boolean
+) is
+  'What is to be confirmed, with the service each occurrence is confirmed as, and with modifiers where the caller gave '
+  'none: what the payer of the day wants for the code, the credential of that day and the place. is_listed: the request '
+  'lists occurrences. has_payer: a client of it ever had a payer.';
 
 create function private.require_payment(batch public.hold_batches, slots private.confirmed_slot[])
 returns void
@@ -281,40 +348,6 @@ $$;
 comment on function private.require_payment(public.hold_batches, private.confirmed_slot[]) is
   'PT400 for each occurrence that the payer of its day does not pay for: not at all (cpt.code), or not at its place '
   '(session.location_type).';
-
-create function private.with_modifiers(batch public.hold_batches, slots private.confirmed_slot[])
-returns private.confirmed_slot[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return array(
-    select row(
-      slot.hold, slot.cpt_code, slot.session_type, slot.location_type,
-      coalesce(slot.cpt_modifiers, case
-        -- A move that names no code leaves the modifiers as they are.
-        when not batch.is_move or slot.cpt_code is not null then private.default_modifiers(
-          batch.organization_id,
-          private.primary_payer(batch.organization_id, (slot.hold).client_id, slot.service_date),
-          coalesce(slot.service_code, '97153'),
-          private.credential_on(batch.organization_id, batch.therapist_id, slot.service_date),
-          slot.location_type, slot.service_date
-        )
-      end),
-      slot.path, slot.service_date, slot.service_code, slot.is_service_held
-    )::private.confirmed_slot
-    from unnest(slots) with ordinality as slot (
-      hold, cpt_code, session_type, location_type, cpt_modifiers, path, service_date, service_code, is_service_held,
-      position
-    )
-    order by slot.position
-  );
-end
-$$;
-comment on function private.with_modifiers(public.hold_batches, private.confirmed_slot[]) is
-  'What is to be confirmed, with modifiers where the caller gave none: what the payer of the day wants for the code, the '
-  'credential of that day and the place.';
 
 create function private.confirmed_service_issue(batch public.hold_batches, slots private.confirmed_slot[])
 returns private.cause
@@ -357,7 +390,7 @@ begin
   if issues is not null then
     perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
   end if;
-  if not private.may_render_each(
+  if exists (select from unnest(slots) as slot where slot.service_code is not null) and not private.may_render_each(
     batch.organization_id, batch.therapist_id, array(select slot.service_code from unnest(slots) as slot),
     array(select slot.service_date from unnest(slots) as slot)
   ) then
@@ -525,7 +558,7 @@ begin
   end if;
   set constraints public.sessions_no_therapist_overlap, public.sessions_at_the_place_of_their_group immediate;
   if not private.sync_claims(
-    batch.organization_id, private.claim_owners(batch.organization_id, session_ids, group_ids) || batch.id
+    batch.organization_id, session_ids || private.claim_dependents(batch.organization_id, session_ids, group_ids) || batch.id
   ) then
     perform private.raise_busy();
   end if;
@@ -549,9 +582,9 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  hold private.found_hold := private.find_hold(actor, wanted.hold_key);
-  batch public.hold_batches := hold.batch;
-  client_ids uuid[] := array(select distinct each.client_id from unnest(hold.holds) as each);
+  batch constant public.hold_batches := private.find_batch(actor, wanted.hold_key);
+  held record;
+  holds public.session_holds[];
   resource_ids uuid[] := '{}';
   booker private.booker;
   cause private.cause;
@@ -562,47 +595,49 @@ declare
   made jsonb;
   as_of timestamptz;
 begin
-  if hold is null or batch.id is null then
+  if batch.id is null then
     return private.refuse(actor, 'confirmation.refused', '{}', 'HOLD_NOT_FOUND', 'There is no such hold. Hold the time again.');
   end if;
+  select array_agg(distinct hold.client_id) as client_ids,
+    array_agg(distinct hold.group_id) filter (where hold.group_id is not null) as group_ids,
+    array_agg(hold.session_id) filter (where hold.session_id is not null) as session_ids
+  into held
+  from public.session_holds as hold
+  where hold.organization_id = batch.organization_id and hold.batch_id = batch.id;
   if batch.is_move then
-    resource_ids := private.lock_moved(
-      batch.organization_id, array(select each.session_id from unnest(hold.holds) as each)
-    );
-  elsif hold.holds[1].group_id is not null then
-    perform private.lock_group(batch.organization_id, each.group_id)
-    from (select distinct held.group_id from unnest(hold.holds) as held order by held.group_id) as each;
+    resource_ids := private.lock_moved(batch.organization_id, held.session_ids);
+  elsif held.group_ids is not null then
+    perform private.lock_group(batch.organization_id, named.id) from unnest(held.group_ids) as named (id);
   end if;
   -- Whoever claims this time once the hold has expired must see either the hold or the sessions, never neither.
   perform private.lock_resources(
-    batch.organization_id, client_ids || resource_ids || array[batch.therapist_id, batch.room_id]
+    batch.organization_id, held.client_ids || resource_ids || array[batch.therapist_id, batch.room_id]
   );
   as_of := clock_timestamp();
   -- A release, or another confirmation, may have settled it while this waited.
-  hold := private.find_hold(actor, wanted.hold_key);
-  batch := hold.batch;
+  holds := private.holds_of_key(batch, wanted.hold_key);
 
-  case private.hold_state(batch, hold.holds, as_of)
+  case private.hold_state(batch, holds, as_of)
     when 'released' then
       cause := row('HOLD_NOT_FOUND', 'The hold was released. Hold the time again.', null, null);
     when 'expired' then
       perform private.expire_batches(batch.organization_id, array[batch.id], as_of);
       cause := row('HOLD_EXPIRED', 'The hold has expired. Hold the time again.', null, null);
     when 'confirmed' then
-      cause := private.listing_issue(batch, hold.holds, listed, wanted.session);
+      cause := private.listing_issue(batch, holds, listed, wanted.session);
       if cause.code is null then
-        return private.success(private.confirmed_answer(hold.holds, (wanted.session).client_id));
+        return private.success(private.confirmed_answer(holds, (wanted.session).client_id));
       end if;
     else
-      booker := private.who_may_book(actor, batch.therapist_id, client_ids, batch.room_id);
+      booker := private.who_may_book(actor, batch.therapist_id, held.client_ids, batch.room_id);
       if booker.allowed is not true then
         cause := row('FORBIDDEN', 'You may no longer book this therapist, client or room.', null, null);
       else
-        cause := private.listing_issue(batch, hold.holds, listed, wanted.session);
+        cause := private.listing_issue(batch, holds, listed, wanted.session);
       end if;
   end case;
   if cause.code is null then
-    slots := private.confirmed_slots(batch, hold.holds, listed, wanted.occurrences is not null);
+    slots := private.confirmed_slots(batch, holds, listed, wanted.occurrences is not null, booker.has_payer);
     cause := private.confirmed_service_issue(batch, slots);
   end if;
   if cause.code is null and batch.is_move and exists (
@@ -613,7 +648,7 @@ begin
     cause := row('SESSION_NOT_MOVABLE', 'A session to be moved has been started, cancelled or completed meanwhile.', null, null);
   end if;
   if cause.code is not null then
-    return private.refuse_confirmation(actor, batch, hold.holds, cause);
+    return private.refuse_confirmation(actor, batch, holds, cause);
   end if;
 
   if booker.has_payer and not private.overrides(batch, 'authorization') then
@@ -637,7 +672,7 @@ begin
         'The payer''s authorization has too few units left for this service, or does not cover the dates: see shortages. '
         'The hold stands; an admin may hold anew with an override.', null, null);
       return private.refuse_confirmation(
-        actor, batch, hold.holds, cause, jsonb_build_object('shortages', private.shortages_of(quotes))
+        actor, batch, holds, cause, jsonb_build_object('shortages', private.shortages_of(quotes))
       );
     end if;
   end if;
@@ -646,7 +681,6 @@ begin
   set status = 'confirmed', settled_at = as_of, settled_xid = pg_current_xact_id()
   where each.organization_id = batch.organization_id
     and each.id = any (array(select (slot.hold).id from unnest(slots) as slot));
-  slots := private.with_modifiers(batch, slots);
   if batch.is_move then
     before := private.facts_of_sessions(batch.organization_id, array(select (slot.hold).session_id from unnest(slots) as slot));
     made := private.move_sessions(batch, slots, as_of);
@@ -675,7 +709,7 @@ begin
     after => private.facts_of_rows(made),
     details => jsonb_build_object('batchId', batch.id)
   );
-  return private.success(private.confirmed_body(made, hold.holds, (wanted.session).client_id));
+  return private.success(private.confirmed_body(made, holds, (wanted.session).client_id));
 end
 $$;
 comment on function private.confirm_hold(private.actor, private.confirm_request, private.listing[]) is

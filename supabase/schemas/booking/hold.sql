@@ -462,6 +462,7 @@ as $$
 declare
   own_ids uuid[] := '{}';
   claims private.claims[];
+  taken bigint;
 begin
   placed := private.with_lanes(batch.organization_id, slots);
   claims := private.claimed(batch.organization_id, private.places_of_slots(batch, placed, is_joining));
@@ -472,10 +473,13 @@ begin
       from unnest(slots) as slot
       join public.sessions as session on session.organization_id = batch.organization_id and session.id = slot.session_id
     );
-  elsif private.take_claims(claims) = cardinality(claims) then
-    return;
   else
-    perform private.give_up_claims(claims);
+    taken := private.take_claims(claims);
+    if taken = cardinality(claims) then
+      return;
+    elsif taken > 0 then
+      perform private.give_up_claims(claims);
+    end if;
   end if;
 
   obstacle := private.find_conflicts(placed, claims, array_remove(own_ids, null), as_of);
@@ -516,7 +520,7 @@ declare
   moving constant boolean := slots[1].session_id is not null;
   joining constant boolean := wanted.group_id is not null;
   named_ids uuid[] := '{}';
-  client_ids uuid[];
+  client_ids uuid[] := coalesce(wanted.client_ids, array[wanted.client_id]);
   resource_ids uuid[] := '{}';
   batch public.hold_batches := private.new_batch(actor, wanted, moving, clock_timestamp());
   booker private.booker;
@@ -533,11 +537,11 @@ begin
     named_ids := array(select slot.session_id from unnest(slots) as slot);
     resource_ids := private.lock_moved(actor.organization_id, named_ids);
     slots := private.with_moved(actor.organization_id, slots);
+    client_ids := client_ids || array(select slot.client_id from unnest(slots) as slot);
     batch := private.keep_place(batch, wanted, names_room, slots);
   elsif joining then
     perform private.lock_group(actor.organization_id, wanted.group_id);
   end if;
-  client_ids := coalesce(wanted.client_ids, array[wanted.client_id]) || array(select slot.client_id from unnest(slots) as slot where moving);
   perform private.lock_resources(
     actor.organization_id, client_ids || resource_ids || array[wanted.therapist_id, batch.room_id]
   );
@@ -547,7 +551,7 @@ begin
 
   booker := private.who_may_book(actor, wanted.therapist_id, client_ids, batch.room_id);
   slots := private.with_services(actor.organization_id, slots, wanted.cpt_code, wanted.session_type);
-  if booker.allowed then
+  if booker.allowed and private.names_service(slots) then
     perform private.require_service(actor.organization_id, slots, wanted.cpt_code, wanted.session_type, joining);
   end if;
   issue := private.placement_issue(booker, actor, batch, slots, private.spans_of(slots));

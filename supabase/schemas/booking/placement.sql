@@ -70,7 +70,7 @@ begin
   elsif batch.override_reason is not null and booker.role not in ('admin', 'super_admin') then
     cause.code := 'FORBIDDEN';
     cause.detail := 'Only an admin may override.';
-  elsif not private.may_render_each(
+  elsif private.names_service(slots) and not private.may_render_each(
     actor.organization_id, batch.therapist_id, array(select slot.cpt_code from unnest(slots) as slot),
     array(select slot.service_date from unnest(slots) as slot)
   ) then
@@ -297,6 +297,7 @@ declare
   as_of constant timestamptz := clock_timestamp();
   room_id uuid := written.room_id;
   members integer := 0;
+  payment_gap text;
 begin
   if written.group_id is not null then
     select known.room_id into room_id
@@ -308,6 +309,15 @@ begin
       and member.group_id = written.group_id
       and member.id <> written.id
       and member.status not in ('cancelled', 'no_show');
+  end if;
+  if before is null or (on_date, billed, written.location_type) is distinct from (
+    private.service_date(before.organization_id, before.client_id, before.start_time),
+    private.billed_code(before.organization_id, before.cpt_code, before.session_type, on_date), before.location_type
+  ) then
+    payment_gap := private.coverage_gap(
+      written.organization_id, private.primary_payer(written.organization_id, written.client_id, on_date), billed,
+      written.location_type, on_date
+    );
   end if;
 
   if (places_anew or before is null)
@@ -324,6 +334,13 @@ begin
     broken.rule := 'technician_cannot_render';
     broken.message := 'a technician cannot render a service that is a qualified professional''s';
     broken.hint := 'Book it with a BCBA, or book another service.';
+  elsif payment_gap is not null then
+    broken.rule := 'session_paid';
+    broken.message := case payment_gap
+      when 'place' then format('the payer of that day does not pay for %s at this place', billed)
+      else format('the payer of that day does not pay for %s', billed)
+    end;
+    broken.hint := 'Book through sessions-hold, where an admin may override with a reason.';
   elsif written.group_id is not null
     and members + 1 + private.group_joiners(written.organization_id, written.group_id, as_of) > private.group_size_limit()
   then

@@ -15,8 +15,8 @@ declare
   actor private.actor := private.begin_booking(request_id);
   wanted private.release_request := private.read_release_request(request);
   fingerprint constant bytea := private.fingerprint(jsonb_build_object('holdKey', wanted.hold_key));
-  hold private.found_hold;
   batch public.hold_batches;
+  holds public.session_holds[];
   outcome jsonb;
   as_of timestamptz;
   released public.session_holds[];
@@ -27,14 +27,14 @@ begin
   if outcome is not null then
     return outcome;
   end if;
-  hold := private.find_hold(actor, wanted.hold_key);
-  batch := hold.batch;
+  batch := private.find_batch(actor, wanted.hold_key);
   if batch.id is not null then
+    holds := private.holds_of_key(batch, wanted.hold_key);
     -- Claims go only under their resources' locks: a claimant between check and insert must not lose its footing. Moved
     -- sessions have clients of the batch, so that whoever changes them meets this here.
     perform private.lock_resources(
       batch.organization_id,
-      array[batch.therapist_id, batch.room_id] || array(select each.client_id from unnest(hold.holds) as each)
+      array[batch.therapist_id, batch.room_id] || array(select each.client_id from unnest(holds) as each)
     );
     as_of := clock_timestamp();
     perform private.expire_batches(batch.organization_id, array[batch.id], as_of);
@@ -43,7 +43,7 @@ begin
       set status = 'released', settled_at = as_of, settled_xid = pg_current_xact_id()
       from public.hold_batches as known
       where each.organization_id = batch.organization_id
-        and each.id = any (array(select named.id from unnest(hold.holds) as named))
+        and each.id = any (array(select named.id from unnest(holds) as named))
         and each.status = 'held'
         and known.organization_id = batch.organization_id and known.id = batch.id and known.expires_at > as_of
       returning each.*

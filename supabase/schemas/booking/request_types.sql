@@ -50,12 +50,12 @@ create domain private.override_reason as text check (length(value) <= 500 and (v
 comment on domain private.override_reason is 'must be text of 1 to 500 characters';
 
 create domain private.override_rule as text
-  check (value in ('availability', 'authorization', 'concurrency', 'credential', 'travel'));
+  check (value in ('availability', 'authorization', 'concurrency'));
 comment on domain private.override_rule is
-  'must be "availability", "authorization", "concurrency", "credential" or "travel"';
+  'must be "availability", "authorization" or "concurrency": who may render a service, and travel, are never set aside';
 
-create domain private.override_rules as private.override_rule[] check (cardinality(value) between 1 and 5);
-comment on domain private.override_rules is 'must have 1 to 5 items';
+create domain private.override_rules as private.override_rule[] check (cardinality(value) between 1 and 3);
+comment on domain private.override_rules is 'must have 1 to 3 items';
 
 create domain private.no_text as text check (private.tidy(value) is null);
 comment on domain private.no_text is 'is not accepted here: session notes are saved, encrypted, through session-notes';
@@ -239,10 +239,12 @@ create type private.visit_request as (
   session_id uuid,
   actual_start_time private.instant,
   actual_end_time private.instant,
-  other_day_reason private.reason
+  other_day_reason private.reason,
+  overlap_reason private.reason
 );
 comment on type private.visit_request is
-  'What is recorded of a visit. other_day_reason: why it began on another local day than it was booked for.';
+  'What is recorded of a visit. other_day_reason: why it began on another local day than it was booked for; overlap_reason: '
+  'why an admin lets it overlap another visit.';
 
 -- correct_visit
 
@@ -263,6 +265,7 @@ create type private.correction_request as (
   actual_start_time private.instant,
   actual_end_time private.instant,
   other_day_reason private.reason,
+  overlap_reason private.reason,
   cpt_code private.cpt_code,
   modifiers private.cpt_modifiers,
   location_type private.short_text,

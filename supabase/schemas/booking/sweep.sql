@@ -51,23 +51,42 @@ comment on function private.sweep_expired_holds(integer, interval) is
   'Writes down expiries nobody has met yet and removes their claims: keeps tables small and the audit complete. Optional. Looks '
   'back as far as lookback: run it with a longer one after a pause.';
 
-create function private.offer_all_freed_slots()
+create function private.offer_all_freed_slots(most integer default 100)
 returns integer
 language plpgsql
 security definer
 set search_path = ''
+set timezone = 'UTC'
+-- Here one transaction makes several offers, and locks people in no order. It gives way long before a deadlock is looked
+-- for: what it could not have is offered at the next run.
+set lock_timeout = '100ms'
 as $$
 declare
+  former constant text := private.enter_booking();
   offered integer := 0;
   waiting record;
+  step jsonb;
 begin
-  for waiting in select distinct slot.organization_id from private.freed_slots as slot order by slot.organization_id loop
-    offered := offered + case
-      when (private.leave_booking(private.offer_freed_slot(waiting.organization_id)) ->> 'offered')::boolean then 1 else 0
-    end;
+  for waiting in
+    select queue.organization_id
+    from (select distinct slot.organization_id from private.freed_slots as slot) as queue
+    order by random()
+  loop
+    for turn in 1..most loop
+      begin
+        step := private.offer_next(waiting.organization_id);
+      exception
+        when lock_not_available or deadlock_detected or sqlstate 'PT503' then
+          step := '{"pending": 0}';
+      end;
+      offered := offered + case when (step ->> 'offered')::boolean then 1 else 0 end;
+      exit when (step ->> 'pending')::integer = 0;
+    end loop;
   end loop;
+  perform private.leave_booking(null, former);
   return offered;
 end
 $$;
-comment on function private.offer_all_freed_slots() is
-  'One freed slot of each organization, for a schedule: what a cancellation by REST or SQL freed, and offers that lapsed.';
+comment on function private.offer_all_freed_slots(integer) is
+  'Freed slots of each organization, for a schedule: what REST, SQL, closures and time off freed, and offers that lapsed. '
+  'most: how many steps for each organization. Returns how many offers it made.';

@@ -1,9 +1,13 @@
 -- Purpose: time that becomes free is offered to a client who waits for it, as a hold of its own.
--- Objects: waitlist_entries; freed_slots, the queue; queue_freed, offer_freed_slot; offer_freed_slots for the caller.
+-- Objects: waitlist_entries; freed_slots, the queue; queue_freed, wake_slots; offer_freed_slot; offer_freed_slots for the
+--          caller.
 -- Watch for: whoever frees a place only writes it into the queue; the offer is made in a transaction of its own (called by
 --            the edge functions after they have answered, by a schedule, by anybody of the staff). An offer made by the
 --            canceller would lock the waiting client after the canceller's own people. An offer is an ordinary hold: it
 --            obeys every rule, and confirming it books.
+--            A slot leaves the queue when it is booked, begins, is taken by somebody else, or nobody is left who could
+--            want it. While somebody may want it later it is asleep, and whatever may change that wakes it.
+--            The locks of the queue: a slot, then entries. Nobody waits for a slot that is locked.
 
 create table public.waitlist_entries (
   organization_id uuid not null references public.organizations (id),
@@ -60,6 +64,9 @@ create table private.freed_slots (
   start_time timestamptz not null,
   end_time timestamptz not null check (end_time > start_time),
   declined_ids uuid[] not null default '{}',
+  blocked_ids uuid[] not null default '{}',
+  blocked_until timestamptz,
+  is_asleep boolean not null default false,
   offered_batch_id uuid,
   freed_at timestamptz not null default clock_timestamp(),
   primary key (organization_id, id)
@@ -67,8 +74,15 @@ create table private.freed_slots (
 comment on table private.freed_slots is
   'Time of a therapist, or a place in a group, that became free while somebody waits. private.offer_freed_slot drains it.';
 comment on column private.freed_slots.declined_ids is
-  'Entries that let this slot go, or could not have it: the next in line is asked.';
-comment on column private.freed_slots.offered_batch_id is 'The offer that lives for it; null: to be offered.';
+  'Entries that let this slot go, or cannot have it: they are not asked again.';
+comment on column private.freed_slots.blocked_ids is
+  'Entries that could not have it for now, because of a hold, of hours or of a closure: they are asked again.';
+comment on column private.freed_slots.blocked_until is
+  'When the last of the holds that were in the way expires; null: none was.';
+comment on column private.freed_slots.is_asleep is
+  'Nobody can have it now, somebody may later. It is not offered until something wakes it, or blocked_until has come.';
+comment on column private.freed_slots.offered_batch_id is 'The last offer, which may have lapsed; null: to be offered.';
+create index freed_slots_therapist_idx on private.freed_slots (organization_id, therapist_id);
 create index freed_slots_offered_batch_idx on private.freed_slots (organization_id, offered_batch_id)
   where offered_batch_id is not null;
 alter table private.freed_slots enable row level security;
@@ -93,7 +107,7 @@ create trigger b_close_with_date before insert or update on public.waitlist_entr
   for each row execute function private.close_with_date();
 create trigger a_take_organization before insert or update on public.waitlist_entries
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 
 alter table public.waitlist_entries enable row level security;
@@ -157,23 +171,24 @@ begin
   ) as room on true
   left join public.sessions as session
     on session.organization_id = queue_freed.organization_id and session.id = gone.owner_id
-  cross join lateral (
-    -- The time that was booked: what was claimed less the travel around it.
-    select tstzrange(
+  -- The time that was booked: what was claimed less the travel around it, and less what the same change claims anew.
+  cross join lateral unnest(
+    tstzmultirange(tstzrange(
       lower(gone.during) + coalesce(session.buffer_before_minutes, 0) * interval '1 minute',
       greatest(upper(gone.during) - coalesce(session.buffer_after_minutes, 0) * interval '1 minute', lower(gone.during)), '[)'
-    ) as during
-  ) as slot
-  where gone.resource_kind = 'therapist' and lower(gone.during) > as_of and not isempty(slot.during)
+    )) - coalesce((
+      select range_agg(kept.during::tstzrange) from unnest(missing) as kept where kept.resource_id = gone.resource_id
+    ), '{}')
+  ) as slot (during)
+  where gone.resource_kind = 'therapist' and lower(slot.during) > as_of
+    -- An offer that is let go, and time that is to be offered anyway, are in the queue already.
     and not exists (
-      select from unnest(missing) as kept where kept.resource_id = gone.resource_id and kept.during @> gone.during
-    )
-    -- An offer that is let go has its slot in the queue already.
-    and not exists (
-      select from public.session_holds as hold
-      join private.freed_slots as slot
-        on slot.organization_id = hold.organization_id and slot.offered_batch_id = hold.batch_id
-      where hold.organization_id = queue_freed.organization_id and hold.id = gone.owner_id
+      select from private.freed_slots as known
+      left join public.session_holds as hold
+        on hold.organization_id = known.organization_id and hold.batch_id = known.offered_batch_id
+      where known.organization_id = queue_freed.organization_id and known.therapist_id = gone.resource_id
+        and known.start_time <= lower(slot.during) and known.end_time >= upper(slot.during) and known.group_id is null
+        and (known.offered_batch_id is null or hold.id = gone.owner_id)
     );
   -- A member who leaves a group that goes on frees a place in it.
   insert into private.freed_slots (organization_id, therapist_id, room_id, group_id, start_time, end_time)
@@ -185,11 +200,43 @@ begin
     on known.organization_id = session.organization_id and known.id = session.group_id
   where gone.resource_kind = 'client' and known.start_time > as_of and session.status = 'cancelled'
     and private.group_lives_until(queue_freed.organization_id, known.id) = 'infinity';
+  perform private.wake_slots_of(organization_id, array(
+    select gone.resource_id from unnest(surplus) as gone where gone.resource_kind <> 'room'
+  ));
   perform set_config('therapist_sessions.freed', 'yes', true);
 end
 $$;
 comment on function private.queue_freed(uuid, private.claims[], private.claims[], timestamptz) is
   'Queues what a change of claims set free, if anybody waits in this organization.';
+
+create function private.wake_slots_of(organization_id uuid, resource_ids uuid[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  update private.freed_slots as slot
+  set is_asleep = false, blocked_ids = '{}', blocked_until = null
+  from (
+    select asleep.id
+    from private.freed_slots as asleep
+    where asleep.organization_id = wake_slots_of.organization_id and asleep.is_asleep and asleep.blocked_ids <> '{}'
+      and (
+        asleep.therapist_id = any (resource_ids)
+        or exists (
+          select from public.waitlist_entries as entry
+          where entry.organization_id = asleep.organization_id and entry.id = any (asleep.blocked_ids)
+            and entry.client_id = any (resource_ids)
+        )
+      )
+    -- An offer that has a slot in hand waits for the locks of the people that are freed here, then looks itself.
+    for no key update skip locked
+  ) as awake
+  where slot.organization_id = wake_slots_of.organization_id and slot.id = awake.id;
+end
+$$;
+comment on function private.wake_slots_of(uuid, uuid[]) is
+  'Something of these therapists and clients is free again: slots that somebody could not have for now are offered anew.';
 
 create function private.close_waitlist_entry(organization_id uuid, batch_id uuid, as_of timestamptz)
 returns void
@@ -197,15 +244,14 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  update public.waitlist_entries as entry
-  set state = 'booked', closed_at = as_of
-  where entry.organization_id = close_waitlist_entry.organization_id
-    and entry.offered_batch_id = close_waitlist_entry.batch_id
-    and entry.state = 'offered';
+  delete from private.freed_slots as slot
+  where slot.organization_id = close_waitlist_entry.organization_id
+    and slot.offered_batch_id = close_waitlist_entry.batch_id;
   if found then
-    delete from private.freed_slots as slot
-    where slot.organization_id = close_waitlist_entry.organization_id
-      and slot.offered_batch_id = close_waitlist_entry.batch_id;
+    update public.waitlist_entries as entry
+    set state = 'booked', closed_at = coalesce(entry.closed_at, as_of)
+    where entry.organization_id = close_waitlist_entry.organization_id
+      and entry.offered_batch_id = close_waitlist_entry.batch_id;
   end if;
 end
 $$;
@@ -217,26 +263,132 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  update public.waitlist_entries as entry
-  set state = 'waiting'
-  where entry.organization_id = reopen_waitlist_entry.organization_id
-    and entry.offered_batch_id = reopen_waitlist_entry.batch_id
-    and entry.state = 'offered';
+  -- The slot goes to the next in line, also when its entry has been closed meanwhile.
+  update private.freed_slots as slot
+  set offered_batch_id = null, declined_ids = slot.declined_ids || array(
+    select entry.id from public.waitlist_entries as entry
+    where entry.organization_id = slot.organization_id and entry.offered_batch_id = slot.offered_batch_id
+  )
+  where slot.organization_id = reopen_waitlist_entry.organization_id
+    and slot.offered_batch_id = reopen_waitlist_entry.batch_id;
   if found then
-    -- The slot goes to the next in line.
-    update private.freed_slots as slot
-    set offered_batch_id = null, declined_ids = slot.declined_ids || array(
-      select entry.id from public.waitlist_entries as entry
-      where entry.organization_id = slot.organization_id and entry.offered_batch_id = slot.offered_batch_id
-    )
-    where slot.organization_id = reopen_waitlist_entry.organization_id
-      and slot.offered_batch_id = reopen_waitlist_entry.batch_id;
+    update public.waitlist_entries as entry
+    set state = 'waiting'
+    where entry.organization_id = reopen_waitlist_entry.organization_id
+      and entry.offered_batch_id = reopen_waitlist_entry.batch_id
+      and entry.state = 'offered';
     perform set_config('therapist_sessions.freed', 'yes', true);
   end if;
 end
 $$;
 comment on function private.reopen_waitlist_entry(uuid, uuid) is
   'An offer that was let go, or has lapsed: the client waits again, and the slot is offered to the next.';
+
+create function private.wake_for_entry()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  update private.freed_slots as slot
+  set is_asleep = false
+  from (
+    select asleep.id
+    from private.freed_slots as asleep
+    where asleep.organization_id = new.organization_id and asleep.is_asleep
+      and new.id <> all (asleep.declined_ids)
+      and private.entry_suits(asleep, new)
+    -- An offer that has a slot in hand locks the entries before it puts the slot to sleep: it sees what is written here.
+    for no key update skip locked
+  ) as awake
+  where slot.organization_id = new.organization_id and slot.id = awake.id;
+  return null;
+end
+$$;
+comment on function private.wake_for_entry() is
+  'Trigger: who begins to wait, or waits for something else, may want a slot that nobody could have.';
+
+create function private.wake_for_hours()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  changed_id constant uuid := coalesce(new.organization_id, old.organization_id);
+begin
+  -- Also a slot that an offer has in hand, which was refused by the hours as they were: this waits for the offer to end.
+  update private.freed_slots as slot
+  set is_asleep = false, blocked_ids = '{}', blocked_until = null
+  from (
+    select queued.id
+    from private.freed_slots as queued
+    where queued.organization_id = changed_id and queued.offered_batch_id is null
+    order by queued.id
+    for no key update
+  ) as awake
+  where slot.organization_id = changed_id and slot.id = awake.id;
+  return null;
+end
+$$;
+comment on function private.wake_for_hours() is
+  'Trigger: a closure or time off that is withdrawn, and new hours, open time that could not be offered.';
+create trigger d_wake_slots after update or delete on public.organization_closures
+  for each row execute function private.wake_for_hours();
+create trigger d_wake_slots after update or delete on public.availability_exceptions
+  for each row execute function private.wake_for_hours();
+create trigger d_wake_slots_for_extra_hours after insert on public.availability_exceptions
+  for each row when (new.kind = 'extra_hours') execute function private.wake_for_hours();
+create trigger d_wake_slots after update on public.therapists
+  for each row
+  when ((new.availability_hours, new.time_zone) is distinct from (old.availability_hours, old.time_zone))
+  execute function private.wake_for_hours();
+
+-- Offers -----------------------------------------------------------------------------------------------------------
+
+create function private.entry_suits(slot private.freed_slots, entry public.waitlist_entries)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  during constant tstzrange := tstzrange(
+    slot.start_time, coalesce(slot.start_time + entry.minutes * interval '1 minute', slot.end_time), '[)'
+  );
+begin
+  return coalesce(entry.therapist_id, slot.therapist_id) = slot.therapist_id
+    and upper(during) <= slot.end_time
+    and entry.windows @> during
+    and (slot.group_id is null or upper(during) = slot.end_time)
+    and exists (
+      select from public.caseloads as caseload
+      where caseload.organization_id = slot.organization_id and caseload.therapist_id = slot.therapist_id
+        and caseload.client_id = entry.client_id
+    )
+    -- A place in a group is of the group's service, a slot of its own of one that is for one client.
+    and case
+      when slot.group_id is null then private.service_issue(
+        slot.organization_id, entry.cpt_code,
+        private.service_date(slot.organization_id, entry.client_id, slot.start_time), 1
+      ) is null
+      else entry.cpt_code = (
+        select private.billed_code_at(
+          mate.organization_id, entry.client_id, mate.cpt_code, mate.session_type, mate.start_time
+        )
+        from public.sessions as mate
+        where mate.organization_id = slot.organization_id and mate.group_id = slot.group_id
+          and mate.status not in ('cancelled', 'no_show')
+        limit 1
+      )
+    end;
+end
+$$;
+comment on function private.entry_suits(private.freed_slots, public.waitlist_entries) is
+  'Whether a slot is what an entry waits for: its therapist, its time, its service, on the caseload.';
+create trigger d_wake_slots after insert or update on public.waitlist_entries
+  for each row when (new.state = 'waiting') execute function private.wake_for_entry();
 
 create function private.next_in_line(slot private.freed_slots)
 returns public.waitlist_entries
@@ -249,48 +401,231 @@ declare
 begin
   select candidate.* into entry
   from public.waitlist_entries as candidate
-  cross join lateral (
-    select tstzrange(
-      slot.start_time, coalesce(slot.start_time + candidate.minutes * interval '1 minute', slot.end_time), '[)'
-    ) as during
-  ) as suits
   where candidate.organization_id = slot.organization_id
     and candidate.state = 'waiting'
-    and candidate.id <> all (slot.declined_ids)
-    and coalesce(candidate.therapist_id, slot.therapist_id) = slot.therapist_id
-    and upper(suits.during) <= slot.end_time
-    and candidate.windows @> suits.during
-    and (slot.group_id is null or upper(suits.during) = slot.end_time)
-    and exists (
-      select from public.caseloads as caseload
-      where caseload.organization_id = slot.organization_id and caseload.therapist_id = slot.therapist_id
-        and caseload.client_id = candidate.client_id
-    )
-    -- A place in a group is of the group's service, a slot of its own of one that is for one client.
-    and case
-      when slot.group_id is null then private.service_issue(
-        slot.organization_id, candidate.cpt_code,
-        private.service_date(slot.organization_id, candidate.client_id, slot.start_time), 1
-      ) is null
-      else candidate.cpt_code = (
-        select private.billed_code_at(
-          mate.organization_id, candidate.client_id, mate.cpt_code, mate.session_type, mate.start_time
-        )
-        from public.sessions as mate
-        where mate.organization_id = slot.organization_id and mate.group_id = slot.group_id
-          and mate.status not in ('cancelled', 'no_show')
-        limit 1
-      )
-    end
+    and candidate.id <> all (slot.declined_ids || slot.blocked_ids)
+    and private.entry_suits(slot, candidate)
   order by candidate.priority, candidate.created_at, candidate.id
   limit 1
-  -- Two slots freed at once would both be offered to whoever waits longest.
-  for no key update skip locked;
+  -- Two slots freed at once would both be offered to whoever waits longest. The second offer waits for the first to end
+  -- rather than pass over its entry: the first may be refused, and this slot be the one they get.
+  for no key update;
   return entry;
 end
 $$;
 comment on function private.next_in_line(private.freed_slots) is
   'Who is asked for this slot: whom it suits, by priority and then by how long they have waited. Locks the entry.';
+
+create function private.who_may_want(slot private.freed_slots)
+returns text[]
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  states text[];
+begin
+  -- Shared until this transaction ends: whoever lets one of these offers go waits, then finds the slot asleep and wakes it.
+  select array_agg(locked.state) into states
+  from (
+    select candidate.state
+    from public.waitlist_entries as candidate
+    where candidate.organization_id = slot.organization_id
+      and candidate.state in ('waiting', 'offered')
+      and candidate.id <> all (slot.declined_ids || slot.blocked_ids)
+      and private.entry_suits(slot, candidate)
+    order by candidate.id
+    for share
+  ) as locked;
+  return coalesce(states, '{}');
+end
+$$;
+comment on function private.who_may_want(private.freed_slots) is
+  'The states of the entries that a slot would suit: offered, while they have another offer; waiting, for those who began '
+  'to wait just now.';
+
+create function private.reopen_lapsed_offers(organization_id uuid, most integer default 50)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  lapsed record;
+begin
+  select array_agg(distinct batch.id) as batch_ids,
+    array_agg(distinct batch.therapist_id) || array_agg(distinct batch.room_id) || array_agg(distinct hold.client_id) as resource_ids
+  into lapsed
+  from (
+    select slot.offered_batch_id as id
+    from private.freed_slots as slot
+    join public.hold_batches as known
+      on known.organization_id = slot.organization_id and known.id = slot.offered_batch_id
+    where slot.organization_id = reopen_lapsed_offers.organization_id and known.expires_at <= clock_timestamp()
+    limit most
+  ) as offer
+  join public.hold_batches as batch
+    on batch.organization_id = reopen_lapsed_offers.organization_id and batch.id = offer.id
+  join public.session_holds as hold on hold.organization_id = batch.organization_id and hold.batch_id = batch.id;
+  if lapsed.batch_ids is null then
+    return false;
+  end if;
+  -- Who confirms an offer in its last moment has these locks until the slot has left the queue and the entry is booked.
+  perform private.lock_resources(organization_id, lapsed.resource_ids);
+  perform private.expire_batches(organization_id, lapsed.batch_ids, clock_timestamp());
+  perform private.reopen_waitlist_entry(reopen_lapsed_offers.organization_id, batch.id)
+  from unnest(lapsed.batch_ids) as batch (id);
+  return true;
+end
+$$;
+comment on function private.reopen_lapsed_offers(uuid, integer) is
+  'Offers that nobody took in time: their slots are to be offered to the next. Locks the people of the offers, so it is a '
+  'transaction of its own. False: there are none.';
+
+create function private.offer_slot(slot private.freed_slots, entry public.waitlist_entries)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+declare
+  wanted private.hold_request;
+  outcome jsonb;
+  batch_id uuid;
+begin
+  wanted.therapist_id := slot.therapist_id;
+  wanted.client_id := entry.client_id;
+  wanted.room_id := case when slot.group_id is null then (
+    select room.id from public.rooms as room
+    where room.organization_id = slot.organization_id and room.id = slot.room_id and room.deleted_at is null
+  ) end;
+  wanted.group_id := slot.group_id;
+  wanted.cpt_code := entry.cpt_code;
+  wanted.time_zone := (select known.time_zone from public.organizations as known where known.id = slot.organization_id);
+  wanted.start_time := private.iso(slot.start_time);
+  wanted.end_time := private.iso(coalesce(slot.start_time + entry.minutes * interval '1 minute', slot.end_time));
+  wanted.hold_seconds := 900;
+  begin
+    outcome := private.place_hold(
+      row(null, slot.organization_id, 'admin')::private.actor, wanted, private.slots_of(wanted, clock_timestamp()),
+      details => jsonb_build_object('waitlistEntryId', entry.id)
+    );
+  exception
+    -- The group has moved or ended since, or the service is none any more: nobody made a malformed request, and a slot
+    -- that cannot be had must not keep the slots behind it from being offered.
+    when sqlstate 'PT400' then
+      outcome := '{"ok": false}';
+  end;
+
+  if (outcome ->> 'ok')::boolean then
+    batch_id := (outcome #>> '{body,holdId}')::uuid;
+    update public.waitlist_entries as offered
+    set state = 'offered', offered_batch_id = batch_id, offered_at = clock_timestamp()
+    where offered.organization_id = entry.organization_id and offered.id = entry.id;
+    update private.freed_slots as offered
+    set offered_batch_id = batch_id
+    where offered.organization_id = slot.organization_id and offered.id = slot.id;
+    return true;
+  elsif outcome ->> 'code' = 'ROOM_CONFLICT' and outcome ->> 'retryAfter' is null then
+    -- The room is somebody else's by now, the therapist's time may still be had.
+    update private.freed_slots as passed
+    set room_id = null
+    where passed.organization_id = slot.organization_id and passed.id = slot.id;
+  elsif outcome ->> 'retryAfter' is not null or outcome ->> 'code' = 'OUTSIDE_AVAILABILITY' then
+    update private.freed_slots as passed
+    set blocked_ids = passed.blocked_ids || entry.id,
+      blocked_until = greatest(passed.blocked_until, (outcome ->> 'retryAfter')::timestamptz)
+    where passed.organization_id = slot.organization_id and passed.id = slot.id;
+  else
+    update private.freed_slots as passed
+    set declined_ids = passed.declined_ids || entry.id
+    where passed.organization_id = slot.organization_id and passed.id = slot.id;
+  end if;
+  return false;
+end
+$$;
+comment on function private.offer_slot(private.freed_slots, public.waitlist_entries) is
+  'Holds a slot for an entry, by the ordinary way to a hold, or passes over the entry: for now when what is in the way may '
+  'go, else for good. Both rows are locked by the caller.';
+
+create function private.is_to_offer(slot private.freed_slots)
+returns boolean
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  return slot.offered_batch_id is null
+    and (not slot.is_asleep or coalesce(slot.blocked_until <= clock_timestamp(), false));
+end
+$$;
+comment on function private.is_to_offer(private.freed_slots) is
+  'Whether a slot is to be offered now: it has no offer, and is not asleep, or what was in its way has expired.';
+
+create function private.offer_next(organization_id uuid)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  slot private.freed_slots;
+  entry public.waitlist_entries;
+  wanted_by text[];
+  offered boolean := false;
+begin
+  perform private.share_organization(organization_id);
+  if not private.reopen_lapsed_offers(organization_id) then
+    delete from private.freed_slots as past
+    using (
+      select begun.id from private.freed_slots as begun
+      where begun.organization_id = offer_next.organization_id and begun.offered_batch_id is null
+        and begun.start_time <= clock_timestamp()
+      for update skip locked
+    ) as over
+    where past.organization_id = offer_next.organization_id and past.id = over.id;
+
+    select queued.* into slot
+    from private.freed_slots as queued
+    where queued.organization_id = offer_next.organization_id and private.is_to_offer(queued)
+    order by queued.id
+    limit 1
+    for update skip locked;
+  end if;
+  if slot.id is not null then
+    if slot.blocked_until <= clock_timestamp() then
+      slot.blocked_ids := '{}';
+      slot.blocked_until := null;
+    end if;
+    -- One entry's row, then one place's people, in the order of every path. Whoever cannot have the slot is passed over,
+    -- and the next is asked in a transaction of their own.
+    entry := private.next_in_line(slot);
+    if entry.id is null then
+      wanted_by := private.who_may_want(slot);
+    end if;
+    if wanted_by = '{}' and slot.blocked_ids = '{}' then
+      delete from private.freed_slots as unwanted
+      where unwanted.organization_id = slot.organization_id and unwanted.id = slot.id;
+    else
+      update private.freed_slots as known
+      set is_asleep = entry.id is null and 'waiting' <> all (wanted_by), blocked_ids = slot.blocked_ids,
+        blocked_until = slot.blocked_until
+      where known.organization_id = slot.organization_id and known.id = slot.id;
+    end if;
+    if entry.id is not null then
+      offered := private.offer_slot(slot, entry);
+    end if;
+  end if;
+  return jsonb_build_object('offered', offered, 'pending', (
+    select count(*)
+    from private.freed_slots as queued
+    left join public.hold_batches as batch
+      on batch.organization_id = queued.organization_id and batch.id = queued.offered_batch_id
+    where queued.organization_id = offer_next.organization_id
+      and (private.is_to_offer(queued) or batch.expires_at <= clock_timestamp())
+  ));
+end
+$$;
+comment on function private.offer_next(uuid) is
+  'One step of the queue: offers that lapsed are reopened, or one freed slot is offered to the next in line, put to sleep '
+  'or given up. Call it in a transaction of its own.';
 
 create function private.offer_freed_slot(organization_id uuid)
 returns jsonb
@@ -301,89 +636,17 @@ set timezone = 'UTC'
 set lock_timeout = '5s'
 set plan_cache_mode = 'force_generic_plan'
 as $$
-declare
-  slot private.freed_slots;
-  entry public.waitlist_entries;
-  wanted private.hold_request;
-  outcome jsonb;
 begin
   perform private.enter_booking();
-  perform private.share_organization(organization_id);
-  perform private.reopen_waitlist_entry(offer_freed_slot.organization_id, lapsed.offered_batch_id)
-  from (
-    select offered.offered_batch_id
-    from private.freed_slots as offered
-    join public.hold_batches as batch
-      on batch.organization_id = offered.organization_id and batch.id = offered.offered_batch_id
-    where offered.organization_id = offer_freed_slot.organization_id and batch.expires_at <= clock_timestamp()
-    for update of offered skip locked
-  ) as lapsed;
-  delete from private.freed_slots as past
-  where past.organization_id = offer_freed_slot.organization_id and past.start_time <= clock_timestamp();
-
-  select queued.* into slot
-  from private.freed_slots as queued
-  where queued.organization_id = offer_freed_slot.organization_id and queued.offered_batch_id is null
-  order by queued.id
-  limit 1
-  for update skip locked;
-  if slot.id is null then
-    return '{"offered": false, "pending": 0}';
-  end if;
-  entry := private.next_in_line(slot);
-  if entry.id is null then
-    delete from private.freed_slots as unwanted where unwanted.organization_id = slot.organization_id and unwanted.id = slot.id;
-  else
-    -- One entry's row, then one place's people, in the order of every path. Whoever cannot have the slot is passed over,
-    -- and the next is asked in a transaction of their own.
-    wanted.therapist_id := slot.therapist_id;
-    wanted.client_id := entry.client_id;
-    wanted.room_id := case when slot.group_id is null then slot.room_id end;
-    wanted.group_id := slot.group_id;
-    wanted.cpt_code := entry.cpt_code;
-    wanted.time_zone := (select known.time_zone from public.organizations as known where known.id = slot.organization_id);
-    wanted.start_time := private.iso(slot.start_time);
-    wanted.end_time := private.iso(coalesce(slot.start_time + entry.minutes * interval '1 minute', slot.end_time));
-    wanted.hold_seconds := 900;
-    begin
-      outcome := private.place_hold(
-        row(null, slot.organization_id, 'admin')::private.actor, wanted, private.slots_of(wanted, clock_timestamp()),
-        details => jsonb_build_object('waitlistEntryId', entry.id)
-      );
-    exception
-      -- The group has moved or ended since, or the service is none any more: nobody made a malformed request, and a slot
-      -- that cannot be had must not keep the slots behind it from being offered.
-      when sqlstate 'PT400' then
-        outcome := '{"ok": false}';
-    end;
-    if (outcome ->> 'ok')::boolean then
-      update public.waitlist_entries as offered
-      set state = 'offered', offered_batch_id = (outcome #>> '{body,holdId}')::uuid, offered_at = clock_timestamp()
-      where offered.organization_id = entry.organization_id and offered.id = entry.id;
-      update private.freed_slots as offered
-      set offered_batch_id = (outcome #>> '{body,holdId}')::uuid
-      where offered.organization_id = slot.organization_id and offered.id = slot.id;
-    else
-      update private.freed_slots as passed
-      set declined_ids = passed.declined_ids || entry.id
-      where passed.organization_id = slot.organization_id and passed.id = slot.id;
-    end if;
-  end if;
-  return jsonb_build_object(
-    'offered', coalesce((outcome ->> 'ok')::boolean, false),
-    'pending', (
-      select count(*) from private.freed_slots as queued
-      where queued.organization_id = offer_freed_slot.organization_id and queued.offered_batch_id is null
-    )
-  );
+  return private.offer_next(organization_id);
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 comment on function private.offer_freed_slot(uuid) is
-  'Offers one freed slot to the next in line, or passes over who cannot have it: {offered, pending}. Call it until pending '
-  'is 0, each time in a transaction of its own.';
+  'One step of an organization''s queue: {offered, pending}. Call it until pending is 0, each time in a transaction of its '
+  'own.';
 
 create function private.offer_freed_slots(request_id text)
 returns jsonb

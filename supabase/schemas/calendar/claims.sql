@@ -39,7 +39,7 @@ create policy deny_all on private.claims using (false);
 create trigger refuse_derived_write
   before insert or delete or update of organization_id, owner_id, resource_kind, resource_id, during, lanes on private.claims
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking')
+  when (private.is_direct_write())
   execute function private.refuse_derived_write();
 create trigger refuse_truncate before truncate on private.claims
   for each statement execute function private.refuse_derived_write();
@@ -330,7 +330,7 @@ $$;
 comment on function private.claims_of(uuid, uuid[], timestamptz) is
   'What the rows of these owners claim: a pure function of them and of the time.';
 
-create function private.claim_owners(organization_id uuid, session_ids uuid[], former_group_ids uuid[] default '{}')
+create function private.claim_dependents(organization_id uuid, session_ids uuid[], former_group_ids uuid[] default '{}')
 returns uuid[]
 language plpgsql
 stable
@@ -338,28 +338,29 @@ set search_path = ''
 as $$
 begin
   return array(
-    select unnest(session_ids || former_group_ids)
+    select unnest(former_group_ids)
     union
-    select session.group_key
+    select session.group_id
     from unnest(session_ids) as named (id)
     cross join lateral (
-      select known.group_key from public.sessions as known
-      where known.organization_id = claim_owners.organization_id and known.id = named.id offset 0
+      select known.group_id from public.sessions as known
+      where known.organization_id = claim_dependents.organization_id and known.id = named.id offset 0
     ) as session
+    where session.group_id is not null
     union
     -- A move that gives up one of these places claims what it wants beyond them.
     select move.batch_id
     from unnest(session_ids) as named (id)
     cross join lateral (
       select hold.batch_id from public.session_holds as hold
-      where hold.organization_id = claim_owners.organization_id and hold.session_id = named.id and hold.status = 'held'
+      where hold.organization_id = claim_dependents.organization_id and hold.session_id = named.id and hold.status = 'held'
       offset 0
     ) as move
   );
 end
 $$;
-comment on function private.claim_owners(uuid, uuid[], uuid[]) is
-  'Everybody whose claims depend on these sessions: they themselves, their groups (the former ones too), their live moves.';
+comment on function private.claim_dependents(uuid, uuid[], uuid[]) is
+  'Whose claims depend on these sessions beside their own: their groups (the former ones too) and their live moves.';
 
 create function private.take_claims(claims private.claims[])
 returns bigint
@@ -425,7 +426,11 @@ begin
     given_back as (
       delete from public.authorization_units as entry
       using expired
-      where entry.organization_id = expire_batches.organization_id and entry.owner_id = expired.id
+      cross join lateral (
+        select known.ctid from public.authorization_units as known
+        where known.organization_id = expire_batches.organization_id and known.owner_id = expired.id offset 0
+      ) as found
+      where entry.ctid = found.ctid
     )
     select expired.batch_id, expired.expires_at, array_agg(expired.id order by expired.id) as hold_ids
     from expired
@@ -483,6 +488,31 @@ end
 $$;
 comment on function private.remove_stale(uuid, private.claims[], timestamptz) is
   'Removes expired claims that stand where these are wanted, and writes down that their holds have expired. False: none.';
+
+create function private.drop_claims(organization_id uuid, owner_ids uuid[], as_of timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  freed private.claims[];
+begin
+  with gone as (
+    delete from private.claims as claim
+    using unnest(owner_ids) as owner (id)
+    cross join lateral (
+      select known.ctid from private.claims as known
+      where known.organization_id = drop_claims.organization_id and known.owner_id = owner.id offset 0
+    ) as found
+    where claim.ctid = found.ctid
+    returning claim.*
+  )
+  select coalesce(array_agg(row(gone.*)::private.claims), '{}') into freed from gone;
+  perform private.queue_freed(organization_id, freed, '{}', as_of);
+end
+$$;
+comment on function private.drop_claims(uuid, uuid[], timestamptz) is
+  'Removes the claims of owners that have ended: they claim nothing, as private.claims_of would say.';
 
 create function private.sync_claims(organization_id uuid, owner_ids uuid[], as_of timestamptz default clock_timestamp())
 returns boolean

@@ -134,9 +134,14 @@ declare
   issue private.broken_rule;
   places_anew boolean := true;
   serves_anew boolean := true;
+  is_elsewhere boolean := true;
 begin
   if not private.take_row_organization(new.organization_id) then
     return new;
+  end if;
+  new.updated_at := clock_timestamp();
+  if tg_op = 'INSERT' then
+    new.created_at := new.updated_at;
   end if;
   if tg_op = 'UPDATE' then
     issue := private.session_change_issue(old, new);
@@ -148,9 +153,9 @@ begin
       old.buffer_before_minutes, old.buffer_after_minutes
     );
     serves_anew := (new.cpt_code, new.session_type) is distinct from (old.cpt_code, old.session_type);
+    is_elsewhere := new.location_type is distinct from old.location_type;
     new.created_at := old.created_at;
     new.created_by := old.created_by;
-    new.updated_at := clock_timestamp();
   elsif new.status <> 'scheduled' then
     perform private.refuse_write('session_status', format('a session begins as scheduled, not %s', new.status),
       'Insert it as scheduled, then change its status.');
@@ -168,17 +173,17 @@ begin
     perform private.refuse_write(issue.rule, issue.message, issue.hint);
   end if;
 
-  if places_anew or serves_anew then
-    if new.status not in ('cancelled', 'no_show') then
-      issue := private.written_session_issue(
-        new, case when tg_op = 'UPDATE' then old end, places_anew, auth.role() = 'authenticated'
-      );
-      if issue.rule = 'session_bookable' and auth.role() = 'authenticated' then
-        raise exception using errcode = 'insufficient_privilege', message = issue.message, hint = issue.hint;
-      elsif issue.rule is not null then
-        perform private.refuse_write(issue.rule, issue.message, issue.hint);
-      end if;
+  if (places_anew or serves_anew or is_elsewhere) and new.status not in ('cancelled', 'no_show') then
+    issue := private.written_session_issue(
+      new, case when tg_op = 'UPDATE' then old end, places_anew, auth.role() = 'authenticated'
+    );
+    if issue.rule = 'session_bookable' and auth.role() = 'authenticated' then
+      raise exception using errcode = 'insufficient_privilege', message = issue.message, hint = issue.hint;
+    elsif issue.rule is not null then
+      perform private.refuse_write(issue.rule, issue.message, issue.hint);
     end if;
+  end if;
+  if places_anew or serves_anew then
     if tg_op = 'INSERT' or (new.start_time, new.time_zone) is distinct from (old.start_time, old.time_zone) then
       new.civil_start := new.start_time at time zone new.time_zone;
     end if;
@@ -209,7 +214,7 @@ declare
   former constant text := private.enter_booking();
 begin
   if moved_ids <> '{}' and not private.sync_claims(
-    organization_id, private.claim_owners(organization_id, moved_ids, former_group_ids)
+    organization_id, moved_ids || private.claim_dependents(organization_id, moved_ids, former_group_ids)
   ) then
     raise exception using
       errcode = 'exclusion_violation',
@@ -430,37 +435,37 @@ comment on function private.settle_groups() is 'Trigger: a group that was moved 
 
 create trigger a_take_organization before insert or update on public.sessions
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_prepare_session before insert or update on public.sessions
   for each row
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.prepare_session();
 create trigger c_settle_inserted after insert on public.sessions
   referencing new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_inserted();
 create trigger c_settle_updated after update on public.sessions
   referencing old table as old_rows new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_updated();
 
 create trigger a_take_organization before insert or update on public.session_groups
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_guard_group before insert or update on public.session_groups
   for each row
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.guard_group();
 create trigger c_leave_ended_members before update on public.session_groups
   for each row
   when (
-    (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+    private.is_direct_write()
     and (new.therapist_id, new.start_time, new.end_time) is distinct from (old.therapist_id, old.start_time, old.end_time)
   )
   execute function private.leave_ended_members();
 create trigger d_settle_groups after update on public.session_groups
   referencing new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_groups();

@@ -103,7 +103,7 @@ comment on function private.guard_hold_change() is
   'Trigger: a hold''s content is fixed, and it settles once. The booking functions only settle, so it is asked of others.';
 create trigger guard_hold_change before update on public.session_holds
   for each row
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.guard_hold_change();
 create trigger refuse_delete before delete on public.session_holds
   for each row execute function private.refuse_delete();

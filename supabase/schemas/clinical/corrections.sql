@@ -13,6 +13,7 @@ create table public.visit_versions (
   actual_end_time timestamptz,
   units integer,
   other_day_reason text,
+  overlap_reason text,
   cpt_code text,
   cpt_modifiers text[] not null,
   location_type text,
@@ -126,7 +127,7 @@ begin
     location_type = after.location_type, lanes = after.lanes, updated_at = as_of
   where session.organization_id = after.organization_id and session.id = after.id;
   if (after.status, after.lanes) is distinct from (before.status, before.lanes)
-    and not private.sync_claims(after.organization_id, private.claim_owners(after.organization_id, array[after.id]))
+    and not private.sync_claims(after.organization_id, after.id || private.claim_dependents(after.organization_id, array[after.id]))
   then
     raise exception using errcode = 'exclusion_violation';
   end if;
@@ -241,6 +242,7 @@ begin
   elsif wanted.undo is not null then
     visit.actual_end_time := null;
     visit.units := null;
+    visit.overlap_reason := null;
     return visit;
   end if;
   visit.organization_id := session.organization_id;
@@ -337,17 +339,17 @@ begin
     insert into public.session_visits select corrected.*
     on conflict (organization_id, session_id) do update
     set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time,
-      units = excluded.units, other_day_reason = excluded.other_day_reason;
+      units = excluded.units, other_day_reason = excluded.other_day_reason, overlap_reason = excluded.overlap_reason;
   end if;
   -- After the rows have changed: its trigger compares what was with what is.
   insert into public.visit_versions (
-    organization_id, session_id, version, status, actual_start_time, actual_end_time, units, other_day_reason, cpt_code,
-    cpt_modifiers, location_type, undo, reason_code, remark, corrected_by, corrected_at
+    organization_id, session_id, version, status, actual_start_time, actual_end_time, units, other_day_reason,
+    overlap_reason, cpt_code, cpt_modifiers, location_type, undo, reason_code, remark, corrected_by, corrected_at
   )
   values (
     session.organization_id, session.id, wanted.base_version, session.status, visit.actual_start_time,
-    visit.actual_end_time, visit.units, visit.other_day_reason, session.cpt_code, session.cpt_modifiers,
-    session.location_type, wanted.undo, wanted.reason_code, private.tidy(wanted.remark), actor.user_id, as_of
+    visit.actual_end_time, visit.units, visit.other_day_reason, visit.overlap_reason, session.cpt_code,
+    session.cpt_modifiers, session.location_type, wanted.undo, wanted.reason_code, private.tidy(wanted.remark), actor.user_id, as_of
   );
   -- What a live move takes is the difference to what its session has: both are counted anew.
   perform private.reenter_units(session.organization_id, array[session.id], array(
@@ -380,6 +382,9 @@ declare
   corrected public.session_visits;
   cause private.cause;
   obstacle private.obstacle;
+  claims private.visit_claims[];
+  other_visits jsonb;
+  refusal jsonb;
   as_of timestamptz;
 begin
   perform private.share_organization(actor.organization_id);
@@ -419,6 +424,16 @@ begin
   if after = session and corrected is not distinct from visit and wanted.undo is null then
     perform private.raise_invalid(private.issue('', 'changes nothing: the visit is recorded like this already'));
   end if;
+  -- What an admin let overlap stays let while its time, its people and its service stay.
+  claims := private.claims_of_visit(after, corrected.actual_start_time, corrected.actual_end_time);
+  if claims <> private.claims_of_visit(session, visit.actual_start_time, visit.actual_end_time) then
+    other_visits := private.visits_in_the_way(claims, actor);
+    refusal := private.visit_overlap_refusal(actor, session, other_visits, 'correct', private.tidy(wanted.overlap_reason));
+    if refusal is not null then
+      return refusal;
+    end if;
+    corrected.overlap_reason := case when other_visits is not null then private.tidy(wanted.overlap_reason) end;
+  end if;
   obstacle := private.rewrite_session(session, after, as_of);
   if obstacle.conflicts is not null then
     cause := jsonb_populate_record(null::private.cause, private.conflict_code(obstacle.conflicts, obstacle.concurrent_lanes));
@@ -428,6 +443,12 @@ begin
     );
   end if;
   corrected.units := private.write_correction(actor, session, visit, corrected, wanted, as_of);
+  if not private.sync_visit_claims(actor.organization_id, array[session.id]) then
+    -- Only a visit that was written without these locks; asked again, it is found above.
+    raise exception using errcode = 'serialization_failure', message = 'a visit appeared that was not there before';
+  elsif other_visits is not null then
+    perform private.record_overlap(actor, after, other_visits, corrected.overlap_reason, as_of);
+  end if;
   after.updated_at := as_of;
   perform private.record_event(
     actor.organization_id, 'visit.corrected', 'session', array[session.id], as_of,
@@ -463,11 +484,11 @@ begin atomic
 end;
 comment on function public.correct_visit(jsonb, text) is
   'Corrects a completed visit, or takes one step back. request is {session_id, base_version, actual_start_time?, '
-  'actual_end_time?, other_day_reason?, cpt_code?, modifiers?, location_type?, undo?: "completion" | "start" | "no_show", '
+  'actual_end_time?, other_day_reason?, overlap_reason?, cpt_code?, modifiers?, location_type?, undo?: "completion" | "start" | "no_show", '
   'reason_code: "wrong_time" | "wrong_service" | "wrong_place" | "by_mistake" | "payer_request" | "other", remark?}; undo '
   'stands without other changes, "other" needs a remark. base_version: 1 until the visit is corrected, then the version of '
   'the last answer. An admin, or its therapist within organizations.correction_days of completion. Outcome body: {session, '
   'version, actualStartTime, actualEndTime, units, noteStatus}; noteStatus needs_amendment: a signed fact has changed. 403 '
-  'FORBIDDEN; 409 VISIT_VERSION_CONFLICT, STATUS_NOT_ALLOWED, and for an undone no-show whose time was given away the '
+  'FORBIDDEN; 409 VISIT_VERSION_CONFLICT, STATUS_NOT_ALLOWED, VISIT_OVERLAPS as complete_session, and for an undone no-show whose time was given away the '
   'conflicts of a booking, or GROUP_FULL.';
 grant execute on function public.correct_visit(jsonb, text) to authenticated;

@@ -23,6 +23,7 @@ create table public.session_visits (
   actual_end_time timestamptz check (isfinite(actual_end_time) and actual_end_time > actual_start_time),
   units integer check (units >= 0),
   other_day_reason text check (length(other_day_reason) between 1 and 500),
+  overlap_reason text check (length(overlap_reason) between 1 and 500),
   started_by uuid,
   completed_by uuid,
   recorded_at timestamptz not null default clock_timestamp(),
@@ -39,6 +40,8 @@ comment on column public.session_visits.units is
 comment on column public.session_visits.actual_start_time is 'When it began: a whole minute, like its end.';
 comment on column public.session_visits.other_day_reason is
   'Why it began on another local day than it was booked for; null when it did not.';
+comment on column public.session_visits.overlap_reason is
+  'Why an admin let it overlap another visit of its therapist or client; null when it does not.';
 alter table public.session_visits enable row level security;
 create policy sessions_scoped_access on public.session_visits for select to authenticated
   using (
@@ -61,7 +64,7 @@ grant select on public.session_visits to authenticated, service_role;
 create trigger refuse_delete before delete on public.session_visits
   for each row
   -- correct_visit takes back a start, and keeps what was as a version.
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.session_visits
   for each statement execute function private.refuse_delete();
@@ -96,7 +99,7 @@ declare
   date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
 begin
   return query
-  select rule.*
+  select rule.rounding, rule.max_daily_units, rule.authorization_required, rule.evv_required
   from private.payer_rule(
     session.organization_id,
     private.primary_payer(session.organization_id, session.client_id, date),
@@ -262,6 +265,198 @@ comment on function private.check_visit(public.sessions, timestamptz, timestampt
   'Raises PT400 unless a visit can have had these times: past, in order, at most 16 hours, begun on the local day it was '
   'booked for unless a reason is given. Unknown times (null) pass.';
 
+create function private.visit_overlap_refusal(
+  actor private.actor,
+  session public.sessions,
+  other_visits jsonb,
+  attempted text,
+  overlap_reason text
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if overlap_reason is not null and actor.role not in ('admin', 'super_admin') then
+    return private.refuse(
+      actor, 'session.refused', array[session.id], 'FORBIDDEN', 'Only an admin lets visits overlap.', session.therapist_id,
+      details => jsonb_build_object('attempted', attempted)
+    );
+  elsif other_visits is not null and overlap_reason is null then
+    return private.refuse(
+      actor, 'session.refused', array[session.id], 'VISIT_OVERLAPS',
+      'The visit overlaps another one of the same therapist, or of the same client in services that exclude each other: see overlaps.',
+      session.therapist_id, details => jsonb_build_object('attempted', attempted),
+      more => jsonb_build_object('overlaps', other_visits)
+    );
+  end if;
+  return null;
+end
+$$;
+comment on function private.visit_overlap_refusal(private.actor, public.sessions, jsonb, text, text) is
+  'The refusal of a visit that overlaps others without an admin''s reason; null when there is none.';
+
+create function private.record_overlap(
+  actor private.actor,
+  session public.sessions,
+  other_visits jsonb,
+  overlap_reason text,
+  as_of timestamptz
+)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    actor.organization_id, 'override.visit_overlap', 'session', array[session.id], as_of,
+    therapist_id => session.therapist_id, actor_role => actor.role::text,
+    details => jsonb_build_object('reason', overlap_reason, 'overlaps', other_visits)
+  );
+end
+$$;
+comment on function private.record_overlap(private.actor, public.sessions, jsonb, text, timestamptz) is
+  'The audit event of a visit that an admin let overlap others.';
+
+create function private.begin_visit(
+  actor private.actor, session public.sessions, wanted private.visit_request, as_of timestamptz
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  before constant jsonb := private.facts_of_rows(jsonb_build_array(to_jsonb(session)));
+  begun constant timestamptz := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, as_of));
+begin
+  if session.start_time > as_of + interval '12 hours' then
+    return private.refuse(
+      actor, 'session.refused', array[session.id], 'NOT_TODAY',
+      'A session begins at most 12 hours before the time it is booked for. Move it first.', session.therapist_id,
+      details => '{"attempted": "start"}'
+    );
+  end if;
+  perform private.check_visit(session, begun, null, wanted.other_day_reason, as_of);
+  insert into public.session_visits (organization_id, session_id, actual_start_time, other_day_reason, started_by)
+  values (actor.organization_id, session.id, begun, wanted.other_day_reason, actor.user_id);
+  update public.sessions as changed
+  set status = 'in_progress', updated_at = as_of
+  where changed.organization_id = actor.organization_id and changed.id = session.id
+  returning * into session;
+  perform private.record_status(actor, session, before, as_of);
+  return private.success(jsonb_build_object('session', to_jsonb(session), 'actualStartTime', private.iso(begun)));
+end
+$$;
+comment on function private.begin_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
+  'What start_session does once the session and its people are locked.';
+
+create function private.missing_for_completion(session public.sessions, begun timestamptz, ended timestamptz)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  gaps constant jsonb := coalesce(private.completion_gaps(session), '[]');
+begin
+  return (
+    select jsonb_agg(gap.value)
+    from jsonb_array_elements(gaps || case
+      when ended is null and not gaps @> '[{"field": "actual_end_time"}]'
+        then '[{"field": "actual_end_time", "message": "When the visit ended is not recorded, and cannot be told from the booking."}]'
+      else '[]'::jsonb
+    end) as gap (value)
+    where not (gap.value ->> 'field' = 'actual_start_time' and begun is not null)
+      and not (gap.value ->> 'field' = 'actual_end_time' and ended is not null)
+  );
+end
+$$;
+comment on function private.missing_for_completion(public.sessions, timestamptz, timestamptz) is
+  'private.completion_gaps of a session that is about to be completed with these times.';
+
+create function private.finish_visit(
+  actor private.actor, session public.sessions, wanted private.visit_request, as_of timestamptz
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  before constant jsonb := private.facts_of_rows(jsonb_build_array(to_jsonb(session)));
+  rule record;
+  visit public.session_visits;
+  missing jsonb;
+  other_visits jsonb;
+  refusal jsonb;
+  completed public.sessions := session;
+begin
+  select candidate.* into visit
+  from public.session_visits as candidate
+  where candidate.organization_id = actor.organization_id and candidate.session_id = session.id;
+  select found.* into rule from private.session_payer_rule(session) as found;
+  visit.organization_id := actor.organization_id;
+  visit.session_id := session.id;
+  visit.actual_start_time := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, visit.actual_start_time));
+  visit.actual_end_time := private.whole_minute(wanted.actual_end_time::timestamptz);
+  visit.other_day_reason := coalesce(wanted.other_day_reason, visit.other_day_reason);
+  -- Where nobody asks for the minute (EVV does), what nobody recorded was as booked.
+  if not rule.evv_required then
+    visit.actual_start_time := coalesce(visit.actual_start_time, private.whole_minute(session.start_time));
+    visit.actual_end_time := coalesce(visit.actual_end_time, private.whole_minute(least(session.end_time, as_of)));
+    if wanted.actual_end_time is null and visit.actual_end_time <= visit.actual_start_time then
+      visit.actual_end_time := null;
+    end if;
+  end if;
+  perform private.check_visit(session, visit.actual_start_time, visit.actual_end_time, visit.other_day_reason, as_of);
+  missing := private.missing_for_completion(session, visit.actual_start_time, visit.actual_end_time);
+  if missing is not null then
+    return private.refuse(
+      actor, 'session.refused', array[session.id], 'SESSION_INCOMPLETE', 'The session cannot be completed yet: see missing.',
+      session.therapist_id, details => '{"attempted": "complete"}', more => jsonb_build_object('missing', missing)
+    );
+  end if;
+  completed.status := 'completed';
+  other_visits := private.visits_in_the_way(
+    private.claims_of_visit(completed, visit.actual_start_time, visit.actual_end_time), actor
+  );
+  refusal := private.visit_overlap_refusal(actor, session, other_visits, 'complete', private.tidy(wanted.overlap_reason));
+  if refusal is not null then
+    return refusal;
+  end if;
+
+  visit.overlap_reason := case when other_visits is not null then private.tidy(wanted.overlap_reason) end;
+  visit.units := private.billable_units(
+    private.billable_minutes(visit.actual_start_time, visit.actual_end_time), rule.rounding
+  );
+  visit.completed_by := actor.user_id;
+  visit.recorded_at := clock_timestamp();
+  insert into public.session_visits select visit.*
+  on conflict (organization_id, session_id) do update
+  set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time, units = excluded.units,
+    other_day_reason = excluded.other_day_reason, overlap_reason = excluded.overlap_reason,
+    completed_by = excluded.completed_by, recorded_at = excluded.recorded_at;
+  update public.sessions as changed
+  set status = 'completed', updated_at = as_of
+  where changed.organization_id = actor.organization_id and changed.id = session.id
+  returning * into completed;
+  if not private.sync_visit_claims(actor.organization_id, array[session.id]) then
+    -- Only a visit that was written without these locks; asked again, it is found above.
+    raise exception using errcode = 'serialization_failure', message = 'a visit appeared that was not there before';
+  end if;
+  perform private.record_status(actor, completed, before, as_of);
+  if visit.overlap_reason is not null then
+    perform private.record_overlap(actor, completed, other_visits, visit.overlap_reason, as_of);
+  end if;
+  return private.success(jsonb_build_object(
+    'session', to_jsonb(completed), 'actualStartTime', private.iso(visit.actual_start_time),
+    'actualEndTime', private.iso(visit.actual_end_time), 'units', private.use_units_of_day(completed),
+    'version', private.visit_version(actor.organization_id, session.id)
+  ));
+end
+$$;
+comment on function private.finish_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
+  'What complete_session does once the session and its people are locked.';
+
 create function private.change_lifecycle(action text, request jsonb, request_id text)
 returns jsonb
 language plpgsql
@@ -272,31 +467,25 @@ as $$
 declare
   actor private.actor := private.begin_booking(request_id);
   wanted private.visit_request := private.read_visit_request(request);
-  wanted_id constant uuid := wanted.session_id;
-  found jsonb;
-  before jsonb;
   session public.sessions;
-  visit public.session_visits;
-  begun timestamptz;
-  ended timestamptz;
   as_of timestamptz;
-  taken integer;
 begin
   perform private.share_organization(actor.organization_id);
   -- A cancellation, a move or a second completion would act on the state this one is changing.
   select candidate.* into session
   from public.sessions as candidate
   where candidate.organization_id = actor.organization_id
-    and candidate.id = wanted_id
+    and candidate.id = wanted.session_id
     and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and candidate.therapist_id = actor.user_id))
   for no key update;
   if session.id is null then
     return private.refuse(
-      actor, 'session.refused', array[wanted_id], 'FORBIDDEN', 'This session is not yours to change.',
+      actor, 'session.refused', array[wanted.session_id], 'FORBIDDEN', 'This session is not yours to change.',
       details => jsonb_build_object('attempted', action)
     );
   end if;
-  -- A hold that reads the units left, while these are given back or used, would read what is no longer so.
+  -- A hold that reads the units left, while these are given back or used, would read what is no longer so; and two visits
+  -- of one person that overlap would both be completed.
   perform private.lock_resources(
     actor.organization_id, private.lock_targets(actor.organization_id, array[session.id])
   );
@@ -306,99 +495,25 @@ begin
     and not (action = 'no_show' and session.status = 'in_progress')
   then
     return private.refuse(
-      actor, 'session.refused', array[wanted_id], 'STATUS_NOT_ALLOWED',
+      actor, 'session.refused', array[session.id], 'STATUS_NOT_ALLOWED',
       format('A session that is %s cannot do this. Reload it.', session.status),
       session.therapist_id, details => jsonb_build_object('attempted', action)
     );
-  end if;
-
-  if action = 'no_show' then
-    if session.start_time > as_of then
-      return private.refuse(
-        actor, 'session.refused', array[wanted_id], 'STATUS_NOT_ALLOWED',
-        'A session that has not begun cannot be missed yet: cancel it.', session.therapist_id,
-        details => jsonb_build_object('attempted', action)
-      );
-    end if;
-    perform private.end_sessions(actor, array[wanted_id], 'no_show', as_of);
-    return private.success(jsonb_build_object('session', private.session_row(actor.organization_id, wanted_id)));
-  end if;
-
-  select candidate.* into visit
-  from public.session_visits as candidate
-  where candidate.organization_id = actor.organization_id and candidate.session_id = wanted_id;
-  begun := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, visit.actual_start_time));
-  ended := private.whole_minute(wanted.actual_end_time::timestamptz);
-  wanted.other_day_reason := coalesce(private.tidy(wanted.other_day_reason), visit.other_day_reason);
-
-  before := private.facts_of_rows(jsonb_build_array(to_jsonb(session)));
-  if action = 'start' then
-    if session.start_time > as_of + interval '12 hours' then
-      return private.refuse(
-        actor, 'session.refused', array[wanted_id], 'NOT_TODAY',
-        'A session begins at most 12 hours before the time it is booked for. Move it first.', session.therapist_id,
-        details => jsonb_build_object('attempted', action)
-      );
-    end if;
-    begun := coalesce(begun, private.whole_minute(as_of));
-    perform private.check_visit(session, begun, null, wanted.other_day_reason, as_of);
-    insert into public.session_visits (organization_id, session_id, actual_start_time, other_day_reason, started_by)
-    values (actor.organization_id, wanted_id, begun, wanted.other_day_reason, actor.user_id);
-    update public.sessions as changed
-    set status = 'in_progress', updated_at = as_of
-    where changed.organization_id = actor.organization_id and changed.id = wanted_id
-    returning * into session;
-    perform private.record_status(actor, session, before, as_of);
-    return private.success(jsonb_build_object('session', to_jsonb(session), 'actualStartTime', private.iso(begun)));
-  end if;
-
-  -- Where nobody asks for the minute (EVV does), what nobody recorded was as booked.
-  if not (select rule.evv_required from private.session_payer_rule(session) as rule) then
-    begun := coalesce(begun, private.whole_minute(session.start_time));
-    ended := coalesce(ended, private.whole_minute(least(session.end_time, as_of)));
-    if wanted.actual_end_time is null and ended <= begun then
-      ended := null;
-    end if;
-  end if;
-  perform private.check_visit(session, begun, ended, wanted.other_day_reason, as_of);
-  found := private.completion_gaps(session);
-  found := (
-    select jsonb_agg(gap.value)
-    from jsonb_array_elements(coalesce(found, '[]') || case
-      when ended is null and not coalesce(found, '[]') @> '[{"field": "actual_end_time"}]'
-        then '[{"field": "actual_end_time", "message": "When the visit ended is not recorded, and cannot be told from the booking."}]'
-      else '[]'::jsonb
-    end) as gap (value)
-    where not (gap.value ->> 'field' = 'actual_start_time' and begun is not null)
-      and not (gap.value ->> 'field' = 'actual_end_time' and ended is not null)
-  );
-  if found is not null then
+  elsif action = 'no_show' and session.start_time > as_of then
     return private.refuse(
-      actor, 'session.refused', array[wanted_id], 'SESSION_INCOMPLETE', 'The session cannot be completed yet: see missing.',
-      session.therapist_id, details => jsonb_build_object('attempted', action),
-      more => jsonb_build_object('missing', found)
+      actor, 'session.refused', array[session.id], 'STATUS_NOT_ALLOWED',
+      'A session that has not begun cannot be missed yet: cancel it.', session.therapist_id,
+      details => jsonb_build_object('attempted', action)
     );
+  elsif action = 'no_show' then
+    perform private.end_sessions(actor, array[session.id], 'no_show', as_of);
+    return private.success(jsonb_build_object('session', private.session_row(actor.organization_id, session.id)));
   end if;
-
-  select private.billable_units(extract(epoch from ended - begun) / 60, rule.rounding) into taken
-  from private.session_payer_rule(session) as rule;
-  insert into public.session_visits as known (
-    organization_id, session_id, actual_start_time, actual_end_time, units, other_day_reason, completed_by
-  )
-  values (actor.organization_id, wanted_id, begun, ended, taken, wanted.other_day_reason, actor.user_id)
-  on conflict (organization_id, session_id) do update
-  set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time,
-    units = excluded.units, other_day_reason = excluded.other_day_reason, completed_by = excluded.completed_by, recorded_at = clock_timestamp();
-  update public.sessions as changed
-  set status = 'completed', updated_at = as_of
-  where changed.organization_id = actor.organization_id and changed.id = wanted_id
-  returning * into session;
-  perform private.record_status(actor, session, before, as_of);
-  taken := private.use_units_of_day(session);
-  return private.success(jsonb_build_object(
-    'session', to_jsonb(session), 'actualStartTime', private.iso(begun), 'actualEndTime', private.iso(ended),
-    'units', taken, 'version', private.visit_version(actor.organization_id, wanted_id)
-  ));
+  wanted.other_day_reason := private.tidy(wanted.other_day_reason);
+  return case action
+    when 'start' then private.begin_visit(actor, session, wanted, as_of)
+    else private.finish_visit(actor, session, wanted, as_of)
+  end;
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
     perform private.raise_busy(sqlstate, sqlerrm);
@@ -456,10 +571,12 @@ begin atomic
   select private.leave_booking(private.complete_session(complete_session.request, complete_session.request_id));
 end;
 comment on function public.complete_session(jsonb, text) is
-  'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?, other_day_reason?}: a visit '
-  'documented late gives both times. Seconds are cut. Outcome body: {session, actualStartTime, actualEndTime, units, version}. PT400 '
+  'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?, other_day_reason?, '
+  'overlap_reason?}: a visit documented late gives both times. Seconds are cut. Outcome body: {session, actualStartTime, actualEndTime, units, version}. PT400 '
   'for times ahead, out of order, over 16 hours, or on another local day than booked without other_day_reason. 409 SESSION_INCOMPLETE lists in missing, as [{field, message}], what the '
-  'record lacks: location_type, cpt_code, note, signature, and for payers with EVV actual_start_time, actual_end_time.';
+  'record lacks: location_type, cpt_code, note, signature, and for payers with EVV actual_start_time, actual_end_time. 409 '
+  'VISIT_OVERLAPS lists in overlaps, as [{resource, sessionId, startTime, endTime}], the completed visits of its therapist or '
+  'client that it overlaps in actual time; an admin lets it overlap with overlap_reason.';
 grant execute on function public.complete_session(jsonb, text) to authenticated;
 
 create function private.mark_no_show(request jsonb, request_id text)

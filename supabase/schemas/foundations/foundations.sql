@@ -113,3 +113,18 @@ begin
 end
 $$;
 comment on function private.issue(text, text) is 'One validation issue, as an array so that issues concatenate.';
+
+create function private.is_direct_write()
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres';
+end
+$$;
+comment on function private.is_direct_write() is
+  'Whether a row is being written by somebody else than a booking function, which says so with a setting (see '
+  'private.enter_booking) and runs as the owner of the tables. Triggers of direct writes ask it.';
+grant execute on function private.is_direct_write() to authenticated, service_role;

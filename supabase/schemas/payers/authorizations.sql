@@ -63,7 +63,10 @@ comment on column public.authorization_units.units is
   'What counts against the authorization. For a hold that moves a session: what the move takes in addition to what the '
   'session has now; it is counted anew whenever the session changes.';
 comment on column public.authorization_units.expires_at is 'A hold''s entry counts for nothing from here on.';
-create index authorization_units_authorization_idx on public.authorization_units (organization_id, authorization_id);
+-- Two indexes that share no entry. A look for holds cannot use the other, however long an authorization's ledger is and
+-- whatever the planner believes of it.
+create index authorization_units_authorization_idx
+  on public.authorization_units (organization_id, authorization_id) where state <> 'held';
 -- Live holds only: a range of expires_at, so that what has lapsed unseen costs nothing.
 create index authorization_units_held_idx
   on public.authorization_units (organization_id, authorization_id, expires_at) where state = 'held';

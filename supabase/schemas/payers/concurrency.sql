@@ -105,7 +105,7 @@ $$;
 comment on function private.relane_after_rule() is 'Trigger: the bookings of a payer''s clients follow its rules.';
 create trigger a_take_organization before insert or update on public.payer_concurrency_rules
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger a_guard_rule before insert or update on public.payer_concurrency_rules
   for each row execute function private.guard_coverage();

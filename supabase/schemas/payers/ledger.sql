@@ -53,6 +53,7 @@ begin
     with asked as (
       select service.owner_id, service.occurrence_index, service.client_id, service.cpt_code, service.start_time,
         service.replaces_id, day.date, payer.id as payer_id, rule.rounding, rule.max_daily_units, rule.authorization_required,
+        rule.is_covered,
         coalesce(service.total_units, private.billable_units(
           floor(extract(epoch from service.end_time - service.start_time) / 60), rule.rounding
         )) as total_units
@@ -81,15 +82,21 @@ begin
         ) as left_units,
         asked.total_units - coalesce((
           select least(replaced.units, asked.total_units)
-          from public.authorization_units as replaced
-          where replaced.organization_id = quote_units.organization_id and replaced.owner_id = asked.replaces_id
-            and replaced.authorization_id = approval.id
+          from (
+            -- By its key alone: nothing here may lead into the authorization's whole ledger.
+            select entry.units, entry.authorization_id
+            from public.authorization_units as entry
+            where entry.organization_id = quote_units.organization_id and entry.owner_id = asked.replaces_id
+            offset 0
+          ) as replaced
+          where replaced.authorization_id = approval.id
         ), 0) as needed_units,
         case
           when asked.payer_id is null and exists (
             select from public.client_coverages as ever
             where ever.organization_id = quote_units.organization_id and ever.client_id = asked.client_id
           ) then 'coverage'
+          when not asked.is_covered then 'coverage'
           when approval.id is null and (asked.authorization_required or exists (
             select from public.authorizations as any_date
             where any_date.organization_id = quote_units.organization_id and any_date.client_id = asked.client_id
@@ -119,7 +126,7 @@ begin
       ) as approval on true
     ),
     granted as (
-      select found.*, case when found.authorization_id is null then 0 else greatest(0, least(
+      select found.*, case when found.authorization_id is null or found.shortage = 'coverage' then 0 else greatest(0, least(
         found.needed_units,
         found.left_units - coalesce(sum(found.needed_units) over (
           partition by found.authorization_id order by found.start_time, found.owner_id
@@ -146,7 +153,7 @@ $$;
 comment on function private.quote_units(uuid, private.service[], timestamptz) is
   'What these services ask of their clients'' authorizations and would get now, earliest first: one row for each service '
   'of a client who ever had a payer. An authorization counts when its payer covers the client on the date of service; '
-  'of several the one that ends first. Booked units stand on the authorization; only live holds are summed. Services '
+  'of several the one that ends first. A code that the payer of that day does not pay for is not covered. Booked units stand on the authorization; only live holds are summed. Services '
   'without a limit need and get 0.';
 
 create function private.shortages_of(quotes private.quote[])
@@ -405,7 +412,12 @@ begin
   with taken as (
     update public.authorization_units as entry
     set state = 'scheduled', expires_at = null
-    where entry.organization_id = schedule_units.organization_id and entry.owner_id = any (hold_ids) and entry.state = 'held'
+    from (select distinct named.id from unnest(hold_ids) as named (id)) as owner
+    cross join lateral (
+      select known.ctid from public.authorization_units as known
+      where known.organization_id = schedule_units.organization_id and known.owner_id = owner.id offset 0
+    ) as found
+    where entry.ctid = found.ctid and entry.state = 'held'
     returning entry.*
   )
   select array_agg(row(taken.*)::public.authorization_units) into entries from taken;
@@ -429,7 +441,12 @@ begin
   with gone as (
     delete from public.authorization_units as entry
     using unnest(moved) as one
-    where entry.organization_id = move_units.organization_id and entry.owner_id in (one.hold_id, one.session_id)
+    cross join lateral (values (one.hold_id), (one.session_id)) as owner (id)
+    cross join lateral (
+      select known.ctid from public.authorization_units as known
+      where known.organization_id = move_units.organization_id and known.owner_id = owner.id offset 0
+    ) as found
+    where entry.ctid = found.ctid
     returning entry.*
   )
   select
@@ -810,7 +827,7 @@ comment on function private.guard_coverage() is 'Trigger: a coverage changes wit
 
 create trigger a_take_organization before insert or update on public.authorizations
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_guard_authorization before insert or update of organization_id, id, client_id, cpt_code, payer_id,
   approved_units, starts_on, ends_on on public.authorizations
@@ -819,7 +836,7 @@ create trigger c_recount after insert or update of approved_units, starts_on, en
   for each row execute function private.recount_after_change();
 create trigger a_take_organization before insert or update on public.client_coverages
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_guard_coverage before insert or update on public.client_coverages
   for each row execute function private.guard_coverage();
@@ -830,7 +847,7 @@ create trigger refuse_derived_write
   before insert or delete or update of organization_id, owner_id, client_id, cpt_code, service_date, authorization_id, total_units,
     units, state on public.authorization_units
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking')
+  when (private.is_direct_write())
   execute function private.refuse_derived_write();
 create trigger refuse_truncate before truncate on public.authorization_units
   for each statement execute function private.refuse_derived_write();

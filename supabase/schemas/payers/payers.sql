@@ -156,7 +156,8 @@ returns table (
   rounding public.unit_rounding,
   max_daily_units smallint,
   authorization_required boolean,
-  evv_required boolean
+  evv_required boolean,
+  is_covered boolean
 )
 language plpgsql
 stable
@@ -170,7 +171,8 @@ begin
     coalesce(code_rule.rounding, rule.rounding, 'midpoint'),
     code_rule.max_daily_units,
     coalesce(code_rule.authorization_required, rule.authorization_required, false),
-    coalesce(rule.evv_required, false)
+    coalesce(rule.evv_required, false),
+    coalesce(code_rule.is_covered, true)
   from (values (payer_rule.payer_id)) as payer (id)
   left join public.payer_rules as rule
     on rule.organization_id = payer_rule.organization_id

@@ -227,14 +227,17 @@ stable
 set search_path = ''
 as $$
 begin
-  return coalesce(cpt_code, (
+  if cpt_code is not null or session_type is null then
+    return cpt_code;
+  end if;
+  return (
     select service.code
     from public.service_codes as service
     where service.session_type = lower(btrim(service_code.session_type))
       and (service.organization_id is null or service.organization_id = service_code.organization_id)
       and on_date >= service.valid_from
       and on_date <= coalesce(service.valid_to, 'infinity')
-  ));
+  );
 end
 $$;
 comment on function private.service_code(uuid, text, text, date) is
@@ -303,20 +306,18 @@ language plpgsql
 stable
 set search_path = ''
 as $$
-declare
-  level public.provider_level;
-  is_therapist boolean;
 begin
-  select private.provider_level(known.credential), true into level, is_therapist
-  from public.therapists as known
-  where known.organization_id = may_render_each.organization_id and known.id = may_render_each.therapist_id;
   return not exists (
     with version as materialized (
-      select known.code, known.valid_from, coalesce(known.valid_to, 'infinity') as valid_to
+      select known.code, greatest(known.valid_from, held.valid_from) as valid_from,
+        least(coalesce(known.valid_to, 'infinity'), coalesce(held.valid_to, 'infinity')) as valid_to
       from public.service_codes as known
+      left join public.therapist_credentials as held
+        on held.organization_id = may_render_each.organization_id and held.therapist_id = may_render_each.therapist_id
       where known.code = any (cpt_codes)
         and (known.organization_id is null or known.organization_id = may_render_each.organization_id)
-        and (is_therapist is null or level = any (known.levels))
+        -- Whoever is no therapist has no credential.
+        and (held.level is null or held.level = any (known.levels))
     )
     select from unnest(cpt_codes, on_dates) as service (code, date)
     where service.code is not null and not exists (
@@ -328,8 +329,8 @@ begin
 end
 $$;
 comment on function private.may_render_each(uuid, uuid, text[], date[]) is
-  'Whether a therapist''s level may render each code on its day; without a day, any version of it. Nobody renders a code '
-  'that is unknown. Whoever is no therapist is judged elsewhere.';
+  'Whether a therapist may render each code on its day, with the level they have on that day; without a day, any version of '
+  'it at any level of theirs. Nobody renders a code that is unknown. Whoever is no therapist is judged elsewhere.';
 
 create function private.may_render(organization_id uuid, therapist_id uuid, cpt_code text, on_date date)
 returns boolean

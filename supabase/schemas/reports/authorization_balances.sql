@@ -26,10 +26,15 @@ cross join lateral (
   select
     coalesce(sum(entry.units) filter (where entry.state = 'used'), 0)::integer as used_units,
     coalesce(sum(entry.units) filter (where entry.state = 'scheduled'), 0)::integer as scheduled_units,
-    coalesce(sum(entry.units) filter (where entry.state = 'held' and entry.expires_at > clock_timestamp()), 0)::integer
-      as held_units
+    (
+      select coalesce(sum(held.units), 0)
+      from public.authorization_units as held
+      where held.organization_id = approval.organization_id and held.authorization_id = approval.id
+        and held.state = 'held' and held.expires_at > clock_timestamp()
+    )::integer as held_units
   from public.authorization_units as entry
   where entry.organization_id = approval.organization_id and entry.authorization_id = approval.id
+    and entry.state <> 'held'
 ) as taken;
 comment on view reports.authorization_balances is
   'How much of each authorization is used, scheduled, held and left. approved = used + scheduled + held + left.';

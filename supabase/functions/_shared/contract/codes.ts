@@ -236,6 +236,16 @@ export const ERROR_CODES = {
     endpoints: [],
     rpcs: ['correct_visit'],
   },
+  VISIT_OVERLAPS: {
+    status: 409,
+    title: 'The visit overlaps another one',
+    meaning:
+      'The therapist, or the client in a service that excludes this one, has a completed visit at the same actual time. `overlaps` names each: `resource`, `sessionId` (null unless the caller may read it), `startTime`, `endTime`.',
+    action:
+      'Correct the times of one of the visits. An admin may let them overlap: the same request with `overlap_reason`.',
+    endpoints: [],
+    rpcs: ['complete_session', 'correct_visit'],
+  },
   SESSION_INCOMPLETE: {
     status: 409,
     title: 'The session’s record lacks something',

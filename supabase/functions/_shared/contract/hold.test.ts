@@ -121,10 +121,15 @@ describe('a hold request', () => {
   });
 
   it('may say which rules it overrides', () => {
-    const override = { reason: 'Family asked', rules: ['availability', 'travel'] };
+    const override = { reason: 'Family asked', rules: ['availability', 'concurrency'] };
     expect(accepted({ override }).override).toEqual(override);
     expect(pathsOf({ override: { ...override, rules: ['everything'] } })).toEqual(['override.rules.0']);
     expect(pathsOf({ override: { ...override, rules: [] } })).toEqual(['override.rules']);
+    // Rules that nobody sets aside are refused by name, and not taken without effect.
+    for (const rule of ['credential', 'travel'])
+      expect(pathsOf({ override: { ...override, rules: ['availability', rule] } })).toEqual([
+        'override.rules.1',
+      ]);
   });
 
   it.each([

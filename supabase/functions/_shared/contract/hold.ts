@@ -78,13 +78,7 @@ const recurrence = z.object(
 );
 
 /** Rules an admin may override, each by its name. */
-export const OVERRIDABLE_RULES = [
-  'availability',
-  'authorization',
-  'concurrency',
-  'credential',
-  'travel',
-] as const;
+export const OVERRIDABLE_RULES = ['availability', 'authorization', 'concurrency'] as const;
 
 const override = z.object(
   {
@@ -92,7 +86,9 @@ const override = z.object(
     rules: optional(
       list(
         z.enum(OVERRIDABLE_RULES, {
-          error: expected('"availability", "authorization", "concurrency", "credential" or "travel"'),
+          error: expected(
+            '"availability", "authorization" or "concurrency": who may render a service, and travel, are never set aside',
+          ),
         }),
         1,
         OVERRIDABLE_RULES.length,

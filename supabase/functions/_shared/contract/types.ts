@@ -58,7 +58,7 @@ export type Problem = {
 };
 
 /** Rules an admin may override, each by its name. */
-export type OverridableRule = 'availability' | 'authorization' | 'concurrency' | 'credential' | 'travel';
+export type OverridableRule = 'availability' | 'authorization' | 'concurrency';
 
 /** One held occurrence. */
 export type HeldSlot = {

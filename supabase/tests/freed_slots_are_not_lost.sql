@@ -1,0 +1,141 @@
+-- Time that becomes free stays in the queue as long as anybody may want it: it is offered to the next when an offer is
+-- declined or lapses, when a closure is withdrawn, when what was in the way is gone, and at the latest by the schedule.
+begin;
+select plan(28);
+select tests.open_clinic();
+insert into public.clients (organization_id, id, reference) select tests.id('clinic'), tests.id(name), name from unnest(array['eve', 'fay']) as name;
+insert into public.caseloads (organization_id, therapist_id, client_id)
+select tests.id('clinic'), tests.id(therapist), tests.id(client) from unnest(array['rbt', 'bcba']) as therapist, unnest(array['eve', 'fay']) as client;
+
+create function pg_temp.wait(client text, extra jsonb default '{}') returns void language sql as $$
+  insert into public.waitlist_entries (organization_id, client_id, cpt_code, windows, therapist_id, minutes, created_at)
+  values (tests.id('clinic'), tests.id(client), '97153', tstzmultirange(tstzrange(now(), now() + interval '200 days')),
+    (extra ->> 'therapist_id')::uuid, (extra ->> 'minutes')::smallint, clock_timestamp())
+$$;
+-- Which slots are offered to whom now: 'eve 1' is the slot of day 1.
+create function pg_temp.offered() returns text language sql as $$
+  select string_agg(format('%s %s', client.reference, hold.start_time::date - tests.at(0)::date), ', ' order by hold.start_time, client.reference)
+  from public.waitlist_entries as entry
+  join public.clients as client on client.id = entry.client_id
+  join public.session_holds as hold on hold.batch_id = entry.offered_batch_id and hold.status = 'held'
+  join public.hold_batches as batch on batch.id = hold.batch_id and batch.expires_at > clock_timestamp()
+  where entry.organization_id = tests.id('clinic') and entry.state in ('offered', 'closed')
+$$;
+create function pg_temp.key_of(client text) returns text language sql as $$
+  select batch.hold_key::text from public.waitlist_entries as entry join public.hold_batches as batch on batch.id = entry.offered_batch_id
+  where entry.client_id = tests.id(client) and entry.state in ('offered', 'closed') order by entry.created_at desc limit 1
+$$;
+create function pg_temp.lapse(client text) returns void language sql as $$
+  update public.hold_batches set expires_at = clock_timestamp() where hold_key = pg_temp.key_of(client)::uuid
+$$;
+create function pg_temp.queued() returns bigint language sql as $$
+  select count(*) from private.freed_slots where organization_id = tests.id('clinic')
+$$;
+create function pg_temp.cancelled(day integer, therapist text default 'rbt') returns void language plpgsql as $$
+begin
+  perform tests.cancel('admin', jsonb_build_object('session_ids', array[tests.book('admin', therapist, 'ann', tests.at(day))]));
+end $$;
+-- What a schedule does.
+create function pg_temp.sweep() returns void language plpgsql as $$
+begin
+  perform private.sweep_expired_holds();
+  perform private.offer_all_freed_slots();
+end $$;
+
+-- Declined, lapsed, closed
+select pg_temp.wait('eve'), pg_temp.wait('fay');
+select pg_temp.cancelled(1), pg_temp.cancelled(2), pg_temp.cancelled(3);
+select pg_temp.sweep();
+select is(pg_temp.offered(), 'eve 1, fay 2', 'a schedule offers every slot, to everybody who waits, one each');
+select is(pg_temp.queued(), 3::bigint, 'the slot that nobody can be asked for now stays in the queue');
+select is(tests.call('admin', 'select public.offer_freed_slots()') -> 'pending', '0', 'asleep: there is nothing to do');
+select is(tests.release('rbt', pg_temp.key_of('fay')) ->> 'freed', 'true', 'an offer that is let go leaves something to offer');
+select pg_temp.sweep();
+select is(pg_temp.offered(), 'eve 1, fay 3', 'the next slot goes to who let one go; eve has an offer, so the slot waits for them');
+select pg_temp.lapse('eve');
+select pg_temp.sweep();
+select is(pg_temp.offered(), 'eve 2, fay 3', 'and is theirs when that lapses; what lapsed waits for fay, who has another');
+update public.waitlist_entries set closed_at = now() where client_id = tests.id('fay');
+select is((select state from public.waitlist_entries where client_id = tests.id('fay')), 'closed', 'an entry is closed while it has an offer');
+select tests.release('rbt', pg_temp.key_of('fay'));
+select pg_temp.lapse('eve');
+select pg_temp.sweep();
+select is(pg_temp.offered(), 'eve 3', 'its slot goes on to the next');
+select is((select state from public.waitlist_entries where client_id = tests.id('fay')), 'closed', 'and the closed entry does not wait again');
+select is(
+  tests.confirm('rbt', tests.occurrence(tests.at(3)) || jsonb_build_object('hold_key', pg_temp.key_of('eve'), 'session', jsonb_build_object(
+    'therapist_id', tests.id('rbt'), 'client_id', tests.id('eve'), 'start_time', tests.at(3), 'end_time', tests.at(3, '11:00')))) ->> 'ok',
+  'true', 'the last offer is confirmed'
+);
+select results_eq(
+  $$ select client.reference, entry.state, entry.closed_at is not null from public.waitlist_entries as entry join public.clients as client on client.id = entry.client_id
+    where entry.organization_id = tests.id('clinic') order by 1 $$,
+  $$ values ('eve', 'booked', true), ('fay', 'closed', true) $$, 'a booked entry is closed'
+);
+select is(pg_temp.queued(), 1::bigint, 'what is booked has left the queue');
+select pg_temp.wait('eve');
+select pg_temp.sweep();
+select is(pg_temp.offered(), 'eve 1', 'who comes on the list later is offered what is still free');
+select tests.release('rbt', pg_temp.key_of('eve'));
+select pg_temp.sweep();
+select is(pg_temp.queued(), 0::bigint, 'and what nobody is left for leaves it');
+
+-- Closures, time off, hours
+select tests.call('admin', format('select public.add_closure(%L)', jsonb_build_object(
+  'name', 'Snow', 'start_time', tests.at(5, '00:00'), 'end_time', tests.at(6, '00:00'), 'cancel_sessions', true)))
+from (select tests.book('admin', 'rbt', 'ann', tests.at(5))) as booked;
+select pg_temp.sweep();
+select is(pg_temp.offered(), null, 'what a closure frees is offered to nobody while the clinic is closed');
+select is(tests.rows('admin', $$ delete from public.organization_closures where name = 'Snow' $$), 1::bigint, 'the closure is withdrawn');
+select pg_temp.sweep();
+select is(pg_temp.offered(), 'eve 5', 'then it is offered');
+select tests.release('rbt', pg_temp.key_of('eve'));
+insert into public.availability_exceptions (organization_id, therapist_id, kind, starts_at, ends_at)
+values (tests.id('clinic'), tests.id('rbt'), 'time_off', tests.at(7, '00:00'), tests.at(8, '00:00'));
+select pg_temp.cancelled(8);
+do $$ begin perform tests.call('admin', 'select public.hold_sessions($q$' || (tests.request('rbt', 'ann', tests.at(7)) || '{"override": {"reason": "asked for"}}')::text || '$q$)'); end $$;
+select tests.release('rbt', (select hold_key::text from public.hold_batches where override_reason is not null));
+select pg_temp.sweep();
+select is(pg_temp.offered(), 'eve 8', 'what lies in time off is passed over, what comes after it is not');
+select tests.release('rbt', pg_temp.key_of('eve'));
+delete from public.availability_exceptions where organization_id = tests.id('clinic');
+select pg_temp.sweep();
+select is(pg_temp.offered(), 'eve 7', 'and offered when the time off is withdrawn');
+
+-- What is in the way for now
+select tests.release('rbt', pg_temp.key_of('eve'));
+create temporary table blocking on commit drop as select tests.hold('admin', tests.request('bcba', 'eve', tests.at(10))) as held;
+select pg_temp.cancelled(10);
+select pg_temp.sweep();
+select is(pg_temp.offered(), null, 'who is held elsewhere then is not asked');
+select is(tests.release('admin', held #>> '{body,holdKey}') ->> 'freed', 'true', 'the hold in the way is let go') from blocking;
+select pg_temp.sweep();
+select is(pg_temp.offered(), 'eve 10', 'then they are');
+
+-- Moves, rooms
+create function pg_temp.booked(therapist text, client text, day integer) returns uuid language sql as $$
+  select (tests.confirm('admin', tests.confirmation(held, therapist, client)) #>> '{body,session,id}')::uuid
+  from tests.hold('admin', tests.request(therapist, client, tests.at(day), 60, jsonb_build_object('room_id', tests.id('blue')))) as held
+$$;
+select pg_temp.wait('fay', jsonb_build_object('therapist_id', tests.id('rbt')));
+create temporary table moved on commit drop as select pg_temp.booked('rbt', 'ann', 12) as id;
+select tests.confirm('admin', tests.confirmation(held, 'rbt', 'ann') || jsonb_build_object('session',
+  (tests.confirmation(held, 'rbt', 'ann') -> 'session') || jsonb_build_object('id', id))) ->> 'ok'
+from moved, tests.hold('admin', tests.request('rbt', 'ann', tests.at(12, '10:30'), 60, jsonb_build_object('session_id', (select id from moved)))) as held;
+select pg_temp.sweep();
+select is(pg_temp.offered(), 'eve 10, fay 12', 'a move frees its old time');
+select is((select upper(tstzrange(hold.start_time, hold.end_time)) from public.session_holds as hold where hold.batch_id in (select id from public.hold_batches where hold_key = pg_temp.key_of('fay')::uuid)),
+  tests.at(12, '10:30'), 'as far as the move leaves it');
+select tests.release('rbt', pg_temp.key_of('fay'));
+create temporary table roomed on commit drop as select pg_temp.booked('rbt', 'ann', 14) as id;
+select tests.cancel('admin', jsonb_build_object('session_ids', array[id])) from roomed;
+select pg_temp.booked('bcba', 'ben', 14);
+select pg_temp.sweep();
+select is(pg_temp.offered(), 'eve 10, fay 14', 'a slot whose room is taken meanwhile is offered without it');
+select is(pg_temp.queued(), (select count(*) from private.freed_slots where offered_batch_id is not null or is_asleep), 'what is not offered is asleep');
+select pg_temp.lapse('fay'), pg_temp.lapse('eve');
+select is(private.sweep() ->> 'offers', '2', 'one call of the sweep reopens what has lapsed and offers it');
+select is_empty('select * from tests.broken_claims()', 'and every offer claims what a hold claims');
+
+select * from finish();
+rollback;
