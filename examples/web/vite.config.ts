@@ -10,6 +10,7 @@ export default defineConfig({
     alias: [
       { find: /^therapist-sessions$/, replacement: `${folder}../../src/lib/index.ts` },
       { find: /^therapist-sessions\/react$/, replacement: `${folder}../../src/react/index.ts` },
+      { find: /^therapist-sessions\/week-calendar.css$/, replacement: `${folder}../../src/react/week-calendar.css` },
       { find: /^therapist-sessions\/week-calendar$/, replacement: `${folder}../../src/react/weekCalendar.ts` },
     ],
   },

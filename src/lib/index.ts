@@ -96,11 +96,13 @@ export {
   fetchClients,
   fetchMemberships,
   fetchNames,
+  fetchOwnTherapists,
   fetchRooms,
   fetchTherapists,
   type Membership,
   type NamesQuery,
   type NewTherapist,
+  type OwnTherapist,
   type Room,
   type Therapist,
 } from './directory.ts';
@@ -241,7 +243,13 @@ export {
 export { type LibraryErrorCode, SessionsApiError, type SessionsApiErrorDetails } from './sessionsApiError.ts';
 export type { SkippedOccurrence } from './skipBlocked.ts';
 export { findSubstitutes, type Substitute, type SubstitutesQuery } from './substitutes.ts';
-export type { FunctionsCaller, RpcCaller, TableReader } from './supabaseClient.ts';
+export type {
+  FunctionsCaller,
+  RealtimeFollower,
+  RpcCaller,
+  SchemaReader,
+  TableReader,
+} from './supabaseClient.ts';
 export { fetchVisitVersions, type VisitVersion } from './visitVersions.ts';
 export {
   bookOffer,

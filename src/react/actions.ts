@@ -61,6 +61,24 @@ export function useOnline(): boolean {
   return useSyncExternalStore(followNetwork, () => navigator.onLine);
 }
 
+/** How long it is said that the connection is back. */
+const BACK_MS = 4000;
+
+/** Whether the network is gone, and since when; for a moment also that it is back. */
+export function useConnection(): {
+  readonly state: 'online' | 'offline' | 'back';
+  readonly since: Date | null;
+} {
+  const online = useOnline();
+  const [since, setSince] = useState<Date | null>(null);
+  useEffect(() => {
+    if (!online) return setSince(new Date());
+    const timer = setTimeout(() => setSince(null), BACK_MS);
+    return () => clearTimeout(timer);
+  }, [online]);
+  return { state: !online ? 'offline' : since ? 'back' : 'online', since };
+}
+
 /** Renders again each second, and at once when the tab is shown again after sleep. */
 export function useSeconds(active = true): void {
   const [, tick] = useState(0);

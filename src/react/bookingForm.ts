@@ -71,8 +71,8 @@ export interface BookingForm {
   readonly blockedDates: number;
   /** How many sessions a press would book. */
   readonly bookable: number;
-  /** Starts of that day that are free, nearest first; undefined while they are looked for. */
-  readonly openSlots: readonly OpenSlot[] | undefined;
+  /** Whether the start is free, and some that are free that day, near it; undefined while they are looked for. */
+  readonly openSlots: { readonly isOpen: boolean; readonly near: readonly OpenSlot[] } | undefined;
   /** The authorization it would draw on, and the units each session takes. */
   readonly draws: { readonly balance: Balance; readonly units: number | null } | null;
   /** What is wrong with the fields, in words; empty when nothing is. */
@@ -89,6 +89,8 @@ export interface BookingForm {
 
 /** A booking that was made, or a session that was moved, and how to take it back. */
 export interface Booked extends Made {
+  /** In words, such as `Booked: Tue, Dec 1, 10:00 – 11:00 AM.` */
+  readonly text: string;
   undo(): Promise<unknown>;
 }
 
@@ -181,7 +183,14 @@ export function useBookingForm(
       const undo = moved
         ? () => moveSession(supabase, { ...placeOf(moved, times), session: moved, timeZone })
         : () => cancelSessions(supabase, withdrawal);
-      onBooked({ ...made, undo });
+      const [first, ...others] = made.sessions;
+      const when = first ? times.dayRange(first.start_time, first.end_time) : '';
+      const what = moved
+        ? `Moved to ${when}.`
+        : others.length > 0
+          ? `Booked ${others.length + 1} sessions.`
+          : `Booked: ${when}.`;
+      onBooked({ ...made, undo, text: made.leftOut > 0 ? `${what} Left out: ${made.leftOut}.` : what });
     },
     onHeld,
     refused,
@@ -231,6 +240,8 @@ export function useBookingForm(
   };
 }
 
+const SLOTS_SHOWN = 5;
+
 /** What is free on the day of a request, nearest to its start first. */
 function useOpenSlots(request: BookSessionRequest | null, cptCode: string, minutes: number) {
   const supabase = useSupabase();
@@ -252,7 +263,11 @@ function useOpenSlots(request: BookSessionRequest | null, cptCode: string, minut
   if (!request || !data) return undefined;
   const start = Date.parse(request.session.start_time);
   const distance = ({ startTime }: OpenSlot) => Math.abs(Date.parse(startTime) - start);
-  return [...data].sort((a, b) => distance(a) - distance(b));
+  const others = data.filter((slot) => distance(slot) > 0).sort((a, b) => distance(a) - distance(b));
+  return {
+    isOpen: others.length < data.length,
+    near: others.slice(0, SLOTS_SHOWN).sort((a, b) => a.startTime.localeCompare(b.startTime)),
+  };
 }
 
 function useDraws(request: BookSessionRequest | null, cptCode: string, date: string) {

@@ -7,7 +7,15 @@
  * @module
  */
 export { type Absence, useAbsence } from './absence.ts';
-export { type Action, noteError, useAction, useOnline, useSeconds, useSettled } from './actions.ts';
+export {
+  type Action,
+  noteError,
+  useAction,
+  useConnection,
+  useOnline,
+  useSeconds,
+  useSettled,
+} from './actions.ts';
 export { type Booking, type Made, useBooking } from './booking.ts';
 export {
   type Booked,
@@ -26,7 +34,7 @@ export {
 } from './calendar.ts';
 export { type ButtonState, useButton, useForm, useLayer } from './elements.ts';
 export { type NoteFields, type NoteState, useNote } from './note.ts';
-export { type Members, useMembers, useOutlook, useWelcome } from './people.ts';
+export { type Members, useMembers, useOutlook, useWelcome, useWorkload } from './people.ts';
 export {
   type Balance,
   type Read,

@@ -11,6 +11,7 @@ import {
   removeMember,
   type SessionRow,
   SessionsApiError,
+  weekBounds,
 } from '../lib/index.ts';
 import { type Action, useAction } from './actions.ts';
 import { type Balance, useRead, useReport } from './reads.ts';
@@ -49,6 +50,22 @@ export function useWelcome(): (userId: string, role: Role) => Promise<void> {
     } catch (error) {
       if (!(error instanceof SessionsApiError) || error.code !== 'ALREADY_A_MEMBER') throw error;
     }
+  };
+}
+
+/** How much of this week's hours is booked, by therapist, in words. */
+export function useWorkload(): (therapistId: string) => string {
+  const { times } = useMe();
+  const { firstDay: from } = weekBounds(times.today(), times.timeZone);
+  interface Row {
+    readonly therapist_id: string;
+    readonly available_hours: number | string | null;
+    readonly booked_hours: number | string;
+  }
+  const { data } = useReport<Row>('therapist_utilization', { by: 'week_start', from, to: plusDays(from, 7) });
+  return (therapistId) => {
+    const row = data?.find(({ therapist_id }) => therapist_id === therapistId);
+    return row ? `${Number(row.booked_hours)} of ${Number(row.available_hours ?? 0)} h` : '–';
   };
 }
 

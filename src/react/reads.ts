@@ -9,6 +9,7 @@ import {
   fetchClients,
   fetchLiveHolds,
   fetchNames,
+  fetchOwnTherapists,
   fetchReport,
   fetchRooms,
   fetchTherapists,
@@ -18,7 +19,6 @@ import {
   type SessionRow,
   type Therapist,
 } from '../lib/index.ts';
-import { callRpc } from '../lib/readRest.ts';
 import { noteError, useSeconds } from './actions.ts';
 import { useMe, useSupabase } from './session.ts';
 
@@ -47,16 +47,14 @@ export function useTherapists() {
   const { role } = useMe();
   const { data, error, refetch } = useRead(['therapists', role], async (signal) => {
     if (role !== 'client') return await fetchTherapists(supabase, { signal });
-    const own = await callRpc<Pick<Therapist, 'id' | 'display_name'>[]>(
-      supabase,
-      'own_therapists',
-      {},
-      { signal },
-    );
-    return own.map((row) => ({ ...row, credential: '', availability_hours: null }) as Therapist);
+    const own = await fetchOwnTherapists(supabase, { signal });
+    return own.map((row) => ({ ...row, credential: '', availability_hours: null }) as unknown as Therapist);
   });
   const byId = useMemo(() => new Map((data ?? []).map((one) => [one.id, one])), [data]);
-  return { therapists: data ?? [], byId, error, refetch, isPending: data === undefined && !error };
+  const options = (data ?? []).map(
+    ({ id, display_name, credential }) => [id, `${display_name} · ${credential}`] as const,
+  );
+  return { therapists: data ?? [], options, byId, error, refetch, isPending: data === undefined && !error };
 }
 
 /** Clients by id, and what each is called by who is looking: the name, or the reference for who may not see it. */

@@ -17,10 +17,11 @@ import {
   clinicTimes,
   fetchMemberships,
   type Membership,
+  type RealtimeFollower,
   type Role,
+  type SchemaReader,
   type TableReader,
 } from '../lib/index.ts';
-import type { RealtimeFollower, SchemaReader } from '../lib/supabaseClient.ts';
 import { onSignInNeeded } from './actions.ts';
 
 /** The parts of a supabase-js client the hooks use, by their shape: an app brings any version of it. */
@@ -61,10 +62,10 @@ export interface Session {
   readonly state: SignInState;
   /** The session has ended while somebody works: ask for the password over the page, so that nothing typed is lost. */
   readonly isOver: boolean;
-  /** Minutes the device's clock is ahead of the server's; negative when behind, 0 when about right. */
-  readonly clockAheadMinutes: number;
-  /** Signs in; answers the status of a refusal, or null. */
-  signIn(email: string, password: string): Promise<number | null>;
+  /** What is wrong with the device's clock, in words: countdowns and days would look wrong. Null when it is about right. */
+  readonly clockWarning: string | null;
+  /** Signs in; answers why not, in words, or null. */
+  signIn(email: string, password: string): Promise<string | null>;
   signOut(): Promise<void>;
   /** Makes a clinic the one the token is for. */
   chooseClinic(organizationId: string): Promise<void>;
@@ -95,11 +96,14 @@ export function useMe(): Me {
 /** A device's clock may be off by this much before it is said. */
 const CLOCK_TOLERANCE_MS = 5 * 60_000;
 
-/** Minutes the device's clock is ahead of the server's, by a token that was just made. */
-function minutesAhead(token: string): number {
+/** Compares the device's clock with the server's, by a token that was just made. */
+function warningOf(token: string): string | null {
   const payload = (token.split('.')[1] ?? '').replaceAll('-', '+').replaceAll('_', '/');
   const ahead = Date.now() - JSON.parse(atob(payload)).iat * 1000;
-  return Math.abs(ahead) > CLOCK_TOLERANCE_MS ? Math.round(ahead / 60_000) : 0;
+  if (Math.abs(ahead) <= CLOCK_TOLERANCE_MS) return null;
+  const minutes = Math.round(Math.abs(ahead) / 60_000);
+  const amount = minutes >= 60 ? `${Math.round(minutes / 60)} hours` : `${minutes} minutes`;
+  return `This device’s clock is ${amount} ${ahead > 0 ? 'ahead' : 'behind'}. Please set it right.`;
 }
 
 interface AuthSession {
@@ -121,7 +125,7 @@ export interface SessionsProviderProps {
 export function SessionsProvider({ supabase, queryClient, idleMinutes, children }: SessionsProviderProps) {
   const [state, setState] = useState<SignInState>({ kind: 'loading' });
   const [isOver, setOver] = useState(false);
-  const [clockAheadMinutes, setAhead] = useState(0);
+  const [clockWarning, setClockWarning] = useState<string | null>(null);
   const known = useRef<string | null>(null);
   const leaving = useRef(false);
 
@@ -140,7 +144,7 @@ export function SessionsProvider({ supabase, queryClient, idleMinutes, children 
       if (event === 'SIGNED_IN') setOver(false);
       // A refreshed token is the same person: reading everything again would refresh it again, and so on.
       if (session.user.id === known.current) return;
-      if (event === 'SIGNED_IN') setAhead(minutesAhead(session.access_token));
+      if (event === 'SIGNED_IN') setClockWarning(warningOf(session.access_token));
       if (known.current) queryClient.clear();
       known.current = session.user.id;
       setState({ kind: 'loading' });
@@ -161,10 +165,13 @@ export function SessionsProvider({ supabase, queryClient, idleMinutes, children 
 
   const session = useMemo(
     (): Session => ({
-      ...{ state, isOver, clockAheadMinutes, signOut },
+      ...{ state, isOver, clockWarning, signOut },
       async signIn(email, password) {
         const { error } = await supabase.auth.signInWithPassword({ email, password } as never);
-        return error ? (error.status ?? 0) : null;
+        if (!error) return null;
+        if (error.status === 400) return 'Email or password is not right.';
+        if (error.status === 429) return 'That was too often. Try again in a minute.';
+        return 'Nobody can sign in right now. Please try again in a moment.';
       },
       async chooseClinic(organization_id) {
         await supabase.rpc('set_active_organization' as never, { organization_id } as never);
@@ -172,7 +179,7 @@ export function SessionsProvider({ supabase, queryClient, idleMinutes, children 
         location.reload();
       },
     }),
-    [supabase, state, isOver, clockAheadMinutes, signOut],
+    [supabase, state, isOver, clockWarning, signOut],
   );
   return createElement(
     SupabaseContext,

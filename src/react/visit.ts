@@ -57,7 +57,11 @@ export function useVisit(session: SessionRow, onChanged: (text: string) => void)
   const sessionId = session.id;
   const refusal = action.error instanceof SessionsApiError ? action.error : null;
   const isOtherDay = refusal?.issues.some(({ path }) => path === 'other_day_reason');
-  const asksNow = isOtherDay ? 'otherDayReason' : isAdmin && refusal?.code === 'VISIT_OVERLAPS' ? 'overlapReason' : null;
+  const asksNow = isOtherDay
+    ? 'otherDayReason'
+    : isAdmin && refusal?.code === 'VISIT_OVERLAPS'
+      ? 'overlapReason'
+      : null;
   useEffect(() => setAsked((before) => asksNow ?? before), [asksNow]);
   const request = { sessionId, ...(asked && reason && { [asked]: reason }) };
   const untilStart = Date.parse(session.start_time) - Date.now();

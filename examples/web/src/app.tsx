@@ -1,8 +1,8 @@
 /** Routes and the frame around them. Which role may open what is the library's guard matrix, not this file's. */
 import { CalendarDays, ChartColumn, LogOut, Stethoscope, Users, WifiOff } from 'lucide-react';
-import { type ComponentType, lazy, type ReactNode, Suspense, useEffect, useState } from 'react';
+import { type ComponentType, lazy, type ReactNode, Suspense, useEffect } from 'react';
 import { canOpen, findGuardForPath } from 'therapist-sessions';
-import { type Me, useAction, useMe, useOnline, useSession } from 'therapist-sessions/react';
+import { type Me, useAction, useConnection, useMe, useSession } from 'therapist-sessions/react';
 import { Link, Redirect, useLocation } from 'wouter';
 import { SignIn, SignInAgain } from './sign-in.tsx';
 import { Button, ErrorBoundary, Failure, State } from './ui.tsx';
@@ -26,17 +26,15 @@ const links = [
 ];
 
 export function App() {
-  const { state, isOver } = useSession();
+  const { state, isOver, clockWarning } = useSession();
   return (
     <>
-      <ClockBar />
+      <p className="bar warn" role="status" hidden={!clockWarning}>
+        {clockWarning}
+      </p>
       {state.kind === 'loading' && <State pending />}
       {state.kind === 'out' && <SignIn />}
-      {state.kind === 'failed' && (
-        <Apart>
-          <Failure error={state.error} />
-        </Apart>
-      )}
+      {state.kind === 'failed' && <Apart error={state.error} />}
       {state.kind === 'choose' && <ChooseClinic clinics={state.clinics} />}
       {state.kind === 'in' && <Frame me={state.me} />}
       {state.kind === 'in' && isOver && <SignInAgain email={state.me.email} />}
@@ -112,47 +110,37 @@ function Header({ path }: { path: string }) {
   );
 }
 
-/** A device's clock that is wrong would make countdowns and days look wrong, so it is named. */
-function ClockBar() {
-  const { clockAheadMinutes: ahead } = useSession();
-  const minutes = Math.abs(ahead);
-  if (minutes === 0) return null;
-  const amount = minutes >= 60 ? `${Math.round(minutes / 60)} hours` : `${minutes} minutes`;
-  return (
-    <p className="bar warn" role="status">
-      This device’s clock is {amount} {ahead > 0 ? 'ahead' : 'behind'}. Please set it right.
-    </p>
-  );
-}
-
 /** Says since when the page may be old, and for a moment that the connection is back. */
 function OfflineBar() {
-  const online = useOnline();
   const { times } = useMe();
-  const [since, setSince] = useState<Date | null>(null);
-  useEffect(() => {
-    if (!online) return setSince(new Date());
-    const timer = setTimeout(() => setSince(null), 4000);
-    return () => clearTimeout(timer);
-  }, [online]);
+  const { state, since } = useConnection();
   return (
     <div role="status">
-      {since && online && <p className="bar good">Back online.</p>}
-      {since && !online && (
+      {state === 'back' && <p className="bar good">Back online.</p>}
+      {state === 'offline' && (
         <p className="bar warn">
-          <WifiOff size={16} aria-hidden /> You are offline. You see the schedule as of {times.clock(since)}.
+          <WifiOff size={16} aria-hidden /> You are offline. You see the schedule as of {times.clock(since ?? Date.now())}.
         </p>
       )}
     </div>
   );
 }
 
-function Apart({ heading = 'Something went wrong', children }: { heading?: string; children?: ReactNode }) {
+function Apart({
+  heading = 'Something went wrong',
+  error,
+  children,
+}: {
+  heading?: string;
+  error?: unknown;
+  children?: ReactNode;
+}) {
   const { signOut } = useSession();
   return (
     <div className="page narrow">
       <h1>{heading}</h1>
       {children}
+      <Failure error={error} />
       <p>
         <Button label="Sign out" press={signOut} />
       </p>
@@ -166,8 +154,7 @@ function ChooseClinic({ clinics }: { clinics: readonly { organizationId: string;
   if (clinics.length === 0)
     return <Apart heading="No clinic yet">Your account belongs to no clinic yet. Ask an administrator to add you.</Apart>;
   return (
-    <Apart heading="Which clinic?">
-      <Failure error={action.error} />
+    <Apart heading="Which clinic?" error={action.error}>
       {clinics.map(({ organizationId, name }) => (
         <p key={organizationId}>
           <Button label={name} by={action} press={() => chooseClinic(organizationId)} look="primary" />

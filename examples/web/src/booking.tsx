@@ -47,18 +47,10 @@ interface Props {
 
 export function BookingPanel({ draft, sessions, onDraft, onBooked, onChanged, onClose }: Props) {
   const { times, role } = useMe();
-  const { therapists, byId } = useTherapists();
+  const { options, byId } = useTherapists();
   const { session: moved, refused, clientId = '', therapistId } = draft;
   const [date, from, to] = [draft.start.slice(0, 10), draft.start.slice(11, 16), draft.end.slice(11, 16)];
-  const form = useBookingForm(
-    { session: moved, refused, clientId, therapistId, date, from, to },
-    ({ sessions: [first, ...others], leftOut, undo }) => {
-      const when = first ? times.dayRange(first.start_time, first.end_time) : '';
-      const text = moved ? `Moved to ${when}.` : others.length > 0 ? `Booked ${others.length + 1} sessions.` : `Booked: ${when}.`;
-      onBooked({ text: leftOut > 0 ? `${text} Left out: ${leftOut}.` : text, undo });
-    },
-    onChanged,
-  );
+  const form = useBookingForm({ session: moved, refused, clientId, therapistId, date, from, to }, onBooked, onChanged);
   const { fields, set, request, booking } = form;
   const shown = `${fields.date} ${fields.from} ${fields.to} ${fields.therapistId}`;
   const follow = useRef(onDraft);
@@ -95,12 +87,7 @@ export function BookingPanel({ draft, sessions, onDraft, onBooked, onChanged, on
             <Field label="From" type="time" step={900} required {...bind(form, 'from')} />
             <Field label="To" type="time" step={900} required {...bind(form, 'to')} />
           </div>
-          <Choice
-            label="Therapist"
-            options={therapists.map(({ id, display_name, credential }) => [id, `${display_name} · ${credential}`])}
-            disabled={role === 'therapist'}
-            {...bind(form, 'therapistId')}
-          />
+          <Choice label="Therapist" options={options} disabled={role === 'therapist'} {...bind(form, 'therapistId')} />
           {request && (
             <p className="muted small-text">
               {times.longDay(start)}, {times.range(start, end)} {times.abbreviation(start)}.
@@ -243,17 +230,15 @@ function Details({ form }: { form: BookingForm }) {
 }
 
 /** Some starts that are free that day, near the one that is chosen. */
-function OpenSlots({ form: { openSlots, request, choose } }: { form: BookingForm }) {
+function OpenSlots({ form: { openSlots, choose } }: { form: BookingForm }) {
   const { times } = useMe();
-  if (!openSlots || !request) return null;
-  const isStart = ({ startTime }: { startTime: string }) => Date.parse(startTime) === Date.parse(request.session.start_time);
-  const near = openSlots.filter((slot) => !isStart(slot)).slice(0, 5);
-  near.sort((a, b) => a.startTime.localeCompare(b.startTime));
+  if (!openSlots) return null;
+  const { isOpen, near } = openSlots;
   const others = near.length > 0 ? 'Open that day:' : 'Nothing is open that day.';
   return (
     <fieldset className="plain chips">
       <legend className="hidden">Open starts</legend>
-      <span className="muted small-text">{openSlots.some(isStart) ? 'This time looks free. Also:' : others}</span>
+      <span className="muted small-text">{isOpen ? 'This time looks free. Also:' : others}</span>
       {near.map((slot) => (
         <Button key={slot.startTime} label={times.clock(slot.startTime)} look="small" press={() => choose(slot)} />
       ))}

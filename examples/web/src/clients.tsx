@@ -14,7 +14,7 @@ import {
 import { Link } from 'wouter';
 import { Agenda } from './agenda.tsx';
 import { supabase } from './api.ts';
-import { Button, Facts, Failure, Field, State, Table } from './ui.tsx';
+import { Button, Facts, Failure, Field, Missing, State, Table } from './ui.tsx';
 
 /** How far back and ahead a client's page goes. */
 const PAGE_DAYS = { back: 28, ahead: 56 };
@@ -62,16 +62,12 @@ function Meter({ balance }: { balance: Balance | undefined }) {
   const { approved_units, used_units, scheduled_units, held_units, left_units, cpt_code, ends_on } = balance;
   const planned = scheduled_units + held_units;
   const days = Math.round((Date.parse(ends_on) - Date.parse(times.today())) / DAY_MS);
+  const until = days <= 60 ? `ends in ${days} days` : `until ${times.date(ends_on)}`;
+  const words = `${cpt_code}: ${used_units} used, ${planned} planned, ${left_units} of ${approved_units} left, ${until}`;
   return (
     <>
-      <span className="meter" aria-hidden>
-        <i className="used" style={{ width: `${(100 * used_units) / approved_units}%` }} />
-        <i className="planned" style={{ width: `${(100 * planned) / approved_units}%` }} />
-      </span>
-      <span className="small-text">
-        {cpt_code}: {used_units} used, {planned} planned, {left_units} of {approved_units} left
-        {days <= 60 ? `, ends in ${days} days` : `, until ${times.date(ends_on)}`}
-      </span>
+      <meter aria-label={words} max={approved_units} high={0.9 * approved_units} value={used_units + planned} />
+      <span className="small-text">{words}</span>
     </>
   );
 }
@@ -89,10 +85,9 @@ export function ClientPage({ id }: { id: string }) {
   // A client of another clinic looks like one that does not exist.
   if (!client)
     return (
-      <div className="page narrow">
-        <h1>There is no such client on your list</h1>
+      <Missing what="client on your list">
         <Link href="/clients">All clients</Link>
-      </div>
+      </Missing>
     );
   const naming = { times, nameOf, therapistById, showTherapist: true };
   const isPast = ({ start_time }: SessionRow) => Date.parse(start_time) < Date.now();
@@ -126,15 +121,14 @@ export function ClientPage({ id }: { id: string }) {
 function Details({ clientId }: { clientId: string }) {
   const [details, setDetails] = useState<ClientDetails | null | undefined>();
   const action = useAction();
-  const label = (
-    <>
-      Show details <span className="muted">(recorded)</span>
-    </>
-  );
   if (details === undefined)
     return (
       <p>
-        <Button label={label} by={action} press={async () => setDetails(await fetchClientDetails(supabase, { clientId }))} />
+        <Button
+          label="Show details (recorded)"
+          by={action}
+          press={async () => setDetails(await fetchClientDetails(supabase, { clientId }))}
+        />
         <Failure error={action.error} />
       </p>
     );

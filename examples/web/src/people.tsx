@@ -1,28 +1,16 @@
 /** Therapists with their hours, and for super admins who belongs to the clinic and as what. */
 import { Plus } from 'lucide-react';
 import { useState } from 'react';
-import { addTherapist, hoursInWords, plusDays, type Role, type WeeklyHours, weekBounds } from 'therapist-sessions';
-import { useMe, useMembers, useReport, useTherapists, useWelcome } from 'therapist-sessions/react';
+import { addTherapist, hoursInWords, type Role, type WeeklyHours } from 'therapist-sessions';
+import { useMe, useMembers, useTherapists, useWelcome, useWorkload } from 'therapist-sessions/react';
 import { Link, useLocation } from 'wouter';
 import { queryClient, supabase } from './api.ts';
 import { Button, Choice, Failure, Field, Form, State, Table } from './ui.tsx';
 
-interface Utilization {
-  readonly therapist_id: string;
-  readonly available_hours: number | string | null;
-  readonly booked_hours: number | string;
-}
-
 export function People() {
-  const { times, role } = useMe();
+  const { role } = useMe();
   const { therapists, error, isPending } = useTherapists();
-  const { firstDay } = weekBounds(times.today(), times.timeZone);
-  const week = { by: 'week_start', from: firstDay, to: plusDays(firstDay, 7) };
-  const { data } = useReport<Utilization>('therapist_utilization', week);
-  const used = (id: string) => {
-    const row = data?.find(({ therapist_id }) => therapist_id === id);
-    return row ? `${Number(row.booked_hours)} of ${Number(row.available_hours ?? 0)} h` : '–';
-  };
+  const workload = useWorkload();
   return (
     <div className="page">
       <h1>Therapists</h1>
@@ -38,7 +26,7 @@ export function People() {
           { head: 'Therapist', cell: ({ id, display_name }) => <Link href={`/therapists/${id}`}>{display_name}</Link> },
           { head: 'Credential', cell: ({ credential }) => credential },
           { head: 'Hours', cell: ({ availability_hours }) => hoursInWords(availability_hours as WeeklyHours | null) },
-          { head: 'Booked this week', isNumber: true, cell: ({ id }) => used(id) },
+          { head: 'Booked this week', isNumber: true, cell: ({ id }) => workload(id) },
         ]}
       />
       {role === 'super_admin' && <Members />}

@@ -3,7 +3,7 @@ import { CircleAlert, Clock, TriangleAlert } from 'lucide-react';
 import { useEffect, useRef } from 'react';
 import { minutesAndSeconds, type SessionsApiError } from 'therapist-sessions';
 import { type Booking, type BookingForm, useAction, useMe, useRefusal, useSeconds } from 'therapist-sessions/react';
-import { Button, Choice, Failure, Field, Form } from './ui.tsx';
+import { Button, Failure, Field, Form } from './ui.tsx';
 
 /** Seconds left at which the rest is said aloud. */
 const spokenAt = [120, 60, 30];
@@ -89,24 +89,14 @@ export function Refusal({ error, therapistName, isTaken, onTry, onOther, onWait 
       )}
       {ranges.length > 0 ? <h4>Free instead</h4> : <p>No free time within 14 days.</p>}
       <ul className="alternatives">
-        {ranges.map(({ starts }) => {
-          const [first, ...others] = starts as [(typeof starts)[number]];
-          const options = others.map(({ startTime }) => [startTime, times.clock(startTime)] as const);
-          const take = (chosen: string) => onTry(others.find(({ startTime }) => startTime === chosen) ?? null);
-          return (
-            <li key={first.startTime}>
-              <Button label={times.dayRange(first.startTime, first.endTime)} by={action} press={() => onTry(first)} />
-              {others.length > 0 && (
-                <Choice
-                  label={<span className="hidden">Another start on {times.day(first.startTime)}</span>}
-                  options={[['', 'Other'], ...options]}
-                  value=""
-                  onValue={(chosen) => void action.run(() => take(chosen))}
-                />
-              )}
-            </li>
-          );
-        })}
+        {ranges.map(({ starts }) => (
+          <li key={starts[0]?.startTime}>
+            {starts.map((slot, index) => {
+              const label = index > 0 ? times.clock(slot.startTime) : times.dayRange(slot.startTime, slot.endTime);
+              return <Button key={slot.startTime} label={label} by={action} press={() => onTry(slot)} />;
+            })}
+          </li>
+        ))}
       </ul>
       <Failure error={action.error} />
       <div className="row">

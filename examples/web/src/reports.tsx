@@ -106,7 +106,7 @@ function Bars({ pieces, ticks, unit }: Pick<ReportSummary, 'pieces' | 'ticks' | 
         <figcaption className="legend">
           {parts.map((part, index) => (
             <span key={part}>
-              <i className={`swatch chart-${index + 1}`} aria-hidden /> {part}
+              <i className="swatch" aria-hidden style={{ background: colours[index] }} /> {part}
             </span>
           ))}
         </figcaption>

@@ -25,6 +25,7 @@ const WeekCalendar = lazy(async () => {
   const [{ WeekCalendar: Calendar }] = await Promise.all([
     import('therapist-sessions/week-calendar'),
     import('@event-calendar/core/index.css'),
+    import('therapist-sessions/week-calendar.css'),
   ]);
   return { default: Calendar };
 });

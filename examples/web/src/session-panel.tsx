@@ -1,10 +1,9 @@
 /** One session: what it is, what can be done with it, its completion and its correction. */
 import { Play, Check as Tick, UserX } from 'lucide-react';
-import { useState } from 'react';
 import { type CorrectionReason, type SessionRow, serviceCode, statusWords } from 'therapist-sessions';
 import { EARLY_HOURS, useClients, useCorrections, useMe, useRooms, useTherapists, useVisit } from 'therapist-sessions/react';
 import { Note } from './note.tsx';
-import { Button, Choice, Failure, Field, Form, Layer } from './ui.tsx';
+import { Button, Choice, Failure, Field, Form, Layer, Opener } from './ui.tsx';
 
 interface Props {
   readonly session: SessionRow;
@@ -56,7 +55,7 @@ export function SessionPanel({
       {isStaff && isOpen && <Progress session={session} onChanged={onChanged} />}
       {(isOwn || isAdmin) && (isOpen || status === 'completed') && <Note session={session} isOwn={isOwn} onChanged={onChanged} />}
       {(isOwn || isAdmin) && (status === 'completed' || status === 'no_show') && (
-        <Correct session={session} onChanged={onChanged} />
+        <Opener label="Correct…">{(close) => <Correct session={session} onChanged={onChanged} onClose={close} />}</Opener>
       )}
     </Layer>
   );
@@ -101,12 +100,6 @@ function Progress({ session, onChanged }: Props) {
   );
 }
 
-function Correct(props: Props) {
-  const [isOpen, setOpen] = useState(false);
-  if (!isOpen) return <Button label="Correct…" press={() => setOpen(true)} />;
-  return <CorrectDialog {...props} onClose={() => setOpen(false)} />;
-}
-
 const reasons: Readonly<Record<CorrectionReason, string>> = {
   wrong_time: 'The times are wrong',
   wrong_service: 'The service is wrong',
@@ -117,7 +110,7 @@ const reasons: Readonly<Record<CorrectionReason, string>> = {
 };
 
 /** Corrects what was recorded, or takes it back; what was before is kept and listed. */
-function CorrectDialog({ session, onChanged, onClose }: Props & { onClose(): void }) {
+function Correct({ session, onChanged, onClose }: Props & { onClose(): void }) {
   const { times } = useMe();
   const { versions, error, correct } = useCorrections(session, onChanged);
   const isCompleted = session.status === 'completed';

@@ -16,22 +16,15 @@ import { useAction, useExceptions, useMe, useTherapists } from 'therapist-sessio
 import { Link } from 'wouter';
 import { queryClient, supabase } from './api.ts';
 import { HandOver } from './hand-over.tsx';
-import { Button, Choice, Failure, Field, Form, State } from './ui.tsx';
+import { Button, Choice, Failure, Field, Form, Missing, Opener, State } from './ui.tsx';
 
 export default function TherapistPage({ id }: { id: string }) {
   const { role, userId } = useMe();
   const { byId, isPending, error } = useTherapists();
-  const [away, setAway] = useState(false);
   const therapist = byId.get(id);
   const all = role !== 'therapist' && <Link href="/therapists">All therapists</Link>;
   if (error || isPending) return <State pending={isPending} error={error} />;
-  if (!therapist)
-    return (
-      <div className="page narrow">
-        <h1>There is no such therapist</h1>
-        <p>{all || <Link href={`/therapists/${userId}`}>Your own hours</Link>}</p>
-      </div>
-    );
+  if (!therapist) return <Missing what="therapist">{all || <Link href={`/therapists/${userId}`}>Your own hours</Link>}</Missing>;
   return (
     <div className="page">
       <p>{all}</p>
@@ -42,11 +35,10 @@ export default function TherapistPage({ id }: { id: string }) {
         <Link href={`/schedule?view=week&therapist=${id}`} className="button">
           Schedule
         </Link>
-        <Button label="Away…" press={() => setAway(true)} />
+        <Opener label="Away…">{(close) => <HandOver therapist={therapist} onClose={close} />}</Opener>
       </p>
       <Hours key={therapist.id} therapist={therapist} />
       <TimeOff therapist={therapist} />
-      {away && <HandOver therapist={therapist} onClose={() => setAway(false)} />}
     </div>
   );
 }

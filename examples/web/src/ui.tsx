@@ -136,15 +136,15 @@ interface Column<Row> {
 }
 
 export function Table<Row>({ rows, columns }: { rows: readonly Row[]; columns: readonly Column<Row>[] }) {
-  const look = ({ isNumber }: Column<Row>) => (isNumber ? 'number' : undefined);
+  const look = (isNumber = false) => (isNumber ? 'number' : undefined);
   return (
     <div className="scroll">
       <table>
         <thead>
           <tr>
-            {columns.map((column) => (
-              <th key={column.head} scope="col" className={look(column)}>
-                {column.head}
+            {columns.map(({ head, isNumber }) => (
+              <th key={head} scope="col" className={look(isNumber)}>
+                {head}
               </th>
             ))}
           </tr>
@@ -152,9 +152,9 @@ export function Table<Row>({ rows, columns }: { rows: readonly Row[]; columns: r
         <tbody>
           {rows.map((row) => (
             <tr key={JSON.stringify(row)}>
-              {columns.map((column) => (
-                <td key={column.head} className={look(column)}>
-                  {column.cell(row)}
+              {columns.map(({ head, isNumber, cell }) => (
+                <td key={head} className={look(isNumber)}>
+                  {cell(row)}
                 </td>
               ))}
             </tr>
@@ -163,6 +163,26 @@ export function Table<Row>({ rows, columns }: { rows: readonly Row[]; columns: r
       </table>
     </div>
   );
+}
+
+/** What is not there, or not for who asks: the two look the same. */
+export function Missing({ what, children }: { what: string; children: ReactNode }) {
+  return (
+    <div className="page narrow">
+      <h1>There is no such {what}</h1>
+      {children}
+    </div>
+  );
+}
+
+/** A button that opens something, until that closes itself. */
+export function Opener({
+  label,
+  icon,
+  children,
+}: Pick<ButtonProps, 'label' | 'icon'> & { children(close: () => void): ReactNode }) {
+  const [isOpen, setOpen] = useState(false);
+  return isOpen ? children(() => setOpen(false)) : <Button label={label} icon={icon} press={() => setOpen(true)} />;
 }
 
 /** Facts by name; those that are not known are left out. */
