@@ -208,6 +208,18 @@ export {
 } from './sessionHolds.ts';
 export { type LibraryErrorCode, SessionsApiError, type SessionsApiErrorDetails } from './sessionsApiError.ts';
 export type { SkippedOccurrence } from './skipBlocked.ts';
+export {
+  addStaffTime,
+  cancelStaffTime,
+  changeStaffTime,
+  fetchStaffTimes,
+  type StaffTime,
+  type StaffTimeChange,
+  type StaffTimeKind,
+  type StaffTimeRequest,
+  type StaffTimeRow,
+  type StaffTimeTarget,
+} from './staffTime.ts';
 export { findSubstitutes, type Substitute, type SubstitutesQuery } from './substitutes.ts';
 export type { FunctionsCaller, RpcCaller, TableReader } from './supabaseClient.ts';
 export {

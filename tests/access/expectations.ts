@@ -183,6 +183,17 @@ export const relations: Record<string, RelationExpectation> = {
   },
   'public.session_cancellations': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  // Users enter, change and cancel them through functions.
+  'public.staff_times': {
+    ...readable(['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+    insert:   ['no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'all'],
+    update:   ['no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'all'],
+  },
+  'public.staff_time_members': {
+    ...readable(['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+    insert:   ['no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'all'],
+    delete:   ['no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'all'],
+  },
   'public.session_note_states': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'public.hold_batches': readable(
@@ -292,6 +303,8 @@ export const relations: Record<string, RelationExpectation> = {
   'reports.months': readable(
               ['no grant', 'none',     'clinic',   'clinic',   'clinic',   'clinic',   'theirs',   'all']),
   'reports.therapist_utilization': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.staff_time_resources': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.attendance': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
@@ -502,6 +515,18 @@ export const functions: Record<string, FunctionExpectation> = {
     reaches:  ['no grant', 'none',     'clinic',   'clinic',   'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'nothing',
     told: { nobody: 'nothing' },
+  },
+  'public.add_staff_time(jsonb,text,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.change_staff_time(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.cancel_staff_time(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
   },
   'public.offer_freed_slots(text)': {
     reaches:  ['no grant', 'none',     'none',     'clinic',   'clinic',   'clinic',   'theirs',   'no grant'],

@@ -87,6 +87,16 @@ export const rows: Record<string, Row> = {
     update: 'created_at',
   },
   'public.session_cancellations': { where: 'organization_id = {clinic} and session_id = {cancelled}' },
+  'public.staff_times': {
+    where: 'organization_id = {clinic} and id = {staffTime}',
+    insert: `(organization_id, kind, start_time, end_time, time_zone)
+      values ({clinic}, 'break', access_matrix.at(10), access_matrix.at(11), 'UTC')`,
+    update: 'kind',
+  },
+  'public.staff_time_members': {
+    where: 'organization_id = {clinic} and therapist_id = {therapist}',
+    insert: '(organization_id, staff_time_id, therapist_id) values ({clinic}, {emptyStaffTime}, {therapist})',
+  },
   'public.session_note_states': { where: session },
   'public.hold_batches': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
   'public.session_holds': { where: 'organization_id = {clinic} and id = {hold}' },
@@ -150,6 +160,7 @@ export const rows: Record<string, Row> = {
   'reports.weeks': { where: 'organization_id = {clinic}', noOther: true },
   'reports.months': { where: 'organization_id = {clinic}', noOther: true },
   'reports.therapist_utilization': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
+  'reports.staff_time_resources': { where: 'organization_id = {clinic} and id = {staffTime}' },
   'reports.attendance': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
   'reports.cancellations': { where: 'organization_id = {clinic} and session_id = {cancelled}' },
   'reports.no_show_rates': { where: 'organization_id = {clinic} and client_id = {client}' },
@@ -242,6 +253,17 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
   },
   'public.find_substitutes(jsonb)': {
     call: `case when public.find_substitutes(${request("'session_id', {session}")}) is not null then 'ok' end`,
+  },
+  'public.add_staff_time(jsonb,text,text)': {
+    call: outcome(
+      `public.add_staff_time(${request("'kind', 'drive'", "'therapist_ids', jsonb_build_array({therapist})", occurrence(10, 11))})`,
+    ),
+  },
+  'public.change_staff_time(jsonb,text)': {
+    call: outcome(`public.change_staff_time(${request("'staff_time_id', {staffTime}", "'kind', 'break'")})`),
+  },
+  'public.cancel_staff_time(jsonb,text)': {
+    call: outcome(`public.cancel_staff_time(${request("'staff_time_ids', jsonb_build_array({staffTime})")})`),
   },
   // It closes the caller's own organization, whichever that is.
   'public.add_closure(jsonb,text)': {
@@ -356,6 +378,8 @@ export function values(scope: Scope, person: string): Record<string, string> {
     attended: `${scope} attended session`,
     series: `${scope} series`,
     group: `${scope} manned group`,
+    staffTime: `${scope} staff time`,
+    emptyStaffTime: `${scope} empty staff time`,
     hold: `${scope} hold`,
     holdKey: `${scope} hold key`,
   };
