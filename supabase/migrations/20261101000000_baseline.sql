@@ -11271,9 +11271,13 @@ begin
     new.created_by := old.created_by;
     new.updated_at := clock_timestamp();
   end if;
-  if new.time_zone in (select zone.name from public.time_zones as zone) and isfinite(new.start_time) then
-    new.civil_start := new.start_time at time zone new.time_zone;
-  end if;
+  new.civil_start := case
+    -- The table's own checks refuse the others, and say why.
+    when new.start_time >= '2000-01-01' and new.end_time < '2100-01-01'
+      and new.time_zone in (select zone.name from public.time_zones as zone)
+      then new.start_time at time zone new.time_zone
+    else '2000-01-01'
+  end;
   return new;
 end
 $$;

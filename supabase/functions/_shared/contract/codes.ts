@@ -112,7 +112,7 @@ export const ERROR_CODES = {
     meaning: 'A booked session of the therapist is in the way. `retryAfter` is null: waiting does not help.',
     action: 'Offer `alternatives`, or let the user choose another time.',
     endpoints: ['sessions-hold'],
-    rpcs: ['correct_visit'],
+    rpcs: ['correct_visit', 'add_staff_time', 'change_staff_time'],
   },
   CLIENT_CONFLICT: {
     status: 409,
@@ -128,7 +128,7 @@ export const ERROR_CODES = {
     meaning: 'Only holds are in the way. All of them clear at `retryAfter`, unless they are confirmed first.',
     action: 'Offer `alternatives`, or "try again at" `retryAfter`.',
     endpoints: ['sessions-hold'],
-    rpcs: ['correct_visit'],
+    rpcs: ['correct_visit', 'add_staff_time', 'change_staff_time'],
   },
   CLIENT_HOLD_CONFLICT: {
     status: 409,
@@ -144,7 +144,7 @@ export const ERROR_CODES = {
     meaning: 'A session or a hold in that room is in the way; `conflicts` says which of the two.',
     action: 'Offer another room, `alternatives`, or, when it is not null, `retryAfter`.',
     endpoints: ['sessions-hold'],
-    rpcs: ['correct_visit'],
+    rpcs: ['correct_visit', 'add_staff_time', 'change_staff_time'],
   },
   OUTSIDE_AVAILABILITY: {
     status: 409,
@@ -154,6 +154,7 @@ export const ERROR_CODES = {
     action:
       'Offer `alternatives`. An admin may repeat the request with `override: {reason, rules: ["availability"]}`.',
     endpoints: ['sessions-hold'],
+    rpcs: ['add_staff_time', 'change_staff_time'],
   },
   AUTHORIZATION_EXCEEDED: {
     status: 409,
@@ -210,6 +211,7 @@ export const ERROR_CODES = {
     meaning: 'The session to move has started, is over, or was cancelled since the hold was made.',
     action: 'Release the hold, reload the session, and book anew if it is still wanted.',
     endpoints: ['sessions-hold', 'sessions-confirm'],
+    rpcs: ['change_staff_time'],
   },
   STATUS_NOT_ALLOWED: {
     status: 409,
