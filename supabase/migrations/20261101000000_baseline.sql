@@ -11224,28 +11224,6 @@ end
 $$;
 comment on function private.staff_time_facts(uuid, uuid[]) is 'What of these staff times belongs in an audit event.';
 
-create function private.record_staff_times(
-  organization_id uuid,
-  action text,
-  staff_time_ids uuid[],
-  as_of timestamptz,
-  before jsonb default null,
-  details jsonb default null
-)
-returns void
-language plpgsql
-set search_path = ''
-as $$
-begin
-  perform private.record_event(
-    organization_id, action, 'staff_time', staff_time_ids, as_of,
-    before => before, after => private.staff_time_facts(organization_id, staff_time_ids), details => details
-  );
-end
-$$;
-comment on function private.record_staff_times(uuid, text, uuid[], timestamptz, jsonb, jsonb) is
-  'One audit event for all staff times of a request or a statement.';
-
 -- Direct writes (service_role, SQL) ---------------------------------------------------------------------------------------
 
 create function private.prepare_staff_time()
@@ -11356,12 +11334,16 @@ set search_path = ''
 as $$
 begin
   perform private.settle_staff_times(written.organization_id, written.ids),
-    private.record_staff_times(
-      written.organization_id, 'staff_time.' || written.change, written.ids, clock_timestamp()
+    private.record_event(
+      written.organization_id, written.action, 'staff_time', written.ids, clock_timestamp(),
+      after => private.staff_time_facts(written.organization_id, written.ids)
     )
   from (
     select known.organization_id, array_agg(known.id order by known.start_time, known.id) as ids, case
-      when tg_op = 'INSERT' then 'added' when known.cancelled_at is not null then 'cancelled' else 'changed' end as change
+      when tg_op = 'INSERT' then 'staff_time.added'
+      when known.cancelled_at is not null then 'staff_time.cancelled'
+      else 'staff_time.changed'
+    end as action
     from new_rows as known
     group by 1, 3
   ) as written;
@@ -11379,7 +11361,10 @@ set search_path = ''
 as $$
 begin
   perform private.settle_staff_times(written.organization_id, written.ids),
-    private.record_staff_times(written.organization_id, 'staff_time.changed', written.ids, clock_timestamp())
+    private.record_event(
+      written.organization_id, 'staff_time.changed', 'staff_time', written.ids, clock_timestamp(),
+      after => private.staff_time_facts(written.organization_id, written.ids)
+    )
   from (
     select member.organization_id, array_agg(distinct member.staff_time_id) as ids
     from member_rows as member
@@ -11904,8 +11889,10 @@ begin
   from unnest(plans) as plan
   cross join lateral unnest(plan.therapist_ids) as member (id);
   perform private.write_staff_claims(actor.organization_id, plans, as_of);
-  perform private.record_staff_times(
-    actor.organization_id, 'staff_time.added', new_ids, as_of,
+  perform private.record_event(
+    actor.organization_id, 'staff_time.added', 'staff_time', new_ids, as_of,
+    actor_role => actor.role::text,
+    after => private.staff_time_facts(actor.organization_id, new_ids),
     details => nullif(jsonb_strip_nulls(jsonb_build_object('recurrence', to_jsonb(wanted.recurrence))), '{}')
   );
   if (issue -> 'overridden')::boolean then
@@ -12225,7 +12212,12 @@ begin
   target_ids := array(select plan.id from unnest(plans) as plan order by plan.occurrence_index);
   before := private.staff_time_facts(actor.organization_id, target_ids);
   perform private.write_staff_change(actor, plans, as_of);
-  perform private.record_staff_times(actor.organization_id, 'staff_time.changed', target_ids, as_of, before);
+  perform private.record_event(
+    actor.organization_id, 'staff_time.changed', 'staff_time', target_ids, as_of,
+    actor_role => actor.role::text,
+    before => before,
+    after => private.staff_time_facts(actor.organization_id, target_ids)
+  );
   if (issue -> 'overridden')::boolean then
     perform private.record_staff_override(actor, target_ids, reason, as_of);
   end if;
@@ -12300,7 +12292,12 @@ begin
     set cancelled_at = as_of, updated_at = as_of
     where known.organization_id = actor.organization_id and known.id = any (cancelled_ids);
     perform private.sync_claims(actor.organization_id, cancelled_ids, as_of);
-    perform private.record_staff_times(actor.organization_id, 'staff_time.cancelled', cancelled_ids, as_of, before);
+    perform private.record_event(
+      actor.organization_id, 'staff_time.cancelled', 'staff_time', cancelled_ids, as_of,
+      actor_role => actor.role::text,
+      before => before,
+      after => private.staff_time_facts(actor.organization_id, cancelled_ids)
+    );
   end if;
   return private.success(jsonb_build_object(
     'cancelledCount', cardinality(cancelled_ids),

@@ -162,28 +162,6 @@ end
 $$;
 comment on function private.staff_time_facts(uuid, uuid[]) is 'What of these staff times belongs in an audit event.';
 
-create function private.record_staff_times(
-  organization_id uuid,
-  action text,
-  staff_time_ids uuid[],
-  as_of timestamptz,
-  before jsonb default null,
-  details jsonb default null
-)
-returns void
-language plpgsql
-set search_path = ''
-as $$
-begin
-  perform private.record_event(
-    organization_id, action, 'staff_time', staff_time_ids, as_of,
-    before => before, after => private.staff_time_facts(organization_id, staff_time_ids), details => details
-  );
-end
-$$;
-comment on function private.record_staff_times(uuid, text, uuid[], timestamptz, jsonb, jsonb) is
-  'One audit event for all staff times of a request or a statement.';
-
 -- Direct writes (service_role, SQL) ---------------------------------------------------------------------------------------
 
 create function private.prepare_staff_time()
@@ -294,12 +272,16 @@ set search_path = ''
 as $$
 begin
   perform private.settle_staff_times(written.organization_id, written.ids),
-    private.record_staff_times(
-      written.organization_id, 'staff_time.' || written.change, written.ids, clock_timestamp()
+    private.record_event(
+      written.organization_id, written.action, 'staff_time', written.ids, clock_timestamp(),
+      after => private.staff_time_facts(written.organization_id, written.ids)
     )
   from (
     select known.organization_id, array_agg(known.id order by known.start_time, known.id) as ids, case
-      when tg_op = 'INSERT' then 'added' when known.cancelled_at is not null then 'cancelled' else 'changed' end as change
+      when tg_op = 'INSERT' then 'staff_time.added'
+      when known.cancelled_at is not null then 'staff_time.cancelled'
+      else 'staff_time.changed'
+    end as action
     from new_rows as known
     group by 1, 3
   ) as written;
@@ -317,7 +299,10 @@ set search_path = ''
 as $$
 begin
   perform private.settle_staff_times(written.organization_id, written.ids),
-    private.record_staff_times(written.organization_id, 'staff_time.changed', written.ids, clock_timestamp())
+    private.record_event(
+      written.organization_id, 'staff_time.changed', 'staff_time', written.ids, clock_timestamp(),
+      after => private.staff_time_facts(written.organization_id, written.ids)
+    )
   from (
     select member.organization_id, array_agg(distinct member.staff_time_id) as ids
     from member_rows as member

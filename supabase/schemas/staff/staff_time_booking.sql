@@ -475,8 +475,10 @@ begin
   from unnest(plans) as plan
   cross join lateral unnest(plan.therapist_ids) as member (id);
   perform private.write_staff_claims(actor.organization_id, plans, as_of);
-  perform private.record_staff_times(
-    actor.organization_id, 'staff_time.added', new_ids, as_of,
+  perform private.record_event(
+    actor.organization_id, 'staff_time.added', 'staff_time', new_ids, as_of,
+    actor_role => actor.role::text,
+    after => private.staff_time_facts(actor.organization_id, new_ids),
     details => nullif(jsonb_strip_nulls(jsonb_build_object('recurrence', to_jsonb(wanted.recurrence))), '{}')
   );
   if (issue -> 'overridden')::boolean then
@@ -796,7 +798,12 @@ begin
   target_ids := array(select plan.id from unnest(plans) as plan order by plan.occurrence_index);
   before := private.staff_time_facts(actor.organization_id, target_ids);
   perform private.write_staff_change(actor, plans, as_of);
-  perform private.record_staff_times(actor.organization_id, 'staff_time.changed', target_ids, as_of, before);
+  perform private.record_event(
+    actor.organization_id, 'staff_time.changed', 'staff_time', target_ids, as_of,
+    actor_role => actor.role::text,
+    before => before,
+    after => private.staff_time_facts(actor.organization_id, target_ids)
+  );
   if (issue -> 'overridden')::boolean then
     perform private.record_staff_override(actor, target_ids, reason, as_of);
   end if;
@@ -871,7 +878,12 @@ begin
     set cancelled_at = as_of, updated_at = as_of
     where known.organization_id = actor.organization_id and known.id = any (cancelled_ids);
     perform private.sync_claims(actor.organization_id, cancelled_ids, as_of);
-    perform private.record_staff_times(actor.organization_id, 'staff_time.cancelled', cancelled_ids, as_of, before);
+    perform private.record_event(
+      actor.organization_id, 'staff_time.cancelled', 'staff_time', cancelled_ids, as_of,
+      actor_role => actor.role::text,
+      before => before,
+      after => private.staff_time_facts(actor.organization_id, cancelled_ids)
+    );
   end if;
   return private.success(jsonb_build_object(
     'cancelledCount', cardinality(cancelled_ids),
