@@ -55,7 +55,7 @@ export interface StaffTimeRequest extends ReadOptions {
  * ```ts
  * const { staffTimes, seriesId } = await addStaffTime(supabase, {
  *   kind: 'meeting',
- *   therapistIds,
+ *   therapistIds: [therapistId],
  *   startTime: '2026-12-01T09:00:00-08:00',
  *   endTime: '2026-12-01T10:00:00-08:00',
  *   timeZone: 'America/Los_Angeles',
@@ -137,6 +137,7 @@ export type StaffTimeChange = ReadOptions &
  * @example
  * ```ts
  * // From next week on, half an hour later.
+ * const seriesId = '5f0c1f6a-3b1e-4f63-9a52-7b8f2f3f7d11';
  * await changeStaffTime(supabase, { seriesId, from: '2026-12-07T00:00:00-08:00', localStart: '09:30' });
  * ```
  */
@@ -172,6 +173,7 @@ function targetOf({ staffTimeId, seriesId, from }: StaffTimeTarget): object {
  * @throws the signal's reason when aborted
  * @example
  * ```ts
+ * const seriesId = '5f0c1f6a-3b1e-4f63-9a52-7b8f2f3f7d11';
  * const { cancelledCount } = await cancelStaffTime(supabase, { seriesId });
  * ```
  */
