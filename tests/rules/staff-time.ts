@@ -25,6 +25,8 @@ const cells: Readonly<Record<string, Cell>> = {
   'single service in a group': noClient,
   'group size': noClient,
   units: noClient,
+  'payer’s code': noClient,
+  'payer’s place': noClient,
   buffer: { because: 'it has no buffers; travel is time of its own' },
 };
 
