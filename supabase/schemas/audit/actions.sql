@@ -30,6 +30,7 @@ values
   ('session.moved', 'The time, people or room of a session changed.'),
   ('session.changed', 'Something else of a session changed.'),
   ('session.in_progress', 'A session began.'),
+  ('visit.ended', 'When the visit of a session in progress ended was recorded.'),
   ('session.completed', 'A session was completed.'),
   ('session.cancelled', 'A session was cancelled.'),
   ('session.no_show', 'The client did not come.'),
