@@ -808,6 +808,9 @@ isOneToOne: false
 "correct_visit":
 { Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },
+"end_session":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
 "find_alternatives":
 { Args: { "request": Json }; Returns: Json
                            },

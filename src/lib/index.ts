@@ -106,6 +106,9 @@ export {
   type CorrectionResponse,
   completeSession,
   correctVisit,
+  type EndRequest,
+  type EndResponse,
+  endSession,
   markNoShow,
   type SessionChange,
   type StartRequest,
@@ -206,7 +209,12 @@ export {
   requestSessionHold,
   type SessionInput,
 } from './sessionHolds.ts';
-export { type LibraryErrorCode, SessionsApiError, type SessionsApiErrorDetails } from './sessionsApiError.ts';
+export {
+  type LibraryErrorCode,
+  SessionsApiError,
+  type SessionsApiErrorDetails,
+  type VisitOverlap,
+} from './sessionsApiError.ts';
 export type { SkippedOccurrence } from './skipBlocked.ts';
 export {
   addStaffTime,

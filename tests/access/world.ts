@@ -222,6 +222,11 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
   'public.start_session(jsonb,text)': {
     call: `replace(${outcome("public.start_session(jsonb_build_object('session_id', {session}))")}, 'NOT_TODAY', 'ok')`,
   },
+  'public.end_session(jsonb,text)': {
+    call: outcome(
+      `public.end_session(${request("'session_id', {running}", "'other_day_reason', 'after midnight'")})`,
+    ),
+  },
   'public.complete_session(jsonb,text)': {
     call: `replace(${outcome("public.complete_session(jsonb_build_object('session_id', {running}))")}, 'SESSION_INCOMPLETE', 'ok')`,
   },
