@@ -868,6 +868,9 @@ isOneToOne: false
 "remove_member":
 { Args: { "user_id": string }; Returns: Json
                            },
+"resync_zone":
+{ Args: { "request_id"?: string,"zone": string }; Returns: Json
+                           },
 "save_client_details":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
                            },
@@ -1096,6 +1099,14 @@ isOneToOne: false
                 },"months": {
                   Row: {
                     "ends_at": string | null,"month": string | null,"organization_id": string,"starts_at": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"moved_by_zone_rules": {
+                  Row: {
+                    "booked_for": string,"client_reference": string | null,"minutes_off": number | null,"organization_id": string,"session_id": string,"shows_now": string | null,"start_time": string,"therapist_name": string | null,"time_zone": string
                   }
                   ComputedFields: never
                   Relationships: [

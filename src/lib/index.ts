@@ -239,3 +239,10 @@ export {
   type WaitlistEntry,
   type WaitlistRequest,
 } from './waitlist.ts';
+export {
+  fetchMovedByZoneRules,
+  type ResyncConflict,
+  type ResyncRequest,
+  type ResyncResponse,
+  resyncZone,
+} from './zoneRules.ts';

@@ -321,6 +321,8 @@ export const relations: Record<string, RelationExpectation> = {
               ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.series_start_times': readable(
               ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.moved_by_zone_rules': readable(
+              ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.billable_visits': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.units_by_code_and_payer': readable(
@@ -450,6 +452,11 @@ export const functions: Record<string, FunctionExpectation> = {
     reaches:  ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'nothing',
     told: { client: 'FORBIDDEN', therapist: 'FORBIDDEN' },
+  },
+  'public.resync_zone(text,text)': {
+    reaches:  ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'no grant'],
+    refusal: 'FORBIDDEN',
+    told: { superAdmin: 'nothing' },
   },
   'public.add_time_off(jsonb,text)': {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],

@@ -315,5 +315,9 @@ from access_matrix.scopes;
 update public.therapists set credential = 'RBT' where id in (select therapist from access_matrix.scopes);
 update public.therapist_credentials set credential = 'RBT' where therapist_id in (select therapist from access_matrix.scopes);
 
+-- A session whose clocks showed another time when it was booked.
+update public.sessions set civil_start = civil_start + interval '1 hour'
+where id in (select access_matrix.id(scope || ' session') from access_matrix.scopes);
+
 -- What is sealed at commit is sealed now.
 set constraints all immediate;

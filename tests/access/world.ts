@@ -168,6 +168,7 @@ export const rows: Record<string, Row> = {
   'reports.double_bookings': { where: 'organization_id = {clinic}', noOther: true },
   'reports.clock_change_sessions': { where: 'organization_id = {clinic} and session_id = {attended}' },
   'reports.series_start_times': { where: 'organization_id = {clinic} and series_id = {series}' },
+  'reports.moved_by_zone_rules': { where: 'organization_id = {clinic} and session_id = {session}' },
   'reports.billable_visits': { where: 'organization_id = {clinic} and session_id = {attended}' },
   'reports.units_by_code_and_payer': { where: 'organization_id = {clinic}', noOther: true },
   'reports.sessions_to_recode': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
@@ -274,6 +275,12 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
   'public.add_closure(jsonb,text)': {
     call: `(select case when answer <> 'ok' or auth.jwt() ->> 'org_id' = {clinic}::text then answer end from (
       select ${outcome(`public.add_closure(${request("'name', 'Holiday'", "'from_date', '2020-02-01'")})`)} as answer) as told)`,
+    noOther: true,
+  },
+  // It moves what the caller's own organization has booked in the zone.
+  'public.resync_zone(text,text)': {
+    call: `(select case when answer <> 'ok' or auth.jwt() ->> 'org_id' = {clinic}::text then answer end from (
+      select ${outcome("public.resync_zone('UTC')")} as answer) as told)`,
     noOther: true,
   },
   'public.add_time_off(jsonb,text)': {

@@ -91,6 +91,7 @@ export const functions: Readonly<Record<string, readonly Way[] | string>> = {
   change_staff_time: ['change staff time'],
   cancel_staff_time: 'only gives time back',
   release_hold: 'only gives time back',
+  resync_zone: 'moves what is booked to the civil time it was booked for; it overlaps nothing there',
   add_closure: 'cancels at most; where a closure stands is a rule here',
   add_time_off: 'cancels at most; where time off stands is a rule here',
   set_availability_hours: 'changes what can be booked, no booking',
