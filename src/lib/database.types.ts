@@ -587,6 +587,64 @@ isOneToOne: false
       referencedColumns: ["name"]
     }
                   ]
+                },"staff_time_members": {
+                  Row: {
+                    "organization_id": string,"staff_time_id": string,"therapist_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "organization_id": string,"staff_time_id": string,"therapist_id": string
+                  }
+                  Update: {
+                    "organization_id"?: string,"staff_time_id"?: string,"therapist_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "staff_time_members_organization_id_staff_time_id_fkey"
+      columns: ["organization_id","staff_time_id"]
+isOneToOne: false
+      referencedRelation: "staff_times"
+      referencedColumns: ["organization_id","id"]
+    },{
+      foreignKeyName: "staff_time_members_organization_id_therapist_id_fkey"
+      columns: ["organization_id","therapist_id"]
+isOneToOne: false
+      referencedRelation: "therapists"
+      referencedColumns: ["organization_id","id"]
+    }
+                  ]
+                },"staff_times": {
+                  Row: {
+                    "cancelled_at": string | null,"civil_start": string,"created_at": string,"created_by": string | null,"end_time": string,"id": string,"kind": Database["public"]['Enums']["staff_time_kind"],"organization_id": string,"room_id": string | null,"series_id": string | null,"start_time": string,"time_zone": string,"updated_at": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "cancelled_at"?: string | null,"civil_start"?: string,"created_at"?: string,"created_by"?: string | null,"end_time": string,"id"?: string,"kind": Database["public"]['Enums']["staff_time_kind"],"organization_id": string,"room_id"?: string | null,"series_id"?: string | null,"start_time": string,"time_zone": string,"updated_at"?: string
+                  }
+                  Update: {
+                    "cancelled_at"?: string | null,"civil_start"?: string,"created_at"?: string,"created_by"?: string | null,"end_time"?: string,"id"?: string,"kind"?: Database["public"]['Enums']["staff_time_kind"],"organization_id"?: string,"room_id"?: string | null,"series_id"?: string | null,"start_time"?: string,"time_zone"?: string,"updated_at"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "staff_times_organization_id_fkey"
+      columns: ["organization_id"]
+isOneToOne: false
+      referencedRelation: "organizations"
+      referencedColumns: ["id"]
+    },{
+      foreignKeyName: "staff_times_organization_id_room_id_fkey"
+      columns: ["organization_id","room_id"]
+isOneToOne: false
+      referencedRelation: "rooms"
+      referencedColumns: ["organization_id","id"]
+    },{
+      foreignKeyName: "staff_times_time_zone_fkey"
+      columns: ["time_zone"]
+isOneToOne: false
+      referencedRelation: "time_zones"
+      referencedColumns: ["name"]
+    }
+                  ]
                 },"therapist_credentials": {
                   Row: {
                     "credential": string,"level": Database["public"]['Enums']["provider_level"],"organization_id": string,"therapist_id": string,"valid_from": string,"valid_to": string | null
@@ -717,6 +775,9 @@ isOneToOne: false
 "add_member":
 { Args: { "permissions"?: (string)[],"role": Database["public"]['Enums']["member_role"],"user_id": string }; Returns: Json
                            },
+"add_staff_time":
+{ Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
+                           },
 "add_time_off":
 { Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },
@@ -729,8 +790,14 @@ isOneToOne: false
 "cancel_sessions":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
                            },
+"cancel_staff_time":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
 "change_member":
 { Args: { "permissions"?: (string)[],"role"?: Database["public"]['Enums']["member_role"],"user_id": string }; Returns: Json
+                           },
+"change_staff_time":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },
 "complete_session":
 { Args: { "request": Json,"request_id"?: string }; Returns: Json
@@ -739,6 +806,9 @@ isOneToOne: false
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
                            },
 "correct_visit":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
+"end_session":
 { Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },
 "find_alternatives":
@@ -798,6 +868,9 @@ isOneToOne: false
 "remove_member":
 { Args: { "user_id": string }; Returns: Json
                            },
+"resync_zone":
+{ Args: { "request_id"?: string,"zone": string }; Returns: Json
+                           },
 "save_client_details":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
                            },
@@ -831,7 +904,7 @@ isOneToOne: false
                            }
           }
           Enums: {
-            "availability_exception_kind": "time_off"|"extra_hours","cancellation_attribution": "staff"|"client"|"unknown","hold_status": "held"|"confirmed"|"released"|"expired","member_role": "client"|"therapist"|"admin"|"super_admin","provider_level": "technician"|"assistant"|"qhp","resource_kind": "therapist"|"client"|"room","session_status": "scheduled"|"in_progress"|"completed"|"cancelled"|"no_show","unit_rounding": "midpoint"|"midpoint_daily"|"floor"|"ceil"|"cms_pooled","unit_state": "held"|"scheduled"|"used"
+            "availability_exception_kind": "time_off"|"extra_hours","cancellation_attribution": "staff"|"client"|"unknown","hold_status": "held"|"confirmed"|"released"|"expired","member_role": "client"|"therapist"|"admin"|"super_admin","provider_level": "technician"|"assistant"|"qhp","resource_kind": "therapist"|"client"|"room","session_status": "scheduled"|"in_progress"|"completed"|"cancelled"|"no_show","staff_time_kind": "meeting"|"supervision"|"drive"|"documentation"|"training"|"break","unit_rounding": "midpoint"|"midpoint_daily"|"floor"|"ceil"|"cms_pooled","unit_state": "held"|"scheduled"|"used"
           }
           CompositeTypes: {
             [_ in never]: never
@@ -1001,7 +1074,7 @@ isOneToOne: false
                   ]
                 },"double_bookings": {
                   Row: {
-                    "local_start": string | null,"organization_id": string,"other_session_id": string | null,"overlap_end": string | null,"overlap_start": string | null,"resource": string | null,"resource_id": string | null,"resource_name": string | null,"session_id": string,"start_time": string
+                    "local_start": string | null,"organization_id": string | null,"other_session_id": string | null,"overlap_end": string | null,"overlap_start": string | null,"resource": string | null,"resource_id": string | null,"resource_name": string | null,"session_id": string | null,"start_time": string | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -1026,6 +1099,14 @@ isOneToOne: false
                 },"months": {
                   Row: {
                     "ends_at": string | null,"month": string | null,"organization_id": string,"starts_at": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"moved_by_zone_rules": {
+                  Row: {
+                    "booked_for": string,"client_reference": string | null,"minutes_off": number | null,"organization_id": string,"session_id": string,"shows_now": string | null,"start_time": string,"therapist_name": string | null,"time_zone": string
                   }
                   ComputedFields: never
                   Relationships: [
@@ -1103,6 +1184,14 @@ isOneToOne: false
       referencedColumns: ["organization_id","client_id"]
     }
                   ]
+                },"staff_time_resources": {
+                  Row: {
+                    "end_time": string | null,"id": string | null,"organization_id": string | null,"resource": string | null,"resource_id": string | null,"start_time": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
                 },"supervision_months": {
                   Row: {
                     "booked_hours": number | null,"contacts": number | null,"direct_hours": number | null,"individual_contacts": number | null,"is_sufficient": boolean | null,"month": string | null,"observed_contacts": number | null,"organization_id": string,"supervised_hours": number | null,"supervised_percent": number | null,"therapist_id": string,"therapist_name": string
@@ -1129,7 +1218,7 @@ isOneToOne: false
                   ]
                 },"therapist_utilization": {
                   Row: {
-                    "attended_hours": number | null,"available_hours": number | null,"booked_hours": number | null,"organization_id": string,"therapist_id": string,"therapist_name": string,"utilization_percent": number | null,"week_start": string | null
+                    "attended_hours": number | null,"available_hours": number | null,"booked_hours": number | null,"non_billable_hours": number | null,"organization_id": string,"therapist_id": string,"therapist_name": string,"utilization_percent": number | null,"week_start": string | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -1303,7 +1392,7 @@ export type CompositeTypes<
 export const Constants = {
   "public": {
           Enums: {
-            "availability_exception_kind": ["time_off", "extra_hours"],"cancellation_attribution": ["staff", "client", "unknown"],"hold_status": ["held", "confirmed", "released", "expired"],"member_role": ["client", "therapist", "admin", "super_admin"],"provider_level": ["technician", "assistant", "qhp"],"resource_kind": ["therapist", "client", "room"],"session_status": ["scheduled", "in_progress", "completed", "cancelled", "no_show"],"unit_rounding": ["midpoint", "midpoint_daily", "floor", "ceil", "cms_pooled"],"unit_state": ["held", "scheduled", "used"]
+            "availability_exception_kind": ["time_off", "extra_hours"],"cancellation_attribution": ["staff", "client", "unknown"],"hold_status": ["held", "confirmed", "released", "expired"],"member_role": ["client", "therapist", "admin", "super_admin"],"provider_level": ["technician", "assistant", "qhp"],"resource_kind": ["therapist", "client", "room"],"session_status": ["scheduled", "in_progress", "completed", "cancelled", "no_show"],"staff_time_kind": ["meeting", "supervision", "drive", "documentation", "training", "break"],"unit_rounding": ["midpoint", "midpoint_daily", "floor", "ceil", "cms_pooled"],"unit_state": ["held", "scheduled", "used"]
           }
         },"reports": {
           Enums: {

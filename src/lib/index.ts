@@ -120,6 +120,9 @@ export {
   type CorrectionResponse,
   completeSession,
   correctVisit,
+  type EndRequest,
+  type EndResponse,
+  endSession,
   markNoShow,
   type SessionChange,
   type StartRequest,
@@ -240,8 +243,25 @@ export {
   requestSessionHold,
   type SessionInput,
 } from './sessionHolds.ts';
-export { type LibraryErrorCode, SessionsApiError, type SessionsApiErrorDetails } from './sessionsApiError.ts';
+export {
+  type LibraryErrorCode,
+  SessionsApiError,
+  type SessionsApiErrorDetails,
+  type VisitOverlap,
+} from './sessionsApiError.ts';
 export type { SkippedOccurrence } from './skipBlocked.ts';
+export {
+  addStaffTime,
+  cancelStaffTime,
+  changeStaffTime,
+  fetchStaffTimes,
+  type StaffTime,
+  type StaffTimeChange,
+  type StaffTimeKind,
+  type StaffTimeRequest,
+  type StaffTimeRow,
+  type StaffTimeTarget,
+} from './staffTime.ts';
 export { findSubstitutes, type Substitute, type SubstitutesQuery } from './substitutes.ts';
 export type {
   FunctionsCaller,
@@ -262,3 +282,10 @@ export {
   type WaitlistRequest,
   waitedFor,
 } from './waitlist.ts';
+export {
+  fetchMovedByZoneRules,
+  type ResyncConflict,
+  type ResyncRequest,
+  type ResyncResponse,
+  resyncZone,
+} from './zoneRules.ts';

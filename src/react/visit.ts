@@ -5,6 +5,7 @@ import {
   type CorrectionRequest,
   completeSession,
   correctVisit,
+  endSession,
   fetchVisitVersions,
   markNoShow,
   type SessionRow,
@@ -38,6 +39,8 @@ export interface Visit {
   readonly reason: string;
   setReason(reason: string): void;
   start(): Promise<void>;
+  /** Records when it ended, `HH:mm` on the booked day; now when empty. Then its note can be signed. */
+  end(time: string): Promise<void>;
   complete(): Promise<void>;
   noShow(): Promise<void>;
 }
@@ -51,7 +54,7 @@ export interface Visit {
 export function useVisit(session: SessionRow, onChanged: (text: string) => void): Visit {
   const supabase = useSupabase();
   const action = useAction();
-  const { isAdmin } = useMe();
+  const { isAdmin, times } = useMe();
   const [reason, setReason] = useState('');
   const [asked, setAsked] = useState<keyof typeof questions | null>(null);
   const sessionId = session.id;
@@ -75,6 +78,13 @@ export function useVisit(session: SessionRow, onChanged: (text: string) => void)
       await startSession(supabase, request);
       setAsked(null);
       onChanged('Started.');
+    },
+    async end(time) {
+      const actualEndTime = time
+        ? times.instant(`${times.civil(session.start_time).slice(0, 10)}T${time}`)
+        : null;
+      const { actualEndTime: ended } = await endSession(supabase, { ...request, actualEndTime });
+      onChanged(`Ended at ${times.clock(ended)}. Sign the note, then complete the session.`);
     },
     async complete() {
       const { units } = await completeSession(supabase, request);

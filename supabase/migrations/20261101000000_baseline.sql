@@ -3212,7 +3212,7 @@ set search_path = ''
 as $$
 begin
   -- Each look-up is by primary key or by an index of one id, whatever the planner believes of the array's length. An id
-  -- is a session, a hold, or a group; of a group that confirming will make, the first member's hold speaks.
+  -- is a session, a hold, a staff time, or a group; of a group that confirming will make, the first member's hold speaks.
   return array(
     select row(
       session.id, case when session.group_id is null then session.id end, session.therapist_id, session.room_id,
@@ -3277,6 +3277,23 @@ begin
       select known.* from public.hold_batches as known
       where known.organization_id = places_of.organization_id and known.id = hold.batch_id offset 0
     ) as batch
+    union all
+    -- A staff time takes each of its therapists, and its room once.
+    select row(
+      null, taken.id, member.therapist_id, case when member.is_first is not false then taken.room_id end, 0, 0, null, null,
+      taken.start_time, taken.end_time, null
+    )::private.place
+    from unnest(owner_ids) as owner (id)
+    cross join lateral (
+      select known.* from public.staff_times as known
+      where known.organization_id = places_of.organization_id and known.id = owner.id offset 0
+    ) as taken
+    left join lateral (
+      select known.therapist_id, row_number() over (order by known.therapist_id) = 1 as is_first
+      from public.staff_time_members as known
+      where known.organization_id = places_of.organization_id and known.staff_time_id = owner.id
+    ) as member on true
+    where taken.cancelled_at is null
   );
 end
 $$;
@@ -3988,7 +4005,7 @@ create table private.idempotency_keys (
   organization_id uuid not null references public.organizations (id),
   user_id uuid not null,
   endpoint text not null check (endpoint in (
-    'sessions-hold', 'sessions-confirm', 'sessions-cancel', 'session-notes', 'client-details'
+    'sessions-hold', 'sessions-confirm', 'sessions-cancel', 'session-notes', 'client-details', 'add-staff-time'
   )),
   idempotency_key text not null check (length(idempotency_key) between 1 and 255),
   fingerprint bytea not null,
@@ -9721,6 +9738,258 @@ end
 $$;
 comment on function private.group_named(jsonb) is 'The group_id of a request, or PT400.';
 
+-- === schemas/booking/zone_rules.sql ===
+
+-- Purpose: a zone's law has changed; what was booked for 10:00 is at 10:00 again.
+-- Objects: sessions_off_their_time, resync_conflicts, resync_zone; reports.moved_by_zone_rules lists what it would move.
+-- Watch for: what was meant is civil_start; start_time is what the rules of that day made of it. A session whose clocks show
+--            its civil_start is right, and so is one whose civil_start clocks skip, moved on by the gap.
+
+create type private.resynced_session as (
+  id uuid, group_id uuid, start_time timestamptz, end_time timestamptz, new_start_time timestamptz, new_end_time timestamptz
+);
+comment on type private.resynced_session is 'A session that is off the civil time it was booked for, and where that time is now.';
+
+create function private.sessions_off_their_time(organization_id uuid, zone text, as_of timestamptz)
+returns private.resynced_session[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      session.id, session.group_id, session.start_time, session.end_time, meant.start_time,
+      meant.start_time + (session.end_time - session.start_time)
+    )::private.resynced_session
+    from public.sessions as session
+    cross join lateral (
+      select private.instant_at(session.civil_start, session.time_zone) as start_time offset 0
+    ) as meant
+    where session.organization_id = sessions_off_their_time.organization_id
+      and session.time_zone = zone
+      and session.start_time > as_of
+      and session.status = 'scheduled'
+      and session.start_time at time zone session.time_zone <> session.civil_start
+      and meant.start_time <> session.start_time
+    order by session.start_time, session.id
+  );
+end
+$$;
+comment on function private.sessions_off_their_time(uuid, text, timestamptz) is
+  'The future sessions of a zone that no longer show the civil time they were booked for, and where it is.';
+
+create function private.resync_conflicts(
+  organization_id uuid,
+  moved private.resynced_session[],
+  as_of timestamptz
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  owner_ids constant uuid[] := array(
+    select each.id from unnest(moved) as each
+    union
+    select each.group_id from unnest(moved) as each where each.group_id is not null
+  );
+begin
+  return (
+    with place as materialized (
+      select each.id, each.group_id, (row_number() over (order by each.new_start_time, each.id) - 1)::integer as position
+      from unnest(moved) as each
+    ),
+    owner as materialized (
+      select place.id as owner_id, place.id as session_id, place.position from place
+      union all
+      select place.group_id, (array_agg(place.id order by place.position))[1], min(place.position)
+      from place where place.group_id is not null group by place.group_id
+    )
+    select jsonb_agg(
+      jsonb_strip_nulls(jsonb_build_object(
+        'occurrenceIndex', owner.position,
+        'sessionId', owner.session_id,
+        'resource', want.resource_kind,
+        'blockedBy', case when claim.expires_at is null then 'session' else 'hold' end,
+        'startTime', private.iso(lower(claim.during * want.during)),
+        'endTime', private.iso(upper(claim.during * want.during)),
+        'expiresAt', private.iso(claim.expires_at)
+      ))
+      order by owner.position, want.resource_kind, lower(claim.during)
+    )
+    from (
+      select each.owner_id, each.resource_kind, each.resource_id, each.during::tstzrange as during, each.lanes
+      from unnest(private.claims_of(organization_id, owner_ids, as_of)) as each
+    ) as want
+    join owner on owner.owner_id = want.owner_id
+    cross join lateral (
+      select known.during::tstzrange as during, known.expires_at
+      from private.claims as known
+      where known.organization_id = resync_conflicts.organization_id
+        and known.resource_id = want.resource_id
+        and known.resource_kind = want.resource_kind
+        and known.during && want.during
+        and known.lanes && want.lanes
+        and known.owner_id <> all (owner_ids)
+        and (known.expires_at is null or known.expires_at > as_of)
+      offset 0
+    ) as claim
+  );
+end
+$$;
+comment on function private.resync_conflicts(uuid, private.resynced_session[], timestamptz) is
+  'What is in the way of these sessions at their new places, where their rows already are: a conflict for each session and '
+  'resource, as in a 409 of a hold, with sessionId. occurrenceIndex counts the sessions by their new start.';
+
+create function private.resync_issue(organization_id uuid, moved private.resynced_session[], as_of timestamptz)
+returns private.cause
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  cause private.cause;
+  session_ids constant uuid[] := array(select each.id from unnest(moved) as each);
+begin
+  select max(batch.expires_at) into cause.retry_after
+  from public.session_holds as hold
+  join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+  where hold.organization_id = resync_issue.organization_id
+    and hold.status = 'held'
+    and batch.expires_at > as_of
+    and (hold.session_id = any (session_ids) or hold.group_id = any (array(select each.group_id from unnest(moved) as each)));
+  if cause.retry_after is not null then
+    cause.code := 'SESSION_BEING_MOVED';
+    cause.detail := 'Somebody is moving one of these sessions, or joining its group. Try again when their hold has ended.';
+    return cause;
+  end if;
+  -- A group is in one place: all who come are booked for the same civil time of this zone, or nobody moves.
+  select jsonb_agg(jsonb_build_object(
+    'occurrenceIndex', 0, 'sessionId', member.id, 'resource', 'client', 'blockedBy', 'session',
+    'startTime', private.iso(member.start_time), 'endTime', private.iso(member.end_time)
+  ) order by member.start_time, member.id) into cause.conflicts
+  from public.sessions as member
+  where member.organization_id = resync_issue.organization_id
+    and member.group_id = any (array(select each.group_id from unnest(moved) as each))
+    and member.status not in ('cancelled', 'no_show')
+    and not exists (
+      select from unnest(moved) as each
+      where each.id = member.id and each.new_start_time = all (
+        select mate.new_start_time from unnest(moved) as mate where mate.group_id = member.group_id
+      )
+    );
+  if cause.conflicts is not null then
+    cause.code := 'SESSION_NOT_MOVABLE';
+    cause.detail := 'A group has members who were booked for other civil times, or in another zone. Move it by hand first.';
+  end if;
+  return cause;
+end
+$$;
+comment on function private.resync_issue(uuid, private.resynced_session[], timestamptz) is
+  'What forbids these sessions to go back to their civil times: one is being moved, or a group would be torn apart.';
+
+create function private.resync_zone(zone text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  actor constant private.actor := private.begin_booking(request_id);
+  moved private.resynced_session[];
+  session_ids uuid[];
+  group_ids uuid[];
+  before jsonb;
+  conflicts jsonb;
+  cause private.cause;
+  as_of timestamptz;
+begin
+  if actor.role <> 'super_admin' then
+    return private.refuse(actor, 'session.refused', '{}', 'FORBIDDEN', 'Only a super_admin moves a zone''s sessions.',
+      details => '{"attempted": "resync_zone"}');
+  elsif not exists (select from public.time_zones as known where known.name = resync_zone.zone) then
+    perform private.raise_invalid(private.issue('zone', 'must be an IANA time zone'));
+  end if;
+  -- Alone, so that nothing is booked meanwhile that would be in the way, or by the old rules.
+  perform private.take_organization(actor.organization_id);
+  as_of := clock_timestamp();
+  moved := private.sessions_off_their_time(actor.organization_id, zone, as_of);
+  session_ids := array(select each.id from unnest(moved) as each);
+  group_ids := array(select distinct each.group_id from unnest(moved) as each where each.group_id is not null);
+  perform private.lock_moved(actor.organization_id, session_ids);
+  cause := private.resync_issue(actor.organization_id, moved, as_of);
+  if cause.code is null then
+    begin
+      perform private.keep_ended_members(actor.organization_id, group_ids);
+      select coalesce(jsonb_agg(to_jsonb(session)), '[]') into before
+      from public.sessions as session
+      where session.organization_id = actor.organization_id and session.id = any (session_ids);
+      set constraints public.sessions_no_therapist_overlap, public.sessions_at_the_place_of_their_group deferred;
+      update public.sessions as session
+      set start_time = each.new_start_time, end_time = each.new_end_time, updated_at = as_of
+      from unnest(moved) as each
+      where session.organization_id = actor.organization_id and session.id = each.id;
+      update public.session_groups as known
+      set start_time = each.new_start_time, end_time = each.new_end_time
+      from unnest(moved) as each
+      where known.organization_id = actor.organization_id and known.id = each.group_id;
+      conflicts := private.resync_conflicts(actor.organization_id, moved, as_of);
+      if conflicts is not null then
+        raise exclusion_violation;
+      end if;
+      set constraints public.sessions_no_therapist_overlap, public.sessions_at_the_place_of_their_group immediate;
+      perform private.settle_written(actor.organization_id, session_ids, group_ids, session_ids);
+      perform private.audit_written(actor.organization_id, before, (
+        select coalesce(jsonb_agg(to_jsonb(session)), '[]')
+        from public.sessions as session
+        where session.organization_id = actor.organization_id and session.id = any (session_ids)
+      ));
+    exception
+      when exclusion_violation then
+        cause.code := private.conflict_code(coalesce(conflicts, '[]')) ->> 'code';
+        cause.detail := 'Other bookings are where these sessions belong: see conflicts. Move or cancel them first.';
+        cause.conflicts := conflicts;
+      when check_violation then
+        cause.code := 'AUTHORIZATION_EXCEEDED';
+        cause.detail := 'A session would take units on a day on which none are left. Move it by hand first.';
+    end;
+  end if;
+  if cause.code is not null then
+    return private.refuse(actor, 'session.refused', session_ids, cause.code, cause.detail, retry_after => cause.retry_after,
+      conflicts => cause.conflicts, details => jsonb_build_object('attempted', 'resync_zone', 'zone', zone));
+  end if;
+  perform private.record_event(actor.organization_id, 'session.zone_resynced', 'session', session_ids, as_of,
+    actor_role => actor.role::text, details => jsonb_build_object('zone', zone, 'moved', cardinality(session_ids)));
+  return private.success(jsonb_build_object(
+    'zone', zone, 'movedCount', cardinality(session_ids), 'movedSessionIds', to_jsonb(session_ids)
+  ));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.resync_zone(text, text) is 'See the public wrapper.';
+grant execute on function private.resync_zone(text, text) to authenticated;
+
+create function public.resync_zone(zone text, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(private.resync_zone(resync_zone.zone, resync_zone.request_id));
+end;
+comment on function public.resync_zone(text, text) is
+  'For a super_admin, after the law of a zone has changed and the database knows: moves every future session of that zone '
+  'back to the civil time it was booked for, its group with it; reports.moved_by_zone_rules lists them. All or nothing: '
+  '409 with conflicts, each with sessionId, when something else is there. Hours and closures are not asked anew. Answers '
+  '{zone, movedCount, movedSessionIds}; nothing to move is 0.';
+grant execute on function public.resync_zone(text, text) to authenticated;
+
 -- === schemas/booking/waitlist.sql ===
 
 -- Purpose: time that becomes free is offered to a client who waits for it, as a hold of its own.
@@ -10608,11 +10877,14 @@ begin
   ) or exists (
     -- By the primary key, whatever the planner believes.
     select from (select session.organization_id, session.id from public.sessions as session where (session.organization_id, session.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
+  ) or exists (
+    -- By the primary key, whatever the planner believes.
+    select from (select known.organization_id, known.id from public.staff_times as known where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
   );
 end
 $$;
 comment on function private.id_is_taken(uuid, uuid) is
-  'Whether a session, a group, a hold or a batch of the organization has this id.';
+  'Whether a session, a group, a hold, a batch or a staff time of the organization has this id.';
 
 create function private.prepare_session()
 returns trigger
@@ -11037,6 +11309,1273 @@ end
 $$;
 comment on function private.changed_sessions(jsonb, jsonb) is
   'What a statement changed: each session with its facts before and after, and what to call it. Unchanged ones are left out.';
+
+-- === schemas/staff/staff_time.sql ===
+
+-- Purpose: time of therapists without a client: meetings, supervision, drives, documentation, training, breaks.
+-- Objects: staff_times, staff_time_members; who may see them; what a direct write of them obeys.
+-- Watch for: one staff time owns the claims of all its therapists and of its room (private.places_of), under the one
+--            constraint of private.claims. So a meeting of five blocks five or nobody. It has no text of its own: a title
+--            would soon name a client. The RPCs that users call are in staff_time_booking.sql.
+
+create type public.staff_time_kind as enum ('meeting', 'supervision', 'drive', 'documentation', 'training', 'break');
+comment on type public.staff_time_kind is 'What therapists do when they are with no client. None of it is billed.';
+
+create table public.staff_times (
+  organization_id uuid not null references public.organizations (id),
+  id uuid not null default gen_random_uuid(),
+  kind public.staff_time_kind not null,
+  start_time timestamptz not null,
+  end_time timestamptz not null,
+  time_zone text not null references public.time_zones (name),
+  -- squawk-ignore prefer-timestamp-tz
+  civil_start timestamp not null default '2000-01-01',
+  room_id uuid,
+  series_id uuid,
+  cancelled_at timestamptz,
+  created_by uuid default auth.uid(),
+  created_at timestamptz not null default clock_timestamp(),
+  updated_at timestamptz not null default clock_timestamp(),
+  primary key (organization_id, id),
+  foreign key (organization_id, room_id) references public.rooms (organization_id, id),
+  constraint staff_times_times check (
+    start_time >= '2000-01-01' and end_time < '2100-01-01' and end_time > start_time
+    and end_time - start_time <= interval '12 hours'
+  )
+);
+comment on table public.staff_times is
+  'Time in which therapists are with no client. It blocks all of its members and its room. Never deleted: cancelled.';
+comment on column public.staff_times.time_zone is 'The IANA zone it was entered in: its civil time is local to it.';
+comment on column public.staff_times.civil_start is 'The civil start it was entered for, in time_zone.';
+comment on column public.staff_times.series_id is 'Equal for all that were entered together; null for one alone.';
+comment on column public.staff_times.cancelled_at is 'Since when it blocks nobody. A cancelled one stays as it is.';
+create index staff_times_start_idx on public.staff_times (organization_id, start_time);
+create index staff_times_room_idx on public.staff_times (organization_id, room_id) where room_id is not null;
+create index staff_times_series_idx on public.staff_times (organization_id, series_id) where series_id is not null;
+create index staff_times_time_zone_idx on public.staff_times (time_zone);
+
+create table public.staff_time_members (
+  organization_id uuid not null,
+  staff_time_id uuid not null,
+  therapist_id uuid not null,
+  primary key (organization_id, staff_time_id, therapist_id),
+  foreign key (organization_id, staff_time_id) references public.staff_times (organization_id, id),
+  foreign key (organization_id, therapist_id) references public.therapists (organization_id, id)
+);
+comment on table public.staff_time_members is 'The therapists whose time a staff time takes.';
+create index staff_time_members_therapist_idx on public.staff_time_members (organization_id, therapist_id);
+
+create trigger refuse_delete before delete on public.staff_times
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.staff_times
+  for each statement execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.staff_time_members
+  for each statement execute function private.refuse_delete();
+
+alter table public.staff_time_members enable row level security;
+create policy sessions_scoped_access on public.staff_time_members for select to authenticated
+  using (
+    organization_id = (select private.claimed_organization_id())
+    and (
+      (therapist_id = (select auth.uid()) and (select private.active_role()) = 'therapist')
+      or (select private.is_admin())
+    )
+  );
+comment on policy sessions_scoped_access on public.staff_time_members is
+  'A therapist sees that they take part, and not who else does; admins see all.';
+grant select on public.staff_time_members to authenticated;
+grant select, insert, delete on public.staff_time_members to service_role;
+
+alter table public.staff_times enable row level security;
+create policy sessions_scoped_access on public.staff_times for select to authenticated
+  using (
+    organization_id = (select private.claimed_organization_id())
+    and (
+      (select private.is_admin())
+      or (
+        (select private.active_role()) = 'therapist'
+        and exists (
+          select 1
+          from public.staff_time_members as member
+          where member.organization_id = staff_times.organization_id
+            and member.staff_time_id = staff_times.id
+            and member.therapist_id = (select auth.uid())
+        )
+      )
+    )
+  );
+comment on policy sessions_scoped_access on public.staff_times is
+  'A therapist reads the staff times they take part in, admins all. Families read none.';
+grant select on public.staff_times to authenticated;
+grant select, insert, update on public.staff_times to service_role;
+
+-- What holds of every staff time ----------------------------------------------------------------------------------------
+
+create function private.staff_time_issue(
+  organization_id uuid,
+  therapist_ids uuid[],
+  room_id uuid,
+  out rule text,
+  out message text
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if exists (
+    select from unnest(therapist_ids) as named (id)
+    where not exists (
+      select from public.therapists as therapist
+      join public.memberships as member
+        on member.organization_id = therapist.organization_id and member.user_id = therapist.id and member.role <> 'client'
+      where therapist.organization_id = staff_time_issue.organization_id and therapist.id = named.id
+        and therapist.deleted_at is null
+    )
+  ) then
+    rule := 'staff_time_bookable';
+    message := 'a therapist of this staff time is archived, or has no membership that renders';
+  elsif staff_time_issue.room_id is not null and not exists (
+    select from public.rooms as room
+    where room.organization_id = staff_time_issue.organization_id and room.id = staff_time_issue.room_id
+      and room.deleted_at is null
+  ) then
+    rule := 'staff_time_bookable';
+    message := 'the room of this staff time is archived, or there is none';
+  end if;
+end
+$$;
+comment on function private.staff_time_issue(uuid, uuid[], uuid) is
+  'What forbids these therapists and this room to be taken by a staff time, whoever writes it; no rule: nothing does.';
+
+create function private.staff_time_facts(organization_id uuid, staff_time_ids uuid[])
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+      'id', known.id, 'kind', known.kind, 'start_time', known.start_time, 'end_time', known.end_time,
+      'time_zone', known.time_zone, 'room_id', known.room_id, 'series_id', known.series_id,
+      'cancelled_at', known.cancelled_at, 'therapist_ids', members.ids
+    )) order by known.start_time, known.id)
+    from unnest(staff_time_ids) as named (id)
+    cross join lateral (
+      select found.* from public.staff_times as found
+      where found.organization_id = staff_time_facts.organization_id and found.id = named.id offset 0
+    ) as known
+    cross join lateral (
+      select jsonb_agg(member.therapist_id order by member.therapist_id) as ids
+      from public.staff_time_members as member
+      where member.organization_id = staff_time_facts.organization_id and member.staff_time_id = named.id
+    ) as members
+  );
+end
+$$;
+comment on function private.staff_time_facts(uuid, uuid[]) is 'What of these staff times belongs in an audit event.';
+
+-- Direct writes (service_role, SQL) ---------------------------------------------------------------------------------------
+
+create function private.prepare_staff_time()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.take_row_organization(new.organization_id);
+  if tg_op = 'INSERT' then
+    if private.id_is_taken(new.organization_id, new.id) then
+      raise exception using
+        errcode = 'unique_violation', message = 'this id belongs to a session, a hold or a group', hint = 'Leave the id out.';
+    end if;
+  elsif (new.organization_id, new.id) is distinct from (old.organization_id, old.id) or old.cancelled_at is not null then
+    raise exception using
+      errcode = 'check_violation', constraint = 'staff_time_identity', schema = 'public', table = 'staff_times',
+      message = 'a staff time keeps its id, and a cancelled one stays as it is',
+      hint = 'Enter another one.';
+  else
+    new.created_at := old.created_at;
+    new.created_by := old.created_by;
+    new.updated_at := clock_timestamp();
+  end if;
+  new.civil_start := case
+    -- The table's own checks refuse the others, and say why.
+    when new.start_time >= '2000-01-01' and new.end_time < '2100-01-01'
+      and new.time_zone in (select zone.name from public.time_zones as zone)
+      then new.start_time at time zone new.time_zone
+    else '2000-01-01'
+  end;
+  return new;
+end
+$$;
+comment on function private.prepare_staff_time() is
+  'Trigger: what a staff time that is written directly may be, and what is derived from it.';
+
+create function private.prepare_staff_time_member()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  member public.staff_time_members := case when tg_op = 'DELETE' then old else new end;
+begin
+  perform private.take_row_organization(member.organization_id);
+  if tg_op = 'UPDATE' or exists (
+    select from public.staff_times as known
+    where known.organization_id = member.organization_id and known.id = member.staff_time_id
+      and known.cancelled_at is not null
+  ) then
+    raise exception using
+      errcode = 'check_violation', constraint = 'staff_time_identity', schema = 'public', table = 'staff_time_members',
+      message = 'a member of a staff time is added or removed, and a cancelled staff time stays as it is',
+      hint = 'Delete the row and insert another.';
+  end if;
+  return member;
+end
+$$;
+comment on function private.prepare_staff_time_member() is
+  'Trigger: who takes part in a staff time is written directly only while it is not cancelled.';
+
+create function private.settle_staff_times(organization_id uuid, staff_time_ids uuid[])
+returns void
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  issue record;
+  former text;
+begin
+  select found.rule, found.message into issue
+  from unnest(staff_time_ids) as named (id)
+  join public.staff_times as known
+    on known.organization_id = settle_staff_times.organization_id and known.id = named.id and known.cancelled_at is null
+  cross join lateral private.staff_time_issue(known.organization_id, array(
+    select member.therapist_id from public.staff_time_members as member
+    where member.organization_id = known.organization_id and member.staff_time_id = known.id
+  ), known.room_id) as found
+  where found.rule is not null
+  limit 1;
+  if issue.rule is not null then
+    raise exception using
+      errcode = 'check_violation', constraint = issue.rule, schema = 'public', table = 'staff_times',
+      message = issue.message, hint = 'Only therapists and rooms that can be booked take part.';
+  end if;
+  former := private.enter_booking();
+  if not private.sync_claims(organization_id, staff_time_ids) then
+    raise exception using
+      errcode = 'exclusion_violation', constraint = 'claims_no_overlap', schema = 'private', table = 'claims',
+      message = 'the staff time overlaps a session, a hold or another staff time of one of its therapists or of its room',
+      hint = 'Choose another time, or wait until the hold in the way has expired.';
+  end if;
+  perform private.leave_booking(null, former);
+end
+$$;
+comment on function private.settle_staff_times(uuid, uuid[]) is
+  'Gives staff times that were written directly exactly their claims, or raises, which undoes the write.';
+
+create function private.settle_written_staff_times()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.settle_staff_times(written.organization_id, written.ids),
+    private.record_event(
+      written.organization_id, written.action, 'staff_time', written.ids, clock_timestamp(),
+      after => private.staff_time_facts(written.organization_id, written.ids)
+    )
+  from (
+    select known.organization_id, array_agg(known.id order by known.start_time, known.id) as ids, case
+      when tg_op = 'INSERT' then 'staff_time.added'
+      when known.cancelled_at is not null then 'staff_time.cancelled'
+      else 'staff_time.changed'
+    end as action
+    from new_rows as known
+    group by 1, 3
+  ) as written;
+  return null;
+end
+$$;
+comment on function private.settle_written_staff_times() is
+  'Trigger: staff times that were written directly claim their time, or fail; one audit event for each kind of change.';
+
+create function private.settle_staff_time_members()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.settle_staff_times(written.organization_id, written.ids),
+    private.record_event(
+      written.organization_id, 'staff_time.changed', 'staff_time', written.ids, clock_timestamp(),
+      after => private.staff_time_facts(written.organization_id, written.ids)
+    )
+  from (
+    select member.organization_id, array_agg(distinct member.staff_time_id) as ids
+    from member_rows as member
+    group by member.organization_id
+  ) as written;
+  return null;
+end
+$$;
+comment on function private.settle_staff_time_members() is
+  'Trigger: who was added to a staff time directly is blocked by it, and who was removed is free.';
+
+create trigger a_take_organization before insert or update on public.staff_times
+  for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.take_written_organization();
+create trigger b_prepare_staff_time before insert or update on public.staff_times
+  for each row
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.prepare_staff_time();
+create trigger c_settle_inserted after insert on public.staff_times
+  referencing new table as new_rows for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.settle_written_staff_times();
+create trigger c_settle_updated after update on public.staff_times
+  referencing new table as new_rows for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.settle_written_staff_times();
+
+create trigger a_take_organization before insert or update or delete on public.staff_time_members
+  for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.take_written_organization();
+create trigger b_prepare_member before insert or update or delete on public.staff_time_members
+  for each row
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.prepare_staff_time_member();
+create trigger c_settle_inserted after insert on public.staff_time_members
+  referencing new table as member_rows for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.settle_staff_time_members();
+create trigger c_settle_deleted after delete on public.staff_time_members
+  referencing old table as member_rows for each statement
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.settle_staff_time_members();
+
+-- === schemas/staff/staff_time_booking.sql ===
+
+-- Purpose: entering, changing and cancelling time without a client.
+-- Objects: add_staff_time, change_staff_time, cancel_staff_time, and what they have in common.
+-- Watch for: the times of a request are read by private.slots_of, the reader of sessions-hold, so zones, offsets and the
+--            bounds of a booking are the same. A refusal comes before anything is written. Hours, time off and closures
+--            count as for a session, and an admin may override them with a reason.
+
+create domain private.staff_ids as uuid[] check (cardinality(value) between 1 and 100);
+comment on domain private.staff_ids is 'must have 1 to 100 items';
+create domain private.staff_time_ids as uuid[] check (cardinality(value) between 1 and 1000);
+comment on domain private.staff_time_ids is 'must have 1 to 1000 items';
+create domain private.clock_time as text check (value ~ '^([01][0-9]|2[0-3]):[0-5][0-9]$');
+comment on domain private.clock_time is 'must be a local time of day, like 09:30';
+create domain private.minutes_long as smallint check (value between 1 and 720);
+comment on domain private.minutes_long is 'must be a whole number from 1 to 720';
+
+create type private.staff_time_request as (
+  kind public.staff_time_kind,
+  therapist_ids private.staff_ids,
+  room_id uuid,
+  time_zone private.zone_name,
+  start_time private.instant,
+  end_time private.instant,
+  start_time_offset_minutes private.offset_minutes,
+  end_time_offset_minutes private.offset_minutes,
+  occurrences private.occurrence_requests,
+  recurrence private.recurrence_request,
+  override private.override_request
+);
+comment on type private.staff_time_request is 'The request of add_staff_time, each field within its bounds.';
+
+create type private.staff_time_change as (
+  staff_time_id uuid,
+  series_id uuid,
+  "from" private.instant,
+  kind public.staff_time_kind,
+  therapist_ids private.staff_ids,
+  room_id uuid,
+  start_time private.instant,
+  end_time private.instant,
+  local_start private.clock_time,
+  duration_minutes private.minutes_long,
+  override private.override_request
+);
+comment on type private.staff_time_change is 'The request of change_staff_time: which ones, and what of them changes.';
+
+create type private.staff_time_end as (
+  staff_time_ids private.staff_time_ids,
+  series_id uuid,
+  "from" private.instant
+);
+comment on type private.staff_time_end is 'The request of cancel_staff_time.';
+
+do $make$
+declare
+  name text;
+begin
+  foreach name in array array['staff_time_request', 'staff_time_change', 'staff_time_end'] loop
+    execute format(
+      $function$
+        create function private.mistyped_%1$s() returns jsonpath
+        language plpgsql immutable set search_path = '' as $body$ begin return %2$L; end $body$
+      $function$,
+      name, format('$ ? (%s)', private.mistyped_fields(format('private.%I', name)::regtype))
+    );
+    execute format(
+      'comment on function private.mistyped_%1$s() is %2$L',
+      name, format('Finds a field of private.%s whose JSON type is wrong. Made from the type.', name)
+    );
+  end loop;
+end
+$make$;
+
+create type private.staff_plan as (
+  id uuid,
+  occurrence_index smallint,
+  kind public.staff_time_kind,
+  start_time timestamptz,
+  end_time timestamptz,
+  time_zone text,
+  -- squawk-ignore prefer-timestamp-tz
+  civil_start timestamp,
+  room_id uuid,
+  therapist_ids uuid[]
+);
+comment on type private.staff_plan is 'One staff time as it would be.';
+
+-- What may be where ------------------------------------------------------------------------------------------------------
+
+create function private.staff_claims(organization_id uuid, plans private.staff_plan[])
+returns private.claims[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return private.claimed(organization_id, array(
+    select row(
+      null, plan.id, member.id, case when member.position = 1 then plan.room_id end, 0, 0, null, null, plan.start_time,
+      plan.end_time, null
+    )::private.place
+    from unnest(plans) as plan
+    cross join lateral unnest(plan.therapist_ids) with ordinality as member (id, position)
+  ));
+end
+$$;
+comment on function private.staff_claims(uuid, private.staff_plan[]) is
+  'What staff times claim: each of their therapists, and their room once.';
+
+create function private.staff_obstacle(
+  organization_id uuid,
+  plans private.staff_plan[],
+  as_of timestamptz,
+  out conflicts jsonb,
+  out retry_after timestamptz
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  own_ids constant uuid[] := array(select plan.id from unnest(plans) as plan);
+  indexes constant jsonb := (select jsonb_object_agg(plan.id, plan.occurrence_index) from unnest(plans) as plan);
+begin
+  select
+    jsonb_agg(found.conflict order by found.occurrence_index, found.resource_kind, found.resource_id)
+      filter (where found.place = 1 and found.rank <= 1000),
+    case when bool_and(found.expires_at is not null) then max(found.expires_at) end
+  into conflicts, retry_after
+  from (
+    select blocked.*,
+      dense_rank() over (order by blocked.occurrence_index, blocked.resource_kind, blocked.resource_id) as rank,
+      jsonb_strip_nulls(jsonb_build_object(
+        'occurrenceIndex', blocked.occurrence_index,
+        'resource', blocked.resource_kind,
+        'therapistId', case when blocked.resource_kind = 'therapist' then blocked.resource_id end,
+        'blockedBy', case when blocked.expires_at is null then 'session' else 'hold' end,
+        'startTime', private.iso(lower(blocked.overlap)),
+        'endTime', private.iso(upper(blocked.overlap)),
+        'expiresAt', private.iso(blocked.expires_at)
+      )) as conflict
+    from (
+      select (indexes ->> want.owner_id::text)::integer as occurrence_index, want.resource_kind, want.resource_id,
+        claim.expires_at, claim.during::tstzrange * want.during::tstzrange as overlap,
+        row_number() over (
+          partition by want.owner_id, want.resource_kind, want.resource_id order by claim.expires_at desc nulls first
+        ) as place
+      from unnest(private.staff_claims(staff_obstacle.organization_id, plans)) as want
+      cross join lateral (
+        select known.* from private.claims as known
+        where known.organization_id = want.organization_id
+          and known.resource_id = want.resource_id
+          and known.during && want.during
+          and known.resource_kind = want.resource_kind
+          and (known.expires_at is null or known.expires_at > as_of)
+          and known.owner_id <> all (own_ids)
+        offset 0
+      ) as claim
+    ) as blocked
+  ) as found;
+end
+$$;
+comment on function private.staff_obstacle(uuid, private.staff_plan[], timestamptz) is
+  'What is in the way of staff times: one conflict for each occurrence and therapist or room, a session before a hold. It '
+  'says which of the therapists that were asked for, never whose booking it is. At most 1000.';
+
+create function private.refuse_staff_time(
+  actor private.actor,
+  staff_time_ids uuid[],
+  code text,
+  detail text,
+  retry_after timestamptz default null,
+  conflicts jsonb default null
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  return coalesce(
+    private.note_refusal(
+      actor.organization_id, 'staff_time.refused', 'staff_time', staff_time_ids, code, actor.role::text,
+      details => case when conflicts is not null
+        then jsonb_build_object('conflicts', jsonb_path_query_array(conflicts, '$[0 to 19]')) end,
+      may_never => actor.role = 'client'
+    ),
+    private.refusal(private.status_of(code), code, detail, retry_after, coalesce(conflicts, '[]'))
+  );
+end
+$$;
+comment on function private.refuse_staff_time(private.actor, uuid[], text, text, timestamptz, jsonb) is
+  'Refuses a request about staff times: one audit event, and the outcome.';
+
+create function private.may_take_time(actor private.actor, therapist_ids uuid[])
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select from public.memberships as member
+    where member.organization_id = actor.organization_id and member.user_id = actor.user_id
+      and (
+        member.role in ('admin', 'super_admin')
+        or (member.role = 'therapist' and therapist_ids <@ array[actor.user_id])
+      )
+  );
+end
+$$;
+comment on function private.may_take_time(private.actor, uuid[]) is
+  'Whether the caller disposes of the time of these therapists: a therapist of their own, an admin of everybody''s. Read '
+  'from the membership row, behind the locks too.';
+
+create function private.staff_availability(
+  organization_id uuid,
+  plans private.staff_plan[],
+  out conflicts jsonb,
+  out is_open boolean
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  select coalesce(bool_and(asked.is_open), true), jsonb_path_query_array(
+    jsonb_agg(private.availability_conflicts(staff_availability.organization_id, asked.therapist_id, asked.spans))
+      filter (where not asked.is_open), '$[*][*]'
+  )
+  into is_open, conflicts
+  from (
+    select wanted.therapist_id, wanted.spans,
+      private.is_open(staff_availability.organization_id, wanted.therapist_id, wanted.spans) as is_open
+    from (
+      select member.id as therapist_id,
+        array_agg(tstzrange(plan.start_time, plan.end_time, '[)') order by plan.occurrence_index) as spans
+      from unnest(plans) as plan
+      cross join lateral unnest(plan.therapist_ids) as member (id)
+      group by member.id
+    ) as wanted
+  ) as asked;
+end
+$$;
+comment on function private.staff_availability(uuid, private.staff_plan[]) is
+  'Whether each therapist works when their staff times are, by the rule of bookings; conflicts says where not.';
+
+create function private.staff_placement_issue(
+  actor private.actor,
+  plans private.staff_plan[],
+  reason text,
+  as_of timestamptz
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  obstacle record;
+  availability record;
+  code jsonb;
+begin
+  if exists (
+    select from (
+      select distinct plan.therapist_ids, plan.room_id from unnest(plans) as plan
+    ) as wanted
+    cross join lateral private.staff_time_issue(actor.organization_id, wanted.therapist_ids, wanted.room_id) as issue
+    where issue.rule is not null or not private.may_take_time(actor, wanted.therapist_ids)
+  ) or (reason is not null and actor.role not in ('admin', 'super_admin')) then
+    return '{"code": "FORBIDDEN", "detail": "You may not take the time of these therapists, this room, or override."}';
+  end if;
+  availability := private.staff_availability(actor.organization_id, plans);
+  if not availability.is_open and reason is null then
+    return jsonb_build_object(
+      'code', 'OUTSIDE_AVAILABILITY', 'conflicts', availability.conflicts,
+      'detail', 'A therapist does not work then, or the clinic is closed. An admin may override with a reason.'
+    );
+  end if;
+  obstacle := private.staff_obstacle(actor.organization_id, plans, as_of);
+  if obstacle.conflicts is not null then
+    code := private.conflict_code(obstacle.conflicts);
+    return code || jsonb_build_object('conflicts', obstacle.conflicts, 'retryAfter', obstacle.retry_after);
+  end if;
+  return jsonb_build_object('overridden', not availability.is_open);
+end
+$$;
+comment on function private.staff_placement_issue(private.actor, private.staff_plan[], text, timestamptz) is
+  'What forbids staff times to be placed here, as {code, detail, conflicts, retryAfter}; no code: nothing does, and '
+  'overridden says whether the reason set hours or closures aside. Call it behind the locks.';
+
+create function private.write_staff_claims(organization_id uuid, plans private.staff_plan[], as_of timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.remove_stale(organization_id, private.staff_claims(organization_id, plans), as_of);
+  if not private.sync_claims(organization_id, array(select plan.id from unnest(plans) as plan), as_of) then
+    perform private.raise_busy();
+  end if;
+end
+$$;
+comment on function private.write_staff_claims(uuid, private.staff_plan[], timestamptz) is
+  'Takes the claims of staff times whose rows are written and whose way was found free.';
+
+create function private.staff_answer(organization_id uuid, staff_time_ids uuid[])
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object('staffTimes', (
+    select coalesce(jsonb_agg(jsonb_build_object(
+      'id', known.id, 'kind', known.kind, 'startTime', private.iso(known.start_time),
+      'endTime', private.iso(known.end_time), 'seriesId', known.series_id
+    ) order by named.position), '[]')
+    from unnest(staff_time_ids) with ordinality as named (id, position)
+    cross join lateral (
+      select found.* from public.staff_times as found
+      where found.organization_id = staff_answer.organization_id and found.id = named.id offset 0
+    ) as known
+  ));
+end
+$$;
+comment on function private.staff_answer(uuid, uuid[]) is 'The body of an answer about staff times, in the order asked.';
+
+create function private.record_staff_override(
+  actor private.actor,
+  staff_time_ids uuid[],
+  reason text,
+  as_of timestamptz
+)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    actor.organization_id, 'override.availability', 'staff_time', staff_time_ids, as_of,
+    actor_role => actor.role::text, details => jsonb_build_object('reason', reason)
+  );
+end
+$$;
+comment on function private.record_staff_override(private.actor, uuid[], text, timestamptz) is
+  'The audit event of staff times that an admin placed outside hours or in a closure.';
+
+-- Entering -----------------------------------------------------------------------------------------------------------------
+
+create function private.read_staff_time_request(request jsonb, actor private.actor)
+returns private.staff_time_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.staff_time_request :=
+    private.read_request(request, null::private.staff_time_request, private.mistyped_staff_time_request());
+  issues jsonb := '[]';
+begin
+  if wanted.therapist_ids is null and actor.role = 'therapist' then
+    wanted.therapist_ids := array[actor.user_id];
+  end if;
+  if wanted.occurrences = '{}' then
+    wanted.occurrences := null;
+  end if;
+  if wanted.kind is null then
+    issues := issues || private.issue('kind', 'is required');
+  end if;
+  if wanted.therapist_ids is null then
+    issues := issues || private.issue('therapist_ids', 'is required');
+  elsif (select count(distinct named.id) from unnest(wanted.therapist_ids) as named (id)) < cardinality(wanted.therapist_ids) then
+    issues := issues || private.issue('therapist_ids', 'must not name a therapist twice');
+  elsif cardinality(wanted.therapist_ids) * coalesce(cardinality(wanted.occurrences), 1) > 5000 then
+    issues := issues || private.issue('therapist_ids', 'times the occurrences must be at most 5000');
+  end if;
+  if exists (select from unnest(wanted.occurrences) as place where place.session_id is not null) then
+    issues := issues || private.issue('occurrences', 'must not name sessions: nothing is moved');
+  end if;
+  if issues <> '[]' then
+    perform private.raise_invalid(issues);
+  end if;
+  return wanted;
+end
+$$;
+comment on function private.read_staff_time_request(jsonb, private.actor) is
+  'Reads the request of add_staff_time, or PT400. A therapist who names nobody means themselves.';
+
+create function private.staff_slots(wanted private.staff_time_request, as_of timestamptz)
+returns private.slot[]
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  placed private.hold_request;
+begin
+  -- A request of sessions-hold with the same times; it is read, not held. Who it is for does not matter here.
+  placed.therapist_id := wanted.therapist_ids[1];
+  placed.client_id := wanted.therapist_ids[1];
+  placed.time_zone := wanted.time_zone;
+  placed.start_time := wanted.start_time;
+  placed.end_time := wanted.end_time;
+  placed.start_time_offset_minutes := wanted.start_time_offset_minutes;
+  placed.end_time_offset_minutes := wanted.end_time_offset_minutes;
+  placed.occurrences := wanted.occurrences;
+  placed.recurrence := wanted.recurrence;
+  placed.override := wanted.override;
+  return private.slots_of(placed, as_of);
+end
+$$;
+comment on function private.staff_slots(private.staff_time_request, timestamptz) is
+  'When the staff times of a request are: read as sessions-hold reads times, or PT400.';
+
+create function private.add_staff_time(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  actor private.actor := private.begin_booking(request_id);
+  wanted private.staff_time_request := private.read_staff_time_request(request, actor);
+  reason constant text := private.tidy((wanted.override).reason);
+  fingerprint bytea;
+  outcome jsonb;
+  plans private.staff_plan[];
+  new_ids uuid[];
+  series_id uuid;
+  issue jsonb;
+  body jsonb;
+  as_of timestamptz;
+begin
+  if not private.may_take_time(actor, wanted.therapist_ids) then
+    return private.refuse_staff_time(actor, '{}', 'FORBIDDEN', 'You may not take the time of these therapists.');
+  end if;
+  perform private.share_organization(actor.organization_id);
+  if idempotency_key is not null then
+    fingerprint := private.fingerprint(to_jsonb(wanted));
+    outcome := private.find_replay(actor.organization_id, actor.user_id, 'add-staff-time', idempotency_key, fingerprint);
+    if outcome is not null then
+      return outcome;
+    end if;
+  end if;
+  plans := array(
+    select row(
+      slot.hold_id, slot.occurrence_index, wanted.kind, slot.start_time, slot.end_time, slot.time_zone, slot.civil_start,
+      wanted.room_id, wanted.therapist_ids
+    )::private.staff_plan
+    from unnest(private.staff_slots(wanted, clock_timestamp())) as slot
+    order by slot.occurrence_index
+  );
+  -- A rival for any of these people, or the room, waits here and then finds what this has taken.
+  perform private.lock_resources(actor.organization_id, wanted.therapist_ids || wanted.room_id);
+  as_of := clock_timestamp();
+  issue := private.staff_placement_issue(actor, plans, reason, as_of);
+  if issue ? 'code' then
+    return private.refuse_staff_time(
+      actor, '{}', issue ->> 'code', issue ->> 'detail', (issue ->> 'retryAfter')::timestamptz, issue -> 'conflicts'
+    );
+  end if;
+
+  new_ids := array(select plan.id from unnest(plans) as plan);
+  series_id := case when cardinality(plans) > 1 then gen_random_uuid() end;
+  insert into public.staff_times (
+    organization_id, id, kind, start_time, end_time, time_zone, civil_start, room_id, series_id, created_by, created_at,
+    updated_at
+  )
+  select actor.organization_id, plan.id, plan.kind, plan.start_time, plan.end_time, plan.time_zone, plan.civil_start,
+    plan.room_id, series_id, actor.user_id, as_of, as_of
+  from unnest(plans) as plan;
+  insert into public.staff_time_members (organization_id, staff_time_id, therapist_id)
+  select actor.organization_id, plan.id, member.id
+  from unnest(plans) as plan
+  cross join lateral unnest(plan.therapist_ids) as member (id);
+  perform private.write_staff_claims(actor.organization_id, plans, as_of);
+  perform private.record_event(
+    actor.organization_id, 'staff_time.added', 'staff_time', new_ids, as_of,
+    actor_role => actor.role::text,
+    after => private.staff_time_facts(actor.organization_id, new_ids),
+    details => nullif(jsonb_strip_nulls(jsonb_build_object('recurrence', to_jsonb(wanted.recurrence))), '{}')
+  );
+  if (issue -> 'overridden')::boolean then
+    perform private.record_staff_override(actor, new_ids, reason, as_of);
+  end if;
+  body := private.staff_answer(actor.organization_id, new_ids) || jsonb_build_object('seriesId', series_id);
+  perform private.keep_answer(
+    actor.organization_id, actor.user_id, 'add-staff-time', idempotency_key, fingerprint, body
+  );
+  return private.success(body);
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.add_staff_time(jsonb, text, text) is 'See the public wrapper.';
+grant execute on function private.add_staff_time(jsonb, text, text) to authenticated;
+
+create function public.add_staff_time(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(
+    private.add_staff_time(add_staff_time.request, add_staff_time.idempotency_key, add_staff_time.request_id)
+  );
+end;
+comment on function public.add_staff_time(jsonb, text, text) is
+  'Enters time without a client, one or a series, for one therapist or several, all or nothing: {kind, therapist_ids?, '
+  'room_id?, time_zone, start_time, end_time, occurrences?, recurrence?, override?}. kind is meeting, supervision, drive, '
+  'documentation, training or break; therapist_ids are up to 100, left out: the caller; times are those of sessions-hold, '
+  'with recurrence expanded into occurrences. Outcome body: {staffTimes: [{id, kind, startTime, endTime, seriesId}], '
+  'seriesId}. 409 as sessions-hold, each conflict with the therapistId that was asked for.';
+grant execute on function public.add_staff_time(jsonb, text, text) to authenticated;
+
+-- Changing and cancelling --------------------------------------------------------------------------------------------------
+
+create function private.staff_targets(
+  actor private.actor,
+  staff_time_ids uuid[],
+  of_series uuid,
+  from_time timestamptz
+)
+returns uuid[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select known.id from public.staff_times as known
+    where known.organization_id = actor.organization_id and known.id = any (staff_time_ids)
+    union
+    select known.id from public.staff_times as known
+    where known.organization_id = actor.organization_id and known.series_id = of_series and known.start_time >= from_time
+  );
+end
+$$;
+comment on function private.staff_targets(private.actor, uuid[], uuid, timestamptz) is
+  'The staff times that are named, or those of a series from a moment on.';
+
+create function private.lock_staff_times(organization_id uuid, staff_time_ids uuid[], more_ids uuid[] default '{}')
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- Two changes of one staff time would each compute its new place from the old one: the second waits, and reads anew.
+  perform from (
+    select distinct named.id from unnest(staff_time_ids) as named (id) order by named.id
+  ) as ordered
+  cross join lateral (
+    select from public.staff_times as known
+    where known.organization_id = lock_staff_times.organization_id and known.id = ordered.id
+    for no key update
+  ) as locked;
+  -- Whoever waits for this time must find either the staff time or the slot it left.
+  perform private.lock_resources(organization_id, more_ids || array(
+    select member.therapist_id from public.staff_time_members as member
+    where member.organization_id = lock_staff_times.organization_id and member.staff_time_id = any (staff_time_ids)
+    union
+    select known.room_id from public.staff_times as known
+    where known.organization_id = lock_staff_times.organization_id and known.id = any (staff_time_ids)
+  ));
+end
+$$;
+comment on function private.lock_staff_times(uuid, uuid[], uuid[]) is
+  'Locks staff times by id, then the therapists and rooms they take now, and more_ids.';
+
+create function private.may_change_staff_times(actor private.actor, staff_time_ids uuid[])
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return private.may_take_time(actor, array(
+    select distinct member.therapist_id from public.staff_time_members as member
+    where member.organization_id = actor.organization_id and member.staff_time_id = any (staff_time_ids)
+  ));
+end
+$$;
+comment on function private.may_change_staff_times(private.actor, uuid[]) is
+  'Whether all these staff times are the caller''s to change: a therapist changes what they alone take part in.';
+
+create function private.read_staff_time_change(request jsonb)
+returns private.staff_time_change
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.staff_time_change :=
+    private.read_request(request, null::private.staff_time_change, private.mistyped_staff_time_change());
+  issues jsonb;
+begin
+  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
+  from (
+    values
+      ('staff_time_id', 'is required, or series_id: one of them', num_nonnulls(wanted.staff_time_id, wanted.series_id) <> 1),
+      ('from', 'goes with series_id', wanted."from" is not null and wanted.series_id is null),
+      ('start_time', 'is for one staff time: name local_start for a series',
+        wanted.start_time is not null and wanted.series_id is not null),
+      ('end_time', 'goes with start_time', (wanted.start_time is null) <> (wanted.end_time is null)),
+      ('local_start', 'excludes start_time',
+        wanted.start_time is not null and num_nonnulls(wanted.local_start, wanted.duration_minutes) > 0),
+      ('therapist_ids', 'must not name a therapist twice', (
+        select count(distinct named.id) < count(*) from unnest(wanted.therapist_ids) as named (id)
+      )),
+      ('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null),
+      ('', 'names nothing to change', not request ?| array[
+        'kind', 'therapist_ids', 'room_id', 'start_time', 'end_time', 'local_start', 'duration_minutes'])
+  ) as rule (path, message, is_broken)
+  where rule.is_broken;
+  if issues is not null then
+    perform private.raise_invalid(issues);
+  end if;
+  return wanted;
+end
+$$;
+comment on function private.read_staff_time_change(jsonb) is 'Reads the request of change_staff_time, or PT400.';
+
+create function private.changed_plans(
+  organization_id uuid,
+  staff_time_ids uuid[],
+  wanted private.staff_time_change,
+  names_room boolean
+)
+returns private.staff_plan[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      known.id, row_number() over (order by known.start_time, known.id) - 1, coalesce(wanted.kind, known.kind),
+      begins.at, coalesce(wanted.end_time::timestamptz, begins.at + coalesce(
+        make_interval(mins => wanted.duration_minutes), known.end_time - known.start_time
+      )),
+      known.time_zone,
+      case when wanted.local_start is not null then civil.start
+        when wanted.start_time is not null then begins.at at time zone known.time_zone else known.civil_start end,
+      case when names_room then wanted.room_id else known.room_id end,
+      coalesce(wanted.therapist_ids::uuid[], array(
+        select member.therapist_id from public.staff_time_members as member
+        where member.organization_id = known.organization_id and member.staff_time_id = known.id
+        order by member.therapist_id
+      ))
+    )::private.staff_plan
+    from public.staff_times as known
+    cross join lateral (select known.civil_start::date + wanted.local_start::time as start) as civil
+    cross join lateral (
+      select coalesce(
+        wanted.start_time::timestamptz, private.instant_at(civil.start, known.time_zone), known.start_time
+      ) as at
+      offset 0
+    ) as begins
+    where known.organization_id = changed_plans.organization_id and known.id = any (staff_time_ids)
+      and known.cancelled_at is null
+    order by known.start_time, known.id
+  );
+end
+$$;
+comment on function private.changed_plans(uuid, uuid[], private.staff_time_change, boolean) is
+  'The staff times as they would be. A new local_start is civil time of each one''s own zone, so 09:00 stays 09:00 when '
+  'clocks change.';
+
+create function private.moved_plans(organization_id uuid, plans private.staff_plan[])
+returns private.staff_plan[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select plan
+    from unnest(plans) as plan
+    join public.staff_times as known
+      on known.organization_id = moved_plans.organization_id and known.id = plan.id
+    where (known.start_time, known.end_time) is distinct from (plan.start_time, plan.end_time)
+      or known.room_id is distinct from plan.room_id
+      or array(
+        select member.therapist_id from public.staff_time_members as member
+        where member.organization_id = known.organization_id and member.staff_time_id = known.id
+        order by member.therapist_id
+      ) is distinct from array(select member.id from unnest(plan.therapist_ids) as member (id) order by member.id)
+  );
+end
+$$;
+comment on function private.moved_plans(uuid, private.staff_plan[]) is
+  'Those that would take another time, therapist or room than they do now.';
+
+create function private.require_staff_windows(moved private.staff_plan[], plans private.staff_plan[], as_of timestamptz)
+returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  slots private.slot[] := array(
+    select row(
+      plan.id, plan.occurrence_index, plan.id, null, null, null, plan.start_time, plan.end_time, plan.time_zone,
+      plan.civil_start, '{[0,2147483647)}', null, null
+    )::private.slot
+    from unnest(plans) as plan
+  );
+  issues jsonb;
+begin
+  select jsonb_path_query_array(jsonb_agg(wrong.issues), '$[*][*]') into issues
+  from unnest(slots) as slot
+  cross join lateral (select private.window_issues(slot, cardinality(plans) > 1, null, null, as_of) as issues) as wrong
+  where wrong.issues is not null and slot.hold_id = any (array(select plan.id from unnest(moved) as plan));
+  if cardinality(plans) > 1 then
+    issues := coalesce(issues, '[]') || private.overlap_issues(slots, 0);
+  end if;
+  if issues <> '[]' then
+    perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
+  end if;
+end
+$$;
+comment on function private.require_staff_windows(private.staff_plan[], private.staff_plan[], timestamptz) is
+  'PT400 when what is moved would be in the past, too long or too far ahead, or the series would overlap itself.';
+
+create function private.write_staff_change(actor private.actor, plans private.staff_plan[], as_of timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  update public.staff_times as known
+  set kind = plan.kind, start_time = plan.start_time, end_time = plan.end_time, civil_start = plan.civil_start,
+    room_id = plan.room_id, updated_at = as_of
+  from unnest(plans) as plan
+  where known.organization_id = actor.organization_id and known.id = plan.id;
+  delete from public.staff_time_members as member
+  using unnest(plans) as plan
+  where member.organization_id = actor.organization_id and member.staff_time_id = plan.id
+    and member.therapist_id <> all (plan.therapist_ids);
+  insert into public.staff_time_members (organization_id, staff_time_id, therapist_id)
+  select actor.organization_id, plan.id, member.id
+  from unnest(plans) as plan
+  cross join lateral unnest(plan.therapist_ids) as member (id)
+  on conflict do nothing;
+  perform private.write_staff_claims(actor.organization_id, plans, as_of);
+end
+$$;
+comment on function private.write_staff_change(private.actor, private.staff_plan[], timestamptz) is
+  'Writes staff times as they are to be, their members and their claims.';
+
+create function private.change_staff_time(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  actor private.actor := private.begin_booking(request_id);
+  wanted private.staff_time_change := private.read_staff_time_change(request);
+  reason constant text := private.tidy((wanted.override).reason);
+  from_time constant timestamptz := coalesce(wanted."from"::timestamptz, clock_timestamp());
+  target_ids uuid[] := private.staff_targets(actor, array[wanted.staff_time_id], wanted.series_id, from_time);
+  plans private.staff_plan[];
+  moved private.staff_plan[];
+  before jsonb;
+  issue jsonb := '{}';
+  as_of timestamptz;
+begin
+  if target_ids = '{}' or not private.may_change_staff_times(actor, target_ids) then
+    return private.refuse_staff_time(actor, array_remove(array[wanted.staff_time_id], null), 'FORBIDDEN',
+      'There is no such staff time, or it is not yours to change.');
+  end if;
+  perform private.share_organization(actor.organization_id);
+  perform private.lock_staff_times(
+    actor.organization_id, target_ids, coalesce(wanted.therapist_ids::uuid[], '{}') || wanted.room_id
+  );
+  as_of := clock_timestamp();
+  plans := private.changed_plans(actor.organization_id, target_ids, wanted, request ? 'room_id');
+  if plans = '{}' then
+    return private.refuse_staff_time(actor, target_ids, 'SESSION_NOT_MOVABLE', 'This staff time is cancelled.');
+  elsif not private.may_change_staff_times(actor, target_ids) then
+    return private.refuse_staff_time(actor, target_ids, 'FORBIDDEN', 'This staff time is not yours to change any more.');
+  end if;
+  moved := private.moved_plans(actor.organization_id, plans);
+  perform private.require_staff_windows(moved, plans, as_of);
+  if moved <> '{}' then
+    issue := private.staff_placement_issue(actor, moved, reason, as_of);
+    if issue ? 'code' then
+      return private.refuse_staff_time(
+        actor, target_ids, issue ->> 'code', issue ->> 'detail', (issue ->> 'retryAfter')::timestamptz, issue -> 'conflicts'
+      );
+    end if;
+  end if;
+  target_ids := array(select plan.id from unnest(plans) as plan order by plan.occurrence_index);
+  before := private.staff_time_facts(actor.organization_id, target_ids);
+  perform private.write_staff_change(actor, plans, as_of);
+  perform private.record_event(
+    actor.organization_id, 'staff_time.changed', 'staff_time', target_ids, as_of,
+    actor_role => actor.role::text,
+    before => before,
+    after => private.staff_time_facts(actor.organization_id, target_ids)
+  );
+  if (issue -> 'overridden')::boolean then
+    perform private.record_staff_override(actor, target_ids, reason, as_of);
+  end if;
+  return private.success(private.staff_answer(actor.organization_id, target_ids));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.change_staff_time(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.change_staff_time(jsonb, text) to authenticated;
+
+create function public.change_staff_time(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(private.change_staff_time(change_staff_time.request, change_staff_time.request_id));
+end;
+comment on function public.change_staff_time(jsonb, text) is
+  'Changes one staff time, or those of a series from a moment on: {staff_time_id} or {series_id, from?} (left out: from '
+  'now), and any of {kind, therapist_ids, room_id, local_start (HH:MM), duration_minutes, override}; start_time and '
+  'end_time for one alone. All or nothing. Outcome body: {staffTimes: [{id, kind, startTime, endTime, seriesId}]}.';
+grant execute on function public.change_staff_time(jsonb, text) to authenticated;
+
+create function private.cancel_staff_time(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  actor private.actor := private.begin_booking(request_id);
+  wanted private.staff_time_end :=
+    private.read_request(request, null::private.staff_time_end, private.mistyped_staff_time_end());
+  from_time constant timestamptz := coalesce(wanted."from"::timestamptz, clock_timestamp());
+  target_ids uuid[];
+  cancelled_ids uuid[];
+  before jsonb;
+  as_of timestamptz;
+begin
+  if num_nonnulls(wanted.staff_time_ids, wanted.series_id) <> 1 then
+    perform private.raise_invalid(private.issue('staff_time_ids', 'is required, or series_id: one of them'));
+  elsif wanted."from" is not null and wanted.series_id is null then
+    perform private.raise_invalid(private.issue('from', 'goes with series_id'));
+  end if;
+  target_ids := private.staff_targets(actor, wanted.staff_time_ids, wanted.series_id, from_time);
+  if target_ids = '{}' or not target_ids @> coalesce(wanted.staff_time_ids::uuid[], '{}')
+    or not private.may_change_staff_times(actor, target_ids)
+  then
+    return private.refuse_staff_time(actor, coalesce(wanted.staff_time_ids, '{}'), 'FORBIDDEN',
+      'You may not cancel every staff time this names. Nothing was cancelled.');
+  end if;
+  perform private.share_organization(actor.organization_id);
+  perform private.lock_staff_times(actor.organization_id, target_ids);
+  as_of := clock_timestamp();
+  if not private.may_change_staff_times(actor, target_ids) then
+    return private.refuse_staff_time(actor, target_ids, 'FORBIDDEN',
+      'You may not cancel every staff time this names. Nothing was cancelled.');
+  end if;
+  cancelled_ids := array(
+    select known.id from public.staff_times as known
+    where known.organization_id = actor.organization_id and known.id = any (target_ids) and known.cancelled_at is null
+    order by known.start_time, known.id
+  );
+  if cancelled_ids <> '{}' then
+    before := private.staff_time_facts(actor.organization_id, cancelled_ids);
+    update public.staff_times as known
+    set cancelled_at = as_of, updated_at = as_of
+    where known.organization_id = actor.organization_id and known.id = any (cancelled_ids);
+    perform private.sync_claims(actor.organization_id, cancelled_ids, as_of);
+    perform private.record_event(
+      actor.organization_id, 'staff_time.cancelled', 'staff_time', cancelled_ids, as_of,
+      actor_role => actor.role::text,
+      before => before,
+      after => private.staff_time_facts(actor.organization_id, cancelled_ids)
+    );
+  end if;
+  return private.success(jsonb_build_object(
+    'cancelledCount', cardinality(cancelled_ids),
+    'alreadyCancelledCount', cardinality(target_ids) - cardinality(cancelled_ids),
+    'cancelledIds', to_jsonb(cancelled_ids)
+  ));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.cancel_staff_time(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.cancel_staff_time(jsonb, text) to authenticated;
+
+create function public.cancel_staff_time(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(private.cancel_staff_time(cancel_staff_time.request, cancel_staff_time.request_id));
+end;
+comment on function public.cancel_staff_time(jsonb, text) is
+  'Cancels staff times: {staff_time_ids} or {series_id, from?} (left out: from now). Their time is free at once. Outcome '
+  'body: {cancelledCount, alreadyCancelledCount, cancelledIds}.';
+grant execute on function public.cancel_staff_time(jsonb, text) to authenticated;
 
 -- === schemas/booking/api.sql ===
 
@@ -12933,7 +14472,7 @@ comment on column private.session_note_versions.proof is
 comment on column private.session_note_versions.signed_at is
   'When saved_by, the rendering provider, signed this version, with the credential she had then.';
 comment on column private.session_note_versions.attested is
-  'The facts of the session that she signed for: times, client, service and place as booked.';
+  'The facts of the visit that they signed for: private.facts_of_visit.';
 create index session_note_versions_data_key_idx on private.session_note_versions (organization_id, data_key_id);
 create index session_note_versions_saved_by_idx on private.session_note_versions (organization_id, saved_by);
 alter table private.session_note_versions enable row level security;
@@ -13010,6 +14549,108 @@ $$;
 comment on function private.note_statement(private.session_note_versions) is
   'What the proof of a version of a note is made over.';
 
+create function private.facts_of_visit(session public.sessions, begun timestamptz, ended timestamptz)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object(
+    'therapistId', session.therapist_id, 'clientId', session.client_id,
+    'cptCode', private.service_code(
+      session.organization_id, session.cpt_code, session.session_type,
+      private.service_date(session.organization_id, session.client_id, session.start_time)
+    ),
+    'cptModifiers', session.cpt_modifiers, 'locationType', session.location_type, 'timeZone', session.time_zone,
+    'actualStartTime', private.iso(begun), 'actualEndTime', private.iso(ended)
+  );
+end
+$$;
+comment on function private.facts_of_visit(public.sessions, timestamptz, timestamptz) is
+  'What the signature of a note stands for: who rendered what to whom, where, from when until when.';
+
+create function private.session_facts(session public.sessions)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  visit record;
+begin
+  select known.actual_start_time, known.actual_end_time into visit
+  from public.session_visits as known
+  where known.organization_id = session.organization_id and known.session_id = session.id;
+  if session.status = 'completed' and visit.actual_end_time is null then
+    -- Completed by an operator who recorded no times: it went as it was booked.
+    return private.facts_of_visit(session, session.start_time, session.end_time);
+  end if;
+  return private.facts_of_visit(session, visit.actual_start_time, visit.actual_end_time);
+end
+$$;
+comment on function private.session_facts(public.sessions) is
+  'private.facts_of_visit of a session''s visit as it is recorded now; times that are not known yet are null.';
+
+create function private.attested_facts(organization_id uuid, session_id uuid)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select note.attested
+    from private.session_note_versions as note
+    where note.organization_id = attested_facts.organization_id and note.session_id = attested_facts.session_id
+      and note.status <> 'draft'
+    order by note.version desc
+    limit 1
+  );
+end
+$$;
+comment on function private.attested_facts(uuid, uuid) is 'What the latest signature of a session''s note stands for; null without one.';
+
+create function private.differing_facts(attested jsonb, facts jsonb)
+returns text[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return array(
+    -- The names of columns, by which requests call them.
+    select lower(regexp_replace(fact.key, '([A-Z])', '_\1', 'g'))
+    from jsonb_each(facts) as fact
+    where fact.value is distinct from attested -> fact.key
+    order by fact.key
+  );
+end
+$$;
+comment on function private.differing_facts(jsonb, jsonb) is
+  'Which facts of a visit are not as they were signed, by their columns'' names. Empty: all are.';
+
+create function private.undocumentable(session public.sessions, status text)
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return case
+    when status = 'draft' and session.status in ('cancelled', 'no_show')
+      then format('The session is %s: it takes no notes.', session.status)
+    when status = 'signed' and session.status not in ('in_progress', 'completed')
+      then format('The session is %s: its note can be signed once the visit has ended.', session.status)
+    when status <> 'draft' and session.status = 'in_progress'
+      and private.session_facts(session) ->> 'actualEndTime' is null
+      then 'When the visit ended is not recorded: end the session, then sign its note.'
+  end;
+end
+$$;
+comment on function private.undocumentable(public.sessions, text) is
+  'Why the note of a session takes no version of this status now; null when it does.';
+
 create function private.guard_note_version()
 returns trigger
 language plpgsql
@@ -13037,12 +14678,10 @@ begin
     raise exception using errcode = 'check_violation', message = 'only a signed note is amended';
   elsif new.saved_by is distinct from session.therapist_id then
     raise exception using errcode = 'check_violation', message = 'only the rendering provider writes and signs a note';
-  elsif new.status = 'draft' and session.status in ('cancelled', 'no_show')
-    or new.status = 'signed' and session.status not in ('in_progress', 'completed')
-  then
-    raise exception using
-      errcode = 'check_violation', message = format('the note of a session that is %s cannot be %s', session.status,
-        case new.status when 'draft' then 'written' else 'signed' end);
+  elsif private.undocumentable(session, new.status) is not null then
+    raise exception using errcode = 'check_violation', message = private.undocumentable(session, new.status);
+  elsif new.status <> 'draft' and new.attested is distinct from private.session_facts(session) then
+    raise exception using errcode = 'check_violation', message = 'a signature attests the visit as it is recorded';
   elsif not private.proof_holds(new.proof, private.note_statement(new)) then
     raise exception using
       errcode = 'check_violation',
@@ -13056,7 +14695,7 @@ end
 $$;
 comment on function private.guard_note_version() is
   'Trigger: drafts until signed, amendments after that, each by the session''s therapist and with its proof; '
-  'signed once the session has begun.';
+  'signed once the end of the visit is known, and for the visit as it is recorded then.';
 
 create function private.record_note_version()
 returns trigger
@@ -13316,23 +14955,6 @@ end
 $$;
 comment on function private.note_answer(private.session_note_versions) is 'A version as it is answered, without its content.';
 
-create function private.session_facts(session public.sessions)
-returns jsonb
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return jsonb_build_object(
-    'therapistId', session.therapist_id, 'clientId', session.client_id,
-    'startTime', private.iso(session.start_time), 'endTime', private.iso(session.end_time),
-    'timeZone', session.time_zone, 'cptCode', session.cpt_code, 'cptModifiers', session.cpt_modifiers,
-    'locationType', session.location_type
-  );
-end
-$$;
-comment on function private.session_facts(public.sessions) is 'The facts of a session that a signature stands for.';
-
 create function private.prepare_note(request jsonb, request_id text)
 returns jsonb
 language plpgsql
@@ -13444,15 +15066,9 @@ begin
       actor, wanted_id, attempted, 409, 'NOTE_VERSION_CONFLICT',
       format('The note is at version %s, not %s. Read it again and save on top of it.', coalesce(latest.version, 0), base_version)
     );
-  elsif save_note.status = 'draft' and session.status in ('cancelled', 'no_show')
-    or save_note.status = 'signed' and session.status not in ('in_progress', 'completed')
-  then
+  elsif private.undocumentable(session, save_note.status) is not null then
     return private.refuse_note(
-      actor, wanted_id, attempted, 409, 'SESSION_NOT_DOCUMENTABLE',
-      format('The session is %s: ', session.status) || case save_note.status
-        when 'draft' then 'it takes no notes.'
-        else 'its note can be signed once it has begun.'
-      end
+      actor, wanted_id, attempted, 409, 'SESSION_NOT_DOCUMENTABLE', private.undocumentable(session, save_note.status)
     );
   end if;
 
@@ -14998,8 +16614,10 @@ $$;
 -- === schemas/clinical/lifecycle.sql ===
 
 -- Purpose: a session begins, ends and is billed by the times it really had; it completes only when its record is whole.
--- Objects: session_visits; private.whole_minute, check_visit, completion_gaps; start_session, complete_session, mark_no_show.
--- Watch for: users of the API complete a session only with what domain rules and its payer ask for, whether through
+-- Objects: session_visits; private.whole_minute, check_visit, completion_gaps; start_session, end_session, complete_session,
+--          mark_no_show.
+-- Watch for: a visit begins, ends, is signed and is completed, in this order: what is signed is what was rendered, so the
+--            end is known first. Users of the API complete a session only with what domain rules and its payer ask for, whether through
 --            complete_session or by a direct update. Operators (SQL, service_role) may enter history as it was.
 
 create function private.whole_minute(instant timestamptz)
@@ -15028,14 +16646,14 @@ create table public.session_visits (
   recorded_at timestamptz not null default clock_timestamp(),
   primary key (organization_id, session_id),
   foreign key (organization_id, session_id) references public.sessions (organization_id, id),
-  check ((actual_end_time is null) = (units is null)),
+  constraint session_visits_units check (units is null or actual_end_time is not null),
   constraint session_visits_length check (actual_end_time - actual_start_time <= interval '16 hours')
 );
 comment on table public.session_visits is
   'When a session really began and ended: the begin and end that electronic visit verification asks for. Apart from '
   'sessions, since clients may not read it.';
 comment on column public.session_visits.units is
-  'Units of the actual minutes as the payer rounds: of a payer who rounds by the day, this visit''s share of the day''s.';
+  'Units of the actual minutes as the payer rounds, null until it is completed: of a payer who rounds by the day, this visit''s share of the day''s.';
 comment on column public.session_visits.actual_start_time is 'When it began: a whole minute, like its end.';
 comment on column public.session_visits.other_day_reason is
   'Why it began on another local day than it was booked for; null when it did not.';
@@ -15108,63 +16726,68 @@ end
 $$;
 comment on function private.session_payer_rule(public.sessions) is 'The rule of the payer who pays first for this session.';
 
-create function private.completion_gaps(session public.sessions)
+create function private.completion_gaps(session public.sessions, begun timestamptz, ended timestamptz)
 returns jsonb
 language plpgsql
 stable
 security definer
 set search_path = ''
 as $$
+declare
+  date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
+  code constant text := private.service_code(session.organization_id, session.cpt_code, session.session_type, date);
+  note public.session_note_states;
+  differing text[];
 begin
+  select known.* into note
+  from public.session_note_states as known
+  where known.organization_id = session.organization_id and known.session_id = session.id;
+  if note.status in ('signed', 'amended') and begun is not null and ended is not null then
+    differing := private.differing_facts(
+      private.attested_facts(session.organization_id, session.id), private.facts_of_visit(session, begun, ended)
+    );
+  end if;
   return (
-    select jsonb_agg(jsonb_build_object('field', gap.field, 'message', gap.message) order by gap.position)
-    from (values (1)) as once
-    left join public.session_note_states as note
-      on note.organization_id = session.organization_id and note.session_id = session.id
-    left join public.session_visits as visit
-      on visit.organization_id = session.organization_id and visit.session_id = session.id
-    cross join lateral private.session_payer_rule(session) as rule
-    cross join lateral (
-      select private.service_date(session.organization_id, session.client_id, session.start_time) as date
-    ) as day
-    cross join lateral (
-      select private.service_code(session.organization_id, session.cpt_code, session.session_type, day.date) as code
-    ) as named
-    left join lateral (
-      select named.code, known.min_clients, known.max_clients
-      from private.service_code_on(session.organization_id, named.code, day.date) as known
-    ) as service on true
-    cross join lateral (
+    select jsonb_agg(
+      jsonb_strip_nulls(jsonb_build_object('field', gap.field, 'message', gap.message, 'differs', gap.differs))
+      order by gap.position
+    )
+    from (
       values
-        (1, 'location_type', 'Where the session took place is not recorded.', session.location_type is null),
-        (2, 'cpt_code', 'The session names no service.',
-          service.code is null),
-        (3, 'note', 'The session has no note.', note.session_id is null),
+        (1, 'location_type', 'Where the session took place is not recorded.', session.location_type is null, null::text[]),
+        (2, 'cpt_code', 'The session names no service.', code is null, null),
+        (3, 'note', 'The session has no note.', note.session_id is null, null),
         (4, 'signature', 'The note is not signed by the rendering provider, with their credential.',
           note.session_id is not null and (
             note.status = 'draft' or note.credential is null or note.signed_by is distinct from session.therapist_id
-          )),
-        (4, 'signature', 'The visit was corrected after its note was signed: the note must be amended.',
-          note.status = 'needs_amendment'),
-        (5, 'actual_start_time', 'The payer wants the time the visit began (EVV).',
-          rule.evv_required and visit.actual_start_time is null),
-        (6, 'actual_end_time', 'The payer wants the time the visit ended (EVV).',
-          rule.evv_required and visit.actual_end_time is null),
-        (7, 'clients', 'The service is for more clients, or fewer, than attend.', (
+          ), null),
+        (5, 'signature', 'The visit was corrected after its note was signed: the note must be amended.',
+          note.status = 'needs_amendment', null),
+        (6, 'signature',
+          format('The note was signed for something else: %s. Amend the note, or correct the visit.', array_to_string(differing, ', ')),
+          differing <> '{}', differing),
+        (7, 'actual_start_time', 'When the visit began is not recorded.', begun is null, null),
+        (8, 'actual_end_time', 'When the visit ended is not recorded.', ended is null, null),
+        (9, 'clients', 'The service is for more clients, or fewer, than attend.', (
           select count(*)
           from public.sessions as member
           where member.organization_id = session.organization_id
             and member.status not in ('cancelled', 'no_show')
             and (member.id = session.id or member.group_id = session.group_id)
-        ) not between service.min_clients and service.max_clients)
-    ) as gap (position, field, message, is_open)
+        ) not between (
+          select known.min_clients from private.service_code_on(session.organization_id, code, date) as known
+        ) and (
+          select known.max_clients from private.service_code_on(session.organization_id, code, date) as known
+        ), null)
+    ) as gap (position, field, message, is_open, differs)
     where gap.is_open
   );
 end
 $$;
-comment on function private.completion_gaps(public.sessions) is
-  'What a session still lacks to be completed, as [{field, message}]; null when nothing. Participants, narrative, '
-  'response and progress are in the note, which cannot be signed without them.';
+comment on function private.completion_gaps(public.sessions, timestamptz, timestamptz) is
+  'What a session still lacks to be completed with these times, as [{field, message, differs?}]; null when nothing. '
+  'Participants, narrative, response and progress are in the note, which cannot be signed without them. differs: what is '
+  'not as it was signed.';
 
 create function private.guard_completion()
 returns trigger
@@ -15173,10 +16796,14 @@ security definer
 set search_path = ''
 as $$
 declare
+  visit public.session_visits;
   gaps jsonb;
 begin
   if new.status = 'completed' and old.status <> 'completed' and auth.role() = 'authenticated' then
-    gaps := private.completion_gaps(new);
+    select known.* into visit
+    from public.session_visits as known
+    where known.organization_id = new.organization_id and known.session_id = new.id;
+    gaps := private.completion_gaps(new, visit.actual_start_time, visit.actual_end_time);
     if gaps is not null then
       raise exception using
         errcode = 'check_violation',
@@ -15193,7 +16820,10 @@ end
 $$;
 comment on function private.guard_completion() is 'Trigger: a user completes a session only when its record is whole.';
 create trigger a_guard_completion before update of status on public.sessions
-  for each row execute function private.guard_completion();
+  for each row
+  -- complete_session has asked already, for the times that it is given.
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.guard_completion();
 
 -- Requests ---------------------------------------------------------------------------------------------------------------
 
@@ -15349,29 +16979,48 @@ $$;
 comment on function private.begin_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
   'What start_session does once the session and its people are locked.';
 
-create function private.missing_for_completion(session public.sessions, begun timestamptz, ended timestamptz)
+create function private.end_visit(
+  actor private.actor, session public.sessions, wanted private.visit_request, as_of timestamptz
+)
 returns jsonb
 language plpgsql
-stable
 set search_path = ''
 as $$
 declare
-  gaps constant jsonb := coalesce(private.completion_gaps(session), '[]');
+  before public.session_visits;
+  visit public.session_visits;
 begin
-  return (
-    select jsonb_agg(gap.value)
-    from jsonb_array_elements(gaps || case
-      when ended is null and not gaps @> '[{"field": "actual_end_time"}]'
-        then '[{"field": "actual_end_time", "message": "When the visit ended is not recorded, and cannot be told from the booking."}]'
-      else '[]'::jsonb
-    end) as gap (value)
-    where not (gap.value ->> 'field' = 'actual_start_time' and begun is not null)
-      and not (gap.value ->> 'field' = 'actual_end_time' and ended is not null)
+  select known.* into before
+  from public.session_visits as known
+  where known.organization_id = actor.organization_id and known.session_id = session.id;
+  visit := before;
+  visit.organization_id := actor.organization_id;
+  visit.session_id := session.id;
+  visit.actual_start_time := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, before.actual_start_time));
+  visit.actual_end_time := private.whole_minute(coalesce(wanted.actual_end_time::timestamptz, as_of));
+  visit.other_day_reason := coalesce(wanted.other_day_reason, before.other_day_reason);
+  visit.recorded_at := as_of;
+  if visit.actual_start_time is null then
+    perform private.raise_invalid(private.issue('actual_start_time', 'is required: when the visit began is not recorded'));
+  end if;
+  perform private.check_visit(session, visit.actual_start_time, visit.actual_end_time, visit.other_day_reason, as_of);
+  insert into public.session_visits select visit.*
+  on conflict (organization_id, session_id) do update
+  set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time,
+    other_day_reason = excluded.other_day_reason, recorded_at = excluded.recorded_at;
+  perform private.record_event(
+    actor.organization_id, 'visit.ended', 'session', array[session.id], as_of,
+    therapist_id => session.therapist_id, actor_role => actor.role::text,
+    before => private.visit_facts(session, before), after => private.visit_facts(session, visit)
   );
+  return private.success(jsonb_build_object(
+    'session', to_jsonb(session), 'actualStartTime', private.iso(visit.actual_start_time),
+    'actualEndTime', private.iso(visit.actual_end_time)
+  ));
 end
 $$;
-comment on function private.missing_for_completion(public.sessions, timestamptz, timestamptz) is
-  'private.completion_gaps of a session that is about to be completed with these times.';
+comment on function private.end_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
+  'What end_session does once the session and its people are locked.';
 
 create function private.finish_visit(
   actor private.actor, session public.sessions, wanted private.visit_request, as_of timestamptz
@@ -15382,7 +17031,6 @@ set search_path = ''
 as $$
 declare
   before constant jsonb := private.facts_of_rows(jsonb_build_array(to_jsonb(session)));
-  rule record;
   visit public.session_visits;
   missing jsonb;
   other_visits jsonb;
@@ -15392,22 +17040,13 @@ begin
   select candidate.* into visit
   from public.session_visits as candidate
   where candidate.organization_id = actor.organization_id and candidate.session_id = session.id;
-  select found.* into rule from private.session_payer_rule(session) as found;
   visit.organization_id := actor.organization_id;
   visit.session_id := session.id;
   visit.actual_start_time := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, visit.actual_start_time));
-  visit.actual_end_time := private.whole_minute(wanted.actual_end_time::timestamptz);
+  visit.actual_end_time := private.whole_minute(coalesce(wanted.actual_end_time::timestamptz, visit.actual_end_time));
   visit.other_day_reason := coalesce(wanted.other_day_reason, visit.other_day_reason);
-  -- Where nobody asks for the minute (EVV does), what nobody recorded was as booked.
-  if not rule.evv_required then
-    visit.actual_start_time := coalesce(visit.actual_start_time, private.whole_minute(session.start_time));
-    visit.actual_end_time := coalesce(visit.actual_end_time, private.whole_minute(least(session.end_time, as_of)));
-    if wanted.actual_end_time is null and visit.actual_end_time <= visit.actual_start_time then
-      visit.actual_end_time := null;
-    end if;
-  end if;
   perform private.check_visit(session, visit.actual_start_time, visit.actual_end_time, visit.other_day_reason, as_of);
-  missing := private.missing_for_completion(session, visit.actual_start_time, visit.actual_end_time);
+  missing := private.completion_gaps(session, visit.actual_start_time, visit.actual_end_time);
   if missing is not null then
     return private.refuse(
       actor, 'session.refused', array[session.id], 'SESSION_INCOMPLETE', 'The session cannot be completed yet: see missing.',
@@ -15424,8 +17063,9 @@ begin
   end if;
 
   visit.overlap_reason := case when other_visits is not null then private.tidy(wanted.overlap_reason) end;
-  visit.units := private.billable_units(
-    private.billable_minutes(visit.actual_start_time, visit.actual_end_time), rule.rounding
+  visit.units := (
+    select private.billable_units(private.billable_minutes(visit.actual_start_time, visit.actual_end_time), rule.rounding)
+    from private.session_payer_rule(session) as rule
   );
   visit.completed_by := actor.user_id;
   visit.recorded_at := clock_timestamp();
@@ -15490,7 +17130,7 @@ begin
   );
   as_of := clock_timestamp();
 
-  if session.status::text <> (case action when 'complete' then 'in_progress' else 'scheduled' end)
+  if session.status::text <> (case when action in ('end', 'complete') then 'in_progress' else 'scheduled' end)
     and not (action = 'no_show' and session.status = 'in_progress')
   then
     return private.refuse(
@@ -15511,6 +17151,7 @@ begin
   wanted.other_day_reason := private.tidy(wanted.other_day_reason);
   return case action
     when 'start' then private.begin_visit(actor, session, wanted, as_of)
+    when 'end' then private.end_visit(actor, session, wanted, as_of)
     else private.finish_visit(actor, session, wanted, as_of)
   end;
 exception
@@ -15519,7 +17160,7 @@ exception
 end
 $$;
 comment on function private.change_lifecycle(text, jsonb, text) is
-  'Starts or completes a session, or marks it missed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
+  'Starts, ends or completes a session, or marks it missed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
 
 create function private.start_session(request jsonb, request_id text)
 returns jsonb
@@ -15548,6 +17189,35 @@ comment on function public.start_session(jsonb, text) is
   'other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED, NOT_TODAY (over 12 hours before its time).';
 grant execute on function public.start_session(jsonb, text) to authenticated;
 
+create function private.end_session(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  return private.change_lifecycle('end', request, request_id);
+end
+$$;
+comment on function private.end_session(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.end_session(jsonb, text) to authenticated;
+
+create function public.end_session(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(private.end_session(end_session.request, end_session.request_id));
+end;
+comment on function public.end_session(jsonb, text) is
+  'Records when the visit of a session in progress ended, so that its note can be signed. request is {session_id, '
+  'actual_start_time?, actual_end_time?, other_day_reason?}; without an end, now; a visit documented late gives both times. '
+  'Seconds are cut. May be repeated until the session is completed; a note that is signed by then must be amended. Outcome '
+  'body: {session, actualStartTime, actualEndTime}. PT400 for times ahead, out of order, over 16 hours, or on another local '
+  'day than booked without other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED.';
+grant execute on function public.end_session(jsonb, text) to authenticated;
+
 create function private.complete_session(request jsonb, request_id text)
 returns jsonb
 language plpgsql
@@ -15571,9 +17241,12 @@ begin atomic
 end;
 comment on function public.complete_session(jsonb, text) is
   'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?, other_day_reason?, '
-  'overlap_reason?}: a visit documented late gives both times. Seconds are cut. Outcome body: {session, actualStartTime, actualEndTime, units, version}. PT400 '
-  'for times ahead, out of order, over 16 hours, or on another local day than booked without other_day_reason. 409 SESSION_INCOMPLETE lists in missing, as [{field, message}], what the '
-  'record lacks: location_type, cpt_code, note, signature, and for payers with EVV actual_start_time, actual_end_time. 409 '
+  'overlap_reason?}; times left out are those that start_session and end_session recorded. Outcome body: {session, '
+  'actualStartTime, actualEndTime, units, version}. PT400 for times ahead, out of order, over 16 hours, or on another local '
+  'day than booked without other_day_reason. 409 SESSION_INCOMPLETE lists in missing, as [{field, message, differs?}], what '
+  'the record lacks: location_type, cpt_code, note, signature, actual_start_time, actual_end_time, clients; differs of '
+  'signature names what is not as it was signed: therapist_id, client_id, cpt_code, cpt_modifiers, location_type, time_zone, '
+  'actual_start_time, actual_end_time. 409 '
   'VISIT_OVERLAPS lists in overlaps, as [{resource, sessionId, startTime, endTime}], the completed visits of its therapist or '
   'client that it overlaps in actual time; an admin lets it overlap with overlap_reason.';
 grant execute on function public.complete_session(jsonb, text) to authenticated;
@@ -16190,7 +17863,7 @@ begin
   if wanted.undo = 'start' then
     return null;
   elsif wanted.undo is not null then
-    visit.actual_end_time := null;
+    -- When it ended stays: what was signed still is.
     visit.units := null;
     visit.overlap_reason := null;
     return visit;
@@ -16899,11 +18572,17 @@ values
   ('session.moved', 'The time, people or room of a session changed.'),
   ('session.changed', 'Something else of a session changed.'),
   ('session.in_progress', 'A session began.'),
+  ('visit.ended', 'When the visit of a session in progress ended was recorded.'),
   ('session.completed', 'A session was completed.'),
   ('session.cancelled', 'A session was cancelled.'),
   ('session.no_show', 'The client did not come.'),
+  ('staff_time.added', 'Time without a client was entered.'),
+  ('staff_time.changed', 'Time without a client was moved, or somebody takes part or not any more.'),
+  ('staff_time.cancelled', 'Time without a client was cancelled.'),
+  ('staff_time.refused', 'A request about time without a client was refused.'),
   ('visit.corrected', 'A visit was corrected, or a step was taken back (details.undo); visit_versions has what was.'),
-  ('session.refused', 'A start, a completion, a no-show or a correction was refused (details.attempted).'),
+  ('session.zone_resynced', 'A zone''s future sessions went back to their civil times (details.zone).'),
+  ('session.refused', 'A start, a completion, a no-show, a correction or a resync was refused (details.attempted).'),
   ('note.saved', 'A draft of a note was saved.'),
   ('note.signed', 'A note was signed.'),
   ('note.amended', 'A signed note was amended.'),
@@ -17352,6 +19031,7 @@ select
   hours.available as available_hours,
   booked.hours as booked_hours,
   booked.attended_hours,
+  staff.hours as non_billable_hours,
   round(100 * booked.hours / nullif(hours.available, 0), 1) as utilization_percent
 from reports.weeks as week
 join public.therapists as therapist on therapist.organization_id = week.organization_id
@@ -17415,11 +19095,25 @@ cross join lateral (
     group by session.group_key
   ) as visit
 ) as booked
+cross join lateral (
+  select round(coalesce(sum(extract(epoch from taken.end_time - taken.start_time) / 3600), 0), 2) as hours
+  from public.staff_times as taken
+  join public.staff_time_members as member
+    on member.organization_id = taken.organization_id
+    and member.staff_time_id = taken.id
+    and member.therapist_id = therapist.id
+  where taken.organization_id = week.organization_id
+    and taken.start_time >= week.starts_at
+    and taken.start_time < week.ends_at
+    and taken.cancelled_at is null
+) as staff
 where therapist.deleted_at is null
   or therapist.deleted_at > week.starts_at
-  or booked.hours > 0;
+  or booked.hours > 0
+  or staff.hours > 0;
 comment on view reports.therapist_utilization is
-  'How much of the hours a therapist works is booked, and how much was attended, week by week.';
+  'How much of the hours a therapist works is booked, how much was attended, and how much went to time without a client, '
+  'which nobody pays for, week by week.';
 grant select on reports.therapist_utilization to authenticated, service_role;
 
 -- === schemas/reports/attendance.sql ===
@@ -17624,12 +19318,28 @@ grant select on reports.hold_funnel to authenticated, service_role;
 -- === schemas/reports/double_bookings.sql ===
 
 -- Purpose: proof that nobody is booked twice.
--- Objects: reports.double_bookings; docs/reports.md tells how to read it.
+-- Objects: reports.double_bookings; reports.staff_time_resources; docs/reports.md tells how to read it.
 
 grant execute on function
   private.client_lanes(uuid, uuid, text, timestamptz, timestamptz), private.service_code(uuid, text, text, date),
   private.service_code_at(uuid, uuid, text, text, timestamptz)
 to authenticated, service_role;
+
+create view reports.staff_time_resources
+with (security_invoker = true)
+as
+select known.organization_id, known.id, known.start_time, known.end_time, 'therapist' as resource, member.therapist_id as resource_id
+from public.staff_times as known
+join public.staff_time_members as member
+  on member.organization_id = known.organization_id and member.staff_time_id = known.id
+where known.cancelled_at is null
+union all
+select known.organization_id, known.id, known.start_time, known.end_time, 'room', known.room_id
+from public.staff_times as known
+where known.cancelled_at is null and known.room_id is not null;
+comment on view reports.staff_time_resources is
+  'What time without a client takes: a row for each therapist and for the room. Cancelled ones take nothing.';
+grant select on reports.staff_time_resources to authenticated, service_role;
 
 create view reports.double_bookings
 with (security_invoker = true)
@@ -17692,6 +19402,15 @@ cross join lateral (
     and (other.start_time, other.id) > (first.start_time, first.id)
     and other.group_key <> first.group_key
     and other.status not in ('cancelled', 'no_show')
+  union all
+  select taken.resource, taken.resource_id, taken.id, greatest(taken.start_time, first.start_time), taken.end_time
+  from reports.staff_time_resources as taken
+  where taken.organization_id = first.organization_id
+    and taken.resource_id in (first.therapist_id, first.room_id)
+    -- None is longer than 12 hours.
+    and taken.start_time > first.start_time - interval '12 hours'
+    and taken.start_time < first.end_time
+    and taken.end_time > first.start_time
 ) as overlap
 left join public.therapists as therapist
   on overlap.resource = 'therapist' and therapist.organization_id = first.organization_id
@@ -17700,11 +19419,34 @@ left join public.clients as client
   on overlap.resource = 'client' and client.organization_id = first.organization_id and client.id = overlap.resource_id
 left join public.rooms as room
   on overlap.resource = 'room' and room.organization_id = first.organization_id and room.id = overlap.resource_id
-where first.status not in ('cancelled', 'no_show');
+where first.status not in ('cancelled', 'no_show')
+union all
+select
+  first.organization_id,
+  first.start_time,
+  first.start_time at time zone organization.time_zone,
+  first.resource,
+  first.resource_id,
+  coalesce(therapist.display_name, room.name),
+  first.id,
+  other.id,
+  other.start_time,
+  least(first.end_time, other.end_time)
+from reports.staff_time_resources as first
+join public.organizations as organization on organization.id = first.organization_id
+join reports.staff_time_resources as other
+  on other.organization_id = first.organization_id
+  and other.resource_id = first.resource_id
+  and other.start_time >= first.start_time
+  and other.start_time < first.end_time
+  and (other.start_time, other.id) > (first.start_time, first.id)
+left join public.therapists as therapist
+  on therapist.organization_id = first.organization_id and therapist.id = first.resource_id
+left join public.rooms as room on room.organization_id = first.organization_id and room.id = first.resource_id;
 comment on view reports.double_bookings is
   'Proof that there are none: every two sessions of one therapist, client or room that overlap and may not. Members of a '
   'group share their therapist; a client''s services may run at once where the payers allow it or an admin overrode. '
-  'Computed from the sessions alone, apart from the claims that prevent it.';
+  'Time without a client is looked at too. Computed from the rows alone, apart from the claims that prevent it.';
 grant select on reports.double_bookings to authenticated, service_role;
 
 -- === schemas/reports/clock_change_sessions.sql ===
@@ -17768,6 +19510,38 @@ comment on view reports.series_start_times is
   'The local times at which a series starts: one row for a series that kept its hour, with two offsets where it crossed a '
   'change of clocks. A second row is an occurrence that was moved.';
 grant select on reports.series_start_times to authenticated, service_role;
+
+-- === schemas/reports/moved_by_zone_rules.sql ===
+
+-- Purpose: which future sessions are no longer at the time they were booked for, since a zone's law has changed?
+-- Objects: reports.moved_by_zone_rules; docs/reports.md tells how to read it.
+
+create view reports.moved_by_zone_rules
+with (security_invoker = true)
+as
+select
+  session.organization_id,
+  session.start_time,
+  session.id as session_id,
+  therapist.display_name as therapist_name,
+  client.reference as client_reference,
+  session.time_zone,
+  session.civil_start as booked_for,
+  session.start_time at time zone session.time_zone as shows_now,
+  (extract(epoch from (session.start_time at time zone session.time_zone) - session.civil_start) / 60)::integer as minutes_off
+from public.sessions as session
+left join public.therapists as therapist
+  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
+left join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
+where session.start_time > now()
+  and session.status = 'scheduled'
+  and session.start_time at time zone session.time_zone <> session.civil_start
+  -- A time that clocks skip is moved on by the gap, as it was when it was booked.
+  and session.civil_start at time zone session.time_zone <> session.start_time;
+comment on view reports.moved_by_zone_rules is
+  'Future sessions whose clocks no longer show the civil time they were booked for: the law of their zone has changed since. '
+  'resync_zone moves them back.';
+grant select on reports.moved_by_zone_rules to authenticated, service_role;
 
 -- === schemas/reports/rendered_services.sql ===
 
@@ -18427,15 +20201,9 @@ set search_path = ''
 as $$
 begin
   return (
-    select note.attested is distinct from private.session_facts(session)
-    from private.session_note_versions as note
-    join public.sessions as session
-      on session.organization_id = note.organization_id and session.id = note.session_id
-    where note.organization_id = signature_differs.organization_id
-      and note.session_id = signature_differs.session_id
-      and note.status <> 'draft'
-    order by note.version desc
-    limit 1
+    select private.attested_facts(session.organization_id, session.id) <> private.session_facts(session)
+    from public.sessions as session
+    where session.organization_id = signature_differs.organization_id and session.id = signature_differs.session_id
   );
 end
 $$;

@@ -183,6 +183,17 @@ export const relations: Record<string, RelationExpectation> = {
   },
   'public.session_cancellations': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  // Users enter, change and cancel them through functions.
+  'public.staff_times': {
+    ...readable(['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+    insert:   ['no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'all'],
+    update:   ['no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'all'],
+  },
+  'public.staff_time_members': {
+    ...readable(['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+    insert:   ['no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'all'],
+    delete:   ['no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'all'],
+  },
   'public.session_note_states': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'public.hold_batches': readable(
@@ -293,6 +304,8 @@ export const relations: Record<string, RelationExpectation> = {
               ['no grant', 'none',     'clinic',   'clinic',   'clinic',   'clinic',   'theirs',   'all']),
   'reports.therapist_utilization': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.staff_time_resources': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.attendance': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.cancellations': readable(
@@ -307,6 +320,8 @@ export const relations: Record<string, RelationExpectation> = {
   'reports.clock_change_sessions': readable(
               ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.series_start_times': readable(
+              ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.moved_by_zone_rules': readable(
               ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.billable_visits': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
@@ -397,6 +412,10 @@ export const functions: Record<string, FunctionExpectation> = {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'FORBIDDEN',
   },
+  'public.end_session(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
   'public.complete_session(jsonb,text)': {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'FORBIDDEN',
@@ -433,6 +452,11 @@ export const functions: Record<string, FunctionExpectation> = {
     reaches:  ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'nothing',
     told: { client: 'FORBIDDEN', therapist: 'FORBIDDEN' },
+  },
+  'public.resync_zone(text,text)': {
+    reaches:  ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'no grant'],
+    refusal: 'FORBIDDEN',
+    told: { superAdmin: 'nothing' },
   },
   'public.add_time_off(jsonb,text)': {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
@@ -502,6 +526,18 @@ export const functions: Record<string, FunctionExpectation> = {
     reaches:  ['no grant', 'none',     'clinic',   'clinic',   'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'nothing',
     told: { nobody: 'nothing' },
+  },
+  'public.add_staff_time(jsonb,text,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.change_staff_time(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.cancel_staff_time(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
   },
   'public.offer_freed_slots(text)': {
     reaches:  ['no grant', 'none',     'none',     'clinic',   'clinic',   'clinic',   'theirs',   'no grant'],

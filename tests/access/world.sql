@@ -118,6 +118,13 @@ where id in (select access_matrix.id(scope || ' running session') from access_ma
 update public.sessions set status = 'cancelled'
 where id in (select access_matrix.id(scope || ' cancelled session') from access_matrix.scopes);
 
+-- Time without a client: one of the therapist's, and one that nobody takes part in yet.
+insert into public.staff_times (organization_id, id, kind, start_time, end_time, time_zone)
+select scope.clinic, access_matrix.id(scope.scope || each.name), 'meeting', access_matrix.at(each.hour), access_matrix.at(each.hour + 1), 'UTC'
+from access_matrix.scopes as scope, (values (' staff time', 60), (' empty staff time', 62)) as each (name, hour);
+insert into public.staff_time_members (organization_id, staff_time_id, therapist_id)
+select clinic, access_matrix.id(scope || ' staff time'), therapist from access_matrix.scopes;
+
 -- Holds that live, with keys that are known.
 insert into public.hold_batches (
   organization_id, id, hold_key, therapist_id, time_zone, expires_at, created_by, created_at
@@ -307,6 +314,10 @@ select clinic, therapist, client, greatest(date_trunc('month', now(), 'UTC'), no
 from access_matrix.scopes;
 update public.therapists set credential = 'RBT' where id in (select therapist from access_matrix.scopes);
 update public.therapist_credentials set credential = 'RBT' where therapist_id in (select therapist from access_matrix.scopes);
+
+-- A session whose clocks showed another time when it was booked.
+update public.sessions set civil_start = civil_start + interval '1 hour'
+where id in (select access_matrix.id(scope || ' session') from access_matrix.scopes);
 
 -- What is sealed at commit is sealed now.
 set constraints all immediate;

@@ -87,6 +87,16 @@ export const rows: Record<string, Row> = {
     update: 'created_at',
   },
   'public.session_cancellations': { where: 'organization_id = {clinic} and session_id = {cancelled}' },
+  'public.staff_times': {
+    where: 'organization_id = {clinic} and id = {staffTime}',
+    insert: `(organization_id, kind, start_time, end_time, time_zone)
+      values ({clinic}, 'break', access_matrix.at(10), access_matrix.at(11), 'UTC')`,
+    update: 'kind',
+  },
+  'public.staff_time_members': {
+    where: 'organization_id = {clinic} and therapist_id = {therapist}',
+    insert: '(organization_id, staff_time_id, therapist_id) values ({clinic}, {emptyStaffTime}, {therapist})',
+  },
   'public.session_note_states': { where: session },
   'public.hold_batches': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
   'public.session_holds': { where: 'organization_id = {clinic} and id = {hold}' },
@@ -150,6 +160,7 @@ export const rows: Record<string, Row> = {
   'reports.weeks': { where: 'organization_id = {clinic}', noOther: true },
   'reports.months': { where: 'organization_id = {clinic}', noOther: true },
   'reports.therapist_utilization': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
+  'reports.staff_time_resources': { where: 'organization_id = {clinic} and id = {staffTime}' },
   'reports.attendance': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
   'reports.cancellations': { where: 'organization_id = {clinic} and session_id = {cancelled}' },
   'reports.no_show_rates': { where: 'organization_id = {clinic} and client_id = {client}' },
@@ -157,6 +168,7 @@ export const rows: Record<string, Row> = {
   'reports.double_bookings': { where: 'organization_id = {clinic}', noOther: true },
   'reports.clock_change_sessions': { where: 'organization_id = {clinic} and session_id = {attended}' },
   'reports.series_start_times': { where: 'organization_id = {clinic} and series_id = {series}' },
+  'reports.moved_by_zone_rules': { where: 'organization_id = {clinic} and session_id = {session}' },
   'reports.billable_visits': { where: 'organization_id = {clinic} and session_id = {attended}' },
   'reports.units_by_code_and_payer': { where: 'organization_id = {clinic}', noOther: true },
   'reports.sessions_to_recode': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
@@ -211,6 +223,11 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
   'public.start_session(jsonb,text)': {
     call: `replace(${outcome("public.start_session(jsonb_build_object('session_id', {session}))")}, 'NOT_TODAY', 'ok')`,
   },
+  'public.end_session(jsonb,text)': {
+    call: outcome(
+      `public.end_session(${request("'session_id', {running}", "'other_day_reason', 'after midnight'")})`,
+    ),
+  },
   'public.complete_session(jsonb,text)': {
     call: `replace(${outcome("public.complete_session(jsonb_build_object('session_id', {running}))")}, 'SESSION_INCOMPLETE', 'ok')`,
   },
@@ -243,10 +260,27 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
   'public.find_substitutes(jsonb)': {
     call: `case when public.find_substitutes(${request("'session_id', {session}")}) is not null then 'ok' end`,
   },
+  'public.add_staff_time(jsonb,text,text)': {
+    call: outcome(
+      `public.add_staff_time(${request("'kind', 'drive'", "'therapist_ids', jsonb_build_array({therapist})", occurrence(10, 11))})`,
+    ),
+  },
+  'public.change_staff_time(jsonb,text)': {
+    call: outcome(`public.change_staff_time(${request("'staff_time_id', {staffTime}", "'kind', 'break'")})`),
+  },
+  'public.cancel_staff_time(jsonb,text)': {
+    call: outcome(`public.cancel_staff_time(${request("'staff_time_ids', jsonb_build_array({staffTime})")})`),
+  },
   // It closes the caller's own organization, whichever that is.
   'public.add_closure(jsonb,text)': {
     call: `(select case when answer <> 'ok' or auth.jwt() ->> 'org_id' = {clinic}::text then answer end from (
       select ${outcome(`public.add_closure(${request("'name', 'Holiday'", "'from_date', '2020-02-01'")})`)} as answer) as told)`,
+    noOther: true,
+  },
+  // It moves what the caller's own organization has booked in the zone.
+  'public.resync_zone(text,text)': {
+    call: `(select case when answer <> 'ok' or auth.jwt() ->> 'org_id' = {clinic}::text then answer end from (
+      select ${outcome("public.resync_zone('UTC')")} as answer) as told)`,
     noOther: true,
   },
   'public.add_time_off(jsonb,text)': {
@@ -356,6 +390,8 @@ export function values(scope: Scope, person: string): Record<string, string> {
     attended: `${scope} attended session`,
     series: `${scope} series`,
     group: `${scope} manned group`,
+    staffTime: `${scope} staff time`,
+    emptyStaffTime: `${scope} empty staff time`,
     hold: `${scope} hold`,
     holdKey: `${scope} hold key`,
   };

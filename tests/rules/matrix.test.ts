@@ -55,7 +55,8 @@ beforeAll(async () => {
     caseloads: everybody([id('other rbt')], [id('other ann')]),
     rooms: [{ id: id('other blue'), name: 'other blue' }],
   });
-  await client.query(await readFile(new URL('world.sql', import.meta.url), 'utf8'));
+  for (const file of ['world.sql', 'staff-time.sql'])
+    await client.query(await readFile(new URL(file, import.meta.url), 'utf8'));
 });
 afterAll(async () => {
   await client.query('rollback');
@@ -79,13 +80,16 @@ function attemptOf(rule: Rule, { way, person }: Path): string {
     case 'hold':
     case 'confirm':
     case 'insert':
-      return `rule_matrix.by_${way}('${person}', ${arranged}, ${to})`;
+    case 'staff time':
+    case 'insert staff time':
+      return `rule_matrix.by_${way.replaceAll(' ', '_')}('${person}', ${arranged}, ${to})`;
     case 'move':
     case 'update':
-      return `rule_matrix.by_${way}('${person}', ${arranged}, ${from}, ${to})`;
     case 'move group':
     case 'update group':
-      return `rule_matrix.by_${way.replace(' ', '_')}('${person}', ${arranged}, ${from}, ${to})`;
+    case 'change staff time':
+    case 'update staff time':
+      return `rule_matrix.by_${way.replaceAll(' ', '_')}('${person}', ${arranged}, ${from}, ${to})`;
     case 'offer':
       return `rule_matrix.by_offer(${arranged}, ${to})`;
     default:

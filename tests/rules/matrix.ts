@@ -3,6 +3,8 @@
  * it; `npm run rule-matrix` writes `docs/rule-matrix.md` from it.
  */
 
+import { staffTimeCell } from './staff-time.ts';
+
 /** What comes of an attempt that breaks a rule. */
 export type Outcome = 'refused' | 'allowed';
 
@@ -22,6 +24,10 @@ export type Way =
   | 'insert'
   | 'update'
   | 'update group'
+  | 'staff time'
+  | 'change staff time'
+  | 'insert staff time'
+  | 'update staff time'
   | 'record';
 
 /** One way, by one person. */
@@ -59,6 +65,14 @@ export const paths: readonly Path[] = [
   path('update', 'SQL', 'update, SQL'),
   path('update group', 'service_role', 'update a group, service_role'),
   path('update group', 'SQL', 'update a group, SQL'),
+  path('staff time', 'rbt', 'staff time, therapist'),
+  path('staff time', 'admin', 'staff time, admin'),
+  path('change staff time', 'rbt', 'change staff time, therapist'),
+  path('change staff time', 'admin', 'change staff time, admin'),
+  path('insert staff time', 'service_role', 'insert staff time, service_role'),
+  path('insert staff time', 'SQL', 'insert staff time, SQL'),
+  path('update staff time', 'service_role', 'update staff time, service_role'),
+  path('update staff time', 'SQL', 'update staff time, SQL'),
 ];
 
 /** Functions of the API and the ways they are; a reason where they write no booking. */
@@ -69,10 +83,15 @@ export const functions: Readonly<Record<string, readonly Way[] | string>> = {
   offer_freed_slots: ['offer'],
   cancel_sessions: ['offer', 'record'],
   start_session: ['record'],
+  end_session: ['record'],
   complete_session: ['record'],
   mark_no_show: ['record'],
   correct_visit: ['record'],
+  add_staff_time: ['staff time'],
+  change_staff_time: ['change staff time'],
+  cancel_staff_time: 'only gives time back',
   release_hold: 'only gives time back',
+  resync_zone: 'moves what is booked to the civil time it was booked for; it overlaps nothing there',
   add_closure: 'cancels at most; where a closure stands is a rule here',
   add_time_off: 'cancels at most; where time off stands is a rule here',
   set_availability_hours: 'changes what can be booked, no booking',
@@ -96,6 +115,8 @@ export const functions: Readonly<Record<string, readonly Way[] | string>> = {
 export const tables: Readonly<Record<string, readonly Way[] | string>> = {
   sessions: ['insert', 'update', 'record'],
   session_groups: ['update group'],
+  staff_times: ['insert staff time', 'update staff time'],
+  staff_time_members: ['insert staff time', 'update staff time'],
   waitlist_entries: ['offer'],
   organizations: 'settings',
   organization_closures: 'where a closure stands is a rule here',
@@ -179,13 +200,14 @@ const payerOfAnn = `insert into public.payers (organization_id, id, name) values
 
 const closed = ['OUTSIDE_AVAILABILITY', 'outside_availability'];
 const times = [
-  'VALIDATION_FAILED',
-  'sessions_times',
-  'session_groups_times',
-  'session_groups_end_time_in_reason',
+  ...['VALIDATION_FAILED', 'sessions_times', 'session_groups_times', 'session_groups_end_time_in_reason'],
+  ...['staff_times_times', 'staff_times_end_time_in_reason'],
 ];
-const authority = ['FORBIDDEN', 'no privilege', 'no row', 'session_bookable'];
-const tenancy = [...authority, 'session_identity'];
+const authority = ['FORBIDDEN', 'no privilege', 'no row', 'session_bookable', 'staff_time_bookable'];
+const tenancy = [
+  ...[...authority, 'session_identity'],
+  ...['staff_time_members_organization_id_therapist_id_fkey', 'staff_times_organization_id_room_id_fkey'],
+];
 
 /** Rules about where, when, with whom and for what a session is booked. */
 export const placementRules: readonly Rule[] = [
@@ -322,7 +344,7 @@ export const placementRules: readonly Rule[] = [
   {
     name: 'zone',
     title: 'The zone is one that exists',
-    says: ['VALIDATION_FAILED', 'sessions_time_zone_fkey'],
+    says: ['VALIDATION_FAILED', 'sessions_time_zone_fkey', 'staff_times_time_zone_fkey'],
     place: { zone: 'foo3bar' },
     cells: {
       confirm: held,
@@ -333,7 +355,7 @@ export const placementRules: readonly Rule[] = [
   {
     name: 'abbreviation',
     title: 'The zone is no abbreviation, which has no summer',
-    says: ['VALIDATION_FAILED', 'sessions_time_zone_fkey'],
+    says: ['VALIDATION_FAILED', 'sessions_time_zone_fkey', 'staff_times_time_zone_fkey'],
     place: { zone: 'CET' },
     cells: {
       confirm: held,
@@ -693,27 +715,35 @@ export const recordRules: readonly RecordRule[] = [
       ...by(everybody, 'update to completed', set("status = 'completed'")),
       ...by(users, 'complete_session', rpc('complete_session', aDayBack)),
       {
-        who: 'rbt',
-        title: 'complete_session after it',
-        statement: rpc(
-          'complete_session',
-          `${aDayBack}, 'actual_start_time', rule_matrix.wire(rule_matrix.time_of('minutes -60')::text)`,
-        ),
-        outcome: 'allowed',
-      },
-      {
         who: 'admin',
         title: 'complete_session with a reason',
         statement: rpc('complete_session', `${aDayBack}, 'overlap_reason', 'both were there'`),
         outcome: 'allowed',
       },
-      {
-        who: 'SQL',
-        title: 'insert its visit',
-        statement: `insert into public.session_visits (organization_id, session_id, actual_start_time, actual_end_time, units)
-          select organization_id, id, start_time, end_time, 4 from public.sessions where id = {session}::uuid`,
-        outcome: 'allowed',
-      },
+    ],
+  },
+  {
+    name: 'visit after visit',
+    title: 'A visit may begin as the one before it ends',
+    place: { start: 'minutes -90', end: 'minutes -30', code: '97153' },
+    setup: `select rule_matrix.given_visit('minutes -160', 'minutes -100', 'minutes -90'); ${status('in_progress')};
+      select rule_matrix.given_note({session})`,
+    trials: [
+      ...by(everybody, 'update to completed', set("status = 'completed'"), 'allowed'),
+      ...by(users, 'complete_session', rpc('complete_session', aDayBack), 'allowed'),
+    ],
+  },
+  {
+    name: 'signed as rendered',
+    title: 'A user completes a session only as its note was signed',
+    says: ['SESSION_INCOMPLETE', 'session_incomplete'],
+    place: { start: 'minutes -90', end: 'minutes -30', code: '97153' },
+    setup: `${status('in_progress')}; select rule_matrix.given_note({session});
+      update public.sessions set location_type = 'home' where id = {session}::uuid`,
+    trials: [
+      ...by(users, 'update to completed', set("status = 'completed'")),
+      ...by(users, 'complete_session', rpc('complete_session', aDayBack)),
+      ...by(['service_role', 'SQL'], 'update to completed', set("status = 'completed'"), 'allowed'),
     ],
   },
   {
@@ -784,7 +814,7 @@ export const recordRules: readonly RecordRule[] = [
 
 /** What should come of a placement rule on a path. */
 export function expectedCell(rule: Rule, { id, way, person }: Path): Cell {
-  const own = rule.cells?.[id] ?? rule.cells?.[way];
+  const own = rule.cells?.[id] ?? rule.cells?.[way] ?? staffTimeCell(rule.name, way);
   if (own !== undefined) return own;
   if (way === 'offer') return rule.refused === 'nobody' ? 'allowed' : 'refused';
   if (person === 'service_role' || person === 'SQL') {

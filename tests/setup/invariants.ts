@@ -127,6 +127,7 @@ const rules: Rule[] = [
       with owner as (
         select organization_id, id from public.sessions
         union select organization_id, id from public.session_groups
+        union select organization_id, id from public.staff_times
         union select organization_id, unnest(array_remove(array[id, group_id, batch_id], null)) from public.session_holds
       ),
       expected as materialized (

@@ -1,5 +1,6 @@
 /** One session: what it is, what can be done with it, its completion and its correction. */
-import { Play, Check as Tick, UserX } from 'lucide-react';
+import { Play, Square, Check as Tick, UserX } from 'lucide-react';
+import { useState } from 'react';
 import { type CorrectionReason, type SessionRow, serviceCode, statusWords } from 'therapist-sessions';
 import { EARLY_HOURS, useClients, useCorrections, useMe, useRooms, useTherapists, useVisit } from 'therapist-sessions/react';
 import { Note } from './note.tsx';
@@ -64,6 +65,7 @@ export function SessionPanel({
 function Progress({ session, onChanged }: Props) {
   const visit = useVisit(session, onChanged);
   const { action, isEarly, missing } = visit;
+  const [endedAt, setEndedAt] = useState('');
   const isScheduled = session.status === 'scheduled';
   return (
     <section aria-label="Progress">
@@ -79,7 +81,11 @@ function Progress({ session, onChanged }: Props) {
             press={visit.start}
           />
         ) : (
-          <Button label="Complete" icon={Tick} by={action} saying="Completing…" look="primary" press={visit.complete} />
+          <>
+            <Field label="Ended at" type="time" value={endedAt} onValue={setEndedAt} />
+            <Button label="End" icon={Square} by={action} saying="Ending…" press={() => visit.end(endedAt)} />
+            <Button label="Complete" icon={Tick} by={action} saying="Completing…" look="primary" press={visit.complete} />
+          </>
         )}
         {isScheduled && visit.hasBegun && <Button label="Did not come" icon={UserX} by={action} press={visit.noShow} />}
       </div>

@@ -102,7 +102,7 @@ set search_path = ''
 as $$
 begin
   -- Each look-up is by primary key or by an index of one id, whatever the planner believes of the array's length. An id
-  -- is a session, a hold, or a group; of a group that confirming will make, the first member's hold speaks.
+  -- is a session, a hold, a staff time, or a group; of a group that confirming will make, the first member's hold speaks.
   return array(
     select row(
       session.id, case when session.group_id is null then session.id end, session.therapist_id, session.room_id,
@@ -167,6 +167,23 @@ begin
       select known.* from public.hold_batches as known
       where known.organization_id = places_of.organization_id and known.id = hold.batch_id offset 0
     ) as batch
+    union all
+    -- A staff time takes each of its therapists, and its room once.
+    select row(
+      null, taken.id, member.therapist_id, case when member.is_first is not false then taken.room_id end, 0, 0, null, null,
+      taken.start_time, taken.end_time, null
+    )::private.place
+    from unnest(owner_ids) as owner (id)
+    cross join lateral (
+      select known.* from public.staff_times as known
+      where known.organization_id = places_of.organization_id and known.id = owner.id offset 0
+    ) as taken
+    left join lateral (
+      select known.therapist_id, row_number() over (order by known.therapist_id) = 1 as is_first
+      from public.staff_time_members as known
+      where known.organization_id = places_of.organization_id and known.staff_time_id = owner.id
+    ) as member on true
+    where taken.cancelled_at is null
   );
 end
 $$;

@@ -118,11 +118,14 @@ begin
   ) or exists (
     -- By the primary key, whatever the planner believes.
     select from (select session.organization_id, session.id from public.sessions as session where (session.organization_id, session.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
+  ) or exists (
+    -- By the primary key, whatever the planner believes.
+    select from (select known.organization_id, known.id from public.staff_times as known where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
   );
 end
 $$;
 comment on function private.id_is_taken(uuid, uuid) is
-  'Whether a session, a group, a hold or a batch of the organization has this id.';
+  'Whether a session, a group, a hold, a batch or a staff time of the organization has this id.';
 
 create function private.prepare_session()
 returns trigger

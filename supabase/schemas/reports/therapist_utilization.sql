@@ -12,6 +12,7 @@ select
   hours.available as available_hours,
   booked.hours as booked_hours,
   booked.attended_hours,
+  staff.hours as non_billable_hours,
   round(100 * booked.hours / nullif(hours.available, 0), 1) as utilization_percent
 from reports.weeks as week
 join public.therapists as therapist on therapist.organization_id = week.organization_id
@@ -75,9 +76,23 @@ cross join lateral (
     group by session.group_key
   ) as visit
 ) as booked
+cross join lateral (
+  select round(coalesce(sum(extract(epoch from taken.end_time - taken.start_time) / 3600), 0), 2) as hours
+  from public.staff_times as taken
+  join public.staff_time_members as member
+    on member.organization_id = taken.organization_id
+    and member.staff_time_id = taken.id
+    and member.therapist_id = therapist.id
+  where taken.organization_id = week.organization_id
+    and taken.start_time >= week.starts_at
+    and taken.start_time < week.ends_at
+    and taken.cancelled_at is null
+) as staff
 where therapist.deleted_at is null
   or therapist.deleted_at > week.starts_at
-  or booked.hours > 0;
+  or booked.hours > 0
+  or staff.hours > 0;
 comment on view reports.therapist_utilization is
-  'How much of the hours a therapist works is booked, and how much was attended, week by week.';
+  'How much of the hours a therapist works is booked, how much was attended, and how much went to time without a client, '
+  'which nobody pays for, week by week.';
 grant select on reports.therapist_utilization to authenticated, service_role;

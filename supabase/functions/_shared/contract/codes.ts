@@ -112,7 +112,7 @@ export const ERROR_CODES = {
     meaning: 'A booked session of the therapist is in the way. `retryAfter` is null: waiting does not help.',
     action: 'Offer `alternatives`, or let the user choose another time.',
     endpoints: ['sessions-hold'],
-    rpcs: ['correct_visit'],
+    rpcs: ['correct_visit', 'add_staff_time', 'change_staff_time'],
   },
   CLIENT_CONFLICT: {
     status: 409,
@@ -128,7 +128,7 @@ export const ERROR_CODES = {
     meaning: 'Only holds are in the way. All of them clear at `retryAfter`, unless they are confirmed first.',
     action: 'Offer `alternatives`, or "try again at" `retryAfter`.',
     endpoints: ['sessions-hold'],
-    rpcs: ['correct_visit'],
+    rpcs: ['correct_visit', 'add_staff_time', 'change_staff_time'],
   },
   CLIENT_HOLD_CONFLICT: {
     status: 409,
@@ -144,7 +144,7 @@ export const ERROR_CODES = {
     meaning: 'A session or a hold in that room is in the way; `conflicts` says which of the two.',
     action: 'Offer another room, `alternatives`, or, when it is not null, `retryAfter`.',
     endpoints: ['sessions-hold'],
-    rpcs: ['correct_visit'],
+    rpcs: ['correct_visit', 'add_staff_time', 'change_staff_time'],
   },
   OUTSIDE_AVAILABILITY: {
     status: 409,
@@ -154,6 +154,7 @@ export const ERROR_CODES = {
     action:
       'Offer `alternatives`. An admin may repeat the request with `override: {reason, rules: ["availability"]}`.',
     endpoints: ['sessions-hold'],
+    rpcs: ['add_staff_time', 'change_staff_time'],
   },
   AUTHORIZATION_EXCEEDED: {
     status: 409,
@@ -210,6 +211,7 @@ export const ERROR_CODES = {
     meaning: 'The session to move has started, is over, or was cancelled since the hold was made.',
     action: 'Release the hold, reload the session, and book anew if it is still wanted.',
     endpoints: ['sessions-hold', 'sessions-confirm'],
+    rpcs: ['change_staff_time'],
   },
   STATUS_NOT_ALLOWED: {
     status: 409,
@@ -218,7 +220,7 @@ export const ERROR_CODES = {
       'The session has already begun, is over or was cancelled; or it is called missed before its start.',
     action: 'Reload the session. Asked again after a lost answer: the first request has done it.',
     endpoints: [],
-    rpcs: ['start_session', 'complete_session', 'mark_no_show', 'correct_visit'],
+    rpcs: ['start_session', 'end_session', 'complete_session', 'mark_no_show', 'correct_visit'],
   },
   NOT_TODAY: {
     status: 409,
@@ -249,7 +251,8 @@ export const ERROR_CODES = {
   SESSION_INCOMPLETE: {
     status: 409,
     title: 'The session’s record lacks something',
-    meaning: '`missing` names each thing that completing the session needs, by its field.',
+    meaning:
+      '`missing` names each thing that completing the session needs, by its field; `differs` of `signature` what is not as it was signed.',
     action: 'Show each message beside its field, and complete the session once they are there.',
     endpoints: [],
     rpcs: ['complete_session'],

@@ -29,6 +29,10 @@ export const conflict = z
   .object({
     occurrenceIndex: z.number().int().min(0).meta({ description: 'Which requested occurrence, from 0.' }),
     resource: z.enum(['therapist', 'client', 'room']),
+    therapistId: z.string().nullish().meta({
+      format: 'uuid',
+      description: 'Of time without a client: which of the therapists that were asked for.',
+    }),
     blockedBy: z.enum(['hold', 'session', 'availability', 'closure']).meta({
       description:
         'A hold may yet lapse; a session does not. `availability`: outside the therapist’s hours or in time off; `closure`: the organization is closed.',

@@ -14,6 +14,8 @@ export type Issue = { path: string; message: string; expected?: number | undefin
 export type Conflict = {
   occurrenceIndex: number;
   resource: 'therapist' | 'client' | 'room';
+  /** Of time without a client: which of the therapists that were asked for. */
+  therapistId?: string | null | undefined;
   blockedBy: 'hold' | 'session' | 'availability' | 'closure';
   startTime: string;
   endTime: string;

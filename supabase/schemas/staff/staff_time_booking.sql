@@ -1,0 +1,912 @@
+-- Purpose: entering, changing and cancelling time without a client.
+-- Objects: add_staff_time, change_staff_time, cancel_staff_time, and what they have in common.
+-- Watch for: the times of a request are read by private.slots_of, the reader of sessions-hold, so zones, offsets and the
+--            bounds of a booking are the same. A refusal comes before anything is written. Hours, time off and closures
+--            count as for a session, and an admin may override them with a reason.
+
+create domain private.staff_ids as uuid[] check (cardinality(value) between 1 and 100);
+comment on domain private.staff_ids is 'must have 1 to 100 items';
+create domain private.staff_time_ids as uuid[] check (cardinality(value) between 1 and 1000);
+comment on domain private.staff_time_ids is 'must have 1 to 1000 items';
+create domain private.clock_time as text check (value ~ '^([01][0-9]|2[0-3]):[0-5][0-9]$');
+comment on domain private.clock_time is 'must be a local time of day, like 09:30';
+create domain private.minutes_long as smallint check (value between 1 and 720);
+comment on domain private.minutes_long is 'must be a whole number from 1 to 720';
+
+create type private.staff_time_request as (
+  kind public.staff_time_kind,
+  therapist_ids private.staff_ids,
+  room_id uuid,
+  time_zone private.zone_name,
+  start_time private.instant,
+  end_time private.instant,
+  start_time_offset_minutes private.offset_minutes,
+  end_time_offset_minutes private.offset_minutes,
+  occurrences private.occurrence_requests,
+  recurrence private.recurrence_request,
+  override private.override_request
+);
+comment on type private.staff_time_request is 'The request of add_staff_time, each field within its bounds.';
+
+create type private.staff_time_change as (
+  staff_time_id uuid,
+  series_id uuid,
+  "from" private.instant,
+  kind public.staff_time_kind,
+  therapist_ids private.staff_ids,
+  room_id uuid,
+  start_time private.instant,
+  end_time private.instant,
+  local_start private.clock_time,
+  duration_minutes private.minutes_long,
+  override private.override_request
+);
+comment on type private.staff_time_change is 'The request of change_staff_time: which ones, and what of them changes.';
+
+create type private.staff_time_end as (
+  staff_time_ids private.staff_time_ids,
+  series_id uuid,
+  "from" private.instant
+);
+comment on type private.staff_time_end is 'The request of cancel_staff_time.';
+
+do $make$
+declare
+  name text;
+begin
+  foreach name in array array['staff_time_request', 'staff_time_change', 'staff_time_end'] loop
+    execute format(
+      $function$
+        create function private.mistyped_%1$s() returns jsonpath
+        language plpgsql immutable set search_path = '' as $body$ begin return %2$L; end $body$
+      $function$,
+      name, format('$ ? (%s)', private.mistyped_fields(format('private.%I', name)::regtype))
+    );
+    execute format(
+      'comment on function private.mistyped_%1$s() is %2$L',
+      name, format('Finds a field of private.%s whose JSON type is wrong. Made from the type.', name)
+    );
+  end loop;
+end
+$make$;
+
+create type private.staff_plan as (
+  id uuid,
+  occurrence_index smallint,
+  kind public.staff_time_kind,
+  start_time timestamptz,
+  end_time timestamptz,
+  time_zone text,
+  -- squawk-ignore prefer-timestamp-tz
+  civil_start timestamp,
+  room_id uuid,
+  therapist_ids uuid[]
+);
+comment on type private.staff_plan is 'One staff time as it would be.';
+
+-- What may be where ------------------------------------------------------------------------------------------------------
+
+create function private.staff_claims(organization_id uuid, plans private.staff_plan[])
+returns private.claims[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return private.claimed(organization_id, array(
+    select row(
+      null, plan.id, member.id, case when member.position = 1 then plan.room_id end, 0, 0, null, null, plan.start_time,
+      plan.end_time, null
+    )::private.place
+    from unnest(plans) as plan
+    cross join lateral unnest(plan.therapist_ids) with ordinality as member (id, position)
+  ));
+end
+$$;
+comment on function private.staff_claims(uuid, private.staff_plan[]) is
+  'What staff times claim: each of their therapists, and their room once.';
+
+create function private.staff_obstacle(
+  organization_id uuid,
+  plans private.staff_plan[],
+  as_of timestamptz,
+  out conflicts jsonb,
+  out retry_after timestamptz
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  own_ids constant uuid[] := array(select plan.id from unnest(plans) as plan);
+  indexes constant jsonb := (select jsonb_object_agg(plan.id, plan.occurrence_index) from unnest(plans) as plan);
+begin
+  select
+    jsonb_agg(found.conflict order by found.occurrence_index, found.resource_kind, found.resource_id)
+      filter (where found.place = 1 and found.rank <= 1000),
+    case when bool_and(found.expires_at is not null) then max(found.expires_at) end
+  into conflicts, retry_after
+  from (
+    select blocked.*,
+      dense_rank() over (order by blocked.occurrence_index, blocked.resource_kind, blocked.resource_id) as rank,
+      jsonb_strip_nulls(jsonb_build_object(
+        'occurrenceIndex', blocked.occurrence_index,
+        'resource', blocked.resource_kind,
+        'therapistId', case when blocked.resource_kind = 'therapist' then blocked.resource_id end,
+        'blockedBy', case when blocked.expires_at is null then 'session' else 'hold' end,
+        'startTime', private.iso(lower(blocked.overlap)),
+        'endTime', private.iso(upper(blocked.overlap)),
+        'expiresAt', private.iso(blocked.expires_at)
+      )) as conflict
+    from (
+      select (indexes ->> want.owner_id::text)::integer as occurrence_index, want.resource_kind, want.resource_id,
+        claim.expires_at, claim.during::tstzrange * want.during::tstzrange as overlap,
+        row_number() over (
+          partition by want.owner_id, want.resource_kind, want.resource_id order by claim.expires_at desc nulls first
+        ) as place
+      from unnest(private.staff_claims(staff_obstacle.organization_id, plans)) as want
+      cross join lateral (
+        select known.* from private.claims as known
+        where known.organization_id = want.organization_id
+          and known.resource_id = want.resource_id
+          and known.during && want.during
+          and known.resource_kind = want.resource_kind
+          and (known.expires_at is null or known.expires_at > as_of)
+          and known.owner_id <> all (own_ids)
+        offset 0
+      ) as claim
+    ) as blocked
+  ) as found;
+end
+$$;
+comment on function private.staff_obstacle(uuid, private.staff_plan[], timestamptz) is
+  'What is in the way of staff times: one conflict for each occurrence and therapist or room, a session before a hold. It '
+  'says which of the therapists that were asked for, never whose booking it is. At most 1000.';
+
+create function private.refuse_staff_time(
+  actor private.actor,
+  staff_time_ids uuid[],
+  code text,
+  detail text,
+  retry_after timestamptz default null,
+  conflicts jsonb default null
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  return coalesce(
+    private.note_refusal(
+      actor.organization_id, 'staff_time.refused', 'staff_time', staff_time_ids, code, actor.role::text,
+      details => case when conflicts is not null
+        then jsonb_build_object('conflicts', jsonb_path_query_array(conflicts, '$[0 to 19]')) end,
+      may_never => actor.role = 'client'
+    ),
+    private.refusal(private.status_of(code), code, detail, retry_after, coalesce(conflicts, '[]'))
+  );
+end
+$$;
+comment on function private.refuse_staff_time(private.actor, uuid[], text, text, timestamptz, jsonb) is
+  'Refuses a request about staff times: one audit event, and the outcome.';
+
+create function private.may_take_time(actor private.actor, therapist_ids uuid[])
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select from public.memberships as member
+    where member.organization_id = actor.organization_id and member.user_id = actor.user_id
+      and (
+        member.role in ('admin', 'super_admin')
+        or (member.role = 'therapist' and therapist_ids <@ array[actor.user_id])
+      )
+  );
+end
+$$;
+comment on function private.may_take_time(private.actor, uuid[]) is
+  'Whether the caller disposes of the time of these therapists: a therapist of their own, an admin of everybody''s. Read '
+  'from the membership row, behind the locks too.';
+
+create function private.staff_availability(
+  organization_id uuid,
+  plans private.staff_plan[],
+  out conflicts jsonb,
+  out is_open boolean
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  select coalesce(bool_and(asked.is_open), true), jsonb_path_query_array(
+    jsonb_agg(private.availability_conflicts(staff_availability.organization_id, asked.therapist_id, asked.spans))
+      filter (where not asked.is_open), '$[*][*]'
+  )
+  into is_open, conflicts
+  from (
+    select wanted.therapist_id, wanted.spans,
+      private.is_open(staff_availability.organization_id, wanted.therapist_id, wanted.spans) as is_open
+    from (
+      select member.id as therapist_id,
+        array_agg(tstzrange(plan.start_time, plan.end_time, '[)') order by plan.occurrence_index) as spans
+      from unnest(plans) as plan
+      cross join lateral unnest(plan.therapist_ids) as member (id)
+      group by member.id
+    ) as wanted
+  ) as asked;
+end
+$$;
+comment on function private.staff_availability(uuid, private.staff_plan[]) is
+  'Whether each therapist works when their staff times are, by the rule of bookings; conflicts says where not.';
+
+create function private.staff_placement_issue(
+  actor private.actor,
+  plans private.staff_plan[],
+  reason text,
+  as_of timestamptz
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  obstacle record;
+  availability record;
+  code jsonb;
+begin
+  if exists (
+    select from (
+      select distinct plan.therapist_ids, plan.room_id from unnest(plans) as plan
+    ) as wanted
+    cross join lateral private.staff_time_issue(actor.organization_id, wanted.therapist_ids, wanted.room_id) as issue
+    where issue.rule is not null or not private.may_take_time(actor, wanted.therapist_ids)
+  ) or (reason is not null and actor.role not in ('admin', 'super_admin')) then
+    return '{"code": "FORBIDDEN", "detail": "You may not take the time of these therapists, this room, or override."}';
+  end if;
+  availability := private.staff_availability(actor.organization_id, plans);
+  if not availability.is_open and reason is null then
+    return jsonb_build_object(
+      'code', 'OUTSIDE_AVAILABILITY', 'conflicts', availability.conflicts,
+      'detail', 'A therapist does not work then, or the clinic is closed. An admin may override with a reason.'
+    );
+  end if;
+  obstacle := private.staff_obstacle(actor.organization_id, plans, as_of);
+  if obstacle.conflicts is not null then
+    code := private.conflict_code(obstacle.conflicts);
+    return code || jsonb_build_object('conflicts', obstacle.conflicts, 'retryAfter', obstacle.retry_after);
+  end if;
+  return jsonb_build_object('overridden', not availability.is_open);
+end
+$$;
+comment on function private.staff_placement_issue(private.actor, private.staff_plan[], text, timestamptz) is
+  'What forbids staff times to be placed here, as {code, detail, conflicts, retryAfter}; no code: nothing does, and '
+  'overridden says whether the reason set hours or closures aside. Call it behind the locks.';
+
+create function private.write_staff_claims(organization_id uuid, plans private.staff_plan[], as_of timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.remove_stale(organization_id, private.staff_claims(organization_id, plans), as_of);
+  if not private.sync_claims(organization_id, array(select plan.id from unnest(plans) as plan), as_of) then
+    perform private.raise_busy();
+  end if;
+end
+$$;
+comment on function private.write_staff_claims(uuid, private.staff_plan[], timestamptz) is
+  'Takes the claims of staff times whose rows are written and whose way was found free.';
+
+create function private.staff_answer(organization_id uuid, staff_time_ids uuid[])
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object('staffTimes', (
+    select coalesce(jsonb_agg(jsonb_build_object(
+      'id', known.id, 'kind', known.kind, 'startTime', private.iso(known.start_time),
+      'endTime', private.iso(known.end_time), 'seriesId', known.series_id
+    ) order by named.position), '[]')
+    from unnest(staff_time_ids) with ordinality as named (id, position)
+    cross join lateral (
+      select found.* from public.staff_times as found
+      where found.organization_id = staff_answer.organization_id and found.id = named.id offset 0
+    ) as known
+  ));
+end
+$$;
+comment on function private.staff_answer(uuid, uuid[]) is 'The body of an answer about staff times, in the order asked.';
+
+create function private.record_staff_override(
+  actor private.actor,
+  staff_time_ids uuid[],
+  reason text,
+  as_of timestamptz
+)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    actor.organization_id, 'override.availability', 'staff_time', staff_time_ids, as_of,
+    actor_role => actor.role::text, details => jsonb_build_object('reason', reason)
+  );
+end
+$$;
+comment on function private.record_staff_override(private.actor, uuid[], text, timestamptz) is
+  'The audit event of staff times that an admin placed outside hours or in a closure.';
+
+-- Entering -----------------------------------------------------------------------------------------------------------------
+
+create function private.read_staff_time_request(request jsonb, actor private.actor)
+returns private.staff_time_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.staff_time_request :=
+    private.read_request(request, null::private.staff_time_request, private.mistyped_staff_time_request());
+  issues jsonb := '[]';
+begin
+  if wanted.therapist_ids is null and actor.role = 'therapist' then
+    wanted.therapist_ids := array[actor.user_id];
+  end if;
+  if wanted.occurrences = '{}' then
+    wanted.occurrences := null;
+  end if;
+  if wanted.kind is null then
+    issues := issues || private.issue('kind', 'is required');
+  end if;
+  if wanted.therapist_ids is null then
+    issues := issues || private.issue('therapist_ids', 'is required');
+  elsif (select count(distinct named.id) from unnest(wanted.therapist_ids) as named (id)) < cardinality(wanted.therapist_ids) then
+    issues := issues || private.issue('therapist_ids', 'must not name a therapist twice');
+  elsif cardinality(wanted.therapist_ids) * coalesce(cardinality(wanted.occurrences), 1) > 5000 then
+    issues := issues || private.issue('therapist_ids', 'times the occurrences must be at most 5000');
+  end if;
+  if exists (select from unnest(wanted.occurrences) as place where place.session_id is not null) then
+    issues := issues || private.issue('occurrences', 'must not name sessions: nothing is moved');
+  end if;
+  if issues <> '[]' then
+    perform private.raise_invalid(issues);
+  end if;
+  return wanted;
+end
+$$;
+comment on function private.read_staff_time_request(jsonb, private.actor) is
+  'Reads the request of add_staff_time, or PT400. A therapist who names nobody means themselves.';
+
+create function private.staff_slots(wanted private.staff_time_request, as_of timestamptz)
+returns private.slot[]
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  placed private.hold_request;
+begin
+  -- A request of sessions-hold with the same times; it is read, not held. Who it is for does not matter here.
+  placed.therapist_id := wanted.therapist_ids[1];
+  placed.client_id := wanted.therapist_ids[1];
+  placed.time_zone := wanted.time_zone;
+  placed.start_time := wanted.start_time;
+  placed.end_time := wanted.end_time;
+  placed.start_time_offset_minutes := wanted.start_time_offset_minutes;
+  placed.end_time_offset_minutes := wanted.end_time_offset_minutes;
+  placed.occurrences := wanted.occurrences;
+  placed.recurrence := wanted.recurrence;
+  placed.override := wanted.override;
+  return private.slots_of(placed, as_of);
+end
+$$;
+comment on function private.staff_slots(private.staff_time_request, timestamptz) is
+  'When the staff times of a request are: read as sessions-hold reads times, or PT400.';
+
+create function private.add_staff_time(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  actor private.actor := private.begin_booking(request_id);
+  wanted private.staff_time_request := private.read_staff_time_request(request, actor);
+  reason constant text := private.tidy((wanted.override).reason);
+  fingerprint bytea;
+  outcome jsonb;
+  plans private.staff_plan[];
+  new_ids uuid[];
+  series_id uuid;
+  issue jsonb;
+  body jsonb;
+  as_of timestamptz;
+begin
+  if not private.may_take_time(actor, wanted.therapist_ids) then
+    return private.refuse_staff_time(actor, '{}', 'FORBIDDEN', 'You may not take the time of these therapists.');
+  end if;
+  perform private.share_organization(actor.organization_id);
+  if idempotency_key is not null then
+    fingerprint := private.fingerprint(to_jsonb(wanted));
+    outcome := private.find_replay(actor.organization_id, actor.user_id, 'add-staff-time', idempotency_key, fingerprint);
+    if outcome is not null then
+      return outcome;
+    end if;
+  end if;
+  plans := array(
+    select row(
+      slot.hold_id, slot.occurrence_index, wanted.kind, slot.start_time, slot.end_time, slot.time_zone, slot.civil_start,
+      wanted.room_id, wanted.therapist_ids
+    )::private.staff_plan
+    from unnest(private.staff_slots(wanted, clock_timestamp())) as slot
+    order by slot.occurrence_index
+  );
+  -- A rival for any of these people, or the room, waits here and then finds what this has taken.
+  perform private.lock_resources(actor.organization_id, wanted.therapist_ids || wanted.room_id);
+  as_of := clock_timestamp();
+  issue := private.staff_placement_issue(actor, plans, reason, as_of);
+  if issue ? 'code' then
+    return private.refuse_staff_time(
+      actor, '{}', issue ->> 'code', issue ->> 'detail', (issue ->> 'retryAfter')::timestamptz, issue -> 'conflicts'
+    );
+  end if;
+
+  new_ids := array(select plan.id from unnest(plans) as plan);
+  series_id := case when cardinality(plans) > 1 then gen_random_uuid() end;
+  insert into public.staff_times (
+    organization_id, id, kind, start_time, end_time, time_zone, civil_start, room_id, series_id, created_by, created_at,
+    updated_at
+  )
+  select actor.organization_id, plan.id, plan.kind, plan.start_time, plan.end_time, plan.time_zone, plan.civil_start,
+    plan.room_id, series_id, actor.user_id, as_of, as_of
+  from unnest(plans) as plan;
+  insert into public.staff_time_members (organization_id, staff_time_id, therapist_id)
+  select actor.organization_id, plan.id, member.id
+  from unnest(plans) as plan
+  cross join lateral unnest(plan.therapist_ids) as member (id);
+  perform private.write_staff_claims(actor.organization_id, plans, as_of);
+  perform private.record_event(
+    actor.organization_id, 'staff_time.added', 'staff_time', new_ids, as_of,
+    actor_role => actor.role::text,
+    after => private.staff_time_facts(actor.organization_id, new_ids),
+    details => nullif(jsonb_strip_nulls(jsonb_build_object('recurrence', to_jsonb(wanted.recurrence))), '{}')
+  );
+  if (issue -> 'overridden')::boolean then
+    perform private.record_staff_override(actor, new_ids, reason, as_of);
+  end if;
+  body := private.staff_answer(actor.organization_id, new_ids) || jsonb_build_object('seriesId', series_id);
+  perform private.keep_answer(
+    actor.organization_id, actor.user_id, 'add-staff-time', idempotency_key, fingerprint, body
+  );
+  return private.success(body);
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.add_staff_time(jsonb, text, text) is 'See the public wrapper.';
+grant execute on function private.add_staff_time(jsonb, text, text) to authenticated;
+
+create function public.add_staff_time(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(
+    private.add_staff_time(add_staff_time.request, add_staff_time.idempotency_key, add_staff_time.request_id)
+  );
+end;
+comment on function public.add_staff_time(jsonb, text, text) is
+  'Enters time without a client, one or a series, for one therapist or several, all or nothing: {kind, therapist_ids?, '
+  'room_id?, time_zone, start_time, end_time, occurrences?, recurrence?, override?}. kind is meeting, supervision, drive, '
+  'documentation, training or break; therapist_ids are up to 100, left out: the caller; times are those of sessions-hold, '
+  'with recurrence expanded into occurrences. Outcome body: {staffTimes: [{id, kind, startTime, endTime, seriesId}], '
+  'seriesId}. 409 as sessions-hold, each conflict with the therapistId that was asked for.';
+grant execute on function public.add_staff_time(jsonb, text, text) to authenticated;
+
+-- Changing and cancelling --------------------------------------------------------------------------------------------------
+
+create function private.staff_targets(
+  actor private.actor,
+  staff_time_ids uuid[],
+  of_series uuid,
+  from_time timestamptz
+)
+returns uuid[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select known.id from public.staff_times as known
+    where known.organization_id = actor.organization_id and known.id = any (staff_time_ids)
+    union
+    select known.id from public.staff_times as known
+    where known.organization_id = actor.organization_id and known.series_id = of_series and known.start_time >= from_time
+  );
+end
+$$;
+comment on function private.staff_targets(private.actor, uuid[], uuid, timestamptz) is
+  'The staff times that are named, or those of a series from a moment on.';
+
+create function private.lock_staff_times(organization_id uuid, staff_time_ids uuid[], more_ids uuid[] default '{}')
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- Two changes of one staff time would each compute its new place from the old one: the second waits, and reads anew.
+  perform from (
+    select distinct named.id from unnest(staff_time_ids) as named (id) order by named.id
+  ) as ordered
+  cross join lateral (
+    select from public.staff_times as known
+    where known.organization_id = lock_staff_times.organization_id and known.id = ordered.id
+    for no key update
+  ) as locked;
+  -- Whoever waits for this time must find either the staff time or the slot it left.
+  perform private.lock_resources(organization_id, more_ids || array(
+    select member.therapist_id from public.staff_time_members as member
+    where member.organization_id = lock_staff_times.organization_id and member.staff_time_id = any (staff_time_ids)
+    union
+    select known.room_id from public.staff_times as known
+    where known.organization_id = lock_staff_times.organization_id and known.id = any (staff_time_ids)
+  ));
+end
+$$;
+comment on function private.lock_staff_times(uuid, uuid[], uuid[]) is
+  'Locks staff times by id, then the therapists and rooms they take now, and more_ids.';
+
+create function private.may_change_staff_times(actor private.actor, staff_time_ids uuid[])
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return private.may_take_time(actor, array(
+    select distinct member.therapist_id from public.staff_time_members as member
+    where member.organization_id = actor.organization_id and member.staff_time_id = any (staff_time_ids)
+  ));
+end
+$$;
+comment on function private.may_change_staff_times(private.actor, uuid[]) is
+  'Whether all these staff times are the caller''s to change: a therapist changes what they alone take part in.';
+
+create function private.read_staff_time_change(request jsonb)
+returns private.staff_time_change
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.staff_time_change :=
+    private.read_request(request, null::private.staff_time_change, private.mistyped_staff_time_change());
+  issues jsonb;
+begin
+  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
+  from (
+    values
+      ('staff_time_id', 'is required, or series_id: one of them', num_nonnulls(wanted.staff_time_id, wanted.series_id) <> 1),
+      ('from', 'goes with series_id', wanted."from" is not null and wanted.series_id is null),
+      ('start_time', 'is for one staff time: name local_start for a series',
+        wanted.start_time is not null and wanted.series_id is not null),
+      ('end_time', 'goes with start_time', (wanted.start_time is null) <> (wanted.end_time is null)),
+      ('local_start', 'excludes start_time',
+        wanted.start_time is not null and num_nonnulls(wanted.local_start, wanted.duration_minutes) > 0),
+      ('therapist_ids', 'must not name a therapist twice', (
+        select count(distinct named.id) < count(*) from unnest(wanted.therapist_ids) as named (id)
+      )),
+      ('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null),
+      ('', 'names nothing to change', not request ?| array[
+        'kind', 'therapist_ids', 'room_id', 'start_time', 'end_time', 'local_start', 'duration_minutes'])
+  ) as rule (path, message, is_broken)
+  where rule.is_broken;
+  if issues is not null then
+    perform private.raise_invalid(issues);
+  end if;
+  return wanted;
+end
+$$;
+comment on function private.read_staff_time_change(jsonb) is 'Reads the request of change_staff_time, or PT400.';
+
+create function private.changed_plans(
+  organization_id uuid,
+  staff_time_ids uuid[],
+  wanted private.staff_time_change,
+  names_room boolean
+)
+returns private.staff_plan[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      known.id, row_number() over (order by known.start_time, known.id) - 1, coalesce(wanted.kind, known.kind),
+      begins.at, coalesce(wanted.end_time::timestamptz, begins.at + coalesce(
+        make_interval(mins => wanted.duration_minutes), known.end_time - known.start_time
+      )),
+      known.time_zone,
+      case when wanted.local_start is not null then civil.start
+        when wanted.start_time is not null then begins.at at time zone known.time_zone else known.civil_start end,
+      case when names_room then wanted.room_id else known.room_id end,
+      coalesce(wanted.therapist_ids::uuid[], array(
+        select member.therapist_id from public.staff_time_members as member
+        where member.organization_id = known.organization_id and member.staff_time_id = known.id
+        order by member.therapist_id
+      ))
+    )::private.staff_plan
+    from public.staff_times as known
+    cross join lateral (select known.civil_start::date + wanted.local_start::time as start) as civil
+    cross join lateral (
+      select coalesce(
+        wanted.start_time::timestamptz, private.instant_at(civil.start, known.time_zone), known.start_time
+      ) as at
+      offset 0
+    ) as begins
+    where known.organization_id = changed_plans.organization_id and known.id = any (staff_time_ids)
+      and known.cancelled_at is null
+    order by known.start_time, known.id
+  );
+end
+$$;
+comment on function private.changed_plans(uuid, uuid[], private.staff_time_change, boolean) is
+  'The staff times as they would be. A new local_start is civil time of each one''s own zone, so 09:00 stays 09:00 when '
+  'clocks change.';
+
+create function private.moved_plans(organization_id uuid, plans private.staff_plan[])
+returns private.staff_plan[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select plan
+    from unnest(plans) as plan
+    join public.staff_times as known
+      on known.organization_id = moved_plans.organization_id and known.id = plan.id
+    where (known.start_time, known.end_time) is distinct from (plan.start_time, plan.end_time)
+      or known.room_id is distinct from plan.room_id
+      or array(
+        select member.therapist_id from public.staff_time_members as member
+        where member.organization_id = known.organization_id and member.staff_time_id = known.id
+        order by member.therapist_id
+      ) is distinct from array(select member.id from unnest(plan.therapist_ids) as member (id) order by member.id)
+  );
+end
+$$;
+comment on function private.moved_plans(uuid, private.staff_plan[]) is
+  'Those that would take another time, therapist or room than they do now.';
+
+create function private.require_staff_windows(moved private.staff_plan[], plans private.staff_plan[], as_of timestamptz)
+returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  slots private.slot[] := array(
+    select row(
+      plan.id, plan.occurrence_index, plan.id, null, null, null, plan.start_time, plan.end_time, plan.time_zone,
+      plan.civil_start, '{[0,2147483647)}', null, null
+    )::private.slot
+    from unnest(plans) as plan
+  );
+  issues jsonb;
+begin
+  select jsonb_path_query_array(jsonb_agg(wrong.issues), '$[*][*]') into issues
+  from unnest(slots) as slot
+  cross join lateral (select private.window_issues(slot, cardinality(plans) > 1, null, null, as_of) as issues) as wrong
+  where wrong.issues is not null and slot.hold_id = any (array(select plan.id from unnest(moved) as plan));
+  if cardinality(plans) > 1 then
+    issues := coalesce(issues, '[]') || private.overlap_issues(slots, 0);
+  end if;
+  if issues <> '[]' then
+    perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
+  end if;
+end
+$$;
+comment on function private.require_staff_windows(private.staff_plan[], private.staff_plan[], timestamptz) is
+  'PT400 when what is moved would be in the past, too long or too far ahead, or the series would overlap itself.';
+
+create function private.write_staff_change(actor private.actor, plans private.staff_plan[], as_of timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  update public.staff_times as known
+  set kind = plan.kind, start_time = plan.start_time, end_time = plan.end_time, civil_start = plan.civil_start,
+    room_id = plan.room_id, updated_at = as_of
+  from unnest(plans) as plan
+  where known.organization_id = actor.organization_id and known.id = plan.id;
+  delete from public.staff_time_members as member
+  using unnest(plans) as plan
+  where member.organization_id = actor.organization_id and member.staff_time_id = plan.id
+    and member.therapist_id <> all (plan.therapist_ids);
+  insert into public.staff_time_members (organization_id, staff_time_id, therapist_id)
+  select actor.organization_id, plan.id, member.id
+  from unnest(plans) as plan
+  cross join lateral unnest(plan.therapist_ids) as member (id)
+  on conflict do nothing;
+  perform private.write_staff_claims(actor.organization_id, plans, as_of);
+end
+$$;
+comment on function private.write_staff_change(private.actor, private.staff_plan[], timestamptz) is
+  'Writes staff times as they are to be, their members and their claims.';
+
+create function private.change_staff_time(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  actor private.actor := private.begin_booking(request_id);
+  wanted private.staff_time_change := private.read_staff_time_change(request);
+  reason constant text := private.tidy((wanted.override).reason);
+  from_time constant timestamptz := coalesce(wanted."from"::timestamptz, clock_timestamp());
+  target_ids uuid[] := private.staff_targets(actor, array[wanted.staff_time_id], wanted.series_id, from_time);
+  plans private.staff_plan[];
+  moved private.staff_plan[];
+  before jsonb;
+  issue jsonb := '{}';
+  as_of timestamptz;
+begin
+  if target_ids = '{}' or not private.may_change_staff_times(actor, target_ids) then
+    return private.refuse_staff_time(actor, array_remove(array[wanted.staff_time_id], null), 'FORBIDDEN',
+      'There is no such staff time, or it is not yours to change.');
+  end if;
+  perform private.share_organization(actor.organization_id);
+  perform private.lock_staff_times(
+    actor.organization_id, target_ids, coalesce(wanted.therapist_ids::uuid[], '{}') || wanted.room_id
+  );
+  as_of := clock_timestamp();
+  plans := private.changed_plans(actor.organization_id, target_ids, wanted, request ? 'room_id');
+  if plans = '{}' then
+    return private.refuse_staff_time(actor, target_ids, 'SESSION_NOT_MOVABLE', 'This staff time is cancelled.');
+  elsif not private.may_change_staff_times(actor, target_ids) then
+    return private.refuse_staff_time(actor, target_ids, 'FORBIDDEN', 'This staff time is not yours to change any more.');
+  end if;
+  moved := private.moved_plans(actor.organization_id, plans);
+  perform private.require_staff_windows(moved, plans, as_of);
+  if moved <> '{}' then
+    issue := private.staff_placement_issue(actor, moved, reason, as_of);
+    if issue ? 'code' then
+      return private.refuse_staff_time(
+        actor, target_ids, issue ->> 'code', issue ->> 'detail', (issue ->> 'retryAfter')::timestamptz, issue -> 'conflicts'
+      );
+    end if;
+  end if;
+  target_ids := array(select plan.id from unnest(plans) as plan order by plan.occurrence_index);
+  before := private.staff_time_facts(actor.organization_id, target_ids);
+  perform private.write_staff_change(actor, plans, as_of);
+  perform private.record_event(
+    actor.organization_id, 'staff_time.changed', 'staff_time', target_ids, as_of,
+    actor_role => actor.role::text,
+    before => before,
+    after => private.staff_time_facts(actor.organization_id, target_ids)
+  );
+  if (issue -> 'overridden')::boolean then
+    perform private.record_staff_override(actor, target_ids, reason, as_of);
+  end if;
+  return private.success(private.staff_answer(actor.organization_id, target_ids));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.change_staff_time(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.change_staff_time(jsonb, text) to authenticated;
+
+create function public.change_staff_time(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(private.change_staff_time(change_staff_time.request, change_staff_time.request_id));
+end;
+comment on function public.change_staff_time(jsonb, text) is
+  'Changes one staff time, or those of a series from a moment on: {staff_time_id} or {series_id, from?} (left out: from '
+  'now), and any of {kind, therapist_ids, room_id, local_start (HH:MM), duration_minutes, override}; start_time and '
+  'end_time for one alone. All or nothing. Outcome body: {staffTimes: [{id, kind, startTime, endTime, seriesId}]}.';
+grant execute on function public.change_staff_time(jsonb, text) to authenticated;
+
+create function private.cancel_staff_time(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  actor private.actor := private.begin_booking(request_id);
+  wanted private.staff_time_end :=
+    private.read_request(request, null::private.staff_time_end, private.mistyped_staff_time_end());
+  from_time constant timestamptz := coalesce(wanted."from"::timestamptz, clock_timestamp());
+  target_ids uuid[];
+  cancelled_ids uuid[];
+  before jsonb;
+  as_of timestamptz;
+begin
+  if num_nonnulls(wanted.staff_time_ids, wanted.series_id) <> 1 then
+    perform private.raise_invalid(private.issue('staff_time_ids', 'is required, or series_id: one of them'));
+  elsif wanted."from" is not null and wanted.series_id is null then
+    perform private.raise_invalid(private.issue('from', 'goes with series_id'));
+  end if;
+  target_ids := private.staff_targets(actor, wanted.staff_time_ids, wanted.series_id, from_time);
+  if target_ids = '{}' or not target_ids @> coalesce(wanted.staff_time_ids::uuid[], '{}')
+    or not private.may_change_staff_times(actor, target_ids)
+  then
+    return private.refuse_staff_time(actor, coalesce(wanted.staff_time_ids, '{}'), 'FORBIDDEN',
+      'You may not cancel every staff time this names. Nothing was cancelled.');
+  end if;
+  perform private.share_organization(actor.organization_id);
+  perform private.lock_staff_times(actor.organization_id, target_ids);
+  as_of := clock_timestamp();
+  if not private.may_change_staff_times(actor, target_ids) then
+    return private.refuse_staff_time(actor, target_ids, 'FORBIDDEN',
+      'You may not cancel every staff time this names. Nothing was cancelled.');
+  end if;
+  cancelled_ids := array(
+    select known.id from public.staff_times as known
+    where known.organization_id = actor.organization_id and known.id = any (target_ids) and known.cancelled_at is null
+    order by known.start_time, known.id
+  );
+  if cancelled_ids <> '{}' then
+    before := private.staff_time_facts(actor.organization_id, cancelled_ids);
+    update public.staff_times as known
+    set cancelled_at = as_of, updated_at = as_of
+    where known.organization_id = actor.organization_id and known.id = any (cancelled_ids);
+    perform private.sync_claims(actor.organization_id, cancelled_ids, as_of);
+    perform private.record_event(
+      actor.organization_id, 'staff_time.cancelled', 'staff_time', cancelled_ids, as_of,
+      actor_role => actor.role::text,
+      before => before,
+      after => private.staff_time_facts(actor.organization_id, cancelled_ids)
+    );
+  end if;
+  return private.success(jsonb_build_object(
+    'cancelledCount', cardinality(cancelled_ids),
+    'alreadyCancelledCount', cardinality(target_ids) - cardinality(cancelled_ids),
+    'cancelledIds', to_jsonb(cancelled_ids)
+  ));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.cancel_staff_time(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.cancel_staff_time(jsonb, text) to authenticated;
+
+create function public.cancel_staff_time(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(private.cancel_staff_time(cancel_staff_time.request, cancel_staff_time.request_id));
+end;
+comment on function public.cancel_staff_time(jsonb, text) is
+  'Cancels staff times: {staff_time_ids} or {series_id, from?} (left out: from now). Their time is free at once. Outcome '
+  'body: {cancelledCount, alreadyCancelledCount, cancelledIds}.';
+grant execute on function public.cancel_staff_time(jsonb, text) to authenticated;
