@@ -1,6 +1,14 @@
 /** What native elements lack: buttons and forms that work once at a time, and layers that keep the focus. */
 import { type FormEvent, type MouseEvent, useEffect, useRef, useState } from 'react';
-import { type Action, useAction, useOnline } from './actions.ts';
+import {
+  type Countdown,
+  countdown,
+  issueSentence,
+  messageOf,
+  minutesAndSeconds,
+  SessionsApiError,
+} from '../lib/index.ts';
+import { type Action, useAction, useOnline, useSeconds } from './actions.ts';
 
 /** How a button stands. */
 export interface ButtonState {
@@ -102,4 +110,34 @@ export function useLayer<Element extends HTMLElement>(onClose: () => void) {
     };
   }, []);
   return { layer, onCancel };
+}
+
+/** Offers a text to be saved as a file. */
+export function saveFile(name: string, text: string, type: string): void {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.download = name;
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+/**
+ * What went wrong, in words for the reader; after too many requests with the time until the next may go through.
+ *
+ * @param error - what a call threw; null for nothing
+ * @returns the words, and the request's id where somebody has to look into it
+ */
+export function useProblem(error: unknown): { readonly text: string; readonly reference: string | null } {
+  const known = error instanceof SessionsApiError ? error : null;
+  const [left, setLeft] = useState<Countdown | null>(null);
+  const wait = known?.status === 429 ? known.retryAfterSeconds : null;
+  useEffect(() => setLeft(wait === null ? null : countdown(wait)), [error, wait]);
+  useSeconds(left !== null);
+  const seconds = left?.secondsLeft() ?? 0;
+  const details = known?.status === 400 ? known.issues.map(issueSentence) : [];
+  const again = seconds > 0 ? [`Try again in ${minutesAndSeconds(seconds)}.`] : [];
+  return {
+    text: error ? [messageOf(error), ...details, ...again].join(' ') : '',
+    reference: known && known.status >= 500 ? known.requestId : null,
+  };
 }

@@ -32,7 +32,7 @@ export {
   useMove,
   useSingleKeys,
 } from './calendar.ts';
-export { type ButtonState, useButton, useForm, useLayer } from './elements.ts';
+export { type ButtonState, saveFile, useButton, useForm, useLayer, useProblem } from './elements.ts';
 export { type NoteFields, type NoteState, useNote } from './note.ts';
 export { type Members, useMembers, useOutlook, useWelcome, useWorkload } from './people.ts';
 export {

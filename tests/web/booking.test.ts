@@ -233,7 +233,7 @@ describeInBrowser('booking', () => {
     await expectAccessible(page);
     await page.getByLabel('Who cancelled?').focus();
     await page.keyboard.type('F');
-    await page.getByLabel('Reason').focus();
+    await page.getByLabel('Reason, without').focus();
     await page.keyboard.press('Enter');
     await page.getByText('Cancelled.').waitFor();
     expect(await sessionsOf(clinic)).toMatchObject([{ local: '2027-02-03 13:00:00', status: 'cancelled' }]);

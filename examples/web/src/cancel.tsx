@@ -32,10 +32,7 @@ export function CancelDialog({ session, onClose, onCancelled }: Props) {
         }}
       >
         <Choice label="Who cancelled?" name="attribution" required options={attributions} />
-        <Field label="Reason" name="reason" maxLength={500} aria-describedby="reason-hint" />
-        <p id="reason-hint" className="muted small-text">
-          Do not write clinical details here.
-        </p>
+        <Field label="Reason, without clinical details" name="reason" maxLength={500} />
         {session.series_id && <p>Only this date is cancelled. The rest of the series stays.</p>}
       </Form>
     </Layer>

@@ -12,7 +12,7 @@ import {
   toCsv,
   weekBounds,
 } from 'therapist-sessions';
-import { useMe, useReport } from 'therapist-sessions/react';
+import { saveFile, useMe, useReport } from 'therapist-sessions/react';
 import { Button, Field, State, Table } from './ui.tsx';
 
 export default function Reports() {
@@ -65,7 +65,7 @@ function Report({ title, view, query }: { title: string; view: SummarizedReport;
             cell: (row: Readonly<Record<string, string>>) => row[name],
           }))}
         />
-        <Button label="CSV" icon={Download} press={() => download(`${view}.csv`, toCsv(table, [...columns]))} />
+        <Button label="CSV" icon={Download} press={() => saveFile(`${view}.csv`, toCsv(table, [...columns]), 'text/csv')} />
       </details>
     </section>
   );
@@ -114,12 +114,4 @@ function Bars({ pieces, ticks, unit }: Pick<ReportSummary, 'pieces' | 'ticks' | 
       <div ref={box} />
     </figure>
   );
-}
-
-function download(name: string, text: string): void {
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(new Blob([text], { type: 'text/csv' }));
-  link.download = name;
-  link.click();
-  URL.revokeObjectURL(link.href);
 }

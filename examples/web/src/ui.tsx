@@ -11,8 +11,7 @@ import {
   useRef,
   useState,
 } from 'react';
-import { issueSentence, messageOf, minutesAndSeconds, SessionsApiError } from 'therapist-sessions';
-import { type Action, useAction, useButton, useForm, useLayer, useSeconds } from 'therapist-sessions/react';
+import { type Action, useAction, useButton, useForm, useLayer, useProblem } from 'therapist-sessions/react';
 
 /** A bug of the app itself: the same words as for a fault of the server. */
 export class ErrorBoundary extends Component<{ children: ReactNode }, { failed: boolean }> {
@@ -210,22 +209,14 @@ export function ErrorLine({ children }: { children: ReactNode }) {
   );
 }
 
-/** What went wrong, in words; when to try again; the request's id for what somebody has to look into. */
+/** What went wrong, in words; the request's id for what somebody has to look into. */
 export function Failure({ error }: { error: unknown }) {
-  const [since, setSince] = useState(0);
-  const known = error instanceof SessionsApiError ? error : null;
-  const wait = known?.status === 429 ? (known.retryAfterSeconds ?? 0) : 0;
-  useEffect(() => setSince(performance.now()), [error]);
-  useSeconds(wait > 0);
-  if (!error) return null;
-  const left = Math.ceil(wait - (performance.now() - since) / 1000);
-  return (
+  const { text, reference } = useProblem(error);
+  return text ? (
     <ErrorLine>
-      {messageOf(error)} {known?.status === 400 && known.issues.map(issueSentence).join(' ')}
-      {left > 0 && ` Try again in ${minutesAndSeconds(left)}.`}
-      {known && known.status >= 500 && known.requestId && <small> Reference {known.requestId}</small>}
+      {text} {reference && <small>Reference {reference}</small>}
     </ErrorLine>
-  );
+  ) : null;
 }
 
 interface LayerProps {
