@@ -18,6 +18,7 @@ export type {
   Conflict,
   Issue,
   OverridableRule,
+  SeriesScope,
   Shortage,
 } from '../../supabase/functions/_shared/contract/types.ts';
 export {
@@ -187,6 +188,21 @@ export {
   type SessionRow,
   type SessionStatus,
 } from './scheduleQueries.ts';
+export {
+  changeSeries,
+  confirmSeriesChange,
+  type ExtendSeriesRequest,
+  type ExtendSeriesResponse,
+  extendSeries,
+  fetchSeries,
+  type HeldSeriesChange,
+  holdSeriesChange,
+  type PreviewedChange,
+  previewSeriesChange,
+  type Series,
+  type SeriesChange,
+  type SeriesChangeRequest,
+} from './series.ts';
 export { fetchServiceCodes } from './serviceCodes.ts';
 export { assertSessionCompleteness, type DraftSession, type ServiceContext } from './sessionCompleteness.ts';
 export {

@@ -1,7 +1,6 @@
-import type { ErrorCode } from '../../supabase/functions/_shared/contract/codes.ts';
+import { callOutcome } from './callOutcome.ts';
 import type { Database } from './database.types.ts';
-import { callRpc, type ReadOptions } from './readRest.ts';
-import { type LibraryErrorCode, SessionsApiError, type VisitOverlap } from './sessionsApiError.ts';
+import type { ReadOptions } from './readRest.ts';
 import type { RpcCaller } from './supabaseClient.ts';
 
 type Row = Database['public']['Tables']['sessions']['Row'];
@@ -120,7 +119,7 @@ export async function startSession(supabase: RpcCaller, payload: StartRequest): 
     actual_start_time: payload.actualStartTime,
     other_day_reason: payload.otherDayReason,
   };
-  return await callOutcome<StartResponse>(supabase, 'start_session', request, payload);
+  return await callOutcome<StartResponse>(supabase, 'start_session', { request }, payload);
 }
 
 /**
@@ -181,7 +180,7 @@ export async function completeSession(
     session_id: payload.sessionId,
     overlap_reason: payload.overlapReason,
   };
-  return await callOutcome<CompleteResponse>(supabase, 'complete_session', request, payload);
+  return await callOutcome<CompleteResponse>(supabase, 'complete_session', { request }, payload);
 }
 
 /**
@@ -203,7 +202,8 @@ export async function markNoShow(
   supabase: RpcCaller,
   payload: SessionChange,
 ): Promise<{ readonly session: Row }> {
-  return await callOutcome(supabase, 'mark_no_show', { session_id: payload.sessionId }, payload);
+  const request = { session_id: payload.sessionId };
+  return await callOutcome(supabase, 'mark_no_show', { request }, payload);
 }
 
 /**
@@ -247,34 +247,5 @@ export async function correctVisit(
     reason_code: payload.reasonCode,
     remark: payload.remark,
   };
-  return await callOutcome<CorrectionResponse>(supabase, 'correct_visit', request, payload);
-}
-
-/** What the changing RPCs answer. */
-interface Outcome<Body> {
-  readonly ok: boolean;
-  readonly status: number;
-  readonly body: Body;
-  readonly code?: ErrorCode | LibraryErrorCode;
-  readonly detail?: string;
-  readonly overlaps?: readonly VisitOverlap[];
-  readonly missing?: readonly { readonly field: string; readonly message: string }[];
-}
-
-/** Calls an RPC that returns an outcome: its body, or its refusal as an error. */
-async function callOutcome<Body>(
-  supabase: RpcCaller,
-  name: string,
-  request: object,
-  { accessToken, signal }: ReadOptions,
-): Promise<Body> {
-  const outcome = await callRpc<Outcome<Body>>(supabase, name, { request }, { accessToken, signal });
-  if (outcome.ok) return outcome.body;
-  throw new SessionsApiError({
-    status: outcome.status,
-    code: outcome.code ?? 'UNEXPECTED_ANSWER',
-    message: outcome.detail ?? `${name} was refused.`,
-    overlaps: outcome.overlaps,
-    issues: outcome.missing?.map(({ field, message }) => ({ path: field, message })),
-  });
+  return await callOutcome<CorrectionResponse>(supabase, 'correct_visit', { request }, payload);
 }

@@ -80,6 +80,7 @@ export const rows: Record<string, Row> = {
     update: 'location_type',
   },
   'public.session_series': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
+  'public.series_changes': { where: 'organization_id = {clinic} and series_id = {series}' },
   'public.session_groups': {
     where: 'organization_id = {clinic} and therapist_id = {therapist}',
     insert: `(organization_id, therapist_id, start_time, end_time)
@@ -238,6 +239,9 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
     call: outcome(
       `public.correct_visit(${request("'session_id', {running}", "'base_version', 2", "'undo', 'start'", "'reason_code', 'by_mistake'")})`,
     ),
+  },
+  'public.extend_series(jsonb,text,text)': {
+    call: outcome(`public.extend_series(${request("'series_id', {series}", "'count', 1")})`),
   },
   // The member has begun, which is told only to whom the group is within reach.
   'public.move_group(jsonb,text)': {

@@ -79,6 +79,7 @@ export const paths: readonly Path[] = [
 export const functions: Readonly<Record<string, readonly Way[] | string>> = {
   hold_sessions: ['hold', 'move'],
   confirm_sessions: ['confirm', 'move'],
+  extend_series: ['hold', 'confirm'],
   move_group: ['move group'],
   offer_freed_slots: ['offer'],
   cancel_sessions: ['offer', 'record'],
