@@ -165,6 +165,25 @@ export function createAuthApi(port: number, apiUrl: string, config: ProjectConfi
     return way === 'signup' || rows.length === 0;
   }
 
+  /** Whether a body has text that no column of Postgres holds: lite would answer 500. */
+  async function isUnstorable(request: Request): Promise<boolean> {
+    const body = await request.clone().text();
+    let found = false;
+    const look = (text: unknown) => {
+      if (typeof text === 'string' && (text.includes('\0') || !text.isWellFormed())) found = true;
+    };
+    try {
+      JSON.parse(body, (name, value) => {
+        look(name);
+        look(value);
+        return value;
+      });
+    } catch {
+      // lite says what is wrong with it.
+    }
+    return found;
+  }
+
   const app = new Hono()
     // lite's preflight allows no headers, so that no browser could send `apikey`.
     .use(
@@ -208,6 +227,13 @@ export function createAuthApi(port: number, apiUrl: string, config: ProjectConfi
           msg: 'Signups not allowed for this instance',
         };
         return context.json(answer, 422);
+      }
+      if (await isUnstorable(context.req.raw)) {
+        const answer: AuthError = {
+          ...{ code: 400, error_code: 'validation_failed' },
+          msg: 'The request has text that cannot be stored',
+        };
+        return context.json(answer, 400);
       }
       return signAgain(await lite.fetch(context.req.raw, { peerAddress: null }), method);
     });

@@ -3708,7 +3708,7 @@ comment on function private.sync_claims(uuid, uuid[], timestamptz) is
 -- === schemas/booking/callers.sql ===
 
 -- Purpose: who is calling, and whom they may book.
--- Objects: private.actor, require_actor, begin_booking, who_may_book, may_book.
+-- Objects: private.actor, require_read_committed, require_actor, require_same_role, begin_booking, who_may_book, may_book.
 -- Watch for: the JWT only chooses the organization; the membership row decides. What decides a booking is read behind the
 --            locks, authority included: a member who is removed while they wait no longer books.
 
@@ -3718,6 +3718,21 @@ create type private.actor as (
   role public.member_role
 );
 comment on type private.actor is 'The caller, from the JWT, and their role, from the membership row.';
+
+create function private.require_read_committed()
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if current_setting('transaction_isolation') <> 'read committed' and current_setting('transaction_read_only') = 'off' then
+    -- An older snapshot would not see what the previous holder of a lock has committed: units could be taken twice.
+    perform private.raise_refusal(400, 'VALIDATION_FAILED', 'Requests run in READ COMMITTED, one transaction each.');
+  end if;
+end
+$$;
+comment on function private.require_read_committed() is
+  'PT400 in a transaction of another isolation level that may write.';
 
 create function private.require_actor()
 returns private.actor
@@ -3729,6 +3744,7 @@ as $$
 declare
   actor private.actor;
 begin
+  perform private.require_read_committed();
   select auth.uid(), private.claimed_organization_id() into actor.user_id, actor.organization_id;
   if actor.user_id is null then
     perform private.raise_refusal(401, 'UNAUTHENTICATED', 'Sign in first: this call needs a user''s access token.');
@@ -3747,7 +3763,25 @@ begin
 end
 $$;
 comment on function private.require_actor() is
-  'The caller, or PT401 UNAUTHENTICATED, PT403 ORGANIZATION_REQUIRED or PT403 FORBIDDEN.';
+  'First of every function that a user calls: the caller, or PT401 UNAUTHENTICATED, PT403 ORGANIZATION_REQUIRED or PT403 '
+  'FORBIDDEN; PT400 outside READ COMMITTED, unless the transaction only reads.';
+
+create function private.require_same_role(actor private.actor)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if not exists (
+    select from public.memberships as member
+    where member.organization_id = actor.organization_id and member.user_id = actor.user_id and member.role = actor.role
+  ) then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You are not a member of this organization, or no longer what you were.');
+  end if;
+end
+$$;
+comment on function private.require_same_role(private.actor) is
+  'Behind the locks: PT403 for a caller who was removed, or whose role changed, while they waited. Undoes what was written.';
 
 create function private.begin_booking(request_id text)
 returns private.actor
@@ -3756,10 +3790,6 @@ set search_path = ''
 as $$
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  if current_setting('transaction_isolation') <> 'read committed' then
-    -- An older snapshot would not see what the previous holder of a lock has committed: units could be taken twice.
-    perform private.raise_refusal(400, 'VALIDATION_FAILED', 'Bookings run in READ COMMITTED, one transaction each.');
-  end if;
   perform private.enter_booking();
   return private.require_actor();
 end
@@ -6787,6 +6817,7 @@ begin
 
   -- Alone, so that no booking is made meanwhile that this would not count.
   perform private.take_organization(actor.organization_id);
+  perform private.require_same_role(actor);
   insert into public.organization_closures (organization_id, id, name, starts_at, ends_at)
   values (
     actor.organization_id, new_id, private.trimmed(request ->> 'name'), lower(wanted.span), upper(wanted.span)
@@ -6859,6 +6890,7 @@ begin
 
   -- Alone, so that no booking is made meanwhile that this would not count.
   perform private.take_organization(actor.organization_id);
+  perform private.require_same_role(actor);
   insert into public.availability_exceptions (organization_id, id, therapist_id, kind, starts_at, ends_at)
   values (actor.organization_id, new_id, absent_id, 'time_off', lower(wanted.span), upper(wanted.span));
   touched_ids := private.future_sessions(actor.organization_id, absent_id, wanted.span);
@@ -9876,6 +9908,10 @@ declare
   released public.session_holds[];
   body jsonb := '{"released": false}';
 begin
+  if actor.role = 'client' then
+    -- They hold nothing, and nobody waits for their asking.
+    return private.success(body);
+  end if;
   perform private.share_organization(actor.organization_id);
   outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint);
   if outcome is not null then
@@ -9890,6 +9926,7 @@ begin
       batch.organization_id,
       array[batch.therapist_id, batch.room_id] || array(select each.client_id from unnest(holds) as each)
     );
+    perform private.require_same_role(actor);
     as_of := clock_timestamp();
     perform private.expire_batches(batch.organization_id, array[batch.id], as_of);
     with gone as (
@@ -10119,6 +10156,8 @@ begin
       and session.start_time >= lower(day) and session.start_time < upper(day)
       and (wanted.all_therapists or session.therapist_id = wanted.therapist_id or wanted.series_id is not null)
       and (wanted.therapist_id is null or session.therapist_id = wanted.therapist_id)
+      -- It may have been given to somebody else while this waited.
+      and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
       and (wanted.series_id is null or session.series_id = wanted.series_id)
   );
 end
@@ -10216,6 +10255,8 @@ begin
     ) as session
     where session.start_time <@ day
       and (wanted.therapist_id is null or session.therapist_id = wanted.therapist_id)
+      -- It may have been given to somebody else while this waited.
+      and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
       and (wanted.series_id is null or session.series_id = wanted.series_id)
   )
   select jsonb_build_object(
@@ -11827,11 +11868,14 @@ set search_path = ''
 as $$
 declare
   actor private.actor := private.begin_booking(request_id);
+  outcome jsonb;
 begin
   if actor.role = 'client' then
     perform private.raise_refusal(403, 'FORBIDDEN', 'Only staff offer freed slots.');
   end if;
-  return private.offer_freed_slot(actor.organization_id);
+  outcome := private.offer_freed_slot(actor.organization_id);
+  perform private.require_same_role(actor);
+  return outcome;
 end
 $$;
 comment on function private.offer_freed_slots(text) is 'As private.offer_freed_slot, for the caller''s organization.';
@@ -15221,6 +15265,7 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 begin
+  perform private.require_read_committed();
   if auth.uid() is null then
     perform private.raise_refusal(401, 'UNAUTHENTICATED', 'Sign in first.');
   end if;
@@ -15234,6 +15279,10 @@ begin
   insert into private.active_organizations (user_id, organization_id)
   values (auth.uid(), set_active_organization.organization_id)
   on conflict (user_id) do update set organization_id = excluded.organization_id;
+exception
+  when foreign_key_violation then
+    -- The membership ended while this waited.
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You are not a member of this organization.');
 end
 $$;
 comment on function private.set_active_organization(uuid) is 'Chooses the caller''s active organization; see the public wrapper.';
@@ -17311,6 +17360,7 @@ begin
   if member.user_id is null then
     return private.refuse_member(actor, user_id, 409, 'ALREADY_A_MEMBER', 'She is a member already: change her role.');
   end if;
+  perform private.require_same_role(actor);
   return private.member_answer(member);
 end
 $$;
@@ -17350,6 +17400,9 @@ begin
   if member.user_id is null then
     return private.refuse_member(actor, user_id, 404, 'MEMBER_NOT_FOUND', 'She is not a member of this organization.');
   end if;
+  if user_id <> actor.user_id then
+    perform private.require_same_role(actor);
+  end if;
   return private.member_answer(member);
 end
 $$;
@@ -17383,6 +17436,9 @@ begin
   end;
   if member.user_id is null then
     return private.refuse_member(actor, user_id, 404, 'MEMBER_NOT_FOUND', 'She is not a member of this organization.');
+  end if;
+  if user_id <> actor.user_id then
+    perform private.require_same_role(actor);
   end if;
   return private.member_answer(member);
 end
@@ -17549,6 +17605,7 @@ begin
     set availability_hours = hours
     where therapist.organization_id = actor.organization_id and therapist.id = wanted and therapist.deleted_at is null
     returning therapist.id into changed;
+    perform private.require_same_role(actor);
   end if;
   if changed is null then
     return coalesce(
@@ -18295,6 +18352,22 @@ end
 $$;
 comment on function private.finish_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
   'What complete_session does once the session and its people are locked.';
+create function private.may_change(actor private.actor, session_id uuid)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return actor.role <> 'client' and exists (
+    select from public.sessions as session
+    where session.organization_id = actor.organization_id and session.id = may_change.session_id
+      and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
+  );
+end
+$$;
+comment on function private.may_change(private.actor, uuid) is
+  'Whether the caller may say what became of a session: its therapist, or an admin.';
 
 create function private.change_lifecycle(action text, request jsonb, request_id text)
 returns jsonb
@@ -18309,6 +18382,13 @@ declare
   session public.sessions;
   as_of timestamptz;
 begin
+  -- Asked before any lock, so that nobody makes others wait for what they may not do; and again with the session's row.
+  if not private.may_change(actor, wanted.session_id) then
+    return private.refuse(
+      actor, 'session.refused', array[wanted.session_id], 'FORBIDDEN', 'This session is not yours to change.',
+      details => jsonb_build_object('attempted', action)
+    );
+  end if;
   perform private.share_organization(actor.organization_id);
   -- A cancellation, a move or a second completion would act on the state this one is changing.
   select candidate.* into session
@@ -18329,6 +18409,7 @@ begin
     actor.organization_id, private.lock_targets(actor.organization_id, array[session.id])
   );
   as_of := clock_timestamp();
+  perform private.require_same_role(actor);
 
   if session.status::text <> (case when action in ('end', 'complete') then 'in_progress' else 'scheduled' end)
     and not (action = 'no_show' and session.status = 'in_progress')
@@ -19210,6 +19291,13 @@ declare
   refusal jsonb;
   as_of timestamptz;
 begin
+  -- Asked before any lock, so that nobody makes others wait for what they may not do; and again with the session's row.
+  if not private.may_change(actor, wanted.session_id) then
+    return private.refuse(
+      actor, 'session.refused', array[wanted.session_id], 'FORBIDDEN', 'This session is not yours to correct.',
+      details => '{"attempted": "correct"}'
+    );
+  end if;
   perform private.share_organization(actor.organization_id);
   -- A second correction, or a completion, would act on the state this one is changing.
   select candidate.* into session
@@ -19229,8 +19317,7 @@ begin
     actor.organization_id, private.lock_targets(actor.organization_id, array[session.id])
   );
   as_of := clock_timestamp();
-  -- Asked again: they may have been removed while this waited.
-  actor := private.require_actor();
+  perform private.require_same_role(actor);
   select known.* into visit
   from public.session_visits as known
   where known.organization_id = actor.organization_id and known.session_id = session.id;

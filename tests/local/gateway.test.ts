@@ -90,6 +90,21 @@ describe('Auth', () => {
   });
 });
 
+describe('text that no database stores', () => {
+  it.each([['\0'], ['\ud800']])('is a 400 of Auth: %j', async (text) => {
+    const response = await fetch(`${stack.apiUrl}/auth/v1/user`, {
+      method: 'PUT',
+      headers: {
+        apikey: stack.publishableKey,
+        authorization: `Bearer ${await token()}`,
+        'content-type': 'application/json',
+      },
+      body: JSON.stringify({ data: { note: text } }),
+    });
+    expect([response.status, (await response.json()).error_code]).toEqual([400, 'validation_failed']);
+  });
+});
+
 describe('JSON without end', () => {
   const deep = `{"request": ${'['.repeat(100_000)}${']'.repeat(100_000)}}`;
   it.each([
