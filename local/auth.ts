@@ -165,19 +165,20 @@ export function createAuthApi(port: number, apiUrl: string, config: ProjectConfi
     return way === 'signup' || rows.length === 0;
   }
 
-  /** Whether a body has text that no column of Postgres holds: lite would answer 500. */
-  async function isUnstorable(request: Request): Promise<boolean> {
+  /** Whether a body is JSON that lite would answer 500 for: not an object, or with text that no column of Postgres holds. */
+  async function isUnusable(request: Request): Promise<boolean> {
     const body = await request.clone().text();
     let found = false;
     const look = (text: unknown) => {
       if (typeof text === 'string' && (text.includes('\0') || !text.isWellFormed())) found = true;
     };
     try {
-      JSON.parse(body, (name, value) => {
+      const value: unknown = JSON.parse(body, (name, inner) => {
         look(name);
-        look(value);
-        return value;
+        look(inner);
+        return inner;
       });
+      if (typeof value !== 'object' || value === null || Array.isArray(value)) found = true;
     } catch {
       // lite says what is wrong with it.
     }
@@ -228,10 +229,10 @@ export function createAuthApi(port: number, apiUrl: string, config: ProjectConfi
         };
         return context.json(answer, 422);
       }
-      if (await isUnstorable(context.req.raw)) {
+      if (await isUnusable(context.req.raw)) {
         const answer: AuthError = {
           ...{ code: 400, error_code: 'validation_failed' },
-          msg: 'The request has text that cannot be stored',
+          msg: 'The body must be a JSON object, of text that can be stored',
         };
         return context.json(answer, 400);
       }

@@ -90,8 +90,14 @@ describe('Auth', () => {
   });
 });
 
-describe('text that no database stores', () => {
-  it.each([['\0'], ['\ud800']])('is a 400 of Auth: %j', async (text) => {
+describe('a body that Auth cannot use', () => {
+  it.each([
+    [JSON.stringify({ data: { note: '\0' } })],
+    [JSON.stringify({ data: { note: '\ud800' } })],
+    ['null'],
+    ['[]'],
+    ['1'],
+  ])('is a 400: %s', async (body) => {
     const response = await fetch(`${stack.apiUrl}/auth/v1/user`, {
       method: 'PUT',
       headers: {
@@ -99,7 +105,7 @@ describe('text that no database stores', () => {
         authorization: `Bearer ${await token()}`,
         'content-type': 'application/json',
       },
-      body: JSON.stringify({ data: { note: text } }),
+      body,
     });
     expect([response.status, (await response.json()).error_code]).toEqual([400, 'validation_failed']);
   });
