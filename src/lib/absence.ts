@@ -1,5 +1,5 @@
+import { callOutcome } from './callOutcome.ts';
 import type { ReadOptions } from './readRest.ts';
-import { rpcOutcome } from './rpcOutcome.ts';
 import type { RpcCaller } from './supabaseClient.ts';
 
 /** Whose time off, and when. */
@@ -49,5 +49,5 @@ export async function addTimeOff(supabase: RpcCaller, payload: TimeOffRequest): 
     cancel_sessions: payload.cancelSessions,
     reason: payload.reason,
   };
-  return await rpcOutcome<TimeOff>(supabase, 'add_time_off', { request }, payload);
+  return await callOutcome<TimeOff>(supabase, 'add_time_off', { request }, payload);
 }

@@ -77,6 +77,26 @@ isOneToOne: false
       referencedColumns: ["organization_id","id"]
     }
                   ]
+                },"calendar_feeds": {
+                  Row: {
+                    "created_at": string,"id": string,"organization_id": string,"revoked_at": string | null,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "created_at"?: string,"id"?: string,"organization_id": string,"revoked_at"?: string | null,"user_id": string
+                  }
+                  Update: {
+                    "created_at"?: string,"id"?: string,"organization_id"?: string,"revoked_at"?: string | null,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "calendar_feeds_organization_id_user_id_fkey"
+      columns: ["organization_id","user_id"]
+isOneToOne: false
+      referencedRelation: "memberships"
+      referencedColumns: ["organization_id","user_id"]
+    }
+                  ]
                 },"caseloads": {
                   Row: {
                     "client_id": string,"created_at": string,"organization_id": string,"therapist_id": string
@@ -183,14 +203,14 @@ isOneToOne: false
                   ]
                 },"hold_batches": {
                   Row: {
-                    "buffer_after_minutes": number,"buffer_before_minutes": number,"cpt_code": string | null,"created_at": string,"created_by": string,"expires_at": string,"hold_key": string,"id": string,"is_move": boolean,"organization_id": string,"override_reason": string | null,"override_rules": (string)[] | null,"recurrence": Json | null,"room_id": string | null,"session_type": string | null,"therapist_id": string,"time_zone": string
+                    "buffer_after_minutes": number,"buffer_before_minutes": number,"cpt_code": string | null,"created_at": string,"created_by": string,"expires_at": string,"hold_key": string,"id": string,"is_move": boolean,"organization_id": string,"override_reason": string | null,"override_rules": (string)[] | null,"recurrence": Json | null,"room_id": string | null,"series_change": Json | null,"series_id": string | null,"session_type": string | null,"therapist_id": string,"time_zone": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"cpt_code"?: string | null,"created_at": string,"created_by": string,"expires_at": string,"hold_key"?: string,"id"?: string,"is_move"?: boolean,"organization_id": string,"override_reason"?: string | null,"override_rules"?: (string)[] | null,"recurrence"?: Json | null,"room_id"?: string | null,"session_type"?: string | null,"therapist_id": string,"time_zone": string
+                    "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"cpt_code"?: string | null,"created_at": string,"created_by": string,"expires_at": string,"hold_key"?: string,"id"?: string,"is_move"?: boolean,"organization_id": string,"override_reason"?: string | null,"override_rules"?: (string)[] | null,"recurrence"?: Json | null,"room_id"?: string | null,"series_change"?: Json | null,"series_id"?: string | null,"session_type"?: string | null,"therapist_id": string,"time_zone": string
                   }
                   Update: {
-                    "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"cpt_code"?: string | null,"created_at"?: string,"created_by"?: string,"expires_at"?: string,"hold_key"?: string,"id"?: string,"is_move"?: boolean,"organization_id"?: string,"override_reason"?: string | null,"override_rules"?: (string)[] | null,"recurrence"?: Json | null,"room_id"?: string | null,"session_type"?: string | null,"therapist_id"?: string,"time_zone"?: string
+                    "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"cpt_code"?: string | null,"created_at"?: string,"created_by"?: string,"expires_at"?: string,"hold_key"?: string,"id"?: string,"is_move"?: boolean,"organization_id"?: string,"override_reason"?: string | null,"override_rules"?: (string)[] | null,"recurrence"?: Json | null,"room_id"?: string | null,"series_change"?: Json | null,"series_id"?: string | null,"session_type"?: string | null,"therapist_id"?: string,"time_zone"?: string
                   }
                   Relationships: [
                     {
@@ -198,6 +218,12 @@ isOneToOne: false
       columns: ["organization_id","room_id"]
 isOneToOne: false
       referencedRelation: "rooms"
+      referencedColumns: ["organization_id","id"]
+    },{
+      foreignKeyName: "hold_batches_organization_id_series_id_fkey"
+      columns: ["organization_id","series_id"]
+isOneToOne: false
+      referencedRelation: "session_series"
       referencedColumns: ["organization_id","id"]
     },{
       foreignKeyName: "hold_batches_organization_id_therapist_id_fkey"
@@ -451,6 +477,12 @@ isOneToOne: false
 isOneToOne: false
       referencedRelation: "hold_batches"
       referencedColumns: ["organization_id","id"]
+    },{
+      foreignKeyName: "session_holds_organization_id_batch_id_fkey"
+      columns: ["organization_id","batch_id"]
+isOneToOne: false
+      referencedRelation: "series_changes"
+      referencedColumns: ["organization_id","batch_id"]
     },{
       foreignKeyName: "session_holds_organization_id_client_id_fkey"
       columns: ["organization_id","client_id"]
@@ -756,6 +788,12 @@ isOneToOne: false
       referencedRelation: "hold_batches"
       referencedColumns: ["organization_id","id"]
     },{
+      foreignKeyName: "waitlist_entries_organization_id_offered_batch_id_fkey"
+      columns: ["organization_id","offered_batch_id"]
+isOneToOne: false
+      referencedRelation: "series_changes"
+      referencedColumns: ["organization_id","batch_id"]
+    },{
       foreignKeyName: "waitlist_entries_organization_id_therapist_id_fkey"
       columns: ["organization_id","therapist_id"]
 isOneToOne: false
@@ -766,7 +804,21 @@ isOneToOne: false
                 }
           }
           Views: {
-            [_ in never]: never
+            "series_changes": {
+                  Row: {
+                    "batch_id": string,"change": Json | null,"changed_at": string | null,"changed_by": string,"organization_id": string,"series_id": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    {
+      foreignKeyName: "hold_batches_organization_id_series_id_fkey"
+      columns: ["organization_id","series_id"]
+isOneToOne: false
+      referencedRelation: "session_series"
+      referencedColumns: ["organization_id","id"]
+    }
+                  ]
+                }
           }
           Functions: {
             "add_closure":
@@ -808,8 +860,14 @@ isOneToOne: false
 "correct_visit":
 { Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },
+"create_calendar_feed":
+{ Args: { "request_id"?: string }; Returns: Json
+                           },
 "end_session":
 { Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
+"extend_series":
+{ Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
                            },
 "find_alternatives":
 { Args: { "request": Json }; Returns: Json
@@ -856,6 +914,9 @@ isOneToOne: false
 "preview_series":
 { Args: { "request": Json }; Returns: Json
                            },
+"read_calendar_feed":
+{ Args: { "request_id"?: string,"token": string }; Returns: Json
+                           },
 "read_client_details":
 { Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },
@@ -870,6 +931,9 @@ isOneToOne: false
                            },
 "resync_zone":
 { Args: { "request_id"?: string,"zone": string }; Returns: Json
+                           },
+"revoke_calendar_feed":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },
 "save_client_details":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json

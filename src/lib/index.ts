@@ -18,6 +18,7 @@ export type {
   Conflict,
   Issue,
   OverridableRule,
+  SeriesScope,
   Shortage,
 } from '../../supabase/functions/_shared/contract/types.ts';
 export {
@@ -83,6 +84,13 @@ export {
   type Naming,
   sessionBlocks,
 } from './calendarBlocks.ts';
+export {
+  type CalendarFeed,
+  type CalendarFeedRow,
+  createCalendarFeed,
+  fetchCalendarFeeds,
+  revokeCalendarFeed,
+} from './calendarFeeds.ts';
 export type { CallOptions, RetryNotice, RetryOptions } from './callEdge.ts';
 export { type ClinicTimes, clinicTimes, minutesAndSeconds, shiftCivil } from './clinicTimes.ts';
 export { type ClockReading, type Countdown, clockReading, countdown } from './countdown.ts';
@@ -220,6 +228,21 @@ export {
   type SessionRow,
   type SessionStatus,
 } from './scheduleQueries.ts';
+export {
+  changeSeries,
+  confirmSeriesChange,
+  type ExtendSeriesRequest,
+  type ExtendSeriesResponse,
+  extendSeries,
+  fetchSeries,
+  type HeldSeriesChange,
+  holdSeriesChange,
+  type PreviewedChange,
+  previewSeriesChange,
+  type Series,
+  type SeriesChange,
+  type SeriesChangeRequest,
+} from './series.ts';
 export { fetchServiceCodes } from './serviceCodes.ts';
 export { servicesFor, sessionTypeOf } from './services.ts';
 export { assertSessionCompleteness, type DraftSession, type ServiceContext } from './sessionCompleteness.ts';

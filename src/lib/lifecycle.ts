@@ -1,6 +1,6 @@
+import { callOutcome } from './callOutcome.ts';
 import type { Database } from './database.types.ts';
 import type { ReadOptions } from './readRest.ts';
-import { rpcOutcome } from './rpcOutcome.ts';
 import type { RpcCaller } from './supabaseClient.ts';
 
 type Row = Database['public']['Tables']['sessions']['Row'];
@@ -119,7 +119,7 @@ export async function startSession(supabase: RpcCaller, payload: StartRequest): 
     actual_start_time: payload.actualStartTime,
     other_day_reason: payload.otherDayReason,
   };
-  return await rpcOutcome<StartResponse>(supabase, 'start_session', { request }, payload);
+  return await callOutcome<StartResponse>(supabase, 'start_session', { request }, payload);
 }
 
 /**
@@ -144,7 +144,7 @@ export async function endSession(supabase: RpcCaller, payload: EndRequest): Prom
     actual_end_time: payload.actualEndTime,
     other_day_reason: payload.otherDayReason,
   };
-  return await rpcOutcome<EndResponse>(supabase, 'end_session', { request }, payload);
+  return await callOutcome<EndResponse>(supabase, 'end_session', request, payload);
 }
 
 /**
@@ -180,7 +180,7 @@ export async function completeSession(
     session_id: payload.sessionId,
     overlap_reason: payload.overlapReason,
   };
-  return await rpcOutcome<CompleteResponse>(supabase, 'complete_session', { request }, payload);
+  return await callOutcome<CompleteResponse>(supabase, 'complete_session', { request }, payload);
 }
 
 /**
@@ -202,7 +202,8 @@ export async function markNoShow(
   supabase: RpcCaller,
   payload: SessionChange,
 ): Promise<{ readonly session: Row }> {
-  return await rpcOutcome(supabase, 'mark_no_show', { request: { session_id: payload.sessionId } }, payload);
+  const request = { session_id: payload.sessionId };
+  return await callOutcome(supabase, 'mark_no_show', { request }, payload);
 }
 
 /**
@@ -246,5 +247,5 @@ export async function correctVisit(
     reason_code: payload.reasonCode,
     remark: payload.remark,
   };
-  return await rpcOutcome<CorrectionResponse>(supabase, 'correct_visit', { request }, payload);
+  return await callOutcome<CorrectionResponse>(supabase, 'correct_visit', { request }, payload);
 }

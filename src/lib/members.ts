@@ -1,7 +1,7 @@
+import { callOutcome } from './callOutcome.ts';
 import type { Database } from './database.types.ts';
 import { type ReadOptions, readWholeList } from './readRest.ts';
 import type { Role } from './routeGuards.ts';
-import { rpcOutcome } from './rpcOutcome.ts';
 import { readScope } from './scheduleQueries.ts';
 import { type RpcCaller, type TableReader, tableOf } from './supabaseClient.ts';
 
@@ -57,7 +57,7 @@ export async function addMember(
   supabase: RpcCaller,
   payload: MemberChange & { readonly role: Role },
 ): Promise<void> {
-  await rpcOutcome(supabase, 'add_member', argumentsOf(payload), payload);
+  await callOutcome(supabase, 'add_member', argumentsOf(payload), payload);
 }
 
 /**
@@ -72,7 +72,7 @@ export async function addMember(
  * ```
  */
 export async function changeMember(supabase: RpcCaller, payload: MemberChange): Promise<void> {
-  await rpcOutcome(supabase, 'change_member', argumentsOf(payload), payload);
+  await callOutcome(supabase, 'change_member', argumentsOf(payload), payload);
 }
 
 /**
@@ -90,7 +90,7 @@ export async function removeMember(
   supabase: RpcCaller,
   payload: Pick<MemberChange, 'userId' | keyof ReadOptions>,
 ): Promise<void> {
-  await rpcOutcome(supabase, 'remove_member', { user_id: payload.userId }, payload);
+  await callOutcome(supabase, 'remove_member', { user_id: payload.userId }, payload);
 }
 
 function argumentsOf({ userId, role, permissions }: MemberChange): object {

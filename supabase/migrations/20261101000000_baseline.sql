@@ -2441,7 +2441,17 @@ create policy sessions_scoped_access on public.session_series for select to auth
   using (
     organization_id = (select private.claimed_organization_id())
     and (
-      (therapist_id = (select auth.uid()) and (select private.active_role()) = 'therapist')
+      ((select private.active_role()) = 'therapist' and (
+        therapist_id = (select auth.uid())
+        -- Sessions change hands; the series they came from does not.
+        or exists (
+          select 1
+          from public.sessions as session
+          where session.organization_id = session_series.organization_id
+            and session.series_id = session_series.id
+            and session.therapist_id = (select auth.uid())
+        )
+      ))
       or (select private.is_admin())
       or ((select private.active_role()) = 'client' and client_id = any ((select private.own_client_ids())::uuid[]))
     )
@@ -2521,13 +2531,16 @@ create table public.hold_batches (
   override_reason text,
   override_rules text[],
   is_move boolean not null default false,
+  series_id uuid,
+  series_change jsonb,
   expires_at timestamptz not null check (isfinite(expires_at)),
   created_by uuid not null,
   created_at timestamptz not null,
   primary key (organization_id, id),
   unique (organization_id, hold_key),
   foreign key (organization_id, therapist_id) references public.therapists (organization_id, id),
-  foreign key (organization_id, room_id) references public.rooms (organization_id, id)
+  foreign key (organization_id, room_id) references public.rooms (organization_id, id),
+  foreign key (organization_id, series_id) references public.session_series (organization_id, id)
 );
 comment on table public.hold_batches is
   'What one call of sessions-hold asked for and got: one hold, or a whole series. Never deleted.';
@@ -2536,6 +2549,10 @@ comment on column public.hold_batches.recurrence is 'The recurrence as asked for
 comment on column public.hold_batches.override_rules is
   'Which rules an admin set aside, with override_reason; null with a reason: all that can be.';
 comment on column public.hold_batches.is_move is 'Every occurrence is a new place for an existing session. A move settles whole.';
+comment on column public.hold_batches.series_id is 'The series that the batch changes or extends; see booking/series.sql.';
+comment on column public.hold_batches.series_change is
+  'What was asked of that series: {scope, from, …} of a change, {until, count, through, …} of an extension.';
+create index hold_batches_series_idx on public.hold_batches (organization_id, series_id) where series_id is not null;
 create index hold_batches_therapist_idx on public.hold_batches (organization_id, therapist_id);
 create index hold_batches_room_idx on public.hold_batches (organization_id, room_id) where room_id is not null;
 
@@ -3691,7 +3708,7 @@ comment on function private.sync_claims(uuid, uuid[], timestamptz) is
 -- === schemas/booking/callers.sql ===
 
 -- Purpose: who is calling, and whom they may book.
--- Objects: private.actor, require_actor, begin_booking, who_may_book, may_book.
+-- Objects: private.actor, require_read_committed, require_actor, require_same_role, begin_booking, who_may_book, may_book.
 -- Watch for: the JWT only chooses the organization; the membership row decides. What decides a booking is read behind the
 --            locks, authority included: a member who is removed while they wait no longer books.
 
@@ -3701,6 +3718,21 @@ create type private.actor as (
   role public.member_role
 );
 comment on type private.actor is 'The caller, from the JWT, and their role, from the membership row.';
+
+create function private.require_read_committed()
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if current_setting('transaction_isolation') <> 'read committed' and current_setting('transaction_read_only') = 'off' then
+    -- An older snapshot would not see what the previous holder of a lock has committed: units could be taken twice.
+    perform private.raise_refusal(400, 'VALIDATION_FAILED', 'Requests run in READ COMMITTED, one transaction each.');
+  end if;
+end
+$$;
+comment on function private.require_read_committed() is
+  'PT400 in a transaction of another isolation level that may write.';
 
 create function private.require_actor()
 returns private.actor
@@ -3712,6 +3744,7 @@ as $$
 declare
   actor private.actor;
 begin
+  perform private.require_read_committed();
   select auth.uid(), private.claimed_organization_id() into actor.user_id, actor.organization_id;
   if actor.user_id is null then
     perform private.raise_refusal(401, 'UNAUTHENTICATED', 'Sign in first: this call needs a user''s access token.');
@@ -3730,7 +3763,25 @@ begin
 end
 $$;
 comment on function private.require_actor() is
-  'The caller, or PT401 UNAUTHENTICATED, PT403 ORGANIZATION_REQUIRED or PT403 FORBIDDEN.';
+  'First of every function that a user calls: the caller, or PT401 UNAUTHENTICATED, PT403 ORGANIZATION_REQUIRED or PT403 '
+  'FORBIDDEN; PT400 outside READ COMMITTED, unless the transaction only reads.';
+
+create function private.require_same_role(actor private.actor)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if not exists (
+    select from public.memberships as member
+    where member.organization_id = actor.organization_id and member.user_id = actor.user_id and member.role = actor.role
+  ) then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You are not a member of this organization, or no longer what you were.');
+  end if;
+end
+$$;
+comment on function private.require_same_role(private.actor) is
+  'Behind the locks: PT403 for a caller who was removed, or whose role changed, while they waited. Undoes what was written.';
 
 create function private.begin_booking(request_id text)
 returns private.actor
@@ -3739,10 +3790,6 @@ set search_path = ''
 as $$
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  if current_setting('transaction_isolation') <> 'read committed' then
-    -- An older snapshot would not see what the previous holder of a lock has committed: units could be taken twice.
-    perform private.raise_refusal(400, 'VALIDATION_FAILED', 'Bookings run in READ COMMITTED, one transaction each.');
-  end if;
   perform private.enter_booking();
   return private.require_actor();
 end
@@ -4005,7 +4052,8 @@ create table private.idempotency_keys (
   organization_id uuid not null references public.organizations (id),
   user_id uuid not null,
   endpoint text not null check (endpoint in (
-    'sessions-hold', 'sessions-confirm', 'sessions-cancel', 'session-notes', 'client-details', 'add-staff-time'
+    'sessions-hold', 'sessions-confirm', 'sessions-cancel', 'session-notes', 'client-details', 'add-staff-time',
+    'extend-series'
   )),
   idempotency_key text not null check (length(idempotency_key) between 1 and 255),
   fingerprint bytea not null,
@@ -4426,6 +4474,75 @@ create type private.hold_request as (
 );
 comment on type private.hold_request is 'The body of sessions-hold, each field within its bounds.';
 
+-- sessions-hold, for sessions of a series
+
+create domain private.series_scope as text check (value in ('this', 'following', 'all'));
+comment on domain private.series_scope is 'must be "this", "following" or "all"';
+
+create domain private.weekday as text
+  check (value in ('monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'));
+comment on domain private.weekday is 'must be an English weekday in lower case, like "monday"';
+
+create domain private.time_of_day as text check (value ~ '^([01][0-9]|2[0-3]):[0-5][0-9]$');
+comment on domain private.time_of_day is 'must be a local time of day from 00:00 to 23:59, like 16:30';
+
+create domain private.shift_minutes as integer check (value between -40320 and 40320);
+comment on domain private.shift_minutes is 'must be a whole number from -40320 to 40320';
+
+create domain private.session_minutes as integer check (value between 1 and 720);
+comment on domain private.session_minutes is 'must be a whole number from 1 to 720';
+
+create type private.series_change as (
+  shift_minutes private.shift_minutes,
+  weekday private.weekday,
+  local_start private.time_of_day,
+  duration_minutes private.session_minutes,
+  therapist_id uuid,
+  room_id uuid
+);
+comment on type private.series_change is
+  'What becomes of sessions of a series; what is left out stays. A room_id of null, named, is no room.';
+
+create type private.series_part as (
+  series_id uuid,
+  scope private.series_scope,
+  "from" private.instant,
+  change private.series_change
+);
+comment on type private.series_part is 'Which sessions of a series change, and how. from: the start of one of them.';
+
+create type private.series_request as (
+  therapist_id uuid,
+  client_id uuid,
+  time_zone private.zone_name,
+  hold_seconds private.hold_seconds,
+  session_type private.short_text,
+  cpt_code private.cpt_code,
+  buffer_before_minutes private.buffer_minutes,
+  buffer_after_minutes private.buffer_minutes,
+  override private.override_request,
+  series private.series_part
+);
+comment on type private.series_request is
+  'The body of sessions-hold that changes sessions of a series. therapist_id: only sessions of this therapist; time_zone: '
+  'whose clocks the change is meant by, left out: those of each session.';
+
+-- extend_series
+
+create domain private.on_conflict as text check (value in ('refuse', 'skip'));
+comment on domain private.on_conflict is 'must be "refuse" or "skip"';
+
+create type private.extend_request as (
+  series_id uuid,
+  until private.civil_date,
+  count private.occurrence_count,
+  authorization_end boolean,
+  on_conflict private.on_conflict,
+  therapist_id uuid,
+  override private.override_request
+);
+comment on type private.extend_request is 'The request of extend_series: how far a series goes on.';
+
 -- sessions-confirm
 
 create type private.session_request as (
@@ -4747,7 +4864,8 @@ declare
   name text;
 begin
   foreach name in array array[
-    'hold_request', 'confirm_request', 'release_request', 'cancel_request', 'visit_request', 'correction_request'
+    'hold_request', 'series_request', 'extend_request', 'confirm_request', 'release_request', 'cancel_request',
+    'visit_request', 'correction_request'
   ] loop
     execute format(
       $function$
@@ -6699,6 +6817,7 @@ begin
 
   -- Alone, so that no booking is made meanwhile that this would not count.
   perform private.take_organization(actor.organization_id);
+  perform private.require_same_role(actor);
   insert into public.organization_closures (organization_id, id, name, starts_at, ends_at)
   values (
     actor.organization_id, new_id, private.trimmed(request ->> 'name'), lower(wanted.span), upper(wanted.span)
@@ -6771,6 +6890,7 @@ begin
 
   -- Alone, so that no booking is made meanwhile that this would not count.
   perform private.take_organization(actor.organization_id);
+  perform private.require_same_role(actor);
   insert into public.availability_exceptions (organization_id, id, therapist_id, kind, starts_at, ends_at)
   values (actor.organization_id, new_id, absent_id, 'time_off', lower(wanted.span), upper(wanted.span));
   touched_ids := private.future_sessions(actor.organization_id, absent_id, wanted.span);
@@ -8302,11 +8422,15 @@ set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
   actor private.actor := private.begin_booking(request_id);
-  wanted private.hold_request := private.read_hold_request(request);
+  wanted private.hold_request;
   names_room constant boolean := request ? 'room_id';
   fingerprint bytea;
   outcome jsonb;
 begin
+  if request ? 'series' and private.changes_series(request) then
+    return private.hold_series(actor, request, idempotency_key);
+  end if;
+  wanted := private.read_hold_request(request);
   if not private.may_ask(actor, wanted.therapist_id) then
     return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
@@ -8334,6 +8458,576 @@ comment on function private.hold_sessions(jsonb, text, text) is
   'Holds every occurrence of the request, or none. Returns an outcome; see docs/codes.md for its codes. Raises PT400 '
   'for malformed input, PT401 and PT403 for the caller, PT503 when the database is busy.';
 grant execute on function private.hold_sessions(jsonb, text, text) to authenticated;
+
+-- === schemas/booking/recurrence.sql ===
+
+-- Purpose: which days a recurrence rule means, for a series that goes on after it was booked.
+-- Objects: rule_days, is_excepted.
+-- Watch for: a new series is expanded by whoever calls the database (`functions/_shared/recurrence.ts`), which also refuses
+--            rules it does not know. A property test compares the days of both.
+
+create function private.rule_days(rule text, first_day date, span daterange)
+returns date[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  weekdays constant text[] := '{MO,TU,WE,TH,FR,SA,SU}';
+  line constant text := regexp_replace(upper(regexp_replace(rule, '\s', '', 'g')), '^RRULE:', '');
+  parts constant jsonb := (
+    select jsonb_object_agg(split_part(piece.text, '=', 1), split_part(piece.text, '=', 2))
+    from string_to_table(line, ';') as piece (text)
+    where piece.text <> ''
+  );
+  frequency constant text := parts ->> 'FREQ';
+  step integer;
+  week_start constant integer := array_position(weekdays, coalesce(parts ->> 'WKST', 'MO'));
+  by_day text[] := string_to_array(parts ->> 'BYDAY', ',');
+  by_month_day integer[];
+begin
+  -- Here, where what is no number is caught.
+  step := coalesce((parts ->> 'INTERVAL')::integer, 1);
+  by_month_day := string_to_array(parts ->> 'BYMONTHDAY', ',')::integer[];
+  if (frequency in ('DAILY', 'WEEKLY', 'MONTHLY') and step > 0 and week_start > 0) is not true then
+    return null;
+  end if;
+  -- What the rule does not say comes from the first day (RFC 5545, section 3.3.10).
+  if frequency = 'WEEKLY' and by_day is null then
+    by_day := array[weekdays[extract(isodow from first_day)::integer]];
+  elsif frequency = 'MONTHLY' and by_day is null and by_month_day is null then
+    by_month_day := array[extract(day from first_day)::integer];
+  end if;
+  return array(
+    select day.date
+    from generate_series(lower(span)::timestamp, (upper(span) - 1)::timestamp, interval '1 day') as moment (at)
+    cross join lateral (
+      select
+        moment.at::date as date,
+        extract(day from moment.at)::integer as from_start,
+        extract(day from moment.at)::integer
+          - extract(day from date_trunc('month', moment.at) + interval '1 month' - interval '1 day')::integer - 1 as from_end,
+        weekdays[extract(isodow from moment.at)::integer] as weekday
+    ) as day
+    where day.date >= first_day
+      and case frequency
+        when 'DAILY' then (day.date - first_day) % step = 0
+        -- 3 January 2000 was a Monday.
+        when 'WEEKLY' then (
+          floor((day.date - date '2000-01-03' - (week_start - 1)) / 7.0)
+          - floor((first_day - date '2000-01-03' - (week_start - 1)) / 7.0)
+        )::integer % step = 0
+        else (
+          (extract(year from day.date) - extract(year from first_day)) * 12
+          + extract(month from day.date) - extract(month from first_day)
+        )::integer % step = 0
+      end
+      and (by_month_day is null or day.from_start = any (by_month_day) or day.from_end = any (by_month_day))
+      and (by_day is null or exists (
+        select from unnest(by_day) as by (text)
+        where right(by.text, 2) = day.weekday
+          and coalesce(nullif(left(by.text, -2), '')::integer, 0)
+            in (0, ceil(day.from_start / 7.0)::integer, -ceil(-day.from_end / 7.0)::integer)
+      ))
+    order by day.date
+  );
+exception
+  when data_exception then
+    return null;
+end
+$$;
+comment on function private.rule_days(text, date, daterange) is
+  'The days of a span that a rule means when it began on first_day; its COUNT and UNTIL are not looked at. Null: it is no '
+  'rule of DAILY, WEEKLY or MONTHLY that can be read.';
+
+create function private.is_excepted(exceptions jsonb, civil timestamp, zone text)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select from jsonb_array_elements_text(exceptions) as item (value)
+    cross join lateral (select btrim(item.value) as text) as exception
+    where case
+      when exception.text ~ '^\d{4}-?\d\d-?\d\d$' then exception.text::date = civil::date
+      when exception.text ~* '^[-\d]+t[\d:.]+$' then exception.text::timestamp = civil
+      else exception.text::timestamptz = private.instant_at(civil, zone)
+    end
+  );
+exception
+  when data_exception then
+    return false;
+end
+$$;
+comment on function private.is_excepted(jsonb, timestamp, text) is
+  'Whether the exceptions of a recurrence (dates, local times, instants) leave out a civil start.';
+
+-- === schemas/booking/series.sql ===
+
+-- Purpose: sessions of a series change together: this one, this and the following ones, or all that are to come.
+-- Objects: series_changes, what was changed and by whom; read_series_request, series_sessions, changed_civil, series_move,
+--          hold_series.
+-- Watch for: a change is a move of these sessions through private.place_hold, and nothing else: here it is only worked out
+--            which sessions go where. The hold's batch remembers what was asked, so a confirmed batch is the record of the
+--            change. Which sessions those are is read again behind their locks.
+
+create view public.series_changes with (security_invoker = true) as
+select
+  batch.organization_id, batch.series_id, batch.id as batch_id, batch.series_change as change, settled.changed_at,
+  batch.created_by as changed_by
+from public.hold_batches as batch
+cross join lateral (
+  select max(hold.settled_at) as changed_at
+  from public.session_holds as hold
+  where hold.organization_id = batch.organization_id and hold.batch_id = batch.id and hold.status = 'confirmed'
+) as settled
+where batch.series_id is not null and settled.changed_at is not null;
+comment on view public.series_changes is
+  'What was changed of series since they were booked, extensions among it: one row for each confirmed change.';
+comment on column public.series_changes.change is
+  'As asked: {scope, from, shift_minutes, weekday, local_start, duration_minutes, therapist_id, room_id}, or what '
+  'extend_series was asked for.';
+grant select on public.series_changes to authenticated, service_role;
+
+create function private.read_series_request(request jsonb)
+returns private.series_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.series_request :=
+    private.read_request(request, null::private.series_request, private.mistyped_series_request());
+  part constant private.series_part := wanted.series;
+  change constant private.series_change := part.change;
+  issues jsonb;
+begin
+  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
+  from (
+    select field.key as path, 'must not accompany series' as message, field.value not in ('null', '""', '[]') as is_broken
+    from jsonb_each(request) as field
+    where field.key in ('start_time', 'end_time', 'start_time_offset_minutes', 'end_time_offset_minutes', 'session_id',
+      'client_ids', 'group_id', 'room_id', 'occurrences', 'recurrence')
+    union all
+    values
+      ('series.series_id', 'is required', part.series_id is null),
+      ('series.scope', 'is required', part.scope is null),
+      ('series.from', 'is required: the start of the session, or of the first one, that changes',
+        part."from" is null and part.scope in ('this', 'following')),
+      ('series.from', 'must not accompany scope "all"', part."from" is not null and part.scope = 'all'),
+      ('series.change', 'is required', jsonb_typeof(request #> '{series,change}') is distinct from 'object'),
+      ('series.change', 'names nothing that changes',
+        jsonb_typeof(request #> '{series,change}') = 'object' and not private.names_room(request) and num_nonnulls(change.shift_minutes, change.weekday, change.local_start,
+          change.duration_minutes, change.therapist_id) = 0),
+      ('series.change.shift_minutes', 'must not accompany weekday or local_start',
+        change.shift_minutes is not null and num_nonnulls(change.weekday, change.local_start) > 0),
+      ('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null),
+      ('time_zone', 'must be a known IANA time zone, like America/Los_Angeles',
+        not exists (select from public.time_zones as known where known.name = wanted.time_zone) and wanted.time_zone is not null)
+  ) as rule (path, message, is_broken)
+  where rule.is_broken;
+  if issues is not null then
+    perform private.raise_invalid(issues);
+  end if;
+  wanted.hold_seconds := coalesce(wanted.hold_seconds, 300);
+  wanted.cpt_code := upper(private.tidy(wanted.cpt_code));
+  wanted.session_type := private.tidy(wanted.session_type);
+  return wanted;
+end
+$$;
+comment on function private.read_series_request(jsonb) is
+  'Reads the body of sessions-hold that changes sessions of a series, or PT400.';
+
+create function private.changes_series(request jsonb)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return jsonb_typeof(request) = 'object' and jsonb_typeof(request -> 'series') <> 'null'
+    and private.tidy(request ->> 'series') is not null;
+end
+$$;
+comment on function private.changes_series(jsonb) is
+  'Whether a body of sessions-hold changes a series. Null and blank are not given.';
+
+create function private.names_room(request jsonb)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case when jsonb_typeof(request #> '{series,change}') = 'object'
+    then request #> '{series,change}' ? 'room_id' else false end;
+end
+$$;
+comment on function private.names_room(jsonb) is 'Whether a change of a series says which room: null is none.';
+
+create function private.changed_civil(civil timestamp, change private.series_change)
+returns timestamp
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  day date := civil::date;
+begin
+  if change.shift_minutes is not null then
+    return civil + make_interval(mins => change.shift_minutes);
+  end if;
+  if change.weekday is not null then
+    day := date_trunc('week', civil)::date - 1 + array_position(
+      '{monday,tuesday,wednesday,thursday,friday,saturday,sunday}'::text[], change.weekday::text
+    );
+  end if;
+  return day + coalesce(change.local_start::time, civil::time);
+end
+$$;
+comment on function private.changed_civil(timestamp, private.series_change) is
+  'Where a change puts a civil start. A weekday is that of the same week, which begins on Monday (ISO 8601).';
+
+create function private.series_sessions(actor private.actor, series_id uuid, therapist_id uuid default null)
+returns public.sessions[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if actor.role = 'client' then
+    return '{}';
+  end if;
+  return array(
+    select session
+    from public.sessions as session
+    where session.organization_id = actor.organization_id and session.series_id = series_sessions.series_id
+      and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
+      and (series_sessions.therapist_id is null or session.therapist_id = series_sessions.therapist_id)
+    order by session.start_time, session.id
+  );
+end
+$$;
+comment on function private.series_sessions(private.actor, uuid, uuid) is
+  'The sessions of a series that are the caller''s to change, whatever became of them, by time; of one therapist when one '
+  'is named. Empty for a series that is not theirs, of another organization, or unknown.';
+
+create type private.series_move as (
+  issue private.cause,
+  request private.hold_request,
+  sessions public.sessions[]
+);
+comment on type private.series_move is
+  'A change of a series, worked out: the move of sessions that it is, one occurrence for each, by time. issue: why it is '
+  'none.';
+
+create function private.series_move(
+  actor private.actor,
+  wanted private.series_request,
+  among uuid[] default null
+)
+returns private.series_move
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  part constant private.series_part := wanted.series;
+  since constant timestamptz := part."from"::timestamptz;
+  known public.sessions[] := private.series_sessions(actor, part.series_id, wanted.therapist_id);
+  move private.series_move;
+  request private.hold_request;
+  as_of constant timestamptz := clock_timestamp();
+begin
+  if known = '{}' then
+    move.issue := row('FORBIDDEN', 'You may not book this therapist, client or room.', null, null);
+    return move;
+  elsif since > known[cardinality(known)].start_time then
+    perform private.raise_invalid(private.issue('series.from', 'is after the last session of the series'));
+  elsif part.scope = 'this' and not exists (select from unnest(known) as session where session.start_time = since) then
+    perform private.raise_invalid(private.issue('series.from', 'is the start of no session of the series'));
+  end if;
+  -- What has begun, ended or been cancelled stays as it is.
+  move.sessions := array(
+    select session
+    from unnest(known) as session
+    where session.status = 'scheduled' and (among is null or session.id = any (among))
+      and case part.scope
+        when 'this' then session.start_time = since
+        when 'following' then session.start_time >= greatest(since, as_of)
+        else session.start_time >= as_of
+      end
+    order by session.start_time, session.id
+  );
+  if move.sessions = '{}' then
+    move.issue := row('SESSION_NOT_MOVABLE', 'None of these sessions can be moved any more. Reload them and try again.', null, null);
+    return move;
+  elsif cardinality(move.sessions) > 366 then
+    perform private.raise_invalid(private.issue('series.scope', 'must not be more than 366 sessions: begin with a later one'));
+  elsif (part.change).therapist_id is null and (
+    select count(distinct session.therapist_id) from unnest(move.sessions) as session
+  ) > 1 then
+    perform private.raise_invalid(private.issue(
+      'series.change.therapist_id', 'must be named, or therapist_id at the top: the sessions are with different therapists'));
+  end if;
+
+  request.therapist_id := coalesce((part.change).therapist_id, move.sessions[1].therapist_id);
+  request.client_id := coalesce(wanted.client_id, move.sessions[1].client_id);
+  request.room_id := (part.change).room_id;
+  request.cpt_code := wanted.cpt_code;
+  request.session_type := wanted.session_type;
+  request.time_zone := coalesce(wanted.time_zone, move.sessions[1].time_zone);
+  request.hold_seconds := wanted.hold_seconds;
+  request.buffer_before_minutes := wanted.buffer_before_minutes;
+  request.buffer_after_minutes := wanted.buffer_after_minutes;
+  request.override := wanted.override;
+  request.occurrences := private.changed_occurrences(move.sessions, part.change, wanted.time_zone);
+  move.request := request;
+  return move;
+end
+$$;
+comment on function private.series_move(private.actor, private.series_request, uuid[]) is
+  'Works out a change of a series: the sessions that change and the move they make. among: only those. PT400 where the '
+  'series has no such sessions, or they do not go together.';
+
+create function private.changed_occurrences(sessions public.sessions[], change private.series_change, time_zone text)
+returns private.occurrence_requests
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      -- Of a time that clocks show twice or skip, the instant that it is.
+      case when private.instant_at(becomes.civil, zone.name) <> begins.at then private.iso(begins.at) end,
+      private.iso(begins.at + coalesce(make_interval(mins => change.duration_minutes), session.end_time - session.start_time)),
+      null, null, zone.name, session.id,
+      case when private.instant_at(becomes.civil, zone.name) = begins.at
+        then to_char(becomes.civil, 'YYYY-MM-DD"T"HH24:MI:SS.MS') end
+    )::private.occurrence_request
+    from unnest(sessions) as session
+    cross join lateral (select coalesce(changed_occurrences.time_zone, session.time_zone) as name) as zone
+    cross join lateral (
+      select case when zone.name = session.time_zone then session.civil_start
+        else session.start_time at time zone zone.name end as civil
+    ) as was
+    cross join lateral (select private.changed_civil(was.civil, change) as civil offset 0) as becomes
+    cross join lateral (
+      select case when becomes.civil = was.civil then session.start_time
+        else private.instant_at(becomes.civil, zone.name) end as at
+      offset 0
+    ) as begins
+    order by session.start_time, session.id
+  );
+end
+$$;
+comment on function private.changed_occurrences(public.sessions[], private.series_change, text) is
+  'New places of sessions, in civil time: 16:00 stays 16:00 across a change of clocks. A time that does not change keeps its '
+  'instant. time_zone: whose clocks count; null: those of each session.';
+
+create function private.series_issues(issues jsonb, sessions public.sessions[])
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return (
+    select jsonb_agg(case
+      when place.index is not null then jsonb_build_object('path', 'series.change', 'message', format(
+        'puts the session at %s where its %s %s', private.iso(sessions[place.index::integer + 1].start_time),
+        coalesce(place.field, 'service'), issue.value ->> 'message'
+      ))
+      when issue.value ->> 'path' in ('room_id', 'therapist_id')
+        then issue.value || jsonb_build_object('path', 'series.change.' || (issue.value ->> 'path'))
+      when issue.value ->> 'path' = 'occurrences' then issue.value || '{"path": "series.scope"}'
+      else issue.value
+    end order by issue.position)
+    from jsonb_array_elements(issues) with ordinality as issue (value, position)
+    cross join lateral (
+      select found.part[1] as index, found.part[2] as field
+      from (select regexp_match(issue.value ->> 'path', '^occurrences\.(\d+)(?:\.(\w+))?') as part) as found
+    ) as place
+  );
+end
+$$;
+comment on function private.series_issues(jsonb, public.sessions[]) is
+  'Names what is wrong with a move by what was asked of the series: the caller has sent no occurrences.';
+
+create function private.hold_move(
+  actor private.actor,
+  move private.series_move,
+  names_room boolean,
+  details jsonb
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  found text;
+begin
+  return private.place_hold(
+    actor, move.request, private.slots_of(move.request, clock_timestamp()), names_room, details
+  );
+exception
+  when sqlstate 'PT400' then
+    get stacked diagnostics found = pg_exception_detail;
+    perform private.raise_invalid(private.series_issues(found::jsonb, move.sessions));
+end
+$$;
+comment on function private.hold_move(private.actor, private.series_move, boolean, jsonb) is
+  'Holds the move that a change of a series is.';
+
+create function private.told_by_session(outcome jsonb, sessions public.sessions[])
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  name text;
+begin
+  foreach name in array array['conflicts', 'shortages'] loop
+    if jsonb_typeof(outcome -> name) = 'array' then
+      outcome := jsonb_set(outcome, array[name], (
+        select coalesce(jsonb_agg(
+          item.value || jsonb_build_object('sessionId', sessions[(item.value ->> 'occurrenceIndex')::integer + 1].id)
+          order by item.position
+        ), '[]')
+        from jsonb_array_elements(outcome -> name) with ordinality as item (value, position)
+      ));
+    end if;
+  end loop;
+  return outcome;
+end
+$$;
+comment on function private.told_by_session(jsonb, public.sessions[]) is
+  'A refusal whose conflicts and shortages name the sessions they are about.';
+
+create function private.held_series(body jsonb, move private.series_move, part private.series_part)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return body || jsonb_build_object(
+    'series', jsonb_build_object(
+      'seriesId', part.series_id, 'scope', part.scope, 'therapistId', (move.request).therapist_id,
+      'clientId', (move.request).client_id
+    ),
+    'holds', (
+      select jsonb_agg(held.value || jsonb_build_object(
+        'sessionId', session.id,
+        'timeZone', place.time_zone,
+        'previousStartTime', private.iso(session.start_time),
+        'previousEndTime', private.iso(session.end_time)
+      ) order by held.position)
+      from jsonb_array_elements(body -> 'holds') with ordinality as held (value, position)
+      cross join lateral (select (move.sessions[held.position::integer]).*) as session
+      cross join lateral (select ((move.request).occurrences[held.position::integer]).time_zone) as place
+    )
+  );
+end
+$$;
+comment on function private.held_series(jsonb, private.series_move, private.series_part) is
+  'The answer to a change of a series: which session goes where, with all that confirming asks for.';
+
+create function private.hold_series(actor private.actor, request jsonb, idempotency_key text)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  wanted constant private.series_request := private.read_series_request(request);
+  part constant private.series_part := wanted.series;
+  names_room constant boolean := private.names_room(request);
+  change constant jsonb := jsonb_strip_nulls(to_jsonb(part.change))
+    || case when names_room then jsonb_build_object('room_id', (part.change).room_id) else '{}' end;
+  fingerprint bytea;
+  outcome jsonb;
+  move private.series_move;
+begin
+  perform private.share_organization(actor.organization_id);
+  if idempotency_key is not null then
+    -- Of what was asked: once it is confirmed, the same request would mean other places.
+    fingerprint := private.fingerprint(to_jsonb(wanted) || jsonb_build_object('change', change));
+    outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
+    if outcome is not null then
+      return outcome;
+    end if;
+  end if;
+  move := private.series_move(actor, wanted);
+  if (move.issue).code is null then
+    -- Another change, or a cancellation, may be under way: where the sessions are is read once it is over. A session that
+    -- comes into reach meanwhile is not among those that are locked, and stays.
+    perform private.lock_moved(actor.organization_id, private.ids_of(move.sessions));
+    move := private.series_move(actor, wanted, private.ids_of(move.sessions));
+  end if;
+  if (move.issue).code is not null then
+    return private.refuse(actor, 'hold.refused', '{}', (move.issue).code, (move.issue).detail);
+  end if;
+  outcome := private.hold_move(
+    actor, move, names_room, jsonb_build_object('seriesId', part.series_id, 'scope', part.scope)
+  );
+  if not (outcome ->> 'ok')::boolean then
+    return private.told_by_session(outcome, move.sessions);
+  end if;
+  update public.hold_batches as batch
+  set series_id = part.series_id,
+    series_change = jsonb_strip_nulls(jsonb_build_object(
+      'scope', part.scope, 'from', private.iso(part."from"::timestamptz), 'time_zone', wanted.time_zone
+    )) || change
+  where batch.organization_id = actor.organization_id and batch.id = (outcome #>> '{body,holdId}')::uuid;
+  outcome := jsonb_set(outcome, '{body}', private.held_series(outcome -> 'body', move, part));
+  if idempotency_key is not null then
+    perform private.keep_answer(
+      actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint, outcome -> 'body',
+      (outcome #>> '{body,holdId}')::uuid
+    );
+  end if;
+  return outcome;
+end
+$$;
+comment on function private.hold_series(private.actor, jsonb, text) is
+  'sessions-hold with series: holds new places for this session of a series, this and the following ones, or all that are '
+  'to come. All or nothing; confirmed as a move.';
+
+create function private.ids_of(sessions public.sessions[])
+returns uuid[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return array(select session.id from unnest(sessions) as session);
+end
+$$;
+comment on function private.ids_of(public.sessions[]) is 'The ids of sessions.';
+
+create function private.asked_move(actor private.actor, request jsonb)
+returns private.series_move
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  move private.series_move := private.series_move(actor, private.read_series_request(request));
+begin
+  if (move.issue).code = 'FORBIDDEN' then
+    perform private.raise_refusal(403, 'FORBIDDEN', (move.issue).detail);
+  elsif (move.issue).code is not null then
+    perform private.raise_invalid(private.issue('series', 'has no session that can be moved any more'));
+  end if;
+  return move;
+end
+$$;
+comment on function private.asked_move(private.actor, jsonb) is
+  'The move that a change of a series would be, for who asks whether it can be had.';
 
 -- === schemas/booking/confirm.sql ===
 
@@ -8749,7 +9443,9 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  if (select count(distinct hold.occurrence_index) from public.session_holds as hold
+  if batch.series_id is not null then
+    return true;
+  elsif (select count(distinct hold.occurrence_index) from public.session_holds as hold
     where hold.organization_id = batch.organization_id and hold.batch_id = batch.id) = 1 then
     return false;
   end if;
@@ -8765,7 +9461,8 @@ begin
 end
 $$;
 comment on function private.make_series(private.actor, public.hold_batches, public.session_holds[], timestamptz) is
-  'One series for each client of a batch of several occurrences, with the rule that was asked for. False: there is none.';
+  'One series for each client of a batch of several occurrences, with the rule that was asked for; a batch that extends a '
+  'series makes none. False: there is none.';
 
 create function private.series_id(batch_id uuid, client_id uuid)
 returns uuid
@@ -8791,7 +9488,7 @@ set search_path = ''
 as $$
 declare
   has_groups constant boolean := (slots[1].hold).group_id is not null;
-  in_series constant boolean := (slots[1].hold).occurrence_index > 0 or cardinality(slots) > 1;
+  in_series constant boolean := (slots[1].hold).occurrence_index > 0 or cardinality(slots) > 1 or batch.series_id is not null;
   is_series boolean := false;
   made jsonb;
 begin
@@ -8820,7 +9517,10 @@ begin
       case when slot.is_service_held then (slot.hold).lanes else private.client_lanes(
         batch.organization_id, (slot.hold).client_id, slot.service_code, (slot.hold).start_time, (slot.hold).end_time
       ) end,
-      case when is_series then private.series_id(batch.id, (slot.hold).client_id) end,
+      case
+        when batch.series_id is not null then private.extended_series(batch, (slot.hold).client_id)
+        when is_series then private.series_id(batch.id, (slot.hold).client_id)
+      end,
       (slot.hold).group_id,
       case when not has_groups then batch.room_id end,
       case when has_groups then 0 else batch.buffer_before_minutes end,
@@ -9208,6 +9908,10 @@ declare
   released public.session_holds[];
   body jsonb := '{"released": false}';
 begin
+  if actor.role = 'client' then
+    -- They hold nothing, and nobody waits for their asking.
+    return private.success(body);
+  end if;
   perform private.share_organization(actor.organization_id);
   outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint);
   if outcome is not null then
@@ -9222,6 +9926,7 @@ begin
       batch.organization_id,
       array[batch.therapist_id, batch.room_id] || array(select each.client_id from unnest(holds) as each)
     );
+    perform private.require_same_role(actor);
     as_of := clock_timestamp();
     perform private.expire_batches(batch.organization_id, array[batch.id], as_of);
     with gone as (
@@ -9451,6 +10156,8 @@ begin
       and session.start_time >= lower(day) and session.start_time < upper(day)
       and (wanted.all_therapists or session.therapist_id = wanted.therapist_id or wanted.series_id is not null)
       and (wanted.therapist_id is null or session.therapist_id = wanted.therapist_id)
+      -- It may have been given to somebody else while this waited.
+      and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
       and (wanted.series_id is null or session.series_id = wanted.series_id)
   );
 end
@@ -9492,8 +10199,15 @@ begin
       select from public.therapists as therapist
       where therapist.organization_id = actor.organization_id and therapist.id = wanted.therapist_id
     ))
+    or (wanted.series_id is not null and private.series_sessions(actor, wanted.series_id) = '{}')
   then
     return private.refuse_cancellation(actor, wanted.session_ids);
+  end if;
+  if wanted."from" is not null and not exists (
+    select from unnest(private.series_sessions(actor, wanted.series_id)) as session
+    where session.start_time >= wanted."from"::timestamptz
+  ) then
+    perform private.raise_invalid(private.issue('from', 'is after the last session of the series'));
   end if;
   if wanted.date is not null or wanted.from_date is not null then
     -- Local days, 23 or 25 hours long where clocks change.
@@ -9541,6 +10255,8 @@ begin
     ) as session
     where session.start_time <@ day
       and (wanted.therapist_id is null or session.therapist_id = wanted.therapist_id)
+      -- It may have been given to somebody else while this waited.
+      and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
       and (wanted.series_id is null or session.series_id = wanted.series_id)
   )
   select jsonb_build_object(
@@ -9646,6 +10362,508 @@ end
 $$;
 comment on function private.refuse_cancellation(private.actor, uuid[]) is
   'The outcome of a refused cancellation, and its audit event.';
+
+-- === schemas/booking/extend_series.sql ===
+
+-- Purpose: a series goes on: by its rule, and as it was changed since.
+-- Objects: series_pattern, extension_days, extended_series, extend_series.
+-- Watch for: it is the hold and the confirmation of new sessions in one transaction, as of any others. The rule is followed
+--            as it was asked for, and each of its days then meets every change of "following" or "all", in their order. A
+--            session that was moved by itself changes nothing of that.
+
+create type private.series_pattern as (
+  rule text,
+  exceptions jsonb,
+  civil_start timestamp,
+  time_zone text,
+  through date,
+  changes private.series_change[],
+  duration interval,
+  last public.sessions,
+  client_ids uuid[],
+  room_id uuid,
+  buffer_before_minutes smallint,
+  buffer_after_minutes smallint
+);
+comment on type private.series_pattern is
+  'What a series does: its rule and what it makes of the rule''s days (changes, duration). through: the last day of the rule '
+  'that was booked; last: its last session that stands; client_ids: everybody of its group who is in a series.';
+
+create function private.read_extend_request(request jsonb)
+returns private.extend_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.extend_request :=
+    private.read_request(request, null::private.extend_request, private.mistyped_extend_request());
+  issues jsonb := '[]';
+begin
+  if wanted.series_id is null then
+    issues := issues || private.issue('series_id', 'is required');
+  end if;
+  if num_nonnulls(wanted.until, wanted.count, nullif(wanted.authorization_end, false)) <> 1 then
+    issues := issues || private.issue('until', 'is required: give until, count, or authorization_end: true, and one of them');
+  end if;
+  if wanted.override is distinct from null and (wanted.override).reason is null then
+    issues := issues || private.issue('override.reason', 'is required');
+  end if;
+  if issues <> '[]' then
+    perform private.raise_invalid(issues);
+  end if;
+  wanted.on_conflict := coalesce(wanted.on_conflict, 'refuse');
+  return wanted;
+end
+$$;
+comment on function private.read_extend_request(jsonb) is 'Reads the request of extend_series, or PT400.';
+
+create function private.series_pattern(actor private.actor, wanted private.extend_request)
+returns private.series_pattern
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  pattern private.series_pattern;
+  known constant public.sessions[] := private.series_sessions(actor, wanted.series_id);
+  first_batch uuid;
+  held record;
+begin
+  select session into pattern.last
+  from unnest(known) as session
+  order by session.status in ('cancelled', 'no_show'), session.start_time desc, session.id
+  limit 1;
+  if known = '{}' then
+    return null;
+  end if;
+  select coalesce(series.recurrence ->> 'rule', series.recurrence_rule), series.recurrence -> 'exceptions', series.civil_start,
+    coalesce(series.recurrence ->> 'time_zone', series.time_zone)
+  into pattern.rule, pattern.exceptions, pattern.civil_start, pattern.time_zone
+  from public.session_series as series
+  where series.organization_id = actor.organization_id and series.id = wanted.series_id;
+  -- What was held first is what was asked, wherever its sessions are now. A series that was written directly has no holds.
+  select max(hold.civil_start)::date as through,
+    (array_agg(hold.end_time - hold.start_time order by hold.civil_start desc))[1] as duration
+  into held
+  from public.sessions as session
+  join public.session_holds as hold on hold.organization_id = session.organization_id and hold.id = session.id
+  join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+  where session.organization_id = actor.organization_id and session.series_id = wanted.series_id and batch.series_id is null;
+  select
+    greatest(held.through, max((change.change ->> 'through')::date)),
+    coalesce(array_agg(
+      jsonb_populate_record(null::private.series_change, change.change) order by change.changed_at
+    ) filter (where change.change ->> 'scope' in ('following', 'all')), '{}')
+  into pattern.through, pattern.changes
+  from public.series_changes as change
+  where change.organization_id = actor.organization_id and change.series_id = wanted.series_id;
+  pattern.through := coalesce(pattern.through, (select max(session.civil_start)::date from unnest(known) as session));
+  pattern.civil_start := coalesce(pattern.civil_start, known[1].civil_start);
+  pattern.duration := coalesce(
+    (
+      select make_interval(mins => change.duration_minutes)
+      from unnest(pattern.changes) with ordinality
+        as change (shift_minutes, weekday, local_start, duration_minutes, therapist_id, room_id, position)
+      where change.duration_minutes is not null
+      order by change.position desc
+      limit 1
+    ),
+    held.duration, (pattern.last).end_time - (pattern.last).start_time
+  );
+  pattern.client_ids := array(
+    select mate.client_id
+    from public.sessions as mate
+    where mate.organization_id = actor.organization_id and mate.group_id = (pattern.last).group_id
+      and mate.series_id is not null and mate.status not in ('cancelled', 'no_show')
+    order by mate.client_id
+  );
+  select coalesce(known_group.room_id, (pattern.last).room_id),
+    greatest(known_group.buffer_before_minutes, (pattern.last).buffer_before_minutes),
+    greatest(known_group.buffer_after_minutes, (pattern.last).buffer_after_minutes)
+  into pattern.room_id, pattern.buffer_before_minutes, pattern.buffer_after_minutes
+  from (values (1)) as once
+  left join public.session_groups as known_group
+    on known_group.organization_id = actor.organization_id and known_group.id = (pattern.last).group_id;
+  return pattern;
+end
+$$;
+comment on function private.series_pattern(private.actor, private.extend_request) is
+  'What a series does, as far as it is the caller''s; null when it is not.';
+
+create type private.extension_day as (day date, civil timestamp, start_time timestamptz);
+comment on type private.extension_day is 'A day of a rule, and when the session of it begins.';
+
+create function private.extension_days(pattern private.series_pattern, as_of timestamptz)
+returns private.extension_day[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  days constant date[] := private.rule_days(
+    pattern.rule, pattern.civil_start::date, daterange(pattern.through + 1, (as_of at time zone pattern.time_zone)::date + 731)
+  );
+begin
+  if days is null then
+    return null;
+  end if;
+  return array(
+    with recursive changed as (
+      select day.date as day, day.date + pattern.civil_start::time as civil, 0 as changes
+      from unnest(days) as day (date)
+      where not private.is_excepted(pattern.exceptions, day.date + pattern.civil_start::time, pattern.time_zone)
+      union all
+      select changed.day, private.changed_civil(changed.civil, pattern.changes[changed.changes + 1]), changed.changes + 1
+      from changed
+      where changed.changes < cardinality(pattern.changes)
+    )
+    select row(changed.day, changed.civil, begins.at)::private.extension_day
+    from changed
+    cross join lateral (select private.instant_at(changed.civil, pattern.time_zone) as at offset 0) as begins
+    where changed.changes = cardinality(pattern.changes) and begins.at > as_of
+    order by changed.day
+  );
+end
+$$;
+comment on function private.extension_days(private.series_pattern, timestamptz) is
+  'The days on which a series would go on, within the time that can be booked. Null: it has no rule that can be read.';
+
+create function private.authorization_end(
+  actor private.actor,
+  pattern private.series_pattern,
+  next private.extension_day,
+  as_of timestamptz,
+  out ends_on date,
+  out shortages jsonb
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  session constant public.sessions := pattern.last;
+  on_date constant date := private.service_date(actor.organization_id, session.client_id, next.start_time);
+  quotes constant private.quote[] := private.quote_units(actor.organization_id, array[row(
+    session.id, 0, session.client_id,
+    private.billed_code(actor.organization_id, session.cpt_code, session.session_type, on_date),
+    next.start_time, next.start_time + pattern.duration, null, null
+  )::private.service], as_of);
+begin
+  select max(approval.ends_on) into ends_on
+  from unnest(quotes) as quote
+  join public.authorizations as approval
+    on approval.organization_id = actor.organization_id and approval.id = quote.authorization_id;
+  shortages := private.shortages_of(quotes);
+end
+$$;
+comment on function private.authorization_end(private.actor, private.series_pattern, private.extension_day, timestamptz) is
+  'The last day of the authorization that the next session of a series draws on, or what is short of it.';
+
+create function private.extension_of(
+  actor private.actor,
+  wanted private.extend_request,
+  pattern private.series_pattern,
+  as_of timestamptz,
+  out days private.extension_day[],
+  out issue private.cause,
+  out shortages jsonb
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  possible constant private.extension_day[] := private.extension_days(pattern, as_of);
+  until date := wanted.until::date;
+  found record;
+begin
+  if pattern.rule is null or possible is null then
+    perform private.raise_invalid(private.issue('series_id', 'is a series without a rule that could go on: book the dates'));
+  elsif until > (as_of at time zone pattern.time_zone)::date + 730 then
+    perform private.raise_invalid(private.issue('until', 'is more than 730 days ahead'));
+  elsif wanted.count > cardinality(possible) then
+    perform private.raise_invalid(private.issue('count', format(
+      'must be at most %s: more would be more than 730 days ahead', cardinality(possible))));
+  elsif wanted.authorization_end and possible <> '{}' then
+    found := private.authorization_end(actor, pattern, possible[1], as_of);
+    until := found.ends_on;
+    if until is null and found.shortages is not null then
+      issue := row('AUTHORIZATION_EXCEEDED', 'No authorization covers the next session of this series: see shortages.', null, null);
+      shortages := found.shortages;
+      return;
+    elsif until is null then
+      perform private.raise_invalid(private.issue('authorization_end', 'must not be asked for: no authorization counts these sessions'));
+    end if;
+  end if;
+  days := case when wanted.count is not null then possible[1:wanted.count::integer] else array(
+    select row(next.day, next.civil, next.start_time)::private.extension_day
+    from unnest(possible) as next
+    where next.civil::date <= until
+    order by next.day
+  ) end;
+  if days = '{}' then
+    perform private.raise_invalid(private.issue(
+      case when wanted.until is null then 'series_id' else 'until' end, 'leaves nothing to add to the series'));
+  elsif cardinality(days) * greatest(cardinality(pattern.client_ids), 1) > 366 then
+    perform private.raise_invalid(private.issue(
+      case when wanted.count is null then 'until' else 'count' end,
+      'must add at most 366 sessions, those of all members of a group counted'));
+  end if;
+end
+$$;
+comment on function private.extension_of(private.actor, private.extend_request, private.series_pattern, timestamptz) is
+  'The days that are to be added to a series, or why there are none; PT400 for what cannot be asked.';
+
+create function private.extension_request(
+  wanted private.extend_request,
+  pattern private.series_pattern,
+  days private.extension_day[]
+)
+returns private.hold_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  request private.hold_request;
+begin
+  request.therapist_id := coalesce(wanted.therapist_id, (pattern.last).therapist_id);
+  request.client_id := (pattern.last).client_id;
+  request.client_ids := case when cardinality(pattern.client_ids) > 1 then pattern.client_ids end;
+  request.room_id := pattern.room_id;
+  request.cpt_code := (pattern.last).cpt_code;
+  request.session_type := (pattern.last).session_type;
+  request.time_zone := pattern.time_zone;
+  request.hold_seconds := 30;
+  request.buffer_before_minutes := pattern.buffer_before_minutes;
+  request.buffer_after_minutes := pattern.buffer_after_minutes;
+  request.override := wanted.override;
+  request.occurrences := array(
+    select row(
+      null, private.iso(day.start_time + pattern.duration), null, null, pattern.time_zone, null,
+      to_char(day.civil, 'YYYY-MM-DD"T"HH24:MI:SS.MS')
+    )::private.occurrence_request
+    from unnest(days) as day
+    order by day.day
+  );
+  return request;
+end
+$$;
+comment on function private.extension_request(private.extend_request, private.series_pattern, private.extension_day[]) is
+  'The hold of the sessions that are to be added: who, where and for what as in the last session of the series.';
+
+create function private.extended_series(batch public.hold_batches, client_id uuid)
+returns uuid
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return coalesce((
+    select mate.series_id
+    from public.sessions as lead
+    join public.sessions as mate on mate.organization_id = lead.organization_id and mate.group_id = lead.group_id
+    where lead.organization_id = batch.organization_id and lead.series_id = batch.series_id
+      and mate.client_id = extended_series.client_id and mate.series_id is not null
+    order by lead.start_time desc
+    limit 1
+  ), batch.series_id);
+end
+$$;
+comment on function private.extended_series(public.hold_batches, uuid) is
+  'The series that a client''s new sessions belong to: in a group each client has a series of their own.';
+
+create function private.book_extension(
+  actor private.actor,
+  wanted private.extend_request,
+  pattern private.series_pattern,
+  days private.extension_day[],
+  skipped_days private.extension_day[]
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  request constant private.hold_request := private.extension_request(wanted, pattern, days);
+  outcome jsonb;
+  found text;
+begin
+  outcome := private.place_hold(
+    actor, request, private.slots_of(request, clock_timestamp()), true, jsonb_build_object('seriesId', wanted.series_id)
+  );
+  if not (outcome ->> 'ok')::boolean then
+    return outcome;
+  end if;
+  update public.hold_batches as batch
+  set series_id = wanted.series_id, series_change = jsonb_strip_nulls(jsonb_build_object(
+    'until', wanted.until, 'count', wanted.count, 'authorization_end', wanted.authorization_end,
+    'through', (select max(next.day) from unnest(days || skipped_days) as next)
+  ))
+  where batch.organization_id = actor.organization_id and batch.id = (outcome #>> '{body,holdId}')::uuid;
+  outcome := private.confirm_hold(actor, confirmation.request, private.listed_of(confirmation.request))
+  from (
+    select row(
+      (outcome #>> '{body,holdKey}')::uuid, (array_agg(place.session))[1], null, null, null, request.time_zone,
+      array_agg(row(place.hold_key, place.session, null, null, null, null, null)::private.confirm_occurrence), null
+    )::private.confirm_request as request
+    from (
+      select (held.value ->> 'holdKey')::uuid as hold_key, row(
+        null, request.therapist_id, request.client_id, held.value ->> 'startTime', held.value ->> 'endTime', null,
+        (pattern.last).location_type, null
+      )::private.session_request as session
+      from jsonb_array_elements(outcome #> '{body,holds}') as held (value)
+    ) as place
+  ) as confirmation;
+  if not (outcome ->> 'ok')::boolean then
+    -- The hold is undone with its claims, as if it had never been.
+    raise sqlstate 'PTUND';
+  end if;
+  return outcome;
+exception
+  when sqlstate 'PTUND' then
+    return private.refuse(
+      actor, 'hold.refused', '{}', outcome ->> 'code', outcome ->> 'detail', request.therapist_id,
+      more => case when outcome ? 'shortages' then jsonb_build_object('shortages', outcome -> 'shortages') else '{}' end
+    );
+  when sqlstate 'PT400' then
+    get stacked diagnostics found = pg_exception_detail;
+    perform private.raise_invalid((
+      select jsonb_agg(case when place.index is null then issue.value else jsonb_build_object(
+        'path', 'series_id', 'message', format(
+          'has a session on %s whose %s %s', days[place.index + 1].day, coalesce(place.field, 'service'),
+          issue.value ->> 'message'
+        )
+      ) end)
+      from jsonb_array_elements(found::jsonb) as issue (value)
+      cross join lateral (
+        select (part.found)[1]::integer as index, (part.found)[2] as field
+        from (select regexp_match(issue.value ->> 'path', '^occurrences\.(\d+)(?:\.(\w+))?') as found) as part
+      ) as place
+    ));
+end
+$$;
+comment on function private.book_extension(
+  private.actor, private.extend_request, private.series_pattern, private.extension_day[], private.extension_day[]
+) is
+  'Holds and confirms the sessions that are added to a series, or refuses and leaves nothing. skipped_days: those that are '
+  'left out.';
+
+create function private.blocked_days(actor private.actor, request private.hold_request)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select jsonb_object_agg(occurrence.value ->> 'index', occurrence.value - 'index')
+    from jsonb_array_elements(private.preview_series(jsonb_strip_nulls(to_jsonb(request))) -> 'occurrences') as occurrence (value)
+    where occurrence.value -> 'blockedBy' <> 'null'
+  );
+end
+$$;
+comment on function private.blocked_days(private.actor, private.hold_request) is
+  'Which occurrences of a hold are blocked, by their index, and by what.';
+
+create function private.extend_series(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+set plan_cache_mode = 'force_generic_plan'
+as $$
+declare
+  actor private.actor := private.begin_booking(request_id);
+  wanted constant private.extend_request := private.read_extend_request(request);
+  pattern private.series_pattern;
+  resource_ids uuid[];
+  added record;
+  blocked jsonb := '{}';
+  skipped jsonb := '[]';
+  days private.extension_day[];
+  fingerprint bytea;
+  outcome jsonb;
+begin
+  perform private.share_organization(actor.organization_id);
+  if idempotency_key is not null then
+    fingerprint := private.fingerprint(to_jsonb(wanted));
+    outcome := private.find_replay(actor.organization_id, actor.user_id, 'extend-series', idempotency_key, fingerprint);
+    if outcome is not null then
+      return outcome;
+    end if;
+  end if;
+  pattern := private.series_pattern(actor, wanted);
+  if pattern is null or (pattern.last).id is null then
+    return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
+  end if;
+  resource_ids := private.extension_resources(wanted, pattern);
+  -- Another extension, or a change that is being confirmed, is over once these people are free: then it is looked again
+  -- where the series ends.
+  perform private.lock_resources(actor.organization_id, resource_ids);
+  pattern := private.series_pattern(actor, wanted);
+  if (pattern.last).id is null or private.extension_resources(wanted, pattern) <> resource_ids then
+    perform private.raise_busy();
+  end if;
+  added := private.extension_of(actor, wanted, pattern, clock_timestamp());
+  if (added.issue).code is not null then
+    return private.refuse(
+      actor, 'hold.refused', '{}', (added.issue).code, (added.issue).detail, (pattern.last).therapist_id,
+      more => jsonb_build_object('shortages', added.shortages)
+    );
+  end if;
+  days := added.days;
+  if wanted.on_conflict = 'skip' then
+    blocked := coalesce(private.blocked_days(actor, private.extension_request(wanted, pattern, days)), '{}');
+    days := array(
+      select row(day.day, day.civil, day.start_time)::private.extension_day
+      from unnest(added.days) with ordinality as day (day, civil, start_time, position)
+      where not blocked ? (day.position - 1)::text
+      order by day.position
+    );
+    select coalesce(jsonb_agg(one.value order by one.key::integer), '[]') into skipped from jsonb_each(blocked) as one;
+  end if;
+  outcome := private.book_extension(actor, wanted, pattern, case when days = '{}' then added.days else days end, added.days);
+  if not (outcome ->> 'ok')::boolean then
+    return outcome;
+  end if;
+  outcome := private.success(jsonb_build_object(
+    'seriesId', wanted.series_id, 'sessions', outcome #> '{body,sessions}', 'skipped', skipped
+  ));
+  if idempotency_key is not null then
+    perform private.keep_answer(
+      actor.organization_id, actor.user_id, 'extend-series', idempotency_key, fingerprint, outcome -> 'body'
+    );
+  end if;
+  return outcome;
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.extend_series(jsonb, text, text) is
+  'Adds sessions to the end of a series, all or nothing, or those that are free. Returns an outcome; raises PT400, PT401, '
+  'PT403, PT503.';
+grant execute on function private.extend_series(jsonb, text, text) to authenticated;
+
+create function private.extension_resources(wanted private.extend_request, pattern private.series_pattern)
+returns uuid[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return array_remove(
+    array[coalesce(wanted.therapist_id, (pattern.last).therapist_id), (pattern.last).client_id, pattern.room_id]
+      || pattern.client_ids, null
+  );
+end
+$$;
+comment on function private.extension_resources(private.extend_request, private.series_pattern) is
+  'Whose time an extension takes.';
 
 -- === schemas/booking/move_group.sql ===
 
@@ -10650,11 +11868,14 @@ set search_path = ''
 as $$
 declare
   actor private.actor := private.begin_booking(request_id);
+  outcome jsonb;
 begin
   if actor.role = 'client' then
     perform private.raise_refusal(403, 'FORBIDDEN', 'Only staff offer freed slots.');
   end if;
-  return private.offer_freed_slot(actor.organization_id);
+  outcome := private.offer_freed_slot(actor.organization_id);
+  perform private.require_same_role(actor);
+  return outcome;
 end
 $$;
 comment on function private.offer_freed_slots(text) is 'As private.offer_freed_slot, for the caller''s organization.';
@@ -12577,10 +13798,386 @@ comment on function public.cancel_staff_time(jsonb, text) is
   'body: {cancelledCount, alreadyCancelledCount, cancelledIds}.';
 grant execute on function public.cancel_staff_time(jsonb, text) to authenticated;
 
+-- === schemas/calendar_feed/calendar_feeds.sql ===
+
+-- Purpose: a therapist's or a parent's sessions for the calendar of their phone, behind a secret address.
+-- Objects: calendar_feeds (who has one), private.calendar_tokens (its secret, hashed); create_calendar_feed,
+--          revoke_calendar_feed, read_calendar_feed.
+-- Watch for: the address is the only key to it, so it tells no more than when: no name, no place, no note, no id of a
+--            client. What it shows follows from the membership of now; a member who is removed loses the feed in the same
+--            statement. The edge function `calendar` writes it as iCalendar (RFC 5545).
+
+create table public.calendar_feeds (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  user_id uuid not null,
+  created_at timestamptz not null default clock_timestamp(),
+  revoked_at timestamptz,
+  primary key (organization_id, id),
+  foreign key (organization_id, user_id) references public.memberships (organization_id, user_id) on delete cascade
+);
+comment on table public.calendar_feeds is
+  'Secret addresses at which calendar programs read when somebody''s sessions are. Its secret is shown once and kept '
+  'hashed, elsewhere. Goes with the membership.';
+comment on column public.calendar_feeds.revoked_at is 'Since when it answers as one that never was.';
+create index calendar_feeds_user_idx on public.calendar_feeds (organization_id, user_id);
+
+alter table public.calendar_feeds enable row level security;
+create policy role_scoped_select on public.calendar_feeds for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and ((select private.is_admin()) or user_id = (select auth.uid()))
+  );
+comment on policy role_scoped_select on public.calendar_feeds is
+  'Everybody sees which feeds of their own there are, admins all. Nobody sees a secret.';
+grant select on public.calendar_feeds to authenticated, service_role;
+
+create table private.calendar_tokens (
+  organization_id uuid not null,
+  feed_id uuid not null,
+  token_hash bytea not null check (length(token_hash) = 32),
+  read_on date,
+  primary key (organization_id, feed_id),
+  foreign key (organization_id, feed_id) references public.calendar_feeds (organization_id, id) on delete cascade
+);
+comment on table private.calendar_tokens is 'SHA-256 of the secret in a feed''s address. A secret has 256 random bits: no salt is needed.';
+comment on column private.calendar_tokens.read_on is 'The last day (UTC) a read of it was written into the audit: one event a day.';
+-- Not unique: a constraint across organizations would tell of others, and 256 random bits do not repeat.
+create index calendar_tokens_hash_idx on private.calendar_tokens (token_hash);
+alter table private.calendar_tokens enable row level security;
+create policy deny_all on private.calendar_tokens using (false);
+comment on policy deny_all on private.calendar_tokens is 'Read and written by functions only.';
+
+create function private.hash_token(token text)
+returns bytea
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return sha256(convert_to(token, 'UTF8'));
+end
+$$;
+comment on function private.hash_token(text) is 'What is kept of the secret of a feed.';
+
+create function private.create_calendar_feed(request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set lock_timeout = '5s'
+as $$
+declare
+  actor private.actor;
+  new_id uuid := gen_random_uuid();
+  token text := translate(rtrim(encode(extensions.gen_random_bytes(32), 'base64'), '='), '+/', '-_');
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  if actor.role <> 'client' and not exists (
+    select from public.therapists as therapist
+    where therapist.organization_id = actor.organization_id and therapist.id = actor.user_id
+      and therapist.deleted_at is null
+  ) then
+    return private.refusal(403, 'FORBIDDEN', 'A calendar feed is for therapists and families.');
+  end if;
+  -- Two at once would both find the ninth: the second waits until the first is there.
+  perform from public.memberships as member
+  where member.organization_id = actor.organization_id and member.user_id = actor.user_id
+  for no key update;
+  if (
+    select count(*) from public.calendar_feeds as feed
+    where feed.organization_id = actor.organization_id and feed.user_id = actor.user_id and feed.revoked_at is null
+  ) >= 10 then
+    perform private.raise_invalid(private.issue('', 'revoke a calendar feed first: 10 are the most'));
+  end if;
+  insert into public.calendar_feeds (organization_id, id, user_id)
+  values (actor.organization_id, new_id, actor.user_id);
+  insert into private.calendar_tokens (organization_id, feed_id, token_hash)
+  values (actor.organization_id, new_id, private.hash_token(token));
+  perform private.record_event(
+    actor.organization_id, 'calendar_feed.created', 'calendar_feed', array[new_id], clock_timestamp(),
+    actor_role => actor.role::text
+  );
+  return private.success(jsonb_build_object(
+    'feedId', new_id, 'token', token, 'path', format('/functions/v1/calendar/%s.ics', token)
+  ));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.create_calendar_feed(text) is 'See the public wrapper.';
+grant execute on function private.create_calendar_feed(text) to authenticated;
+
+create function public.create_calendar_feed(request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.create_calendar_feed(create_calendar_feed.request_id);
+end;
+comment on function public.create_calendar_feed(text) is
+  'Makes a secret address for the caller''s own sessions, for therapists and families: outcome body {feedId, token, path}. '
+  'The token is told this once. At most 10 at a time.';
+grant execute on function public.create_calendar_feed(text) to authenticated;
+
+create function private.revoke_calendar_feed(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set lock_timeout = '5s'
+as $$
+declare
+  actor private.actor;
+  issues jsonb := private.uuid_issue('feed_id', request -> 'feed_id', true);
+  feed public.calendar_feeds;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  if issues is not null then
+    perform private.raise_invalid(issues);
+  end if;
+  -- Revoked twice at once, it is one event.
+  select known.* into feed from public.calendar_feeds as known
+  where known.organization_id = actor.organization_id and known.id = (request ->> 'feed_id')::uuid
+    and (known.user_id = actor.user_id or actor.role in ('admin', 'super_admin'))
+  for no key update;
+  if feed.id is null then
+    return private.refusal(403, 'FORBIDDEN', 'There is no such calendar feed, or it is not yours to revoke.');
+  elsif feed.revoked_at is null then
+    update public.calendar_feeds as known
+    set revoked_at = clock_timestamp()
+    where known.organization_id = feed.organization_id and known.id = feed.id
+    returning known.revoked_at into feed.revoked_at;
+    perform private.record_event(
+      actor.organization_id, 'calendar_feed.revoked', 'calendar_feed', array[feed.id], feed.revoked_at,
+      actor_role => actor.role::text, details => jsonb_build_object('userId', feed.user_id)
+    );
+  end if;
+  return private.success(jsonb_build_object('feedId', feed.id, 'revokedAt', private.iso(feed.revoked_at)));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.revoke_calendar_feed(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.revoke_calendar_feed(jsonb, text) to authenticated;
+
+create function public.revoke_calendar_feed(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.revoke_calendar_feed(revoke_calendar_feed.request, revoke_calendar_feed.request_id);
+end;
+comment on function public.revoke_calendar_feed(jsonb, text) is
+  'Ends a calendar feed at once: {feed_id}, of the caller or, for admins, of anybody. Outcome body {feedId, revokedAt}. '
+  'From then on its address answers as one that never was.';
+grant execute on function public.revoke_calendar_feed(jsonb, text) to authenticated;
+
+-- Reading ------------------------------------------------------------------------------------------------------------------
+
+create type private.feed_entry as (
+  id uuid,
+  kind text,
+  start_time timestamptz,
+  end_time timestamptz,
+  time_zone text,
+  is_cancelled boolean,
+  created_at timestamptz,
+  changed_at timestamptz
+);
+comment on type private.feed_entry is 'One event of a calendar feed.';
+
+create function private.feed_entries(feed public.calendar_feeds, role public.member_role, as_of timestamptz)
+returns private.feed_entry[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  since constant timestamptz := as_of - interval '30 days';
+  client_ids constant uuid[] := array(
+    select client.id
+    from public.client_users as of_user
+    join public.clients as client
+      on client.organization_id = of_user.organization_id and client.id = of_user.client_id and client.deleted_at is null
+    where of_user.organization_id = feed.organization_id and of_user.user_id = feed.user_id and role = 'client'
+  );
+begin
+  return array(
+    with own as (
+      select session.*
+      from public.sessions as session
+      where role <> 'client'
+        and session.organization_id = feed.organization_id and session.therapist_id = feed.user_id
+        and session.start_time >= since
+      union all
+      select session.*
+      from unnest(client_ids) as client (id)
+      cross join lateral (
+        select known.* from public.sessions as known
+        where known.organization_id = feed.organization_id and known.client_id = client.id
+          and known.start_time >= since
+        offset 0
+      ) as session
+    ),
+    entry as (
+      -- For a therapist a group is one event; for a family it is theirs among others'.
+      select case when role = 'client' then own.id else own.group_key end as id, 'session' as kind,
+        min(own.start_time) as start_time, min(own.end_time) as end_time, min(own.time_zone) as time_zone,
+        bool_and(own.status = 'cancelled') as is_cancelled, min(own.created_at) as created_at,
+        max(own.updated_at) as changed_at, (array_agg(own.group_id))[1] as group_id
+      from own
+      group by 1
+    )
+    select row(
+      entry.id, entry.kind, entry.start_time, entry.end_time, entry.time_zone, entry.is_cancelled,
+      -- A group keeps its beginning whoever leaves it, so that its revisions only grow.
+      coalesce(of_group.created_at, entry.created_at), entry.changed_at
+    )::private.feed_entry
+    from entry
+    left join public.session_groups as of_group
+      on of_group.organization_id = feed.organization_id and of_group.id = entry.group_id and role <> 'client'
+    where not entry.is_cancelled or entry.changed_at >= since
+    union all
+    select row(
+      taken.id, taken.kind::text, taken.start_time, taken.end_time, taken.time_zone, taken.cancelled_at is not null,
+      taken.created_at, taken.updated_at
+    )::private.feed_entry
+    from public.staff_time_members as member
+    join public.staff_times as taken on taken.organization_id = member.organization_id and taken.id = member.staff_time_id
+    where role <> 'client'
+      and member.organization_id = feed.organization_id and member.therapist_id = feed.user_id
+      and taken.start_time >= since
+      and (taken.cancelled_at is null or taken.cancelled_at >= since)
+  );
+end
+$$;
+comment on function private.feed_entries(public.calendar_feeds, public.member_role, timestamptz) is
+  'What a feed shows: what begins from 30 days ago on; cancelled ones for 30 days after they were cancelled.';
+
+create function private.feed_zones(entries private.feed_entry[])
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select coalesce(jsonb_agg(jsonb_build_object(
+      'name', zone.name,
+      'periods', (
+        select jsonb_agg(jsonb_build_object(
+          'from', to_char(coalesce(lower(period.during), zone.first) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS'),
+          'offsetMinutes', (extract(epoch from period.utc_offset) / 60)::integer
+        ) order by lower(period.during) nulls first)
+        from private.zone_periods(zone.name, tstzrange(zone.first, zone.last, '[]')) as period
+      )
+    ) order by zone.name), '[]')
+    from (
+      select entry.time_zone as name, min(entry.start_time) - interval '1 day' as first, max(entry.end_time) as last
+      from unnest(entries) as entry
+      group by entry.time_zone
+    ) as zone
+  );
+end
+$$;
+comment on function private.feed_zones(private.feed_entry[]) is
+  'The zones of these events, each with the offsets it has in their time: from (an instant in UTC) and minutes east of UTC. '
+  'The database''s own rules, so that a reader gets back the same instants.';
+
+create function private.read_calendar_feed(token text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  as_of constant timestamptz := clock_timestamp();
+  feed public.calendar_feeds;
+  role public.member_role;
+  entries private.feed_entry[];
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  -- One look for a secret that is wrong, revoked, or of somebody who may no longer read: none tells which it is.
+  select known.* into feed
+  from private.calendar_tokens as secret
+  join public.calendar_feeds as known
+    on known.organization_id = secret.organization_id and known.id = secret.feed_id and known.revoked_at is null
+  where secret.token_hash = private.hash_token(token);
+  select member.role into role
+  from public.memberships as member
+  left join public.therapists as therapist
+    on therapist.organization_id = member.organization_id and therapist.id = member.user_id and therapist.deleted_at is null
+  where member.organization_id = feed.organization_id and member.user_id = feed.user_id
+    and (member.role = 'client' or therapist.id is not null);
+  if role is null then
+    return null;
+  end if;
+
+  entries := private.feed_entries(feed, role, as_of);
+  -- Calendar programs poll for years: a read a day is recorded, however often they ask.
+  update private.calendar_tokens as secret
+  set read_on = as_of::date
+  where secret.organization_id = feed.organization_id and secret.feed_id = feed.id
+    and secret.read_on is distinct from as_of::date;
+  if found then
+    perform private.record_event(
+      feed.organization_id, 'calendar_feed.read', 'calendar_feed', array[feed.id], as_of,
+      details => jsonb_build_object('userId', feed.user_id, 'events', cardinality(entries))
+    );
+  end if;
+  return jsonb_build_object(
+    'zones', private.feed_zones(entries),
+    'events', (
+      select coalesce(jsonb_agg(jsonb_build_object(
+        'uid', entry.id,
+        'kind', entry.kind,
+        'start', to_char(entry.start_time at time zone entry.time_zone, 'YYYY-MM-DD"T"HH24:MI:SS'),
+        'end', to_char(entry.end_time at time zone entry.time_zone, 'YYYY-MM-DD"T"HH24:MI:SS'),
+        'startTime', private.iso(entry.start_time),
+        'endTime', private.iso(entry.end_time),
+        'timeZone', entry.time_zone,
+        'cancelled', entry.is_cancelled,
+        -- Tenths of a second since it was made: whatever changes it makes the number grow.
+        'sequence', greatest(ceil(extract(epoch from entry.changed_at - entry.created_at) * 10), 0)::integer,
+        'changedAt', private.iso(entry.changed_at)
+      ) order by entry.start_time, entry.id), '[]')
+      from unnest(entries) as entry
+    )
+  );
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.read_calendar_feed(text, text) is 'See the public wrapper.';
+grant execute on function private.read_calendar_feed(text, text) to service_role;
+
+create function public.read_calendar_feed(token text, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.read_calendar_feed(read_calendar_feed.token, read_calendar_feed.request_id);
+end;
+comment on function public.read_calendar_feed(text, text) is
+  'What the edge function calendar writes as iCalendar: {zones, events}; null for a token that is wrong, revoked or of '
+  'somebody who is no member any more, alike. Called with the secret key only.';
+grant execute on function public.read_calendar_feed(text, text) to service_role;
+
 -- === schemas/booking/api.sql ===
 
 -- Purpose: the booking functions that the API exposes.
--- Objects: hold_sessions, confirm_sessions, release_hold, cancel_sessions, move_group, offer_freed_slots.
+-- Objects: hold_sessions, confirm_sessions, release_hold, cancel_sessions, extend_series, move_group, offer_freed_slots.
 -- Watch for: each is a SECURITY INVOKER wrapper around its private function, which checks the caller and explains itself.
 
 create function public.hold_sessions(request jsonb, idempotency_key text default null, request_id text default null)
@@ -12637,6 +14234,24 @@ end;
 comment on function public.cancel_sessions(jsonb, text, text) is
   'Cancels sessions by id and/or by local day. request is the body of sessions-cancel.';
 grant execute on function public.cancel_sessions(jsonb, text, text) to authenticated;
+
+create function public.extend_series(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(
+    private.extend_series(extend_series.request, extend_series.idempotency_key, extend_series.request_id)
+  );
+end;
+comment on function public.extend_series(jsonb, text, text) is
+  'Adds sessions to the end of a series, by its rule and what was changed of it since. request is {series_id, until | count '
+  '| authorization_end: true, on_conflict?: "refuse" | "skip", therapist_id?, override?}: until a local day, this included; '
+  'so many sessions; or as long as the authorization of the next one lasts. Outcome body: {seriesId, sessions, skipped: '
+  '[{startTime, endTime, blockedBy, by, reasons}]}. All or nothing, or with "skip" what is free. Refusals are those of '
+  'sessions-hold.';
+grant execute on function public.extend_series(jsonb, text, text) to authenticated;
 
 create function public.move_group(request jsonb, request_id text default null)
 returns jsonb
@@ -12705,7 +14320,10 @@ volatile
 set search_path = ''
 as $$
 declare
-  wanted private.hold_request := private.read_hold_request(request);
+  of_series constant boolean := request ? 'series' and private.changes_series(request);
+  wanted private.hold_request := case
+    when of_series then (private.asked_move(actor, request)).request else private.read_hold_request(request)
+  end;
   slots private.slot[] := private.slots_of(wanted, clock_timestamp());
   named_ids constant uuid[] := array(select slot.session_id from unnest(slots) as slot where slot.session_id is not null);
   batch public.hold_batches := private.new_batch(actor, wanted, named_ids <> '{}', clock_timestamp());
@@ -12713,7 +14331,9 @@ declare
 begin
   if named_ids <> '{}' then
     slots := private.with_moved(actor.organization_id, slots);
-    batch := private.keep_place(batch, wanted, request ? 'room_id', slots);
+    batch := private.keep_place(
+      batch, wanted, case when of_series then private.names_room(request) else request ? 'room_id' end, slots
+    );
   end if;
   slots := private.with_services(actor.organization_id, slots, wanted.cpt_code, wanted.session_type);
   asked.therapist_id := batch.therapist_id;
@@ -14021,6 +15641,7 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 begin
+  perform private.require_read_committed();
   if auth.uid() is null then
     perform private.raise_refusal(401, 'UNAUTHENTICATED', 'Sign in first.');
   end if;
@@ -14034,6 +15655,10 @@ begin
   insert into private.active_organizations (user_id, organization_id)
   values (auth.uid(), set_active_organization.organization_id)
   on conflict (user_id) do update set organization_id = excluded.organization_id;
+exception
+  when foreign_key_violation then
+    -- The membership ended while this waited.
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You are not a member of this organization.');
 end
 $$;
 comment on function private.set_active_organization(uuid) is 'Chooses the caller''s active organization; see the public wrapper.';
@@ -16111,6 +17736,7 @@ begin
   if member.user_id is null then
     return private.refuse_member(actor, user_id, 409, 'ALREADY_A_MEMBER', 'She is a member already: change her role.');
   end if;
+  perform private.require_same_role(actor);
   return private.member_answer(member);
 end
 $$;
@@ -16150,6 +17776,9 @@ begin
   if member.user_id is null then
     return private.refuse_member(actor, user_id, 404, 'MEMBER_NOT_FOUND', 'She is not a member of this organization.');
   end if;
+  if user_id <> actor.user_id then
+    perform private.require_same_role(actor);
+  end if;
   return private.member_answer(member);
 end
 $$;
@@ -16183,6 +17812,9 @@ begin
   end;
   if member.user_id is null then
     return private.refuse_member(actor, user_id, 404, 'MEMBER_NOT_FOUND', 'She is not a member of this organization.');
+  end if;
+  if user_id <> actor.user_id then
+    perform private.require_same_role(actor);
   end if;
   return private.member_answer(member);
 end
@@ -16349,6 +17981,7 @@ begin
     set availability_hours = hours
     where therapist.organization_id = actor.organization_id and therapist.id = wanted and therapist.deleted_at is null
     returning therapist.id into changed;
+    perform private.require_same_role(actor);
   end if;
   if changed is null then
     return coalesce(
@@ -17095,6 +18728,22 @@ end
 $$;
 comment on function private.finish_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
   'What complete_session does once the session and its people are locked.';
+create function private.may_change(actor private.actor, session_id uuid)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return actor.role <> 'client' and exists (
+    select from public.sessions as session
+    where session.organization_id = actor.organization_id and session.id = may_change.session_id
+      and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
+  );
+end
+$$;
+comment on function private.may_change(private.actor, uuid) is
+  'Whether the caller may say what became of a session: its therapist, or an admin.';
 
 create function private.change_lifecycle(action text, request jsonb, request_id text)
 returns jsonb
@@ -17109,6 +18758,13 @@ declare
   session public.sessions;
   as_of timestamptz;
 begin
+  -- Asked before any lock, so that nobody makes others wait for what they may not do; and again with the session's row.
+  if not private.may_change(actor, wanted.session_id) then
+    return private.refuse(
+      actor, 'session.refused', array[wanted.session_id], 'FORBIDDEN', 'This session is not yours to change.',
+      details => jsonb_build_object('attempted', action)
+    );
+  end if;
   perform private.share_organization(actor.organization_id);
   -- A cancellation, a move or a second completion would act on the state this one is changing.
   select candidate.* into session
@@ -17129,6 +18785,7 @@ begin
     actor.organization_id, private.lock_targets(actor.organization_id, array[session.id])
   );
   as_of := clock_timestamp();
+  perform private.require_same_role(actor);
 
   if session.status::text <> (case when action in ('end', 'complete') then 'in_progress' else 'scheduled' end)
     and not (action = 'no_show' and session.status = 'in_progress')
@@ -18010,6 +19667,13 @@ declare
   refusal jsonb;
   as_of timestamptz;
 begin
+  -- Asked before any lock, so that nobody makes others wait for what they may not do; and again with the session's row.
+  if not private.may_change(actor, wanted.session_id) then
+    return private.refuse(
+      actor, 'session.refused', array[wanted.session_id], 'FORBIDDEN', 'This session is not yours to correct.',
+      details => '{"attempted": "correct"}'
+    );
+  end if;
   perform private.share_organization(actor.organization_id);
   -- A second correction, or a completion, would act on the state this one is changing.
   select candidate.* into session
@@ -18029,8 +19693,7 @@ begin
     actor.organization_id, private.lock_targets(actor.organization_id, array[session.id])
   );
   as_of := clock_timestamp();
-  -- Asked again: they may have been removed while this waited.
-  actor := private.require_actor();
+  perform private.require_same_role(actor);
   select known.* into visit
   from public.session_visits as known
   where known.organization_id = actor.organization_id and known.session_id = session.id;
@@ -18576,6 +20239,9 @@ values
   ('session.completed', 'A session was completed.'),
   ('session.cancelled', 'A session was cancelled.'),
   ('session.no_show', 'The client did not come.'),
+  ('calendar_feed.created', 'A secret address of a calendar feed was made.'),
+  ('calendar_feed.revoked', 'A calendar feed was ended (details.userId says whose).'),
+  ('calendar_feed.read', 'A calendar feed was read for the first time on a day (UTC); later reads of the day are not recorded.'),
   ('staff_time.added', 'Time without a client was entered.'),
   ('staff_time.changed', 'Time without a client was moved, or somebody takes part or not any more.'),
   ('staff_time.cancelled', 'Time without a client was cancelled.'),

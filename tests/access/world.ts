@@ -80,6 +80,7 @@ export const rows: Record<string, Row> = {
     update: 'location_type',
   },
   'public.session_series': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
+  'public.series_changes': { where: 'organization_id = {clinic} and series_id = {series}' },
   'public.session_groups': {
     where: 'organization_id = {clinic} and therapist_id = {therapist}',
     insert: `(organization_id, therapist_id, start_time, end_time)
@@ -87,6 +88,7 @@ export const rows: Record<string, Row> = {
     update: 'created_at',
   },
   'public.session_cancellations': { where: 'organization_id = {clinic} and session_id = {cancelled}' },
+  'public.calendar_feeds': { where: 'organization_id = {clinic} and id = {feed}' },
   'public.staff_times': {
     where: 'organization_id = {clinic} and id = {staffTime}',
     insert: `(organization_id, kind, start_time, end_time, time_zone)
@@ -239,6 +241,9 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
       `public.correct_visit(${request("'session_id', {running}", "'base_version', 2", "'undo', 'start'", "'reason_code', 'by_mistake'")})`,
     ),
   },
+  'public.extend_series(jsonb,text,text)': {
+    call: outcome(`public.extend_series(${request("'series_id', {series}", "'count', 1")})`),
+  },
   // The member has begun, which is told only to whom the group is within reach.
   'public.move_group(jsonb,text)': {
     call: `replace(${outcome(
@@ -259,6 +264,19 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
   },
   'public.find_substitutes(jsonb)': {
     call: `case when public.find_substitutes(${request("'session_id', {session}")}) is not null then 'ok' end`,
+  },
+  // It is a feed of the caller's own organization, whichever that is.
+  'public.create_calendar_feed(text)': {
+    call: `(select case when answer <> 'ok' or auth.jwt() ->> 'org_id' = {clinic}::text then answer end from (
+      select ${outcome('public.create_calendar_feed()')} as answer) as told)`,
+    noOther: true,
+  },
+  'public.revoke_calendar_feed(jsonb,text)': {
+    call: outcome("public.revoke_calendar_feed(jsonb_build_object('feed_id', {feed}))"),
+  },
+  // Its secret is the id of a session here.
+  'public.read_calendar_feed(text,text)': {
+    call: "case when public.read_calendar_feed({session}::text) is not null then 'ok' end",
   },
   'public.add_staff_time(jsonb,text,text)': {
     call: outcome(
@@ -390,6 +408,7 @@ export function values(scope: Scope, person: string): Record<string, string> {
     attended: `${scope} attended session`,
     series: `${scope} series`,
     group: `${scope} manned group`,
+    feed: scope === 'own' && person === 'client' ? 'own parent feed' : `${scope} feed`,
     staffTime: `${scope} staff time`,
     emptyStaffTime: `${scope} empty staff time`,
     hold: `${scope} hold`,

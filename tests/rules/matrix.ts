@@ -79,6 +79,7 @@ export const paths: readonly Path[] = [
 export const functions: Readonly<Record<string, readonly Way[] | string>> = {
   hold_sessions: ['hold', 'move'],
   confirm_sessions: ['confirm', 'move'],
+  extend_series: ['hold', 'confirm'],
   move_group: ['move group'],
   offer_freed_slots: ['offer'],
   cancel_sessions: ['offer', 'record'],
@@ -90,6 +91,9 @@ export const functions: Readonly<Record<string, readonly Way[] | string>> = {
   add_staff_time: ['staff time'],
   change_staff_time: ['change staff time'],
   cancel_staff_time: 'only gives time back',
+  create_calendar_feed: 'writes no booking',
+  revoke_calendar_feed: 'writes no booking',
+  read_calendar_feed: 'reads, and records that it did',
   release_hold: 'only gives time back',
   resync_zone: 'moves what is booked to the civil time it was booked for; it overlaps nothing there',
   add_closure: 'cancels at most; where a closure stands is a rule here',

@@ -202,7 +202,9 @@ describeInBrowser('booking', () => {
       { local: '2027-02-03 10:00:00' },
       { local: '2027-02-04 10:00:00' },
     ]);
-    await expect.poll(async () => Math.abs((await top()) - before), { timeout: 30_000 }).toBeLessThanOrEqual(1);
+    await expect
+      .poll(async () => Math.abs((await top()) - before), { timeout: 30_000 })
+      .toBeLessThanOrEqual(1);
     await page.locator('.alternatives button').first().click();
     await page.getByText('Moved to').waitFor();
     expect((await sessionsOf(clinic)).filter(({ local }) => local === '2027-02-03 10:00:00')).toEqual([]);

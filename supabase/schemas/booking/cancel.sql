@@ -144,6 +144,8 @@ begin
       and session.start_time >= lower(day) and session.start_time < upper(day)
       and (wanted.all_therapists or session.therapist_id = wanted.therapist_id or wanted.series_id is not null)
       and (wanted.therapist_id is null or session.therapist_id = wanted.therapist_id)
+      -- It may have been given to somebody else while this waited.
+      and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
       and (wanted.series_id is null or session.series_id = wanted.series_id)
   );
 end
@@ -185,8 +187,15 @@ begin
       select from public.therapists as therapist
       where therapist.organization_id = actor.organization_id and therapist.id = wanted.therapist_id
     ))
+    or (wanted.series_id is not null and private.series_sessions(actor, wanted.series_id) = '{}')
   then
     return private.refuse_cancellation(actor, wanted.session_ids);
+  end if;
+  if wanted."from" is not null and not exists (
+    select from unnest(private.series_sessions(actor, wanted.series_id)) as session
+    where session.start_time >= wanted."from"::timestamptz
+  ) then
+    perform private.raise_invalid(private.issue('from', 'is after the last session of the series'));
   end if;
   if wanted.date is not null or wanted.from_date is not null then
     -- Local days, 23 or 25 hours long where clocks change.
@@ -234,6 +243,8 @@ begin
     ) as session
     where session.start_time <@ day
       and (wanted.therapist_id is null or session.therapist_id = wanted.therapist_id)
+      -- It may have been given to somebody else while this waited.
+      and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
       and (wanted.series_id is null or session.series_id = wanted.series_id)
   )
   select jsonb_build_object(

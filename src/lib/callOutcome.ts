@@ -1,21 +1,22 @@
 import type { ErrorCode } from '../../supabase/functions/_shared/contract/codes.ts';
-import type { Conflict } from '../../supabase/functions/_shared/contract/types.ts';
+import type { Conflict, Shortage } from '../../supabase/functions/_shared/contract/types.ts';
 import { callRpc, type ReadOptions } from './readRest.ts';
 import { type LibraryErrorCode, SessionsApiError, type VisitOverlap } from './sessionsApiError.ts';
 import type { RpcCaller } from './supabaseClient.ts';
 
-/** What a changing RPC answers. */
+/** What the database functions answer that change something: what was done, or why it was refused. */
 interface Outcome<Body> {
   readonly ok: boolean;
   readonly status: number;
   readonly body: Body;
   readonly code?: ErrorCode | LibraryErrorCode;
   readonly detail?: string;
+  readonly missing?: readonly { readonly field: string; readonly message: string }[];
   readonly retryAfter?: string | null;
   readonly retryAfterSeconds?: number | null;
   readonly conflicts?: readonly Conflict[];
+  readonly shortages?: readonly Shortage[];
   readonly overlaps?: readonly VisitOverlap[];
-  readonly missing?: readonly { readonly field: string; readonly message: string }[];
   /** Something was left for the waitlist. */
   readonly freed?: boolean;
 }
@@ -23,17 +24,8 @@ interface Outcome<Body> {
 /** How many freed slots are offered at once; what is left over, the schedule offers. */
 const MOST_OFFERS = 10;
 
-/**
- * Calls an RPC that returns an outcome. What it freed is offered to the waitlist.
- *
- * @param supabase - the client
- * @param name - the function
- * @param args - its arguments
- * @param options - token and signal
- * @returns its body
- * @throws SessionsApiError what it refused, as an edge function would say it
- */
-export async function rpcOutcome<Body>(
+/** Calls a database function that returns an outcome: its body, or its refusal as an error. What it freed is offered. */
+export async function callOutcome<Body>(
   supabase: RpcCaller,
   name: string,
   args: object,
@@ -44,15 +36,17 @@ export async function rpcOutcome<Body>(
     if (outcome.freed) await offerFreed(supabase, { accessToken, signal });
     return outcome.body;
   }
+  const { status, code, detail, missing, ...hints } = outcome;
   throw new SessionsApiError({
-    status: outcome.status,
-    code: outcome.code ?? 'UNEXPECTED_ANSWER',
-    message: outcome.detail ?? `${name} was refused.`,
-    retryAfter: outcome.retryAfter,
-    retryAfterSeconds: outcome.retryAfterSeconds,
-    conflicts: outcome.conflicts,
-    overlaps: outcome.overlaps,
-    issues: outcome.missing?.map(({ field, message }) => ({ path: field, message })),
+    status,
+    code: code ?? 'UNEXPECTED_ANSWER',
+    message: detail ?? `${name} was refused.`,
+    issues: missing?.map(({ field, message }) => ({ path: field, message })),
+    retryAfter: hints.retryAfter,
+    retryAfterSeconds: hints.retryAfterSeconds,
+    conflicts: hints.conflicts,
+    shortages: hints.shortages,
+    overlaps: hints.overlaps,
   });
 }
 
