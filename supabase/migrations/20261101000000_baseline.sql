@@ -11447,6 +11447,9 @@ declare
   fingerprint bytea;
   outcome jsonb;
 begin
+  if actor.role = 'client' then
+    return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
+  end if;
   perform private.share_organization(actor.organization_id);
   if idempotency_key is not null then
     fingerprint := private.fingerprint(to_jsonb(wanted));
@@ -11793,6 +11796,7 @@ begin
   end if;
   -- Alone, so that nothing is booked meanwhile that would be in the way, or by the old rules.
   perform private.take_organization(actor.organization_id);
+  perform private.require_same_role(actor);
   as_of := clock_timestamp();
   moved := private.sessions_off_their_time(actor.organization_id, zone, as_of);
   session_ids := array(select each.id from unnest(moved) as each);
@@ -14546,6 +14550,7 @@ begin
   perform from public.memberships as member
   where member.organization_id = actor.organization_id and member.user_id = actor.user_id
   for no key update;
+  perform private.require_same_role(actor);
   if (
     select count(*) from public.calendar_feeds as feed
     where feed.organization_id = actor.organization_id and feed.user_id = actor.user_id and feed.revoked_at is null

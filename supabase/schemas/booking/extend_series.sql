@@ -421,6 +421,9 @@ declare
   fingerprint bytea;
   outcome jsonb;
 begin
+  if actor.role = 'client' then
+    return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
+  end if;
   perform private.share_organization(actor.organization_id);
   if idempotency_key is not null then
     fingerprint := private.fingerprint(to_jsonb(wanted));
