@@ -1,5 +1,5 @@
 /** A row of a report. */
-export type SummaryRow = Readonly<Record<string, string | number | boolean | null>>;
+export type SummaryRow = Readonly<Record<string, string | number | boolean | null | readonly string[]>>;
 
 /** A report in a sentence and a picture: bars made of parts, some with a mark to compare with. */
 export interface ReportSummary {
@@ -13,6 +13,7 @@ export interface ReportSummary {
   readonly columns: readonly string[];
 }
 
+const list = (value: unknown) => (Array.isArray(value) ? value.join(', ') : String(value ?? ''));
 const number = (value: unknown) => Number(value ?? 0);
 const sum = (rows: readonly SummaryRow[], column: string) =>
   rows.reduce((total, row) => total + number(row[column]), 0);
@@ -48,7 +49,7 @@ function utilization(rows: readonly SummaryRow[]): ReportSummary {
 }
 
 function authorizations(rows: readonly SummaryRow[], today: string): ReportSummary {
-  const name = (row: SummaryRow) => `${row.client_reference} ${row.cpt_code}`;
+  const name = (row: SummaryRow) => `${row.client_reference} ${list(row.cpt_codes)}`;
   const share = (row: SummaryRow, ...columns: string[]) =>
     (100 * columns.reduce((total, column) => total + number(row[column]), 0)) / number(row.approved_units);
   const elapsed = ({ starts_on, ends_on }: SummaryRow) => {
@@ -70,7 +71,7 @@ function authorizations(rows: readonly SummaryRow[], today: string): ReportSumma
     columns: [
       'client_reference',
       'payer_name',
-      'cpt_code',
+      'cpt_codes',
       'approved_units',
       'used_units',
       'scheduled_units',

@@ -271,8 +271,11 @@ function useOpenSlots(request: BookSessionRequest | null, cptCode: string, minut
 }
 
 function useDraws(request: BookSessionRequest | null, cptCode: string, date: string) {
-  const where = { client_id: request?.session.client_id ?? '', cpt_code: cptCode };
+  const where = { client_id: request?.session.client_id ?? '' };
   const { data } = useReport<Balance>('authorization_balances', { where }, request !== null);
-  const balance = data?.find(({ starts_on, ends_on }) => starts_on <= date && ends_on >= date);
+  const balance = data?.find(
+    ({ starts_on, ends_on, cpt_codes }) =>
+      starts_on <= date && ends_on >= date && cpt_codes.includes(cptCode),
+  );
   return balance && request ? { balance, units: deriveCptMetadata(request).units } : null;
 }

@@ -114,7 +114,7 @@ export interface Balance {
   readonly client_id: string;
   readonly client_reference: string;
   readonly payer_name: string;
-  readonly cpt_code: string;
+  readonly cpt_codes: readonly string[];
   readonly starts_on: string;
   readonly ends_on: string;
   readonly approved_units: number;

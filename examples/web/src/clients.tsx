@@ -59,11 +59,11 @@ export function ClientList() {
 function Meter({ balance }: { balance: Balance | undefined }) {
   const { times } = useMe();
   if (!balance) return <span className="muted">none</span>;
-  const { approved_units, used_units, scheduled_units, held_units, left_units, cpt_code, ends_on } = balance;
+  const { approved_units, used_units, scheduled_units, held_units, left_units, cpt_codes, ends_on } = balance;
   const planned = scheduled_units + held_units;
   const days = Math.round((Date.parse(ends_on) - Date.parse(times.today())) / DAY_MS);
   const until = days <= 60 ? `ends in ${days} days` : `until ${times.date(ends_on)}`;
-  const words = `${cpt_code}: ${used_units} used, ${planned} planned, ${left_units} of ${approved_units} left, ${until}`;
+  const words = `${cpt_codes.join(', ')}: ${used_units} used, ${planned} planned, ${left_units} of ${approved_units} left, ${until}`;
   return (
     <>
       <meter aria-label={words} max={approved_units} high={0.9 * approved_units} value={used_units + planned} />

@@ -41,7 +41,7 @@ function Report({ title, view, query }: { title: string; view: SummarizedReport;
   const written = (value: SummaryRow[string] | undefined): string => {
     if (typeof value === 'boolean') return value ? 'yes' : 'no';
     const isInstant = typeof value === 'string' && /^\d{4}-\d\d-\d\dT/.test(value);
-    return isInstant ? `${times.day(value)}, ${times.clock(value)}` : String(value ?? '–');
+    return isInstant ? `${times.day(value)}, ${times.clock(value)}` : [value ?? '–'].flat().join(', ');
   };
   const { sentence, columns, ...picture } = summarizeReport(view, data ?? [], times.today());
   const table = (data ?? []).map((row) => Object.fromEntries(columns.map((name) => [name, written(row[name])])));
