@@ -153,6 +153,14 @@ export {
   type PreviewRequest,
   previewSeries,
 } from './previewSeries.ts';
+export {
+  confirmReassignment,
+  type HeldReassignment,
+  holdReassignment,
+  type ReassignmentHold,
+  type ReassignmentRequest,
+  reassignSessions,
+} from './reassign.ts';
 export { fetchReport, type ReportQuery, toCsv } from './reports.ts';
 export {
   canOpen,
@@ -206,7 +214,12 @@ export {
   requestSessionHold,
   type SessionInput,
 } from './sessionHolds.ts';
-export { type LibraryErrorCode, SessionsApiError, type SessionsApiErrorDetails } from './sessionsApiError.ts';
+export {
+  type BlockedSession,
+  type LibraryErrorCode,
+  SessionsApiError,
+  type SessionsApiErrorDetails,
+} from './sessionsApiError.ts';
 export type { SkippedOccurrence } from './skipBlocked.ts';
 export {
   addStaffTime,

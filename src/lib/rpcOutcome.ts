@@ -1,7 +1,7 @@
 import type { ErrorCode } from '../../supabase/functions/_shared/contract/codes.ts';
-import type { Conflict } from '../../supabase/functions/_shared/contract/types.ts';
+import type { Conflict, Shortage } from '../../supabase/functions/_shared/contract/types.ts';
 import { callRpc, type ReadOptions } from './readRest.ts';
-import { type LibraryErrorCode, SessionsApiError } from './sessionsApiError.ts';
+import { type BlockedSession, type LibraryErrorCode, SessionsApiError } from './sessionsApiError.ts';
 import type { RpcCaller } from './supabaseClient.ts';
 
 /** What a changing RPC answers. */
@@ -14,6 +14,8 @@ interface Outcome<Body> {
   readonly retryAfter?: string | null;
   readonly retryAfterSeconds?: number | null;
   readonly conflicts?: readonly Conflict[];
+  readonly shortages?: readonly Shortage[];
+  readonly blocked?: readonly BlockedSession[];
   /** Something was left for the waitlist. */
   readonly freed?: boolean;
 }
@@ -49,6 +51,8 @@ export async function rpcOutcome<Body>(
     retryAfter: outcome.retryAfter,
     retryAfterSeconds: outcome.retryAfterSeconds,
     conflicts: outcome.conflicts,
+    shortages: outcome.shortages,
+    blocked: outcome.blocked,
   });
 }
 

@@ -2521,6 +2521,7 @@ create table public.hold_batches (
   override_reason text,
   override_rules text[],
   is_move boolean not null default false,
+  keeps_places boolean not null default false,
   expires_at timestamptz not null check (isfinite(expires_at)),
   created_by uuid not null,
   created_at timestamptz not null,
@@ -2535,6 +2536,8 @@ comment on column public.hold_batches.hold_key is 'Whoever may book and knows th
 comment on column public.hold_batches.recurrence is 'The recurrence as asked for: {rule, count, until, exceptions, time_zone}.';
 comment on column public.hold_batches.override_rules is
   'Which rules an admin set aside, with override_reason; null with a reason: all that can be.';
+comment on column public.hold_batches.keeps_places is
+  'A move that leaves each session its own room and buffers: only the therapist changes.';
 comment on column public.hold_batches.is_move is 'Every occurrence is a new place for an existing session. A move settles whole.';
 create index hold_batches_therapist_idx on public.hold_batches (organization_id, therapist_id);
 create index hold_batches_room_idx on public.hold_batches (organization_id, room_id) where room_id is not null;
@@ -3398,8 +3401,10 @@ begin
     cross join lateral (
       select
         array_agg(row(
-          hold.id, coalesce(session.group_id, hold.id), batch.therapist_id, batch.room_id, batch.buffer_before_minutes,
-          batch.buffer_after_minutes, hold.client_id, hold.lanes, hold.start_time, hold.end_time, batch.expires_at
+          hold.id, coalesce(session.group_id, hold.id), batch.therapist_id,
+          case when batch.keeps_places then kept.room_id else batch.room_id end,
+          case when batch.keeps_places then kept.buffer_before_minutes else batch.buffer_before_minutes end,
+          case when batch.keeps_places then kept.buffer_after_minutes else batch.buffer_after_minutes end, hold.client_id, hold.lanes, hold.start_time, hold.end_time, batch.expires_at
         )::private.place) as wanted,
         array_agg(session.id) || array_agg(distinct session.group_id) filter (where session.group_id is not null) as own_ids
       from (
@@ -3408,9 +3413,17 @@ begin
         offset 0
       ) as hold
       cross join lateral (
-        select known.id, known.group_id from public.sessions as known
+        select known.* from public.sessions as known
         where known.organization_id = move_claims.organization_id and known.id = hold.session_id offset 0
       ) as session
+      -- Of a group, its row has the room and the buffers.
+      cross join lateral (
+        select coalesce(max(known.room_id::text)::uuid, session.room_id) as room_id,
+          coalesce(max(known.buffer_before_minutes), session.buffer_before_minutes) as buffer_before_minutes,
+          coalesce(max(known.buffer_after_minutes), session.buffer_after_minutes) as buffer_after_minutes
+        from public.session_groups as known
+        where batch.keeps_places and known.organization_id = move_claims.organization_id and known.id = session.group_id
+      ) as kept
     ) as places
     where places.wanted is not null
   loop
@@ -7155,7 +7168,7 @@ declare
 begin
   select
     count(session.id) as count,
-    bool_and(session.client_id = move_issue.client_id) as of_client,
+    bool_and(session.client_id = coalesce(move_issue.client_id, session.client_id)) as of_client,
     bool_and(booker.role <> 'therapist' or session.therapist_id = actor.user_id) as in_scope,
     array_agg(session.group_id) filter (where session.group_id is not null) as group_ids
   into moved
@@ -7219,7 +7232,7 @@ end
 $$;
 comment on function private.move_issue(private.actor, private.booker, uuid, uuid[], timestamptz) is
   'What forbids these sessions to be moved: they are somebody else''s, not scheduled any more, being moved, or of a group '
-  'that somebody is joining. named_ids: those the request names, one for each occurrence.';
+  'that somebody is joining. named_ids: those the request names, one for each occurrence. client_id null: of several clients.';
 
 create function private.join_issue(
   actor private.actor,
@@ -7566,6 +7579,8 @@ begin
   batch.override_reason := private.tidy((wanted.override).reason);
   batch.override_rules := (wanted.override).rules::text[];
   batch.is_move := is_move;
+  -- A move of several clients' sessions names none.
+  batch.keeps_places := is_move and wanted.client_id is null;
   batch.expires_at := date_trunc('milliseconds', as_of) + wanted.hold_seconds * interval '1 second';
   batch.created_by := coalesce(actor.user_id, wanted.therapist_id);
   batch.created_at := as_of;
@@ -7683,6 +7698,12 @@ declare
   has record;
   issues jsonb;
 begin
+  if batch.keeps_places then
+    if cardinality(slots) > 366 then
+      perform private.raise_invalid(private.issue('session_ids', 'must stand for at most 366 sessions, those of all members counted'));
+    end if;
+    return batch;
+  end if;
   select
     (array_agg(coalesce(known.room_id, session.room_id)))[1] as room_id,
     count(distinct coalesce(known.room_id::text, session.room_id::text, '')) > 1 as rooms_differ,
@@ -7839,6 +7860,39 @@ end
 $$;
 comment on function private.places_of_slots(public.hold_batches, private.slot[], boolean) is
   'Where a request would stand. A client who joins a group takes nothing but their own time: the place is the group''s.';
+
+create function private.kept_places(batch public.hold_batches, slots private.slot[])
+returns private.place[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      slot.hold_id, case when slot.is_first then slot.hold_id end, batch.therapist_id, coalesce(known.room_id, session.room_id),
+      greatest(known.buffer_before_minutes, session.buffer_before_minutes),
+      greatest(known.buffer_after_minutes, session.buffer_after_minutes), slot.client_id, slot.lanes, slot.start_time,
+      slot.end_time, batch.expires_at
+    )::private.place
+    from (
+      select each.*, row_number() over (partition by each.occurrence_index order by each.position) = 1 as is_first
+      from unnest(slots) with ordinality as each (
+        hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
+        civil_start, lanes, cpt_code, service_date, position
+      )
+    ) as slot
+    cross join lateral (
+      select moved.* from public.sessions as moved
+      where moved.organization_id = batch.organization_id and moved.id = slot.session_id offset 0
+    ) as session
+    left join public.session_groups as known
+      on known.organization_id = session.organization_id and known.id = session.group_id
+  );
+end
+$$;
+comment on function private.kept_places(public.hold_batches, private.slot[]) is
+  'Where sessions would stand that go to the batch''s therapist and keep their rooms and buffers.';
 
 create function private.spans_of(slots private.slot[])
 returns tstzrange[]
@@ -7998,7 +8052,10 @@ declare
   taken bigint;
 begin
   placed := private.with_lanes(batch.organization_id, slots);
-  claims := private.claimed(batch.organization_id, private.places_of_slots(batch, placed, is_joining));
+  claims := private.claimed(batch.organization_id, case
+    when batch.keeps_places then private.kept_places(batch, placed)
+    else private.places_of_slots(batch, placed, is_joining)
+  end);
   if batch.is_move then
     -- A move takes its claims when its rows are there: what it wants beyond what its sessions have.
     own_ids := array(
@@ -8020,7 +8077,10 @@ begin
     -- The pairs in the way give up their lanes, for this hold only: everything else still blocks it.
     lifted := obstacle.concurrent_lanes;
     placed := private.with_lanes(batch.organization_id, slots, lifted);
-    claims := private.claimed(batch.organization_id, private.places_of_slots(batch, placed, is_joining));
+    claims := private.claimed(batch.organization_id, case
+    when batch.keeps_places then private.kept_places(batch, placed)
+    else private.places_of_slots(batch, placed, is_joining)
+  end);
     obstacle := private.find_conflicts(placed, claims, array_remove(own_ids, null), as_of);
   end if;
   if obstacle.conflicts is not null then
@@ -8070,7 +8130,8 @@ begin
     named_ids := array(select slot.session_id from unnest(slots) as slot);
     resource_ids := private.lock_moved(actor.organization_id, named_ids);
     slots := private.with_moved(actor.organization_id, slots);
-    client_ids := client_ids || array(select slot.client_id from unnest(slots) as slot);
+    client_ids := case when batch.keeps_places then '{}' else client_ids end
+      || array(select slot.client_id from unnest(slots) as slot);
     batch := private.keep_place(batch, wanted, names_room, slots);
   elsif joining then
     perform private.lock_group(actor.organization_id, wanted.group_id);
@@ -8850,6 +8911,33 @@ $$;
 comment on function private.make_sessions(private.actor, public.hold_batches, private.confirmed_slot[], timestamptz) is
   'Writes the sessions of held occurrences, their groups and series. Returns their rows.';
 
+create function private.handed_modifiers(session public.sessions, therapist_id uuid, service_code text, on_date date)
+returns text[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  payer_id constant uuid := private.primary_payer(session.organization_id, session.client_id, on_date);
+  code constant text := coalesce(service_code, '97153');
+begin
+  -- Modifiers that somebody chose stay.
+  return case
+    when session.cpt_modifiers = coalesce(private.default_modifiers(
+      session.organization_id, payer_id, code,
+      private.credential_on(session.organization_id, session.therapist_id, on_date), session.location_type, on_date
+    ), '{}') then coalesce(private.default_modifiers(
+      session.organization_id, payer_id, code,
+      private.credential_on(session.organization_id, handed_modifiers.therapist_id, on_date), session.location_type, on_date
+    ), '{}')
+    else session.cpt_modifiers
+  end;
+end
+$$;
+comment on function private.handed_modifiers(public.sessions, uuid, text, date) is
+  'The modifiers of a session that another therapist is to render: those the payer wants for their level, where it had those '
+  'for its own therapist''s.';
+
 create function private.move_sessions(batch public.hold_batches, slots private.confirmed_slot[], as_of timestamptz)
 returns jsonb
 language plpgsql
@@ -8874,20 +8962,36 @@ begin
     time_zone = (slot.hold).time_zone,
     civil_start = (slot.hold).civil_start,
     lanes = (slot.hold).lanes,
-    room_id = case when session.group_id is null then batch.room_id end,
-    buffer_before_minutes = case when session.group_id is null then batch.buffer_before_minutes else 0 end,
-    buffer_after_minutes = case when session.group_id is null then batch.buffer_after_minutes else 0 end,
+    room_id = case
+      when batch.keeps_places then session.room_id
+      when session.group_id is null then batch.room_id
+    end,
+    buffer_before_minutes = case
+      when batch.keeps_places then session.buffer_before_minutes
+      when session.group_id is null then batch.buffer_before_minutes else 0
+    end,
+    buffer_after_minutes = case
+      when batch.keeps_places then session.buffer_after_minutes
+      when session.group_id is null then batch.buffer_after_minutes else 0
+    end,
     session_type = coalesce(slot.session_type, session.session_type),
     location_type = coalesce(slot.location_type, session.location_type),
     cpt_code = coalesce(slot.cpt_code, session.cpt_code),
-    cpt_modifiers = coalesce(slot.cpt_modifiers, session.cpt_modifiers),
+    cpt_modifiers = coalesce(slot.cpt_modifiers, case
+      when session.therapist_id <> batch.therapist_id
+        then private.handed_modifiers(session, batch.therapist_id, slot.service_code, slot.service_date)
+      else session.cpt_modifiers
+    end),
     updated_at = as_of
   from unnest(slots) as slot
   where session.organization_id = batch.organization_id and session.id = (slot.hold).session_id;
   if group_ids <> '{}' then
     update public.session_groups as known
-    set therapist_id = batch.therapist_id, room_id = batch.room_id, start_time = place.start_time, end_time = place.end_time,
-      buffer_before_minutes = batch.buffer_before_minutes, buffer_after_minutes = batch.buffer_after_minutes
+    set therapist_id = batch.therapist_id, start_time = place.start_time, end_time = place.end_time,
+      room_id = case when batch.keeps_places then known.room_id else batch.room_id end,
+      buffer_before_minutes =
+        case when batch.keeps_places then known.buffer_before_minutes else batch.buffer_before_minutes end,
+      buffer_after_minutes = case when batch.keeps_places then known.buffer_after_minutes else batch.buffer_after_minutes end
     from (
       select distinct session.group_id, session.start_time, session.end_time
       from public.sessions as session
@@ -13716,6 +13820,500 @@ comment on function public.find_substitutes(jsonb) is
   'the client on their caseload, all clients of a group; with include_off_caseload the others too, after them. Whoever has '
   'less booked that week comes first, then whoever has fewer clients. For admins, and for the therapist of the session.';
 grant execute on function public.find_substitutes(jsonb) to authenticated;
+
+-- === schemas/booking/reassign.sql ===
+
+-- Purpose: sessions of many clients go to another therapist together, as on the day somebody is ill.
+-- Objects: hold_reassignment; read_reassignment_request, sessions_to_hand, reassignment_slots, reassignment_issues.
+-- Watch for: it is a move of these sessions through private.place_hold, confirmed by sessions-confirm with one key. Here it
+--            is only worked out which sessions go, and which of them cannot: by the functions that place_hold asks, behind
+--            the locks that it takes. Times, rooms and buffers stay as they are, and groups go whole.
+
+create domain private.handed_ids as uuid[] check (cardinality(value) between 1 and 366);
+comment on domain private.handed_ids is 'must have 1 to 366 items';
+
+create domain private.on_conflict as text check (value in ('refuse', 'skip'));
+comment on domain private.on_conflict is 'must be "refuse" or "skip"';
+
+create type private.reassignment_request as (
+  session_ids private.handed_ids,
+  therapist_id uuid,
+  "from" private.instant,
+  "to" private.instant,
+  to_therapist_id uuid,
+  on_conflict private.on_conflict,
+  hold_seconds private.hold_seconds,
+  override private.override_request
+);
+comment on type private.reassignment_request is 'The request of hold_reassignment, each field within its bounds.';
+
+create function private.read_reassignment_request(request jsonb)
+returns private.reassignment_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.reassignment_request := private.read_request(
+    request, null::private.reassignment_request,
+    format('$ ? (%s)', private.mistyped_fields('private.reassignment_request'::regtype))::jsonpath
+  );
+  issues jsonb;
+begin
+  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
+  from (
+    values
+      ('to_therapist_id', 'is required', wanted.to_therapist_id is null),
+      ('to_therapist_id', 'must be another therapist', wanted.to_therapist_id = wanted.therapist_id),
+      ('session_ids', 'is required: give session_ids, or therapist_id with from and to',
+        wanted.session_ids is null and wanted.therapist_id is null),
+      ('session_ids', 'must not accompany therapist_id, from and to', wanted.session_ids is not null
+        and num_nonnulls(wanted.therapist_id, wanted."from", wanted."to") > 0),
+      ('from', 'is required with therapist_id', wanted.therapist_id is not null and wanted."from" is null),
+      ('to', 'is required with therapist_id', wanted.therapist_id is not null and wanted."to" is null),
+      ('to', 'must be after from', wanted."to"::timestamptz <= wanted."from"::timestamptz),
+      ('override.reason', 'is required',
+        wanted.override is distinct from null and (wanted.override).reason is null)
+  ) as rule (path, message, is_broken)
+  where rule.is_broken;
+  if issues is not null then
+    perform private.raise_invalid(issues);
+  end if;
+  wanted.hold_seconds := coalesce(wanted.hold_seconds, 300);
+  wanted.on_conflict := coalesce(wanted.on_conflict, 'refuse');
+  if wanted.session_ids is not null then
+    wanted.session_ids := array(select distinct named.id from unnest(wanted.session_ids) as named (id) order by named.id);
+  end if;
+  return wanted;
+end
+$$;
+comment on function private.read_reassignment_request(jsonb) is
+  'Reads the request of hold_reassignment, defaulted: 300 seconds, refuse. PT400 names every field that is wrong.';
+
+create function private.sessions_to_hand(organization_id uuid, wanted private.reassignment_request)
+returns public.sessions[]
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  -- One member stands for a group.
+  return array(
+    select session
+    from (
+      select distinct on (found.group_key) found.*
+      from public.sessions as found
+      where found.organization_id = sessions_to_hand.organization_id
+        and case
+          when wanted.session_ids is not null then found.id = any (wanted.session_ids)
+          else found.therapist_id = wanted.therapist_id
+            and found.start_time >= greatest(wanted."from"::timestamptz, clock_timestamp())
+            and found.start_time < wanted."to"::timestamptz
+            and found.status = 'scheduled'
+        end
+      order by found.group_key, found.status <> 'scheduled', found.id
+    ) as session
+    order by session.start_time, session.id
+    limit 367
+  );
+end
+$$;
+comment on function private.sessions_to_hand(uuid, private.reassignment_request) is
+  'The sessions a hand-over is of, by time: the named ones, or those to come of a therapist that start in a span.';
+
+create function private.reassignment_slots(sessions public.sessions[])
+returns private.slot[]
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      gen_random_uuid(), session.position - 1, gen_random_uuid(), session.client_id, null, session.id, session.start_time,
+      session.end_time, session.time_zone, session.civil_start, '{[0,2147483647)}', null, null
+    )::private.slot
+    from (
+      select listed.*, row_number() over (order by listed.start_time, listed.id) as position
+      from unnest(sessions) as listed
+    ) as session
+    order by session.position
+  );
+end
+$$;
+comment on function private.reassignment_slots(public.sessions[]) is 'One slot for each session, at the time that it has.';
+
+create function private.reassignment_issues(
+  actor private.actor,
+  batch public.hold_batches,
+  leads private.slot[],
+  as_of timestamptz
+)
+returns table (occurrence_index integer, code text, detail text, retry_after timestamptz, conflicts jsonb, weight integer)
+language plpgsql
+volatile
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  slots constant private.slot[] := private.with_lanes(actor.organization_id, private.with_services(
+    actor.organization_id, private.with_moved(actor.organization_id, leads), null, null
+  ));
+  claims constant private.claims[] := private.claimed(actor.organization_id, private.kept_places(batch, slots));
+  own_ids constant uuid[] := array(
+    select unnest(array_remove(array[session.id, session.group_id], null))
+    from unnest(slots) as slot
+    join public.sessions as session on session.organization_id = batch.organization_id and session.id = slot.session_id
+  );
+  booker constant private.booker := row(actor.role, true, null);
+begin
+  return query
+  select slot.occurrence_index::integer, 'FORBIDDEN', 'The therapist may not take this client, or is not bookable.',
+    null::timestamptz, null::jsonb, 1
+  from unnest(slots) as slot
+  where not private.may_book(actor, batch.therapist_id, slot.client_id)
+  union all
+  select slot.occurrence_index::integer, 'SESSION_NOT_MOVABLE', 'The therapist has this session already.', null, null, 2
+  from unnest(leads) as slot
+  join public.sessions as session on session.organization_id = batch.organization_id and session.id = slot.session_id
+  where session.therapist_id = batch.therapist_id
+  union all
+  select slot.occurrence_index::integer, 'SESSION_NOT_MOVABLE', 'The session has begun.', null, null, 2
+  from unnest(leads) as slot
+  where slot.start_time < as_of
+  union all
+  select slot.occurrence_index::integer, issue.code, issue.detail, issue.retry_after, issue.conflicts, 2
+  from unnest(leads) as slot
+  cross join lateral private.move_issue(actor, booker, null, array[slot.session_id], as_of) as issue
+  where issue.code is not null
+  union all
+  select slot.occurrence_index::integer, 'SESSION_NOT_MOVABLE',
+    format('%s is no service code on %s: recode the session first.', slot.cpt_code, slot.service_date), null, null, 2
+  from unnest(slots) as slot
+  where slot.cpt_code is not null
+    and (private.service_code_on(actor.organization_id, slot.cpt_code, slot.service_date)).code is null
+  union all
+  select slot.occurrence_index::integer, 'FORBIDDEN', 'The therapist''s level may not render this service.', null, null, 3
+  from unnest(slots) as slot
+  where not private.may_render(actor.organization_id, batch.therapist_id, slot.cpt_code, slot.service_date)
+  union all
+  select (closed.value ->> 'occurrenceIndex')::integer, 'OUTSIDE_AVAILABILITY',
+    'The therapist does not work then, or the clinic is closed.', null, jsonb_build_array(closed.value), 4
+  from jsonb_array_elements(case when not private.overrides(batch, 'availability') then
+    private.availability_conflicts(actor.organization_id, batch.therapist_id, private.spans_of(slots))
+  end) as closed (value)
+  union all
+  select met.occurrence_index, met.told ->> 'code', met.told ->> 'detail', met.retry_after, met.conflicts,
+    case when met.retry_after is null then 5 else 6 end
+  from (
+    select (found.value ->> 'occurrenceIndex')::integer as occurrence_index, jsonb_agg(found.value) as conflicts,
+      private.conflict_code(jsonb_agg(found.value)) as told,
+      case when bool_and(found.value ->> 'blockedBy' = 'hold') then max((found.value ->> 'expiresAt')::timestamptz) end
+        as retry_after
+    from jsonb_array_elements((private.find_conflicts(slots, claims, own_ids, as_of)).conflicts) as found (value)
+    group by 1
+  ) as met
+  union all
+  -- Sessions of two therapists at one time: the earlier one is taken.
+  select placed.occurrence_index, 'THERAPIST_CONFLICT', 'Another of these sessions is at the same time.', null, null, 5
+  from (
+    select slot.occurrence_index::integer as occurrence_index, lower(claim.during) as busy_from,
+      max(upper(claim.during)) over (
+        order by lower(claim.during), slot.occurrence_index rows between unbounded preceding and 1 preceding
+      ) as busy_until
+    from unnest(claims) as claim
+    join unnest(slots) as slot on slot.hold_id = claim.owner_id
+    where claim.resource_kind = 'therapist'
+  ) as placed
+  where placed.busy_until > placed.busy_from;
+end
+$$;
+comment on function private.reassignment_issues(private.actor, public.hold_batches, private.slot[], timestamptz) is
+  'What forbids each of these sessions to go to the batch''s therapist; the lightest weight weighs most. Units are asked by '
+  'the hold itself.';
+
+create function private.held_reassignment(body jsonb, sessions public.sessions[], skipped jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return body || jsonb_build_object(
+    'skipped', skipped,
+    'holds', (
+      select jsonb_agg(held.value || jsonb_build_object(
+        'sessionId', session.id, 'clientId', session.client_id, 'previousTherapistId', session.therapist_id,
+        'timeZone', session.time_zone
+      ) order by held.position)
+      from jsonb_array_elements(body -> 'holds') with ordinality as held (value, position)
+      cross join lateral (select (sessions[held.position::integer]).*) as session
+    )
+  );
+end
+$$;
+comment on function private.held_reassignment(jsonb, public.sessions[], jsonb) is
+  'The answer to a hand-over: which session each hold is of, with all that confirming asks for, and which were skipped.';
+
+create function private.told_of_sessions(told jsonb, sessions public.sessions[])
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return coalesce((
+    select jsonb_agg(
+      item.value || jsonb_build_object('sessionId', sessions[(item.value ->> 'occurrenceIndex')::integer + 1].id)
+      order by item.position
+    )
+    from jsonb_array_elements(told) with ordinality as item (value, position)
+  ), '[]');
+end
+$$;
+comment on function private.told_of_sessions(jsonb, public.sessions[]) is
+  'Conflicts or shortages, each with the session that it is about: the caller has sent no occurrences.';
+
+create function private.blocked_sessions(
+  actor private.actor,
+  batch public.hold_batches,
+  sessions public.sessions[],
+  as_of timestamptz
+)
+returns jsonb
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  return (
+    select coalesce(jsonb_agg(
+      jsonb_build_object(
+        'sessionId', sessions[worst.occurrence_index + 1].id,
+        'occurrenceIndex', worst.occurrence_index,
+        'code', worst.code,
+        'detail', worst.detail,
+        'retryAfter', private.iso(worst.retry_after),
+        'conflicts', private.told_of_sessions(worst.conflicts, sessions)
+      )
+      order by worst.weight, worst.occurrence_index
+    ), '[]')
+    from (
+      select issue.occurrence_index, (array_agg(issue.code order by issue.weight))[1] as code,
+        (array_agg(issue.detail order by issue.weight))[1] as detail,
+        case when bool_and(issue.retry_after is not null) then max(issue.retry_after) end as retry_after,
+        jsonb_path_query_array(jsonb_agg(issue.conflicts) filter (where issue.conflicts is not null), '$[*][*]') as conflicts,
+        min(issue.weight) as weight
+      from private.reassignment_issues(actor, batch, private.reassignment_slots(sessions), as_of) as issue
+      group by issue.occurrence_index
+    ) as worst
+  );
+end
+$$;
+comment on function private.blocked_sessions(private.actor, public.hold_batches, public.sessions[], timestamptz) is
+  'Those of the sessions that cannot go, each with the reason that weighs most and everything in its way.';
+
+create function private.refuse_reassignment(
+  actor private.actor,
+  wanted private.reassignment_request,
+  sessions public.sessions[],
+  blocked jsonb
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  retry_after timestamptz;
+begin
+  select case when bool_and(item.value ->> 'retryAfter' is not null) then max((item.value ->> 'retryAfter')::timestamptz) end
+  into retry_after
+  from jsonb_array_elements(blocked) as item (value);
+  return private.refuse(
+    actor, 'hold.refused', array(select session.id from unnest(sessions) as session), blocked #>> '{0,code}',
+    format('%s of %s sessions cannot go to this therapist; nothing was held. %s', jsonb_array_length(blocked),
+      cardinality(sessions), blocked #>> '{0,detail}'),
+    wanted.to_therapist_id, retry_after,
+    jsonb_path_query_array(blocked, '$[*].conflicts[*]'),
+    jsonb_build_object('toTherapistId', wanted.to_therapist_id),
+    jsonb_build_object('blocked', (
+      select jsonb_agg(item.value - 'occurrenceIndex' order by item.position)
+      from jsonb_array_elements(blocked) with ordinality as item (value, position)
+    ))
+  );
+end
+$$;
+comment on function private.refuse_reassignment(private.actor, private.reassignment_request, public.sessions[], jsonb) is
+  'The outcome of a hand-over that is refused whole: the reason that weighs most, and blocked, each session with its own.';
+
+create function private.place_reassignment(
+  actor private.actor,
+  wanted private.reassignment_request,
+  sessions public.sessions[]
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  hold private.hold_request;
+  batch public.hold_batches;
+  blocked jsonb;
+  short jsonb;
+  outcome jsonb;
+  as_of timestamptz;
+begin
+  hold.therapist_id := wanted.to_therapist_id;
+  hold.hold_seconds := wanted.hold_seconds;
+  hold.override := wanted.override;
+  hold.time_zone := sessions[1].time_zone;
+  -- Those locks that the hold itself will take, and in its order: what is decided here still holds there.
+  perform private.lock_resources(actor.organization_id, wanted.to_therapist_id || private.lock_moved(
+    actor.organization_id, array(select session.id from unnest(sessions) as session)
+  ));
+  as_of := clock_timestamp();
+  sessions := array(
+    select known
+    from unnest(sessions) as session
+    join public.sessions as known on known.organization_id = actor.organization_id and known.id = session.id
+    -- What another call has handed over, moved away or cancelled meanwhile is not of this day any more.
+    where wanted.session_ids is not null or (
+      known.therapist_id = wanted.therapist_id and known.status = 'scheduled'
+      and known.start_time >= wanted."from"::timestamptz and known.start_time < wanted."to"::timestamptz
+    )
+    order by known.start_time, known.id
+  );
+  batch := private.new_batch(actor, hold, true, as_of);
+  blocked := private.blocked_sessions(actor, batch, sessions, as_of);
+  loop
+    if blocked <> '[]' and wanted.on_conflict = 'refuse' or jsonb_array_length(blocked) >= cardinality(sessions) then
+      if sessions = '{}' then
+        blocked := '[{"code": "SESSION_NOT_MOVABLE", "detail": "There is nothing to hand over.", "conflicts": []}]';
+      end if;
+      return private.refuse_reassignment(actor, wanted, sessions, blocked);
+    end if;
+    outcome := private.place_hold(
+      actor, hold, private.reassignment_slots(private.sessions_but(sessions, blocked)), true,
+      jsonb_build_object('fromTherapistId', wanted.therapist_id)
+    );
+    exit when (outcome ->> 'ok')::boolean or outcome -> 'shortages' is null;
+    -- Units are what only the hold itself asks for, all together. What is short does not go.
+    short := private.told_of_sessions(outcome -> 'shortages', private.sessions_but(sessions, blocked));
+    if wanted.on_conflict = 'refuse' then
+      return jsonb_set(outcome, '{shortages}', short);
+    end if;
+    blocked := blocked || (
+      select jsonb_agg(distinct jsonb_build_object(
+        'sessionId', item.value -> 'sessionId', 'code', 'AUTHORIZATION_EXCEEDED',
+        'detail', 'Too few units are left for this service.', 'retryAfter', null, 'conflicts', jsonb_build_array()
+      ))
+      from jsonb_array_elements(short) as item (value)
+    );
+  end loop;
+  if not (outcome ->> 'ok')::boolean then
+    return outcome;
+  end if;
+  return jsonb_set(outcome, '{body}', private.held_reassignment(
+    outcome -> 'body', private.sessions_but(sessions, blocked), (
+      select coalesce(jsonb_agg(item.value - 'occurrenceIndex' order by item.position), '[]')
+      from jsonb_array_elements(blocked) with ordinality as item (value, position)
+    )
+  ));
+end
+$$;
+comment on function private.place_reassignment(private.actor, private.reassignment_request, public.sessions[]) is
+  'Holds the sessions for the other therapist: all of them, or with skip those that can go.';
+
+create function private.sessions_but(sessions public.sessions[], blocked jsonb)
+returns public.sessions[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return array(
+    select session
+    from unnest(sessions) as session
+    where not exists (
+      select from jsonb_array_elements(blocked) as item (value) where item.value ->> 'sessionId' = session.id::text
+    )
+    order by session.start_time, session.id
+  );
+end
+$$;
+comment on function private.sessions_but(public.sessions[], jsonb) is 'The sessions but those that cannot go, by time.';
+
+create function private.hold_reassignment(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+set plan_cache_mode = 'force_generic_plan'
+as $$
+declare
+  actor private.actor := private.begin_booking(request_id);
+  wanted private.reassignment_request := private.read_reassignment_request(request);
+  sessions public.sessions[];
+  fingerprint bytea;
+  outcome jsonb;
+begin
+  if actor.role not in ('admin', 'super_admin') then
+    return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'Only an admin hands sessions over.');
+  end if;
+  perform private.share_organization(actor.organization_id);
+  if idempotency_key is not null then
+    fingerprint := private.fingerprint(to_jsonb(wanted));
+    outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
+    if outcome is not null then
+      return outcome;
+    end if;
+  end if;
+  sessions := private.sessions_to_hand(actor.organization_id, wanted);
+  if cardinality(wanted.session_ids) > (
+    select count(*) from public.sessions as known
+    where known.organization_id = actor.organization_id and known.id = any (wanted.session_ids)
+  ) then
+    return private.refuse(
+      actor, 'hold.refused', '{}', 'FORBIDDEN', 'A session to be handed over does not exist or is not yours.'
+    );
+  elsif cardinality(sessions) > 366 then
+    perform private.raise_invalid(private.issue('to', 'must leave at most 366 sessions: hand over a shorter time'));
+  end if;
+  outcome := private.place_reassignment(actor, wanted, sessions);
+  if idempotency_key is not null and (outcome ->> 'ok')::boolean then
+    perform private.keep_answer(
+      actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint, outcome -> 'body',
+      (outcome #>> '{body,holdId}')::uuid
+    );
+  end if;
+  return outcome;
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.hold_reassignment(jsonb, text, text) is 'See the public wrapper.';
+grant execute on function private.hold_reassignment(jsonb, text, text) to authenticated;
+
+create function public.hold_reassignment(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(private.hold_reassignment(
+    hold_reassignment.request, hold_reassignment.idempotency_key, hold_reassignment.request_id
+  ));
+end;
+comment on function public.hold_reassignment(jsonb, text, text) is
+  'Holds sessions of one or many clients for another therapist, for admins: {session_ids} or {therapist_id, from, to} (the '
+  'sessions to come that start in this span), and {to_therapist_id, on_conflict?, hold_seconds?, override?}. Times, rooms '
+  'and buffers stay, groups go whole. Answers as sessions-hold, with sessionId, clientId, clientIds and timeZone of each '
+  'hold; sessions-confirm with the one holdKey carries it out. A session that cannot go refuses all (409, blocked says which '
+  'and why), or with on_conflict "skip" is left out and listed in skipped.';
+grant execute on function public.hold_reassignment(jsonb, text, text) to authenticated;
 
 -- === schemas/tenancy/access_token_hook.sql ===
 
