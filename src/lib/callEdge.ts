@@ -1,6 +1,11 @@
 import { refreshed } from './readRest.ts';
 import { errorOfResponse, noAnswer, SessionsApiError } from './sessionsApiError.ts';
-import { type FunctionsCaller, type InvokeAnswer, invokeOf } from './supabaseClient.ts';
+import {
+  type FunctionsCaller,
+  type InvokeAnswer,
+  invokeOf,
+  type SessionRefresher,
+} from './supabaseClient.ts';
 
 export type { FunctionsCaller } from './supabaseClient.ts';
 
@@ -74,13 +79,22 @@ export async function callEdge<Data>(
   body: object,
   options: CallOptions & { readonly idempotencyKey: string },
 ): Promise<Data> {
+  return await repeated(supabase, () => post<Data>(supabase, endpoint, body, options), options);
+}
+
+/** Asks until there is an answer, as {@link callEdge} does. What is asked must act once, however often it is asked. */
+export async function repeated<Data>(
+  supabase: { readonly auth?: SessionRefresher },
+  ask: () => Promise<Data>,
+  options: CallOptions,
+): Promise<Data> {
   const { signal, accessToken, onRetry } = options;
   const { attempts = 4, baseDelayMs = 250, maxDelayMs = 10_000 } = options.retry ?? {};
   let mayRefresh = accessToken === undefined;
   for (let attempt = 1; ; attempt += 1) {
     signal?.throwIfAborted();
     try {
-      return await post<Data>(supabase, endpoint, body, options);
+      return await ask();
     } catch (error) {
       signal?.throwIfAborted();
       if (!(error instanceof SessionsApiError)) throw error;

@@ -18,6 +18,7 @@ export type {
   Conflict,
   Issue,
   OverridableRule,
+  SeriesScope,
   Shortage,
 } from '../../supabase/functions/_shared/contract/types.ts';
 export {
@@ -106,6 +107,9 @@ export {
   type CorrectionResponse,
   completeSession,
   correctVisit,
+  type EndRequest,
+  type EndResponse,
+  endSession,
   markNoShow,
   type SessionChange,
   type StartRequest,
@@ -192,6 +196,21 @@ export {
   type SessionRow,
   type SessionStatus,
 } from './scheduleQueries.ts';
+export {
+  changeSeries,
+  confirmSeriesChange,
+  type ExtendSeriesRequest,
+  type ExtendSeriesResponse,
+  extendSeries,
+  fetchSeries,
+  type HeldSeriesChange,
+  holdSeriesChange,
+  type PreviewedChange,
+  previewSeriesChange,
+  type Series,
+  type SeriesChange,
+  type SeriesChangeRequest,
+} from './series.ts';
 export { fetchServiceCodes } from './serviceCodes.ts';
 export { assertSessionCompleteness, type DraftSession, type ServiceContext } from './sessionCompleteness.ts';
 export {
@@ -219,6 +238,7 @@ export {
   type LibraryErrorCode,
   SessionsApiError,
   type SessionsApiErrorDetails,
+  type VisitOverlap,
 } from './sessionsApiError.ts';
 export type { SkippedOccurrence } from './skipBlocked.ts';
 export {
@@ -244,3 +264,10 @@ export {
   type WaitlistEntry,
   type WaitlistRequest,
 } from './waitlist.ts';
+export {
+  fetchMovedByZoneRules,
+  type ResyncConflict,
+  type ResyncRequest,
+  type ResyncResponse,
+  resyncZone,
+} from './zoneRules.ts';

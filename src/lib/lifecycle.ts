@@ -1,7 +1,6 @@
-import type { ErrorCode } from '../../supabase/functions/_shared/contract/codes.ts';
+import { callOutcome } from './callOutcome.ts';
 import type { Database } from './database.types.ts';
-import { callRpc, type ReadOptions } from './readRest.ts';
-import { type LibraryErrorCode, SessionsApiError, type VisitOverlap } from './sessionsApiError.ts';
+import type { ReadOptions } from './readRest.ts';
 import type { RpcCaller } from './supabaseClient.ts';
 
 type Row = Database['public']['Tables']['sessions']['Row'];
@@ -19,10 +18,18 @@ export interface StartRequest extends SessionChange {
   readonly otherDayReason?: string | null;
 }
 
-/** What {@link completeSession} records. */
-export interface CompleteRequest extends StartRequest {
-  /** When it really ended (an instant, seconds are cut). Absent: as booked, unless the payer asks for the minute (EVV). */
+/** What {@link endSession} records. */
+export interface EndRequest extends SessionChange {
+  /** When it really began, for a visit documented late (an instant, seconds are cut); as recorded when absent. */
+  readonly actualStartTime?: string | null;
+  /** When it really ended (an instant, seconds are cut); now when absent. */
   readonly actualEndTime?: string | null;
+  /** Why it began on another local day than it was booked for; required then, at most 500 characters. */
+  readonly otherDayReason?: string | null;
+}
+
+/** What {@link completeSession} completes: the visit as it was recorded and signed. */
+export interface CompleteRequest extends SessionChange {
   /** Why it overlaps another visit in actual time; only an admin lets it, at most 500 characters. */
   readonly overlapReason?: string | null;
 }
@@ -33,9 +40,13 @@ export interface StartResponse {
   readonly actualStartTime: string;
 }
 
-/** A session that is completed, and what it took. */
-export interface CompleteResponse extends StartResponse {
+/** A session whose visit is over. */
+export interface EndResponse extends StartResponse {
   readonly actualEndTime: string;
+}
+
+/** A session that is completed, and what it took. */
+export interface CompleteResponse extends EndResponse {
   /** 15-minute units of the actual minutes, as the payer rounds. */
   readonly units: number;
   /** The version of the visit, which {@link correctVisit} builds on. */
@@ -78,8 +89,9 @@ export interface CorrectionResponse {
   readonly version: number;
   /** Null once the start was taken back. */
   readonly actualStartTime: string | null;
-  /** Null once the completion was taken back. */
+  /** Null once the start was taken back. */
   readonly actualEndTime: string | null;
+  /** Null once the completion was taken back. */
   readonly units: number | null;
   /** `needs_amendment` when a fact that was signed has changed; null without a note. */
   readonly noteStatus: string | null;
@@ -107,22 +119,47 @@ export async function startSession(supabase: RpcCaller, payload: StartRequest): 
     actual_start_time: payload.actualStartTime,
     other_day_reason: payload.otherDayReason,
   };
-  return await callOutcome<StartResponse>(supabase, 'start_session', request, payload);
+  return await callOutcome<StartResponse>(supabase, 'start_session', { request }, payload);
 }
 
 /**
- * Completes a session: `in_progress` → `completed`. Its units are those of the actual minutes, and are used of its
- * authorization. A visit that is documented late gives both times.
+ * Records when the visit of a session in progress ended: then its note can be signed. It may be repeated until the session
+ * is completed; a note that is signed by then must be amended. A visit that is documented late gives both times.
  *
  * @param supabase - a supabase-js client
- * @param payload - the session, and when it began and ended; see {@link CompleteRequest}
- * @returns the session as stored, its actual times and its units
- * @throws SessionsApiError 409 `SESSION_INCOMPLETE` while its record lacks something, each in `issues` by its field
- *   (`note`, `signature`, `location_type`, `cpt_code`, `clients`, `actual_start_time`, `actual_end_time`)
- * @throws SessionsApiError 409 `VISIT_OVERLAPS` when its therapist, or its client in a service that excludes this one, has
- *   a completed visit at that time: `overlaps` names each
+ * @param payload - the session, and when it ended; see {@link EndRequest}
+ * @returns the session as stored, and its actual times
  * @throws SessionsApiError 409 `STATUS_NOT_ALLOWED` unless it is in progress, 403 when it is not the caller's to change, 400
  *   for times ahead, out of order, over 16 hours, or on another local day than booked without a reason
+ * @throws the signal's reason when aborted
+ * @example
+ * ```ts
+ * const { actualEndTime } = await endSession(supabase, { sessionId });
+ * ```
+ */
+export async function endSession(supabase: RpcCaller, payload: EndRequest): Promise<EndResponse> {
+  const request = {
+    session_id: payload.sessionId,
+    actual_start_time: payload.actualStartTime,
+    actual_end_time: payload.actualEndTime,
+    other_day_reason: payload.otherDayReason,
+  };
+  return await callOutcome<EndResponse>(supabase, 'end_session', request, payload);
+}
+
+/**
+ * Completes a session: `in_progress` → `completed`, as it was recorded and as its note was signed. Its units are those of the
+ * actual minutes, and are used of its authorization.
+ *
+ * @param supabase - a supabase-js client
+ * @param payload - the session; see {@link CompleteRequest}
+ * @returns the session as stored, its actual times and its units
+ * @throws SessionsApiError 409 `SESSION_INCOMPLETE` while its record lacks something, each in `issues` by its field
+ *   (`note`, `signature`, `location_type`, `cpt_code`, `clients`, `actual_start_time`, `actual_end_time`); a signature that is
+ *   of something else says what differs
+ * @throws SessionsApiError 409 `VISIT_OVERLAPS` when its therapist, or its client in a service that excludes this one, has
+ *   a completed visit at that time: `overlaps` names each
+ * @throws SessionsApiError 409 `STATUS_NOT_ALLOWED` unless it is in progress, 403 when it is not the caller's to change
  * @throws the signal's reason when aborted
  * @example
  * ```ts
@@ -141,12 +178,9 @@ export async function completeSession(
 ): Promise<CompleteResponse> {
   const request = {
     session_id: payload.sessionId,
-    actual_start_time: payload.actualStartTime,
-    actual_end_time: payload.actualEndTime,
-    other_day_reason: payload.otherDayReason,
     overlap_reason: payload.overlapReason,
   };
-  return await callOutcome<CompleteResponse>(supabase, 'complete_session', request, payload);
+  return await callOutcome<CompleteResponse>(supabase, 'complete_session', { request }, payload);
 }
 
 /**
@@ -168,7 +202,8 @@ export async function markNoShow(
   supabase: RpcCaller,
   payload: SessionChange,
 ): Promise<{ readonly session: Row }> {
-  return await callOutcome(supabase, 'mark_no_show', { session_id: payload.sessionId }, payload);
+  const request = { session_id: payload.sessionId };
+  return await callOutcome(supabase, 'mark_no_show', { request }, payload);
 }
 
 /**
@@ -179,9 +214,9 @@ export async function markNoShow(
  * @param payload - the session, what changes, on top of which version, and why; see {@link CorrectionRequest}
  * @returns the visit as it is now
  * @throws SessionsApiError 409 `VISIT_VERSION_CONFLICT` when somebody corrected it meanwhile, `STATUS_NOT_ALLOWED` when it is
- *   not in the state the correction is of, `VISIT_OVERLAPS` as {@link completeSession}, and a code such as `CLIENT_CONFLICT` when the time of a no-show was given away
+ *   not in the state the correction is of, `VISIT_OVERLAPS` as {@link completeSession} answers it, and a code such as `CLIENT_CONFLICT` when the time of a no-show was given away
  * @throws SessionsApiError 403 when it is not the caller's, or no longer: therapists correct their own visits for
- *   `organizations.correction_days` days, admins always; 400 as {@link completeSession}
+ *   `organizations.correction_days` days, admins always; 400 as {@link endSession}
  * @throws the signal's reason when aborted
  * @example
  * ```ts
@@ -212,34 +247,5 @@ export async function correctVisit(
     reason_code: payload.reasonCode,
     remark: payload.remark,
   };
-  return await callOutcome<CorrectionResponse>(supabase, 'correct_visit', request, payload);
-}
-
-/** What the changing RPCs answer. */
-interface Outcome<Body> {
-  readonly ok: boolean;
-  readonly status: number;
-  readonly body: Body;
-  readonly code?: ErrorCode | LibraryErrorCode;
-  readonly detail?: string;
-  readonly overlaps?: readonly VisitOverlap[];
-  readonly missing?: readonly { readonly field: string; readonly message: string }[];
-}
-
-/** Calls an RPC that returns an outcome: its body, or its refusal as an error. */
-async function callOutcome<Body>(
-  supabase: RpcCaller,
-  name: string,
-  request: object,
-  { accessToken, signal }: ReadOptions,
-): Promise<Body> {
-  const outcome = await callRpc<Outcome<Body>>(supabase, name, { request }, { accessToken, signal });
-  if (outcome.ok) return outcome.body;
-  throw new SessionsApiError({
-    status: outcome.status,
-    code: outcome.code ?? 'UNEXPECTED_ANSWER',
-    message: outcome.detail ?? `${name} was refused.`,
-    overlaps: outcome.overlaps,
-    issues: outcome.missing?.map(({ field, message }) => ({ path: field, message })),
-  });
+  return await callOutcome<CorrectionResponse>(supabase, 'correct_visit', { request }, payload);
 }

@@ -163,12 +163,20 @@ export interface ReleaseRequest extends CallOptions {
 /** `released` is false when there was nothing left to give back. */
 export type ReleaseResponse = ReleaseData;
 
-/** Which sessions {@link cancelSessions} cancels: by id, by local day, or the ids of that day. */
+/** Which sessions {@link cancelSessions} cancels: by id, by series, by local days, or what all that is named has in common. */
 export interface CancelRequest extends CallOptions {
   readonly sessionIds?: readonly string[];
+  /** The sessions of a series: all, or with `from` the later ones. */
+  readonly seriesId?: string;
+  /** With `seriesId`: its sessions that start at this instant or after it. */
+  readonly from?: string;
   /** A local day, `YYYY-MM-DD`: the sessions that start in it. Needs `timeZone`. */
   readonly date?: string;
-  /** The IANA zone in which `date` is meant. */
+  /** Several local days, with `toDate`: the first of them. Needs `timeZone`. */
+  readonly fromDate?: string;
+  /** The last of them, at most 366 days later. */
+  readonly toDate?: string;
+  /** The IANA zone in which the days are meant. */
   readonly timeZone?: string;
   /** For admins: whose day. */
   readonly therapistId?: string;
@@ -231,9 +239,9 @@ export async function requestSessionHold(
 }
 
 /** Holds; when no answer comes, makes sure that no hold stays behind. */
-async function holdOrAbandon(
+export async function holdOrAbandon(
   supabase: FunctionsCaller,
-  body: HoldBody,
+  body: object,
   options: CallOptions & { readonly idempotencyKey: string },
 ): Promise<HoldResponse> {
   try {
@@ -327,7 +335,11 @@ export async function cancelSessions(
 ): Promise<CancelResponse> {
   const body = {
     session_ids: payload.sessionIds && [...payload.sessionIds],
+    series_id: payload.seriesId,
+    from: payload.from,
     date: payload.date,
+    from_date: payload.fromDate,
+    to_date: payload.toDate,
     time_zone: payload.timeZone,
     therapist_id: payload.therapistId,
     all_therapists: payload.allTherapists,
@@ -345,7 +357,7 @@ export async function cancelSessions(
  */
 async function abandonHold(
   supabase: FunctionsCaller,
-  body: HoldBody,
+  body: object,
   { accessToken, idempotencyKey }: CallOptions & { readonly idempotencyKey: string },
 ): Promise<void> {
   try {

@@ -2441,7 +2441,17 @@ create policy sessions_scoped_access on public.session_series for select to auth
   using (
     organization_id = (select private.claimed_organization_id())
     and (
-      (therapist_id = (select auth.uid()) and (select private.active_role()) = 'therapist')
+      ((select private.active_role()) = 'therapist' and (
+        therapist_id = (select auth.uid())
+        -- Sessions change hands; the series they came from does not.
+        or exists (
+          select 1
+          from public.sessions as session
+          where session.organization_id = session_series.organization_id
+            and session.series_id = session_series.id
+            and session.therapist_id = (select auth.uid())
+        )
+      ))
       or (select private.is_admin())
       or ((select private.active_role()) = 'client' and client_id = any ((select private.own_client_ids())::uuid[]))
     )
@@ -2522,13 +2532,16 @@ create table public.hold_batches (
   override_rules text[],
   is_move boolean not null default false,
   keeps_places boolean not null default false,
+  series_id uuid,
+  series_change jsonb,
   expires_at timestamptz not null check (isfinite(expires_at)),
   created_by uuid not null,
   created_at timestamptz not null,
   primary key (organization_id, id),
   unique (organization_id, hold_key),
   foreign key (organization_id, therapist_id) references public.therapists (organization_id, id),
-  foreign key (organization_id, room_id) references public.rooms (organization_id, id)
+  foreign key (organization_id, room_id) references public.rooms (organization_id, id),
+  foreign key (organization_id, series_id) references public.session_series (organization_id, id)
 );
 comment on table public.hold_batches is
   'What one call of sessions-hold asked for and got: one hold, or a whole series. Never deleted.';
@@ -2539,6 +2552,10 @@ comment on column public.hold_batches.override_rules is
 comment on column public.hold_batches.keeps_places is
   'A move that leaves each session its own room and buffers: only the therapist changes.';
 comment on column public.hold_batches.is_move is 'Every occurrence is a new place for an existing session. A move settles whole.';
+comment on column public.hold_batches.series_id is 'The series that the batch changes or extends; see booking/series.sql.';
+comment on column public.hold_batches.series_change is
+  'What was asked of that series: {scope, from, …} of a change, {until, count, through, …} of an extension.';
+create index hold_batches_series_idx on public.hold_batches (organization_id, series_id) where series_id is not null;
 create index hold_batches_therapist_idx on public.hold_batches (organization_id, therapist_id);
 create index hold_batches_room_idx on public.hold_batches (organization_id, room_id) where room_id is not null;
 
@@ -4018,7 +4035,8 @@ create table private.idempotency_keys (
   organization_id uuid not null references public.organizations (id),
   user_id uuid not null,
   endpoint text not null check (endpoint in (
-    'sessions-hold', 'sessions-confirm', 'sessions-cancel', 'session-notes', 'client-details', 'add-staff-time'
+    'sessions-hold', 'sessions-confirm', 'sessions-cancel', 'session-notes', 'client-details', 'add-staff-time',
+    'extend-series'
   )),
   idempotency_key text not null check (length(idempotency_key) between 1 and 255),
   fingerprint bytea not null,
@@ -4439,6 +4457,75 @@ create type private.hold_request as (
 );
 comment on type private.hold_request is 'The body of sessions-hold, each field within its bounds.';
 
+-- sessions-hold, for sessions of a series
+
+create domain private.series_scope as text check (value in ('this', 'following', 'all'));
+comment on domain private.series_scope is 'must be "this", "following" or "all"';
+
+create domain private.weekday as text
+  check (value in ('monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'));
+comment on domain private.weekday is 'must be an English weekday in lower case, like "monday"';
+
+create domain private.time_of_day as text check (value ~ '^([01][0-9]|2[0-3]):[0-5][0-9]$');
+comment on domain private.time_of_day is 'must be a local time of day from 00:00 to 23:59, like 16:30';
+
+create domain private.shift_minutes as integer check (value between -40320 and 40320);
+comment on domain private.shift_minutes is 'must be a whole number from -40320 to 40320';
+
+create domain private.session_minutes as integer check (value between 1 and 720);
+comment on domain private.session_minutes is 'must be a whole number from 1 to 720';
+
+create type private.series_change as (
+  shift_minutes private.shift_minutes,
+  weekday private.weekday,
+  local_start private.time_of_day,
+  duration_minutes private.session_minutes,
+  therapist_id uuid,
+  room_id uuid
+);
+comment on type private.series_change is
+  'What becomes of sessions of a series; what is left out stays. A room_id of null, named, is no room.';
+
+create type private.series_part as (
+  series_id uuid,
+  scope private.series_scope,
+  "from" private.instant,
+  change private.series_change
+);
+comment on type private.series_part is 'Which sessions of a series change, and how. from: the start of one of them.';
+
+create type private.series_request as (
+  therapist_id uuid,
+  client_id uuid,
+  time_zone private.zone_name,
+  hold_seconds private.hold_seconds,
+  session_type private.short_text,
+  cpt_code private.cpt_code,
+  buffer_before_minutes private.buffer_minutes,
+  buffer_after_minutes private.buffer_minutes,
+  override private.override_request,
+  series private.series_part
+);
+comment on type private.series_request is
+  'The body of sessions-hold that changes sessions of a series. therapist_id: only sessions of this therapist; time_zone: '
+  'whose clocks the change is meant by, left out: those of each session.';
+
+-- extend_series
+
+create domain private.on_conflict as text check (value in ('refuse', 'skip'));
+comment on domain private.on_conflict is 'must be "refuse" or "skip"';
+
+create type private.extend_request as (
+  series_id uuid,
+  until private.civil_date,
+  count private.occurrence_count,
+  authorization_end boolean,
+  on_conflict private.on_conflict,
+  therapist_id uuid,
+  override private.override_request
+);
+comment on type private.extend_request is 'The request of extend_series: how far a series goes on.';
+
 -- sessions-confirm
 
 create type private.session_request as (
@@ -4760,7 +4847,8 @@ declare
   name text;
 begin
   foreach name in array array[
-    'hold_request', 'confirm_request', 'release_request', 'cancel_request', 'visit_request', 'correction_request'
+    'hold_request', 'series_request', 'extend_request', 'confirm_request', 'release_request', 'cancel_request',
+    'visit_request', 'correction_request'
   ] loop
     execute format(
       $function$
@@ -8363,11 +8451,15 @@ set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
   actor private.actor := private.begin_booking(request_id);
-  wanted private.hold_request := private.read_hold_request(request);
+  wanted private.hold_request;
   names_room constant boolean := request ? 'room_id';
   fingerprint bytea;
   outcome jsonb;
 begin
+  if request ? 'series' and private.changes_series(request) then
+    return private.hold_series(actor, request, idempotency_key);
+  end if;
+  wanted := private.read_hold_request(request);
   if not private.may_ask(actor, wanted.therapist_id) then
     return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
@@ -8395,6 +8487,576 @@ comment on function private.hold_sessions(jsonb, text, text) is
   'Holds every occurrence of the request, or none. Returns an outcome; see docs/codes.md for its codes. Raises PT400 '
   'for malformed input, PT401 and PT403 for the caller, PT503 when the database is busy.';
 grant execute on function private.hold_sessions(jsonb, text, text) to authenticated;
+
+-- === schemas/booking/recurrence.sql ===
+
+-- Purpose: which days a recurrence rule means, for a series that goes on after it was booked.
+-- Objects: rule_days, is_excepted.
+-- Watch for: a new series is expanded by whoever calls the database (`functions/_shared/recurrence.ts`), which also refuses
+--            rules it does not know. A property test compares the days of both.
+
+create function private.rule_days(rule text, first_day date, span daterange)
+returns date[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  weekdays constant text[] := '{MO,TU,WE,TH,FR,SA,SU}';
+  line constant text := regexp_replace(upper(regexp_replace(rule, '\s', '', 'g')), '^RRULE:', '');
+  parts constant jsonb := (
+    select jsonb_object_agg(split_part(piece.text, '=', 1), split_part(piece.text, '=', 2))
+    from string_to_table(line, ';') as piece (text)
+    where piece.text <> ''
+  );
+  frequency constant text := parts ->> 'FREQ';
+  step integer;
+  week_start constant integer := array_position(weekdays, coalesce(parts ->> 'WKST', 'MO'));
+  by_day text[] := string_to_array(parts ->> 'BYDAY', ',');
+  by_month_day integer[];
+begin
+  -- Here, where what is no number is caught.
+  step := coalesce((parts ->> 'INTERVAL')::integer, 1);
+  by_month_day := string_to_array(parts ->> 'BYMONTHDAY', ',')::integer[];
+  if (frequency in ('DAILY', 'WEEKLY', 'MONTHLY') and step > 0 and week_start > 0) is not true then
+    return null;
+  end if;
+  -- What the rule does not say comes from the first day (RFC 5545, section 3.3.10).
+  if frequency = 'WEEKLY' and by_day is null then
+    by_day := array[weekdays[extract(isodow from first_day)::integer]];
+  elsif frequency = 'MONTHLY' and by_day is null and by_month_day is null then
+    by_month_day := array[extract(day from first_day)::integer];
+  end if;
+  return array(
+    select day.date
+    from generate_series(lower(span)::timestamp, (upper(span) - 1)::timestamp, interval '1 day') as moment (at)
+    cross join lateral (
+      select
+        moment.at::date as date,
+        extract(day from moment.at)::integer as from_start,
+        extract(day from moment.at)::integer
+          - extract(day from date_trunc('month', moment.at) + interval '1 month' - interval '1 day')::integer - 1 as from_end,
+        weekdays[extract(isodow from moment.at)::integer] as weekday
+    ) as day
+    where day.date >= first_day
+      and case frequency
+        when 'DAILY' then (day.date - first_day) % step = 0
+        -- 3 January 2000 was a Monday.
+        when 'WEEKLY' then (
+          floor((day.date - date '2000-01-03' - (week_start - 1)) / 7.0)
+          - floor((first_day - date '2000-01-03' - (week_start - 1)) / 7.0)
+        )::integer % step = 0
+        else (
+          (extract(year from day.date) - extract(year from first_day)) * 12
+          + extract(month from day.date) - extract(month from first_day)
+        )::integer % step = 0
+      end
+      and (by_month_day is null or day.from_start = any (by_month_day) or day.from_end = any (by_month_day))
+      and (by_day is null or exists (
+        select from unnest(by_day) as by (text)
+        where right(by.text, 2) = day.weekday
+          and coalesce(nullif(left(by.text, -2), '')::integer, 0)
+            in (0, ceil(day.from_start / 7.0)::integer, -ceil(-day.from_end / 7.0)::integer)
+      ))
+    order by day.date
+  );
+exception
+  when data_exception then
+    return null;
+end
+$$;
+comment on function private.rule_days(text, date, daterange) is
+  'The days of a span that a rule means when it began on first_day; its COUNT and UNTIL are not looked at. Null: it is no '
+  'rule of DAILY, WEEKLY or MONTHLY that can be read.';
+
+create function private.is_excepted(exceptions jsonb, civil timestamp, zone text)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select from jsonb_array_elements_text(exceptions) as item (value)
+    cross join lateral (select btrim(item.value) as text) as exception
+    where case
+      when exception.text ~ '^\d{4}-?\d\d-?\d\d$' then exception.text::date = civil::date
+      when exception.text ~* '^[-\d]+t[\d:.]+$' then exception.text::timestamp = civil
+      else exception.text::timestamptz = private.instant_at(civil, zone)
+    end
+  );
+exception
+  when data_exception then
+    return false;
+end
+$$;
+comment on function private.is_excepted(jsonb, timestamp, text) is
+  'Whether the exceptions of a recurrence (dates, local times, instants) leave out a civil start.';
+
+-- === schemas/booking/series.sql ===
+
+-- Purpose: sessions of a series change together: this one, this and the following ones, or all that are to come.
+-- Objects: series_changes, what was changed and by whom; read_series_request, series_sessions, changed_civil, series_move,
+--          hold_series.
+-- Watch for: a change is a move of these sessions through private.place_hold, and nothing else: here it is only worked out
+--            which sessions go where. The hold's batch remembers what was asked, so a confirmed batch is the record of the
+--            change. Which sessions those are is read again behind their locks.
+
+create view public.series_changes with (security_invoker = true) as
+select
+  batch.organization_id, batch.series_id, batch.id as batch_id, batch.series_change as change, settled.changed_at,
+  batch.created_by as changed_by
+from public.hold_batches as batch
+cross join lateral (
+  select max(hold.settled_at) as changed_at
+  from public.session_holds as hold
+  where hold.organization_id = batch.organization_id and hold.batch_id = batch.id and hold.status = 'confirmed'
+) as settled
+where batch.series_id is not null and settled.changed_at is not null;
+comment on view public.series_changes is
+  'What was changed of series since they were booked, extensions among it: one row for each confirmed change.';
+comment on column public.series_changes.change is
+  'As asked: {scope, from, shift_minutes, weekday, local_start, duration_minutes, therapist_id, room_id}, or what '
+  'extend_series was asked for.';
+grant select on public.series_changes to authenticated, service_role;
+
+create function private.read_series_request(request jsonb)
+returns private.series_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.series_request :=
+    private.read_request(request, null::private.series_request, private.mistyped_series_request());
+  part constant private.series_part := wanted.series;
+  change constant private.series_change := part.change;
+  issues jsonb;
+begin
+  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
+  from (
+    select field.key as path, 'must not accompany series' as message, field.value not in ('null', '""', '[]') as is_broken
+    from jsonb_each(request) as field
+    where field.key in ('start_time', 'end_time', 'start_time_offset_minutes', 'end_time_offset_minutes', 'session_id',
+      'client_ids', 'group_id', 'room_id', 'occurrences', 'recurrence')
+    union all
+    values
+      ('series.series_id', 'is required', part.series_id is null),
+      ('series.scope', 'is required', part.scope is null),
+      ('series.from', 'is required: the start of the session, or of the first one, that changes',
+        part."from" is null and part.scope in ('this', 'following')),
+      ('series.from', 'must not accompany scope "all"', part."from" is not null and part.scope = 'all'),
+      ('series.change', 'is required', jsonb_typeof(request #> '{series,change}') is distinct from 'object'),
+      ('series.change', 'names nothing that changes',
+        jsonb_typeof(request #> '{series,change}') = 'object' and not private.names_room(request) and num_nonnulls(change.shift_minutes, change.weekday, change.local_start,
+          change.duration_minutes, change.therapist_id) = 0),
+      ('series.change.shift_minutes', 'must not accompany weekday or local_start',
+        change.shift_minutes is not null and num_nonnulls(change.weekday, change.local_start) > 0),
+      ('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null),
+      ('time_zone', 'must be a known IANA time zone, like America/Los_Angeles',
+        not exists (select from public.time_zones as known where known.name = wanted.time_zone) and wanted.time_zone is not null)
+  ) as rule (path, message, is_broken)
+  where rule.is_broken;
+  if issues is not null then
+    perform private.raise_invalid(issues);
+  end if;
+  wanted.hold_seconds := coalesce(wanted.hold_seconds, 300);
+  wanted.cpt_code := upper(private.tidy(wanted.cpt_code));
+  wanted.session_type := private.tidy(wanted.session_type);
+  return wanted;
+end
+$$;
+comment on function private.read_series_request(jsonb) is
+  'Reads the body of sessions-hold that changes sessions of a series, or PT400.';
+
+create function private.changes_series(request jsonb)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return jsonb_typeof(request) = 'object' and jsonb_typeof(request -> 'series') <> 'null'
+    and private.tidy(request ->> 'series') is not null;
+end
+$$;
+comment on function private.changes_series(jsonb) is
+  'Whether a body of sessions-hold changes a series. Null and blank are not given.';
+
+create function private.names_room(request jsonb)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return case when jsonb_typeof(request #> '{series,change}') = 'object'
+    then request #> '{series,change}' ? 'room_id' else false end;
+end
+$$;
+comment on function private.names_room(jsonb) is 'Whether a change of a series says which room: null is none.';
+
+create function private.changed_civil(civil timestamp, change private.series_change)
+returns timestamp
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  day date := civil::date;
+begin
+  if change.shift_minutes is not null then
+    return civil + make_interval(mins => change.shift_minutes);
+  end if;
+  if change.weekday is not null then
+    day := date_trunc('week', civil)::date - 1 + array_position(
+      '{monday,tuesday,wednesday,thursday,friday,saturday,sunday}'::text[], change.weekday::text
+    );
+  end if;
+  return day + coalesce(change.local_start::time, civil::time);
+end
+$$;
+comment on function private.changed_civil(timestamp, private.series_change) is
+  'Where a change puts a civil start. A weekday is that of the same week, which begins on Monday (ISO 8601).';
+
+create function private.series_sessions(actor private.actor, series_id uuid, therapist_id uuid default null)
+returns public.sessions[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if actor.role = 'client' then
+    return '{}';
+  end if;
+  return array(
+    select session
+    from public.sessions as session
+    where session.organization_id = actor.organization_id and session.series_id = series_sessions.series_id
+      and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
+      and (series_sessions.therapist_id is null or session.therapist_id = series_sessions.therapist_id)
+    order by session.start_time, session.id
+  );
+end
+$$;
+comment on function private.series_sessions(private.actor, uuid, uuid) is
+  'The sessions of a series that are the caller''s to change, whatever became of them, by time; of one therapist when one '
+  'is named. Empty for a series that is not theirs, of another organization, or unknown.';
+
+create type private.series_move as (
+  issue private.cause,
+  request private.hold_request,
+  sessions public.sessions[]
+);
+comment on type private.series_move is
+  'A change of a series, worked out: the move of sessions that it is, one occurrence for each, by time. issue: why it is '
+  'none.';
+
+create function private.series_move(
+  actor private.actor,
+  wanted private.series_request,
+  among uuid[] default null
+)
+returns private.series_move
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  part constant private.series_part := wanted.series;
+  since constant timestamptz := part."from"::timestamptz;
+  known public.sessions[] := private.series_sessions(actor, part.series_id, wanted.therapist_id);
+  move private.series_move;
+  request private.hold_request;
+  as_of constant timestamptz := clock_timestamp();
+begin
+  if known = '{}' then
+    move.issue := row('FORBIDDEN', 'You may not book this therapist, client or room.', null, null);
+    return move;
+  elsif since > known[cardinality(known)].start_time then
+    perform private.raise_invalid(private.issue('series.from', 'is after the last session of the series'));
+  elsif part.scope = 'this' and not exists (select from unnest(known) as session where session.start_time = since) then
+    perform private.raise_invalid(private.issue('series.from', 'is the start of no session of the series'));
+  end if;
+  -- What has begun, ended or been cancelled stays as it is.
+  move.sessions := array(
+    select session
+    from unnest(known) as session
+    where session.status = 'scheduled' and (among is null or session.id = any (among))
+      and case part.scope
+        when 'this' then session.start_time = since
+        when 'following' then session.start_time >= greatest(since, as_of)
+        else session.start_time >= as_of
+      end
+    order by session.start_time, session.id
+  );
+  if move.sessions = '{}' then
+    move.issue := row('SESSION_NOT_MOVABLE', 'None of these sessions can be moved any more. Reload them and try again.', null, null);
+    return move;
+  elsif cardinality(move.sessions) > 366 then
+    perform private.raise_invalid(private.issue('series.scope', 'must not be more than 366 sessions: begin with a later one'));
+  elsif (part.change).therapist_id is null and (
+    select count(distinct session.therapist_id) from unnest(move.sessions) as session
+  ) > 1 then
+    perform private.raise_invalid(private.issue(
+      'series.change.therapist_id', 'must be named, or therapist_id at the top: the sessions are with different therapists'));
+  end if;
+
+  request.therapist_id := coalesce((part.change).therapist_id, move.sessions[1].therapist_id);
+  request.client_id := coalesce(wanted.client_id, move.sessions[1].client_id);
+  request.room_id := (part.change).room_id;
+  request.cpt_code := wanted.cpt_code;
+  request.session_type := wanted.session_type;
+  request.time_zone := coalesce(wanted.time_zone, move.sessions[1].time_zone);
+  request.hold_seconds := wanted.hold_seconds;
+  request.buffer_before_minutes := wanted.buffer_before_minutes;
+  request.buffer_after_minutes := wanted.buffer_after_minutes;
+  request.override := wanted.override;
+  request.occurrences := private.changed_occurrences(move.sessions, part.change, wanted.time_zone);
+  move.request := request;
+  return move;
+end
+$$;
+comment on function private.series_move(private.actor, private.series_request, uuid[]) is
+  'Works out a change of a series: the sessions that change and the move they make. among: only those. PT400 where the '
+  'series has no such sessions, or they do not go together.';
+
+create function private.changed_occurrences(sessions public.sessions[], change private.series_change, time_zone text)
+returns private.occurrence_requests
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      -- Of a time that clocks show twice or skip, the instant that it is.
+      case when private.instant_at(becomes.civil, zone.name) <> begins.at then private.iso(begins.at) end,
+      private.iso(begins.at + coalesce(make_interval(mins => change.duration_minutes), session.end_time - session.start_time)),
+      null, null, zone.name, session.id,
+      case when private.instant_at(becomes.civil, zone.name) = begins.at
+        then to_char(becomes.civil, 'YYYY-MM-DD"T"HH24:MI:SS.MS') end
+    )::private.occurrence_request
+    from unnest(sessions) as session
+    cross join lateral (select coalesce(changed_occurrences.time_zone, session.time_zone) as name) as zone
+    cross join lateral (
+      select case when zone.name = session.time_zone then session.civil_start
+        else session.start_time at time zone zone.name end as civil
+    ) as was
+    cross join lateral (select private.changed_civil(was.civil, change) as civil offset 0) as becomes
+    cross join lateral (
+      select case when becomes.civil = was.civil then session.start_time
+        else private.instant_at(becomes.civil, zone.name) end as at
+      offset 0
+    ) as begins
+    order by session.start_time, session.id
+  );
+end
+$$;
+comment on function private.changed_occurrences(public.sessions[], private.series_change, text) is
+  'New places of sessions, in civil time: 16:00 stays 16:00 across a change of clocks. A time that does not change keeps its '
+  'instant. time_zone: whose clocks count; null: those of each session.';
+
+create function private.series_issues(issues jsonb, sessions public.sessions[])
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return (
+    select jsonb_agg(case
+      when place.index is not null then jsonb_build_object('path', 'series.change', 'message', format(
+        'puts the session at %s where its %s %s', private.iso(sessions[place.index::integer + 1].start_time),
+        coalesce(place.field, 'service'), issue.value ->> 'message'
+      ))
+      when issue.value ->> 'path' in ('room_id', 'therapist_id')
+        then issue.value || jsonb_build_object('path', 'series.change.' || (issue.value ->> 'path'))
+      when issue.value ->> 'path' = 'occurrences' then issue.value || '{"path": "series.scope"}'
+      else issue.value
+    end order by issue.position)
+    from jsonb_array_elements(issues) with ordinality as issue (value, position)
+    cross join lateral (
+      select found.part[1] as index, found.part[2] as field
+      from (select regexp_match(issue.value ->> 'path', '^occurrences\.(\d+)(?:\.(\w+))?') as part) as found
+    ) as place
+  );
+end
+$$;
+comment on function private.series_issues(jsonb, public.sessions[]) is
+  'Names what is wrong with a move by what was asked of the series: the caller has sent no occurrences.';
+
+create function private.hold_move(
+  actor private.actor,
+  move private.series_move,
+  names_room boolean,
+  details jsonb
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  found text;
+begin
+  return private.place_hold(
+    actor, move.request, private.slots_of(move.request, clock_timestamp()), names_room, details
+  );
+exception
+  when sqlstate 'PT400' then
+    get stacked diagnostics found = pg_exception_detail;
+    perform private.raise_invalid(private.series_issues(found::jsonb, move.sessions));
+end
+$$;
+comment on function private.hold_move(private.actor, private.series_move, boolean, jsonb) is
+  'Holds the move that a change of a series is.';
+
+create function private.told_by_session(outcome jsonb, sessions public.sessions[])
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  name text;
+begin
+  foreach name in array array['conflicts', 'shortages'] loop
+    if jsonb_typeof(outcome -> name) = 'array' then
+      outcome := jsonb_set(outcome, array[name], (
+        select coalesce(jsonb_agg(
+          item.value || jsonb_build_object('sessionId', sessions[(item.value ->> 'occurrenceIndex')::integer + 1].id)
+          order by item.position
+        ), '[]')
+        from jsonb_array_elements(outcome -> name) with ordinality as item (value, position)
+      ));
+    end if;
+  end loop;
+  return outcome;
+end
+$$;
+comment on function private.told_by_session(jsonb, public.sessions[]) is
+  'A refusal whose conflicts and shortages name the sessions they are about.';
+
+create function private.held_series(body jsonb, move private.series_move, part private.series_part)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return body || jsonb_build_object(
+    'series', jsonb_build_object(
+      'seriesId', part.series_id, 'scope', part.scope, 'therapistId', (move.request).therapist_id,
+      'clientId', (move.request).client_id
+    ),
+    'holds', (
+      select jsonb_agg(held.value || jsonb_build_object(
+        'sessionId', session.id,
+        'timeZone', place.time_zone,
+        'previousStartTime', private.iso(session.start_time),
+        'previousEndTime', private.iso(session.end_time)
+      ) order by held.position)
+      from jsonb_array_elements(body -> 'holds') with ordinality as held (value, position)
+      cross join lateral (select (move.sessions[held.position::integer]).*) as session
+      cross join lateral (select ((move.request).occurrences[held.position::integer]).time_zone) as place
+    )
+  );
+end
+$$;
+comment on function private.held_series(jsonb, private.series_move, private.series_part) is
+  'The answer to a change of a series: which session goes where, with all that confirming asks for.';
+
+create function private.hold_series(actor private.actor, request jsonb, idempotency_key text)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  wanted constant private.series_request := private.read_series_request(request);
+  part constant private.series_part := wanted.series;
+  names_room constant boolean := private.names_room(request);
+  change constant jsonb := jsonb_strip_nulls(to_jsonb(part.change))
+    || case when names_room then jsonb_build_object('room_id', (part.change).room_id) else '{}' end;
+  fingerprint bytea;
+  outcome jsonb;
+  move private.series_move;
+begin
+  perform private.share_organization(actor.organization_id);
+  if idempotency_key is not null then
+    -- Of what was asked: once it is confirmed, the same request would mean other places.
+    fingerprint := private.fingerprint(to_jsonb(wanted) || jsonb_build_object('change', change));
+    outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
+    if outcome is not null then
+      return outcome;
+    end if;
+  end if;
+  move := private.series_move(actor, wanted);
+  if (move.issue).code is null then
+    -- Another change, or a cancellation, may be under way: where the sessions are is read once it is over. A session that
+    -- comes into reach meanwhile is not among those that are locked, and stays.
+    perform private.lock_moved(actor.organization_id, private.ids_of(move.sessions));
+    move := private.series_move(actor, wanted, private.ids_of(move.sessions));
+  end if;
+  if (move.issue).code is not null then
+    return private.refuse(actor, 'hold.refused', '{}', (move.issue).code, (move.issue).detail);
+  end if;
+  outcome := private.hold_move(
+    actor, move, names_room, jsonb_build_object('seriesId', part.series_id, 'scope', part.scope)
+  );
+  if not (outcome ->> 'ok')::boolean then
+    return private.told_by_session(outcome, move.sessions);
+  end if;
+  update public.hold_batches as batch
+  set series_id = part.series_id,
+    series_change = jsonb_strip_nulls(jsonb_build_object(
+      'scope', part.scope, 'from', private.iso(part."from"::timestamptz), 'time_zone', wanted.time_zone
+    )) || change
+  where batch.organization_id = actor.organization_id and batch.id = (outcome #>> '{body,holdId}')::uuid;
+  outcome := jsonb_set(outcome, '{body}', private.held_series(outcome -> 'body', move, part));
+  if idempotency_key is not null then
+    perform private.keep_answer(
+      actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint, outcome -> 'body',
+      (outcome #>> '{body,holdId}')::uuid
+    );
+  end if;
+  return outcome;
+end
+$$;
+comment on function private.hold_series(private.actor, jsonb, text) is
+  'sessions-hold with series: holds new places for this session of a series, this and the following ones, or all that are '
+  'to come. All or nothing; confirmed as a move.';
+
+create function private.ids_of(sessions public.sessions[])
+returns uuid[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return array(select session.id from unnest(sessions) as session);
+end
+$$;
+comment on function private.ids_of(public.sessions[]) is 'The ids of sessions.';
+
+create function private.asked_move(actor private.actor, request jsonb)
+returns private.series_move
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  move private.series_move := private.series_move(actor, private.read_series_request(request));
+begin
+  if (move.issue).code = 'FORBIDDEN' then
+    perform private.raise_refusal(403, 'FORBIDDEN', (move.issue).detail);
+  elsif (move.issue).code is not null then
+    perform private.raise_invalid(private.issue('series', 'has no session that can be moved any more'));
+  end if;
+  return move;
+end
+$$;
+comment on function private.asked_move(private.actor, jsonb) is
+  'The move that a change of a series would be, for who asks whether it can be had.';
 
 -- === schemas/booking/confirm.sql ===
 
@@ -8810,7 +9472,9 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  if (select count(distinct hold.occurrence_index) from public.session_holds as hold
+  if batch.series_id is not null then
+    return true;
+  elsif (select count(distinct hold.occurrence_index) from public.session_holds as hold
     where hold.organization_id = batch.organization_id and hold.batch_id = batch.id) = 1 then
     return false;
   end if;
@@ -8826,7 +9490,8 @@ begin
 end
 $$;
 comment on function private.make_series(private.actor, public.hold_batches, public.session_holds[], timestamptz) is
-  'One series for each client of a batch of several occurrences, with the rule that was asked for. False: there is none.';
+  'One series for each client of a batch of several occurrences, with the rule that was asked for; a batch that extends a '
+  'series makes none. False: there is none.';
 
 create function private.series_id(batch_id uuid, client_id uuid)
 returns uuid
@@ -8852,7 +9517,7 @@ set search_path = ''
 as $$
 declare
   has_groups constant boolean := (slots[1].hold).group_id is not null;
-  in_series constant boolean := (slots[1].hold).occurrence_index > 0 or cardinality(slots) > 1;
+  in_series constant boolean := (slots[1].hold).occurrence_index > 0 or cardinality(slots) > 1 or batch.series_id is not null;
   is_series boolean := false;
   made jsonb;
 begin
@@ -8881,7 +9546,10 @@ begin
       case when slot.is_service_held then (slot.hold).lanes else private.client_lanes(
         batch.organization_id, (slot.hold).client_id, slot.service_code, (slot.hold).start_time, (slot.hold).end_time
       ) end,
-      case when is_series then private.series_id(batch.id, (slot.hold).client_id) end,
+      case
+        when batch.series_id is not null then private.extended_series(batch, (slot.hold).client_id)
+        when is_series then private.series_id(batch.id, (slot.hold).client_id)
+      end,
       (slot.hold).group_id,
       case when not has_groups then batch.room_id end,
       case when has_groups then 0 else batch.buffer_before_minutes end,
@@ -9596,8 +10264,15 @@ begin
       select from public.therapists as therapist
       where therapist.organization_id = actor.organization_id and therapist.id = wanted.therapist_id
     ))
+    or (wanted.series_id is not null and private.series_sessions(actor, wanted.series_id) = '{}')
   then
     return private.refuse_cancellation(actor, wanted.session_ids);
+  end if;
+  if wanted."from" is not null and not exists (
+    select from unnest(private.series_sessions(actor, wanted.series_id)) as session
+    where session.start_time >= wanted."from"::timestamptz
+  ) then
+    perform private.raise_invalid(private.issue('from', 'is after the last session of the series'));
   end if;
   if wanted.date is not null or wanted.from_date is not null then
     -- Local days, 23 or 25 hours long where clocks change.
@@ -9751,6 +10426,508 @@ $$;
 comment on function private.refuse_cancellation(private.actor, uuid[]) is
   'The outcome of a refused cancellation, and its audit event.';
 
+-- === schemas/booking/extend_series.sql ===
+
+-- Purpose: a series goes on: by its rule, and as it was changed since.
+-- Objects: series_pattern, extension_days, extended_series, extend_series.
+-- Watch for: it is the hold and the confirmation of new sessions in one transaction, as of any others. The rule is followed
+--            as it was asked for, and each of its days then meets every change of "following" or "all", in their order. A
+--            session that was moved by itself changes nothing of that.
+
+create type private.series_pattern as (
+  rule text,
+  exceptions jsonb,
+  civil_start timestamp,
+  time_zone text,
+  through date,
+  changes private.series_change[],
+  duration interval,
+  last public.sessions,
+  client_ids uuid[],
+  room_id uuid,
+  buffer_before_minutes smallint,
+  buffer_after_minutes smallint
+);
+comment on type private.series_pattern is
+  'What a series does: its rule and what it makes of the rule''s days (changes, duration). through: the last day of the rule '
+  'that was booked; last: its last session that stands; client_ids: everybody of its group who is in a series.';
+
+create function private.read_extend_request(request jsonb)
+returns private.extend_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.extend_request :=
+    private.read_request(request, null::private.extend_request, private.mistyped_extend_request());
+  issues jsonb := '[]';
+begin
+  if wanted.series_id is null then
+    issues := issues || private.issue('series_id', 'is required');
+  end if;
+  if num_nonnulls(wanted.until, wanted.count, nullif(wanted.authorization_end, false)) <> 1 then
+    issues := issues || private.issue('until', 'is required: give until, count, or authorization_end: true, and one of them');
+  end if;
+  if wanted.override is distinct from null and (wanted.override).reason is null then
+    issues := issues || private.issue('override.reason', 'is required');
+  end if;
+  if issues <> '[]' then
+    perform private.raise_invalid(issues);
+  end if;
+  wanted.on_conflict := coalesce(wanted.on_conflict, 'refuse');
+  return wanted;
+end
+$$;
+comment on function private.read_extend_request(jsonb) is 'Reads the request of extend_series, or PT400.';
+
+create function private.series_pattern(actor private.actor, wanted private.extend_request)
+returns private.series_pattern
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  pattern private.series_pattern;
+  known constant public.sessions[] := private.series_sessions(actor, wanted.series_id);
+  first_batch uuid;
+  held record;
+begin
+  select session into pattern.last
+  from unnest(known) as session
+  order by session.status in ('cancelled', 'no_show'), session.start_time desc, session.id
+  limit 1;
+  if known = '{}' then
+    return null;
+  end if;
+  select coalesce(series.recurrence ->> 'rule', series.recurrence_rule), series.recurrence -> 'exceptions', series.civil_start,
+    coalesce(series.recurrence ->> 'time_zone', series.time_zone)
+  into pattern.rule, pattern.exceptions, pattern.civil_start, pattern.time_zone
+  from public.session_series as series
+  where series.organization_id = actor.organization_id and series.id = wanted.series_id;
+  -- What was held first is what was asked, wherever its sessions are now. A series that was written directly has no holds.
+  select max(hold.civil_start)::date as through,
+    (array_agg(hold.end_time - hold.start_time order by hold.civil_start desc))[1] as duration
+  into held
+  from public.sessions as session
+  join public.session_holds as hold on hold.organization_id = session.organization_id and hold.id = session.id
+  join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+  where session.organization_id = actor.organization_id and session.series_id = wanted.series_id and batch.series_id is null;
+  select
+    greatest(held.through, max((change.change ->> 'through')::date)),
+    coalesce(array_agg(
+      jsonb_populate_record(null::private.series_change, change.change) order by change.changed_at
+    ) filter (where change.change ->> 'scope' in ('following', 'all')), '{}')
+  into pattern.through, pattern.changes
+  from public.series_changes as change
+  where change.organization_id = actor.organization_id and change.series_id = wanted.series_id;
+  pattern.through := coalesce(pattern.through, (select max(session.civil_start)::date from unnest(known) as session));
+  pattern.civil_start := coalesce(pattern.civil_start, known[1].civil_start);
+  pattern.duration := coalesce(
+    (
+      select make_interval(mins => change.duration_minutes)
+      from unnest(pattern.changes) with ordinality
+        as change (shift_minutes, weekday, local_start, duration_minutes, therapist_id, room_id, position)
+      where change.duration_minutes is not null
+      order by change.position desc
+      limit 1
+    ),
+    held.duration, (pattern.last).end_time - (pattern.last).start_time
+  );
+  pattern.client_ids := array(
+    select mate.client_id
+    from public.sessions as mate
+    where mate.organization_id = actor.organization_id and mate.group_id = (pattern.last).group_id
+      and mate.series_id is not null and mate.status not in ('cancelled', 'no_show')
+    order by mate.client_id
+  );
+  select coalesce(known_group.room_id, (pattern.last).room_id),
+    greatest(known_group.buffer_before_minutes, (pattern.last).buffer_before_minutes),
+    greatest(known_group.buffer_after_minutes, (pattern.last).buffer_after_minutes)
+  into pattern.room_id, pattern.buffer_before_minutes, pattern.buffer_after_minutes
+  from (values (1)) as once
+  left join public.session_groups as known_group
+    on known_group.organization_id = actor.organization_id and known_group.id = (pattern.last).group_id;
+  return pattern;
+end
+$$;
+comment on function private.series_pattern(private.actor, private.extend_request) is
+  'What a series does, as far as it is the caller''s; null when it is not.';
+
+create type private.extension_day as (day date, civil timestamp, start_time timestamptz);
+comment on type private.extension_day is 'A day of a rule, and when the session of it begins.';
+
+create function private.extension_days(pattern private.series_pattern, as_of timestamptz)
+returns private.extension_day[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  days constant date[] := private.rule_days(
+    pattern.rule, pattern.civil_start::date, daterange(pattern.through + 1, (as_of at time zone pattern.time_zone)::date + 731)
+  );
+begin
+  if days is null then
+    return null;
+  end if;
+  return array(
+    with recursive changed as (
+      select day.date as day, day.date + pattern.civil_start::time as civil, 0 as changes
+      from unnest(days) as day (date)
+      where not private.is_excepted(pattern.exceptions, day.date + pattern.civil_start::time, pattern.time_zone)
+      union all
+      select changed.day, private.changed_civil(changed.civil, pattern.changes[changed.changes + 1]), changed.changes + 1
+      from changed
+      where changed.changes < cardinality(pattern.changes)
+    )
+    select row(changed.day, changed.civil, begins.at)::private.extension_day
+    from changed
+    cross join lateral (select private.instant_at(changed.civil, pattern.time_zone) as at offset 0) as begins
+    where changed.changes = cardinality(pattern.changes) and begins.at > as_of
+    order by changed.day
+  );
+end
+$$;
+comment on function private.extension_days(private.series_pattern, timestamptz) is
+  'The days on which a series would go on, within the time that can be booked. Null: it has no rule that can be read.';
+
+create function private.authorization_end(
+  actor private.actor,
+  pattern private.series_pattern,
+  next private.extension_day,
+  as_of timestamptz,
+  out ends_on date,
+  out shortages jsonb
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  session constant public.sessions := pattern.last;
+  on_date constant date := private.service_date(actor.organization_id, session.client_id, next.start_time);
+  quotes constant private.quote[] := private.quote_units(actor.organization_id, array[row(
+    session.id, 0, session.client_id,
+    private.billed_code(actor.organization_id, session.cpt_code, session.session_type, on_date),
+    next.start_time, next.start_time + pattern.duration, null, null
+  )::private.service], as_of);
+begin
+  select max(approval.ends_on) into ends_on
+  from unnest(quotes) as quote
+  join public.authorizations as approval
+    on approval.organization_id = actor.organization_id and approval.id = quote.authorization_id;
+  shortages := private.shortages_of(quotes);
+end
+$$;
+comment on function private.authorization_end(private.actor, private.series_pattern, private.extension_day, timestamptz) is
+  'The last day of the authorization that the next session of a series draws on, or what is short of it.';
+
+create function private.extension_of(
+  actor private.actor,
+  wanted private.extend_request,
+  pattern private.series_pattern,
+  as_of timestamptz,
+  out days private.extension_day[],
+  out issue private.cause,
+  out shortages jsonb
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  possible constant private.extension_day[] := private.extension_days(pattern, as_of);
+  until date := wanted.until::date;
+  found record;
+begin
+  if pattern.rule is null or possible is null then
+    perform private.raise_invalid(private.issue('series_id', 'is a series without a rule that could go on: book the dates'));
+  elsif until > (as_of at time zone pattern.time_zone)::date + 730 then
+    perform private.raise_invalid(private.issue('until', 'is more than 730 days ahead'));
+  elsif wanted.count > cardinality(possible) then
+    perform private.raise_invalid(private.issue('count', format(
+      'must be at most %s: more would be more than 730 days ahead', cardinality(possible))));
+  elsif wanted.authorization_end and possible <> '{}' then
+    found := private.authorization_end(actor, pattern, possible[1], as_of);
+    until := found.ends_on;
+    if until is null and found.shortages is not null then
+      issue := row('AUTHORIZATION_EXCEEDED', 'No authorization covers the next session of this series: see shortages.', null, null);
+      shortages := found.shortages;
+      return;
+    elsif until is null then
+      perform private.raise_invalid(private.issue('authorization_end', 'must not be asked for: no authorization counts these sessions'));
+    end if;
+  end if;
+  days := case when wanted.count is not null then possible[1:wanted.count::integer] else array(
+    select row(next.day, next.civil, next.start_time)::private.extension_day
+    from unnest(possible) as next
+    where next.civil::date <= until
+    order by next.day
+  ) end;
+  if days = '{}' then
+    perform private.raise_invalid(private.issue(
+      case when wanted.until is null then 'series_id' else 'until' end, 'leaves nothing to add to the series'));
+  elsif cardinality(days) * greatest(cardinality(pattern.client_ids), 1) > 366 then
+    perform private.raise_invalid(private.issue(
+      case when wanted.count is null then 'until' else 'count' end,
+      'must add at most 366 sessions, those of all members of a group counted'));
+  end if;
+end
+$$;
+comment on function private.extension_of(private.actor, private.extend_request, private.series_pattern, timestamptz) is
+  'The days that are to be added to a series, or why there are none; PT400 for what cannot be asked.';
+
+create function private.extension_request(
+  wanted private.extend_request,
+  pattern private.series_pattern,
+  days private.extension_day[]
+)
+returns private.hold_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  request private.hold_request;
+begin
+  request.therapist_id := coalesce(wanted.therapist_id, (pattern.last).therapist_id);
+  request.client_id := (pattern.last).client_id;
+  request.client_ids := case when cardinality(pattern.client_ids) > 1 then pattern.client_ids end;
+  request.room_id := pattern.room_id;
+  request.cpt_code := (pattern.last).cpt_code;
+  request.session_type := (pattern.last).session_type;
+  request.time_zone := pattern.time_zone;
+  request.hold_seconds := 30;
+  request.buffer_before_minutes := pattern.buffer_before_minutes;
+  request.buffer_after_minutes := pattern.buffer_after_minutes;
+  request.override := wanted.override;
+  request.occurrences := array(
+    select row(
+      null, private.iso(day.start_time + pattern.duration), null, null, pattern.time_zone, null,
+      to_char(day.civil, 'YYYY-MM-DD"T"HH24:MI:SS.MS')
+    )::private.occurrence_request
+    from unnest(days) as day
+    order by day.day
+  );
+  return request;
+end
+$$;
+comment on function private.extension_request(private.extend_request, private.series_pattern, private.extension_day[]) is
+  'The hold of the sessions that are to be added: who, where and for what as in the last session of the series.';
+
+create function private.extended_series(batch public.hold_batches, client_id uuid)
+returns uuid
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return coalesce((
+    select mate.series_id
+    from public.sessions as lead
+    join public.sessions as mate on mate.organization_id = lead.organization_id and mate.group_id = lead.group_id
+    where lead.organization_id = batch.organization_id and lead.series_id = batch.series_id
+      and mate.client_id = extended_series.client_id and mate.series_id is not null
+    order by lead.start_time desc
+    limit 1
+  ), batch.series_id);
+end
+$$;
+comment on function private.extended_series(public.hold_batches, uuid) is
+  'The series that a client''s new sessions belong to: in a group each client has a series of their own.';
+
+create function private.book_extension(
+  actor private.actor,
+  wanted private.extend_request,
+  pattern private.series_pattern,
+  days private.extension_day[],
+  skipped_days private.extension_day[]
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  request constant private.hold_request := private.extension_request(wanted, pattern, days);
+  outcome jsonb;
+  found text;
+begin
+  outcome := private.place_hold(
+    actor, request, private.slots_of(request, clock_timestamp()), true, jsonb_build_object('seriesId', wanted.series_id)
+  );
+  if not (outcome ->> 'ok')::boolean then
+    return outcome;
+  end if;
+  update public.hold_batches as batch
+  set series_id = wanted.series_id, series_change = jsonb_strip_nulls(jsonb_build_object(
+    'until', wanted.until, 'count', wanted.count, 'authorization_end', wanted.authorization_end,
+    'through', (select max(next.day) from unnest(days || skipped_days) as next)
+  ))
+  where batch.organization_id = actor.organization_id and batch.id = (outcome #>> '{body,holdId}')::uuid;
+  outcome := private.confirm_hold(actor, confirmation.request, private.listed_of(confirmation.request))
+  from (
+    select row(
+      (outcome #>> '{body,holdKey}')::uuid, (array_agg(place.session))[1], null, null, null, request.time_zone,
+      array_agg(row(place.hold_key, place.session, null, null, null, null, null)::private.confirm_occurrence), null
+    )::private.confirm_request as request
+    from (
+      select (held.value ->> 'holdKey')::uuid as hold_key, row(
+        null, request.therapist_id, request.client_id, held.value ->> 'startTime', held.value ->> 'endTime', null,
+        (pattern.last).location_type, null
+      )::private.session_request as session
+      from jsonb_array_elements(outcome #> '{body,holds}') as held (value)
+    ) as place
+  ) as confirmation;
+  if not (outcome ->> 'ok')::boolean then
+    -- The hold is undone with its claims, as if it had never been.
+    raise sqlstate 'PTUND';
+  end if;
+  return outcome;
+exception
+  when sqlstate 'PTUND' then
+    return private.refuse(
+      actor, 'hold.refused', '{}', outcome ->> 'code', outcome ->> 'detail', request.therapist_id,
+      more => case when outcome ? 'shortages' then jsonb_build_object('shortages', outcome -> 'shortages') else '{}' end
+    );
+  when sqlstate 'PT400' then
+    get stacked diagnostics found = pg_exception_detail;
+    perform private.raise_invalid((
+      select jsonb_agg(case when place.index is null then issue.value else jsonb_build_object(
+        'path', 'series_id', 'message', format(
+          'has a session on %s whose %s %s', days[place.index + 1].day, coalesce(place.field, 'service'),
+          issue.value ->> 'message'
+        )
+      ) end)
+      from jsonb_array_elements(found::jsonb) as issue (value)
+      cross join lateral (
+        select (part.found)[1]::integer as index, (part.found)[2] as field
+        from (select regexp_match(issue.value ->> 'path', '^occurrences\.(\d+)(?:\.(\w+))?') as found) as part
+      ) as place
+    ));
+end
+$$;
+comment on function private.book_extension(
+  private.actor, private.extend_request, private.series_pattern, private.extension_day[], private.extension_day[]
+) is
+  'Holds and confirms the sessions that are added to a series, or refuses and leaves nothing. skipped_days: those that are '
+  'left out.';
+
+create function private.blocked_days(actor private.actor, request private.hold_request)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select jsonb_object_agg(occurrence.value ->> 'index', occurrence.value - 'index')
+    from jsonb_array_elements(private.preview_series(jsonb_strip_nulls(to_jsonb(request))) -> 'occurrences') as occurrence (value)
+    where occurrence.value -> 'blockedBy' <> 'null'
+  );
+end
+$$;
+comment on function private.blocked_days(private.actor, private.hold_request) is
+  'Which occurrences of a hold are blocked, by their index, and by what.';
+
+create function private.extend_series(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+set plan_cache_mode = 'force_generic_plan'
+as $$
+declare
+  actor private.actor := private.begin_booking(request_id);
+  wanted constant private.extend_request := private.read_extend_request(request);
+  pattern private.series_pattern;
+  resource_ids uuid[];
+  added record;
+  blocked jsonb := '{}';
+  skipped jsonb := '[]';
+  days private.extension_day[];
+  fingerprint bytea;
+  outcome jsonb;
+begin
+  perform private.share_organization(actor.organization_id);
+  if idempotency_key is not null then
+    fingerprint := private.fingerprint(to_jsonb(wanted));
+    outcome := private.find_replay(actor.organization_id, actor.user_id, 'extend-series', idempotency_key, fingerprint);
+    if outcome is not null then
+      return outcome;
+    end if;
+  end if;
+  pattern := private.series_pattern(actor, wanted);
+  if pattern is null or (pattern.last).id is null then
+    return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
+  end if;
+  resource_ids := private.extension_resources(wanted, pattern);
+  -- Another extension, or a change that is being confirmed, is over once these people are free: then it is looked again
+  -- where the series ends.
+  perform private.lock_resources(actor.organization_id, resource_ids);
+  pattern := private.series_pattern(actor, wanted);
+  if (pattern.last).id is null or private.extension_resources(wanted, pattern) <> resource_ids then
+    perform private.raise_busy();
+  end if;
+  added := private.extension_of(actor, wanted, pattern, clock_timestamp());
+  if (added.issue).code is not null then
+    return private.refuse(
+      actor, 'hold.refused', '{}', (added.issue).code, (added.issue).detail, (pattern.last).therapist_id,
+      more => jsonb_build_object('shortages', added.shortages)
+    );
+  end if;
+  days := added.days;
+  if wanted.on_conflict = 'skip' then
+    blocked := coalesce(private.blocked_days(actor, private.extension_request(wanted, pattern, days)), '{}');
+    days := array(
+      select row(day.day, day.civil, day.start_time)::private.extension_day
+      from unnest(added.days) with ordinality as day (day, civil, start_time, position)
+      where not blocked ? (day.position - 1)::text
+      order by day.position
+    );
+    select coalesce(jsonb_agg(one.value order by one.key::integer), '[]') into skipped from jsonb_each(blocked) as one;
+  end if;
+  outcome := private.book_extension(actor, wanted, pattern, case when days = '{}' then added.days else days end, added.days);
+  if not (outcome ->> 'ok')::boolean then
+    return outcome;
+  end if;
+  outcome := private.success(jsonb_build_object(
+    'seriesId', wanted.series_id, 'sessions', outcome #> '{body,sessions}', 'skipped', skipped
+  ));
+  if idempotency_key is not null then
+    perform private.keep_answer(
+      actor.organization_id, actor.user_id, 'extend-series', idempotency_key, fingerprint, outcome -> 'body'
+    );
+  end if;
+  return outcome;
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.extend_series(jsonb, text, text) is
+  'Adds sessions to the end of a series, all or nothing, or those that are free. Returns an outcome; raises PT400, PT401, '
+  'PT403, PT503.';
+grant execute on function private.extend_series(jsonb, text, text) to authenticated;
+
+create function private.extension_resources(wanted private.extend_request, pattern private.series_pattern)
+returns uuid[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return array_remove(
+    array[coalesce(wanted.therapist_id, (pattern.last).therapist_id), (pattern.last).client_id, pattern.room_id]
+      || pattern.client_ids, null
+  );
+end
+$$;
+comment on function private.extension_resources(private.extend_request, private.series_pattern) is
+  'Whose time an extension takes.';
+
 -- === schemas/booking/move_group.sql ===
 
 -- Purpose: moves a whole group in one call.
@@ -9841,6 +11018,258 @@ begin
 end
 $$;
 comment on function private.group_named(jsonb) is 'The group_id of a request, or PT400.';
+
+-- === schemas/booking/zone_rules.sql ===
+
+-- Purpose: a zone's law has changed; what was booked for 10:00 is at 10:00 again.
+-- Objects: sessions_off_their_time, resync_conflicts, resync_zone; reports.moved_by_zone_rules lists what it would move.
+-- Watch for: what was meant is civil_start; start_time is what the rules of that day made of it. A session whose clocks show
+--            its civil_start is right, and so is one whose civil_start clocks skip, moved on by the gap.
+
+create type private.resynced_session as (
+  id uuid, group_id uuid, start_time timestamptz, end_time timestamptz, new_start_time timestamptz, new_end_time timestamptz
+);
+comment on type private.resynced_session is 'A session that is off the civil time it was booked for, and where that time is now.';
+
+create function private.sessions_off_their_time(organization_id uuid, zone text, as_of timestamptz)
+returns private.resynced_session[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      session.id, session.group_id, session.start_time, session.end_time, meant.start_time,
+      meant.start_time + (session.end_time - session.start_time)
+    )::private.resynced_session
+    from public.sessions as session
+    cross join lateral (
+      select private.instant_at(session.civil_start, session.time_zone) as start_time offset 0
+    ) as meant
+    where session.organization_id = sessions_off_their_time.organization_id
+      and session.time_zone = zone
+      and session.start_time > as_of
+      and session.status = 'scheduled'
+      and session.start_time at time zone session.time_zone <> session.civil_start
+      and meant.start_time <> session.start_time
+    order by session.start_time, session.id
+  );
+end
+$$;
+comment on function private.sessions_off_their_time(uuid, text, timestamptz) is
+  'The future sessions of a zone that no longer show the civil time they were booked for, and where it is.';
+
+create function private.resync_conflicts(
+  organization_id uuid,
+  moved private.resynced_session[],
+  as_of timestamptz
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  owner_ids constant uuid[] := array(
+    select each.id from unnest(moved) as each
+    union
+    select each.group_id from unnest(moved) as each where each.group_id is not null
+  );
+begin
+  return (
+    with place as materialized (
+      select each.id, each.group_id, (row_number() over (order by each.new_start_time, each.id) - 1)::integer as position
+      from unnest(moved) as each
+    ),
+    owner as materialized (
+      select place.id as owner_id, place.id as session_id, place.position from place
+      union all
+      select place.group_id, (array_agg(place.id order by place.position))[1], min(place.position)
+      from place where place.group_id is not null group by place.group_id
+    )
+    select jsonb_agg(
+      jsonb_strip_nulls(jsonb_build_object(
+        'occurrenceIndex', owner.position,
+        'sessionId', owner.session_id,
+        'resource', want.resource_kind,
+        'blockedBy', case when claim.expires_at is null then 'session' else 'hold' end,
+        'startTime', private.iso(lower(claim.during * want.during)),
+        'endTime', private.iso(upper(claim.during * want.during)),
+        'expiresAt', private.iso(claim.expires_at)
+      ))
+      order by owner.position, want.resource_kind, lower(claim.during)
+    )
+    from (
+      select each.owner_id, each.resource_kind, each.resource_id, each.during::tstzrange as during, each.lanes
+      from unnest(private.claims_of(organization_id, owner_ids, as_of)) as each
+    ) as want
+    join owner on owner.owner_id = want.owner_id
+    cross join lateral (
+      select known.during::tstzrange as during, known.expires_at
+      from private.claims as known
+      where known.organization_id = resync_conflicts.organization_id
+        and known.resource_id = want.resource_id
+        and known.resource_kind = want.resource_kind
+        and known.during && want.during
+        and known.lanes && want.lanes
+        and known.owner_id <> all (owner_ids)
+        and (known.expires_at is null or known.expires_at > as_of)
+      offset 0
+    ) as claim
+  );
+end
+$$;
+comment on function private.resync_conflicts(uuid, private.resynced_session[], timestamptz) is
+  'What is in the way of these sessions at their new places, where their rows already are: a conflict for each session and '
+  'resource, as in a 409 of a hold, with sessionId. occurrenceIndex counts the sessions by their new start.';
+
+create function private.resync_issue(organization_id uuid, moved private.resynced_session[], as_of timestamptz)
+returns private.cause
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  cause private.cause;
+  session_ids constant uuid[] := array(select each.id from unnest(moved) as each);
+begin
+  select max(batch.expires_at) into cause.retry_after
+  from public.session_holds as hold
+  join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+  where hold.organization_id = resync_issue.organization_id
+    and hold.status = 'held'
+    and batch.expires_at > as_of
+    and (hold.session_id = any (session_ids) or hold.group_id = any (array(select each.group_id from unnest(moved) as each)));
+  if cause.retry_after is not null then
+    cause.code := 'SESSION_BEING_MOVED';
+    cause.detail := 'Somebody is moving one of these sessions, or joining its group. Try again when their hold has ended.';
+    return cause;
+  end if;
+  -- A group is in one place: all who come are booked for the same civil time of this zone, or nobody moves.
+  select jsonb_agg(jsonb_build_object(
+    'occurrenceIndex', 0, 'sessionId', member.id, 'resource', 'client', 'blockedBy', 'session',
+    'startTime', private.iso(member.start_time), 'endTime', private.iso(member.end_time)
+  ) order by member.start_time, member.id) into cause.conflicts
+  from public.sessions as member
+  where member.organization_id = resync_issue.organization_id
+    and member.group_id = any (array(select each.group_id from unnest(moved) as each))
+    and member.status not in ('cancelled', 'no_show')
+    and not exists (
+      select from unnest(moved) as each
+      where each.id = member.id and each.new_start_time = all (
+        select mate.new_start_time from unnest(moved) as mate where mate.group_id = member.group_id
+      )
+    );
+  if cause.conflicts is not null then
+    cause.code := 'SESSION_NOT_MOVABLE';
+    cause.detail := 'A group has members who were booked for other civil times, or in another zone. Move it by hand first.';
+  end if;
+  return cause;
+end
+$$;
+comment on function private.resync_issue(uuid, private.resynced_session[], timestamptz) is
+  'What forbids these sessions to go back to their civil times: one is being moved, or a group would be torn apart.';
+
+create function private.resync_zone(zone text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  actor constant private.actor := private.begin_booking(request_id);
+  moved private.resynced_session[];
+  session_ids uuid[];
+  group_ids uuid[];
+  before jsonb;
+  conflicts jsonb;
+  cause private.cause;
+  as_of timestamptz;
+begin
+  if actor.role <> 'super_admin' then
+    return private.refuse(actor, 'session.refused', '{}', 'FORBIDDEN', 'Only a super_admin moves a zone''s sessions.',
+      details => '{"attempted": "resync_zone"}');
+  elsif not exists (select from public.time_zones as known where known.name = resync_zone.zone) then
+    perform private.raise_invalid(private.issue('zone', 'must be an IANA time zone'));
+  end if;
+  -- Alone, so that nothing is booked meanwhile that would be in the way, or by the old rules.
+  perform private.take_organization(actor.organization_id);
+  as_of := clock_timestamp();
+  moved := private.sessions_off_their_time(actor.organization_id, zone, as_of);
+  session_ids := array(select each.id from unnest(moved) as each);
+  group_ids := array(select distinct each.group_id from unnest(moved) as each where each.group_id is not null);
+  perform private.lock_moved(actor.organization_id, session_ids);
+  cause := private.resync_issue(actor.organization_id, moved, as_of);
+  if cause.code is null then
+    begin
+      perform private.keep_ended_members(actor.organization_id, group_ids);
+      select coalesce(jsonb_agg(to_jsonb(session)), '[]') into before
+      from public.sessions as session
+      where session.organization_id = actor.organization_id and session.id = any (session_ids);
+      set constraints public.sessions_no_therapist_overlap, public.sessions_at_the_place_of_their_group deferred;
+      update public.sessions as session
+      set start_time = each.new_start_time, end_time = each.new_end_time, updated_at = as_of
+      from unnest(moved) as each
+      where session.organization_id = actor.organization_id and session.id = each.id;
+      update public.session_groups as known
+      set start_time = each.new_start_time, end_time = each.new_end_time
+      from unnest(moved) as each
+      where known.organization_id = actor.organization_id and known.id = each.group_id;
+      conflicts := private.resync_conflicts(actor.organization_id, moved, as_of);
+      if conflicts is not null then
+        raise exclusion_violation;
+      end if;
+      set constraints public.sessions_no_therapist_overlap, public.sessions_at_the_place_of_their_group immediate;
+      perform private.settle_written(actor.organization_id, session_ids, group_ids, session_ids);
+      perform private.audit_written(actor.organization_id, before, (
+        select coalesce(jsonb_agg(to_jsonb(session)), '[]')
+        from public.sessions as session
+        where session.organization_id = actor.organization_id and session.id = any (session_ids)
+      ));
+    exception
+      when exclusion_violation then
+        cause.code := private.conflict_code(coalesce(conflicts, '[]')) ->> 'code';
+        cause.detail := 'Other bookings are where these sessions belong: see conflicts. Move or cancel them first.';
+        cause.conflicts := conflicts;
+      when check_violation then
+        cause.code := 'AUTHORIZATION_EXCEEDED';
+        cause.detail := 'A session would take units on a day on which none are left. Move it by hand first.';
+    end;
+  end if;
+  if cause.code is not null then
+    return private.refuse(actor, 'session.refused', session_ids, cause.code, cause.detail, retry_after => cause.retry_after,
+      conflicts => cause.conflicts, details => jsonb_build_object('attempted', 'resync_zone', 'zone', zone));
+  end if;
+  perform private.record_event(actor.organization_id, 'session.zone_resynced', 'session', session_ids, as_of,
+    actor_role => actor.role::text, details => jsonb_build_object('zone', zone, 'moved', cardinality(session_ids)));
+  return private.success(jsonb_build_object(
+    'zone', zone, 'movedCount', cardinality(session_ids), 'movedSessionIds', to_jsonb(session_ids)
+  ));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.resync_zone(text, text) is 'See the public wrapper.';
+grant execute on function private.resync_zone(text, text) to authenticated;
+
+create function public.resync_zone(zone text, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(private.resync_zone(resync_zone.zone, resync_zone.request_id));
+end;
+comment on function public.resync_zone(text, text) is
+  'For a super_admin, after the law of a zone has changed and the database knows: moves every future session of that zone '
+  'back to the civil time it was booked for, its group with it; reports.moved_by_zone_rules lists them. All or nothing: '
+  '409 with conflicts, each with sessionId, when something else is there. Hours and closures are not asked anew. Answers '
+  '{zone, movedCount, movedSessionIds}; nothing to move is 0.';
+grant execute on function public.resync_zone(text, text) to authenticated;
 
 -- === schemas/booking/waitlist.sql ===
 
@@ -12432,7 +13861,7 @@ grant execute on function public.cancel_staff_time(jsonb, text) to authenticated
 -- === schemas/booking/api.sql ===
 
 -- Purpose: the booking functions that the API exposes.
--- Objects: hold_sessions, confirm_sessions, release_hold, cancel_sessions, move_group, offer_freed_slots.
+-- Objects: hold_sessions, confirm_sessions, release_hold, cancel_sessions, extend_series, move_group, offer_freed_slots.
 -- Watch for: each is a SECURITY INVOKER wrapper around its private function, which checks the caller and explains itself.
 
 create function public.hold_sessions(request jsonb, idempotency_key text default null, request_id text default null)
@@ -12489,6 +13918,24 @@ end;
 comment on function public.cancel_sessions(jsonb, text, text) is
   'Cancels sessions by id and/or by local day. request is the body of sessions-cancel.';
 grant execute on function public.cancel_sessions(jsonb, text, text) to authenticated;
+
+create function public.extend_series(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(
+    private.extend_series(extend_series.request, extend_series.idempotency_key, extend_series.request_id)
+  );
+end;
+comment on function public.extend_series(jsonb, text, text) is
+  'Adds sessions to the end of a series, by its rule and what was changed of it since. request is {series_id, until | count '
+  '| authorization_end: true, on_conflict?: "refuse" | "skip", therapist_id?, override?}: until a local day, this included; '
+  'so many sessions; or as long as the authorization of the next one lasts. Outcome body: {seriesId, sessions, skipped: '
+  '[{startTime, endTime, blockedBy, by, reasons}]}. All or nothing, or with "skip" what is free. Refusals are those of '
+  'sessions-hold.';
+grant execute on function public.extend_series(jsonb, text, text) to authenticated;
 
 create function public.move_group(request jsonb, request_id text default null)
 returns jsonb
@@ -12557,7 +14004,10 @@ volatile
 set search_path = ''
 as $$
 declare
-  wanted private.hold_request := private.read_hold_request(request);
+  of_series constant boolean := request ? 'series' and private.changes_series(request);
+  wanted private.hold_request := case
+    when of_series then (private.asked_move(actor, request)).request else private.read_hold_request(request)
+  end;
   slots private.slot[] := private.slots_of(wanted, clock_timestamp());
   named_ids constant uuid[] := array(select slot.session_id from unnest(slots) as slot where slot.session_id is not null);
   batch public.hold_batches := private.new_batch(actor, wanted, named_ids <> '{}', clock_timestamp());
@@ -12565,7 +14015,9 @@ declare
 begin
   if named_ids <> '{}' then
     slots := private.with_moved(actor.organization_id, slots);
-    batch := private.keep_place(batch, wanted, request ? 'room_id', slots);
+    batch := private.keep_place(
+      batch, wanted, case when of_series then private.names_room(request) else request ? 'room_id' end, slots
+    );
   end if;
   slots := private.with_services(actor.organization_id, slots, wanted.cpt_code, wanted.session_type);
   asked.therapist_id := batch.therapist_id;
@@ -14818,7 +16270,7 @@ comment on column private.session_note_versions.proof is
 comment on column private.session_note_versions.signed_at is
   'When saved_by, the rendering provider, signed this version, with the credential she had then.';
 comment on column private.session_note_versions.attested is
-  'The facts of the session that she signed for: times, client, service and place as booked.';
+  'The facts of the visit that they signed for: private.facts_of_visit.';
 create index session_note_versions_data_key_idx on private.session_note_versions (organization_id, data_key_id);
 create index session_note_versions_saved_by_idx on private.session_note_versions (organization_id, saved_by);
 alter table private.session_note_versions enable row level security;
@@ -14895,6 +16347,108 @@ $$;
 comment on function private.note_statement(private.session_note_versions) is
   'What the proof of a version of a note is made over.';
 
+create function private.facts_of_visit(session public.sessions, begun timestamptz, ended timestamptz)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object(
+    'therapistId', session.therapist_id, 'clientId', session.client_id,
+    'cptCode', private.service_code(
+      session.organization_id, session.cpt_code, session.session_type,
+      private.service_date(session.organization_id, session.client_id, session.start_time)
+    ),
+    'cptModifiers', session.cpt_modifiers, 'locationType', session.location_type, 'timeZone', session.time_zone,
+    'actualStartTime', private.iso(begun), 'actualEndTime', private.iso(ended)
+  );
+end
+$$;
+comment on function private.facts_of_visit(public.sessions, timestamptz, timestamptz) is
+  'What the signature of a note stands for: who rendered what to whom, where, from when until when.';
+
+create function private.session_facts(session public.sessions)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  visit record;
+begin
+  select known.actual_start_time, known.actual_end_time into visit
+  from public.session_visits as known
+  where known.organization_id = session.organization_id and known.session_id = session.id;
+  if session.status = 'completed' and visit.actual_end_time is null then
+    -- Completed by an operator who recorded no times: it went as it was booked.
+    return private.facts_of_visit(session, session.start_time, session.end_time);
+  end if;
+  return private.facts_of_visit(session, visit.actual_start_time, visit.actual_end_time);
+end
+$$;
+comment on function private.session_facts(public.sessions) is
+  'private.facts_of_visit of a session''s visit as it is recorded now; times that are not known yet are null.';
+
+create function private.attested_facts(organization_id uuid, session_id uuid)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select note.attested
+    from private.session_note_versions as note
+    where note.organization_id = attested_facts.organization_id and note.session_id = attested_facts.session_id
+      and note.status <> 'draft'
+    order by note.version desc
+    limit 1
+  );
+end
+$$;
+comment on function private.attested_facts(uuid, uuid) is 'What the latest signature of a session''s note stands for; null without one.';
+
+create function private.differing_facts(attested jsonb, facts jsonb)
+returns text[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return array(
+    -- The names of columns, by which requests call them.
+    select lower(regexp_replace(fact.key, '([A-Z])', '_\1', 'g'))
+    from jsonb_each(facts) as fact
+    where fact.value is distinct from attested -> fact.key
+    order by fact.key
+  );
+end
+$$;
+comment on function private.differing_facts(jsonb, jsonb) is
+  'Which facts of a visit are not as they were signed, by their columns'' names. Empty: all are.';
+
+create function private.undocumentable(session public.sessions, status text)
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return case
+    when status = 'draft' and session.status in ('cancelled', 'no_show')
+      then format('The session is %s: it takes no notes.', session.status)
+    when status = 'signed' and session.status not in ('in_progress', 'completed')
+      then format('The session is %s: its note can be signed once the visit has ended.', session.status)
+    when status <> 'draft' and session.status = 'in_progress'
+      and private.session_facts(session) ->> 'actualEndTime' is null
+      then 'When the visit ended is not recorded: end the session, then sign its note.'
+  end;
+end
+$$;
+comment on function private.undocumentable(public.sessions, text) is
+  'Why the note of a session takes no version of this status now; null when it does.';
+
 create function private.guard_note_version()
 returns trigger
 language plpgsql
@@ -14922,12 +16476,10 @@ begin
     raise exception using errcode = 'check_violation', message = 'only a signed note is amended';
   elsif new.saved_by is distinct from session.therapist_id then
     raise exception using errcode = 'check_violation', message = 'only the rendering provider writes and signs a note';
-  elsif new.status = 'draft' and session.status in ('cancelled', 'no_show')
-    or new.status = 'signed' and session.status not in ('in_progress', 'completed')
-  then
-    raise exception using
-      errcode = 'check_violation', message = format('the note of a session that is %s cannot be %s', session.status,
-        case new.status when 'draft' then 'written' else 'signed' end);
+  elsif private.undocumentable(session, new.status) is not null then
+    raise exception using errcode = 'check_violation', message = private.undocumentable(session, new.status);
+  elsif new.status <> 'draft' and new.attested is distinct from private.session_facts(session) then
+    raise exception using errcode = 'check_violation', message = 'a signature attests the visit as it is recorded';
   elsif not private.proof_holds(new.proof, private.note_statement(new)) then
     raise exception using
       errcode = 'check_violation',
@@ -14941,7 +16493,7 @@ end
 $$;
 comment on function private.guard_note_version() is
   'Trigger: drafts until signed, amendments after that, each by the session''s therapist and with its proof; '
-  'signed once the session has begun.';
+  'signed once the end of the visit is known, and for the visit as it is recorded then.';
 
 create function private.record_note_version()
 returns trigger
@@ -15201,23 +16753,6 @@ end
 $$;
 comment on function private.note_answer(private.session_note_versions) is 'A version as it is answered, without its content.';
 
-create function private.session_facts(session public.sessions)
-returns jsonb
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return jsonb_build_object(
-    'therapistId', session.therapist_id, 'clientId', session.client_id,
-    'startTime', private.iso(session.start_time), 'endTime', private.iso(session.end_time),
-    'timeZone', session.time_zone, 'cptCode', session.cpt_code, 'cptModifiers', session.cpt_modifiers,
-    'locationType', session.location_type
-  );
-end
-$$;
-comment on function private.session_facts(public.sessions) is 'The facts of a session that a signature stands for.';
-
 create function private.prepare_note(request jsonb, request_id text)
 returns jsonb
 language plpgsql
@@ -15329,15 +16864,9 @@ begin
       actor, wanted_id, attempted, 409, 'NOTE_VERSION_CONFLICT',
       format('The note is at version %s, not %s. Read it again and save on top of it.', coalesce(latest.version, 0), base_version)
     );
-  elsif save_note.status = 'draft' and session.status in ('cancelled', 'no_show')
-    or save_note.status = 'signed' and session.status not in ('in_progress', 'completed')
-  then
+  elsif private.undocumentable(session, save_note.status) is not null then
     return private.refuse_note(
-      actor, wanted_id, attempted, 409, 'SESSION_NOT_DOCUMENTABLE',
-      format('The session is %s: ', session.status) || case save_note.status
-        when 'draft' then 'it takes no notes.'
-        else 'its note can be signed once it has begun.'
-      end
+      actor, wanted_id, attempted, 409, 'SESSION_NOT_DOCUMENTABLE', private.undocumentable(session, save_note.status)
     );
   end if;
 
@@ -16883,8 +18412,10 @@ $$;
 -- === schemas/clinical/lifecycle.sql ===
 
 -- Purpose: a session begins, ends and is billed by the times it really had; it completes only when its record is whole.
--- Objects: session_visits; private.whole_minute, check_visit, completion_gaps; start_session, complete_session, mark_no_show.
--- Watch for: users of the API complete a session only with what domain rules and its payer ask for, whether through
+-- Objects: session_visits; private.whole_minute, check_visit, completion_gaps; start_session, end_session, complete_session,
+--          mark_no_show.
+-- Watch for: a visit begins, ends, is signed and is completed, in this order: what is signed is what was rendered, so the
+--            end is known first. Users of the API complete a session only with what domain rules and its payer ask for, whether through
 --            complete_session or by a direct update. Operators (SQL, service_role) may enter history as it was.
 
 create function private.whole_minute(instant timestamptz)
@@ -16913,14 +18444,14 @@ create table public.session_visits (
   recorded_at timestamptz not null default clock_timestamp(),
   primary key (organization_id, session_id),
   foreign key (organization_id, session_id) references public.sessions (organization_id, id),
-  check ((actual_end_time is null) = (units is null)),
+  constraint session_visits_units check (units is null or actual_end_time is not null),
   constraint session_visits_length check (actual_end_time - actual_start_time <= interval '16 hours')
 );
 comment on table public.session_visits is
   'When a session really began and ended: the begin and end that electronic visit verification asks for. Apart from '
   'sessions, since clients may not read it.';
 comment on column public.session_visits.units is
-  'Units of the actual minutes as the payer rounds: of a payer who rounds by the day, this visit''s share of the day''s.';
+  'Units of the actual minutes as the payer rounds, null until it is completed: of a payer who rounds by the day, this visit''s share of the day''s.';
 comment on column public.session_visits.actual_start_time is 'When it began: a whole minute, like its end.';
 comment on column public.session_visits.other_day_reason is
   'Why it began on another local day than it was booked for; null when it did not.';
@@ -16993,63 +18524,68 @@ end
 $$;
 comment on function private.session_payer_rule(public.sessions) is 'The rule of the payer who pays first for this session.';
 
-create function private.completion_gaps(session public.sessions)
+create function private.completion_gaps(session public.sessions, begun timestamptz, ended timestamptz)
 returns jsonb
 language plpgsql
 stable
 security definer
 set search_path = ''
 as $$
+declare
+  date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
+  code constant text := private.service_code(session.organization_id, session.cpt_code, session.session_type, date);
+  note public.session_note_states;
+  differing text[];
 begin
+  select known.* into note
+  from public.session_note_states as known
+  where known.organization_id = session.organization_id and known.session_id = session.id;
+  if note.status in ('signed', 'amended') and begun is not null and ended is not null then
+    differing := private.differing_facts(
+      private.attested_facts(session.organization_id, session.id), private.facts_of_visit(session, begun, ended)
+    );
+  end if;
   return (
-    select jsonb_agg(jsonb_build_object('field', gap.field, 'message', gap.message) order by gap.position)
-    from (values (1)) as once
-    left join public.session_note_states as note
-      on note.organization_id = session.organization_id and note.session_id = session.id
-    left join public.session_visits as visit
-      on visit.organization_id = session.organization_id and visit.session_id = session.id
-    cross join lateral private.session_payer_rule(session) as rule
-    cross join lateral (
-      select private.service_date(session.organization_id, session.client_id, session.start_time) as date
-    ) as day
-    cross join lateral (
-      select private.service_code(session.organization_id, session.cpt_code, session.session_type, day.date) as code
-    ) as named
-    left join lateral (
-      select named.code, known.min_clients, known.max_clients
-      from private.service_code_on(session.organization_id, named.code, day.date) as known
-    ) as service on true
-    cross join lateral (
+    select jsonb_agg(
+      jsonb_strip_nulls(jsonb_build_object('field', gap.field, 'message', gap.message, 'differs', gap.differs))
+      order by gap.position
+    )
+    from (
       values
-        (1, 'location_type', 'Where the session took place is not recorded.', session.location_type is null),
-        (2, 'cpt_code', 'The session names no service.',
-          service.code is null),
-        (3, 'note', 'The session has no note.', note.session_id is null),
+        (1, 'location_type', 'Where the session took place is not recorded.', session.location_type is null, null::text[]),
+        (2, 'cpt_code', 'The session names no service.', code is null, null),
+        (3, 'note', 'The session has no note.', note.session_id is null, null),
         (4, 'signature', 'The note is not signed by the rendering provider, with their credential.',
           note.session_id is not null and (
             note.status = 'draft' or note.credential is null or note.signed_by is distinct from session.therapist_id
-          )),
-        (4, 'signature', 'The visit was corrected after its note was signed: the note must be amended.',
-          note.status = 'needs_amendment'),
-        (5, 'actual_start_time', 'The payer wants the time the visit began (EVV).',
-          rule.evv_required and visit.actual_start_time is null),
-        (6, 'actual_end_time', 'The payer wants the time the visit ended (EVV).',
-          rule.evv_required and visit.actual_end_time is null),
-        (7, 'clients', 'The service is for more clients, or fewer, than attend.', (
+          ), null),
+        (5, 'signature', 'The visit was corrected after its note was signed: the note must be amended.',
+          note.status = 'needs_amendment', null),
+        (6, 'signature',
+          format('The note was signed for something else: %s. Amend the note, or correct the visit.', array_to_string(differing, ', ')),
+          differing <> '{}', differing),
+        (7, 'actual_start_time', 'When the visit began is not recorded.', begun is null, null),
+        (8, 'actual_end_time', 'When the visit ended is not recorded.', ended is null, null),
+        (9, 'clients', 'The service is for more clients, or fewer, than attend.', (
           select count(*)
           from public.sessions as member
           where member.organization_id = session.organization_id
             and member.status not in ('cancelled', 'no_show')
             and (member.id = session.id or member.group_id = session.group_id)
-        ) not between service.min_clients and service.max_clients)
-    ) as gap (position, field, message, is_open)
+        ) not between (
+          select known.min_clients from private.service_code_on(session.organization_id, code, date) as known
+        ) and (
+          select known.max_clients from private.service_code_on(session.organization_id, code, date) as known
+        ), null)
+    ) as gap (position, field, message, is_open, differs)
     where gap.is_open
   );
 end
 $$;
-comment on function private.completion_gaps(public.sessions) is
-  'What a session still lacks to be completed, as [{field, message}]; null when nothing. Participants, narrative, '
-  'response and progress are in the note, which cannot be signed without them.';
+comment on function private.completion_gaps(public.sessions, timestamptz, timestamptz) is
+  'What a session still lacks to be completed with these times, as [{field, message, differs?}]; null when nothing. '
+  'Participants, narrative, response and progress are in the note, which cannot be signed without them. differs: what is '
+  'not as it was signed.';
 
 create function private.guard_completion()
 returns trigger
@@ -17058,10 +18594,14 @@ security definer
 set search_path = ''
 as $$
 declare
+  visit public.session_visits;
   gaps jsonb;
 begin
   if new.status = 'completed' and old.status <> 'completed' and auth.role() = 'authenticated' then
-    gaps := private.completion_gaps(new);
+    select known.* into visit
+    from public.session_visits as known
+    where known.organization_id = new.organization_id and known.session_id = new.id;
+    gaps := private.completion_gaps(new, visit.actual_start_time, visit.actual_end_time);
     if gaps is not null then
       raise exception using
         errcode = 'check_violation',
@@ -17078,7 +18618,10 @@ end
 $$;
 comment on function private.guard_completion() is 'Trigger: a user completes a session only when its record is whole.';
 create trigger a_guard_completion before update of status on public.sessions
-  for each row execute function private.guard_completion();
+  for each row
+  -- complete_session has asked already, for the times that it is given.
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.guard_completion();
 
 -- Requests ---------------------------------------------------------------------------------------------------------------
 
@@ -17234,29 +18777,48 @@ $$;
 comment on function private.begin_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
   'What start_session does once the session and its people are locked.';
 
-create function private.missing_for_completion(session public.sessions, begun timestamptz, ended timestamptz)
+create function private.end_visit(
+  actor private.actor, session public.sessions, wanted private.visit_request, as_of timestamptz
+)
 returns jsonb
 language plpgsql
-stable
 set search_path = ''
 as $$
 declare
-  gaps constant jsonb := coalesce(private.completion_gaps(session), '[]');
+  before public.session_visits;
+  visit public.session_visits;
 begin
-  return (
-    select jsonb_agg(gap.value)
-    from jsonb_array_elements(gaps || case
-      when ended is null and not gaps @> '[{"field": "actual_end_time"}]'
-        then '[{"field": "actual_end_time", "message": "When the visit ended is not recorded, and cannot be told from the booking."}]'
-      else '[]'::jsonb
-    end) as gap (value)
-    where not (gap.value ->> 'field' = 'actual_start_time' and begun is not null)
-      and not (gap.value ->> 'field' = 'actual_end_time' and ended is not null)
+  select known.* into before
+  from public.session_visits as known
+  where known.organization_id = actor.organization_id and known.session_id = session.id;
+  visit := before;
+  visit.organization_id := actor.organization_id;
+  visit.session_id := session.id;
+  visit.actual_start_time := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, before.actual_start_time));
+  visit.actual_end_time := private.whole_minute(coalesce(wanted.actual_end_time::timestamptz, as_of));
+  visit.other_day_reason := coalesce(wanted.other_day_reason, before.other_day_reason);
+  visit.recorded_at := as_of;
+  if visit.actual_start_time is null then
+    perform private.raise_invalid(private.issue('actual_start_time', 'is required: when the visit began is not recorded'));
+  end if;
+  perform private.check_visit(session, visit.actual_start_time, visit.actual_end_time, visit.other_day_reason, as_of);
+  insert into public.session_visits select visit.*
+  on conflict (organization_id, session_id) do update
+  set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time,
+    other_day_reason = excluded.other_day_reason, recorded_at = excluded.recorded_at;
+  perform private.record_event(
+    actor.organization_id, 'visit.ended', 'session', array[session.id], as_of,
+    therapist_id => session.therapist_id, actor_role => actor.role::text,
+    before => private.visit_facts(session, before), after => private.visit_facts(session, visit)
   );
+  return private.success(jsonb_build_object(
+    'session', to_jsonb(session), 'actualStartTime', private.iso(visit.actual_start_time),
+    'actualEndTime', private.iso(visit.actual_end_time)
+  ));
 end
 $$;
-comment on function private.missing_for_completion(public.sessions, timestamptz, timestamptz) is
-  'private.completion_gaps of a session that is about to be completed with these times.';
+comment on function private.end_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
+  'What end_session does once the session and its people are locked.';
 
 create function private.finish_visit(
   actor private.actor, session public.sessions, wanted private.visit_request, as_of timestamptz
@@ -17267,7 +18829,6 @@ set search_path = ''
 as $$
 declare
   before constant jsonb := private.facts_of_rows(jsonb_build_array(to_jsonb(session)));
-  rule record;
   visit public.session_visits;
   missing jsonb;
   other_visits jsonb;
@@ -17277,22 +18838,13 @@ begin
   select candidate.* into visit
   from public.session_visits as candidate
   where candidate.organization_id = actor.organization_id and candidate.session_id = session.id;
-  select found.* into rule from private.session_payer_rule(session) as found;
   visit.organization_id := actor.organization_id;
   visit.session_id := session.id;
   visit.actual_start_time := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, visit.actual_start_time));
-  visit.actual_end_time := private.whole_minute(wanted.actual_end_time::timestamptz);
+  visit.actual_end_time := private.whole_minute(coalesce(wanted.actual_end_time::timestamptz, visit.actual_end_time));
   visit.other_day_reason := coalesce(wanted.other_day_reason, visit.other_day_reason);
-  -- Where nobody asks for the minute (EVV does), what nobody recorded was as booked.
-  if not rule.evv_required then
-    visit.actual_start_time := coalesce(visit.actual_start_time, private.whole_minute(session.start_time));
-    visit.actual_end_time := coalesce(visit.actual_end_time, private.whole_minute(least(session.end_time, as_of)));
-    if wanted.actual_end_time is null and visit.actual_end_time <= visit.actual_start_time then
-      visit.actual_end_time := null;
-    end if;
-  end if;
   perform private.check_visit(session, visit.actual_start_time, visit.actual_end_time, visit.other_day_reason, as_of);
-  missing := private.missing_for_completion(session, visit.actual_start_time, visit.actual_end_time);
+  missing := private.completion_gaps(session, visit.actual_start_time, visit.actual_end_time);
   if missing is not null then
     return private.refuse(
       actor, 'session.refused', array[session.id], 'SESSION_INCOMPLETE', 'The session cannot be completed yet: see missing.',
@@ -17309,8 +18861,9 @@ begin
   end if;
 
   visit.overlap_reason := case when other_visits is not null then private.tidy(wanted.overlap_reason) end;
-  visit.units := private.billable_units(
-    private.billable_minutes(visit.actual_start_time, visit.actual_end_time), rule.rounding
+  visit.units := (
+    select private.billable_units(private.billable_minutes(visit.actual_start_time, visit.actual_end_time), rule.rounding)
+    from private.session_payer_rule(session) as rule
   );
   visit.completed_by := actor.user_id;
   visit.recorded_at := clock_timestamp();
@@ -17375,7 +18928,7 @@ begin
   );
   as_of := clock_timestamp();
 
-  if session.status::text <> (case action when 'complete' then 'in_progress' else 'scheduled' end)
+  if session.status::text <> (case when action in ('end', 'complete') then 'in_progress' else 'scheduled' end)
     and not (action = 'no_show' and session.status = 'in_progress')
   then
     return private.refuse(
@@ -17396,6 +18949,7 @@ begin
   wanted.other_day_reason := private.tidy(wanted.other_day_reason);
   return case action
     when 'start' then private.begin_visit(actor, session, wanted, as_of)
+    when 'end' then private.end_visit(actor, session, wanted, as_of)
     else private.finish_visit(actor, session, wanted, as_of)
   end;
 exception
@@ -17404,7 +18958,7 @@ exception
 end
 $$;
 comment on function private.change_lifecycle(text, jsonb, text) is
-  'Starts or completes a session, or marks it missed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
+  'Starts, ends or completes a session, or marks it missed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
 
 create function private.start_session(request jsonb, request_id text)
 returns jsonb
@@ -17433,6 +18987,35 @@ comment on function public.start_session(jsonb, text) is
   'other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED, NOT_TODAY (over 12 hours before its time).';
 grant execute on function public.start_session(jsonb, text) to authenticated;
 
+create function private.end_session(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  return private.change_lifecycle('end', request, request_id);
+end
+$$;
+comment on function private.end_session(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.end_session(jsonb, text) to authenticated;
+
+create function public.end_session(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(private.end_session(end_session.request, end_session.request_id));
+end;
+comment on function public.end_session(jsonb, text) is
+  'Records when the visit of a session in progress ended, so that its note can be signed. request is {session_id, '
+  'actual_start_time?, actual_end_time?, other_day_reason?}; without an end, now; a visit documented late gives both times. '
+  'Seconds are cut. May be repeated until the session is completed; a note that is signed by then must be amended. Outcome '
+  'body: {session, actualStartTime, actualEndTime}. PT400 for times ahead, out of order, over 16 hours, or on another local '
+  'day than booked without other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED.';
+grant execute on function public.end_session(jsonb, text) to authenticated;
+
 create function private.complete_session(request jsonb, request_id text)
 returns jsonb
 language plpgsql
@@ -17456,9 +19039,12 @@ begin atomic
 end;
 comment on function public.complete_session(jsonb, text) is
   'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?, other_day_reason?, '
-  'overlap_reason?}: a visit documented late gives both times. Seconds are cut. Outcome body: {session, actualStartTime, actualEndTime, units, version}. PT400 '
-  'for times ahead, out of order, over 16 hours, or on another local day than booked without other_day_reason. 409 SESSION_INCOMPLETE lists in missing, as [{field, message}], what the '
-  'record lacks: location_type, cpt_code, note, signature, and for payers with EVV actual_start_time, actual_end_time. 409 '
+  'overlap_reason?}; times left out are those that start_session and end_session recorded. Outcome body: {session, '
+  'actualStartTime, actualEndTime, units, version}. PT400 for times ahead, out of order, over 16 hours, or on another local '
+  'day than booked without other_day_reason. 409 SESSION_INCOMPLETE lists in missing, as [{field, message, differs?}], what '
+  'the record lacks: location_type, cpt_code, note, signature, actual_start_time, actual_end_time, clients; differs of '
+  'signature names what is not as it was signed: therapist_id, client_id, cpt_code, cpt_modifiers, location_type, time_zone, '
+  'actual_start_time, actual_end_time. 409 '
   'VISIT_OVERLAPS lists in overlaps, as [{resource, sessionId, startTime, endTime}], the completed visits of its therapist or '
   'client that it overlaps in actual time; an admin lets it overlap with overlap_reason.';
 grant execute on function public.complete_session(jsonb, text) to authenticated;
@@ -18075,7 +19661,7 @@ begin
   if wanted.undo = 'start' then
     return null;
   elsif wanted.undo is not null then
-    visit.actual_end_time := null;
+    -- When it ended stays: what was signed still is.
     visit.units := null;
     visit.overlap_reason := null;
     return visit;
@@ -18784,6 +20370,7 @@ values
   ('session.moved', 'The time, people or room of a session changed.'),
   ('session.changed', 'Something else of a session changed.'),
   ('session.in_progress', 'A session began.'),
+  ('visit.ended', 'When the visit of a session in progress ended was recorded.'),
   ('session.completed', 'A session was completed.'),
   ('session.cancelled', 'A session was cancelled.'),
   ('session.no_show', 'The client did not come.'),
@@ -18792,7 +20379,8 @@ values
   ('staff_time.cancelled', 'Time without a client was cancelled.'),
   ('staff_time.refused', 'A request about time without a client was refused.'),
   ('visit.corrected', 'A visit was corrected, or a step was taken back (details.undo); visit_versions has what was.'),
-  ('session.refused', 'A start, a completion, a no-show or a correction was refused (details.attempted).'),
+  ('session.zone_resynced', 'A zone''s future sessions went back to their civil times (details.zone).'),
+  ('session.refused', 'A start, a completion, a no-show, a correction or a resync was refused (details.attempted).'),
   ('note.saved', 'A draft of a note was saved.'),
   ('note.signed', 'A note was signed.'),
   ('note.amended', 'A signed note was amended.'),
@@ -19721,6 +21309,38 @@ comment on view reports.series_start_times is
   'change of clocks. A second row is an occurrence that was moved.';
 grant select on reports.series_start_times to authenticated, service_role;
 
+-- === schemas/reports/moved_by_zone_rules.sql ===
+
+-- Purpose: which future sessions are no longer at the time they were booked for, since a zone's law has changed?
+-- Objects: reports.moved_by_zone_rules; docs/reports.md tells how to read it.
+
+create view reports.moved_by_zone_rules
+with (security_invoker = true)
+as
+select
+  session.organization_id,
+  session.start_time,
+  session.id as session_id,
+  therapist.display_name as therapist_name,
+  client.reference as client_reference,
+  session.time_zone,
+  session.civil_start as booked_for,
+  session.start_time at time zone session.time_zone as shows_now,
+  (extract(epoch from (session.start_time at time zone session.time_zone) - session.civil_start) / 60)::integer as minutes_off
+from public.sessions as session
+left join public.therapists as therapist
+  on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
+left join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
+where session.start_time > now()
+  and session.status = 'scheduled'
+  and session.start_time at time zone session.time_zone <> session.civil_start
+  -- A time that clocks skip is moved on by the gap, as it was when it was booked.
+  and session.civil_start at time zone session.time_zone <> session.start_time;
+comment on view reports.moved_by_zone_rules is
+  'Future sessions whose clocks no longer show the civil time they were booked for: the law of their zone has changed since. '
+  'resync_zone moves them back.';
+grant select on reports.moved_by_zone_rules to authenticated, service_role;
+
 -- === schemas/reports/rendered_services.sql ===
 
 -- Purpose: what was rendered, in whole minutes, and how its payer rounds: what units are computed from.
@@ -20379,15 +21999,9 @@ set search_path = ''
 as $$
 begin
   return (
-    select note.attested is distinct from private.session_facts(session)
-    from private.session_note_versions as note
-    join public.sessions as session
-      on session.organization_id = note.organization_id and session.id = note.session_id
-    where note.organization_id = signature_differs.organization_id
-      and note.session_id = signature_differs.session_id
-      and note.status <> 'draft'
-    order by note.version desc
-    limit 1
+    select private.attested_facts(session.organization_id, session.id) <> private.session_facts(session)
+    from public.sessions as session
+    where session.organization_id = signature_differs.organization_id and session.id = signature_differs.session_id
   );
 end
 $$;

@@ -379,25 +379,37 @@ as $$
   where id = session_id
 $$;
 
+-- Records when a visit began and ended, as an operator: as it was booked unless told.
+create or replace function tests.record_visit(session_id uuid, begun timestamptz default null, ended timestamptz default null) returns void
+language sql set search_path = ''
+as $$
+  insert into public.session_visits (organization_id, session_id, actual_start_time, actual_end_time)
+  select session.organization_id, session.id, coalesce(begun, session.start_time), coalesce(ended, session.end_time)
+  from public.sessions as session where session.id = record_visit.session_id
+  on conflict on constraint session_visits_pkey do update
+  set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time
+$$;
+
 -- Signs a session's note as its therapist, as session-notes would once it is sealed. Call tests.prove_rows first.
 create or replace function tests.sign(session_id uuid) returns void
 language plpgsql set search_path = ''
 as $$
 declare
   session public.sessions;
-  former bigint;
+  former record;
 begin
   insert into private.data_keys (organization_id, id, wrapped_key)
   values (tests.id('clinic'), tests.id('clinic key'), 'twk1.m1.AAAAAAAAAAAAAAAA.' || repeat('A', 107))
   on conflict do nothing;
   select candidate.* into session from public.sessions as candidate where candidate.id = sign.session_id;
-  select coalesce(max(note.version), 0) into former
+  select coalesce(max(note.version), 0) as version, coalesce(bool_or(note.status <> 'draft'), false) as is_signed into former
   from private.session_note_versions as note where note.session_id = sign.session_id;
   insert into private.session_note_versions (
     organization_id, session_id, id, version, status, data_key_id, ciphertext, saved_by, signed_at, credential, attested
   )
   values (
-    session.organization_id, session.id, gen_random_uuid(), former + 1, case former when 0 then 'signed' else 'amended' end,
+    session.organization_id, session.id, gen_random_uuid(), former.version + 1,
+    case when former.is_signed then 'amended' else 'signed' end,
     tests.id('clinic key'), concat_ws('.', 'tsb1', tests.id('clinic key'), 'AAAAAAAAAAAAAAAA', repeat('A', 32)),
     session.therapist_id, now(), 'RBT', private.session_facts(session)
   );

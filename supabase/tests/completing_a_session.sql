@@ -1,10 +1,12 @@
 -- A session begins, ends and is billed by the times it really had, once its record is whole.
 begin;
-select plan(44);
+select plan(57);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 select tests.add_payers();
 select tests.prove_rows();
+insert into private.data_keys (organization_id, id, wrapped_key)
+values (tests.id('clinic'), tests.id('clinic key'), 'twk1.m1.AAAAAAAAAAAAAAAA.' || repeat('A', 107));
 select tests.authorize('ann', '97153', 20);
 insert into public.payer_rules (organization_id, payer_id, rounding, evv_required, valid_from)
 values (tests.id('clinic'), tests.id('strict'), 'ceil', true, '2020-01-01');
@@ -17,21 +19,10 @@ create function pg_temp.missing(answer jsonb) returns text language sql as $$
   select string_agg(item ->> 'field', ' ' order by position)
   from jsonb_array_elements(answer -> 'missing') with ordinality as gap (item, position)
 $$;
--- What session-notes leaves behind once a note is signed: an envelope that only looks like one.
-insert into private.data_keys (organization_id, id, wrapped_key)
-values (tests.id('clinic'), tests.id('clinic key'), 'twk1.m1.AAAAAAAAAAAAAAAA.' || repeat('A', 107));
-create function pg_temp.write(session uuid, status text) returns void language sql as $$
-  insert into private.session_note_versions (
-    organization_id, session_id, id, version, status, data_key_id, ciphertext, saved_by, signed_at, credential, attested
-  )
-  select
-    tests.id('clinic'), session, gen_random_uuid(), case status when 'draft' then 1 else 2 end, status, tests.id('clinic key'),
-    concat_ws('.', 'tsb1', tests.id('clinic key'), 'AAAAAAAAAAAAAAAA', repeat('A', 32)), tests.id('rbt'), signed.at,
-    case when signed.at is not null then 'RBT' end, case when signed.at is not null then '{}'::jsonb end
-  from (select case status when 'signed' then now() end as at) as signed
-$$;
-create function pg_temp.sign(session uuid) returns void language sql as $$
-  select pg_temp.write(session, 'draft'), pg_temp.write(session, 'signed')
+create function pg_temp.draft(session uuid) returns void language sql as $$
+  insert into private.session_note_versions (organization_id, session_id, id, version, status, data_key_id, ciphertext, saved_by)
+  values (tests.id('clinic'), session, gen_random_uuid(), 1, 'draft', tests.id('clinic key'),
+    concat_ws('.', 'tsb1', tests.id('clinic key'), 'AAAAAAAAAAAAAAAA', repeat('A', 32)), tests.id('rbt'))
 $$;
 create function pg_temp.ago(minutes integer) returns text language sql as $$
   select to_char((now() - make_interval(mins => minutes)) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
@@ -71,7 +62,8 @@ select is(
     "alternatives": [], "missing": [
       {"field": "location_type", "message": "Where the session took place is not recorded."},
       {"field": "cpt_code", "message": "The session names no service."},
-      {"field": "note", "message": "The session has no note."}]}',
+      {"field": "note", "message": "The session has no note."},
+      {"field": "actual_end_time", "message": "When the visit ended is not recorded."}]}',
   'a refusal lists all that is missing'
 ) from made;
 select is(
@@ -82,30 +74,61 @@ select is(
   'a direct update is held to the same'
 ) from made;
 update public.sessions set location_type = 'clinic', session_type = 'individual' from made where id in (session_id, second_id, evv_id);
-select pg_temp.write(session_id, 'draft') from made;
-select is(pg_temp.missing(pg_temp.ask('rbt', 'complete_session', session_id)), 'signature', 'a draft is not signed') from made;
-select pg_temp.write(session_id, 'signed') from made;
+select pg_temp.draft(session_id) from made;
+select is(pg_temp.missing(pg_temp.ask('rbt', 'complete_session', session_id)), 'signature actual_end_time', 'a draft is not signed') from made;
+select matches(tests.error('postgres', format('select tests.sign(%L)', session_id)) ->> 'message', 'ended is not recorded',
+  'and is not, before the end is known') from made;
 
 -- Ending
 select is(
-  tests.error('rbt', format('select public.complete_session(%L)', jsonb_build_object(
+  tests.error('rbt', format('select public.end_session(%L)', jsonb_build_object(
     'session_id', session_id, 'actual_start_time', pg_temp.ago(10), 'actual_end_time', pg_temp.ago(20)))) ->> 'hint',
   'INVALID_RANGE', 'it ends after it begins'
 ) from made;
+select is(pg_temp.ask('rbt2', 'end_session', session_id) ->> 'code', 'FORBIDDEN', 'another therapist does not end it') from made;
+select is(
+  pg_temp.ask('rbt', 'end_session', session_id, jsonb_build_object('actual_end_time', pg_temp.ago(50))) #>> '{body,actualEndTime}',
+  private.iso(date_trunc('minute', now() - interval '50 minutes')), 'its own records when it ended'
+) from made;
+select is(pg_temp.missing(pg_temp.ask('rbt', 'complete_session', session_id)), 'signature', 'then it can be signed') from made;
+select tests.sign(session_id) from made;
+
+-- The signature is of the visit
+select is(
+  (select array[answer ->> 'code', answer #>> '{missing,0,field}', answer #>> '{missing,0,differs}']
+    from pg_temp.ask('rbt', 'complete_session', session_id, jsonb_build_object('actual_end_time', pg_temp.ago(53))) as answer),
+  array['SESSION_INCOMPLETE', 'signature', '["actual_end_time"]'], 'a visit that ended at another time than was signed is not completed'
+) from made;
+update public.sessions set session_type = null, cpt_code = '97152', location_type = 'home', cpt_modifiers = '{HM}' from made where id = session_id;
+select is(
+  pg_temp.ask('rbt', 'complete_session', session_id) #>> '{missing,0,differs}', '["cpt_code", "cpt_modifiers", "location_type"]',
+  'nor is another service, or at another place'
+) from made;
+select matches(
+  tests.error('rbt', format('update public.sessions set status = %L where id = %L', 'completed', session_id)) ->> 'details',
+  'cpt_modifiers', 'not by a direct update either'
+) from made;
+update public.sessions set session_type = 'individual', cpt_code = null, location_type = 'clinic', cpt_modifiers = '{}' from made where id = session_id;
+select is(
+  pg_temp.ask('rbt', 'end_session', session_id, jsonb_build_object('actual_end_time', pg_temp.ago(53))) ->> 'ok', 'true', 'the end is put right'
+) from made;
+select is(pg_temp.ask('rbt', 'complete_session', session_id) #>> '{missing,0,differs}', '["actual_end_time"]', 'and the signature is of the former') from made;
+select tests.sign(session_id) from made;
 select is(tests.balance('ann'), '0/8/0/12', 'two hours are scheduled');
 select is(
   (select array[answer #>> '{body,session,status}', answer #>> '{body,units}']
-    from pg_temp.ask('rbt', 'complete_session', session_id, jsonb_build_object('actual_end_time', pg_temp.ago(53))) as answer),
-  array['completed', '3'], 'whole, it completes, with the units of its forty-seven minutes'
+    from pg_temp.ask('rbt', 'complete_session', session_id) as answer),
+  array['completed', '3'], 'amended, it completes, with the units of its forty-seven minutes'
 ) from made;
 select is(tests.balance('ann'), '3/4/0/13', 'which it uses; the rest is given back');
 select is(pg_temp.ask('rbt', 'complete_session', session_id) ->> 'code', 'STATUS_NOT_ALLOWED', 'it completes once') from made;
 
 update public.authorizations set approved_units = 9 where client_id = tests.id('ann');
 select is(pg_temp.ask('rbt', 'start_session', second_id, jsonb_build_object('actual_start_time', pg_temp.ago(283))) ->> 'ok', 'true', 'another begins') from made;
-select pg_temp.sign(second_id) from made;
+select is(pg_temp.ask('admin', 'end_session', second_id, jsonb_build_object('actual_end_time', pg_temp.ago(103))) ->> 'ok', 'true', 'ends') from made;
+select tests.sign(second_id) from made;
 select is(
-  pg_temp.ask('admin', 'complete_session', second_id, jsonb_build_object('actual_end_time', pg_temp.ago(103))) #>> '{body,units}',
+  pg_temp.ask('admin', 'complete_session', second_id) #>> '{body,units}',
   '12', 'and takes three hours'
 ) from made;
 select is(tests.balance('ann'), '9/0/0/0', 'which use what is left, and never more');
@@ -116,12 +139,15 @@ select is(
 
 -- Electronic visit verification
 select is(pg_temp.ask('admin', 'start_session', evv_id, jsonb_build_object('actual_start_time', pg_temp.ago(31))) ->> 'ok', 'true', 'a visit of a payer with EVV') from made;
-select pg_temp.sign(evv_id) from made;
-select is(pg_temp.missing(pg_temp.ask('rbt', 'complete_session', evv_id)), 'actual_end_time', 'does not end by its booked end') from made;
+select is(pg_temp.missing(pg_temp.ask('rbt', 'complete_session', evv_id)), 'note actual_end_time', 'does not end by its booked end') from made;
 select is(
-  pg_temp.ask('rbt', 'complete_session', evv_id, jsonb_build_object('actual_end_time', pg_temp.ago(0))) #>> '{body,units}',
-  '3', 'but when it ended; and that payer rounds up'
+  pg_temp.ask('rbt', 'end_session', evv_id) #>> '{body,actualEndTime}', private.iso(date_trunc('minute', clock_timestamp())), 'but now'
 ) from made;
+select is(
+  pg_temp.ask('rbt', 'end_session', evv_id, jsonb_build_object('actual_end_time', pg_temp.ago(0))) ->> 'ok', 'true', 'or when it is told'
+) from made;
+select tests.sign(evv_id) from made;
+select is(pg_temp.ask('rbt', 'complete_session', evv_id) #>> '{body,units}', '3', 'and that payer rounds up') from made;
 
 -- Whole minutes of the booked day
 insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, session_type, location_type)
@@ -146,21 +172,24 @@ select is(
   pg_temp.missing(pg_temp.ask('rbt', 'complete_session', tests.id('late session'))), 'note actual_end_time',
   'what it still needs is told before its times are judged'
 );
-select pg_temp.sign(tests.id('late session'));
 select is(
-  pg_temp.refused('complete_session', jsonb_build_object('actual_end_time', pg_temp.ago(10))) ->> 'hint', 'INVALID_RANGE',
+  pg_temp.refused('end_session', jsonb_build_object('actual_end_time', pg_temp.ago(10))) ->> 'hint', 'INVALID_RANGE',
   'no visit lasts over sixteen hours'
 );
 select is(
-  pg_temp.refused('complete_session', jsonb_build_object('actual_start_time', pg_temp.ago(80), 'actual_end_time', pg_temp.ago(-5))) ->> 'hint',
+  pg_temp.refused('end_session', jsonb_build_object('actual_start_time', pg_temp.ago(80), 'actual_end_time', pg_temp.ago(-5))) ->> 'hint',
   'VALIDATION_FAILED', 'nor does it end ahead'
 );
 select is(
+  pg_temp.ask('rbt', 'end_session', tests.id('late session'), jsonb_build_object(
+    'actual_start_time', pg_temp.ago(52), 'actual_end_time', pg_temp.ago(32))) ->> 'ok', 'true', 'documented late it gives both'
+);
+select tests.sign(tests.id('late session'));
+select is(
   (select array[answer #>> '{body,actualStartTime}', answer #>> '{body,units}']
-    from pg_temp.ask('rbt', 'complete_session', tests.id('late session'), jsonb_build_object(
-      'actual_start_time', pg_temp.ago(52), 'actual_end_time', pg_temp.ago(32))) as answer),
+    from pg_temp.ask('rbt', 'complete_session', tests.id('late session')) as answer),
   array[private.iso(date_trunc('minute', now() - interval '52 minutes')), '2'],
-  'documented late it gives both times, of another day with a reason'
+  'and is completed by them, of another day with a reason'
 );
 select is(
   (select other_day_reason from public.session_visits where session_id = tests.id('late session')), 'the hour of this test',

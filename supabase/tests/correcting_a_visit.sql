@@ -7,8 +7,6 @@ select tests.open_clinic('other ');
 select tests.add_payers();
 select tests.prove_rows();
 select tests.authorize('ann', '97153', 10);
-insert into private.data_keys (organization_id, id, wrapped_key)
-values (tests.id('clinic'), tests.id('clinic key'), 'twk1.m1.AAAAAAAAAAAAAAAA.' || repeat('A', 107));
 
 create function pg_temp.correct(person text, session uuid, version integer, extra jsonb) returns jsonb language sql as $$
   select tests.call(person, format('select public.correct_visit(%L)', jsonb_build_object(
@@ -20,17 +18,6 @@ create function pg_temp.refused(extra jsonb) returns jsonb language sql as $$
 $$;
 create function pg_temp.minute(minutes integer) returns text language sql as $$
   select to_char(((select start_time from public.sessions where id = tests.id('visit')) + make_interval(mins => minutes)) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
-$$;
-create function pg_temp.note(version integer, note_status text) returns void language sql as $$
-  insert into private.session_note_versions (
-    organization_id, session_id, id, version, status, data_key_id, ciphertext, saved_by, signed_at, credential, attested
-  )
-  values (
-    tests.id('clinic'), tests.id('visit'), gen_random_uuid(), version, note_status, tests.id('clinic key'),
-    concat_ws('.', 'tsb1', tests.id('clinic key'), 'AAAAAAAAAAAAAAAA', repeat('A', 32)), tests.id('rbt'),
-    case note_status when 'draft' then null else now() end, case note_status when 'draft' then null else 'RBT' end,
-    case note_status when 'draft' then null else '{}'::jsonb end
-  )
 $$;
 create function pg_temp.note_status() returns text language sql as $$
   select status from public.session_note_states where session_id = tests.id('visit')
@@ -44,9 +31,11 @@ from (values ('visit', interval '5 hours'), ('missed', interval '8 hours')) as m
 select is(tests.balance('ann'), '0/8/0/2', 'two hours are scheduled');
 select tests.call('rbt', format('select public.start_session(%L)', jsonb_build_object(
   'session_id', tests.id('visit'), 'actual_start_time', pg_temp.minute(0), 'other_day_reason', 'the hour of this test')));
-select pg_temp.note(1, 'draft'), pg_temp.note(2, 'signed');
-select is(tests.call('rbt', format('select public.complete_session(%L)', jsonb_build_object(
-  'session_id', tests.id('visit'), 'actual_end_time', pg_temp.minute(60)))) #>> '{body,version}', '1', 'it is completed');
+select tests.call('rbt', format('select public.end_session(%L)', jsonb_build_object(
+  'session_id', tests.id('visit'), 'actual_end_time', pg_temp.minute(60))));
+select tests.sign(tests.id('visit'));
+select is(tests.call('rbt', format('select public.complete_session(%L)', jsonb_build_object('session_id', tests.id('visit'))))
+  #>> '{body,version}', '1', 'it is completed');
 select is(tests.balance('ann'), '4/4/0/2', 'and has used four units');
 
 -- Requests
@@ -81,7 +70,7 @@ select is(
 );
 select is(pg_temp.correct('rbt', tests.id('visit'), 1, '{"location_type": "home"}') ->> 'code', 'VISIT_VERSION_CONFLICT',
   'who has not seen the correction corrects nothing');
-select pg_temp.note(3, 'amended');
+select tests.sign(tests.id('visit'));
 select is(pg_temp.note_status(), 'amended', 'amended, the note attests anew');
 select is(
   pg_temp.correct('admin', tests.id('visit'), 2, jsonb_build_object('actual_end_time', pg_temp.minute(240), 'other_day_reason', 'x')) #>> '{body,units}',

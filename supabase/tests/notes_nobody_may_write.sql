@@ -12,6 +12,7 @@ do $$ begin
   update public.sessions set status = 'in_progress' where id = (select signed_id from made);
   alter table public.sessions enable trigger user;
 end $$;
+select tests.record_visit(signed_id) from made;
 
 create function pg_temp.version(session uuid, version integer, status text) returns text
 language sql
@@ -22,7 +23,9 @@ as $$
     ) values (%L, %L, gen_random_uuid(), %s, %L, %L, %L, %L, %s)',
     tests.id('clinic'), session, version, status, tests.id('clinic key'),
     concat_ws('.', 'tsb1', tests.id('clinic key'), 'AAAAAAAAAAAAAAAA', repeat('A', 32)), tests.id('rbt'),
-    case status when 'draft' then 'null, null, null' else 'now(), ''RBT'', ''{}''' end
+    case status when 'draft' then 'null, null, null' else (
+      select format('now(), ''RBT'', %L', private.session_facts(known)) from public.sessions as known where known.id = session
+    ) end
   )
 $$;
 select is(tests.error_code('postgres', pg_temp.version(signed_id, 2, 'draft')), '23514', 'a version that leaves one out') from made;

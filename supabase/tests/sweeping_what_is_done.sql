@@ -22,6 +22,7 @@ do $$ begin
   update public.sessions set status = 'in_progress' where id = (select signed_id from made);
   alter table public.sessions enable trigger user;
 end $$;
+select tests.record_visit(signed_id) from made;
 create function pg_temp.write(session uuid, version integer, status text, at timestamptz) returns void language sql as $$
   insert into private.session_note_versions (
     organization_id, session_id, id, version, status, data_key_id, ciphertext, saved_by, saved_at, signed_at, credential, attested
@@ -29,7 +30,9 @@ create function pg_temp.write(session uuid, version integer, status text, at tim
   values (
     tests.id('clinic'), session, gen_random_uuid(), version, status, tests.id('clinic key'),
     concat_ws('.', 'tsb1', tests.id('clinic key'), 'AAAAAAAAAAAAAAAA', repeat('A', 32)), tests.id('rbt'), at,
-    case status when 'signed' then at end, case status when 'signed' then 'RBT' end, case status when 'signed' then '{}'::jsonb end
+    case status when 'signed' then at end, case status when 'signed' then 'RBT' end, case status when 'signed' then (
+      select private.session_facts(known) from public.sessions as known where known.id = session
+    ) end
   )
 $$;
 select pg_temp.write(draft_id, 1, 'draft', now() - interval '90 days'), pg_temp.write(draft_id, 2, 'draft', now() - interval '90 days') from made;

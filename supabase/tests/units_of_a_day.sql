@@ -12,10 +12,8 @@ select tests.id('clinic'), tests.id(client), tests.id(payer), '2020-01-01' from 
 insert into public.authorizations (organization_id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on)
 select tests.id('clinic'), tests.id(client), tests.id(payer), code, units, '2020-01-01', '2099-12-31'
 from (values ('ann', 'open', '97153', 4), ('ben', 'strict', '97155', 4), ('ben', 'strict', '97156', 4)) as approved (client, payer, code, units);
-insert into private.data_keys (organization_id, id, wrapped_key)
-values (tests.id('clinic'), tests.id('clinic key'), 'twk1.m1.AAAAAAAAAAAAAAAA.' || repeat('A', 107));
 
--- A visit of the day before yesterday; completing it begins, notes and signs it.
+-- A visit of the day before yesterday; completing it begins, ends and signs it.
 create function pg_temp.visit(name text, client text, code text, clock time, minutes integer) returns void language plpgsql as $$
 declare
   at timestamptz := (((now() at time zone 'America/Los_Angeles')::date - 2) + clock) at time zone 'America/Los_Angeles';
@@ -29,13 +27,7 @@ declare
   starts timestamptz := (select start_time from public.sessions where id = tests.id(name));
   outcome jsonb := tests.call('bcba', format('select public.start_session(%L)', jsonb_build_object('session_id', tests.id(name), 'actual_start_time', starts)));
 begin
-  insert into private.session_note_versions (
-    organization_id, session_id, id, version, status, data_key_id, ciphertext, saved_by, signed_at, credential, attested
-  )
-  select tests.id('clinic'), tests.id(name), gen_random_uuid(), version, status, tests.id('clinic key'),
-    concat_ws('.', 'tsb1', tests.id('clinic key'), 'AAAAAAAAAAAAAAAA', repeat('A', 32)), tests.id('bcba'),
-    case status when 'signed' then now() end, case status when 'signed' then 'BCBA' end, case status when 'signed' then '{}'::jsonb end
-  from (values (1, 'draft'), (2, 'signed')) as saved (version, status);
+  perform tests.record_visit(tests.id(name)), tests.sign(tests.id(name));
   outcome := tests.call('bcba', format('select public.complete_session(%L)', jsonb_build_object('session_id', tests.id(name))));
   return coalesce(outcome #>> '{body,units}', outcome::text);
 end

@@ -20,10 +20,13 @@ create function pg_temp.visit(name text, therapist text, client text, code text,
   update public.sessions set status = 'in_progress' where id = tests.id(name);
 $$;
 create function pg_temp.complete(person text, name text, begun integer, ended integer, reason text default null) returns jsonb language sql as $$
-  select tests.sign(tests.id(name)) where not exists (select from public.session_note_states where session_id = tests.id(name));
+  select tests.call('admin', format('select public.end_session(%L)', jsonb_build_object(
+    'session_id', tests.id(name), 'actual_start_time', pg_temp.minute(begun), 'actual_end_time', pg_temp.minute(ended))));
+  select tests.sign(session.id) from public.sessions as session
+  where session.id = tests.id(name)
+    and private.attested_facts(session.organization_id, session.id) is distinct from private.session_facts(session);
   select tests.call(person, format('select public.complete_session(%L)', jsonb_build_object(
-    'session_id', tests.id(name), 'actual_start_time', pg_temp.minute(begun), 'actual_end_time', pg_temp.minute(ended),
-    'overlap_reason', reason)))
+    'session_id', tests.id(name), 'overlap_reason', reason)))
 $$;
 create function pg_temp.correct(person text, name text, version integer, changes jsonb) returns jsonb language sql as $$
   select tests.call(person, format('select public.correct_visit(%L)', jsonb_build_object(
@@ -49,7 +52,7 @@ select is(
   'told with the other visit, and when both would have been'
 ) from refused;
 select is((select status::text from public.sessions where id = tests.id('second')), 'in_progress', 'a refusal completes nothing');
-select is_empty($$select from public.session_visits where session_id = tests.id('second')$$, 'and records no times');
+select is_empty($$select from public.session_visits where session_id = tests.id('second') and units is not null$$, 'and takes no units');
 select is((select details -> 'overlaps' -> 0 ->> 'sessionId' from audit.events where code = 'VISIT_OVERLAPS'), tests.id('first')::text,
   'the audit has what was in the way');
 select is(pg_temp.said(pg_temp.complete('rbt', 'second', 75, 120)), 'completed', 'one visit may begin as the other ends');

@@ -1,6 +1,6 @@
 -- A therapist writes the note of her session, signs it, and amends it later. What she signed stays what it was.
 begin;
-select plan(68);
+select plan(69);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -131,6 +131,11 @@ select is(
 select tests.bring_forward(session_id) from made;
 update public.sessions set status = 'in_progress' where id = (select session_id from made);
 select is(
+  pg_temp.write('rbt', 'sign_note', session_id, 2, 'signed') ->> 'code', 'SESSION_NOT_DOCUMENTABLE',
+  'nor is a visit whose end is not known'
+) from made;
+select tests.record_visit(session_id) from made;
+select is(
   pg_temp.write('rbt', rpc, session_id, 2, 'forged', null, extra) ->> 'code', 'FORBIDDEN', format('%s: %s is refused', rpc, what)
 ) from made cross join forgeries;
 select is(
@@ -165,7 +170,8 @@ select is(
 select is(
   (select attested from private.session_note_versions where session_id = made.session_id and version = 3),
   jsonb_build_object('therapistId', tests.id('rbt'), 'clientId', tests.id('ann'),
-    'startTime', private.iso(date_trunc('minute', now()) - interval '1 hour'), 'endTime', private.iso(date_trunc('minute', now())), 'timeZone', 'UTC',
+    'actualStartTime', private.iso(date_trunc('minute', now()) - interval '1 hour'),
+    'actualEndTime', private.iso(date_trunc('minute', now())), 'timeZone', 'UTC',
     'cptCode', null, 'cptModifiers', '[]'::jsonb, 'locationType', null),
   'for these times, this client, this service and place'
 ) from made;
@@ -245,7 +251,7 @@ select is(
   array['data_key.refused FORBIDDEN', 'data_key.refused FORBIDDEN', 'data_key.refused FORBIDDEN', 'data_key.refused FORBIDDEN',
     'data_key.refused CONTENT_UNREADABLE', 'data_key.created', 'note.saved', 'note.refused NOTE_VERSION_CONFLICT', 'note.saved']
     || array_fill('note.refused FORBIDDEN'::text, array[9])
-    || array['note.refused NOTE_NOT_SIGNED', 'note.refused SESSION_NOT_DOCUMENTABLE']
+    || array['note.refused NOTE_NOT_SIGNED', 'note.refused SESSION_NOT_DOCUMENTABLE', 'note.refused SESSION_NOT_DOCUMENTABLE']
     || array_fill('note.refused FORBIDDEN'::text, array[5])
     || array['note.refused NOTE_VERSION_CONFLICT', 'note.signed', 'note.refused NOTE_SIGNED',
       'note.refused NOTE_SIGNED', 'note.amended', 'note.read', 'note.read', 'note.read', 'note.read']

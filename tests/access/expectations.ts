@@ -170,6 +170,8 @@ export const relations: Record<string, RelationExpectation> = {
   },
   'public.session_series': readable(
               ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'public.series_changes': readable(
+              ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'public.session_groups': {
     select:   ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all'],
     insert:   ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all'],
@@ -321,6 +323,8 @@ export const relations: Record<string, RelationExpectation> = {
               ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.series_start_times': readable(
               ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.moved_by_zone_rules': readable(
+              ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.billable_visits': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.units_by_code_and_payer': readable(
@@ -410,6 +414,10 @@ export const functions: Record<string, FunctionExpectation> = {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'FORBIDDEN',
   },
+  'public.end_session(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
   'public.complete_session(jsonb,text)': {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'FORBIDDEN',
@@ -419,6 +427,10 @@ export const functions: Record<string, FunctionExpectation> = {
     refusal: 'FORBIDDEN',
   },
   'public.correct_visit(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.extend_series(jsonb,text,text)': {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'FORBIDDEN',
   },
@@ -450,6 +462,11 @@ export const functions: Record<string, FunctionExpectation> = {
     reaches:  ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'nothing',
     told: { client: 'FORBIDDEN', therapist: 'FORBIDDEN' },
+  },
+  'public.resync_zone(text,text)': {
+    reaches:  ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'no grant'],
+    refusal: 'FORBIDDEN',
+    told: { superAdmin: 'nothing' },
   },
   'public.add_time_off(jsonb,text)': {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],

@@ -102,8 +102,10 @@ insert into public.organization_closures (organization_id, name, starts_at, ends
 select distinct clinic, 'New year', timestamptz '2020-01-01Z', timestamptz '2020-01-02Z' from access_matrix.scopes;
 
 -- Sessions: one to come, one under way, one cancelled; all of one series, and a group that nobody is in.
-insert into public.session_series (organization_id, id, therapist_id, client_id, recurrence_rule, time_zone)
-select clinic, access_matrix.id(scope || ' series'), therapist, client, 'FREQ=WEEKLY;COUNT=3', 'UTC' from access_matrix.scopes;
+insert into public.session_series (organization_id, id, therapist_id, client_id, recurrence_rule, time_zone, civil_start)
+select clinic, access_matrix.id(scope || ' series'), therapist, client, 'FREQ=WEEKLY;COUNT=3', 'UTC',
+  access_matrix.at(0) at time zone 'UTC'
+from access_matrix.scopes;
 insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time)
 select clinic, access_matrix.id(scope || ' group'), therapist, access_matrix.at(30), access_matrix.at(31) from access_matrix.scopes;
 insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, series_id)
@@ -138,6 +140,21 @@ insert into public.session_holds (
 select clinic, access_matrix.id(scope || ' hold'), access_matrix.id(scope || ' batch'), 0,
   access_matrix.id(scope || ' occurrence key'), client, access_matrix.at(4), access_matrix.at(5), 'UTC',
   access_matrix.at(4) at time zone 'UTC', '{[0,2147483647)}'
+from access_matrix.scopes;
+-- A change of the series that was confirmed.
+insert into public.hold_batches (
+  organization_id, id, therapist_id, time_zone, is_move, series_id, series_change, expires_at, created_by, created_at
+)
+select clinic, access_matrix.id(scope || ' change'), therapist, 'UTC', true, access_matrix.id(scope || ' series'),
+  '{"scope": "this", "shift_minutes": 15}', now(), therapist, now()
+from access_matrix.scopes;
+insert into public.session_holds (
+  organization_id, id, batch_id, occurrence_index, hold_key, client_id, session_id, start_time, end_time, time_zone,
+  civil_start, lanes, status, settled_at, settled_xid
+)
+select clinic, access_matrix.id(scope || ' changed'), access_matrix.id(scope || ' change'), 0,
+  access_matrix.id(scope || ' changed key'), client, access_matrix.id(scope || ' session'), access_matrix.at(0),
+  access_matrix.at(1), 'UTC', access_matrix.at(0) at time zone 'UTC', '{[0,2147483647)}', 'confirmed', now(), pg_current_xact_id()
 from access_matrix.scopes;
 -- Written as a booking writes them.
 select set_config('therapist_sessions.within', 'booking', true);
@@ -314,6 +331,10 @@ select clinic, therapist, client, greatest(date_trunc('month', now(), 'UTC'), no
 from access_matrix.scopes;
 update public.therapists set credential = 'RBT' where id in (select therapist from access_matrix.scopes);
 update public.therapist_credentials set credential = 'RBT' where therapist_id in (select therapist from access_matrix.scopes);
+
+-- A session whose clocks showed another time when it was booked.
+update public.sessions set civil_start = civil_start + interval '1 hour'
+where id in (select access_matrix.id(scope || ' session') from access_matrix.scopes);
 
 -- What is sealed at commit is sealed now.
 set constraints all immediate;

@@ -80,6 +80,7 @@ export const rows: Record<string, Row> = {
     update: 'location_type',
   },
   'public.session_series': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
+  'public.series_changes': { where: 'organization_id = {clinic} and series_id = {series}' },
   'public.session_groups': {
     where: 'organization_id = {clinic} and therapist_id = {therapist}',
     insert: `(organization_id, therapist_id, start_time, end_time)
@@ -168,6 +169,7 @@ export const rows: Record<string, Row> = {
   'reports.double_bookings': { where: 'organization_id = {clinic}', noOther: true },
   'reports.clock_change_sessions': { where: 'organization_id = {clinic} and session_id = {attended}' },
   'reports.series_start_times': { where: 'organization_id = {clinic} and series_id = {series}' },
+  'reports.moved_by_zone_rules': { where: 'organization_id = {clinic} and session_id = {session}' },
   'reports.billable_visits': { where: 'organization_id = {clinic} and session_id = {attended}' },
   'reports.units_by_code_and_payer': { where: 'organization_id = {clinic}', noOther: true },
   'reports.sessions_to_recode': { where: 'organization_id = {clinic} and therapist_id = {therapist}' },
@@ -222,6 +224,11 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
   'public.start_session(jsonb,text)': {
     call: `replace(${outcome("public.start_session(jsonb_build_object('session_id', {session}))")}, 'NOT_TODAY', 'ok')`,
   },
+  'public.end_session(jsonb,text)': {
+    call: outcome(
+      `public.end_session(${request("'session_id', {running}", "'other_day_reason', 'after midnight'")})`,
+    ),
+  },
   'public.complete_session(jsonb,text)': {
     call: `replace(${outcome("public.complete_session(jsonb_build_object('session_id', {running}))")}, 'SESSION_INCOMPLETE', 'ok')`,
   },
@@ -232,6 +239,9 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
     call: outcome(
       `public.correct_visit(${request("'session_id', {running}", "'base_version', 2", "'undo', 'start'", "'reason_code', 'by_mistake'")})`,
     ),
+  },
+  'public.extend_series(jsonb,text,text)': {
+    call: outcome(`public.extend_series(${request("'series_id', {series}", "'count', 1")})`),
   },
   // The member has begun, which is told only to whom the group is within reach.
   'public.move_group(jsonb,text)': {
@@ -275,6 +285,12 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
   'public.add_closure(jsonb,text)': {
     call: `(select case when answer <> 'ok' or auth.jwt() ->> 'org_id' = {clinic}::text then answer end from (
       select ${outcome(`public.add_closure(${request("'name', 'Holiday'", "'from_date', '2020-02-01'")})`)} as answer) as told)`,
+    noOther: true,
+  },
+  // It moves what the caller's own organization has booked in the zone.
+  'public.resync_zone(text,text)': {
+    call: `(select case when answer <> 'ok' or auth.jwt() ->> 'org_id' = {clinic}::text then answer end from (
+      select ${outcome("public.resync_zone('UTC')")} as answer) as told)`,
     noOther: true,
   },
   'public.add_time_off(jsonb,text)': {

@@ -172,6 +172,7 @@ function honest(
     rpc('find_alternatives', booking),
     rpc('preview_series', { ...booking, client_ids: [session.client_id] }),
     rpc('start_session', { session_id: session.id, actual_start_time: new Date().toISOString() }),
+    rpc('end_session', { session_id: session.id }),
     rpc('complete_session', { session_id: session.id }),
     rpc('mark_no_show', { session_id: session.id }),
     rpc('prepare_note', { session_id: session.id }),

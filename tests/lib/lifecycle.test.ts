@@ -7,6 +7,7 @@ import {
   confirmSessionBooking,
   correctVisit,
   deriveCptMetadata,
+  endSession,
   fetchPayerRules,
   fetchWaitlist,
   joinWaitlist,
@@ -57,9 +58,10 @@ let hours = 0;
 /** The sessions here lie some hours back, on a clock that may have passed midnight since. */
 const otherDayReason = 'documented late';
 
+const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000).toISOString();
 const hour = () => ({
-  actualStartTime: new Date(Date.now() - 3_600_000).toISOString(),
-  actualEndTime: new Date().toISOString(),
+  actualStartTime: minutesAgo(60),
+  actualEndTime: minutesAgo(0),
 });
 
 const wholeNote = {
@@ -77,7 +79,10 @@ describe('a session', () => {
     expect(await refusal(startSession(rbt, { sessionId }))).toMatchObject({
       ...{ status: 409, code: 'STATUS_NOT_ALLOWED', issues: [] },
     });
-    const incomplete = await refusal(completeSession(rbt, { sessionId, ...hour() }));
+    expect(await endSession(rbt, { sessionId, otherDayReason, ...hour() })).toMatchObject({
+      session: { status: 'in_progress' },
+    });
+    const incomplete = await refusal(completeSession(rbt, { sessionId }));
     expect(incomplete).toMatchObject({ status: 409, code: 'SESSION_INCOMPLETE' });
     expect(incomplete.issues.map(({ path }) => path)).toEqual(['note']);
     expect(incomplete.issues[0]?.message).toMatch(/note/);
@@ -88,16 +93,24 @@ describe('a session', () => {
     await startSession(rbt, {
       sessionId,
       otherDayReason,
-      actualStartTime: new Date(Date.now() - 40 * 60_000).toISOString(),
+      actualStartTime: minutesAgo(40),
     });
     const note = { session_id: sessionId, base_version: 0, action: 'save_draft', content: wholeNote };
     expect((await call('session-notes', clinic.rbt, note)).status).toBe(200);
     const signature = { session_id: sessionId, base_version: 1, action: 'sign' };
+    expect((await call('session-notes', clinic.rbt, signature)).body.code).toBe('SESSION_NOT_DOCUMENTABLE');
+    await endSession(rbt, { sessionId, actualEndTime: minutesAgo(10) });
     expect((await call('session-notes', clinic.rbt, signature)).status).toBe(200);
-    const done = await completeSession(rbt, { sessionId, actualEndTime: new Date().toISOString() });
+    await endSession(rbt, { sessionId, actualEndTime: minutesAgo(0) });
+    expect((await refusal(completeSession(rbt, { sessionId }))).issues).toEqual([
+      { path: 'signature', message: expect.stringMatching(/actual_end_time/) },
+    ]);
+    const amended = { session_id: sessionId, base_version: 2, content: wholeNote, reason: 'It took longer.' };
+    expect((await call('session-notes', clinic.rbt, { action: 'amend', ...amended })).status).toBe(200);
+    const done = await completeSession(rbt, { sessionId });
     expect(done).toMatchObject({ session: { status: 'completed' }, units: 3, version: 1 });
 
-    const actualEndTime = new Date(Date.now() - 20 * 60_000).toISOString();
+    const actualEndTime = minutesAgo(20);
     const correction = { sessionId, baseVersion: 1, actualEndTime, reasonCode: 'wrong_time' } as const;
     expect(await correctVisit(rbt, correction)).toMatchObject({
       ...{ version: 2, units: 1, noteStatus: 'needs_amendment', session: { status: 'completed' } },
@@ -106,7 +119,7 @@ describe('a session', () => {
       ...{ status: 409, code: 'VISIT_VERSION_CONFLICT' },
     });
     const undone = { sessionId, baseVersion: 2, undo: 'completion', reasonCode: 'by_mistake' } as const;
-    expect(await correctVisit(admin, undone)).toMatchObject({ actualEndTime: null, units: null, version: 3 });
+    expect(await correctVisit(admin, undone)).toMatchObject({ units: null, version: 3 });
   });
 
   it('was missed, once its start has passed, and only by those whose it is', async () => {

@@ -2,7 +2,15 @@
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { expect, it } from 'vitest';
-import { bookSession, requestSessionHold } from '../../src/lib/index.ts';
+import {
+  bookSession,
+  cancelSessions,
+  fetchMovedByZoneRules,
+  type ResyncConflict,
+  requestSessionHold,
+  resyncZone,
+  SessionsApiError,
+} from '../../src/lib/index.ts';
 import { withConnection } from '../setup/db.ts';
 import { stack } from '../setup/stack.ts';
 import { clientOf, nextSession, openClinic } from './clinic.ts';
@@ -70,4 +78,50 @@ it('an offset that the app itself claims is not corrected behind its back', asyn
   });
   const { zoneRulesDiffer } = await bookSession(supabase, { session: nextSession(clinic), timeZone: 'UTC' });
   expect(zoneRulesDiffer).toBe(false);
+});
+
+it('what a new law has moved is listed, and goes back to its time, all or nothing', async () => {
+  const clinic = await openClinic();
+  const [superAdmin, admin, rbt] = [
+    await clientOf(clinic.superAdmin),
+    await clientOf(clinic.admin),
+    await clientOf(clinic.rbt),
+  ];
+  const timeZone = 'America/Vancouver';
+  const first = nextSession(clinic);
+  const { session } = await bookSession(rbt, { session: first, timeZone });
+  const after = {
+    ...first,
+    client_id: clinic.clients[1],
+    start_time: first.end_time,
+    end_time: new Date(Date.parse(first.end_time) + 3_600_000).toISOString(),
+  };
+  const { session: inTheWay } = await bookSession(rbt, { session: after, timeZone: 'UTC' });
+  expect(await fetchMovedByZoneRules(admin)).toEqual([]);
+  // As of a law by which the clocks showed an hour more at that time than they do.
+  await withConnection((client) =>
+    client.query("update public.sessions set civil_start = civil_start + interval '1 hour' where id = $1", [
+      session.id,
+    ]),
+  );
+  expect(await fetchMovedByZoneRules(admin)).toMatchObject([
+    { session_id: session.id, time_zone: timeZone, minutes_off: -60 },
+  ]);
+
+  const refusalOf = (promise: Promise<unknown>) => promise.catch((error: unknown) => error);
+  expect(await refusalOf(resyncZone(admin, { zone: timeZone }))).toMatchObject({ code: 'FORBIDDEN' });
+  expect(await refusalOf(resyncZone(superAdmin, { zone: 'Vancouver' }))).toMatchObject({
+    ...{ status: 400, issues: [{ path: 'zone' }] },
+  });
+  const refusal = (await refusalOf(resyncZone(superAdmin, { zone: timeZone }))) as SessionsApiError;
+  expect(refusal).toBeInstanceOf(SessionsApiError);
+  expect(refusal).toMatchObject({ status: 409, code: 'THERAPIST_CONFLICT', retryAfter: null });
+  const [conflict] = refusal.conflicts as readonly ResyncConflict[];
+  expect(conflict).toMatchObject({ sessionId: session.id, resource: 'therapist', blockedBy: 'session' });
+
+  await cancelSessions(rbt, { sessionIds: [inTheWay.id] });
+  expect(await resyncZone(superAdmin, { zone: timeZone })).toEqual({
+    ...{ zone: timeZone, movedCount: 1, movedSessionIds: [session.id] },
+  });
+  expect(await fetchMovedByZoneRules(admin)).toEqual([]);
 });

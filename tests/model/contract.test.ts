@@ -63,6 +63,29 @@ const requests: [string, object, (body: unknown) => Parsed<unknown>, string][] =
     'private.slots_of(private.read_hold_request($1), clock_timestamp())',
   ],
   [
+    'a change of a series',
+    {
+      ...{ therapist_id: id(1), client_id: id(2), ...zone, session_type: 'individual', cpt_code: '97153' },
+      ...{ hold_seconds: 300, buffer_before_minutes: 0, buffer_after_minutes: 15 },
+      override: { reason: 'Because', rules: ['availability', 'travel'] },
+      series: {
+        ...{ series_id: id(6), scope: 'following', from: window.start_time },
+        change: {
+          ...{ weekday: 'thursday', local_start: '16:30', duration_minutes: 90 },
+          ...{ therapist_id: id(1), room_id: id(5) },
+        },
+      },
+    },
+    parseHold,
+    'case when private.changes_series($1) then private.read_series_request($1)::text else private.slots_of(private.read_hold_request($1), clock_timestamp())::text end',
+  ],
+  [
+    'a change of all of a series',
+    { series: { series_id: id(6), scope: 'all', change: { shift_minutes: -15, room_id: null } } },
+    parseHold,
+    'case when private.changes_series($1) then private.read_series_request($1)::text else private.slots_of(private.read_hold_request($1), clock_timestamp())::text end',
+  ],
+  [
     'a confirmation',
     {
       hold_key: id(7),
@@ -102,6 +125,15 @@ const requests: [string, object, (body: unknown) => Parsed<unknown>, string][] =
     'private.read_cancel_request($1)',
   ],
   [
+    'a cancellation of a series',
+    {
+      ...{ series_id: id(6), from: window.start_time, from_date: '2027-02-01', to_date: '2027-03-01' },
+      ...zone,
+    },
+    parseCancel,
+    'private.read_cancel_request($1)',
+  ],
+  [
     'a release',
     { hold_key: id(7) },
     (body) => parseWith(releaseRequest, body),
@@ -111,7 +143,7 @@ const requests: [string, object, (body: unknown) => Parsed<unknown>, string][] =
 
 /** What only the database says: about fields together, zones, and the clock. */
 const judgements =
-  /^(must be after|must be at most 12 hours|is in the past|is more than 730|must be a known|must be -?\d+, the offset|overlaps|must not (?:accompany|repeat|name|differ|be before|be true)|is required: either|must have client_id|times the|is for |must be given per|is required: from_date|is required with date|is required: give)/;
+  /^(must be after|must be at most 12 hours|is in the past|is more than 730|must be a known|must be -?\d+, the offset|overlaps|must not (?:accompany|repeat|name|differ|be before|be true)|is required: either|must have client_id|times the|is for |must be given per|is required: from_date|is required with date|is required: give|is required: the start of|names nothing|goes with)/;
 
 interface Verdict {
   refused: string[];

@@ -19,6 +19,7 @@ export interface Mutant {
 }
 
 const matrix = 'tests/access/matrix.test.ts';
+const rules = 'tests/rules/matrix.test.ts';
 const checks = 'tests/tools/check.test.ts';
 
 export const mutants: Mutant[] = [
@@ -449,5 +450,238 @@ export const mutants: Mutant[] = [
     from: 'return text.length > 200_000 ? text.length : [...text].length;',
     to: 'return text.length;',
     tests: ['contract/hold.test.ts'],
+  },
+
+  // --- Booking: who, where, when and for what
+  {
+    name: 'a therapist gives all her sessions to another in one UPDATE',
+    file: 'supabase/schemas/calendar/sessions.sql',
+    from: `      or (select private.is_admin())
+    )
+  )
+  with check (
+    organization_id = (select private.claimed_organization_id())
+    and (
+      (therapist_id = (select auth.uid()) and (select private.active_role()) = 'therapist')
+      or (select private.is_admin())
+    )
+  );
+`,
+    to: `      or (select private.is_admin())
+    )
+  )
+  with check (organization_id = (select private.claimed_organization_id()));
+`,
+    tests: [rules, 'who_may_book.sql', matrix],
+  },
+  {
+    name: 'what is in the way is looked for without the organization',
+    file: 'supabase/schemas/booking/conflicts.sql',
+    from: `      where known.organization_id = want.organization_id
+        and known.resource_id = want.resource_id`,
+    to: '      where known.resource_id = want.resource_id',
+    tests: ['tenants_apart.sql', 'retry_hints.sql'],
+  },
+  {
+    name: 'the last day of an authorization is not authorized',
+    file: 'supabase/schemas/payers/ledger.sql',
+    from: 'and asked.date between candidate.starts_on and candidate.ends_on',
+    to: 'and asked.date >= candidate.starts_on and asked.date < candidate.ends_on',
+    tests: ['units_of_an_authorization.sql'],
+  },
+  {
+    name: 'units that are held by others are not counted',
+    file: 'supabase/schemas/payers/ledger.sql',
+    from: `            and held.state = 'held' and held.expires_at > as_of
+        ) as left_units`,
+    to: `            and held.state = 'held' and held.expires_at < as_of
+        ) as left_units`,
+    tests: ['units_of_an_authorization.sql'],
+  },
+  {
+    name: 'a daily limit warns only when it is exceeded by two',
+    file: 'supabase/schemas/payers/ledger.sql',
+    from: 'where given.units > given.max_daily_units',
+    to: 'where given.units > given.max_daily_units + 1',
+    tests: ['units_of_a_day.sql', 'units_of_an_authorization.sql'],
+  },
+  {
+    name: 'a daily limit warns when it is exactly reached',
+    file: 'supabase/schemas/payers/ledger.sql',
+    from: 'where given.units > given.max_daily_units',
+    to: 'where given.units >= given.max_daily_units',
+    tests: ['units_of_a_day.sql', 'units_of_an_authorization.sql'],
+  },
+  {
+    name: 'a move loses its modifiers',
+    file: 'supabase/schemas/booking/confirm.sql',
+    from: 'cpt_modifiers = coalesce(slot.cpt_modifiers, session.cpt_modifiers)',
+    to: "cpt_modifiers = coalesce(slot.cpt_modifiers, '{}')",
+    tests: ['modifiers_of_a_booking.sql', 'modifiers_and_places.sql', 'moving_'],
+  },
+  {
+    name: 'a move forgets the civil time it was booked for',
+    file: 'supabase/schemas/booking/confirm.sql',
+    from: `    civil_start = (slot.hold).civil_start,
+    lanes = (slot.hold).lanes,
+    room_id = case`,
+    to: `    lanes = (slot.hold).lanes,
+    room_id = case`,
+    tests: ['moving_', 'series'],
+  },
+  {
+    name: 'the clock is read before the locks at confirm',
+    file: 'supabase/schemas/booking/confirm.sql',
+    from: `  -- Whoever claims this time once the hold has expired must see either the hold or the sessions, never neither.
+  perform private.lock_resources(
+    batch.organization_id, held.client_ids || resource_ids || array[batch.therapist_id, batch.room_id]
+  );
+  as_of := clock_timestamp();
+  -- A release`,
+    to: `  as_of := clock_timestamp();
+  perform private.lock_resources(
+    batch.organization_id, held.client_ids || resource_ids || array[batch.therapist_id, batch.room_id]
+  );
+  -- A release`,
+    tests: ['tests/locks/', 'tests/races/'],
+  },
+  {
+    name: 'a confirmation is not refused where the payer does not pay',
+    file: 'supabase/schemas/booking/confirm.sql',
+    from: `  if booker.has_payer and not private.overrides(batch, 'authorization') then
+    perform private.require_payment`,
+    to: `  if false and booker.has_payer and not private.overrides(batch, 'authorization') then
+    perform private.require_payment`,
+    tests: ['what_a_payer_does_not_pay_for.sql'],
+  },
+  {
+    name: 'a therapist books clients of whom only one is on her caseload',
+    file: 'supabase/schemas/booking/callers.sql',
+    from: 'bool_and(caseload.client_id is not null) as all_on_caseload',
+    to: 'bool_or(caseload.client_id is not null) as all_on_caseload',
+    tests: ['a_group_of_clients.sql', 'who_may_book.sql'],
+  },
+  {
+    name: 'an archived client is booked beside one who is not',
+    file: 'supabase/schemas/booking/callers.sql',
+    from: 'bool_and(client.id is not null) as all_there',
+    to: 'bool_or(client.id is not null) as all_there',
+    tests: ['a_group_of_clients.sql', 'who_may_book.sql'],
+  },
+  {
+    name: 'an offer is made of a slot that has begun',
+    file: 'supabase/schemas/booking/waitlist.sql',
+    from: "where gone.resource_kind = 'therapist' and lower(slot.during) > as_of",
+    to: "where gone.resource_kind = 'therapist' and upper(slot.during) > as_of",
+    tests: ['waiting_for_a_slot.sql', 'freed_slots_are_not_lost.sql'],
+  },
+  {
+    name: 'an offer takes the travel around a session for free time',
+    file: 'supabase/schemas/booking/waitlist.sql',
+    from: "      lower(gone.during) + coalesce(session.buffer_before_minutes, 0) * interval '1 minute',",
+    to: '      lower(gone.during),',
+    tests: ['waiting_for_a_slot.sql', 'freed_slots_are_not_lost.sql'],
+  },
+  {
+    name: 'hours are those of the weekday in UTC',
+    file: 'supabase/schemas/booking/availability.sql',
+    from: '[extract(isodow from civil.starts)::integer]',
+    to: "[extract(isodow from lower(asked.span) at time zone 'UTC')::integer]",
+    tests: ['availability.sql', 'open_slots.sql'],
+  },
+  {
+    name: 'a changed buffer alone claims nothing',
+    file: 'supabase/schemas/calendar/direct_writes.sql',
+    from: `          select session.id, session.therapist_id, session.start_time, session.end_time, session.room_id, session.group_id,
+            session.buffer_before_minutes, session.buffer_after_minutes, session.lanes,
+            session.status in ('cancelled', 'no_show') as has_ended`,
+    to: `          select session.id, session.therapist_id, session.start_time, session.end_time, session.room_id, session.group_id,
+            session.buffer_before_minutes, 0::smallint, session.lanes,
+            session.status in ('cancelled', 'no_show') as has_ended`,
+    tests: ['writing_sessions_directly.sql'],
+  },
+  {
+    name: 'a session whose zone is changed keeps the civil start of the old one',
+    file: 'supabase/schemas/calendar/direct_writes.sql',
+    from: '(new.start_time, new.time_zone) is distinct from (old.start_time, old.time_zone)',
+    to: 'new.start_time is distinct from old.start_time',
+    tests: ['writing_sessions_directly.sql'],
+  },
+  {
+    name: 'who cancelled a session directly is its therapist, whoever did it',
+    file: 'supabase/schemas/calendar/session_audit.sql',
+    from: 'select audit_written.organization_id, changed.id, auth.uid(), coalesce',
+    to: 'select audit_written.organization_id, changed.id, changed.therapist_id, coalesce',
+    tests: ['writing_sessions_directly.sql', 'changing_the_status_of_a_session.sql'],
+  },
+  {
+    name: 'the service of a session changes while it is being moved',
+    file: 'supabase/schemas/booking/placement.sql',
+    from: '  ) and private.live_move_of(written.organization_id, written.id',
+    to: '  ) and false and private.live_move_of(written.organization_id, written.id',
+    tests: [rules],
+  },
+  {
+    name: 'the session type alone changes while it is being moved',
+    file: 'supabase/schemas/booking/placement.sql',
+    from: `    before is null or (written.cpt_code, written.session_type, written.group_id)
+      is distinct from (before.cpt_code, before.session_type, before.group_id)`,
+    to: `    before is null or (written.cpt_code, written.group_id)
+      is distinct from (before.cpt_code, before.group_id)`,
+    tests: [rules, 'writing_sessions_directly.sql'],
+  },
+  {
+    name: 'a user writes a session outside hours',
+    file: 'supabase/schemas/booking/placement.sql',
+    from: '  elsif by_user and places_anew and not private.is_open(',
+    to: '  elsif false and not private.is_open(',
+    tests: [rules],
+  },
+  {
+    name: 'a direct write asks nobody who pays',
+    file: 'supabase/schemas/booking/placement.sql',
+    from: '  elsif payment_gap is not null then',
+    to: '  elsif false then',
+    tests: [rules],
+  },
+  {
+    name: "who may render is judged by any day's credential",
+    file: 'supabase/schemas/payers/service_codes.sql',
+    from: 'greatest(known.valid_from, held.valid_from) as valid_from',
+    to: 'known.valid_from as valid_from',
+    tests: ['the_level_of_the_day.sql'],
+  },
+  {
+    name: 'the day before a promotion counts as after it',
+    file: 'supabase/schemas/payers/service_codes.sql',
+    from: `and (service.date is null or service.date between version.valid_from and version.valid_to)
+    )
+  );`,
+    to: `and (service.date is null or service.date between version.valid_from - 1 and version.valid_to)
+    )
+  );`,
+    tests: ['the_level_of_the_day.sql'],
+  },
+  {
+    name: 'no times are offered for what is outside hours',
+    file: 'supabase/functions/_shared/alternatives.ts',
+    from: `  'OUTSIDE_AVAILABILITY',
+`,
+    to: '',
+    tests: ['_shared/', 'tests/functions/booking.test.ts'],
+  },
+  {
+    name: 'a key whose hold was released is replayed',
+    file: 'supabase/schemas/booking/idempotency.sql',
+    from: "hold.status in ('released', 'expired') or",
+    to: "hold.status in ('expired') or",
+    tests: ['retrying_with_the_same_key.sql'],
+  },
+  {
+    name: 'an expired hold that nobody swept still confirms',
+    file: 'supabase/schemas/booking/confirm.sql',
+    from: "hold.status = 'expired' or (hold.status = 'held' and batch.expires_at <= as_of)",
+    to: "hold.status = 'expired'",
+    tests: ['expired_holds_never_block.sql'],
   },
 ];

@@ -22,7 +22,7 @@ interface Visits {
   readonly ids: string[];
 }
 
-/** Forty sessions in progress, booked for different hours, with their notes signed. */
+/** Forty sessions in progress, booked for different hours, over in the times they say, with their notes signed. */
 async function openVisits(therapists: number, clients: number): Promise<Visits> {
   const arena = await openArena(therapists, clients);
   const ids = everyone.map(() => randomUUID());
@@ -43,6 +43,16 @@ async function openVisits(therapists: number, clients: number): Promise<Visits> 
     await db.query("update public.sessions set status = 'in_progress' where organization_id = $1", [
       arena.organizationId,
     ]);
+    await db.query(
+      `insert into public.session_visits (organization_id, session_id, actual_start_time, actual_end_time)
+      select $1, made.* from unnest($2::uuid[], $3::timestamptz[], $4::timestamptz[]) as made`,
+      [
+        arena.organizationId,
+        ids,
+        everyone.map((index) => actual(index).actual_start_time),
+        everyone.map((index) => actual(index).actual_end_time),
+      ],
+    );
     await signNotes(db, arena.organizationId, ids);
   });
   return { arena, ids };
@@ -50,9 +60,7 @@ async function openVisits(therapists: number, clients: number): Promise<Visits> 
 
 const completing = ({ ids }: Visits, index: number): Attempt => ({
   sql: 'select public.complete_session($1) as outcome',
-  values: [
-    JSON.stringify({ session_id: nth(ids, index), ...actual(index), other_day_reason: 'documented late' }),
-  ],
+  values: [JSON.stringify({ session_id: nth(ids, index), other_day_reason: 'documented late' })],
 });
 
 /** Lets all of them go at once. Those whom a busy machine answers 503 ask again, as the library does. */
@@ -98,18 +106,6 @@ it.each([
 it('a backend that completes sessions directly meets the same rule', { timeout: 240_000 }, async () => {
   const visits = await openVisits(1, rivals);
   const direct = (index: number) => index % 2 === 0;
-  await withConnection((db) =>
-    db.query(
-      `insert into public.session_visits (organization_id, session_id, actual_start_time, actual_end_time, units)
-      select $1, made.* , 4 from unnest($2::uuid[], $3::timestamptz[], $4::timestamptz[]) as made`,
-      [
-        visits.arena.organizationId,
-        visits.ids.filter((_, index) => direct(index)),
-        everyone.filter(direct).map((index) => actual(index).actual_start_time),
-        everyone.filter(direct).map((index) => actual(index).actual_end_time),
-      ],
-    ),
-  );
   const results = await complete(visits, (index) =>
     direct(index)
       ? {

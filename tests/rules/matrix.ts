@@ -82,11 +82,13 @@ export const paths: readonly Path[] = [
 export const functions: Readonly<Record<string, readonly Way[] | string>> = {
   hold_sessions: ['hold', 'move'],
   confirm_sessions: ['confirm', 'move', 'hand over'],
+  extend_series: ['hold', 'confirm'],
   move_group: ['move group'],
   hold_reassignment: ['hand over'],
   offer_freed_slots: ['offer'],
   cancel_sessions: ['offer', 'record'],
   start_session: ['record'],
+  end_session: ['record'],
   complete_session: ['record'],
   mark_no_show: ['record'],
   correct_visit: ['record'],
@@ -94,6 +96,7 @@ export const functions: Readonly<Record<string, readonly Way[] | string>> = {
   change_staff_time: ['change staff time'],
   cancel_staff_time: 'only gives time back',
   release_hold: 'only gives time back',
+  resync_zone: 'moves what is booked to the civil time it was booked for; it overlaps nothing there',
   add_closure: 'cancels at most; where a closure stands is a rule here',
   add_time_off: 'cancels at most; where time off stands is a rule here',
   set_availability_hours: 'changes what can be booked, no booking',
@@ -717,27 +720,35 @@ export const recordRules: readonly RecordRule[] = [
       ...by(everybody, 'update to completed', set("status = 'completed'")),
       ...by(users, 'complete_session', rpc('complete_session', aDayBack)),
       {
-        who: 'rbt',
-        title: 'complete_session after it',
-        statement: rpc(
-          'complete_session',
-          `${aDayBack}, 'actual_start_time', rule_matrix.wire(rule_matrix.time_of('minutes -60')::text)`,
-        ),
-        outcome: 'allowed',
-      },
-      {
         who: 'admin',
         title: 'complete_session with a reason',
         statement: rpc('complete_session', `${aDayBack}, 'overlap_reason', 'both were there'`),
         outcome: 'allowed',
       },
-      {
-        who: 'SQL',
-        title: 'insert its visit',
-        statement: `insert into public.session_visits (organization_id, session_id, actual_start_time, actual_end_time, units)
-          select organization_id, id, start_time, end_time, 4 from public.sessions where id = {session}::uuid`,
-        outcome: 'allowed',
-      },
+    ],
+  },
+  {
+    name: 'visit after visit',
+    title: 'A visit may begin as the one before it ends',
+    place: { start: 'minutes -90', end: 'minutes -30', code: '97153' },
+    setup: `select rule_matrix.given_visit('minutes -160', 'minutes -100', 'minutes -90'); ${status('in_progress')};
+      select rule_matrix.given_note({session})`,
+    trials: [
+      ...by(everybody, 'update to completed', set("status = 'completed'"), 'allowed'),
+      ...by(users, 'complete_session', rpc('complete_session', aDayBack), 'allowed'),
+    ],
+  },
+  {
+    name: 'signed as rendered',
+    title: 'A user completes a session only as its note was signed',
+    says: ['SESSION_INCOMPLETE', 'session_incomplete'],
+    place: { start: 'minutes -90', end: 'minutes -30', code: '97153' },
+    setup: `${status('in_progress')}; select rule_matrix.given_note({session});
+      update public.sessions set location_type = 'home' where id = {session}::uuid`,
+    trials: [
+      ...by(users, 'update to completed', set("status = 'completed'")),
+      ...by(users, 'complete_session', rpc('complete_session', aDayBack)),
+      ...by(['service_role', 'SQL'], 'update to completed', set("status = 'completed'"), 'allowed'),
     ],
   },
   {

@@ -125,12 +125,14 @@ begin
   update public.sessions set status = 'completed' where id = made;
 end
 $$;
--- A session's record as it is complete: its place, and its note signed. The proof of the functions is not asked for.
+-- A session's record as it is complete: its place, its times as booked, and its note signed. The proof of the functions is not asked for.
 create function rule_matrix.given_note(session_id uuid) returns void
 language plpgsql set search_path = ''
 as $$
 begin
-  update public.sessions set location_type = 'clinic' where id = session_id;
+  update public.sessions set location_type = 'clinic' where id = given_note.session_id;
+  insert into public.session_visits (organization_id, session_id, actual_start_time, actual_end_time)
+  select organization_id, id, start_time, end_time from public.sessions where id = given_note.session_id;
   alter table private.data_keys disable trigger user;
   insert into private.data_keys (organization_id, id, wrapped_key, proof)
   values (rule_matrix.id('clinic'), rule_matrix.id('key'), 'twk1.m1.AAAAAAAAAAAAAAAA.' || repeat('A', 107), 'none');

@@ -36,6 +36,9 @@ interface KnownSession {
   therapist: string;
   client: string;
   isGrouped: boolean;
+  /** The series it belongs to, and where it was when they saw it. */
+  series: string | null;
+  startTime: string;
 }
 
 /** A group somebody knows of, where it was when they saw it. */
@@ -80,6 +83,8 @@ const MINUTE = 60_000;
 /** The service of every group: one for several clients. */
 const GROUP_CODE = '97154';
 const REMEMBERED = 300;
+/** How many sessions a long series has: one a day, behind the days that everybody fights for. */
+const LONG_SERIES = 52;
 
 const endpoints: Partial<Record<Kind, Endpoint>> = {
   hold: 'sessions-hold',
@@ -134,6 +139,21 @@ function serviceOf(chance: Random, clinic: Clinic, client: string): { cpt_code?:
   return limitedClients(clinic).includes(client) && chance.chance(0.5) ? { cpt_code: '97153' } : {};
 }
 
+/** Whether a session lies behind the days that everybody fights for. */
+function isLong({ startTime }: KnownSession): boolean {
+  return Date.parse(startTime) >= firstMidnight() + DAYS * 1440 * MINUTE;
+}
+
+/** A window as long as another, so many minutes after a moment. */
+function laterBy(window: ReturnType<typeof anyWindow>, moment: number, minutes: number) {
+  const length = Date.parse(window.end_time) - Date.parse(window.start_time);
+  const start = moment + minutes * MINUTE;
+  return {
+    ...window,
+    ...{ start_time: new Date(start).toISOString(), end_time: new Date(start + length).toISOString() },
+  };
+}
+
 function keyOf(chance: Random): string | null {
   return chance.chance(0.75) ? chance.uuid() : null;
 }
@@ -141,9 +161,13 @@ function keyOf(chance: Random): string | null {
 function planHold(chance: Random, shared: Shared): Plan {
   const actor = anyActor(chance, shared.clinics);
   const { clinic } = actor;
-  const windows = chance.chance(0.3)
-    ? Array.from({ length: chance.integer(2, DAYS) }, (_, day) => anyWindow(chance, day))
-    : [anyWindow(chance)];
+  // Some want the time of a long series, or the time it may go to.
+  const long = chance.chance(0.15) ? recent(chance, shared.sessions.filter(isLong)) : undefined;
+  const windows = long
+    ? [laterBy(anyWindow(chance, 0), Date.parse(long.startTime), 15 * chance.integer(-3, 12))]
+    : chance.chance(0.3)
+      ? Array.from({ length: chance.integer(2, DAYS) }, (_, day) => anyWindow(chance, day))
+      : [anyWindow(chance)];
   const client = chance.pick(clinic.clients);
   return {
     kind: 'hold',
@@ -162,6 +186,58 @@ function planHold(chance: Random, shared: Shared): Plan {
       ...(chance.chance(0.15)
         ? { buffer_before_minutes: 15, buffer_after_minutes: chance.pick([0, 30]) }
         : {}),
+    },
+  };
+}
+
+/** A hold for a session a day, on as many days as a weekly series has in a year. */
+function planLongSeries(chance: Random, shared: Shared): Plan {
+  const planned = planHold(chance, shared);
+  const { start_time, end_time } = anyWindow(chance, DAYS);
+  const later = (instant: string, days: number) =>
+    new Date(Date.parse(instant) + days * 1440 * MINUTE).toISOString();
+  const occurrences = Array.from({ length: LONG_SERIES }, (_, days) => ({
+    ...{ start_time: later(start_time, days), end_time: later(end_time, days) },
+    ...{ start_time_offset_minutes: 0, end_time_offset_minutes: 0 },
+  }));
+  const { therapist_id } = planned.request;
+  const request = {
+    ...{ therapist_id, client_id: chance.pick(planned.actor.clinic.crowd.slice(1)), time_zone: 'UTC' },
+    ...{ ...occurrences[0], occurrences, hold_seconds: 300 },
+  };
+  return { ...planned, request };
+}
+
+/** This session of a series, the following ones or all are to be elsewhere. */
+function planChange(chance: Random, shared: Shared): Plan | null {
+  const session = recent(
+    chance,
+    shared.sessions.filter(({ series }) => series !== null),
+  );
+  if (!session) return null;
+  const { clinic, series, startTime } = session;
+  const scope = chance.pick(['this', 'following', 'following', 'all']);
+  const change = weighted(chance, { shift: 6, therapist: 2, duration: 1 });
+  return {
+    kind: 'move',
+    actor: { clinic, userId: clinic.admin, role: 'admin' },
+    key: keyOf(chance),
+    copies: 1,
+    request: {
+      series: {
+        ...{ series_id: series, scope, ...(scope === 'all' ? {} : { from: startTime }) },
+        change: {
+          room_id: null,
+          ...{
+            shift: { shift_minutes: 15 * chance.pick([-8, -2, -1, 1, 2, 5, 9]) },
+            therapist: {},
+            duration: { duration_minutes: chance.pick([30, 45, 60]) },
+          }[change],
+          // Whoever was moved alone may be with somebody else.
+          therapist_id: change === 'therapist' ? chance.pick(clinic.therapists) : session.therapist,
+        },
+      },
+      ...{ buffer_before_minutes: 0, buffer_after_minutes: 0, hold_seconds: chance.pick([30, 300]) },
     },
   };
 }
@@ -404,6 +480,11 @@ function planCancel(chance: Random, shared: Shared): Plan | null {
       request: { date, time_zone: 'UTC', reason: 'torture', ...whose },
     };
   }
+  if (first.series && chance.chance(0.1))
+    return {
+      ...{ kind: 'cancel', actor, key, copies: 1 },
+      request: { series_id: first.series, from: first.startTime, cancellation_attribution: 'staff' },
+    };
   const others = shared.sessions.filter((other) => other.clinic === first.clinic).slice(-40);
   const ids = new Set([first.id]);
   for (let more = chance.integer(0, 3); more > 0 && others.length > 0; more--)
@@ -556,7 +637,7 @@ function plan(chance: Random, shared: Shared): Plan {
   const kind = weighted(chance, {
     ...{ hold: 24, group: 5, join: 4, move: 7, regroup: 3, confirm: 26, release: 6, cancel: 9 },
     ...{ repeat: 9, reuse: 2, insert: 7, update: 8, wait: 3, look: 3, offer: 4 },
-    ...{ authorize: 0.5, expire: 6, sweep: 1 },
+    ...{ authorize: 0.5, expire: 6, sweep: 1, series: 0.5, change: 5 },
   });
   const made = {
     hold: () => planHold(chance, shared),
@@ -577,6 +658,8 @@ function plan(chance: Random, shared: Shared): Plan {
     authorize: () => planAuthorize(chance, shared),
     expire: () => planExpire(chance, shared),
     sweep: () => planSweep(shared),
+    series: () => planLongSeries(chance, shared),
+    change: () => planChange(chance, shared),
   }[kind]();
   const chosen = made ?? planHold(chance, shared);
   if (chosen.kind === 'hold' && kind === 'hold' && chance.chance(0.15))
@@ -787,6 +870,7 @@ interface BookedRow {
   start_time: string;
   end_time: string;
   group_id?: string | null;
+  series_id?: string | null;
 }
 
 function remember(shared: Shared, { kind, actor, request, session, group }: Plan, answer: Answer): void {
@@ -829,11 +913,12 @@ function remember(shared: Shared, { kind, actor, request, session, group }: Plan
   }
   const joined = shared.groups.find(({ id }) => id === request.group_id);
   if (joined) joined.joined++;
+  const changed = answer.body.series as { therapistId: string; clientId: string } | undefined;
   if (kind === 'hold' || kind === 'move')
     keep(shared.holds, {
       actor,
-      therapist: request.therapist_id as string,
-      client: request.client_id as string,
+      therapist: changed?.therapistId ?? (request.therapist_id as string),
+      client: changed?.clientId ?? (request.client_id as string),
       isGrouped: kind === 'hold' && ('client_ids' in request || 'group_id' in request),
       held: answer.body as unknown as KnownHold['held'],
     });
@@ -843,10 +928,16 @@ function remember(shared: Shared, { kind, actor, request, session, group }: Plan
       : kind === 'insert'
         ? [request as unknown as BookedRow]
         : [];
-  for (const { id, therapist_id, client_id, start_time, end_time, group_id } of found) {
-    if (shared.over.has(id) || shared.sessions.some((known) => known.id === id)) continue;
+  for (const { id, therapist_id, client_id, start_time, end_time, group_id, series_id } of found) {
+    const known = shared.sessions.find((other) => other.id === id && other.clinic === clinic);
+    if (known)
+      Object.assign(known, { therapist: therapist_id, startTime: new Date(start_time).toISOString() });
+    if (known || shared.over.has(id)) continue;
     const isGrouped = typeof group_id === 'string';
-    keep(shared.sessions, { clinic, id, therapist: therapist_id, client: client_id, isGrouped });
+    keep(shared.sessions, {
+      ...{ clinic, id, therapist: therapist_id, client: client_id, isGrouped },
+      ...{ series: series_id ?? null, startTime: new Date(start_time).toISOString() },
+    });
     if (isGrouped && !shared.groups.some((known) => known.id === group_id))
       keep(shared.groups, {
         ...{ clinic, id: group_id, therapist: therapist_id },

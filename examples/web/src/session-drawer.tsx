@@ -1,8 +1,9 @@
 /** One session: what it is, what can be done with it, its note and its completion. */
-import { Check, Lock, Pen, Play, UserX } from 'lucide-react';
+import { Check, Lock, Pen, Play, Square, UserX } from 'lucide-react';
 import { useEffect, useRef, useState } from 'react';
 import {
   completeSession,
+  endSession,
   markNoShow,
   type NoteContent,
   readNote,
@@ -89,7 +90,9 @@ function RoomName({ id }: { id: string | null }) {
 const EARLY_HOURS = 12;
 
 function Lifecycle({ session, onChanged }: { session: SessionRow; onChanged(text: string): void }) {
+  const { times } = useMe();
   const { busy, run, error } = useAction();
+  const [endedAt, setEndedAt] = useState('');
   const [missing, setMissing] = useState<readonly string[]>([]);
   const [otherDayReason, setOtherDayReason] = useState('');
   const asksReason =
@@ -133,27 +136,47 @@ function Lifecycle({ session, onChanged }: { session: SessionRow; onChanged(text
             )}
           </>
         ) : (
-          <Busy
-            busy={busy}
-            busyLabel="Completing…"
-            type="button"
-            className="primary"
-            onClick={() =>
-              void run(async () => {
-                setMissing([]);
-                try {
-                  const { units } = await completeSession(supabase, { sessionId });
-                  onChanged(`Completed, ${units} units.`);
-                } catch (failure) {
-                  if (failure instanceof SessionsApiError && failure.code === 'SESSION_INCOMPLETE')
-                    return setMissing(failure.issues.map(({ message }) => message));
-                  throw failure;
-                }
-              })
-            }
-          >
-            <Check size={16} aria-hidden /> Complete
-          </Busy>
+          <>
+            <label>
+              Ended at
+              <input type="time" value={endedAt} onChange={(event) => setEndedAt(event.target.value)} />
+            </label>
+            <button
+              type="button"
+              disabled={busy}
+              onClick={() =>
+                void run(async () => {
+                  const day = times.civil(session.start_time).slice(0, 10);
+                  const actualEndTime = endedAt ? times.instant(`${day}T${endedAt}`) : null;
+                  const ended = await endSession(supabase, { sessionId, actualEndTime });
+                  onChanged(`Ended at ${times.clock(ended.actualEndTime)}. Sign the note, then complete the session.`);
+                })
+              }
+            >
+              <Square size={16} aria-hidden /> End
+            </button>
+            <Busy
+              busy={busy}
+              busyLabel="Completing…"
+              type="button"
+              className="primary"
+              onClick={() =>
+                void run(async () => {
+                  setMissing([]);
+                  try {
+                    const { units } = await completeSession(supabase, { sessionId });
+                    onChanged(`Completed, ${units} units.`);
+                  } catch (failure) {
+                    if (failure instanceof SessionsApiError && failure.code === 'SESSION_INCOMPLETE')
+                      return setMissing(failure.issues.map(({ message }) => message));
+                    throw failure;
+                  }
+                })
+              }
+            >
+              <Check size={16} aria-hidden /> Complete
+            </Busy>
+          </>
         )}
       </div>
       {tooEarly && session.status === 'scheduled' && (

@@ -1,5 +1,5 @@
 -- Purpose: the booking functions that the API exposes.
--- Objects: hold_sessions, confirm_sessions, release_hold, cancel_sessions, move_group, offer_freed_slots.
+-- Objects: hold_sessions, confirm_sessions, release_hold, cancel_sessions, extend_series, move_group, offer_freed_slots.
 -- Watch for: each is a SECURITY INVOKER wrapper around its private function, which checks the caller and explains itself.
 
 create function public.hold_sessions(request jsonb, idempotency_key text default null, request_id text default null)
@@ -56,6 +56,24 @@ end;
 comment on function public.cancel_sessions(jsonb, text, text) is
   'Cancels sessions by id and/or by local day. request is the body of sessions-cancel.';
 grant execute on function public.cancel_sessions(jsonb, text, text) to authenticated;
+
+create function public.extend_series(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(
+    private.extend_series(extend_series.request, extend_series.idempotency_key, extend_series.request_id)
+  );
+end;
+comment on function public.extend_series(jsonb, text, text) is
+  'Adds sessions to the end of a series, by its rule and what was changed of it since. request is {series_id, until | count '
+  '| authorization_end: true, on_conflict?: "refuse" | "skip", therapist_id?, override?}: until a local day, this included; '
+  'so many sessions; or as long as the authorization of the next one lasts. Outcome body: {seriesId, sessions, skipped: '
+  '[{startTime, endTime, blockedBy, by, reasons}]}. All or nothing, or with "skip" what is free. Refusals are those of '
+  'sessions-hold.';
+grant execute on function public.extend_series(jsonb, text, text) to authenticated;
 
 create function public.move_group(request jsonb, request_id text default null)
 returns jsonb

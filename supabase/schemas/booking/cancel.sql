@@ -185,8 +185,15 @@ begin
       select from public.therapists as therapist
       where therapist.organization_id = actor.organization_id and therapist.id = wanted.therapist_id
     ))
+    or (wanted.series_id is not null and private.series_sessions(actor, wanted.series_id) = '{}')
   then
     return private.refuse_cancellation(actor, wanted.session_ids);
+  end if;
+  if wanted."from" is not null and not exists (
+    select from unnest(private.series_sessions(actor, wanted.series_id)) as session
+    where session.start_time >= wanted."from"::timestamptz
+  ) then
+    perform private.raise_invalid(private.issue('from', 'is after the last session of the series'));
   end if;
   if wanted.date is not null or wanted.from_date is not null then
     -- Local days, 23 or 25 hours long where clocks change.

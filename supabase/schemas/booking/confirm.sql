@@ -410,7 +410,9 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  if (select count(distinct hold.occurrence_index) from public.session_holds as hold
+  if batch.series_id is not null then
+    return true;
+  elsif (select count(distinct hold.occurrence_index) from public.session_holds as hold
     where hold.organization_id = batch.organization_id and hold.batch_id = batch.id) = 1 then
     return false;
   end if;
@@ -426,7 +428,8 @@ begin
 end
 $$;
 comment on function private.make_series(private.actor, public.hold_batches, public.session_holds[], timestamptz) is
-  'One series for each client of a batch of several occurrences, with the rule that was asked for. False: there is none.';
+  'One series for each client of a batch of several occurrences, with the rule that was asked for; a batch that extends a '
+  'series makes none. False: there is none.';
 
 create function private.series_id(batch_id uuid, client_id uuid)
 returns uuid
@@ -452,7 +455,7 @@ set search_path = ''
 as $$
 declare
   has_groups constant boolean := (slots[1].hold).group_id is not null;
-  in_series constant boolean := (slots[1].hold).occurrence_index > 0 or cardinality(slots) > 1;
+  in_series constant boolean := (slots[1].hold).occurrence_index > 0 or cardinality(slots) > 1 or batch.series_id is not null;
   is_series boolean := false;
   made jsonb;
 begin
@@ -481,7 +484,10 @@ begin
       case when slot.is_service_held then (slot.hold).lanes else private.client_lanes(
         batch.organization_id, (slot.hold).client_id, slot.service_code, (slot.hold).start_time, (slot.hold).end_time
       ) end,
-      case when is_series then private.series_id(batch.id, (slot.hold).client_id) end,
+      case
+        when batch.series_id is not null then private.extended_series(batch, (slot.hold).client_id)
+        when is_series then private.series_id(batch.id, (slot.hold).client_id)
+      end,
       (slot.hold).group_id,
       case when not has_groups then batch.room_id end,
       case when has_groups then 0 else batch.buffer_before_minutes end,

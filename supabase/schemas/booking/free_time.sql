@@ -36,7 +36,10 @@ volatile
 set search_path = ''
 as $$
 declare
-  wanted private.hold_request := private.read_hold_request(request);
+  of_series constant boolean := request ? 'series' and private.changes_series(request);
+  wanted private.hold_request := case
+    when of_series then (private.asked_move(actor, request)).request else private.read_hold_request(request)
+  end;
   slots private.slot[] := private.slots_of(wanted, clock_timestamp());
   named_ids constant uuid[] := array(select slot.session_id from unnest(slots) as slot where slot.session_id is not null);
   batch public.hold_batches := private.new_batch(actor, wanted, named_ids <> '{}', clock_timestamp());
@@ -44,7 +47,9 @@ declare
 begin
   if named_ids <> '{}' then
     slots := private.with_moved(actor.organization_id, slots);
-    batch := private.keep_place(batch, wanted, request ? 'room_id', slots);
+    batch := private.keep_place(
+      batch, wanted, case when of_series then private.names_room(request) else request ? 'room_id' end, slots
+    );
   end if;
   slots := private.with_services(actor.organization_id, slots, wanted.cpt_code, wanted.session_type);
   asked.therapist_id := batch.therapist_id;

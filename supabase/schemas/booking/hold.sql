@@ -817,11 +817,15 @@ set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
   actor private.actor := private.begin_booking(request_id);
-  wanted private.hold_request := private.read_hold_request(request);
+  wanted private.hold_request;
   names_room constant boolean := request ? 'room_id';
   fingerprint bytea;
   outcome jsonb;
 begin
+  if request ? 'series' and private.changes_series(request) then
+    return private.hold_series(actor, request, idempotency_key);
+  end if;
+  wanted := private.read_hold_request(request);
   if not private.may_ask(actor, wanted.therapist_id) then
     return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;

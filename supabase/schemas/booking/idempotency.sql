@@ -6,7 +6,8 @@ create table private.idempotency_keys (
   organization_id uuid not null references public.organizations (id),
   user_id uuid not null,
   endpoint text not null check (endpoint in (
-    'sessions-hold', 'sessions-confirm', 'sessions-cancel', 'session-notes', 'client-details', 'add-staff-time'
+    'sessions-hold', 'sessions-confirm', 'sessions-cancel', 'session-notes', 'client-details', 'add-staff-time',
+    'extend-series'
   )),
   idempotency_key text not null check (length(idempotency_key) between 1 and 255),
   fingerprint bytea not null,

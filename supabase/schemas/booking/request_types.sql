@@ -163,6 +163,75 @@ create type private.hold_request as (
 );
 comment on type private.hold_request is 'The body of sessions-hold, each field within its bounds.';
 
+-- sessions-hold, for sessions of a series
+
+create domain private.series_scope as text check (value in ('this', 'following', 'all'));
+comment on domain private.series_scope is 'must be "this", "following" or "all"';
+
+create domain private.weekday as text
+  check (value in ('monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'));
+comment on domain private.weekday is 'must be an English weekday in lower case, like "monday"';
+
+create domain private.time_of_day as text check (value ~ '^([01][0-9]|2[0-3]):[0-5][0-9]$');
+comment on domain private.time_of_day is 'must be a local time of day from 00:00 to 23:59, like 16:30';
+
+create domain private.shift_minutes as integer check (value between -40320 and 40320);
+comment on domain private.shift_minutes is 'must be a whole number from -40320 to 40320';
+
+create domain private.session_minutes as integer check (value between 1 and 720);
+comment on domain private.session_minutes is 'must be a whole number from 1 to 720';
+
+create type private.series_change as (
+  shift_minutes private.shift_minutes,
+  weekday private.weekday,
+  local_start private.time_of_day,
+  duration_minutes private.session_minutes,
+  therapist_id uuid,
+  room_id uuid
+);
+comment on type private.series_change is
+  'What becomes of sessions of a series; what is left out stays. A room_id of null, named, is no room.';
+
+create type private.series_part as (
+  series_id uuid,
+  scope private.series_scope,
+  "from" private.instant,
+  change private.series_change
+);
+comment on type private.series_part is 'Which sessions of a series change, and how. from: the start of one of them.';
+
+create type private.series_request as (
+  therapist_id uuid,
+  client_id uuid,
+  time_zone private.zone_name,
+  hold_seconds private.hold_seconds,
+  session_type private.short_text,
+  cpt_code private.cpt_code,
+  buffer_before_minutes private.buffer_minutes,
+  buffer_after_minutes private.buffer_minutes,
+  override private.override_request,
+  series private.series_part
+);
+comment on type private.series_request is
+  'The body of sessions-hold that changes sessions of a series. therapist_id: only sessions of this therapist; time_zone: '
+  'whose clocks the change is meant by, left out: those of each session.';
+
+-- extend_series
+
+create domain private.on_conflict as text check (value in ('refuse', 'skip'));
+comment on domain private.on_conflict is 'must be "refuse" or "skip"';
+
+create type private.extend_request as (
+  series_id uuid,
+  until private.civil_date,
+  count private.occurrence_count,
+  authorization_end boolean,
+  on_conflict private.on_conflict,
+  therapist_id uuid,
+  override private.override_request
+);
+comment on type private.extend_request is 'The request of extend_series: how far a series goes on.';
+
 -- sessions-confirm
 
 create type private.session_request as (
@@ -484,7 +553,8 @@ declare
   name text;
 begin
   foreach name in array array[
-    'hold_request', 'confirm_request', 'release_request', 'cancel_request', 'visit_request', 'correction_request'
+    'hold_request', 'series_request', 'extend_request', 'confirm_request', 'release_request', 'cancel_request',
+    'visit_request', 'correction_request'
   ] loop
     execute format(
       $function$

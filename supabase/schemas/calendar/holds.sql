@@ -19,13 +19,16 @@ create table public.hold_batches (
   override_rules text[],
   is_move boolean not null default false,
   keeps_places boolean not null default false,
+  series_id uuid,
+  series_change jsonb,
   expires_at timestamptz not null check (isfinite(expires_at)),
   created_by uuid not null,
   created_at timestamptz not null,
   primary key (organization_id, id),
   unique (organization_id, hold_key),
   foreign key (organization_id, therapist_id) references public.therapists (organization_id, id),
-  foreign key (organization_id, room_id) references public.rooms (organization_id, id)
+  foreign key (organization_id, room_id) references public.rooms (organization_id, id),
+  foreign key (organization_id, series_id) references public.session_series (organization_id, id)
 );
 comment on table public.hold_batches is
   'What one call of sessions-hold asked for and got: one hold, or a whole series. Never deleted.';
@@ -36,6 +39,10 @@ comment on column public.hold_batches.override_rules is
 comment on column public.hold_batches.keeps_places is
   'A move that leaves each session its own room and buffers: only the therapist changes.';
 comment on column public.hold_batches.is_move is 'Every occurrence is a new place for an existing session. A move settles whole.';
+comment on column public.hold_batches.series_id is 'The series that the batch changes or extends; see booking/series.sql.';
+comment on column public.hold_batches.series_change is
+  'What was asked of that series: {scope, from, …} of a change, {until, count, through, …} of an extension.';
+create index hold_batches_series_idx on public.hold_batches (organization_id, series_id) where series_id is not null;
 create index hold_batches_therapist_idx on public.hold_batches (organization_id, therapist_id);
 create index hold_batches_room_idx on public.hold_batches (organization_id, room_id) where room_id is not null;
 

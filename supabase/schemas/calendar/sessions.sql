@@ -221,7 +221,17 @@ create policy sessions_scoped_access on public.session_series for select to auth
   using (
     organization_id = (select private.claimed_organization_id())
     and (
-      (therapist_id = (select auth.uid()) and (select private.active_role()) = 'therapist')
+      ((select private.active_role()) = 'therapist' and (
+        therapist_id = (select auth.uid())
+        -- Sessions change hands; the series they came from does not.
+        or exists (
+          select 1
+          from public.sessions as session
+          where session.organization_id = session_series.organization_id
+            and session.series_id = session_series.id
+            and session.therapist_id = (select auth.uid())
+        )
+      ))
       or (select private.is_admin())
       or ((select private.active_role()) = 'client' and client_id = any ((select private.own_client_ids())::uuid[]))
     )

@@ -240,7 +240,7 @@ begin
   if wanted.undo = 'start' then
     return null;
   elsif wanted.undo is not null then
-    visit.actual_end_time := null;
+    -- When it ended stays: what was signed still is.
     visit.units := null;
     visit.overlap_reason := null;
     return visit;

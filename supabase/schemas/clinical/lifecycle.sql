@@ -1,6 +1,8 @@
 -- Purpose: a session begins, ends and is billed by the times it really had; it completes only when its record is whole.
--- Objects: session_visits; private.whole_minute, check_visit, completion_gaps; start_session, complete_session, mark_no_show.
--- Watch for: users of the API complete a session only with what domain rules and its payer ask for, whether through
+-- Objects: session_visits; private.whole_minute, check_visit, completion_gaps; start_session, end_session, complete_session,
+--          mark_no_show.
+-- Watch for: a visit begins, ends, is signed and is completed, in this order: what is signed is what was rendered, so the
+--            end is known first. Users of the API complete a session only with what domain rules and its payer ask for, whether through
 --            complete_session or by a direct update. Operators (SQL, service_role) may enter history as it was.
 
 create function private.whole_minute(instant timestamptz)
@@ -29,14 +31,14 @@ create table public.session_visits (
   recorded_at timestamptz not null default clock_timestamp(),
   primary key (organization_id, session_id),
   foreign key (organization_id, session_id) references public.sessions (organization_id, id),
-  check ((actual_end_time is null) = (units is null)),
+  constraint session_visits_units check (units is null or actual_end_time is not null),
   constraint session_visits_length check (actual_end_time - actual_start_time <= interval '16 hours')
 );
 comment on table public.session_visits is
   'When a session really began and ended: the begin and end that electronic visit verification asks for. Apart from '
   'sessions, since clients may not read it.';
 comment on column public.session_visits.units is
-  'Units of the actual minutes as the payer rounds: of a payer who rounds by the day, this visit''s share of the day''s.';
+  'Units of the actual minutes as the payer rounds, null until it is completed: of a payer who rounds by the day, this visit''s share of the day''s.';
 comment on column public.session_visits.actual_start_time is 'When it began: a whole minute, like its end.';
 comment on column public.session_visits.other_day_reason is
   'Why it began on another local day than it was booked for; null when it did not.';
@@ -109,63 +111,68 @@ end
 $$;
 comment on function private.session_payer_rule(public.sessions) is 'The rule of the payer who pays first for this session.';
 
-create function private.completion_gaps(session public.sessions)
+create function private.completion_gaps(session public.sessions, begun timestamptz, ended timestamptz)
 returns jsonb
 language plpgsql
 stable
 security definer
 set search_path = ''
 as $$
+declare
+  date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
+  code constant text := private.service_code(session.organization_id, session.cpt_code, session.session_type, date);
+  note public.session_note_states;
+  differing text[];
 begin
+  select known.* into note
+  from public.session_note_states as known
+  where known.organization_id = session.organization_id and known.session_id = session.id;
+  if note.status in ('signed', 'amended') and begun is not null and ended is not null then
+    differing := private.differing_facts(
+      private.attested_facts(session.organization_id, session.id), private.facts_of_visit(session, begun, ended)
+    );
+  end if;
   return (
-    select jsonb_agg(jsonb_build_object('field', gap.field, 'message', gap.message) order by gap.position)
-    from (values (1)) as once
-    left join public.session_note_states as note
-      on note.organization_id = session.organization_id and note.session_id = session.id
-    left join public.session_visits as visit
-      on visit.organization_id = session.organization_id and visit.session_id = session.id
-    cross join lateral private.session_payer_rule(session) as rule
-    cross join lateral (
-      select private.service_date(session.organization_id, session.client_id, session.start_time) as date
-    ) as day
-    cross join lateral (
-      select private.service_code(session.organization_id, session.cpt_code, session.session_type, day.date) as code
-    ) as named
-    left join lateral (
-      select named.code, known.min_clients, known.max_clients
-      from private.service_code_on(session.organization_id, named.code, day.date) as known
-    ) as service on true
-    cross join lateral (
+    select jsonb_agg(
+      jsonb_strip_nulls(jsonb_build_object('field', gap.field, 'message', gap.message, 'differs', gap.differs))
+      order by gap.position
+    )
+    from (
       values
-        (1, 'location_type', 'Where the session took place is not recorded.', session.location_type is null),
-        (2, 'cpt_code', 'The session names no service.',
-          service.code is null),
-        (3, 'note', 'The session has no note.', note.session_id is null),
+        (1, 'location_type', 'Where the session took place is not recorded.', session.location_type is null, null::text[]),
+        (2, 'cpt_code', 'The session names no service.', code is null, null),
+        (3, 'note', 'The session has no note.', note.session_id is null, null),
         (4, 'signature', 'The note is not signed by the rendering provider, with their credential.',
           note.session_id is not null and (
             note.status = 'draft' or note.credential is null or note.signed_by is distinct from session.therapist_id
-          )),
-        (4, 'signature', 'The visit was corrected after its note was signed: the note must be amended.',
-          note.status = 'needs_amendment'),
-        (5, 'actual_start_time', 'The payer wants the time the visit began (EVV).',
-          rule.evv_required and visit.actual_start_time is null),
-        (6, 'actual_end_time', 'The payer wants the time the visit ended (EVV).',
-          rule.evv_required and visit.actual_end_time is null),
-        (7, 'clients', 'The service is for more clients, or fewer, than attend.', (
+          ), null),
+        (5, 'signature', 'The visit was corrected after its note was signed: the note must be amended.',
+          note.status = 'needs_amendment', null),
+        (6, 'signature',
+          format('The note was signed for something else: %s. Amend the note, or correct the visit.', array_to_string(differing, ', ')),
+          differing <> '{}', differing),
+        (7, 'actual_start_time', 'When the visit began is not recorded.', begun is null, null),
+        (8, 'actual_end_time', 'When the visit ended is not recorded.', ended is null, null),
+        (9, 'clients', 'The service is for more clients, or fewer, than attend.', (
           select count(*)
           from public.sessions as member
           where member.organization_id = session.organization_id
             and member.status not in ('cancelled', 'no_show')
             and (member.id = session.id or member.group_id = session.group_id)
-        ) not between service.min_clients and service.max_clients)
-    ) as gap (position, field, message, is_open)
+        ) not between (
+          select known.min_clients from private.service_code_on(session.organization_id, code, date) as known
+        ) and (
+          select known.max_clients from private.service_code_on(session.organization_id, code, date) as known
+        ), null)
+    ) as gap (position, field, message, is_open, differs)
     where gap.is_open
   );
 end
 $$;
-comment on function private.completion_gaps(public.sessions) is
-  'What a session still lacks to be completed, as [{field, message}]; null when nothing. Participants, narrative, '
-  'response and progress are in the note, which cannot be signed without them.';
+comment on function private.completion_gaps(public.sessions, timestamptz, timestamptz) is
+  'What a session still lacks to be completed with these times, as [{field, message, differs?}]; null when nothing. '
+  'Participants, narrative, response and progress are in the note, which cannot be signed without them. differs: what is '
+  'not as it was signed.';
 
 create function private.guard_completion()
 returns trigger
@@ -174,10 +181,14 @@ security definer
 set search_path = ''
 as $$
 declare
+  visit public.session_visits;
   gaps jsonb;
 begin
   if new.status = 'completed' and old.status <> 'completed' and auth.role() = 'authenticated' then
-    gaps := private.completion_gaps(new);
+    select known.* into visit
+    from public.session_visits as known
+    where known.organization_id = new.organization_id and known.session_id = new.id;
+    gaps := private.completion_gaps(new, visit.actual_start_time, visit.actual_end_time);
     if gaps is not null then
       raise exception using
         errcode = 'check_violation',
@@ -194,7 +205,10 @@ end
 $$;
 comment on function private.guard_completion() is 'Trigger: a user completes a session only when its record is whole.';
 create trigger a_guard_completion before update of status on public.sessions
-  for each row execute function private.guard_completion();
+  for each row
+  -- complete_session has asked already, for the times that it is given.
+  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  execute function private.guard_completion();
 
 -- Requests ---------------------------------------------------------------------------------------------------------------
 
@@ -350,29 +364,48 @@ $$;
 comment on function private.begin_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
   'What start_session does once the session and its people are locked.';
 
-create function private.missing_for_completion(session public.sessions, begun timestamptz, ended timestamptz)
+create function private.end_visit(
+  actor private.actor, session public.sessions, wanted private.visit_request, as_of timestamptz
+)
 returns jsonb
 language plpgsql
-stable
 set search_path = ''
 as $$
 declare
-  gaps constant jsonb := coalesce(private.completion_gaps(session), '[]');
+  before public.session_visits;
+  visit public.session_visits;
 begin
-  return (
-    select jsonb_agg(gap.value)
-    from jsonb_array_elements(gaps || case
-      when ended is null and not gaps @> '[{"field": "actual_end_time"}]'
-        then '[{"field": "actual_end_time", "message": "When the visit ended is not recorded, and cannot be told from the booking."}]'
-      else '[]'::jsonb
-    end) as gap (value)
-    where not (gap.value ->> 'field' = 'actual_start_time' and begun is not null)
-      and not (gap.value ->> 'field' = 'actual_end_time' and ended is not null)
+  select known.* into before
+  from public.session_visits as known
+  where known.organization_id = actor.organization_id and known.session_id = session.id;
+  visit := before;
+  visit.organization_id := actor.organization_id;
+  visit.session_id := session.id;
+  visit.actual_start_time := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, before.actual_start_time));
+  visit.actual_end_time := private.whole_minute(coalesce(wanted.actual_end_time::timestamptz, as_of));
+  visit.other_day_reason := coalesce(wanted.other_day_reason, before.other_day_reason);
+  visit.recorded_at := as_of;
+  if visit.actual_start_time is null then
+    perform private.raise_invalid(private.issue('actual_start_time', 'is required: when the visit began is not recorded'));
+  end if;
+  perform private.check_visit(session, visit.actual_start_time, visit.actual_end_time, visit.other_day_reason, as_of);
+  insert into public.session_visits select visit.*
+  on conflict (organization_id, session_id) do update
+  set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time,
+    other_day_reason = excluded.other_day_reason, recorded_at = excluded.recorded_at;
+  perform private.record_event(
+    actor.organization_id, 'visit.ended', 'session', array[session.id], as_of,
+    therapist_id => session.therapist_id, actor_role => actor.role::text,
+    before => private.visit_facts(session, before), after => private.visit_facts(session, visit)
   );
+  return private.success(jsonb_build_object(
+    'session', to_jsonb(session), 'actualStartTime', private.iso(visit.actual_start_time),
+    'actualEndTime', private.iso(visit.actual_end_time)
+  ));
 end
 $$;
-comment on function private.missing_for_completion(public.sessions, timestamptz, timestamptz) is
-  'private.completion_gaps of a session that is about to be completed with these times.';
+comment on function private.end_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
+  'What end_session does once the session and its people are locked.';
 
 create function private.finish_visit(
   actor private.actor, session public.sessions, wanted private.visit_request, as_of timestamptz
@@ -383,7 +416,6 @@ set search_path = ''
 as $$
 declare
   before constant jsonb := private.facts_of_rows(jsonb_build_array(to_jsonb(session)));
-  rule record;
   visit public.session_visits;
   missing jsonb;
   other_visits jsonb;
@@ -393,22 +425,13 @@ begin
   select candidate.* into visit
   from public.session_visits as candidate
   where candidate.organization_id = actor.organization_id and candidate.session_id = session.id;
-  select found.* into rule from private.session_payer_rule(session) as found;
   visit.organization_id := actor.organization_id;
   visit.session_id := session.id;
   visit.actual_start_time := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, visit.actual_start_time));
-  visit.actual_end_time := private.whole_minute(wanted.actual_end_time::timestamptz);
+  visit.actual_end_time := private.whole_minute(coalesce(wanted.actual_end_time::timestamptz, visit.actual_end_time));
   visit.other_day_reason := coalesce(wanted.other_day_reason, visit.other_day_reason);
-  -- Where nobody asks for the minute (EVV does), what nobody recorded was as booked.
-  if not rule.evv_required then
-    visit.actual_start_time := coalesce(visit.actual_start_time, private.whole_minute(session.start_time));
-    visit.actual_end_time := coalesce(visit.actual_end_time, private.whole_minute(least(session.end_time, as_of)));
-    if wanted.actual_end_time is null and visit.actual_end_time <= visit.actual_start_time then
-      visit.actual_end_time := null;
-    end if;
-  end if;
   perform private.check_visit(session, visit.actual_start_time, visit.actual_end_time, visit.other_day_reason, as_of);
-  missing := private.missing_for_completion(session, visit.actual_start_time, visit.actual_end_time);
+  missing := private.completion_gaps(session, visit.actual_start_time, visit.actual_end_time);
   if missing is not null then
     return private.refuse(
       actor, 'session.refused', array[session.id], 'SESSION_INCOMPLETE', 'The session cannot be completed yet: see missing.',
@@ -425,8 +448,9 @@ begin
   end if;
 
   visit.overlap_reason := case when other_visits is not null then private.tidy(wanted.overlap_reason) end;
-  visit.units := private.billable_units(
-    private.billable_minutes(visit.actual_start_time, visit.actual_end_time), rule.rounding
+  visit.units := (
+    select private.billable_units(private.billable_minutes(visit.actual_start_time, visit.actual_end_time), rule.rounding)
+    from private.session_payer_rule(session) as rule
   );
   visit.completed_by := actor.user_id;
   visit.recorded_at := clock_timestamp();
@@ -491,7 +515,7 @@ begin
   );
   as_of := clock_timestamp();
 
-  if session.status::text <> (case action when 'complete' then 'in_progress' else 'scheduled' end)
+  if session.status::text <> (case when action in ('end', 'complete') then 'in_progress' else 'scheduled' end)
     and not (action = 'no_show' and session.status = 'in_progress')
   then
     return private.refuse(
@@ -512,6 +536,7 @@ begin
   wanted.other_day_reason := private.tidy(wanted.other_day_reason);
   return case action
     when 'start' then private.begin_visit(actor, session, wanted, as_of)
+    when 'end' then private.end_visit(actor, session, wanted, as_of)
     else private.finish_visit(actor, session, wanted, as_of)
   end;
 exception
@@ -520,7 +545,7 @@ exception
 end
 $$;
 comment on function private.change_lifecycle(text, jsonb, text) is
-  'Starts or completes a session, or marks it missed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
+  'Starts, ends or completes a session, or marks it missed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
 
 create function private.start_session(request jsonb, request_id text)
 returns jsonb
@@ -549,6 +574,35 @@ comment on function public.start_session(jsonb, text) is
   'other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED, NOT_TODAY (over 12 hours before its time).';
 grant execute on function public.start_session(jsonb, text) to authenticated;
 
+create function private.end_session(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  return private.change_lifecycle('end', request, request_id);
+end
+$$;
+comment on function private.end_session(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.end_session(jsonb, text) to authenticated;
+
+create function public.end_session(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(private.end_session(end_session.request, end_session.request_id));
+end;
+comment on function public.end_session(jsonb, text) is
+  'Records when the visit of a session in progress ended, so that its note can be signed. request is {session_id, '
+  'actual_start_time?, actual_end_time?, other_day_reason?}; without an end, now; a visit documented late gives both times. '
+  'Seconds are cut. May be repeated until the session is completed; a note that is signed by then must be amended. Outcome '
+  'body: {session, actualStartTime, actualEndTime}. PT400 for times ahead, out of order, over 16 hours, or on another local '
+  'day than booked without other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED.';
+grant execute on function public.end_session(jsonb, text) to authenticated;
+
 create function private.complete_session(request jsonb, request_id text)
 returns jsonb
 language plpgsql
@@ -572,9 +626,12 @@ begin atomic
 end;
 comment on function public.complete_session(jsonb, text) is
   'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?, other_day_reason?, '
-  'overlap_reason?}: a visit documented late gives both times. Seconds are cut. Outcome body: {session, actualStartTime, actualEndTime, units, version}. PT400 '
-  'for times ahead, out of order, over 16 hours, or on another local day than booked without other_day_reason. 409 SESSION_INCOMPLETE lists in missing, as [{field, message}], what the '
-  'record lacks: location_type, cpt_code, note, signature, and for payers with EVV actual_start_time, actual_end_time. 409 '
+  'overlap_reason?}; times left out are those that start_session and end_session recorded. Outcome body: {session, '
+  'actualStartTime, actualEndTime, units, version}. PT400 for times ahead, out of order, over 16 hours, or on another local '
+  'day than booked without other_day_reason. 409 SESSION_INCOMPLETE lists in missing, as [{field, message, differs?}], what '
+  'the record lacks: location_type, cpt_code, note, signature, actual_start_time, actual_end_time, clients; differs of '
+  'signature names what is not as it was signed: therapist_id, client_id, cpt_code, cpt_modifiers, location_type, time_zone, '
+  'actual_start_time, actual_end_time. 409 '
   'VISIT_OVERLAPS lists in overlaps, as [{resource, sessionId, startTime, endTime}], the completed visits of its therapist or '
   'client that it overlaps in actual time; an admin lets it overlap with overlap_reason.';
 grant execute on function public.complete_session(jsonb, text) to authenticated;

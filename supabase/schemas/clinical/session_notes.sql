@@ -42,7 +42,7 @@ comment on column private.session_note_versions.proof is
 comment on column private.session_note_versions.signed_at is
   'When saved_by, the rendering provider, signed this version, with the credential she had then.';
 comment on column private.session_note_versions.attested is
-  'The facts of the session that she signed for: times, client, service and place as booked.';
+  'The facts of the visit that they signed for: private.facts_of_visit.';
 create index session_note_versions_data_key_idx on private.session_note_versions (organization_id, data_key_id);
 create index session_note_versions_saved_by_idx on private.session_note_versions (organization_id, saved_by);
 alter table private.session_note_versions enable row level security;
@@ -119,6 +119,108 @@ $$;
 comment on function private.note_statement(private.session_note_versions) is
   'What the proof of a version of a note is made over.';
 
+create function private.facts_of_visit(session public.sessions, begun timestamptz, ended timestamptz)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object(
+    'therapistId', session.therapist_id, 'clientId', session.client_id,
+    'cptCode', private.service_code(
+      session.organization_id, session.cpt_code, session.session_type,
+      private.service_date(session.organization_id, session.client_id, session.start_time)
+    ),
+    'cptModifiers', session.cpt_modifiers, 'locationType', session.location_type, 'timeZone', session.time_zone,
+    'actualStartTime', private.iso(begun), 'actualEndTime', private.iso(ended)
+  );
+end
+$$;
+comment on function private.facts_of_visit(public.sessions, timestamptz, timestamptz) is
+  'What the signature of a note stands for: who rendered what to whom, where, from when until when.';
+
+create function private.session_facts(session public.sessions)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  visit record;
+begin
+  select known.actual_start_time, known.actual_end_time into visit
+  from public.session_visits as known
+  where known.organization_id = session.organization_id and known.session_id = session.id;
+  if session.status = 'completed' and visit.actual_end_time is null then
+    -- Completed by an operator who recorded no times: it went as it was booked.
+    return private.facts_of_visit(session, session.start_time, session.end_time);
+  end if;
+  return private.facts_of_visit(session, visit.actual_start_time, visit.actual_end_time);
+end
+$$;
+comment on function private.session_facts(public.sessions) is
+  'private.facts_of_visit of a session''s visit as it is recorded now; times that are not known yet are null.';
+
+create function private.attested_facts(organization_id uuid, session_id uuid)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select note.attested
+    from private.session_note_versions as note
+    where note.organization_id = attested_facts.organization_id and note.session_id = attested_facts.session_id
+      and note.status <> 'draft'
+    order by note.version desc
+    limit 1
+  );
+end
+$$;
+comment on function private.attested_facts(uuid, uuid) is 'What the latest signature of a session''s note stands for; null without one.';
+
+create function private.differing_facts(attested jsonb, facts jsonb)
+returns text[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return array(
+    -- The names of columns, by which requests call them.
+    select lower(regexp_replace(fact.key, '([A-Z])', '_\1', 'g'))
+    from jsonb_each(facts) as fact
+    where fact.value is distinct from attested -> fact.key
+    order by fact.key
+  );
+end
+$$;
+comment on function private.differing_facts(jsonb, jsonb) is
+  'Which facts of a visit are not as they were signed, by their columns'' names. Empty: all are.';
+
+create function private.undocumentable(session public.sessions, status text)
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return case
+    when status = 'draft' and session.status in ('cancelled', 'no_show')
+      then format('The session is %s: it takes no notes.', session.status)
+    when status = 'signed' and session.status not in ('in_progress', 'completed')
+      then format('The session is %s: its note can be signed once the visit has ended.', session.status)
+    when status <> 'draft' and session.status = 'in_progress'
+      and private.session_facts(session) ->> 'actualEndTime' is null
+      then 'When the visit ended is not recorded: end the session, then sign its note.'
+  end;
+end
+$$;
+comment on function private.undocumentable(public.sessions, text) is
+  'Why the note of a session takes no version of this status now; null when it does.';
+
 create function private.guard_note_version()
 returns trigger
 language plpgsql
@@ -146,12 +248,10 @@ begin
     raise exception using errcode = 'check_violation', message = 'only a signed note is amended';
   elsif new.saved_by is distinct from session.therapist_id then
     raise exception using errcode = 'check_violation', message = 'only the rendering provider writes and signs a note';
-  elsif new.status = 'draft' and session.status in ('cancelled', 'no_show')
-    or new.status = 'signed' and session.status not in ('in_progress', 'completed')
-  then
-    raise exception using
-      errcode = 'check_violation', message = format('the note of a session that is %s cannot be %s', session.status,
-        case new.status when 'draft' then 'written' else 'signed' end);
+  elsif private.undocumentable(session, new.status) is not null then
+    raise exception using errcode = 'check_violation', message = private.undocumentable(session, new.status);
+  elsif new.status <> 'draft' and new.attested is distinct from private.session_facts(session) then
+    raise exception using errcode = 'check_violation', message = 'a signature attests the visit as it is recorded';
   elsif not private.proof_holds(new.proof, private.note_statement(new)) then
     raise exception using
       errcode = 'check_violation',
@@ -165,7 +265,7 @@ end
 $$;
 comment on function private.guard_note_version() is
   'Trigger: drafts until signed, amendments after that, each by the session''s therapist and with its proof; '
-  'signed once the session has begun.';
+  'signed once the end of the visit is known, and for the visit as it is recorded then.';
 
 create function private.record_note_version()
 returns trigger
@@ -425,23 +525,6 @@ end
 $$;
 comment on function private.note_answer(private.session_note_versions) is 'A version as it is answered, without its content.';
 
-create function private.session_facts(session public.sessions)
-returns jsonb
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return jsonb_build_object(
-    'therapistId', session.therapist_id, 'clientId', session.client_id,
-    'startTime', private.iso(session.start_time), 'endTime', private.iso(session.end_time),
-    'timeZone', session.time_zone, 'cptCode', session.cpt_code, 'cptModifiers', session.cpt_modifiers,
-    'locationType', session.location_type
-  );
-end
-$$;
-comment on function private.session_facts(public.sessions) is 'The facts of a session that a signature stands for.';
-
 create function private.prepare_note(request jsonb, request_id text)
 returns jsonb
 language plpgsql
@@ -553,15 +636,9 @@ begin
       actor, wanted_id, attempted, 409, 'NOTE_VERSION_CONFLICT',
       format('The note is at version %s, not %s. Read it again and save on top of it.', coalesce(latest.version, 0), base_version)
     );
-  elsif save_note.status = 'draft' and session.status in ('cancelled', 'no_show')
-    or save_note.status = 'signed' and session.status not in ('in_progress', 'completed')
-  then
+  elsif private.undocumentable(session, save_note.status) is not null then
     return private.refuse_note(
-      actor, wanted_id, attempted, 409, 'SESSION_NOT_DOCUMENTABLE',
-      format('The session is %s: ', session.status) || case save_note.status
-        when 'draft' then 'it takes no notes.'
-        else 'its note can be signed once it has begun.'
-      end
+      actor, wanted_id, attempted, 409, 'SESSION_NOT_DOCUMENTABLE', private.undocumentable(session, save_note.status)
     );
   end if;
 

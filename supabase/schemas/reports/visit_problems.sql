@@ -11,15 +11,9 @@ set search_path = ''
 as $$
 begin
   return (
-    select note.attested is distinct from private.session_facts(session)
-    from private.session_note_versions as note
-    join public.sessions as session
-      on session.organization_id = note.organization_id and session.id = note.session_id
-    where note.organization_id = signature_differs.organization_id
-      and note.session_id = signature_differs.session_id
-      and note.status <> 'draft'
-    order by note.version desc
-    limit 1
+    select private.attested_facts(session.organization_id, session.id) <> private.session_facts(session)
+    from public.sessions as session
+    where session.organization_id = signature_differs.organization_id and session.id = signature_differs.session_id
   );
 end
 $$;

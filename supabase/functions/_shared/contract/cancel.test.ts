@@ -43,15 +43,29 @@ describe('a cancellation', () => {
   });
 
   it('must say what to cancel', () => {
-    expect(pathsOf({})).toEqual(['hold_key', 'session_ids', 'date']);
-    expect(pathsOf({ therapist_id: id(1), time_zone: 'UTC' })).toEqual(['hold_key', 'session_ids', 'date']);
+    const ways = ['hold_key', 'session_ids', 'series_id', 'date'];
+    expect(pathsOf({})).toEqual(ways);
+    expect(pathsOf({ therapist_id: id(1), time_zone: 'UTC' })).toEqual(ways);
+  });
+
+  it('may be of a series, from a moment on', () => {
+    const request = { series_id: id(1), from: '2026-12-07T10:00:00-08:00' };
+    expect(accepted(request)).toMatchObject({
+      rpc: 'cancel_sessions',
+      request: { series_id: id(1), from: '2026-12-07T18:00:00.000Z' },
+    });
+  });
+
+  it('may be of several local days', () => {
+    const days = { from_date: '2026-12-24', to_date: '2027-01-01', time_zone: 'UTC' };
+    expect(accepted(days).request).toEqual(days);
   });
 
   it('may not take an empty list of sessions for the whole day', () => {
     expect(pathsOf({ session_ids: [], date: '2026-11-01', time_zone: 'UTC' })).toEqual(['session_ids']);
   });
 
-  it.each(['session_ids', 'date', 'therapist_id', 'all_therapists'])(
+  it.each(['session_ids', 'series_id', 'from', 'date', 'from_date', 'therapist_id', 'all_therapists'])(
     'with a hold key may not have %s',
     (field) => {
       expect(pathsOf({ hold_key: id(1), [field]: true })).toEqual([field]);

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { EndpointDescription } from './endpoint.ts';
 import { ids, zone } from './examples.ts';
 import { type Parsed, parseWith, type RpcCall, refuse } from './parsed.ts';
-import { civilDate, expected, list, optional, optionalText, timeZone, uuid } from './primitives.ts';
+import { civilDate, expected, instant, list, optional, optionalText, timeZone, uuid } from './primitives.ts';
 
 /** Most sessions named in one request. */
 export const MAX_SESSION_IDS = 1000;
@@ -30,10 +30,20 @@ export const cancelRequest = z
       session_ids: optional(list(uuid(), 1, MAX_SESSION_IDS)).meta({
         description: 'The sessions to cancel. With `date`: those of them that start on that day.',
       }),
+      series_id: optional(uuid()).meta({
+        description: 'The sessions of a series: all, or with `from` the later ones.',
+      }),
+      from: optional(instant()).meta({
+        description: 'With `series_id`: its sessions that start at this moment or after it.',
+      }),
       date: optional(civilDate()).meta({
         description: 'A local day: sessions that start in it. Needs `time_zone`.',
       }),
-      time_zone: optional(timeZone()).meta({ description: 'The zone in which `date` is meant.' }),
+      from_date: optional(civilDate()).meta({
+        description: 'Several local days, with `to_date`: the first of them. Needs `time_zone`.',
+      }),
+      to_date: optional(civilDate()).meta({ description: 'The last of them, at most 366 days later.' }),
+      time_zone: optional(timeZone()).meta({ description: 'The zone in which the days are meant.' }),
       therapist_id: optional(uuid()).meta({ description: 'For admins: whose day.' }),
       all_therapists: optional(z.boolean({ error: expected('true or false') })).meta({
         description: 'For admins: everybody’s day.',
@@ -43,13 +53,15 @@ export const cancelRequest = z
     },
     { error: expected('a JSON object') },
   )
+  // What the fields mean together, the database says; here only what it would name otherwise.
   .superRefine((request, context) => {
-    if (!request.session_ids && !request.date) {
-      for (const path of ['hold_key', 'session_ids', 'date']) {
+    const { session_ids, series_id, date, from_date, to_date } = request;
+    if (!session_ids && !series_id && !date && !from_date && !to_date) {
+      for (const path of ['hold_key', 'session_ids', 'series_id', 'date']) {
         context.addIssue({
           code: 'custom',
           path: [path],
-          message: 'is required: give hold_key, or session_ids, or date with time_zone',
+          message: 'is required: give hold_key, or session_ids, or series_id, or date with time_zone',
         });
       }
     }
@@ -69,7 +81,10 @@ export const cancelRequest = z
 export type CancelRequest = z.input<typeof releaseRequest> | z.input<typeof cancelRequest>;
 
 /** Fields that choose sessions, and so cannot accompany a hold key. */
-const SESSION_FILTERS = ['session_ids', 'date', 'therapist_id', 'all_therapists'] as const;
+const SESSION_FILTERS = [
+  ...(['session_ids', 'series_id', 'from', 'date', 'from_date', 'to_date'] as const),
+  ...(['therapist_id', 'all_therapists'] as const),
+];
 
 /**
  * Reads a `sessions-cancel` body into the call of `release_hold` (when it has a `hold_key`) or of
@@ -124,7 +139,7 @@ export type CancelData = z.output<typeof cancelData>;
 export const cancelEndpoint: EndpointDescription = {
   summary: 'Release a hold, or cancel sessions',
   description:
-    'With `hold_key`: gives held slots back; repeating it answers `released: false`. Otherwise cancels sessions by id, by local day, or both (their intersection). Any id out of the caller’s scope refuses the whole request.',
+    'With `hold_key`: gives held slots back; repeating it answers `released: false`. Otherwise cancels sessions by id, by series (from a moment on), by local days, or their intersection. Any id out of the caller’s scope refuses the whole request.',
   request: { ReleaseRequest: releaseRequest, CancelRequest: cancelRequest },
   requests: {
     release: { summary: 'Release a hold', value: { hold_key: ids.batch } },
@@ -135,6 +150,10 @@ export const cancelEndpoint: EndpointDescription = {
         reason: 'Family is travelling',
         cancellation_attribution: 'client',
       },
+    },
+    series: {
+      summary: 'Cancel a series from one of its sessions on',
+      value: { series_id: ids.series, from: '2026-11-30T18:00:00Z', reason: 'Moved away' },
     },
     day: {
       summary: 'Cancel a therapist’s day',

@@ -220,7 +220,7 @@ export const ERROR_CODES = {
       'The session has already begun, is over or was cancelled; or it is called missed before its start.',
     action: 'Reload the session. Asked again after a lost answer: the first request has done it.',
     endpoints: [],
-    rpcs: ['start_session', 'complete_session', 'mark_no_show', 'correct_visit'],
+    rpcs: ['start_session', 'end_session', 'complete_session', 'mark_no_show', 'correct_visit'],
   },
   NOT_TODAY: {
     status: 409,
@@ -251,7 +251,8 @@ export const ERROR_CODES = {
   SESSION_INCOMPLETE: {
     status: 409,
     title: 'The session’s record lacks something',
-    meaning: '`missing` names each thing that completing the session needs, by its field.',
+    meaning:
+      '`missing` names each thing that completing the session needs, by its field; `differs` of `signature` what is not as it was signed.',
     action: 'Show each message beside its field, and complete the session once they are there.',
     endpoints: [],
     rpcs: ['complete_session'],

@@ -318,3 +318,33 @@ describe('a recurrence', () => {
     expect(pathsOf(recurring(recurrence))).toEqual([path]);
   });
 });
+
+describe('a change of a series', () => {
+  const change = { series_id: id(1), scope: 'all', change: { shift_minutes: 30 } };
+  const parsed = (body: object) => {
+    const answer = parseHold(body);
+    return answer.ok ? answer.value.request : answer.issues.map(({ path }) => path);
+  };
+
+  it('needs neither people nor a window: the database works them out', () => {
+    expect(parsed({ series: change })).toEqual({ series: change, hold_seconds: 300 });
+  });
+
+  it('keeps a room of null apart from none that is named', () => {
+    const unroomed = { ...change, change: { room_id: null } };
+    expect(parsed({ series: unroomed })).toEqual({ series: unroomed, hold_seconds: 300 });
+  });
+
+  it.each(['start_time', 'occurrences', 'recurrence', 'session_id', 'client_ids', 'room_id'])(
+    'excludes %s',
+    (field) => {
+      expect(parsed({ series: change, [field]: [field] })).toEqual([field]);
+      // What a form left empty is not given.
+      expect(parsed({ series: change, [field]: ' ' })).toMatchObject({ series: change });
+    },
+  );
+
+  it('that is blank or null is none', () => {
+    for (const series of [null, '', ' ']) expect(accepted({ series })).not.toHaveProperty('series');
+  });
+});

@@ -4,11 +4,12 @@ import { cptCode } from './cpt.ts';
 import type { EndpointDescription } from './endpoint.ts';
 import { end, window as exampleWindow, ids, people, start, zone } from './examples.ts';
 import { expandRule, issueOfRule } from './expand.ts';
-import { type Parsed, parseWith, type RpcCall } from './parsed.ts';
+import { type Parsed, parseWith, type RpcCall, refuse } from './parsed.ts';
 import {
   expected,
   instant,
   integer,
+  isBlank,
   list,
   offsetMinutes,
   optional,
@@ -20,6 +21,8 @@ import {
   withDefault,
 } from './primitives.ts';
 import { MAX_OCCURRENCES } from './windows.ts';
+
+const WEEKDAYS = ['monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday'] as const;
 
 /** Most exception dates a rule may carry. */
 const MAX_EXCEPTIONS = 1000;
@@ -163,14 +166,100 @@ export const holdRequest = z
     }
   });
 
+const seriesChange = z.object(
+  {
+    shift_minutes: optional(integer(-40_320, 40_320)).meta({
+      description:
+        'Minutes later by the clocks, or earlier when negative. Excludes `weekday` and `local_start`.',
+      inputExamples: [30],
+    }),
+    weekday: optional(
+      z.enum(WEEKDAYS, { error: expected('an English weekday in lower case, like "monday"') }),
+    ).meta({ description: 'The day of the same week, which begins on Monday.' }),
+    local_start: optional(
+      z.string({ error: expected('a local time of day, like 16:30') }).regex(/^(?:[01]\d|2[0-3]):[0-5]\d$/, {
+        error: 'must be a local time of day from 00:00 to 23:59, like 16:30',
+      }),
+    ).meta({
+      description: 'The new start by the clocks: the same in winter and summer.',
+      inputExamples: ['16:30'],
+    }),
+    duration_minutes: optional(integer(1, 720)).meta({ description: 'How long each is from then on.' }),
+    therapist_id: optional(uuid()),
+    room_id: optionalOrNull(uuid()).meta({
+      description: 'Left out: the room the sessions are in. `null`: no room.',
+    }),
+  },
+  { error: expected('an object') },
+);
+
+const seriesPart = z.object(
+  {
+    series_id: uuid(),
+    scope: z.enum(['this', 'following', 'all'], { error: expected('"this", "following" or "all"') }).meta({
+      description:
+        'One session, it and those after it, or all that are to come. What has begun, ended or been cancelled stays.',
+    }),
+    from: optional(instant()).meta({
+      description: 'The start of the session, or of the first of those that change. Not with `all`.',
+    }),
+    change: seriesChange.meta({ description: 'What changes; everything else stays as each session has it.' }),
+  },
+  { error: expected('an object') },
+);
+
+/** The body of `POST /functions/v1/sessions-hold` that changes sessions of a series. */
+export const seriesHoldRequest = z.object(
+  {
+    series: seriesPart,
+    therapist_id: optional(uuid()).meta({ description: 'Only sessions of this therapist.' }),
+    client_id: optional(uuid()).meta({ description: 'Checked against the series.' }),
+    time_zone: optional(timeZone()).meta({
+      description: 'By whose clocks the change is meant. Left out: those of each session.',
+    }),
+    hold_seconds: withDefault(integer(30, 900), 300),
+    session_type: optionalText(64),
+    cpt_code: optional(cptCode()).meta({ description: 'The service from then on. Left out: it stays.' }),
+    buffer_before_minutes: optional(integer(0, 240)),
+    buffer_after_minutes: optional(integer(0, 240)),
+    override: optional(override),
+  },
+  { error: expected('a JSON object') },
+);
+
 /** What a caller of `sessions-hold` sends. */
-export type HoldRequest = z.input<typeof holdRequest>;
+export type HoldRequest = z.input<typeof holdRequest> | z.input<typeof seriesHoldRequest>;
+
+/** Fields that say which windows are held, and so cannot accompany a series. */
+const WINDOW_FIELDS = [
+  'start_time',
+  'end_time',
+  'start_time_offset_minutes',
+  'end_time_offset_minutes',
+  'session_id',
+  'client_ids',
+  'group_id',
+  'room_id',
+  'occurrences',
+  'recurrence',
+] as const;
+
+/** Reads a body that changes a series. Which sessions those are, and where they go, the database works out. */
+function parseSeries(fields: Record<string, unknown>): Parsed<RpcCall> {
+  const isGiven = (value: unknown) => !isBlank(value) && !(Array.isArray(value) && value.length === 0);
+  const clash = WINDOW_FIELDS.find((name) => isGiven(fields[name]));
+  if (clash) return refuse(clash, 'must not accompany series');
+  const parsed = parseWith(seriesHoldRequest, fields);
+  return parsed.ok ? { ok: true, value: { rpc: 'hold_sessions', request: parsed.value } } : parsed;
+}
 
 /**
  * Reads a `sessions-hold` body into the call of `hold_sessions`: defaults filled in, the rule expanded, instants
  * in UTC, so that the same intent always has the same fingerprint.
  */
 export function parseHold(body: unknown): Parsed<RpcCall> {
+  const fields: Record<string, unknown> = typeof body === 'object' && body !== null ? { ...body } : {};
+  if (!Array.isArray(body) && !isBlank(fields.series)) return parseSeries(fields);
   const parsed = parseWith(holdRequest, body);
   if (!parsed.ok) return parsed;
   const {
@@ -229,6 +318,16 @@ const heldSlot = z.object({
     .optional()
     .meta({ format: 'uuid', description: 'In a group: the client this hold is for.' }),
   groupId: z.string().optional().meta({ format: 'uuid', description: 'In a group: the group.' }),
+  sessionId: z
+    .string()
+    .optional()
+    .meta({ format: 'uuid', description: 'Of a series that changes: the session that goes here.' }),
+  timeZone: z.string().optional().meta({ description: 'Likewise: the zone of its clocks.' }),
+  previousStartTime: z.iso
+    .datetime({ offset: true })
+    .optional()
+    .meta({ description: 'Likewise: where it was.' }),
+  previousEndTime: z.iso.datetime({ offset: true }).optional(),
 });
 
 /** What a hold may still be told of, though it succeeded. */
@@ -268,6 +367,15 @@ export const holdData = z.object({
   overridden: z.array(z.enum(OVERRIDABLE_RULES)).optional().meta({
     description: 'The rules that would have refused this hold, but for `override`.',
   }),
+  series: z
+    .object({
+      seriesId: z.string().meta({ format: 'uuid' }),
+      scope: z.enum(['this', 'following', 'all']),
+      therapistId: z.string().meta({ format: 'uuid', description: 'With whom the sessions will be.' }),
+      clientId: z.string().meta({ format: 'uuid' }),
+    })
+    .optional()
+    .meta({ description: 'Of a series that changes. With `holds`, all that confirming asks for.' }),
 });
 export type HoldData = z.output<typeof holdData>;
 
@@ -284,8 +392,8 @@ const exampleHold = {
 export const holdEndpoint: EndpointDescription = {
   summary: 'Claim a slot or a series for a few minutes',
   description:
-    'All or nothing: a series with one blocked date creates nothing and reports every blocked date. Occurrences that name a `session_id` are new places for existing sessions, whose old slots are kept until the move is confirmed.',
-  request: { HoldRequest: holdRequest },
+    'All or nothing: a series with one blocked date creates nothing and reports every blocked date. Occurrences that name a `session_id` are new places for existing sessions, whose old slots are kept until the move is confirmed. With `series`, the database works out which sessions of a series move where; what is in the way of one then names it by `sessionId`.',
+  request: { HoldRequest: holdRequest, SeriesHoldRequest: seriesHoldRequest },
   requests: {
     one: { summary: 'One session', value: { ...people, ...exampleWindow, time_zone: zone } },
     series: {
@@ -301,6 +409,17 @@ export const holdEndpoint: EndpointDescription = {
     move: {
       summary: 'Move a session',
       value: { ...people, ...exampleWindow, time_zone: zone, session_id: ids.session },
+    },
+    following: {
+      summary: 'From one session of a series on: Thursdays at four',
+      value: {
+        series: {
+          series_id: ids.series,
+          scope: 'following',
+          from: start,
+          change: { weekday: 'thursday', local_start: '16:00' },
+        },
+      },
     },
     override: {
       summary: 'As an admin, in spite of the therapist’s hours',

@@ -54,6 +54,7 @@ export {
   holdRequest,
   OVERRIDABLE_RULES,
   parseHold,
+  seriesHoldRequest,
 } from './hold.ts';
 export type { InputErrorCode, Issue, Parsed, RpcCall } from './parsed.ts';
 export {

@@ -43,6 +43,10 @@ export const conflict = z
       .nullish()
       .meta({ description: 'When the hold in the way lapses. Only for holds.' }),
     secondsLeft: z.int().min(0).nullish().meta({ description: 'Seconds until `expiresAt`, by our clock.' }),
+    sessionId: z
+      .string()
+      .nullish()
+      .meta({ format: 'uuid', description: 'Of a series that changes: the session this occurrence moves.' }),
   })
   .meta({ id: 'Conflict' });
 
@@ -59,6 +63,10 @@ export const shortage = z
     }),
     neededUnits: z.number(),
     leftUnits: z.number(),
+    sessionId: z
+      .string()
+      .nullish()
+      .meta({ format: 'uuid', description: 'Of a series that changes: the session this occurrence moves.' }),
   })
   .meta({ id: 'Shortage' });
 

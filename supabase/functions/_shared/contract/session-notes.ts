@@ -50,7 +50,7 @@ export const saveDraftRequest = z.object({
   content: content(),
 });
 
-/** Signs the note: the rendering provider attests a complete note, and it no longer changes. */
+/** Signs the note of a visit that has ended: the rendering provider attests a complete note, and it no longer changes. */
 export const signRequest = z.object({
   action: z.literal('sign'),
   session_id: uuid(),
@@ -137,9 +137,11 @@ export const noteVersion = z
     signature: z
       .object({
         signedBy: rowId(),
-        credential: z.string().meta({ description: 'What she was at that moment, such as BCBA.' }),
+        credential: z.string().meta({ description: 'What they were at that moment, such as BCBA.' }),
         signedAt: isoInstant(),
-        attested: z.looseObject({}).meta({ description: 'The facts of the session that she signed for.' }),
+        attested: z
+          .looseObject({})
+          .meta({ description: 'The visit that was signed for: who, what, where, from when until when.' }),
       })
       .nullable(),
   })
@@ -177,12 +179,12 @@ const exampleSignature = {
   attested: {
     therapistId: ids.therapist,
     clientId: ids.client,
-    startTime: start,
-    endTime: end,
-    timeZone: zone,
     cptCode: '97153',
     cptModifiers: [],
     locationType: 'clinic',
+    timeZone: zone,
+    actualStartTime: start,
+    actualEndTime: end,
   },
 };
 const exampleContent = {
@@ -196,7 +198,7 @@ const exampleContent = {
 export const noteEndpoint: EndpointDescription = {
   summary: 'Write, sign, amend or read the note of a session',
   description:
-    'Notes are sealed (AES-256-GCM) before the database sees them. Only the session’s therapist writes and signs; admins of the organization read. A signed note never changes: an amendment is a further version. Every read and every attempt is recorded. `content` and `reason` come back in the spelling they are sent in. Reading ignores `Idempotency-Key`.',
+    'Notes are sealed (AES-256-GCM) before the database sees them. Only the session’s therapist writes and signs, once `end_session` has recorded when the visit ended; admins of the organization read. A signed note never changes: an amendment is a further version. Every read and every attempt is recorded. `content` and `reason` come back in the spelling they are sent in. Reading ignores `Idempotency-Key`.',
   request: {
     NoteSaveDraftRequest: saveDraftRequest,
     NoteSignRequest: signRequest,

@@ -23,6 +23,8 @@ export type Conflict = {
   expiresAt?: string | null | undefined;
   /** Seconds until `expiresAt`, by the server's clock. */
   secondsLeft?: number | null | undefined;
+  /** Of a series that changes: the session this occurrence moves. */
+  sessionId?: string | null | undefined;
 };
 
 /** What a payer does not authorize (409 `AUTHORIZATION_EXCEEDED`): one entry per occurrence, client and limit. */
@@ -36,6 +38,8 @@ export type Shortage = {
   limit: 'dates' | 'coverage' | 'total' | 'day' | 'week' | 'month';
   neededUnits: number;
   leftUnits: number;
+  /** Of a series that changes: the session this occurrence moves. */
+  sessionId?: string | null | undefined;
 };
 
 /** A nearby start at which the same request, the whole series shifted, would succeed (409). */
@@ -76,6 +80,13 @@ export type HeldSlot = {
   clientId?: string | undefined;
   /** In a group: the group. */
   groupId?: string | undefined;
+  /** Of a series that changes: the session that goes here. */
+  sessionId?: string | undefined;
+  /** Likewise: the zone of its clocks. */
+  timeZone?: string | undefined;
+  /** Likewise: where it was. */
+  previousStartTime?: string | undefined;
+  previousEndTime?: string | undefined;
 };
 
 /** What a hold may still be told of, though it succeeded. */
@@ -103,6 +114,20 @@ export type HoldData = {
   warnings?: HoldWarning[] | undefined;
   /** The rules that would have refused this hold, but for `override`. */
   overridden?: OverridableRule[] | undefined;
+  /** Of a series that changes. With `holds`, all that confirming asks for. */
+  series?: SeriesMove | undefined;
+};
+
+/** How much of a series changes: one session, it and those after it, or all that are to come. */
+export type SeriesScope = 'this' | 'following' | 'all';
+
+/** A held change of a series. */
+export type SeriesMove = {
+  seriesId: string;
+  scope: SeriesScope;
+  /** With whom the sessions will be. */
+  therapistId: string;
+  clientId: string;
 };
 
 /** The `data` of a 200 answer of `sessions-cancel` that released a hold. */

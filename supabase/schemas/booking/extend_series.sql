@@ -1,0 +1,499 @@
+-- Purpose: a series goes on: by its rule, and as it was changed since.
+-- Objects: series_pattern, extension_days, extended_series, extend_series.
+-- Watch for: it is the hold and the confirmation of new sessions in one transaction, as of any others. The rule is followed
+--            as it was asked for, and each of its days then meets every change of "following" or "all", in their order. A
+--            session that was moved by itself changes nothing of that.
+
+create type private.series_pattern as (
+  rule text,
+  exceptions jsonb,
+  civil_start timestamp,
+  time_zone text,
+  through date,
+  changes private.series_change[],
+  duration interval,
+  last public.sessions,
+  client_ids uuid[],
+  room_id uuid,
+  buffer_before_minutes smallint,
+  buffer_after_minutes smallint
+);
+comment on type private.series_pattern is
+  'What a series does: its rule and what it makes of the rule''s days (changes, duration). through: the last day of the rule '
+  'that was booked; last: its last session that stands; client_ids: everybody of its group who is in a series.';
+
+create function private.read_extend_request(request jsonb)
+returns private.extend_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.extend_request :=
+    private.read_request(request, null::private.extend_request, private.mistyped_extend_request());
+  issues jsonb := '[]';
+begin
+  if wanted.series_id is null then
+    issues := issues || private.issue('series_id', 'is required');
+  end if;
+  if num_nonnulls(wanted.until, wanted.count, nullif(wanted.authorization_end, false)) <> 1 then
+    issues := issues || private.issue('until', 'is required: give until, count, or authorization_end: true, and one of them');
+  end if;
+  if wanted.override is distinct from null and (wanted.override).reason is null then
+    issues := issues || private.issue('override.reason', 'is required');
+  end if;
+  if issues <> '[]' then
+    perform private.raise_invalid(issues);
+  end if;
+  wanted.on_conflict := coalesce(wanted.on_conflict, 'refuse');
+  return wanted;
+end
+$$;
+comment on function private.read_extend_request(jsonb) is 'Reads the request of extend_series, or PT400.';
+
+create function private.series_pattern(actor private.actor, wanted private.extend_request)
+returns private.series_pattern
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  pattern private.series_pattern;
+  known constant public.sessions[] := private.series_sessions(actor, wanted.series_id);
+  first_batch uuid;
+  held record;
+begin
+  select session into pattern.last
+  from unnest(known) as session
+  order by session.status in ('cancelled', 'no_show'), session.start_time desc, session.id
+  limit 1;
+  if known = '{}' then
+    return null;
+  end if;
+  select coalesce(series.recurrence ->> 'rule', series.recurrence_rule), series.recurrence -> 'exceptions', series.civil_start,
+    coalesce(series.recurrence ->> 'time_zone', series.time_zone)
+  into pattern.rule, pattern.exceptions, pattern.civil_start, pattern.time_zone
+  from public.session_series as series
+  where series.organization_id = actor.organization_id and series.id = wanted.series_id;
+  -- What was held first is what was asked, wherever its sessions are now. A series that was written directly has no holds.
+  select max(hold.civil_start)::date as through,
+    (array_agg(hold.end_time - hold.start_time order by hold.civil_start desc))[1] as duration
+  into held
+  from public.sessions as session
+  join public.session_holds as hold on hold.organization_id = session.organization_id and hold.id = session.id
+  join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+  where session.organization_id = actor.organization_id and session.series_id = wanted.series_id and batch.series_id is null;
+  select
+    greatest(held.through, max((change.change ->> 'through')::date)),
+    coalesce(array_agg(
+      jsonb_populate_record(null::private.series_change, change.change) order by change.changed_at
+    ) filter (where change.change ->> 'scope' in ('following', 'all')), '{}')
+  into pattern.through, pattern.changes
+  from public.series_changes as change
+  where change.organization_id = actor.organization_id and change.series_id = wanted.series_id;
+  pattern.through := coalesce(pattern.through, (select max(session.civil_start)::date from unnest(known) as session));
+  pattern.civil_start := coalesce(pattern.civil_start, known[1].civil_start);
+  pattern.duration := coalesce(
+    (
+      select make_interval(mins => change.duration_minutes)
+      from unnest(pattern.changes) with ordinality
+        as change (shift_minutes, weekday, local_start, duration_minutes, therapist_id, room_id, position)
+      where change.duration_minutes is not null
+      order by change.position desc
+      limit 1
+    ),
+    held.duration, (pattern.last).end_time - (pattern.last).start_time
+  );
+  pattern.client_ids := array(
+    select mate.client_id
+    from public.sessions as mate
+    where mate.organization_id = actor.organization_id and mate.group_id = (pattern.last).group_id
+      and mate.series_id is not null and mate.status not in ('cancelled', 'no_show')
+    order by mate.client_id
+  );
+  select coalesce(known_group.room_id, (pattern.last).room_id),
+    greatest(known_group.buffer_before_minutes, (pattern.last).buffer_before_minutes),
+    greatest(known_group.buffer_after_minutes, (pattern.last).buffer_after_minutes)
+  into pattern.room_id, pattern.buffer_before_minutes, pattern.buffer_after_minutes
+  from (values (1)) as once
+  left join public.session_groups as known_group
+    on known_group.organization_id = actor.organization_id and known_group.id = (pattern.last).group_id;
+  return pattern;
+end
+$$;
+comment on function private.series_pattern(private.actor, private.extend_request) is
+  'What a series does, as far as it is the caller''s; null when it is not.';
+
+create type private.extension_day as (day date, civil timestamp, start_time timestamptz);
+comment on type private.extension_day is 'A day of a rule, and when the session of it begins.';
+
+create function private.extension_days(pattern private.series_pattern, as_of timestamptz)
+returns private.extension_day[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  days constant date[] := private.rule_days(
+    pattern.rule, pattern.civil_start::date, daterange(pattern.through + 1, (as_of at time zone pattern.time_zone)::date + 731)
+  );
+begin
+  if days is null then
+    return null;
+  end if;
+  return array(
+    with recursive changed as (
+      select day.date as day, day.date + pattern.civil_start::time as civil, 0 as changes
+      from unnest(days) as day (date)
+      where not private.is_excepted(pattern.exceptions, day.date + pattern.civil_start::time, pattern.time_zone)
+      union all
+      select changed.day, private.changed_civil(changed.civil, pattern.changes[changed.changes + 1]), changed.changes + 1
+      from changed
+      where changed.changes < cardinality(pattern.changes)
+    )
+    select row(changed.day, changed.civil, begins.at)::private.extension_day
+    from changed
+    cross join lateral (select private.instant_at(changed.civil, pattern.time_zone) as at offset 0) as begins
+    where changed.changes = cardinality(pattern.changes) and begins.at > as_of
+    order by changed.day
+  );
+end
+$$;
+comment on function private.extension_days(private.series_pattern, timestamptz) is
+  'The days on which a series would go on, within the time that can be booked. Null: it has no rule that can be read.';
+
+create function private.authorization_end(
+  actor private.actor,
+  pattern private.series_pattern,
+  next private.extension_day,
+  as_of timestamptz,
+  out ends_on date,
+  out shortages jsonb
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  session constant public.sessions := pattern.last;
+  on_date constant date := private.service_date(actor.organization_id, session.client_id, next.start_time);
+  quotes constant private.quote[] := private.quote_units(actor.organization_id, array[row(
+    session.id, 0, session.client_id,
+    private.billed_code(actor.organization_id, session.cpt_code, session.session_type, on_date),
+    next.start_time, next.start_time + pattern.duration, null, null
+  )::private.service], as_of);
+begin
+  select max(approval.ends_on) into ends_on
+  from unnest(quotes) as quote
+  join public.authorizations as approval
+    on approval.organization_id = actor.organization_id and approval.id = quote.authorization_id;
+  shortages := private.shortages_of(quotes);
+end
+$$;
+comment on function private.authorization_end(private.actor, private.series_pattern, private.extension_day, timestamptz) is
+  'The last day of the authorization that the next session of a series draws on, or what is short of it.';
+
+create function private.extension_of(
+  actor private.actor,
+  wanted private.extend_request,
+  pattern private.series_pattern,
+  as_of timestamptz,
+  out days private.extension_day[],
+  out issue private.cause,
+  out shortages jsonb
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  possible constant private.extension_day[] := private.extension_days(pattern, as_of);
+  until date := wanted.until::date;
+  found record;
+begin
+  if pattern.rule is null or possible is null then
+    perform private.raise_invalid(private.issue('series_id', 'is a series without a rule that could go on: book the dates'));
+  elsif until > (as_of at time zone pattern.time_zone)::date + 730 then
+    perform private.raise_invalid(private.issue('until', 'is more than 730 days ahead'));
+  elsif wanted.count > cardinality(possible) then
+    perform private.raise_invalid(private.issue('count', format(
+      'must be at most %s: more would be more than 730 days ahead', cardinality(possible))));
+  elsif wanted.authorization_end and possible <> '{}' then
+    found := private.authorization_end(actor, pattern, possible[1], as_of);
+    until := found.ends_on;
+    if until is null and found.shortages is not null then
+      issue := row('AUTHORIZATION_EXCEEDED', 'No authorization covers the next session of this series: see shortages.', null, null);
+      shortages := found.shortages;
+      return;
+    elsif until is null then
+      perform private.raise_invalid(private.issue('authorization_end', 'must not be asked for: no authorization counts these sessions'));
+    end if;
+  end if;
+  days := case when wanted.count is not null then possible[1:wanted.count::integer] else array(
+    select row(next.day, next.civil, next.start_time)::private.extension_day
+    from unnest(possible) as next
+    where next.civil::date <= until
+    order by next.day
+  ) end;
+  if days = '{}' then
+    perform private.raise_invalid(private.issue(
+      case when wanted.until is null then 'series_id' else 'until' end, 'leaves nothing to add to the series'));
+  elsif cardinality(days) * greatest(cardinality(pattern.client_ids), 1) > 366 then
+    perform private.raise_invalid(private.issue(
+      case when wanted.count is null then 'until' else 'count' end,
+      'must add at most 366 sessions, those of all members of a group counted'));
+  end if;
+end
+$$;
+comment on function private.extension_of(private.actor, private.extend_request, private.series_pattern, timestamptz) is
+  'The days that are to be added to a series, or why there are none; PT400 for what cannot be asked.';
+
+create function private.extension_request(
+  wanted private.extend_request,
+  pattern private.series_pattern,
+  days private.extension_day[]
+)
+returns private.hold_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  request private.hold_request;
+begin
+  request.therapist_id := coalesce(wanted.therapist_id, (pattern.last).therapist_id);
+  request.client_id := (pattern.last).client_id;
+  request.client_ids := case when cardinality(pattern.client_ids) > 1 then pattern.client_ids end;
+  request.room_id := pattern.room_id;
+  request.cpt_code := (pattern.last).cpt_code;
+  request.session_type := (pattern.last).session_type;
+  request.time_zone := pattern.time_zone;
+  request.hold_seconds := 30;
+  request.buffer_before_minutes := pattern.buffer_before_minutes;
+  request.buffer_after_minutes := pattern.buffer_after_minutes;
+  request.override := wanted.override;
+  request.occurrences := array(
+    select row(
+      null, private.iso(day.start_time + pattern.duration), null, null, pattern.time_zone, null,
+      to_char(day.civil, 'YYYY-MM-DD"T"HH24:MI:SS.MS')
+    )::private.occurrence_request
+    from unnest(days) as day
+    order by day.day
+  );
+  return request;
+end
+$$;
+comment on function private.extension_request(private.extend_request, private.series_pattern, private.extension_day[]) is
+  'The hold of the sessions that are to be added: who, where and for what as in the last session of the series.';
+
+create function private.extended_series(batch public.hold_batches, client_id uuid)
+returns uuid
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return coalesce((
+    select mate.series_id
+    from public.sessions as lead
+    join public.sessions as mate on mate.organization_id = lead.organization_id and mate.group_id = lead.group_id
+    where lead.organization_id = batch.organization_id and lead.series_id = batch.series_id
+      and mate.client_id = extended_series.client_id and mate.series_id is not null
+    order by lead.start_time desc
+    limit 1
+  ), batch.series_id);
+end
+$$;
+comment on function private.extended_series(public.hold_batches, uuid) is
+  'The series that a client''s new sessions belong to: in a group each client has a series of their own.';
+
+create function private.book_extension(
+  actor private.actor,
+  wanted private.extend_request,
+  pattern private.series_pattern,
+  days private.extension_day[],
+  skipped_days private.extension_day[]
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  request constant private.hold_request := private.extension_request(wanted, pattern, days);
+  outcome jsonb;
+  found text;
+begin
+  outcome := private.place_hold(
+    actor, request, private.slots_of(request, clock_timestamp()), true, jsonb_build_object('seriesId', wanted.series_id)
+  );
+  if not (outcome ->> 'ok')::boolean then
+    return outcome;
+  end if;
+  update public.hold_batches as batch
+  set series_id = wanted.series_id, series_change = jsonb_strip_nulls(jsonb_build_object(
+    'until', wanted.until, 'count', wanted.count, 'authorization_end', wanted.authorization_end,
+    'through', (select max(next.day) from unnest(days || skipped_days) as next)
+  ))
+  where batch.organization_id = actor.organization_id and batch.id = (outcome #>> '{body,holdId}')::uuid;
+  outcome := private.confirm_hold(actor, confirmation.request, private.listed_of(confirmation.request))
+  from (
+    select row(
+      (outcome #>> '{body,holdKey}')::uuid, (array_agg(place.session))[1], null, null, null, request.time_zone,
+      array_agg(row(place.hold_key, place.session, null, null, null, null, null)::private.confirm_occurrence), null
+    )::private.confirm_request as request
+    from (
+      select (held.value ->> 'holdKey')::uuid as hold_key, row(
+        null, request.therapist_id, request.client_id, held.value ->> 'startTime', held.value ->> 'endTime', null,
+        (pattern.last).location_type, null
+      )::private.session_request as session
+      from jsonb_array_elements(outcome #> '{body,holds}') as held (value)
+    ) as place
+  ) as confirmation;
+  if not (outcome ->> 'ok')::boolean then
+    -- The hold is undone with its claims, as if it had never been.
+    raise sqlstate 'PTUND';
+  end if;
+  return outcome;
+exception
+  when sqlstate 'PTUND' then
+    return private.refuse(
+      actor, 'hold.refused', '{}', outcome ->> 'code', outcome ->> 'detail', request.therapist_id,
+      more => case when outcome ? 'shortages' then jsonb_build_object('shortages', outcome -> 'shortages') else '{}' end
+    );
+  when sqlstate 'PT400' then
+    get stacked diagnostics found = pg_exception_detail;
+    perform private.raise_invalid((
+      select jsonb_agg(case when place.index is null then issue.value else jsonb_build_object(
+        'path', 'series_id', 'message', format(
+          'has a session on %s whose %s %s', days[place.index + 1].day, coalesce(place.field, 'service'),
+          issue.value ->> 'message'
+        )
+      ) end)
+      from jsonb_array_elements(found::jsonb) as issue (value)
+      cross join lateral (
+        select (part.found)[1]::integer as index, (part.found)[2] as field
+        from (select regexp_match(issue.value ->> 'path', '^occurrences\.(\d+)(?:\.(\w+))?') as found) as part
+      ) as place
+    ));
+end
+$$;
+comment on function private.book_extension(
+  private.actor, private.extend_request, private.series_pattern, private.extension_day[], private.extension_day[]
+) is
+  'Holds and confirms the sessions that are added to a series, or refuses and leaves nothing. skipped_days: those that are '
+  'left out.';
+
+create function private.blocked_days(actor private.actor, request private.hold_request)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select jsonb_object_agg(occurrence.value ->> 'index', occurrence.value - 'index')
+    from jsonb_array_elements(private.preview_series(jsonb_strip_nulls(to_jsonb(request))) -> 'occurrences') as occurrence (value)
+    where occurrence.value -> 'blockedBy' <> 'null'
+  );
+end
+$$;
+comment on function private.blocked_days(private.actor, private.hold_request) is
+  'Which occurrences of a hold are blocked, by their index, and by what.';
+
+create function private.extend_series(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+set plan_cache_mode = 'force_generic_plan'
+as $$
+declare
+  actor private.actor := private.begin_booking(request_id);
+  wanted constant private.extend_request := private.read_extend_request(request);
+  pattern private.series_pattern;
+  resource_ids uuid[];
+  added record;
+  blocked jsonb := '{}';
+  skipped jsonb := '[]';
+  days private.extension_day[];
+  fingerprint bytea;
+  outcome jsonb;
+begin
+  perform private.share_organization(actor.organization_id);
+  if idempotency_key is not null then
+    fingerprint := private.fingerprint(to_jsonb(wanted));
+    outcome := private.find_replay(actor.organization_id, actor.user_id, 'extend-series', idempotency_key, fingerprint);
+    if outcome is not null then
+      return outcome;
+    end if;
+  end if;
+  pattern := private.series_pattern(actor, wanted);
+  if pattern is null or (pattern.last).id is null then
+    return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
+  end if;
+  resource_ids := private.extension_resources(wanted, pattern);
+  -- Another extension, or a change that is being confirmed, is over once these people are free: then it is looked again
+  -- where the series ends.
+  perform private.lock_resources(actor.organization_id, resource_ids);
+  pattern := private.series_pattern(actor, wanted);
+  if (pattern.last).id is null or private.extension_resources(wanted, pattern) <> resource_ids then
+    perform private.raise_busy();
+  end if;
+  added := private.extension_of(actor, wanted, pattern, clock_timestamp());
+  if (added.issue).code is not null then
+    return private.refuse(
+      actor, 'hold.refused', '{}', (added.issue).code, (added.issue).detail, (pattern.last).therapist_id,
+      more => jsonb_build_object('shortages', added.shortages)
+    );
+  end if;
+  days := added.days;
+  if wanted.on_conflict = 'skip' then
+    blocked := coalesce(private.blocked_days(actor, private.extension_request(wanted, pattern, days)), '{}');
+    days := array(
+      select row(day.day, day.civil, day.start_time)::private.extension_day
+      from unnest(added.days) with ordinality as day (day, civil, start_time, position)
+      where not blocked ? (day.position - 1)::text
+      order by day.position
+    );
+    select coalesce(jsonb_agg(one.value order by one.key::integer), '[]') into skipped from jsonb_each(blocked) as one;
+  end if;
+  outcome := private.book_extension(actor, wanted, pattern, case when days = '{}' then added.days else days end, added.days);
+  if not (outcome ->> 'ok')::boolean then
+    return outcome;
+  end if;
+  outcome := private.success(jsonb_build_object(
+    'seriesId', wanted.series_id, 'sessions', outcome #> '{body,sessions}', 'skipped', skipped
+  ));
+  if idempotency_key is not null then
+    perform private.keep_answer(
+      actor.organization_id, actor.user_id, 'extend-series', idempotency_key, fingerprint, outcome -> 'body'
+    );
+  end if;
+  return outcome;
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.extend_series(jsonb, text, text) is
+  'Adds sessions to the end of a series, all or nothing, or those that are free. Returns an outcome; raises PT400, PT401, '
+  'PT403, PT503.';
+grant execute on function private.extend_series(jsonb, text, text) to authenticated;
+
+create function private.extension_resources(wanted private.extend_request, pattern private.series_pattern)
+returns uuid[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return array_remove(
+    array[coalesce(wanted.therapist_id, (pattern.last).therapist_id), (pattern.last).client_id, pattern.room_id]
+      || pattern.client_ids, null
+  );
+end
+$$;
+comment on function private.extension_resources(private.extend_request, private.series_pattern) is
+  'Whose time an extension takes.';

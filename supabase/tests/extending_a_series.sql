@@ -1,0 +1,136 @@
+-- A series goes on by its rule, as it was changed since: to a day, by a number of sessions, or while an authorization lasts.
+begin;
+select plan(42);
+select tests.open_clinic();
+select tests.open_clinic('other ');
+
+create function tests.day(index integer, clock text default '10:00') returns timestamptz language sql stable as $$
+  select ((date_trunc('week', now())::date + 42 + index) + clock::time) at time zone 'America/Los_Angeles'
+$$;
+-- Mondays and Wednesdays: week 0 on days 0 and 2.
+create function tests.book_rule(therapist text, client text, days integer[], recurrence jsonb, extra jsonb default '{}') returns uuid language plpgsql as $$
+declare
+  held jsonb := tests.hold('admin', tests.request(therapist, client, tests.day(0)) || jsonb_build_object(
+    'time_zone', 'America/Los_Angeles', 'start_time_offset_minutes', null, 'end_time_offset_minutes', null, 'recurrence', recurrence,
+    'occurrences', (select jsonb_agg(jsonb_build_object('local_start', to_char(tests.day(day) at time zone 'America/Los_Angeles', 'YYYY-MM-DD"T"HH24:MI:SS')) order by day) from unnest(days) as day)
+  ) || extra);
+  booked jsonb := tests.confirm('admin', tests.confirmation(held, therapist, client));
+begin
+  if booked -> 'ok' is distinct from 'true' then
+    raise exception 'not booked: % %', held, booked;
+  end if;
+  return (booked #>> '{body,session,series_id}')::uuid;
+end $$;
+create function tests.extend(person text, series uuid, extra jsonb, key text default null) returns jsonb language sql as $$
+  select tests.call(person, format('select public.extend_series(%L, %L)', jsonb_build_object('series_id', series) || extra, key))
+$$;
+create function tests.refused(series uuid, extra jsonb) returns text language sql as $$
+  select tests.error('admin', format('select public.extend_series(%L)', jsonb_strip_nulls(jsonb_build_object('series_id', series)) || extra)) ->> 'message'
+$$;
+-- Where the sessions of a series are: their days and clocks.
+create function tests.places(series uuid, since integer default 0) returns text[] language sql stable as $$
+  select coalesce(array_agg(((start_time at time zone 'America/Los_Angeles')::date - (date_trunc('week', now())::date + 42))
+    || to_char(start_time at time zone 'America/Los_Angeles', ' HH24:MI') order by start_time), '{}')
+  from public.sessions where series_id = series and status = 'scheduled' and start_time >= tests.day(since, '00:00')
+$$;
+
+create temporary table series on commit drop as
+select tests.book_rule('rbt', 'ann', '{0,2,7,9}', jsonb_build_object('rule', 'FREQ=WEEKLY;BYDAY=MO,WE', 'count', 4, 'exceptions', array[
+  (tests.day(16) at time zone 'America/Los_Angeles')::date::text])) as id;
+select is(tests.places(id), '{0 10:00,2 10:00,7 10:00,9 10:00}', 'as it was booked') from series;
+
+create temporary table first on commit drop as select tests.extend('rbt', id, '{"count": 3}', 'key') as outcome from series;
+select is(outcome ->> 'ok', 'true', 'a series is extended by a number of sessions') from first;
+select is(tests.places(id, 10), '{14 10:00,21 10:00,23 10:00}', 'on the days of its rule, but for its exceptions') from series;
+select is(jsonb_array_length(outcome #> '{body,sessions}'), 3, 'the answer has the sessions') from first;
+select is((select array_agg(distinct item ->> 'series_id') from jsonb_array_elements(outcome #> '{body,sessions}') as item), array[id::text],
+  'they are of the series') from first, series;
+select is(tests.extend('rbt', id, '{"count": 3}', 'key') -> 'body', outcome -> 'body', 'asked again by its key, it answers again') from series, first;
+select is(tests.extend('rbt', id, '{"count": 4}', 'key') ->> 'code', 'IDEMPOTENCY_KEY_REUSED', 'and extends no further') from series;
+select is(cardinality(tests.places(id)), 7, 'there are seven') from series;
+
+-- It goes on as it was changed.
+create temporary table held on commit drop as
+select tests.hold('rbt', jsonb_build_object('series', jsonb_build_object('series_id', id, 'scope', 'following', 'from', tests.day(14),
+  'change', '{"local_start": "16:30", "duration_minutes": 45}'::jsonb))) as outcome from series;
+do $$ begin
+  perform tests.confirm('rbt', tests.confirmation(outcome, 'rbt', 'ann')) from held;
+  -- By itself.
+  perform tests.confirm('rbt', tests.confirmation(tests.hold('rbt', jsonb_build_object('series', jsonb_build_object('series_id', id,
+    'scope', 'this', 'from', tests.day(23, '16:30'), 'change', '{"shift_minutes": 1440}'::jsonb))), 'rbt', 'ann')) from series;
+end $$;
+select is(tests.places(id, 10), '{14 16:30,21 16:30,24 16:30}', 'two changes: of the following ones, and of one alone') from series;
+select is(tests.extend('rbt', id, jsonb_build_object('until', (tests.day(30) at time zone 'America/Los_Angeles')::date)) ->> 'ok', 'true', 'extended until a day') from series;
+select is(tests.places(id, 25), '{28 16:30,30 16:30}', 'this included, as the following ones were changed, and not as the one alone') from series;
+select is((select distinct end_time - start_time from public.sessions where series_id = series.id and start_time >= tests.day(28)), interval '45 minutes', 'as long') from series;
+select is(tests.refused(id, jsonb_build_object('until', (tests.day(30) at time zone 'America/Los_Angeles')::date)), 'until: leaves nothing to add to the series', 'and there is nothing more until then') from series;
+-- Whatever became of its last session, the series goes on after it.
+do $$ begin perform tests.cancel('rbt', jsonb_build_object('series_id', id, 'from', tests.day(30))) from series; end $$;
+select is(tests.extend('rbt', id, '{"count": 1}') ->> 'ok', 'true', 'after a cancelled end') from series;
+select is(tests.places(id, 29), '{35 16:30}', 'it goes on behind it') from series;
+select results_eq(
+  $$ select change - 'through' from public.series_changes where series_id = (select id from series) and change ? 'through' order by changed_at $$,
+  format($$ values ('{"count": 3}'::jsonb), ('{"until": "%s"}'), ('{"count": 1}') $$, (tests.day(30) at time zone 'America/Los_Angeles')::date),
+  'the extensions can be read');
+select is((select recurrence ->> 'count' from public.session_series where session_series.id = series.id), '4', 'and what was asked first is as it was') from series;
+select is_empty('select * from tests.broken_claims()', 'the claims are sound');
+
+-- Blocked.
+do $$ begin perform tests.book('rbt', 'rbt', 'ben', tests.day(42, '16:00')); end $$;
+create temporary table before on commit drop as select tests.footprint() as seen;
+create temporary table blocked on commit drop as select tests.extend('rbt', id, '{"count": 3}') as outcome from series;
+select is(outcome ->> 'code', 'THERAPIST_CONFLICT', 'what blocks one date refuses all') from blocked;
+select is((select array_agg((item ->> 'occurrenceIndex')::integer) from jsonb_array_elements(outcome -> 'conflicts') as item), '{1}', 'which one is said') from blocked;
+select is(tests.footprint(), seen, 'and nothing is left') from before;
+create temporary table skipping on commit drop as select tests.extend('rbt', id, '{"count": 3, "on_conflict": "skip"}') as outcome from series;
+select is(tests.places(id, 36), '{37 16:30,44 16:30}', 'or the free ones are booked') from series;
+select is(
+  (select array_agg((item ->> 'startTime')::timestamptz || ' ' || (item ->> 'blockedBy')) from jsonb_array_elements(outcome #> '{body,skipped}') as item),
+  array[tests.day(42, '16:30') || ' therapist'], 'and the others are named') from skipping;
+select is(tests.extend('rbt', id, '{"count": 1}') ->> 'ok', 'true', 'then it goes on') from series;
+select is(tests.places(id, 45), '{49 16:30}', 'behind all of them') from series;
+do $$ begin perform tests.book('rbt', 'rbt', 'ben', tests.day(51, '16:30')); end $$;
+select is(tests.extend('rbt', id, '{"count": 1, "on_conflict": "skip"}') ->> 'code', 'THERAPIST_CONFLICT', 'when nothing is free, that is refused') from series;
+
+-- Who may, and what cannot be asked.
+select is(tests.extend('rbt2', id, '{"count": 1}') ->> 'code', 'FORBIDDEN', 'somebody else''s series') from series;
+select is(tests.extend('parent', id, '{"count": 1}') ->> 'code', 'FORBIDDEN', 'a parent') from series;
+select is(tests.extend('other admin', id, '{"count": 1}'), tests.extend('other admin', gen_random_uuid(), '{"count": 1}'), 'another clinic''s tells nothing') from series;
+select is(tests.refused(id, '{}'), 'until: is required: give until, count, or authorization_end: true, and one of them', 'no end') from series;
+select is(tests.refused(id, '{"count": 1, "authorization_end": true}'), 'until: is required: give until, count, or authorization_end: true, and one of them', 'two ends') from series;
+select is(tests.refused(id, '{"count": 367}'), 'count: must be a whole number from 1 to 366', 'more than 366') from series;
+select matches(tests.refused(id, '{"count": 300}'), '^count: must be at most \d+: more would be more than 730 days ahead$', 'beyond what can be booked') from series;
+select is(tests.refused(id, '{"until": "2120-01-01"}'), 'until: is more than 730 days ahead', 'a day beyond it') from series;
+select is(tests.refused(id, '{"authorization_end": true}'), 'authorization_end: must not be asked for: no authorization counts these sessions', 'without an authorization') from series;
+create temporary table listed on commit drop as
+with booked as materialized (select tests.book('rbt', 'rbt', 'ben', array[tests.at(200), tests.at(201)]) as ids)
+select series_id from booked join public.sessions on id = ids[1];
+select is(tests.refused(series_id, '{"count": 1}'), 'series_id: is a series without a rule that could go on: book the dates', 'a list of dates') from listed;
+
+-- As long as the authorization lasts.
+select tests.add_payers(), tests.cover('ben', 'open');
+select tests.authorize('ben', '97153', 24, (tests.day(17)::date - tests.at(0)::date));
+create temporary table authorized on commit drop as
+select tests.book_rule('bcba', 'ben', '{0,7}', '{"rule": "FREQ=WEEKLY", "count": 2}', '{"cpt_code": "97153"}') as id;
+select is(tests.extend('bcba', id, '{"authorization_end": true}') ->> 'ok', 'true', 'to the end of the authorization') from authorized;
+select is(tests.places(id), '{0 10:00,7 10:00,14 10:00}', 'there is one more') from authorized;
+create temporary table short on commit drop as select tests.extend('bcba', id, '{"authorization_end": true}') as outcome from authorized;
+select is(outcome ->> 'code' || ' ' || (outcome #>> '{shortages,0,limit}'), 'AUTHORIZATION_EXCEEDED dates', 'after that none covers it') from short;
+select is(tests.extend('bcba', id, '{"count": 1}') ->> 'code', 'AUTHORIZATION_EXCEEDED', 'however it is asked for') from authorized;
+
+-- A group goes on whole, each client in a series of their own.
+create temporary table grouped on commit drop as
+select tests.book_rule('rbt2', 'ann', '{0,7}', '{"rule": "FREQ=WEEKLY", "count": 2}', jsonb_build_object(
+  'cpt_code', '97154', 'client_ids', jsonb_build_array(tests.id('ann'), tests.id('cat')), 'start_time', tests.day(0, '20:00'),
+  'end_time', tests.day(0, '21:00'), 'occurrences', jsonb_build_array(
+    jsonb_build_object('local_start', to_char(tests.day(0, '20:00') at time zone 'America/Los_Angeles', 'YYYY-MM-DD"T"HH24:MI')),
+    jsonb_build_object('local_start', to_char(tests.day(7, '20:00') at time zone 'America/Los_Angeles', 'YYYY-MM-DD"T"HH24:MI'))))) as id;
+select is(tests.extend('admin', id, '{"count": 2}') ->> 'ok', 'true', 'a group is extended') from grouped;
+select is(
+  (select array_agg(number order by number) from (
+    select count(*) || ' of ' || count(distinct group_id) || ' groups' as number from public.sessions
+    where therapist_id = tests.id('rbt2') and series_id is not null group by series_id) as each),
+  array['4 of 4 groups', '4 of 4 groups'], 'each client has four in their series');
+select is_empty('select * from tests.broken_claims()', 'the claims are sound to the end');
+select * from finish();
+rollback;
