@@ -183,14 +183,14 @@ isOneToOne: false
                   ]
                 },"hold_batches": {
                   Row: {
-                    "buffer_after_minutes": number,"buffer_before_minutes": number,"cpt_code": string | null,"created_at": string,"created_by": string,"expires_at": string,"hold_key": string,"id": string,"is_move": boolean,"keeps_places": boolean,"organization_id": string,"override_reason": string | null,"override_rules": (string)[] | null,"recurrence": Json | null,"room_id": string | null,"session_type": string | null,"therapist_id": string,"time_zone": string
+                    "buffer_after_minutes": number,"buffer_before_minutes": number,"cpt_code": string | null,"created_at": string,"created_by": string,"expires_at": string,"hold_key": string,"id": string,"is_move": boolean,"keeps_places": boolean,"organization_id": string,"override_reason": string | null,"override_rules": (string)[] | null,"recurrence": Json | null,"room_id": string | null,"series_change": Json | null,"series_id": string | null,"session_type": string | null,"therapist_id": string,"time_zone": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"cpt_code"?: string | null,"created_at": string,"created_by": string,"expires_at": string,"hold_key"?: string,"id"?: string,"is_move"?: boolean,"keeps_places"?: boolean,"organization_id": string,"override_reason"?: string | null,"override_rules"?: (string)[] | null,"recurrence"?: Json | null,"room_id"?: string | null,"session_type"?: string | null,"therapist_id": string,"time_zone": string
+                    "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"cpt_code"?: string | null,"created_at": string,"created_by": string,"expires_at": string,"hold_key"?: string,"id"?: string,"is_move"?: boolean,"keeps_places"?: boolean,"organization_id": string,"override_reason"?: string | null,"override_rules"?: (string)[] | null,"recurrence"?: Json | null,"room_id"?: string | null,"series_change"?: Json | null,"series_id"?: string | null,"session_type"?: string | null,"therapist_id": string,"time_zone": string
                   }
                   Update: {
-                    "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"cpt_code"?: string | null,"created_at"?: string,"created_by"?: string,"expires_at"?: string,"hold_key"?: string,"id"?: string,"is_move"?: boolean,"keeps_places"?: boolean,"organization_id"?: string,"override_reason"?: string | null,"override_rules"?: (string)[] | null,"recurrence"?: Json | null,"room_id"?: string | null,"session_type"?: string | null,"therapist_id"?: string,"time_zone"?: string
+                    "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"cpt_code"?: string | null,"created_at"?: string,"created_by"?: string,"expires_at"?: string,"hold_key"?: string,"id"?: string,"is_move"?: boolean,"keeps_places"?: boolean,"organization_id"?: string,"override_reason"?: string | null,"override_rules"?: (string)[] | null,"recurrence"?: Json | null,"room_id"?: string | null,"series_change"?: Json | null,"series_id"?: string | null,"session_type"?: string | null,"therapist_id"?: string,"time_zone"?: string
                   }
                   Relationships: [
                     {
@@ -198,6 +198,12 @@ isOneToOne: false
       columns: ["organization_id","room_id"]
 isOneToOne: false
       referencedRelation: "rooms"
+      referencedColumns: ["organization_id","id"]
+    },{
+      foreignKeyName: "hold_batches_organization_id_series_id_fkey"
+      columns: ["organization_id","series_id"]
+isOneToOne: false
+      referencedRelation: "session_series"
       referencedColumns: ["organization_id","id"]
     },{
       foreignKeyName: "hold_batches_organization_id_therapist_id_fkey"
@@ -451,6 +457,12 @@ isOneToOne: false
 isOneToOne: false
       referencedRelation: "hold_batches"
       referencedColumns: ["organization_id","id"]
+    },{
+      foreignKeyName: "session_holds_organization_id_batch_id_fkey"
+      columns: ["organization_id","batch_id"]
+isOneToOne: false
+      referencedRelation: "series_changes"
+      referencedColumns: ["organization_id","batch_id"]
     },{
       foreignKeyName: "session_holds_organization_id_client_id_fkey"
       columns: ["organization_id","client_id"]
@@ -756,6 +768,12 @@ isOneToOne: false
       referencedRelation: "hold_batches"
       referencedColumns: ["organization_id","id"]
     },{
+      foreignKeyName: "waitlist_entries_organization_id_offered_batch_id_fkey"
+      columns: ["organization_id","offered_batch_id"]
+isOneToOne: false
+      referencedRelation: "series_changes"
+      referencedColumns: ["organization_id","batch_id"]
+    },{
       foreignKeyName: "waitlist_entries_organization_id_therapist_id_fkey"
       columns: ["organization_id","therapist_id"]
 isOneToOne: false
@@ -766,7 +784,21 @@ isOneToOne: false
                 }
           }
           Views: {
-            [_ in never]: never
+            "series_changes": {
+                  Row: {
+                    "batch_id": string,"change": Json | null,"changed_at": string | null,"changed_by": string,"organization_id": string,"series_id": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    {
+      foreignKeyName: "hold_batches_organization_id_series_id_fkey"
+      columns: ["organization_id","series_id"]
+isOneToOne: false
+      referencedRelation: "session_series"
+      referencedColumns: ["organization_id","id"]
+    }
+                  ]
+                }
           }
           Functions: {
             "add_closure":
@@ -807,6 +839,12 @@ isOneToOne: false
                            },
 "correct_visit":
 { Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
+"end_session":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
+"extend_series":
+{ Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
                            },
 "find_alternatives":
 { Args: { "request": Json }; Returns: Json
@@ -867,6 +905,9 @@ isOneToOne: false
                            },
 "remove_member":
 { Args: { "user_id": string }; Returns: Json
+                           },
+"resync_zone":
+{ Args: { "request_id"?: string,"zone": string }; Returns: Json
                            },
 "save_client_details":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
@@ -1096,6 +1137,14 @@ isOneToOne: false
                 },"months": {
                   Row: {
                     "ends_at": string | null,"month": string | null,"organization_id": string,"starts_at": string | null
+                  }
+                  ComputedFields: never
+                  Relationships: [
+                    
+                  ]
+                },"moved_by_zone_rules": {
+                  Row: {
+                    "booked_for": string,"client_reference": string | null,"minutes_off": number | null,"organization_id": string,"session_id": string,"shows_now": string | null,"start_time": string,"therapist_name": string | null,"time_zone": string
                   }
                   ComputedFields: never
                   Relationships: [

@@ -4,24 +4,6 @@
 --            is only worked out which sessions go, and which of them cannot: by the functions that place_hold asks, behind
 --            the locks that it takes. Times, rooms and buffers stay as they are, and groups go whole.
 
-create domain private.handed_ids as uuid[] check (cardinality(value) between 1 and 366);
-comment on domain private.handed_ids is 'must have 1 to 366 items';
-
-create domain private.on_conflict as text check (value in ('refuse', 'skip'));
-comment on domain private.on_conflict is 'must be "refuse" or "skip"';
-
-create type private.reassignment_request as (
-  session_ids private.handed_ids,
-  therapist_id uuid,
-  "from" private.instant,
-  "to" private.instant,
-  to_therapist_id uuid,
-  on_conflict private.on_conflict,
-  hold_seconds private.hold_seconds,
-  override private.override_request
-);
-comment on type private.reassignment_request is 'The request of hold_reassignment, each field within its bounds.';
-
 create function private.read_reassignment_request(request jsonb)
 returns private.reassignment_request
 language plpgsql
@@ -30,8 +12,7 @@ set search_path = ''
 as $$
 declare
   wanted private.reassignment_request := private.read_request(
-    request, null::private.reassignment_request,
-    format('$ ? (%s)', private.mistyped_fields('private.reassignment_request'::regtype))::jsonpath
+    request, null::private.reassignment_request, private.mistyped_reassignment_request()
   );
   issues jsonb;
 begin
@@ -230,25 +211,6 @@ $$;
 comment on function private.held_reassignment(jsonb, public.sessions[], jsonb) is
   'The answer to a hand-over: which session each hold is of, with all that confirming asks for, and which were skipped.';
 
-create function private.told_of_sessions(told jsonb, sessions public.sessions[])
-returns jsonb
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return coalesce((
-    select jsonb_agg(
-      item.value || jsonb_build_object('sessionId', sessions[(item.value ->> 'occurrenceIndex')::integer + 1].id)
-      order by item.position
-    )
-    from jsonb_array_elements(told) with ordinality as item (value, position)
-  ), '[]');
-end
-$$;
-comment on function private.told_of_sessions(jsonb, public.sessions[]) is
-  'Conflicts or shortages, each with the session that it is about: the caller has sent no occurrences.';
-
 create function private.blocked_sessions(
   actor private.actor,
   batch public.hold_batches,
@@ -269,7 +231,9 @@ begin
         'code', worst.code,
         'detail', worst.detail,
         'retryAfter', private.iso(worst.retry_after),
-        'conflicts', private.told_of_sessions(worst.conflicts, sessions)
+        'conflicts', private.told_by_session(
+          jsonb_build_object('conflicts', coalesce(worst.conflicts, '[]')), sessions
+        ) -> 'conflicts'
       )
       order by worst.weight, worst.occurrence_index
     ), '[]')
@@ -334,7 +298,6 @@ declare
   hold private.hold_request;
   batch public.hold_batches;
   blocked jsonb;
-  short jsonb;
   outcome jsonb;
   as_of timestamptz;
 begin
@@ -373,16 +336,14 @@ begin
     );
     exit when (outcome ->> 'ok')::boolean or outcome -> 'shortages' is null;
     -- Units are what only the hold itself asks for, all together. What is short does not go.
-    short := private.told_of_sessions(outcome -> 'shortages', private.sessions_but(sessions, blocked));
-    if wanted.on_conflict = 'refuse' then
-      return jsonb_set(outcome, '{shortages}', short);
-    end if;
+    outcome := private.told_by_session(outcome, private.sessions_but(sessions, blocked));
+    exit when wanted.on_conflict = 'refuse';
     blocked := blocked || (
       select jsonb_agg(distinct jsonb_build_object(
         'sessionId', item.value -> 'sessionId', 'code', 'AUTHORIZATION_EXCEEDED',
         'detail', 'Too few units are left for this service.', 'retryAfter', null, 'conflicts', jsonb_build_array()
       ))
-      from jsonb_array_elements(short) as item (value)
+      from jsonb_array_elements(outcome -> 'shortages') as item (value)
     );
   end loop;
   if not (outcome ->> 'ok')::boolean then

@@ -15,16 +15,12 @@ declare
 begin
   -- Each stands where a move of it to its own time would stand: what it has already, it need not ask for again.
   services := array(
-    select row(
-      session.id, (row_number() over (order by session.id) - 1)::integer, session.client_id,
-      private.billed_code_at(
-        session.organization_id, session.client_id, session.cpt_code, session.session_type, session.start_time
-      ),
-      session.start_time, session.end_time, session.id, null
-    )::private.service
-    from unnest(session_ids) as named (id)
-    join public.sessions as session
-      on session.organization_id = unit_problems.organization_id and session.id = named.id
+    select jsonb_populate_record(service, jsonb_build_object(
+      'replaces_id', service.owner_id,
+      'occurrence_index', row_number() over (order by service.start_time, service.owner_id) - 1
+    ))
+    from unnest(private.services_of_sessions(unit_problems.organization_id, unit_problems.session_ids)) as service
+    order by service.start_time, service.owner_id
   );
   return query
   select services[1 + (shortage.value ->> 'occurrenceIndex')::integer].owner_id,
