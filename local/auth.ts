@@ -165,6 +165,26 @@ export function createAuthApi(port: number, apiUrl: string, config: ProjectConfi
     return way === 'signup' || rows.length === 0;
   }
 
+  /** Whether a body is JSON that lite would answer 500 for: not an object, or with text that no column of Postgres holds. */
+  async function isUnusable(request: Request): Promise<boolean> {
+    const body = await request.clone().text();
+    let found = false;
+    const look = (text: unknown) => {
+      if (typeof text === 'string' && (text.includes('\0') || !text.isWellFormed())) found = true;
+    };
+    try {
+      const value: unknown = JSON.parse(body, (name, inner) => {
+        look(name);
+        look(inner);
+        return inner;
+      });
+      if (typeof value !== 'object' || value === null || Array.isArray(value)) found = true;
+    } catch {
+      // lite says what is wrong with it.
+    }
+    return found;
+  }
+
   const app = new Hono()
     // lite's preflight allows no headers, so that no browser could send `apikey`.
     .use(
@@ -208,6 +228,13 @@ export function createAuthApi(port: number, apiUrl: string, config: ProjectConfi
           msg: 'Signups not allowed for this instance',
         };
         return context.json(answer, 422);
+      }
+      if (await isUnusable(context.req.raw)) {
+        const answer: AuthError = {
+          ...{ code: 400, error_code: 'validation_failed' },
+          msg: 'The body must be a JSON object, of text that can be stored',
+        };
+        return context.json(answer, 400);
       }
       return signAgain(await lite.fetch(context.req.raw, { peerAddress: null }), method);
     });

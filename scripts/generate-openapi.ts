@@ -234,10 +234,43 @@ function operation(endpoint: Endpoint): Json {
   };
 }
 
+/** The one endpoint that is no booking: it is read by calendar programs, and the secret in its address is the key. */
+const calendarFeed: Json = {
+  get: {
+    operationId: 'calendar',
+    summary: 'Somebody’s sessions, for the calendar of their phone',
+    description:
+      'iCalendar (RFC 5545) of what begins from 30 days ago on: when, and nothing about whom or where. An event keeps its UID; its SEQUENCE grows when it changes; a cancelled one stays for 30 days with `STATUS:CANCELLED`. `create_calendar_feed` makes the address, `revoke_calendar_feed` ends it. An address that is wrong, revoked, or of somebody who is no member any more is 404, alike.',
+    security: [],
+    parameters: [
+      {
+        name: 'token',
+        in: 'path',
+        required: true,
+        description: 'The secret of the feed.',
+        schema: { type: 'string', pattern: '^[A-Za-z0-9_-]{43}$' },
+      },
+    ],
+    responses: {
+      '200': {
+        description: 'The calendar. `ETag` and `If-None-Match` spare sending it again.',
+        content: { 'text/calendar': { schema: { type: 'string' } } },
+      },
+      '304': { description: 'It is as the program has it.' },
+      '404': { description: 'There is no such calendar.' },
+      '405': { description: 'It is only read: `GET`, `HEAD`.' },
+      '503': { description: 'The database is busy: try again later.' },
+    },
+  },
+};
+
 function openapi(): Json {
-  const paths = Object.fromEntries(
-    (Object.keys(endpoints) as Endpoint[]).map((name) => [`/${name}`, operation(name)]),
-  );
+  const paths = {
+    ...Object.fromEntries(
+      (Object.keys(endpoints) as Endpoint[]).map((name) => [`/${name}`, operation(name)]),
+    ),
+    '/calendar/{token}.ics': calendarFeed,
+  };
   return {
     openapi: '3.1.0',
     info: {

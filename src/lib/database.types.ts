@@ -77,6 +77,26 @@ isOneToOne: false
       referencedColumns: ["organization_id","id"]
     }
                   ]
+                },"calendar_feeds": {
+                  Row: {
+                    "created_at": string,"id": string,"organization_id": string,"revoked_at": string | null,"user_id": string
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "created_at"?: string,"id"?: string,"organization_id": string,"revoked_at"?: string | null,"user_id": string
+                  }
+                  Update: {
+                    "created_at"?: string,"id"?: string,"organization_id"?: string,"revoked_at"?: string | null,"user_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "calendar_feeds_organization_id_user_id_fkey"
+      columns: ["organization_id","user_id"]
+isOneToOne: false
+      referencedRelation: "memberships"
+      referencedColumns: ["organization_id","user_id"]
+    }
+                  ]
                 },"caseloads": {
                   Row: {
                     "client_id": string,"created_at": string,"organization_id": string,"therapist_id": string
@@ -840,6 +860,9 @@ isOneToOne: false
 "correct_visit":
 { Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },
+"create_calendar_feed":
+{ Args: { "request_id"?: string }; Returns: Json
+                           },
 "end_session":
 { Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },
@@ -894,6 +917,9 @@ isOneToOne: false
 "preview_series":
 { Args: { "request": Json }; Returns: Json
                            },
+"read_calendar_feed":
+{ Args: { "request_id"?: string,"token": string }; Returns: Json
+                           },
 "read_client_details":
 { Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },
@@ -908,6 +934,9 @@ isOneToOne: false
                            },
 "resync_zone":
 { Args: { "request_id"?: string,"zone": string }; Returns: Json
+                           },
+"revoke_calendar_feed":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },
 "save_client_details":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json

@@ -73,6 +73,13 @@ export {
   type BookSessionResult,
   bookSession,
 } from './bookSession.ts';
+export {
+  type CalendarFeed,
+  type CalendarFeedRow,
+  createCalendarFeed,
+  fetchCalendarFeeds,
+  revokeCalendarFeed,
+} from './calendarFeeds.ts';
 export type { CallOptions, RetryNotice, RetryOptions } from './callEdge.ts';
 export { type ClockReading, type Countdown, clockReading, countdown } from './countdown.ts';
 export type { Database, Json } from './database.types.ts';

@@ -3721,7 +3721,7 @@ comment on function private.sync_claims(uuid, uuid[], timestamptz) is
 -- === schemas/booking/callers.sql ===
 
 -- Purpose: who is calling, and whom they may book.
--- Objects: private.actor, require_actor, begin_booking, who_may_book, may_book.
+-- Objects: private.actor, require_read_committed, require_actor, require_same_role, begin_booking, who_may_book, may_book.
 -- Watch for: the JWT only chooses the organization; the membership row decides. What decides a booking is read behind the
 --            locks, authority included: a member who is removed while they wait no longer books.
 
@@ -3731,6 +3731,21 @@ create type private.actor as (
   role public.member_role
 );
 comment on type private.actor is 'The caller, from the JWT, and their role, from the membership row.';
+
+create function private.require_read_committed()
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if current_setting('transaction_isolation') <> 'read committed' and current_setting('transaction_read_only') = 'off' then
+    -- An older snapshot would not see what the previous holder of a lock has committed: units could be taken twice.
+    perform private.raise_refusal(400, 'VALIDATION_FAILED', 'Requests run in READ COMMITTED, one transaction each.');
+  end if;
+end
+$$;
+comment on function private.require_read_committed() is
+  'PT400 in a transaction of another isolation level that may write.';
 
 create function private.require_actor()
 returns private.actor
@@ -3742,6 +3757,7 @@ as $$
 declare
   actor private.actor;
 begin
+  perform private.require_read_committed();
   select auth.uid(), private.claimed_organization_id() into actor.user_id, actor.organization_id;
   if actor.user_id is null then
     perform private.raise_refusal(401, 'UNAUTHENTICATED', 'Sign in first: this call needs a user''s access token.');
@@ -3760,7 +3776,25 @@ begin
 end
 $$;
 comment on function private.require_actor() is
-  'The caller, or PT401 UNAUTHENTICATED, PT403 ORGANIZATION_REQUIRED or PT403 FORBIDDEN.';
+  'First of every function that a user calls: the caller, or PT401 UNAUTHENTICATED, PT403 ORGANIZATION_REQUIRED or PT403 '
+  'FORBIDDEN; PT400 outside READ COMMITTED, unless the transaction only reads.';
+
+create function private.require_same_role(actor private.actor)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if not exists (
+    select from public.memberships as member
+    where member.organization_id = actor.organization_id and member.user_id = actor.user_id and member.role = actor.role
+  ) then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You are not a member of this organization, or no longer what you were.');
+  end if;
+end
+$$;
+comment on function private.require_same_role(private.actor) is
+  'Behind the locks: PT403 for a caller who was removed, or whose role changed, while they waited. Undoes what was written.';
 
 create function private.begin_booking(request_id text)
 returns private.actor
@@ -3769,10 +3803,6 @@ set search_path = ''
 as $$
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  if current_setting('transaction_isolation') <> 'read committed' then
-    -- An older snapshot would not see what the previous holder of a lock has committed: units could be taken twice.
-    perform private.raise_refusal(400, 'VALIDATION_FAILED', 'Bookings run in READ COMMITTED, one transaction each.');
-  end if;
   perform private.enter_booking();
   return private.require_actor();
 end
@@ -6818,6 +6848,7 @@ begin
 
   -- Alone, so that no booking is made meanwhile that this would not count.
   perform private.take_organization(actor.organization_id);
+  perform private.require_same_role(actor);
   insert into public.organization_closures (organization_id, id, name, starts_at, ends_at)
   values (
     actor.organization_id, new_id, private.trimmed(request ->> 'name'), lower(wanted.span), upper(wanted.span)
@@ -6890,6 +6921,7 @@ begin
 
   -- Alone, so that no booking is made meanwhile that this would not count.
   perform private.take_organization(actor.organization_id);
+  perform private.require_same_role(actor);
   insert into public.availability_exceptions (organization_id, id, therapist_id, kind, starts_at, ends_at)
   values (actor.organization_id, new_id, absent_id, 'time_off', lower(wanted.span), upper(wanted.span));
   touched_ids := private.future_sessions(actor.organization_id, absent_id, wanted.span);
@@ -9998,6 +10030,10 @@ declare
   released public.session_holds[];
   body jsonb := '{"released": false}';
 begin
+  if actor.role = 'client' then
+    -- They hold nothing, and nobody waits for their asking.
+    return private.success(body);
+  end if;
   perform private.share_organization(actor.organization_id);
   outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint);
   if outcome is not null then
@@ -10012,6 +10048,7 @@ begin
       batch.organization_id,
       array[batch.therapist_id, batch.room_id] || array(select each.client_id from unnest(holds) as each)
     );
+    perform private.require_same_role(actor);
     as_of := clock_timestamp();
     perform private.expire_batches(batch.organization_id, array[batch.id], as_of);
     with gone as (
@@ -10241,6 +10278,8 @@ begin
       and session.start_time >= lower(day) and session.start_time < upper(day)
       and (wanted.all_therapists or session.therapist_id = wanted.therapist_id or wanted.series_id is not null)
       and (wanted.therapist_id is null or session.therapist_id = wanted.therapist_id)
+      -- It may have been given to somebody else while this waited.
+      and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
       and (wanted.series_id is null or session.series_id = wanted.series_id)
   );
 end
@@ -10338,6 +10377,8 @@ begin
     ) as session
     where session.start_time <@ day
       and (wanted.therapist_id is null or session.therapist_id = wanted.therapist_id)
+      -- It may have been given to somebody else while this waited.
+      and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
       and (wanted.series_id is null or session.series_id = wanted.series_id)
   )
   select jsonb_build_object(
@@ -11949,11 +11990,14 @@ set search_path = ''
 as $$
 declare
   actor private.actor := private.begin_booking(request_id);
+  outcome jsonb;
 begin
   if actor.role = 'client' then
     perform private.raise_refusal(403, 'FORBIDDEN', 'Only staff offer freed slots.');
   end if;
-  return private.offer_freed_slot(actor.organization_id);
+  outcome := private.offer_freed_slot(actor.organization_id);
+  perform private.require_same_role(actor);
+  return outcome;
 end
 $$;
 comment on function private.offer_freed_slots(text) is 'As private.offer_freed_slot, for the caller''s organization.';
@@ -13875,6 +13919,382 @@ comment on function public.cancel_staff_time(jsonb, text) is
   'Cancels staff times: {staff_time_ids} or {series_id, from?} (left out: from now). Their time is free at once. Outcome '
   'body: {cancelledCount, alreadyCancelledCount, cancelledIds}.';
 grant execute on function public.cancel_staff_time(jsonb, text) to authenticated;
+
+-- === schemas/calendar_feed/calendar_feeds.sql ===
+
+-- Purpose: a therapist's or a parent's sessions for the calendar of their phone, behind a secret address.
+-- Objects: calendar_feeds (who has one), private.calendar_tokens (its secret, hashed); create_calendar_feed,
+--          revoke_calendar_feed, read_calendar_feed.
+-- Watch for: the address is the only key to it, so it tells no more than when: no name, no place, no note, no id of a
+--            client. What it shows follows from the membership of now; a member who is removed loses the feed in the same
+--            statement. The edge function `calendar` writes it as iCalendar (RFC 5545).
+
+create table public.calendar_feeds (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  user_id uuid not null,
+  created_at timestamptz not null default clock_timestamp(),
+  revoked_at timestamptz,
+  primary key (organization_id, id),
+  foreign key (organization_id, user_id) references public.memberships (organization_id, user_id) on delete cascade
+);
+comment on table public.calendar_feeds is
+  'Secret addresses at which calendar programs read when somebody''s sessions are. Its secret is shown once and kept '
+  'hashed, elsewhere. Goes with the membership.';
+comment on column public.calendar_feeds.revoked_at is 'Since when it answers as one that never was.';
+create index calendar_feeds_user_idx on public.calendar_feeds (organization_id, user_id);
+
+alter table public.calendar_feeds enable row level security;
+create policy role_scoped_select on public.calendar_feeds for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and ((select private.is_admin()) or user_id = (select auth.uid()))
+  );
+comment on policy role_scoped_select on public.calendar_feeds is
+  'Everybody sees which feeds of their own there are, admins all. Nobody sees a secret.';
+grant select on public.calendar_feeds to authenticated, service_role;
+
+create table private.calendar_tokens (
+  organization_id uuid not null,
+  feed_id uuid not null,
+  token_hash bytea not null check (length(token_hash) = 32),
+  read_on date,
+  primary key (organization_id, feed_id),
+  foreign key (organization_id, feed_id) references public.calendar_feeds (organization_id, id) on delete cascade
+);
+comment on table private.calendar_tokens is 'SHA-256 of the secret in a feed''s address. A secret has 256 random bits: no salt is needed.';
+comment on column private.calendar_tokens.read_on is 'The last day (UTC) a read of it was written into the audit: one event a day.';
+-- Not unique: a constraint across organizations would tell of others, and 256 random bits do not repeat.
+create index calendar_tokens_hash_idx on private.calendar_tokens (token_hash);
+alter table private.calendar_tokens enable row level security;
+create policy deny_all on private.calendar_tokens using (false);
+comment on policy deny_all on private.calendar_tokens is 'Read and written by functions only.';
+
+create function private.hash_token(token text)
+returns bytea
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return sha256(convert_to(token, 'UTF8'));
+end
+$$;
+comment on function private.hash_token(text) is 'What is kept of the secret of a feed.';
+
+create function private.create_calendar_feed(request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set lock_timeout = '5s'
+as $$
+declare
+  actor private.actor;
+  new_id uuid := gen_random_uuid();
+  token text := translate(rtrim(encode(extensions.gen_random_bytes(32), 'base64'), '='), '+/', '-_');
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  if actor.role <> 'client' and not exists (
+    select from public.therapists as therapist
+    where therapist.organization_id = actor.organization_id and therapist.id = actor.user_id
+      and therapist.deleted_at is null
+  ) then
+    return private.refusal(403, 'FORBIDDEN', 'A calendar feed is for therapists and families.');
+  end if;
+  -- Two at once would both find the ninth: the second waits until the first is there.
+  perform from public.memberships as member
+  where member.organization_id = actor.organization_id and member.user_id = actor.user_id
+  for no key update;
+  if (
+    select count(*) from public.calendar_feeds as feed
+    where feed.organization_id = actor.organization_id and feed.user_id = actor.user_id and feed.revoked_at is null
+  ) >= 10 then
+    perform private.raise_invalid(private.issue('', 'revoke a calendar feed first: 10 are the most'));
+  end if;
+  insert into public.calendar_feeds (organization_id, id, user_id)
+  values (actor.organization_id, new_id, actor.user_id);
+  insert into private.calendar_tokens (organization_id, feed_id, token_hash)
+  values (actor.organization_id, new_id, private.hash_token(token));
+  perform private.record_event(
+    actor.organization_id, 'calendar_feed.created', 'calendar_feed', array[new_id], clock_timestamp(),
+    actor_role => actor.role::text
+  );
+  return private.success(jsonb_build_object(
+    'feedId', new_id, 'token', token, 'path', format('/functions/v1/calendar/%s.ics', token)
+  ));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.create_calendar_feed(text) is 'See the public wrapper.';
+grant execute on function private.create_calendar_feed(text) to authenticated;
+
+create function public.create_calendar_feed(request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.create_calendar_feed(create_calendar_feed.request_id);
+end;
+comment on function public.create_calendar_feed(text) is
+  'Makes a secret address for the caller''s own sessions, for therapists and families: outcome body {feedId, token, path}. '
+  'The token is told this once. At most 10 at a time.';
+grant execute on function public.create_calendar_feed(text) to authenticated;
+
+create function private.revoke_calendar_feed(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set lock_timeout = '5s'
+as $$
+declare
+  actor private.actor;
+  issues jsonb := private.uuid_issue('feed_id', request -> 'feed_id', true);
+  feed public.calendar_feeds;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  if issues is not null then
+    perform private.raise_invalid(issues);
+  end if;
+  -- Revoked twice at once, it is one event.
+  select known.* into feed from public.calendar_feeds as known
+  where known.organization_id = actor.organization_id and known.id = (request ->> 'feed_id')::uuid
+    and (known.user_id = actor.user_id or actor.role in ('admin', 'super_admin'))
+  for no key update;
+  if feed.id is null then
+    return private.refusal(403, 'FORBIDDEN', 'There is no such calendar feed, or it is not yours to revoke.');
+  elsif feed.revoked_at is null then
+    update public.calendar_feeds as known
+    set revoked_at = clock_timestamp()
+    where known.organization_id = feed.organization_id and known.id = feed.id
+    returning known.revoked_at into feed.revoked_at;
+    perform private.record_event(
+      actor.organization_id, 'calendar_feed.revoked', 'calendar_feed', array[feed.id], feed.revoked_at,
+      actor_role => actor.role::text, details => jsonb_build_object('userId', feed.user_id)
+    );
+  end if;
+  return private.success(jsonb_build_object('feedId', feed.id, 'revokedAt', private.iso(feed.revoked_at)));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.revoke_calendar_feed(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.revoke_calendar_feed(jsonb, text) to authenticated;
+
+create function public.revoke_calendar_feed(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.revoke_calendar_feed(revoke_calendar_feed.request, revoke_calendar_feed.request_id);
+end;
+comment on function public.revoke_calendar_feed(jsonb, text) is
+  'Ends a calendar feed at once: {feed_id}, of the caller or, for admins, of anybody. Outcome body {feedId, revokedAt}. '
+  'From then on its address answers as one that never was.';
+grant execute on function public.revoke_calendar_feed(jsonb, text) to authenticated;
+
+-- Reading ------------------------------------------------------------------------------------------------------------------
+
+create type private.feed_entry as (
+  id uuid,
+  kind text,
+  start_time timestamptz,
+  end_time timestamptz,
+  time_zone text,
+  is_cancelled boolean,
+  created_at timestamptz,
+  changed_at timestamptz
+);
+comment on type private.feed_entry is 'One event of a calendar feed.';
+
+create function private.feed_entries(feed public.calendar_feeds, role public.member_role, as_of timestamptz)
+returns private.feed_entry[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  since constant timestamptz := as_of - interval '30 days';
+  client_ids constant uuid[] := array(
+    select client.id
+    from public.client_users as of_user
+    join public.clients as client
+      on client.organization_id = of_user.organization_id and client.id = of_user.client_id and client.deleted_at is null
+    where of_user.organization_id = feed.organization_id and of_user.user_id = feed.user_id and role = 'client'
+  );
+begin
+  return array(
+    with own as (
+      select session.*
+      from public.sessions as session
+      where role <> 'client'
+        and session.organization_id = feed.organization_id and session.therapist_id = feed.user_id
+        and session.start_time >= since
+      union all
+      select session.*
+      from unnest(client_ids) as client (id)
+      cross join lateral (
+        select known.* from public.sessions as known
+        where known.organization_id = feed.organization_id and known.client_id = client.id
+          and known.start_time >= since
+        offset 0
+      ) as session
+    ),
+    entry as (
+      -- For a therapist a group is one event; for a family it is theirs among others'.
+      select case when role = 'client' then own.id else own.group_key end as id, 'session' as kind,
+        min(own.start_time) as start_time, min(own.end_time) as end_time, min(own.time_zone) as time_zone,
+        bool_and(own.status = 'cancelled') as is_cancelled, min(own.created_at) as created_at,
+        max(own.updated_at) as changed_at, (array_agg(own.group_id))[1] as group_id
+      from own
+      group by 1
+    )
+    select row(
+      entry.id, entry.kind, entry.start_time, entry.end_time, entry.time_zone, entry.is_cancelled,
+      -- A group keeps its beginning whoever leaves it, so that its revisions only grow.
+      coalesce(of_group.created_at, entry.created_at), entry.changed_at
+    )::private.feed_entry
+    from entry
+    left join public.session_groups as of_group
+      on of_group.organization_id = feed.organization_id and of_group.id = entry.group_id and role <> 'client'
+    where not entry.is_cancelled or entry.changed_at >= since
+    union all
+    select row(
+      taken.id, taken.kind::text, taken.start_time, taken.end_time, taken.time_zone, taken.cancelled_at is not null,
+      taken.created_at, taken.updated_at
+    )::private.feed_entry
+    from public.staff_time_members as member
+    join public.staff_times as taken on taken.organization_id = member.organization_id and taken.id = member.staff_time_id
+    where role <> 'client'
+      and member.organization_id = feed.organization_id and member.therapist_id = feed.user_id
+      and taken.start_time >= since
+      and (taken.cancelled_at is null or taken.cancelled_at >= since)
+  );
+end
+$$;
+comment on function private.feed_entries(public.calendar_feeds, public.member_role, timestamptz) is
+  'What a feed shows: what begins from 30 days ago on; cancelled ones for 30 days after they were cancelled.';
+
+create function private.feed_zones(entries private.feed_entry[])
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select coalesce(jsonb_agg(jsonb_build_object(
+      'name', zone.name,
+      'periods', (
+        select jsonb_agg(jsonb_build_object(
+          'from', to_char(coalesce(lower(period.during), zone.first) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS'),
+          'offsetMinutes', (extract(epoch from period.utc_offset) / 60)::integer
+        ) order by lower(period.during) nulls first)
+        from private.zone_periods(zone.name, tstzrange(zone.first, zone.last, '[]')) as period
+      )
+    ) order by zone.name), '[]')
+    from (
+      select entry.time_zone as name, min(entry.start_time) - interval '1 day' as first, max(entry.end_time) as last
+      from unnest(entries) as entry
+      group by entry.time_zone
+    ) as zone
+  );
+end
+$$;
+comment on function private.feed_zones(private.feed_entry[]) is
+  'The zones of these events, each with the offsets it has in their time: from (an instant in UTC) and minutes east of UTC. '
+  'The database''s own rules, so that a reader gets back the same instants.';
+
+create function private.read_calendar_feed(token text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  as_of constant timestamptz := clock_timestamp();
+  feed public.calendar_feeds;
+  role public.member_role;
+  entries private.feed_entry[];
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  -- One look for a secret that is wrong, revoked, or of somebody who may no longer read: none tells which it is.
+  select known.* into feed
+  from private.calendar_tokens as secret
+  join public.calendar_feeds as known
+    on known.organization_id = secret.organization_id and known.id = secret.feed_id and known.revoked_at is null
+  where secret.token_hash = private.hash_token(token);
+  select member.role into role
+  from public.memberships as member
+  left join public.therapists as therapist
+    on therapist.organization_id = member.organization_id and therapist.id = member.user_id and therapist.deleted_at is null
+  where member.organization_id = feed.organization_id and member.user_id = feed.user_id
+    and (member.role = 'client' or therapist.id is not null);
+  if role is null then
+    return null;
+  end if;
+
+  entries := private.feed_entries(feed, role, as_of);
+  -- Calendar programs poll for years: a read a day is recorded, however often they ask.
+  update private.calendar_tokens as secret
+  set read_on = as_of::date
+  where secret.organization_id = feed.organization_id and secret.feed_id = feed.id
+    and secret.read_on is distinct from as_of::date;
+  if found then
+    perform private.record_event(
+      feed.organization_id, 'calendar_feed.read', 'calendar_feed', array[feed.id], as_of,
+      details => jsonb_build_object('userId', feed.user_id, 'events', cardinality(entries))
+    );
+  end if;
+  return jsonb_build_object(
+    'zones', private.feed_zones(entries),
+    'events', (
+      select coalesce(jsonb_agg(jsonb_build_object(
+        'uid', entry.id,
+        'kind', entry.kind,
+        'start', to_char(entry.start_time at time zone entry.time_zone, 'YYYY-MM-DD"T"HH24:MI:SS'),
+        'end', to_char(entry.end_time at time zone entry.time_zone, 'YYYY-MM-DD"T"HH24:MI:SS'),
+        'startTime', private.iso(entry.start_time),
+        'endTime', private.iso(entry.end_time),
+        'timeZone', entry.time_zone,
+        'cancelled', entry.is_cancelled,
+        -- Tenths of a second since it was made: whatever changes it makes the number grow.
+        'sequence', greatest(ceil(extract(epoch from entry.changed_at - entry.created_at) * 10), 0)::integer,
+        'changedAt', private.iso(entry.changed_at)
+      ) order by entry.start_time, entry.id), '[]')
+      from unnest(entries) as entry
+    )
+  );
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.read_calendar_feed(text, text) is 'See the public wrapper.';
+grant execute on function private.read_calendar_feed(text, text) to service_role;
+
+create function public.read_calendar_feed(token text, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.read_calendar_feed(read_calendar_feed.token, read_calendar_feed.request_id);
+end;
+comment on function public.read_calendar_feed(text, text) is
+  'What the edge function calendar writes as iCalendar: {zones, events}; null for a token that is wrong, revoked or of '
+  'somebody who is no member any more, alike. Called with the secret key only.';
+grant execute on function public.read_calendar_feed(text, text) to service_role;
 
 -- === schemas/booking/api.sql ===
 
@@ -15798,6 +16218,7 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 begin
+  perform private.require_read_committed();
   if auth.uid() is null then
     perform private.raise_refusal(401, 'UNAUTHENTICATED', 'Sign in first.');
   end if;
@@ -15811,6 +16232,10 @@ begin
   insert into private.active_organizations (user_id, organization_id)
   values (auth.uid(), set_active_organization.organization_id)
   on conflict (user_id) do update set organization_id = excluded.organization_id;
+exception
+  when foreign_key_violation then
+    -- The membership ended while this waited.
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You are not a member of this organization.');
 end
 $$;
 comment on function private.set_active_organization(uuid) is 'Chooses the caller''s active organization; see the public wrapper.';
@@ -17888,6 +18313,7 @@ begin
   if member.user_id is null then
     return private.refuse_member(actor, user_id, 409, 'ALREADY_A_MEMBER', 'She is a member already: change her role.');
   end if;
+  perform private.require_same_role(actor);
   return private.member_answer(member);
 end
 $$;
@@ -17927,6 +18353,9 @@ begin
   if member.user_id is null then
     return private.refuse_member(actor, user_id, 404, 'MEMBER_NOT_FOUND', 'She is not a member of this organization.');
   end if;
+  if user_id <> actor.user_id then
+    perform private.require_same_role(actor);
+  end if;
   return private.member_answer(member);
 end
 $$;
@@ -17960,6 +18389,9 @@ begin
   end;
   if member.user_id is null then
     return private.refuse_member(actor, user_id, 404, 'MEMBER_NOT_FOUND', 'She is not a member of this organization.');
+  end if;
+  if user_id <> actor.user_id then
+    perform private.require_same_role(actor);
   end if;
   return private.member_answer(member);
 end
@@ -18126,6 +18558,7 @@ begin
     set availability_hours = hours
     where therapist.organization_id = actor.organization_id and therapist.id = wanted and therapist.deleted_at is null
     returning therapist.id into changed;
+    perform private.require_same_role(actor);
   end if;
   if changed is null then
     return coalesce(
@@ -18872,6 +19305,22 @@ end
 $$;
 comment on function private.finish_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
   'What complete_session does once the session and its people are locked.';
+create function private.may_change(actor private.actor, session_id uuid)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return actor.role <> 'client' and exists (
+    select from public.sessions as session
+    where session.organization_id = actor.organization_id and session.id = may_change.session_id
+      and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
+  );
+end
+$$;
+comment on function private.may_change(private.actor, uuid) is
+  'Whether the caller may say what became of a session: its therapist, or an admin.';
 
 create function private.change_lifecycle(action text, request jsonb, request_id text)
 returns jsonb
@@ -18886,6 +19335,13 @@ declare
   session public.sessions;
   as_of timestamptz;
 begin
+  -- Asked before any lock, so that nobody makes others wait for what they may not do; and again with the session's row.
+  if not private.may_change(actor, wanted.session_id) then
+    return private.refuse(
+      actor, 'session.refused', array[wanted.session_id], 'FORBIDDEN', 'This session is not yours to change.',
+      details => jsonb_build_object('attempted', action)
+    );
+  end if;
   perform private.share_organization(actor.organization_id);
   -- A cancellation, a move or a second completion would act on the state this one is changing.
   select candidate.* into session
@@ -18906,6 +19362,7 @@ begin
     actor.organization_id, private.lock_targets(actor.organization_id, array[session.id])
   );
   as_of := clock_timestamp();
+  perform private.require_same_role(actor);
 
   if session.status::text <> (case when action in ('end', 'complete') then 'in_progress' else 'scheduled' end)
     and not (action = 'no_show' and session.status = 'in_progress')
@@ -19787,6 +20244,13 @@ declare
   refusal jsonb;
   as_of timestamptz;
 begin
+  -- Asked before any lock, so that nobody makes others wait for what they may not do; and again with the session's row.
+  if not private.may_change(actor, wanted.session_id) then
+    return private.refuse(
+      actor, 'session.refused', array[wanted.session_id], 'FORBIDDEN', 'This session is not yours to correct.',
+      details => '{"attempted": "correct"}'
+    );
+  end if;
   perform private.share_organization(actor.organization_id);
   -- A second correction, or a completion, would act on the state this one is changing.
   select candidate.* into session
@@ -19806,8 +20270,7 @@ begin
     actor.organization_id, private.lock_targets(actor.organization_id, array[session.id])
   );
   as_of := clock_timestamp();
-  -- Asked again: they may have been removed while this waited.
-  actor := private.require_actor();
+  perform private.require_same_role(actor);
   select known.* into visit
   from public.session_visits as known
   where known.organization_id = actor.organization_id and known.session_id = session.id;
@@ -20353,6 +20816,9 @@ values
   ('session.completed', 'A session was completed.'),
   ('session.cancelled', 'A session was cancelled.'),
   ('session.no_show', 'The client did not come.'),
+  ('calendar_feed.created', 'A secret address of a calendar feed was made.'),
+  ('calendar_feed.revoked', 'A calendar feed was ended (details.userId says whose).'),
+  ('calendar_feed.read', 'A calendar feed was read for the first time on a day (UTC); later reads of the day are not recorded.'),
   ('staff_time.added', 'Time without a client was entered.'),
   ('staff_time.changed', 'Time without a client was moved, or somebody takes part or not any more.'),
   ('staff_time.cancelled', 'Time without a client was cancelled.'),

@@ -185,6 +185,8 @@ export const relations: Record<string, RelationExpectation> = {
   },
   'public.session_cancellations': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'public.calendar_feeds': readable(
+              ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
   // Users enter, change and cancel them through functions.
   'public.staff_times': {
     ...readable(['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
@@ -358,6 +360,7 @@ export const relations: Record<string, RelationExpectation> = {
   'reports.client_record_access': readable(
               ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all']),
   'private.active_organizations': closed,
+  'private.calendar_tokens': closed,
   'private.claims': closed,
   'private.attestation_keys': closed,
   'private.client_detail_versions': closed,
@@ -536,6 +539,19 @@ export const functions: Record<string, FunctionExpectation> = {
     reaches:  ['no grant', 'none',     'clinic',   'clinic',   'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'nothing',
     told: { nobody: 'nothing' },
+  },
+  'public.create_calendar_feed(text)': {
+    reaches:  ['no grant', 'none',     'clinic',   'clinic',   'none',     'none',     'none',     'no grant'],
+    refusal: 'FORBIDDEN',
+    told: { client: 'nothing', therapist: 'nothing' },
+  },
+  'public.revoke_calendar_feed(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.read_calendar_feed(text,text)': {
+    reaches:  ['no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'no grant', 'all'],
+    refusal: 'nothing',
   },
   'public.add_staff_time(jsonb,text,text)': {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],

@@ -123,7 +123,7 @@ export function trialsOf({ relations, routines }: Catalog, person: PersonName): 
   return trials;
 }
 
-const claims: Record<PersonName, Record<string, unknown>> = {
+export const claims: Record<PersonName, Record<string, unknown>> = {
   anon: {},
   // Her membership has ended; her rows are still there, and her token still names the clinic and her role.
   nobody: { sub: id('rbt'), org_id: id('here'), user_role: 'therapist' },

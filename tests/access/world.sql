@@ -120,6 +120,14 @@ where id in (select access_matrix.id(scope || ' running session') from access_ma
 update public.sessions set status = 'cancelled'
 where id in (select access_matrix.id(scope || ' cancelled session') from access_matrix.scopes);
 
+-- Calendar feeds of therapists, whose secret is the id of a session, and of parents.
+insert into public.calendar_feeds (organization_id, id, user_id)
+select clinic, access_matrix.id(scope || ' feed'), therapist from access_matrix.scopes
+union all
+select clinic, access_matrix.id(scope || ' parent feed'), parent from access_matrix.scopes;
+insert into private.calendar_tokens (organization_id, feed_id, token_hash)
+select clinic, access_matrix.id(scope || ' feed'), private.hash_token(access_matrix.id(scope || ' session')::text) from access_matrix.scopes;
+
 -- Time without a client: one of the therapist's, and one that nobody takes part in yet.
 insert into public.staff_times (organization_id, id, kind, start_time, end_time, time_zone)
 select scope.clinic, access_matrix.id(scope.scope || each.name), 'meeting', access_matrix.at(each.hour), access_matrix.at(each.hour + 1), 'UTC'

@@ -88,6 +88,7 @@ export const rows: Record<string, Row> = {
     update: 'created_at',
   },
   'public.session_cancellations': { where: 'organization_id = {clinic} and session_id = {cancelled}' },
+  'public.calendar_feeds': { where: 'organization_id = {clinic} and id = {feed}' },
   'public.staff_times': {
     where: 'organization_id = {clinic} and id = {staffTime}',
     insert: `(organization_id, kind, start_time, end_time, time_zone)
@@ -270,6 +271,19 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
   'public.find_substitutes(jsonb)': {
     call: `case when public.find_substitutes(${request("'session_id', {session}")}) is not null then 'ok' end`,
   },
+  // It is a feed of the caller's own organization, whichever that is.
+  'public.create_calendar_feed(text)': {
+    call: `(select case when answer <> 'ok' or auth.jwt() ->> 'org_id' = {clinic}::text then answer end from (
+      select ${outcome('public.create_calendar_feed()')} as answer) as told)`,
+    noOther: true,
+  },
+  'public.revoke_calendar_feed(jsonb,text)': {
+    call: outcome("public.revoke_calendar_feed(jsonb_build_object('feed_id', {feed}))"),
+  },
+  // Its secret is the id of a session here.
+  'public.read_calendar_feed(text,text)': {
+    call: "case when public.read_calendar_feed({session}::text) is not null then 'ok' end",
+  },
   'public.add_staff_time(jsonb,text,text)': {
     call: outcome(
       `public.add_staff_time(${request("'kind', 'drive'", "'therapist_ids', jsonb_build_array({therapist})", occurrence(10, 11))})`,
@@ -400,6 +414,7 @@ export function values(scope: Scope, person: string): Record<string, string> {
     attended: `${scope} attended session`,
     series: `${scope} series`,
     group: `${scope} manned group`,
+    feed: scope === 'own' && person === 'client' ? 'own parent feed' : `${scope} feed`,
     staffTime: `${scope} staff time`,
     emptyStaffTime: `${scope} empty staff time`,
     hold: `${scope} hold`,

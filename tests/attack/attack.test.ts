@@ -1,34 +1,37 @@
-/** The standing attack, briefly: it finds nothing, and finds a hole that is there. `npm run attack` goes on for longer. */
+/** The standing attack, briefly: it finds nothing, and finds each hole that is there. `npm run attack` goes on for longer. */
 import { afterEach, expect, it } from 'vitest';
 import { type Stack, startStack } from '../../local/stack.ts';
 import { attack } from './attack.ts';
-import { plant } from './plants.ts';
+import { plantAll, plants } from './plants.ts';
 
 /** A fixed seed: what is random runs by hand, and in longer runs. */
 const SEED = 1;
 
-/**
- * A payer's rule or a coverage that is entered for days gone by changes which services were allowed at once then; what was
- * booked by the rule of its time stays. This look asks the rules of today.
- */
-const knownOfThePast = [
-  'broken: no two sessions of one therapist, room or client overlap, unless they are one group or the payers allow both at once',
-];
+const ends: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
 
-let stack: Stack;
-afterEach(() => stack?.stop());
+async function startOne(): Promise<Stack> {
+  const stack = await startStack();
+  ends.push(() => stack.stop());
+  return stack;
+}
 
 it('everybody, with hostile values, against all there is: nothing comes of it', async () => {
-  stack = await startStack();
-  const { requests, answers, findings } = await attack(stack, SEED, { turns: 150 });
-  expect(findings.filter(({ what }) => !knownOfThePast.includes(what))).toEqual([]);
-  expect(requests).toBe(900);
+  const { requests, answers, findings } = await attack(await startOne(), SEED, { turns: 150 });
+  expect(findings).toEqual([]);
+  expect(requests).toBeGreaterThan(900);
   expect(answers['200']).toBeGreaterThan(0);
-}, 180_000);
+}, 300_000);
 
-it('a policy that forgets the clinic is found', async () => {
-  stack = await startStack();
-  await plant(stack.dbUrl, 'a policy that forgets the clinic');
-  const { findings } = await attack(stack, SEED, { turns: 80 });
-  expect(findings.map(({ what }) => what).join()).toContain('a row of the other clinic came out');
-}, 180_000);
+it('every hole that was ever found is found when it is opened again', async () => {
+  const { target, end } = await plantAll(await startOne(), Object.keys(plants));
+  ends.push(end);
+  // None is left to chance: the attack's opening finds them all.
+  const { findings } = await attack(target, SEED, { turns: 5 });
+  const missed = Object.entries(plants).filter(
+    ([, { foundAs }]) => !findings.some(({ what }) => foundAs.test(what)),
+  );
+  expect(missed.map(([name]) => name)).toEqual([]);
+}, 600_000);

@@ -114,3 +114,29 @@ export function bent(request: unknown, ids: readonly string[], chance: Random): 
   else at[key] = bent(at[key], ids, chance);
   return copy;
 }
+
+/** Weekly hours of this many windows a day, apart from each other. */
+export function crowdedWeek(windows: number): Record<string, { start: string; end: string }[]> {
+  const clock = (minute: number) =>
+    `${String(Math.floor(minute / 60)).padStart(2, '0')}:${String(minute % 60).padStart(2, '0')}`;
+  const monday = Array.from({ length: windows }, (_, at) => ({
+    start: clock(2 * at),
+    end: clock(2 * at + 1),
+  }));
+  return { monday };
+}
+
+/** JSON that is deeper than any parser likes. */
+export function deepJson(chance: Random): { method: string; path: string; body: string } {
+  const levels = chance.pick([6_500, 100_000]);
+  const path = chance.pick([
+    '/rest/v1/rpc/preview_series',
+    '/rest/v1/rpc/set_availability_hours',
+    '/rest/v1/therapists',
+    '/functions/v1/sessions-hold',
+    '/functions/v1/client-details',
+  ]);
+  const name =
+    path.includes('availability') || path.endsWith('therapists') ? 'availability_hours' : 'request';
+  return { method: 'POST', path, body: `{"${name}":${'['.repeat(levels)}${']'.repeat(levels)}}` };
+}

@@ -90,6 +90,27 @@ describe('Auth', () => {
   });
 });
 
+describe('a body that Auth cannot use', () => {
+  it.each([
+    [JSON.stringify({ data: { note: '\0' } })],
+    [JSON.stringify({ data: { note: '\ud800' } })],
+    ['null'],
+    ['[]'],
+    ['1'],
+  ])('is a 400: %s', async (body) => {
+    const response = await fetch(`${stack.apiUrl}/auth/v1/user`, {
+      method: 'PUT',
+      headers: {
+        apikey: stack.publishableKey,
+        authorization: `Bearer ${await token()}`,
+        'content-type': 'application/json',
+      },
+      body,
+    });
+    expect([response.status, (await response.json()).error_code]).toEqual([400, 'validation_failed']);
+  });
+});
+
 describe('JSON without end', () => {
   const deep = `{"request": ${'['.repeat(100_000)}${']'.repeat(100_000)}}`;
   it.each([

@@ -7,7 +7,7 @@ import type pg from 'pg';
 interface Rule {
   /** The sentence that is not true when the query returns rows. */
   name: string;
-  /** $1 is the organization, or null for all; $2 the instant by which expiry is judged. */
+  /** $1 is the organization, or null for all; $2 the instant by which expiry, and what is over, is judged. */
   query: string;
 }
 
@@ -15,7 +15,7 @@ interface Rule {
 const taking = `
   taking as materialized (
     select session.organization_id, session.id, session.client_id, session.therapist_id, session.group_id,
-      session.start_time, session.end_time, session.cpt_code, session.session_type,
+      session.start_time, session.end_time, session.cpt_code, session.session_type, session.status, session.lanes,
       coalesce(known.room_id, session.room_id) as room_id,
       session.start_time - greatest(known.buffer_before_minutes, session.buffer_before_minutes) * interval '1 minute' as busy_from,
       session.end_time + greatest(known.buffer_after_minutes, session.buffer_after_minutes) * interval '1 minute' as busy_until
@@ -23,6 +23,28 @@ const taking = `
     left join public.session_groups as known
       on known.organization_id = session.organization_id and known.id = session.group_id
     where session.status not in ('cancelled', 'no_show') and ($1::uuid is null or session.organization_id = $1)
+  )`;
+
+/** Those sessions with the lanes that they must have. */
+const ruled = `
+  ruled as materialized (
+    select session.organization_id, session.id, session.client_id, session.start_time, session.end_time,
+      case
+        when session.end_time <= $2 or session.status = 'completed' or exists (
+          select from public.session_holds as hold
+          join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+          where hold.organization_id = session.organization_id and session.id in (hold.id, hold.session_id)
+            and hold.status = 'confirmed' and private.overrides(batch, 'concurrency')
+        ) then session.lanes
+        else private.client_lanes(
+          session.organization_id, session.client_id,
+          private.service_code_at(
+            session.organization_id, session.client_id, session.cpt_code, session.session_type, session.start_time
+          ),
+          session.start_time, session.end_time
+        )
+      end as lanes
+    from taking as session
   )`;
 
 /** Live holds, each with its batch's therapist, room and buffers. */
@@ -61,7 +83,7 @@ const rules: Rule[] = [
     // Knows nothing of claims: it reads the rows themselves.
     name: 'no two sessions of one therapist, room or client overlap, unless they are one group or the payers allow both at once',
     query: `
-      with ${taking}
+      with ${taking}, ${ruled}
       select 'therapist' as resource, a.id, b.id as other_id
       from taking as a
       join taking as b
@@ -76,13 +98,14 @@ const rules: Rule[] = [
         and b.start_time < a.end_time and a.start_time < b.end_time
         and (a.group_id is null or b.group_id is distinct from a.group_id)
       union all
+      -- The rules of today for what lies ahead, which follows each change of them; what is over, or was let run beside
+      -- another service with a reason, by the rules of its time, which its lanes keep.
       select 'client', a.id, b.id
-      from taking as a
-      join taking as b
+      from ruled as a
+      join ruled as b
         on b.organization_id = a.organization_id and b.client_id = a.client_id and b.id > a.id
         and b.start_time < a.end_time and a.start_time < b.end_time
-      where private.client_lanes(a.organization_id, a.client_id, private.service_code_at(a.organization_id, a.client_id, a.cpt_code, a.session_type, a.start_time), a.start_time, a.end_time)
-        && private.client_lanes(b.organization_id, b.client_id, private.service_code_at(b.organization_id, b.client_id, b.cpt_code, b.session_type, b.start_time), b.start_time, b.end_time)`,
+        and b.lanes && a.lanes`,
   },
   {
     // Of the rows alone, as the one above.

@@ -1,5 +1,6 @@
 /** Bugs planted on purpose, each in the database of one run: a checker that has never found anything proves nothing. */
 import type pg from 'pg';
+import { edit } from '../setup/sabotage.ts';
 
 /** A bug. */
 export interface Plant {
@@ -11,15 +12,6 @@ export interface Plant {
   plant?: (db: pg.ClientBase) => Promise<unknown>;
   /** After the last call, before the check. */
   afterwards?: (db: pg.ClientBase) => Promise<unknown>;
-}
-
-/** Rewrites a part of a function's source; it must be there. */
-async function edit(db: pg.ClientBase, name: string, from: string | RegExp, to: string): Promise<void> {
-  const { rows } = await db.query('select pg_get_functiondef($1::regproc) as source', [name]);
-  const source: string = rows[0].source;
-  const changed = source.replace(from, to);
-  if (changed === source) throw new Error(`${name} has changed: there is no ${from} to sabotage`);
-  await db.query(changed);
 }
 
 const withoutLocks = (db: pg.ClientBase) =>

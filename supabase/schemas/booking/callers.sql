@@ -1,5 +1,5 @@
 -- Purpose: who is calling, and whom they may book.
--- Objects: private.actor, require_actor, begin_booking, who_may_book, may_book.
+-- Objects: private.actor, require_read_committed, require_actor, require_same_role, begin_booking, who_may_book, may_book.
 -- Watch for: the JWT only chooses the organization; the membership row decides. What decides a booking is read behind the
 --            locks, authority included: a member who is removed while they wait no longer books.
 
@@ -9,6 +9,21 @@ create type private.actor as (
   role public.member_role
 );
 comment on type private.actor is 'The caller, from the JWT, and their role, from the membership row.';
+
+create function private.require_read_committed()
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if current_setting('transaction_isolation') <> 'read committed' and current_setting('transaction_read_only') = 'off' then
+    -- An older snapshot would not see what the previous holder of a lock has committed: units could be taken twice.
+    perform private.raise_refusal(400, 'VALIDATION_FAILED', 'Requests run in READ COMMITTED, one transaction each.');
+  end if;
+end
+$$;
+comment on function private.require_read_committed() is
+  'PT400 in a transaction of another isolation level that may write.';
 
 create function private.require_actor()
 returns private.actor
@@ -20,6 +35,7 @@ as $$
 declare
   actor private.actor;
 begin
+  perform private.require_read_committed();
   select auth.uid(), private.claimed_organization_id() into actor.user_id, actor.organization_id;
   if actor.user_id is null then
     perform private.raise_refusal(401, 'UNAUTHENTICATED', 'Sign in first: this call needs a user''s access token.');
@@ -38,7 +54,25 @@ begin
 end
 $$;
 comment on function private.require_actor() is
-  'The caller, or PT401 UNAUTHENTICATED, PT403 ORGANIZATION_REQUIRED or PT403 FORBIDDEN.';
+  'First of every function that a user calls: the caller, or PT401 UNAUTHENTICATED, PT403 ORGANIZATION_REQUIRED or PT403 '
+  'FORBIDDEN; PT400 outside READ COMMITTED, unless the transaction only reads.';
+
+create function private.require_same_role(actor private.actor)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if not exists (
+    select from public.memberships as member
+    where member.organization_id = actor.organization_id and member.user_id = actor.user_id and member.role = actor.role
+  ) then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You are not a member of this organization, or no longer what you were.');
+  end if;
+end
+$$;
+comment on function private.require_same_role(private.actor) is
+  'Behind the locks: PT403 for a caller who was removed, or whose role changed, while they waited. Undoes what was written.';
 
 create function private.begin_booking(request_id text)
 returns private.actor
@@ -47,10 +81,6 @@ set search_path = ''
 as $$
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  if current_setting('transaction_isolation') <> 'read committed' then
-    -- An older snapshot would not see what the previous holder of a lock has committed: units could be taken twice.
-    perform private.raise_refusal(400, 'VALIDATION_FAILED', 'Bookings run in READ COMMITTED, one transaction each.');
-  end if;
   perform private.enter_booking();
   return private.require_actor();
 end

@@ -144,6 +144,8 @@ begin
       and session.start_time >= lower(day) and session.start_time < upper(day)
       and (wanted.all_therapists or session.therapist_id = wanted.therapist_id or wanted.series_id is not null)
       and (wanted.therapist_id is null or session.therapist_id = wanted.therapist_id)
+      -- It may have been given to somebody else while this waited.
+      and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
       and (wanted.series_id is null or session.series_id = wanted.series_id)
   );
 end
@@ -241,6 +243,8 @@ begin
     ) as session
     where session.start_time <@ day
       and (wanted.therapist_id is null or session.therapist_id = wanted.therapist_id)
+      -- It may have been given to somebody else while this waited.
+      and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
       and (wanted.series_id is null or session.series_id = wanted.series_id)
   )
   select jsonb_build_object(

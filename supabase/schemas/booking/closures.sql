@@ -198,6 +198,7 @@ begin
 
   -- Alone, so that no booking is made meanwhile that this would not count.
   perform private.take_organization(actor.organization_id);
+  perform private.require_same_role(actor);
   insert into public.organization_closures (organization_id, id, name, starts_at, ends_at)
   values (
     actor.organization_id, new_id, private.trimmed(request ->> 'name'), lower(wanted.span), upper(wanted.span)
@@ -270,6 +271,7 @@ begin
 
   -- Alone, so that no booking is made meanwhile that this would not count.
   perform private.take_organization(actor.organization_id);
+  perform private.require_same_role(actor);
   insert into public.availability_exceptions (organization_id, id, therapist_id, kind, starts_at, ends_at)
   values (actor.organization_id, new_id, absent_id, 'time_off', lower(wanted.span), upper(wanted.span));
   touched_ids := private.future_sessions(actor.organization_id, absent_id, wanted.span);

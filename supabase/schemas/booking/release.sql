@@ -22,6 +22,10 @@ declare
   released public.session_holds[];
   body jsonb := '{"released": false}';
 begin
+  if actor.role = 'client' then
+    -- They hold nothing, and nobody waits for their asking.
+    return private.success(body);
+  end if;
   perform private.share_organization(actor.organization_id);
   outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint);
   if outcome is not null then
@@ -36,6 +40,7 @@ begin
       batch.organization_id,
       array[batch.therapist_id, batch.room_id] || array(select each.client_id from unnest(holds) as each)
     );
+    perform private.require_same_role(actor);
     as_of := clock_timestamp();
     perform private.expire_batches(batch.organization_id, array[batch.id], as_of);
     with gone as (

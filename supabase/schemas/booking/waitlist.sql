@@ -656,11 +656,14 @@ set search_path = ''
 as $$
 declare
   actor private.actor := private.begin_booking(request_id);
+  outcome jsonb;
 begin
   if actor.role = 'client' then
     perform private.raise_refusal(403, 'FORBIDDEN', 'Only staff offer freed slots.');
   end if;
-  return private.offer_freed_slot(actor.organization_id);
+  outcome := private.offer_freed_slot(actor.organization_id);
+  perform private.require_same_role(actor);
+  return outcome;
 end
 $$;
 comment on function private.offer_freed_slots(text) is 'As private.offer_freed_slot, for the caller''s organization.';

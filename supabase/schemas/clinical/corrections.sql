@@ -387,6 +387,13 @@ declare
   refusal jsonb;
   as_of timestamptz;
 begin
+  -- Asked before any lock, so that nobody makes others wait for what they may not do; and again with the session's row.
+  if not private.may_change(actor, wanted.session_id) then
+    return private.refuse(
+      actor, 'session.refused', array[wanted.session_id], 'FORBIDDEN', 'This session is not yours to correct.',
+      details => '{"attempted": "correct"}'
+    );
+  end if;
   perform private.share_organization(actor.organization_id);
   -- A second correction, or a completion, would act on the state this one is changing.
   select candidate.* into session
@@ -406,8 +413,7 @@ begin
     actor.organization_id, private.lock_targets(actor.organization_id, array[session.id])
   );
   as_of := clock_timestamp();
-  -- Asked again: they may have been removed while this waited.
-  actor := private.require_actor();
+  perform private.require_same_role(actor);
   select known.* into visit
   from public.session_visits as known
   where known.organization_id = actor.organization_id and known.session_id = session.id;

@@ -480,6 +480,22 @@ end
 $$;
 comment on function private.finish_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
   'What complete_session does once the session and its people are locked.';
+create function private.may_change(actor private.actor, session_id uuid)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return actor.role <> 'client' and exists (
+    select from public.sessions as session
+    where session.organization_id = actor.organization_id and session.id = may_change.session_id
+      and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
+  );
+end
+$$;
+comment on function private.may_change(private.actor, uuid) is
+  'Whether the caller may say what became of a session: its therapist, or an admin.';
 
 create function private.change_lifecycle(action text, request jsonb, request_id text)
 returns jsonb
@@ -494,6 +510,13 @@ declare
   session public.sessions;
   as_of timestamptz;
 begin
+  -- Asked before any lock, so that nobody makes others wait for what they may not do; and again with the session's row.
+  if not private.may_change(actor, wanted.session_id) then
+    return private.refuse(
+      actor, 'session.refused', array[wanted.session_id], 'FORBIDDEN', 'This session is not yours to change.',
+      details => jsonb_build_object('attempted', action)
+    );
+  end if;
   perform private.share_organization(actor.organization_id);
   -- A cancellation, a move or a second completion would act on the state this one is changing.
   select candidate.* into session
@@ -514,6 +537,7 @@ begin
     actor.organization_id, private.lock_targets(actor.organization_id, array[session.id])
   );
   as_of := clock_timestamp();
+  perform private.require_same_role(actor);
 
   if session.status::text <> (case when action in ('end', 'complete') then 'in_progress' else 'scheduled' end)
     and not (action = 'no_show' and session.status = 'in_progress')

@@ -280,6 +280,7 @@ begin
   if member.user_id is null then
     return private.refuse_member(actor, user_id, 409, 'ALREADY_A_MEMBER', 'She is a member already: change her role.');
   end if;
+  perform private.require_same_role(actor);
   return private.member_answer(member);
 end
 $$;
@@ -319,6 +320,9 @@ begin
   if member.user_id is null then
     return private.refuse_member(actor, user_id, 404, 'MEMBER_NOT_FOUND', 'She is not a member of this organization.');
   end if;
+  if user_id <> actor.user_id then
+    perform private.require_same_role(actor);
+  end if;
   return private.member_answer(member);
 end
 $$;
@@ -352,6 +356,9 @@ begin
   end;
   if member.user_id is null then
     return private.refuse_member(actor, user_id, 404, 'MEMBER_NOT_FOUND', 'She is not a member of this organization.');
+  end if;
+  if user_id <> actor.user_id then
+    perform private.require_same_role(actor);
   end if;
   return private.member_answer(member);
 end
@@ -518,6 +525,7 @@ begin
     set availability_hours = hours
     where therapist.organization_id = actor.organization_id and therapist.id = wanted and therapist.deleted_at is null
     returning therapist.id into changed;
+    perform private.require_same_role(actor);
   end if;
   if changed is null then
     return coalesce(

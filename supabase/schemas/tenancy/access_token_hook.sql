@@ -48,6 +48,7 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 begin
+  perform private.require_read_committed();
   if auth.uid() is null then
     perform private.raise_refusal(401, 'UNAUTHENTICATED', 'Sign in first.');
   end if;
@@ -61,6 +62,10 @@ begin
   insert into private.active_organizations (user_id, organization_id)
   values (auth.uid(), set_active_organization.organization_id)
   on conflict (user_id) do update set organization_id = excluded.organization_id;
+exception
+  when foreign_key_violation then
+    -- The membership ended while this waited.
+    perform private.raise_refusal(403, 'FORBIDDEN', 'You are not a member of this organization.');
 end
 $$;
 comment on function private.set_active_organization(uuid) is 'Chooses the caller''s active organization; see the public wrapper.';

@@ -1,0 +1,373 @@
+-- Purpose: a therapist's or a parent's sessions for the calendar of their phone, behind a secret address.
+-- Objects: calendar_feeds (who has one), private.calendar_tokens (its secret, hashed); create_calendar_feed,
+--          revoke_calendar_feed, read_calendar_feed.
+-- Watch for: the address is the only key to it, so it tells no more than when: no name, no place, no note, no id of a
+--            client. What it shows follows from the membership of now; a member who is removed loses the feed in the same
+--            statement. The edge function `calendar` writes it as iCalendar (RFC 5545).
+
+create table public.calendar_feeds (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  user_id uuid not null,
+  created_at timestamptz not null default clock_timestamp(),
+  revoked_at timestamptz,
+  primary key (organization_id, id),
+  foreign key (organization_id, user_id) references public.memberships (organization_id, user_id) on delete cascade
+);
+comment on table public.calendar_feeds is
+  'Secret addresses at which calendar programs read when somebody''s sessions are. Its secret is shown once and kept '
+  'hashed, elsewhere. Goes with the membership.';
+comment on column public.calendar_feeds.revoked_at is 'Since when it answers as one that never was.';
+create index calendar_feeds_user_idx on public.calendar_feeds (organization_id, user_id);
+
+alter table public.calendar_feeds enable row level security;
+create policy role_scoped_select on public.calendar_feeds for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and ((select private.is_admin()) or user_id = (select auth.uid()))
+  );
+comment on policy role_scoped_select on public.calendar_feeds is
+  'Everybody sees which feeds of their own there are, admins all. Nobody sees a secret.';
+grant select on public.calendar_feeds to authenticated, service_role;
+
+create table private.calendar_tokens (
+  organization_id uuid not null,
+  feed_id uuid not null,
+  token_hash bytea not null check (length(token_hash) = 32),
+  read_on date,
+  primary key (organization_id, feed_id),
+  foreign key (organization_id, feed_id) references public.calendar_feeds (organization_id, id) on delete cascade
+);
+comment on table private.calendar_tokens is 'SHA-256 of the secret in a feed''s address. A secret has 256 random bits: no salt is needed.';
+comment on column private.calendar_tokens.read_on is 'The last day (UTC) a read of it was written into the audit: one event a day.';
+-- Not unique: a constraint across organizations would tell of others, and 256 random bits do not repeat.
+create index calendar_tokens_hash_idx on private.calendar_tokens (token_hash);
+alter table private.calendar_tokens enable row level security;
+create policy deny_all on private.calendar_tokens using (false);
+comment on policy deny_all on private.calendar_tokens is 'Read and written by functions only.';
+
+create function private.hash_token(token text)
+returns bytea
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return sha256(convert_to(token, 'UTF8'));
+end
+$$;
+comment on function private.hash_token(text) is 'What is kept of the secret of a feed.';
+
+create function private.create_calendar_feed(request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set lock_timeout = '5s'
+as $$
+declare
+  actor private.actor;
+  new_id uuid := gen_random_uuid();
+  token text := translate(rtrim(encode(extensions.gen_random_bytes(32), 'base64'), '='), '+/', '-_');
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  if actor.role <> 'client' and not exists (
+    select from public.therapists as therapist
+    where therapist.organization_id = actor.organization_id and therapist.id = actor.user_id
+      and therapist.deleted_at is null
+  ) then
+    return private.refusal(403, 'FORBIDDEN', 'A calendar feed is for therapists and families.');
+  end if;
+  -- Two at once would both find the ninth: the second waits until the first is there.
+  perform from public.memberships as member
+  where member.organization_id = actor.organization_id and member.user_id = actor.user_id
+  for no key update;
+  if (
+    select count(*) from public.calendar_feeds as feed
+    where feed.organization_id = actor.organization_id and feed.user_id = actor.user_id and feed.revoked_at is null
+  ) >= 10 then
+    perform private.raise_invalid(private.issue('', 'revoke a calendar feed first: 10 are the most'));
+  end if;
+  insert into public.calendar_feeds (organization_id, id, user_id)
+  values (actor.organization_id, new_id, actor.user_id);
+  insert into private.calendar_tokens (organization_id, feed_id, token_hash)
+  values (actor.organization_id, new_id, private.hash_token(token));
+  perform private.record_event(
+    actor.organization_id, 'calendar_feed.created', 'calendar_feed', array[new_id], clock_timestamp(),
+    actor_role => actor.role::text
+  );
+  return private.success(jsonb_build_object(
+    'feedId', new_id, 'token', token, 'path', format('/functions/v1/calendar/%s.ics', token)
+  ));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.create_calendar_feed(text) is 'See the public wrapper.';
+grant execute on function private.create_calendar_feed(text) to authenticated;
+
+create function public.create_calendar_feed(request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.create_calendar_feed(create_calendar_feed.request_id);
+end;
+comment on function public.create_calendar_feed(text) is
+  'Makes a secret address for the caller''s own sessions, for therapists and families: outcome body {feedId, token, path}. '
+  'The token is told this once. At most 10 at a time.';
+grant execute on function public.create_calendar_feed(text) to authenticated;
+
+create function private.revoke_calendar_feed(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set lock_timeout = '5s'
+as $$
+declare
+  actor private.actor;
+  issues jsonb := private.uuid_issue('feed_id', request -> 'feed_id', true);
+  feed public.calendar_feeds;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  if issues is not null then
+    perform private.raise_invalid(issues);
+  end if;
+  -- Revoked twice at once, it is one event.
+  select known.* into feed from public.calendar_feeds as known
+  where known.organization_id = actor.organization_id and known.id = (request ->> 'feed_id')::uuid
+    and (known.user_id = actor.user_id or actor.role in ('admin', 'super_admin'))
+  for no key update;
+  if feed.id is null then
+    return private.refusal(403, 'FORBIDDEN', 'There is no such calendar feed, or it is not yours to revoke.');
+  elsif feed.revoked_at is null then
+    update public.calendar_feeds as known
+    set revoked_at = clock_timestamp()
+    where known.organization_id = feed.organization_id and known.id = feed.id
+    returning known.revoked_at into feed.revoked_at;
+    perform private.record_event(
+      actor.organization_id, 'calendar_feed.revoked', 'calendar_feed', array[feed.id], feed.revoked_at,
+      actor_role => actor.role::text, details => jsonb_build_object('userId', feed.user_id)
+    );
+  end if;
+  return private.success(jsonb_build_object('feedId', feed.id, 'revokedAt', private.iso(feed.revoked_at)));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.revoke_calendar_feed(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.revoke_calendar_feed(jsonb, text) to authenticated;
+
+create function public.revoke_calendar_feed(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.revoke_calendar_feed(revoke_calendar_feed.request, revoke_calendar_feed.request_id);
+end;
+comment on function public.revoke_calendar_feed(jsonb, text) is
+  'Ends a calendar feed at once: {feed_id}, of the caller or, for admins, of anybody. Outcome body {feedId, revokedAt}. '
+  'From then on its address answers as one that never was.';
+grant execute on function public.revoke_calendar_feed(jsonb, text) to authenticated;
+
+-- Reading ------------------------------------------------------------------------------------------------------------------
+
+create type private.feed_entry as (
+  id uuid,
+  kind text,
+  start_time timestamptz,
+  end_time timestamptz,
+  time_zone text,
+  is_cancelled boolean,
+  created_at timestamptz,
+  changed_at timestamptz
+);
+comment on type private.feed_entry is 'One event of a calendar feed.';
+
+create function private.feed_entries(feed public.calendar_feeds, role public.member_role, as_of timestamptz)
+returns private.feed_entry[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  since constant timestamptz := as_of - interval '30 days';
+  client_ids constant uuid[] := array(
+    select client.id
+    from public.client_users as of_user
+    join public.clients as client
+      on client.organization_id = of_user.organization_id and client.id = of_user.client_id and client.deleted_at is null
+    where of_user.organization_id = feed.organization_id and of_user.user_id = feed.user_id and role = 'client'
+  );
+begin
+  return array(
+    with own as (
+      select session.*
+      from public.sessions as session
+      where role <> 'client'
+        and session.organization_id = feed.organization_id and session.therapist_id = feed.user_id
+        and session.start_time >= since
+      union all
+      select session.*
+      from unnest(client_ids) as client (id)
+      cross join lateral (
+        select known.* from public.sessions as known
+        where known.organization_id = feed.organization_id and known.client_id = client.id
+          and known.start_time >= since
+        offset 0
+      ) as session
+    ),
+    entry as (
+      -- For a therapist a group is one event; for a family it is theirs among others'.
+      select case when role = 'client' then own.id else own.group_key end as id, 'session' as kind,
+        min(own.start_time) as start_time, min(own.end_time) as end_time, min(own.time_zone) as time_zone,
+        bool_and(own.status = 'cancelled') as is_cancelled, min(own.created_at) as created_at,
+        max(own.updated_at) as changed_at, (array_agg(own.group_id))[1] as group_id
+      from own
+      group by 1
+    )
+    select row(
+      entry.id, entry.kind, entry.start_time, entry.end_time, entry.time_zone, entry.is_cancelled,
+      -- A group keeps its beginning whoever leaves it, so that its revisions only grow.
+      coalesce(of_group.created_at, entry.created_at), entry.changed_at
+    )::private.feed_entry
+    from entry
+    left join public.session_groups as of_group
+      on of_group.organization_id = feed.organization_id and of_group.id = entry.group_id and role <> 'client'
+    where not entry.is_cancelled or entry.changed_at >= since
+    union all
+    select row(
+      taken.id, taken.kind::text, taken.start_time, taken.end_time, taken.time_zone, taken.cancelled_at is not null,
+      taken.created_at, taken.updated_at
+    )::private.feed_entry
+    from public.staff_time_members as member
+    join public.staff_times as taken on taken.organization_id = member.organization_id and taken.id = member.staff_time_id
+    where role <> 'client'
+      and member.organization_id = feed.organization_id and member.therapist_id = feed.user_id
+      and taken.start_time >= since
+      and (taken.cancelled_at is null or taken.cancelled_at >= since)
+  );
+end
+$$;
+comment on function private.feed_entries(public.calendar_feeds, public.member_role, timestamptz) is
+  'What a feed shows: what begins from 30 days ago on; cancelled ones for 30 days after they were cancelled.';
+
+create function private.feed_zones(entries private.feed_entry[])
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select coalesce(jsonb_agg(jsonb_build_object(
+      'name', zone.name,
+      'periods', (
+        select jsonb_agg(jsonb_build_object(
+          'from', to_char(coalesce(lower(period.during), zone.first) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS'),
+          'offsetMinutes', (extract(epoch from period.utc_offset) / 60)::integer
+        ) order by lower(period.during) nulls first)
+        from private.zone_periods(zone.name, tstzrange(zone.first, zone.last, '[]')) as period
+      )
+    ) order by zone.name), '[]')
+    from (
+      select entry.time_zone as name, min(entry.start_time) - interval '1 day' as first, max(entry.end_time) as last
+      from unnest(entries) as entry
+      group by entry.time_zone
+    ) as zone
+  );
+end
+$$;
+comment on function private.feed_zones(private.feed_entry[]) is
+  'The zones of these events, each with the offsets it has in their time: from (an instant in UTC) and minutes east of UTC. '
+  'The database''s own rules, so that a reader gets back the same instants.';
+
+create function private.read_calendar_feed(token text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  as_of constant timestamptz := clock_timestamp();
+  feed public.calendar_feeds;
+  role public.member_role;
+  entries private.feed_entry[];
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  -- One look for a secret that is wrong, revoked, or of somebody who may no longer read: none tells which it is.
+  select known.* into feed
+  from private.calendar_tokens as secret
+  join public.calendar_feeds as known
+    on known.organization_id = secret.organization_id and known.id = secret.feed_id and known.revoked_at is null
+  where secret.token_hash = private.hash_token(token);
+  select member.role into role
+  from public.memberships as member
+  left join public.therapists as therapist
+    on therapist.organization_id = member.organization_id and therapist.id = member.user_id and therapist.deleted_at is null
+  where member.organization_id = feed.organization_id and member.user_id = feed.user_id
+    and (member.role = 'client' or therapist.id is not null);
+  if role is null then
+    return null;
+  end if;
+
+  entries := private.feed_entries(feed, role, as_of);
+  -- Calendar programs poll for years: a read a day is recorded, however often they ask.
+  update private.calendar_tokens as secret
+  set read_on = as_of::date
+  where secret.organization_id = feed.organization_id and secret.feed_id = feed.id
+    and secret.read_on is distinct from as_of::date;
+  if found then
+    perform private.record_event(
+      feed.organization_id, 'calendar_feed.read', 'calendar_feed', array[feed.id], as_of,
+      details => jsonb_build_object('userId', feed.user_id, 'events', cardinality(entries))
+    );
+  end if;
+  return jsonb_build_object(
+    'zones', private.feed_zones(entries),
+    'events', (
+      select coalesce(jsonb_agg(jsonb_build_object(
+        'uid', entry.id,
+        'kind', entry.kind,
+        'start', to_char(entry.start_time at time zone entry.time_zone, 'YYYY-MM-DD"T"HH24:MI:SS'),
+        'end', to_char(entry.end_time at time zone entry.time_zone, 'YYYY-MM-DD"T"HH24:MI:SS'),
+        'startTime', private.iso(entry.start_time),
+        'endTime', private.iso(entry.end_time),
+        'timeZone', entry.time_zone,
+        'cancelled', entry.is_cancelled,
+        -- Tenths of a second since it was made: whatever changes it makes the number grow.
+        'sequence', greatest(ceil(extract(epoch from entry.changed_at - entry.created_at) * 10), 0)::integer,
+        'changedAt', private.iso(entry.changed_at)
+      ) order by entry.start_time, entry.id), '[]')
+      from unnest(entries) as entry
+    )
+  );
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.read_calendar_feed(text, text) is 'See the public wrapper.';
+grant execute on function private.read_calendar_feed(text, text) to service_role;
+
+create function public.read_calendar_feed(token text, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.read_calendar_feed(read_calendar_feed.token, read_calendar_feed.request_id);
+end;
+comment on function public.read_calendar_feed(text, text) is
+  'What the edge function calendar writes as iCalendar: {zones, events}; null for a token that is wrong, revoked or of '
+  'somebody who is no member any more, alike. Called with the secret key only.';
+grant execute on function public.read_calendar_feed(text, text) to service_role;

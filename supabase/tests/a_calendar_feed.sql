@@ -1,0 +1,75 @@
+-- A therapist or a parent has their sessions in the calendar of their phone: by a secret address that tells when, and no more.
+begin;
+select plan(39);
+select tests.open_clinic();
+select tests.open_clinic('other ');
+
+create temporary table feeds (person text primary key, answer jsonb) on commit drop;
+insert into feeds
+select person, tests.call(person, 'select public.create_calendar_feed()') from unnest(array['rbt', 'bcba', 'parent', 'admin', 'other rbt']) as person;
+create function tests.feed(person text) returns jsonb language sql as $$
+  select tests.call('service_role', format('select public.read_calendar_feed(%L)', answer #>> '{body,token}')) from feeds where feeds.person = feed.person $$;
+create function tests.event(person text, session_id uuid) returns jsonb language sql as $$
+  select item from jsonb_array_elements(tests.feed(person) -> 'events') as item where item ->> 'uid' = session_id::text $$;
+
+select is(answer ->> 'ok', case person when 'admin' then 'false' else 'true' end, format('%s may have one: %s', person, answer ->> 'ok')) from feeds;
+select is((select count(*) from private.calendar_tokens where token_hash = sha256(convert_to(answer #>> '{body,token}', 'UTF8'))), 1::bigint, 'the secret is kept hashed') from feeds where person = 'rbt';
+select is((select count(*) from private.calendar_tokens as secret where position(answer #>> '{body,token}' in secret::text) > 0), 0::bigint, 'and nowhere in clear') from feeds where person = 'rbt';
+select matches(answer #>> '{body,token}', '^[A-Za-z0-9_-]{43}$', 'it has 256 bits') from feeds where person = 'rbt';
+
+create temporary table booked on commit drop as select tests.book('rbt', 'rbt', 'ann', tests.at(1)) as id, tests.book('bcba', 'bcba', 'ben', tests.at(1)) as other_id;
+select is(tests.event('rbt', id) - 'changedAt' - 'sequence', jsonb_build_object('uid', id, 'kind', 'session', 'timeZone', 'UTC', 'cancelled', false,
+  'startTime', private.iso(tests.at(1)), 'endTime', private.iso(tests.at(1, '11:00')), 'start', to_char(tests.at(1) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS'),
+  'end', to_char(tests.at(1, '11:00') at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS')), 'it says when, and nothing else') from booked;
+select isnt(tests.event('parent', id), null, 'a parent reads those of whom they stand for') from booked;
+select is(tests.event('parent', other_id), null, 'and no others') from booked;
+select is(tests.event('rbt', other_id), null, 'a therapist none of another') from booked;
+select is(jsonb_array_length(tests.feed('other rbt') -> 'events'), 0, 'another clinic none');
+select is(tests.feed('parent')::text ~ concat_ws('|', tests.id('ann'), tests.id('rbt'), tests.id('clinic')), false, 'no id of anybody is in it');
+
+-- It moves and is cancelled.
+create temporary table before on commit drop as select (tests.event('parent', id) ->> 'sequence')::integer as sequence from booked;
+update public.sessions set start_time = tests.at(2), end_time = tests.at(2, '11:00') where id = (select id from booked);
+select is(tests.event('parent', id) ->> 'startTime', private.iso(tests.at(2)), 'what moves keeps its id') from booked;
+select cmp_ok((tests.event('parent', id) ->> 'sequence')::integer, '>', sequence, 'and its revision grows') from booked, before;
+select tests.cancel('rbt', jsonb_build_object('session_ids', jsonb_build_array(id))) from booked;
+select is(tests.event('parent', id) ->> 'cancelled', 'true', 'a cancelled one is shown as such') from booked;
+do $$ begin
+  perform private.enter_booking();
+  update public.sessions set updated_at = now() - interval '31 days' where id = (select id from booked);
+  perform private.leave_booking(null);
+end $$;
+select is(tests.event('parent', id), null, 'for 30 days') from booked;
+
+-- A group, and time without a client.
+insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time) values (tests.id('clinic'), tests.id('group'), tests.id('rbt'), tests.at(5), tests.at(5, '11:00'));
+insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone, cpt_code, group_id)
+select tests.id('clinic'), tests.id('rbt'), tests.id(client), tests.at(5), tests.at(5, '11:00'), 'UTC', '97154', tests.id('group') from unnest(array['ann', 'ben']) as client;
+select isnt(tests.event('rbt', tests.id('group')), null, 'a group is one event of its therapist''s');
+select is((select count(*) from jsonb_array_elements(tests.feed('rbt') -> 'events') as item where item ->> 'startTime' = private.iso(tests.at(5))), 1::bigint, 'however many come');
+select is((select count(*) from jsonb_array_elements(tests.feed('parent') -> 'events') as item where item ->> 'startTime' = private.iso(tests.at(5))), 1::bigint, 'and one of each family''s');
+select tests.call('rbt', format('select public.add_staff_time(%L)', '{"kind": "drive"}'::jsonb || tests.occurrence(tests.at(6))));
+select is((select item ->> 'kind' from jsonb_array_elements(tests.feed('rbt') -> 'events') as item where item ->> 'startTime' = private.iso(tests.at(6))), 'drive', 'time without a client is in a therapist''s');
+
+-- Zones.
+select is(jsonb_path_query_array(tests.feed('rbt') -> 'zones', '$[*].name'), '["UTC"]', 'it has the zones of its events');
+
+-- Reads are recorded once a day.
+select is((select count(*) from audit.events where action = 'calendar_feed.read' and entity_ids = array[(answer #>> '{body,feedId}')::uuid]), 1::bigint, 'many reads of a day are one event') from feeds where person = 'parent';
+update private.calendar_tokens set read_on = read_on - 1;
+select isnt(tests.feed('parent'), null);
+select is((select count(*) from audit.events where action = 'calendar_feed.read' and entity_ids = array[(answer #>> '{body,feedId}')::uuid]), 2::bigint, 'the next day another') from feeds where person = 'parent';
+
+-- Who reads and ends them.
+select is(tests.error_code(person, 'select public.read_calendar_feed(''x'')'), '42501', format('%s cannot read by the secret alone', person)) from unnest(array['anon', 'rbt', 'admin']) as person;
+select is(tests.rows(person, 'select from public.calendar_feeds'), seen, format('%s sees %s feeds', person, seen)) from (values ('rbt', 1::bigint), ('admin', 3), ('other admin', 1)) as try (person, seen);
+select is(tests.call(other, format('select public.revoke_calendar_feed(%L)', jsonb_build_object('feed_id', answer #>> '{body,feedId}'))) ->> 'code', 'FORBIDDEN', format('%s does not end it', other))
+from feeds, unnest(array['bcba', 'parent', 'other admin']) as other where feeds.person = 'rbt';
+select is(tests.call(case person when 'rbt' then 'rbt' else 'admin' end, format('select public.revoke_calendar_feed(%L)', jsonb_build_object('feed_id', answer #>> '{body,feedId}'))) ->> 'ok', 'true',
+  format('%s''s is ended', person)) from feeds where person in ('rbt', 'parent');
+select is(tests.feed('rbt'), null, 'then it answers as a wrong one');
+delete from public.memberships where user_id = tests.id('bcba');
+select is(tests.feed('bcba'), null, 'and so does that of a member who left');
+
+select * from finish();
+rollback;
