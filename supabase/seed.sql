@@ -186,24 +186,31 @@ join public.payers as payer
 
 -- Six months each, begun six weeks ago.
 insert into public.authorizations (
-  organization_id, id, client_id, payer_id, reference, cpt_code, approved_units, starts_on, ends_on
+  organization_id, id, client_id, payer_id, reference, approved_units, starts_on, ends_on
 )
 select
-  coverage.organization_id, granted.id::uuid, coverage.client_id, coverage.payer_id, granted.reference, granted.cpt_code,
+  coverage.organization_id, granted.id::uuid, coverage.client_id, coverage.payer_id, granted.reference,
   granted.units, monday.date - 42, (monday.date - 42 + interval '6 months' - interval '1 day')::date
 from (
   values
-    ('a0000000-0000-4000-8000-000000000301', 'a0000000-0000-4000-8000-000000000107', 'T-1001', '97153', 160),
-    ('a0000000-0000-4000-8000-000000000302', 'a0000000-0000-4000-8000-000000000107', 'T-1002', '97155', 24),
-    ('a0000000-0000-4000-8000-000000000303', 'a0000000-0000-4000-8000-000000000108', 'G-2001', '97153', 640),
-    ('a0000000-0000-4000-8000-000000000304', 'a0000000-0000-4000-8000-000000000108', 'G-2002', '97155', 80),
-    ('b0000000-0000-4000-8000-000000000301', 'b0000000-0000-4000-8000-000000000105', 'D-3001', '97153', 64)
-) as granted (id, client_id, reference, cpt_code, units)
+    ('a0000000-0000-4000-8000-000000000301', 'a0000000-0000-4000-8000-000000000107', 'T-1001', 160),
+    ('a0000000-0000-4000-8000-000000000302', 'a0000000-0000-4000-8000-000000000107', 'T-1002', 24),
+    ('a0000000-0000-4000-8000-000000000303', 'a0000000-0000-4000-8000-000000000108', 'G-2001', 640),
+    ('a0000000-0000-4000-8000-000000000304', 'a0000000-0000-4000-8000-000000000108', 'G-2002', 80),
+    ('b0000000-0000-4000-8000-000000000301', 'b0000000-0000-4000-8000-000000000105', 'D-3001', 64)
+) as granted (id, client_id, reference, units)
 join public.client_coverages as coverage on coverage.client_id = granted.client_id::uuid
 join public.organizations as organization on organization.id = coverage.organization_id
 cross join lateral (
   select date_trunc('week', now() at time zone organization.time_zone)::date as date
 ) as monday;
+insert into public.authorization_codes (organization_id, authorization_id, cpt_code)
+select approval.organization_id, approval.id, granted.cpt_code
+from (
+  values
+    ('T-1001', '97153'), ('T-1002', '97155'), ('G-2001', '97153'), ('G-2002', '97155'), ('D-3001', '97153')
+) as granted (reference, cpt_code)
+join public.authorizations as approval on approval.reference = granted.reference;
 
 -- Their sessions, in the same weeks as the others': treatment on Tuesdays, supervision on Thursdays for one, and for the
 -- other, whose payer allows it, at the same time as the treatment.
@@ -249,16 +256,18 @@ select known.organization_id, 'a0000000-0000-4000-8000-000000000109', known.paye
 from public.client_coverages as known
 where known.client_id = 'a0000000-0000-4000-8000-000000000108';
 insert into public.authorizations (
-  organization_id, id, client_id, payer_id, reference, cpt_code, approved_units, starts_on, ends_on
+  organization_id, id, client_id, payer_id, reference, approved_units, starts_on, ends_on
 )
 select
-  coverage.organization_id, 'a0000000-0000-4000-8000-000000000305', coverage.client_id, coverage.payer_id, 'G-2003', '97153',
+  coverage.organization_id, 'a0000000-0000-4000-8000-000000000305', coverage.client_id, coverage.payer_id, 'G-2003',
   25, monday.date - 42, monday.date + 34
 from public.client_coverages as coverage
 cross join lateral (
   select date_trunc('week', now() at time zone 'America/Los_Angeles')::date as date
 ) as monday
 where coverage.client_id = 'a0000000-0000-4000-8000-000000000109';
+insert into public.authorization_codes (organization_id, authorization_id, cpt_code)
+values ('a0000000-0000-4000-8000-0000000000a0', 'a0000000-0000-4000-8000-000000000305', '97153');
 insert into public.sessions (
   organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, session_type, location_type, cpt_code,
   cpt_modifiers

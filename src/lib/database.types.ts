@@ -5,16 +5,36 @@ export type Database = {
   
   "public": {
           Tables: {
-            "authorization_units": {
+            "authorization_codes": {
                   Row: {
-                    "authorization_id": string | null,"client_id": string,"cpt_code": string,"expires_at": string | null,"organization_id": string,"owner_id": string,"service_date": string,"state": Database["public"]['Enums']["unit_state"],"total_units": number,"units": number
+                    "authorization_id": string,"cpt_code": string,"organization_id": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "authorization_id"?: string | null,"client_id": string,"cpt_code": string,"expires_at"?: string | null,"organization_id": string,"owner_id": string,"service_date": string,"state": Database["public"]['Enums']["unit_state"],"total_units": number,"units": number
+                    "authorization_id": string,"cpt_code": string,"organization_id": string
                   }
                   Update: {
-                    "authorization_id"?: string | null,"client_id"?: string,"cpt_code"?: string,"expires_at"?: string | null,"organization_id"?: string,"owner_id"?: string,"service_date"?: string,"state"?: Database["public"]['Enums']["unit_state"],"total_units"?: number,"units"?: number
+                    "authorization_id"?: string,"cpt_code"?: string,"organization_id"?: string
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "authorization_codes_organization_id_authorization_id_fkey"
+      columns: ["organization_id","authorization_id"]
+isOneToOne: false
+      referencedRelation: "authorizations"
+      referencedColumns: ["organization_id","id"]
+    }
+                  ]
+                },"authorization_units": {
+                  Row: {
+                    "authorization_id": string | null,"client_id": string,"cpt_code": string,"expires_at": string | null,"needs_authorization": boolean,"organization_id": string,"owner_id": string,"part": number,"payer_id": string | null,"replaces_id": string | null,"service_date": string,"state": Database["public"]['Enums']["unit_state"],"therapist_id": string,"total_units": number,"units": number
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "authorization_id"?: string | null,"client_id": string,"cpt_code": string,"expires_at"?: string | null,"needs_authorization"?: boolean,"organization_id": string,"owner_id": string,"part"?: number,"payer_id"?: string | null,"replaces_id"?: string | null,"service_date": string,"state": Database["public"]['Enums']["unit_state"],"therapist_id": string,"total_units": number,"units": number
+                  }
+                  Update: {
+                    "authorization_id"?: string | null,"client_id"?: string,"cpt_code"?: string,"expires_at"?: string | null,"needs_authorization"?: boolean,"organization_id"?: string,"owner_id"?: string,"part"?: number,"payer_id"?: string | null,"replaces_id"?: string | null,"service_date"?: string,"state"?: Database["public"]['Enums']["unit_state"],"therapist_id"?: string,"total_units"?: number,"units"?: number
                   }
                   Relationships: [
                     {
@@ -33,14 +53,14 @@ isOneToOne: false
                   ]
                 },"authorizations": {
                   Row: {
-                    "approved_units": number,"booked_units": number,"client_id": string,"cpt_code": string,"created_at": string,"ends_on": string,"id": string,"organization_id": string,"payer_id": string,"reference": string | null,"starts_on": string
+                    "approved_units": number,"booked_units": number,"client_id": string,"created_at": string,"ends_on": string,"id": string,"organization_id": string,"payer_id": string,"reference": string | null,"starts_on": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "approved_units": number,"booked_units"?: number,"client_id": string,"cpt_code": string,"created_at"?: string,"ends_on": string,"id"?: string,"organization_id": string,"payer_id": string,"reference"?: string | null,"starts_on": string
+                    "approved_units": number,"booked_units"?: number,"client_id": string,"created_at"?: string,"ends_on": string,"id"?: string,"organization_id": string,"payer_id": string,"reference"?: string | null,"starts_on": string
                   }
                   Update: {
-                    "approved_units"?: number,"booked_units"?: number,"client_id"?: string,"cpt_code"?: string,"created_at"?: string,"ends_on"?: string,"id"?: string,"organization_id"?: string,"payer_id"?: string,"reference"?: string | null,"starts_on"?: string
+                    "approved_units"?: number,"booked_units"?: number,"client_id"?: string,"created_at"?: string,"ends_on"?: string,"id"?: string,"organization_id"?: string,"payer_id"?: string,"reference"?: string | null,"starts_on"?: string
                   }
                   Relationships: [
                     {
@@ -295,14 +315,14 @@ isOneToOne: false
                   ]
                 },"payer_code_rules": {
                   Row: {
-                    "authorization_required": boolean | null,"cpt_code": string,"excluded_places": (string)[],"id": string,"is_covered": boolean,"max_daily_units": number | null,"modifiers": NonNullable<Json>,"organization_id": string,"payer_id": string,"rounding": Database["public"]['Enums']["unit_rounding"] | null,"valid_from": string,"valid_to": string | null
+                    "authorization_required": boolean | null,"cpt_code": string,"excluded_places": (string)[],"id": string,"is_covered": boolean,"modifiers": NonNullable<Json>,"organization_id": string,"payer_id": string,"rounding": Database["public"]['Enums']["unit_rounding"] | null,"valid_from": string,"valid_to": string | null
                   }
                   ComputedFields: never
                   Insert: {
-                    "authorization_required"?: boolean | null,"cpt_code": string,"excluded_places"?: (string)[],"id"?: string,"is_covered"?: boolean,"max_daily_units"?: number | null,"modifiers"?: NonNullable<Json>,"organization_id": string,"payer_id": string,"rounding"?: Database["public"]['Enums']["unit_rounding"] | null,"valid_from": string,"valid_to"?: string | null
+                    "authorization_required"?: boolean | null,"cpt_code": string,"excluded_places"?: (string)[],"id"?: string,"is_covered"?: boolean,"modifiers"?: NonNullable<Json>,"organization_id": string,"payer_id": string,"rounding"?: Database["public"]['Enums']["unit_rounding"] | null,"valid_from": string,"valid_to"?: string | null
                   }
                   Update: {
-                    "authorization_required"?: boolean | null,"cpt_code"?: string,"excluded_places"?: (string)[],"id"?: string,"is_covered"?: boolean,"max_daily_units"?: number | null,"modifiers"?: NonNullable<Json>,"organization_id"?: string,"payer_id"?: string,"rounding"?: Database["public"]['Enums']["unit_rounding"] | null,"valid_from"?: string,"valid_to"?: string | null
+                    "authorization_required"?: boolean | null,"cpt_code"?: string,"excluded_places"?: (string)[],"id"?: string,"is_covered"?: boolean,"modifiers"?: NonNullable<Json>,"organization_id"?: string,"payer_id"?: string,"rounding"?: Database["public"]['Enums']["unit_rounding"] | null,"valid_from"?: string,"valid_to"?: string | null
                   }
                   Relationships: [
                     {
@@ -737,6 +757,32 @@ isOneToOne: false
                   Relationships: [
                     
                   ]
+                },"unit_limits": {
+                  Row: {
+                    "authorization_id": string | null,"cpt_codes": (string)[],"created_at": string,"effect": Database["public"]['Enums']["limit_effect"],"id": string,"max_units": number,"organization_id": string,"payer_id": string | null,"per": Database["public"]['Enums']["limit_scope"],"period": Database["public"]['Enums']["limit_period"],"valid_from": string,"valid_to": string | null,"week_starts_on": number
+                  }
+                  ComputedFields: never
+                  Insert: {
+                    "authorization_id"?: string | null,"cpt_codes": (string)[],"created_at"?: string,"effect"?: Database["public"]['Enums']["limit_effect"],"id"?: string,"max_units": number,"organization_id": string,"payer_id"?: string | null,"per"?: Database["public"]['Enums']["limit_scope"],"period": Database["public"]['Enums']["limit_period"],"valid_from"?: string,"valid_to"?: string | null,"week_starts_on"?: number
+                  }
+                  Update: {
+                    "authorization_id"?: string | null,"cpt_codes"?: (string)[],"created_at"?: string,"effect"?: Database["public"]['Enums']["limit_effect"],"id"?: string,"max_units"?: number,"organization_id"?: string,"payer_id"?: string | null,"per"?: Database["public"]['Enums']["limit_scope"],"period"?: Database["public"]['Enums']["limit_period"],"valid_from"?: string,"valid_to"?: string | null,"week_starts_on"?: number
+                  }
+                  Relationships: [
+                    {
+      foreignKeyName: "unit_limits_organization_id_authorization_id_fkey"
+      columns: ["organization_id","authorization_id"]
+isOneToOne: false
+      referencedRelation: "authorizations"
+      referencedColumns: ["organization_id","id"]
+    },{
+      foreignKeyName: "unit_limits_organization_id_payer_id_fkey"
+      columns: ["organization_id","payer_id"]
+isOneToOne: false
+      referencedRelation: "payers"
+      referencedColumns: ["organization_id","id"]
+    }
+                  ]
                 },"visit_versions": {
                   Row: {
                     "actual_end_time": string | null,"actual_start_time": string | null,"corrected_at": string,"corrected_by": string,"cpt_code": string | null,"cpt_modifiers": (string)[],"location_type": string | null,"organization_id": string,"other_day_reason": string | null,"overlap_reason": string | null,"reason_code": string,"remark": string | null,"session_id": string,"status": Database["public"]['Enums']["session_status"],"undo": string | null,"units": number | null,"version": number
@@ -971,7 +1017,7 @@ isOneToOne: false
                            }
           }
           Enums: {
-            "availability_exception_kind": "time_off"|"extra_hours","cancellation_attribution": "staff"|"client"|"unknown","hold_status": "held"|"confirmed"|"released"|"expired","member_role": "client"|"therapist"|"admin"|"super_admin","provider_level": "technician"|"assistant"|"qhp","resource_kind": "therapist"|"client"|"room","session_status": "scheduled"|"in_progress"|"completed"|"cancelled"|"no_show","staff_time_kind": "meeting"|"supervision"|"drive"|"documentation"|"training"|"break","unit_rounding": "midpoint"|"midpoint_daily"|"floor"|"ceil"|"cms_pooled","unit_state": "held"|"scheduled"|"used"
+            "availability_exception_kind": "time_off"|"extra_hours","cancellation_attribution": "staff"|"client"|"unknown","hold_status": "held"|"confirmed"|"released"|"expired","limit_effect": "warn"|"refuse","limit_period": "day"|"week"|"month"|"authorization","limit_scope": "client"|"client_and_therapist"|"therapist","member_role": "client"|"therapist"|"admin"|"super_admin","provider_level": "technician"|"assistant"|"qhp","resource_kind": "therapist"|"client"|"room","session_status": "scheduled"|"in_progress"|"completed"|"cancelled"|"no_show","staff_time_kind": "meeting"|"supervision"|"drive"|"documentation"|"training"|"break","unit_rounding": "midpoint"|"midpoint_daily"|"floor"|"ceil"|"cms_pooled","unit_state": "held"|"scheduled"|"used"
           }
           CompositeTypes: {
             [_ in never]: never
@@ -991,7 +1037,7 @@ isOneToOne: false
                   ]
                 },"authorization_balances": {
                   Row: {
-                    "approved_units": number,"authorization_id": string,"client_id": string,"client_reference": string,"cpt_code": string,"ends_on": string,"held_units": number | null,"left_units": number | null,"organization_id": string,"payer_name": string,"scheduled_units": number | null,"starts_on": string,"taken_percent": number | null,"used_units": number | null
+                    "approved_units": number,"authorization_id": string,"client_id": string,"client_reference": string,"cpt_codes": (string)[] | null,"ends_on": string,"held_units": number | null,"left_units": number | null,"organization_id": string,"payer_name": string,"scheduled_units": number | null,"starts_on": string,"taken_percent": number | null,"used_units": number | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -1005,7 +1051,7 @@ isOneToOne: false
                   ]
                 },"authorization_pace": {
                   Row: {
-                    "alert_days": number | null,"approved_units": number,"authorization_id": string,"client_id": string,"client_reference": string,"cpt_code": string,"days_to_end": number | null,"ends_on": string,"expected_units": number | null,"held_units": number | null,"left_units": number | null,"organization_id": string,"payer_name": string,"runs_out_on": string | null,"scheduled_units": number | null,"starts_on": string,"used_units": number | null,"weekly_units": number | null
+                    "alert_days": number | null,"approved_units": number,"authorization_id": string,"client_id": string,"client_reference": string,"cpt_codes": (string)[] | null,"days_to_end": number | null,"ends_on": string,"expected_units": number | null,"held_units": number | null,"left_units": number | null,"organization_id": string,"payer_name": string,"runs_out_on": string | null,"scheduled_units": number | null,"starts_on": string,"used_units": number | null,"weekly_units": number | null
                   }
                   ComputedFields: never
                   Relationships: [
@@ -1459,7 +1505,7 @@ export type CompositeTypes<
 export const Constants = {
   "public": {
           Enums: {
-            "availability_exception_kind": ["time_off", "extra_hours"],"cancellation_attribution": ["staff", "client", "unknown"],"hold_status": ["held", "confirmed", "released", "expired"],"member_role": ["client", "therapist", "admin", "super_admin"],"provider_level": ["technician", "assistant", "qhp"],"resource_kind": ["therapist", "client", "room"],"session_status": ["scheduled", "in_progress", "completed", "cancelled", "no_show"],"staff_time_kind": ["meeting", "supervision", "drive", "documentation", "training", "break"],"unit_rounding": ["midpoint", "midpoint_daily", "floor", "ceil", "cms_pooled"],"unit_state": ["held", "scheduled", "used"]
+            "availability_exception_kind": ["time_off", "extra_hours"],"cancellation_attribution": ["staff", "client", "unknown"],"hold_status": ["held", "confirmed", "released", "expired"],"limit_effect": ["warn", "refuse"],"limit_period": ["day", "week", "month", "authorization"],"limit_scope": ["client", "client_and_therapist", "therapist"],"member_role": ["client", "therapist", "admin", "super_admin"],"provider_level": ["technician", "assistant", "qhp"],"resource_kind": ["therapist", "client", "room"],"session_status": ["scheduled", "in_progress", "completed", "cancelled", "no_show"],"staff_time_kind": ["meeting", "supervision", "drive", "documentation", "training", "break"],"unit_rounding": ["midpoint", "midpoint_daily", "floor", "ceil", "cms_pooled"],"unit_state": ["held", "scheduled", "used"]
           }
         },"reports": {
           Enums: {

@@ -54,14 +54,14 @@ export async function fetchPayerRules(
     supabase,
   );
   if (!coverage) return null;
-  const rulesOf = (table: 'payer_rules' | 'payer_code_rules') =>
+  const rulesOf = (table: 'payer_rules' | 'payer_code_rules' | 'unit_limits') =>
     tableOf(supabase, table)
       .select('*')
       .eq('organization_id', organizationId)
       .eq('payer_id', coverage.payer_id)
       .lte('valid_from', date)
       .or(validThen);
-  const [[rule], codeRules] = await Promise.all([
+  const [[rule], codeRules, dailyLimits] = await Promise.all([
     read<Table<'payer_rules'>[]>(rulesOf('payer_rules').limit(1), query, supabase),
     readAllRows<Table<'payer_code_rules'>>(
       (after) => {
@@ -71,10 +71,30 @@ export async function fetchPayerRules(
       query,
       supabase,
     ),
+    readAllRows<Table<'unit_limits'>>(
+      (after) => {
+        const limits = rulesOf('unit_limits').eq('period', 'day').eq('per', 'client').order('id');
+        return after ? limits.gt('id', after.id) : limits;
+      },
+      query,
+      supabase,
+    ),
   ]);
+  const codes: Record<string, PayerCodeRule> = Object.fromEntries(
+    codeRules.map((each) => [each.cpt_code, codeRuleOf(each)]),
+  );
+  for (const { cpt_codes: limited, max_units } of dailyLimits) {
+    const [code, another] = limited;
+    // A limit of several codes together is the database's to count.
+    if (code === undefined || another !== undefined) continue;
+    codes[code] = {
+      ...codes[code],
+      maxDailyUnits: Math.min(max_units, codes[code]?.maxDailyUnits ?? max_units),
+    };
+  }
   return {
     ...(rule && { rounding: rule.rounding, telehealthModifier: rule.telehealth_modifier }),
-    codes: Object.fromEntries(codeRules.map((each) => [each.cpt_code, codeRuleOf(each)])),
+    codes,
   };
 }
 
@@ -83,7 +103,6 @@ function codeRuleOf(rule: Table<'payer_code_rules'>): PayerCodeRule {
   return {
     ...(rule.rounding && { rounding: rule.rounding }),
     ...(Object.keys(modifiers).length > 0 && { modifiers }),
-    ...(rule.max_daily_units && { maxDailyUnits: rule.max_daily_units }),
     ...(!rule.is_covered && { isCovered: false }),
     ...(rule.excluded_places.length > 0 && { excludedPlaces: rule.excluded_places }),
   };

@@ -1336,7 +1336,6 @@ create table public.payer_code_rules (
   modifiers jsonb not null default '{}' check (private.modifiers_are_valid(modifiers)),
   is_covered boolean not null default true,
   excluded_places text[] not null default '{}' check (private.places_are_valid(excluded_places)),
-  max_daily_units smallint check (max_daily_units > 0),
   authorization_required boolean,
   valid_from date not null check (isfinite(valid_from)),
   valid_to date check (valid_to >= valid_from),
@@ -1352,8 +1351,6 @@ comment on column public.payer_code_rules.modifiers is
 comment on column public.payer_code_rules.is_covered is 'False: the payer does not pay for this code at all.';
 comment on column public.payer_code_rules.excluded_places is
   'Places where the payer does not pay for this code, as private.place_of names them: {telehealth}.';
-comment on column public.payer_code_rules.max_daily_units is
-  'The most units a day and client, such as the Medically Unlikely Edits. Exceeding it warns; an appeal may be paid.';
 create index payer_code_rules_payer_idx on public.payer_code_rules (organization_id, payer_id);
 
 create table public.payer_concurrency_rules (
@@ -1380,7 +1377,6 @@ create index payer_concurrency_rules_payer_idx on public.payer_concurrency_rules
 create function private.payer_rule(organization_id uuid, payer_id uuid, cpt_code text, on_date date)
 returns table (
   rounding public.unit_rounding,
-  max_daily_units smallint,
   authorization_required boolean,
   evv_required boolean,
   is_covered boolean
@@ -1395,7 +1391,6 @@ begin
   return query
   select
     coalesce(code_rule.rounding, rule.rounding, 'midpoint'),
-    code_rule.max_daily_units,
     coalesce(code_rule.authorization_required, rule.authorization_required, false),
     coalesce(rule.evv_required, false),
     coalesce(code_rule.is_covered, true)
@@ -1574,10 +1569,9 @@ grant
   update (rounding, telehealth_modifier, authorization_required, evv_required, valid_from, valid_to)
   on public.payer_rules to authenticated;
 grant
-  insert (organization_id, id, payer_id, cpt_code, rounding, modifiers, is_covered, excluded_places, max_daily_units,
+  insert (organization_id, id, payer_id, cpt_code, rounding, modifiers, is_covered, excluded_places,
     authorization_required, valid_from, valid_to),
-  update (rounding, modifiers, is_covered, excluded_places, max_daily_units, authorization_required, valid_from,
-    valid_to)
+  update (rounding, modifiers, is_covered, excluded_places, authorization_required, valid_from, valid_to)
   on public.payer_code_rules to authenticated;
 grant
   insert (organization_id, id, payer_id, first_code, second_code, allowed, valid_from, valid_to),
@@ -1776,126 +1770,6 @@ comment on function private.client_lanes(uuid, uuid, text, timestamptz, timestam
   'The lanes of a client''s claim: those of the code''s pairs, but for pairs that every payer of the client allows. '
   'All lanes for a booking that names no known service: what it may run beside is not known. Without a payer nothing '
   'is allowed.';
-
--- === schemas/payers/payer_templates.sql ===
-
--- Purpose: payers to begin with.
--- Objects: private.add_default_payers.
--- Watch for: these rows are examples, each with its source. Payers change their rules: compare them with the payer's own
---            manual before you bill by them, and enter what differs as a new version.
-
-create function private.add_default_payers(organization_id uuid, valid_from date default '2020-01-01')
-returns void
-language plpgsql
-set search_path = ''
-as $$
-#variable_conflict use_column
-declare
-  default_id uuid := gen_random_uuid();
-  tricare_id uuid := gen_random_uuid();
-  commercial_id uuid := gen_random_uuid();
-  medicaid_id uuid := gen_random_uuid();
-begin
-  insert into public.payers (organization_id, id, name)
-  values
-    (add_default_payers.organization_id, default_id, 'Default'),
-    (add_default_payers.organization_id, tricare_id, 'TRICARE'),
-    (add_default_payers.organization_id, commercial_id, 'Example Commercial Plan'),
-    (add_default_payers.organization_id, medicaid_id, 'Example Medicaid Program');
-
-  insert into public.payer_rules (
-    organization_id, payer_id, rounding, telehealth_modifier, authorization_required, evv_required, valid_from
-  )
-  select add_default_payers.organization_id, rule.*, add_default_payers.valid_from
-  from (
-    values
-      -- AMA CPT: a unit of time is attained when its midpoint is passed; modifier 95 for synchronous telemedicine.
-      (default_id, 'midpoint'::public.unit_rounding, '95', false, false),
-      -- TRICARE Operations Manual, chapter 18, section 3 (Autism Care Demonstration): all services are authorized; GT.
-      (tricare_id, 'midpoint', 'GT', true, false),
-      (commercial_id, 'midpoint', '95', false, false),
-      -- Medicaid programs commonly add up a day's minutes of a code; electronic visit verification as in Colorado and
-      -- Florida. Weekly caps (such as 104 units of 97153) stand on each authorization.
-      (medicaid_id, 'midpoint_daily', '95', true, true)
-  ) as rule (payer_id, rounding, telehealth_modifier, authorization_required, evv_required);
-
-  insert into public.payer_code_rules (
-    organization_id, payer_id, cpt_code, modifiers, is_covered, excluded_places, max_daily_units,
-    authorization_required, valid_from
-  )
-  select
-    add_default_payers.organization_id, payer.id, code.cpt_code,
-    -- Levels as several commercial and Medicaid payers write them: HM below a bachelor's degree, HN bachelor, HO master.
-    -- HQ marks a group setting.
-    case
-      when payer.id not in (commercial_id, medicaid_id) or code.levels = '{}' then '{}'
-      else (
-        select jsonb_object_agg(level.name, to_jsonb(array_remove(array[
-          level.modifier, case when payer.id = commercial_id and code.cpt_code = '97154' then 'HQ' end
-        ], null)))
-        from (values ('technician', 'HM'), ('assistant', 'HN'), ('qhp', 'HO')) as level (name, modifier)
-        where level.name = any (code.levels)
-      )
-    end,
-    -- TRICARE covers 97151, 97153 and 97155 to 97158 only.
-    not (payer.id = tricare_id and code.cpt_code in ('97152', '97154', '0362T', '0373T')),
-    -- TRICARE: 97151, 97153 and 97155 are rendered in person.
-    case when payer.id = tricare_id and code.cpt_code in ('97151', '97153', '97155') then '{telehealth}' else '{}' end::text[],
-    case
-      -- TRICARE: 97155 at most 2 hours a day. Medicaid's edit of 97151 differs from Medicare's.
-      when payer.id = tricare_id and code.cpt_code = '97155' then 8
-      when payer.id = medicaid_id and code.cpt_code = '97151' then 32
-      else code.max_daily_units
-    end,
-    case when payer.id = commercial_id and code.cpt_code in ('97153', '97155') then true end,
-    add_default_payers.valid_from
-  from (values (default_id), (tricare_id), (commercial_id), (medicaid_id)) as payer (id)
-  cross join (
-    values
-      -- Medically Unlikely Edits, practitioner set of 2021. CMS publishes new ones every quarter.
-      ('97151', '{assistant,qhp}'::text[], 8), ('97152', '{technician,assistant,qhp}', 16),
-      ('97153', '{technician,assistant,qhp}', 32), ('97154', '{technician,assistant,qhp}', 18),
-      ('97155', '{assistant,qhp}', 24), ('97156', '{assistant,qhp}', 16), ('97157', '{assistant,qhp}', 16),
-      ('97158', '{assistant,qhp}', 16), ('0362T', '{}', 16), ('0373T', '{}', 24)
-  ) as code (cpt_code, levels, max_daily_units);
-
-  insert into public.payer_concurrency_rules (
-    organization_id, payer_id, first_code, second_code, allowed, valid_from
-  )
-  select add_default_payers.organization_id, rule.payer_id, rule.first_code, rule.second_code, rule.allowed,
-    add_default_payers.valid_from
-  from (
-    values
-      -- Commercial reimbursement policies, such as Optum's, pay these side by side.
-      (default_id, '97153', '97155', true),
-      (default_id, '97153', '97156', true),
-      (default_id, '97154', '97155', true),
-      (commercial_id, '97153', '97155', true),
-      (commercial_id, '97153', '97156', true),
-      (commercial_id, '97154', '97155', true),
-      -- TRICARE Operations Manual, chapter 18, section 3: concurrent billing.
-      (tricare_id, '97151', '97153', true),
-      (tricare_id, '97151', '97155', false),
-      (tricare_id, '97151', '97156', true),
-      (tricare_id, '97151', '97157', true),
-      (tricare_id, '97151', '97158', true),
-      (tricare_id, '97153', '97155', false),
-      (tricare_id, '97153', '97156', true),
-      (tricare_id, '97153', '97157', true),
-      (tricare_id, '97153', '97158', false),
-      (tricare_id, '97155', '97156', true),
-      (tricare_id, '97155', '97157', true),
-      (tricare_id, '97155', '97158', false),
-      (tricare_id, '97156', '97157', false),
-      (tricare_id, '97156', '97158', true),
-      (tricare_id, '97157', '97158', true)
-      -- The Medicaid program has none: what is not allowed is refused.
-  ) as rule (payer_id, first_code, second_code, allowed);
-end
-$$;
-comment on function private.add_default_payers(uuid, date) is
-  'Gives an organization four payers to begin with: a plausible default, TRICARE, and examples of a commercial plan and '
-  'of a Medicaid program. Rules are data from there on: check them against the payers'' own manuals, and edit.';
 
 -- === schemas/audit/audit.sql ===
 
@@ -2871,7 +2745,8 @@ comment on function private.take_row_organization(uuid) is
 -- === schemas/payers/authorizations.sql ===
 
 -- Purpose: what payers have authorized, and a ledger of the units that bookings take of it.
--- Objects: authorizations, authorization_units, and who may see and write them. units.sql has what writes the ledger.
+-- Objects: authorizations, authorization_codes, authorization_units, and who may see and write them. ledger.sql has what
+--          writes the ledger.
 -- Watch for: an authorization belongs to one client, and whoever takes units of it holds that client's advisory lock, or
 --            has the organization alone. A hold's entry counts until its expires_at and not a moment longer, swept or not.
 
@@ -2881,7 +2756,6 @@ create table public.authorizations (
   client_id uuid not null,
   payer_id uuid not null,
   reference text check (length(reference) between 1 and 64),
-  cpt_code text not null check (cpt_code ~ '^[0-9A-Z]{5}$'),
   approved_units integer not null check (approved_units > 0),
   booked_units integer not null default 0 check (booked_units >= 0),
   starts_on date not null check (starts_on >= '2000-01-01'),
@@ -2889,20 +2763,29 @@ create table public.authorizations (
   created_at timestamptz not null default now(),
   primary key (organization_id, id),
   foreign key (organization_id, client_id) references public.clients (organization_id, id),
-  foreign key (organization_id, payer_id) references public.payers (organization_id, id),
-  constraint authorizations_one_a_day exclude using gist (
-    organization_id with =, client_id with =, payer_id with =, cpt_code with =,
-    daterange(starts_on, ends_on, '[]') with &&
-  )
+  foreign key (organization_id, payer_id) references public.payers (organization_id, id)
 -- A clinic with forty of them is analysed too: without statistics every hold costs several times as much.
 ) with (fillfactor = 70, autovacuum_analyze_threshold = 5, autovacuum_analyze_scale_factor = 0.02);
 comment on table public.authorizations is
-  'Units of a code that a payer grants a client between two dates, both included. Never deleted.';
+  'Units that a payer grants a client between two dates, both included, for the codes in authorization_codes. Several may '
+  'overlap, as supplemental ones do: the one that ends first is drawn first. Never deleted.';
 comment on column public.authorizations.booked_units is
   'Scheduled and used units: the sum of its entries that are not holds. Written behind the client''s lock.';
 comment on column public.authorizations.reference is 'The payer''s number of the authorization.';
-create index authorizations_client_idx on public.authorizations (organization_id, client_id, cpt_code);
+-- A booking looks from its date on: what has ended costs nothing.
+create index authorizations_client_idx on public.authorizations (organization_id, client_id, ends_on);
 create index authorizations_payer_idx on public.authorizations (organization_id, payer_id);
+
+create table public.authorization_codes (
+  organization_id uuid not null,
+  authorization_id uuid not null,
+  cpt_code text not null check (cpt_code ~ '^[0-9A-Z]{5}$'),
+  primary key (organization_id, authorization_id, cpt_code),
+  foreign key (organization_id, authorization_id) references public.authorizations (organization_id, id)
+);
+comment on table public.authorization_codes is
+  'The codes whose services draw on an authorization: one code, or a set that shares its units. An authorization without '
+  'codes grants nothing. Never deleted: end an authorization that is wrong, and enter another.';
 
 create type public.unit_state as enum ('held', 'scheduled', 'used');
 comment on type public.unit_state is 'A hold holds units, a confirmation schedules them, a completion uses them.';
@@ -2910,27 +2793,43 @@ comment on type public.unit_state is 'A hold holds units, a confirmation schedul
 create table public.authorization_units (
   organization_id uuid not null,
   owner_id uuid not null,
+  part smallint not null default 0 check (part >= 0),
   client_id uuid not null,
+  therapist_id uuid not null,
+  payer_id uuid,
   cpt_code text not null,
   service_date date not null,
   authorization_id uuid,
+  needs_authorization boolean not null default true,
   total_units integer not null check (total_units >= 0),
   units integer not null check (units >= 0),
   state public.unit_state not null,
   expires_at timestamptz check (isfinite(expires_at)),
-  primary key (organization_id, owner_id),
+  replaces_id uuid,
+  primary key (organization_id, owner_id, part),
   foreign key (organization_id, client_id) references public.clients (organization_id, id),
   foreign key (organization_id, authorization_id) references public.authorizations (organization_id, id),
   check (units <= total_units),
   check (units = 0 or authorization_id is not null),
-  check ((state = 'held') = (expires_at is not null))
+  check ((state = 'held') = (expires_at is not null)),
+  check (replaces_id is null or state = 'held')
 );
 comment on table public.authorization_units is
-  'One entry for each booking of a client whose units are limited. approved = used + scheduled + held + left, always: '
-  'what goes beyond, by an override, is in total_units and not in units. Given back: the entry is gone (the audit '
-  'keeps what was).';
+  'What each booking of a client who has had a payer takes: an entry for each authorization it draws on, one without '
+  'authorization where there is none. approved = used + scheduled + held + left, always: what goes beyond, by an override, '
+  'is in total_units and not in units. Given back: the entries are gone (the audit keeps what was).';
 comment on column public.authorization_units.owner_id is 'The session or the hold, which share an id as claims do.';
-comment on column public.authorization_units.total_units is 'What the service takes.';
+comment on column public.authorization_units.part is
+  'A service that draws on several authorizations has an entry for each: 0 for the one that ends first.';
+comment on column public.authorization_units.therapist_id is
+  'Who renders it, for limits by therapist. The booking has the foreign key.';
+comment on column public.authorization_units.payer_id is 'Who pays first on that day, for payers'' limits; null when nobody does.';
+comment on column public.authorization_units.needs_authorization is
+  'False where neither the payer nor another authorization of the code asks for one: then nothing is beyond.';
+comment on column public.authorization_units.total_units is
+  'What the service takes of this authorization; all parts together are what the service takes. The last part has what '
+  'goes beyond.';
+comment on column public.authorization_units.replaces_id is 'A hold that moves a session: the session.';
 comment on column public.authorization_units.units is
   'What counts against the authorization. For a hold that moves a session: what the move takes in addition to what the '
   'session has now; it is counted anew whenever the session changes.';
@@ -2942,11 +2841,17 @@ create index authorization_units_authorization_idx
 -- Live holds only: a range of expires_at, so that what has lapsed unseen costs nothing.
 create index authorization_units_held_idx
   on public.authorization_units (organization_id, authorization_id, expires_at) where state = 'held';
-create index authorization_units_client_idx on public.authorization_units (organization_id, client_id, cpt_code);
+-- Limits of a day, a week or a month read the entries of its days.
+create index authorization_units_client_idx on public.authorization_units (organization_id, client_id, service_date);
+create index authorization_units_therapist_idx on public.authorization_units (organization_id, therapist_id, service_date);
 
 create trigger refuse_delete before delete on public.authorizations
   for each row execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.authorizations
+  for each statement execute function private.refuse_delete();
+create trigger refuse_change before delete or update on public.authorization_codes
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.authorization_codes
   for each statement execute function private.refuse_delete();
 create trigger refuse_delete before delete on public.client_coverages
   for each row execute function private.refuse_delete();
@@ -2996,6 +2901,24 @@ create trigger z_audit_update after update on public.authorizations
     is distinct from (old.reference, old.approved_units, old.starts_on, old.ends_on, old.payer_id))
   execute function private.audit_rule_change('authorization');
 
+create function private.audit_authorization_code()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    new.organization_id, 'authorization.code_added', 'authorization', array[new.authorization_id], clock_timestamp(),
+    after => jsonb_build_object('cpt_code', new.cpt_code)
+  );
+  return null;
+end
+$$;
+comment on function private.audit_authorization_code() is 'Trigger: one event for each code that an authorization is given.';
+create trigger z_audit after insert on public.authorization_codes
+  for each row execute function private.audit_authorization_code();
+
 -- Row-level security -----------------------------------------------------------------------------------------------------
 
 alter table public.authorizations enable row level security;
@@ -3020,10 +2943,26 @@ comment on policy role_scoped_select on public.authorizations is
 comment on policy role_scoped_select_insert on public.authorizations is 'Admins enter authorizations.';
 comment on policy role_scoped_select_update on public.authorizations is 'Admins change units and dates; what is booked is counted anew.';
 grant select,
-  insert (organization_id, id, client_id, payer_id, reference, cpt_code, approved_units, starts_on, ends_on),
+  insert (organization_id, id, client_id, payer_id, reference, approved_units, starts_on, ends_on),
   update (reference, approved_units, starts_on, ends_on)
   on public.authorizations to authenticated;
 grant select, insert, update on public.authorizations to service_role;
+
+alter table public.authorization_codes enable row level security;
+create policy role_scoped_select on public.authorization_codes for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and exists (
+      select from public.authorizations as approval
+      where approval.organization_id = authorization_codes.organization_id and approval.id = authorization_codes.authorization_id
+    )
+  );
+create policy role_scoped_select_insert on public.authorization_codes for insert to authenticated
+  with check (organization_id = (select private.active_organization_id()) and (select private.is_admin()));
+comment on policy role_scoped_select on public.authorization_codes is 'Who may read an authorization reads its codes.';
+comment on policy role_scoped_select_insert on public.authorization_codes is 'Admins enter the codes of an authorization.';
+grant select, insert (organization_id, authorization_id, cpt_code) on public.authorization_codes to authenticated;
+grant select, insert on public.authorization_codes to service_role;
 
 alter table public.authorization_units enable row level security;
 create policy role_scoped_select on public.authorization_units for select to authenticated
@@ -3040,6 +2979,324 @@ create policy role_scoped_select on public.authorization_units for select to aut
 comment on policy role_scoped_select on public.authorization_units is
   'As authorizations. Nobody writes the ledger but the booking functions and triggers.';
 grant select on public.authorization_units to authenticated, service_role;
+
+-- === schemas/payers/unit_limits.sql ===
+
+-- Purpose: the most units a day, a week, a month or an authorization, as payers and their authorizations write them.
+-- Objects: unit_limits, private.limit_window.
+-- Watch for: quotes.sql counts them, from the ledger. A limit changes what is booked from now on, never what is booked.
+
+create type public.limit_scope as enum ('client', 'client_and_therapist', 'therapist');
+comment on type public.limit_scope is
+  'Whose units a limit counts: a client''s, a client''s with one therapist, or a therapist''s with all clients of the payer.';
+create type public.limit_period as enum ('day', 'week', 'month', 'authorization');
+comment on type public.limit_period is
+  'Within what a limit counts: a local day, a week from week_starts_on, a calendar month, or all days of its authorization.';
+create type public.limit_effect as enum ('warn', 'refuse');
+comment on type public.limit_effect is
+  'warn: a hold or a completion beyond it says so; refuse: it is AUTHORIZATION_EXCEEDED, which an admin may override.';
+
+create table public.unit_limits (
+  organization_id uuid not null,
+  id uuid not null default gen_random_uuid(),
+  authorization_id uuid,
+  payer_id uuid,
+  cpt_codes text[] not null check (cardinality(cpt_codes) between 1 and 50),
+  per public.limit_scope not null default 'client',
+  period public.limit_period not null,
+  week_starts_on smallint not null default 7 check (week_starts_on between 1 and 7),
+  max_units integer not null check (max_units > 0),
+  effect public.limit_effect not null default 'refuse',
+  valid_from date not null default '2000-01-01' check (isfinite(valid_from)),
+  valid_to date check (valid_to >= valid_from),
+  created_at timestamptz not null default now(),
+  primary key (organization_id, id),
+  foreign key (organization_id, authorization_id) references public.authorizations (organization_id, id),
+  foreign key (organization_id, payer_id) references public.payers (organization_id, id),
+  constraint unit_limits_of_one check (num_nonnulls(authorization_id, payer_id) = 1),
+  constraint unit_limits_period_of_authorization check (period <> 'authorization' or authorization_id is not null)
+);
+comment on table public.unit_limits is
+  'The most units of some codes, together, within a period: of an authorization, or of all clients of a payer. Never '
+  'deleted: a limit ends with valid_to.';
+comment on column public.unit_limits.cpt_codes is 'Whose units are counted together. Of an authorization: some or all of its codes.';
+comment on column public.unit_limits.week_starts_on is 'The first day of a week, 1 Monday to 7 Sunday. Only for weeks.';
+comment on column public.unit_limits.max_units is 'Reached is allowed, beyond is not.';
+comment on column public.unit_limits.valid_from is
+  'The first day of service it applies to. A period that began before counts whole.';
+comment on column public.unit_limits.valid_to is 'The last day of service it applies to; null while it lasts.';
+create index unit_limits_authorization_idx on public.unit_limits (organization_id, authorization_id)
+  where authorization_id is not null;
+create index unit_limits_payer_idx on public.unit_limits (organization_id, payer_id) where payer_id is not null;
+
+create trigger refuse_delete before delete on public.unit_limits
+  for each row execute function private.refuse_delete();
+create trigger refuse_truncate before truncate on public.unit_limits
+  for each statement execute function private.refuse_delete();
+create trigger z_audit after insert or update on public.unit_limits
+  for each row execute function private.audit_rule_change('unit_limit');
+
+create function private.guard_unit_limit()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  stranger text;
+begin
+  if tg_op = 'UPDATE' and (new.organization_id, new.id, new.authorization_id, new.payer_id, new.cpt_codes, new.per, new.period)
+    is distinct from (old.organization_id, old.id, old.authorization_id, old.payer_id, old.cpt_codes, old.per, old.period)
+  then
+    raise exception using
+      errcode = 'check_violation',
+      message = 'whose, of which codes and of which period a limit is never changes',
+      hint = 'End this limit and enter another.';
+  end if;
+  select named.code into stranger
+  from unnest(new.cpt_codes) as named (code)
+  where named.code is null or not case
+    when new.authorization_id is not null then exists (
+      select from public.authorization_codes as granted
+      where granted.organization_id = new.organization_id and granted.authorization_id = new.authorization_id
+        and granted.cpt_code = named.code
+    )
+    else exists (
+      select from public.service_codes as known
+      where known.code = named.code and (known.organization_id is null or known.organization_id = new.organization_id)
+    )
+  end
+  limit 1;
+  if found then
+    raise exception using
+      errcode = 'check_violation',
+      constraint = 'unit_limits_codes',
+      schema = 'public',
+      table = 'unit_limits',
+      column = 'cpt_codes',
+      message = format('cpt_codes: %s is none of the %s', coalesce(stranger, 'null'),
+        case when new.authorization_id is not null then 'authorization''s codes' else 'service codes' end),
+      hint = 'A limit of an authorization is of its codes; see authorization_codes.';
+  end if;
+  return new;
+end
+$$;
+comment on function private.guard_unit_limit() is
+  'Trigger: a limit is of codes that its authorization has, or, of a payer, of known ones; and stays what it is of.';
+create trigger a_guard_unit_limit before insert or update on public.unit_limits
+  for each row execute function private.guard_unit_limit();
+
+alter table public.unit_limits enable row level security;
+create policy role_scoped_select on public.unit_limits for select to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (select private.active_role()) <> 'client'
+    and (
+      payer_id is not null
+      or exists (
+        select from public.authorizations as approval
+        where approval.organization_id = unit_limits.organization_id and approval.id = unit_limits.authorization_id
+      )
+    )
+  );
+create policy role_scoped_select_insert on public.unit_limits for insert to authenticated
+  with check (
+    organization_id = (select private.active_organization_id())
+    and (select private.is_admin())
+    and (payer_id is null or (select private.active_role()) = 'super_admin')
+  );
+create policy role_scoped_select_update on public.unit_limits for update to authenticated
+  using (
+    organization_id = (select private.active_organization_id())
+    and (select private.is_admin())
+    and (payer_id is null or (select private.active_role()) = 'super_admin')
+  )
+  with check (
+    organization_id = (select private.active_organization_id())
+    and (select private.is_admin())
+    and (payer_id is null or (select private.active_role()) = 'super_admin')
+  );
+comment on policy role_scoped_select on public.unit_limits is
+  'Staff read the limits of payers; who may read an authorization reads its limits.';
+comment on policy role_scoped_select_insert on public.unit_limits is
+  'Admins enter the limits of authorizations, a super_admin those of payers.';
+comment on policy role_scoped_select_update on public.unit_limits is
+  'Admins edit the limits of authorizations, a super_admin those of payers.';
+grant select,
+  insert (organization_id, id, authorization_id, payer_id, cpt_codes, per, period, week_starts_on, max_units, effect,
+    valid_from, valid_to),
+  update (week_starts_on, max_units, effect, valid_from, valid_to)
+  on public.unit_limits to authenticated;
+grant select, insert, update on public.unit_limits to service_role;
+
+create function private.limit_window(period public.limit_period, week_starts_on integer, on_date date)
+returns daterange
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  first_date date;
+begin
+  case period
+    when 'day' then
+      return daterange(on_date, on_date + 1);
+    when 'week' then
+      first_date := on_date - (extract(isodow from on_date)::integer - week_starts_on + 7) % 7;
+      return daterange(first_date, first_date + 7);
+    when 'month' then
+      first_date := date_trunc('month', on_date::timestamp)::date;
+      return daterange(first_date, (first_date + interval '1 month')::date);
+    else
+      return null;
+  end case;
+end
+$$;
+comment on function private.limit_window(public.limit_period, integer, date) is
+  'The days that a limit counts together with this one: civil days, so a change of clocks makes no week longer. Null for '
+  'the period of an authorization.';
+
+-- === schemas/payers/payer_templates.sql ===
+
+-- Purpose: payers to begin with.
+-- Objects: private.add_default_payers.
+-- Watch for: these rows are examples, each with its source. Payers change their rules: compare them with the payer's own
+--            manual before you bill by them, and enter what differs as a new version.
+
+create function private.add_default_payers(organization_id uuid, valid_from date default '2020-01-01')
+returns void
+language plpgsql
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  default_id uuid := gen_random_uuid();
+  tricare_id uuid := gen_random_uuid();
+  commercial_id uuid := gen_random_uuid();
+  medicaid_id uuid := gen_random_uuid();
+begin
+  insert into public.payers (organization_id, id, name)
+  values
+    (add_default_payers.organization_id, default_id, 'Default'),
+    (add_default_payers.organization_id, tricare_id, 'TRICARE'),
+    (add_default_payers.organization_id, commercial_id, 'Example Commercial Plan'),
+    (add_default_payers.organization_id, medicaid_id, 'Example Medicaid Program');
+
+  insert into public.payer_rules (
+    organization_id, payer_id, rounding, telehealth_modifier, authorization_required, evv_required, valid_from
+  )
+  select add_default_payers.organization_id, rule.*, add_default_payers.valid_from
+  from (
+    values
+      -- AMA CPT: a unit of time is attained when its midpoint is passed; modifier 95 for synchronous telemedicine.
+      (default_id, 'midpoint'::public.unit_rounding, '95', false, false),
+      -- TRICARE Operations Manual, chapter 18, section 3 (Autism Care Demonstration): all services are authorized; GT.
+      (tricare_id, 'midpoint', 'GT', true, false),
+      (commercial_id, 'midpoint', '95', false, false),
+      -- Medicaid programs commonly add up a day's minutes of a code; electronic visit verification as in Colorado and
+      -- Florida.
+      (medicaid_id, 'midpoint_daily', '95', true, true)
+  ) as rule (payer_id, rounding, telehealth_modifier, authorization_required, evv_required);
+
+  insert into public.payer_code_rules (
+    organization_id, payer_id, cpt_code, modifiers, is_covered, excluded_places, authorization_required, valid_from
+  )
+  select
+    add_default_payers.organization_id, payer.id, code.cpt_code,
+    -- Levels as several commercial and Medicaid payers write them: HM below a bachelor's degree, HN bachelor, HO master.
+    -- HQ marks a group setting.
+    case
+      when payer.id not in (commercial_id, medicaid_id) or code.levels = '{}' then '{}'
+      else (
+        select jsonb_object_agg(level.name, to_jsonb(array_remove(array[
+          level.modifier, case when payer.id = commercial_id and code.cpt_code = '97154' then 'HQ' end
+        ], null)))
+        from (values ('technician', 'HM'), ('assistant', 'HN'), ('qhp', 'HO')) as level (name, modifier)
+        where level.name = any (code.levels)
+      )
+    end,
+    -- TRICARE covers 97151, 97153 and 97155 to 97158 only.
+    not (payer.id = tricare_id and code.cpt_code in ('97152', '97154', '0362T', '0373T')),
+    -- TRICARE: 97151, 97153 and 97155 are rendered in person.
+    case when payer.id = tricare_id and code.cpt_code in ('97151', '97153', '97155') then '{telehealth}' else '{}' end::text[],
+    case when payer.id = commercial_id and code.cpt_code in ('97153', '97155') then true end,
+    add_default_payers.valid_from
+  from (values (default_id), (tricare_id), (commercial_id), (medicaid_id)) as payer (id)
+  cross join (
+    values
+      ('97151', '{assistant,qhp}'::text[]), ('97152', '{technician,assistant,qhp}'),
+      ('97153', '{technician,assistant,qhp}'), ('97154', '{technician,assistant,qhp}'),
+      ('97155', '{assistant,qhp}'), ('97156', '{assistant,qhp}'), ('97157', '{assistant,qhp}'),
+      ('97158', '{assistant,qhp}'), ('0362T', '{}'), ('0373T', '{}')
+  ) as code (cpt_code, levels);
+
+  insert into public.unit_limits (
+    organization_id, payer_id, cpt_codes, period, week_starts_on, max_units, effect, valid_from
+  )
+  select add_default_payers.organization_id, payer.id, array[edit.cpt_code], 'day', 7, edit.max_units, 'warn',
+    add_default_payers.valid_from
+  from (values (default_id), (tricare_id), (commercial_id), (medicaid_id)) as payer (id)
+  cross join (
+    values
+      -- Medically Unlikely Edits, practitioner set of 2021. CMS publishes new ones every quarter. They warn: an appeal may
+      -- be paid.
+      ('97151', 8), ('97152', 16), ('97153', 32), ('97154', 18), ('97155', 24), ('97156', 16), ('97157', 16),
+      ('97158', 16), ('0362T', 16), ('0373T', 24)
+  ) as edit (cpt_code, max_units)
+  -- Two differ; they follow.
+  where (payer.id, edit.cpt_code) not in ((tricare_id, '97155'), (medicaid_id, '97151'))
+  union all
+  select add_default_payers.organization_id, limited.*, add_default_payers.valid_from
+  from (
+    values
+      -- TRICARE Operations Manual, chapter 18, section 3: 97155 at most 2 hours a day.
+      (tricare_id, '{97155}'::text[], 'day'::public.limit_period, 7, 8, 'warn'::public.limit_effect),
+      -- Medicaid's edit of 97151 differs from Medicare's: Medicaid NCCI edits, practitioner set.
+      (medicaid_id, '{97151}', 'day', 7, 32, 'warn'),
+      -- Texas Medicaid Provider Procedures Manual (Autism Services): 32 units a day over all treatment codes.
+      (medicaid_id, '{97153,97154,97155,97158}', 'day', 7, 32, 'refuse'),
+      -- An example of a weekly cap: 40 hours of one-to-one treatment in a week from Sunday. Programs differ, and many set
+      -- it on each authorization instead.
+      (medicaid_id, '{97153}', 'week', 7, 160, 'refuse')
+  ) as limited (payer_id, cpt_codes, period, week_starts_on, max_units, effect);
+
+  insert into public.payer_concurrency_rules (
+    organization_id, payer_id, first_code, second_code, allowed, valid_from
+  )
+  select add_default_payers.organization_id, rule.payer_id, rule.first_code, rule.second_code, rule.allowed,
+    add_default_payers.valid_from
+  from (
+    values
+      -- Commercial reimbursement policies, such as Optum's, pay these side by side.
+      (default_id, '97153', '97155', true),
+      (default_id, '97153', '97156', true),
+      (default_id, '97154', '97155', true),
+      (commercial_id, '97153', '97155', true),
+      (commercial_id, '97153', '97156', true),
+      (commercial_id, '97154', '97155', true),
+      -- TRICARE Operations Manual, chapter 18, section 3: concurrent billing.
+      (tricare_id, '97151', '97153', true),
+      (tricare_id, '97151', '97155', false),
+      (tricare_id, '97151', '97156', true),
+      (tricare_id, '97151', '97157', true),
+      (tricare_id, '97151', '97158', true),
+      (tricare_id, '97153', '97155', false),
+      (tricare_id, '97153', '97156', true),
+      (tricare_id, '97153', '97157', true),
+      (tricare_id, '97153', '97158', false),
+      (tricare_id, '97155', '97156', true),
+      (tricare_id, '97155', '97157', true),
+      (tricare_id, '97155', '97158', false),
+      (tricare_id, '97156', '97157', false),
+      (tricare_id, '97156', '97158', true),
+      (tricare_id, '97157', '97158', true)
+      -- The Medicaid program has none: what is not allowed is refused.
+  ) as rule (payer_id, first_code, second_code, allowed);
+end
+$$;
+comment on function private.add_default_payers(uuid, date) is
+  'Gives an organization four payers to begin with: a plausible default, TRICARE, and examples of a commercial plan and '
+  'of a Medicaid program. Rules are data from there on: check them against the payers'' own manuals, and edit.';
 
 -- === schemas/payers/service_code_guards.sql ===
 
@@ -3112,10 +3369,12 @@ begin
   return new;
 end
 $$;
-comment on function private.guard_rule_codes() is 'Trigger: a payer''s rule is of codes that are known.';
+comment on function private.guard_rule_codes() is 'Trigger: a payer''s rule or authorization is of codes that are known.';
 create trigger a_guard_rule_codes before insert on public.payer_code_rules
   for each row execute function private.guard_rule_codes();
 create trigger a_guard_rule_codes before insert on public.payer_concurrency_rules
+  for each row execute function private.guard_rule_codes();
+create trigger a_guard_rule_codes before insert on public.authorization_codes
   for each row execute function private.guard_rule_codes();
 
 create trigger refuse_delete before delete on public.service_codes
@@ -5674,14 +5933,12 @@ comment on function private.read_cancel_request(jsonb) is
   'Reads the body of sessions-cancel that names sessions, each id once; attribution unknown and all_therapists false when '
   'they are left out. PT400 names every field that is wrong.';
 
--- === schemas/payers/ledger.sql ===
+-- === schemas/payers/quotes.sql ===
 
--- Purpose: what bookings ask of authorizations, get, keep and give back.
--- Objects: quote_units (the one computation), shortages_of, warnings of units; enter, schedule, move, use, give back;
---          settle_units for direct writes; recount_units when an authorization or a coverage changes.
--- Watch for: everything here runs behind the client's lock, or alone in the organization. A quote is made once for a
---            request, and its entries are written from it. authorizations.booked_units moves with every entry that is
---            not a hold's.
+-- Purpose: what a booking would take of authorizations, and which limits are in its way: the one computation of units.
+-- Objects: quote_units and what it reads (asked_services, approvals_for, limits_for); shortages_of, unit_warnings.
+-- Watch for: everything here runs behind the client's and the therapist's lock, or alone in the organization. What is
+--            decisive is read in one statement for each kind, then granted in memory, earliest service first.
 
 create type private.service as (
   owner_id uuid,
@@ -5691,34 +5948,428 @@ create type private.service as (
   start_time timestamptz,
   end_time timestamptz,
   replaces_id uuid,
-  total_units integer
+  total_units integer,
+  therapist_id uuid
 );
 comment on type private.service is
   'One service of one client. replaces_id: the session a hold moves; total_units: when known better than by the times.';
 
-create type private.quote as (
+create type private.own_units as (authorization_id uuid, units integer);
+comment on type private.own_units is 'What a session that is being moved has of an authorization already.';
+
+create type private.asked_service as (
   owner_id uuid,
   occurrence_index integer,
   client_id uuid,
+  therapist_id uuid,
+  cpt_code text,
+  start_time timestamptz,
+  service_date date,
+  replaces_id uuid,
+  payer_id uuid,
+  was_covered boolean,
+  is_paid boolean,
+  authorization_required boolean,
+  has_limits boolean,
+  total_units integer,
+  own private.own_units[]
+);
+comment on type private.asked_service is
+  'A service with what its payer says of it. was_covered: the client ever had a payer; is_paid: this payer pays for the '
+  'code; has_limits: the payer limits units.';
+
+create type private.approval as (
+  id uuid,
+  client_id uuid,
+  payer_id uuid,
+  cpt_codes text[],
+  approved_units integer,
+  left_units integer,
+  starts_on date,
+  ends_on date,
+  covered datemultirange,
+  has_limits boolean
+);
+comment on type private.approval is
+  'An authorization as a quote sees it. covered: the days on which its payer covers the client.';
+
+create type private.limit_use as (
+  service_number integer,
+  pool integer,
+  authorization_id uuid,
+  period text,
+  effect public.limit_effect,
+  max_units integer
+);
+comment on type private.limit_use is 'A limit that counts a service, in the pool of its period. period: as in shortages[].';
+
+create type private.unit_shortage as (limit_name text, left_units integer);
+comment on type private.unit_shortage is 'A limit that a service meets, and what is left for the service within it.';
+
+create type private.exceeded_limit as (pool integer, limit_name text, max_units integer, units integer);
+comment on type private.exceeded_limit is 'A limit that warns, and the units within it with this service.';
+
+create type private.quote as (
+  owner_id uuid,
+  part integer,
+  occurrence_index integer,
+  client_id uuid,
+  therapist_id uuid,
+  payer_id uuid,
   cpt_code text,
   service_date date,
   authorization_id uuid,
   approved_units integer,
   left_units integer,
+  needs_authorization boolean,
+  service_units integer,
   total_units integer,
-  needed_units integer,
   granted_units integer,
-  shortage text,
-  rounding public.unit_rounding,
-  max_daily_units integer,
-  replaces_id uuid
+  replaces_id uuid,
+  shortages private.unit_shortage[],
+  exceeded private.exceeded_limit[]
 );
 comment on type private.quote is
-  'What a service takes (total), asks of its authorization (needed: less by what a moved session has already) and gets. '
-  'left_units: of the authorization, before the request. shortage: which limit it meets, null when it gets all it needs.';
+  'What a service takes of an authorization (total; service_units is the whole service''s) and gets of it in addition to '
+  'what a moved session has (granted). left_units: of the authorization, before the request. The first part has the '
+  'service''s shortages, null when it gets all it needs, and the limits it is warned of.';
 
-create type private.moved_session as (hold_id uuid, session_id uuid);
-comment on type private.moved_session is 'A session, and the hold that moves it.';
+create function private.asked_services(organization_id uuid, services private.service[])
+returns private.asked_service[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      service.owner_id, service.occurrence_index, service.client_id, service.therapist_id, service.cpt_code,
+      service.start_time, day.date, service.replaces_id, payer.id,
+      payer.id is not null or exists (
+        select from public.client_coverages as ever
+        where ever.organization_id = asked_services.organization_id and ever.client_id = service.client_id
+      ),
+      rule.is_covered, rule.authorization_required,
+      payer.id is not null and exists (
+        select from public.unit_limits as known
+        where known.organization_id = asked_services.organization_id and known.payer_id = payer.id
+      ),
+      coalesce(service.total_units, private.billable_units(
+        floor(extract(epoch from service.end_time - service.start_time) / 60), rule.rounding, coalesce((
+          select min(known.unit_minutes) from public.service_codes as known
+          where known.code = service.cpt_code
+            and (known.organization_id is null or known.organization_id = asked_services.organization_id)
+            and day.date >= known.valid_from and day.date <= coalesce(known.valid_to, 'infinity')
+        ), 15)
+      )),
+      case when service.replaces_id is not null then array(
+        -- By its key alone: nothing here may lead into an authorization's whole ledger.
+        select row(entry.authorization_id, entry.units)::private.own_units
+        from public.authorization_units as entry
+        where entry.organization_id = asked_services.organization_id and entry.owner_id = service.replaces_id
+          and entry.authorization_id is not null
+      ) end
+    )::private.asked_service
+    from unnest(services) as service
+    cross join lateral (
+      select from public.clients as known
+      where known.organization_id = asked_services.organization_id and known.id = service.client_id and known.has_payer
+      offset 0
+    ) as client
+    cross join lateral (
+      select private.service_date(asked_services.organization_id, service.client_id, service.start_time) as date
+    ) as day
+    cross join lateral (
+      select private.primary_payer(asked_services.organization_id, service.client_id, day.date) as id
+    ) as payer
+    cross join lateral private.payer_rule(asked_services.organization_id, payer.id, service.cpt_code, day.date) as rule
+    -- Earliest first, and by client, so that a client's authorizations are looked for once.
+    order by service.client_id, service.start_time, service.owner_id
+  );
+end
+$$;
+comment on function private.asked_services(uuid, private.service[]) is
+  'The services of clients who ever had a payer, by client, earliest first: their day, their payer and their units.';
+
+create function private.approvals_for(organization_id uuid, asked private.asked_service[], as_of timestamptz)
+returns private.approval[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      approval.id, approval.client_id, approval.payer_id, granted.cpt_codes, approval.approved_units,
+      -- Booked units stand on the authorization; of holds only the live ones are summed.
+      approval.approved_units - approval.booked_units - (
+        select coalesce(sum(held.units), 0)
+        from public.authorization_units as held
+        where held.organization_id = approvals_for.organization_id and held.authorization_id = approval.id
+          and held.state = 'held' and held.expires_at > as_of
+      ),
+      approval.starts_on, approval.ends_on,
+      case when client.payers is distinct from array[approval.payer_id] then (
+        select range_agg(daterange(coverage.valid_from, coverage.valid_to, '[]'))
+        from public.client_coverages as coverage
+        where coverage.organization_id = approvals_for.organization_id and coverage.client_id = approval.client_id
+          and coverage.payer_id = approval.payer_id
+      ) end,
+      exists (
+        select from public.unit_limits as known
+        where known.organization_id = approvals_for.organization_id and known.authorization_id = approval.id
+      )
+    )::private.approval
+    from (
+      select service.client_id as id, min(service.service_date) as first_date, max(service.service_date) as last_date,
+        array_agg(distinct service.cpt_code) as cpt_codes, array_agg(distinct service.payer_id) as payers
+      from unnest(asked) as service
+      group by service.client_id
+    ) as client
+    cross join lateral (
+      select known.* from public.authorizations as known
+      where known.organization_id = approvals_for.organization_id and known.client_id = client.id
+        and known.ends_on >= client.first_date and known.starts_on <= client.last_date
+      offset 0
+    ) as approval
+    cross join lateral (
+      select array(
+        select code.cpt_code from public.authorization_codes as code
+        where code.organization_id = approvals_for.organization_id and code.authorization_id = approval.id
+      ) as cpt_codes
+    ) as granted
+    where granted.cpt_codes && client.cpt_codes
+    order by approval.client_id, approval.ends_on, approval.starts_on, approval.id
+  );
+end
+$$;
+comment on function private.approvals_for(uuid, private.asked_service[], timestamptz) is
+  'The authorizations that these services may draw on, by client, the one that ends first first.';
+
+create function private.units_within(
+  organization_id uuid,
+  of_limit public.unit_limits,
+  client_id uuid,
+  therapist_id uuid,
+  days daterange,
+  except_ids uuid[],
+  as_of timestamptz
+)
+returns integer
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    with counted as (
+      select entry.owner_id, entry.total_units, entry.state, entry.replaces_id
+      from (
+        -- One of the two, by the index of its own.
+        select known.* from public.authorization_units as known
+        where units_within.client_id is not null and known.organization_id = units_within.organization_id
+          and known.client_id = units_within.client_id
+          and known.service_date >= lower(days) and known.service_date < upper(days)
+        union all
+        select known.* from public.authorization_units as known
+        where units_within.client_id is null and known.organization_id = units_within.organization_id
+          and known.therapist_id = units_within.therapist_id
+          and known.service_date >= lower(days) and known.service_date < upper(days)
+      ) as entry
+      where (units_within.therapist_id is null or entry.therapist_id = units_within.therapist_id)
+        and entry.cpt_code = any (of_limit.cpt_codes)
+        and (entry.authorization_id = of_limit.authorization_id or entry.payer_id = of_limit.payer_id)
+        and (entry.expires_at is null or entry.expires_at > as_of)
+        and entry.owner_id <> all (except_ids)
+    )
+    select coalesce(sum(case
+      -- A move takes its new place beside the old one: what is counted is the larger of the two.
+      when counted.replaces_id is not null then greatest(0, counted.total_units - coalesce((
+        select sum(former.total_units) from counted as former
+        where former.owner_id = counted.replaces_id and former.state <> 'held'
+      ), 0))
+      else counted.total_units
+    end), 0)
+    from counted
+  );
+end
+$$;
+comment on function private.units_within(uuid, public.unit_limits, uuid, uuid, daterange, uuid[], timestamptz) is
+  'The units that a limit counts on these days by now, live holds among them, without those of except_ids. Of a client, of '
+  'a client with a therapist, or (client_id null) of a therapist.';
+
+create function private.limits_for(
+  organization_id uuid,
+  asked private.asked_service[],
+  approvals private.approval[],
+  as_of timestamptz,
+  out uses private.limit_use[],
+  out pool_left integer[]
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  replaced_ids constant uuid[] := array(
+    select service.replaces_id from unnest(asked) as service where service.replaces_id is not null
+  );
+begin
+  with use as (
+    select service.number, of_limit.entry,
+      case when (of_limit.entry).per <> 'therapist' then service.client_id end as client_id,
+      case when (of_limit.entry).per <> 'client' then service.therapist_id end as therapist_id,
+      coalesce(
+        private.limit_window((of_limit.entry).period, (of_limit.entry).week_starts_on, service.service_date),
+        daterange(approval.starts_on, approval.ends_on, '[]')
+      ) as days
+    from (
+      select each.*, row_number() over () as number from unnest(asked) as each
+    ) as service
+    join lateral (
+      select named.id, named.starts_on, named.ends_on, null::uuid as payer_id
+      from unnest(approvals) as named
+      where named.has_limits and named.client_id = service.client_id
+        and service.service_date between named.starts_on and named.ends_on
+      union all
+      select null, null, null, service.payer_id where service.has_limits
+    ) as approval on true
+    join lateral (
+      select known as entry from public.unit_limits as known
+      where known.organization_id = limits_for.organization_id and known.authorization_id = approval.id
+      union all
+      select known from public.unit_limits as known
+      where known.organization_id = limits_for.organization_id and known.payer_id = approval.payer_id
+    ) as of_limit on service.cpt_code = any ((of_limit.entry).cpt_codes)
+      and service.service_date >= (of_limit.entry).valid_from
+      and service.service_date <= coalesce((of_limit.entry).valid_to, 'infinity')
+  ),
+  numbered as (
+    select use.*,
+      dense_rank() over (order by (use.entry).id, use.client_id, use.therapist_id, use.days)::integer as pool
+    from use
+  ),
+  pool as (
+    select each.pool, (each.entry).max_units - private.units_within(
+        limits_for.organization_id, each.entry, each.client_id, each.therapist_id, each.days, replaced_ids, as_of
+      ) as left_units
+    from (select distinct on (numbered.pool) numbered.* from numbered order by numbered.pool offset 0) as each
+  )
+  select
+    array(
+      select row(
+        numbered.number, numbered.pool, (numbered.entry).authorization_id,
+        case (numbered.entry).period when 'authorization' then 'total' else (numbered.entry).period::text end,
+        (numbered.entry).effect, (numbered.entry).max_units
+      )::private.limit_use
+      from numbered
+      order by numbered.number, numbered.pool
+    ),
+    array(select pool.left_units from pool order by pool.pool)
+  into uses, pool_left;
+end
+$$;
+comment on function private.limits_for(uuid, private.asked_service[], private.approval[], timestamptz) is
+  'The limits that count these services, by service, and what is left in the pool of each: one for each limit, period and '
+  'client, therapist or pair.';
+
+create function private.can_draw(approval private.approval, service private.asked_service)
+returns boolean
+language sql
+immutable
+set search_path = ''
+return approval.client_id = service.client_id
+  and service.service_date between approval.starts_on and approval.ends_on
+  and service.cpt_code = any (approval.cpt_codes)
+  -- Of a payer who covers that date; of a client nobody ever covered, whatever was authorized.
+  and (
+    not service.was_covered or approval.payer_id is not distinct from service.payer_id
+    or coalesce(approval.covered @> service.service_date, false)
+  );
+comment on function private.can_draw(private.approval, private.asked_service) is
+  'Whether a service may draw on an authorization: of its client, its day, its code, and a payer who covers that day.';
+
+create function private.is_authorized_ever(organization_id uuid, client_id uuid, cpt_code text)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select from public.authorizations as approval
+    join public.authorization_codes as granted
+      on granted.organization_id = approval.organization_id and granted.authorization_id = approval.id
+      and granted.cpt_code = is_authorized_ever.cpt_code
+    where approval.organization_id = is_authorized_ever.organization_id and approval.client_id = is_authorized_ever.client_id
+  );
+end
+$$;
+comment on function private.is_authorized_ever(uuid, uuid, text) is
+  'Whether a client has an authorization of a code, of any dates: then the code is held to it.';
+
+create function private.short_limits(wanted integer, left_by integer[], is_bound boolean[], drawn integer)
+returns private.unit_shortage[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  names constant text[] := '{total,day,week,month}';
+  found private.unit_shortage[] := '{}';
+begin
+  for each in 1..4 loop
+    if left_by[each] < wanted then
+      found := found || row(names[each], left_by[each])::private.unit_shortage;
+    end if;
+  end loop;
+  if found <> '{}' then
+    return found;
+  end if;
+  -- No limit alone is too small, but one of this authorization and another of that are.
+  for each in 1..4 loop
+    if is_bound[each] then
+      found := found || row(names[each], drawn)::private.unit_shortage;
+    end if;
+  end loop;
+  return found;
+end
+$$;
+comment on function private.short_limits(integer, integer[], boolean[], integer) is
+  'Which limits (total, day, week, month) leave less than is wanted. left_by: what each leaves of all authorizations '
+  'together, null where it limits nothing; is_bound: which of them decided for an authorization.';
+
+create function private.left_of_approval(
+  approval private.approval,
+  left_units integer,
+  uses private.limit_use[],
+  first_use integer,
+  last_use integer,
+  pool_left integer[]
+)
+returns integer[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+declare
+  left_of integer[] := array[greatest(0, left_units), null, null, null];
+  place integer;
+begin
+  if approval.has_limits then
+    for use in first_use..last_use loop
+      if uses[use].authorization_id = approval.id and uses[use].effect = 'refuse' then
+        place := array_position('{total,day,week,month}', uses[use].period);
+        left_of[place] := least(left_of[place], greatest(0, pool_left[uses[use].pool]));
+      end if;
+    end loop;
+  end if;
+  return left_of;
+end
+$$;
+comment on function private.left_of_approval(private.approval, integer, private.limit_use[], integer, integer, integer[]) is
+  'What an authorization has left for a service: in all, and within its limits of the day, the week and the month (null '
+  'where there is none). first_use, last_use: the service''s limits.';
 
 create function private.quote_units(organization_id uuid, services private.service[], as_of timestamptz)
 returns private.quote[]
@@ -5726,113 +6377,150 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  asked constant private.asked_service[] := private.asked_services(organization_id, services);
+  approvals private.approval[];
+  approval_left integer[] := '{}';
+  uses private.limit_use[] := '{}';
+  pool_left integer[];
+  has_limits boolean := false;
+  quotes private.quote[] := '{}';
+  first_approval integer := 1;
+  first_use integer := 1;
+  last_use integer := 0;
+  -- Of the service at hand: the authorizations it may draw on, what it has of each already, and what it draws.
+  service private.asked_service;
+  approval private.approval;
+  places integer[];
+  own integer[];
+  drawn integer[];
+  left_of integer[];
+  left_by integer[];
+  is_bound boolean[];
+  needs_authorization boolean;
+  shortages private.unit_shortage[];
+  exceeded private.exceeded_limit[];
+  rest integer;
+  took integer;
+  pool integer;
 begin
-  return array(
-    with asked as (
-      select service.owner_id, service.occurrence_index, service.client_id, service.cpt_code, service.start_time,
-        service.replaces_id, day.date, payer.id as payer_id, rule.rounding, rule.max_daily_units, rule.authorization_required,
-        rule.is_covered,
-        coalesce(service.total_units, private.billable_units(
-          floor(extract(epoch from service.end_time - service.start_time) / 60), rule.rounding
-        )) as total_units
-      from unnest(services) as service
-      cross join lateral (
-        select from public.clients as known
-        where known.organization_id = quote_units.organization_id and known.id = service.client_id and known.has_payer
-        offset 0
-      ) as client
-      cross join lateral (
-        select private.service_date(quote_units.organization_id, service.client_id, service.start_time) as date
-      ) as day
-      cross join lateral (
-        select private.primary_payer(quote_units.organization_id, service.client_id, day.date) as id
-      ) as payer
-      cross join lateral private.payer_rule(quote_units.organization_id, payer.id, service.cpt_code, day.date) as rule
-    ),
-    -- Subselects and limits, not joins: each is one look into an index, whatever the planner believes of the array's length.
-    found as (
-      select asked.*, approval.id as authorization_id, approval.approved_units,
-        approval.approved_units - approval.booked_units - (
-          select coalesce(sum(held.units), 0)
-          from public.authorization_units as held
-          where held.organization_id = quote_units.organization_id and held.authorization_id = approval.id
-            and held.state = 'held' and held.expires_at > as_of
-        ) as left_units,
-        asked.total_units - coalesce((
-          select least(replaced.units, asked.total_units)
-          from (
-            -- By its key alone: nothing here may lead into the authorization's whole ledger.
-            select entry.units, entry.authorization_id
-            from public.authorization_units as entry
-            where entry.organization_id = quote_units.organization_id and entry.owner_id = asked.replaces_id
-            offset 0
-          ) as replaced
-          where replaced.authorization_id = approval.id
-        ), 0) as needed_units,
-        case
-          when asked.payer_id is null and exists (
-            select from public.client_coverages as ever
-            where ever.organization_id = quote_units.organization_id and ever.client_id = asked.client_id
-          ) then 'coverage'
-          when not asked.is_covered then 'coverage'
-          when approval.id is null and (asked.authorization_required or exists (
-            select from public.authorizations as any_date
-            where any_date.organization_id = quote_units.organization_id and any_date.client_id = asked.client_id
-              and any_date.cpt_code = asked.cpt_code
-          )) then 'dates'
-        end as shortage
-      from asked
-      left join lateral (
-        select candidate.id, candidate.approved_units, candidate.booked_units
-        from public.authorizations as candidate
-        where candidate.organization_id = quote_units.organization_id
-          and candidate.client_id = asked.client_id
-          and candidate.cpt_code = asked.cpt_code
-          and asked.date between candidate.starts_on and candidate.ends_on
-          -- Of a payer who covers that date; of a client nobody ever covered, whatever was authorized.
-          and (candidate.payer_id = asked.payer_id or exists (
-            select from public.client_coverages as coverage
-            where coverage.organization_id = quote_units.organization_id and coverage.client_id = asked.client_id
-              and coverage.payer_id = candidate.payer_id
-              and asked.date between coverage.valid_from and coalesce(coverage.valid_to, 'infinity')
-          ) or not exists (
-            select from public.client_coverages as ever
-            where ever.organization_id = quote_units.organization_id and ever.client_id = asked.client_id
-          ))
-        order by candidate.ends_on, candidate.id
-        limit 1
-      ) as approval on true
-    ),
-    granted as (
-      select found.*, case when found.authorization_id is null or found.shortage = 'coverage' then 0 else greatest(0, least(
-        found.needed_units,
-        found.left_units - coalesce(sum(found.needed_units) over (
-          partition by found.authorization_id order by found.start_time, found.owner_id
-          rows between unbounded preceding and 1 preceding
-        ), 0)
-      )) end::integer as granted_units
-      from found
-    )
-    select row(
-      granted.owner_id, granted.occurrence_index, granted.client_id, granted.cpt_code, granted.date,
-      granted.authorization_id, granted.approved_units, granted.left_units, granted.total_units,
-      case when granted.authorization_id is null and granted.shortage is null then 0 else granted.needed_units end,
-      granted.granted_units,
-      coalesce(granted.shortage, case
-        when granted.authorization_id is not null and granted.granted_units < granted.needed_units then 'total'
-      end),
-      granted.rounding, granted.max_daily_units, granted.replaces_id
-    )::private.quote
-    from granted
-    order by granted.start_time, granted.owner_id
-  );
+  if asked = '{}' then
+    return '{}';
+  end if;
+  approvals := private.approvals_for(organization_id, asked, as_of);
+  for place in 1..cardinality(approvals) loop
+    approval_left := approval_left || approvals[place].left_units;
+    has_limits := has_limits or approvals[place].has_limits;
+  end loop;
+  for number in 1..cardinality(asked) loop
+    exit when has_limits;
+    has_limits := asked[number].has_limits;
+  end loop;
+  if has_limits then
+    select limits.uses, limits.pool_left into uses, pool_left
+    from private.limits_for(organization_id, asked, approvals, as_of) as limits;
+  end if;
+
+  for number in 1..cardinality(asked) loop
+    service := asked[number];
+    while first_approval <= cardinality(approvals) and approvals[first_approval].client_id < service.client_id loop
+      first_approval := first_approval + 1;
+    end loop;
+    first_use := last_use + 1;
+    while last_use < cardinality(uses) and uses[last_use + 1].service_number = number loop
+      last_use := last_use + 1;
+    end loop;
+    places := '{}'; own := '{}'; drawn := '{}'; left_by := '{0,0,0,0}'; is_bound := '{f,f,f,f}';
+    needs_authorization := true; shortages := '{}'; exceeded := '{}';
+    rest := service.total_units;
+
+    -- What each authorization gives within its limits, the one that ends first first.
+    for place in first_approval..cardinality(approvals) loop
+      approval := approvals[place];
+      exit when approval.client_id <> service.client_id;
+      continue when not service.is_paid or not private.can_draw(approval, service);
+      took := 0;
+      if service.own is not null then
+        select coalesce(sum(had.units), 0) into took from unnest(service.own) as had where had.authorization_id = approval.id;
+      end if;
+      own := own || took;
+      places := places || place;
+      left_of := private.left_of_approval(approval, approval_left[place] + took, uses, first_use, last_use, pool_left);
+      took := greatest(0, least(left_of[1], left_of[2], left_of[3], left_of[4]));
+      drawn := drawn || least(rest, took);
+      rest := rest - least(rest, took);
+      exit when rest = 0;
+      for each in 1..4 loop
+        left_by[each] := left_by[each] + left_of[each];
+        is_bound[each] := is_bound[each] or left_of[each] is not distinct from took;
+      end loop;
+    end loop;
+
+    if not service.is_paid or service.payer_id is null and service.was_covered then
+      shortages := array[row('coverage', 0)::private.unit_shortage];
+    elsif places = '{}' then
+      needs_authorization := service.authorization_required
+        or private.is_authorized_ever(organization_id, service.client_id, service.cpt_code);
+      if needs_authorization then
+        shortages := array[row('dates', 0)::private.unit_shortage];
+      end if;
+    elsif rest > 0 then
+      shortages := private.short_limits(service.total_units, left_by, is_bound, service.total_units - rest);
+    end if;
+    -- What limits keep back is drawn all the same, for who overrides them: units that are there are never beyond.
+    for each in 1..cardinality(places) loop
+      exit when rest = 0;
+      took := least(rest, greatest(0, approval_left[places[each]] + own[each] - drawn[each]));
+      drawn[each] := drawn[each] + took;
+      rest := rest - took;
+    end loop;
+
+    for use in first_use..last_use loop
+      -- A payer's limit counts the service whole, an authorization's what is drawn of it.
+      took := case when uses[use].authorization_id is null then service.total_units else 0 end;
+      for each in 1..cardinality(places) loop
+        if approvals[places[each]].id = uses[use].authorization_id then
+          took := drawn[each] + case when each = cardinality(places) then rest else 0 end;
+        end if;
+      end loop;
+      pool := uses[use].pool;
+      if took > pool_left[pool] and uses[use].effect = 'warn' then
+        exceeded := exceeded || row(
+          pool, uses[use].period, uses[use].max_units, uses[use].max_units - pool_left[pool] + took
+        )::private.exceeded_limit;
+      elsif took > pool_left[pool] and uses[use].authorization_id is null then
+        shortages := shortages || row(uses[use].period, greatest(0, pool_left[pool]))::private.unit_shortage;
+      end if;
+      pool_left[pool] := pool_left[pool] - took;
+    end loop;
+
+    for each in 1..greatest(1, cardinality(places)) loop
+      -- An entry for each authorization that gives something; the last one has what goes beyond.
+      took := case when each >= cardinality(places) then rest else 0 end;
+      approval := approvals[places[each]];
+      continue when drawn[each] = 0 and took = 0 and (each < cardinality(places) or service.total_units > 0);
+      quotes := quotes || row(
+        service.owner_id, each - 1, service.occurrence_index, service.client_id, service.therapist_id, service.payer_id,
+        service.cpt_code, service.service_date, approval.id, approval.approved_units, approval.left_units,
+        needs_authorization, service.total_units, coalesce(drawn[each], 0) + took,
+        coalesce(greatest(0, drawn[each] - own[each]), 0), service.replaces_id,
+        nullif(shortages, '{}'), nullif(exceeded, '{}')
+      )::private.quote;
+      shortages := '{}'; exceeded := '{}';
+      if places <> '{}' then
+        approval_left[places[each]] := approval_left[places[each]] - greatest(0, drawn[each] - own[each]);
+      end if;
+    end loop;
+  end loop;
+  return quotes;
 end
 $$;
 comment on function private.quote_units(uuid, private.service[], timestamptz) is
-  'What these services ask of their clients'' authorizations and would get now, earliest first: one row for each service '
-  'of a client who ever had a payer. An authorization counts when its payer covers the client on the date of service; '
-  'of several the one that ends first. A code that the payer of that day does not pay for is not covered. Booked units stand on the authorization; only live holds are summed. Services '
-  'without a limit need and get 0.';
+  'What these services ask of their clients'' authorizations and would get now: for each service of a client who ever had '
+  'a payer a row for each authorization it draws on, or one without. An authorization counts when its payer covers the '
+  'client on the date of service and its codes have the service''s; of several the one that ends first is drawn first. '
+  'Limits of authorizations and of payers are kept within the request too. A code that the payer of that day does not pay '
+  'for is not covered.';
 
 create function private.shortages_of(quotes private.quote[])
 returns jsonb
@@ -5845,13 +6533,16 @@ begin
     select jsonb_agg(
       jsonb_build_object(
         'occurrenceIndex', quote.occurrence_index, 'clientId', quote.client_id, 'cptCode', quote.cpt_code,
-        'date', quote.service_date, 'limit', quote.shortage, 'neededUnits', quote.needed_units,
-        'leftUnits', quote.granted_units
+        'date', quote.service_date, 'limit', short.limit_name, 'neededUnits', quote.service_units,
+        'leftUnits', short.left_units
       )
-      order by quote.occurrence_index, quote.client_id
+      order by quote.occurrence_index, quote.client_id, array_position('{coverage,dates,total,day,week,month}', short.limit_name)
     )
     from unnest(quotes) as quote
-    where quote.shortage is not null
+    cross join lateral (
+      -- Of an authorization and of its payer there may be a limit each: what is left is the less.
+      select each.limit_name, min(each.left_units) as left_units from unnest(quote.shortages) as each group by each.limit_name
+    ) as short
   );
 end
 $$;
@@ -5859,10 +6550,10 @@ comment on function private.shortages_of(private.quote[]) is
   'The shortages[] of AUTHORIZATION_EXCEEDED, null when every service gets what it needs. leftUnits: what is left for it '
   'after the earlier occurrences.';
 
-create function private.unit_warnings(organization_id uuid, quotes private.quote[], as_of timestamptz)
+create function private.unit_warnings(quotes private.quote[])
 returns jsonb
 language plpgsql
-stable
+immutable
 set search_path = ''
 as $$
 begin
@@ -5882,52 +6573,47 @@ begin
       group by quote.authorization_id
     ) as balance
     where balance.left_units <= 0.1 * balance.approved_units
-  ), '[]') || case
-    when exists (select from unnest(quotes) as quote where quote.max_daily_units is not null)
-      then private.daily_limit_warnings(organization_id, quotes, as_of)
-    else '[]'
-  end;
+  ), '[]') || coalesce((
+    select jsonb_agg(
+      jsonb_build_object(
+        'code', 'UNIT_LIMIT_EXCEEDED', 'cptCode', beyond.cpt_code, 'date', beyond.service_date, 'limit', beyond.limit_name,
+        'units', beyond.units, 'maxUnits', beyond.max_units
+      )
+      order by beyond.service_date, beyond.client_id, beyond.pool
+    )
+    from (
+      -- Of each limit and period the last service, with which all are counted.
+      select distinct on (passed.pool) passed.*, quote.cpt_code, quote.service_date, quote.client_id
+      from unnest(quotes) as quote
+      cross join lateral unnest(quote.exceeded) as passed
+      order by passed.pool, passed.units desc
+    ) as beyond
+  ), '[]');
 end
 $$;
-comment on function private.unit_warnings(uuid, private.quote[], timestamptz) is
-  'One warning for each authorization that is 90 % or more taken with these services, and for each client, day and code '
-  'beyond a payer''s daily limit. Limits of a day warn, they do not block.';
+comment on function private.unit_warnings(private.quote[]) is
+  'One warning for each authorization that is 90 % or more taken with these services, and for each limit that warns and is '
+  'exceeded with them, in each of its periods.';
 
-create function private.daily_limit_warnings(organization_id uuid, quotes private.quote[], as_of timestamptz)
+create function private.warnings_of_sessions(organization_id uuid, session_ids uuid[], as_of timestamptz)
 returns jsonb
 language plpgsql
 stable
 set search_path = ''
 as $$
 begin
-  return coalesce((
-    select jsonb_agg(
-      jsonb_build_object(
-        'code', 'DAILY_LIMIT_EXCEEDED', 'cptCode', given.cpt_code, 'date', given.service_date,
-        'units', given.units, 'maxDailyUnits', given.max_daily_units
-      )
-      order by given.service_date, given.client_id
-    )
-    from (
-      select asked.*, asked.asked_units + private.units_of_day(
-        daily_limit_warnings.organization_id, asked.client_id, asked.cpt_code, asked.service_date, asked.rounding,
-        asked.own_ids, as_of
-      ) as units
-      from (
-        select quote.client_id, quote.cpt_code, quote.service_date, min(quote.max_daily_units) as max_daily_units,
-          min(quote.rounding) as rounding, sum(quote.total_units)::integer as asked_units,
-          array_agg(quote.owner_id) || array_remove(array_agg(quote.replaces_id), null) as own_ids
-        from unnest(quotes) as quote
-        where quote.max_daily_units is not null
-        group by quote.client_id, quote.cpt_code, quote.service_date
-      ) as asked
-    ) as given
-    where given.units > given.max_daily_units
-  ), '[]');
+  -- As if each were moved to where it is: its own units are counted once.
+  return private.unit_warnings(private.quote_units(organization_id, array(
+    select row(
+      service.owner_id, service.occurrence_index, service.client_id, service.cpt_code, service.start_time, service.end_time,
+      service.owner_id, service.total_units, service.therapist_id
+    )::private.service
+    from unnest(private.services_of_sessions(organization_id, session_ids)) as service
+  ), as_of));
 end
 $$;
-comment on function private.daily_limit_warnings(uuid, private.quote[], timestamptz) is
-  'One warning for each client, day and code of these services that would exceed the payer''s daily limit.';
+comment on function private.warnings_of_sessions(uuid, uuid[], timestamptz) is
+  'The warnings of unit_warnings for sessions that have their units, such as one that has just been completed.';
 
 create function private.has_payer(organization_id uuid, client_ids uuid[])
 returns boolean
@@ -5945,57 +6631,17 @@ $$;
 comment on function private.has_payer(uuid, uuid[]) is
   'Whether any of these clients ever had a coverage or an authorization: without, no units are counted.';
 
-create function private.units_of_day(
-  organization_id uuid,
-  client_id uuid,
-  cpt_code text,
-  service_date date,
-  rounding public.unit_rounding,
-  except_ids uuid[],
-  as_of timestamptz
-)
-returns integer
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  zone constant text := private.service_zone(organization_id, client_id);
-  day constant tstzrange := tstzrange(private.start_of_day(service_date, zone), private.start_of_day(service_date + 1, zone), '[)');
-begin
-  return (
-    select coalesce(sum(private.billable_units(
-      floor(extract(epoch from booked.end_time - booked.start_time) / 60), units_of_day.rounding
-    )), 0)
-    from (
-      select session.start_time, session.end_time
-      from public.sessions as session
-      where session.organization_id = units_of_day.organization_id
-        and session.client_id = units_of_day.client_id
-        and session.start_time >= lower(day) and session.start_time < upper(day)
-        and session.status not in ('cancelled', 'no_show')
-        and private.billed_code(
-          units_of_day.organization_id, session.cpt_code, session.session_type, units_of_day.service_date
-        ) = units_of_day.cpt_code
-        and session.id <> all (except_ids)
-      union all
-      select hold.start_time, hold.end_time
-      from public.session_holds as hold
-      join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
-      where hold.organization_id = units_of_day.organization_id
-        and hold.client_id = units_of_day.client_id
-        and hold.start_time >= lower(day) and hold.start_time < upper(day)
-        and hold.status = 'held' and batch.expires_at > as_of and hold.session_id is null
-        and private.service_code(
-          units_of_day.organization_id, batch.cpt_code, batch.session_type, units_of_day.service_date
-        ) = units_of_day.cpt_code
-        and hold.id <> all (except_ids)
-    ) as booked
-  );
-end
-$$;
-comment on function private.units_of_day(uuid, uuid, text, date, public.unit_rounding, uuid[], timestamptz) is
-  'Units of a code that a client has on a local day, live holds counted, apart from those in except_ids.';
+-- === schemas/payers/ledger.sql ===
+
+-- Purpose: what bookings take of authorizations, keep and give back.
+-- Objects: enter, schedule, move, use, give back; settle_units for direct writes; recount_units when an authorization or a
+--          coverage changes. quotes.sql says what a booking takes.
+-- Watch for: everything here runs behind the client's lock, or alone in the organization. A quote is made once for a
+--            request, and its entries are written from it. authorizations.booked_units moves with every entry that is
+--            not a hold's.
+
+create type private.moved_session as (hold_id uuid, session_id uuid);
+comment on type private.moved_session is 'A session, and the hold that moves it.';
 
 -- The ledger -------------------------------------------------------------------------------------------------------
 
@@ -6034,11 +6680,12 @@ declare
 begin
   entries := array(
     select row(
-      enter_units.organization_id, quote.owner_id, quote.client_id, quote.cpt_code, quote.service_date,
-      quote.authorization_id, quote.total_units, quote.granted_units, enter_units.state, enter_units.expires_at
+      enter_units.organization_id, quote.owner_id, quote.part, quote.client_id, quote.therapist_id, quote.payer_id,
+      quote.cpt_code, quote.service_date, quote.authorization_id, quote.needs_authorization, quote.total_units,
+      quote.granted_units, enter_units.state, enter_units.expires_at,
+      case when enter_units.state = 'held' then quote.replaces_id end
     )::public.authorization_units
     from unnest(quotes) as quote
-    where quote.authorization_id is not null or quote.shortage is not null
   );
   if entries <> '{}' then
     insert into public.authorization_units select entry.* from unnest(entries) as entry;
@@ -6140,15 +6787,15 @@ begin
   end if;
   held := array(
     select row(
-      entry.organization_id, one.session_id, entry.client_id, entry.cpt_code, entry.service_date, entry.authorization_id,
-      entry.total_units,
-      entry.units + case when former.authorization_id = entry.authorization_id
-        then least(former.units, entry.total_units) else 0 end,
-      'scheduled', null
+      entry.organization_id, one.session_id, entry.part, entry.client_id, entry.therapist_id, entry.payer_id, entry.cpt_code,
+      entry.service_date, entry.authorization_id, entry.needs_authorization, entry.total_units,
+      entry.units + case when former.units is null then 0 else least(former.units, entry.total_units) end,
+      'scheduled', null, null
     )::public.authorization_units
     from unnest(held) as entry
     join unnest(moved) as one on one.hold_id = entry.owner_id
-    left join unnest(before) as former on former.owner_id = one.session_id
+    left join unnest(before) as former
+      on former.owner_id = one.session_id and former.authorization_id = entry.authorization_id
   );
   insert into public.authorization_units select entry.* from unnest(held) as entry;
   perform private.add_booked_units(organization_id, held, 1);
@@ -6157,41 +6804,6 @@ $$;
 comment on function private.move_units(uuid, private.moved_session[]) is
   'The units of sessions that a hold moves: what the hold took for them, in addition to what they had.';
 
-create function private.use_units(organization_id uuid, session_id uuid, used_units integer)
-returns void
-language plpgsql
-set search_path = ''
-as $$
-declare
-  entry public.authorization_units;
-  left_units integer;
-begin
-  select known.* into entry
-  from public.authorization_units as known
-  where known.organization_id = use_units.organization_id and known.owner_id = use_units.session_id;
-  if not found then
-    return;
-  end if;
-  perform private.give_back_units(organization_id, array[session_id]);
-  -- What was rendered beyond what is left is entered as beyond it: it happened.
-  select approval.approved_units - approval.booked_units - coalesce((
-    select sum(held.units) from public.authorization_units as held
-    where held.organization_id = approval.organization_id and held.authorization_id = approval.id
-      and held.state = 'held' and held.expires_at > clock_timestamp()
-  ), 0) into left_units
-  from public.authorizations as approval
-  where approval.organization_id = use_units.organization_id and approval.id = entry.authorization_id;
-  entry.total_units := used_units;
-  entry.units := case when entry.authorization_id is null then 0 else greatest(0, least(used_units, left_units)) end;
-  entry.state := 'used';
-  entry.expires_at := null;
-  insert into public.authorization_units values (entry.*);
-  perform private.add_booked_units(organization_id, array[entry], 1);
-end
-$$;
-comment on function private.use_units(uuid, uuid, integer) is
-  'A completed session uses the units of its actual minutes: fewer give the rest back, more take what is left.';
-
 create function private.use_units_of_day(completed public.sessions)
 returns integer
 language plpgsql
@@ -6199,32 +6811,35 @@ set search_path = ''
 as $$
 declare
   day record;
+  changed_ids uuid[] := '{}';
   taken integer;
 begin
-  -- Where a payer rounds by the day, a completed visit may change the units of the others. Those that give back come first,
-  -- so that those that take find what is left.
+  -- Where a payer rounds by the day, a completed visit may change the units of the others.
   for day in
     select visit.session_id, visit.units
     from private.visit_units(
       completed.organization_id, completed.client_id,
       private.service_date(completed.organization_id, completed.client_id, completed.start_time)
     ) as visit
-    left join public.authorization_units as entry
-      on entry.organization_id = completed.organization_id and entry.owner_id = visit.session_id
     left join public.session_visits as recorded
       on recorded.organization_id = completed.organization_id and recorded.session_id = visit.session_id
-    where visit.session_id = completed.id or visit.units <> entry.total_units or visit.units <> recorded.units
-    order by visit.units - entry.total_units, visit.session_id
+    where visit.session_id = completed.id or visit.units <> recorded.units or visit.units <> (
+      select sum(entry.total_units) from public.authorization_units as entry
+      where entry.organization_id = completed.organization_id and entry.owner_id = visit.session_id
+    )
   loop
     update public.session_visits as visit
     set units = day.units
     where visit.organization_id = completed.organization_id and visit.session_id = day.session_id
       and visit.units <> day.units;
-    perform private.use_units(completed.organization_id, day.session_id, day.units);
+    changed_ids := changed_ids || day.session_id;
     if day.session_id = completed.id then
       taken := day.units;
     end if;
   end loop;
+  -- Together, so that those that take find what others give back. What was rendered beyond what is left is entered as
+  -- beyond it: it happened.
+  perform private.reenter_units(completed.organization_id, changed_ids, '{}');
   return taken;
 end
 $$;
@@ -6247,7 +6862,7 @@ begin
       private.billed_code_at(
         session.organization_id, session.client_id, session.cpt_code, session.session_type, session.start_time
       ),
-      session.start_time, session.end_time, null, visit.units
+      session.start_time, session.end_time, null, visit.units, session.therapist_id
     )::private.service
     from unnest(session_ids) as named (id)
     cross join lateral (
@@ -6278,7 +6893,7 @@ begin
         hold.organization_id, hold.client_id, coalesce(batch.cpt_code, moved.cpt_code),
         coalesce(batch.session_type, moved.session_type), hold.start_time
       ),
-      hold.start_time, hold.end_time, hold.session_id, null
+      hold.start_time, hold.end_time, hold.session_id, null, batch.therapist_id
     )::private.service
     from unnest(hold_ids) as named (id)
     join public.session_holds as hold
@@ -6372,17 +6987,21 @@ begin
   quotes := private.quote_units(
     organization_id, private.services_of_sessions(organization_id, session_ids), clock_timestamp()
   );
-  if private.shortages_of(array(
-    select quote from unnest(quotes) as quote
-    join public.sessions as session
-      on session.organization_id = settle_units.organization_id and session.id = quote.owner_id
-    -- What was rendered happened, whatever was authorized; and what an admin booked beyond it goes on as it was.
-    where session.status <> 'completed' and not exists (
-      select from unnest(former) as entry
-      where (entry.owner_id, entry.cpt_code, entry.service_date, entry.total_units)
-        = (quote.owner_id, quote.cpt_code, quote.service_date, quote.total_units)
-    )
-  )) is not null then
+  if exists (
+    select from unnest(quotes) as quote
+    where quote.shortages is not null
+      -- What an admin booked beyond what is authorized goes on as it was.
+      and (quote.owner_id, quote.cpt_code, quote.therapist_id, quote.service_date, quote.service_units) not in (
+        select entry.owner_id, entry.cpt_code, entry.therapist_id, entry.service_date, sum(entry.total_units)
+        from unnest(former) as entry
+        group by entry.owner_id, entry.cpt_code, entry.therapist_id, entry.service_date
+      )
+      -- What was rendered happened, whatever was authorized.
+      and (
+        select known.status from public.sessions as known
+        where known.organization_id = settle_units.organization_id and known.id = quote.owner_id
+      ) <> 'completed'
+  ) then
     raise exception using
       errcode = 'check_violation',
       constraint = 'authorization_exceeded',
@@ -6465,6 +7084,35 @@ end
 $$;
 comment on function private.recount_after_change() is 'Trigger: a client''s units follow their authorizations and coverages.';
 
+create function private.recount_after_codes()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  former constant text := private.enter_booking();
+  authorized record;
+begin
+  for authorized in
+    select approval.organization_id, approval.client_id
+    from new_rows as code
+    join public.authorizations as approval
+      on approval.organization_id = code.organization_id and approval.id = code.authorization_id
+    group by approval.organization_id, approval.client_id
+    order by approval.organization_id, approval.client_id
+  loop
+    update public.clients as client
+    set has_payer = true
+    where client.organization_id = authorized.organization_id and client.id = authorized.client_id and not client.has_payer;
+    perform private.recount_units(authorized.organization_id, authorized.client_id);
+  end loop;
+  perform private.leave_booking(null, former);
+  return null;
+end
+$$;
+comment on function private.recount_after_codes() is 'Trigger: a client''s units follow the codes of their authorizations.';
+
 create function private.guard_authorization()
 returns trigger
 language plpgsql
@@ -6475,12 +7123,12 @@ begin
   if not private.take_row_organization(new.organization_id) then
     return new;
   end if;
-  if tg_op = 'UPDATE' and (new.organization_id, new.id, new.client_id, new.cpt_code)
-    is distinct from (old.organization_id, old.id, old.client_id, old.cpt_code)
+  if tg_op = 'UPDATE' and (new.organization_id, new.id, new.client_id)
+    is distinct from (old.organization_id, old.id, old.client_id)
   then
     raise exception using
       errcode = 'check_violation',
-      message = 'organization_id, id, client_id and cpt_code of an authorization never change',
+      message = 'organization_id, id and client_id of an authorization never change',
       hint = 'End this authorization and enter another.';
   end if;
   return new;
@@ -6501,17 +7149,28 @@ begin
   return new;
 end
 $$;
-comment on function private.guard_coverage() is 'Trigger: a coverage changes with its organization to itself.';
+comment on function private.guard_coverage() is
+  'Trigger: a coverage, or what an authorization is of, changes with its organization to itself.';
 
 create trigger a_take_organization before insert or update on public.authorizations
   for each statement
   when (private.is_direct_write())
   execute function private.take_written_organization();
-create trigger b_guard_authorization before insert or update of organization_id, id, client_id, cpt_code, payer_id,
-  approved_units, starts_on, ends_on on public.authorizations
+create trigger b_guard_authorization before insert or update of organization_id, id, client_id, payer_id, approved_units,
+  starts_on, ends_on on public.authorizations
   for each row execute function private.guard_authorization();
-create trigger c_recount after insert or update of approved_units, starts_on, ends_on, payer_id on public.authorizations
+-- It grants nothing before it has codes.
+create trigger c_recount after update of approved_units, starts_on, ends_on, payer_id on public.authorizations
   for each row execute function private.recount_after_change();
+create trigger a_take_organization before insert on public.authorization_codes
+  for each statement
+  when (private.is_direct_write())
+  execute function private.take_written_organization();
+create trigger b_guard_code before insert on public.authorization_codes
+  for each row execute function private.guard_coverage();
+create trigger c_recount after insert on public.authorization_codes
+  referencing new table as new_rows
+  for each statement execute function private.recount_after_codes();
 create trigger a_take_organization before insert or update on public.client_coverages
   for each statement
   when (private.is_direct_write())
@@ -6522,8 +7181,8 @@ create trigger c_recount after insert or update on public.client_coverages
   for each row execute function private.recount_after_change();
 
 create trigger refuse_derived_write
-  before insert or delete or update of organization_id, owner_id, client_id, cpt_code, service_date, authorization_id, total_units,
-    units, state on public.authorization_units
+  before insert or delete or update of organization_id, owner_id, part, client_id, therapist_id, payer_id, cpt_code,
+    service_date, authorization_id, needs_authorization, total_units, units, state, replaces_id on public.authorization_units
   for each statement
   when (private.is_direct_write())
   execute function private.refuse_derived_write();
@@ -8052,7 +8711,7 @@ end
 $$;
 comment on function private.spans_of(private.slot[]) is 'The windows of the occurrences, in order.';
 
-create function private.services_of_slots(slots private.slot[])
+create function private.services_of_slots(slots private.slot[], therapist_id uuid)
 returns private.service[]
 language plpgsql
 immutable
@@ -8062,14 +8721,14 @@ begin
   return array(
     select row(
       slot.hold_id, slot.occurrence_index, slot.client_id, coalesce(slot.cpt_code, '97153'), slot.start_time,
-      slot.end_time, slot.session_id, null
+      slot.end_time, slot.session_id, null, services_of_slots.therapist_id
     )::private.service
     from unnest(slots) as slot
     where slot.cpt_code is not null or slot.session_id is not null
   );
 end
 $$;
-comment on function private.services_of_slots(private.slot[]) is
+comment on function private.services_of_slots(private.slot[], uuid) is
   'The services of a request, for its units. A hold that names no service takes its units when it is confirmed as one.';
 
 create function private.write_hold(batch public.hold_batches, slots private.slot[])
@@ -8310,7 +8969,7 @@ begin
   end if;
   slots := claim.placed;
 
-  services := case when booker.has_payer then private.services_of_slots(slots) end;
+  services := case when booker.has_payer then private.services_of_slots(slots, wanted.therapist_id) end;
   if services <> '{}' then
     quotes := private.quote_units(actor.organization_id, services, as_of);
     shortages := private.shortages_of(quotes);
@@ -8345,7 +9004,7 @@ begin
   body := private.held_answer(batch, slots);
   if quotes is not null then
     perform private.enter_units(actor.organization_id, quotes, 'held', batch.expires_at);
-    body := body || private.warnings_in(private.unit_warnings(actor.organization_id, quotes, as_of));
+    body := body || private.warnings_in(private.unit_warnings(quotes));
   end if;
 
   perform private.record_event(
@@ -9820,7 +10479,7 @@ begin
     services := array(
       select row(
         (slot.hold).id, (slot.hold).occurrence_index, (slot.hold).client_id, coalesce(slot.service_code, '97153'),
-        (slot.hold).start_time, (slot.hold).end_time, null, null
+        (slot.hold).start_time, (slot.hold).end_time, null, null, batch.therapist_id
       )::private.service
       from unnest(slots) as slot
       where not slot.is_service_held
@@ -10669,7 +11328,7 @@ declare
   quotes constant private.quote[] := private.quote_units(actor.organization_id, array[row(
     session.id, 0, session.client_id,
     private.billed_code(actor.organization_id, session.cpt_code, session.session_type, on_date),
-    next.start_time, next.start_time + pattern.duration, null, null
+    next.start_time, next.start_time + pattern.duration, null, null, session.therapist_id
   )::private.service], as_of);
 begin
   select max(approval.ends_on) into ends_on
@@ -10910,6 +11569,9 @@ declare
   fingerprint bytea;
   outcome jsonb;
 begin
+  if actor.role = 'client' then
+    return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
+  end if;
   perform private.share_organization(actor.organization_id);
   if idempotency_key is not null then
     fingerprint := private.fingerprint(to_jsonb(wanted));
@@ -11256,6 +11918,7 @@ begin
   end if;
   -- Alone, so that nothing is booked meanwhile that would be in the way, or by the old rules.
   perform private.take_organization(actor.organization_id);
+  perform private.require_same_role(actor);
   as_of := clock_timestamp();
   moved := private.sessions_off_their_time(actor.organization_id, zone, as_of);
   session_ids := array(select each.id from unnest(moved) as each);
@@ -12390,11 +13053,13 @@ begin
       array(
         select served.id
         from (
-          select session.id, session.start_time, session.end_time, session.status, session.cpt_code, session.session_type
+          select session.id, session.therapist_id, session.start_time, session.end_time, session.status, session.cpt_code,
+            session.session_type
           from new_rows as session
           where session.organization_id = written.organization_id
           except
-          select session.id, session.start_time, session.end_time, session.status, session.cpt_code, session.session_type
+          select session.id, session.therapist_id, session.start_time, session.end_time, session.status, session.cpt_code,
+            session.session_type
           from old_rows as session
           where session.organization_id = written.organization_id
         ) as served
@@ -14007,6 +14672,7 @@ begin
   perform from public.memberships as member
   where member.organization_id = actor.organization_id and member.user_id = actor.user_id
   for no key update;
+  perform private.require_same_role(actor);
   if (
     select count(*) from public.calendar_feeds as feed
     where feed.organization_id = actor.organization_id and feed.user_id = actor.user_id and feed.revoked_at is null
@@ -14683,7 +15349,8 @@ begin
     select row(
       -- Owners in the order of the places: what is asked for first is granted first.
       ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid, place.occurrence_index,
-      place.client_id, coalesce(place.cpt_code, '97153'), place.start_time, place.end_time, place.session_id, null
+      place.client_id, coalesce(place.cpt_code, '97153'), place.start_time, place.end_time, place.session_id, null,
+      services_available.therapist_id
     )::private.service
     from unnest(places) with ordinality
       as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
@@ -14707,7 +15374,7 @@ begin
     select coalesce(service.is_valid, true) and not exists (
       select from unnest(quotes) as quote
       where quote.owner_id = ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid
-        and quote.shortage is not null
+        and quote.shortages is not null
     )
     from place
     left join service on service.cpt_code = place.cpt_code and service.date = place.date
@@ -18914,7 +19581,6 @@ create trigger cut_seconds before insert or update on public.session_visits
 create function private.session_payer_rule(session public.sessions)
 returns table (
   rounding public.unit_rounding,
-  max_daily_units smallint,
   authorization_required boolean,
   evv_required boolean
 )
@@ -18926,7 +19592,7 @@ declare
   date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
 begin
   return query
-  select rule.rounding, rule.max_daily_units, rule.authorization_required, rule.evv_required
+  select rule.rounding, rule.authorization_required, rule.evv_required
   from private.payer_rule(
     session.organization_id,
     private.primary_payer(session.organization_id, session.client_id, date),
@@ -20889,6 +21555,9 @@ values
   ('coverage.changed', 'A client''s coverage was changed.'),
   ('authorization.created', 'An authorization was entered.'),
   ('authorization.changed', 'An authorization was changed.'),
+  ('authorization.code_added', 'An authorization was given a code.'),
+  ('unit_limit.created', 'A limit of units was entered.'),
+  ('unit_limit.changed', 'A limit of units was changed.'),
   ('waitlist_entry.created', 'An entry of the waitlist was entered.'),
   ('waitlist_entry.changed', 'An entry of the waitlist was changed.');
 
@@ -22053,7 +22722,11 @@ select
   approval.client_id,
   client.reference as client_reference,
   payer.name as payer_name,
-  approval.cpt_code,
+  array(
+    select code.cpt_code from public.authorization_codes as code
+    where code.organization_id = approval.organization_id and code.authorization_id = approval.id
+    order by code.cpt_code
+  ) as cpt_codes,
   approval.starts_on,
   approval.ends_on,
   approval.approved_units,
@@ -22089,7 +22762,7 @@ grant select on reports.authorization_balances to authenticated, service_role;
 -- Objects: reports.services_beyond_authorization; docs/reports.md tells how to read it.
 
 create index authorization_units_beyond_idx on public.authorization_units (organization_id, service_date)
-  where units < total_units and state <> 'held';
+  where units < total_units and needs_authorization and state <> 'held';
 
 create view reports.services_beyond_authorization
 with (security_invoker = true)
@@ -22112,6 +22785,7 @@ left join public.sessions as session on session.organization_id = entry.organiza
 left join public.therapists as therapist
   on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
 where entry.units < entry.total_units
+  and entry.needs_authorization
   and entry.state <> 'held';
 comment on view reports.services_beyond_authorization is
   'Booked or rendered services that no authorization covers whole: overridden, or longer than they were booked for.';
@@ -22131,7 +22805,7 @@ select
   balance.client_id,
   balance.client_reference,
   balance.payer_name,
-  balance.cpt_code,
+  balance.cpt_codes,
   balance.starts_on,
   balance.ends_on,
   balance.approved_units,
@@ -22612,10 +23286,12 @@ begin
   where judged.note_status in ('signed', 'amended') and private.signature_differs(judged.organization_id, judged.id)
   union all
   select judged.id, judged.service_date, judged.payer_id, 'units_beyond',
-    format('%s of %s units', entry.total_units - entry.units, entry.total_units)
+    format('%s of %s units', sum(entry.total_units) - sum(entry.units), sum(entry.total_units))
   from judged
-  join public.authorization_units as entry
-    on entry.organization_id = judged.organization_id and entry.owner_id = judged.id and entry.units < entry.total_units
+  join public.authorization_units as entry on entry.organization_id = judged.organization_id and entry.owner_id = judged.id
+  where entry.needs_authorization
+  group by judged.id, judged.service_date, judged.payer_id
+  having sum(entry.units) < sum(entry.total_units)
   union all
   select judged.id, judged.service_date, judged.payer_id, 'no_coverage', 'nobody covers the client on ' || judged.service_date
   from judged

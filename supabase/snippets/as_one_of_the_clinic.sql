@@ -9,7 +9,7 @@ from public.memberships as member
 join auth.users as person on person.id = member.user_id
 where person.email = 'admin@brightpath.test';
 
-select client_reference, payer_name, cpt_code, approved_units, left_units
+select client_reference, payer_name, cpt_codes, approved_units, left_units
 from reports.authorization_balances
-order by client_reference, cpt_code;
+order by client_reference, cpt_codes;
 rollback;

@@ -2,7 +2,7 @@
 -- The SQL editor runs as the operator, who sees every clinic: name yours in the first line. Columns: docs/reports.md#authorization_pace.
 with parameters as (select 'Bright Path ABA' as clinic),
   clinic as (select organization.id from public.organizations as organization join parameters on parameters.clinic = organization.name)
-select client_reference, payer_name, cpt_code, ends_on, approved_units, used_units, expected_units, weekly_units, scheduled_units,
+select client_reference, payer_name, cpt_codes, ends_on, approved_units, used_units, expected_units, weekly_units, scheduled_units,
   left_units, runs_out_on, alert_days
 from reports.authorization_pace
 where organization_id = (select id from clinic)

@@ -94,7 +94,8 @@ as $$
 declare
   -- In an order that foreign keys allow.
   belongings constant text[] := array['memberships', 'therapists', 'clients', 'caseloads', 'client_users', 'rooms',
-    'payers', 'payer_rules', 'payer_code_rules', 'payer_concurrency_rules', 'client_coverages', 'authorizations'];
+    'payers', 'payer_rules', 'payer_code_rules', 'payer_concurrency_rules', 'client_coverages', 'authorizations',
+    'authorization_codes', 'unit_limits'];
   organization jsonb := clinic - belongings;
   belonging text;
 begin

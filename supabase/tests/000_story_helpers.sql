@@ -293,15 +293,28 @@ as $$
 $$;
 
 -- An authorization that began two months ago, until a hundred days after day 0 unless told.
+-- Units of a set of codes, between two dates, of the payer who wants no authorization.
+create or replace function tests.authorize(client text, codes text[], units integer, starts date, ends date) returns uuid
+language plpgsql set search_path = ''
+as $$
+declare
+  made uuid;
+begin
+  insert into public.authorizations (organization_id, client_id, payer_id, approved_units, starts_on, ends_on)
+  values (tests.id('clinic'), tests.id(client), tests.id('open'), units, starts, ends)
+  returning id into made;
+  insert into public.authorization_codes (organization_id, authorization_id, cpt_code)
+  select tests.id('clinic'), made, code from unnest(codes) as code;
+  return made;
+end
+$$;
+
 create or replace function tests.authorize(client text, code text, units integer, days integer default 100) returns uuid
 language sql set search_path = ''
 as $$
-  insert into public.authorizations (organization_id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on)
-  values (
-    tests.id('clinic'), tests.id(client), tests.id('open'), code, units,
-    tests.at(-100)::date, (tests.at(days) - interval '1 day')::date
+  select tests.authorize(
+    client, array[code], units, tests.at(-100)::date, (tests.at(days) - interval '1 day')::date
   )
-  returning id
 $$;
 
 -- used/scheduled/held/left of an authorization.
@@ -310,7 +323,7 @@ language sql stable set search_path = ''
 as $$
   select format('%s/%s/%s/%s', used_units, scheduled_units, held_units, left_units)
   from reports.authorization_balances
-  where client_id = tests.id(client) and cpt_code = code
+  where client_id = tests.id(client) and code = any (cpt_codes)
 $$;
 
 -- What people do ---------------------------------------------------------------------------------------------------

@@ -142,8 +142,7 @@ select is(
 );
 
 -- Units are each client's own; a series of groups
-insert into public.authorizations (organization_id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on)
-values (tests.id('clinic'), tests.id('client 2'), tests.id('open'), '97154', 8, tests.at(0)::date, tests.at(99)::date);
+select tests.authorize('client 2', '{97154}', 8, tests.at(0)::date, tests.at(99)::date);
 select is(
   tests.hold('admin', pg_temp.group_request(1, 3, 20, jsonb_build_object('occurrences', (
     select jsonb_agg(tests.occurrence(tests.at(20 + week * 7))) from generate_series(0, 2) as week)))) ->> 'code',

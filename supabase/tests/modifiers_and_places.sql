@@ -66,9 +66,10 @@ from (values
   ('nobody', '97153', 'telehealth', null)
 ) as example (payer, code, place, wanted);
 select is(
-  (select array_agg(concat_ws(' ', payer.name, rule.cpt_code, rule.max_daily_units) order by payer.name, rule.cpt_code)
-    from public.payer_code_rules as rule join public.payers as payer on payer.id = rule.payer_id
-    where rule.organization_id = tests.id('clinic') and rule.cpt_code in ('97151', '97155') and payer.name <> 'Default'),
+  (select array_agg(concat_ws(' ', payer.name, rule.cpt_codes[1], rule.max_units) order by payer.name, rule.cpt_codes[1])
+    from public.unit_limits as rule join public.payers as payer on payer.id = rule.payer_id
+    where rule.organization_id = tests.id('clinic') and rule.cpt_codes in ('{97151}', '{97155}') and rule.period = 'day'
+      and payer.name <> 'Default'),
   array['Example Commercial Plan 97151 8', 'Example Commercial Plan 97155 24', 'Example Medicaid Program 97151 32', 'Example Medicaid Program 97155 24',
     'TRICARE 97151 8', 'TRICARE 97155 8'], 'daily limits are each payer''s');
 select is(

@@ -250,8 +250,7 @@ select is_empty('select * from tests.broken_claims()', 'claims are sound');
 
 -- Units are each member's own
 select pg_temp.book_group('pair', 1, 2, array[50]);
-insert into public.authorizations (organization_id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on)
-values (tests.id('clinic'), tests.id('client 2'), tests.id('open'), '97154', 20, tests.at(0)::date, tests.at(99)::date);
+select tests.authorize('client 2', '{97154}', 20, tests.at(0)::date, tests.at(99)::date);
 select is(tests.balance('client 2', '97154'), '0/20/0/0', 'the second has no units left');
 select is(
   tests.hold('admin', tests.request('rbt', 'client 1', tests.at(51), 75, jsonb_build_object('session_id', pg_temp.session_of(1, 50)))) ->> 'code',

@@ -8,24 +8,26 @@ create temporary table today on commit drop as select private.service_date(tests
 grant select on today to public;
 
 alter table public.authorizations disable trigger user;
+alter table public.authorization_codes disable trigger user;
 alter table public.authorization_units disable trigger user;
 create function pg_temp.authorize(code text, units integer, from_days integer, to_days integer) returns void language sql as $$
-  insert into public.authorizations (organization_id, id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on)
-  select tests.id('clinic'), tests.id(code), tests.id('ann'), tests.id('open'), code, units, today.date + from_days, today.date + to_days
-  from today
+  insert into public.authorizations (organization_id, id, client_id, payer_id, approved_units, starts_on, ends_on)
+  select tests.id('clinic'), tests.id(code), tests.id('ann'), tests.id('open'), units, today.date + from_days, today.date + to_days
+  from today;
+  insert into public.authorization_codes (organization_id, authorization_id, cpt_code) values (tests.id('clinic'), tests.id(code), code)
 $$;
 create function pg_temp.use(code text, days_ago integer, units integer) returns void language sql as $$
   insert into public.authorization_units (
-    organization_id, owner_id, client_id, cpt_code, service_date, authorization_id, total_units, units, state
+    organization_id, owner_id, client_id, therapist_id, cpt_code, service_date, authorization_id, total_units, units, state
   )
-  select tests.id('clinic'), gen_random_uuid(), tests.id('ann'), code, today.date - days_ago, tests.id(code), units, units, 'used'
+  select tests.id('clinic'), gen_random_uuid(), tests.id('ann'), tests.id('rbt'), code, today.date - days_ago, tests.id(code), units, units, 'used'
   from today
 $$;
 create function pg_temp.pace(code text) returns text language sql as $$
   select tests.call('admin', format(
     $see$select to_jsonb(concat_ws(' ', used_units, expected_units, weekly_units, coalesce((runs_out_on - today.date)::text, '-'), days_to_end,
       coalesce(alert_days::text, '-')))
-    from reports.authorization_pace, today where cpt_code = %L$see$, code)) #>> '{}'
+    from reports.authorization_pace, today where %L = any (cpt_codes)$see$, code)) #>> '{}'
 $$;
 
 -- 100 days, 49 of them over with today: used, expected, a week, runs out in, ends in, alert

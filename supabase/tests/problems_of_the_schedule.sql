@@ -86,7 +86,7 @@ select is(pg_temp.problems(), '{rbt ann not_authorized,bcba ann not_authorized}'
 select tests.authorize('ann', '97153', 3);
 select is(pg_temp.problems(), '{rbt ann over_limit,bcba ann not_authorized}', 'an authorization that has too few units, for one of them');
 select is((select detail from reports.schedule_problems where organization_id = tests.id('clinic') and problem = 'over_limit'),
-  'total: 1 more units of 97153 are needed, 0 are left', 'with what is short');
+  'total: 4 units of 97153 are needed, 3 are left', 'with what is short');
 update public.authorizations set approved_units = 40 where organization_id = tests.id('clinic');
 select tests.authorize('ann', '97155', 40);
 select is(pg_temp.problems(), '{}', 'authorized, there is none');

@@ -112,13 +112,13 @@ select is(
 -- Authorizations and units
 select is(
   pg_temp.see('admin@brightpath.test', $$
-    select client_reference, payer_name, cpt_code, approved_units, used_units, scheduled_units, held_units, left_units, taken_percent
-    from reports.authorization_balances order by client_reference, cpt_code$$),
-  '[{"client_reference": "BP-0007", "payer_name": "TRICARE", "cpt_code": "97153", "approved_units": 160, "used_units": 32, "scheduled_units": 16, "held_units": 0, "left_units": 112, "taken_percent": 30.0},
-    {"client_reference": "BP-0007", "payer_name": "TRICARE", "cpt_code": "97155", "approved_units": 24, "used_units": 16, "scheduled_units": 8, "held_units": 0, "left_units": 0, "taken_percent": 100.0},
-    {"client_reference": "BP-0008", "payer_name": "Example Commercial Plan", "cpt_code": "97153", "approved_units": 640, "used_units": 32, "scheduled_units": 16, "held_units": 0, "left_units": 592, "taken_percent": 7.5},
-    {"client_reference": "BP-0008", "payer_name": "Example Commercial Plan", "cpt_code": "97155", "approved_units": 80, "used_units": 16, "scheduled_units": 8, "held_units": 0, "left_units": 56, "taken_percent": 30.0},
-    {"client_reference": "BP-0009", "payer_name": "Example Commercial Plan", "cpt_code": "97153", "approved_units": 25, "used_units": 16, "scheduled_units": 7, "held_units": 0, "left_units": 2, "taken_percent": 92.0}]',
+    select client_reference, payer_name, cpt_codes, approved_units, used_units, scheduled_units, held_units, left_units, taken_percent
+    from reports.authorization_balances order by client_reference, cpt_codes$$),
+  '[{"client_reference": "BP-0007", "payer_name": "TRICARE", "cpt_codes": ["97153"], "approved_units": 160, "used_units": 32, "scheduled_units": 16, "held_units": 0, "left_units": 112, "taken_percent": 30.0},
+    {"client_reference": "BP-0007", "payer_name": "TRICARE", "cpt_codes": ["97155"], "approved_units": 24, "used_units": 16, "scheduled_units": 8, "held_units": 0, "left_units": 0, "taken_percent": 100.0},
+    {"client_reference": "BP-0008", "payer_name": "Example Commercial Plan", "cpt_codes": ["97153"], "approved_units": 640, "used_units": 32, "scheduled_units": 16, "held_units": 0, "left_units": 592, "taken_percent": 7.5},
+    {"client_reference": "BP-0008", "payer_name": "Example Commercial Plan", "cpt_codes": ["97155"], "approved_units": 80, "used_units": 16, "scheduled_units": 8, "held_units": 0, "left_units": 56, "taken_percent": 30.0},
+    {"client_reference": "BP-0009", "payer_name": "Example Commercial Plan", "cpt_codes": ["97153"], "approved_units": 25, "used_units": 16, "scheduled_units": 7, "held_units": 0, "left_units": 2, "taken_percent": 92.0}]',
   'what each authorization has used, scheduled, held and left'
 );
 select is(
@@ -198,15 +198,15 @@ select is(
 );
 select is(
   pg_temp.see('admin@brightpath.test', $$
-    select client_reference, cpt_code, approved_units, used_units, left_units,
+    select client_reference, cpt_codes, approved_units, used_units, left_units,
       expected_units = round(approved_units::numeric * ((now() at time zone 'America/Los_Angeles')::date - starts_on + 1)
         / (ends_on - starts_on + 1)) as is_even
-    from reports.authorization_pace order by client_reference, cpt_code$$),
-  '[{"client_reference": "BP-0007", "cpt_code": "97153", "approved_units": 160, "used_units": 32, "left_units": 112, "is_even": true},
-    {"client_reference": "BP-0007", "cpt_code": "97155", "approved_units": 24, "used_units": 16, "left_units": 0, "is_even": true},
-    {"client_reference": "BP-0008", "cpt_code": "97153", "approved_units": 640, "used_units": 32, "left_units": 592, "is_even": true},
-    {"client_reference": "BP-0008", "cpt_code": "97155", "approved_units": 80, "used_units": 16, "left_units": 56, "is_even": true},
-    {"client_reference": "BP-0009", "cpt_code": "97153", "approved_units": 25, "used_units": 16, "left_units": 2, "is_even": true}]',
+    from reports.authorization_pace order by client_reference, cpt_codes$$),
+  '[{"client_reference": "BP-0007", "cpt_codes": ["97153"], "approved_units": 160, "used_units": 32, "left_units": 112, "is_even": true},
+    {"client_reference": "BP-0007", "cpt_codes": ["97155"], "approved_units": 24, "used_units": 16, "left_units": 0, "is_even": true},
+    {"client_reference": "BP-0008", "cpt_codes": ["97153"], "approved_units": 640, "used_units": 32, "left_units": 592, "is_even": true},
+    {"client_reference": "BP-0008", "cpt_codes": ["97155"], "approved_units": 80, "used_units": 16, "left_units": 56, "is_even": true},
+    {"client_reference": "BP-0009", "cpt_codes": ["97153"], "approved_units": 25, "used_units": 16, "left_units": 2, "is_even": true}]',
   'each authorization beside what an even pace would have used'
 );
 select is(pg_temp.see('admin@brightpath.test', 'select * from reports.sessions_to_recode'), '[]', 'no code ends before what is booked');

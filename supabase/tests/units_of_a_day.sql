@@ -9,9 +9,14 @@ insert into public.payer_rules (organization_id, payer_id, rounding, valid_from)
 values (tests.id('clinic'), tests.id('open'), 'midpoint_daily', '2020-01-01'), (tests.id('clinic'), tests.id('strict'), 'cms_pooled', '2020-01-01');
 insert into public.client_coverages (organization_id, client_id, payer_id, valid_from)
 select tests.id('clinic'), tests.id(client), tests.id(payer), '2020-01-01' from (values ('ann', 'open'), ('ben', 'strict')) as covered (client, payer);
-insert into public.authorizations (organization_id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on)
-select tests.id('clinic'), tests.id(client), tests.id(payer), code, units, '2020-01-01', '2099-12-31'
-from (values ('ann', 'open', '97153', 4), ('ben', 'strict', '97155', 4), ('ben', 'strict', '97156', 4)) as approved (client, payer, code, units);
+with approved as (
+  select * from (values ('ann', 'open', '97153', 4), ('ben', 'strict', '97155', 4), ('ben', 'strict', '97156', 4)) as approved (client, payer, code, units)
+), entered as (
+  insert into public.authorizations (organization_id, id, client_id, payer_id, approved_units, starts_on, ends_on)
+  select tests.id('clinic'), tests.id(client || code), tests.id(client), tests.id(payer), units, '2020-01-01', '2099-12-31' from approved
+)
+insert into public.authorization_codes (organization_id, authorization_id, cpt_code)
+select tests.id('clinic'), tests.id(client || code), code from approved;
 
 -- A visit of the day before yesterday; completing it begins, ends and signs it.
 create function pg_temp.visit(name text, client text, code text, clock time, minutes integer) returns void language plpgsql as $$

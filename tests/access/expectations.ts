@@ -250,10 +250,10 @@ export const relations: Record<string, RelationExpectation> = {
     truncate: NOBODY,
     insertable: [
       'organization_id', 'id', 'payer_id', 'cpt_code', 'rounding', 'modifiers', 'is_covered', 'excluded_places',
-      'max_daily_units', 'authorization_required', 'valid_from', 'valid_to',
+      'authorization_required', 'valid_from', 'valid_to',
     ],
     updatable: [
-      'rounding', 'modifiers', 'is_covered', 'excluded_places', 'max_daily_units', 'authorization_required', 'valid_from',
+      'rounding', 'modifiers', 'is_covered', 'excluded_places', 'authorization_required', 'valid_from',
       'valid_to',
     ],
   },
@@ -282,9 +282,29 @@ export const relations: Record<string, RelationExpectation> = {
     delete:   NOBODY,
     truncate: NOBODY,
     insertable: [
-      'organization_id', 'id', 'client_id', 'payer_id', 'reference', 'cpt_code', 'approved_units', 'starts_on', 'ends_on',
+      'organization_id', 'id', 'client_id', 'payer_id', 'reference', 'approved_units', 'starts_on', 'ends_on',
     ],
     updatable: ['reference', 'approved_units', 'starts_on', 'ends_on'],
+  },
+  'public.authorization_codes': {
+    select:   ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all'],
+    insert:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    update:   NOBODY,
+    delete:   NOBODY,
+    truncate: NOBODY,
+    insertable: ['organization_id', 'authorization_id', 'cpt_code'],
+  },
+  'public.unit_limits': {
+    select:   ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all'],
+    insert:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    update:   ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all'],
+    delete:   NOBODY,
+    truncate: NOBODY,
+    insertable: [
+      'organization_id', 'id', 'authorization_id', 'payer_id', 'cpt_codes', 'per', 'period', 'week_starts_on', 'max_units',
+      'effect', 'valid_from', 'valid_to',
+    ],
+    updatable: ['week_starts_on', 'max_units', 'effect', 'valid_from', 'valid_to'],
   },
   'public.waitlist_entries': {
     select:   ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all'],

@@ -313,11 +313,15 @@ insert into public.visit_versions (
 select clinic, access_matrix.id(scope || ' running session'), 1, 'in_progress', '{}', 'wrong_time', therapist, now()
 from access_matrix.scopes;
 insert into public.authorizations (
-  organization_id, id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on
+  organization_id, id, client_id, payer_id, approved_units, starts_on, ends_on
 )
-select clinic, access_matrix.id(scope || ' authorization'), client, access_matrix.id(clinic || ' payer'), '97155', 1,
+select clinic, access_matrix.id(scope || ' authorization'), client, access_matrix.id(clinic || ' payer'), 1,
   date '2025-01-01', date '2025-12-31'
 from access_matrix.scopes;
+insert into public.authorization_codes (organization_id, authorization_id, cpt_code)
+select clinic, access_matrix.id(scope || ' authorization'), '97155' from access_matrix.scopes;
+insert into public.unit_limits (organization_id, authorization_id, cpt_codes, period, max_units)
+select clinic, access_matrix.id(scope || ' authorization'), '{97155}', 'week', 1000 from access_matrix.scopes;
 -- A code of each clinic's own, which has ended before a session that is booked.
 insert into public.service_codes (organization_id, code, description, levels, valid_from)
 select distinct clinic, 'H2019', 'Skills', '{qhp}'::public.provider_level[], date '2020-01-01' from access_matrix.scopes;
@@ -326,11 +330,13 @@ select clinic, therapist, client, access_matrix.at(50), access_matrix.at(51), 'U
 update public.service_codes set valid_to = '2020-12-31' where code = 'H2019';
 -- An authorization that lasts, a payer who wants visits verified on the day that was attended, and a session now.
 insert into public.authorizations (
-  organization_id, id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on
+  organization_id, id, client_id, payer_id, approved_units, starts_on, ends_on
 )
-select clinic, access_matrix.id(scope || ' lasting authorization'), client, access_matrix.id(clinic || ' payer'), '97151', 1,
+select clinic, access_matrix.id(scope || ' lasting authorization'), client, access_matrix.id(clinic || ' payer'), 1,
   date '2026-01-01', date '2099-12-31'
 from access_matrix.scopes;
+insert into public.authorization_codes (organization_id, authorization_id, cpt_code)
+select clinic, access_matrix.id(scope || ' lasting authorization'), '97151' from access_matrix.scopes;
 insert into public.payer_rules (organization_id, payer_id, evv_required, valid_from, valid_to)
 select distinct clinic, access_matrix.id(clinic || ' payer'), true, date '2025-11-01', date '2025-11-30' from access_matrix.scopes;
 insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone)

@@ -146,9 +146,19 @@ export const rows: Record<string, Row> = {
   },
   'public.authorizations': {
     where: 'organization_id = {clinic} and client_id = {client}',
-    insert: `(organization_id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on)
-      values ({clinic}, {spare}, {payer}, '97153', 8, '2020-01-01', '2020-12-31')`,
+    insert: `(organization_id, client_id, payer_id, approved_units, starts_on, ends_on)
+      values ({clinic}, {spare}, {payer}, 8, '2020-01-01', '2020-12-31')`,
     update: 'approved_units',
+  },
+  'public.authorization_codes': {
+    where: `organization_id = {clinic} and authorization_id = {authorization}`,
+    insert: "(organization_id, authorization_id, cpt_code) values ({clinic}, {authorization}, '97153')",
+  },
+  'public.unit_limits': {
+    where: `organization_id = {clinic} and authorization_id = {authorization}`,
+    insert: `(organization_id, authorization_id, cpt_codes, period, max_units)
+      values ({clinic}, {authorization}, array['97155'], 'day', 1000)`,
+    update: 'max_units',
   },
   'public.waitlist_entries': {
     where: 'organization_id = {clinic} and client_id = {client}',
@@ -419,6 +429,7 @@ export function values(scope: Scope, person: string): Record<string, string> {
     emptyStaffTime: `${scope} empty staff time`,
     hold: `${scope} hold`,
     holdKey: `${scope} hold key`,
+    authorization: `${scope} authorization`,
   };
   // A clinic's payer has the clinic's id in its name.
   const named = { ...ids, payer: `${id(names.clinic)} payer` };

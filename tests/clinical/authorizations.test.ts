@@ -37,8 +37,13 @@ async function authorize(client: string, units: number): Promise<void> {
       `Payer ${payer}`,
     ]);
     await connection.query(
-      `insert into public.authorizations (organization_id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on)
-        values ($1, $2, $3, '97153', $4, current_date - 90, current_date + 600)`,
+      `with granted as (
+          insert into public.authorizations (organization_id, client_id, payer_id, approved_units, starts_on, ends_on)
+          values ($1, $2, $3, $4, current_date - 90, current_date + 600)
+          returning organization_id, id
+        )
+        insert into public.authorization_codes (organization_id, authorization_id, cpt_code)
+        select organization_id, id, '97153' from granted`,
       [arena.organizationId, client, payer, units],
     );
   });

@@ -296,8 +296,13 @@ describe('a change of a series', () => {
         [clinic.organizationId, client, payer],
       );
       await db.query(
-        `insert into public.authorizations (organization_id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on)
-          values ($1, $2, $3, '97153', 100, now()::date - 1, $4)`,
+        `with granted as (
+            insert into public.authorizations (organization_id, client_id, payer_id, approved_units, starts_on, ends_on)
+            values ($1, $2, $3, 100, now()::date - 1, $4)
+            returning organization_id, id
+          )
+          insert into public.authorization_codes (organization_id, authorization_id, cpt_code)
+          select organization_id, id, '97153' from granted`,
         [clinic.organizationId, client, payer, tuesday(6)],
       );
     });

@@ -193,8 +193,14 @@ describe('the payer’s rules', () => {
           select $1, id, 'floor', 'GT', '2026-01-01', '2026-12-31' from payer where name = 'First'
         ),
         code_rules as (
-          insert into public.payer_code_rules (organization_id, payer_id, cpt_code, modifiers, max_daily_units, valid_from)
-          select $1, id, '97153', '{"technician": ["HM"]}', 32, '2026-01-01' from payer where name = 'First'
+          insert into public.payer_code_rules (organization_id, payer_id, cpt_code, modifiers, valid_from)
+          select $1, id, '97153', '{"technician": ["HM"]}', '2026-01-01' from payer where name = 'First'
+        ),
+        limits as (
+          insert into public.unit_limits (organization_id, payer_id, cpt_codes, period, max_units, valid_from)
+          select $1, id, cpt_codes, 'day', units, '2026-01-01'
+          from payer cross join (values ('{97153}'::text[], 32), ('{97153,97154}', 30)) as day (cpt_codes, units)
+          where name = 'First'
         )
         insert into public.client_coverages (organization_id, client_id, payer_id, priority, valid_from)
         select $1, $2, id, case name when 'First' then 1 else 2 end, '2026-01-01' from payer`,

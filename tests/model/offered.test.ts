@@ -203,9 +203,14 @@ async function make(told: Story) {
       );
   if (told.authorization)
     await client.query(
-      `insert into public.authorizations (organization_id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on)
-        select $1, $2, $3, $4, $5, day + $8::integer, day + $8::integer + $9::integer
-        from (select ($6::timestamptz at time zone $7)::date as day) as changing`,
+      `with granted as (
+          insert into public.authorizations (organization_id, client_id, payer_id, approved_units, starts_on, ends_on)
+          select $1, $2, $3, $5, day + $8::integer, day + $8::integer + $9::integer
+          from (select ($6::timestamptz at time zone $7)::date as day) as changing
+          returning organization_id, id
+        )
+        insert into public.authorization_codes (organization_id, authorization_id, cpt_code)
+        select organization_id, id, $4 from granted`,
       [
         ...[
           organizationId,

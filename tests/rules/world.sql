@@ -393,9 +393,14 @@ $$;
 create function rule_matrix.authorize(client text, payer text, code text, units integer) returns void
 language plpgsql set search_path = ''
 as $$
+declare
+  made uuid;
 begin
-  insert into public.authorizations (organization_id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on)
-  values (rule_matrix.id('clinic'), rule_matrix.id(client), rule_matrix.id(payer), code, units, '2020-01-01', '2030-01-01');
+  insert into public.authorizations (organization_id, client_id, payer_id, approved_units, starts_on, ends_on)
+  values (rule_matrix.id('clinic'), rule_matrix.id(client), rule_matrix.id(payer), units, '2020-01-01', '2030-01-01')
+  returning id into made;
+  insert into public.authorization_codes (organization_id, authorization_id, cpt_code)
+  values (rule_matrix.id('clinic'), made, code);
 end
 $$;
 grant execute on all functions in schema rule_matrix to authenticated, service_role;

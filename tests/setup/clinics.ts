@@ -39,6 +39,8 @@ export interface ClinicRows {
   payer_concurrency_rules?: Row<'payer_id'>[];
   client_coverages?: Row<'client_id' | 'payer_id'>[];
   authorizations?: Row<'client_id' | 'payer_id'>[];
+  authorization_codes?: Row<'authorization_id' | 'cpt_code'>[];
+  unit_limits?: Row<'period'>[];
 }
 
 /** Members of one role. */

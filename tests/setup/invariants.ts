@@ -308,8 +308,10 @@ const rules: Rule[] = [
         select owned.* from owned
         where exists (
           select 1 from public.authorizations as approval
+          join public.authorization_codes as granted
+            on granted.organization_id = approval.organization_id and granted.authorization_id = approval.id
           where approval.organization_id = owned.organization_id and approval.client_id = owned.client_id
-            and approval.cpt_code = owned.cpt_code
+            and granted.cpt_code = owned.cpt_code
         )
       ),
       entered as (

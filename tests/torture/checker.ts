@@ -186,7 +186,9 @@ const ledger: { rule: string; query: string }[] = [
       from public.sessions as session
       join public.authorizations as approval
         on approval.organization_id = session.organization_id and approval.client_id = session.client_id
-        and approval.cpt_code = private.billed_code_at(
+      join public.authorization_codes as granted
+        on granted.organization_id = approval.organization_id and granted.authorization_id = approval.id
+        and granted.cpt_code = private.billed_code_at(
           session.organization_id, session.client_id, session.cpt_code, session.session_type, session.start_time)
       left join public.authorization_units as entry
         on entry.organization_id = session.organization_id and entry.owner_id = session.id
@@ -210,7 +212,9 @@ const ledger: { rule: string; query: string }[] = [
       join public.authorizations as approval
         on approval.organization_id = hold.organization_id
         and approval.client_id = hold.client_id
-        and approval.cpt_code = private.billed_code_at(
+      join public.authorization_codes as granted
+        on granted.organization_id = approval.organization_id and granted.authorization_id = approval.id
+        and granted.cpt_code = private.billed_code_at(
           hold.organization_id, hold.client_id, coalesce(batch.cpt_code, moved.cpt_code), moved.session_type, hold.start_time)
       left join public.authorization_units as entry
         on entry.organization_id = hold.organization_id and entry.owner_id = hold.id

@@ -26,8 +26,13 @@ test('a live move confirms, though its session was made longer meanwhile and has
       [organizationId],
     );
     await db.query(
-      `insert into public.authorizations (organization_id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on)
-        select $1, $2, id, '97153', 40, current_date, current_date + 60 from public.payers where organization_id = $1`,
+      `with granted as (
+          insert into public.authorizations (organization_id, client_id, payer_id, approved_units, starts_on, ends_on)
+          select $1, $2, id, 40, current_date, current_date + 60 from public.payers where organization_id = $1
+          returning organization_id, id
+        )
+        insert into public.authorization_codes (organization_id, authorization_id, cpt_code)
+        select organization_id, id, '97153' from granted`,
       [organizationId, client],
     );
     const before = at(1, 480, 30);

@@ -78,8 +78,13 @@ export async function createWorld(db: pg.ClientBase, seed: number): Promise<Clin
       client_coverages: [{ client_id: concurrentClient(clinic), payer_id: payerOfTwo }],
       // Some clients' units are limited: five hours each, which run out.
       authorizations: limitedClients(clinic).map((client_id) => ({
-        ...{ client_id, payer_id: payer, cpt_code: '97153', approved_units: 20 },
+        // A client has one, under the client's own id.
+        ...{ id: client_id, client_id, payer_id: payer, approved_units: 20 },
         ...{ starts_on: dayFromNow(0), ends_on: dayFromNow(60) },
+      })),
+      authorization_codes: limitedClients(clinic).map((client_id) => ({
+        authorization_id: client_id,
+        cpt_code: '97153',
       })),
     });
     clinics.push(clinic);

@@ -95,7 +95,7 @@ function Meter({ balance }: { balance: Balance }) {
         <i className="planned" style={percent(balance.scheduled_units + balance.held_units)} />
       </span>
       <span className="small-text">
-        {balance.cpt_code}: {balance.used_units} used, {balance.scheduled_units + balance.held_units} planned,{' '}
+        {balance.cpt_codes.join(', ')}: {balance.used_units} used, {balance.scheduled_units + balance.held_units} planned,{' '}
         {balance.left_units} of {balance.approved_units} left
         {days <= 60 ? `, ends in ${days} days` : `, until ${times.date(balance.ends_on)}`}
       </span>

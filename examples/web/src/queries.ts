@@ -91,7 +91,7 @@ export interface Balance {
   client_id: string;
   client_reference: string;
   payer_name: string;
-  cpt_code: string;
+  cpt_codes: string[];
   starts_on: string;
   ends_on: string;
   approved_units: number;

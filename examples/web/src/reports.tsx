@@ -52,7 +52,7 @@ function utilization(rows: readonly Row[]): Picture {
 
 function pace(rows: readonly Row[], today: string): Picture {
   const balances = rows as unknown as readonly Balance[];
-  const name = (one: Balance) => `${one.client_reference} ${one.cpt_code}`;
+  const name = (one: Balance) => `${one.client_reference} ${one.cpt_codes.join(', ')}`;
   const tight = balances.filter(({ taken_percent }) => number(taken_percent) >= 90);
   const elapsed = ({ starts_on, ends_on }: Balance) =>
     Math.min(1, Math.max(0, (Date.parse(today) - Date.parse(starts_on)) / (Date.parse(ends_on) - Date.parse(starts_on))));
@@ -149,7 +149,7 @@ export default function Reports() {
         columns={[
           'client_reference',
           'payer_name',
-          'cpt_code',
+          'cpt_codes',
           'approved_units',
           'used_units',
           'scheduled_units',

@@ -107,5 +107,8 @@ values
   ('coverage.changed', 'A client''s coverage was changed.'),
   ('authorization.created', 'An authorization was entered.'),
   ('authorization.changed', 'An authorization was changed.'),
+  ('authorization.code_added', 'An authorization was given a code.'),
+  ('unit_limit.created', 'A limit of units was entered.'),
+  ('unit_limit.changed', 'A limit of units was changed.'),
   ('waitlist_entry.created', 'An entry of the waitlist was entered.'),
   ('waitlist_entry.changed', 'An entry of the waitlist was changed.');

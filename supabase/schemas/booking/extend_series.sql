@@ -180,7 +180,7 @@ declare
   quotes constant private.quote[] := private.quote_units(actor.organization_id, array[row(
     session.id, 0, session.client_id,
     private.billed_code(actor.organization_id, session.cpt_code, session.session_type, on_date),
-    next.start_time, next.start_time + pattern.duration, null, null
+    next.start_time, next.start_time + pattern.duration, null, null, session.therapist_id
   )::private.service], as_of);
 begin
   select max(approval.ends_on) into ends_on
@@ -421,6 +421,9 @@ declare
   fingerprint bytea;
   outcome jsonb;
 begin
+  if actor.role = 'client' then
+    return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
+  end if;
   perform private.share_organization(actor.organization_id);
   if idempotency_key is not null then
     fingerprint := private.fingerprint(to_jsonb(wanted));

@@ -277,7 +277,8 @@ begin
     select row(
       -- Owners in the order of the places: what is asked for first is granted first.
       ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid, place.occurrence_index,
-      place.client_id, coalesce(place.cpt_code, '97153'), place.start_time, place.end_time, place.session_id, null
+      place.client_id, coalesce(place.cpt_code, '97153'), place.start_time, place.end_time, place.session_id, null,
+      services_available.therapist_id
     )::private.service
     from unnest(places) with ordinality
       as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
@@ -301,7 +302,7 @@ begin
     select coalesce(service.is_valid, true) and not exists (
       select from unnest(quotes) as quote
       where quote.owner_id = ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid
-        and quote.shortage is not null
+        and quote.shortages is not null
     )
     from place
     left join service on service.cpt_code = place.cpt_code and service.date = place.date

@@ -368,7 +368,7 @@ end
 $$;
 comment on function private.spans_of(private.slot[]) is 'The windows of the occurrences, in order.';
 
-create function private.services_of_slots(slots private.slot[])
+create function private.services_of_slots(slots private.slot[], therapist_id uuid)
 returns private.service[]
 language plpgsql
 immutable
@@ -378,14 +378,14 @@ begin
   return array(
     select row(
       slot.hold_id, slot.occurrence_index, slot.client_id, coalesce(slot.cpt_code, '97153'), slot.start_time,
-      slot.end_time, slot.session_id, null
+      slot.end_time, slot.session_id, null, services_of_slots.therapist_id
     )::private.service
     from unnest(slots) as slot
     where slot.cpt_code is not null or slot.session_id is not null
   );
 end
 $$;
-comment on function private.services_of_slots(private.slot[]) is
+comment on function private.services_of_slots(private.slot[], uuid) is
   'The services of a request, for its units. A hold that names no service takes its units when it is confirmed as one.';
 
 create function private.write_hold(batch public.hold_batches, slots private.slot[])
@@ -626,7 +626,7 @@ begin
   end if;
   slots := claim.placed;
 
-  services := case when booker.has_payer then private.services_of_slots(slots) end;
+  services := case when booker.has_payer then private.services_of_slots(slots, wanted.therapist_id) end;
   if services <> '{}' then
     quotes := private.quote_units(actor.organization_id, services, as_of);
     shortages := private.shortages_of(quotes);
@@ -661,7 +661,7 @@ begin
   body := private.held_answer(batch, slots);
   if quotes is not null then
     perform private.enter_units(actor.organization_id, quotes, 'held', batch.expires_at);
-    body := body || private.warnings_in(private.unit_warnings(actor.organization_id, quotes, as_of));
+    body := body || private.warnings_in(private.unit_warnings(quotes));
   end if;
 
   perform private.record_event(

@@ -174,6 +174,7 @@ begin
   end if;
   -- Alone, so that nothing is booked meanwhile that would be in the way, or by the old rules.
   perform private.take_organization(actor.organization_id);
+  perform private.require_same_role(actor);
   as_of := clock_timestamp();
   moved := private.sessions_off_their_time(actor.organization_id, zone, as_of);
   session_ids := array(select each.id from unnest(moved) as each);

@@ -288,11 +288,13 @@ begin
       array(
         select served.id
         from (
-          select session.id, session.start_time, session.end_time, session.status, session.cpt_code, session.session_type
+          select session.id, session.therapist_id, session.start_time, session.end_time, session.status, session.cpt_code,
+            session.session_type
           from new_rows as session
           where session.organization_id = written.organization_id
           except
-          select session.id, session.start_time, session.end_time, session.status, session.cpt_code, session.session_type
+          select session.id, session.therapist_id, session.start_time, session.end_time, session.status, session.cpt_code,
+            session.session_type
           from old_rows as session
           where session.organization_id = written.organization_id
         ) as served

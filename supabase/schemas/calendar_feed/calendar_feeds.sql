@@ -83,6 +83,7 @@ begin
   perform from public.memberships as member
   where member.organization_id = actor.organization_id and member.user_id = actor.user_id
   for no key update;
+  perform private.require_same_role(actor);
   if (
     select count(*) from public.calendar_feeds as feed
     where feed.organization_id = actor.organization_id and feed.user_id = actor.user_id and feed.revoked_at is null

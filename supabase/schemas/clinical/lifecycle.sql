@@ -89,7 +89,6 @@ create trigger cut_seconds before insert or update on public.session_visits
 create function private.session_payer_rule(session public.sessions)
 returns table (
   rounding public.unit_rounding,
-  max_daily_units smallint,
   authorization_required boolean,
   evv_required boolean
 )
@@ -101,7 +100,7 @@ declare
   date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
 begin
   return query
-  select rule.rounding, rule.max_daily_units, rule.authorization_required, rule.evv_required
+  select rule.rounding, rule.authorization_required, rule.evv_required
   from private.payer_rule(
     session.organization_id,
     private.primary_payer(session.organization_id, session.client_id, date),

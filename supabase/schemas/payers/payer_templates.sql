@@ -34,13 +34,12 @@ begin
       (tricare_id, 'midpoint', 'GT', true, false),
       (commercial_id, 'midpoint', '95', false, false),
       -- Medicaid programs commonly add up a day's minutes of a code; electronic visit verification as in Colorado and
-      -- Florida. Weekly caps (such as 104 units of 97153) stand on each authorization.
+      -- Florida.
       (medicaid_id, 'midpoint_daily', '95', true, true)
   ) as rule (payer_id, rounding, telehealth_modifier, authorization_required, evv_required);
 
   insert into public.payer_code_rules (
-    organization_id, payer_id, cpt_code, modifiers, is_covered, excluded_places, max_daily_units,
-    authorization_required, valid_from
+    organization_id, payer_id, cpt_code, modifiers, is_covered, excluded_places, authorization_required, valid_from
   )
   select
     add_default_payers.organization_id, payer.id, code.cpt_code,
@@ -60,23 +59,46 @@ begin
     not (payer.id = tricare_id and code.cpt_code in ('97152', '97154', '0362T', '0373T')),
     -- TRICARE: 97151, 97153 and 97155 are rendered in person.
     case when payer.id = tricare_id and code.cpt_code in ('97151', '97153', '97155') then '{telehealth}' else '{}' end::text[],
-    case
-      -- TRICARE: 97155 at most 2 hours a day. Medicaid's edit of 97151 differs from Medicare's.
-      when payer.id = tricare_id and code.cpt_code = '97155' then 8
-      when payer.id = medicaid_id and code.cpt_code = '97151' then 32
-      else code.max_daily_units
-    end,
     case when payer.id = commercial_id and code.cpt_code in ('97153', '97155') then true end,
     add_default_payers.valid_from
   from (values (default_id), (tricare_id), (commercial_id), (medicaid_id)) as payer (id)
   cross join (
     values
-      -- Medically Unlikely Edits, practitioner set of 2021. CMS publishes new ones every quarter.
-      ('97151', '{assistant,qhp}'::text[], 8), ('97152', '{technician,assistant,qhp}', 16),
-      ('97153', '{technician,assistant,qhp}', 32), ('97154', '{technician,assistant,qhp}', 18),
-      ('97155', '{assistant,qhp}', 24), ('97156', '{assistant,qhp}', 16), ('97157', '{assistant,qhp}', 16),
-      ('97158', '{assistant,qhp}', 16), ('0362T', '{}', 16), ('0373T', '{}', 24)
-  ) as code (cpt_code, levels, max_daily_units);
+      ('97151', '{assistant,qhp}'::text[]), ('97152', '{technician,assistant,qhp}'),
+      ('97153', '{technician,assistant,qhp}'), ('97154', '{technician,assistant,qhp}'),
+      ('97155', '{assistant,qhp}'), ('97156', '{assistant,qhp}'), ('97157', '{assistant,qhp}'),
+      ('97158', '{assistant,qhp}'), ('0362T', '{}'), ('0373T', '{}')
+  ) as code (cpt_code, levels);
+
+  insert into public.unit_limits (
+    organization_id, payer_id, cpt_codes, period, week_starts_on, max_units, effect, valid_from
+  )
+  select add_default_payers.organization_id, payer.id, array[edit.cpt_code], 'day', 7, edit.max_units, 'warn',
+    add_default_payers.valid_from
+  from (values (default_id), (tricare_id), (commercial_id), (medicaid_id)) as payer (id)
+  cross join (
+    values
+      -- Medically Unlikely Edits, practitioner set of 2021. CMS publishes new ones every quarter. They warn: an appeal may
+      -- be paid.
+      ('97151', 8), ('97152', 16), ('97153', 32), ('97154', 18), ('97155', 24), ('97156', 16), ('97157', 16),
+      ('97158', 16), ('0362T', 16), ('0373T', 24)
+  ) as edit (cpt_code, max_units)
+  -- Two differ; they follow.
+  where (payer.id, edit.cpt_code) not in ((tricare_id, '97155'), (medicaid_id, '97151'))
+  union all
+  select add_default_payers.organization_id, limited.*, add_default_payers.valid_from
+  from (
+    values
+      -- TRICARE Operations Manual, chapter 18, section 3: 97155 at most 2 hours a day.
+      (tricare_id, '{97155}'::text[], 'day'::public.limit_period, 7, 8, 'warn'::public.limit_effect),
+      -- Medicaid's edit of 97151 differs from Medicare's: Medicaid NCCI edits, practitioner set.
+      (medicaid_id, '{97151}', 'day', 7, 32, 'warn'),
+      -- Texas Medicaid Provider Procedures Manual (Autism Services): 32 units a day over all treatment codes.
+      (medicaid_id, '{97153,97154,97155,97158}', 'day', 7, 32, 'refuse'),
+      -- An example of a weekly cap: 40 hours of one-to-one treatment in a week from Sunday. Programs differ, and many set
+      -- it on each authorization instead.
+      (medicaid_id, '{97153}', 'week', 7, 160, 'refuse')
+  ) as limited (payer_id, cpt_codes, period, week_starts_on, max_units, effect);
 
   insert into public.payer_concurrency_rules (
     organization_id, payer_id, first_code, second_code, allowed, valid_from

@@ -110,7 +110,6 @@ create table public.payer_code_rules (
   modifiers jsonb not null default '{}' check (private.modifiers_are_valid(modifiers)),
   is_covered boolean not null default true,
   excluded_places text[] not null default '{}' check (private.places_are_valid(excluded_places)),
-  max_daily_units smallint check (max_daily_units > 0),
   authorization_required boolean,
   valid_from date not null check (isfinite(valid_from)),
   valid_to date check (valid_to >= valid_from),
@@ -126,8 +125,6 @@ comment on column public.payer_code_rules.modifiers is
 comment on column public.payer_code_rules.is_covered is 'False: the payer does not pay for this code at all.';
 comment on column public.payer_code_rules.excluded_places is
   'Places where the payer does not pay for this code, as private.place_of names them: {telehealth}.';
-comment on column public.payer_code_rules.max_daily_units is
-  'The most units a day and client, such as the Medically Unlikely Edits. Exceeding it warns; an appeal may be paid.';
 create index payer_code_rules_payer_idx on public.payer_code_rules (organization_id, payer_id);
 
 create table public.payer_concurrency_rules (
@@ -154,7 +151,6 @@ create index payer_concurrency_rules_payer_idx on public.payer_concurrency_rules
 create function private.payer_rule(organization_id uuid, payer_id uuid, cpt_code text, on_date date)
 returns table (
   rounding public.unit_rounding,
-  max_daily_units smallint,
   authorization_required boolean,
   evv_required boolean,
   is_covered boolean
@@ -169,7 +165,6 @@ begin
   return query
   select
     coalesce(code_rule.rounding, rule.rounding, 'midpoint'),
-    code_rule.max_daily_units,
     coalesce(code_rule.authorization_required, rule.authorization_required, false),
     coalesce(rule.evv_required, false),
     coalesce(code_rule.is_covered, true)
@@ -348,10 +343,9 @@ grant
   update (rounding, telehealth_modifier, authorization_required, evv_required, valid_from, valid_to)
   on public.payer_rules to authenticated;
 grant
-  insert (organization_id, id, payer_id, cpt_code, rounding, modifiers, is_covered, excluded_places, max_daily_units,
+  insert (organization_id, id, payer_id, cpt_code, rounding, modifiers, is_covered, excluded_places,
     authorization_required, valid_from, valid_to),
-  update (rounding, modifiers, is_covered, excluded_places, max_daily_units, authorization_required, valid_from,
-    valid_to)
+  update (rounding, modifiers, is_covered, excluded_places, authorization_required, valid_from, valid_to)
   on public.payer_code_rules to authenticated;
 grant
   insert (organization_id, id, payer_id, first_code, second_code, allowed, valid_from, valid_to),

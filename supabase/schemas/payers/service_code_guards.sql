@@ -67,10 +67,12 @@ begin
   return new;
 end
 $$;
-comment on function private.guard_rule_codes() is 'Trigger: a payer''s rule is of codes that are known.';
+comment on function private.guard_rule_codes() is 'Trigger: a payer''s rule or authorization is of codes that are known.';
 create trigger a_guard_rule_codes before insert on public.payer_code_rules
   for each row execute function private.guard_rule_codes();
 create trigger a_guard_rule_codes before insert on public.payer_concurrency_rules
+  for each row execute function private.guard_rule_codes();
+create trigger a_guard_rule_codes before insert on public.authorization_codes
   for each row execute function private.guard_rule_codes();
 
 create trigger refuse_delete before delete on public.service_codes

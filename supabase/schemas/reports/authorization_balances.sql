@@ -10,7 +10,11 @@ select
   approval.client_id,
   client.reference as client_reference,
   payer.name as payer_name,
-  approval.cpt_code,
+  array(
+    select code.cpt_code from public.authorization_codes as code
+    where code.organization_id = approval.organization_id and code.authorization_id = approval.id
+    order by code.cpt_code
+  ) as cpt_codes,
   approval.starts_on,
   approval.ends_on,
   approval.approved_units,

@@ -10,7 +10,7 @@ select
   balance.client_id,
   balance.client_reference,
   balance.payer_name,
-  balance.cpt_code,
+  balance.cpt_codes,
   balance.starts_on,
   balance.ends_on,
   balance.approved_units,

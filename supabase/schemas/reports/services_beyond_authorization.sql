@@ -2,7 +2,7 @@
 -- Objects: reports.services_beyond_authorization; docs/reports.md tells how to read it.
 
 create index authorization_units_beyond_idx on public.authorization_units (organization_id, service_date)
-  where units < total_units and state <> 'held';
+  where units < total_units and needs_authorization and state <> 'held';
 
 create view reports.services_beyond_authorization
 with (security_invoker = true)
@@ -25,6 +25,7 @@ left join public.sessions as session on session.organization_id = entry.organiza
 left join public.therapists as therapist
   on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
 where entry.units < entry.total_units
+  and entry.needs_authorization
   and entry.state <> 'held';
 comment on view reports.services_beyond_authorization is
   'Booked or rendered services that no authorization covers whole: overridden, or longer than they were booked for.';

@@ -179,10 +179,12 @@ begin
   where judged.note_status in ('signed', 'amended') and private.signature_differs(judged.organization_id, judged.id)
   union all
   select judged.id, judged.service_date, judged.payer_id, 'units_beyond',
-    format('%s of %s units', entry.total_units - entry.units, entry.total_units)
+    format('%s of %s units', sum(entry.total_units) - sum(entry.units), sum(entry.total_units))
   from judged
-  join public.authorization_units as entry
-    on entry.organization_id = judged.organization_id and entry.owner_id = judged.id and entry.units < entry.total_units
+  join public.authorization_units as entry on entry.organization_id = judged.organization_id and entry.owner_id = judged.id
+  where entry.needs_authorization
+  group by judged.id, judged.service_date, judged.payer_id
+  having sum(entry.units) < sum(entry.total_units)
   union all
   select judged.id, judged.service_date, judged.payer_id, 'no_coverage', 'nobody covers the client on ' || judged.service_date
   from judged

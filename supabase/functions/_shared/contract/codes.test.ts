@@ -6,7 +6,7 @@ const root = new URL('../../../../', import.meta.url);
 const schemas = new URL('supabase/schemas/', root);
 
 /** Codes of what a success still warns of; the contract of `sessions-hold` describes them. */
-const WARNINGS = ['AUTHORIZATION_NEARLY_USED', 'DAILY_LIMIT_EXCEEDED'];
+const WARNINGS = ['AUTHORIZATION_NEARLY_USED', 'UNIT_LIMIT_EXCEEDED'];
 
 /** Every code in the database's functions: `'WORDS_LIKE_THIS'`. */
 function codesInSql(): string[] {

@@ -340,11 +340,14 @@ const holdWarning = z.discriminatedUnion('code', [
     leftUnits: z.int().meta({ description: 'Units left, this hold counted.' }),
   }),
   z.object({
-    code: z.literal('DAILY_LIMIT_EXCEEDED'),
+    code: z.literal('UNIT_LIMIT_EXCEEDED'),
     cptCode: z.string(),
     date: z.iso.date().meta({ description: 'The local day of service.' }),
-    units: z.int().meta({ description: 'Units of the client on that day, this hold counted.' }),
-    maxDailyUnits: z.int(),
+    limit: z
+      .enum(['total', 'day', 'week', 'month'])
+      .meta({ description: 'The period of the limit; `total`: all of its authorization.' }),
+    units: z.int().meta({ description: 'Units within the period, this hold counted.' }),
+    maxUnits: z.int(),
   }),
 ]);
 

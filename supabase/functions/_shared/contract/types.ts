@@ -98,7 +98,14 @@ export type HoldWarning =
       approvedUnits: number;
       leftUnits: number;
     }
-  | { code: 'DAILY_LIMIT_EXCEEDED'; cptCode: string; date: string; units: number; maxDailyUnits: number };
+  | {
+      code: 'UNIT_LIMIT_EXCEEDED';
+      cptCode: string;
+      date: string;
+      limit: 'total' | 'day' | 'week' | 'month';
+      units: number;
+      maxUnits: number;
+    };
 
 /** The `data` of a 200 answer of `sessions-hold`. */
 export type HoldData = {
