@@ -23391,7 +23391,7 @@ begin
       when 'coverage' then format('nobody covers the client on %s', shortage.value ->> 'date')
       when 'dates' then format('no authorization for %s on %s', shortage.value ->> 'cptCode', shortage.value ->> 'date')
       else format(
-        '%s: %s more units of %s are needed, %s are left', shortage.value ->> 'limit', shortage.value ->> 'neededUnits',
+        '%s: %s units of %s are needed, %s are left', shortage.value ->> 'limit', shortage.value ->> 'neededUnits',
         shortage.value ->> 'cptCode', shortage.value ->> 'leftUnits'
       )
     end
