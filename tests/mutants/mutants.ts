@@ -454,27 +454,6 @@ export const mutants: Mutant[] = [
 
   // --- Booking: who, where, when and for what
   {
-    name: 'a therapist gives all her sessions to another in one UPDATE',
-    file: 'supabase/schemas/calendar/sessions.sql',
-    from: `      or (select private.is_admin())
-    )
-  )
-  with check (
-    organization_id = (select private.claimed_organization_id())
-    and (
-      (therapist_id = (select auth.uid()) and (select private.active_role()) = 'therapist')
-      or (select private.is_admin())
-    )
-  );
-`,
-    to: `      or (select private.is_admin())
-    )
-  )
-  with check (organization_id = (select private.claimed_organization_id()));
-`,
-    tests: [rules, 'who_may_book.sql', matrix],
-  },
-  {
     name: 'what is in the way is looked for without the organization',
     file: 'supabase/schemas/booking/conflicts.sql',
     from: `      where known.organization_id = want.organization_id
