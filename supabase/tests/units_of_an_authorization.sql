@@ -233,8 +233,7 @@ select results_eq(
 
 -- Its first and its last day are authorized, the days beside them are not.
 insert into public.clients (organization_id, id, reference) values (tests.id('clinic'), tests.id('zoe'), 'zoe');
-insert into public.authorizations (organization_id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on)
-values (tests.id('clinic'), tests.id('zoe'), tests.id('open'), '97153', 100, tests.at(200)::date, tests.at(202)::date);
+select tests.authorize('zoe', array['97153'], 100, tests.at(200)::date, tests.at(202)::date);
 create function pg_temp.on_day(day integer) returns text language sql as $$
   select coalesce(answer #>> '{shortages,0,limit}', answer ->> 'ok')
   from tests.hold('admin', tests.request('rbt2', 'zoe', tests.at(day, '20:00'), 30)) as answer
