@@ -1623,6 +1623,7 @@ end
 $$;
 comment on function private.service_zone(uuid, uuid) is
   'The zone whose local date, at its start, is the date of a client''s service: the client''s, else the organization''s.';
+grant execute on function private.service_zone(uuid, uuid) to authenticated, service_role;
 
 create function private.service_date(organization_id uuid, client_id uuid, start_time timestamptz)
 returns date
@@ -1708,6 +1709,7 @@ set search_path = ''
 as $$
 declare
   service record;
+  zone text;
   days daterange;
   allowed int4multirange;
 begin
@@ -1731,13 +1733,9 @@ begin
     return service.lanes;
   end if;
 
-  -- Days are the organization's, so that two overlapping services look at one day in common.
-  select daterange(
-    (start_time at time zone organization.time_zone)::date,
-    (end_time at time zone organization.time_zone)::date, '[]'
-  ) into days
-  from public.organizations as organization
-  where organization.id = client_lanes.organization_id;
+  -- All days it touches, so that two overlapping services look at one day in common.
+  zone := private.service_zone(organization_id, client_id);
+  days := daterange((start_time at time zone zone)::date, (end_time at time zone zone)::date, '[]');
 
   -- A pair gives up its lane when, on each of the days, there is a payer and every payer of the client allows it.
   select range_agg(int4range(pair.lane, pair.lane + 1)) into allowed
@@ -15205,9 +15203,7 @@ begin
     return query select tstzrange(null, null), '{[0,2147483647)}'::int4multirange;
     return;
   end if;
-  select organization.time_zone into zone
-  from public.organizations as organization
-  where organization.id = lane_periods.organization_id;
+  zone := private.service_zone(organization_id, client_id);
   days := daterange((lower(span) at time zone zone)::date, (upper(span) at time zone zone)::date, '[]');
 
   return query

@@ -645,6 +645,7 @@ export const policyHelpers: readonly string[] = [
   'private.service_code_at(uuid,uuid,text,text,timestamp with time zone)',
   'private.service_code_on(uuid,text,date)',
   'private.service_date(uuid,uuid,timestamp with time zone)',
+  'private.service_zone(uuid,uuid)',
   'private.visit_problems(uuid,uuid[])',
   'private.words_are_valid(text[],integer,text)',
 ];
