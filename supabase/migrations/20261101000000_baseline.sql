@@ -19673,7 +19673,7 @@ comment on function private.guard_completion() is 'Trigger: a user completes a s
 create trigger a_guard_completion before update of status on public.sessions
   for each row
   -- complete_session has asked already, for the times that it is given.
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.guard_completion();
 
 -- Requests ---------------------------------------------------------------------------------------------------------------
@@ -20186,7 +20186,7 @@ alter table private.visit_claims enable row level security;
 create policy deny_all on private.visit_claims using (false);
 create trigger refuse_derived_write before insert or update or delete on private.visit_claims
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking')
+  when (private.is_direct_write())
   execute function private.refuse_derived_write();
 create trigger refuse_truncate before truncate on private.visit_claims
   for each statement execute function private.refuse_derived_write();
@@ -20444,7 +20444,7 @@ $$;
 comment on function private.settle_completed() is 'Trigger: sessions completed directly claim the time of their visits, or fail.';
 create trigger d_settle_completed after update on public.sessions
   referencing old table as old_rows new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_completed();
 
 create function private.guard_visit()
@@ -20467,11 +20467,11 @@ comment on function private.guard_visit() is
   'Trigger: a visit that is written directly stays its session''s, and its organization is the writer''s alone.';
 create trigger a_take_organization before insert or update on public.session_visits
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_guard_visit before insert or update on public.session_visits
   for each row
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.guard_visit();
 
 create function private.settle_inserted_visits()
@@ -20512,11 +20512,11 @@ $$;
 comment on function private.settle_updated_visits() is 'Trigger: visits whose times change directly claim them, or fail.';
 create trigger c_settle_inserted after insert on public.session_visits
   referencing new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_inserted_visits();
 create trigger c_settle_updated after update on public.session_visits
   referencing old table as old_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_updated_visits();
 
 -- === schemas/clinical/visit_units.sql ===

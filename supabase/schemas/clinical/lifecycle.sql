@@ -218,7 +218,7 @@ comment on function private.guard_completion() is 'Trigger: a user completes a s
 create trigger a_guard_completion before update of status on public.sessions
   for each row
   -- complete_session has asked already, for the times that it is given.
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.guard_completion();
 
 -- Requests ---------------------------------------------------------------------------------------------------------------
