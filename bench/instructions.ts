@@ -31,6 +31,7 @@ import {
   type Outcome,
   sessionIds,
 } from './requests.ts';
+import { ROW_FUNCTIONS, rowsOf } from './rows.ts';
 
 /** Figures that may be reached: millions of instructions for one call. */
 const AIMS: Record<string, number> = {
@@ -93,6 +94,7 @@ async function makeClinic(url: string): Promise<string> {
         ...workingDays(therapist, [MEASURED_PAYER_CLIENT], from, LEDGER),
         ...workingDays(therapist, [1, 2, 4, 5, 6, 7], 14, 100),
       ]);
+    for (const statement of ROW_FUNCTIONS) await db.query(statement);
     await settle(db);
     return (await db.query('show server_version')).rows[0].server_version as string;
   } finally {
@@ -163,6 +165,19 @@ async function count(backend: CountedBackend, say: (text: string) => void): Prom
       expectAll('cancel', await run('cancel', made.map(cancelling)), true);
     }
   }
+
+  await vacuum();
+  await backend.run(['reset role']);
+  for (const calls of [WARM, COUNTED]) {
+    const run = (name: string, statements: string[]) =>
+      calls === WARM ? backend.run<{ id: string }>(statements) : counted<{ id: string }>(name, statements);
+    const places = Array.from({ length: calls }, () => times.next(MEASURED_PLAIN_CLIENT));
+    const held = await run('the rows of a hold alone', places.map(rowsOf.hold));
+    const ids = held.map(({ id }) => id);
+    await run('the rows of a confirmation alone', ids.map(rowsOf.confirm));
+    await run('the rows of a cancellation alone', ids.map(rowsOf.cancel));
+  }
+  await backend.run(['set role authenticated']);
 
   await vacuum();
   // A series takes an hour that nobody else has on any of its days.

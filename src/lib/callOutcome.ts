@@ -1,7 +1,12 @@
 import type { ErrorCode } from '../../supabase/functions/_shared/contract/codes.ts';
 import type { Conflict, Shortage } from '../../supabase/functions/_shared/contract/types.ts';
 import { callRpc, type ReadOptions } from './readRest.ts';
-import { type LibraryErrorCode, SessionsApiError, type VisitOverlap } from './sessionsApiError.ts';
+import {
+  type BlockedSession,
+  type LibraryErrorCode,
+  SessionsApiError,
+  type VisitOverlap,
+} from './sessionsApiError.ts';
 import type { RpcCaller } from './supabaseClient.ts';
 
 /** What the database functions answer that change something: what was done, or why it was refused. */
@@ -17,6 +22,7 @@ interface Outcome<Body> {
   readonly conflicts?: readonly Conflict[];
   readonly shortages?: readonly Shortage[];
   readonly overlaps?: readonly VisitOverlap[];
+  readonly blocked?: readonly BlockedSession[];
   /** Something was left for the waitlist. */
   readonly freed?: boolean;
 }
@@ -47,6 +53,7 @@ export async function callOutcome<Body>(
     conflicts: hints.conflicts,
     shortages: hints.shortages,
     overlaps: hints.overlaps,
+    blocked: hints.blocked,
   });
 }
 

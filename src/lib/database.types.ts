@@ -223,14 +223,14 @@ isOneToOne: false
                   ]
                 },"hold_batches": {
                   Row: {
-                    "buffer_after_minutes": number,"buffer_before_minutes": number,"cpt_code": string | null,"created_at": string,"created_by": string,"expires_at": string,"hold_key": string,"id": string,"is_move": boolean,"organization_id": string,"override_reason": string | null,"override_rules": (string)[] | null,"recurrence": Json | null,"room_id": string | null,"series_change": Json | null,"series_id": string | null,"session_type": string | null,"therapist_id": string,"time_zone": string
+                    "buffer_after_minutes": number,"buffer_before_minutes": number,"cpt_code": string | null,"created_at": string,"created_by": string,"expires_at": string,"hold_key": string,"id": string,"is_move": boolean,"keeps_places": boolean,"organization_id": string,"override_reason": string | null,"override_rules": (string)[] | null,"recurrence": Json | null,"room_id": string | null,"series_change": Json | null,"series_id": string | null,"session_type": string | null,"therapist_id": string,"time_zone": string
                   }
                   ComputedFields: never
                   Insert: {
-                    "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"cpt_code"?: string | null,"created_at": string,"created_by": string,"expires_at": string,"hold_key"?: string,"id"?: string,"is_move"?: boolean,"organization_id": string,"override_reason"?: string | null,"override_rules"?: (string)[] | null,"recurrence"?: Json | null,"room_id"?: string | null,"series_change"?: Json | null,"series_id"?: string | null,"session_type"?: string | null,"therapist_id": string,"time_zone": string
+                    "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"cpt_code"?: string | null,"created_at": string,"created_by": string,"expires_at": string,"hold_key"?: string,"id"?: string,"is_move"?: boolean,"keeps_places"?: boolean,"organization_id": string,"override_reason"?: string | null,"override_rules"?: (string)[] | null,"recurrence"?: Json | null,"room_id"?: string | null,"series_change"?: Json | null,"series_id"?: string | null,"session_type"?: string | null,"therapist_id": string,"time_zone": string
                   }
                   Update: {
-                    "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"cpt_code"?: string | null,"created_at"?: string,"created_by"?: string,"expires_at"?: string,"hold_key"?: string,"id"?: string,"is_move"?: boolean,"organization_id"?: string,"override_reason"?: string | null,"override_rules"?: (string)[] | null,"recurrence"?: Json | null,"room_id"?: string | null,"series_change"?: Json | null,"series_id"?: string | null,"session_type"?: string | null,"therapist_id"?: string,"time_zone"?: string
+                    "buffer_after_minutes"?: number,"buffer_before_minutes"?: number,"cpt_code"?: string | null,"created_at"?: string,"created_by"?: string,"expires_at"?: string,"hold_key"?: string,"id"?: string,"is_move"?: boolean,"keeps_places"?: boolean,"organization_id"?: string,"override_reason"?: string | null,"override_rules"?: (string)[] | null,"recurrence"?: Json | null,"room_id"?: string | null,"series_change"?: Json | null,"series_id"?: string | null,"session_type"?: string | null,"therapist_id"?: string,"time_zone"?: string
                   }
                   Relationships: [
                     {
@@ -925,6 +925,9 @@ isOneToOne: false
                            },
 "find_substitutes":
 { Args: { "request": Json }; Returns: Json
+                           },
+"hold_reassignment":
+{ Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
                            },
 "hold_sessions":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json

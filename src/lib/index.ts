@@ -192,6 +192,14 @@ export {
   previewSeries,
 } from './previewSeries.ts';
 export {
+  confirmReassignment,
+  type HeldReassignment,
+  holdReassignment,
+  type ReassignmentHold,
+  type ReassignmentRequest,
+  reassignSessions,
+} from './reassign.ts';
+export {
   type ReportSummary,
   type SummarizedReport,
   type SummaryRow,
@@ -267,6 +275,7 @@ export {
   type SessionInput,
 } from './sessionHolds.ts';
 export {
+  type BlockedSession,
   type LibraryErrorCode,
   SessionsApiError,
   type SessionsApiErrorDetails,

@@ -28,6 +28,17 @@ export interface VisitOverlap {
   readonly endTime: string;
 }
 
+/** A session that cannot go to another therapist, and why. */
+export interface BlockedSession {
+  readonly sessionId: string;
+  /** What weighs most of what is in the way, such as `THERAPIST_CONFLICT` or `OUTSIDE_AVAILABILITY`. */
+  readonly code: ErrorCode;
+  readonly detail: string;
+  /** When the holds in its way have cleared (an instant); null when waiting would not help. */
+  readonly retryAfter: string | null;
+  readonly conflicts: readonly Conflict[];
+}
+
 /** What a {@link SessionsApiError} is made of. */
 export interface SessionsApiErrorDetails {
   readonly status: number;
@@ -39,6 +50,7 @@ export interface SessionsApiErrorDetails {
   readonly alternatives?: readonly Alternative[];
   readonly shortages?: readonly Shortage[];
   readonly overlaps?: readonly VisitOverlap[];
+  readonly blocked?: readonly BlockedSession[];
   readonly issues?: readonly Issue[];
   readonly requestId?: string | null;
   readonly cause?: unknown;
@@ -79,6 +91,8 @@ export class SessionsApiError extends Error {
   readonly shortages: readonly Shortage[];
   /** Which completed visits are in the way. Empty unless the code is `VISIT_OVERLAPS`. */
   readonly overlaps: readonly VisitOverlap[];
+  /** Which sessions cannot go to the other therapist. Empty unless a hand-over was refused. */
+  readonly blocked: readonly BlockedSession[];
   /** Which fields are wrong or missing, and why. Empty unless the status is 400 or the code `SESSION_INCOMPLETE`. */
   readonly issues: readonly Issue[];
   /** The request's id in logs and audit trail; null when nothing answered. */
@@ -94,6 +108,7 @@ export class SessionsApiError extends Error {
     this.alternatives = details.alternatives ?? [];
     this.shortages = details.shortages ?? [];
     this.overlaps = details.overlaps ?? [];
+    this.blocked = details.blocked ?? [];
     this.issues = details.issues ?? [];
     this.requestId = details.requestId ?? null;
   }

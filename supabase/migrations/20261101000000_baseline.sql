@@ -1623,6 +1623,7 @@ end
 $$;
 comment on function private.service_zone(uuid, uuid) is
   'The zone whose local date, at its start, is the date of a client''s service: the client''s, else the organization''s.';
+grant execute on function private.service_zone(uuid, uuid) to authenticated, service_role;
 
 create function private.service_date(organization_id uuid, client_id uuid, start_time timestamptz)
 returns date
@@ -1708,6 +1709,7 @@ set search_path = ''
 as $$
 declare
   service record;
+  zone text;
   days daterange;
   allowed int4multirange;
 begin
@@ -1731,13 +1733,9 @@ begin
     return service.lanes;
   end if;
 
-  -- Days are the organization's, so that two overlapping services look at one day in common.
-  select daterange(
-    (start_time at time zone organization.time_zone)::date,
-    (end_time at time zone organization.time_zone)::date, '[]'
-  ) into days
-  from public.organizations as organization
-  where organization.id = client_lanes.organization_id;
+  -- All days it touches, so that two overlapping services look at one day in common.
+  zone := private.service_zone(organization_id, client_id);
+  days := daterange((start_time at time zone zone)::date, (end_time at time zone zone)::date, '[]');
 
   -- A pair gives up its lane when, on each of the days, there is a payer and every payer of the client allows it.
   select range_agg(int4range(pair.lane, pair.lane + 1)) into allowed
@@ -2405,6 +2403,7 @@ create table public.hold_batches (
   override_reason text,
   override_rules text[],
   is_move boolean not null default false,
+  keeps_places boolean not null default false,
   series_id uuid,
   series_change jsonb,
   expires_at timestamptz not null check (isfinite(expires_at)),
@@ -2422,6 +2421,8 @@ comment on column public.hold_batches.hold_key is 'Whoever may book and knows th
 comment on column public.hold_batches.recurrence is 'The recurrence as asked for: {rule, count, until, exceptions, time_zone}.';
 comment on column public.hold_batches.override_rules is
   'Which rules an admin set aside, with override_reason; null with a reason: all that can be.';
+comment on column public.hold_batches.keeps_places is
+  'A move that leaves each session its own room and buffers: only the therapist changes.';
 comment on column public.hold_batches.is_move is 'Every occurrence is a new place for an existing session. A move settles whole.';
 comment on column public.hold_batches.series_id is 'The series that the batch changes or extends; see booking/series.sql.';
 comment on column public.hold_batches.series_change is
@@ -3329,7 +3330,8 @@ create trigger a_guard_code_inserted before insert on public.sessions
   for each row when (new.cpt_code is not null) execute function private.guard_service_code();
 create trigger a_guard_code_updated before update on public.sessions
   for each row when (
-    new.cpt_code is not null
+    -- What is completed changes through correct_visit alone, which asks for the day on which the visit began.
+    new.cpt_code is not null and old.status <> 'completed'
     and (new.cpt_code, new.start_time) is distinct from (old.cpt_code, old.start_time)
   ) execute function private.guard_service_code();
 
@@ -3674,8 +3676,10 @@ begin
     cross join lateral (
       select
         array_agg(row(
-          hold.id, coalesce(session.group_id, hold.id), batch.therapist_id, batch.room_id, batch.buffer_before_minutes,
-          batch.buffer_after_minutes, hold.client_id, hold.lanes, hold.start_time, hold.end_time, batch.expires_at
+          hold.id, coalesce(session.group_id, hold.id), batch.therapist_id,
+          case when batch.keeps_places then kept.room_id else batch.room_id end,
+          case when batch.keeps_places then kept.buffer_before_minutes else batch.buffer_before_minutes end,
+          case when batch.keeps_places then kept.buffer_after_minutes else batch.buffer_after_minutes end, hold.client_id, hold.lanes, hold.start_time, hold.end_time, batch.expires_at
         )::private.place) as wanted,
         array_agg(session.id) || array_agg(distinct session.group_id) filter (where session.group_id is not null) as own_ids
       from (
@@ -3684,9 +3688,17 @@ begin
         offset 0
       ) as hold
       cross join lateral (
-        select known.id, known.group_id from public.sessions as known
+        select known.* from public.sessions as known
         where known.organization_id = move_claims.organization_id and known.id = hold.session_id offset 0
       ) as session
+      -- Of a group, its row has the room and the buffers.
+      cross join lateral (
+        select coalesce(max(known.room_id::text)::uuid, session.room_id) as room_id,
+          coalesce(max(known.buffer_before_minutes), session.buffer_before_minutes) as buffer_before_minutes,
+          coalesce(max(known.buffer_after_minutes), session.buffer_after_minutes) as buffer_after_minutes
+        from public.session_groups as known
+        where batch.keeps_places and known.organization_id = move_claims.organization_id and known.id = session.group_id
+      ) as kept
     ) as places
     where places.wanted is not null
   loop
@@ -4914,6 +4926,23 @@ create type private.correction_request as (
 );
 comment on type private.correction_request is 'The request of correct_visit: what changes, on top of which version, and why.';
 
+-- hold_reassignment
+
+create domain private.handed_ids as uuid[] check (cardinality(value) between 1 and 366);
+comment on domain private.handed_ids is 'must have 1 to 366 items';
+
+create type private.reassignment_request as (
+  session_ids private.handed_ids,
+  therapist_id uuid,
+  "from" private.instant,
+  "to" private.instant,
+  to_therapist_id uuid,
+  on_conflict private.on_conflict,
+  hold_seconds private.hold_seconds,
+  override private.override_request
+);
+comment on type private.reassignment_request is 'The request of hold_reassignment, each field within its bounds.';
+
 create function private.base_type(type_id oid)
 returns pg_catalog.pg_type
 language sql
@@ -5124,7 +5153,8 @@ declare
 begin
   foreach name in array array[
     'hold_request', 'series_request', 'extend_request', 'confirm_request', 'release_request', 'cancel_request',
-    'visit_request', 'correction_request'
+    'visit_request', 'correction_request',
+    'reassignment_request'
   ] loop
     execute format(
       $function$
@@ -6773,49 +6803,6 @@ $$;
 comment on function private.move_units(uuid, private.moved_session[]) is
   'The units of sessions that a hold moves: what the hold took for them, in addition to what they had.';
 
-create function private.use_units_of_day(completed public.sessions)
-returns integer
-language plpgsql
-set search_path = ''
-as $$
-declare
-  day record;
-  changed_ids uuid[] := '{}';
-  taken integer;
-begin
-  -- Where a payer rounds by the day, a completed visit may change the units of the others.
-  for day in
-    select visit.session_id, visit.units
-    from private.visit_units(
-      completed.organization_id, completed.client_id,
-      private.service_date(completed.organization_id, completed.client_id, completed.start_time)
-    ) as visit
-    left join public.session_visits as recorded
-      on recorded.organization_id = completed.organization_id and recorded.session_id = visit.session_id
-    where visit.session_id = completed.id or visit.units <> recorded.units or visit.units <> (
-      select sum(entry.total_units) from public.authorization_units as entry
-      where entry.organization_id = completed.organization_id and entry.owner_id = visit.session_id
-    )
-  loop
-    update public.session_visits as visit
-    set units = day.units
-    where visit.organization_id = completed.organization_id and visit.session_id = day.session_id
-      and visit.units <> day.units;
-    changed_ids := changed_ids || day.session_id;
-    if day.session_id = completed.id then
-      taken := day.units;
-    end if;
-  end loop;
-  -- Together, so that those that take find what others give back. What was rendered beyond what is left is entered as
-  -- beyond it: it happened.
-  perform private.reenter_units(completed.organization_id, changed_ids, '{}');
-  return taken;
-end
-$$;
-comment on function private.use_units_of_day(public.sessions) is
-  'A session that has just been completed uses its units, and the client''s other completed visits of that day have theirs '
-  'corrected, as reports.units_by_code_and_payer counts them. Returns the session''s own.';
-
 -- When rows change under the ledger ----------------------------------------------------------------------------------
 
 create function private.services_of_sessions(organization_id uuid, session_ids uuid[])
@@ -6829,9 +6816,18 @@ begin
     select row(
       session.id, 0, session.client_id,
       private.billed_code_at(
-        session.organization_id, session.client_id, session.cpt_code, session.session_type, session.start_time
+        session.organization_id, session.client_id, session.cpt_code, session.session_type,
+        coalesce(visit.actual_start_time, session.start_time)
       ),
-      session.start_time, session.end_time, null, visit.units, session.therapist_id
+      coalesce(visit.actual_start_time, session.start_time), coalesce(visit.actual_end_time, session.end_time), null,
+      case when session.status = 'completed' then coalesce(visit.units, (
+        select counted.units
+        from private.visit_units(session.organization_id, session.client_id, private.service_date(
+          session.organization_id, session.client_id, coalesce(visit.actual_start_time, session.start_time)
+        )) as counted
+        where counted.session_id = session.id
+      )) end,
+      session.therapist_id
     )::private.service
     from unnest(session_ids) as named (id)
     cross join lateral (
@@ -6840,7 +6836,7 @@ begin
     ) as session
     left join public.session_visits as visit
       on visit.organization_id = session.organization_id and visit.session_id = session.id
-      and session.status = 'completed'
+      and session.status = 'completed' and visit.actual_end_time is not null
     where session.status not in ('cancelled', 'no_show')
   );
 end
@@ -7934,7 +7930,7 @@ declare
 begin
   select
     count(session.id) as count,
-    bool_and(session.client_id = move_issue.client_id) as of_client,
+    bool_and(session.client_id = coalesce(move_issue.client_id, session.client_id)) as of_client,
     bool_and(booker.role <> 'therapist' or session.therapist_id = actor.user_id) as in_scope,
     array_agg(session.group_id) filter (where session.group_id is not null) as group_ids
   into moved
@@ -7998,7 +7994,7 @@ end
 $$;
 comment on function private.move_issue(private.actor, private.booker, uuid, uuid[], timestamptz) is
   'What forbids these sessions to be moved: they are somebody else''s, not scheduled any more, being moved, or of a group '
-  'that somebody is joining. named_ids: those the request names, one for each occurrence.';
+  'that somebody is joining. named_ids: those the request names, one for each occurrence. client_id null: of several clients.';
 
 create function private.join_issue(
   actor private.actor,
@@ -8345,6 +8341,8 @@ begin
   batch.override_reason := private.tidy((wanted.override).reason);
   batch.override_rules := (wanted.override).rules::text[];
   batch.is_move := is_move;
+  -- A move of several clients' sessions names none.
+  batch.keeps_places := is_move and wanted.client_id is null;
   batch.expires_at := date_trunc('milliseconds', as_of) + wanted.hold_seconds * interval '1 second';
   batch.created_by := coalesce(actor.user_id, wanted.therapist_id);
   batch.created_at := as_of;
@@ -8462,6 +8460,12 @@ declare
   has record;
   issues jsonb;
 begin
+  if batch.keeps_places then
+    if cardinality(slots) > 366 then
+      perform private.raise_invalid(private.issue('session_ids', 'must stand for at most 366 sessions, those of all members counted'));
+    end if;
+    return batch;
+  end if;
   select
     (array_agg(coalesce(known.room_id, session.room_id)))[1] as room_id,
     count(distinct coalesce(known.room_id::text, session.room_id::text, '')) > 1 as rooms_differ,
@@ -8618,6 +8622,39 @@ end
 $$;
 comment on function private.places_of_slots(public.hold_batches, private.slot[], boolean) is
   'Where a request would stand. A client who joins a group takes nothing but their own time: the place is the group''s.';
+
+create function private.kept_places(batch public.hold_batches, slots private.slot[])
+returns private.place[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      slot.hold_id, case when slot.is_first then slot.hold_id end, batch.therapist_id, coalesce(known.room_id, session.room_id),
+      greatest(known.buffer_before_minutes, session.buffer_before_minutes),
+      greatest(known.buffer_after_minutes, session.buffer_after_minutes), slot.client_id, slot.lanes, slot.start_time,
+      slot.end_time, batch.expires_at
+    )::private.place
+    from (
+      select each.*, row_number() over (partition by each.occurrence_index order by each.position) = 1 as is_first
+      from unnest(slots) with ordinality as each (
+        hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
+        civil_start, lanes, cpt_code, service_date, position
+      )
+    ) as slot
+    cross join lateral (
+      select moved.* from public.sessions as moved
+      where moved.organization_id = batch.organization_id and moved.id = slot.session_id offset 0
+    ) as session
+    left join public.session_groups as known
+      on known.organization_id = session.organization_id and known.id = session.group_id
+  );
+end
+$$;
+comment on function private.kept_places(public.hold_batches, private.slot[]) is
+  'Where sessions would stand that go to the batch''s therapist and keep their rooms and buffers.';
 
 create function private.spans_of(slots private.slot[])
 returns tstzrange[]
@@ -8777,7 +8814,10 @@ declare
   taken bigint;
 begin
   placed := private.with_lanes(batch.organization_id, slots);
-  claims := private.claimed(batch.organization_id, private.places_of_slots(batch, placed, is_joining));
+  claims := private.claimed(batch.organization_id, case
+    when batch.keeps_places then private.kept_places(batch, placed)
+    else private.places_of_slots(batch, placed, is_joining)
+  end);
   if batch.is_move then
     -- A move takes its claims when its rows are there: what it wants beyond what its sessions have.
     own_ids := array(
@@ -8799,7 +8839,10 @@ begin
     -- The pairs in the way give up their lanes, for this hold only: everything else still blocks it.
     lifted := obstacle.concurrent_lanes;
     placed := private.with_lanes(batch.organization_id, slots, lifted);
-    claims := private.claimed(batch.organization_id, private.places_of_slots(batch, placed, is_joining));
+    claims := private.claimed(batch.organization_id, case
+    when batch.keeps_places then private.kept_places(batch, placed)
+    else private.places_of_slots(batch, placed, is_joining)
+  end);
     obstacle := private.find_conflicts(placed, claims, array_remove(own_ids, null), as_of);
   end if;
   if obstacle.conflicts is not null then
@@ -8849,7 +8892,8 @@ begin
     named_ids := array(select slot.session_id from unnest(slots) as slot);
     resource_ids := private.lock_moved(actor.organization_id, named_ids);
     slots := private.with_moved(actor.organization_id, slots);
-    client_ids := client_ids || array(select slot.client_id from unnest(slots) as slot);
+    client_ids := case when batch.keeps_places then '{}' else client_ids end
+      || array(select slot.client_id from unnest(slots) as slot);
     batch := private.keep_place(batch, wanted, names_room, slots);
   elsif joining then
     perform private.lock_group(actor.organization_id, wanted.group_id);
@@ -10209,6 +10253,33 @@ $$;
 comment on function private.make_sessions(private.actor, public.hold_batches, private.confirmed_slot[], timestamptz) is
   'Writes the sessions of held occurrences, their groups and series. Returns their rows.';
 
+create function private.handed_modifiers(session public.sessions, therapist_id uuid, service_code text, on_date date)
+returns text[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  payer_id constant uuid := private.primary_payer(session.organization_id, session.client_id, on_date);
+  code constant text := coalesce(service_code, '97153');
+begin
+  -- Modifiers that somebody chose stay.
+  return case
+    when session.cpt_modifiers = coalesce(private.default_modifiers(
+      session.organization_id, payer_id, code,
+      private.credential_on(session.organization_id, session.therapist_id, on_date), session.location_type, on_date
+    ), '{}') then coalesce(private.default_modifiers(
+      session.organization_id, payer_id, code,
+      private.credential_on(session.organization_id, handed_modifiers.therapist_id, on_date), session.location_type, on_date
+    ), '{}')
+    else session.cpt_modifiers
+  end;
+end
+$$;
+comment on function private.handed_modifiers(public.sessions, uuid, text, date) is
+  'The modifiers of a session that another therapist is to render: those the payer wants for their level, where it had those '
+  'for its own therapist''s.';
+
 create function private.move_sessions(batch public.hold_batches, slots private.confirmed_slot[], as_of timestamptz)
 returns jsonb
 language plpgsql
@@ -10233,20 +10304,36 @@ begin
     time_zone = (slot.hold).time_zone,
     civil_start = (slot.hold).civil_start,
     lanes = (slot.hold).lanes,
-    room_id = case when session.group_id is null then batch.room_id end,
-    buffer_before_minutes = case when session.group_id is null then batch.buffer_before_minutes else 0 end,
-    buffer_after_minutes = case when session.group_id is null then batch.buffer_after_minutes else 0 end,
+    room_id = case
+      when batch.keeps_places then session.room_id
+      when session.group_id is null then batch.room_id
+    end,
+    buffer_before_minutes = case
+      when batch.keeps_places then session.buffer_before_minutes
+      when session.group_id is null then batch.buffer_before_minutes else 0
+    end,
+    buffer_after_minutes = case
+      when batch.keeps_places then session.buffer_after_minutes
+      when session.group_id is null then batch.buffer_after_minutes else 0
+    end,
     session_type = coalesce(slot.session_type, session.session_type),
     location_type = coalesce(slot.location_type, session.location_type),
     cpt_code = coalesce(slot.cpt_code, session.cpt_code),
-    cpt_modifiers = coalesce(slot.cpt_modifiers, session.cpt_modifiers),
+    cpt_modifiers = coalesce(slot.cpt_modifiers, case
+      when session.therapist_id <> batch.therapist_id
+        then private.handed_modifiers(session, batch.therapist_id, slot.service_code, slot.service_date)
+      else session.cpt_modifiers
+    end),
     updated_at = as_of
   from unnest(slots) as slot
   where session.organization_id = batch.organization_id and session.id = (slot.hold).session_id;
   if group_ids <> '{}' then
     update public.session_groups as known
-    set therapist_id = batch.therapist_id, room_id = batch.room_id, start_time = place.start_time, end_time = place.end_time,
-      buffer_before_minutes = batch.buffer_before_minutes, buffer_after_minutes = batch.buffer_after_minutes
+    set therapist_id = batch.therapist_id, start_time = place.start_time, end_time = place.end_time,
+      room_id = case when batch.keeps_places then known.room_id else batch.room_id end,
+      buffer_before_minutes =
+        case when batch.keeps_places then known.buffer_before_minutes else batch.buffer_before_minutes end,
+      buffer_after_minutes = case when batch.keeps_places then known.buffer_after_minutes else batch.buffer_after_minutes end
     from (
       select distinct session.group_id, session.start_time, session.end_time
       from public.sessions as session
@@ -15083,9 +15170,7 @@ begin
     return query select tstzrange(null, null), '{[0,2147483647)}'::int4multirange;
     return;
   end if;
-  select organization.time_zone into zone
-  from public.organizations as organization
-  where organization.id = lane_periods.organization_id;
+  zone := private.service_zone(organization_id, client_id);
   days := daterange((lower(span) at time zone zone)::date, (upper(span) at time zone zone)::date, '[]');
 
   return query
@@ -16255,6 +16340,461 @@ comment on function public.find_substitutes(jsonb) is
   'the client on their caseload, all clients of a group; with include_off_caseload the others too, after them. Whoever has '
   'less booked that week comes first, then whoever has fewer clients. For admins, and for the therapist of the session.';
 grant execute on function public.find_substitutes(jsonb) to authenticated;
+
+-- === schemas/booking/reassign.sql ===
+
+-- Purpose: sessions of many clients go to another therapist together, as on the day somebody is ill.
+-- Objects: hold_reassignment; read_reassignment_request, sessions_to_hand, reassignment_slots, reassignment_issues.
+-- Watch for: it is a move of these sessions through private.place_hold, confirmed by sessions-confirm with one key. Here it
+--            is only worked out which sessions go, and which of them cannot: by the functions that place_hold asks, behind
+--            the locks that it takes. Times, rooms and buffers stay as they are, and groups go whole.
+
+create function private.read_reassignment_request(request jsonb)
+returns private.reassignment_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.reassignment_request := private.read_request(
+    request, null::private.reassignment_request, private.mistyped_reassignment_request()
+  );
+  issues jsonb;
+begin
+  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
+  from (
+    values
+      ('to_therapist_id', 'is required', wanted.to_therapist_id is null),
+      ('to_therapist_id', 'must be another therapist', wanted.to_therapist_id = wanted.therapist_id),
+      ('session_ids', 'is required: give session_ids, or therapist_id with from and to',
+        wanted.session_ids is null and wanted.therapist_id is null),
+      ('session_ids', 'must not accompany therapist_id, from and to', wanted.session_ids is not null
+        and num_nonnulls(wanted.therapist_id, wanted."from", wanted."to") > 0),
+      ('from', 'is required with therapist_id', wanted.therapist_id is not null and wanted."from" is null),
+      ('to', 'is required with therapist_id', wanted.therapist_id is not null and wanted."to" is null),
+      ('to', 'must be after from', wanted."to"::timestamptz <= wanted."from"::timestamptz),
+      ('override.reason', 'is required',
+        wanted.override is distinct from null and (wanted.override).reason is null)
+  ) as rule (path, message, is_broken)
+  where rule.is_broken;
+  if issues is not null then
+    perform private.raise_invalid(issues);
+  end if;
+  wanted.hold_seconds := coalesce(wanted.hold_seconds, 300);
+  wanted.on_conflict := coalesce(wanted.on_conflict, 'refuse');
+  if wanted.session_ids is not null then
+    wanted.session_ids := array(select distinct named.id from unnest(wanted.session_ids) as named (id) order by named.id);
+  end if;
+  return wanted;
+end
+$$;
+comment on function private.read_reassignment_request(jsonb) is
+  'Reads the request of hold_reassignment, defaulted: 300 seconds, refuse. PT400 names every field that is wrong.';
+
+create function private.sessions_to_hand(organization_id uuid, wanted private.reassignment_request)
+returns public.sessions[]
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  -- One member stands for a group.
+  return array(
+    select session
+    from (
+      select distinct on (found.group_key) found.*
+      from public.sessions as found
+      where found.organization_id = sessions_to_hand.organization_id
+        and case
+          when wanted.session_ids is not null then found.id = any (wanted.session_ids)
+          else found.therapist_id = wanted.therapist_id
+            and found.start_time >= greatest(wanted."from"::timestamptz, clock_timestamp())
+            and found.start_time < wanted."to"::timestamptz
+            and found.status = 'scheduled'
+        end
+      order by found.group_key, found.status <> 'scheduled', found.id
+    ) as session
+    order by session.start_time, session.id
+    limit 367
+  );
+end
+$$;
+comment on function private.sessions_to_hand(uuid, private.reassignment_request) is
+  'The sessions a hand-over is of, by time: the named ones, or those to come of a therapist that start in a span.';
+
+create function private.reassignment_slots(sessions public.sessions[])
+returns private.slot[]
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      gen_random_uuid(), session.position - 1, gen_random_uuid(), session.client_id, null, session.id, session.start_time,
+      session.end_time, session.time_zone, session.civil_start, '{[0,2147483647)}', null, null
+    )::private.slot
+    from (
+      select listed.*, row_number() over (order by listed.start_time, listed.id) as position
+      from unnest(sessions) as listed
+    ) as session
+    order by session.position
+  );
+end
+$$;
+comment on function private.reassignment_slots(public.sessions[]) is 'One slot for each session, at the time that it has.';
+
+create function private.reassignment_issues(
+  actor private.actor,
+  batch public.hold_batches,
+  leads private.slot[],
+  as_of timestamptz
+)
+returns table (occurrence_index integer, code text, detail text, retry_after timestamptz, conflicts jsonb, weight integer)
+language plpgsql
+volatile
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  slots constant private.slot[] := private.with_lanes(actor.organization_id, private.with_services(
+    actor.organization_id, private.with_moved(actor.organization_id, leads), null, null
+  ));
+  claims constant private.claims[] := private.claimed(actor.organization_id, private.kept_places(batch, slots));
+  own_ids constant uuid[] := array(
+    select unnest(array_remove(array[session.id, session.group_id], null))
+    from unnest(slots) as slot
+    join public.sessions as session on session.organization_id = batch.organization_id and session.id = slot.session_id
+  );
+  booker constant private.booker := row(actor.role, true, null);
+begin
+  return query
+  select slot.occurrence_index::integer, 'FORBIDDEN', 'The therapist may not take this client, or is not bookable.',
+    null::timestamptz, null::jsonb, 1
+  from unnest(slots) as slot
+  where not private.may_book(actor, batch.therapist_id, slot.client_id)
+  union all
+  select slot.occurrence_index::integer, 'SESSION_NOT_MOVABLE', 'The therapist has this session already.', null, null, 2
+  from unnest(leads) as slot
+  join public.sessions as session on session.organization_id = batch.organization_id and session.id = slot.session_id
+  where session.therapist_id = batch.therapist_id
+  union all
+  select slot.occurrence_index::integer, 'SESSION_NOT_MOVABLE', 'The session has begun.', null, null, 2
+  from unnest(leads) as slot
+  where slot.start_time < as_of
+  union all
+  select slot.occurrence_index::integer, issue.code, issue.detail, issue.retry_after, issue.conflicts, 2
+  from unnest(leads) as slot
+  cross join lateral private.move_issue(actor, booker, null, array[slot.session_id], as_of) as issue
+  where issue.code is not null
+  union all
+  select slot.occurrence_index::integer, 'SESSION_NOT_MOVABLE',
+    format('%s is no service code on %s: recode the session first.', slot.cpt_code, slot.service_date), null, null, 2
+  from unnest(slots) as slot
+  where slot.cpt_code is not null
+    and (private.service_code_on(actor.organization_id, slot.cpt_code, slot.service_date)).code is null
+  union all
+  select slot.occurrence_index::integer, 'FORBIDDEN', 'The therapist''s level may not render this service.', null, null, 3
+  from unnest(slots) as slot
+  where not private.may_render(actor.organization_id, batch.therapist_id, slot.cpt_code, slot.service_date)
+  union all
+  select (closed.value ->> 'occurrenceIndex')::integer, 'OUTSIDE_AVAILABILITY',
+    'The therapist does not work then, or the clinic is closed.', null, jsonb_build_array(closed.value), 4
+  from jsonb_array_elements(case when not private.overrides(batch, 'availability') then
+    private.availability_conflicts(actor.organization_id, batch.therapist_id, private.spans_of(slots))
+  end) as closed (value)
+  union all
+  select met.occurrence_index, met.told ->> 'code', met.told ->> 'detail', met.retry_after, met.conflicts,
+    case when met.retry_after is null then 5 else 6 end
+  from (
+    select (found.value ->> 'occurrenceIndex')::integer as occurrence_index, jsonb_agg(found.value) as conflicts,
+      private.conflict_code(jsonb_agg(found.value)) as told,
+      case when bool_and(found.value ->> 'blockedBy' = 'hold') then max((found.value ->> 'expiresAt')::timestamptz) end
+        as retry_after
+    from jsonb_array_elements((private.find_conflicts(slots, claims, own_ids, as_of)).conflicts) as found (value)
+    group by 1
+  ) as met
+  union all
+  -- Sessions of two therapists at one time: the earlier one is taken.
+  select placed.occurrence_index, 'THERAPIST_CONFLICT', 'Another of these sessions is at the same time.', null, null, 5
+  from (
+    select slot.occurrence_index::integer as occurrence_index, lower(claim.during) as busy_from,
+      max(upper(claim.during)) over (
+        order by lower(claim.during), slot.occurrence_index rows between unbounded preceding and 1 preceding
+      ) as busy_until
+    from unnest(claims) as claim
+    join unnest(slots) as slot on slot.hold_id = claim.owner_id
+    where claim.resource_kind = 'therapist'
+  ) as placed
+  where placed.busy_until > placed.busy_from;
+end
+$$;
+comment on function private.reassignment_issues(private.actor, public.hold_batches, private.slot[], timestamptz) is
+  'What forbids each of these sessions to go to the batch''s therapist; the lightest weight weighs most. Units are asked by '
+  'the hold itself.';
+
+create function private.held_reassignment(body jsonb, sessions public.sessions[], skipped jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return body || jsonb_build_object(
+    'skipped', skipped,
+    'holds', (
+      select jsonb_agg(held.value || jsonb_build_object(
+        'sessionId', session.id, 'clientId', session.client_id, 'previousTherapistId', session.therapist_id,
+        'timeZone', session.time_zone
+      ) order by held.position)
+      from jsonb_array_elements(body -> 'holds') with ordinality as held (value, position)
+      cross join lateral (select (sessions[held.position::integer]).*) as session
+    )
+  );
+end
+$$;
+comment on function private.held_reassignment(jsonb, public.sessions[], jsonb) is
+  'The answer to a hand-over: which session each hold is of, with all that confirming asks for, and which were skipped.';
+
+create function private.blocked_sessions(
+  actor private.actor,
+  batch public.hold_batches,
+  sessions public.sessions[],
+  as_of timestamptz
+)
+returns jsonb
+language plpgsql
+volatile
+set search_path = ''
+as $$
+begin
+  return (
+    select coalesce(jsonb_agg(
+      jsonb_build_object(
+        'sessionId', sessions[worst.occurrence_index + 1].id,
+        'occurrenceIndex', worst.occurrence_index,
+        'code', worst.code,
+        'detail', worst.detail,
+        'retryAfter', private.iso(worst.retry_after),
+        'conflicts', private.told_by_session(
+          jsonb_build_object('conflicts', coalesce(worst.conflicts, '[]')), sessions
+        ) -> 'conflicts'
+      )
+      order by worst.weight, worst.occurrence_index
+    ), '[]')
+    from (
+      select issue.occurrence_index, (array_agg(issue.code order by issue.weight))[1] as code,
+        (array_agg(issue.detail order by issue.weight))[1] as detail,
+        case when bool_and(issue.retry_after is not null) then max(issue.retry_after) end as retry_after,
+        jsonb_path_query_array(jsonb_agg(issue.conflicts) filter (where issue.conflicts is not null), '$[*][*]') as conflicts,
+        min(issue.weight) as weight
+      from private.reassignment_issues(actor, batch, private.reassignment_slots(sessions), as_of) as issue
+      group by issue.occurrence_index
+    ) as worst
+  );
+end
+$$;
+comment on function private.blocked_sessions(private.actor, public.hold_batches, public.sessions[], timestamptz) is
+  'Those of the sessions that cannot go, each with the reason that weighs most and everything in its way.';
+
+create function private.refuse_reassignment(
+  actor private.actor,
+  wanted private.reassignment_request,
+  sessions public.sessions[],
+  blocked jsonb
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  retry_after timestamptz;
+begin
+  select case when bool_and(item.value ->> 'retryAfter' is not null) then max((item.value ->> 'retryAfter')::timestamptz) end
+  into retry_after
+  from jsonb_array_elements(blocked) as item (value);
+  return private.refuse(
+    actor, 'hold.refused', array(select session.id from unnest(sessions) as session), blocked #>> '{0,code}',
+    format('%s of %s sessions cannot go to this therapist; nothing was held. %s', jsonb_array_length(blocked),
+      cardinality(sessions), blocked #>> '{0,detail}'),
+    wanted.to_therapist_id, retry_after,
+    jsonb_path_query_array(blocked, '$[*].conflicts[*]'),
+    jsonb_build_object('toTherapistId', wanted.to_therapist_id),
+    jsonb_build_object('blocked', (
+      select jsonb_agg(item.value - 'occurrenceIndex' order by item.position)
+      from jsonb_array_elements(blocked) with ordinality as item (value, position)
+    ))
+  );
+end
+$$;
+comment on function private.refuse_reassignment(private.actor, private.reassignment_request, public.sessions[], jsonb) is
+  'The outcome of a hand-over that is refused whole: the reason that weighs most, and blocked, each session with its own.';
+
+create function private.place_reassignment(
+  actor private.actor,
+  wanted private.reassignment_request,
+  sessions public.sessions[]
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+declare
+  hold private.hold_request;
+  batch public.hold_batches;
+  blocked jsonb;
+  outcome jsonb;
+  as_of timestamptz;
+begin
+  hold.therapist_id := wanted.to_therapist_id;
+  hold.hold_seconds := wanted.hold_seconds;
+  hold.override := wanted.override;
+  hold.time_zone := sessions[1].time_zone;
+  -- Those locks that the hold itself will take, and in its order: what is decided here still holds there.
+  perform private.lock_resources(actor.organization_id, wanted.to_therapist_id || private.lock_moved(
+    actor.organization_id, array(select session.id from unnest(sessions) as session)
+  ));
+  as_of := clock_timestamp();
+  sessions := array(
+    select known
+    from unnest(sessions) as session
+    join public.sessions as known on known.organization_id = actor.organization_id and known.id = session.id
+    -- What another call has handed over, moved away or cancelled meanwhile is not of this day any more.
+    where wanted.session_ids is not null or (
+      known.therapist_id = wanted.therapist_id and known.status = 'scheduled'
+      and known.start_time >= wanted."from"::timestamptz and known.start_time < wanted."to"::timestamptz
+    )
+    order by known.start_time, known.id
+  );
+  batch := private.new_batch(actor, hold, true, as_of);
+  blocked := private.blocked_sessions(actor, batch, sessions, as_of);
+  loop
+    if blocked <> '[]' and wanted.on_conflict = 'refuse' or jsonb_array_length(blocked) >= cardinality(sessions) then
+      if sessions = '{}' then
+        blocked := '[{"code": "SESSION_NOT_MOVABLE", "detail": "There is nothing to hand over.", "conflicts": []}]';
+      end if;
+      return private.refuse_reassignment(actor, wanted, sessions, blocked);
+    end if;
+    outcome := private.place_hold(
+      actor, hold, private.reassignment_slots(private.sessions_but(sessions, blocked)), true,
+      jsonb_build_object('fromTherapistId', wanted.therapist_id)
+    );
+    exit when (outcome ->> 'ok')::boolean or outcome -> 'shortages' is null;
+    -- Units are what only the hold itself asks for, all together. What is short does not go.
+    outcome := private.told_by_session(outcome, private.sessions_but(sessions, blocked));
+    exit when wanted.on_conflict = 'refuse';
+    blocked := blocked || (
+      select jsonb_agg(distinct jsonb_build_object(
+        'sessionId', item.value -> 'sessionId', 'code', 'AUTHORIZATION_EXCEEDED',
+        'detail', 'Too few units are left for this service.', 'retryAfter', null, 'conflicts', jsonb_build_array()
+      ))
+      from jsonb_array_elements(outcome -> 'shortages') as item (value)
+    );
+  end loop;
+  if not (outcome ->> 'ok')::boolean then
+    return outcome;
+  end if;
+  return jsonb_set(outcome, '{body}', private.held_reassignment(
+    outcome -> 'body', private.sessions_but(sessions, blocked), (
+      select coalesce(jsonb_agg(item.value - 'occurrenceIndex' order by item.position), '[]')
+      from jsonb_array_elements(blocked) with ordinality as item (value, position)
+    )
+  ));
+end
+$$;
+comment on function private.place_reassignment(private.actor, private.reassignment_request, public.sessions[]) is
+  'Holds the sessions for the other therapist: all of them, or with skip those that can go.';
+
+create function private.sessions_but(sessions public.sessions[], blocked jsonb)
+returns public.sessions[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return array(
+    select session
+    from unnest(sessions) as session
+    where not exists (
+      select from jsonb_array_elements(blocked) as item (value) where item.value ->> 'sessionId' = session.id::text
+    )
+    order by session.start_time, session.id
+  );
+end
+$$;
+comment on function private.sessions_but(public.sessions[], jsonb) is 'The sessions but those that cannot go, by time.';
+
+create function private.hold_reassignment(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+set plan_cache_mode = 'force_generic_plan'
+as $$
+declare
+  actor private.actor := private.begin_booking(request_id);
+  wanted private.reassignment_request := private.read_reassignment_request(request);
+  sessions public.sessions[];
+  fingerprint bytea;
+  outcome jsonb;
+begin
+  if actor.role not in ('admin', 'super_admin') then
+    return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'Only an admin hands sessions over.');
+  end if;
+  perform private.share_organization(actor.organization_id);
+  if idempotency_key is not null then
+    fingerprint := private.fingerprint(to_jsonb(wanted));
+    outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
+    if outcome is not null then
+      return outcome;
+    end if;
+  end if;
+  sessions := private.sessions_to_hand(actor.organization_id, wanted);
+  if cardinality(wanted.session_ids) > (
+    select count(*) from public.sessions as known
+    where known.organization_id = actor.organization_id and known.id = any (wanted.session_ids)
+  ) then
+    return private.refuse(
+      actor, 'hold.refused', '{}', 'FORBIDDEN', 'A session to be handed over does not exist or is not yours.'
+    );
+  elsif cardinality(sessions) > 366 then
+    perform private.raise_invalid(private.issue('to', 'must leave at most 366 sessions: hand over a shorter time'));
+  end if;
+  outcome := private.place_reassignment(actor, wanted, sessions);
+  if idempotency_key is not null and (outcome ->> 'ok')::boolean then
+    perform private.keep_answer(
+      actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint, outcome -> 'body',
+      (outcome #>> '{body,holdId}')::uuid
+    );
+  end if;
+  return outcome;
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.hold_reassignment(jsonb, text, text) is 'See the public wrapper.';
+grant execute on function private.hold_reassignment(jsonb, text, text) to authenticated;
+
+create function public.hold_reassignment(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(private.hold_reassignment(
+    hold_reassignment.request, hold_reassignment.idempotency_key, hold_reassignment.request_id
+  ));
+end;
+comment on function public.hold_reassignment(jsonb, text, text) is
+  'Holds sessions of one or many clients for another therapist, for admins: {session_ids} or {therapist_id, from, to} (the '
+  'sessions to come that start in this span), and {to_therapist_id, on_conflict?, hold_seconds?, override?}. Times, rooms '
+  'and buffers stay, groups go whole. Answers as sessions-hold, with sessionId, clientId, clientIds and timeZone of each '
+  'hold; sessions-confirm with the one holdKey carries it out. A session that cannot go refuses all (409, blocked says which '
+  'and why), or with on_conflict "skip" is left out and listed in skipped.';
+grant execute on function public.hold_reassignment(jsonb, text, text) to authenticated;
 
 -- === schemas/tenancy/access_token_hook.sql ===
 
@@ -18986,44 +19526,56 @@ create trigger refuse_delete before delete on public.session_visits
 create trigger refuse_truncate before truncate on public.session_visits
   for each statement execute function private.refuse_delete();
 
-create function private.cut_seconds()
+create function private.guard_visit_times()
 returns trigger
 language plpgsql
+security definer
 set search_path = ''
 as $$
+declare
+  session public.sessions;
 begin
   new.actual_start_time := private.whole_minute(new.actual_start_time);
   new.actual_end_time := private.whole_minute(new.actual_end_time);
+  if greatest(new.actual_start_time, new.actual_end_time) > clock_timestamp() then
+    raise exception using
+      errcode = 'check_violation', constraint = 'session_visits_past', schema = 'public', table = 'session_visits',
+      message = 'a visit is recorded once it has begun, and its end once it has ended';
+  end if;
+  select known.* into session
+  from public.sessions as known
+  where known.organization_id = new.organization_id and known.id = new.session_id;
+  if new.other_day_reason is null
+    and private.service_date(session.organization_id, session.client_id, new.actual_start_time)
+      <> private.service_date(session.organization_id, session.client_id, session.start_time)
+  then
+    raise exception using
+      errcode = 'check_violation', constraint = 'session_visits_other_day', schema = 'public', table = 'session_visits',
+      message = 'a visit begins on the local day it was booked for, or has a reason: other_day_reason';
+  end if;
   return new;
 end
 $$;
-comment on function private.cut_seconds() is 'Trigger: the times of a visit are whole minutes, whoever enters them.';
-create trigger cut_seconds before insert or update on public.session_visits
-  for each row execute function private.cut_seconds();
+comment on function private.guard_visit_times() is
+  'Trigger: the times of a visit are whole minutes of the past, on the booked local day or with a reason, whoever enters them.';
+create trigger a_guard_visit_times before insert or update of actual_start_time, actual_end_time, other_day_reason
+  on public.session_visits
+  for each row execute function private.guard_visit_times();
 
-create function private.session_payer_rule(session public.sessions)
-returns table (
-  rounding public.unit_rounding,
-  authorization_required boolean,
-  evv_required boolean
-)
+create function private.units_of_visit(organization_id uuid, session_id uuid)
+returns integer
 language plpgsql
 stable
 set search_path = ''
 as $$
-declare
-  date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
 begin
-  return query
-  select rule.rounding, rule.authorization_required, rule.evv_required
-  from private.payer_rule(
-    session.organization_id,
-    private.primary_payer(session.organization_id, session.client_id, date),
-    private.billed_code(session.organization_id, session.cpt_code, session.session_type, date), date
-  ) as rule;
+  return (
+    select visit.units from public.session_visits as visit
+    where visit.organization_id = units_of_visit.organization_id and visit.session_id = units_of_visit.session_id
+  );
 end
 $$;
-comment on function private.session_payer_rule(public.sessions) is 'The rule of the payer who pays first for this session.';
+comment on function private.units_of_visit(uuid, uuid) is 'The units of a visit as they are counted now; null until it is completed.';
 
 create function private.completion_gaps(session public.sessions, begun timestamptz, ended timestamptz)
 returns jsonb
@@ -19121,7 +19673,7 @@ comment on function private.guard_completion() is 'Trigger: a user completes a s
 create trigger a_guard_completion before update of status on public.sessions
   for each row
   -- complete_session has asked already, for the times that it is given.
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.guard_completion();
 
 -- Requests ---------------------------------------------------------------------------------------------------------------
@@ -19362,15 +19914,11 @@ begin
   end if;
 
   visit.overlap_reason := case when other_visits is not null then private.tidy(wanted.overlap_reason) end;
-  visit.units := (
-    select private.billable_units(private.billable_minutes(visit.actual_start_time, visit.actual_end_time), rule.rounding)
-    from private.session_payer_rule(session) as rule
-  );
   visit.completed_by := actor.user_id;
   visit.recorded_at := clock_timestamp();
   insert into public.session_visits select visit.*
   on conflict (organization_id, session_id) do update
-  set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time, units = excluded.units,
+  set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time,
     other_day_reason = excluded.other_day_reason, overlap_reason = excluded.overlap_reason,
     completed_by = excluded.completed_by, recorded_at = excluded.recorded_at;
   update public.sessions as changed
@@ -19385,9 +19933,11 @@ begin
   if visit.overlap_reason is not null then
     perform private.record_overlap(actor, completed, other_visits, visit.overlap_reason, as_of);
   end if;
+  perform private.count_visits(actor.organization_id, array[session.id]);
   return private.success(jsonb_build_object(
     'session', to_jsonb(completed), 'actualStartTime', private.iso(visit.actual_start_time),
-    'actualEndTime', private.iso(visit.actual_end_time), 'units', private.use_units_of_day(completed),
+    'actualEndTime', private.iso(visit.actual_end_time),
+    'units', private.units_of_visit(actor.organization_id, session.id),
     'version', private.visit_version(actor.organization_id, session.id)
   ));
 end
@@ -19636,7 +20186,7 @@ alter table private.visit_claims enable row level security;
 create policy deny_all on private.visit_claims using (false);
 create trigger refuse_derived_write before insert or update or delete on private.visit_claims
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking')
+  when (private.is_direct_write())
   execute function private.refuse_derived_write();
 create trigger refuse_truncate before truncate on private.visit_claims
   for each statement execute function private.refuse_derived_write();
@@ -19840,7 +20390,7 @@ comment on function private.sync_visit_claims(uuid, uuid[]) is
   'Makes the claims of these sessions'' visits what their rows say. False: another visit is in the way, and the caller '
   'undoes what it wrote. Call it with the resources locked, or alone in the organization.';
 
-create function private.settle_visits(organization_id uuid, session_ids uuid[])
+create function private.settle_visits(organization_id uuid, session_ids uuid[], former_dates date[] default '{}')
 returns void
 language plpgsql
 security definer
@@ -19858,11 +20408,17 @@ begin
       message = 'the visit overlaps another completed visit of the same therapist or client in actual time',
       hint = 'Correct the times of one of them. An admin may let them overlap, with a reason, through complete_session or correct_visit.';
   end if;
+  perform private.count_visits(settle_visits.organization_id, array_agg(session.id), former_dates)
+  from public.sessions as session
+  where session.organization_id = settle_visits.organization_id and session.id = any (session_ids)
+    and session.status = 'completed'
+  having count(*) > 0;
   perform private.leave_booking(null, former);
 end
 $$;
-comment on function private.settle_visits(uuid, uuid[]) is
-  'Gives visits that were written directly exactly their claims, or raises exclusion_violation (23P01), which undoes the write.';
+comment on function private.settle_visits(uuid, uuid[], date[]) is
+  'Gives visits that were written directly exactly their claims and their units, or raises exclusion_violation (23P01), '
+  'which undoes the write.';
 
 create function private.settle_completed()
 returns trigger
@@ -19888,7 +20444,7 @@ $$;
 comment on function private.settle_completed() is 'Trigger: sessions completed directly claim the time of their visits, or fail.';
 create trigger d_settle_completed after update on public.sessions
   referencing old table as old_rows new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_completed();
 
 create function private.guard_visit()
@@ -19911,14 +20467,14 @@ comment on function private.guard_visit() is
   'Trigger: a visit that is written directly stays its session''s, and its organization is the writer''s alone.';
 create trigger a_take_organization before insert or update on public.session_visits
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_guard_visit before insert or update on public.session_visits
   for each row
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.guard_visit();
 
-create function private.settle_written_visits()
+create function private.settle_inserted_visits()
 returns trigger
 language plpgsql
 security definer
@@ -19932,15 +20488,147 @@ begin
   return null;
 end
 $$;
-comment on function private.settle_written_visits() is 'Trigger: visits whose times are written directly claim them, or fail.';
+comment on function private.settle_inserted_visits() is 'Trigger: visits that are written directly claim their times, or fail.';
+
+create function private.settle_updated_visits()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.settle_visits(written.organization_id, written.ids, written.former_dates)
+  from (
+    select visit.organization_id, array_agg(visit.session_id) as ids,
+      array_agg(distinct private.service_date(session.organization_id, session.client_id, visit.actual_start_time)) as former_dates
+    from old_rows as visit
+    join public.sessions as session
+      on session.organization_id = visit.organization_id and session.id = visit.session_id
+    group by visit.organization_id
+  ) as written;
+  return null;
+end
+$$;
+comment on function private.settle_updated_visits() is 'Trigger: visits whose times change directly claim them, or fail.';
 create trigger c_settle_inserted after insert on public.session_visits
   referencing new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
-  execute function private.settle_written_visits();
+  when (private.is_direct_write())
+  execute function private.settle_inserted_visits();
 create trigger c_settle_updated after update on public.session_visits
-  referencing new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
-  execute function private.settle_written_visits();
+  referencing old table as old_rows for each statement
+  when (private.is_direct_write())
+  execute function private.settle_updated_visits();
+
+-- === schemas/clinical/visit_units.sql ===
+
+-- Purpose: when a visit counts, and the units it takes: by its own day, whichever way it was completed or changed.
+-- Objects: private.visits_between, count_visits.
+-- Watch for: the day of a completed visit is the one on which it began. A visit on another day than booked has a reason, so
+--            those are found by it, and all others by their booked start.
+
+create index session_visits_other_day_idx on public.session_visits (organization_id, actual_start_time)
+  where other_day_reason is not null;
+
+create function private.visits_between(organization_id uuid, from_time timestamptz, until_time timestamptz)
+returns uuid[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select session.id
+    from public.sessions as session
+    where session.organization_id = visits_between.organization_id
+      and session.start_time >= from_time and session.start_time < until_time
+      and session.status = 'completed'
+      and not exists (
+        select from public.session_visits as visit
+        where visit.organization_id = session.organization_id and visit.session_id = session.id
+          and visit.other_day_reason is not null and visit.actual_end_time is not null
+      )
+    union all
+    select session.id
+    from public.session_visits as visit
+    cross join lateral (
+      select known.id, known.status from public.sessions as known
+      where known.organization_id = visit.organization_id and known.id = visit.session_id offset 0
+    ) as session
+    where visit.organization_id = visits_between.organization_id
+      and visit.other_day_reason is not null and visit.actual_end_time is not null
+      and visit.actual_start_time >= from_time and visit.actual_start_time < until_time
+      and session.status = 'completed'
+  );
+end
+$$;
+comment on function private.visits_between(uuid, timestamptz, timestamptz) is
+  'The completed sessions whose visits began between these instants, of those that the reader may see; without recorded '
+  'times they began as booked.';
+grant execute on function private.visits_between(uuid, timestamptz, timestamptz) to authenticated, service_role;
+
+create function private.count_visits(
+  organization_id uuid,
+  session_ids uuid[],
+  former_dates date[] default '{}',
+  hold_ids uuid[] default '{}'
+)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  changed_ids uuid[];
+begin
+  -- Where a payer rounds by the day, one visit may change the units of the others of that day.
+  with day as (
+    select session.client_id, dated.date
+    from unnest(count_visits.session_ids) as named (id)
+    cross join lateral (
+      select known.client_id, known.start_time from public.sessions as known
+      where known.organization_id = count_visits.organization_id and known.id = named.id offset 0
+    ) as session
+    left join public.session_visits as visit
+      on visit.organization_id = count_visits.organization_id and visit.session_id = named.id
+      and visit.actual_end_time is not null
+    cross join lateral (
+      select private.service_date(
+        count_visits.organization_id, session.client_id, coalesce(visit.actual_start_time, session.start_time)
+      ) as date
+      union
+      select unnest(count_visits.former_dates)
+    ) as dated
+    group by session.client_id, dated.date
+  ),
+  counted as materialized (
+    select visit.session_id, visit.units
+    from day
+    cross join lateral private.visit_units(count_visits.organization_id, day.client_id, day.date) as visit
+  ),
+  written as (
+    update public.session_visits as visit
+    set units = counted.units
+    from counted
+    where visit.organization_id = count_visits.organization_id and visit.session_id = counted.session_id
+      and visit.units is distinct from counted.units
+  )
+  select coalesce(array_agg(counted.session_id), '{}') into changed_ids
+  from counted
+  where counted.units <> (
+    select sum(entry.total_units) from public.authorization_units as entry
+    where entry.organization_id = count_visits.organization_id and entry.owner_id = counted.session_id
+  );
+  -- Together, so that those that take find what others give back. What was rendered beyond what is left is entered as
+  -- beyond it: it happened.
+  perform private.reenter_units(
+    count_visits.organization_id, array(select unnest(session_ids) union select unnest(changed_ids)), hold_ids
+  );
+end
+$$;
+comment on function private.count_visits(uuid, uuid[], date[], uuid[]) is
+  'Gives the visits of these sessions their units, and the other visits of their clients'' days theirs, in session_visits '
+  'and in the ledger, as reports.units_by_code_and_payer counts them. former_dates: days that a visit has left; hold_ids: '
+  'live moves of these sessions.';
 
 -- === schemas/clinical/corrections.sql ===
 
@@ -20105,15 +20793,22 @@ comment on function private.rewrite_session(public.sessions, public.sessions, ti
   'Gives a session its corrected status, service and place, with the claims of those; or says what stands in its way, and '
   'leaves everything as it was. No conflicts: it is done. Call it with the row and the resources locked.';
 
-create function private.corrected_session(session public.sessions, wanted private.correction_request)
+create function private.corrected_session(
+  session public.sessions, visit public.session_visits, wanted private.correction_request
+)
 returns public.sessions
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
-  on_date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
-  code constant text := upper(private.tidy(wanted.cpt_code));
+  former_date constant date := private.service_date(
+    session.organization_id, session.client_id, coalesce(visit.actual_start_time, session.start_time)
+  );
+  on_date constant date := coalesce(
+    private.service_date(session.organization_id, session.client_id, wanted.actual_start_time::timestamptz), former_date
+  );
+  code constant text := coalesce(upper(private.tidy(wanted.cpt_code)), session.cpt_code);
   modifiers constant text[] := private.modifiers_of(row(wanted.cpt_code, wanted.modifiers));
   members integer := 1;
   issue text;
@@ -20122,8 +20817,8 @@ begin
     session.status := case
       when wanted.undo = 'completion' then 'in_progress'
       when wanted.undo = 'no_show' and exists (
-        select from public.session_visits as visit
-        where visit.organization_id = session.organization_id and visit.session_id = session.id
+        select from public.session_visits as recorded
+        where recorded.organization_id = session.organization_id and recorded.session_id = session.id
       ) then 'in_progress'
       else 'scheduled'
     end;
@@ -20138,7 +20833,7 @@ begin
     return session;
   end if;
   session.location_type := coalesce(private.tidy(wanted.location_type), session.location_type);
-  if code is distinct from session.cpt_code and code is not null then
+  if code is not null and (code, on_date) is distinct from (session.cpt_code, former_date) then
     if session.group_id is not null then
       members := (
         select count(*) from public.sessions as member
@@ -20154,6 +20849,8 @@ begin
     if issue is not null then
       perform private.raise_invalid(private.issue('cpt_code', issue));
     end if;
+  end if;
+  if code is distinct from session.cpt_code then
     session.cpt_code := code;
     session.lanes := private.client_lanes(
       session.organization_id, session.client_id, code, session.start_time, session.end_time
@@ -20168,7 +20865,7 @@ begin
   return session;
 end
 $$;
-comment on function private.corrected_session(public.sessions, private.correction_request) is
+comment on function private.corrected_session(public.sessions, public.session_visits, private.correction_request) is
   'The session as a correction wants it; PT400 for a service that cannot have been rendered.';
 
 create function private.corrected_visit(
@@ -20205,14 +20902,11 @@ begin
   perform private.check_visit(
     session, visit.actual_start_time, visit.actual_end_time, visit.other_day_reason, as_of
   );
-  select private.billable_units(extract(epoch from visit.actual_end_time - visit.actual_start_time) / 60, rule.rounding)
-  into visit.units
-  from private.session_payer_rule(session) as rule;
   return visit;
 end
 $$;
 comment on function private.corrected_visit(public.sessions, public.session_visits, private.correction_request, timestamptz) is
-  'The visit as a correction wants it, with its units; null when its start is undone. session: corrected already. PT400 for '
+  'The visit as a correction wants it, but for its units; null when its start is undone. session: corrected already. PT400 for '
   'times it cannot have had.';
 
 create function private.correction_issue(
@@ -20298,11 +20992,17 @@ begin
     session.cpt_modifiers, session.location_type, wanted.undo, wanted.reason_code, private.tidy(wanted.remark), actor.user_id, as_of
   );
   -- What a live move takes is the difference to what its session has: both are counted anew.
-  perform private.reenter_units(session.organization_id, array[session.id], array(
-    select hold.id from public.session_holds as hold
-    where hold.organization_id = session.organization_id and hold.session_id = session.id and hold.status = 'held'
-  ));
-  return private.use_units_of_day(session);
+  perform private.count_visits(
+    session.organization_id, array[session.id],
+    array[private.service_date(
+      session.organization_id, session.client_id, coalesce(visit.actual_start_time, session.start_time)
+    )],
+    array(
+      select hold.id from public.session_holds as hold
+      where hold.organization_id = session.organization_id and hold.session_id = session.id and hold.status = 'held'
+    )
+  );
+  return private.units_of_visit(session.organization_id, session.id);
 end
 $$;
 comment on function private.write_correction(
@@ -20371,7 +21071,7 @@ begin
     );
   end if;
 
-  after := private.corrected_session(session, wanted);
+  after := private.corrected_session(session, visit, wanted);
   corrected := private.corrected_visit(after, visit, wanted, as_of);
   if after = session and corrected is not distinct from visit and wanted.undo is null then
     perform private.raise_invalid(private.issue('', 'changes nothing: the visit is recorded like this already'));
@@ -21915,7 +22615,8 @@ begin
   return query
   with visit as materialized (
     select
-      session.id, session.client_id, session.therapist_id, session.start_time, day.date,
+      session.id, session.client_id, session.therapist_id,
+      coalesce(actual.actual_start_time, session.start_time) as start_time, day.date,
       coalesce(
         session.cpt_code,
         private.billed_code(session.organization_id, null, session.session_type, day.date)
@@ -21931,7 +22632,9 @@ begin
       and actual.session_id = session.id
       and actual.actual_end_time is not null
     cross join lateral (
-      select private.service_date(session.organization_id, session.client_id, session.start_time) as date
+      select private.service_date(
+        session.organization_id, session.client_id, coalesce(actual.actual_start_time, session.start_time)
+      ) as date
     ) as day
     where session.status = 'completed'
   ),
@@ -21968,7 +22671,7 @@ begin
 end
 $$;
 comment on function private.rendered_services(uuid, uuid[]) is
-  'Those of these sessions that are completed, with what private.day_units needs: the local day, who pays first that day, '
+  'Those of these sessions that are completed, with what private.day_units needs: the local day on which it began, who pays first that day, '
   'the code, the whole minutes (the actual ones where they are recorded) and how that payer rounds.';
 grant execute on function private.rendered_services(uuid, uuid[]) to authenticated, service_role;
 
@@ -21991,6 +22694,18 @@ begin
         and session.client_id = visit_units.client_id
         and session.start_time >= (visit_units.service_date - 1)::timestamptz
         and session.start_time < (visit_units.service_date + 2)::timestamptz
+      union
+      -- Those that were booked for another day.
+      select visit.session_id
+      from public.session_visits as visit
+      where visit.organization_id = visit_units.organization_id
+        and visit.other_day_reason is not null
+        and visit.actual_start_time >= (visit_units.service_date - 1)::timestamptz
+        and visit.actual_start_time < (visit_units.service_date + 2)::timestamptz
+        and (
+          select session.client_id from public.sessions as session
+          where session.organization_id = visit.organization_id and session.id = visit.session_id
+        ) = visit_units.client_id
     )) as service
     where service.service_date = visit_units.service_date
   )) as day;
@@ -22027,14 +22742,9 @@ select
 from reports.months as month
 cross join lateral private.day_units(array(
   select service::private.rendered_service
-  from private.rendered_services(month.organization_id, array(
-    select session.id
-    from public.sessions as session
-    where session.organization_id = month.organization_id
-      and session.start_time >= month.starts_at
-      and session.start_time < month.ends_at
-      and session.status = 'completed'
-  )) as service
+  from private.rendered_services(
+    month.organization_id, private.visits_between(month.organization_id, month.starts_at, month.ends_at)
+  ) as service
 )) as line
 -- One row by its key, whatever the planner believes of how many there are.
 cross join lateral (
@@ -22560,7 +23270,15 @@ as $$
 #variable_conflict use_column
 begin
   return query
-  with visit as materialized (
+  with asked as materialized (
+    select coalesce(actual.actual_start_time, session.start_time) as begun
+    from public.sessions as session
+    left join public.session_visits as actual
+      on actual.organization_id = session.organization_id and actual.session_id = session.id
+      and actual.actual_end_time is not null
+    where session.organization_id = visit_overlaps.organization_id and session.id = any (visit_overlaps.session_ids)
+  ),
+  visit as materialized (
     select
       session.id, session.therapist_id, session.client_id, session.group_id, session.cpt_code, session.session_type,
       session.start_time, session.end_time, session.id = any (visit_overlaps.session_ids) as is_asked,
@@ -22574,16 +23292,10 @@ begin
       and actual.actual_end_time is not null
     where session.organization_id = visit_overlaps.organization_id
       and session.status = 'completed'
-      -- A visit lies within a day of what was booked.
-      and session.start_time between (
-        select min(asked.start_time) - interval '2 days'
-        from public.sessions as asked
-        where asked.organization_id = visit_overlaps.organization_id and asked.id = any (visit_overlaps.session_ids)
-      ) and (
-        select max(asked.start_time) + interval '2 days'
-        from public.sessions as asked
-        where asked.organization_id = visit_overlaps.organization_id and asked.id = any (visit_overlaps.session_ids)
-      )
+      and session.id = any (visit_overlaps.session_ids || private.visits_between(
+        visit_overlaps.organization_id,
+        (select min(asked.begun) from asked) - interval '1 day', (select max(asked.begun) from asked) + interval '1 day'
+      ))
   )
   select asked.id, other.id, 'therapist_overlaps'
   from visit as asked
@@ -22677,7 +23389,7 @@ begin
       ], null) else '{}' end as missing,
       round(extract(epoch from visit.begun - visit.start_time) / 60)::integer as late_minutes,
       round(extract(epoch from visit.ended - visit.end_time) / 60)::integer as over_minutes,
-      private.service_date(visit.organization_id, visit.client_id, visit.begun) as begun_on
+      private.service_date(visit.organization_id, visit.client_id, visit.start_time) as booked_on
     from visit
     join ruled on (
       ruled.payer_id, ruled.billed_code, ruled.location_type, ruled.service_date, ruled.cpt_code, ruled.session_type
@@ -22693,7 +23405,7 @@ begin
   from judged
   cross join lateral (
     values
-      ('off_the_day', judged.begun_on <> judged.service_date, 'began on ' || judged.begun_on),
+      ('off_the_day', judged.booked_on <> judged.service_date, 'began on ' || judged.service_date),
       ('off_the_booking', abs(judged.late_minutes) > 15 or abs(judged.over_minutes) > 15,
         format('began %s and ended %s minutes after it was booked for', judged.late_minutes, judged.over_minutes)),
       ('unsigned', judged.note_status not in ('signed', 'amended'), 'note: ' || judged.note_status),
@@ -22745,14 +23457,9 @@ select
   found.problem,
   found.detail
 from reports.months as month
-cross join lateral private.visit_problems(month.organization_id, array(
-  select session.id
-  from public.sessions as session
-  where session.organization_id = month.organization_id
-    and session.start_time >= month.starts_at
-    and session.start_time < month.ends_at
-    and session.status = 'completed'
-)) as found
+cross join lateral private.visit_problems(
+  month.organization_id, private.visits_between(month.organization_id, month.starts_at, month.ends_at)
+) as found
 cross join lateral (
   select
     session.therapist_id,
@@ -22796,16 +23503,12 @@ declare
 begin
   -- Each stands where a move of it to its own time would stand: what it has already, it need not ask for again.
   services := array(
-    select row(
-      session.id, (row_number() over (order by session.id) - 1)::integer, session.client_id,
-      private.billed_code_at(
-        session.organization_id, session.client_id, session.cpt_code, session.session_type, session.start_time
-      ),
-      session.start_time, session.end_time, session.id, null, session.therapist_id
-    )::private.service
-    from unnest(session_ids) as named (id)
-    join public.sessions as session
-      on session.organization_id = unit_problems.organization_id and session.id = named.id
+    select jsonb_populate_record(service, jsonb_build_object(
+      'replaces_id', service.owner_id,
+      'occurrence_index', row_number() over (order by service.start_time, service.owner_id) - 1
+    ))
+    from unnest(private.services_of_sessions(unit_problems.organization_id, unit_problems.session_ids)) as service
+    order by service.start_time, service.owner_id
   );
   return query
   select services[1 + (shortage.value ->> 'occurrenceIndex')::integer].owner_id,
@@ -22897,27 +23600,13 @@ begin
     ) as worked
   ),
   short as materialized (
-    -- The ledger knows who is short, and whose units a limit counts. Where nothing was asked for, a rule may have changed
-    -- since.
-    select placed.id, coalesce(entry.is_short or entry.is_limited, false) as is_known, placed.client_id, placed.date,
+    -- The ledger knows who is short. Who has no entry is asked where a rule may have changed since.
+    select placed.id, entry.owner_id is not null as is_known, placed.client_id, placed.date,
       coalesce(placed.code, '97153') as code
     from placed
-    cross join lateral (
-      select bool_and(part.needs_authorization) as is_needed,
-        bool_or(part.needs_authorization and part.units < part.total_units) as is_short,
-        bool_or(exists (
-          select from public.unit_limits as known
-          where known.organization_id = schedule_problems.organization_id and known.authorization_id = part.authorization_id
-            and known.effect = 'refuse'
-        ) or exists (
-          select from public.unit_limits as known
-          where known.organization_id = schedule_problems.organization_id and known.payer_id = part.payer_id
-            and known.effect = 'refuse'
-        )) as is_limited
-      from public.authorization_units as part
-      where part.organization_id = schedule_problems.organization_id and part.owner_id = placed.id
-    ) as entry
-    where placed.has_payer and (entry.is_needed is not true or entry.is_short or entry.is_limited)
+    left join public.authorization_units as entry
+      on entry.organization_id = schedule_problems.organization_id and entry.owner_id = placed.id
+    where placed.has_payer and (entry.owner_id is null or entry.units < entry.total_units)
   ),
   ruled as materialized (
     select payer.client_id, payer.date, payer.code

@@ -1,7 +1,7 @@
 -- A confirmation that gives no modifiers gets those the payer of that day wants, by code, credential and place. An empty list
 -- is a choice: none.
 begin;
-select plan(13);
+select plan(15);
 select tests.open_clinic();
 select private.add_default_payers(tests.id('clinic'));
 select tests.add('public.client_coverages', jsonb_build_array(jsonb_build_object(
@@ -41,6 +41,16 @@ insert into public.therapist_credentials (organization_id, therapist_id, credent
 values (tests.id('clinic'), tests.id('rbt'), 'BCaBA', tests.at(20)::date);
 select is(pg_temp.stored('rbt', 'ann', 19, '{"code": "97153"}'), '["HM"]', 'on the last day of a credential');
 select is(pg_temp.stored('rbt', 'ann', 20, '{"code": "97153"}'), '["HN"]', 'and on the first of the next');
+
+-- Of two payers it is the one who pays first.
+select tests.add('public.payers', jsonb_build_array(jsonb_build_object('organization_id', tests.id('clinic'), 'id', tests.id('second'), 'name', 'second')));
+select tests.add('public.payer_code_rules', jsonb_build_array(jsonb_build_object(
+  'organization_id', tests.id('clinic'), 'payer_id', tests.id('second'), 'cpt_code', '97153', 'modifiers', '{"qhp": ["U9"]}'::jsonb, 'valid_from', tests.at(-50)::date)));
+select tests.cover('ann', 'second', 2);
+select is(pg_temp.stored('bcba', 'ann', 21, '{"code": "97153"}'), '["HO"]', 'a payer who pays second has no say');
+update public.client_coverages set valid_to = tests.at(21)::date where client_id = tests.id('ann') and priority = 1;
+select is(pg_temp.stored('bcba', 'ann', 22, '{"code": "97153"}'), '["U9"]', 'until they pay first');
+update public.client_coverages set valid_to = null where client_id = tests.id('ann') and priority = 1;
 
 -- A move keeps what it does not name.
 create function pg_temp.moved(day integer, service jsonb) returns text language plpgsql as $$

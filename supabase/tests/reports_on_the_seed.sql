@@ -1,7 +1,7 @@
 -- Each report says of the seed what is known of it, and shows a reader no other clinic. What the seed's past weeks hold
 -- does not depend on the day: four weeks, three days each, one no-show and one cancellation a therapist.
 begin;
-select plan(58);
+select plan(59);
 select tests.open_clinic();
 
 -- A seeded person's view of a report: its rows as JSON.
@@ -230,6 +230,18 @@ select is(
   '[{"therapist_name": "Casey Lind", "note_status": "none", "sessions": 14}, {"therapist_name": "Morgan Shaw", "note_status": "none", "sessions": 10}]',
   'none of the attended sessions has a note'
 );
+create temporary table noted on commit drop as
+select organization_id, session_id, therapist_id, (array['draft', 'signed', 'needs_amendment', 'amended'])[row_number() over (order by session_id)] as status
+from reports.unsigned_notes where organization_id = 'b0000000-0000-4000-8000-0000000000b0' order by session_id limit 4;
+-- As if notes had been written: their states follow them otherwise.
+alter table public.session_note_states disable trigger user;
+insert into public.session_note_states (organization_id, session_id, version, updated_at, status, signed_by, signed_at, credential)
+select organization_id, session_id, 1, now(), status, case when status <> 'draft' then therapist_id end, case when status <> 'draft' then now() end,
+  case when status <> 'draft' then 'RBT' end from noted;
+select is((select array_agg(status order by status) from noted join reports.unsigned_notes using (organization_id, session_id)),
+  array['draft', 'needs_amendment'], 'a draft is not signed, nor is a note that waits to be amended; one that was amended is');
+delete from public.session_note_states where session_id in (select session_id from noted);
+alter table public.session_note_states enable trigger user;
 select is(
   pg_temp.see('admin@brightpath.test', $$
     select action, jsonb_typeof(after) as after, after ->> 'status' as status from reports.session_audit_trail

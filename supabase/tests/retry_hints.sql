@@ -1,6 +1,6 @@
 -- A refused request says what is in the way and when it clears: never whose it is, and no time when waiting is useless.
 begin;
-select plan(21);
+select plan(23);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -63,6 +63,17 @@ select is(with_session.outcome::text || refused.outcome::text || series.outcome:
   tests.id('rbt'), holds.early #>> '{body,holdKey}', holds.middle #>> '{body,holdKey}', holds.middle #>> '{body,holds,0,holdKey}',
   holds.middle #>> '{body,holds,0,holdId}'), false, 'no answer says whose the time is, nor holds a key')
 from with_session, refused, series, holds;
+
+-- The same person works in another clinic too: what they have there is in nobody's way here.
+insert into public.memberships (organization_id, user_id, role) values (tests.id('other clinic'), tests.id('rbt'), 'therapist');
+insert into public.therapists (organization_id, id, display_name, credential, time_zone) values (tests.id('other clinic'), tests.id('rbt'), 'rbt', 'RBT', 'UTC');
+insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone)
+values (tests.id('other clinic'), tests.id('rbt'), tests.id('other ann'), tests.at(30, '08:00'), tests.at(30, '13:00'), 'UTC');
+create temporary table held_here on commit drop as select tests.hold('rbt', tests.request('rbt', 'ben', tests.at(30, '10:00'))) as outcome;
+create temporary table refused_here on commit drop as select tests.hold('rbt', tests.request('rbt', 'ann', tests.at(30, '10:30'))) as outcome;
+select is(refused.outcome ->> 'code' || ' ' || (refused.outcome ->> 'retryAfter'), 'THERAPIST_HOLD_CONFLICT ' || (held.outcome #>> '{body,expiresAt}'),
+  'only the hold of this clinic is told') from refused_here as refused, held_here as held;
+select is(outcome -> 'conflicts' -> 0 ->> 'endTime', private.iso(tests.at(30, '11:00')), 'with its own times') from refused_here;
 
 select * from finish();
 rollback;

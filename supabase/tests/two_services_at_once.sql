@@ -1,6 +1,6 @@
 -- A client may receive two services at the same time where every payer of hers allows that pair, and nowhere else.
 begin;
-select plan(80);
+select plan(82);
 select tests.open_clinic();
 select tests.add_payers();
 select tests.cover('ann', 'open');
@@ -170,6 +170,15 @@ select is(
     jsonb_build_object('session_id', pg_temp.remembered('beside') #> '{body,holds,0,holdId}'))) as answer),
   'FORBIDDEN', 'a professional''s session cannot move to a technician'
 );
+
+-- The day that decides is the client's: where dan lives, it is midnight and the first day of the coverage.
+update public.clients set time_zone = 'Pacific/Kiritimati' where id = tests.id('dan');
+select tests.add('public.client_coverages', jsonb_build_array(jsonb_build_object(
+  'organization_id', tests.id('clinic'), 'client_id', tests.id('dan'), 'payer_id', tests.id('open'), 'priority', 1,
+  'valid_from', (tests.at(71) at time zone 'UTC')::date
+)));
+select is(pg_temp.try('rbt', 'dan', '97153', 70), 'held', 'a technician treats dan, whom his new payer covers from midnight on');
+select is(pg_temp.try('bcba', 'dan', '97155', 70), 'held', 'and the payer of his day allows the pair, whatever day it is elsewhere');
 
 select * from finish();
 rollback;

@@ -1,6 +1,6 @@
 -- A hold reserves units, a confirmation schedules them, a completion uses them; whatever ends otherwise gives them back.
 begin;
-select plan(66);
+select plan(71);
 select tests.open_clinic();
 select tests.add_payers();
 
@@ -230,6 +230,17 @@ select results_eq(
   'select problem from reports.authorization_balances cross join lateral (select approved_units = used_units + scheduled_units + held_units + left_units as problem) as sums where client_id in (tests.id(''ann''), tests.id(''ben''))',
   'values (true), (true)', 'used + scheduled + held + left = approved'
 );
+
+-- Its first and its last day are authorized, the days beside them are not.
+insert into public.clients (organization_id, id, reference) values (tests.id('clinic'), tests.id('zoe'), 'zoe');
+select tests.authorize('zoe', array['97153'], 100, tests.at(200)::date, tests.at(202)::date);
+create function pg_temp.on_day(day integer) returns text language sql as $$
+  select coalesce(answer #>> '{shortages,0,limit}', answer ->> 'ok')
+  from tests.hold('admin', tests.request('rbt2', 'zoe', tests.at(day, '20:00'), 30)) as answer
+$$;
+select is(pg_temp.on_day(day), verdict, format('day %s of days 200 to 202: %s', day, verdict))
+from (values (199, 'dates'), (200, 'true'), (202, 'true'), (203, 'dates')) as asked (day, verdict);
+select is((select count(*) from public.authorization_units where client_id = tests.id('zoe')), 2::bigint, 'both take their units of it');
 
 select * from finish();
 rollback;

@@ -473,6 +473,10 @@ export const functions: Record<string, FunctionExpectation> = {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'raised FORBIDDEN',
   },
+  'public.hold_reassignment(jsonb,text,text)': {
+    reaches:  ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
   'public.find_substitutes(jsonb)': {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'raised FORBIDDEN',
@@ -641,6 +645,8 @@ export const policyHelpers: readonly string[] = [
   'private.service_code_at(uuid,uuid,text,text,timestamp with time zone)',
   'private.service_code_on(uuid,text,date)',
   'private.service_date(uuid,uuid,timestamp with time zone)',
+  'private.service_zone(uuid,uuid)',
   'private.visit_problems(uuid,uuid[])',
+  'private.visits_between(uuid,timestamp with time zone,timestamp with time zone)',
   'private.words_are_valid(text[],integer,text)',
 ];

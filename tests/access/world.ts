@@ -272,6 +272,12 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
   'public.preview_series(jsonb)': {
     call: `case when public.preview_series(${booking(10, 11)}) is not null then 'ok' end`,
   },
+  // The therapist has the session already, which is told only to whom it is within reach.
+  'public.hold_reassignment(jsonb,text,text)': {
+    call: `replace(${outcome(
+      `public.hold_reassignment(${request("'session_ids', jsonb_build_array({session})", "'to_therapist_id', {therapist}")})`,
+    )}, 'SESSION_NOT_MOVABLE', 'ok')`,
+  },
   'public.find_substitutes(jsonb)': {
     call: `case when public.find_substitutes(${request("'session_id', {session}")}) is not null then 'ok' end`,
   },

@@ -454,27 +454,6 @@ export const mutants: Mutant[] = [
 
   // --- Booking: who, where, when and for what
   {
-    name: 'a therapist gives all her sessions to another in one UPDATE',
-    file: 'supabase/schemas/calendar/sessions.sql',
-    from: `      or (select private.is_admin())
-    )
-  )
-  with check (
-    organization_id = (select private.claimed_organization_id())
-    and (
-      (therapist_id = (select auth.uid()) and (select private.active_role()) = 'therapist')
-      or (select private.is_admin())
-    )
-  );
-`,
-    to: `      or (select private.is_admin())
-    )
-  )
-  with check (organization_id = (select private.claimed_organization_id()));
-`,
-    tests: [rules, 'who_may_book.sql', matrix],
-  },
-  {
     name: 'what is in the way is looked for without the organization',
     file: 'supabase/schemas/booking/conflicts.sql',
     from: `      where known.organization_id = want.organization_id
@@ -484,33 +463,31 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'the last day of an authorization is not authorized',
-    file: 'supabase/schemas/payers/ledger.sql',
-    from: 'and asked.date between candidate.starts_on and candidate.ends_on',
-    to: 'and asked.date >= candidate.starts_on and asked.date < candidate.ends_on',
+    file: 'supabase/schemas/payers/quotes.sql',
+    from: 'and service.service_date between approval.starts_on and approval.ends_on',
+    to: 'and service.service_date >= approval.starts_on and service.service_date < approval.ends_on',
     tests: ['units_of_an_authorization.sql'],
   },
   {
     name: 'units that are held by others are not counted',
-    file: 'supabase/schemas/payers/ledger.sql',
-    from: `            and held.state = 'held' and held.expires_at > as_of
-        ) as left_units`,
-    to: `            and held.state = 'held' and held.expires_at < as_of
-        ) as left_units`,
+    file: 'supabase/schemas/payers/quotes.sql',
+    from: "and held.state = 'held' and held.expires_at > as_of",
+    to: "and held.state = 'held' and held.expires_at < as_of",
     tests: ['units_of_an_authorization.sql'],
   },
   {
     name: 'a daily limit warns only when it is exceeded by two',
-    file: 'supabase/schemas/payers/ledger.sql',
-    from: 'where given.units > given.max_daily_units',
-    to: 'where given.units > given.max_daily_units + 1',
-    tests: ['units_of_a_day.sql', 'units_of_an_authorization.sql'],
+    file: 'supabase/schemas/payers/quotes.sql',
+    from: "if took > pool_left[pool] and uses[use].effect = 'warn' then",
+    to: "if took > pool_left[pool] + 1 and uses[use].effect = 'warn' then",
+    tests: ['limits_of_units.sql', 'units_of_an_authorization.sql', 'units_of_a_day.sql'],
   },
   {
     name: 'a daily limit warns when it is exactly reached',
-    file: 'supabase/schemas/payers/ledger.sql',
-    from: 'where given.units > given.max_daily_units',
-    to: 'where given.units >= given.max_daily_units',
-    tests: ['units_of_a_day.sql', 'units_of_an_authorization.sql'],
+    file: 'supabase/schemas/payers/quotes.sql',
+    from: "if took > pool_left[pool] and uses[use].effect = 'warn' then",
+    to: "if took >= pool_left[pool] and uses[use].effect = 'warn' then",
+    tests: ['limits_of_units.sql', 'units_of_an_authorization.sql', 'units_of_a_day.sql'],
   },
   {
     name: 'a move loses its modifiers',

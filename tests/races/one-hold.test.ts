@@ -71,7 +71,7 @@ async function query<T extends object>(sql: string, values: unknown[]): Promise<
 const times = <T>(count: number, make: (index: number) => T) =>
   Array.from({ length: count }, (_, index) => make(index));
 
-describe('at once', { timeout: rounds * 30_000 }, () => {
+describe('at once', { timeout: rounds * 120_000 }, () => {
   it('20 parallel duplicates with one key: one effect, 19 replays of its answer', async () => {
     await eachRound(async (round) => {
       const request = holdOf(therapist, client, at(day, 600), {

@@ -39,7 +39,7 @@ async function eachRound(count: number, run: () => Promise<void>): Promise<void>
   }
 }
 
-describe('sixty fresh connections', { timeout: rounds * 30_000 }, () => {
+describe('sixty fresh connections', { timeout: rounds * 120_000 }, () => {
   it('for the same hour of one therapist: one has it, the others are told when to try again', async () => {
     await eachRound(rounds, async () => {
       const window = at(day, 600);

@@ -55,7 +55,7 @@ beforeAll(async () => {
     caseloads: everybody([id('other rbt')], [id('other ann')]),
     rooms: [{ id: id('other blue'), name: 'other blue' }],
   });
-  for (const file of ['world.sql', 'staff-time.sql'])
+  for (const file of ['world.sql', 'hand-over.sql', 'staff-time.sql'])
     await client.query(await readFile(new URL(file, import.meta.url), 'utf8'));
 });
 afterAll(async () => {
@@ -80,6 +80,7 @@ function attemptOf(rule: Rule, { way, person }: Path): string {
     case 'hold':
     case 'confirm':
     case 'insert':
+    case 'hand over':
     case 'staff time':
     case 'insert staff time':
       return `rule_matrix.by_${way.replaceAll(' ', '_')}('${person}', ${arranged}, ${to})`;

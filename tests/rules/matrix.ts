@@ -3,6 +3,7 @@
  * it; `npm run rule-matrix` writes `docs/rule-matrix.md` from it.
  */
 
+import { handOverCell } from './hand-over.ts';
 import { staffTimeCell } from './staff-time.ts';
 
 /** What comes of an attempt that breaks a rule. */
@@ -20,6 +21,7 @@ export type Way =
   | 'confirm'
   | 'move'
   | 'move group'
+  | 'hand over'
   | 'offer'
   | 'insert'
   | 'update'
@@ -54,6 +56,7 @@ export const paths: readonly Path[] = [
   path('move', 'admin', 'move, admin'),
   path('move group', 'rbt', 'move a group, therapist'),
   path('move group', 'admin', 'move a group, admin'),
+  path('hand over', 'admin', 'hand over, admin'),
   path('offer', 'admin', 'waitlist offer'),
   path('insert', 'rbt', 'insert, therapist'),
   path('insert', 'admin', 'insert, admin'),
@@ -78,9 +81,10 @@ export const paths: readonly Path[] = [
 /** Functions of the API and the ways they are; a reason where they write no booking. */
 export const functions: Readonly<Record<string, readonly Way[] | string>> = {
   hold_sessions: ['hold', 'move'],
-  confirm_sessions: ['confirm', 'move'],
+  confirm_sessions: ['confirm', 'move', 'hand over'],
   extend_series: ['hold', 'confirm'],
   move_group: ['move group'],
+  hold_reassignment: ['hand over'],
   offer_freed_slots: ['offer'],
   cancel_sessions: ['offer', 'record'],
   start_session: ['record'],
@@ -818,7 +822,8 @@ export const recordRules: readonly RecordRule[] = [
 
 /** What should come of a placement rule on a path. */
 export function expectedCell(rule: Rule, { id, way, person }: Path): Cell {
-  const own = rule.cells?.[id] ?? rule.cells?.[way] ?? staffTimeCell(rule.name, way);
+  const own =
+    rule.cells?.[id] ?? rule.cells?.[way] ?? handOverCell(rule.name, way) ?? staffTimeCell(rule.name, way);
   if (own !== undefined) return own;
   if (way === 'offer') return rule.refused === 'nobody' ? 'allowed' : 'refused';
   if (person === 'service_role' || person === 'SQL') {

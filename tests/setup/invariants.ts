@@ -52,10 +52,18 @@ const live = `
   live as materialized (
     select hold.organization_id, hold.id, hold.batch_id, hold.client_id, hold.group_id, hold.session_id, hold.lanes,
       hold.start_time, hold.end_time, batch.therapist_id, batch.room_id, batch.is_move,
-      hold.start_time - batch.buffer_before_minutes * interval '1 minute' as busy_from,
-      hold.end_time + batch.buffer_after_minutes * interval '1 minute' as busy_until
+      hold.start_time - case when batch.keeps_places
+        then greatest(known.buffer_before_minutes, moved.buffer_before_minutes) else batch.buffer_before_minutes
+      end * interval '1 minute' as busy_from,
+      hold.end_time + case when batch.keeps_places
+        then greatest(known.buffer_after_minutes, moved.buffer_after_minutes) else batch.buffer_after_minutes
+      end * interval '1 minute' as busy_until
     from public.session_holds as hold
     join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+    left join public.sessions as moved
+      on moved.organization_id = hold.organization_id and moved.id = hold.session_id
+    left join public.session_groups as known
+      on known.organization_id = moved.organization_id and known.id = moved.group_id
     where hold.status = 'held' and batch.expires_at > $2 and ($1::uuid is null or hold.organization_id = $1)
   )`;
 

@@ -204,6 +204,62 @@ export class Caller {
     }
   }
 
+  /** Adds or removes a member, as a super_admin. */
+  async member(
+    transport: 'sql' | 'pool',
+    actor: Actor,
+    kind: 'leave' | 'return',
+    { id, request }: { id: string; request: Record<string, unknown> },
+    options: { drop: Drop; autocommit: boolean },
+  ): Promise<Answer> {
+    const { answer, rows } = await this.#run(
+      transport,
+      { role: 'authenticated', claims: claimsOf(actor), requestId: id, organizationId: '' },
+      [
+        {
+          text:
+            kind === 'leave'
+              ? 'select public.remove_member($1) as outcome'
+              : "select public.add_member($1, 'therapist') as outcome",
+          values: [request.user_id],
+        },
+      ],
+      options,
+    );
+    return answer ?? answerOf(rows[0]?.outcome as Outcome);
+  }
+
+  /** Writes a session over REST as a user does: a new one, or changes of the one with this id. `body.rows` is what was written. */
+  async writeOverRest(
+    actor: Actor,
+    request: Record<string, unknown>,
+    changed: string | null,
+  ): Promise<Answer> {
+    try {
+      const response = await fetch(
+        `${this.#target.apiUrl}/rest/v1/sessions?select=id,therapist_id${changed ? `&id=eq.${changed}` : ''}`,
+        {
+          method: changed ? 'PATCH' : 'POST',
+          headers: {
+            apikey: this.#target.publishableKey,
+            authorization: `Bearer ${await this.#tokenOf(actor)}`,
+            'content-type': 'application/json',
+            prefer: 'return=representation',
+          },
+          body: JSON.stringify(request),
+          signal: AbortSignal.timeout(MISSING_ANSWER_MS),
+        },
+      );
+      const body = (await response.json()) as { code?: string; message?: string };
+      if (response.ok) return { type: 'ok', replayed: false, body: { rows: body } };
+      const { code = 'none', message = '' } = body;
+      if (response.status >= 500) return { type: 'unknown', why: `HTTP ${response.status} ${code}` };
+      return { type: 'raised', sqlstate: code, message };
+    } catch (error) {
+      return { type: 'unknown', why: String(error) };
+    }
+  }
+
   async close(): Promise<void> {
     await Promise.all([...this.#clients.keys()].map((transport) => this.hangUp(transport)));
   }

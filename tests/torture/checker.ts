@@ -6,7 +6,7 @@ import type pg from 'pg';
 import { brokenInvariants } from '../setup/invariants.ts';
 import type { Outage } from './faults.ts';
 import { type Call, canonical, nameOf, namesOrganization } from './history.ts';
-import { type Clinic, CONCURRENT_CODES, concurrentClient, limitedClients } from './world.ts';
+import { type Clinic, CONCURRENT_CODES, concurrentClient, coveredClient, limitedClients } from './world.ts';
 
 /** A rule that was broken, with the first few cases. */
 export interface Violation {
@@ -417,6 +417,14 @@ const effects: Record<string, (action: string) => boolean> = {
   update: (action) => action.startsWith('session.'),
   wait: (action) => action === 'waitlist_entry.created' || action === 'waitlist_entry.changed',
   authorize: (action) => action === 'authorization.changed',
+  leave: (action) => action === 'membership.removed',
+  return: (action) => action === 'membership.added',
+  close: (action) => action === 'organization_closure.added',
+  open: (action) => action === 'organization_closure.removed',
+  coverage: (action) => action === 'coverage.changed',
+  // They have no request id: the row itself is looked at.
+  post: () => false,
+  patch: () => false,
   look: () => false,
   offer: () => false,
   expire: () => false,
@@ -904,7 +912,10 @@ function checkUnits(taken: Taken[], tables: Tables, clinics: Clinic[], findings:
  * the bookings under way, and may be told to try again.
  */
 function givesWay({ kind, transport, id }: Call): boolean {
-  return /^(insert|update|wait|authorize)$/.test(kind) && (transport === 'http' || !namesOrganization(id));
+  return (
+    /^(insert|update|wait|authorize|post|patch|close|open|coverage)$/.test(kind) &&
+    (transport === 'http' || !namesOrganization(id))
+  );
 }
 
 /** SQLSTATEs a caller may see, by kind of call. */
@@ -913,9 +924,172 @@ function isExpected(call: Call, sqlstate: string): boolean {
   if (call.request.group_id && /^(PT400|23503)$/.test(sqlstate)) return true;
   // A series may have been moved since somebody saw where its sessions are.
   if ((call.request.series || call.request.series_id) && sqlstate === 'PT400') return true;
-  if (call.endpoint || call.kind === 'regroup' || call.kind === 'offer')
+  if (call.endpoint || /^(regroup|offer|leave|return)$/.test(call.kind))
     return /^PT(401|403|503)$/.test(sqlstate);
+  // A user may not write everything that a backend may.
+  if (/^(post|patch)$/.test(call.kind) && sqlstate === '42501') return true;
   return /^(23P01|23514|PT503|PT409|409)$/.test(sqlstate);
+}
+
+/** From when on a call's effect was certain to be seen, until when it may have been undone: milliseconds. */
+interface Span {
+  call: Call;
+  from: number;
+  to: number;
+}
+
+/** Spans in which what one kind of call did was there for certain: no call of the other kind had begun. */
+function certain(
+  history: Call[],
+  does: (call: Call) => boolean,
+  undoes: (undoing: Call, done: Call) => boolean,
+): Span[] {
+  return history
+    .filter((call) => does(call) && call.answer.type === 'ok')
+    .map((call) => ({
+      call,
+      from: call.endedAt,
+      to: Math.min(
+        ...history
+          .filter((other) => other.endedAt > call.startedAt && undoes(other, call))
+          .map(({ startedAt }) => startedAt),
+      ),
+    }))
+    .filter(({ from, to }) => from < to);
+}
+
+/** The windows a request asks for, in milliseconds. */
+function windowsOf({ request }: Call): { from: number; to: number }[] {
+  type Window = { start_time?: string; end_time?: string; session?: Window };
+  const wish = request as Window & { occurrences?: Window[] };
+  return (wish.occurrences ?? [wish]).flatMap((item) => {
+    const { start_time, end_time } = item.session ?? item;
+    return start_time && end_time ? [{ from: Date.parse(start_time), to: Date.parse(end_time) }] : [];
+  });
+}
+
+/**
+ * While a therapist is gone, the clinic closed or a client not covered, for certain and for a whole call, nobody books what
+ * that forbids: neither by the functions nor over REST.
+ */
+function checkTimes(history: Call[], tables: Tables, told: Map<string, Told>, findings: Findings): void {
+  const booked = history.filter(
+    (call) =>
+      call.answer.type === 'ok' &&
+      !call.answer.replayed &&
+      (/^(hold|move|insert|post)$/.test(call.kind) ||
+        (/^(confirm|regroup)$/.test(call.kind) && (told.get(call.id)?.effects.length ?? 0) > 0) ||
+        (/^(update|patch)$/.test(call.kind) && (call.answer.body.rows as unknown[]).length > 0)),
+  );
+  const during = (spans: Span[], call: Call) =>
+    spans.filter(
+      (span) =>
+        span.call.actor.clinic.organizationId === call.actor.clinic.organizationId &&
+        call.startedAt > span.from &&
+        call.endedAt < span.to,
+    );
+  const sameClinic = (a: Call, b: Call) => a.actor.clinic.organizationId === b.actor.clinic.organizationId;
+  const say = (rule: string, { kind, transport, id }: Call, why: string) =>
+    findings.add(rule, `${kind} ${transport} ${id}: ${why}`);
+
+  const away = certain(
+    history,
+    ({ kind }) => kind === 'leave',
+    (other, left) => other.kind === 'return' && sameClinic(other, left),
+  );
+  const there = certain(
+    history,
+    ({ kind }) => kind === 'return',
+    (other, came) => other.kind === 'leave' && sameClinic(other, came),
+  );
+  for (const call of booked) {
+    const { therapist_id = (call.request.session as { therapist_id?: string } | undefined)?.therapist_id } =
+      call.request as { therapist_id?: string };
+    for (const { call: left } of during(away, call))
+      if (therapist_id === left.request.user_id)
+        say('nobody books a therapist who has left', call, `${therapist_id} had left by ${left.id}`);
+  }
+  for (const call of history)
+    for (const { call: came } of during(there, call))
+      if (
+        call.actor.userId === came.request.user_id &&
+        call.request.therapist_id === call.actor.userId &&
+        (call.answer.type === 'raised' ? call.answer.sqlstate === 'PT403' : false)
+      )
+        say('whoever has come back books again', call, `${call.actor.userId} came back by ${came.id}`);
+
+  const closed = certain(
+    history,
+    ({ kind }) => kind === 'close',
+    (other, closing) => other.kind === 'open' && sameClinic(other, closing),
+  );
+  for (const call of booked) {
+    // What is held already is confirmed, and a backend may write what it likes there.
+    if (!/^(hold|move|regroup|post|patch)$/.test(call.kind)) continue;
+    for (const { call: closing } of during(closed, call)) {
+      const [from, to] = [closing.request.starts_at, closing.request.ends_at].map((time) =>
+        Date.parse(time as string),
+      );
+      if (windowsOf(call).some((window) => window.from < (to ?? 0) && window.to > (from ?? 0)))
+        say('nobody books while the clinic is closed', call, `it was closed by ${closing.id}`);
+    }
+  }
+
+  const covered = certain(
+    history,
+    ({ kind }) => kind === 'coverage',
+    (other, changed) => other.kind === 'coverage' && other !== changed && sameClinic(other, changed),
+  );
+  for (const call of history) {
+    const client = coveredClient(call.actor.clinic);
+    const { client_id, client_ids, cpt_code } = call.request as {
+      client_id?: string;
+      client_ids?: unknown;
+      cpt_code?: string;
+    };
+    if (client_id !== client || client_ids) continue;
+    for (const { call: change } of during(covered, call)) {
+      const { valid_to } = change.request as { valid_to: string | null };
+      const isBeyond = (window: { from: number }) =>
+        valid_to !== null && window.from >= Date.parse(valid_to) + 86_400_000;
+      // What a hold has named it has: it confirms.
+      const isAsked =
+        (call.kind === 'hold' && cpt_code !== undefined && !call.request.group_id) ||
+        /^(insert|post)$/.test(call.kind);
+      if (isAsked && booked.includes(call) && windowsOf(call).some(isBeyond))
+        say('nobody books what no payer covers', call, `covered until ${valid_to} by ${change.id}`);
+      if (
+        call.kind === 'hold' &&
+        call.answer.type === 'refused' &&
+        call.answer.code === 'AUTHORIZATION_EXCEEDED' &&
+        !windowsOf(call).some(isBeyond)
+      )
+        say(
+          'what is covered is not refused',
+          call,
+          `covered until ${valid_to ?? 'further notice'} by ${change.id}`,
+        );
+    }
+  }
+
+  // Over REST people write their own, in their own name.
+  const inserted = new Map(
+    tables.events
+      .filter(({ action }) => action === 'session.inserted')
+      .flatMap((event) => event.entity_ids.map((id) => [place(event.organization_id, id), event] as const)),
+  );
+  for (const call of history) {
+    if (!/^(post|patch)$/.test(call.kind) || call.answer.type !== 'ok') continue;
+    const rows = call.answer.body.rows as { id: string; therapist_id: string }[];
+    const { clinic, userId, role } = call.actor;
+    if (role === 'client' && rows.length > 0) say('a parent writes nothing', call, `${rows.length} rows`);
+    for (const { id, therapist_id } of rows) {
+      if (role === 'therapist' && therapist_id !== userId)
+        say('a therapist writes their own sessions', call, `${id} is of ${therapist_id}`);
+      if (call.kind === 'post' && inserted.get(place(clinic.organizationId, id))?.actor_user_id !== userId)
+        say('what is written over REST is audited in the name of its writer', call, id);
+    }
+  }
 }
 
 /** Nothing but the product's own words reaches a caller, and nobody waits or is turned away for no reason. */
@@ -982,6 +1156,7 @@ export async function check(options: {
   checkUnits(taken, tables, clinics, findings);
   const told = checkAnswers(history, tables, findings);
   checkKeys(history, tables, told, findings);
+  checkTimes(history, tables, told, findings);
   checkManners(history, outages, findings);
   if (deadlocks.count > 0) {
     findings.add('nobody deadlocks', `${deadlocks.count} counted by the database`);

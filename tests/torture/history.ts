@@ -20,6 +20,18 @@ export type Kind =
   | 'offer'
   /** A payer approves more units. */
   | 'authorize'
+  /** A user writes a new session over REST, with their own token. */
+  | 'post'
+  /** A user changes a session over REST, with their own token. */
+  | 'patch'
+  /** A therapist leaves the clinic, or comes back. */
+  | 'leave'
+  | 'return'
+  /** The clinic closes for a day, or opens again. */
+  | 'close'
+  | 'open'
+  /** What a client's payer covers ends earlier, or lasts again. */
+  | 'coverage'
   | 'expire'
   | 'sweep';
 /** How it travels. `pool` is SQL through a transaction-mode pooler. */

@@ -228,6 +228,7 @@ async function on(
       sessions: [],
       groups: [],
       waiting: [],
+      away: new Set(),
       over: new Set(),
       alarms: [],
       admit: () => running() && admitted++ < limit,

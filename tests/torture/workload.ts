@@ -9,9 +9,11 @@ import {
   type Clinic,
   CONCURRENT_CODES,
   concurrentClient,
+  coveredClient,
   DAYS,
   firstMidnight,
   limitedClients,
+  restlessTherapist,
 } from './world.ts';
 
 /** A hold somebody got, as its answer told. */
@@ -68,6 +70,8 @@ export interface Shared {
   groups: KnownGroup[];
   /** Who waits for a slot, in which clinic. */
   waiting: { clinic: Clinic; entry: string }[];
+  /** Therapists who have left, as far as anybody knows: organization and id. */
+  away: Set<string>;
   /** Sessions that were cancelled or ended, mostly left alone from then on. */
   over: Set<string>;
   /** Sentences that are violations by themselves. */
@@ -136,7 +140,8 @@ function anyWindow(chance: Random, day = chance.integer(0, DAYS - 1)) {
 function serviceOf(chance: Random, clinic: Clinic, client: string): { cpt_code?: string } {
   if (client === concurrentClient(clinic))
     return chance.chance(0.8) ? { cpt_code: chance.pick(CONCURRENT_CODES) } : {};
-  return limitedClients(clinic).includes(client) && chance.chance(0.5) ? { cpt_code: '97153' } : {};
+  const hasPayer = limitedClients(clinic).includes(client) || client === coveredClient(clinic);
+  return hasPayer && chance.chance(0.5) ? { cpt_code: '97153' } : {};
 }
 
 /** Whether a session lies behind the days that everybody fights for. */
@@ -608,6 +613,83 @@ function planUpdate(chance: Random, shared: Shared): Plan | null {
   };
 }
 
+/** A user of any role, with a token of their own. */
+function anyUser(chance: Random, clinic: Clinic): Actor {
+  return {
+    admin: { clinic, userId: clinic.admin, role: 'admin' } as const,
+    therapist: { clinic, userId: chance.pick(clinic.therapists), role: 'therapist' } as const,
+    client: { clinic, userId: clinic.parent, role: 'client' } as const,
+  }[weighted(chance, { admin: 4, therapist: 5, client: 1 })];
+}
+
+/** A user writes a session over REST: mostly what they may, now and then somebody else's. */
+function planPost(chance: Random, shared: Shared): Plan {
+  const { actor, ...planned } = planInsert(chance, shared);
+  const user = anyUser(chance, actor.clinic);
+  const own =
+    user.role === 'therapist' && !planned.request.group_id && chance.chance(0.8)
+      ? { therapist_id: user.userId }
+      : {};
+  // Users do not choose ids.
+  const { id: _, ...session } = planned.request;
+  return { ...planned, kind: 'post', actor: user, request: { ...session, ...own } };
+}
+
+/** A user changes a session over REST, whosever it is. */
+function planPatch(chance: Random, shared: Shared): Plan | null {
+  const planned = planUpdate(chance, shared);
+  if (!planned?.session) return null;
+  const { clinic, therapist } = planned.session;
+  const user = anyUser(chance, clinic);
+  const own = user.role === 'therapist' && chance.chance(0.6) ? { userId: therapist } : {};
+  return { ...planned, kind: 'patch', actor: { ...user, ...own } };
+}
+
+/** A therapist leaves, with sessions to come; or comes back. */
+function planMember(chance: Random, shared: Shared): Plan {
+  const clinic = chance.pick(shared.clinics);
+  const user_id = restlessTherapist(clinic);
+  return {
+    kind: shared.away.has(`${clinic.organizationId} ${user_id}`) ? 'return' : 'leave',
+    actor: { clinic, userId: clinic.superAdmin, role: 'super_admin' },
+    key: null,
+    copies: 1,
+    request: { user_id },
+  };
+}
+
+/** The clinic closes for a day of the calendar, or opens again. */
+function planClosure(chance: Random, shared: Shared): Plan {
+  const clinic = chance.pick(shared.clinics);
+  const base = { actor: { clinic, userId: clinic.admin, role: 'admin' }, key: null, copies: 1 } as const;
+  if (chance.chance(0.5)) return { ...base, kind: 'open', request: {} };
+  const day = firstMidnight() + chance.integer(0, DAYS - 1) * 1440 * MINUTE;
+  return {
+    ...base,
+    kind: 'close',
+    request: {
+      ...{ organization_id: clinic.organizationId, id: chance.uuid(), name: 'Snow day' },
+      ...{ starts_at: new Date(day).toISOString(), ends_at: new Date(day + 1440 * MINUTE).toISOString() },
+    },
+  };
+}
+
+/** The payer of one client pays until a day of the calendar, or on. */
+function planCoverage(chance: Random, shared: Shared): Plan {
+  const clinic = chance.pick(shared.clinics);
+  const last = new Date(firstMidnight() + chance.integer(0, DAYS - 2) * 1440 * MINUTE);
+  return {
+    kind: 'coverage',
+    actor: { clinic, userId: clinic.admin, role: 'admin' },
+    key: null,
+    copies: 1,
+    request: {
+      client_id: coveredClient(clinic),
+      valid_to: chance.chance(0.5) ? last.toISOString().slice(0, 10) : null,
+    },
+  };
+}
+
 function planExpire(chance: Random, shared: Shared): Plan | null {
   const hold = recent(chance, shared.holds);
   if (!hold) return null;
@@ -638,6 +720,7 @@ function plan(chance: Random, shared: Shared): Plan {
     ...{ hold: 24, group: 5, join: 4, move: 7, regroup: 3, confirm: 26, release: 6, cancel: 9 },
     ...{ repeat: 9, reuse: 2, insert: 7, update: 8, wait: 3, look: 3, offer: 4 },
     ...{ authorize: 0.5, expire: 6, sweep: 1, series: 0.5, change: 5 },
+    ...{ post: 4, patch: 4, member: 0.7, closure: 0.6, coverage: 0.5 },
   });
   const made = {
     hold: () => planHold(chance, shared),
@@ -660,6 +743,11 @@ function plan(chance: Random, shared: Shared): Plan {
     sweep: () => planSweep(shared),
     series: () => planLongSeries(chance, shared),
     change: () => planChange(chance, shared),
+    post: () => (shared.http ? planPost(chance, shared) : null),
+    patch: () => (shared.http ? planPatch(chance, shared) : null),
+    member: () => planMember(chance, shared),
+    closure: () => planClosure(chance, shared),
+    coverage: () => planCoverage(chance, shared),
   }[kind]();
   const chosen = made ?? planHold(chance, shared);
   if (chosen.kind === 'hold' && kind === 'hold' && chance.chance(0.15))
@@ -789,6 +877,21 @@ function authorizing({ request, actor }: Plan): Statement {
   };
 }
 
+function covering({ request, actor }: Plan): Statement {
+  return {
+    text: `update public.client_coverages set valid_to = $3 where organization_id = $1 and client_id = $2 returning id`,
+    values: [actor.clinic.organizationId, request.client_id, request.valid_to],
+  };
+}
+
+function opening({ actor }: Plan): Statement {
+  return {
+    text: `delete from public.organization_closures where organization_id = $1 and id = (
+      select id from public.organization_closures where organization_id = $1 order by id limit 1) returning id`,
+    values: [actor.clinic.organizationId],
+  };
+}
+
 /** The newest offers that are alive, as answers of sessions-hold would tell them. */
 function looking({ actor }: Plan): Statement {
   return {
@@ -812,8 +915,10 @@ function looking({ actor }: Plan): Statement {
 
 function transportOf(chance: Random, shared: Shared, kind: Kind): Transport {
   if (/^(expire|sweep|look)$/.test(kind)) return 'sql';
+  if (/^(post|patch)$/.test(kind)) return 'http';
   if (kind === 'offer') return shared.pool && chance.chance(0.4) ? 'pool' : 'sql';
-  const http = shared.http && !/^(update|wait|authorize)$/.test(kind) ? 2 : 0;
+  const http =
+    shared.http && !/^(update|wait|authorize|leave|return|close|open|coverage)$/.test(kind) ? 2 : 0;
   return weighted(chance, { sql: 5, pool: shared.pool ? 4 : 0, http });
 }
 
@@ -831,8 +936,12 @@ async function perform(
   if (planned.kind === 'regroup')
     return caller.call(transport, planned.actor, 'move_group', { ...planned, id }, { drop, autocommit });
   if (planned.kind === 'insert' && transport === 'http') return caller.insertOverRest(planned.request);
+  if (planned.kind === 'post' || planned.kind === 'patch')
+    return caller.writeOverRest(planned.actor, planned.request, planned.session?.id ?? null);
   const sql = transport === 'http' ? 'sql' : transport;
   const { organizationId } = planned.actor.clinic;
+  if (planned.kind === 'leave' || planned.kind === 'return')
+    return caller.member(sql, planned.actor, planned.kind, { ...planned, id }, { drop, autocommit });
   if (planned.kind === 'offer') return caller.offer(sql, planned.actor, id, { drop, autocommit });
   if (planned.kind === 'expire')
     return caller.write(sql, 'postgres', id, organizationId, expiring(planned), {
@@ -853,7 +962,10 @@ async function perform(
     update: () => updating(planned),
     wait: () => waiting(planned),
     authorize: () => authorizing(planned),
-  }[planned.kind as 'insert' | 'update' | 'wait' | 'authorize']();
+    coverage: () => covering(planned),
+    close: () => inserting('public.organization_closures', planned.request),
+    open: () => opening(planned),
+  }[planned.kind as 'insert' | 'update' | 'wait' | 'authorize' | 'coverage' | 'close' | 'open']();
   return caller.write(sql, 'service_role', id, organizationId, [statement], { drop, autocommit });
 }
 
@@ -874,8 +986,13 @@ interface BookedRow {
 }
 
 function remember(shared: Shared, { kind, actor, request, session, group }: Plan, answer: Answer): void {
-  if (answer.type !== 'ok') return;
   const { clinic } = actor;
+  // Who is told that there is no such member, or one already, knows as much.
+  if (answer.type === 'ok' || answer.type === 'refused') {
+    if (kind === 'leave') shared.away.add(`${clinic.organizationId} ${request.user_id}`);
+    else if (kind === 'return') shared.away.delete(`${clinic.organizationId} ${request.user_id}`);
+  }
+  if (answer.type !== 'ok') return;
   if (kind === 'wait') {
     const { closed, id } = request;
     shared.waiting = shared.waiting.filter(({ entry }) => entry !== closed);
@@ -901,8 +1018,10 @@ function remember(shared: Shared, { kind, actor, request, session, group }: Plan
     if (group) Object.assign(group, { therapist: therapist_id, startTime: start_time, endTime: end_time });
   }
   const over =
-    kind === 'update' && session && 'status' in request
-      ? [session.id]
+    (kind === 'update' || kind === 'patch') && session && 'status' in request
+      ? (answer.body.rows as unknown[]).length > 0
+        ? [session.id]
+        : []
       : kind === 'cancel'
         ? (answer.body.summary as { cancelledSessionIds: string[] }).cancelledSessionIds
         : [];
@@ -927,7 +1046,9 @@ function remember(shared: Shared, { kind, actor, request, session, group }: Plan
       ? (answer.body.sessions as BookedRow[])
       : kind === 'insert'
         ? [request as unknown as BookedRow]
-        : [];
+        : kind === 'post'
+          ? (answer.body.rows as object[]).map((row) => ({ ...request, ...row }) as unknown as BookedRow)
+          : [];
   for (const { id, therapist_id, client_id, start_time, end_time, group_id, series_id } of found) {
     const known = shared.sessions.find((other) => other.id === id && other.clinic === clinic);
     if (known)

@@ -7,6 +7,9 @@ import { random } from './random.ts';
 export interface Clinic {
   organizationId: string;
   admin: string;
+  superAdmin: string;
+  /** Stands for all clients, and books none. */
+  parent: string;
   therapists: string[];
   clients: string[];
   /** Clients who come in groups: one more than a group may have. */
@@ -14,11 +17,11 @@ export interface Clinic {
   rooms: string[];
 }
 
-/** Who calls: an admin, or a therapist for herself. */
+/** Who calls: an admin, a therapist for their own time, a parent, or whoever manages the members. */
 export interface Actor {
   clinic: Clinic;
   userId: string;
-  role: 'admin' | 'therapist';
+  role: 'admin' | 'therapist' | 'client' | 'super_admin';
 }
 
 /** Two services that the last client's payer allows at the same time; nobody else's does. */
@@ -34,6 +37,20 @@ export function concurrentClient({ clients }: Clinic): string {
 /** Clients whose payer has approved so many units of one-to-one treatment, and more now and then. */
 export function limitedClients({ clients, crowd }: Clinic): string[] {
   return [...clients.slice(0, 2), ...crowd.slice(0, 1)];
+}
+
+/** The client whose coverage ends and lasts again while everybody books. */
+export function coveredClient({ clients }: Clinic): string {
+  const client = clients[2];
+  if (!client) throw new Error('a clinic with too few clients');
+  return client;
+}
+
+/** The therapist who leaves and comes back while everybody books. */
+export function restlessTherapist({ therapists }: Clinic): string {
+  const therapist = therapists.at(-1);
+  if (!therapist) throw new Error('a clinic without therapists');
+  return therapist;
 }
 
 /** The first midnight (UTC) of the calendar: tomorrow's. */
@@ -61,21 +78,30 @@ export async function createWorld(db: pg.ClientBase, seed: number): Promise<Clin
   const clinics: Clinic[] = [];
   for (let number = 0; number < 2; number++) {
     const clinic: Clinic = {
-      ...{ organizationId: ids.uuid(), admin: ids.uuid() },
+      ...{ organizationId: ids.uuid(), admin: ids.uuid(), superAdmin: ids.uuid(), parent: ids.uuid() },
       ...{ therapists, clients, crowd, rooms },
     };
-    const [payer, payerOfTwo] = [ids.uuid(), ids.uuid()];
+    const [payer, payerOfTwo, payerForATime] = [ids.uuid(), ids.uuid(), ids.uuid()];
     const [first_code, second_code] = CONCURRENT_CODES;
     await addClinic(db, {
       id: clinic.organizationId,
-      memberships: [...members('admin', [clinic.admin]), ...members('therapist', therapists)],
+      memberships: [
+        ...members('super_admin', [clinic.superAdmin]),
+        ...members('admin', [clinic.admin]),
+        ...members('therapist', therapists),
+        ...members('client', [clinic.parent]),
+      ],
       therapists: therapists.map((id) => ({ id, credential: 'BCBA' })),
       clients: [...clients, ...crowd].map((id) => ({ id })),
       caseloads: everybody(therapists, [...clients, ...crowd]),
       rooms: rooms.map((id) => ({ id })),
-      payers: [{ id: payer }, { id: payerOfTwo }],
+      client_users: [...clients, ...crowd].map((client_id) => ({ client_id, user_id: clinic.parent })),
+      payers: [{ id: payer }, { id: payerOfTwo }, { id: payerForATime }],
       payer_concurrency_rules: [{ payer_id: payerOfTwo, first_code, second_code, allowed: true }],
-      client_coverages: [{ client_id: concurrentClient(clinic), payer_id: payerOfTwo }],
+      client_coverages: [
+        { client_id: concurrentClient(clinic), payer_id: payerOfTwo },
+        { client_id: coveredClient(clinic), payer_id: payerForATime },
+      ],
       // Some clients' units are limited: five hours each, which run out.
       authorizations: limitedClients(clinic).map((client_id) => ({
         // A client has one, under the client's own id.

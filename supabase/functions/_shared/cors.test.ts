@@ -1,5 +1,43 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createClient, FunctionRegion } from '@supabase/supabase-js';
 import { describe, expect, it } from 'vitest';
-import { isAllowedOrigin } from './cors.ts';
+import { isAllowedOrigin, setPreflightHeaders } from './cors.ts';
+
+/** Headers that a browser sends without asking, or sets by itself. */
+const UNASKED = [
+  'accept',
+  'accept-encoding',
+  'accept-language',
+  'connection',
+  'content-length',
+  'host',
+  'sec-fetch-mode',
+  'user-agent',
+];
+
+it('a page may send every header that supabase-js sends to a function, a region and a key included', async () => {
+  let sent: string[] = [];
+  const server = createServer((request, response) => {
+    sent = Object.keys(request.headers);
+    response.setHeader('content-type', 'application/json').end('{}');
+  });
+  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+  const supabase = createClient(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, 'key', {
+    auth: { persistSession: false },
+  });
+  const { error } = await supabase.functions.invoke('sessions-hold', {
+    ...{ body: {}, region: FunctionRegion.UsEast1 },
+    headers: { 'idempotency-key': 'once', 'x-correlation-id': 'one' },
+  });
+  server.close();
+  expect(error).toBeNull();
+  expect(sent).toEqual(expect.arrayContaining(['x-region', 'x-client-info', 'apikey', 'authorization']));
+  const headers = new Headers({ 'Access-Control-Allow-Origin': 'http://localhost:5173' });
+  setPreflightHeaders(headers);
+  const allowed = headers.get('Access-Control-Allow-Headers')?.toLowerCase().split(/, */) ?? [];
+  expect(sent.filter((name) => !UNASKED.includes(name) && !allowed.includes(name))).toEqual([]);
+});
 
 describe('an origin', () => {
   it.each(['http://localhost:5173', 'https://localhost', 'http://127.0.0.1:3000', 'http://[::1]:8080'])(

@@ -517,6 +517,33 @@ $$;
 comment on function private.make_sessions(private.actor, public.hold_batches, private.confirmed_slot[], timestamptz) is
   'Writes the sessions of held occurrences, their groups and series. Returns their rows.';
 
+create function private.handed_modifiers(session public.sessions, therapist_id uuid, service_code text, on_date date)
+returns text[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  payer_id constant uuid := private.primary_payer(session.organization_id, session.client_id, on_date);
+  code constant text := coalesce(service_code, '97153');
+begin
+  -- Modifiers that somebody chose stay.
+  return case
+    when session.cpt_modifiers = coalesce(private.default_modifiers(
+      session.organization_id, payer_id, code,
+      private.credential_on(session.organization_id, session.therapist_id, on_date), session.location_type, on_date
+    ), '{}') then coalesce(private.default_modifiers(
+      session.organization_id, payer_id, code,
+      private.credential_on(session.organization_id, handed_modifiers.therapist_id, on_date), session.location_type, on_date
+    ), '{}')
+    else session.cpt_modifiers
+  end;
+end
+$$;
+comment on function private.handed_modifiers(public.sessions, uuid, text, date) is
+  'The modifiers of a session that another therapist is to render: those the payer wants for their level, where it had those '
+  'for its own therapist''s.';
+
 create function private.move_sessions(batch public.hold_batches, slots private.confirmed_slot[], as_of timestamptz)
 returns jsonb
 language plpgsql
@@ -541,20 +568,36 @@ begin
     time_zone = (slot.hold).time_zone,
     civil_start = (slot.hold).civil_start,
     lanes = (slot.hold).lanes,
-    room_id = case when session.group_id is null then batch.room_id end,
-    buffer_before_minutes = case when session.group_id is null then batch.buffer_before_minutes else 0 end,
-    buffer_after_minutes = case when session.group_id is null then batch.buffer_after_minutes else 0 end,
+    room_id = case
+      when batch.keeps_places then session.room_id
+      when session.group_id is null then batch.room_id
+    end,
+    buffer_before_minutes = case
+      when batch.keeps_places then session.buffer_before_minutes
+      when session.group_id is null then batch.buffer_before_minutes else 0
+    end,
+    buffer_after_minutes = case
+      when batch.keeps_places then session.buffer_after_minutes
+      when session.group_id is null then batch.buffer_after_minutes else 0
+    end,
     session_type = coalesce(slot.session_type, session.session_type),
     location_type = coalesce(slot.location_type, session.location_type),
     cpt_code = coalesce(slot.cpt_code, session.cpt_code),
-    cpt_modifiers = coalesce(slot.cpt_modifiers, session.cpt_modifiers),
+    cpt_modifiers = coalesce(slot.cpt_modifiers, case
+      when session.therapist_id <> batch.therapist_id
+        then private.handed_modifiers(session, batch.therapist_id, slot.service_code, slot.service_date)
+      else session.cpt_modifiers
+    end),
     updated_at = as_of
   from unnest(slots) as slot
   where session.organization_id = batch.organization_id and session.id = (slot.hold).session_id;
   if group_ids <> '{}' then
     update public.session_groups as known
-    set therapist_id = batch.therapist_id, room_id = batch.room_id, start_time = place.start_time, end_time = place.end_time,
-      buffer_before_minutes = batch.buffer_before_minutes, buffer_after_minutes = batch.buffer_after_minutes
+    set therapist_id = batch.therapist_id, start_time = place.start_time, end_time = place.end_time,
+      room_id = case when batch.keeps_places then known.room_id else batch.room_id end,
+      buffer_before_minutes =
+        case when batch.keeps_places then known.buffer_before_minutes else batch.buffer_before_minutes end,
+      buffer_after_minutes = case when batch.keeps_places then known.buffer_after_minutes else batch.buffer_after_minutes end
     from (
       select distinct session.group_id, session.start_time, session.end_time
       from public.sessions as session

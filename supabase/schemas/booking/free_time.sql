@@ -133,9 +133,7 @@ begin
     return query select tstzrange(null, null), '{[0,2147483647)}'::int4multirange;
     return;
   end if;
-  select organization.time_zone into zone
-  from public.organizations as organization
-  where organization.id = lane_periods.organization_id;
+  zone := private.service_zone(organization_id, client_id);
   days := daterange((lower(span) at time zone zone)::date, (upper(span) at time zone zone)::date, '[]');
 
   return query

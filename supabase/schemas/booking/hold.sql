@@ -33,6 +33,8 @@ begin
   batch.override_reason := private.tidy((wanted.override).reason);
   batch.override_rules := (wanted.override).rules::text[];
   batch.is_move := is_move;
+  -- A move of several clients' sessions names none.
+  batch.keeps_places := is_move and wanted.client_id is null;
   batch.expires_at := date_trunc('milliseconds', as_of) + wanted.hold_seconds * interval '1 second';
   batch.created_by := coalesce(actor.user_id, wanted.therapist_id);
   batch.created_at := as_of;
@@ -150,6 +152,12 @@ declare
   has record;
   issues jsonb;
 begin
+  if batch.keeps_places then
+    if cardinality(slots) > 366 then
+      perform private.raise_invalid(private.issue('session_ids', 'must stand for at most 366 sessions, those of all members counted'));
+    end if;
+    return batch;
+  end if;
   select
     (array_agg(coalesce(known.room_id, session.room_id)))[1] as room_id,
     count(distinct coalesce(known.room_id::text, session.room_id::text, '')) > 1 as rooms_differ,
@@ -306,6 +314,39 @@ end
 $$;
 comment on function private.places_of_slots(public.hold_batches, private.slot[], boolean) is
   'Where a request would stand. A client who joins a group takes nothing but their own time: the place is the group''s.';
+
+create function private.kept_places(batch public.hold_batches, slots private.slot[])
+returns private.place[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      slot.hold_id, case when slot.is_first then slot.hold_id end, batch.therapist_id, coalesce(known.room_id, session.room_id),
+      greatest(known.buffer_before_minutes, session.buffer_before_minutes),
+      greatest(known.buffer_after_minutes, session.buffer_after_minutes), slot.client_id, slot.lanes, slot.start_time,
+      slot.end_time, batch.expires_at
+    )::private.place
+    from (
+      select each.*, row_number() over (partition by each.occurrence_index order by each.position) = 1 as is_first
+      from unnest(slots) with ordinality as each (
+        hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
+        civil_start, lanes, cpt_code, service_date, position
+      )
+    ) as slot
+    cross join lateral (
+      select moved.* from public.sessions as moved
+      where moved.organization_id = batch.organization_id and moved.id = slot.session_id offset 0
+    ) as session
+    left join public.session_groups as known
+      on known.organization_id = session.organization_id and known.id = session.group_id
+  );
+end
+$$;
+comment on function private.kept_places(public.hold_batches, private.slot[]) is
+  'Where sessions would stand that go to the batch''s therapist and keep their rooms and buffers.';
 
 create function private.spans_of(slots private.slot[])
 returns tstzrange[]
@@ -465,7 +506,10 @@ declare
   taken bigint;
 begin
   placed := private.with_lanes(batch.organization_id, slots);
-  claims := private.claimed(batch.organization_id, private.places_of_slots(batch, placed, is_joining));
+  claims := private.claimed(batch.organization_id, case
+    when batch.keeps_places then private.kept_places(batch, placed)
+    else private.places_of_slots(batch, placed, is_joining)
+  end);
   if batch.is_move then
     -- A move takes its claims when its rows are there: what it wants beyond what its sessions have.
     own_ids := array(
@@ -487,7 +531,10 @@ begin
     -- The pairs in the way give up their lanes, for this hold only: everything else still blocks it.
     lifted := obstacle.concurrent_lanes;
     placed := private.with_lanes(batch.organization_id, slots, lifted);
-    claims := private.claimed(batch.organization_id, private.places_of_slots(batch, placed, is_joining));
+    claims := private.claimed(batch.organization_id, case
+    when batch.keeps_places then private.kept_places(batch, placed)
+    else private.places_of_slots(batch, placed, is_joining)
+  end);
     obstacle := private.find_conflicts(placed, claims, array_remove(own_ids, null), as_of);
   end if;
   if obstacle.conflicts is not null then
@@ -537,7 +584,8 @@ begin
     named_ids := array(select slot.session_id from unnest(slots) as slot);
     resource_ids := private.lock_moved(actor.organization_id, named_ids);
     slots := private.with_moved(actor.organization_id, slots);
-    client_ids := client_ids || array(select slot.client_id from unnest(slots) as slot);
+    client_ids := case when batch.keeps_places then '{}' else client_ids end
+      || array(select slot.client_id from unnest(slots) as slot);
     batch := private.keep_place(batch, wanted, names_room, slots);
   elsif joining then
     perform private.lock_group(actor.organization_id, wanted.group_id);

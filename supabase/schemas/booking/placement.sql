@@ -132,7 +132,7 @@ declare
 begin
   select
     count(session.id) as count,
-    bool_and(session.client_id = move_issue.client_id) as of_client,
+    bool_and(session.client_id = coalesce(move_issue.client_id, session.client_id)) as of_client,
     bool_and(booker.role <> 'therapist' or session.therapist_id = actor.user_id) as in_scope,
     array_agg(session.group_id) filter (where session.group_id is not null) as group_ids
   into moved
@@ -196,7 +196,7 @@ end
 $$;
 comment on function private.move_issue(private.actor, private.booker, uuid, uuid[], timestamptz) is
   'What forbids these sessions to be moved: they are somebody else''s, not scheduled any more, being moved, or of a group '
-  'that somebody is joining. named_ids: those the request names, one for each occurrence.';
+  'that somebody is joining. named_ids: those the request names, one for each occurrence. client_id null: of several clients.';
 
 create function private.join_issue(
   actor private.actor,

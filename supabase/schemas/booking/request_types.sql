@@ -344,6 +344,23 @@ create type private.correction_request as (
 );
 comment on type private.correction_request is 'The request of correct_visit: what changes, on top of which version, and why.';
 
+-- hold_reassignment
+
+create domain private.handed_ids as uuid[] check (cardinality(value) between 1 and 366);
+comment on domain private.handed_ids is 'must have 1 to 366 items';
+
+create type private.reassignment_request as (
+  session_ids private.handed_ids,
+  therapist_id uuid,
+  "from" private.instant,
+  "to" private.instant,
+  to_therapist_id uuid,
+  on_conflict private.on_conflict,
+  hold_seconds private.hold_seconds,
+  override private.override_request
+);
+comment on type private.reassignment_request is 'The request of hold_reassignment, each field within its bounds.';
+
 create function private.base_type(type_id oid)
 returns pg_catalog.pg_type
 language sql
@@ -554,7 +571,8 @@ declare
 begin
   foreach name in array array[
     'hold_request', 'series_request', 'extend_request', 'confirm_request', 'release_request', 'cancel_request',
-    'visit_request', 'correction_request'
+    'visit_request', 'correction_request',
+    'reassignment_request'
   ] loop
     execute format(
       $function$

@@ -288,8 +288,10 @@ begin
     cross join lateral (
       select
         array_agg(row(
-          hold.id, coalesce(session.group_id, hold.id), batch.therapist_id, batch.room_id, batch.buffer_before_minutes,
-          batch.buffer_after_minutes, hold.client_id, hold.lanes, hold.start_time, hold.end_time, batch.expires_at
+          hold.id, coalesce(session.group_id, hold.id), batch.therapist_id,
+          case when batch.keeps_places then kept.room_id else batch.room_id end,
+          case when batch.keeps_places then kept.buffer_before_minutes else batch.buffer_before_minutes end,
+          case when batch.keeps_places then kept.buffer_after_minutes else batch.buffer_after_minutes end, hold.client_id, hold.lanes, hold.start_time, hold.end_time, batch.expires_at
         )::private.place) as wanted,
         array_agg(session.id) || array_agg(distinct session.group_id) filter (where session.group_id is not null) as own_ids
       from (
@@ -298,9 +300,17 @@ begin
         offset 0
       ) as hold
       cross join lateral (
-        select known.id, known.group_id from public.sessions as known
+        select known.* from public.sessions as known
         where known.organization_id = move_claims.organization_id and known.id = hold.session_id offset 0
       ) as session
+      -- Of a group, its row has the room and the buffers.
+      cross join lateral (
+        select coalesce(max(known.room_id::text)::uuid, session.room_id) as room_id,
+          coalesce(max(known.buffer_before_minutes), session.buffer_before_minutes) as buffer_before_minutes,
+          coalesce(max(known.buffer_after_minutes), session.buffer_after_minutes) as buffer_after_minutes
+        from public.session_groups as known
+        where batch.keeps_places and known.organization_id = move_claims.organization_id and known.id = session.group_id
+      ) as kept
     ) as places
     where places.wanted is not null
   loop

@@ -18,6 +18,7 @@ create table public.hold_batches (
   override_reason text,
   override_rules text[],
   is_move boolean not null default false,
+  keeps_places boolean not null default false,
   series_id uuid,
   series_change jsonb,
   expires_at timestamptz not null check (isfinite(expires_at)),
@@ -35,6 +36,8 @@ comment on column public.hold_batches.hold_key is 'Whoever may book and knows th
 comment on column public.hold_batches.recurrence is 'The recurrence as asked for: {rule, count, until, exceptions, time_zone}.';
 comment on column public.hold_batches.override_rules is
   'Which rules an admin set aside, with override_reason; null with a reason: all that can be.';
+comment on column public.hold_batches.keeps_places is
+  'A move that leaves each session its own room and buffers: only the therapist changes.';
 comment on column public.hold_batches.is_move is 'Every occurrence is a new place for an existing session. A move settles whole.';
 comment on column public.hold_batches.series_id is 'The series that the batch changes or extends; see booking/series.sql.';
 comment on column public.hold_batches.series_change is

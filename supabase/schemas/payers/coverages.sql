@@ -41,6 +41,7 @@ end
 $$;
 comment on function private.service_zone(uuid, uuid) is
   'The zone whose local date, at its start, is the date of a client''s service: the client''s, else the organization''s.';
+grant execute on function private.service_zone(uuid, uuid) to authenticated, service_role;
 
 create function private.service_date(organization_id uuid, client_id uuid, start_time timestamptz)
 returns date

@@ -16,6 +16,7 @@ set search_path = ''
 as $$
 declare
   service record;
+  zone text;
   days daterange;
   allowed int4multirange;
 begin
@@ -39,13 +40,9 @@ begin
     return service.lanes;
   end if;
 
-  -- Days are the organization's, so that two overlapping services look at one day in common.
-  select daterange(
-    (start_time at time zone organization.time_zone)::date,
-    (end_time at time zone organization.time_zone)::date, '[]'
-  ) into days
-  from public.organizations as organization
-  where organization.id = client_lanes.organization_id;
+  -- All days it touches, so that two overlapping services look at one day in common.
+  zone := private.service_zone(organization_id, client_id);
+  days := daterange((start_time at time zone zone)::date, (end_time at time zone zone)::date, '[]');
 
   -- A pair gives up its lane when, on each of the days, there is a payer and every payer of the client allows it.
   select range_agg(int4range(pair.lane, pair.lane + 1)) into allowed
