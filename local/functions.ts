@@ -2,8 +2,9 @@
  * The edge functions, under the Deno that npm installed. One process serves them all: memory is scarcer on a laptop
  * than on the platform, and one isolate serves many requests there too.
  */
+import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseEnv } from 'node:util';
@@ -110,7 +111,10 @@ export async function startFunctions(options: {
   const working = join(root, '.local');
   await mkdir(working, { recursive: true });
   const importMap = join(working, 'functions-imports.json');
-  await writeFile(importMap, JSON.stringify({ imports: await mergedImports(folder, names) }, null, 2));
+  // Another stack of this project may be reading it: there is a whole file at any moment.
+  const draft = `${importMap}-${randomUUID()}`;
+  await writeFile(draft, JSON.stringify({ imports: await mergedImports(folder, names) }, null, 2));
+  await rename(draft, importMap);
   const env = await environment({ root, env: options.env ?? {} }, options.apiUrl, options.dbPort);
 
   const child = execa(

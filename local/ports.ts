@@ -1,4 +1,5 @@
 /** Ports of the local machine: finding free ones, and saying clearly when a wanted one is taken. */
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 
@@ -6,6 +7,12 @@ import { createServer } from 'node:net';
 export class StackError extends Error {
   override name = 'StackError';
 }
+
+/**
+ * Where free ports are looked for: below the range from which systems take the ports of outgoing connections (32768 and
+ * up on Linux, 49152 on others), one of which could otherwise have the port before its server starts, or restarts.
+ */
+const FREE_PORTS = { from: 20_000, to: 32_000 };
 
 async function tryListen(port: number): Promise<number> {
   const server = createServer();
@@ -26,6 +33,7 @@ async function tryListen(port: number): Promise<number> {
  * @throws StackError in one line when the wanted port is taken or not allowed
  */
 export async function claimPort(wanted: number, purpose: string, variable: string): Promise<number> {
+  if (wanted === 0) return freePort();
   try {
     return await tryListen(wanted);
   } catch (error) {
@@ -36,4 +44,16 @@ export async function claimPort(wanted: number, purpose: string, variable: strin
       throw new StackError(`Port ${wanted} (${purpose}) is not allowed. Set ${variable} to another port.`);
     throw error;
   }
+}
+
+async function freePort(): Promise<number> {
+  for (let tries = 0; tries < 100; tries++) {
+    const port = randomInt(FREE_PORTS.from, FREE_PORTS.to);
+    const isFree = await tryListen(port).then(
+      () => true,
+      () => false,
+    );
+    if (isFree) return port;
+  }
+  throw new StackError(`No free port was found between ${FREE_PORTS.from} and ${FREE_PORTS.to}.`);
 }

@@ -144,7 +144,7 @@ export async function endSession(supabase: RpcCaller, payload: EndRequest): Prom
     actual_end_time: payload.actualEndTime,
     other_day_reason: payload.otherDayReason,
   };
-  return await callOutcome<EndResponse>(supabase, 'end_session', request, payload);
+  return await callOutcome<EndResponse>(supabase, 'end_session', { request }, payload);
 }
 
 /**

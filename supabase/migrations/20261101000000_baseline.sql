@@ -3330,7 +3330,8 @@ create trigger a_guard_code_inserted before insert on public.sessions
   for each row when (new.cpt_code is not null) execute function private.guard_service_code();
 create trigger a_guard_code_updated before update on public.sessions
   for each row when (
-    new.cpt_code is not null
+    -- What is completed changes through correct_visit alone, which asks for the day on which the visit began.
+    new.cpt_code is not null and old.status <> 'completed'
     and (new.cpt_code, new.start_time) is distinct from (old.cpt_code, old.start_time)
   ) execute function private.guard_service_code();
 
@@ -6802,49 +6803,6 @@ $$;
 comment on function private.move_units(uuid, private.moved_session[]) is
   'The units of sessions that a hold moves: what the hold took for them, in addition to what they had.';
 
-create function private.use_units_of_day(completed public.sessions)
-returns integer
-language plpgsql
-set search_path = ''
-as $$
-declare
-  day record;
-  changed_ids uuid[] := '{}';
-  taken integer;
-begin
-  -- Where a payer rounds by the day, a completed visit may change the units of the others.
-  for day in
-    select visit.session_id, visit.units
-    from private.visit_units(
-      completed.organization_id, completed.client_id,
-      private.service_date(completed.organization_id, completed.client_id, completed.start_time)
-    ) as visit
-    left join public.session_visits as recorded
-      on recorded.organization_id = completed.organization_id and recorded.session_id = visit.session_id
-    where visit.session_id = completed.id or visit.units <> recorded.units or visit.units <> (
-      select sum(entry.total_units) from public.authorization_units as entry
-      where entry.organization_id = completed.organization_id and entry.owner_id = visit.session_id
-    )
-  loop
-    update public.session_visits as visit
-    set units = day.units
-    where visit.organization_id = completed.organization_id and visit.session_id = day.session_id
-      and visit.units <> day.units;
-    changed_ids := changed_ids || day.session_id;
-    if day.session_id = completed.id then
-      taken := day.units;
-    end if;
-  end loop;
-  -- Together, so that those that take find what others give back. What was rendered beyond what is left is entered as
-  -- beyond it: it happened.
-  perform private.reenter_units(completed.organization_id, changed_ids, '{}');
-  return taken;
-end
-$$;
-comment on function private.use_units_of_day(public.sessions) is
-  'A session that has just been completed uses its units, and the client''s other completed visits of that day have theirs '
-  'corrected, as reports.units_by_code_and_payer counts them. Returns the session''s own.';
-
 -- When rows change under the ledger ----------------------------------------------------------------------------------
 
 create function private.services_of_sessions(organization_id uuid, session_ids uuid[])
@@ -6858,9 +6816,18 @@ begin
     select row(
       session.id, 0, session.client_id,
       private.billed_code_at(
-        session.organization_id, session.client_id, session.cpt_code, session.session_type, session.start_time
+        session.organization_id, session.client_id, session.cpt_code, session.session_type,
+        coalesce(visit.actual_start_time, session.start_time)
       ),
-      session.start_time, session.end_time, null, visit.units, session.therapist_id
+      coalesce(visit.actual_start_time, session.start_time), coalesce(visit.actual_end_time, session.end_time), null,
+      case when session.status = 'completed' then coalesce(visit.units, (
+        select counted.units
+        from private.visit_units(session.organization_id, session.client_id, private.service_date(
+          session.organization_id, session.client_id, coalesce(visit.actual_start_time, session.start_time)
+        )) as counted
+        where counted.session_id = session.id
+      )) end,
+      session.therapist_id
     )::private.service
     from unnest(session_ids) as named (id)
     cross join lateral (
@@ -6869,7 +6836,7 @@ begin
     ) as session
     left join public.session_visits as visit
       on visit.organization_id = session.organization_id and visit.session_id = session.id
-      and session.status = 'completed'
+      and session.status = 'completed' and visit.actual_end_time is not null
     where session.status not in ('cancelled', 'no_show')
   );
 end
@@ -19559,44 +19526,56 @@ create trigger refuse_delete before delete on public.session_visits
 create trigger refuse_truncate before truncate on public.session_visits
   for each statement execute function private.refuse_delete();
 
-create function private.cut_seconds()
+create function private.guard_visit_times()
 returns trigger
 language plpgsql
+security definer
 set search_path = ''
 as $$
+declare
+  session public.sessions;
 begin
   new.actual_start_time := private.whole_minute(new.actual_start_time);
   new.actual_end_time := private.whole_minute(new.actual_end_time);
+  if greatest(new.actual_start_time, new.actual_end_time) > clock_timestamp() then
+    raise exception using
+      errcode = 'check_violation', constraint = 'session_visits_past', schema = 'public', table = 'session_visits',
+      message = 'a visit is recorded once it has begun, and its end once it has ended';
+  end if;
+  select known.* into session
+  from public.sessions as known
+  where known.organization_id = new.organization_id and known.id = new.session_id;
+  if new.other_day_reason is null
+    and private.service_date(session.organization_id, session.client_id, new.actual_start_time)
+      <> private.service_date(session.organization_id, session.client_id, session.start_time)
+  then
+    raise exception using
+      errcode = 'check_violation', constraint = 'session_visits_other_day', schema = 'public', table = 'session_visits',
+      message = 'a visit begins on the local day it was booked for, or has a reason: other_day_reason';
+  end if;
   return new;
 end
 $$;
-comment on function private.cut_seconds() is 'Trigger: the times of a visit are whole minutes, whoever enters them.';
-create trigger cut_seconds before insert or update on public.session_visits
-  for each row execute function private.cut_seconds();
+comment on function private.guard_visit_times() is
+  'Trigger: the times of a visit are whole minutes of the past, on the booked local day or with a reason, whoever enters them.';
+create trigger a_guard_visit_times before insert or update of actual_start_time, actual_end_time, other_day_reason
+  on public.session_visits
+  for each row execute function private.guard_visit_times();
 
-create function private.session_payer_rule(session public.sessions)
-returns table (
-  rounding public.unit_rounding,
-  authorization_required boolean,
-  evv_required boolean
-)
+create function private.units_of_visit(organization_id uuid, session_id uuid)
+returns integer
 language plpgsql
 stable
 set search_path = ''
 as $$
-declare
-  date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
 begin
-  return query
-  select rule.rounding, rule.authorization_required, rule.evv_required
-  from private.payer_rule(
-    session.organization_id,
-    private.primary_payer(session.organization_id, session.client_id, date),
-    private.billed_code(session.organization_id, session.cpt_code, session.session_type, date), date
-  ) as rule;
+  return (
+    select visit.units from public.session_visits as visit
+    where visit.organization_id = units_of_visit.organization_id and visit.session_id = units_of_visit.session_id
+  );
 end
 $$;
-comment on function private.session_payer_rule(public.sessions) is 'The rule of the payer who pays first for this session.';
+comment on function private.units_of_visit(uuid, uuid) is 'The units of a visit as they are counted now; null until it is completed.';
 
 create function private.completion_gaps(session public.sessions, begun timestamptz, ended timestamptz)
 returns jsonb
@@ -19694,7 +19673,7 @@ comment on function private.guard_completion() is 'Trigger: a user completes a s
 create trigger a_guard_completion before update of status on public.sessions
   for each row
   -- complete_session has asked already, for the times that it is given.
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.guard_completion();
 
 -- Requests ---------------------------------------------------------------------------------------------------------------
@@ -19935,15 +19914,11 @@ begin
   end if;
 
   visit.overlap_reason := case when other_visits is not null then private.tidy(wanted.overlap_reason) end;
-  visit.units := (
-    select private.billable_units(private.billable_minutes(visit.actual_start_time, visit.actual_end_time), rule.rounding)
-    from private.session_payer_rule(session) as rule
-  );
   visit.completed_by := actor.user_id;
   visit.recorded_at := clock_timestamp();
   insert into public.session_visits select visit.*
   on conflict (organization_id, session_id) do update
-  set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time, units = excluded.units,
+  set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time,
     other_day_reason = excluded.other_day_reason, overlap_reason = excluded.overlap_reason,
     completed_by = excluded.completed_by, recorded_at = excluded.recorded_at;
   update public.sessions as changed
@@ -19958,9 +19933,11 @@ begin
   if visit.overlap_reason is not null then
     perform private.record_overlap(actor, completed, other_visits, visit.overlap_reason, as_of);
   end if;
+  perform private.count_visits(actor.organization_id, array[session.id]);
   return private.success(jsonb_build_object(
     'session', to_jsonb(completed), 'actualStartTime', private.iso(visit.actual_start_time),
-    'actualEndTime', private.iso(visit.actual_end_time), 'units', private.use_units_of_day(completed),
+    'actualEndTime', private.iso(visit.actual_end_time),
+    'units', private.units_of_visit(actor.organization_id, session.id),
     'version', private.visit_version(actor.organization_id, session.id)
   ));
 end
@@ -20209,7 +20186,7 @@ alter table private.visit_claims enable row level security;
 create policy deny_all on private.visit_claims using (false);
 create trigger refuse_derived_write before insert or update or delete on private.visit_claims
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking')
+  when (private.is_direct_write())
   execute function private.refuse_derived_write();
 create trigger refuse_truncate before truncate on private.visit_claims
   for each statement execute function private.refuse_derived_write();
@@ -20413,7 +20390,7 @@ comment on function private.sync_visit_claims(uuid, uuid[]) is
   'Makes the claims of these sessions'' visits what their rows say. False: another visit is in the way, and the caller '
   'undoes what it wrote. Call it with the resources locked, or alone in the organization.';
 
-create function private.settle_visits(organization_id uuid, session_ids uuid[])
+create function private.settle_visits(organization_id uuid, session_ids uuid[], former_dates date[] default '{}')
 returns void
 language plpgsql
 security definer
@@ -20431,11 +20408,17 @@ begin
       message = 'the visit overlaps another completed visit of the same therapist or client in actual time',
       hint = 'Correct the times of one of them. An admin may let them overlap, with a reason, through complete_session or correct_visit.';
   end if;
+  perform private.count_visits(settle_visits.organization_id, array_agg(session.id), former_dates)
+  from public.sessions as session
+  where session.organization_id = settle_visits.organization_id and session.id = any (session_ids)
+    and session.status = 'completed'
+  having count(*) > 0;
   perform private.leave_booking(null, former);
 end
 $$;
-comment on function private.settle_visits(uuid, uuid[]) is
-  'Gives visits that were written directly exactly their claims, or raises exclusion_violation (23P01), which undoes the write.';
+comment on function private.settle_visits(uuid, uuid[], date[]) is
+  'Gives visits that were written directly exactly their claims and their units, or raises exclusion_violation (23P01), '
+  'which undoes the write.';
 
 create function private.settle_completed()
 returns trigger
@@ -20461,7 +20444,7 @@ $$;
 comment on function private.settle_completed() is 'Trigger: sessions completed directly claim the time of their visits, or fail.';
 create trigger d_settle_completed after update on public.sessions
   referencing old table as old_rows new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_completed();
 
 create function private.guard_visit()
@@ -20484,14 +20467,14 @@ comment on function private.guard_visit() is
   'Trigger: a visit that is written directly stays its session''s, and its organization is the writer''s alone.';
 create trigger a_take_organization before insert or update on public.session_visits
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_guard_visit before insert or update on public.session_visits
   for each row
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.guard_visit();
 
-create function private.settle_written_visits()
+create function private.settle_inserted_visits()
 returns trigger
 language plpgsql
 security definer
@@ -20505,15 +20488,147 @@ begin
   return null;
 end
 $$;
-comment on function private.settle_written_visits() is 'Trigger: visits whose times are written directly claim them, or fail.';
+comment on function private.settle_inserted_visits() is 'Trigger: visits that are written directly claim their times, or fail.';
+
+create function private.settle_updated_visits()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.settle_visits(written.organization_id, written.ids, written.former_dates)
+  from (
+    select visit.organization_id, array_agg(visit.session_id) as ids,
+      array_agg(distinct private.service_date(session.organization_id, session.client_id, visit.actual_start_time)) as former_dates
+    from old_rows as visit
+    join public.sessions as session
+      on session.organization_id = visit.organization_id and session.id = visit.session_id
+    group by visit.organization_id
+  ) as written;
+  return null;
+end
+$$;
+comment on function private.settle_updated_visits() is 'Trigger: visits whose times change directly claim them, or fail.';
 create trigger c_settle_inserted after insert on public.session_visits
   referencing new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
-  execute function private.settle_written_visits();
+  when (private.is_direct_write())
+  execute function private.settle_inserted_visits();
 create trigger c_settle_updated after update on public.session_visits
-  referencing new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
-  execute function private.settle_written_visits();
+  referencing old table as old_rows for each statement
+  when (private.is_direct_write())
+  execute function private.settle_updated_visits();
+
+-- === schemas/clinical/visit_units.sql ===
+
+-- Purpose: when a visit counts, and the units it takes: by its own day, whichever way it was completed or changed.
+-- Objects: private.visits_between, count_visits.
+-- Watch for: the day of a completed visit is the one on which it began. A visit on another day than booked has a reason, so
+--            those are found by it, and all others by their booked start.
+
+create index session_visits_other_day_idx on public.session_visits (organization_id, actual_start_time)
+  where other_day_reason is not null;
+
+create function private.visits_between(organization_id uuid, from_time timestamptz, until_time timestamptz)
+returns uuid[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select session.id
+    from public.sessions as session
+    where session.organization_id = visits_between.organization_id
+      and session.start_time >= from_time and session.start_time < until_time
+      and session.status = 'completed'
+      and not exists (
+        select from public.session_visits as visit
+        where visit.organization_id = session.organization_id and visit.session_id = session.id
+          and visit.other_day_reason is not null and visit.actual_end_time is not null
+      )
+    union all
+    select session.id
+    from public.session_visits as visit
+    cross join lateral (
+      select known.id, known.status from public.sessions as known
+      where known.organization_id = visit.organization_id and known.id = visit.session_id offset 0
+    ) as session
+    where visit.organization_id = visits_between.organization_id
+      and visit.other_day_reason is not null and visit.actual_end_time is not null
+      and visit.actual_start_time >= from_time and visit.actual_start_time < until_time
+      and session.status = 'completed'
+  );
+end
+$$;
+comment on function private.visits_between(uuid, timestamptz, timestamptz) is
+  'The completed sessions whose visits began between these instants, of those that the reader may see; without recorded '
+  'times they began as booked.';
+grant execute on function private.visits_between(uuid, timestamptz, timestamptz) to authenticated, service_role;
+
+create function private.count_visits(
+  organization_id uuid,
+  session_ids uuid[],
+  former_dates date[] default '{}',
+  hold_ids uuid[] default '{}'
+)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  changed_ids uuid[];
+begin
+  -- Where a payer rounds by the day, one visit may change the units of the others of that day.
+  with day as (
+    select session.client_id, dated.date
+    from unnest(count_visits.session_ids) as named (id)
+    cross join lateral (
+      select known.client_id, known.start_time from public.sessions as known
+      where known.organization_id = count_visits.organization_id and known.id = named.id offset 0
+    ) as session
+    left join public.session_visits as visit
+      on visit.organization_id = count_visits.organization_id and visit.session_id = named.id
+      and visit.actual_end_time is not null
+    cross join lateral (
+      select private.service_date(
+        count_visits.organization_id, session.client_id, coalesce(visit.actual_start_time, session.start_time)
+      ) as date
+      union
+      select unnest(count_visits.former_dates)
+    ) as dated
+    group by session.client_id, dated.date
+  ),
+  counted as materialized (
+    select visit.session_id, visit.units
+    from day
+    cross join lateral private.visit_units(count_visits.organization_id, day.client_id, day.date) as visit
+  ),
+  written as (
+    update public.session_visits as visit
+    set units = counted.units
+    from counted
+    where visit.organization_id = count_visits.organization_id and visit.session_id = counted.session_id
+      and visit.units is distinct from counted.units
+  )
+  select coalesce(array_agg(counted.session_id), '{}') into changed_ids
+  from counted
+  where counted.units <> (
+    select sum(entry.total_units) from public.authorization_units as entry
+    where entry.organization_id = count_visits.organization_id and entry.owner_id = counted.session_id
+  );
+  -- Together, so that those that take find what others give back. What was rendered beyond what is left is entered as
+  -- beyond it: it happened.
+  perform private.reenter_units(
+    count_visits.organization_id, array(select unnest(session_ids) union select unnest(changed_ids)), hold_ids
+  );
+end
+$$;
+comment on function private.count_visits(uuid, uuid[], date[], uuid[]) is
+  'Gives the visits of these sessions their units, and the other visits of their clients'' days theirs, in session_visits '
+  'and in the ledger, as reports.units_by_code_and_payer counts them. former_dates: days that a visit has left; hold_ids: '
+  'live moves of these sessions.';
 
 -- === schemas/clinical/corrections.sql ===
 
@@ -20678,15 +20793,22 @@ comment on function private.rewrite_session(public.sessions, public.sessions, ti
   'Gives a session its corrected status, service and place, with the claims of those; or says what stands in its way, and '
   'leaves everything as it was. No conflicts: it is done. Call it with the row and the resources locked.';
 
-create function private.corrected_session(session public.sessions, wanted private.correction_request)
+create function private.corrected_session(
+  session public.sessions, visit public.session_visits, wanted private.correction_request
+)
 returns public.sessions
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
-  on_date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
-  code constant text := upper(private.tidy(wanted.cpt_code));
+  former_date constant date := private.service_date(
+    session.organization_id, session.client_id, coalesce(visit.actual_start_time, session.start_time)
+  );
+  on_date constant date := coalesce(
+    private.service_date(session.organization_id, session.client_id, wanted.actual_start_time::timestamptz), former_date
+  );
+  code constant text := coalesce(upper(private.tidy(wanted.cpt_code)), session.cpt_code);
   modifiers constant text[] := private.modifiers_of(row(wanted.cpt_code, wanted.modifiers));
   members integer := 1;
   issue text;
@@ -20695,8 +20817,8 @@ begin
     session.status := case
       when wanted.undo = 'completion' then 'in_progress'
       when wanted.undo = 'no_show' and exists (
-        select from public.session_visits as visit
-        where visit.organization_id = session.organization_id and visit.session_id = session.id
+        select from public.session_visits as recorded
+        where recorded.organization_id = session.organization_id and recorded.session_id = session.id
       ) then 'in_progress'
       else 'scheduled'
     end;
@@ -20711,7 +20833,7 @@ begin
     return session;
   end if;
   session.location_type := coalesce(private.tidy(wanted.location_type), session.location_type);
-  if code is distinct from session.cpt_code and code is not null then
+  if code is not null and (code, on_date) is distinct from (session.cpt_code, former_date) then
     if session.group_id is not null then
       members := (
         select count(*) from public.sessions as member
@@ -20727,6 +20849,8 @@ begin
     if issue is not null then
       perform private.raise_invalid(private.issue('cpt_code', issue));
     end if;
+  end if;
+  if code is distinct from session.cpt_code then
     session.cpt_code := code;
     session.lanes := private.client_lanes(
       session.organization_id, session.client_id, code, session.start_time, session.end_time
@@ -20741,7 +20865,7 @@ begin
   return session;
 end
 $$;
-comment on function private.corrected_session(public.sessions, private.correction_request) is
+comment on function private.corrected_session(public.sessions, public.session_visits, private.correction_request) is
   'The session as a correction wants it; PT400 for a service that cannot have been rendered.';
 
 create function private.corrected_visit(
@@ -20778,14 +20902,11 @@ begin
   perform private.check_visit(
     session, visit.actual_start_time, visit.actual_end_time, visit.other_day_reason, as_of
   );
-  select private.billable_units(extract(epoch from visit.actual_end_time - visit.actual_start_time) / 60, rule.rounding)
-  into visit.units
-  from private.session_payer_rule(session) as rule;
   return visit;
 end
 $$;
 comment on function private.corrected_visit(public.sessions, public.session_visits, private.correction_request, timestamptz) is
-  'The visit as a correction wants it, with its units; null when its start is undone. session: corrected already. PT400 for '
+  'The visit as a correction wants it, but for its units; null when its start is undone. session: corrected already. PT400 for '
   'times it cannot have had.';
 
 create function private.correction_issue(
@@ -20871,11 +20992,17 @@ begin
     session.cpt_modifiers, session.location_type, wanted.undo, wanted.reason_code, private.tidy(wanted.remark), actor.user_id, as_of
   );
   -- What a live move takes is the difference to what its session has: both are counted anew.
-  perform private.reenter_units(session.organization_id, array[session.id], array(
-    select hold.id from public.session_holds as hold
-    where hold.organization_id = session.organization_id and hold.session_id = session.id and hold.status = 'held'
-  ));
-  return private.use_units_of_day(session);
+  perform private.count_visits(
+    session.organization_id, array[session.id],
+    array[private.service_date(
+      session.organization_id, session.client_id, coalesce(visit.actual_start_time, session.start_time)
+    )],
+    array(
+      select hold.id from public.session_holds as hold
+      where hold.organization_id = session.organization_id and hold.session_id = session.id and hold.status = 'held'
+    )
+  );
+  return private.units_of_visit(session.organization_id, session.id);
 end
 $$;
 comment on function private.write_correction(
@@ -20944,7 +21071,7 @@ begin
     );
   end if;
 
-  after := private.corrected_session(session, wanted);
+  after := private.corrected_session(session, visit, wanted);
   corrected := private.corrected_visit(after, visit, wanted, as_of);
   if after = session and corrected is not distinct from visit and wanted.undo is null then
     perform private.raise_invalid(private.issue('', 'changes nothing: the visit is recorded like this already'));
@@ -22488,7 +22615,8 @@ begin
   return query
   with visit as materialized (
     select
-      session.id, session.client_id, session.therapist_id, session.start_time, day.date,
+      session.id, session.client_id, session.therapist_id,
+      coalesce(actual.actual_start_time, session.start_time) as start_time, day.date,
       coalesce(
         session.cpt_code,
         private.billed_code(session.organization_id, null, session.session_type, day.date)
@@ -22504,7 +22632,9 @@ begin
       and actual.session_id = session.id
       and actual.actual_end_time is not null
     cross join lateral (
-      select private.service_date(session.organization_id, session.client_id, session.start_time) as date
+      select private.service_date(
+        session.organization_id, session.client_id, coalesce(actual.actual_start_time, session.start_time)
+      ) as date
     ) as day
     where session.status = 'completed'
   ),
@@ -22541,7 +22671,7 @@ begin
 end
 $$;
 comment on function private.rendered_services(uuid, uuid[]) is
-  'Those of these sessions that are completed, with what private.day_units needs: the local day, who pays first that day, '
+  'Those of these sessions that are completed, with what private.day_units needs: the local day on which it began, who pays first that day, '
   'the code, the whole minutes (the actual ones where they are recorded) and how that payer rounds.';
 grant execute on function private.rendered_services(uuid, uuid[]) to authenticated, service_role;
 
@@ -22564,6 +22694,18 @@ begin
         and session.client_id = visit_units.client_id
         and session.start_time >= (visit_units.service_date - 1)::timestamptz
         and session.start_time < (visit_units.service_date + 2)::timestamptz
+      union
+      -- Those that were booked for another day.
+      select visit.session_id
+      from public.session_visits as visit
+      where visit.organization_id = visit_units.organization_id
+        and visit.other_day_reason is not null
+        and visit.actual_start_time >= (visit_units.service_date - 1)::timestamptz
+        and visit.actual_start_time < (visit_units.service_date + 2)::timestamptz
+        and (
+          select session.client_id from public.sessions as session
+          where session.organization_id = visit.organization_id and session.id = visit.session_id
+        ) = visit_units.client_id
     )) as service
     where service.service_date = visit_units.service_date
   )) as day;
@@ -22600,14 +22742,9 @@ select
 from reports.months as month
 cross join lateral private.day_units(array(
   select service::private.rendered_service
-  from private.rendered_services(month.organization_id, array(
-    select session.id
-    from public.sessions as session
-    where session.organization_id = month.organization_id
-      and session.start_time >= month.starts_at
-      and session.start_time < month.ends_at
-      and session.status = 'completed'
-  )) as service
+  from private.rendered_services(
+    month.organization_id, private.visits_between(month.organization_id, month.starts_at, month.ends_at)
+  ) as service
 )) as line
 -- One row by its key, whatever the planner believes of how many there are.
 cross join lateral (
@@ -23133,7 +23270,15 @@ as $$
 #variable_conflict use_column
 begin
   return query
-  with visit as materialized (
+  with asked as materialized (
+    select coalesce(actual.actual_start_time, session.start_time) as begun
+    from public.sessions as session
+    left join public.session_visits as actual
+      on actual.organization_id = session.organization_id and actual.session_id = session.id
+      and actual.actual_end_time is not null
+    where session.organization_id = visit_overlaps.organization_id and session.id = any (visit_overlaps.session_ids)
+  ),
+  visit as materialized (
     select
       session.id, session.therapist_id, session.client_id, session.group_id, session.cpt_code, session.session_type,
       session.start_time, session.end_time, session.id = any (visit_overlaps.session_ids) as is_asked,
@@ -23147,16 +23292,10 @@ begin
       and actual.actual_end_time is not null
     where session.organization_id = visit_overlaps.organization_id
       and session.status = 'completed'
-      -- A visit lies within a day of what was booked.
-      and session.start_time between (
-        select min(asked.start_time) - interval '2 days'
-        from public.sessions as asked
-        where asked.organization_id = visit_overlaps.organization_id and asked.id = any (visit_overlaps.session_ids)
-      ) and (
-        select max(asked.start_time) + interval '2 days'
-        from public.sessions as asked
-        where asked.organization_id = visit_overlaps.organization_id and asked.id = any (visit_overlaps.session_ids)
-      )
+      and session.id = any (visit_overlaps.session_ids || private.visits_between(
+        visit_overlaps.organization_id,
+        (select min(asked.begun) from asked) - interval '1 day', (select max(asked.begun) from asked) + interval '1 day'
+      ))
   )
   select asked.id, other.id, 'therapist_overlaps'
   from visit as asked
@@ -23250,7 +23389,7 @@ begin
       ], null) else '{}' end as missing,
       round(extract(epoch from visit.begun - visit.start_time) / 60)::integer as late_minutes,
       round(extract(epoch from visit.ended - visit.end_time) / 60)::integer as over_minutes,
-      private.service_date(visit.organization_id, visit.client_id, visit.begun) as begun_on
+      private.service_date(visit.organization_id, visit.client_id, visit.start_time) as booked_on
     from visit
     join ruled on (
       ruled.payer_id, ruled.billed_code, ruled.location_type, ruled.service_date, ruled.cpt_code, ruled.session_type
@@ -23266,7 +23405,7 @@ begin
   from judged
   cross join lateral (
     values
-      ('off_the_day', judged.begun_on <> judged.service_date, 'began on ' || judged.begun_on),
+      ('off_the_day', judged.booked_on <> judged.service_date, 'began on ' || judged.service_date),
       ('off_the_booking', abs(judged.late_minutes) > 15 or abs(judged.over_minutes) > 15,
         format('began %s and ended %s minutes after it was booked for', judged.late_minutes, judged.over_minutes)),
       ('unsigned', judged.note_status not in ('signed', 'amended'), 'note: ' || judged.note_status),
@@ -23318,14 +23457,9 @@ select
   found.problem,
   found.detail
 from reports.months as month
-cross join lateral private.visit_problems(month.organization_id, array(
-  select session.id
-  from public.sessions as session
-  where session.organization_id = month.organization_id
-    and session.start_time >= month.starts_at
-    and session.start_time < month.ends_at
-    and session.status = 'completed'
-)) as found
+cross join lateral private.visit_problems(
+  month.organization_id, private.visits_between(month.organization_id, month.starts_at, month.ends_at)
+) as found
 cross join lateral (
   select
     session.therapist_id,

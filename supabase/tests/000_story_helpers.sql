@@ -396,8 +396,8 @@ $$;
 create or replace function tests.record_visit(session_id uuid, begun timestamptz default null, ended timestamptz default null) returns void
 language sql set search_path = ''
 as $$
-  insert into public.session_visits (organization_id, session_id, actual_start_time, actual_end_time)
-  select session.organization_id, session.id, coalesce(begun, session.start_time), coalesce(ended, session.end_time)
+  insert into public.session_visits (organization_id, session_id, actual_start_time, actual_end_time, other_day_reason)
+  select session.organization_id, session.id, coalesce(begun, session.start_time), coalesce(ended, session.end_time), 'a story'
   from public.sessions as session where session.id = record_visit.session_id
   on conflict on constraint session_visits_pkey do update
   set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time

@@ -1,7 +1,7 @@
 -- A completed visit is corrected with a reason: versions are kept, units move along, a signed note waits to be amended, and
 -- steps made by mistake are taken back.
 begin;
-select plan(41);
+select plan(47);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 select tests.add_payers();
@@ -119,6 +119,43 @@ select is(
   array['THERAPIST_CONFLICT', 'therapist'], 'unless its time was given away'
 );
 select is((select status::text from public.sessions where id = tests.id('missed')), 'no_show', 'then it stays missed');
+
+-- What was signed stays signed
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, cpt_code, location_type)
+values (tests.id('clinic'), tests.id('kept'), tests.id('rbt'), tests.id('ben'), date_trunc('minute', now()) - interval '20 hours',
+  date_trunc('minute', now()) - interval '19 hours', 'UTC', '97153', 'clinic');
+update public.sessions set status = 'in_progress' where id = tests.id('kept');
+select tests.record_visit(tests.id('kept')), tests.sign(tests.id('kept'));
+select tests.call('rbt', format('select public.complete_session(%L)', jsonb_build_object('session_id', tests.id('kept'))));
+select is(
+  (select array[answer #>> '{body,session,status}', answer #>> '{body,units}', answer #>> '{body,noteStatus}']
+    from pg_temp.correct('rbt', tests.id('kept'), 1, '{"undo": "completion", "reason_code": "by_mistake"}') as answer),
+  array['in_progress', null, 'signed'], 'a completion that is undone leaves the signature: no fact has changed'
+);
+select is(tests.call('rbt', format('select public.complete_session(%L)', jsonb_build_object('session_id', tests.id('kept')))) #>> '{body,version}',
+  '2', 'and the session is completed again');
+select is(pg_temp.correct('rbt', tests.id('kept'), 2, '{"location_type": "home"}') #>> '{body,noteStatus}', 'needs_amendment', 'a fact that was signed');
+
+-- A place in a group
+select tests.add('public.clients', (
+  select jsonb_agg(jsonb_build_object('organization_id', tests.id('clinic'), 'id', tests.id('member ' || number), 'reference', 'member ' || number))
+  from generate_series(1, 9) as number
+));
+insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time)
+values (tests.id('clinic'), tests.id('group'), tests.id('bcba'), date_trunc('minute', now()) - interval '20 hours', date_trunc('minute', now()) - interval '19 hours');
+create function pg_temp.join(number integer) returns void language sql as $$
+  insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, cpt_code, group_id)
+  select organization_id, tests.id('place ' || number), therapist_id, tests.id('member ' || number), start_time, end_time, 'UTC', '97154', id
+  from public.session_groups where id = tests.id('group')
+$$;
+select pg_temp.join(number) from generate_series(1, 8) as number;
+update public.sessions set status = 'no_show' where id in (tests.id('place 1'), tests.id('place 2'));
+select is(pg_temp.correct('admin', tests.id('place 2'), 1, '{"undo": "no_show", "reason_code": "by_mistake"}') #>> '{body,session,status}',
+  'scheduled', 'a member who did come has their place');
+select pg_temp.join(9);
+select is(pg_temp.correct('admin', tests.id('place 1'), 1, '{"undo": "no_show", "reason_code": "by_mistake"}') ->> 'code',
+  'GROUP_FULL', 'unless it was given away');
+select is((select status::text from public.sessions where id = tests.id('place 1')), 'no_show', 'then they stay missed');
 
 -- Until when
 update public.organizations set correction_days = 0 where id = tests.id('clinic');

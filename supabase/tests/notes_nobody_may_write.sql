@@ -12,7 +12,7 @@ do $$ begin
   update public.sessions set status = 'in_progress' where id = (select signed_id from made);
   alter table public.sessions enable trigger user;
 end $$;
-select tests.record_visit(signed_id) from made;
+select tests.record_visit(signed_id, now() - interval '2 hours', now() - interval '1 hour') from made;
 
 create function pg_temp.version(session uuid, version integer, status text) returns text
 language sql

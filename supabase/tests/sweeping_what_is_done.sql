@@ -22,7 +22,7 @@ do $$ begin
   update public.sessions set status = 'in_progress' where id = (select signed_id from made);
   alter table public.sessions enable trigger user;
 end $$;
-select tests.record_visit(signed_id) from made;
+select tests.record_visit(signed_id, now() - interval '2 hours', now() - interval '1 hour') from made;
 create function pg_temp.write(session uuid, version integer, status text, at timestamptz) returns void language sql as $$
   insert into private.session_note_versions (
     organization_id, session_id, id, version, status, data_key_id, ciphertext, saved_by, saved_at, signed_at, credential, attested

@@ -647,5 +647,6 @@ export const policyHelpers: readonly string[] = [
   'private.service_date(uuid,uuid,timestamp with time zone)',
   'private.service_zone(uuid,uuid)',
   'private.visit_problems(uuid,uuid[])',
+  'private.visits_between(uuid,timestamp with time zone,timestamp with time zone)',
   'private.words_are_valid(text[],integer,text)',
 ];

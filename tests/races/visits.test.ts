@@ -1,10 +1,10 @@
-/** Forty visits that cannot all have happened are completed at once, each over a connection of its own. */
+/** Forty visits that cannot all have happened are completed at once, or one is corrected, each over a connection of its own. */
 import { randomUUID } from 'node:crypto';
 import { expect, it } from 'vitest';
 import { withConnection } from '../setup/db.ts';
 import { brokenInvariants } from '../setup/invariants.ts';
 import { signNotes } from '../setup/signing.ts';
-import { type Arena, type Attempt, nth, openArena, type Result, race } from './rivals.ts';
+import { type Arena, type Attempt, nth, openArena, type Result, race, tally } from './rivals.ts';
 
 const rivals = 40;
 const everyone = Array.from({ length: rivals }, (_, index) => index);
@@ -44,8 +44,8 @@ async function openVisits(therapists: number, clients: number): Promise<Visits> 
       arena.organizationId,
     ]);
     await db.query(
-      `insert into public.session_visits (organization_id, session_id, actual_start_time, actual_end_time)
-      select $1, made.* from unnest($2::uuid[], $3::timestamptz[], $4::timestamptz[]) as made`,
+      `insert into public.session_visits (organization_id, session_id, actual_start_time, actual_end_time, other_day_reason)
+      select $1, made.*, 'documented late' from unnest($2::uuid[], $3::timestamptz[], $4::timestamptz[]) as made`,
       [
         arena.organizationId,
         ids,
@@ -120,4 +120,31 @@ it('a backend that completes sessions directly meets the same rule', { timeout: 
       /^(ok|VISIT_OVERLAPS|23P01)$/,
     );
   await expectNoTwoAtOnce(visits);
+});
+
+it('forty corrections of one version: one is made, the others are told', { timeout: 240_000 }, async () => {
+  const visits = await openVisits(1, rivals);
+  const [id] = visits.ids;
+  await withConnection((db) =>
+    db.query("update public.sessions set status = 'completed' where id = $1", [id]),
+  );
+  const results = await complete(visits, (index) => ({
+    sql: 'select public.correct_visit($1) as outcome',
+    values: [
+      JSON.stringify({
+        ...{
+          session_id: id,
+          base_version: 1,
+          reason_code: 'wrong_time',
+          other_day_reason: 'documented late',
+        },
+        actual_end_time: new Date(past + (index + 1) * 60_000).toISOString(),
+      }),
+    ],
+  }));
+  expect(tally(results)).toEqual({ ok: 1, VISIT_VERSION_CONFLICT: rivals - 1 });
+  const { rows } = await withConnection((db) =>
+    db.query('select version from public.visit_versions where session_id = $1', [id]),
+  );
+  expect(rows).toEqual([{ version: 1 }]);
 });

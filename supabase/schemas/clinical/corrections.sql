@@ -159,15 +159,22 @@ comment on function private.rewrite_session(public.sessions, public.sessions, ti
   'Gives a session its corrected status, service and place, with the claims of those; or says what stands in its way, and '
   'leaves everything as it was. No conflicts: it is done. Call it with the row and the resources locked.';
 
-create function private.corrected_session(session public.sessions, wanted private.correction_request)
+create function private.corrected_session(
+  session public.sessions, visit public.session_visits, wanted private.correction_request
+)
 returns public.sessions
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
-  on_date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
-  code constant text := upper(private.tidy(wanted.cpt_code));
+  former_date constant date := private.service_date(
+    session.organization_id, session.client_id, coalesce(visit.actual_start_time, session.start_time)
+  );
+  on_date constant date := coalesce(
+    private.service_date(session.organization_id, session.client_id, wanted.actual_start_time::timestamptz), former_date
+  );
+  code constant text := coalesce(upper(private.tidy(wanted.cpt_code)), session.cpt_code);
   modifiers constant text[] := private.modifiers_of(row(wanted.cpt_code, wanted.modifiers));
   members integer := 1;
   issue text;
@@ -176,8 +183,8 @@ begin
     session.status := case
       when wanted.undo = 'completion' then 'in_progress'
       when wanted.undo = 'no_show' and exists (
-        select from public.session_visits as visit
-        where visit.organization_id = session.organization_id and visit.session_id = session.id
+        select from public.session_visits as recorded
+        where recorded.organization_id = session.organization_id and recorded.session_id = session.id
       ) then 'in_progress'
       else 'scheduled'
     end;
@@ -192,7 +199,7 @@ begin
     return session;
   end if;
   session.location_type := coalesce(private.tidy(wanted.location_type), session.location_type);
-  if code is distinct from session.cpt_code and code is not null then
+  if code is not null and (code, on_date) is distinct from (session.cpt_code, former_date) then
     if session.group_id is not null then
       members := (
         select count(*) from public.sessions as member
@@ -208,6 +215,8 @@ begin
     if issue is not null then
       perform private.raise_invalid(private.issue('cpt_code', issue));
     end if;
+  end if;
+  if code is distinct from session.cpt_code then
     session.cpt_code := code;
     session.lanes := private.client_lanes(
       session.organization_id, session.client_id, code, session.start_time, session.end_time
@@ -222,7 +231,7 @@ begin
   return session;
 end
 $$;
-comment on function private.corrected_session(public.sessions, private.correction_request) is
+comment on function private.corrected_session(public.sessions, public.session_visits, private.correction_request) is
   'The session as a correction wants it; PT400 for a service that cannot have been rendered.';
 
 create function private.corrected_visit(
@@ -259,14 +268,11 @@ begin
   perform private.check_visit(
     session, visit.actual_start_time, visit.actual_end_time, visit.other_day_reason, as_of
   );
-  select private.billable_units(extract(epoch from visit.actual_end_time - visit.actual_start_time) / 60, rule.rounding)
-  into visit.units
-  from private.session_payer_rule(session) as rule;
   return visit;
 end
 $$;
 comment on function private.corrected_visit(public.sessions, public.session_visits, private.correction_request, timestamptz) is
-  'The visit as a correction wants it, with its units; null when its start is undone. session: corrected already. PT400 for '
+  'The visit as a correction wants it, but for its units; null when its start is undone. session: corrected already. PT400 for '
   'times it cannot have had.';
 
 create function private.correction_issue(
@@ -352,11 +358,17 @@ begin
     session.cpt_modifiers, session.location_type, wanted.undo, wanted.reason_code, private.tidy(wanted.remark), actor.user_id, as_of
   );
   -- What a live move takes is the difference to what its session has: both are counted anew.
-  perform private.reenter_units(session.organization_id, array[session.id], array(
-    select hold.id from public.session_holds as hold
-    where hold.organization_id = session.organization_id and hold.session_id = session.id and hold.status = 'held'
-  ));
-  return private.use_units_of_day(session);
+  perform private.count_visits(
+    session.organization_id, array[session.id],
+    array[private.service_date(
+      session.organization_id, session.client_id, coalesce(visit.actual_start_time, session.start_time)
+    )],
+    array(
+      select hold.id from public.session_holds as hold
+      where hold.organization_id = session.organization_id and hold.session_id = session.id and hold.status = 'held'
+    )
+  );
+  return private.units_of_visit(session.organization_id, session.id);
 end
 $$;
 comment on function private.write_correction(
@@ -425,7 +437,7 @@ begin
     );
   end if;
 
-  after := private.corrected_session(session, wanted);
+  after := private.corrected_session(session, visit, wanted);
   corrected := private.corrected_visit(after, visit, wanted, as_of);
   if after = session and corrected is not distinct from visit and wanted.undo is null then
     perform private.raise_invalid(private.issue('', 'changes nothing: the visit is recorded like this already'));

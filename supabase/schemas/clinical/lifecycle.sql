@@ -71,44 +71,56 @@ create trigger refuse_delete before delete on public.session_visits
 create trigger refuse_truncate before truncate on public.session_visits
   for each statement execute function private.refuse_delete();
 
-create function private.cut_seconds()
+create function private.guard_visit_times()
 returns trigger
 language plpgsql
+security definer
 set search_path = ''
 as $$
+declare
+  session public.sessions;
 begin
   new.actual_start_time := private.whole_minute(new.actual_start_time);
   new.actual_end_time := private.whole_minute(new.actual_end_time);
+  if greatest(new.actual_start_time, new.actual_end_time) > clock_timestamp() then
+    raise exception using
+      errcode = 'check_violation', constraint = 'session_visits_past', schema = 'public', table = 'session_visits',
+      message = 'a visit is recorded once it has begun, and its end once it has ended';
+  end if;
+  select known.* into session
+  from public.sessions as known
+  where known.organization_id = new.organization_id and known.id = new.session_id;
+  if new.other_day_reason is null
+    and private.service_date(session.organization_id, session.client_id, new.actual_start_time)
+      <> private.service_date(session.organization_id, session.client_id, session.start_time)
+  then
+    raise exception using
+      errcode = 'check_violation', constraint = 'session_visits_other_day', schema = 'public', table = 'session_visits',
+      message = 'a visit begins on the local day it was booked for, or has a reason: other_day_reason';
+  end if;
   return new;
 end
 $$;
-comment on function private.cut_seconds() is 'Trigger: the times of a visit are whole minutes, whoever enters them.';
-create trigger cut_seconds before insert or update on public.session_visits
-  for each row execute function private.cut_seconds();
+comment on function private.guard_visit_times() is
+  'Trigger: the times of a visit are whole minutes of the past, on the booked local day or with a reason, whoever enters them.';
+create trigger a_guard_visit_times before insert or update of actual_start_time, actual_end_time, other_day_reason
+  on public.session_visits
+  for each row execute function private.guard_visit_times();
 
-create function private.session_payer_rule(session public.sessions)
-returns table (
-  rounding public.unit_rounding,
-  authorization_required boolean,
-  evv_required boolean
-)
+create function private.units_of_visit(organization_id uuid, session_id uuid)
+returns integer
 language plpgsql
 stable
 set search_path = ''
 as $$
-declare
-  date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
 begin
-  return query
-  select rule.rounding, rule.authorization_required, rule.evv_required
-  from private.payer_rule(
-    session.organization_id,
-    private.primary_payer(session.organization_id, session.client_id, date),
-    private.billed_code(session.organization_id, session.cpt_code, session.session_type, date), date
-  ) as rule;
+  return (
+    select visit.units from public.session_visits as visit
+    where visit.organization_id = units_of_visit.organization_id and visit.session_id = units_of_visit.session_id
+  );
 end
 $$;
-comment on function private.session_payer_rule(public.sessions) is 'The rule of the payer who pays first for this session.';
+comment on function private.units_of_visit(uuid, uuid) is 'The units of a visit as they are counted now; null until it is completed.';
 
 create function private.completion_gaps(session public.sessions, begun timestamptz, ended timestamptz)
 returns jsonb
@@ -206,7 +218,7 @@ comment on function private.guard_completion() is 'Trigger: a user completes a s
 create trigger a_guard_completion before update of status on public.sessions
   for each row
   -- complete_session has asked already, for the times that it is given.
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.guard_completion();
 
 -- Requests ---------------------------------------------------------------------------------------------------------------
@@ -447,15 +459,11 @@ begin
   end if;
 
   visit.overlap_reason := case when other_visits is not null then private.tidy(wanted.overlap_reason) end;
-  visit.units := (
-    select private.billable_units(private.billable_minutes(visit.actual_start_time, visit.actual_end_time), rule.rounding)
-    from private.session_payer_rule(session) as rule
-  );
   visit.completed_by := actor.user_id;
   visit.recorded_at := clock_timestamp();
   insert into public.session_visits select visit.*
   on conflict (organization_id, session_id) do update
-  set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time, units = excluded.units,
+  set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time,
     other_day_reason = excluded.other_day_reason, overlap_reason = excluded.overlap_reason,
     completed_by = excluded.completed_by, recorded_at = excluded.recorded_at;
   update public.sessions as changed
@@ -470,9 +478,11 @@ begin
   if visit.overlap_reason is not null then
     perform private.record_overlap(actor, completed, other_visits, visit.overlap_reason, as_of);
   end if;
+  perform private.count_visits(actor.organization_id, array[session.id]);
   return private.success(jsonb_build_object(
     'session', to_jsonb(completed), 'actualStartTime', private.iso(visit.actual_start_time),
-    'actualEndTime', private.iso(visit.actual_end_time), 'units', private.use_units_of_day(completed),
+    'actualEndTime', private.iso(visit.actual_end_time),
+    'units', private.units_of_visit(actor.organization_id, session.id),
     'version', private.visit_version(actor.organization_id, session.id)
   ));
 end

@@ -32,7 +32,7 @@ alter table private.visit_claims enable row level security;
 create policy deny_all on private.visit_claims using (false);
 create trigger refuse_derived_write before insert or update or delete on private.visit_claims
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking')
+  when (private.is_direct_write())
   execute function private.refuse_derived_write();
 create trigger refuse_truncate before truncate on private.visit_claims
   for each statement execute function private.refuse_derived_write();
@@ -236,7 +236,7 @@ comment on function private.sync_visit_claims(uuid, uuid[]) is
   'Makes the claims of these sessions'' visits what their rows say. False: another visit is in the way, and the caller '
   'undoes what it wrote. Call it with the resources locked, or alone in the organization.';
 
-create function private.settle_visits(organization_id uuid, session_ids uuid[])
+create function private.settle_visits(organization_id uuid, session_ids uuid[], former_dates date[] default '{}')
 returns void
 language plpgsql
 security definer
@@ -254,11 +254,17 @@ begin
       message = 'the visit overlaps another completed visit of the same therapist or client in actual time',
       hint = 'Correct the times of one of them. An admin may let them overlap, with a reason, through complete_session or correct_visit.';
   end if;
+  perform private.count_visits(settle_visits.organization_id, array_agg(session.id), former_dates)
+  from public.sessions as session
+  where session.organization_id = settle_visits.organization_id and session.id = any (session_ids)
+    and session.status = 'completed'
+  having count(*) > 0;
   perform private.leave_booking(null, former);
 end
 $$;
-comment on function private.settle_visits(uuid, uuid[]) is
-  'Gives visits that were written directly exactly their claims, or raises exclusion_violation (23P01), which undoes the write.';
+comment on function private.settle_visits(uuid, uuid[], date[]) is
+  'Gives visits that were written directly exactly their claims and their units, or raises exclusion_violation (23P01), '
+  'which undoes the write.';
 
 create function private.settle_completed()
 returns trigger
@@ -284,7 +290,7 @@ $$;
 comment on function private.settle_completed() is 'Trigger: sessions completed directly claim the time of their visits, or fail.';
 create trigger d_settle_completed after update on public.sessions
   referencing old table as old_rows new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_completed();
 
 create function private.guard_visit()
@@ -307,14 +313,14 @@ comment on function private.guard_visit() is
   'Trigger: a visit that is written directly stays its session''s, and its organization is the writer''s alone.';
 create trigger a_take_organization before insert or update on public.session_visits
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_guard_visit before insert or update on public.session_visits
   for each row
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.guard_visit();
 
-create function private.settle_written_visits()
+create function private.settle_inserted_visits()
 returns trigger
 language plpgsql
 security definer
@@ -328,12 +334,33 @@ begin
   return null;
 end
 $$;
-comment on function private.settle_written_visits() is 'Trigger: visits whose times are written directly claim them, or fail.';
+comment on function private.settle_inserted_visits() is 'Trigger: visits that are written directly claim their times, or fail.';
+
+create function private.settle_updated_visits()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  perform private.settle_visits(written.organization_id, written.ids, written.former_dates)
+  from (
+    select visit.organization_id, array_agg(visit.session_id) as ids,
+      array_agg(distinct private.service_date(session.organization_id, session.client_id, visit.actual_start_time)) as former_dates
+    from old_rows as visit
+    join public.sessions as session
+      on session.organization_id = visit.organization_id and session.id = visit.session_id
+    group by visit.organization_id
+  ) as written;
+  return null;
+end
+$$;
+comment on function private.settle_updated_visits() is 'Trigger: visits whose times change directly claim them, or fail.';
 create trigger c_settle_inserted after insert on public.session_visits
   referencing new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
-  execute function private.settle_written_visits();
+  when (private.is_direct_write())
+  execute function private.settle_inserted_visits();
 create trigger c_settle_updated after update on public.session_visits
-  referencing new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
-  execute function private.settle_written_visits();
+  referencing old table as old_rows for each statement
+  when (private.is_direct_write())
+  execute function private.settle_updated_visits();

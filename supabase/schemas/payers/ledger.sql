@@ -169,49 +169,6 @@ $$;
 comment on function private.move_units(uuid, private.moved_session[]) is
   'The units of sessions that a hold moves: what the hold took for them, in addition to what they had.';
 
-create function private.use_units_of_day(completed public.sessions)
-returns integer
-language plpgsql
-set search_path = ''
-as $$
-declare
-  day record;
-  changed_ids uuid[] := '{}';
-  taken integer;
-begin
-  -- Where a payer rounds by the day, a completed visit may change the units of the others.
-  for day in
-    select visit.session_id, visit.units
-    from private.visit_units(
-      completed.organization_id, completed.client_id,
-      private.service_date(completed.organization_id, completed.client_id, completed.start_time)
-    ) as visit
-    left join public.session_visits as recorded
-      on recorded.organization_id = completed.organization_id and recorded.session_id = visit.session_id
-    where visit.session_id = completed.id or visit.units <> recorded.units or visit.units <> (
-      select sum(entry.total_units) from public.authorization_units as entry
-      where entry.organization_id = completed.organization_id and entry.owner_id = visit.session_id
-    )
-  loop
-    update public.session_visits as visit
-    set units = day.units
-    where visit.organization_id = completed.organization_id and visit.session_id = day.session_id
-      and visit.units <> day.units;
-    changed_ids := changed_ids || day.session_id;
-    if day.session_id = completed.id then
-      taken := day.units;
-    end if;
-  end loop;
-  -- Together, so that those that take find what others give back. What was rendered beyond what is left is entered as
-  -- beyond it: it happened.
-  perform private.reenter_units(completed.organization_id, changed_ids, '{}');
-  return taken;
-end
-$$;
-comment on function private.use_units_of_day(public.sessions) is
-  'A session that has just been completed uses its units, and the client''s other completed visits of that day have theirs '
-  'corrected, as reports.units_by_code_and_payer counts them. Returns the session''s own.';
-
 -- When rows change under the ledger ----------------------------------------------------------------------------------
 
 create function private.services_of_sessions(organization_id uuid, session_ids uuid[])
@@ -225,9 +182,18 @@ begin
     select row(
       session.id, 0, session.client_id,
       private.billed_code_at(
-        session.organization_id, session.client_id, session.cpt_code, session.session_type, session.start_time
+        session.organization_id, session.client_id, session.cpt_code, session.session_type,
+        coalesce(visit.actual_start_time, session.start_time)
       ),
-      session.start_time, session.end_time, null, visit.units, session.therapist_id
+      coalesce(visit.actual_start_time, session.start_time), coalesce(visit.actual_end_time, session.end_time), null,
+      case when session.status = 'completed' then coalesce(visit.units, (
+        select counted.units
+        from private.visit_units(session.organization_id, session.client_id, private.service_date(
+          session.organization_id, session.client_id, coalesce(visit.actual_start_time, session.start_time)
+        )) as counted
+        where counted.session_id = session.id
+      )) end,
+      session.therapist_id
     )::private.service
     from unnest(session_ids) as named (id)
     cross join lateral (
@@ -236,7 +202,7 @@ begin
     ) as session
     left join public.session_visits as visit
       on visit.organization_id = session.organization_id and visit.session_id = session.id
-      and session.status = 'completed'
+      and session.status = 'completed' and visit.actual_end_time is not null
     where session.status not in ('cancelled', 'no_show')
   );
 end

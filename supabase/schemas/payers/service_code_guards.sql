@@ -30,7 +30,8 @@ create trigger a_guard_code_inserted before insert on public.sessions
   for each row when (new.cpt_code is not null) execute function private.guard_service_code();
 create trigger a_guard_code_updated before update on public.sessions
   for each row when (
-    new.cpt_code is not null
+    -- What is completed changes through correct_visit alone, which asks for the day on which the visit began.
+    new.cpt_code is not null and old.status <> 'completed'
     and (new.cpt_code, new.start_time) is distinct from (old.cpt_code, old.start_time)
   ) execute function private.guard_service_code();
 

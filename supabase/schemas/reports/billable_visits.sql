@@ -23,14 +23,9 @@ select
 from reports.months as month
 cross join lateral private.day_units(array(
   select service::private.rendered_service
-  from private.rendered_services(month.organization_id, array(
-    select session.id
-    from public.sessions as session
-    where session.organization_id = month.organization_id
-      and session.start_time >= month.starts_at
-      and session.start_time < month.ends_at
-      and session.status = 'completed'
-  )) as service
+  from private.rendered_services(
+    month.organization_id, private.visits_between(month.organization_id, month.starts_at, month.ends_at)
+  ) as service
 )) as line
 -- One row by its key, whatever the planner believes of how many there are.
 cross join lateral (

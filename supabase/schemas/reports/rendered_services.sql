@@ -33,7 +33,8 @@ begin
   return query
   with visit as materialized (
     select
-      session.id, session.client_id, session.therapist_id, session.start_time, day.date,
+      session.id, session.client_id, session.therapist_id,
+      coalesce(actual.actual_start_time, session.start_time) as start_time, day.date,
       coalesce(
         session.cpt_code,
         private.billed_code(session.organization_id, null, session.session_type, day.date)
@@ -49,7 +50,9 @@ begin
       and actual.session_id = session.id
       and actual.actual_end_time is not null
     cross join lateral (
-      select private.service_date(session.organization_id, session.client_id, session.start_time) as date
+      select private.service_date(
+        session.organization_id, session.client_id, coalesce(actual.actual_start_time, session.start_time)
+      ) as date
     ) as day
     where session.status = 'completed'
   ),
@@ -86,7 +89,7 @@ begin
 end
 $$;
 comment on function private.rendered_services(uuid, uuid[]) is
-  'Those of these sessions that are completed, with what private.day_units needs: the local day, who pays first that day, '
+  'Those of these sessions that are completed, with what private.day_units needs: the local day on which it began, who pays first that day, '
   'the code, the whole minutes (the actual ones where they are recorded) and how that payer rounds.';
 grant execute on function private.rendered_services(uuid, uuid[]) to authenticated, service_role;
 
@@ -109,6 +112,18 @@ begin
         and session.client_id = visit_units.client_id
         and session.start_time >= (visit_units.service_date - 1)::timestamptz
         and session.start_time < (visit_units.service_date + 2)::timestamptz
+      union
+      -- Those that were booked for another day.
+      select visit.session_id
+      from public.session_visits as visit
+      where visit.organization_id = visit_units.organization_id
+        and visit.other_day_reason is not null
+        and visit.actual_start_time >= (visit_units.service_date - 1)::timestamptz
+        and visit.actual_start_time < (visit_units.service_date + 2)::timestamptz
+        and (
+          select session.client_id from public.sessions as session
+          where session.organization_id = visit.organization_id and session.id = visit.session_id
+        ) = visit_units.client_id
     )) as service
     where service.service_date = visit_units.service_date
   )) as day;

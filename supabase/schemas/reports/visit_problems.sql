@@ -30,7 +30,15 @@ as $$
 #variable_conflict use_column
 begin
   return query
-  with visit as materialized (
+  with asked as materialized (
+    select coalesce(actual.actual_start_time, session.start_time) as begun
+    from public.sessions as session
+    left join public.session_visits as actual
+      on actual.organization_id = session.organization_id and actual.session_id = session.id
+      and actual.actual_end_time is not null
+    where session.organization_id = visit_overlaps.organization_id and session.id = any (visit_overlaps.session_ids)
+  ),
+  visit as materialized (
     select
       session.id, session.therapist_id, session.client_id, session.group_id, session.cpt_code, session.session_type,
       session.start_time, session.end_time, session.id = any (visit_overlaps.session_ids) as is_asked,
@@ -44,16 +52,10 @@ begin
       and actual.actual_end_time is not null
     where session.organization_id = visit_overlaps.organization_id
       and session.status = 'completed'
-      -- A visit lies within a day of what was booked.
-      and session.start_time between (
-        select min(asked.start_time) - interval '2 days'
-        from public.sessions as asked
-        where asked.organization_id = visit_overlaps.organization_id and asked.id = any (visit_overlaps.session_ids)
-      ) and (
-        select max(asked.start_time) + interval '2 days'
-        from public.sessions as asked
-        where asked.organization_id = visit_overlaps.organization_id and asked.id = any (visit_overlaps.session_ids)
-      )
+      and session.id = any (visit_overlaps.session_ids || private.visits_between(
+        visit_overlaps.organization_id,
+        (select min(asked.begun) from asked) - interval '1 day', (select max(asked.begun) from asked) + interval '1 day'
+      ))
   )
   select asked.id, other.id, 'therapist_overlaps'
   from visit as asked
@@ -147,7 +149,7 @@ begin
       ], null) else '{}' end as missing,
       round(extract(epoch from visit.begun - visit.start_time) / 60)::integer as late_minutes,
       round(extract(epoch from visit.ended - visit.end_time) / 60)::integer as over_minutes,
-      private.service_date(visit.organization_id, visit.client_id, visit.begun) as begun_on
+      private.service_date(visit.organization_id, visit.client_id, visit.start_time) as booked_on
     from visit
     join ruled on (
       ruled.payer_id, ruled.billed_code, ruled.location_type, ruled.service_date, ruled.cpt_code, ruled.session_type
@@ -163,7 +165,7 @@ begin
   from judged
   cross join lateral (
     values
-      ('off_the_day', judged.begun_on <> judged.service_date, 'began on ' || judged.begun_on),
+      ('off_the_day', judged.booked_on <> judged.service_date, 'began on ' || judged.service_date),
       ('off_the_booking', abs(judged.late_minutes) > 15 or abs(judged.over_minutes) > 15,
         format('began %s and ended %s minutes after it was booked for', judged.late_minutes, judged.over_minutes)),
       ('unsigned', judged.note_status not in ('signed', 'amended'), 'note: ' || judged.note_status),
@@ -215,14 +217,9 @@ select
   found.problem,
   found.detail
 from reports.months as month
-cross join lateral private.visit_problems(month.organization_id, array(
-  select session.id
-  from public.sessions as session
-  where session.organization_id = month.organization_id
-    and session.start_time >= month.starts_at
-    and session.start_time < month.ends_at
-    and session.status = 'completed'
-)) as found
+cross join lateral private.visit_problems(
+  month.organization_id, private.visits_between(month.organization_id, month.starts_at, month.ends_at)
+) as found
 cross join lateral (
   select
     session.therapist_id,
