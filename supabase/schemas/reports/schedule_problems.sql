@@ -112,13 +112,27 @@ begin
     ) as worked
   ),
   short as materialized (
-    -- The ledger knows who is short. Who has no entry is asked where a rule may have changed since.
-    select placed.id, entry.owner_id is not null as is_known, placed.client_id, placed.date,
+    -- The ledger knows who is short, and whose units a limit counts. Where nothing was asked for, a rule may have changed
+    -- since.
+    select placed.id, coalesce(entry.is_short or entry.is_limited, false) as is_known, placed.client_id, placed.date,
       coalesce(placed.code, '97153') as code
     from placed
-    left join public.authorization_units as entry
-      on entry.organization_id = schedule_problems.organization_id and entry.owner_id = placed.id
-    where placed.has_payer and (entry.owner_id is null or entry.units < entry.total_units)
+    cross join lateral (
+      select bool_and(part.needs_authorization) as is_needed,
+        bool_or(part.needs_authorization and part.units < part.total_units) as is_short,
+        bool_or(exists (
+          select from public.unit_limits as known
+          where known.organization_id = schedule_problems.organization_id and known.authorization_id = part.authorization_id
+            and known.effect = 'refuse'
+        ) or exists (
+          select from public.unit_limits as known
+          where known.organization_id = schedule_problems.organization_id and known.payer_id = part.payer_id
+            and known.effect = 'refuse'
+        )) as is_limited
+      from public.authorization_units as part
+      where part.organization_id = schedule_problems.organization_id and part.owner_id = placed.id
+    ) as entry
+    where placed.has_payer and (entry.is_needed is not true or entry.is_short or entry.is_limited)
   ),
   ruled as materialized (
     select payer.client_id, payer.date, payer.code
