@@ -973,13 +973,25 @@ function windowsOf({ request }: Call): { from: number; to: number }[] {
  * that forbids: neither by the functions nor over REST.
  */
 function checkTimes(history: Call[], tables: Tables, told: Map<string, Told>, findings: Findings): void {
+  const moves = tables.events.filter(({ action }) => action === 'session.moved');
+  // What is written over REST has no request id. A change to what was there already moves nothing.
+  const hasMoved = ({ actor, startedAt, endedAt }: Call, rows: { id: string }[]) =>
+    moves.some(
+      ({ organization_id, actor_user_id, entity_ids, recorded }) =>
+        organization_id === actor.clinic.organizationId &&
+        actor_user_id === actor.userId &&
+        rows.some(({ id }) => entity_ids.includes(id)) &&
+        recorded > (startedAt - 50) * 1000 &&
+        recorded < (endedAt + 50) * 1000,
+    );
   const booked = history.filter(
     (call) =>
       call.answer.type === 'ok' &&
       !call.answer.replayed &&
       (/^(hold|move|insert|post)$/.test(call.kind) ||
         (/^(confirm|regroup)$/.test(call.kind) && (told.get(call.id)?.effects.length ?? 0) > 0) ||
-        (/^(update|patch)$/.test(call.kind) && (call.answer.body.rows as unknown[]).length > 0)),
+        (call.kind === 'update' && told.get(call.id)?.effects[0]?.action === 'session.moved') ||
+        (call.kind === 'patch' && hasMoved(call, call.answer.body.rows as { id: string }[]))),
   );
   const during = (spans: Span[], call: Call) =>
     spans.filter(
