@@ -1,7 +1,6 @@
-import type { Conflict, Shortage } from '../../supabase/functions/_shared/contract/types.ts';
+import { callOutcome } from './callOutcome.ts';
 import type { Database } from './database.types.ts';
-import { callRpc, type ReadOptions } from './readRest.ts';
-import { SessionsApiError } from './sessionsApiError.ts';
+import type { ReadOptions } from './readRest.ts';
 import type { RpcCaller } from './supabaseClient.ts';
 
 /** Which sessions get which code. */
@@ -18,20 +17,6 @@ export interface RecodeResponse {
   /** The sessions as they are now, by start. */
   readonly sessions: readonly Database['public']['Tables']['sessions']['Row'][];
 }
-
-/** What the database answers. */
-type Outcome =
-  | { readonly ok: true; readonly body: RecodeResponse }
-  | {
-      readonly ok: false;
-      readonly status: number;
-      readonly code: SessionsApiError['code'];
-      readonly detail: string;
-      readonly retryAfter?: string | null;
-      readonly retryAfterSeconds?: number | null;
-      readonly conflicts?: readonly (Conflict & { readonly sessionId: string })[];
-      readonly shortages?: readonly (Shortage & { readonly sessionId: string })[];
-    };
 
 /**
  * Gives booked sessions another service code, all of them or none: when a code ends, or was booked by mistake. What a hold
@@ -54,8 +39,5 @@ type Outcome =
  */
 export async function recodeSessions(supabase: RpcCaller, payload: RecodeRequest): Promise<RecodeResponse> {
   const request = { session_ids: payload.sessionIds, cpt_code: payload.cptCode };
-  const outcome = await callRpc<Outcome>(supabase, 'recode_sessions', { request }, payload);
-  if (outcome.ok) return outcome.body;
-  const { detail, ...problem } = outcome;
-  throw new SessionsApiError({ ...problem, message: detail });
+  return await callOutcome<RecodeResponse>(supabase, 'recode_sessions', { request }, payload);
 }
