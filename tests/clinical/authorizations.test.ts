@@ -127,7 +127,7 @@ describe('rivals for the last units of a limit', { timeout: 120_000 }, () => {
   /** Whom the limit counts, and who holds what of it at once: four units each, of sixteen. */
   const scopes: Record<string, (index: number) => { therapist: string; client: string }> = {
     client: (index) => ({ therapist: nth(arena.therapists, index), client: nth(arena.clients, 20) }),
-    therapist: (index) => ({ therapist: nth(arena.therapists, 0), client: nth(arena.clients, 10 + index) }),
+    therapist: (index) => ({ therapist: nth(arena.therapists, 0), client: nth(arena.clients, 1 + index) }),
   };
 
   it.each(Object.entries(scopes))('of a %s: four of twelve get them', async (per, pair) => {
