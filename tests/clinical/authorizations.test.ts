@@ -127,17 +127,18 @@ describe('rivals for the last units of a limit', { timeout: 120_000 }, () => {
   /** Whom the limit counts, and who holds what of it at once: four units each, of sixteen. */
   const scopes: Record<string, (index: number) => { therapist: string; client: string }> = {
     client: (index) => ({ therapist: nth(arena.therapists, index), client: nth(arena.clients, 20) }),
-    therapist: (index) => ({ therapist: nth(arena.therapists, 0), client: nth(arena.clients, 1 + index) }),
+    therapist: (index) => ({ therapist: nth(arena.therapists, 39), client: nth(arena.clients, 1 + index) }),
   };
 
   it.each(Object.entries(scopes))('of a %s: four of twelve get them', async (per, pair) => {
     await withConnection(async (connection) => {
       const payer = randomUUID();
       const { organizationId } = arena;
-      await connection.query(
-        'insert into public.payers (organization_id, id, name) values ($1, $2, $3)',
-        [organizationId, payer, `Payer ${payer}`],
-      );
+      await connection.query('insert into public.payers (organization_id, id, name) values ($1, $2, $3)', [
+        organizationId,
+        payer,
+        `Payer ${payer}`,
+      ]);
       await connection.query(
         `insert into public.unit_limits (organization_id, payer_id, cpt_codes, per, period, max_units)
           values ($1, $2, '{97153,97152}', $3, 'week', 16)`,
