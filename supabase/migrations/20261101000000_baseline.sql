@@ -6751,10 +6751,11 @@ begin
     set state = 'scheduled', expires_at = null
     from (select distinct named.id from unnest(hold_ids) as named (id)) as owner
     cross join lateral (
-      select known.ctid from public.authorization_units as known
+      select known.ctid, known.state from public.authorization_units as known
       where known.organization_id = schedule_units.organization_id and known.owner_id = owner.id offset 0
     ) as found
-    where entry.ctid = found.ctid and entry.state = 'held'
+    -- Of what was found: asked of the table, the index of all that is held would be read for each of them.
+    where entry.ctid = found.ctid and found.state = 'held'
     returning entry.*
   )
   select array_agg(row(taken.*)::public.authorization_units) into entries from taken;
@@ -9430,6 +9431,23 @@ comment on function private.series_sessions(private.actor, uuid, uuid) is
   'The sessions of a series that are the caller''s to change, whatever became of them, by time; of one therapist when one '
   'is named. Empty for a series that is not theirs, of another organization, or unknown.';
 
+create function private.may_change_series(actor private.actor, series_id uuid)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return actor.role <> 'client' and exists (
+    select from public.sessions as session
+    where session.organization_id = actor.organization_id and session.series_id = may_change_series.series_id
+      and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
+  );
+end
+$$;
+comment on function private.may_change_series(private.actor, uuid) is
+  'Whether any session of a series is the caller''s to change. Asked before any lock is taken.';
+
 create type private.series_move as (
   issue private.cause,
   request private.hold_request,
@@ -9611,10 +9629,11 @@ begin
     if jsonb_typeof(outcome -> name) = 'array' then
       outcome := jsonb_set(outcome, array[name], (
         select coalesce(jsonb_agg(
-          item.value || jsonb_build_object('sessionId', sessions[(item.value ->> 'occurrenceIndex')::integer + 1].id)
-          order by item.position
+          item.value || jsonb_build_object('sessionId', session.id) order by item.position
         ), '[]')
         from jsonb_array_elements(outcome -> name) with ordinality as item (value, position)
+        join unnest(sessions) with ordinality as session
+          on session.ordinality = (item.value ->> 'occurrenceIndex')::integer + 1
       ));
     end if;
   end loop;
@@ -9644,8 +9663,8 @@ begin
         'previousEndTime', private.iso(session.end_time)
       ) order by held.position)
       from jsonb_array_elements(body -> 'holds') with ordinality as held (value, position)
-      cross join lateral (select (move.sessions[held.position::integer]).*) as session
-      cross join lateral (select ((move.request).occurrences[held.position::integer]).time_zone) as place
+      join unnest(move.sessions) with ordinality as session on session.ordinality = held.position
+      join unnest((move.request).occurrences) with ordinality as place on place.ordinality = held.position
     )
   );
 end
@@ -9668,6 +9687,9 @@ declare
   outcome jsonb;
   move private.series_move;
 begin
+  if not private.may_change_series(actor, part.series_id) then
+    return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
+  end if;
   perform private.share_organization(actor.organization_id);
   if idempotency_key is not null then
     -- Of what was asked: once it is confirmed, the same request would mean other places.
@@ -10958,7 +10980,7 @@ begin
       select from public.therapists as therapist
       where therapist.organization_id = actor.organization_id and therapist.id = wanted.therapist_id
     ))
-    or (wanted.series_id is not null and private.series_sessions(actor, wanted.series_id) = '{}')
+    or (wanted.series_id is not null and not private.may_change_series(actor, wanted.series_id))
   then
     return private.refuse_cancellation(actor, wanted.session_ids);
   end if;
@@ -11547,7 +11569,7 @@ declare
   fingerprint bytea;
   outcome jsonb;
 begin
-  if actor.role = 'client' then
+  if not private.may_change_series(actor, wanted.series_id) then
     return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
   perform private.share_organization(actor.organization_id);
