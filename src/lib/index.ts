@@ -199,6 +199,7 @@ export {
   type ReassignmentRequest,
   reassignSessions,
 } from './reassign.ts';
+export { type RecodeRequest, type RecodeResponse, recodeSessions } from './recodeSessions.ts';
 export {
   type ReportSummary,
   type SummarizedReport,
