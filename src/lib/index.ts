@@ -121,6 +121,17 @@ export {
 } from './generateOccurrences.ts';
 export { type HeldBooking, type HoldBookingRequest, holdBooking } from './holdBooking.ts';
 export {
+  type ImportConflict,
+  type ImportedRow,
+  type ImportField,
+  type ImportResult,
+  type ImportRow,
+  type ImportStatus,
+  importSessions,
+  parseSessionsCsv,
+  type SessionsCsvOptions,
+} from './importSessions.ts';
+export {
   type CompleteRequest,
   type CompleteResponse,
   type CorrectionReason,
