@@ -21097,11 +21097,7 @@ begin
   session.session_type := private.tidy(wanted.session_type);
   session.location_type := private.tidy(wanted.location_type);
   session.cpt_code := upper(private.tidy(wanted.cpt_code));
-  session.cpt_modifiers := array(
-    select upper(private.tidy(modifier.value))
-    from unnest(wanted.modifiers) with ordinality as modifier (value, position)
-    order by modifier.position
-  );
+  session.cpt_modifiers := private.modifiers_of(row(wanted.cpt_code, wanted.modifiers));
   session.room_id := wanted.room_id;
   session.buffer_before_minutes := 0;
   session.buffer_after_minutes := 0;
@@ -21128,6 +21124,7 @@ declare
   session public.sessions := draft.session;
   -- History happened, whatever the hours are now. What is to come is booked as an admin books it.
   is_ahead constant boolean := session.start_time >= as_of and session.status = 'scheduled';
+  on_date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
   broken private.broken_rule;
 begin
   broken := private.written_session_issue(session, null, true, is_ahead);
@@ -21154,6 +21151,12 @@ begin
       ),
       session.start_time, session.end_time
     );
+    -- As a confirmation that names none.
+    session.cpt_modifiers := coalesce(session.cpt_modifiers, private.default_modifiers(
+      session.organization_id, private.primary_payer(session.organization_id, session.client_id, on_date),
+      private.billed_code(session.organization_id, session.cpt_code, session.session_type, on_date),
+      private.credential_on(session.organization_id, session.therapist_id, on_date), session.location_type, on_date
+    ));
     draft.session := session;
   end if;
   return draft;
@@ -21665,11 +21668,13 @@ $$;
 comment on function private.import_sessions(jsonb, text) is 'See the public wrapper.';
 grant execute on function private.import_sessions(jsonb, text) to authenticated;
 
+-- PostgREST gives the call the time that is set here, rather than that of its role: thousands of rows on a busy day.
 create function public.import_sessions(request jsonb, request_id text default null)
 returns jsonb
 language sql
 volatile
 set search_path = ''
+set statement_timeout = '60s'
 begin atomic
   select private.leave_booking(private.import_sessions(import_sessions.request, import_sessions.request_id));
 end;

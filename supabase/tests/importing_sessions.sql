@@ -1,6 +1,6 @@
 -- A clinic brings its schedule from another system: history and what is to come, once, whole or as far as it can be.
 begin;
-select plan(47);
+select plan(48);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -79,6 +79,12 @@ select is(tests.statuses(tests.import(jsonb_build_array(tests.row('k', tests.at(
 select is((tests.error('admin', format('select public.import_sessions(%L)', request)) ->> 'details')::jsonb #>> '{0,path}', path, format('%s: %s', left(request::text, 40), path))
 from (values ('{}'::jsonb, 'rows'), ('{"rows": []}', 'rows'), ('{"rows": [{}], "dry_run": "yes"}', 'dry_run'), ('{"rows": [{}], "on_conflict": "replace"}', 'on_conflict')) as try (request, path);
 select is(tests.import('[{}]', '{}', person) ->> 'code', 'FORBIDDEN', format('%s imports nothing', person)) from unnest(array['rbt', 'parent']) as person;
+
+-- Modifiers, as a confirmation has them.
+select tests.import(jsonb_build_array(tests.row('t', tests.at(-200), '{"status": "completed", "cpt_code": "97153", "location_type": "telehealth"}'),
+  tests.row('u', tests.at(-201), '{"status": "completed", "cpt_code": "97153", "location_type": "telehealth", "modifiers": []}')));
+select results_eq($$ select known.external_id, session.cpt_modifiers from public.sessions as session join private.imported_sessions as known on known.session_id = session.id where location_type = 'telehealth' order by 1 $$,
+  $$ values ('t', '{95}'::text[]), ('u', '{}') $$, 'modifiers that a row does not name are the payer''s');
 
 -- Hours, holds.
 update public.therapists set availability_hours = '{}' where organization_id = tests.id('clinic') and id = tests.id('bcba');

@@ -184,11 +184,7 @@ begin
   session.session_type := private.tidy(wanted.session_type);
   session.location_type := private.tidy(wanted.location_type);
   session.cpt_code := upper(private.tidy(wanted.cpt_code));
-  session.cpt_modifiers := array(
-    select upper(private.tidy(modifier.value))
-    from unnest(wanted.modifiers) with ordinality as modifier (value, position)
-    order by modifier.position
-  );
+  session.cpt_modifiers := private.modifiers_of(row(wanted.cpt_code, wanted.modifiers));
   session.room_id := wanted.room_id;
   session.buffer_before_minutes := 0;
   session.buffer_after_minutes := 0;
@@ -215,6 +211,7 @@ declare
   session public.sessions := draft.session;
   -- History happened, whatever the hours are now. What is to come is booked as an admin books it.
   is_ahead constant boolean := session.start_time >= as_of and session.status = 'scheduled';
+  on_date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
   broken private.broken_rule;
 begin
   broken := private.written_session_issue(session, null, true, is_ahead);
@@ -241,6 +238,12 @@ begin
       ),
       session.start_time, session.end_time
     );
+    -- As a confirmation that names none.
+    session.cpt_modifiers := coalesce(session.cpt_modifiers, private.default_modifiers(
+      session.organization_id, private.primary_payer(session.organization_id, session.client_id, on_date),
+      private.billed_code(session.organization_id, session.cpt_code, session.session_type, on_date),
+      private.credential_on(session.organization_id, session.therapist_id, on_date), session.location_type, on_date
+    ));
     draft.session := session;
   end if;
   return draft;
