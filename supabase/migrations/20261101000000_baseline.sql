@@ -13882,36 +13882,36 @@ comment on function private.settle_staff_time_members() is
 
 create trigger a_take_organization before insert or update on public.staff_times
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_prepare_staff_time before insert or update on public.staff_times
   for each row
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.prepare_staff_time();
 create trigger c_settle_inserted after insert on public.staff_times
   referencing new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_written_staff_times();
 create trigger c_settle_updated after update on public.staff_times
   referencing new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_written_staff_times();
 
 create trigger a_take_organization before insert or update or delete on public.staff_time_members
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_prepare_member before insert or update or delete on public.staff_time_members
   for each row
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.prepare_staff_time_member();
 create trigger c_settle_inserted after insert on public.staff_time_members
   referencing new table as member_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_staff_time_members();
 create trigger c_settle_deleted after delete on public.staff_time_members
   referencing old table as member_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_staff_time_members();
 
 -- === schemas/staff/staff_time_booking.sql ===
@@ -21385,18 +21385,18 @@ begin
     )::private.import_draft
     from unnest(drafts) as draft
     join (
-      select item.value ->> 'ownerId' as owner_id, jsonb_agg(item.value - 'ownerId') as conflicts
+      select item.owner_id, (
+        select jsonb_agg(each.value - 'occurrenceIndex' - 'clientId' || '{"resource": "client", "blockedBy": "authorization"}'
+          order by each.position)
+        from jsonb_array_elements(item.shortages) with ordinality as each (value, position)
+      ) as conflicts
       from (
-        select jsonb_build_object(
-          'ownerId', quote.owner_id, 'resource', 'client', 'blockedBy', 'authorization', 'cptCode', quote.cpt_code,
-          'date', quote.service_date, 'limit', quote.shortage, 'neededUnits', quote.needed_units,
-          'leftUnits', quote.granted_units
-        ) as value
+        select quote.owner_id, private.shortages_of(array_agg(quote)) as shortages
         from unnest(quotes) as quote
-        where quote.shortage is not null
+        where quote.shortages is not null
+        group by quote.owner_id
       ) as item
-      group by item.value ->> 'ownerId'
-    ) as short on short.owner_id = (draft.session).id::text
+    ) as short on short.owner_id = (draft.session).id and short.conflicts is not null
     -- What was rendered happened, whatever was authorized.
     where (draft.session).status = 'scheduled'
   );
@@ -21419,7 +21419,7 @@ begin
         (draft.session).organization_id, (draft.session).client_id, (draft.session).cpt_code, (draft.session).session_type,
         (draft.session).start_time
       ),
-      (draft.session).start_time, (draft.session).end_time, null, null
+      (draft.session).start_time, (draft.session).end_time, null, null, (draft.session).therapist_id
     )::private.service
     from unnest(drafts) as draft
     where (draft.session).status in ('scheduled', 'completed')
@@ -21498,10 +21498,13 @@ begin
         select draft from unnest(tried) as draft
         where draft.row_index <> all (array(select gone.row_index from unnest(refused) as gone))
       );
-      quotes := private.quote_units(actor.organization_id, private.import_services(tried), as_of);
     end if;
     perform private.write_imports(actor, tried, as_of);
-    perform private.enter_sessions(actor.organization_id, quotes);
+    perform private.enter_sessions(actor.organization_id, private.quote_units(
+      actor.organization_id, private.services_of_sessions(
+        actor.organization_id, array(select (draft.session).id from unnest(tried) as draft)
+      ), as_of
+    ));
     settled := settled || tried;
     refused := refused || private.import_obstacles(actor.organization_id, array(
       select draft from unnest(left_over) as draft where (draft.session).id = any (lost_ids)

@@ -472,18 +472,18 @@ begin
     )::private.import_draft
     from unnest(drafts) as draft
     join (
-      select item.value ->> 'ownerId' as owner_id, jsonb_agg(item.value - 'ownerId') as conflicts
+      select item.owner_id, (
+        select jsonb_agg(each.value - 'occurrenceIndex' - 'clientId' || '{"resource": "client", "blockedBy": "authorization"}'
+          order by each.position)
+        from jsonb_array_elements(item.shortages) with ordinality as each (value, position)
+      ) as conflicts
       from (
-        select jsonb_build_object(
-          'ownerId', quote.owner_id, 'resource', 'client', 'blockedBy', 'authorization', 'cptCode', quote.cpt_code,
-          'date', quote.service_date, 'limit', quote.shortage, 'neededUnits', quote.needed_units,
-          'leftUnits', quote.granted_units
-        ) as value
+        select quote.owner_id, private.shortages_of(array_agg(quote)) as shortages
         from unnest(quotes) as quote
-        where quote.shortage is not null
+        where quote.shortages is not null
+        group by quote.owner_id
       ) as item
-      group by item.value ->> 'ownerId'
-    ) as short on short.owner_id = (draft.session).id::text
+    ) as short on short.owner_id = (draft.session).id and short.conflicts is not null
     -- What was rendered happened, whatever was authorized.
     where (draft.session).status = 'scheduled'
   );
@@ -506,7 +506,7 @@ begin
         (draft.session).organization_id, (draft.session).client_id, (draft.session).cpt_code, (draft.session).session_type,
         (draft.session).start_time
       ),
-      (draft.session).start_time, (draft.session).end_time, null, null
+      (draft.session).start_time, (draft.session).end_time, null, null, (draft.session).therapist_id
     )::private.service
     from unnest(drafts) as draft
     where (draft.session).status in ('scheduled', 'completed')
@@ -585,10 +585,13 @@ begin
         select draft from unnest(tried) as draft
         where draft.row_index <> all (array(select gone.row_index from unnest(refused) as gone))
       );
-      quotes := private.quote_units(actor.organization_id, private.import_services(tried), as_of);
     end if;
     perform private.write_imports(actor, tried, as_of);
-    perform private.enter_sessions(actor.organization_id, quotes);
+    perform private.enter_sessions(actor.organization_id, private.quote_units(
+      actor.organization_id, private.services_of_sessions(
+        actor.organization_id, array(select (draft.session).id from unnest(tried) as draft)
+      ), as_of
+    ));
     settled := settled || tried;
     refused := refused || private.import_obstacles(actor.organization_id, array(
       select draft from unnest(left_over) as draft where (draft.session).id = any (lost_ids)
