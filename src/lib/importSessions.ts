@@ -1,8 +1,8 @@
 import { dsvFormat } from 'd3-dsv';
 import type { Issue } from '../../supabase/functions/_shared/contract/types.ts';
+import { callOutcome } from './callOutcome.ts';
 import { instantOf } from './localTime.ts';
 import type { ReadOptions } from './readRest.ts';
-import { rpcOutcome } from './rpcOutcome.ts';
 import { invalidArgument } from './sessionsApiError.ts';
 import type { RpcCaller } from './supabaseClient.ts';
 
@@ -105,7 +105,7 @@ export async function importSessions(
   if (rows.length === 0 || rows.length > MAX_ROWS)
     throw invalidArgument([{ path: 'rows', message: `must have 1 to ${MAX_ROWS} items` }]);
   const request = { rows, dry_run: payload.dryRun ?? false, on_conflict: payload.onConflict ?? 'report' };
-  return await rpcOutcome<ImportResult>(supabase, 'import_sessions', { request }, payload);
+  return await callOutcome<ImportResult>(supabase, 'import_sessions', { request }, payload);
 }
 
 const FIELDS = [
