@@ -141,12 +141,14 @@ export {
   correctVisit,
   type EndRequest,
   type EndResponse,
+  type ExceededWarning,
   endSession,
   markNoShow,
   type SessionChange,
   type StartRequest,
   type StartResponse,
   startSession,
+  type VisitWarning,
 } from './lifecycle.ts';
 export { fetchLiveHolds, type LiveHold } from './liveHolds.ts';
 export {

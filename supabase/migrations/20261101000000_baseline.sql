@@ -6616,19 +6616,25 @@ language plpgsql
 stable
 set search_path = ''
 as $$
-begin
+declare
   -- As if each were moved to where it is: its own units are counted once.
-  return private.unit_warnings(private.quote_units(organization_id, array(
+  quotes constant private.quote[] := private.quote_units(organization_id, array(
     select row(
       service.owner_id, service.occurrence_index, service.client_id, service.cpt_code, service.start_time, service.end_time,
       service.owner_id, service.total_units, service.therapist_id
     )::private.service
     from unnest(private.services_of_sessions(organization_id, session_ids)) as service
-  ), as_of));
+  ), as_of);
+begin
+  return private.unit_warnings(quotes) || coalesce((
+    select jsonb_agg('{"code": "AUTHORIZATION_EXCEEDED"}' || (shortage.value - 'occurrenceIndex') order by shortage.position)
+    from jsonb_array_elements(private.shortages_of(quotes)) with ordinality as shortage (value, position)
+  ), '[]');
 end
 $$;
 comment on function private.warnings_of_sessions(uuid, uuid[], timestamptz) is
-  'The warnings of unit_warnings for sessions that have their units, such as one that has just been completed.';
+  'The warnings of unit_warnings for sessions that have their units, such as one that has just been completed; and what of '
+  'them goes beyond an authorization or a limit, as in shortages[].';
 
 create function private.has_payer(organization_id uuid, client_ids uuid[])
 returns boolean
@@ -20218,7 +20224,7 @@ begin
     'actualEndTime', private.iso(visit.actual_end_time),
     'units', private.units_of_visit(actor.organization_id, session.id),
     'version', private.visit_version(actor.organization_id, session.id)
-  ));
+  ) || private.warnings_in(private.warnings_of_sessions(actor.organization_id, array[session.id], as_of)));
 end
 $$;
 comment on function private.finish_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
@@ -20394,7 +20400,8 @@ end;
 comment on function public.complete_session(jsonb, text) is
   'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?, other_day_reason?, '
   'overlap_reason?}; times left out are those that start_session and end_session recorded. Outcome body: {session, '
-  'actualStartTime, actualEndTime, units, version}. PT400 for times ahead, out of order, over 16 hours, or on another local '
+  'actualStartTime, actualEndTime, units, version, warnings?}; warnings as of a hold, and AUTHORIZATION_EXCEEDED for what '
+  'goes beyond an authorization: it happened, and is entered as beyond it. PT400 for times ahead, out of order, over 16 hours, or on another local '
   'day than booked without other_day_reason. 409 SESSION_INCOMPLETE lists in missing, as [{field, message, differs?}], what '
   'the record lacks: location_type, cpt_code, note, signature, actual_start_time, actual_end_time, clients; differs of '
   'signature names what is not as it was signed: therapist_id, client_id, cpt_code, cpt_modifiers, location_type, time_zone, '
@@ -22177,7 +22184,11 @@ begin
       select note.status from public.session_note_states as note
       where note.organization_id = actor.organization_id and note.session_id = session.id
     )
-  ));
+  ) || case
+    when after.status = 'completed'
+      then private.warnings_in(private.warnings_of_sessions(actor.organization_id, array[session.id], as_of))
+    else '{}'
+  end);
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
     perform private.raise_busy(sqlstate, sqlerrm);
@@ -22200,7 +22211,7 @@ comment on function public.correct_visit(jsonb, text) is
   'reason_code: "wrong_time" | "wrong_service" | "wrong_place" | "by_mistake" | "payer_request" | "other", remark?}; undo '
   'stands without other changes, "other" needs a remark. base_version: 1 until the visit is corrected, then the version of '
   'the last answer. An admin, or its therapist within organizations.correction_days of completion. Outcome body: {session, '
-  'version, actualStartTime, actualEndTime, units, noteStatus}; noteStatus needs_amendment: a signed fact has changed. 403 '
+  'version, actualStartTime, actualEndTime, units, noteStatus, warnings?}; warnings as of complete_session; noteStatus needs_amendment: a signed fact has changed. 403 '
   'FORBIDDEN; 409 VISIT_VERSION_CONFLICT, STATUS_NOT_ALLOWED, VISIT_OVERLAPS as complete_session, and for an undone no-show whose time was given away the '
   'conflicts of a booking, or GROUP_FULL.';
 grant execute on function public.correct_visit(jsonb, text) to authenticated;
