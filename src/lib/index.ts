@@ -121,6 +121,17 @@ export {
 } from './generateOccurrences.ts';
 export { type HeldBooking, type HoldBookingRequest, holdBooking } from './holdBooking.ts';
 export {
+  type ImportConflict,
+  type ImportedRow,
+  type ImportField,
+  type ImportResult,
+  type ImportRow,
+  type ImportStatus,
+  importSessions,
+  parseSessionsCsv,
+  type SessionsCsvOptions,
+} from './importSessions.ts';
+export {
   type CompleteRequest,
   type CompleteResponse,
   type CorrectionReason,
@@ -130,12 +141,14 @@ export {
   correctVisit,
   type EndRequest,
   type EndResponse,
+  type ExceededWarning,
   endSession,
   markNoShow,
   type SessionChange,
   type StartRequest,
   type StartResponse,
   startSession,
+  type VisitWarning,
 } from './lifecycle.ts';
 export { fetchLiveHolds, type LiveHold } from './liveHolds.ts';
 export {
