@@ -107,6 +107,18 @@ export {
 } from './generateOccurrences.ts';
 export { type HeldBooking, type HoldBookingRequest, holdBooking } from './holdBooking.ts';
 export {
+  type Archivable,
+  archive,
+  type Credential,
+  changeMember,
+  fetchTouchedSessions,
+  type LeavingOptions,
+  removeMember,
+  setCredential,
+  type Touched,
+  type TouchedSession,
+} from './leaving.ts';
+export {
   type CompleteRequest,
   type CompleteResponse,
   type CorrectionReason,

@@ -4943,6 +4943,40 @@ create type private.reassignment_request as (
 );
 comment on type private.reassignment_request is 'The request of hold_reassignment, each field within its bounds.';
 
+-- archive, set_credential, touched_sessions
+
+create type private.archive_request as (
+  client_id uuid,
+  therapist_id uuid,
+  room_id uuid,
+  cancel_sessions boolean,
+  reason private.reason
+);
+comment on type private.archive_request is 'Who or what is archived, and what becomes of its sessions to come.';
+
+create domain private.credential as text check (value in ('RBT', 'BCaBA', 'BCBA', 'BCBA-D'));
+comment on domain private.credential is 'must be "RBT", "BCaBA", "BCBA" or "BCBA-D"';
+
+create type private.credential_request as (
+  therapist_id uuid,
+  credential private.credential,
+  cancel_sessions boolean,
+  reason private.reason
+);
+comment on type private.credential_request is 'A therapist''s new credential, and what becomes of what it may not render.';
+
+create domain private.page_size as integer check (value between 1 and 500);
+comment on domain private.page_size is 'must be a whole number from 1 to 500';
+
+create type private.touched_request as (
+  client_id uuid,
+  therapist_id uuid,
+  room_id uuid,
+  after uuid,
+  "limit" private.page_size
+);
+comment on type private.touched_request is 'Whose sessions to come are listed, and which page of them.';
+
 create function private.base_type(type_id oid)
 returns pg_catalog.pg_type
 language sql
@@ -5154,7 +5188,7 @@ begin
   foreach name in array array[
     'hold_request', 'series_request', 'extend_request', 'confirm_request', 'release_request', 'cancel_request',
     'visit_request', 'correction_request',
-    'reassignment_request'
+    'reassignment_request', 'archive_request', 'credential_request', 'touched_request'
   ] loop
     execute format(
       $function$
@@ -7405,12 +7439,13 @@ begin
       and session.start_time < upper(span)
       and session.end_time > greatest(lower(span), clock_timestamp())
       and session.status = 'scheduled'
-    order by session.id
+    order by session.start_time, session.id
   );
 end
 $$;
 comment on function private.future_sessions(uuid, uuid, tstzrange) is
-  'The scheduled sessions, not over yet, that lie in a span at least in part: of one therapist, or with null of everybody.';
+  'The scheduled sessions, not over yet, that lie in a span at least in part, the earliest first: of one therapist, or with null '
+  'of everybody.';
 
 create function private.cancel_touched(session_ids uuid[], reason text, request_id text)
 returns integer
@@ -7455,7 +7490,6 @@ declare
   found jsonb;
   new_id uuid := gen_random_uuid();
   touched_ids uuid[];
-  cancelled integer := 0;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
@@ -7478,13 +7512,11 @@ begin
     actor.organization_id, new_id, private.trimmed(request ->> 'name'), lower(wanted.span), upper(wanted.span)
   );
   touched_ids := private.future_sessions(actor.organization_id, null, wanted.span);
-  if wanted.cancels then
-    cancelled := private.cancel_touched(touched_ids, wanted.reason, request_id);
-  end if;
-  return private.success(jsonb_build_object(
-    'closureId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span)),
-    'touched', cardinality(touched_ids), 'cancelled', cancelled
-  ));
+  return private.success(
+    jsonb_build_object(
+      'closureId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span))
+    ) || private.touched_answer(touched_ids, wanted.cancels, wanted.reason, request_id)
+  );
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
     perform private.raise_busy(sqlstate, sqlerrm);
@@ -7504,7 +7536,8 @@ end;
 comment on function public.add_closure(jsonb, text) is
   'Closes the organization, for admins: {name, from_date, to_date?} for whole days of its zone, the last included, or '
   '{name, start_time, end_time} for instants; cancel_sessions: true also cancels the sessions there, with reason. '
-  'Answers {closureId, startsAt, endsAt, touched, cancelled}: touched is how many future sessions lie in it.';
+  'Answers {closureId, startsAt, endsAt, touched, cancelled, touchedSessionIds}: touched is how many future sessions lie in '
+  'it, with the first hundred.';
 grant execute on function public.add_closure(jsonb, text) to authenticated;
 
 create function private.add_time_off(request jsonb, request_id text)
@@ -7524,7 +7557,6 @@ declare
   zone text;
   new_id uuid := gen_random_uuid();
   touched_ids uuid[];
-  cancelled integer := 0;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
@@ -7549,13 +7581,11 @@ begin
   insert into public.availability_exceptions (organization_id, id, therapist_id, kind, starts_at, ends_at)
   values (actor.organization_id, new_id, absent_id, 'time_off', lower(wanted.span), upper(wanted.span));
   touched_ids := private.future_sessions(actor.organization_id, absent_id, wanted.span);
-  if wanted.cancels then
-    cancelled := private.cancel_touched(touched_ids, wanted.reason, request_id);
-  end if;
-  return private.success(jsonb_build_object(
-    'exceptionId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span)),
-    'touched', cardinality(touched_ids), 'cancelled', cancelled
-  ));
+  return private.success(
+    jsonb_build_object(
+      'exceptionId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span))
+    ) || private.touched_answer(touched_ids, wanted.cancels, wanted.reason, request_id)
+  );
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
     perform private.raise_busy(sqlstate, sqlerrm);
@@ -7575,7 +7605,8 @@ end;
 comment on function public.add_time_off(jsonb, text) is
   'Enters time off of a therapist (therapist_id; left out: the caller): {from_date, to_date?} for whole days of their '
   'zone, the last included, or {start_time, end_time} for instants; cancel_sessions: true also cancels their sessions '
-  'there, with reason. Answers {exceptionId, startsAt, endsAt, touched, cancelled}.';
+  'there, with reason. Answers {exceptionId, startsAt, endsAt, touched, cancelled, '
+  'touchedSessionIds}.';
 grant execute on function public.add_time_off(jsonb, text) to authenticated;
 
 -- === schemas/booking/availability.sql ===
@@ -18659,6 +18690,292 @@ grant execute on function
   public.read_client_details(jsonb, text)
 to authenticated;
 
+-- === schemas/members/leaving.sql ===
+
+-- Purpose: whoever is archived, leaves or changes level says how many sessions to come they leave behind, and may cancel them.
+-- Objects: sessions_to_come, touched_answer; archive, set_credential; touched_sessions, the list by page. change_member and
+--          remove_member (members.sql) ask here too.
+-- Watch for: writing the rows over REST or SQL does the same to what can be booked, and tells nothing:
+--            reports.schedule_problems lists what remains.
+
+create function private.sessions_to_come(organization_id uuid, therapist_id uuid, client_id uuid, room_id uuid)
+returns uuid[]
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  -- One of the three is given, and each has an index of its own.
+  return array(
+    select session.id
+    from (
+      select found.id, found.start_time from public.sessions as found
+      where found.organization_id = sessions_to_come.organization_id and found.therapist_id = sessions_to_come.therapist_id
+        and found.status = 'scheduled' and found.start_time > clock_timestamp()
+      union all
+      select found.id, found.start_time from public.sessions as found
+      where found.organization_id = sessions_to_come.organization_id and found.client_id = sessions_to_come.client_id
+        and found.status = 'scheduled' and found.start_time > clock_timestamp()
+      union all
+      select found.id, found.start_time from public.sessions as found
+      where found.organization_id = sessions_to_come.organization_id and found.room_id = sessions_to_come.room_id
+        and found.status = 'scheduled' and found.start_time > clock_timestamp()
+      union all
+      select member.id, member.start_time
+      from public.session_groups as known
+      join public.sessions as member on member.organization_id = known.organization_id and member.group_id = known.id
+      where known.organization_id = sessions_to_come.organization_id and known.room_id = sessions_to_come.room_id
+        and member.status = 'scheduled' and member.start_time > clock_timestamp()
+    ) as session
+    order by session.start_time, session.id
+  );
+end
+$$;
+comment on function private.sessions_to_come(uuid, uuid, uuid, uuid) is
+  'The scheduled sessions that have not begun, of a therapist, a client or a room, the earliest first; members of a group in '
+  'the room included.';
+
+create function private.touched_answer(session_ids uuid[], cancels boolean, reason text, request_id text)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object(
+    'touched', cardinality(session_ids),
+    'cancelled', case when cancels then private.cancel_touched(session_ids, private.tidy(reason), request_id) else 0 end,
+    'touchedSessionIds', to_jsonb(session_ids[1:100])
+  );
+end
+$$;
+comment on function private.touched_answer(uuid[], boolean, text, text) is
+  'How many sessions are touched, how many of them this cancels, and the first hundred.';
+
+-- Archiving --------------------------------------------------------------------------------------------------------
+
+create function private.archive(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+#variable_conflict use_column
+declare
+  actor private.actor := private.require_actor();
+  wanted private.archive_request :=
+    private.read_request(request, null::private.archive_request, private.mistyped_archive_request());
+  archived_at timestamptz;
+  touched_ids uuid[];
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  if num_nonnulls(wanted.client_id, wanted.therapist_id, wanted.room_id) <> 1 then
+    perform private.raise_invalid(private.issue('client_id', 'or therapist_id or room_id is required: one of the three'));
+  elsif actor.role not in ('admin', 'super_admin') then
+    return private.refusal(403, 'FORBIDDEN', 'Only an admin archives.');
+  end if;
+
+  -- Alone, so that no booking is made meanwhile that this would not count.
+  perform private.take_organization(actor.organization_id);
+  with client as (
+    update public.clients as known set deleted_at = coalesce(known.deleted_at, clock_timestamp())
+    where known.organization_id = actor.organization_id and known.id = wanted.client_id
+    returning known.deleted_at
+  ),
+  therapist as (
+    update public.therapists as known set deleted_at = coalesce(known.deleted_at, clock_timestamp())
+    where known.organization_id = actor.organization_id and known.id = wanted.therapist_id
+    returning known.deleted_at
+  ),
+  room as (
+    update public.rooms as known set deleted_at = coalesce(known.deleted_at, clock_timestamp())
+    where known.organization_id = actor.organization_id and known.id = wanted.room_id
+    returning known.deleted_at
+  )
+  select archived.deleted_at into archived_at
+  from (select * from client union all select * from therapist union all select * from room) as archived;
+  if archived_at is null then
+    return private.refusal(403, 'FORBIDDEN', 'There is no such client, therapist or room in your organization.');
+  end if;
+  touched_ids := private.sessions_to_come(
+    actor.organization_id, wanted.therapist_id, wanted.client_id, wanted.room_id
+  );
+  return private.success(
+    jsonb_strip_nulls(jsonb_build_object(
+      'clientId', wanted.client_id, 'therapistId', wanted.therapist_id, 'roomId', wanted.room_id,
+      'archivedAt', private.iso(archived_at)
+    )) || private.touched_answer(touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason, request_id)
+  );
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.archive(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.archive(jsonb, text) to authenticated;
+
+create function public.archive(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(private.archive(archive.request, archive.request_id));
+end;
+comment on function public.archive(jsonb, text) is
+  'Archives a client, a therapist or a room, for admins: {client_id}, {therapist_id} or {room_id}. Nobody books them from '
+  'then on; what is booked stays, unless cancel_sessions is true: then it is cancelled in the same transaction, with reason. '
+  'Answers {archivedAt, touched, cancelled, touchedSessionIds}: how many sessions are to come, and the first hundred; the '
+  'others with touched_sessions. Restored by clearing deleted_at. Refused: FORBIDDEN.';
+grant execute on function public.archive(jsonb, text) to authenticated;
+
+-- Levels -----------------------------------------------------------------------------------------------------------
+
+create function private.set_credential(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+#variable_conflict use_column
+declare
+  actor private.actor := private.require_actor();
+  wanted private.credential_request :=
+    private.read_request(request, null::private.credential_request, private.mistyped_credential_request());
+  issues jsonb;
+  changed uuid;
+  touched_ids uuid[];
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', 'is required')) into issues
+  from (
+    values ('therapist_id', wanted.therapist_id is null), ('credential', wanted.credential is null)
+  ) as rule (path, is_missing)
+  where rule.is_missing;
+  if issues is not null then
+    perform private.raise_invalid(issues);
+  elsif actor.role not in ('admin', 'super_admin') then
+    return private.refusal(403, 'FORBIDDEN', 'Only an admin changes a credential.');
+  end if;
+
+  -- Alone, so that no booking is made meanwhile that this would not count.
+  perform private.take_organization(actor.organization_id);
+  update public.therapists as known
+  set credential = wanted.credential
+  where known.organization_id = actor.organization_id and known.id = wanted.therapist_id
+  returning known.id into changed;
+  if changed is null then
+    return private.refusal(403, 'FORBIDDEN', 'There is no such therapist in your organization.');
+  end if;
+  touched_ids := array(
+    select session.id
+    from unnest(private.sessions_to_come(actor.organization_id, wanted.therapist_id, null, null))
+      with ordinality as named (id, position)
+    join public.sessions as session on session.organization_id = actor.organization_id and session.id = named.id
+    cross join lateral (
+      select private.service_date(session.organization_id, session.client_id, session.start_time) as date offset 0
+    ) as day
+    where not private.may_render(
+      session.organization_id, session.therapist_id,
+      private.service_code(session.organization_id, session.cpt_code, session.session_type, day.date), day.date
+    )
+    order by named.position
+  );
+  return private.success(
+    jsonb_build_object('therapistId', changed, 'credential', wanted.credential)
+    || private.touched_answer(touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason, request_id)
+  );
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.set_credential(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.set_credential(jsonb, text) to authenticated;
+
+create function public.set_credential(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(private.set_credential(set_credential.request, set_credential.request_id));
+end;
+comment on function public.set_credential(jsonb, text) is
+  'Changes a therapist''s credential, for admins, from today on: {therapist_id, credential, cancel_sessions?, reason?}. '
+  'Answers {therapistId, credential, touched, cancelled, touchedSessionIds}: touched are the sessions to come that the new '
+  'level may not render. Refused: FORBIDDEN.';
+grant execute on function public.set_credential(jsonb, text) to authenticated;
+
+-- Which they are ---------------------------------------------------------------------------------------------------
+
+create function private.touched_sessions(request jsonb)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  actor private.actor := private.require_actor();
+  wanted private.touched_request :=
+    private.read_request(request, null::private.touched_request, private.mistyped_touched_request());
+  most constant integer := coalesce(wanted."limit", 100);
+  listed uuid[];
+  page uuid[];
+begin
+  if num_nonnulls(wanted.client_id, wanted.therapist_id, wanted.room_id) <> 1 then
+    perform private.raise_invalid(private.issue('client_id', 'or therapist_id or room_id is required: one of the three'));
+  elsif actor.role not in ('admin', 'super_admin') then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'Only an admin reads what somebody leaves behind.');
+  end if;
+  listed := private.sessions_to_come(actor.organization_id, wanted.therapist_id, wanted.client_id, wanted.room_id);
+  -- After a session that is there no more, the page begins with the next one.
+  page := array(
+    select session.id
+    from unnest(listed) as named (id)
+    join public.sessions as session on session.organization_id = actor.organization_id and session.id = named.id
+    left join public.sessions as last on last.organization_id = actor.organization_id and last.id = wanted.after
+    where last.id is null or (session.start_time, session.id) > (last.start_time, last.id)
+    order by session.start_time, session.id
+    limit most + 1
+  );
+  return jsonb_build_object(
+    'total', cardinality(listed),
+    'sessions', coalesce((
+      select jsonb_agg(jsonb_build_object(
+        'sessionId', session.id, 'startTime', private.iso(session.start_time), 'endTime', private.iso(session.end_time),
+        'therapistId', session.therapist_id, 'clientId', session.client_id
+      ) order by session.start_time, session.id)
+      from unnest(page[1:most]) as named (id)
+      join public.sessions as session on session.organization_id = actor.organization_id and session.id = named.id
+    ), '[]'),
+    'next', case when cardinality(page) > most then page[most] end
+  );
+end
+$$;
+comment on function private.touched_sessions(jsonb) is 'See the public wrapper.';
+grant execute on function private.touched_sessions(jsonb) to authenticated;
+
+create function public.touched_sessions(request jsonb)
+returns jsonb
+language sql
+stable
+set search_path = ''
+begin atomic
+  select private.touched_sessions(touched_sessions.request);
+end;
+comment on function public.touched_sessions(jsonb) is
+  'The sessions to come of a client, a therapist or a room, by page, for admins: {client_id} or {therapist_id} or {room_id}, '
+  'and {after?, limit?} (1 to 500, by default 100). Answers {total, sessions: [{sessionId, startTime, endTime, therapistId, '
+  'clientId}], next}: give next as after for the next page; null: there is none.';
+grant execute on function public.touched_sessions(jsonb) to authenticated;
+
 -- === schemas/members/members.sql ===
 
 -- Purpose: who joins, changes role and leaves; what people may do with their own rows; an event for each such change.
@@ -18878,7 +19195,7 @@ $$;
 
 -- Member management ------------------------------------------------------------------------------------------------
 
-create function private.member_answer(member public.memberships)
+create function private.member_answer(member public.memberships, touched jsonb default '{}')
 returns jsonb
 language plpgsql
 stable
@@ -18888,10 +19205,11 @@ begin
   return private.success(jsonb_build_object(
     'organizationId', member.organization_id, 'userId', member.user_id, 'role', member.role,
     'permissions', member.permissions, 'createdAt', private.iso(member.created_at)
-  ));
+  ) || touched);
 end
 $$;
-comment on function private.member_answer(public.memberships) is 'The outcome of a change of members: the row as it is now.';
+comment on function private.member_answer(public.memberships, jsonb) is
+  'The outcome of a change of members: the row as it is now, and what it touches.';
 
 create function private.refuse_member(actor private.actor, user_id uuid, status integer, code text, detail text)
 returns jsonb
@@ -18949,7 +19267,9 @@ end
 $$;
 comment on function private.add_member(uuid, public.member_role, text[]) is 'See the public wrapper.';
 
-create function private.change_member(user_id uuid, role public.member_role, permissions text[])
+create function private.change_member(
+  user_id uuid, role public.member_role, permissions text[], cancel_sessions boolean, reason text
+)
 returns jsonb
 language plpgsql
 security definer
@@ -18958,6 +19278,8 @@ as $$
 declare
   actor private.actor := private.require_actor();
   member public.memberships;
+  touched_ids uuid[] := '{}';
+  touched jsonb;
 begin
   if user_id is null then
     perform private.raise_invalid(private.issue('user_id', 'is required'), 'MISSING_FIELDS');
@@ -18967,7 +19289,14 @@ begin
     return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
   end if;
 
+  -- Alone, so that no booking is made meanwhile that this would not count.
+  perform private.take_organization(actor.organization_id);
+  if change_member.role = 'client' then
+    touched_ids := private.sessions_to_come(actor.organization_id, user_id, null, null);
+  end if;
   begin
+    -- While the caller may cancel: it may be their own role.
+    touched := private.touched_answer(touched_ids, coalesce(cancel_sessions, false), reason, null);
     update public.memberships as existing
     set
       role = coalesce(change_member.role, existing.role),
@@ -18986,12 +19315,12 @@ begin
   if user_id <> actor.user_id then
     perform private.require_same_role(actor);
   end if;
-  return private.member_answer(member);
+  return private.member_answer(member, touched);
 end
 $$;
-comment on function private.change_member(uuid, public.member_role, text[]) is 'See the public wrapper.';
+comment on function private.change_member(uuid, public.member_role, text[], boolean, text) is 'See the public wrapper.';
 
-create function private.remove_member(user_id uuid)
+create function private.remove_member(user_id uuid, cancel_sessions boolean, reason text)
 returns jsonb
 language plpgsql
 security definer
@@ -19000,6 +19329,7 @@ as $$
 declare
   actor private.actor := private.require_actor();
   member public.memberships;
+  touched jsonb;
 begin
   if user_id is null then
     perform private.raise_invalid(private.issue('user_id', 'is required'), 'MISSING_FIELDS');
@@ -19007,7 +19337,13 @@ begin
     return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
   end if;
 
+  -- Alone, so that no booking is made meanwhile that this would not count.
+  perform private.take_organization(actor.organization_id);
   begin
+    -- While the caller may cancel: it may be their own membership.
+    touched := private.touched_answer(
+      private.sessions_to_come(actor.organization_id, user_id, null, null), coalesce(cancel_sessions, false), reason, null
+    );
     delete from public.memberships as existing
     where existing.organization_id = actor.organization_id and existing.user_id = remove_member.user_id
     returning existing.* into member;
@@ -19023,14 +19359,14 @@ begin
   if user_id <> actor.user_id then
     perform private.require_same_role(actor);
   end if;
-  return private.member_answer(member);
+  return private.member_answer(member, touched);
 end
 $$;
-comment on function private.remove_member(uuid) is 'See the public wrapper.';
+comment on function private.remove_member(uuid, boolean, text) is 'See the public wrapper.';
 
 grant execute on function
-  private.add_member(uuid, public.member_role, text[]), private.change_member(uuid, public.member_role, text[]),
-  private.remove_member(uuid)
+  private.add_member(uuid, public.member_role, text[]), private.change_member(uuid, public.member_role, text[], boolean, text),
+  private.remove_member(uuid, boolean, text)
 to authenticated;
 
 create function public.add_member(user_id uuid, role public.member_role, permissions text[] default '{}')
@@ -19046,34 +19382,45 @@ comment on function public.add_member(uuid, public.member_role, text[]) is
   'ALREADY_A_MEMBER. Takes an id, not an address, since looking addresses up would tell who uses other clinics.';
 
 create function public.change_member(
-  user_id uuid, role public.member_role default null, permissions text[] default null
+  user_id uuid,
+  role public.member_role default null,
+  permissions text[] default null,
+  cancel_sessions boolean default false,
+  reason text default null
 )
 returns jsonb
 language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.change_member(change_member.user_id, change_member.role, change_member.permissions);
+  select private.leave_booking(private.change_member(
+    change_member.user_id, change_member.role, change_member.permissions, change_member.cancel_sessions, change_member.reason
+  ));
 end;
-comment on function public.change_member(uuid, public.member_role, text[]) is
+comment on function public.change_member(uuid, public.member_role, text[], boolean, text) is
   'A super_admin changes a member''s role or permissions; null leaves them. It holds from the member''s next statement. '
-  'Refused: FORBIDDEN, MEMBER_NOT_FOUND, LAST_SUPER_ADMIN.';
+  'Answers the row and {touched, cancelled, touchedSessionIds}: the sessions to come of a member whose new role renders '
+  'nothing, which cancel_sessions cancels, with reason. Refused: FORBIDDEN, MEMBER_NOT_FOUND, LAST_SUPER_ADMIN.';
 
-create function public.remove_member(user_id uuid)
+create function public.remove_member(user_id uuid, cancel_sessions boolean default false, reason text default null)
 returns jsonb
 language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.remove_member(remove_member.user_id);
+  select private.leave_booking(
+    private.remove_member(remove_member.user_id, remove_member.cancel_sessions, remove_member.reason)
+  );
 end;
-comment on function public.remove_member(uuid) is
-  'A super_admin removes a member: from her next statement on she reads and writes nothing here, whatever her token '
-  'says. Her records stay; a parent''s access to clients ends with it. Refused: FORBIDDEN, MEMBER_NOT_FOUND, LAST_SUPER_ADMIN.';
+comment on function public.remove_member(uuid, boolean, text) is
+  'A super_admin removes a member: from their next statement on they read and write nothing here, whatever their token '
+  'says. Their records stay; a parent''s access to clients ends with it. Answers {touched, cancelled, touchedSessionIds}: '
+  'their sessions to come, which cancel_sessions cancels, with reason. Refused: FORBIDDEN, MEMBER_NOT_FOUND, '
+  'LAST_SUPER_ADMIN.';
 
 grant execute on function
-  public.add_member(uuid, public.member_role, text[]), public.change_member(uuid, public.member_role, text[]),
-  public.remove_member(uuid)
+  public.add_member(uuid, public.member_role, text[]),
+  public.change_member(uuid, public.member_role, text[], boolean, text), public.remove_member(uuid, boolean, text)
 to authenticated;
 
 -- One's own ----------------------------------------------------------------------------------------------------------

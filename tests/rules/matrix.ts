@@ -107,6 +107,8 @@ export const functions: Readonly<Record<string, readonly Way[] | string>> = {
   add_member: 'changes who may book',
   change_member: 'changes who may book and be booked',
   remove_member: 'changes who may book and be booked',
+  archive: 'changes who may be booked; cancels at most',
+  set_credential: 'changes what may be rendered; cancels at most',
   start_data_key: 'writes no booking',
   prepare_note: 'writes no booking',
   save_note_draft: 'writes a note',
