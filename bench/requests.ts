@@ -15,7 +15,7 @@ export interface Outcome {
   body: {
     holdKey: string;
     holds: { holdKey: string }[];
-    session?: { id: string };
+    session?: { id: string; series_id?: string | null };
     sessions?: { id: string }[];
     summary?: { cancelledCount: number };
   };

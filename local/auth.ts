@@ -165,7 +165,7 @@ export function createAuthApi(port: number, apiUrl: string, config: ProjectConfi
     return way === 'signup' || rows.length === 0;
   }
 
-  /** Whether a body is JSON that lite would answer 500 for: not an object, or with text that no column of Postgres holds. */
+  /** Whether lite would answer 500 for a body: no object, metadata that is none, text that no column of Postgres holds. */
   async function isUnusable(request: Request): Promise<boolean> {
     const body = await request.clone().text();
     let found = false;
@@ -178,7 +178,10 @@ export function createAuthApi(port: number, apiUrl: string, config: ProjectConfi
         look(inner);
         return inner;
       });
-      if (typeof value !== 'object' || value === null || Array.isArray(value)) found = true;
+      const isObject = (known: unknown) =>
+        typeof known === 'object' && known !== null && !Array.isArray(known);
+      const { data } = (value ?? {}) as { data?: unknown };
+      if (!isObject(value) || (data !== undefined && data !== null && !isObject(data))) found = true;
     } catch {
       // lite says what is wrong with it.
     }

@@ -9,13 +9,7 @@ import { projectRoot } from './settings.ts';
 
 const app = join(projectRoot, 'examples', 'web');
 /** What the build reads: its own sources, the library's, what the library shares with the functions, and the packages. */
-const sources = [
-  'examples/web',
-  'src/lib',
-  'supabase/functions/_shared',
-  'package-lock.json',
-  'local/web.ts',
-];
+const sources = ['examples/web', 'src', 'supabase/functions/_shared', 'package-lock.json', 'local/web.ts'];
 const ignored = /(^|\/)(dist|node_modules)(\/|$)|\.test\.ts$/;
 
 async function filesIn(path: string): Promise<string[]> {

@@ -52,6 +52,33 @@ export async function setWeeklyHours(
 }
 
 /**
+ * Weekly hours in a line; days with the same hours are named together.
+ *
+ * @param hours - the hours, or null for somebody who may be booked at any time
+ * @returns such as `Mon – Fri 08:00–18:00`
+ * @example
+ * ```ts
+ * const day = [{ start: '08:00', end: '12:00' }];
+ * hoursInWords({ monday: day, tuesday: day, friday: day }); // 'Mon – Tue 08:00–12:00; Fri 08:00–12:00'
+ * ```
+ */
+export function hoursInWords(hours: WeeklyHours | null): string {
+  if (!hours) return 'no hours set: can be booked at any time';
+  const runs: { from: string; to: string; text: string }[] = [];
+  for (const day of WEEKDAYS) {
+    const name = `${day[0]?.toUpperCase()}${day.slice(1, 3)}`;
+    const text = (hours[day] ?? []).map(({ start, end }) => `${start}–${end}`).join(', ');
+    const last = runs.at(-1);
+    if (last?.text === text) last.to = name;
+    else runs.push({ from: name, to: name, text });
+  }
+  const written = runs
+    .filter(({ text }) => text)
+    .map(({ from, to, text }) => `${from === to ? from : `${from} – ${to}`} ${text}`);
+  return written.join('; ') || 'does not work at present';
+}
+
+/**
  * Time off and extra hours that touch a span of time.
  *
  * @param supabase - a supabase-js client

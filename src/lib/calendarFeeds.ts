@@ -1,6 +1,6 @@
+import { callOutcome } from './callOutcome.ts';
 import type { Database } from './database.types.ts';
 import { type ReadOptions, readWholeList } from './readRest.ts';
-import { rpcOutcome } from './rpcOutcome.ts';
 import { readScope } from './scheduleQueries.ts';
 import { type RpcCaller, type TableReader, tableOf } from './supabaseClient.ts';
 
@@ -35,7 +35,7 @@ export async function createCalendarFeed(
   supabase: RpcCaller,
   options: ReadOptions = {},
 ): Promise<CalendarFeed> {
-  return await rpcOutcome<CalendarFeed>(supabase, 'create_calendar_feed', {}, options);
+  return await callOutcome<CalendarFeed>(supabase, 'create_calendar_feed', {}, options);
 }
 
 /**
@@ -87,7 +87,7 @@ export async function revokeCalendarFeed(
   supabase: RpcCaller,
   payload: ReadOptions & { readonly feedId: string },
 ): Promise<{ readonly feedId: string; readonly revokedAt: string }> {
-  return await rpcOutcome(
+  return await callOutcome(
     supabase,
     'revoke_calendar_feed',
     { request: { feed_id: payload.feedId } },

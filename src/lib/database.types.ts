@@ -975,6 +975,9 @@ isOneToOne: false
 "read_note":
 { Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },
+"recode_sessions":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
 "release_hold":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
                            },

@@ -16,6 +16,9 @@ export type Client = Tables['clients']['Row'];
 /** A room, as stored. */
 export type Room = Tables['rooms']['Row'];
 
+/** What a parent sees of a therapist. */
+export type OwnTherapist = Database['public']['Functions']['own_therapists']['Returns'][number];
+
 /** The part of a supabase-js client that reads lists. */
 export type DirectoryReader = TableReader;
 
@@ -83,6 +86,25 @@ export async function fetchTherapists(
   return await fetchList<Therapist>(supabase, 'therapists', 'display_name', query, {
     id: role === 'therapist' ? userId : null,
   });
+}
+
+/**
+ * The therapists who come to a parent's children: their names, which is all a parent sees of them.
+ *
+ * @param supabase - a supabase-js client
+ * @param query - whose token, and a signal
+ * @returns the therapists
+ * @throws SessionsApiError 401 without a session
+ * @example
+ * ```ts
+ * for (const { display_name } of await fetchOwnTherapists(supabase)) console.log(display_name);
+ * ```
+ */
+export async function fetchOwnTherapists(
+  supabase: RpcCaller,
+  query: ReadOptions = {},
+): Promise<OwnTherapist[]> {
+  return await callRpc<OwnTherapist[]>(supabase, 'own_therapists', {}, query);
 }
 
 /**

@@ -46,10 +46,12 @@ export {
   UNIT_MINUTES,
   type UnitRounding,
 } from '../../supabase/functions/_shared/units.ts';
+export { addTimeOff, type TimeOff, type TimeOffRequest } from './absence.ts';
 export {
   type AvailabilityException,
   addAvailabilityException,
   fetchAvailabilityExceptions,
+  hoursInWords,
   removeAvailabilityException,
   setWeeklyHours,
   WEEKDAYS,
@@ -74,6 +76,15 @@ export {
   bookSession,
 } from './bookSession.ts';
 export {
+  appointmentsOf,
+  appointmentTitle,
+  type Block,
+  calendarHours,
+  hoursBlocks,
+  type Naming,
+  sessionBlocks,
+} from './calendarBlocks.ts';
+export {
   type CalendarFeed,
   type CalendarFeedRow,
   createCalendarFeed,
@@ -81,6 +92,7 @@ export {
   revokeCalendarFeed,
 } from './calendarFeeds.ts';
 export type { CallOptions, RetryNotice, RetryOptions } from './callEdge.ts';
+export { type ClinicTimes, clinicTimes, minutesAndSeconds, shiftCivil } from './clinicTimes.ts';
 export { type ClockReading, type Countdown, clockReading, countdown } from './countdown.ts';
 export type { Database, Json } from './database.types.ts';
 export {
@@ -92,11 +104,13 @@ export {
   fetchClients,
   fetchMemberships,
   fetchNames,
+  fetchOwnTherapists,
   fetchRooms,
   fetchTherapists,
   type Membership,
   type NamesQuery,
   type NewTherapist,
+  type OwnTherapist,
   type Room,
   type Therapist,
 } from './directory.ts';
@@ -146,16 +160,29 @@ export {
   weekBounds,
 } from './localTime.ts';
 export {
+  addMember,
+  changeMember,
+  fetchMembers,
+  type Member,
+  type MemberChange,
+  removeMember,
+} from './members.ts';
+export {
   type AlternativeRange,
   englishMessages,
+  explainBlocked,
   explainRefusal,
+  issueSentence,
   type MessageCode,
   type Messages,
   messageOf,
+  overridableRule,
   type RefusalContext,
   type RefusalExplanation,
   rangesOf,
+  statusWords,
 } from './messages.ts';
+export { type MoveRequest, moveSession } from './moveSession.ts';
 export {
   amendNote,
   type Note,
@@ -184,6 +211,13 @@ export {
   type ReassignmentRequest,
   reassignSessions,
 } from './reassign.ts';
+export { type RecodeRequest, type RecodeResponse, recodeSessions } from './recodeSessions.ts';
+export {
+  type ReportSummary,
+  type SummarizedReport,
+  type SummaryRow,
+  summarizeReport,
+} from './reportSummaries.ts';
 export { fetchReport, type ReportQuery, toCsv } from './reports.ts';
 export {
   canOpen,
@@ -231,6 +265,7 @@ export {
   type SeriesChangeRequest,
 } from './series.ts';
 export { fetchServiceCodes } from './serviceCodes.ts';
+export { servicesFor, sessionTypeOf } from './services.ts';
 export { assertSessionCompleteness, type DraftSession, type ServiceContext } from './sessionCompleteness.ts';
 export {
   type BookingDetails,
@@ -273,8 +308,16 @@ export {
   type StaffTimeTarget,
 } from './staffTime.ts';
 export { findSubstitutes, type Substitute, type SubstitutesQuery } from './substitutes.ts';
-export type { FunctionsCaller, RpcCaller, TableReader } from './supabaseClient.ts';
+export type {
+  FunctionsCaller,
+  RealtimeFollower,
+  RpcCaller,
+  SchemaReader,
+  TableReader,
+} from './supabaseClient.ts';
+export { fetchVisitVersions, type VisitVersion } from './visitVersions.ts';
 export {
+  bookOffer,
   fetchWaitlist,
   joinWaitlist,
   leaveWaitlist,
@@ -282,6 +325,7 @@ export {
   type WaitlistClient,
   type WaitlistEntry,
   type WaitlistRequest,
+  waitedFor,
 } from './waitlist.ts';
 export {
   fetchMovedByZoneRules,

@@ -1,5 +1,13 @@
 import type { ErrorCode } from '../../supabase/functions/_shared/contract/codes.ts';
-import type { Alternative, Conflict, Shortage } from '../../supabase/functions/_shared/contract/types.ts';
+import type {
+  Alternative,
+  Conflict,
+  Issue,
+  OverridableRule,
+  Shortage,
+} from '../../supabase/functions/_shared/contract/types.ts';
+import type { PreviewedOccurrence } from './previewSeries.ts';
+import type { SessionStatus } from './scheduleQueries.ts';
 import { type LibraryErrorCode, SessionsApiError } from './sessionsApiError.ts';
 
 /** A code an app may have to say something about. */
@@ -83,6 +91,78 @@ const UNKNOWN = 'Something went wrong. Please try again.';
 export function messageOf(error: unknown, messages: Partial<Messages> = {}): string {
   if (!(error instanceof SessionsApiError)) return UNKNOWN;
   return messages[error.code] ?? englishMessages[error.code] ?? UNKNOWN;
+}
+
+/** What users call the states of a session. */
+export const statusWords: Readonly<Record<SessionStatus, string>> = {
+  scheduled: 'booked',
+  in_progress: 'in progress',
+  completed: 'completed',
+  cancelled: 'cancelled',
+  no_show: 'did not come',
+};
+
+/**
+ * What is wrong with a field, as a sentence.
+ *
+ * @param issue - one of an error's `issues`
+ * @returns the field's last name and what is wrong with it
+ * @example
+ * ```ts
+ * issueSentence({ path: 'occurrences.0.start_time', message: 'is in the past' }); // 'start time is in the past.'
+ * ```
+ */
+export function issueSentence({ path, message }: Issue): string {
+  const text = `${(path.split('.').at(-1) ?? '').replaceAll('_', ' ')} ${message}`.trim();
+  return text.endsWith('.') ? text : `${text}.`;
+}
+
+const ruleOfCode: Readonly<Partial<Record<MessageCode, OverridableRule>>> = {
+  OUTSIDE_AVAILABILITY: 'availability',
+  AUTHORIZATION_EXCEEDED: 'authorization',
+  CONCURRENT_SERVICE_NOT_ALLOWED: 'concurrency',
+};
+
+/**
+ * The rule that refused a booking, when an admin may book in spite of it; never for what is taken already.
+ *
+ * @param error - the 409
+ * @returns the rule for `override.rules`, or null
+ * @example
+ * ```ts
+ * const refusal = new SessionsApiError({ status: 409, code: 'OUTSIDE_AVAILABILITY', message: 'for the developer' });
+ * overridableRule(refusal); // 'availability'
+ * ```
+ */
+export function overridableRule(error: SessionsApiError): OverridableRule | null {
+  return ruleOfCode[error.code] ?? null;
+}
+
+/**
+ * Why a date of a series is not free, in words.
+ *
+ * @param occurrence - a date, from `previewSeries`
+ * @param therapistName - who is to come
+ * @returns a phrase, `free` when nothing is in the way
+ * @example
+ * ```ts
+ * explainBlocked({ blockedBy: 'client', by: 'session' }); // 'the client is busy'
+ * ```
+ */
+export function explainBlocked(
+  { blockedBy, by }: Pick<PreviewedOccurrence, 'blockedBy' | 'by'>,
+  therapistName = 'the therapist',
+): string {
+  if (blockedBy === null) return 'free';
+  if (by === 'hold') return 'somebody is holding this time';
+  return {
+    therapist: `${therapistName} has a session`,
+    client: 'the client is busy',
+    room: 'the room is taken',
+    availability: `${therapistName} does not work then`,
+    closure: 'the clinic is closed',
+    authorization: 'not authorized, or too few units are left',
+  }[blockedBy];
 }
 
 /** What {@link explainRefusal} needs to name things and to write times. */

@@ -1,7 +1,7 @@
 import type { HoldData, OverridableRule } from '../../supabase/functions/_shared/contract/types.ts';
 import { newIdempotencyKey } from './callEdge.ts';
+import { callOutcome } from './callOutcome.ts';
 import type { ReadOptions } from './readRest.ts';
-import { rpcOutcome } from './rpcOutcome.ts';
 import type { SessionRow } from './scheduleQueries.ts';
 import { type ConfirmResponse, cancelSessionHold, confirmSessionBooking } from './sessionHolds.ts';
 import type { BlockedSession } from './sessionsApiError.ts';
@@ -99,7 +99,7 @@ export async function holdReassignment(
     override: payload.override,
   };
   const args = { request, idempotency_key: payload.idempotencyKey ?? null };
-  return await rpcOutcome<ReassignmentHold>(supabase, 'hold_reassignment', args, payload);
+  return await callOutcome<ReassignmentHold>(supabase, 'hold_reassignment', args, payload);
 }
 
 /**

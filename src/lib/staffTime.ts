@@ -1,7 +1,7 @@
+import { callOutcome } from './callOutcome.ts';
 import type { Database } from './database.types.ts';
 import { generateOccurrences, type RecurrenceInput } from './generateOccurrences.ts';
 import { inChunks, type ReadOptions, readWholeList } from './readRest.ts';
-import { rpcOutcome } from './rpcOutcome.ts';
 import { readScope } from './scheduleQueries.ts';
 import { type RpcCaller, type TableReader, tableOf } from './supabaseClient.ts';
 
@@ -96,7 +96,7 @@ export async function addStaffTime(
     }),
     ...(payload.overrideReason && { override: { reason: payload.overrideReason } }),
   };
-  return await rpcOutcome(
+  return await callOutcome(
     supabase,
     'add_staff_time',
     { request, idempotency_key: payload.idempotencyKey ?? null },
@@ -156,7 +156,7 @@ export async function changeStaffTime(
     duration_minutes: payload.durationMinutes,
     ...(payload.overrideReason && { override: { reason: payload.overrideReason } }),
   };
-  return await rpcOutcome(supabase, 'change_staff_time', { request }, payload);
+  return await callOutcome(supabase, 'change_staff_time', { request }, payload);
 }
 
 function targetOf({ staffTimeId, seriesId, from }: StaffTimeTarget): object {
@@ -190,7 +190,7 @@ export async function cancelStaffTime(
   readonly cancelledIds: string[];
 }> {
   const request = { staff_time_ids: payload.staffTimeIds, series_id: payload.seriesId, from: payload.from };
-  return await rpcOutcome(supabase, 'cancel_staff_time', { request }, payload);
+  return await callOutcome(supabase, 'cancel_staff_time', { request }, payload);
 }
 
 /** A row of `public.staff_times`, and whose time it takes as far as the reader may know: therapists see themselves only. */

@@ -1,10 +1,12 @@
 import { parseTemporal } from '../../supabase/functions/_shared/civil-time.ts';
 import type { Issue } from '../../supabase/functions/_shared/contract/types.ts';
+import type { CallOptions } from './callEdge.ts';
 import type { Database } from './database.types.ts';
 import { inChunks, type ReadOptions, read, readAllRows } from './readRest.ts';
 import { readScope } from './scheduleQueries.ts';
+import { type ConfirmResponse, confirmSessionBooking } from './sessionHolds.ts';
 import { invalidArgument, SessionsApiError } from './sessionsApiError.ts';
-import { type TableReader, tableOf } from './supabaseClient.ts';
+import { type FunctionsCaller, type TableReader, tableOf } from './supabaseClient.ts';
 
 /** A row of `public.waitlist_entries`, as stored. */
 export type WaitlistEntry = Database['public']['Tables']['waitlist_entries']['Row'];
@@ -230,6 +232,57 @@ export async function leaveWaitlist(
   );
   if (!entry) throw unanswered('There is no such entry, or it is not yours to close.');
   return entry;
+}
+
+/**
+ * The spans of time an entry waits for.
+ *
+ * @param entry - an entry of the waitlist
+ * @returns its windows as instants, in order
+ * @example
+ * ```ts
+ * waitedFor({ windows: '{["2026-12-01 16:00:00+00","2026-12-01 23:00:00+00")}' });
+ * // [{ from: '2026-12-01T16:00:00.000Z', to: '2026-12-01T23:00:00.000Z' }]
+ * ```
+ */
+export function waitedFor(entry: { readonly windows: unknown }): { from: string; to: string }[] {
+  const instant = (text: string) =>
+    new Date(text.replace(' ', 'T').replace(/([+-]\d\d)$/, '$1:00')).toISOString();
+  const spans = String(entry.windows).matchAll(/\["?([^",]+)"?,"?([^")]+)"?\)/g);
+  return [...spans].map(([, from = '', to = '']) => ({ from: instant(from), to: instant(to) }));
+}
+
+/**
+ * Books the slot an entry of the waitlist is offered.
+ *
+ * @param supabase - a supabase-js client
+ * @param waiting - the entry with its offer
+ * @param options - token, signal and retries
+ * @returns the session
+ * @throws SessionsApiError 410 when the offer has ended
+ * @throws the signal's reason when aborted
+ * @example
+ * ```ts
+ * const [first] = (await fetchWaitlist(supabase)).filter(({ offer }) => offer !== null);
+ * if (first) await bookOffer(supabase, first);
+ * ```
+ */
+export async function bookOffer(
+  supabase: FunctionsCaller,
+  { entry, offer }: WaitingEntry,
+  options: CallOptions = {},
+): Promise<ConfirmResponse> {
+  if (!offer)
+    throw new SessionsApiError({ status: 410, code: 'HOLD_NOT_FOUND', message: 'Nothing is offered.' });
+  const session = {
+    therapist_id: offer.therapistId,
+    client_id: entry.client_id,
+    start_time: offer.startTime,
+    end_time: offer.endTime,
+  };
+  const cpt = { code: entry.cpt_code };
+  const { holdKey, timeZone } = offer;
+  return await confirmSessionBooking(supabase, { ...options, holdKey, session, timeZone, cpt });
 }
 
 function unanswered(message: string): SessionsApiError {

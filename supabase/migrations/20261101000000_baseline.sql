@@ -1705,6 +1705,7 @@ create function private.client_lanes(
 returns int4multirange
 language plpgsql
 stable
+security definer
 set search_path = ''
 as $$
 declare
@@ -1767,7 +1768,7 @@ $$;
 comment on function private.client_lanes(uuid, uuid, text, timestamptz, timestamptz) is
   'The lanes of a client''s claim: those of the code''s pairs, but for pairs that every payer of the client allows. '
   'All lanes for a booking that names no known service: what it may run beside is not known. Without a payer nothing '
-  'is allowed.';
+  'is allowed. Runs as its owner, so that reports may call it.';
 
 -- === schemas/audit/audit.sql ===
 
@@ -4378,9 +4379,12 @@ begin
   end if;
 
   -- Two duplicates in flight would both find no kept answer and both take effect: the second waits here until the
-  -- first has committed, and then finds its answer. First lock of every path.
+  -- first has committed, and then finds its answer. First lock of every path. Of a SHA-256: a caller chooses the key, and
+  -- must not find one whose lock is another organization's.
   perform pg_advisory_xact_lock(
-    hashtextextended(format('%s/%s/%s/%s', organization_id, user_id, endpoint, idempotency_key), 1)
+    hashtextextended(
+      encode(sha256(convert_to(format('%s/%s/%s/%s', organization_id, user_id, endpoint, idempotency_key), 'UTF8')), 'hex'), 1
+    )
   );
   as_of := clock_timestamp();
 
@@ -5087,6 +5091,18 @@ begin
   elsif base.oid = 'pg_catalog.uuid'::regtype and (given #>> '{}') !~ '^.{8}-.{4}-.{4}-.{4}-.{12}$' then
     return private.issue(path, message);
   elsif base.typcategory = 'A' then
+    if type_id <> base.oid and jsonb_array_length(given) > 0 then
+      -- Too many items are refused before anybody looks at each of them: as many nulls break the same bound.
+      begin
+        execute format(
+          'select array_fill(null::%s, array[%s])::%s', format_type(base.typelem, null), jsonb_array_length(given),
+          format_type(type_id, null)
+        );
+      exception
+        when check_violation then
+          return private.issue(path, message);
+      end;
+    end if;
     select jsonb_agg(issue.value order by item.position) into found
     from jsonb_array_elements(given) with ordinality as item (value, position)
     cross join lateral jsonb_array_elements(
@@ -6772,10 +6788,11 @@ begin
     set state = 'scheduled', expires_at = null
     from (select distinct named.id from unnest(hold_ids) as named (id)) as owner
     cross join lateral (
-      select known.ctid from public.authorization_units as known
+      select known.ctid, known.state from public.authorization_units as known
       where known.organization_id = schedule_units.organization_id and known.owner_id = owner.id offset 0
     ) as found
-    where entry.ctid = found.ctid and entry.state = 'held'
+    -- Of what was found: asked of the table, the index of all that is held would be read for each of them.
+    where entry.ctid = found.ctid and found.state = 'held'
     returning entry.*
   )
   select array_agg(row(taken.*)::public.authorization_units) into entries from taken;
@@ -9448,6 +9465,23 @@ comment on function private.series_sessions(private.actor, uuid, uuid) is
   'The sessions of a series that are the caller''s to change, whatever became of them, by time; of one therapist when one '
   'is named. Empty for a series that is not theirs, of another organization, or unknown.';
 
+create function private.may_change_series(actor private.actor, series_id uuid)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return actor.role <> 'client' and exists (
+    select from public.sessions as session
+    where session.organization_id = actor.organization_id and session.series_id = may_change_series.series_id
+      and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
+  );
+end
+$$;
+comment on function private.may_change_series(private.actor, uuid) is
+  'Whether any session of a series is the caller''s to change. Asked before any lock is taken.';
+
 create type private.series_move as (
   issue private.cause,
   request private.hold_request,
@@ -9629,10 +9663,11 @@ begin
     if jsonb_typeof(outcome -> name) = 'array' then
       outcome := jsonb_set(outcome, array[name], (
         select coalesce(jsonb_agg(
-          item.value || jsonb_build_object('sessionId', sessions[(item.value ->> 'occurrenceIndex')::integer + 1].id)
-          order by item.position
+          item.value || jsonb_build_object('sessionId', session.id) order by item.position
         ), '[]')
         from jsonb_array_elements(outcome -> name) with ordinality as item (value, position)
+        join unnest(sessions) with ordinality as session
+          on session.ordinality = (item.value ->> 'occurrenceIndex')::integer + 1
       ));
     end if;
   end loop;
@@ -9662,8 +9697,8 @@ begin
         'previousEndTime', private.iso(session.end_time)
       ) order by held.position)
       from jsonb_array_elements(body -> 'holds') with ordinality as held (value, position)
-      cross join lateral (select (move.sessions[held.position::integer]).*) as session
-      cross join lateral (select ((move.request).occurrences[held.position::integer]).time_zone) as place
+      join unnest(move.sessions) with ordinality as session on session.ordinality = held.position
+      join unnest((move.request).occurrences) with ordinality as place on place.ordinality = held.position
     )
   );
 end
@@ -9686,6 +9721,9 @@ declare
   outcome jsonb;
   move private.series_move;
 begin
+  if not private.may_change_series(actor, part.series_id) then
+    return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
+  end if;
   perform private.share_organization(actor.organization_id);
   if idempotency_key is not null then
     -- Of what was asked: once it is confirmed, the same request would mean other places.
@@ -10976,7 +11014,7 @@ begin
       select from public.therapists as therapist
       where therapist.organization_id = actor.organization_id and therapist.id = wanted.therapist_id
     ))
-    or (wanted.series_id is not null and private.series_sessions(actor, wanted.series_id) = '{}')
+    or (wanted.series_id is not null and not private.may_change_series(actor, wanted.series_id))
   then
     return private.refuse_cancellation(actor, wanted.session_ids);
   end if;
@@ -11565,7 +11603,7 @@ declare
   fingerprint bytea;
   outcome jsonb;
 begin
-  if actor.role = 'client' then
+  if not private.may_change_series(actor, wanted.series_id) then
     return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
   perform private.share_organization(actor.organization_id);
@@ -11988,6 +12026,247 @@ comment on function public.resync_zone(text, text) is
   '409 with conflicts, each with sessionId, when something else is there. Hours and closures are not asked anew. Answers '
   '{zone, movedCount, movedSessionIds}; nothing to move is 0.';
 grant execute on function public.resync_zone(text, text) to authenticated;
+
+-- === schemas/payers/recode.sql ===
+
+-- Purpose: sessions that are booked get another service code, as when a code ends.
+-- Objects: recode_sessions, its request and what forbids it; reports.sessions_to_recode lists what needs it.
+-- Watch for: all or nothing. The code decides lanes and units, so both are asked anew, by what a hold asks. What is completed
+--            is corrected through correct_visit.
+
+create type private.recode_request as (session_ids private.session_ids, cpt_code private.cpt_code);
+comment on type private.recode_request is 'The request of recode_sessions, each field within its bounds.';
+
+create function private.read_recode_request(request jsonb)
+returns private.recode_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.recode_request := private.read_request(
+    request, null::private.recode_request, format('$ ? (%s)', private.mistyped_fields('private.recode_request'::regtype))::jsonpath
+  );
+  issues jsonb;
+begin
+  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', 'is required')) into issues
+  from (values ('session_ids', wanted.session_ids is null), ('cpt_code', wanted.cpt_code is null)) as rule (path, is_broken)
+  where rule.is_broken;
+  if issues is not null then
+    perform private.raise_invalid(issues);
+  end if;
+  wanted.cpt_code := upper(private.tidy(wanted.cpt_code));
+  return wanted;
+end
+$$;
+comment on function private.read_recode_request(jsonb) is 'Reads the request of recode_sessions, or PT400.';
+
+create function private.recoded_rows(organization_id uuid, session_ids uuid[], cpt_code text)
+returns public.sessions[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  rows public.sessions[];
+  on_date date;
+begin
+  rows := array(
+    select session from public.sessions as session
+    where session.organization_id = recoded_rows.organization_id and session.id = any (session_ids)
+    order by session.start_time, session.id
+  );
+  for number in 1..cardinality(rows) loop
+    on_date := private.service_date(organization_id, rows[number].client_id, rows[number].start_time);
+    rows[number].cpt_code := recoded_rows.cpt_code;
+    rows[number].lanes := private.client_lanes(
+      organization_id, rows[number].client_id, recoded_rows.cpt_code, rows[number].start_time, rows[number].end_time
+    );
+    -- Another service has the modifiers its payer wants, as when it is booked.
+    rows[number].cpt_modifiers := private.default_modifiers(
+      organization_id, private.primary_payer(organization_id, rows[number].client_id, on_date), recoded_rows.cpt_code,
+      private.credential_on(organization_id, rows[number].therapist_id, on_date), rows[number].location_type, on_date
+    );
+  end loop;
+  return rows;
+end
+$$;
+comment on function private.recoded_rows(uuid, uuid[], text) is
+  'These sessions by their start, as they are with another code: its lanes, and the modifiers that the payer wants.';
+
+create function private.recode_issue(organization_id uuid, changed public.sessions[], as_of timestamptz, out cause private.cause, out shortages jsonb)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  issues jsonb;
+  found record;
+begin
+  select jsonb_agg(private.issue(
+    format('session_ids.%s', session.number - 1), format('is a session that is %s', session.status)) order by session.number) into issues
+  from (select each.*, row_number() over () as number from unnest(changed) as each) as session
+  where session.status not in ('scheduled', 'in_progress');
+  if issues is not null then
+    cause.code := 'STATUS_NOT_ALLOWED';
+    cause.detail := 'Only sessions that are not completed, cancelled or missed get another code. A completed one is corrected.';
+    return;
+  end if;
+  cause.retry_after := private.live_move_of(organization_id, array(select each.id from unnest(changed) as each), as_of);
+  if cause.retry_after is not null then
+    cause.code := 'SESSION_BEING_MOVED';
+    cause.detail := 'Somebody is moving one of these sessions. Try again when their hold has ended.';
+    return;
+  end if;
+  select broken.session_id, (broken.issue).rule, (broken.issue).message into found
+  from (
+    select session.id as session_id, session.start_time, private.written_session_issue(session, before, false, true) as issue
+    from unnest(changed) as session
+    join public.sessions as before on before.organization_id = session.organization_id and before.id = session.id
+  ) as broken
+  where (broken.issue).rule is not null
+  order by broken.start_time, broken.session_id
+  limit 1;
+  if found.rule = 'technician_cannot_render' then
+    cause.code := 'FORBIDDEN';
+    cause.detail := found.message;
+    return;
+  elsif found.rule = 'session_being_moved' then
+    cause.code := 'SESSION_BEING_MOVED';
+    cause.detail := found.message;
+    return;
+  elsif found.rule is not null then
+    perform private.raise_invalid(private.issue('cpt_code', format('%s (session %s)', found.message, found.session_id)));
+  end if;
+  -- Each as if it were moved to where it is: what it has already, it need not ask for again.
+  shortages := private.shortages_of(private.quote_units(organization_id, array(
+    select row(
+      session.id, (session.number - 1)::integer, session.client_id, session.cpt_code, session.start_time, session.end_time,
+      session.id, null, session.therapist_id
+    )::private.service
+    from (select each.*, row_number() over () as number from unnest(changed) as each) as session
+  ), as_of));
+  if shortages is not null then
+    shortages := (
+      select jsonb_agg(item.value || jsonb_build_object('sessionId', changed[1 + (item.value ->> 'occurrenceIndex')::integer].id) order by item.position)
+      from jsonb_array_elements(shortages) with ordinality as item (value, position)
+    );
+    cause.code := 'AUTHORIZATION_EXCEEDED';
+    cause.detail := 'The payer''s authorization has too few units left for this code, or does not cover the dates: see shortages.';
+  end if;
+end
+$$;
+comment on function private.recode_issue(uuid, public.sessions[], timestamptz) is
+  'What forbids these sessions their new code: their status, a live move, the code''s days, who may render it, the payer, or '
+  'units. PT400 names what is wrong with the code.';
+
+create function private.recode_sessions(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  actor constant private.actor := private.begin_booking(request_id);
+  wanted constant private.recode_request := private.read_recode_request(request);
+  session_ids constant uuid[] := array(select distinct named.id from unnest(wanted.session_ids) as named (id) order by 1);
+  changed public.sessions[];
+  before jsonb;
+  conflicts jsonb;
+  found record;
+  cause private.cause;
+  as_of timestamptz;
+begin
+  if actor.role not in ('therapist', 'admin', 'super_admin') then
+    return private.refuse(actor, 'session.refused', session_ids, 'FORBIDDEN', 'These sessions are not yours to change.',
+      details => '{"attempted": "recode_sessions"}');
+  end if;
+  -- Alone, as any writer of many rows: nothing is booked meanwhile beside the new lanes, or from the same units.
+  perform private.take_organization(actor.organization_id);
+  perform private.require_same_role(actor);
+  as_of := clock_timestamp();
+  changed := private.recoded_rows(actor.organization_id, session_ids, wanted.cpt_code);
+  if cardinality(changed) < cardinality(session_ids)
+    or exists (select from unnest(changed) as session where not private.may_ask(actor, session.therapist_id))
+  then
+    return private.refuse(actor, 'session.refused', session_ids, 'FORBIDDEN', 'One of these sessions is not yours to change.',
+      details => '{"attempted": "recode_sessions"}');
+  end if;
+  found := private.recode_issue(actor.organization_id, changed, as_of);
+  cause := found.cause;
+  if cause.code is null then
+    begin
+      select jsonb_agg(to_jsonb(session)) into before
+      from public.sessions as session
+      where session.organization_id = actor.organization_id and session.id = any (session_ids);
+      update public.sessions as session
+      set cpt_code = each.cpt_code, cpt_modifiers = each.cpt_modifiers, lanes = each.lanes, updated_at = as_of
+      from unnest(changed) as each
+      where session.organization_id = actor.organization_id and session.id = each.id;
+      -- Their rows have the new lanes by now: what is in the way is another service of the client.
+      conflicts := private.resync_conflicts(actor.organization_id, array(
+        select row(each.id, each.group_id, each.start_time, each.end_time, each.start_time, each.end_time)::private.resynced_session
+        from unnest(changed) as each
+      ), as_of);
+      if conflicts is not null then
+        raise exclusion_violation;
+      end if;
+      perform private.settle_written(actor.organization_id, session_ids, array(
+        select distinct each.group_id from unnest(changed) as each where each.group_id is not null
+      ), session_ids);
+      perform private.audit_written(actor.organization_id, before, (
+        select jsonb_agg(to_jsonb(session))
+        from public.sessions as session
+        where session.organization_id = actor.organization_id and session.id = any (session_ids)
+      ));
+    exception
+      when exclusion_violation then
+        cause.code := 'CONCURRENT_SERVICE_NOT_ALLOWED';
+        cause.detail := 'A client has another service then, and not every payer of theirs is known to allow the two at once.';
+        cause.conflicts := coalesce(conflicts, '[]');
+    end;
+  end if;
+  if cause.code is not null then
+    return private.refuse(
+      actor, 'session.refused', session_ids, cause.code, cause.detail, retry_after => cause.retry_after,
+      conflicts => cause.conflicts, details => jsonb_build_object('attempted', 'recode_sessions', 'cptCode', wanted.cpt_code),
+      more => case when found.shortages is null then '{}' else jsonb_build_object('shortages', found.shortages) end
+    );
+  end if;
+  return private.success(jsonb_build_object(
+    'cptCode', wanted.cpt_code, 'recodedCount', cardinality(session_ids),
+    'sessions', (
+      select jsonb_agg(to_jsonb(session) order by session.start_time, session.id)
+      from public.sessions as session
+      where session.organization_id = actor.organization_id and session.id = any (session_ids)
+    )
+  ));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.recode_sessions(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.recode_sessions(jsonb, text) to authenticated;
+
+create function public.recode_sessions(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(private.recode_sessions(recode_sessions.request, recode_sessions.request_id));
+end;
+comment on function public.recode_sessions(jsonb, text) is
+  'Gives sessions that are scheduled or in progress another service code: {session_ids (1 to 1000), cpt_code}. All or '
+  'nothing. The code must be valid on each day, for so many clients, the therapist''s to render and paid for by the payer: '
+  'else 400 names it, or 403. Units and what the client may have at the same time are asked anew: 409 '
+  'AUTHORIZATION_EXCEEDED with shortages, each with sessionId; CONCURRENT_SERVICE_NOT_ALLOWED with conflicts, each with '
+  'sessionId; SESSION_BEING_MOVED with retryAfter; STATUS_NOT_ALLOWED. Modifiers become those of the payer. Therapists '
+  'recode their own sessions, admins all. Outcome body {cptCode, recodedCount, sessions}.';
+grant execute on function public.recode_sessions(jsonb, text) to authenticated;
 
 -- === schemas/booking/waitlist.sql ===
 

@@ -1,6 +1,6 @@
 -- Authorizations as payers write them: a set of codes, several at once, and limits of a day, a week, a month, a therapist.
 begin;
-select plan(64);
+select plan(65);
 select tests.open_clinic();
 select tests.add_payers();
 
@@ -162,10 +162,12 @@ select is(
 insert into public.unit_limits (organization_id, payer_id, cpt_codes, period, max_units, effect) values (tests.id('clinic'), tests.id('open'), '{97153,97154}', 'week', 40, 'warn');
 insert into story values ('reached', pg_temp.hold('rbt2', 'ann', '2027-05-12', 8));
 select is(answer #> '{body,warnings}', null, 'a limit that warns is silent when it is just reached') from story where name = 'reached';
+insert into story values ('by one', pg_temp.hold('rbt2', 'ann', '2027-05-13', 1));
+select is((answer #> '{body,warnings,0}') - 'date'::text, '{"code": "UNIT_LIMIT_EXCEEDED", "cptCode": "97153", "limit": "week", "units": 41, "maxUnits": 40}', 'and speaks when it is passed by one') from story where name = 'by one';
 insert into story values ('passed', pg_temp.hold('rbt2', 'ann', '2027-05-14', 2, extra => jsonb_build_object('occurrences', jsonb_build_array(
   tests.occurrence(pg_temp.on_day('2027-05-14'), 30), tests.occurrence(pg_temp.on_day('2027-05-15'), 45)))));
 select is(
-  answer #> '{body,warnings}', '[{"code": "UNIT_LIMIT_EXCEEDED", "cptCode": "97153", "date": "2027-05-15", "limit": "week", "units": 45, "maxUnits": 40}]',
+  answer #> '{body,warnings}', '[{"code": "UNIT_LIMIT_EXCEEDED", "cptCode": "97153", "date": "2027-05-15", "limit": "week", "units": 46, "maxUnits": 40}]',
   'and says, once for each period, how far it is passed') from story where name = 'passed';
 
 -- What cannot be entered

@@ -1,7 +1,7 @@
 -- Whatever is wrong with a request is said with the name of the field, before anything is written: also to somebody who
 -- calls the functions directly, past the edge functions' own checks. Every story below leaves no row behind.
 begin;
-select plan(278);
+select plan(280);
 select tests.open_clinic();
 
 create temporary table before on commit drop as select tests.footprint() as footprint;
@@ -119,6 +119,8 @@ insert into wrong values
   ('cancel_sessions', 'session_ids', 'session_ids', '"x"'), ('cancel_sessions', 'session_ids.0', 'session_ids', '["x"]'),
   ('cancel_sessions', 'session_ids.0', 'session_ids', '[null]'), ('cancel_sessions', 'session_ids.0', 'session_ids', '[["x"]]'),
   ('cancel_sessions', 'therapist_id', 'therapist_id', '7'), ('cancel_sessions', 'all_therapists', 'all_therapists', '"yes"'),
+  ('cancel_sessions', 'session_ids', 'session_ids', (select jsonb_agg(gen_random_uuid()) from generate_series(1, 1001))::text),
+  ('cancel_sessions', 'session_ids', 'session_ids', (select jsonb_agg(gen_random_uuid()) from generate_series(1, 5001))::text),
   ('cancel_sessions', 'reason', 'reason', '{}'),
   ('cancel_sessions', 'reason', 'reason', to_jsonb(repeat('x', 501))::text),
   ('cancel_sessions', 'cancellation_attribution', 'cancellation_attribution', '"weather"'),

@@ -255,6 +255,11 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
     call: outcome(`public.extend_series(${request("'series_id', {series}", "'count', 1")})`),
   },
   // The member has begun, which is told only to whom the group is within reach.
+  'public.recode_sessions(jsonb,text)': {
+    call: outcome(
+      `public.recode_sessions(${request("'session_ids', jsonb_build_array({session})", "'cpt_code', '97153'")})`,
+    ),
+  },
   'public.move_group(jsonb,text)': {
     call: `replace(${outcome(
       `public.move_group(${request("'group_id', {group}", occurrence(50, 51))})`,

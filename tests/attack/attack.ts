@@ -80,7 +80,9 @@ class Judge {
     const line = `${email || 'a stranger'} ${ask.method} ${path} ${body}`;
     this.answers[`${status}`] = (this.answers[`${status}`] ?? 0) + 1;
     const edge = path.startsWith('/functions/');
-    if (status >= 500 && status !== 503 && !text.includes('CONTENT_UNREADABLE'))
+    // PostgREST itself answers 500 for a filter that Postgres finds too complex (54*), before anything else is asked.
+    const isPostgrests = path.startsWith('/rest/v1/') && !path.includes('/rpc/') && /"code":"54/.test(text);
+    if (status >= 500 && status !== 503 && !text.includes('CONTENT_UNREADABLE') && !isPostgrests)
       this.found(`answered ${status}`, line, text);
     if (edge && POSTGRES.test(text)) this.found('an edge function repeats Postgres', line, text);
     if (Object.values(canaries).some((canary) => text.includes(canary))) {

@@ -183,6 +183,7 @@ const locksOfTheUnauthorized: Probe = async (db, world, found, stack) => {
       time_zone: 'UTC',
     },
     cancel_sessions: { session_ids: [session] },
+    extend_series: { series_id: full.group_id, count: 1 },
     save_note_draft: {
       ...{ session_id: session, base_version: 0, id: full.group_id, content_mac: '0'.repeat(64) },
       ciphertext: `tsb1.${world.keyId}.AAAAAAAAAAAAAAAA.${'A'.repeat(40)}`,

@@ -87,6 +87,9 @@ function honest(
   return [
     edge('sessions-hold', booking),
     edge('sessions-hold', { ...booking, recurrence: { rule: 'FREQ=WEEKLY', count: 5 } }),
+    edge('sessions-hold', {
+      series: { series_id: session.series_id, scope: 'all', change: { therapist_id: session.therapist_id } },
+    }),
     edge('sessions-confirm', { hold_key: chance.uuid(), session: booking, ...times }),
     edge('sessions-cancel', { session_ids: [session.id], reason: 'x' }),
     edge('sessions-cancel', { hold_key: chance.uuid() }),
@@ -101,6 +104,7 @@ function honest(
     rpc('hold_sessions', booking),
     rpc('confirm_sessions', { hold_key: chance.uuid(), session: booking, ...times }),
     rpc('cancel_sessions', { session_ids: [session.id] }),
+    rpc('extend_series', { series_id: session.series_id, count: 1 }),
     rpc('find_alternatives', booking),
     ...['preview_series', 'find_alternatives', 'hold_sessions'].map((name) =>
       rpc(name, {

@@ -10,6 +10,7 @@ export type SessionRow = {
   id: string;
   therapist_id: string;
   client_id: string;
+  series_id: string | null;
   facts_digest: string;
   therapist_email: string;
   version: number;
@@ -161,7 +162,7 @@ export async function readWorld(db: pg.Client): Promise<World> {
     return rows.map(({ id }) => id);
   };
   const { rows: sessions } = await db.query<SessionRow>(
-    `select session.id, therapist_id, client_id, email as therapist_email, session.start_time, session.status,
+    `select session.id, therapist_id, client_id, series_id, email as therapist_email, session.start_time, session.status,
         (select private.text_digest(private.session_facts(known)::text) from public.sessions as known where known.id = session.id) as facts_digest,
         coalesce((select state.version from public.session_note_states as state where state.session_id = session.id), 0)::integer as version
       from (

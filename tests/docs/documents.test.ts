@@ -121,3 +121,37 @@ describe('the documents', async () => {
     expect(unknown).toEqual([]);
   });
 });
+
+describe('what SECURITY.md promises', () => {
+  const rows = async () =>
+    (await readFile(join(root, 'SECURITY.md'), 'utf8'))
+      .split('\n')
+      .filter((line) => line.startsWith('|') && line.includes('](') && line.split('|').length === 5);
+
+  it.each(['outsider', 'another clinic', 'parent', 'therapist', 'admin', 'operates', 'owns the database'])(
+    'has a row for: %s',
+    async (whom) => {
+      const said = (await rows()).map((line) => line.split('|')[1] ?? '');
+      expect(said.join()).toContain(whom);
+    },
+  );
+
+  it('is shown by tests that exist, each by its name', async () => {
+    const missing: string[] = [];
+    let named = 0;
+    for (const line of await rows()) {
+      const shown = line.split('|')[3] ?? '';
+      const links = [...shown.matchAll(/\]\(([^)]+)\):((?: “[^”]+”,?)+)/g)];
+      if (links.length === 0) missing.push(`no test: ${line}`);
+      for (const [, file = '', names = ''] of links) {
+        const source = await readFile(join(root, file), 'utf8').catch(() => '');
+        for (const [, name = ''] of names.matchAll(/“([^”]+)”/g)) {
+          named++;
+          if (!source.includes(name)) missing.push(`${file}: ${name}`);
+        }
+      }
+    }
+    expect(missing).toEqual([]);
+    expect(named).toBeGreaterThan(30);
+  });
+});

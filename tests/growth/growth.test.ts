@@ -128,6 +128,7 @@ describe('a series', () => {
     { request: ReturnType<typeof nightly>; body: Awaited<ReturnType<typeof mustSucceed>> }
   >();
   const made = new Map<string, string[]>();
+  const seriesIds = new Map<string, string>();
   const nameOf = (size: number, turn: number) => `${size} ${turn}`;
 
   it('is held', async () => {
@@ -143,7 +144,40 @@ describe('a series', () => {
       const hold = held.get(nameOf(size, turn));
       if (!hold) throw new Error('nothing was held');
       const request = confirmRequest(hold.request, hold.body);
-      made.set(nameOf(size, turn), sessionIds(await mustSucceed(client, 'confirm_sessions', request)));
+      const body = await mustSucceed(client, 'confirm_sessions', request);
+      made.set(nameOf(size, turn), sessionIds(body));
+      seriesIds.set(nameOf(size, turn), body.session?.series_id ?? '');
+    });
+    expect(fasterThanNLogN(measured)).toEqual([]);
+  });
+
+  it('is changed whole', async () => {
+    const measured = await measure(SERIES, async (client, size, turn) => {
+      await client.query('begin');
+      const series_id = seriesIds.get(nameOf(size, turn));
+      // A session that was booked alone is no series.
+      if (series_id) {
+        const series = { series_id, scope: 'all', change: { duration_minutes: 20 } };
+        await mustSucceed(client, 'hold_sessions', { series });
+      }
+      await client.query('rollback');
+    });
+    expect(fasterThanNLogN(measured)).toEqual([]);
+  });
+
+  it('goes on', async () => {
+    const recurrence = { rule: 'FREQ=DAILY', count: 2 };
+    let series_id = '';
+    await connection.count(async (client) => {
+      const request = { ...nightly(2, 60), recurrence };
+      const body = await mustSucceed(client, 'hold_sessions', request);
+      const booked = await mustSucceed(client, 'confirm_sessions', confirmRequest(request, body));
+      series_id = booked.session?.series_id ?? '';
+    });
+    const measured = await measure(SERIES, async (client, size) => {
+      await client.query('begin');
+      await mustSucceed(client, 'extend_series', { series_id, count: size });
+      await client.query('rollback');
     });
     expect(fasterThanNLogN(measured)).toEqual([]);
   });

@@ -13,6 +13,7 @@ import {
   joinWaitlist,
   leaveWaitlist,
   markNoShow,
+  recodeSessions,
   SessionsApiError,
   startSession,
 } from '../../src/lib/index.ts';
@@ -71,6 +72,19 @@ const wholeNote = {
 };
 
 describe('a session', () => {
+  it('gets another code, which its therapist may render, or stays as it is', async () => {
+    const { session } = await bookSession(rbt, { session: nextSession(clinic), timeZone: 'UTC' });
+    const recode = (cptCode: string, id: string = session.id) =>
+      recodeSessions(rbt, { sessionIds: [id], cptCode });
+    expect(await recode('97152')).toMatchObject({
+      ...{ cptCode: '97152', recodedCount: 1 },
+      sessions: [{ id: session.id, cpt_code: '97152' }],
+    });
+    expect(await refusal(recode('97155'))).toMatchObject({ status: 403, code: 'FORBIDDEN' });
+    expect(await refusal(recode('97153', clinic.organizationId))).toMatchObject({ status: 403 });
+    expect(await refusal(recode('97154'))).toMatchObject({ status: 400, issues: [{ path: 'cpt_code' }] });
+  });
+
   it('begins, and is not completed before its record is whole', async () => {
     const sessionId = await pastSession();
     const { session, actualStartTime } = await startSession(rbt, { sessionId, otherDayReason });

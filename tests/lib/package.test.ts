@@ -149,9 +149,30 @@ describe('the package', () => {
     expect(installed.filter((name) => !name.startsWith('.'))).toEqual(['therapist-sessions']);
     const types = join(project, 'node_modules/therapist-sessions/dist/types');
     for (const name of await readdir(types, { recursive: true })) {
-      if (!name.endsWith('.d.ts')) continue;
+      // The hooks for React are of an app that has React.
+      if (!name.endsWith('.d.ts') || name.startsWith('src/react/')) continue;
       const declarations = await readFile(join(types, name), 'utf8');
       expect(declarations.match(/from ['"](?!\.)[^'"]+['"]/g), name).toBeNull();
+    }
+  });
+
+  it('has hooks for an app with React, which import the library and bring no second copy of it', async () => {
+    for (const [name, most] of [
+      ['react', 15_000],
+      ['week-calendar', 5_000],
+    ] as const) {
+      const code = await readFile(join(project, `node_modules/therapist-sessions/dist/${name}.js`), 'utf8');
+      const imported = [...code.matchAll(/(?:^|[;}])import[^;]*?\bfrom\s*["'`]([^"'`]+)["'`]/g)].map(
+        ([, module]) => module,
+      );
+      expect(imported).toContain('./index.js');
+      expect(
+        imported.filter(
+          (module) =>
+            !/^(\.\/index\.js|react|@tanstack\/react-query|@event-calendar\/core)$/.test(module ?? ''),
+        ),
+      ).toEqual([]);
+      expect(code.length).toBeLessThan(most * 3);
     }
   });
 

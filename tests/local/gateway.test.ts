@@ -94,6 +94,8 @@ describe('a body that Auth cannot use', () => {
   it.each([
     [JSON.stringify({ data: { note: '\0' } })],
     [JSON.stringify({ data: { note: '\ud800' } })],
+    [JSON.stringify({ data: 'text' })],
+    [JSON.stringify({ data: [] })],
     ['null'],
     ['[]'],
     ['1'],

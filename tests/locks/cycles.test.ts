@@ -72,9 +72,14 @@ const update = (table: string, change: string, ...ids: string[]): Step => [
   [arena.organizationId, ids],
 ];
 const authorize = (...clients: number[]): Step => [
-  `insert into public.authorizations (organization_id, client_id, payer_id, cpt_code, approved_units, starts_on, ends_on)
-    select $1, client_id, (select id from public.payers where organization_id = $1 limit 1), '97154', 100, current_date, current_date + 90
+  `insert into public.authorizations (organization_id, client_id, payer_id, approved_units, starts_on, ends_on)
+    select $1, client_id, (select id from public.payers where organization_id = $1 limit 1), 100, current_date, current_date + 90
     from unnest($2::uuid[]) as client_id`,
+  [arena.organizationId, clients.map(client)],
+];
+const authorizeCode = (...clients: number[]): Step => [
+  `insert into public.authorization_codes (organization_id, authorization_id, cpt_code)
+    select organization_id, id, '97154' from public.authorizations where organization_id = $1 and client_id = any ($2)`,
   [arena.organizationId, clients.map(client)],
 ];
 const cover = (...clients: number[]): Step => [
@@ -140,6 +145,14 @@ const pairs: Record<string, () => Promise<Pair>> = {
     await givenPayer();
     return {
       one: { first: authorize(1), next: authorize(0) },
+      other: { first: groupHold(0, [0, 1], 600), next: groupHold(1, [1, 0], 800) },
+    };
+  },
+  'codes of several authorizations, and a hold of a group of their clients': async () => {
+    await givenPayer();
+    await withConnection((db) => db.query(...authorize(0, 1)));
+    return {
+      one: { first: authorizeCode(1), next: authorizeCode(0) },
       other: { first: groupHold(0, [0, 1], 600), next: groupHold(1, [1, 0], 800) },
     };
   },
@@ -268,7 +281,13 @@ describe('these queue, whichever comes first', () => {
 });
 
 describe('without the locks of direct writes', () => {
-  const tables = ['sessions', 'authorizations', 'client_coverages', 'waitlist_entries'];
+  const tables = [
+    'sessions',
+    'authorizations',
+    'authorization_codes',
+    'client_coverages',
+    'waitlist_entries',
+  ];
   const set = async (state: 'enable' | 'disable') => {
     await withConnection(async (db) => {
       for (const table of tables)

@@ -9,7 +9,18 @@ import fc from 'fast-check';
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { nasty, pathsIn, spoil } from '../functions/hostile.ts';
-import { type Arena, at, confirmationOf, type Held, holdOf, nth, openArena } from '../races/rivals.ts';
+import {
+  type Arena,
+  alone,
+  at,
+  confirmationOf,
+  confirming,
+  type Held,
+  holding,
+  holdOf,
+  nth,
+  openArena,
+} from '../races/rivals.ts';
 import { connect } from '../setup/db.ts';
 import { brokenInvariants } from '../setup/invariants.ts';
 
@@ -18,12 +29,21 @@ const runs = Number(process.env.FUZZ_RUNS ?? 250);
 let arena: Arena;
 let client: pg.Client;
 let held: Held;
+let seriesId: string;
 
 beforeAll(async () => {
   arena = await openArena(2, 2);
   client = await connect();
   // Something to confirm, release and cancel.
   held = (await send('hold_sessions', good(3).hold_sessions)).outcome?.body as Held;
+  // A series to change and to extend.
+  const [therapist, person] = [nth(arena.therapists, 1), nth(arena.clients, 1)];
+  const booking = holdOf(therapist, person, at(20, 600), {
+    ...{ occurrences: [at(20, 600), at(21, 600)], recurrence: { rule: 'FREQ=DAILY', count: 2 } },
+  });
+  const { body } = await alone(arena, holding(booking));
+  const booked = await alone(arena, confirming(confirmationOf(therapist, person, body)));
+  seriesId = booked.body.session.series_id;
 });
 afterAll(() => client?.end());
 
@@ -81,6 +101,18 @@ function good(day: number): Record<string, object> {
         cancellation_attribution: 'client',
       },
     },
+    'hold_sessions of a series': {
+      ...{ therapist_id: nth(arena.therapists, 1), client_id: nth(arena.clients, 1), time_zone: 'UTC' },
+      ...{ hold_seconds: 300, buffer_after_minutes: 15, override: { reason: 'Because' } },
+      series: {
+        ...{ series_id: seriesId, scope: 'following', from: at(20, 600).start_time },
+        change: { weekday: 'monday', local_start: '16:30', duration_minutes: 45, room_id: null },
+      },
+    },
+    extend_series: {
+      ...{ series_id: seriesId, count: 2, until: null, authorization_end: false, on_conflict: 'skip' },
+      ...{ therapist_id: nth(arena.therapists, 1), override: { reason: 'Because', rules: ['availability'] } },
+    },
   };
 }
 
@@ -118,6 +150,8 @@ describe('a spoiled request', { timeout: 300_000 }, () => {
     'cancel_sessions',
     'preview_series',
     'find_alternatives',
+    'hold_sessions of a series',
+    'extend_series',
   ]) {
     it(`to ${name} gets an outcome, or is told which field is wrong`, async () => {
       const body = good(13)[name] ?? good(13).hold_sessions ?? {};
@@ -144,7 +178,7 @@ describe('a spoiled request', { timeout: 300_000 }, () => {
             const text = JSON.stringify(spoiled);
             // JSON that is no jsonb never reaches a function: the REST layer refuses it.
             if (/\\u0000|\\ud[89a-f]/i.test(text)) return;
-            const { outcome, error } = await send(name, spoiled);
+            const { outcome, error } = await send(name.split(' ')[0] ?? '', spoiled);
             if (error) {
               expect(error, text).toMatchObject({ code: expect.stringMatching(/^PT(400|403)$/) });
               if (error.code === 'PT400') {

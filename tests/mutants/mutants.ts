@@ -466,7 +466,7 @@ export const mutants: Mutant[] = [
     file: 'supabase/schemas/payers/quotes.sql',
     from: 'and service.service_date between approval.starts_on and approval.ends_on',
     to: 'and service.service_date >= approval.starts_on and service.service_date < approval.ends_on',
-    tests: ['units_of_an_authorization.sql'],
+    tests: ['units_of_an_authorization.sql', 'limits_of_units.sql'],
   },
   {
     name: 'units that are held by others are not counted',
@@ -488,6 +488,20 @@ export const mutants: Mutant[] = [
     from: "if took > pool_left[pool] and uses[use].effect = 'warn' then",
     to: "if took >= pool_left[pool] and uses[use].effect = 'warn' then",
     tests: ['limits_of_units.sql', 'units_of_an_authorization.sql', 'units_of_a_day.sql'],
+  },
+  {
+    name: 'the authorization that ends last is drawn first',
+    file: 'supabase/schemas/payers/quotes.sql',
+    from: 'order by approval.client_id, approval.ends_on, approval.starts_on, approval.id',
+    to: 'order by approval.client_id, approval.ends_on desc, approval.starts_on, approval.id',
+    tests: ['limits_of_units.sql'],
+  },
+  {
+    name: 'a week of a limit begins a day late',
+    file: 'supabase/schemas/payers/unit_limits.sql',
+    from: '(extract(isodow from on_date)::integer - week_starts_on + 7) % 7',
+    to: '(extract(isodow from on_date)::integer - week_starts_on + 6) % 7',
+    tests: ['limits_of_units.sql'],
   },
   {
     name: 'a move loses its modifiers',

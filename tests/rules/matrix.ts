@@ -99,6 +99,7 @@ export const functions: Readonly<Record<string, readonly Way[] | string>> = {
   revoke_calendar_feed: 'writes no booking',
   read_calendar_feed: 'reads, and records that it did',
   release_hold: 'only gives time back',
+  recode_sessions: 'gives what is booked another service; it asks the rules of a direct write, row by row',
   resync_zone: 'moves what is booked to the civil time it was booked for; it overlaps nothing there',
   add_closure: 'cancels at most; where a closure stands is a rule here',
   add_time_off: 'cancels at most; where time off stands is a rule here',

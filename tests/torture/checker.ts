@@ -2,6 +2,7 @@
  * Proves from the tables and the history that nothing went wrong. It believes neither the claims nor the constraints:
  * the calendar of every moment is rebuilt from the audit trail, and every answer is held against what it left behind.
  */
+import { createHmac } from 'node:crypto';
 import type pg from 'pg';
 import { brokenInvariants } from '../setup/invariants.ts';
 import type { Outage } from './faults.ts';
@@ -973,13 +974,25 @@ function windowsOf({ request }: Call): { from: number; to: number }[] {
  * that forbids: neither by the functions nor over REST.
  */
 function checkTimes(history: Call[], tables: Tables, told: Map<string, Told>, findings: Findings): void {
+  const moves = tables.events.filter(({ action }) => action === 'session.moved');
+  // What is written over REST has no request id. A change to what was there already moves nothing.
+  const hasMoved = ({ actor, startedAt, endedAt }: Call, rows: { id: string }[]) =>
+    moves.some(
+      ({ organization_id, actor_user_id, entity_ids, recorded }) =>
+        organization_id === actor.clinic.organizationId &&
+        actor_user_id === actor.userId &&
+        rows.some(({ id }) => entity_ids.includes(id)) &&
+        recorded > (startedAt - 50) * 1000 &&
+        recorded < (endedAt + 50) * 1000,
+    );
   const booked = history.filter(
     (call) =>
       call.answer.type === 'ok' &&
       !call.answer.replayed &&
       (/^(hold|move|insert|post)$/.test(call.kind) ||
         (/^(confirm|regroup)$/.test(call.kind) && (told.get(call.id)?.effects.length ?? 0) > 0) ||
-        (/^(update|patch)$/.test(call.kind) && (call.answer.body.rows as unknown[]).length > 0)),
+        (call.kind === 'update' && told.get(call.id)?.effects[0]?.action === 'session.moved') ||
+        (call.kind === 'patch' && hasMoved(call, call.answer.body.rows as { id: string }[]))),
   );
   const during = (spans: Span[], call: Call) =>
     spans.filter(
@@ -1122,6 +1135,89 @@ function checkManners(history: Call[], outages: Outage[], findings: Findings): v
   }
 }
 
+/** What nobody may have done, whatever the calls were: rows that must not be, by rule. $1 is the organizations. */
+const authority: { rule: string; query: string }[] = [
+  {
+    rule: 'nobody acts whose membership has ended',
+    query: `
+      select event.action, event.actor_user_id, event.request_id
+      from audit.events as event
+      join audit.events as removal
+        on removal.organization_id = event.organization_id and removal.action = 'membership.removed'
+        and removal.entity_ids @> array[event.actor_user_id] and removal.recorded_at < event.recorded_at
+      where event.organization_id = any ($1) and event.outcome = 'ok'
+        and not exists (
+          select from audit.events as again
+          where again.organization_id = event.organization_id and again.action = 'membership.added'
+            and again.entity_ids @> array[event.actor_user_id]
+            and again.recorded_at > removal.recorded_at and again.recorded_at < event.recorded_at)`,
+  },
+  {
+    rule: 'only staff book and cancel',
+    query: `
+      select action, actor_user_id, request_id from audit.events
+      where organization_id = any ($1) and outcome = 'ok' and entity in ('hold', 'session') and actor_role = 'client'`,
+  },
+  {
+    rule: 'a therapist changes their own sessions only',
+    query: `
+      select event.action, event.actor_user_id, item.value ->> 'id' as session_id
+      from audit.events as event
+      cross join lateral jsonb_array_elements(
+        case jsonb_typeof(event.before) when 'array' then event.before else '[]' end
+        || case jsonb_typeof(event.after) when 'array' then event.after else '[]' end
+      ) as item (value)
+      where event.organization_id = any ($1) and event.outcome = 'ok' and event.entity = 'session'
+        and event.actor_role = 'therapist' and item.value ->> 'therapist_id' <> event.actor_user_id::text`,
+  },
+  {
+    rule: 'a therapist books their caseload only',
+    query: `
+      select hold.id, hold.client_id, batch.created_by
+      from public.session_holds as hold
+      join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+      join public.memberships as member
+        on member.organization_id = batch.organization_id and member.user_id = batch.created_by and member.role = 'therapist'
+      where hold.organization_id = any ($1)
+        and not exists (
+          select from public.caseloads as known
+          where known.organization_id = hold.organization_id and known.therapist_id = batch.created_by
+            and known.client_id = hold.client_id)`,
+  },
+  {
+    rule: 'a group has at most eight clients',
+    query: `
+      select group_id, count(*) from public.sessions
+      where organization_id = any ($1) and group_id is not null and status not in ('cancelled', 'no_show')
+      group by group_id having count(*) > 8`,
+  },
+];
+
+/** Whether what is sealed was sealed by the functions: the proofs are made anew, here. */
+async function checkProofs(db: pg.ClientBase, organizations: string[], findings: Findings): Promise<void> {
+  const { rows: keys } = await db.query<{ id: string; key: Buffer }>(
+    'select id, key from private.attestation_keys',
+  );
+  const { rows } = await db.query<{ row: string; proof: string; statement: string[] }>(
+    `select 'note ' || note.id as row, note.proof, private.note_statement(note) as statement
+      from private.session_note_versions as note where note.organization_id = any ($1)
+      union all
+      select 'data key ' || data_key.id, data_key.proof, private.data_key_statement(data_key)
+      from private.data_keys as data_key where data_key.organization_id = any ($1)`,
+    [organizations],
+  );
+  for (const { row, proof, statement } of rows) {
+    const [, id, mac] = proof.split('.');
+    const key = keys.find((known) => known.id === id)?.key;
+    const right =
+      key &&
+      createHmac('sha256', key)
+        .update(`tsp1|${statement.join('|')}`.toLowerCase())
+        .digest('base64url');
+    if (mac !== right) findings.add('what is sealed was sealed by the functions', row);
+  }
+}
+
 /**
  * All checks, after everybody has stopped.
  *
@@ -1140,10 +1236,12 @@ export async function check(options: {
   for (const clinic of clinics)
     for (const { rule, rows } of await brokenInvariants(db, clinic.organizationId))
       for (const row of rows) findings.add(rule, JSON.stringify(row));
-  for (const { rule, query } of ledger) {
-    const { rows } = await db.query(query, [clinics.map(({ organizationId }) => organizationId)]);
+  const organizations = clinics.map(({ organizationId }) => organizationId);
+  for (const { rule, query } of [...ledger, ...authority]) {
+    const { rows } = await db.query(query, [organizations]);
     for (const row of rows) findings.add(rule, JSON.stringify(row));
   }
+  await checkProofs(db, organizations, findings);
   const { rows: bad } = await db.query('select * from audit.verify()');
   for (const row of bad) findings.add('audit.verify() finds nothing', JSON.stringify(row));
 

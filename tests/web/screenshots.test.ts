@@ -36,7 +36,7 @@ describeInBrowser('the pictures of the README', () => {
         await dragAcross(page, 3, 9 * 60, 10 * 60);
         await page.getByText('Rivera, Jo').last().waitFor({ state: 'attached' });
         await page.keyboard.type('riv');
-        await page.getByLabel('Repeats').selectOption('weekly');
+        await page.getByLabel('Repeats').selectOption('FREQ=WEEKLY');
         await page.getByText('12 dates').waitFor();
         await page.locator('.preview tr').nth(3).scrollIntoViewIfNeeded();
       },

@@ -1,5 +1,5 @@
-/** How much a browser loads before it shows anything. */
-import { readFileSync } from 'node:fs';
+/** How much there is to read, and how much a browser loads before it shows anything. */
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
@@ -13,6 +13,14 @@ interface Chunk {
 }
 
 describe('the size of the web app', () => {
+  it('is under 2,500 lines of code and style, so that it can be read as an example', () => {
+    const folder = new URL('../../examples/web/src/', import.meta.url);
+    const lines = readdirSync(folder).map(
+      (name) => readFileSync(new URL(name, folder), 'utf8').split('\n').length - 1,
+    );
+    expect(lines.reduce((sum, count) => sum + count, 0)).toBeLessThan(2500);
+  });
+
   it('is at most 200 kB gzipped at first load, the calendar comes with the schedule', async () => {
     const folder = await buildWebApp();
     const manifest: Record<string, Chunk> = JSON.parse(

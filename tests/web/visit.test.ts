@@ -74,10 +74,10 @@ describeInBrowser('a visit', () => {
     const { page, context } = await sitDown(clinic.admin, { path: `/therapists/${clinic.rbt.id}` });
     await page.getByRole('button', { name: 'Away…' }).click();
     await page.getByLabel('Day').fill(day);
-    await page.getByLabel('Clinic or staff').check();
+    await page.getByRole('button', { name: 'Enter time off, cancel 2' }).waitFor();
     await expectAccessible(page);
-    await page.getByRole('button', { name: 'Enter and cancel 2' }).click();
-    await page.getByText('2 sessions are cancelled.').waitFor();
+    await page.getByRole('button', { name: 'Enter time off, cancel 2' }).click();
+    await page.getByText('is entered as time off.').waitFor();
     expect((await sessionsOf(clinic)).map(({ status }) => status)).toEqual(['cancelled', 'cancelled']);
     await context.close();
   });

@@ -1,20 +1,20 @@
 /** Routes and the frame around them. Which role may open what is the library's guard matrix, not this file's. */
-import { CalendarDays, ChartColumn, LogOut, Moon, Stethoscope, Users, WifiOff } from 'lucide-react';
-import { type ComponentType, lazy, type ReactNode, Suspense, useEffect, useState } from 'react';
+import { CalendarDays, ChartColumn, LogOut, Stethoscope, Users, WifiOff } from 'lucide-react';
+import { type ComponentType, lazy, type ReactNode, Suspense, useEffect } from 'react';
 import { canOpen, findGuardForPath } from 'therapist-sessions';
+import { type Me, useAction, useConnection, useMe, useSession } from 'therapist-sessions/react';
 import { Link, Redirect, useLocation } from 'wouter';
-import { chooseClinic, type Me, signOut, useMe, useSession } from './session.tsx';
-import { SignIn } from './sign-in.tsx';
-import { ErrorBoundary, Failure, useAction, useOnline } from './ui.tsx';
+import { SignIn, SignInAgain } from './sign-in.tsx';
+import { Button, ErrorBoundary, Failure, State } from './ui.tsx';
 
 /** Pages by the path of their guard; each is loaded when it is opened. */
 const pages: Readonly<Record<string, ComponentType<{ id: string }>>> = {
   '/schedule': lazy(() => import('./schedule.tsx')),
   '/clients': lazy(async () => ({ default: (await import('./clients.tsx')).ClientList })),
   '/clients/:clientId': lazy(async () => ({ default: (await import('./clients.tsx')).ClientPage })),
-  '/therapists': lazy(async () => ({ default: (await import('./therapists.tsx')).TherapistList })),
-  '/therapists/new': lazy(async () => ({ default: (await import('./therapists.tsx')).NewTherapist })),
-  '/therapists/:therapistId': lazy(async () => ({ default: (await import('./therapists.tsx')).TherapistPage })),
+  '/therapists': lazy(async () => ({ default: (await import('./people.tsx')).People })),
+  '/therapists/new': lazy(async () => ({ default: (await import('./people.tsx')).NewTherapist })),
+  '/therapists/:therapistId': lazy(() => import('./therapist.tsx')),
   '/reports': lazy(() => import('./reports.tsx')),
 };
 
@@ -26,17 +26,20 @@ const links = [
 ];
 
 export function App() {
-  const session = useSession();
-  if (session.kind === 'loading') return <p className="page muted loading">Loading…</p>;
-  if (session.kind === 'out') return <SignIn />;
-  if (session.kind === 'failed')
-    return (
-      <Apart>
-        <Failure error={session.error} />
-      </Apart>
-    );
-  if (session.kind === 'choose') return <NoClinic clinics={session.clinics} />;
-  return <Frame me={session.me} />;
+  const { state, isOver, clockWarning } = useSession();
+  return (
+    <>
+      <p className="bar warn" role="status" hidden={!clockWarning}>
+        {clockWarning}
+      </p>
+      {state.kind === 'loading' && <State pending />}
+      {state.kind === 'out' && <SignIn />}
+      {state.kind === 'failed' && <Apart error={state.error} />}
+      {state.kind === 'choose' && <ChooseClinic clinics={state.clinics} />}
+      {state.kind === 'in' && <Frame me={state.me} />}
+      {state.kind === 'in' && isOver && <SignInAgain email={state.me.email} />}
+    </>
+  );
 }
 
 function Frame({ me }: { me: Me }) {
@@ -53,7 +56,7 @@ function Frame({ me }: { me: Me }) {
       <a className="skip" href="#main">
         Skip to the page
       </a>
-      <Header />
+      <Header path={path} />
       <OfflineBar />
       <main id="main" tabIndex={-1}>
         <ErrorBoundary key={path}>
@@ -62,7 +65,7 @@ function Frame({ me }: { me: Me }) {
           ) : !canOpen(guard, me) ? (
             <Apart heading="You cannot open this page">Ask an administrator of {me.clinic.name}.</Apart>
           ) : (
-            <Suspense fallback={<p className="page muted loading">Loading…</p>}>
+            <Suspense fallback={<State pending />}>
               <Page id={path.split('/')[2] ?? ''} key={guard.path} />
             </Suspense>
           )}
@@ -72,16 +75,15 @@ function Frame({ me }: { me: Me }) {
   );
 }
 
-function Header() {
+function Header({ path }: { path: string }) {
   const me = useMe();
-  const [path] = useLocation();
-  const now = new Date();
+  const { signOut } = useSession();
   return (
     <header className="top">
       <strong className="brand">{me.clinic.name}</strong>
       <nav aria-label="Pages">
         {links
-          .filter((link) => pages[link.path] && canOpen(link.path, me))
+          .filter((link) => canOpen(link.path, me))
           .map(({ path: to, label, Icon }) => (
             <Link key={to} href={to} aria-current={path.startsWith(to) ? 'page' : undefined}>
               <Icon size={18} aria-hidden /> {label}
@@ -89,7 +91,7 @@ function Header() {
           ))}
       </nav>
       <span className="zone">
-        All times: {me.times.city} ({me.times.abbreviation(now)})
+        All times: {me.times.city} ({me.times.abbreviation(Date.now())})
       </span>
       <details className="menu">
         <summary>{me.email.split('@')[0]}</summary>
@@ -101,93 +103,61 @@ function Header() {
               {me.role.replace('_', ' ')} · {me.clinic.name}
             </span>
           </p>
-          <ThemeSwitch />
-          <button type="button" onClick={() => void signOut()}>
-            <LogOut size={16} aria-hidden /> Sign out
-          </button>
+          <Button label="Sign out" icon={LogOut} press={signOut} />
         </div>
       </details>
     </header>
   );
 }
 
-function ThemeSwitch() {
-  const [theme, setTheme] = useState(localStorage.getItem('theme') ?? 'light dark');
-  useEffect(() => {
-    document.documentElement.style.colorScheme = theme;
-    localStorage.setItem('theme', theme);
-  }, [theme]);
-  return (
-    <label>
-      <span>
-        <Moon size={16} aria-hidden /> Appearance
-      </span>
-      <select value={theme} onChange={(event) => setTheme(event.target.value)}>
-        <option value="light dark">As the device</option>
-        <option value="light">Light</option>
-        <option value="dark">Dark</option>
-      </select>
-    </label>
-  );
-}
-
 /** Says since when the page may be old, and for a moment that the connection is back. */
 function OfflineBar() {
-  const online = useOnline();
   const { times } = useMe();
-  const [since, setSince] = useState<Date | null>(null);
-  useEffect(() => {
-    if (!online) return setSince(new Date());
-    const timer = setTimeout(() => setSince(null), 4000);
-    return () => clearTimeout(timer);
-  }, [online]);
+  const { state, since } = useConnection();
   return (
     <div role="status">
-      {since && (
-        <p className={online ? 'bar good' : 'bar warn'}>
-          {online ? (
-            'Back online.'
-          ) : (
-            <>
-              <WifiOff size={16} aria-hidden /> You are offline. You see the schedule as of {times.clock(since)}.
-            </>
-          )}
+      {state === 'back' && <p className="bar good">Back online.</p>}
+      {state === 'offline' && (
+        <p className="bar warn">
+          <WifiOff size={16} aria-hidden /> You are offline. You see the schedule as of {times.clock(since ?? Date.now())}.
         </p>
       )}
     </div>
   );
 }
 
-function Apart({ heading = 'Something went wrong', children }: { heading?: string; children?: ReactNode }) {
+function Apart({
+  heading = 'Something went wrong',
+  error,
+  children,
+}: {
+  heading?: string;
+  error?: unknown;
+  children?: ReactNode;
+}) {
+  const { signOut } = useSession();
   return (
     <div className="page narrow">
       <h1>{heading}</h1>
       {children}
+      <Failure error={error} />
       <p>
-        <button type="button" onClick={() => void signOut()}>
-          Sign out
-        </button>
+        <Button label="Sign out" press={signOut} />
       </p>
     </div>
   );
 }
 
-function NoClinic({ clinics }: { clinics: readonly { organizationId: string; name: string }[] }) {
-  const { run, error } = useAction();
+function ChooseClinic({ clinics }: { clinics: readonly { organizationId: string; name: string }[] }) {
+  const action = useAction();
+  const { chooseClinic } = useSession();
   if (clinics.length === 0)
-    return (
-      <Apart heading="No clinic yet">
-        <p>Your account belongs to no clinic yet. Ask an administrator to add you.</p>
-      </Apart>
-    );
+    return <Apart heading="No clinic yet">Your account belongs to no clinic yet. Ask an administrator to add you.</Apart>;
   return (
-    <Apart heading="Which clinic?">
-      <Failure error={error} />
+    <Apart heading="Which clinic?" error={action.error}>
       {clinics.map(({ organizationId, name }) => (
         <p key={organizationId}>
-          <button type="button" className="primary" onClick={() => void run(() => chooseClinic(organizationId))}>
-            {name}
-          </button>
+          <Button label={name} by={action} press={() => chooseClinic(organizationId)} look="primary" />
         </p>
       ))}
     </Apart>

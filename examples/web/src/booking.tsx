@@ -1,91 +1,38 @@
-/** Booking a session or a series: look, then book at once, or hold while somebody is asked. */
-import { useEffect, useMemo, useRef, useState } from 'react';
+/** Booking a session, a series or a group, or moving a session: look, then do it, or hold while somebody is asked. */
+import { useEffect, useRef, useState } from 'react';
+import { explainBlocked, type PreviewedOccurrence, type SessionRow } from 'therapist-sessions';
 import {
-  type BookSessionRequest,
-  bookSession,
-  cancelSessions,
-  civilDayBounds,
-  deriveCptMetadata,
-  fetchPayerRules,
-  findOpenSlots,
-  type HeldBooking,
-  holdBooking,
-  joinWaitlist,
-  type PreviewedOccurrence,
-  previewSeries,
-  providerLevel,
-  SERVICE_CODES,
-  type SessionRow,
-  SessionsApiError,
-} from 'therapist-sessions';
-import { type Booked, Held } from './hold.tsx';
-import { type Balance, supabase, useClients, useRead, useReport, useRooms, useTherapists } from './queries.ts';
-import { Refusal } from './refusal.tsx';
-import { useMe } from './session.tsx';
-import { minutesBetween, ownClock, type Times } from './times.ts';
-import { Busy, Failure, issueText, type Notice, Panel, useAction } from './ui.tsx';
+  type BookingFields,
+  type BookingForm,
+  type BookingStart,
+  useBookingForm,
+  useClients,
+  useMe,
+  useRooms,
+  useTherapists,
+} from 'therapist-sessions/react';
+import { Held, Refusal } from './refusal.tsx';
+import { Button, Check, Choice, Failure, Field, Layer, type Notice, Table } from './ui.tsx';
 
 /** What a booking starts from: local times of the clinic. */
-export interface Draft {
+export interface Draft extends Pick<BookingStart, 'session' | 'refused' | 'clientId'> {
   /** Which opening of the panel it belongs to: a new one begins with a new form. */
   readonly opening: number;
   readonly start: string;
   readonly end: string;
   readonly therapistId: string;
-  readonly clientId?: string;
-}
-
-interface Form {
-  clientId: string;
-  therapistId: string;
-  date: string;
-  from: string;
-  to: string;
-  service: string;
-  place: string;
-  roomId: string;
-  repeat: keyof typeof repeats;
-  count: number;
-  skip: boolean;
 }
 
 const repeats = {
-  none: ['Does not repeat', ''],
-  daily: ['Every day', 'FREQ=DAILY'],
-  weekly: ['Every week', 'FREQ=WEEKLY'],
-  fortnightly: ['Every 2 weeks', 'FREQ=WEEKLY;INTERVAL=2'],
-  monthly: ['Every month', 'FREQ=MONTHLY'],
-} as const;
-const places = { clinic: 'Clinic', home: 'Home', school: 'School', telehealth: 'Telehealth' };
-/** The kind of session a service is, where it is not one to one. */
-const kindOfService: Readonly<Record<string, string>> = {
-  ...{
-    '97151': 'assessment',
-    '97152': 'assessment',
-    '0362T': 'assessment',
-    '97155': 'supervision',
-    '97156': 'consultation',
-  },
+  '': 'Does not repeat',
+  'FREQ=DAILY': 'Every day',
+  'FREQ=WEEKLY': 'Every week',
+  'FREQ=WEEKLY;INTERVAL=2': 'Every 2 weeks',
+  'FREQ=MONTHLY': 'Every month',
 };
-
-function requestOf(form: Form, times: Times): BookSessionRequest {
-  const rule = repeats[form.repeat][1];
-  return {
-    session: {
-      therapist_id: form.therapistId,
-      client_id: form.clientId,
-      start_time: times.instant(`${form.date}T${form.from}`),
-      end_time: times.instant(`${form.date}T${form.to}`),
-      session_type: kindOfService[form.service] ?? 'individual',
-      location_type: form.place,
-    },
-    recurrence: rule ? { rule: `${rule};COUNT=${form.count}` } : null,
-    overrides: { cptCode: form.service },
-    roomId: form.roomId || null,
-    timeZone: times.timeZone,
-    onConflict: rule && form.skip ? 'skip' : 'refuse',
-  };
-}
+const ends = { count: 'After a number of times', until: 'On a date' };
+const places = { clinic: 'Clinic', home: 'Home', school: 'School', telehealth: 'Telehealth' };
+const MOST_IN_GROUP = 8;
 
 interface Props {
   readonly draft: Draft;
@@ -100,499 +47,236 @@ interface Props {
 
 export function BookingPanel({ draft, sessions, onDraft, onBooked, onChanged, onClose }: Props) {
   const { times, role } = useMe();
-  const { therapists, byId } = useTherapists();
-  const clients = useClients();
-  const [form, setForm] = useState<Form>({
-    clientId: draft.clientId ?? '',
-    therapistId: draft.therapistId,
-    date: draft.start.slice(0, 10),
-    from: draft.start.slice(11, 16),
-    to: draft.end.slice(11, 16),
-    ...{ service: '', place: 'clinic', roomId: '', repeat: 'none', count: 12, skip: false },
-  });
-  const set = (changes: Partial<Form>) => setForm((before) => ({ ...before, ...changes }));
-  const shown = `${form.date} ${form.from} ${form.to} ${form.therapistId}`;
+  const { options, byId } = useTherapists();
+  const { session: moved, refused, clientId = '', therapistId } = draft;
+  const [date, from, to] = [draft.start.slice(0, 10), draft.start.slice(11, 16), draft.end.slice(11, 16)];
+  const form = useBookingForm({ session: moved, refused, clientId, therapistId, date, from, to }, onBooked, onChanged);
+  const { fields, set, request, booking } = form;
+  const shown = `${fields.date} ${fields.from} ${fields.to} ${fields.therapistId}`;
   const follow = useRef(onDraft);
   follow.current = onDraft;
   // The block in the grid follows what the form says.
   useEffect(() => {
-    const [date = '', from = '', to = '', therapistId = ''] = shown.split(' ');
-    if (date && from && to > from)
-      follow.current({ ...draft, start: `${date}T${from}:00`, end: `${date}T${to}:00`, therapistId });
+    const [day = '', start = '', end = '', whose = ''] = shown.split(' ');
+    if (day && end > start)
+      follow.current({ ...draft, start: `${day}T${start}:00`, end: `${day}T${end}:00`, therapistId: whose });
   }, [shown]);
-  const therapist = byId.get(form.therapistId);
-  const level = providerLevel(therapist?.credential ?? '');
-  const services = SERVICE_CODES.filter(
-    ({ levels, clients: size, validFrom, validTo }) =>
-      size.min === 1 &&
-      (level === null || levels.includes(level)) &&
-      validFrom <= form.date &&
-      (validTo === null || validTo >= form.date),
+  const { start_time: start, end_time: end } = request?.session ?? { start_time: '', end_time: '' };
+  const isTaken = sessions.some(
+    ({ therapist_id, status, start_time, end_time }) =>
+      therapist_id === fields.therapistId && status === 'scheduled' && start_time < end && end_time > start,
   );
-  const preferred = level === 'technician' ? '97153' : '97155';
-  const service = services.some(({ code }) => code === form.service) ? form.service : preferred;
-  const filled: Form = { ...form, service };
-  const isComplete = form.clientId !== '' && form.therapistId !== '' && form.to > form.from;
-  const series = form.repeat !== 'none';
-  const preview = usePreview(filled, times, isComplete && series);
-  const blocked = preview.data?.filter(({ blockedBy }) => blockedBy !== null).length ?? 0;
-  const bookable = series ? (preview.data?.length ?? form.count) - (form.skip ? blocked : 0) : 1;
-
-  const [refused, setRefused] = useState<SessionsApiError | null>(null);
-  const [held, setHeld] = useState<HeldBooking | null>(null);
-  const [issues, setIssues] = useState<readonly string[]>([]);
-  const { busy, run, error } = useAction();
-  const kept = useRef<HeldBooking | null>(null);
-  kept.current = held;
-  // Leaving gives back what is held; what cannot be given back expires.
-  useEffect(() => () => void kept.current?.release().catch(() => {}), []);
-
-  // One key as long as the wish is the same and its outcome unknown: pressing again cannot book twice.
-  const intent = useRef<{ wish: string; key: string } | null>(null);
-  const keyFor = (wish: string) => {
-    if (intent.current?.wish !== wish) intent.current = { wish, key: crypto.randomUUID() };
-    return intent.current.key;
-  };
-
-  const attempt = (wanted: Form, how: 'book' | 'hold') =>
-    run(async () => {
-      setRefused(null);
-      setIssues([]);
-      const wish = JSON.stringify([wanted, how]);
-      try {
-        const payerRules = await fetchPayerRules(supabase, { clientId: wanted.clientId, date: wanted.date });
-        const request = { ...requestOf(wanted, times), payerRules, idempotencyKey: keyFor(wish) };
-        if (how === 'hold') {
-          setHeld(await holdBooking(supabase, { ...request, holdSeconds: 300 }));
-          intent.current = null;
-          return onChanged();
-        }
-        const { sessions: made, skipped } = await bookSession(supabase, { ...request, holdSeconds: 30 });
-        onBooked(booked(made, skipped.length, times));
-      } catch (failure) {
-        if (!(failure instanceof SessionsApiError) || failure.status === 0 || failure.status >= 500) throw failure;
-        intent.current = null;
-        if (failure.status === 409) return setRefused(failure);
-        if (failure.status === 400) return setIssues(failure.issues.map(issueText));
-        throw failure;
-      }
-    });
-  const at = (startTime: string, endTime: string): Form => ({
-    ...filled,
-    date: times.civil(startTime).slice(0, 10),
-    from: times.civil(startTime).slice(11, 16),
-    to: times.civil(endTime).slice(11, 16),
-  });
-  const start = isComplete ? times.instant(`${form.date}T${form.from}`) : null;
-  const hint = start && ownClock(start, times);
-
+  const onDevice = start && times.onDevice(start);
+  const isIdle = !booking.refused && !booking.held;
+  const verb = moved ? 'Move' : form.bookable > 1 ? `Book ${form.bookable} sessions` : 'Book';
+  const wait = () => form.wait().then(() => onBooked({ text: 'Added to the waitlist for this day.' }));
   return (
-    <Panel title="New session" onClose={onClose}>
+    <Layer title={moved ? 'Move' : 'New session'} onClose={onClose}>
       <form
         onSubmit={(event) => {
           event.preventDefault();
-          const how = (event.nativeEvent as SubmitEvent).submitter?.getAttribute('value') === 'hold' ? 'hold' : 'book';
-          if (!form.clientId) return setIssues(['Choose a client.']);
-          if (form.to <= form.from) return setIssues(['The end must be after the start.']);
-          void attempt(filled, how);
+          const { submitter } = event.nativeEvent as SubmitEvent;
+          void form.submit(submitter?.getAttribute('value') === 'hold' ? 'hold' : 'book');
         }}
       >
-        <fieldset disabled={busy || held !== null} className="plain">
-          <ClientPicker clients={clients} value={form.clientId} onChange={(clientId) => set({ clientId })} />
-          <label>
-            Therapist
-            <select
-              value={form.therapistId}
-              disabled={role === 'therapist'}
-              onChange={(event) => set({ therapistId: event.target.value })}
-            >
-              {therapists.map(({ id, display_name, credential }) => (
-                <option key={id} value={id}>
-                  {display_name} · {credential}
-                </option>
-              ))}
-            </select>
-          </label>
+        <fieldset disabled={form.action.busy || booking.held !== null} className="plain">
+          {moved && <p className="muted">Now {times.dayRange(moved.start_time, moved.end_time)}.</p>}
+          {!moved && <Clients form={form} />}
           <div className="fields">
-            <label>
-              Date
-              <input type="date" required value={form.date} onChange={(event) => set({ date: event.target.value })} />
-            </label>
-            <label>
-              From
-              <input type="time" step={900} required value={form.from} onChange={(event) => set({ from: event.target.value })} />
-            </label>
-            <label>
-              To
-              <input type="time" step={900} required value={form.to} onChange={(event) => set({ to: event.target.value })} />
-            </label>
+            <Field label="Date" type="date" required {...bind(form, 'date')} data-autofocus={moved && true} />
+            <Field label="From" type="time" step={900} required {...bind(form, 'from')} />
+            <Field label="To" type="time" step={900} required {...bind(form, 'to')} />
           </div>
-          {start && (
+          <Choice label="Therapist" options={options} disabled={role === 'therapist'} {...bind(form, 'therapistId')} />
+          {request && (
             <p className="muted small-text">
-              {times.longDay(start)}, {times.range(start, times.instant(`${form.date}T${form.to}`))} {times.abbreviation(start)}.
-              {hint && ` Your own clock: ${hint}.`}
+              {times.longDay(start)}, {times.range(start, end)} {times.abbreviation(start)}.
+              {onDevice && ` Your own clock: ${onDevice}.`}
             </p>
           )}
-          {isComplete && (
-            <OpenSlots form={filled} times={times} onChoose={(startTime, endTime) => setForm(at(startTime, endTime))} />
-          )}
-          <label>
-            Service
-            <select value={service} onChange={(event) => set({ service: event.target.value })}>
-              {services.map(({ code, description }) => (
-                <option key={code} value={code}>
-                  {description} ({code})
-                </option>
-              ))}
-            </select>
-          </label>
-          {form.clientId && <UnitsLeft form={filled} times={times} />}
-          <div className="fields two">
-            <label>
-              Place
-              <select value={form.place} onChange={(event) => set({ place: event.target.value })}>
-                {Object.entries(places).map(([value, label]) => (
-                  <option key={value} value={value}>
-                    {label}
-                  </option>
-                ))}
-              </select>
-            </label>
-            <Rooms value={form.roomId} onChange={(roomId) => set({ roomId })} />
-            <label>
-              Repeats
-              <select value={form.repeat} onChange={(event) => set({ repeat: event.target.value as Form['repeat'] })}>
-                {Object.entries(repeats).map(([value, [label]]) => (
-                  <option key={value} value={value}>
-                    {label}
-                  </option>
-                ))}
-              </select>
-            </label>
-            {series && (
-              <label>
-                Times
-                <input
-                  type="number"
-                  min={2}
-                  max={104}
-                  required
-                  value={form.count}
-                  onChange={(event) => set({ count: Number(event.target.value) })}
-                />
-              </label>
-            )}
-          </div>
-          {series && (
-            <>
-              <Failure error={preview.error} />
-              {preview.data && <Preview rows={preview.data} times={times} therapistName={therapist?.display_name ?? ''} />}
-              {blocked > 0 && (
-                <label className="check">
-                  <input type="checkbox" checked={form.skip} onChange={(event) => set({ skip: event.target.checked })} /> Leave
-                  out the {blocked} that {blocked === 1 ? 'is' : 'are'} not free
-                </label>
-              )}
-            </>
+          <OpenSlots form={form} />
+          {!moved && <Details form={form} />}
+          {moved?.series_id && <p>Only this date moves. The rest of the series stays where it is.</p>}
+          {moved?.group_id && <p>This moves the whole group.</p>}
+          <Failure error={form.datesError} />
+          {form.dates && <Preview rows={form.dates} therapistName={byId.get(fields.therapistId)?.display_name} />}
+          {form.blockedDates > 0 && (
+            <Check
+              label={`Leave out the ${form.blockedDates} that ${form.blockedDates === 1 ? 'is' : 'are'} not free`}
+              checked={fields.skip}
+              onChecked={(skip) => set({ skip })}
+            />
           )}
         </fieldset>
-        {issues.length > 0 && (
-          <p className="error" role="alert">
-            {issues.join(' ')}
-          </p>
-        )}
-        <Failure error={error} />
-        {refused && (
-          <Refusal
-            error={refused}
-            context={{ timeZone: times.timeZone, therapistName: therapist?.display_name }}
-            isTaken={
-              start !== null &&
-              sessions.some(
-                (one) =>
-                  one.therapist_id === form.therapistId &&
-                  one.status === 'scheduled' &&
-                  one.start_time < times.instant(`${form.date}T${form.to}`) &&
-                  one.end_time > start,
-              )
-            }
-            busy={busy}
-            onTake={(startTime, endTime) => {
-              const wanted = at(startTime, endTime);
-              setForm(wanted);
-              return attempt(wanted, 'book');
-            }}
-            onRetry={() => attempt(filled, 'book')}
-            onOther={() => setRefused(null)}
-            onWait={
-              role === 'therapist' || series
-                ? undefined
-                : async () => {
-                    const { start: from, end: to } = civilDayBounds(form.date, times.timeZone);
-                    await joinWaitlist(supabase, {
-                      clientId: form.clientId,
-                      cptCode: service,
-                      windows: [{ from: new Date(from).toISOString(), to: new Date(to).toISOString() }],
-                      minutes: minutesBetween(`${form.date}T${form.from}Z`, `${form.date}T${form.to}Z`),
-                    });
-                    onBooked({ text: 'Added to the waitlist for this day.' });
-                  }
-            }
-          />
-        )}
-        {held ? (
-          <Held
-            held={held}
-            onConfirmed={(made) => {
-              kept.current = null;
-              setHeld(null);
-              onBooked(booked(made, held.skipped.length, times));
-            }}
-            onLetGo={() => {
-              setHeld(null);
-              onChanged();
-            }}
-            onAgain={() => {
-              setHeld(null);
-              void attempt(filled, 'hold');
-            }}
-          />
-        ) : (
-          !refused && (
-            <div className="row foot">
-              <Busy busy={busy} busyLabel="Booking…" className="primary">
-                {bookable > 1 ? `Book ${bookable} sessions` : 'Book'}
-              </Busy>
-              <button type="submit" value="hold" disabled={busy}>
-                Hold while I ask
-              </button>
-            </div>
-          )
+        <p className={form.wrong && 'error'} role="alert">
+          {form.wrong}
+        </p>
+        {isIdle && <Failure error={form.action.error ?? booking.error} />}
+        {isIdle && (
+          <div className="row foot">
+            <Button label={verb} by={form.action} saying={moved ? 'Moving…' : 'Booking…'} look="primary" />
+            <Button label="Hold while I ask" value="hold" disabled={form.action.busy} />
+          </div>
         )}
       </form>
-    </Panel>
-  );
-}
-
-function booked(made: readonly Booked[], leftOut: number, times: Times): Notice {
-  const [first] = made;
-  const left = leftOut > 0 ? ` Left out: ${leftOut}.` : '';
-  const text =
-    made.length === 1 && first
-      ? `Booked: ${times.dayRange(first.start_time, first.end_time)}.`
-      : `Booked ${made.length} sessions.`;
-  return {
-    text: text + left,
-    undo: () =>
-      cancelSessions(supabase, {
-        sessionIds: made.map(({ id }) => id),
-        reason: 'Booked by mistake',
-        cancellationAttribution: 'staff',
-      }),
-  };
-}
-
-/** A value that has not changed for a moment, so that typing asks once. */
-function useSettled<Value>(value: Value, key: string): Value {
-  const [settled, setSettled] = useState(value);
-  const latest = useRef(value);
-  latest.current = value;
-  useEffect(() => {
-    const timer = setTimeout(() => setSettled(latest.current), 300);
-    return () => clearTimeout(timer);
-  }, [key]);
-  return settled;
-}
-
-function usePreview(form: Form, times: Times, enabled: boolean) {
-  const settled = useSettled(form, JSON.stringify(form));
-  return useRead(
-    ['preview', settled, times.timeZone],
-    (signal) => {
-      const { session, recurrence, roomId, timeZone } = requestOf(settled, times);
-      return previewSeries(supabase, { session, recurrence, roomId, timeZone, signal });
-    },
-    { enabled: enabled && settled.repeat !== 'none', staleTime: 0 },
-  );
-}
-
-/** Why a date of a series is not free. */
-function reasonOf({ blockedBy, by }: PreviewedOccurrence, therapistName: string): string {
-  if (blockedBy === null) return 'free';
-  if (by === 'hold') return 'somebody is holding this time';
-  const words: Record<NonNullable<typeof blockedBy>, string> = {
-    therapist: `${therapistName} has a session`,
-    client: 'the client is busy',
-    room: 'the room is taken',
-    availability: `${therapistName} does not work then`,
-    closure: 'the clinic is closed',
-    authorization: 'not authorized, or too few units are left',
-  };
-  return words[blockedBy];
-}
-
-const SHOWN_AT_FIRST = 12;
-
-function Preview({ rows, times, therapistName }: { rows: readonly PreviewedOccurrence[]; times: Times; therapistName: string }) {
-  const [all, setAll] = useState(false);
-  const free = rows.filter(({ blockedBy }) => blockedBy === null).length;
-  const shown =
-    all || rows.length <= SHOWN_AT_FIRST ? rows : rows.filter(({ blockedBy }, index) => blockedBy !== null || index < 3);
-  return (
-    <div className="preview">
-      <p role="status">
-        <strong>{rows.length} dates</strong> · {free} free
-      </p>
-      <table>
-        <tbody>
-          {shown.map((row) => {
-            const before = rows[row.index - 1];
-            const changed = before && before.startOffsetMinutes !== row.startOffsetMinutes;
-            return (
-              <tr key={row.startTime} className={row.blockedBy ? 'blocked' : undefined}>
-                <th scope="row">{times.day(row.startTime)}</th>
-                <td className="tabular">{times.range(row.startTime, row.endTime)}</td>
-                <td>
-                  {reasonOf(row, therapistName)}
-                  {changed && <span className="muted"> · clocks have changed, still {times.clock(row.startTime)}</span>}
-                </td>
-              </tr>
-            );
-          })}
-        </tbody>
-      </table>
-      {shown.length < rows.length && (
-        <button type="button" className="small" onClick={() => setAll(true)}>
-          Show all {rows.length}
-        </button>
+      {booking.refused && (
+        <Refusal
+          error={booking.refused}
+          therapistName={byId.get(fields.therapistId)?.display_name}
+          isTaken={isTaken}
+          onTry={form.retry}
+          onOther={booking.dismiss}
+          onWait={role === 'therapist' || moved || fields.repeat ? undefined : wait}
+        />
       )}
-    </div>
+      <Held booking={booking} label={verb} onAgain={() => form.submit('hold')} />
+    </Layer>
   );
 }
 
-/** Starts that are free that day, near the one that is chosen. */
-function OpenSlots({ form, times, onChoose }: { form: Form; times: Times; onChoose(startTime: string, endTime: string): void }) {
-  const wanted = {
-    therapistId: form.therapistId,
-    clientId: form.clientId,
-    roomId: form.roomId || null,
-    cptCode: form.service,
-    date: form.date,
-    minutes: minutesBetween(`${form.date}T${form.from}Z`, `${form.date}T${form.to}Z`),
-  };
-  const settled = useSettled(wanted, JSON.stringify(wanted));
-  const { data } = useRead(['open-slots', settled], (signal) => {
-    const { start, end } = civilDayBounds(settled.date, times.timeZone);
-    return findOpenSlots(supabase, {
-      ...settled,
-      from: new Date(start).toISOString(),
-      to: new Date(end).toISOString(),
-      timeZone: times.timeZone,
-      signal,
-    });
-  });
-  if (!data) return null;
-  const near = (slot: { startTime: string }) =>
-    Math.abs(minutesBetween(`${form.date}T${form.from}Z`, `${times.civil(slot.startTime)}Z`));
-  const chosen = data.some((slot) => near(slot) === 0);
-  const slots = [...data]
-    .sort((a, b) => near(a) - near(b))
-    .filter((slot) => near(slot) > 0)
-    .slice(0, 5)
-    .sort((a, b) => a.startTime.localeCompare(b.startTime));
-  return (
-    <fieldset className="plain chips">
-      <legend className="hidden">Open starts</legend>
-      <span className="muted small-text">
-        {chosen ? 'This time looks free. Also:' : data.length > 0 ? 'Open that day:' : 'Nothing is open that day.'}
-      </span>
-      {slots.map(({ startTime, endTime }) => (
-        <button key={startTime} type="button" className="small" onClick={() => onChoose(startTime, endTime)}>
-          {times.clock(startTime)}
-        </button>
-      ))}
-    </fieldset>
-  );
-}
+/** Binds an input to a field of the form. */
+const bind = ({ fields, set }: BookingForm, name: Exclude<keyof BookingFields, 'others' | 'skip'>) => ({
+  name,
+  value: fields[name],
+  onValue: (value: string) => set({ [name]: value }),
+});
 
-/** What is left of the authorization this session would draw on. */
-function UnitsLeft({ form, times }: { form: Form; times: Times }) {
-  const { data } = useReport<Balance>('authorization_balances', {
-    where: { client_id: form.clientId, cpt_code: form.service },
-  });
-  const balance = data?.find(({ starts_on, ends_on }) => starts_on <= form.date && ends_on >= form.date);
-  const { units } = useMemo(() => deriveCptMetadata(requestOf(form, times)), [form, times]);
-  if (!balance || form.to <= form.from) return null;
-  return (
-    <p className="muted small-text">
-      {balance.left_units} of {balance.approved_units} units left until {times.date(balance.ends_on)}; this takes {units} each
-      time.
-    </p>
-  );
-}
-
-function Rooms({ value, onChange }: { value: string; onChange(roomId: string): void }) {
-  const { data: rooms = [] } = useRooms();
-  return (
-    <label>
-      Room
-      <select value={value} onChange={(event) => onChange(event.target.value)}>
-        <option value="">None</option>
-        {rooms.map(({ id, name }) => (
-          <option key={id} value={id}>
-            {name}
-          </option>
-        ))}
-      </select>
-    </label>
-  );
-}
-
-/** A search field above a native list: type a letter or two, Enter books with the first that matches. */
-export function ClientPicker({
-  clients,
-  value,
-  onChange,
-}: {
-  clients: ReturnType<typeof useClients>;
-  value: string;
-  onChange(clientId: string): void;
-}) {
+/** A search field above a native list: type a letter or two, Enter books with the first that matches. More make a group. */
+function Clients({ form: { fields, set } }: { form: BookingForm }) {
+  const { role } = useMe();
+  const { matching, nameOf } = useClients();
   const [search, setSearch] = useState('');
-  const matches = clients.clients
-    .map((client) => ({ id: client.id, label: clients.full(client) }))
-    .filter(({ label }) => label.toLowerCase().includes(search.trim().toLowerCase()))
-    .sort((a, b) => a.label.localeCompare(b.label));
+  const { clientId, others } = fields;
+  const size = others.length + 1;
+  const choose = (letters: string) => {
+    setSearch(letters);
+    set({ clientId: letters.trim() ? (matching(letters)[0]?.id ?? '') : '' });
+  };
+  const more = size > 1 ? `${size} of ${MOST_IN_GROUP}: one more` : 'Another client: makes a group';
   return (
     <div className="picker">
-      <label>
-        Client
-        <input
-          data-autofocus
-          type="search"
-          placeholder="Name or number"
-          autoComplete="off"
-          value={search}
-          onChange={(event) => {
-            setSearch(event.target.value);
-            const wanted = event.target.value.trim().toLowerCase();
-            const first =
-              wanted &&
-              clients.clients
-                .map((client) => ({ id: client.id, label: clients.full(client) }))
-                .sort((a, b) => a.label.localeCompare(b.label))
-                .find(({ label }) => label.toLowerCase().includes(wanted));
-            onChange(first ? first.id : '');
-          }}
-        />
-      </label>
-      <select size={4} aria-label="Clients that match" value={value} onChange={(event) => onChange(event.target.value)}>
-        {matches.map(({ id, label }) => (
+      <Field
+        label="Client"
+        data-autofocus
+        type="search"
+        placeholder="Name or number"
+        value={search}
+        onValue={choose}
+        autoComplete="off"
+      />
+      <select
+        size={4}
+        aria-label="Clients that match"
+        value={clientId}
+        onChange={({ target }) => set({ clientId: target.value })}
+      >
+        {matching(search).map(({ id, label }) => (
           <option key={id} value={id}>
             {label}
           </option>
         ))}
       </select>
+      <div className="chips">
+        {others.map((id) => (
+          <Button
+            key={id}
+            label={`${nameOf(id)} ✕`}
+            title="Leave out"
+            look="small"
+            press={() => set({ others: others.filter((one) => one !== id) })}
+          />
+        ))}
+        {role !== 'therapist' && clientId && size < MOST_IN_GROUP && !others.includes(clientId) && (
+          <Button label={more} look="small" press={() => set({ others: [...others, clientId], clientId: '' })} />
+        )}
+      </div>
+    </div>
+  );
+}
+
+/** What a new session is, besides when and for whom. */
+function Details({ form }: { form: BookingForm }) {
+  const { times } = useMe();
+  const rooms = useRooms();
+  const { fields, draws } = form;
+  const services = form.services.map(({ code, description }) => [code, `${description} (${code})`] as const);
+  return (
+    <>
+      <Choice label="Service" options={services} {...bind(form, 'service')} value={form.service} />
+      {draws && (
+        <p className="muted small-text">
+          {draws.balance.left_units} of {draws.balance.approved_units} units left until {times.date(draws.balance.ends_on)}; this
+          takes {draws.units} each time.
+        </p>
+      )}
+      <div className="fields two">
+        <Choice label="Place" options={places} {...bind(form, 'place')} />
+        <Choice
+          label="Room"
+          options={[['', 'None'], ...rooms.map(({ id, name }) => [id, name] as const)]}
+          {...bind(form, 'roomId')}
+        />
+        <Choice label="Repeats" options={repeats} {...bind(form, 'repeat')} />
+        {fields.repeat && <Choice label="Ends" options={ends} {...bind(form, 'end')} />}
+        {fields.repeat && fields.end === 'count' && (
+          <Field label="Times" type="number" min={2} max={104} required {...bind(form, 'count')} />
+        )}
+        {fields.repeat && fields.end === 'until' && (
+          <Field label="Last day" type="date" required min={fields.date} {...bind(form, 'until')} />
+        )}
+      </div>
+    </>
+  );
+}
+
+/** Some starts that are free that day, near the one that is chosen. */
+function OpenSlots({ form: { openSlots, choose } }: { form: BookingForm }) {
+  const { times } = useMe();
+  if (!openSlots) return null;
+  const { isOpen, near } = openSlots;
+  const others = near.length > 0 ? 'Open that day:' : 'Nothing is open that day.';
+  return (
+    <fieldset className="plain chips">
+      <legend className="hidden">Open starts</legend>
+      <span className="muted small-text">{isOpen ? 'This time looks free. Also:' : others}</span>
+      {near.map((slot) => (
+        <Button key={slot.startTime} label={times.clock(slot.startTime)} look="small" press={() => choose(slot)} />
+      ))}
+    </fieldset>
+  );
+}
+
+const SHOWN_AT_FIRST = 12;
+
+/** The dates of a series, and why some are not free. */
+function Preview({ rows, therapistName }: { rows: readonly PreviewedOccurrence[]; therapistName?: string }) {
+  const { times } = useMe();
+  const [all, setAll] = useState(rows.length <= SHOWN_AT_FIRST);
+  const shown = rows.filter(({ blockedBy }, index) => all || blockedBy !== null || index < 3);
+  const hasChanged = ({ index, startOffsetMinutes }: PreviewedOccurrence) =>
+    index > 0 && rows[index - 1]?.startOffsetMinutes !== startOffsetMinutes;
+  return (
+    <div className="preview">
+      <p role="status">
+        <strong>{rows.length} dates</strong> · {rows.filter(({ blockedBy }) => blockedBy === null).length} free
+      </p>
+      <Table
+        rows={shown}
+        columns={[
+          { head: 'Date', cell: ({ startTime }) => times.day(startTime) },
+          { head: 'Time', cell: ({ startTime, endTime }) => times.range(startTime, endTime) },
+          {
+            head: 'Free?',
+            cell: (row) => (
+              <span className={row.blockedBy ? 'blocked' : undefined}>
+                {explainBlocked(row, therapistName)}
+                {hasChanged(row) && ` · clocks have changed, still ${times.clock(row.startTime)}`}
+              </span>
+            ),
+          },
+        ]}
+      />
+      {shown.length < rows.length && <Button label={`Show all ${rows.length}`} look="small" press={() => setAll(true)} />}
     </div>
   );
 }

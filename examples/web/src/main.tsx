@@ -1,21 +1,21 @@
-import { QueryClientProvider } from '@tanstack/react-query';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
+import { SessionsProvider } from 'therapist-sessions/react';
+import { queryClient, supabase } from './api.ts';
 import { App } from './app.tsx';
-import { queryClient } from './queries.ts';
-import { SessionProvider } from './session.tsx';
 import { ErrorBoundary } from './ui.tsx';
+
+/** A shared computer is locked after a quarter of an hour without input. */
+const IDLE_MINUTES = 15;
 
 const root = document.getElementById('app');
 if (!root) throw new Error('The page has no #app.');
 createRoot(root).render(
   <StrictMode>
     <ErrorBoundary>
-      <QueryClientProvider client={queryClient}>
-        <SessionProvider>
-          <App />
-        </SessionProvider>
-      </QueryClientProvider>
+      <SessionsProvider supabase={supabase} queryClient={queryClient} idleMinutes={IDLE_MINUTES}>
+        <App />
+      </SessionsProvider>
     </ErrorBoundary>
   </StrictMode>,
 );

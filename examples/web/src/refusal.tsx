@@ -1,127 +1,129 @@
-/** A refused booking: what is in the way, when to try again, and what is free instead, one press away. */
-import { CircleAlert } from 'lucide-react';
-import { useEffect, useRef, useState } from 'react';
-import {
-  type Countdown,
-  countdown,
-  explainRefusal,
-  type RefusalContext,
-  rangesOf,
-  type SessionsApiError,
-} from 'therapist-sessions';
-import { useMe } from './session.tsx';
-import { minutesSeconds } from './times.ts';
-import { Panel, useAction, useSeconds } from './ui.tsx';
+/** What stands between a wish and a booking: a hold that runs, or a refusal with what is free instead. */
+import { CircleAlert, Clock, TriangleAlert } from 'lucide-react';
+import { useEffect, useRef } from 'react';
+import { minutesAndSeconds, type SessionsApiError } from 'therapist-sessions';
+import { type Booking, type BookingForm, useAction, useMe, useRefusal, useSeconds } from 'therapist-sessions/react';
+import { Button, Failure, Field, Form } from './ui.tsx';
 
-interface Props {
-  readonly error: SessionsApiError;
-  readonly context: RefusalContext;
-  /** A rival's booking has become visible meanwhile: waiting is of no use any more. */
-  readonly isTaken?: boolean;
-  readonly busy?: boolean;
-  onTake(startTime: string, endTime: string): Promise<unknown>;
-  onRetry(): Promise<unknown>;
-  onOther?(): void;
-  onWait?(): Promise<unknown>;
-}
+/** Seconds left at which the rest is said aloud. */
+const spokenAt = [120, 60, 30];
 
-export function Refusal({ error, context, isTaken = false, busy = false, onTake, onRetry, onOther, onWait }: Props) {
-  const { times } = useMe();
-  const heading = useRef<HTMLHeadingElement>(null);
-  const { run } = useAction();
-  const said = explainRefusal(error, context);
-  const [left, setLeft] = useState<Countdown | null>(null);
-  useEffect(() => {
-    setLeft(error.retryAfterSeconds === null ? null : countdown(error.retryAfterSeconds));
-    heading.current?.focus();
-  }, [error]);
-  // What was refused for a session was never a matter of waiting.
-  const lost = isTaken && error.retryAfterSeconds !== null;
-  const waits = left !== null && !lost;
-  useSeconds(waits);
-  const seconds = left?.secondsLeft() ?? 0;
-  const ranges = rangesOf(error.alternatives);
+/** A held booking: how long it lasts, and what to do with it. */
+export function Held({ booking, label, onAgain }: { booking: Booking; label: string; onAgain(): Promise<unknown> }) {
+  useSeconds();
+  const action = useAction();
+  const { held, isHoldOver: over, error } = booking;
+  if (!held) return null;
+  const left = held.secondsLeft();
+  const spoken = spokenAt.findLast((seconds) => left <= seconds && left > 0);
+  const Icon = left <= 60 ? TriangleAlert : Clock;
   return (
-    <section className="refusal" aria-labelledby="refused">
-      <div role="alert">
-        <h3 id="refused" tabIndex={-1} ref={heading}>
-          <CircleAlert size={16} aria-hidden /> {lost ? 'This time is taken' : said.heading}
-        </h3>
-        <ul>
-          {(lost ? ['Somebody has booked this time meanwhile.'] : said.reasons).map((reason) => (
-            <li key={reason}>{reason}</li>
-          ))}
-        </ul>
-      </div>
-      {said.blockedDates > 1 && <p>{said.blockedDates} dates are taken. Leave them out above, or choose another time.</p>}
-      {waits ? (
-        <p>
-          It may come free.{' '}
-          <button type="button" disabled={seconds > 0 || busy} onClick={() => void run(onRetry)}>
-            {seconds > 0 ? (
-              <>
-                Try again in <span className="tabular">{minutesSeconds(seconds)}</span>
-              </>
-            ) : (
-              'Try again'
-            )}
-          </button>
-        </p>
+    <section className={over ? 'held over' : left <= 60 ? 'held soon' : 'held'} aria-labelledby="held">
+      <h3 id="held">{over ? 'The hold has ended' : 'Held for you'}</h3>
+      {over ? (
+        <p role="alert">These times may be gone. What you entered is still here.</p>
       ) : (
-        <p className="muted">Waiting will not help.</p>
+        <p>
+          <Icon size={16} aria-hidden /> <strong className="tabular">{minutesAndSeconds(left)}</strong> left to confirm. Nobody
+          else can take {held.occurrences.length === 1 ? 'this time' : 'these times'}.
+        </p>
       )}
-      {ranges.length > 0 ? <h4>Free instead</h4> : <p>No free time within 14 days.</p>}
-      <ul className="alternatives">
-        {ranges.map(({ starts }) => {
-          const [first] = starts as [(typeof starts)[number]];
-          return (
-            <li key={first.startTime}>
-              <button type="button" disabled={busy} onClick={() => void run(() => onTake(first.startTime, first.endTime))}>
-                {times.dayRange(first.startTime, first.endTime)}
-              </button>
-              {starts.length > 1 && (
-                <select
-                  aria-label={`Another start on ${times.day(first.startTime)}`}
-                  disabled={busy}
-                  value=""
-                  onChange={(event) => {
-                    const chosen = starts[Number(event.target.value)];
-                    if (chosen) void run(() => onTake(chosen.startTime, chosen.endTime));
-                  }}
-                >
-                  <option value="">Other</option>
-                  {starts.slice(1).map(({ startTime }, index) => (
-                    <option key={startTime} value={index + 1}>
-                      {times.clock(startTime)}
-                    </option>
-                  ))}
-                </select>
-              )}
-            </li>
-          );
-        })}
-      </ul>
+      <p className="hidden" role="status">
+        {over ? 'The hold has ended.' : spoken ? `${spoken} seconds left` : ''}
+      </p>
+      <Failure error={error} />
       <div className="row">
-        {onOther && (
-          <button type="button" onClick={onOther}>
-            Choose another time
-          </button>
+        {over ? (
+          <Button label="Hold again" by={action} saying="Holding…" look="primary" press={onAgain} />
+        ) : (
+          <Button label={label} by={action} saying="Booking…" look="primary" press={booking.confirm} />
         )}
-        {onWait && (
-          <button type="button" disabled={busy} onClick={() => void run(onWait)}>
-            Add to waitlist
-          </button>
-        )}
+        <Button label="Let go" by={action} press={booking.letGo} />
       </div>
     </section>
   );
 }
 
-/** The same for a move, beside the grid. */
-export function RefusalPanel({ title, onClose, ...refusal }: Props & { title: string; onClose(): void }) {
+interface Props {
+  readonly error: SessionsApiError;
+  readonly therapistName: string | undefined;
+  /** A rival's booking has become visible meanwhile. */
+  readonly isTaken: boolean;
+  /** Books another start, or the same again, perhaps in spite of a rule. */
+  readonly onTry: BookingForm['retry'];
+  onOther(): void;
+  onWait?(): Promise<unknown>;
+}
+
+export function Refusal({ error, therapistName, isTaken, onTry, onOther, onWait }: Props) {
+  const { times } = useMe();
+  const heading = useRef<HTMLHeadingElement>(null);
+  const action = useAction();
+  const { heading: title, reasons, blockedDates, secondsLeft: seconds, ranges, rule } = useRefusal(error, therapistName, isTaken);
+  useEffect(() => heading.current?.focus(), [error]);
   return (
-    <Panel title={title} onClose={onClose}>
-      <Refusal {...refusal} />
-    </Panel>
+    <section className="refusal" aria-labelledby="refused">
+      <div role="alert">
+        <h3 id="refused" tabIndex={-1} ref={heading}>
+          <CircleAlert size={16} aria-hidden /> {title}
+        </h3>
+        <ul>
+          {reasons.map((reason) => (
+            <li key={reason}>{reason}</li>
+          ))}
+        </ul>
+      </div>
+      {blockedDates > 1 && <p>{blockedDates} dates are taken. Leave them out above, or choose another time.</p>}
+      {seconds === null ? (
+        <p className="muted">Waiting will not help.</p>
+      ) : (
+        <p>
+          It may come free.{' '}
+          <Button
+            label={seconds > 0 ? `Try again in ${minutesAndSeconds(seconds)}` : 'Try again'}
+            by={action}
+            disabled={seconds > 0}
+            press={() => onTry(null)}
+          />
+        </p>
+      )}
+      {ranges.length > 0 ? <h4>Free instead</h4> : <p>No free time within 14 days.</p>}
+      <ul className="alternatives">
+        {ranges.map(({ starts }) => (
+          <li key={starts[0]?.startTime}>
+            {starts.map((slot, index) => {
+              const label = index > 0 ? times.clock(slot.startTime) : times.dayRange(slot.startTime, slot.endTime);
+              return <Button key={slot.startTime} label={label} by={action} press={() => onTry(slot)} />;
+            })}
+          </li>
+        ))}
+      </ul>
+      <Failure error={action.error} />
+      <div className="row">
+        <Button label="Choose another time" press={onOther} />
+        {onWait && <Button label="Add to waitlist" by={action} press={onWait} />}
+      </div>
+      {rule && (
+        <details>
+          <summary>Book anyway…</summary>
+          <Form
+            submit="Book anyway"
+            saying="Booking…"
+            danger
+            onSubmit={({ reason = '' }) => onTry(null, { reason, rules: [rule] })}
+          >
+            <Field
+              label="Reason"
+              name="reason"
+              required
+              pattern="\s*\S+(\s+\S+){2,}\s*"
+              title="At least three words"
+              maxLength={500}
+            />
+            <p className="muted small-text">Only the rule of {rule} is overridden. This is recorded with your name.</p>
+          </Form>
+        </details>
+      )}
+    </section>
   );
 }

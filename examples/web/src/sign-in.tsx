@@ -1,86 +1,79 @@
 import { useState } from 'react';
-import { apiUrl } from './queries.ts';
-import { signIn } from './session.tsx';
-import { Busy, ErrorLine, useAction } from './ui.tsx';
+import { useSession } from 'therapist-sessions/react';
+import { apiUrl } from './api.ts';
+import { Button, ErrorLine, Field, Form, Layer } from './ui.tsx';
 
 /** People of the development seed; shown on a development stack only. */
-const demo = [
-  'admin@brightpath.test',
-  'bcba@brightpath.test',
-  'rbt@brightpath.test',
-  'parent@brightpath.test',
-  'admin@harbor.test',
-];
+const staff = ['admin', 'super', 'bcba', 'rbt', 'parent'].map((name) => `${name}@brightpath.test`);
+const demo = [...staff, 'admin@harbor.test'];
 const isDevelopment = ['127.0.0.1', 'localhost'].includes(new URL(apiUrl).hostname);
 
-export function SignIn() {
-  const [email, setEmail] = useState('');
-  const [password, setPassword] = useState('');
+/** A form that signs in. */
+function Credentials({ email }: { email?: string }) {
+  const { signIn } = useSession();
   const [wrong, setWrong] = useState<{ text: string } | null>(null);
-  const { busy, run } = useAction();
+  return (
+    <Form
+      submit="Sign in"
+      saying="Signing in…"
+      onSubmit={async ({ email: typed = '', password = '' }) => {
+        setWrong(null);
+        const text = await signIn(email ?? typed, password);
+        if (text) setWrong({ text });
+      }}
+    >
+      {email === undefined && <Field label="Email" name="email" type="email" autoComplete="username" required />}
+      <Field
+        label={email ? `Password of ${email}` : 'Password'}
+        name="password"
+        type="password"
+        autoComplete="current-password"
+        required
+      />
+      {wrong && <ErrorLine key={wrong.text}>{wrong.text}</ErrorLine>}
+    </Form>
+  );
+}
+
+export function SignIn() {
   return (
     <main className="page sign-in">
       <h1>Clinic schedule</h1>
       <p className="muted">Sign in to see and book sessions.</p>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          void run(async () => {
-            setWrong(null);
-            const text = await signIn(email, password);
-            if (text) setWrong({ text });
-          });
-        }}
-      >
-        <label>
-          Email
-          <input
-            name="email"
-            type="email"
-            autoComplete="username"
-            required
-            value={email}
-            onChange={(event) => setEmail(event.target.value)}
-          />
-        </label>
-        <label>
-          Password
-          <input
-            name="password"
-            type="password"
-            autoComplete="current-password"
-            required
-            value={password}
-            onChange={(event) => setPassword(event.target.value)}
-          />
-        </label>
-        {wrong && <ErrorLine key={wrong.text}>{wrong.text}</ErrorLine>}
-        <div className="row">
-          <Busy busy={busy} busyLabel="Signing in…" className="primary">
-            Sign in
-          </Busy>
-        </div>
-      </form>
+      <Credentials />
       {isDevelopment && (
         <section aria-label="Demo accounts">
           <h2>Demo accounts</h2>
           <p className="muted">On a development stack only. Choose one, then sign in.</p>
           <div className="chips">
-            {demo.map((account) => (
-              <button
-                key={account}
-                type="button"
-                onClick={() => {
-                  setEmail(account);
-                  setPassword('demo-password-1234');
-                }}
-              >
-                {account.replace('@brightpath.test', '').replace('@harbor.test', ' of the other clinic')}
-              </button>
+            {demo.map((email) => (
+              <Button
+                key={email}
+                label={email.replace('.test', '')}
+                press={() => fillIn({ email, password: 'demo-password-1234' })}
+              />
             ))}
           </div>
         </section>
       )}
     </main>
+  );
+}
+
+function fillIn(values: Readonly<Record<string, string>>): void {
+  for (const [name, value] of Object.entries(values)) {
+    const field = document.querySelector<HTMLInputElement>(`input[name="${name}"]`);
+    if (field) field.value = value;
+  }
+}
+
+/** Over the page, so that nothing typed is lost. */
+export function SignInAgain({ email }: { email: string }) {
+  const { signOut } = useSession();
+  return (
+    <Layer isModal title="Please sign in again" onClose={signOut}>
+      <p>What you typed is still here.</p>
+      <Credentials email={email} />
+    </Layer>
   );
 }

@@ -1,7 +1,17 @@
 /** The few parts every page is made of. Dialogs, focus and inertness are the browser's own. */
-import { CircleAlert, X } from 'lucide-react';
-import { type ButtonHTMLAttributes, Component, type ReactNode, useCallback, useEffect, useId, useRef, useState } from 'react';
-import { type Issue, messageOf, SessionsApiError } from 'therapist-sessions';
+import { CircleAlert, type LucideIcon, X } from 'lucide-react';
+import {
+  type ButtonHTMLAttributes,
+  Component,
+  type InputHTMLAttributes,
+  type ReactNode,
+  type SelectHTMLAttributes,
+  useEffect,
+  useId,
+  useRef,
+  useState,
+} from 'react';
+import { type Action, useAction, useButton, useForm, useLayer, useProblem } from 'therapist-sessions/react';
 
 /** A bug of the app itself: the same words as for a fault of the server. */
 export class ErrorBoundary extends Component<{ children: ReactNode }, { failed: boolean }> {
@@ -15,105 +25,177 @@ export class ErrorBoundary extends Component<{ children: ReactNode }, { failed: 
       <main className="page narrow">
         <h1>Something went wrong on our side</h1>
         <p>What was booked is safe.</p>
-        <button type="button" onClick={() => location.reload()}>
-          Reload this page
-        </button>
+        <Button label="Reload this page" press={() => location.reload()} />
       </main>
     );
   }
 }
 
-const signInNeeded = new EventTarget();
-/** Tells when a call was refused because nobody is signed in any more. */
-export function onSignInNeeded(listener: () => void): () => void {
-  signInNeeded.addEventListener('needed', listener);
-  return () => signInNeeded.removeEventListener('needed', listener);
-}
-export function noteError(error: unknown): void {
-  if (error instanceof SessionsApiError && error.code === 'UNAUTHENTICATED') signInNeeded.dispatchEvent(new Event('needed'));
-}
-
-/** Runs what a button does, one at a time. */
-export function useAction() {
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<unknown>(null);
-  const running = useRef(false);
-  const run = useCallback(async (action: () => Promise<unknown>) => {
-    if (running.current) return;
-    running.current = true;
-    setBusy(true);
-    setError(null);
-    try {
-      await action();
-    } catch (failure) {
-      noteError(failure);
-      setError(failure);
-    } finally {
-      running.current = false;
-      setBusy(false);
-    }
-  }, []);
-  return { busy, error, run, clear: useCallback(() => setError(null), []) };
+interface ButtonProps extends ButtonHTMLAttributes<HTMLButtonElement> {
+  readonly label: ReactNode;
+  readonly icon?: LucideIcon;
+  /** Of an icon alone the label is read by screen readers only. */
+  readonly look?: 'primary' | 'danger' | 'small' | 'icon' | 'row-button';
+  /** Runs what it does once at a time, and nothing while there is no network. */
+  readonly by?: Action;
+  /** What it says while it works, such as `Booking…`. */
+  readonly saying?: string;
+  /** What it does; without it, it submits its form. */
+  press?(): unknown;
 }
 
-/** Whether the browser says it is online. */
-export function useOnline(): boolean {
-  const [online, setOnline] = useState(navigator.onLine);
-  useEffect(() => {
-    const update = () => setOnline(navigator.onLine);
-    addEventListener('online', update);
-    addEventListener('offline', update);
-    return () => {
-      removeEventListener('online', update);
-      removeEventListener('offline', update);
-    };
-  }, []);
-  return online;
-}
-
-/** Renders again each second, and at once when the tab is shown again after sleep. */
-export function useSeconds(active = true): void {
-  const [, tick] = useState(0);
-  useEffect(() => {
-    if (!active) return;
-    const again = () => tick((count) => count + 1);
-    const timer = setInterval(again, 1000);
-    document.addEventListener('visibilitychange', again);
-    return () => {
-      clearInterval(timer);
-      document.removeEventListener('visibilitychange', again);
-    };
-  }, [active]);
-}
-
-/** A submit button that says what it is doing, and after three seconds that nothing is lost. */
-export function Busy({
-  busy,
-  busyLabel,
-  children,
-  ...button
-}: { busy: boolean; busyLabel: string } & ButtonHTMLAttributes<HTMLButtonElement>) {
-  const online = useOnline();
-  const [slow, setSlow] = useState(false);
-  useEffect(() => {
-    const timer = busy ? setTimeout(() => setSlow(true), 3000) : undefined;
-    if (!busy) setSlow(false);
-    return () => clearTimeout(timer);
-  }, [busy]);
+/** A button; one that calls the server says what it does, and after three seconds that nothing is lost. */
+export function Button({ label, icon: Icon, look, by, saying, press, ...button }: ButtonProps) {
+  const { works, isSlow, stops, isOffline, onClick } = useButton(by, press);
+  const type = press ? 'button' : 'submit';
   return (
     <>
-      <button
-        type="submit"
-        {...button}
-        aria-disabled={busy || !online || undefined}
-        disabled={button.disabled}
-        onClick={(event) => (busy || !online ? event.preventDefault() : button.onClick?.(event))}
-      >
-        {busy ? busyLabel : children}
+      <button type={type} className={look} aria-disabled={stops || undefined} {...button} onClick={onClick}>
+        {Icon && <Icon size={16} aria-hidden />}
+        <span className={look === 'icon' ? 'hidden' : undefined}>{works && saying ? saying : label}</span>
       </button>
-      {!online && <small className="muted">You are offline.</small>}
-      {slow && online && <small className="muted">Still working. Nothing is lost.</small>}
+      {isOffline && !press && <small className="muted">You are offline.</small>}
+      {isSlow && !isOffline && <small className="muted">Still working. Nothing is lost.</small>}
     </>
+  );
+}
+
+interface FormProps {
+  readonly submit: string;
+  readonly saying: string;
+  readonly danger?: boolean;
+  readonly cancel?: string;
+  readonly className?: string;
+  readonly children?: ReactNode;
+  /** Is given what was entered, by the names of the fields. */
+  onSubmit(values: Readonly<Record<string, string>>, form: HTMLFormElement): Promise<unknown>;
+  onCancel?(): void;
+}
+
+/** A form that sends what was entered once, and says what was wrong with it. */
+export function Form({ submit, saying, danger, cancel = 'Leave it', className, children, onSubmit: send, onCancel }: FormProps) {
+  const { action, onSubmit } = useForm(send);
+  return (
+    <form className={className} onSubmit={onSubmit}>
+      {children}
+      <Failure error={action.error} />
+      <div className="row">
+        <Button label={submit} by={action} saying={saying} look={danger ? 'danger' : 'primary'} />
+        {onCancel && <Button label={cancel} press={onCancel} />}
+      </div>
+    </form>
+  );
+}
+
+interface Labelled {
+  readonly label: ReactNode;
+  onValue?(value: string): void;
+}
+
+export function Field({ label, onValue, ...input }: Labelled & InputHTMLAttributes<HTMLInputElement>) {
+  return (
+    <label>
+      {label}
+      <input {...input} onChange={onValue && ((event) => onValue(event.target.value))} />
+    </label>
+  );
+}
+
+/** One of several, each a value and what it is called. */
+type Options = Readonly<Record<string, string>> | readonly (readonly [value: string, label: string])[];
+type ChoiceProps = Labelled & { readonly options: Options } & SelectHTMLAttributes<HTMLSelectElement>;
+
+export function Choice({ label, options, onValue, ...select }: ChoiceProps) {
+  return (
+    <label>
+      {label}
+      <select {...select} onChange={onValue && ((event) => onValue(event.target.value))}>
+        {(Array.isArray(options) ? options : Object.entries(options)).map(([value, text]) => (
+          <option key={value} value={value}>
+            {text}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+export function Check({ label, checked, onChecked }: { label: string; checked: boolean; onChecked(on: boolean): void }) {
+  return (
+    <label className="check">
+      <input type="checkbox" checked={checked} onChange={({ target }) => onChecked(target.checked)} /> {label}
+    </label>
+  );
+}
+
+interface Column<Row> {
+  readonly head: string;
+  readonly isNumber?: boolean;
+  cell(row: Row): ReactNode;
+}
+
+export function Table<Row>({ rows, columns }: { rows: readonly Row[]; columns: readonly Column<Row>[] }) {
+  const look = (isNumber = false) => (isNumber ? 'number' : undefined);
+  return (
+    <div className="scroll">
+      <table>
+        <thead>
+          <tr>
+            {columns.map(({ head, isNumber }) => (
+              <th key={head} scope="col" className={look(isNumber)}>
+                {head}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((row) => (
+            <tr key={JSON.stringify(row)}>
+              {columns.map(({ head, isNumber, cell }) => (
+                <td key={head} className={look(isNumber)}>
+                  {cell(row)}
+                </td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+/** What is not there, or not for who asks: the two look the same. */
+export function Missing({ what, children }: { what: string; children: ReactNode }) {
+  return (
+    <div className="page narrow">
+      <h1>There is no such {what}</h1>
+      {children}
+    </div>
+  );
+}
+
+/** A button that opens something, until that closes itself. */
+export function Opener({
+  label,
+  icon,
+  children,
+}: Pick<ButtonProps, 'label' | 'icon'> & { children(close: () => void): ReactNode }) {
+  const [isOpen, setOpen] = useState(false);
+  return isOpen ? children(() => setOpen(false)) : <Button label={label} icon={icon} press={() => setOpen(true)} />;
+}
+
+/** Facts by name; those that are not known are left out. */
+export function Facts({ facts }: { facts: Readonly<Record<string, string | undefined>> }) {
+  const known = Object.entries(facts).filter(([, value]) => value);
+  return (
+    <dl>
+      {known.map(([label, value]) => (
+        <div key={label}>
+          <dt>{label}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
   );
 }
 
@@ -129,101 +211,37 @@ export function ErrorLine({ children }: { children: ReactNode }) {
 
 /** What went wrong, in words; the request's id for what somebody has to look into. */
 export function Failure({ error }: { error: unknown }) {
-  if (!error) return null;
-  const known = error instanceof SessionsApiError ? error : null;
-  return (
+  const { text, reference } = useProblem(error);
+  return text ? (
     <ErrorLine>
-      {messageOf(error)} {known?.code === 'VALIDATION_FAILED' && known.issues.map(issueText).join(' ')}
-      {known && known.status >= 500 && known.requestId && <small> Reference {known.requestId}</small>}
+      {text} {reference && <small>Reference {reference}</small>}
     </ErrorLine>
-  );
+  ) : null;
 }
-export const issueText = ({ path, message }: Issue) => `${(path.split('.').at(-1) ?? '').replaceAll('_', ' ')} ${message}.`;
 
-/** A modal dialog; Escape and the cross close it, and focus returns to what opened it. */
-export function Dialog({
-  title,
-  onClose,
-  wide,
-  children,
-}: {
-  title: string;
+interface LayerProps {
+  readonly title: string;
+  readonly badge?: ReactNode;
+  /** A dialog over the page; else a drawer beside it, which is a sheet over it on a phone. */
+  readonly isModal?: boolean;
+  readonly children: ReactNode;
   onClose(): void;
-  wide?: boolean;
-  children: ReactNode;
-}) {
-  const dialog = useRef<HTMLDialogElement>(null);
-  const id = useId();
-  useEffect(() => {
-    const before = document.activeElement as HTMLElement | null;
-    dialog.current?.showModal();
-    return () => before?.focus();
-  }, []);
-  return (
-    <dialog
-      ref={dialog}
-      aria-labelledby={id}
-      className={wide ? 'wide' : undefined}
-      onCancel={(event) => {
-        event.preventDefault();
-        onClose();
-      }}
-    >
-      <Head id={id} title={title} onClose={onClose} />
-      {children}
-    </dialog>
-  );
 }
 
-/** A drawer beside the page, which stays usable; a sheet over it on a phone. */
-export function Panel({
-  title,
-  onClose,
-  children,
-  label,
-}: {
-  title: string;
-  onClose(): void;
-  children: ReactNode;
-  label?: ReactNode;
-}) {
+/** Something over or beside the page. Escape and the cross close it, and the focus returns to what opened it. */
+export function Layer({ title, badge, isModal = false, children, onClose }: LayerProps) {
   const id = useId();
-  const panel = useRef<HTMLElement>(null);
-  useEffect(() => {
-    const onKey = (event: KeyboardEvent) => {
-      if (event.key !== 'Escape' || document.querySelector('dialog[open]')) return;
-      event.preventDefault();
-      onClose();
-    };
-    addEventListener('keydown', onKey);
-    return () => removeEventListener('keydown', onKey);
-  }, [onClose]);
-  useEffect(() => {
-    const before = document.activeElement as HTMLElement | null;
-    const first = panel.current?.querySelector<HTMLElement>('[data-autofocus]');
-    (first ?? panel.current)?.focus();
-    return () => {
-      if (before?.isConnected) before.focus();
-      else document.querySelector<HTMLElement>('main h1')?.focus();
-    };
-  }, []);
+  const { layer, onCancel } = useLayer<HTMLDialogElement>(onClose);
+  const Tag = isModal ? 'dialog' : 'aside';
   return (
-    <aside className="panel" aria-labelledby={id} ref={panel} tabIndex={-1}>
-      <Head id={id} title={title} onClose={onClose} label={label} />
+    <Tag className={isModal ? undefined : 'panel'} aria-labelledby={id} ref={layer} tabIndex={-1} onCancel={onCancel}>
+      <div className="head">
+        <h2 id={id}>{title}</h2>
+        {badge}
+        <Button label="Close" icon={X} look="icon" press={onClose} />
+      </div>
       {children}
-    </aside>
-  );
-}
-
-function Head({ id, title, onClose, label }: { id: string; title: string; onClose(): void; label?: ReactNode }) {
-  return (
-    <div className="head">
-      <h2 id={id}>{title}</h2>
-      {label}
-      <button type="button" className="icon" aria-label="Close" onClick={onClose}>
-        <X size={18} aria-hidden />
-      </button>
-    </div>
+    </Tag>
   );
 }
 
@@ -233,44 +251,27 @@ export interface Notice {
   readonly undo?: () => Promise<unknown>;
 }
 export function NoticeBar({ notice, onDone }: { notice: Notice | null; onDone(): void }) {
-  const { busy, run } = useAction();
+  const action = useAction();
+  const undo = notice?.undo;
   useEffect(() => {
     const timer = notice ? setTimeout(onDone, 10_000) : undefined;
     return () => clearTimeout(timer);
-  }, [notice, onDone]);
+  }, [notice]);
   return (
     <div role="status" className={notice ? 'notice shown' : 'notice'}>
-      {notice && (
-        <>
-          <span>{notice.text}</span>
-          {notice.undo && (
-            <button
-              type="button"
-              disabled={busy}
-              onClick={() =>
-                void run(async () => {
-                  await notice.undo?.();
-                  onDone();
-                })
-              }
-            >
-              Undo
-            </button>
-          )}
-        </>
-      )}
+      <span>{notice?.text}</span>
+      {undo && <Button label="Undo" by={action} saying="Undoing…" press={() => undo().then(onDone)} />}
     </div>
   );
 }
 
-/** Loading, failed or empty; null when there is something to show. */
-export function State({ pending, error, empty }: { pending: boolean; error: unknown; empty?: string | false }) {
+/** Loading, failed or empty; nothing when there is something to show. */
+export function State({ pending, error, empty }: { pending: boolean; error?: unknown; empty?: string | false }) {
   if (error) return <Failure error={error} />;
-  if (pending)
-    return (
-      <p className="muted loading" role="status">
-        Loading…
-      </p>
-    );
-  return empty ? <p className="muted empty">{empty}</p> : null;
+  if (!pending) return empty ? <p className="muted empty">{empty}</p> : null;
+  return (
+    <p className="muted loading" role="status">
+      Loading…
+    </p>
+  );
 }

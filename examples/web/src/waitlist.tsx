@@ -1,135 +1,60 @@
 /** Who waits for a slot, and what each is offered right now. */
-import { cancelSessionHold, confirmSessionBooking, fetchWaitlist, leaveWaitlist, type WaitingEntry } from 'therapist-sessions';
-import { supabase, useClients, useRead, useTherapists } from './queries.ts';
-import { useMe } from './session.tsx';
-import { minutesSeconds, type Times } from './times.ts';
-import { Failure, type Notice, Panel, State, useAction, useSeconds } from './ui.tsx';
+import { minutesAndSeconds } from 'therapist-sessions';
+import { useAction, useClients, useMe, useTherapists, useWaitlist, type Waiting } from 'therapist-sessions/react';
+import { Button, Failure, Layer, type Notice, State } from './ui.tsx';
 
-/** The spans of a multirange, as instants. */
-function spansOf(windows: unknown): { from: string; to: string }[] {
-  return [...String(windows).matchAll(/["[(]*([^",[({]+)"?,"?([^")\]]+)"?[)\]]/g)].map(([, from = '', to = '']) => ({
-    from: new Date(from.replace(' ', 'T')).toISOString(),
-    to: new Date(to.replace(' ', 'T')).toISOString(),
-  }));
-}
-
-export function Waitlist({ onClose, onBooked }: { onClose(): void; onBooked(notice: Notice): void }) {
-  const { times } = useMe();
-  const {
-    data: entries,
-    error,
-    isPending,
-    refetch,
-  } = useRead(['waitlist'], (signal) => fetchWaitlist(supabase, { signal }), {
-    refetchInterval: 15_000,
-    staleTime: 0,
-  });
+export function Waitlist({ onClose, onDone }: { onClose(): void; onDone(notice: Notice): void }) {
+  const { data, error, isPending } = useWaitlist();
+  const empty = data?.length === 0 && 'Nobody is waiting. Add a client from a booking that was refused.';
   return (
-    <Panel title="Waitlist" onClose={onClose}>
-      <State
-        pending={isPending}
-        error={error}
-        empty={entries?.length === 0 && 'Nobody is waiting. Add a client from a booking that was refused.'}
-      />
+    <Layer title="Waitlist" onClose={onClose}>
+      <State pending={isPending} error={error} empty={empty} />
       <ul className="cards">
-        {entries?.map((one) => (
-          <Entry key={one.entry.id} one={one} times={times} onBooked={onBooked} onChanged={() => void refetch()} />
+        {data?.map((waiting) => (
+          <Entry key={waiting.entry.id} waiting={waiting} onDone={onDone} />
         ))}
       </ul>
-    </Panel>
+    </Layer>
   );
 }
 
-function Entry({
-  one: { entry, offer },
-  times,
-  onBooked,
-  onChanged,
-}: {
-  one: WaitingEntry;
-  times: Times;
-  onBooked(notice: Notice): void;
-  onChanged(): void;
-}) {
+function Entry({ waiting, onDone }: { waiting: Waiting; onDone(notice: Notice): void }) {
+  const { times } = useMe();
   const { nameOf } = useClients();
   const { byId } = useTherapists();
-  const { busy, run, error } = useAction();
-  useSeconds(offer !== null);
-  const left = offer ? Math.max(0, Math.floor((Date.parse(offer.expiresAt) - Date.now()) / 1000)) : 0;
-  const wish = spansOf(entry.windows).map(({ from, to }) =>
-    times.civil(from).slice(0, 10) === times.civil(to).slice(0, 10)
-      ? times.dayRange(from, to)
-      : `${times.day(from)} to ${times.day(new Date(Date.parse(to) - 1))}`,
-  );
+  const action = useAction();
+  const { entry, offer, wishes, secondsLeft, book, pass, leave } = waiting;
+  const when = offer && times.dayRange(offer.startTime, offer.endTime);
+  const passed = { text: 'Passed. The next entry it suits is offered the time.' };
   return (
     <li>
       <strong>{nameOf(entry.client_id)}</strong> · {entry.cpt_code}
       {entry.minutes && ` · ${entry.minutes} min`}
       <p className="muted small-text">
-        {wish.join('; ')}
+        {wishes}
         {entry.therapist_id && ` with ${byId.get(entry.therapist_id)?.display_name}`} · waiting since{' '}
         {times.day(entry.created_at)} · priority {entry.priority}
       </p>
-      <Failure error={error} />
-      {offer && left > 0 && (
+      <Failure error={action.error} />
+      {offer && secondsLeft > 0 && (
         <div className="held">
           <p>
-            Offered: {times.dayRange(offer.startTime, offer.endTime)} with {byId.get(offer.therapistId)?.display_name},{' '}
-            <span className="tabular">{minutesSeconds(left)}</span> left
+            Offered: {when} with {byId.get(offer.therapistId)?.display_name},{' '}
+            <span className="tabular">{minutesAndSeconds(secondsLeft)}</span> left
           </p>
           <div className="row">
-            <button
-              type="button"
-              className="primary"
-              disabled={busy}
-              onClick={() =>
-                void run(async () => {
-                  const session = {
-                    therapist_id: offer.therapistId,
-                    client_id: entry.client_id,
-                    start_time: offer.startTime,
-                    end_time: offer.endTime,
-                  };
-                  await confirmSessionBooking(supabase, {
-                    holdKey: offer.holdKey,
-                    session,
-                    timeZone: offer.timeZone,
-                    cpt: { code: entry.cpt_code },
-                  });
-                  onBooked({ text: `Booked: ${times.dayRange(offer.startTime, offer.endTime)}.` });
-                })
-              }
-            >
-              Book
-            </button>
-            <button
-              type="button"
-              disabled={busy}
-              onClick={() =>
-                void run(async () => {
-                  await cancelSessionHold(supabase, { holdKey: offer.holdKey });
-                  onChanged();
-                })
-              }
-            >
-              Pass
-            </button>
+            <Button
+              label="Book"
+              by={action}
+              saying="Booking…"
+              look="primary"
+              press={() => book().then(() => onDone({ text: `Booked: ${when}.` }))}
+            />
+            <Button label="Pass" by={action} saying="Passing…" press={() => pass().then(() => onDone(passed))} />
           </div>
         </div>
       )}
-      <button
-        type="button"
-        className="small"
-        disabled={busy}
-        onClick={() =>
-          void run(async () => {
-            await leaveWaitlist(supabase, { entryId: entry.id });
-            onChanged();
-          })
-        }
-      >
-        Take off the list
-      </button>
+      <Button label="Take off the list" by={action} look="small" press={leave} />
     </li>
   );
 }

@@ -187,7 +187,7 @@ begin
       select from public.therapists as therapist
       where therapist.organization_id = actor.organization_id and therapist.id = wanted.therapist_id
     ))
-    or (wanted.series_id is not null and private.series_sessions(actor, wanted.series_id) = '{}')
+    or (wanted.series_id is not null and not private.may_change_series(actor, wanted.series_id))
   then
     return private.refuse_cancellation(actor, wanted.session_ids);
   end if;

@@ -421,7 +421,7 @@ declare
   fingerprint bytea;
   outcome jsonb;
 begin
-  if actor.role = 'client' then
+  if not private.may_change_series(actor, wanted.series_id) then
     return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
   perform private.share_organization(actor.organization_id);

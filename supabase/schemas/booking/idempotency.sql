@@ -61,9 +61,12 @@ begin
   end if;
 
   -- Two duplicates in flight would both find no kept answer and both take effect: the second waits here until the
-  -- first has committed, and then finds its answer. First lock of every path.
+  -- first has committed, and then finds its answer. First lock of every path. Of a SHA-256: a caller chooses the key, and
+  -- must not find one whose lock is another organization's.
   perform pg_advisory_xact_lock(
-    hashtextextended(format('%s/%s/%s/%s', organization_id, user_id, endpoint, idempotency_key), 1)
+    hashtextextended(
+      encode(sha256(convert_to(format('%s/%s/%s/%s', organization_id, user_id, endpoint, idempotency_key), 'UTF8')), 'hex'), 1
+    )
   );
   as_of := clock_timestamp();
 

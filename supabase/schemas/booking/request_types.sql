@@ -505,6 +505,18 @@ begin
   elsif base.oid = 'pg_catalog.uuid'::regtype and (given #>> '{}') !~ '^.{8}-.{4}-.{4}-.{4}-.{12}$' then
     return private.issue(path, message);
   elsif base.typcategory = 'A' then
+    if type_id <> base.oid and jsonb_array_length(given) > 0 then
+      -- Too many items are refused before anybody looks at each of them: as many nulls break the same bound.
+      begin
+        execute format(
+          'select array_fill(null::%s, array[%s])::%s', format_type(base.typelem, null), jsonb_array_length(given),
+          format_type(type_id, null)
+        );
+      exception
+        when check_violation then
+          return private.issue(path, message);
+      end;
+    end if;
     select jsonb_agg(issue.value order by item.position) into found
     from jsonb_array_elements(given) with ordinality as item (value, position)
     cross join lateral jsonb_array_elements(

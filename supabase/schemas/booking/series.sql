@@ -146,6 +146,23 @@ comment on function private.series_sessions(private.actor, uuid, uuid) is
   'The sessions of a series that are the caller''s to change, whatever became of them, by time; of one therapist when one '
   'is named. Empty for a series that is not theirs, of another organization, or unknown.';
 
+create function private.may_change_series(actor private.actor, series_id uuid)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return actor.role <> 'client' and exists (
+    select from public.sessions as session
+    where session.organization_id = actor.organization_id and session.series_id = may_change_series.series_id
+      and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
+  );
+end
+$$;
+comment on function private.may_change_series(private.actor, uuid) is
+  'Whether any session of a series is the caller''s to change. Asked before any lock is taken.';
+
 create type private.series_move as (
   issue private.cause,
   request private.hold_request,
@@ -327,10 +344,11 @@ begin
     if jsonb_typeof(outcome -> name) = 'array' then
       outcome := jsonb_set(outcome, array[name], (
         select coalesce(jsonb_agg(
-          item.value || jsonb_build_object('sessionId', sessions[(item.value ->> 'occurrenceIndex')::integer + 1].id)
-          order by item.position
+          item.value || jsonb_build_object('sessionId', session.id) order by item.position
         ), '[]')
         from jsonb_array_elements(outcome -> name) with ordinality as item (value, position)
+        join unnest(sessions) with ordinality as session
+          on session.ordinality = (item.value ->> 'occurrenceIndex')::integer + 1
       ));
     end if;
   end loop;
@@ -360,8 +378,8 @@ begin
         'previousEndTime', private.iso(session.end_time)
       ) order by held.position)
       from jsonb_array_elements(body -> 'holds') with ordinality as held (value, position)
-      cross join lateral (select (move.sessions[held.position::integer]).*) as session
-      cross join lateral (select ((move.request).occurrences[held.position::integer]).time_zone) as place
+      join unnest(move.sessions) with ordinality as session on session.ordinality = held.position
+      join unnest((move.request).occurrences) with ordinality as place on place.ordinality = held.position
     )
   );
 end
@@ -384,6 +402,9 @@ declare
   outcome jsonb;
   move private.series_move;
 begin
+  if not private.may_change_series(actor, part.series_id) then
+    return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
+  end if;
   perform private.share_organization(actor.organization_id);
   if idempotency_key is not null then
     -- Of what was asked: once it is confirmed, the same request would mean other places.

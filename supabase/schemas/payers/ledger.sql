@@ -104,10 +104,11 @@ begin
     set state = 'scheduled', expires_at = null
     from (select distinct named.id from unnest(hold_ids) as named (id)) as owner
     cross join lateral (
-      select known.ctid from public.authorization_units as known
+      select known.ctid, known.state from public.authorization_units as known
       where known.organization_id = schedule_units.organization_id and known.owner_id = owner.id offset 0
     ) as found
-    where entry.ctid = found.ctid and entry.state = 'held'
+    -- Of what was found: asked of the table, the index of all that is held would be read for each of them.
+    where entry.ctid = found.ctid and found.state = 'held'
     returning entry.*
   )
   select array_agg(row(taken.*)::public.authorization_units) into entries from taken;

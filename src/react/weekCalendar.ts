@@ -2,26 +2,17 @@
  * The grid of a week, or of a day in columns: the only file that knows the calendar component. It works in civil time:
  * what goes in and comes out are local times of the clinic, such as `2026-12-01T10:00:00`.
  */
-import { type Calendar, createCalendar, destroyCalendar, Interaction, ResourceTimeGrid, TimeGrid } from '@event-calendar/core';
-import { useEffect, useRef } from 'react';
-import '@event-calendar/core/index.css';
-import { shiftCivil } from './times.ts';
+import {
+  type Calendar,
+  createCalendar,
+  destroyCalendar,
+  Interaction,
+  ResourceTimeGrid,
+  TimeGrid,
+} from '@event-calendar/core';
+import { createElement, useEffect, useRef } from 'react';
+import { type Block, shiftCivil } from '../lib/index.ts';
 
-/** Something drawn in the grid. */
-export interface Block {
-  readonly id: string;
-  readonly start: string;
-  /** The start plus the time that passes, not the local end: across a clock change the two differ. */
-  readonly end: string;
-  readonly title: string;
-  readonly detail: string;
-  readonly kind: string;
-  /** The day in words, read by screen readers only. */
-  readonly spoken?: string;
-  readonly column?: string;
-  readonly movable?: boolean;
-  readonly background?: boolean;
-}
 /** A span of local time, and the column it is in. */
 export interface Slot {
   readonly start: string;
@@ -153,9 +144,16 @@ export function WeekCalendar(props: Props) {
   }, [view, props.offsetNow, hours, props.canBook]);
 
   useEffect(() => void calendar.current?.setOption('date', props.date), [props.date]);
-  useEffect(() => void calendar.current?.setOption('events', eventsOf(current.current)), [props.blocks, props.columns]);
+  useEffect(
+    () => void calendar.current?.setOption('events', eventsOf(current.current)),
+    [props.blocks, props.columns],
+  );
   useEffect(() => void calendar.current?.setOption('resources', [...(props.columns ?? [])]), [props.columns]);
-  return <div ref={box} className="calendar" data-from={props.hours.from} data-to={props.hours.to} aria-busy={props.pending} />;
+  return createElement('div', {
+    ref: box,
+    className: 'calendar',
+    ...{ 'data-from': props.hours.from, 'data-to': props.hours.to, 'aria-busy': props.pending },
+  });
 }
 
 /** Pixels of a quarter hour: as many as fill the page, at least those of a readable block. */
@@ -211,7 +209,9 @@ function roveIn(root: HTMLElement) {
   const items = () =>
     [...root.querySelectorAll<HTMLElement>('.ec-event[data-id]')]
       .filter((item) => item.getAttribute('role') === 'button')
-      .sort((a, b) => `${a.dataset.at}${a.dataset.column}`.localeCompare(`${b.dataset.at}${b.dataset.column}`));
+      .sort((a, b) =>
+        `${a.dataset.at}${a.dataset.column}`.localeCompare(`${b.dataset.at}${b.dataset.column}`),
+      );
   const update = () => {
     const all = items();
     const stop = all.find((item) => item === document.activeElement || item.dataset.id === last) ?? all[0];
@@ -220,12 +220,16 @@ function roveIn(root: HTMLElement) {
   const neighbour = (here: HTMLElement, key: string) => {
     const all = items();
     const sameColumn = all.filter((item) => item.dataset.column === here.dataset.column);
-    if (key === 'ArrowDown' || key === 'ArrowUp') return sameColumn[sameColumn.indexOf(here) + (key === 'ArrowDown' ? 1 : -1)];
+    if (key === 'ArrowDown' || key === 'ArrowUp')
+      return sameColumn[sameColumn.indexOf(here) + (key === 'ArrowDown' ? 1 : -1)];
     const columns = [...new Set(all.map((item) => item.getBoundingClientRect().left))].sort((a, b) => a - b);
     const left = here.getBoundingClientRect().left;
     const next = key === 'ArrowRight' ? columns.find((x) => x > left) : columns.findLast((x) => x < left);
-    const top = (item: HTMLElement) => Math.abs(item.getBoundingClientRect().top - here.getBoundingClientRect().top);
-    return all.filter((item) => item.getBoundingClientRect().left === next).sort((a, b) => top(a) - top(b))[0];
+    const top = (item: HTMLElement) =>
+      Math.abs(item.getBoundingClientRect().top - here.getBoundingClientRect().top);
+    return all
+      .filter((item) => item.getBoundingClientRect().left === next)
+      .sort((a, b) => top(a) - top(b))[0];
   };
   return {
     update,

@@ -1,0 +1,17 @@
+/** The API that serves this page, with the key every local project has; a build for a real project names its own. */
+import { createClient } from '@supabase/supabase-js';
+import { QueryClient } from '@tanstack/react-query';
+import type { Database } from 'therapist-sessions';
+
+export const apiUrl: string = import.meta.env.VITE_SUPABASE_URL ?? location.origin;
+const key = import.meta.env.VITE_SUPABASE_KEY ?? 'sb_publishable_ACJWlzQHlZjBrEguHvfOxg_3BJgxAaH';
+
+/** Signed in for as long as the tab is open: clinics share computers. */
+export const supabase = createClient<Database>(apiUrl, key, {
+  auth: { storage: sessionStorage, storageKey: 'therapist-sessions', detectSessionInUrl: false },
+});
+
+/** Nothing is kept beyond the tab, and the library does the retrying. */
+export const queryClient = new QueryClient({
+  defaultOptions: { queries: { retry: false, staleTime: 60_000, gcTime: 300_000 } },
+});

@@ -1,0 +1,40 @@
+/** Cancelling a session. Moving one is booking it elsewhere, by the same form. */
+import { cancelSessions, type SessionRow } from 'therapist-sessions';
+import { useMe } from 'therapist-sessions/react';
+import { supabase } from './api.ts';
+import { Choice, Field, Form, Layer } from './ui.tsx';
+
+const attributions = { '': 'Choose…', client: 'Family', staff: 'Clinic or staff', unknown: 'Not known' };
+
+interface Props {
+  readonly session: SessionRow;
+  onClose(): void;
+  onCancelled(text: string): void;
+}
+
+export function CancelDialog({ session, onClose, onCancelled }: Props) {
+  const { times } = useMe();
+  return (
+    <Layer isModal title={`Cancel ${times.dayRange(session.start_time, session.end_time)}`} onClose={onClose}>
+      <Form
+        submit="Cancel session"
+        saying="Cancelling…"
+        danger
+        cancel="Keep"
+        onCancel={onClose}
+        onSubmit={async ({ attribution, reason }) => {
+          await cancelSessions(supabase, {
+            sessionIds: [session.id],
+            cancellationAttribution: attribution as 'client' | 'staff' | 'unknown',
+            reason: reason || undefined,
+          });
+          onCancelled('Cancelled. The time is free again, and is offered to the waitlist.');
+        }}
+      >
+        <Choice label="Who cancelled?" name="attribution" required options={attributions} />
+        <Field label="Reason, without clinical details" name="reason" maxLength={500} />
+        {session.series_id && <p>Only this date is cancelled. The rest of the series stays.</p>}
+      </Form>
+    </Layer>
+  );
+}

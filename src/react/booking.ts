@@ -1,0 +1,124 @@
+/** Booking at once, or holding while somebody is asked: where it stands, and what came out. */
+import { useCallback, useEffect, useRef, useState } from 'react';
+import {
+  type BookSessionRequest,
+  bookSession,
+  type HeldBooking,
+  holdBooking,
+  type SessionRow,
+  SessionsApiError,
+} from '../lib/index.ts';
+import { useAction } from './actions.ts';
+import { useSupabase } from './session.ts';
+
+/** What was booked, and how many dates of a series were left out. */
+export interface Made {
+  readonly sessions: readonly Pick<SessionRow, 'id' | 'start_time' | 'end_time'>[];
+  readonly leftOut: number;
+}
+
+/** How a booking is going. */
+export interface Booking {
+  readonly busy: boolean;
+  /** What went wrong and is neither a refusal nor a field's. */
+  readonly error: unknown;
+  /** The 409, with what is in the way and what is free instead. */
+  readonly refused: SessionsApiError | null;
+  /** The 400, with its `issues`. */
+  readonly invalid: SessionsApiError | null;
+  /** What is held and waits for a yes. */
+  readonly held: HeldBooking | null;
+  /** The hold has ended, by the server's word or by the clock. */
+  readonly isHoldOver: boolean;
+  book(request: BookSessionRequest): Promise<void>;
+  hold(request: BookSessionRequest): Promise<void>;
+  /** Makes sessions of what is held. The clock is asked first: a tab that slept may not have drawn the end yet. */
+  confirm(): Promise<void>;
+  /** Gives back what is held. */
+  letGo(): Promise<void>;
+  /** Forgets a refusal, to choose again. */
+  dismiss(): void;
+}
+
+/**
+ * Books and holds. Pressing again while the outcome of the same wish is unknown books nothing twice: it has the same key.
+ * Leaving the screen gives back what is held.
+ *
+ * @param onMade - told what was booked
+ * @param onHeld - told that something was held or given back
+ * @param before - a refusal to begin with
+ */
+export function useBooking(
+  onMade: (made: Made) => void,
+  onHeld: () => void,
+  before: SessionsApiError | null = null,
+): Booking {
+  const supabase = useSupabase();
+  const { busy, error, run } = useAction();
+  const [refused, setRefused] = useState(before);
+  const [invalid, setInvalid] = useState<SessionsApiError | null>(null);
+  const [held, setHeld] = useState<HeldBooking | null>(null);
+  const [isLost, setLost] = useState(false);
+  const kept = useRef<HeldBooking | null>(null);
+  const intent = useRef<{ wish: string; key: string } | null>(null);
+  const keep = (next: HeldBooking | null) => {
+    kept.current = next;
+    setHeld(next);
+    setLost(false);
+  };
+  // What cannot be given back expires.
+  useEffect(() => () => void kept.current?.release().catch(() => {}), []);
+
+  const attempt = (request: BookSessionRequest, how: 'book' | 'hold') =>
+    run(async () => {
+      setRefused(null);
+      setInvalid(null);
+      keep(null);
+      const wish = JSON.stringify([request, how]);
+      if (intent.current?.wish !== wish) intent.current = { wish, key: crypto.randomUUID() };
+      const idempotencyKey = intent.current.key;
+      try {
+        if (how === 'hold') {
+          keep(await holdBooking(supabase, { holdSeconds: 300, ...request, idempotencyKey }));
+          intent.current = null;
+          return onHeld();
+        }
+        const { sessions, skipped } = await bookSession(supabase, { ...request, idempotencyKey });
+        onMade({ sessions, leftOut: skipped.length });
+      } catch (failure) {
+        const isAnswer = failure instanceof SessionsApiError && failure.status !== 0 && failure.status < 500;
+        if (!isAnswer) throw failure;
+        intent.current = null;
+        if (failure.status === 409) setRefused(failure);
+        else if (failure.status === 400) setInvalid(failure);
+        else throw failure;
+      }
+    });
+  return {
+    ...{ busy, error, refused, invalid, held },
+    isHoldOver: held !== null && (isLost || (held.secondsLeft() === 0 && !busy)),
+    book: (request) => attempt(request, 'book'),
+    hold: (request) => attempt(request, 'hold'),
+    async confirm() {
+      if (!held) return;
+      if (held.secondsLeft() === 0) return setLost(true);
+      await run(async () => {
+        try {
+          const { sessions } = await held.confirm();
+          keep(null);
+          onMade({ sessions, leftOut: held.skipped.length });
+        } catch (failure) {
+          if (failure instanceof SessionsApiError && failure.status === 410) return setLost(true);
+          throw failure;
+        }
+      });
+    },
+    letGo: () =>
+      run(async () => {
+        await held?.release();
+        keep(null);
+        onHeld();
+      }),
+    dismiss: useCallback(() => setRefused(null), []),
+  };
+}

@@ -1,0 +1,281 @@
+/** A booking form: from what is chosen to the request, and what is known about it while somebody chooses. */
+import { useState } from 'react';
+import {
+  type BookSessionRequest,
+  cancelSessions,
+  dayBounds,
+  deriveCptMetadata,
+  fetchPayerRules,
+  findOpenSlots,
+  issueSentence,
+  joinWaitlist,
+  moveSession,
+  type OpenSlot,
+  type PreviewedOccurrence,
+  previewSeries,
+  type ServiceCode,
+  type SessionRow,
+  type SessionsApiError,
+  servicesFor,
+  sessionTypeOf,
+} from '../lib/index.ts';
+import { type Action, useAction, useSettled } from './actions.ts';
+import { type Booking, type Made, useBooking } from './booking.ts';
+import { placeOf } from './calendar.ts';
+import { type Balance, useRead, useReport, useTherapists } from './reads.ts';
+import { useMe, useSupabase } from './session.ts';
+
+/** What is chosen: local dates and times of the clinic, as inputs have them. */
+export interface BookingFields {
+  readonly clientId: string;
+  /** Further clients: with them it is a group. */
+  readonly others: readonly string[];
+  readonly therapistId: string;
+  /** `YYYY-MM-DD`. */
+  readonly date: string;
+  /** `HH:mm`. */
+  readonly from: string;
+  readonly to: string;
+  /** A service code; empty: what the therapist renders most often. */
+  readonly service: string;
+  readonly place: string;
+  readonly roomId: string;
+  /** An RFC 5545 rule without its end; empty: it does not repeat. */
+  readonly repeat: string;
+  readonly end: 'count' | 'until';
+  readonly count: string;
+  readonly until: string;
+  /** Leave out the dates of a series that are not free. */
+  readonly skip: boolean;
+}
+
+/** What a form begins with. */
+export interface BookingStart extends Partial<BookingFields> {
+  /** The session to move, instead of booking a new one. */
+  readonly session?: SessionRow;
+  /** What a move by drag was refused for. */
+  readonly refused?: SessionsApiError;
+}
+
+/** A form's fields, what they mean, and what can be done with them. */
+export interface BookingForm {
+  readonly fields: BookingFields;
+  set(changes: Partial<BookingFields>): void;
+  readonly services: readonly ServiceCode[];
+  readonly service: string;
+  /** Null as long as something is missing. */
+  readonly request: BookSessionRequest | null;
+  /** The dates of a series; undefined for one session, or while they are looked for. */
+  readonly dates: readonly PreviewedOccurrence[] | undefined;
+  readonly datesError: unknown;
+  readonly blockedDates: number;
+  /** How many sessions a press would book. */
+  readonly bookable: number;
+  /** Whether the start is free, and some that are free that day, near it; undefined while they are looked for. */
+  readonly openSlots: { readonly isOpen: boolean; readonly near: readonly OpenSlot[] } | undefined;
+  /** The authorization it would draw on, and the units each session takes. */
+  readonly draws: { readonly balance: Balance; readonly units: number | null } | null;
+  /** What is wrong with the fields, in words; empty when nothing is. */
+  readonly wrong: string;
+  readonly action: Action;
+  readonly booking: Booking;
+  submit(how: 'book' | 'hold'): Promise<void>;
+  /** Books another start, or the same again, perhaps in spite of a rule. */
+  retry(slot: OpenSlot | null, override?: BookSessionRequest['override']): Promise<void>;
+  choose(slot: OpenSlot): void;
+  /** Puts the client on the waitlist for that day. */
+  wait(): Promise<void>;
+}
+
+/** A booking that was made, or a session that was moved, and how to take it back. */
+export interface Booked extends Made {
+  /** In words, such as `Booked: Tue, Dec 1, 10:00 – 11:00 AM.` */
+  readonly text: string;
+  undo(): Promise<unknown>;
+}
+
+const emptyForm: BookingFields = {
+  clientId: '',
+  others: [],
+  therapistId: '',
+  date: '',
+  from: '',
+  to: '',
+  service: '',
+  place: 'clinic',
+  roomId: '',
+  repeat: '',
+  end: 'count',
+  count: '12',
+  until: '',
+  skip: false,
+};
+
+/**
+ * A booking form.
+ *
+ * @param start - what it begins with
+ * @param onBooked - told what was booked
+ * @param onHeld - told that something was held or given back
+ */
+export function useBookingForm(
+  { session: moved, refused, ...start }: BookingStart,
+  onBooked: (booked: Booked) => void,
+  onHeld: () => void,
+): BookingForm {
+  const supabase = useSupabase();
+  const { times } = useMe();
+  const { byId } = useTherapists();
+  const action = useAction();
+  const [wrong, setWrong] = useState('');
+  const [fields, setFields] = useState<BookingFields>({
+    ...emptyForm,
+    ...start,
+  });
+  const { clientId, others, therapistId, date, repeat, end, until } = fields;
+  const size = others.length + 1;
+  const services = servicesFor(byId.get(therapistId)?.credential ?? '', date, size);
+  const service = services.find(({ code }) => code === fields.service)?.code ?? services[0]?.code ?? '';
+  const isComplete = clientId !== '' && therapistId !== '' && date !== '' && fields.to > fields.from;
+  const requestOf = (chosen: BookingFields): BookSessionRequest => ({
+    session: {
+      therapist_id: therapistId,
+      client_id: clientId,
+      start_time: times.instant(`${chosen.date}T${chosen.from}`),
+      end_time: times.instant(`${chosen.date}T${chosen.to}`),
+      ...(moved
+        ? { id: moved.id, session_type: moved.session_type, location_type: moved.location_type }
+        : { session_type: sessionTypeOf(service, size), location_type: chosen.place }),
+    },
+    // What is moved keeps its service, its room and its group.
+    ...(!moved && {
+      clientIds: size > 1 ? [clientId, ...others] : null,
+      recurrence: repeat
+        ? { rule: repeat, ...(end === 'count' ? { count: Number(chosen.count) } : { until }) }
+        : null,
+      overrides: { cptCode: service },
+      roomId: chosen.roomId || null,
+    }),
+    timeZone: times.timeZone,
+    onConflict: repeat && chosen.skip ? 'skip' : 'refuse',
+  });
+  const request = isComplete ? requestOf(fields) : null;
+
+  const isSeries = repeat !== '' && (end === 'count' ? Number(fields.count) > 1 : until >= date);
+  const series = useSettled(request && isSeries ? { ...request, cptCode: service } : null);
+  const preview = useRead(
+    ['preview', series],
+    async (signal) => (series ? await previewSeries(supabase, { ...series, signal }) : []),
+    { enabled: series !== null, staleTime: 0 },
+  );
+  const dates = isSeries ? preview.data : undefined;
+  const blockedDates = dates?.filter(({ blockedBy }) => blockedBy !== null).length ?? 0;
+
+  const booking = useBooking(
+    (made) => {
+      const sessionIds = made.sessions.map(({ id }) => id);
+      const withdrawal = {
+        sessionIds,
+        reason: 'Booked by mistake',
+        cancellationAttribution: 'staff',
+      } as const;
+      const { timeZone } = times;
+      const undo = moved
+        ? () => moveSession(supabase, { ...placeOf(moved, times), session: moved, timeZone })
+        : () => cancelSessions(supabase, withdrawal);
+      const [first, ...others] = made.sessions;
+      const when = first ? times.dayRange(first.start_time, first.end_time) : '';
+      const what = moved
+        ? `Moved to ${when}.`
+        : others.length > 0
+          ? `Booked ${others.length + 1} sessions.`
+          : `Booked: ${when}.`;
+      onBooked({ ...made, undo, text: made.leftOut > 0 ? `${what} Left out: ${made.leftOut}.` : what });
+    },
+    onHeld,
+    refused,
+  );
+  const attempt = async (
+    how: 'book' | 'hold',
+    chosen: BookingFields,
+    override?: BookSessionRequest['override'],
+  ) => {
+    const problem = !clientId ? 'Choose a client.' : isComplete ? '' : 'The end must be after the start.';
+    setWrong(problem);
+    if (problem) return;
+    const payerRules = await fetchPayerRules(supabase, { clientId, date: chosen.date });
+    await booking[how]({ ...requestOf(chosen), override, payerRules });
+  };
+  const at = ({ startTime, endTime }: OpenSlot): BookingFields => {
+    const local = times.civil(startTime);
+    return {
+      ...fields,
+      date: local.slice(0, 10),
+      from: local.slice(11, 16),
+      to: times.civil(endTime).slice(11, 16),
+    };
+  };
+  const minutes = request
+    ? (Date.parse(request.session.end_time) - Date.parse(request.session.start_time)) / 60_000
+    : 0;
+  return {
+    ...{ fields, services, service, request, dates, blockedDates, action, booking },
+    set: (changes) => setFields((before) => ({ ...before, ...changes })),
+    datesError: isSeries ? preview.error : null,
+    bookable: (dates?.length ?? 1) - (fields.skip ? blockedDates : 0),
+    openSlots: useOpenSlots(moved ? null : request, service, minutes),
+    draws: useDraws(moved ? null : request, service, date),
+    wrong: wrong || (booking.invalid?.issues.map(issueSentence).join(' ') ?? ''),
+    submit: (how) => action.run(() => attempt(how, fields)),
+    retry: async (slot, override) => {
+      const chosen = slot ? at(slot) : fields;
+      setFields(chosen);
+      await attempt('book', chosen, override);
+    },
+    choose: (slot) => setFields(at(slot)),
+    async wait() {
+      const { from, to } = dayBounds(date, times.timeZone);
+      await joinWaitlist(supabase, { clientId, cptCode: service, windows: [{ from, to }], minutes });
+    },
+  };
+}
+
+const SLOTS_SHOWN = 5;
+
+/** What is free on the day of a request, nearest to its start first. */
+function useOpenSlots(request: BookSessionRequest | null, cptCode: string, minutes: number) {
+  const supabase = useSupabase();
+  const { times } = useMe();
+  const date = request ? times.civil(request.session.start_time).slice(0, 10) : times.today();
+  const { from, to } = dayBounds(date, times.timeZone);
+  const wanted = useSettled({
+    therapistId: request?.session.therapist_id ?? '',
+    ...(request?.clientIds ? { clientIds: request.clientIds } : { clientId: request?.session.client_id }),
+    ...{ roomId: request?.roomId, cptCode, from, to, minutes, timeZone: times.timeZone },
+  });
+  const { data } = useRead(
+    ['open-slots', wanted],
+    (signal) => findOpenSlots(supabase, { ...wanted, signal }),
+    {
+      enabled: wanted.minutes > 0,
+    },
+  );
+  if (!request || !data) return undefined;
+  const start = Date.parse(request.session.start_time);
+  const distance = ({ startTime }: OpenSlot) => Math.abs(Date.parse(startTime) - start);
+  const others = data.filter((slot) => distance(slot) > 0).sort((a, b) => distance(a) - distance(b));
+  return {
+    isOpen: others.length < data.length,
+    near: others.slice(0, SLOTS_SHOWN).sort((a, b) => a.startTime.localeCompare(b.startTime)),
+  };
+}
+
+function useDraws(request: BookSessionRequest | null, cptCode: string, date: string) {
+  const where = { client_id: request?.session.client_id ?? '' };
+  const { data } = useReport<Balance>('authorization_balances', { where }, request !== null);
+  const balance = data?.find(
+    ({ starts_on, ends_on, cpt_codes }) =>
+      starts_on <= date && ends_on >= date && cpt_codes.includes(cptCode),
+  );
+  return balance && request ? { balance, units: deriveCptMetadata(request).units } : null;
+}

@@ -1,0 +1,143 @@
+/** What native elements lack: buttons and forms that work once at a time, and layers that keep the focus. */
+import { type FormEvent, type MouseEvent, useEffect, useRef, useState } from 'react';
+import {
+  type Countdown,
+  countdown,
+  issueSentence,
+  messageOf,
+  minutesAndSeconds,
+  SessionsApiError,
+} from '../lib/index.ts';
+import { type Action, useAction, useOnline, useSeconds } from './actions.ts';
+
+/** How a button stands. */
+export interface ButtonState {
+  /** What it does is under way. */
+  readonly works: boolean;
+  /** It has been for longer than a few seconds. */
+  readonly isSlow: boolean;
+  /** A press does nothing now: something is under way, or there is no network. */
+  readonly stops: boolean;
+  readonly isOffline: boolean;
+  onClick(event: MouseEvent): void;
+}
+
+/** After this long somebody wonders whether anything happens. */
+const SLOW_MS = 3000;
+
+/**
+ * A button whose press runs once at a time.
+ *
+ * @param by - the action it belongs to; without one it never waits
+ * @param press - what it does; without it, it submits its form
+ */
+export function useButton(by: Action | undefined, press?: () => unknown): ButtonState {
+  const isOffline = !useOnline() && by !== undefined;
+  const [isPressed, setPressed] = useState(false);
+  const [isSlow, setSlow] = useState(false);
+  const isBusy = by?.busy ?? false;
+  const works = isBusy && isPressed;
+  useEffect(() => {
+    if (!isBusy) setPressed(false);
+    const timer = works ? setTimeout(() => setSlow(true), SLOW_MS) : undefined;
+    return () => {
+      clearTimeout(timer);
+      setSlow(false);
+    };
+  }, [isBusy, works]);
+  const stops = isBusy || isOffline;
+  return {
+    ...{ works, isSlow, stops, isOffline },
+    onClick(event) {
+      if (stops) return event.preventDefault();
+      setPressed(true);
+      if (by && press) void by.run(async () => await press());
+      else press?.();
+    },
+  };
+}
+
+/**
+ * A form that sends what was entered once at a time.
+ *
+ * @param send - is given what was entered, by the names of the fields, without spaces around it
+ * @returns its action, and what to give the form as `onSubmit`
+ */
+export function useForm(
+  send: (values: Readonly<Record<string, string>>, form: HTMLFormElement) => Promise<unknown>,
+) {
+  const action = useAction();
+  const onSubmit = (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    const form = event.currentTarget;
+    const entered = [...new FormData(form)].map(([name, value]) => [name, String(value).trim()]);
+    void action.run(() => send(Object.fromEntries(entered), form));
+  };
+  return { action, onSubmit };
+}
+
+/**
+ * Something over or beside the page: a native `<dialog>` is opened as a modal one, anything else is a drawer. Escape
+ * closes either, and the focus returns to what opened it. In a drawer the focus begins at `[data-autofocus]`.
+ *
+ * @param onClose - told that it is to be closed
+ * @returns the ref of the element, and what to give a dialog as `onCancel`
+ */
+export function useLayer<Element extends HTMLElement>(onClose: () => void) {
+  const layer = useRef<Element>(null);
+  const close = useRef(onClose);
+  close.current = onClose;
+  const onCancel = (event: { preventDefault(): void }) => {
+    event.preventDefault();
+    close.current();
+  };
+  useEffect(() => {
+    const before = document.activeElement as HTMLElement | null;
+    const element = layer.current;
+    const isModal = element instanceof HTMLDialogElement;
+    if (isModal) element.showModal();
+    // Something inside may have taken the focus already, such as a refusal.
+    else if (!element?.contains(before))
+      (element?.querySelector<HTMLElement>('[data-autofocus]') ?? element)?.focus();
+    const onKey = (event: KeyboardEvent) => {
+      if (event.key === 'Escape' && !document.querySelector('dialog[open]')) onCancel(event);
+    };
+    if (!isModal) addEventListener('keydown', onKey);
+    return () => {
+      removeEventListener('keydown', onKey);
+      const back = before?.isConnected ? before : document.querySelector<HTMLElement>('main h1');
+      back?.focus();
+    };
+  }, []);
+  return { layer, onCancel };
+}
+
+/** Offers a text to be saved as a file. */
+export function saveFile(name: string, text: string, type: string): void {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.download = name;
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+/**
+ * What went wrong, in words for the reader; after too many requests with the time until the next may go through.
+ *
+ * @param error - what a call threw; null for nothing
+ * @returns the words, and the request's id where somebody has to look into it
+ */
+export function useProblem(error: unknown): { readonly text: string; readonly reference: string | null } {
+  const known = error instanceof SessionsApiError ? error : null;
+  const [left, setLeft] = useState<Countdown | null>(null);
+  const wait = known?.status === 429 ? known.retryAfterSeconds : null;
+  useEffect(() => setLeft(wait === null ? null : countdown(wait)), [error, wait]);
+  useSeconds(left !== null);
+  const seconds = left?.secondsLeft() ?? 0;
+  const details = known?.status === 400 ? known.issues.map(issueSentence) : [];
+  const again = seconds > 0 ? [`Try again in ${minutesAndSeconds(seconds)}.`] : [];
+  return {
+    text: error ? [messageOf(error), ...details, ...again].join(' ') : '',
+    reference: known && known.status >= 500 ? known.requestId : null,
+  };
+}

@@ -1,0 +1,66 @@
+/**
+ * React hooks over the client library, for an app of your own: who is signed in, the reads that screens share, bookings
+ * and notes with everything that happens between two presses. They draw nothing.
+ *
+ * React 19 and TanStack Query 5 are the app's own, as supabase-js is.
+ *
+ * @module
+ */
+export { type Absence, useAbsence } from './absence.ts';
+export {
+  type Action,
+  noteError,
+  useAction,
+  useConnection,
+  useOnline,
+  useSeconds,
+  useSettled,
+} from './actions.ts';
+export { type Booking, type Made, useBooking } from './booking.ts';
+export {
+  type Booked,
+  type BookingFields,
+  type BookingForm,
+  type BookingStart,
+  useBookingForm,
+} from './bookingForm.ts';
+export {
+  type Calendar,
+  type CalendarQuery,
+  type MoveListener,
+  useCalendar,
+  useMove,
+  useSingleKeys,
+} from './calendar.ts';
+export { type ButtonState, saveFile, useButton, useForm, useLayer, useProblem } from './elements.ts';
+export { type NoteFields, type NoteState, useNote } from './note.ts';
+export { type Members, useMembers, useOutlook, useWelcome, useWorkload } from './people.ts';
+export {
+  type Balance,
+  type Read,
+  type Schedule,
+  type Span,
+  useClients,
+  useExceptions,
+  useHolds,
+  useOwnHolds,
+  useRead,
+  useReport,
+  useRooms,
+  useSchedule,
+  useTherapists,
+} from './reads.ts';
+export { type RefusalState, useRefusal } from './refusal.ts';
+export {
+  type Me,
+  type Session,
+  type SessionsClient,
+  SessionsProvider,
+  type SessionsProviderProps,
+  type SignInState,
+  useMe,
+  useSession,
+  useSupabase,
+} from './session.ts';
+export { type CorrectionFields, EARLY_HOURS, useCorrections, useVisit, type Visit } from './visit.ts';
+export { useWaitlist, type Waiting } from './waitlist.ts';

@@ -1,0 +1,238 @@
+-- Purpose: sessions that are booked get another service code, as when a code ends.
+-- Objects: recode_sessions, its request and what forbids it; reports.sessions_to_recode lists what needs it.
+-- Watch for: all or nothing. The code decides lanes and units, so both are asked anew, by what a hold asks. What is completed
+--            is corrected through correct_visit.
+
+create type private.recode_request as (session_ids private.session_ids, cpt_code private.cpt_code);
+comment on type private.recode_request is 'The request of recode_sessions, each field within its bounds.';
+
+create function private.read_recode_request(request jsonb)
+returns private.recode_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.recode_request := private.read_request(
+    request, null::private.recode_request, format('$ ? (%s)', private.mistyped_fields('private.recode_request'::regtype))::jsonpath
+  );
+  issues jsonb;
+begin
+  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', 'is required')) into issues
+  from (values ('session_ids', wanted.session_ids is null), ('cpt_code', wanted.cpt_code is null)) as rule (path, is_broken)
+  where rule.is_broken;
+  if issues is not null then
+    perform private.raise_invalid(issues);
+  end if;
+  wanted.cpt_code := upper(private.tidy(wanted.cpt_code));
+  return wanted;
+end
+$$;
+comment on function private.read_recode_request(jsonb) is 'Reads the request of recode_sessions, or PT400.';
+
+create function private.recoded_rows(organization_id uuid, session_ids uuid[], cpt_code text)
+returns public.sessions[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  rows public.sessions[];
+  on_date date;
+begin
+  rows := array(
+    select session from public.sessions as session
+    where session.organization_id = recoded_rows.organization_id and session.id = any (session_ids)
+    order by session.start_time, session.id
+  );
+  for number in 1..cardinality(rows) loop
+    on_date := private.service_date(organization_id, rows[number].client_id, rows[number].start_time);
+    rows[number].cpt_code := recoded_rows.cpt_code;
+    rows[number].lanes := private.client_lanes(
+      organization_id, rows[number].client_id, recoded_rows.cpt_code, rows[number].start_time, rows[number].end_time
+    );
+    -- Another service has the modifiers its payer wants, as when it is booked.
+    rows[number].cpt_modifiers := private.default_modifiers(
+      organization_id, private.primary_payer(organization_id, rows[number].client_id, on_date), recoded_rows.cpt_code,
+      private.credential_on(organization_id, rows[number].therapist_id, on_date), rows[number].location_type, on_date
+    );
+  end loop;
+  return rows;
+end
+$$;
+comment on function private.recoded_rows(uuid, uuid[], text) is
+  'These sessions by their start, as they are with another code: its lanes, and the modifiers that the payer wants.';
+
+create function private.recode_issue(organization_id uuid, changed public.sessions[], as_of timestamptz, out cause private.cause, out shortages jsonb)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  issues jsonb;
+  found record;
+begin
+  select jsonb_agg(private.issue(
+    format('session_ids.%s', session.number - 1), format('is a session that is %s', session.status)) order by session.number) into issues
+  from (select each.*, row_number() over () as number from unnest(changed) as each) as session
+  where session.status not in ('scheduled', 'in_progress');
+  if issues is not null then
+    cause.code := 'STATUS_NOT_ALLOWED';
+    cause.detail := 'Only sessions that are not completed, cancelled or missed get another code. A completed one is corrected.';
+    return;
+  end if;
+  cause.retry_after := private.live_move_of(organization_id, array(select each.id from unnest(changed) as each), as_of);
+  if cause.retry_after is not null then
+    cause.code := 'SESSION_BEING_MOVED';
+    cause.detail := 'Somebody is moving one of these sessions. Try again when their hold has ended.';
+    return;
+  end if;
+  select broken.session_id, (broken.issue).rule, (broken.issue).message into found
+  from (
+    select session.id as session_id, session.start_time, private.written_session_issue(session, before, false, true) as issue
+    from unnest(changed) as session
+    join public.sessions as before on before.organization_id = session.organization_id and before.id = session.id
+  ) as broken
+  where (broken.issue).rule is not null
+  order by broken.start_time, broken.session_id
+  limit 1;
+  if found.rule = 'technician_cannot_render' then
+    cause.code := 'FORBIDDEN';
+    cause.detail := found.message;
+    return;
+  elsif found.rule = 'session_being_moved' then
+    cause.code := 'SESSION_BEING_MOVED';
+    cause.detail := found.message;
+    return;
+  elsif found.rule is not null then
+    perform private.raise_invalid(private.issue('cpt_code', format('%s (session %s)', found.message, found.session_id)));
+  end if;
+  -- Each as if it were moved to where it is: what it has already, it need not ask for again.
+  shortages := private.shortages_of(private.quote_units(organization_id, array(
+    select row(
+      session.id, (session.number - 1)::integer, session.client_id, session.cpt_code, session.start_time, session.end_time,
+      session.id, null, session.therapist_id
+    )::private.service
+    from (select each.*, row_number() over () as number from unnest(changed) as each) as session
+  ), as_of));
+  if shortages is not null then
+    shortages := (
+      select jsonb_agg(item.value || jsonb_build_object('sessionId', changed[1 + (item.value ->> 'occurrenceIndex')::integer].id) order by item.position)
+      from jsonb_array_elements(shortages) with ordinality as item (value, position)
+    );
+    cause.code := 'AUTHORIZATION_EXCEEDED';
+    cause.detail := 'The payer''s authorization has too few units left for this code, or does not cover the dates: see shortages.';
+  end if;
+end
+$$;
+comment on function private.recode_issue(uuid, public.sessions[], timestamptz) is
+  'What forbids these sessions their new code: their status, a live move, the code''s days, who may render it, the payer, or '
+  'units. PT400 names what is wrong with the code.';
+
+create function private.recode_sessions(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  actor constant private.actor := private.begin_booking(request_id);
+  wanted constant private.recode_request := private.read_recode_request(request);
+  session_ids constant uuid[] := array(select distinct named.id from unnest(wanted.session_ids) as named (id) order by 1);
+  changed public.sessions[];
+  before jsonb;
+  conflicts jsonb;
+  found record;
+  cause private.cause;
+  as_of timestamptz;
+begin
+  if actor.role not in ('therapist', 'admin', 'super_admin') then
+    return private.refuse(actor, 'session.refused', session_ids, 'FORBIDDEN', 'These sessions are not yours to change.',
+      details => '{"attempted": "recode_sessions"}');
+  end if;
+  -- Alone, as any writer of many rows: nothing is booked meanwhile beside the new lanes, or from the same units.
+  perform private.take_organization(actor.organization_id);
+  perform private.require_same_role(actor);
+  as_of := clock_timestamp();
+  changed := private.recoded_rows(actor.organization_id, session_ids, wanted.cpt_code);
+  if cardinality(changed) < cardinality(session_ids)
+    or exists (select from unnest(changed) as session where not private.may_ask(actor, session.therapist_id))
+  then
+    return private.refuse(actor, 'session.refused', session_ids, 'FORBIDDEN', 'One of these sessions is not yours to change.',
+      details => '{"attempted": "recode_sessions"}');
+  end if;
+  found := private.recode_issue(actor.organization_id, changed, as_of);
+  cause := found.cause;
+  if cause.code is null then
+    begin
+      select jsonb_agg(to_jsonb(session)) into before
+      from public.sessions as session
+      where session.organization_id = actor.organization_id and session.id = any (session_ids);
+      update public.sessions as session
+      set cpt_code = each.cpt_code, cpt_modifiers = each.cpt_modifiers, lanes = each.lanes, updated_at = as_of
+      from unnest(changed) as each
+      where session.organization_id = actor.organization_id and session.id = each.id;
+      -- Their rows have the new lanes by now: what is in the way is another service of the client.
+      conflicts := private.resync_conflicts(actor.organization_id, array(
+        select row(each.id, each.group_id, each.start_time, each.end_time, each.start_time, each.end_time)::private.resynced_session
+        from unnest(changed) as each
+      ), as_of);
+      if conflicts is not null then
+        raise exclusion_violation;
+      end if;
+      perform private.settle_written(actor.organization_id, session_ids, array(
+        select distinct each.group_id from unnest(changed) as each where each.group_id is not null
+      ), session_ids);
+      perform private.audit_written(actor.organization_id, before, (
+        select jsonb_agg(to_jsonb(session))
+        from public.sessions as session
+        where session.organization_id = actor.organization_id and session.id = any (session_ids)
+      ));
+    exception
+      when exclusion_violation then
+        cause.code := 'CONCURRENT_SERVICE_NOT_ALLOWED';
+        cause.detail := 'A client has another service then, and not every payer of theirs is known to allow the two at once.';
+        cause.conflicts := coalesce(conflicts, '[]');
+    end;
+  end if;
+  if cause.code is not null then
+    return private.refuse(
+      actor, 'session.refused', session_ids, cause.code, cause.detail, retry_after => cause.retry_after,
+      conflicts => cause.conflicts, details => jsonb_build_object('attempted', 'recode_sessions', 'cptCode', wanted.cpt_code),
+      more => case when found.shortages is null then '{}' else jsonb_build_object('shortages', found.shortages) end
+    );
+  end if;
+  return private.success(jsonb_build_object(
+    'cptCode', wanted.cpt_code, 'recodedCount', cardinality(session_ids),
+    'sessions', (
+      select jsonb_agg(to_jsonb(session) order by session.start_time, session.id)
+      from public.sessions as session
+      where session.organization_id = actor.organization_id and session.id = any (session_ids)
+    )
+  ));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.recode_sessions(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.recode_sessions(jsonb, text) to authenticated;
+
+create function public.recode_sessions(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(private.recode_sessions(recode_sessions.request, recode_sessions.request_id));
+end;
+comment on function public.recode_sessions(jsonb, text) is
+  'Gives sessions that are scheduled or in progress another service code: {session_ids (1 to 1000), cpt_code}. All or '
+  'nothing. The code must be valid on each day, for so many clients, the therapist''s to render and paid for by the payer: '
+  'else 400 names it, or 403. Units and what the client may have at the same time are asked anew: 409 '
+  'AUTHORIZATION_EXCEEDED with shortages, each with sessionId; CONCURRENT_SERVICE_NOT_ALLOWED with conflicts, each with '
+  'sessionId; SESSION_BEING_MOVED with retryAfter; STATUS_NOT_ALLOWED. Modifiers become those of the payer. Therapists '
+  'recode their own sessions, admins all. Outcome body {cptCode, recodedCount, sessions}.';
+grant execute on function public.recode_sessions(jsonb, text) to authenticated;

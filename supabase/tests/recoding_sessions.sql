@@ -1,0 +1,72 @@
+-- Sessions that are booked get another code, as when theirs ends: all or nothing, lanes and units asked anew.
+begin;
+select plan(24);
+select tests.open_clinic();
+select tests.add_payers();
+create temporary table story (name text primary key, answer jsonb);
+create function pg_temp.recode(person text, names text[], code text) returns jsonb language sql as $$
+  select tests.call(person, format('select public.recode_sessions(%L)', jsonb_build_object('cpt_code', code, 'session_ids', (
+    select jsonb_agg(answer) from story where name = any (names)))))
+$$;
+create function pg_temp.book(name text, therapist text, client text, starts timestamptz, code text) returns void language plpgsql as $$
+declare
+  held jsonb := tests.hold('admin', tests.request(therapist, client, starts, 60, jsonb_build_object('cpt_code', code)));
+begin
+  insert into story values (name, tests.confirm('admin', tests.confirmation(held, therapist, client)) #> '{body,session,id}');
+end
+$$;
+create function pg_temp.code_of(session text) returns text language sql as $$
+  select cpt_code || ' ' || cpt_modifiers::text from public.sessions where id = (select (answer #>> '{}')::uuid from story where name = session)
+$$;
+insert into public.client_coverages (organization_id, client_id, payer_id, valid_from) values (tests.id('clinic'), tests.id('ben'), tests.id('open'), '2020-01-01');
+insert into public.payer_code_rules (organization_id, payer_id, cpt_code, modifiers, valid_from)
+values (tests.id('clinic'), tests.id('open'), '97155', '{"qhp": ["HO"]}', '2020-01-01');
+select tests.authorize('ben', '97153', 40), tests.authorize('ben', '97155', 10);
+
+-- A code of the clinic's own that ends
+insert into public.service_codes (organization_id, code, description, levels, valid_from) values (tests.id('clinic'), 'H2019', 'Skills', '{technician,qhp}', '2020-01-01');
+select pg_temp.book('old', 'bcba', 'ann', tests.at(3), 'H2019'), pg_temp.book('older', 'bcba', 'ann', tests.at(2), 'H2019');
+update public.service_codes set valid_to = tests.at(2)::date - 1 where code = 'H2019';
+create function pg_temp.to_recode() returns bigint language sql as $$ select tests.rows('admin', 'select 1 from reports.sessions_to_recode') $$;
+select is(pg_temp.to_recode(), 2::bigint, 'two sessions are booked beyond the end of their code');
+select is(pg_temp.recode('admin', '{old,older}', '97155') #> '{body,recodedCount}', '2', 'both get another');
+select is(pg_temp.to_recode(), 0::bigint, 'and are listed no longer');
+select is(pg_temp.recode('admin', '{old}', '97153') #>> '{body,sessions,0,cpt_code}', '97153', 'the answer has the sessions as they are now');
+select is(tests.error('admin', format('select public.recode_sessions(%L)', jsonb_build_object('session_ids', (select jsonb_agg(answer) from story), 'cpt_code', 'H2019'))) ->> 'code', 'PT400', 'a code that has ended is given to nobody');
+select is(tests.error('admin', format('select public.recode_sessions(%L)', jsonb_build_object('session_ids', (select jsonb_agg(answer) from story), 'cpt_code', '97154'))) ->> 'code', 'PT400', 'nor a code of groups');
+select is(((tests.error('admin', $$select public.recode_sessions('{"session_ids": []}')$$) ->> 'details')::jsonb), '[{"path": "session_ids", "message": "must have 1 to 1000 items"}]', 'the field that is wrong is named');
+select is(((tests.error('admin', $$select public.recode_sessions('{}')$$) ->> 'details')::jsonb), '[{"path": "session_ids", "message": "is required"}, {"path": "cpt_code", "message": "is required"}]', 'and those that are missing');
+
+-- Units
+select pg_temp.book('first', 'bcba', 'ben', tests.at(4), '97153'), pg_temp.book('second', 'bcba', 'ben', tests.at(5), '97153'), pg_temp.book('third', 'bcba', 'ben', tests.at(6), '97153');
+select is(tests.balance('ben') || ' ' || tests.balance('ben', '97155'), '0/12/0/28 0/0/0/10', 'three hours of treatment');
+insert into story values ('refused', pg_temp.recode('admin', '{first,second,third}', '97155'));
+select is(answer ->> 'code', 'AUTHORIZATION_EXCEEDED', 'are more than is authorized of another code') from story where name = 'refused';
+select is((answer #> '{shortages,0}') - 'clientId'::text, jsonb_build_object('occurrenceIndex', 2, 'cptCode', '97155', 'date', (tests.at(6) at time zone 'America/Los_Angeles')::date,
+  'limit', 'total', 'neededUnits', 4, 'leftUnits', 2, 'sessionId', (select answer from story where name = 'third')), 'the third is short') from story where name = 'refused';
+select is(tests.balance('ben') || ' ' || tests.balance('ben', '97155'), '0/12/0/28 0/0/0/10', 'and nothing has changed');
+select is(pg_temp.code_of('first'), '97153 {}', 'not even the first');
+select is(pg_temp.recode('bcba', '{first,second}', '97155') ->> 'ok', 'true', 'two fit, and are their therapist''s to recode');
+select is(tests.balance('ben') || ' ' || tests.balance('ben', '97155'), '0/4/0/36 0/8/0/2', 'their units move with the code');
+select is(pg_temp.code_of('first'), '97155 {HO}', 'with the modifiers that the payer wants');
+select is((select count(*) from audit.events where organization_id = tests.id('clinic') and action = 'session.changed'
+  and after @> '[{"cpt_code": "97155"}]' and actor_user_id = tests.id('bcba')), 1::bigint, 'one event tells of both');
+
+-- Lanes
+select pg_temp.book('beside', 'rbt', 'ben', tests.at(7), '97153');
+insert into public.payer_concurrency_rules (organization_id, payer_id, first_code, second_code, allowed, valid_from)
+values (tests.id('clinic'), tests.id('open'), '97153', '97156', true, '2020-01-01');
+select pg_temp.book('guidance', 'bcba', 'ben', tests.at(7), '97156');
+select is(pg_temp.recode('admin', '{guidance}', '97152') ->> 'code', 'CONCURRENT_SERVICE_NOT_ALLOWED', 'what runs beside another service must be allowed to');
+select is(pg_temp.code_of('guidance'), '97156 {}', 'else it stays what it is');
+
+-- Who, and when not
+select is(pg_temp.recode('rbt', '{third}', '97155') ->> 'code', 'FORBIDDEN', 'nobody recodes another therapist''s session');
+select is(pg_temp.recode('rbt', '{beside}', '97155') ->> 'code', 'FORBIDDEN', 'nor to a code they may not render');
+select is(pg_temp.recode('parent', '{third}', '97155') ->> 'code', 'FORBIDDEN', 'a parent recodes nothing');
+select tests.hold('admin', tests.request('bcba', 'ben', tests.at(9), 60, jsonb_build_object('session_id', (select answer from story where name = 'third'))));
+select is(pg_temp.recode('admin', '{third}', '97155') ->> 'code', 'SESSION_BEING_MOVED', 'what is being moved stays the service it is');
+select tests.cancel('admin', jsonb_build_object('session_ids', jsonb_build_array((select answer from story where name = 'second'))));
+select is(pg_temp.recode('admin', '{first,second}', '97153') ->> 'code', 'STATUS_NOT_ALLOWED', 'what is cancelled too');
+select * from finish();
+rollback;
