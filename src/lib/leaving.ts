@@ -1,6 +1,5 @@
-import type { Database } from './database.types.ts';
+import { callOutcome } from './callOutcome.ts';
 import { callRpc, type ReadOptions } from './readRest.ts';
-import { rpcOutcome } from './rpcOutcome.ts';
 import type { RpcCaller } from './supabaseClient.ts';
 
 /** A client, a therapist or a room: one of the three. */
@@ -47,7 +46,12 @@ export async function archive(
   payload: Archivable & LeavingOptions,
 ): Promise<Touched & { readonly archivedAt: string }> {
   const request = { ...named(payload), cancel_sessions: payload.cancelSessions, reason: payload.reason };
-  return await rpcOutcome(supabase, 'archive', { request }, payload);
+  return await callOutcome<Touched & { readonly archivedAt: string }>(
+    supabase,
+    'archive',
+    { request },
+    payload,
+  );
 }
 
 /** A credential, as therapists have it. */
@@ -76,64 +80,7 @@ export async function setCredential(
     cancel_sessions: payload.cancelSessions,
     reason: payload.reason,
   };
-  return await rpcOutcome(supabase, 'set_credential', { request }, payload);
-}
-
-/**
- * Changes a member's role or permissions, as a super_admin. A role that renders nothing leaves the member's sessions behind.
- *
- * @param supabase - a supabase-js client
- * @param payload - whose, and what changes; what is left out stays
- * @returns how many sessions to come it touches, and which
- * @throws SessionsApiError 403 for who is no super_admin, 404 `MEMBER_NOT_FOUND`, 409 `LAST_SUPER_ADMIN`
- * @throws the signal's reason when aborted
- * @example
- * ```ts
- * await changeMember(supabase, { userId, role: 'admin' });
- * ```
- */
-export async function changeMember(
-  supabase: RpcCaller,
-  payload: LeavingOptions & {
-    readonly userId: string;
-    readonly role?: Database['public']['Enums']['member_role'];
-    readonly permissions?: readonly string[];
-  },
-): Promise<Touched> {
-  const args = {
-    user_id: payload.userId,
-    role: payload.role ?? null,
-    permissions: payload.permissions ?? null,
-    cancel_sessions: payload.cancelSessions ?? false,
-    reason: payload.reason ?? null,
-  };
-  return await rpcOutcome(supabase, 'change_member', args, payload);
-}
-
-/**
- * Removes a member, as a super_admin: it holds from the member's next statement on.
- *
- * @param supabase - a supabase-js client
- * @param payload - whom, and what becomes of their sessions to come
- * @returns how many sessions to come they leave behind, and which
- * @throws SessionsApiError 403 for who is no super_admin, 404 `MEMBER_NOT_FOUND`, 409 `LAST_SUPER_ADMIN`
- * @throws the signal's reason when aborted
- * @example
- * ```ts
- * const { touchedSessionIds } = await removeMember(supabase, { userId: therapistId });
- * await reassignSessions(supabase, { sessionIds: touchedSessionIds, toTherapistId });
- * ```
- */
-export async function removeMember(
-  supabase: RpcCaller,
-  payload: LeavingOptions & { readonly userId: string },
-): Promise<Touched> {
-  const args = {
-    user_id: payload.userId,
-    cancel_sessions: payload.cancelSessions ?? false,
-    reason: payload.reason ?? null,
-  };
-  return await rpcOutcome(supabase, 'remove_member', args, payload);
+  return await callOutcome<Touched>(supabase, 'set_credential', { request }, payload);
 }
 
 /** A session to come. */
