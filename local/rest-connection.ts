@@ -101,11 +101,17 @@ export class PlatformConnection extends LocalConnection {
 
   async #settings({ request, caller }: RestRequest): Promise<Map<string, string>> {
     const path = [schemaOf(request, this.#config), ...this.#config.api.extra_search_path];
+    const { pathname } = new URL(request.url);
     const settings = new Map(await this.#catalog.roleSettings(caller.role));
+    const timeout = await this.#catalog.timeoutOf(
+      schemaOf(request, this.#config),
+      /^\/rest\/v1\/rpc\/([^/]+)$/.exec(pathname)?.[1],
+    );
+    if (timeout !== undefined) settings.set('statement_timeout', timeout);
     settings.set('search_path', path.map((name) => `"${name.replaceAll('"', '""')}"`).join(', '));
     settings.set('request.jwt.claims', JSON.stringify(caller.claims));
     settings.set('request.method', request.method);
-    settings.set('request.path', new URL(request.url).pathname.replace(/^\/rest\/v1/, ''));
+    settings.set('request.path', pathname.replace(/^\/rest\/v1/, ''));
     settings.set('request.headers', JSON.stringify(Object.fromEntries(request.headers)));
     if (readsOnly(request)) settings.set('transaction_read_only', 'on');
     settings.set('role', caller.role);
@@ -128,12 +134,14 @@ class SchemaReader {
   readonly #stopListening: () => Promise<void>;
   #schema: Promise<IntrospectResult> | undefined;
   #roles: Promise<Map<string, Map<string, string>>> | undefined;
+  #timeouts: Promise<Map<string, string>> | undefined;
 
   constructor(port: number, changed: () => void) {
     this.#connection = new LocalConnection(port, 'postgres', { size: 1 });
     this.#stopListening = listen(databaseUrl(port), 'pgrst', () => {
       this.#schema = undefined;
       this.#roles = undefined;
+      this.#timeouts = undefined;
       this.#connection.forget();
       changed();
     });
@@ -176,6 +184,25 @@ class SchemaReader {
     for (const { role, name, value } of rows)
       roles.set(role, (roles.get(role) ?? new Map()).set(name, value));
     return roles;
+  }
+
+  /** The time that a function sets for itself, which PostgREST gives the whole call (`db-hoisted-tx-settings`). */
+  async timeoutOf(schema: string, name: string | undefined): Promise<string | undefined> {
+    if (name === undefined) return undefined;
+    this.#timeouts ??= this.#readTimeouts().catch((error) => {
+      this.#timeouts = undefined;
+      throw error;
+    });
+    return (await this.#timeouts).get(`${schema}.${name}`);
+  }
+
+  async #readTimeouts(): Promise<Map<string, string>> {
+    const { rows } = await sql<{ name: string; value: string }>`
+      select p.pronamespace::regnamespace || '.' || p.proname as name, split_part(c.entry, '=', 2) as value
+      from pg_catalog.pg_proc p
+      cross join lateral unnest(p.proconfig) as c (entry)
+      where split_part(c.entry, '=', 1) = 'statement_timeout'`.execute(this.#connection.kysely);
+    return new Map(rows.map(({ name, value }) => [name, value]));
   }
 
   async close(): Promise<void> {

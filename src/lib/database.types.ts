@@ -935,6 +935,9 @@ isOneToOne: false
 "hold_sessions":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
                            },
+"import_sessions":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
 "mark_no_show":
 { Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },

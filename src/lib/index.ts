@@ -121,6 +121,17 @@ export {
 } from './generateOccurrences.ts';
 export { type HeldBooking, type HoldBookingRequest, holdBooking } from './holdBooking.ts';
 export {
+  type ImportConflict,
+  type ImportedRow,
+  type ImportField,
+  type ImportResult,
+  type ImportRow,
+  type ImportStatus,
+  importSessions,
+  parseSessionsCsv,
+  type SessionsCsvOptions,
+} from './importSessions.ts';
+export {
   type Archivable,
   archive,
   type Credential,
@@ -130,6 +141,7 @@ export {
   type Touched,
   type TouchedSession,
 } from './leaving.ts';
+
 export {
   type CompleteRequest,
   type CompleteResponse,
@@ -140,12 +152,14 @@ export {
   correctVisit,
   type EndRequest,
   type EndResponse,
+  type ExceededWarning,
   endSession,
   markNoShow,
   type SessionChange,
   type StartRequest,
   type StartResponse,
   startSession,
+  type VisitWarning,
 } from './lifecycle.ts';
 export { fetchLiveHolds, type LiveHold } from './liveHolds.ts';
 export {

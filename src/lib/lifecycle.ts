@@ -1,3 +1,4 @@
+import type { HoldWarning, Shortage } from '../../supabase/functions/_shared/contract/types.ts';
 import { callOutcome } from './callOutcome.ts';
 import type { Database } from './database.types.ts';
 import type { ReadOptions } from './readRest.ts';
@@ -45,10 +46,20 @@ export interface EndResponse extends StartResponse {
   readonly actualEndTime: string;
 }
 
+/** What a visit took beyond an authorization or a limit: it happened, and is entered as beyond it. */
+export interface ExceededWarning extends Omit<Shortage, 'occurrenceIndex'> {
+  readonly code: 'AUTHORIZATION_EXCEEDED';
+}
+
+/** What is told of a visit though it is completed; live holds are counted. */
+export type VisitWarning = HoldWarning | ExceededWarning;
+
 /** A session that is completed, and what it took. */
 export interface CompleteResponse extends EndResponse {
-  /** 15-minute units of the actual minutes, as the payer rounds. */
+  /** Units of the actual minutes, as the payer rounds. */
   readonly units: number;
+  /** Absent when there are none. */
+  readonly warnings?: readonly VisitWarning[];
   /** The version of the visit, which {@link correctVisit} builds on. */
   readonly version: number;
 }
@@ -93,6 +104,8 @@ export interface CorrectionResponse {
   readonly actualEndTime: string | null;
   /** Null once the completion was taken back. */
   readonly units: number | null;
+  /** Absent when there are none. */
+  readonly warnings?: readonly VisitWarning[];
   /** `needs_amendment` when a fact that was signed has changed; null without a note. */
   readonly noteStatus: string | null;
 }

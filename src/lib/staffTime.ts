@@ -53,7 +53,7 @@ export interface StaffTimeRequest extends ReadOptions {
  * @throws the signal's reason when aborted
  * @example
  * ```ts
- * const { staffTimes, seriesId } = await addStaffTime(supabase, {
+ * const { staffTimes } = await addStaffTime(supabase, {
  *   kind: 'meeting',
  *   therapistIds: [therapistId],
  *   startTime: '2026-12-01T09:00:00-08:00',
@@ -137,7 +137,6 @@ export type StaffTimeChange = ReadOptions &
  * @example
  * ```ts
  * // From next week on, half an hour later.
- * const seriesId = '5f0c1f6a-3b1e-4f63-9a52-7b8f2f3f7d11';
  * await changeStaffTime(supabase, { seriesId, from: '2026-12-07T00:00:00-08:00', localStart: '09:30' });
  * ```
  */
@@ -173,7 +172,6 @@ function targetOf({ staffTimeId, seriesId, from }: StaffTimeTarget): object {
  * @throws the signal's reason when aborted
  * @example
  * ```ts
- * const seriesId = '5f0c1f6a-3b1e-4f63-9a52-7b8f2f3f7d11';
  * const { cancelledCount } = await cancelStaffTime(supabase, { seriesId });
  * ```
  */

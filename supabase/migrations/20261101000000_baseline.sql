@@ -6650,19 +6650,25 @@ language plpgsql
 stable
 set search_path = ''
 as $$
-begin
+declare
   -- As if each were moved to where it is: its own units are counted once.
-  return private.unit_warnings(private.quote_units(organization_id, array(
+  quotes constant private.quote[] := private.quote_units(organization_id, array(
     select row(
       service.owner_id, service.occurrence_index, service.client_id, service.cpt_code, service.start_time, service.end_time,
       service.owner_id, service.total_units, service.therapist_id
     )::private.service
     from unnest(private.services_of_sessions(organization_id, session_ids)) as service
-  ), as_of));
+  ), as_of);
+begin
+  return private.unit_warnings(quotes) || coalesce((
+    select jsonb_agg('{"code": "AUTHORIZATION_EXCEEDED"}' || (shortage.value - 'occurrenceIndex') order by shortage.position)
+    from jsonb_array_elements(private.shortages_of(quotes)) with ordinality as shortage (value, position)
+  ), '[]');
 end
 $$;
 comment on function private.warnings_of_sessions(uuid, uuid[], timestamptz) is
-  'The warnings of unit_warnings for sessions that have their units, such as one that has just been completed.';
+  'The warnings of unit_warnings for sessions that have their units, such as one that has just been completed; and what of '
+  'them goes beyond an authorization or a limit, as in shortages[].';
 
 create function private.has_payer(organization_id uuid, client_ids uuid[])
 returns boolean
@@ -13913,36 +13919,36 @@ comment on function private.settle_staff_time_members() is
 
 create trigger a_take_organization before insert or update on public.staff_times
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_prepare_staff_time before insert or update on public.staff_times
   for each row
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.prepare_staff_time();
 create trigger c_settle_inserted after insert on public.staff_times
   referencing new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_written_staff_times();
 create trigger c_settle_updated after update on public.staff_times
   referencing new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_written_staff_times();
 
 create trigger a_take_organization before insert or update or delete on public.staff_time_members
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_prepare_member before insert or update or delete on public.staff_time_members
   for each row
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.prepare_staff_time_member();
 create trigger c_settle_inserted after insert on public.staff_time_members
   referencing new table as member_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_staff_time_members();
 create trigger c_settle_deleted after delete on public.staff_time_members
   referencing old table as member_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_staff_time_members();
 
 -- === schemas/staff/staff_time_booking.sql ===
@@ -20565,7 +20571,7 @@ begin
     'actualEndTime', private.iso(visit.actual_end_time),
     'units', private.units_of_visit(actor.organization_id, session.id),
     'version', private.visit_version(actor.organization_id, session.id)
-  ));
+  ) || private.warnings_in(private.warnings_of_sessions(actor.organization_id, array[session.id], as_of)));
 end
 $$;
 comment on function private.finish_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
@@ -20741,7 +20747,8 @@ end;
 comment on function public.complete_session(jsonb, text) is
   'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?, other_day_reason?, '
   'overlap_reason?}; times left out are those that start_session and end_session recorded. Outcome body: {session, '
-  'actualStartTime, actualEndTime, units, version}. PT400 for times ahead, out of order, over 16 hours, or on another local '
+  'actualStartTime, actualEndTime, units, version, warnings?}; warnings as of a hold, and AUTHORIZATION_EXCEEDED for what '
+  'goes beyond an authorization: it happened, and is entered as beyond it. PT400 for times ahead, out of order, over 16 hours, or on another local '
   'day than booked without other_day_reason. 409 SESSION_INCOMPLETE lists in missing, as [{field, message, differs?}], what '
   'the record lacks: location_type, cpt_code, note, signature, actual_start_time, actual_end_time, clients; differs of '
   'signature names what is not as it was signed: therapist_id, client_id, cpt_code, cpt_modifiers, location_type, time_zone, '
@@ -21256,6 +21263,787 @@ comment on function private.count_visits(uuid, uuid[], date[], uuid[]) is
   'and in the ledger, as reports.units_by_code_and_payer counts them. former_dates: days that a visit has left; hold_ids: '
   'live moves of these sessions.';
 
+-- === schemas/import/import_sessions.sql ===
+
+-- Purpose: sessions from another system, history or to come: thousands in one call, all or what can be had.
+-- Objects: private.imported_sessions; import_sessions and its steps: read, ask, claim, write, tell.
+-- Watch for: a row obeys what a direct write obeys (private.written_session_issue), one to come also what an admin's booking
+--            obeys, and all of them the one constraint of private.claims: they are claimed in the order of the rows. A dry
+--            run does all of it and undoes it, so it tells what the real one would. Nothing here loops over rows: a round
+--            takes all that are left, and there are few rounds.
+
+create table private.imported_sessions (
+  organization_id uuid not null,
+  external_id text not null check (length(external_id) between 1 and 128),
+  session_id uuid not null,
+  fingerprint bytea not null,
+  imported_at timestamptz not null,
+  primary key (organization_id, external_id),
+  foreign key (organization_id, session_id) references public.sessions (organization_id, id)
+);
+comment on table private.imported_sessions is
+  'Which session a row of another system became. The same row imported again changes nothing.';
+comment on column private.imported_sessions.external_id is 'The row''s own id there.';
+comment on column private.imported_sessions.fingerprint is 'SHA-256 of the row as it was imported.';
+create index imported_sessions_session_idx on private.imported_sessions (organization_id, session_id);
+alter table private.imported_sessions enable row level security;
+create policy deny_all on private.imported_sessions using (false);
+comment on policy deny_all on private.imported_sessions is 'Read and written by functions only.';
+
+-- Reading ------------------------------------------------------------------------------------------------------------------
+
+create domain private.external_id as text check (length(value) <= 128 and (value is null or private.tidy(value) is not null));
+comment on domain private.external_id is 'must be text of 1 to 128 characters';
+create domain private.import_status as text check (value in ('scheduled', 'completed', 'cancelled', 'no_show'));
+comment on domain private.import_status is 'must be "scheduled", "completed", "cancelled" or "no_show"';
+
+create type private.import_row as (
+  external_id private.external_id,
+  therapist_id uuid,
+  client_id uuid,
+  start_time private.instant,
+  end_time private.instant,
+  time_zone private.zone_name,
+  status private.import_status,
+  session_type private.short_text,
+  location_type private.short_text,
+  cpt_code private.cpt_code,
+  modifiers private.cpt_modifiers,
+  room_id uuid,
+  cancellation_attribution public.cancellation_attribution
+);
+comment on type private.import_row is 'One session to import, each field within its bounds.';
+
+create type private.import_draft as (
+  row_index integer,
+  external_id text,
+  fingerprint bytea,
+  session public.sessions,
+  attribution public.cancellation_attribution,
+  known_id uuid,
+  issues jsonb,
+  conflicts jsonb
+);
+comment on type private.import_draft is
+  'A row on its way. known_id: the session it became in an earlier import; issues and conflicts: why it cannot become one.';
+
+do $make$
+begin
+  execute format(
+    $function$
+      create function private.mistyped_import_row() returns jsonpath
+      language plpgsql immutable set search_path = '' as $body$ begin return %L; end $body$
+    $function$,
+    format('$ ? (%s)', private.mistyped_fields('private.import_row'::regtype))
+  );
+end
+$make$;
+comment on function private.mistyped_import_row() is
+  'Finds a field of private.import_row whose JSON type is wrong. Made from the type.';
+
+create function private.read_import_row(given jsonb, out wanted private.import_row, out issues jsonb)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  fewer jsonb;
+  again record;
+begin
+  -- A row that cannot be read says so, and the others go on: so not private.read_request, which refuses the request.
+  begin
+    given := jsonb_strip_nulls(given);
+    if jsonb_typeof(given) = 'object' and not given @? private.mistyped_import_row() then
+      wanted := jsonb_populate_record(null::private.import_row, given);
+      return;
+    end if;
+  exception
+    when data_exception or integrity_constraint_violation then null;
+  end;
+  -- Spreadsheets have blank cells.
+  fewer := private.without_blanks(given);
+  if fewer <> given then
+    again := private.read_import_row(fewer);
+    wanted := again.wanted;
+    issues := again.issues;
+  else
+    issues := private.name_bad_fields(given, null::private.import_row);
+  end if;
+end
+$$;
+comment on function private.read_import_row(jsonb) is 'One row as its type, or what is wrong with its fields.';
+
+create function private.import_row_issues(wanted private.import_row, as_of timestamptz)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  knows_zone constant boolean :=
+    exists (select from public.time_zones as known where known.name = wanted.time_zone);
+  starts constant timestamptz := wanted.start_time::timestamptz;
+  ends constant timestamptz := wanted.end_time::timestamptz;
+begin
+  return (
+    select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message))
+    from (
+      values
+        ('external_id', 'is required: the row''s own id in the other system', wanted.external_id is null),
+        ('therapist_id', 'is required', wanted.therapist_id is null),
+        ('client_id', 'is required', wanted.client_id is null),
+        ('start_time', 'is required', starts is null),
+        ('end_time', 'is required', ends is null),
+        ('time_zone', 'is required', wanted.time_zone is null),
+        ('time_zone', 'must be a known IANA time zone, like America/Los_Angeles',
+          wanted.time_zone is not null and not knows_zone),
+        ('start_time', 'is in a zone that is not known', wanted.time_zone is not null and not knows_zone),
+        ('start_time', 'must be of the years 2000 to 2099', ends >= '2100-01-01'),
+        ('end_time', 'must be after start_time', ends <= starts),
+        ('end_time', 'must be at most 12 hours after start_time', ends - starts > interval '12 hours'),
+        ('end_time', 'is more than 730 days ahead', ends > as_of + interval '17520 hours'),
+        ('status', 'must be scheduled or cancelled: the session is not over yet',
+          wanted.status in ('completed', 'no_show') and ends > as_of),
+        ('cancellation_attribution', 'goes with status cancelled',
+          wanted.cancellation_attribution is not null and wanted.status is distinct from 'cancelled')
+    ) as rule (path, message, is_broken)
+    where rule.is_broken
+  );
+end
+$$;
+comment on function private.import_row_issues(private.import_row, timestamptz) is
+  'What is wrong with a row beyond its single fields, as [{path, message}]; null: nothing.';
+
+create function private.import_draft_of(
+  organization_id uuid,
+  row_index integer,
+  wanted private.import_row,
+  issues jsonb,
+  as_of timestamptz,
+  created_by uuid
+)
+returns private.import_draft
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  draft private.import_draft;
+  session public.sessions;
+begin
+  draft.row_index := row_index;
+  draft.external_id := private.tidy(wanted.external_id);
+  draft.issues := coalesce(issues, private.import_row_issues(wanted, as_of));
+  if draft.issues is not null then
+    return draft;
+  end if;
+  draft.fingerprint := private.fingerprint(jsonb_strip_nulls(to_jsonb(wanted)));
+  draft.attribution := coalesce(wanted.cancellation_attribution, 'unknown');
+  session.organization_id := organization_id;
+  session.id := gen_random_uuid();
+  session.therapist_id := wanted.therapist_id;
+  session.client_id := wanted.client_id;
+  session.start_time := wanted.start_time::timestamptz;
+  session.end_time := wanted.end_time::timestamptz;
+  session.time_zone := wanted.time_zone;
+  session.civil_start := session.start_time at time zone session.time_zone;
+  session.status := coalesce(wanted.status, 'scheduled')::public.session_status;
+  session.session_type := private.tidy(wanted.session_type);
+  session.location_type := private.tidy(wanted.location_type);
+  session.cpt_code := upper(private.tidy(wanted.cpt_code));
+  session.cpt_modifiers := private.modifiers_of(row(wanted.cpt_code, wanted.modifiers));
+  session.room_id := wanted.room_id;
+  session.buffer_before_minutes := 0;
+  session.buffer_after_minutes := 0;
+  session.lanes := '{[0,2147483647)}';
+  session.created_by := created_by;
+  session.created_at := as_of;
+  session.updated_at := as_of;
+  draft.session := session;
+  return draft;
+end
+$$;
+comment on function private.import_draft_of(uuid, integer, private.import_row, jsonb, timestamptz, uuid) is
+  'A row as the session it would become, with an id of its own; or with what is wrong with it.';
+
+-- Asking -------------------------------------------------------------------------------------------------------------------
+
+create function private.ask_import_draft(draft private.import_draft, as_of timestamptz)
+returns private.import_draft
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  session public.sessions := draft.session;
+  -- History happened, whatever the hours are now. What is to come is booked as an admin books it.
+  is_ahead constant boolean := session.start_time >= as_of and session.status = 'scheduled';
+  on_date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
+  broken private.broken_rule;
+begin
+  broken := private.written_session_issue(session, null, true, is_ahead);
+  if broken.rule = 'outside_availability' then
+    draft.conflicts := (
+      select jsonb_agg(item.value - 'occurrenceIndex' order by item.position)
+      from jsonb_array_elements(private.availability_conflicts(
+        session.organization_id, session.therapist_id, array[tstzrange(session.start_time, session.end_time, '[)')]
+      )) with ordinality as item (value, position)
+    );
+  elsif broken.rule is not null then
+    draft.issues := private.issue(
+      case
+        when broken.rule = 'session_bookable' then 'therapist_id'
+        when broken.rule in ('session_service', 'technician_cannot_render', 'session_paid') then 'cpt_code'
+        else 'start_time'
+      end, broken.message
+    );
+  else
+    session.lanes := private.client_lanes(
+      session.organization_id, session.client_id,
+      private.service_code_at(
+        session.organization_id, session.client_id, session.cpt_code, session.session_type, session.start_time
+      ),
+      session.start_time, session.end_time
+    );
+    -- As a confirmation that names none.
+    session.cpt_modifiers := coalesce(session.cpt_modifiers, private.default_modifiers(
+      session.organization_id, private.primary_payer(session.organization_id, session.client_id, on_date),
+      private.billed_code(session.organization_id, session.cpt_code, session.session_type, on_date),
+      private.credential_on(session.organization_id, session.therapist_id, on_date), session.location_type, on_date
+    ));
+    draft.session := session;
+  end if;
+  return draft;
+end
+$$;
+comment on function private.ask_import_draft(private.import_draft, timestamptz) is
+  'Whether the session may stand here: by the rules of a direct write, and of an admin''s booking when it is to come.';
+
+create function private.import_visit_obstacles(organization_id uuid, drafts private.import_draft[])
+returns private.import_draft[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      draft.row_index, draft.external_id, draft.fingerprint, draft.session, draft.attribution, draft.known_id, draft.issues,
+      coalesce(draft.conflicts, found.conflicts)
+    )::private.import_draft
+    from unnest(drafts) as draft
+    left join (
+      select claim.session_id, jsonb_agg(distinct jsonb_build_object(
+        'resource', claim.resource_kind, 'blockedBy', 'session', 'sessionId', other.session_id,
+        'startTime', private.iso(lower(claim.during::tstzrange * other.during::tstzrange)),
+        'endTime', private.iso(upper(claim.during::tstzrange * other.during::tstzrange))
+      )) as conflicts
+      from unnest(drafts) as completed
+      cross join lateral unnest(private.claims_of_visit(completed.session, null, null)) as claim
+      cross join lateral (
+        select known.session_id, known.during from private.visit_claims as known
+        where known.organization_id = claim.organization_id
+          and known.resource_id = claim.resource_id
+          and known.during && claim.during
+          and known.resource_kind = claim.resource_kind
+          and known.lanes && claim.lanes
+        offset 0
+      ) as other
+      where (completed.session).status = 'completed' and completed.issues is null and completed.known_id is null
+      group by claim.session_id
+    ) as found on found.session_id = (draft.session).id
+    order by draft.row_index
+  );
+end
+$$;
+comment on function private.import_visit_obstacles(uuid, private.import_draft[]) is
+  'The rows, completed ones with the visits that were rendered in their time by the same therapist or to the same client.';
+
+create function private.import_drafts(actor private.actor, rows jsonb, as_of timestamptz)
+returns private.import_draft[]
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  drafts private.import_draft[];
+begin
+  drafts := array(
+    select private.import_draft_of(
+      actor.organization_id, (item.position - 1)::integer, read.wanted, read.issues, as_of, actor.user_id
+    )
+    from jsonb_array_elements(rows) with ordinality as item (value, position)
+    cross join lateral private.read_import_row(item.value) as read
+    order by item.position
+  );
+  return array(
+    select case
+      when (item.named).issues is not null or (item.named).known_id is not null then item.named
+      else private.ask_import_draft(item.named, as_of)
+    end
+    from (
+      select row(
+        draft.row_index, draft.external_id, draft.fingerprint, draft.session, draft.attribution, known.session_id,
+        case
+          when draft.issues is not null then draft.issues
+          when draft.turn > 1 then private.issue('external_id', 'is that of an earlier row')
+          when known.fingerprint <> draft.fingerprint
+            then private.issue('external_id', 'was imported before with other values')
+        end, null
+      )::private.import_draft as named, draft.row_index
+      from (
+        select each.*, row_number() over (partition by each.external_id order by each.row_index) as turn
+        from unnest(drafts) as each
+      ) as draft
+      left join private.imported_sessions as known
+        on known.organization_id = actor.organization_id and known.external_id = draft.external_id
+      offset 0
+    ) as item
+    order by item.row_index
+  );
+end
+$$;
+comment on function private.import_drafts(private.actor, jsonb, timestamptz) is
+  'The rows as sessions, asked everything but whether their time is free and their units are left.';
+
+-- Writing ------------------------------------------------------------------------------------------------------------------
+
+create function private.import_claims(organization_id uuid, drafts private.import_draft[])
+returns private.claims[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return private.claimed(organization_id, array(
+    select row(
+      (draft.session).id, (draft.session).id, (draft.session).therapist_id, (draft.session).room_id, 0, 0,
+      (draft.session).client_id, (draft.session).lanes, (draft.session).start_time, (draft.session).end_time, null
+    )::private.place
+    from unnest(drafts) as draft
+    where (draft.session).status not in ('cancelled', 'no_show')
+    order by draft.row_index
+  ));
+end
+$$;
+comment on function private.import_claims(uuid, private.import_draft[]) is 'What these rows would claim, in their order.';
+
+create function private.claim_imports(organization_id uuid, drafts private.import_draft[])
+returns uuid[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  wanted constant private.claims[] := private.import_claims(organization_id, drafts);
+  lost_ids uuid[];
+begin
+  -- Row by row, as they stand: the constraint gives a time that two rows want to the first of them.
+  with taken as (
+    insert into private.claims
+    select claim.organization_id, claim.owner_id, claim.resource_kind, claim.resource_id, claim.during, claim.lanes, null
+    from unnest(wanted) with ordinality
+      as claim (organization_id, owner_id, resource_kind, resource_id, during, lanes, expires_at, position)
+    order by claim.position
+    on conflict do nothing
+    returning owner_id
+  )
+  select array_agg(owner.id) into lost_ids
+  from (
+    select each.owner_id as id
+    from (
+      select claim.owner_id, 1 as wanted, 0 as taken from unnest(wanted) as claim
+      union all
+      select taken.owner_id, 0, 1 from taken
+    ) as each
+    group by each.owner_id
+    having sum(each.wanted) > sum(each.taken)
+  ) as owner;
+  if lost_ids is not null then
+    delete from private.claims as claim
+    where claim.organization_id = claim_imports.organization_id and claim.owner_id = any (lost_ids);
+  end if;
+  return coalesce(lost_ids, '{}');
+end
+$$;
+comment on function private.claim_imports(uuid, private.import_draft[]) is
+  'Claims the time of these rows, the earlier row first. Returns the ids of those that did not get all of theirs, and '
+  'have none of it.';
+
+create function private.import_obstacles(organization_id uuid, drafts private.import_draft[], all_drafts private.import_draft[])
+returns private.import_draft[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  rows_of constant jsonb := (
+    select jsonb_object_agg((draft.session).id, draft.row_index) from unnest(all_drafts) as draft
+    where (draft.session).id is not null
+  );
+begin
+  return array(
+    select row(
+      draft.row_index, draft.external_id, draft.fingerprint, draft.session, draft.attribution, draft.known_id, draft.issues,
+      found.conflicts
+    )::private.import_draft
+    from unnest(drafts) as draft
+    left join (
+      select want.owner_id, jsonb_agg(distinct jsonb_strip_nulls(jsonb_build_object(
+        'resource', want.resource_kind,
+        'blockedBy', case
+          when claim.expires_at is not null then 'hold' when rows_of ? claim.owner_id::text then 'row' else 'session'
+        end,
+        'row', rows_of -> claim.owner_id::text,
+        'sessionId', case when not rows_of ? claim.owner_id::text and claim.expires_at is null then coalesce(
+          (select session.id from public.sessions as session
+            where session.organization_id = claim.organization_id and session.id = claim.owner_id),
+          (select min(member.id::text)::uuid from public.sessions as member
+            where member.organization_id = claim.organization_id and member.group_id = claim.owner_id
+              and member.status not in ('cancelled', 'no_show'))
+        ) end,
+        'startTime', private.iso(lower(claim.during::tstzrange * want.during::tstzrange)),
+        'endTime', private.iso(upper(claim.during::tstzrange * want.during::tstzrange)),
+        'expiresAt', private.iso(claim.expires_at)
+      ))) as conflicts
+      from unnest(private.import_claims(organization_id, drafts)) as want
+      cross join lateral (
+        select known.* from private.claims as known
+        where known.organization_id = want.organization_id
+          and known.resource_id = want.resource_id
+          and known.during && want.during
+          and known.resource_kind = want.resource_kind
+          and known.lanes && want.lanes
+          and known.owner_id <> want.owner_id
+        offset 0
+      ) as claim
+      group by want.owner_id
+    ) as found on found.owner_id = (draft.session).id
+  );
+end
+$$;
+comment on function private.import_obstacles(uuid, private.import_draft[], private.import_draft[]) is
+  'These rows with what is in the way of each now, as conflicts: a row of the import, or a session, a hold or time without '
+  'a client. Null: nothing any more.';
+
+create function private.import_shortages(organization_id uuid, drafts private.import_draft[], quotes private.quote[])
+returns private.import_draft[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      draft.row_index, draft.external_id, draft.fingerprint, draft.session, draft.attribution, draft.known_id, draft.issues,
+      short.conflicts
+    )::private.import_draft
+    from unnest(drafts) as draft
+    join (
+      select item.owner_id, (
+        select jsonb_agg(each.value - 'occurrenceIndex' - 'clientId' || '{"resource": "client", "blockedBy": "authorization"}'
+          order by each.position)
+        from jsonb_array_elements(item.shortages) with ordinality as each (value, position)
+      ) as conflicts
+      from (
+        select quote.owner_id, private.shortages_of(array_agg(quote)) as shortages
+        from unnest(quotes) as quote
+        where quote.shortages is not null
+        group by quote.owner_id
+      ) as item
+    ) as short on short.owner_id = (draft.session).id and short.conflicts is not null
+    -- What was rendered happened, whatever was authorized.
+    where (draft.session).status = 'scheduled'
+  );
+end
+$$;
+comment on function private.import_shortages(uuid, private.import_draft[], private.quote[]) is
+  'Those of these rows whose units are not left, with which limit is in the way as a conflict.';
+
+create function private.import_services(drafts private.import_draft[])
+returns private.service[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      (draft.session).id, draft.row_index, (draft.session).client_id,
+      private.billed_code_at(
+        (draft.session).organization_id, (draft.session).client_id, (draft.session).cpt_code, (draft.session).session_type,
+        (draft.session).start_time
+      ),
+      (draft.session).start_time, (draft.session).end_time, null, null, (draft.session).therapist_id
+    )::private.service
+    from unnest(drafts) as draft
+    where (draft.session).status in ('scheduled', 'completed')
+  );
+end
+$$;
+comment on function private.import_services(private.import_draft[]) is 'What these rows take of authorizations.';
+
+create function private.write_imports(actor private.actor, drafts private.import_draft[], as_of timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  insert into public.sessions (
+    organization_id, id, therapist_id, client_id, start_time, end_time, status, time_zone, civil_start, session_type,
+    location_type, cpt_code, cpt_modifiers, lanes, room_id, created_by, created_at, updated_at
+  )
+  select session.organization_id, session.id, session.therapist_id, session.client_id, session.start_time, session.end_time,
+    session.status, session.time_zone, session.civil_start, session.session_type, session.location_type, session.cpt_code,
+    session.cpt_modifiers, session.lanes, session.room_id, session.created_by, session.created_at, session.updated_at
+  from unnest(drafts) as draft
+  cross join lateral (select (draft.session).*) as session;
+  insert into public.session_cancellations (
+    organization_id, session_id, attribution, cancelled_at, cancelled_by, cancelled_by_role
+  )
+  select actor.organization_id, (draft.session).id, draft.attribution, as_of, actor.user_id, actor.role::text
+  from unnest(drafts) as draft
+  where (draft.session).status = 'cancelled';
+  insert into private.imported_sessions (organization_id, external_id, session_id, fingerprint, imported_at)
+  select actor.organization_id, draft.external_id, (draft.session).id, draft.fingerprint, as_of
+  from unnest(drafts) as draft;
+  if not private.sync_visit_claims(actor.organization_id, array(
+    select (draft.session).id from unnest(drafts) as draft where (draft.session).status = 'completed'
+  )) then
+    perform private.raise_busy();
+  end if;
+end
+$$;
+comment on function private.write_imports(private.actor, private.import_draft[], timestamptz) is
+  'Writes rows whose time is claimed as sessions. Completed ones claim their visits too.';
+
+create function private.place_imports(actor private.actor, rows jsonb, as_of timestamptz)
+returns private.import_draft[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  drafts constant private.import_draft[] := private.import_visit_obstacles(
+    actor.organization_id, private.import_drafts(actor, rows, as_of)
+  );
+  left_over private.import_draft[];
+  tried private.import_draft[];
+  refused private.import_draft[];
+  quotes private.quote[];
+  lost_ids uuid[];
+  settled private.import_draft[] := '{}';
+begin
+  left_over := array(
+    select draft from unnest(drafts) as draft
+    where draft.issues is null and draft.conflicts is null and draft.known_id is null
+  );
+  perform private.remove_stale(actor.organization_id, private.import_claims(actor.organization_id, left_over), as_of);
+  -- A round lets in all that fit, the earlier row first. Another follows for rows whose way has become free since: it was
+  -- a row's that had to go itself. Each round lets one in at least, and hardly ever is there a third.
+  for round in 1 .. 10 loop
+    lost_ids := private.claim_imports(actor.organization_id, left_over);
+    tried := array(select draft from unnest(left_over) as draft where (draft.session).id <> all (lost_ids));
+    quotes := private.quote_units(actor.organization_id, private.import_services(tried), as_of);
+    refused := private.import_shortages(actor.organization_id, tried, quotes);
+    if refused <> '{}' then
+      delete from private.claims as claim
+      where claim.organization_id = actor.organization_id
+        and claim.owner_id = any (array(select (draft.session).id from unnest(refused) as draft));
+      tried := array(
+        select draft from unnest(tried) as draft
+        where draft.row_index <> all (array(select gone.row_index from unnest(refused) as gone))
+      );
+    end if;
+    perform private.write_imports(actor, tried, as_of);
+    perform private.enter_sessions(actor.organization_id, private.quote_units(
+      actor.organization_id, private.services_of_sessions(
+        actor.organization_id, array(select (draft.session).id from unnest(tried) as draft)
+      ), as_of
+    ));
+    settled := settled || tried;
+    refused := refused || private.import_obstacles(actor.organization_id, array(
+      select draft from unnest(left_over) as draft where (draft.session).id = any (lost_ids)
+    ), drafts);
+    left_over := array(
+      select draft from unnest(refused) as draft
+      where draft.conflicts is null or draft.conflicts @> '[{"blockedBy": "authorization"}]'
+      order by draft.row_index
+    );
+    settled := settled || array(
+      select draft from unnest(refused) as draft
+      where draft.conflicts is not null and not draft.conflicts @> '[{"blockedBy": "authorization"}]'
+    );
+    exit when left_over = '{}' or tried = '{}';
+  end loop;
+  return array(
+    select draft from unnest(settled || left_over || array(
+      select draft from unnest(drafts) as draft
+      where draft.issues is not null or draft.conflicts is not null or draft.known_id is not null
+    )) as draft
+    order by draft.row_index
+  );
+end
+$$;
+comment on function private.place_imports(private.actor, jsonb, timestamptz) is
+  'Imports every row that can be, and returns all of them with what became of each. Call it alone in the organization.';
+
+-- The call -----------------------------------------------------------------------------------------------------------------
+
+create function private.import_answer(drafts private.import_draft[], written boolean, dry_run boolean)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select jsonb_build_object(
+      'dryRun', dry_run,
+      'written', written,
+      'ok', count(*) filter (where item.status = 'ok'),
+      'unchanged', count(*) filter (where item.status = 'unchanged'),
+      'withIssues', count(*) filter (where item.status = 'issues'),
+      'withConflicts', count(*) filter (where item.status = 'conflicts'),
+      'rows', coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+        'row', item.row_index, 'externalId', item.external_id, 'status', item.status,
+        'sessionId', case when item.status = 'unchanged' then item.known_id when item.status = 'ok' and written then item.id end,
+        'issues', (
+          select jsonb_agg(issue.value || jsonb_build_object(
+            'path', concat_ws('.', 'rows', item.row_index, nullif(issue.value ->> 'path', ''))
+          ) order by issue.position)
+          from jsonb_array_elements(item.issues) with ordinality as issue (value, position)
+        ),
+        'conflicts', item.conflicts
+      )) order by item.row_index), '[]')
+    )
+    from (
+      select draft.row_index, draft.external_id, draft.known_id, draft.issues, draft.conflicts, (draft.session).id as id, case
+        when draft.issues is not null then 'issues'
+        when draft.conflicts is not null then 'conflicts'
+        when draft.known_id is not null then 'unchanged'
+        else 'ok'
+      end as status
+      from unnest(drafts) as draft
+    ) as item
+  );
+end
+$$;
+comment on function private.import_answer(private.import_draft[], boolean, boolean) is 'The body of import_sessions.';
+
+create function private.require_import(request jsonb)
+returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  issues jsonb := '[]';
+begin
+  if request is null or jsonb_typeof(request) <> 'object' then
+    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
+  end if;
+  if jsonb_typeof(request -> 'rows') is distinct from 'array' then
+    issues := issues || private.issue('rows', 'must be a list');
+  elsif jsonb_array_length(request -> 'rows') not between 1 and 5000 then
+    issues := issues || private.issue('rows', 'must have 1 to 5000 items');
+  end if;
+  if coalesce(jsonb_typeof(request -> 'dry_run'), 'null') not in ('boolean', 'null') then
+    issues := issues || private.issue('dry_run', 'must be true or false');
+  end if;
+  if coalesce(request -> 'on_conflict', 'null') not in ('null', '"report"', '"skip"') then
+    issues := issues || private.issue('on_conflict', 'must be "report" or "skip"');
+  end if;
+  if issues <> '[]' then
+    perform private.raise_invalid(issues);
+  end if;
+end
+$$;
+comment on function private.require_import(jsonb) is
+  'PT400 for a request of import_sessions that is none. What is wrong with a row is told of the row.';
+
+create function private.import_sessions(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+set plan_cache_mode = 'force_generic_plan'
+set enable_seqscan = off
+as $$
+declare
+  actor private.actor := private.begin_booking(request_id);
+  dry_run boolean;
+  skips boolean;
+  drafts private.import_draft[];
+  session_ids uuid[];
+  as_of timestamptz;
+begin
+  if actor.role not in ('admin', 'super_admin') then
+    return private.refuse(actor, 'import.refused', '{}', 'FORBIDDEN', 'Only an admin imports sessions.');
+  end if;
+  perform private.require_import(request);
+  dry_run := coalesce(nullif(request -> 'dry_run', 'null')::boolean, false);
+  skips := coalesce(request ->> 'on_conflict' = 'skip', false);
+  -- Alone in the organization: thousands of rows need no lock for each of their people, and meet no booking half-way.
+  perform private.take_organization(actor.organization_id);
+  actor := private.require_actor();
+  if actor.role not in ('admin', 'super_admin') then
+    return private.refuse(actor, 'import.refused', '{}', 'FORBIDDEN', 'Only an admin imports sessions.');
+  end if;
+  as_of := clock_timestamp();
+  begin
+    drafts := private.place_imports(actor, request -> 'rows', as_of);
+    session_ids := array(
+      select (draft.session).id from unnest(drafts) as draft
+      where draft.issues is null and draft.conflicts is null and draft.known_id is null
+      order by draft.row_index
+    );
+    if dry_run or (not skips and exists (
+      select from unnest(drafts) as draft where draft.issues is not null or draft.conflicts is not null
+    )) then
+      -- Undoes the rows, and keeps what became of them.
+      raise exception using errcode = 'ZZIMP';
+    end if;
+  exception
+    when sqlstate 'ZZIMP' then
+      return private.success(private.import_answer(drafts, false, dry_run));
+  end;
+  if session_ids <> '{}' then
+    perform private.record_event(
+      actor.organization_id, 'session.imported', 'session', session_ids, as_of,
+      actor_role => actor.role::text,
+      after => private.facts_of_sessions(actor.organization_id, session_ids),
+      details => jsonb_build_object('rows', cardinality(drafts), 'imported', cardinality(session_ids))
+    );
+  end if;
+  return private.success(private.import_answer(drafts, session_ids <> '{}', false));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.import_sessions(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.import_sessions(jsonb, text) to authenticated;
+
+-- PostgREST gives the call the time that is set here, rather than that of its role: thousands of rows on a busy day.
+create function public.import_sessions(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+set statement_timeout = '60s'
+begin atomic
+  select private.leave_booking(private.import_sessions(import_sessions.request, import_sessions.request_id));
+end;
+comment on function public.import_sessions(jsonb, text) is
+  'Imports sessions of another system, history or to come, for admins: {rows, dry_run?, on_conflict?}. rows: up to 5000 '
+  '{external_id, therapist_id, client_id, start_time, end_time, time_zone, status?, session_type?, location_type?, '
+  'cpt_code?, modifiers?, room_id?, cancellation_attribution?}; status is scheduled unless it says completed, cancelled or '
+  'no_show. on_conflict: report (the default) imports all or none, skip what can be. dry_run writes nothing. Outcome body: '
+  '{dryRun, written, ok, unchanged, withIssues, withConflicts, rows: [{row, externalId, status, sessionId?, issues?, '
+  'conflicts?}]}; status is ok, unchanged (imported before), issues or conflicts, each with which row or session.';
+grant execute on function public.import_sessions(jsonb, text) to authenticated;
+
 -- === schemas/clinical/corrections.sql ===
 
 -- Purpose: a completed record changes in one way: corrected, with a reason, by an admin or soon after by its therapist.
@@ -21743,7 +22531,11 @@ begin
       select note.status from public.session_note_states as note
       where note.organization_id = actor.organization_id and note.session_id = session.id
     )
-  ));
+  ) || case
+    when after.status = 'completed'
+      then private.warnings_in(private.warnings_of_sessions(actor.organization_id, array[session.id], as_of))
+    else '{}'
+  end);
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
     perform private.raise_busy(sqlstate, sqlerrm);
@@ -21766,7 +22558,7 @@ comment on function public.correct_visit(jsonb, text) is
   'reason_code: "wrong_time" | "wrong_service" | "wrong_place" | "by_mistake" | "payer_request" | "other", remark?}; undo '
   'stands without other changes, "other" needs a remark. base_version: 1 until the visit is corrected, then the version of '
   'the last answer. An admin, or its therapist within organizations.correction_days of completion. Outcome body: {session, '
-  'version, actualStartTime, actualEndTime, units, noteStatus}; noteStatus needs_amendment: a signed fact has changed. 403 '
+  'version, actualStartTime, actualEndTime, units, noteStatus, warnings?}; warnings as of complete_session; noteStatus needs_amendment: a signed fact has changed. 403 '
   'FORBIDDEN; 409 VISIT_VERSION_CONFLICT, STATUS_NOT_ALLOWED, VISIT_OVERLAPS as complete_session, and for an undone no-show whose time was given away the '
   'conflicts of a booking, or GROUP_FULL.';
 grant execute on function public.correct_visit(jsonb, text) to authenticated;
@@ -22231,6 +23023,8 @@ values
   ('session.completed', 'A session was completed.'),
   ('session.cancelled', 'A session was cancelled.'),
   ('session.no_show', 'The client did not come.'),
+  ('session.imported', 'Sessions were imported from another system; one event for each import.'),
+  ('import.refused', 'An import was refused.'),
   ('calendar_feed.created', 'A secret address of a calendar feed was made.'),
   ('calendar_feed.revoked', 'A calendar feed was ended (details.userId says whose).'),
   ('calendar_feed.read', 'A calendar feed was read for the first time on a day (UTC); later reads of the day are not recorded.'),
@@ -23865,26 +24659,28 @@ grant select on reports.unsigned_notes to authenticated, service_role;
 -- === schemas/reports/visit_problems.sql ===
 
 -- Purpose: what a biller or an auditor would object to in a completed visit.
--- Objects: private.signature_differs, private.visit_problems, reports.visit_problems; docs/reports.md tells how to read it.
+-- Objects: private.unlike_signature, private.visit_problems, reports.visit_problems; docs/reports.md tells how to read it.
 -- Watch for: a new problem is one more branch of private.visit_problems. It runs as its owner and is told only sessions
 --            that the reader may see, as private.rendered_services is.
 
-create function private.signature_differs(organization_id uuid, session_id uuid)
-returns boolean
+create function private.unlike_signature(organization_id uuid, session_id uuid)
+returns text[]
 language plpgsql
 stable
 set search_path = ''
 as $$
 begin
   return (
-    select private.attested_facts(session.organization_id, session.id) <> private.session_facts(session)
+    select private.differing_facts(
+      private.attested_facts(session.organization_id, session.id), private.session_facts(session)
+    )
     from public.sessions as session
-    where session.organization_id = signature_differs.organization_id and session.id = signature_differs.session_id
+    where session.organization_id = unlike_signature.organization_id and session.id = unlike_signature.session_id
   );
 end
 $$;
-comment on function private.signature_differs(uuid, uuid) is
-  'Whether what was signed is not what the session says now; null without a signature.';
+comment on function private.unlike_signature(uuid, uuid) is
+  'Which facts of a visit are not as its note was signed, by their columns'' names; all of them without a signature.';
 
 create function private.visit_overlaps(organization_id uuid, session_ids uuid[])
 returns table (session_id uuid, other_session_id uuid, problem text)
@@ -24023,9 +24819,18 @@ begin
       visit.payer_id, visit.billed_code, visit.location_type, visit.service_date, visit.cpt_code, visit.session_type
     ) and ruled.service_date = visit.service_date and ruled.billed_code = visit.billed_code
   )
-  select judged.id, judged.service_date, judged.payer_id, overlap.problem, 'with session ' || overlap.other_session_id
+  select judged.id, judged.service_date, judged.payer_id,
+    case when let.is_let then 'overlap_let' else overlap.problem end, 'with session ' || overlap.other_session_id
   from private.visit_overlaps(visit_problems.organization_id, visit_problems.session_ids) as overlap
   join judged on judged.id = overlap.session_id
+  cross join lateral (
+    select exists (
+      select from public.session_visits as visit
+      where visit.organization_id = visit_problems.organization_id
+        and visit.session_id in (overlap.session_id, overlap.other_session_id)
+        and visit.overlap_reason is not null
+    ) as is_let
+  ) as let
   union all
   select judged.id, judged.service_date, judged.payer_id, simple.problem, simple.detail
   from judged
@@ -24034,7 +24839,7 @@ begin
       ('off_the_day', judged.booked_on <> judged.service_date, 'began on ' || judged.service_date),
       ('off_the_booking', abs(judged.late_minutes) > 15 or abs(judged.over_minutes) > 15,
         format('began %s and ended %s minutes after it was booked for', judged.late_minutes, judged.over_minutes)),
-      ('unsigned', judged.note_status not in ('signed', 'amended'), 'note: ' || judged.note_status),
+      ('unsigned', judged.note_status in ('none', 'draft'), 'note: ' || judged.note_status),
       ('code_not_covered', judged.gap = 'code', judged.billed_code),
       ('place_not_covered', judged.gap = 'place', judged.billed_code || ' at ' || judged.location_type),
       ('code_not_valid', not judged.is_valid, judged.billed_code || ' is no code on ' || judged.service_date),
@@ -24042,9 +24847,14 @@ begin
   ) as simple (problem, is_so, detail)
   where simple.is_so
   union all
-  select judged.id, judged.service_date, judged.payer_id, 'signature_differs', 'what was signed is not what the session says'
+  select judged.id, judged.service_date, judged.payer_id, 'signature_differs',
+    coalesce(nullif(array_to_string(signed.differing, ', '), ''), 'corrected since, and not amended')
   from judged
-  where judged.note_status in ('signed', 'amended') and private.signature_differs(judged.organization_id, judged.id)
+  cross join lateral (
+    select case when judged.note_status not in ('none', 'draft') then private.unlike_signature(judged.organization_id, judged.id) end
+      as differing
+  ) as signed
+  where signed.differing <> '{}' or judged.note_status = 'needs_amendment'
   union all
   select judged.id, judged.service_date, judged.payer_id, 'units_beyond',
     format('%s of %s units', sum(entry.total_units) - sum(entry.units), sum(entry.total_units))
@@ -24434,8 +25244,8 @@ select
   array_agg(distinct problem.problem order by problem.problem),
   (now()::date - problem.service_date)::integer
 from reports.visit_problems as problem
--- Lateness is to be explained, not to be waited for.
-where problem.problem <> 'off_the_booking'
+-- These are explained, and nothing to wait for.
+where problem.problem not in ('off_the_booking', 'off_the_day', 'overlap_let')
 group by
   problem.organization_id, problem.month, problem.service_date, problem.session_id, problem.therapist_id,
   problem.therapist_name, problem.client_id, problem.client_reference;

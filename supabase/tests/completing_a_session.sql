@@ -1,6 +1,6 @@
 -- A session begins, ends and is billed by the times it really had, once its record is whole.
 begin;
-select plan(57);
+select plan(59);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 select tests.add_payers();
@@ -194,6 +194,18 @@ select is(
 select is(
   (select other_day_reason from public.session_visits where session_id = tests.id('late session')), 'the hour of this test',
   'which is kept'
+);
+
+-- Written by hand
+select is(
+  tests.error('postgres', format('update public.session_visits set actual_start_time = %L, actual_end_time = %L where session_id = %L',
+    now() + interval '1 hour', now() + interval '2 hours', tests.id('late session'))) ->> 'message',
+  'a visit is recorded once it has begun, and its end once it has ended', 'nobody records what is ahead'
+);
+select is(
+  tests.error('postgres', format('update public.session_visits set other_day_reason = null where session_id = %L', tests.id('late session')))
+    ->> 'message',
+  'a visit begins on the local day it was booked for, or has a reason: other_day_reason', 'nor another day without a reason'
 );
 
 -- No-show

@@ -1,7 +1,7 @@
 -- What a payer or an auditor would object to in a visit is told by its name, and what cannot be billed yet waits with its
 -- reasons. The visits are planted as history may have left them: what would refuse them today is not asked.
 begin;
-select plan(21);
+select plan(24);
 select tests.open_clinic();
 select tests.prove_rows();
 select private.add_default_payers(tests.id('clinic'));
@@ -43,6 +43,11 @@ select pg_temp.visit('first', 'rbt', 'ann', '2026-03-09', '09:00', '10:00', ende
 select pg_temp.visit('second', 'rbt', 'dan', '2026-03-09', '10:00', '11:00');
 select is(pg_temp.problems('first'), 'therapist_overlaps: with session ' || tests.id('second'), 'two visits of one therapist');
 select is(pg_temp.problems('second'), 'therapist_overlaps: with session ' || tests.id('first'), 'are told of both');
+update public.session_visits set overlap_reason = 'both were there' where session_id = tests.id('second');
+select is(pg_temp.problems('first'), 'overlap_let: with session ' || tests.id('second'), 'and when an admin let them, it says so');
+select is(
+  tests.call('admin', format('select to_jsonb(reasons) from reports.unbilled where session_id = %L', tests.id('second'))),
+  '["unsigned"]', 'which delays no bill');
 select pg_temp.visit('treated', 'rbt', 'ann', '2026-03-10', '09:00', '10:00');
 select pg_temp.visit('modified', 'bcba', 'ann', '2026-03-10', '10:00', '11:00', '97155', begun => '2026-03-10 09:50');
 select is(pg_temp.problems('modified'), 'client_overlaps: with session ' || tests.id('treated'), 'a pair that the payer forbids');
@@ -88,6 +93,7 @@ select is(
   tests.call('admin', format('select coalesce(jsonb_agg(reasons), %L) from reports.unbilled where session_id = %L', '[]', tests.id('fine'))),
   '[]', 'what is signed waits for nothing');
 update public.sessions set cpt_code = '97156' where id = tests.id('fine');
+select is(pg_temp.problems('fine'), 'signature_differs: cpt_code', 'what is not as it was signed is named');
 select is(
   tests.call('admin', format('select to_jsonb(reasons) from reports.unbilled where session_id = %L', tests.id('fine'))),
   '["signature_differs"]', 'what was changed since waits for a new signature');

@@ -388,6 +388,7 @@ export const relations: Record<string, RelationExpectation> = {
   'private.freed_slots': closed,
   'private.freed_slots_id_seq': closed,
   'private.idempotency_keys': closed,
+  'private.imported_sessions': closed,
   'private.rate_limits': closed,
   'private.session_note_versions': closed,
   'private.visit_claims': closed,
@@ -576,6 +577,11 @@ export const functions: Record<string, FunctionExpectation> = {
     reaches:  ['no grant', 'none',     'clinic',   'clinic',   'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'nothing',
     told: { nobody: 'nothing' },
+  },
+  'public.import_sessions(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'nothing',
+    told: { client: 'FORBIDDEN', therapist: 'FORBIDDEN' },
   },
   'public.create_calendar_feed(text)': {
     reaches:  ['no grant', 'none',     'clinic',   'clinic',   'none',     'none',     'none',     'no grant'],

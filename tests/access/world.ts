@@ -295,6 +295,15 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
   'public.find_substitutes(jsonb)': {
     call: `case when public.find_substitutes(${request("'session_id', {session}")}) is not null then 'ok' end`,
   },
+  // Of whom nobody may be booked, the row has issues, and nothing is imported.
+  'public.import_sessions(jsonb,text)': {
+    call: `(select case when answer ->> 'code' is not null then answer ->> 'code'
+        when answer #>> '{body,rows,0,status}' = 'ok' then 'ok' end
+      from (select public.import_sessions(jsonb_build_object('rows', jsonb_build_array(jsonb_build_object(
+        'external_id', 'x', 'therapist_id', {therapist}, 'client_id', {client}, 'time_zone', 'UTC',
+        'start_time', to_char(access_matrix.at(80) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+        'end_time', to_char(access_matrix.at(81) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))))) as answer) as told)`,
+  },
   // It is a feed of the caller's own organization, whichever that is.
   'public.create_calendar_feed(text)': {
     call: `(select case when answer <> 'ok' or auth.jwt() ->> 'org_id' = {clinic}::text then answer end from (

@@ -153,9 +153,10 @@ export async function attack(
 ): Promise<AttackReport> {
   const db = new pg.Client({ connectionString: stack.dbUrl });
   await db.connect();
-  // The embedded REST service prints a stack trace for every filter it cannot read.
-  const { error } = console;
+  // The embedded services print a stack trace for every filter they cannot read, and every mail they do not send.
+  const { error, log } = console;
   console.error = () => {};
+  console.log = () => {};
   const judge = new Judge();
   let requests = 0;
   try {
@@ -190,6 +191,7 @@ export async function attack(
     await lookAfterwards(db, world, before, judge.told, judge.found, send);
   } finally {
     console.error = error;
+    console.log = log;
     await db.end();
   }
   return { seed, requests, answers: judge.answers, findings: judge.findings };

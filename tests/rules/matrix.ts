@@ -4,6 +4,7 @@
  */
 
 import { handOverCell } from './hand-over.ts';
+import { importCell } from './import.ts';
 import { staffTimeCell } from './staff-time.ts';
 
 /** What comes of an attempt that breaks a rule. */
@@ -30,6 +31,7 @@ export type Way =
   | 'change staff time'
   | 'insert staff time'
   | 'update staff time'
+  | 'import'
   | 'record';
 
 /** One way, by one person. */
@@ -68,6 +70,8 @@ export const paths: readonly Path[] = [
   path('update', 'SQL', 'update, SQL'),
   path('update group', 'service_role', 'update a group, service_role'),
   path('update group', 'SQL', 'update a group, SQL'),
+  path('import', 'rbt', 'import, therapist'),
+  path('import', 'admin', 'import, admin'),
   path('staff time', 'rbt', 'staff time, therapist'),
   path('staff time', 'admin', 'staff time, admin'),
   path('change staff time', 'rbt', 'change staff time, therapist'),
@@ -95,6 +99,7 @@ export const functions: Readonly<Record<string, readonly Way[] | string>> = {
   add_staff_time: ['staff time'],
   change_staff_time: ['change staff time'],
   cancel_staff_time: 'only gives time back',
+  import_sessions: ['import'],
   create_calendar_feed: 'writes no booking',
   revoke_calendar_feed: 'writes no booking',
   read_calendar_feed: 'reads, and records that it did',
@@ -826,7 +831,11 @@ export const recordRules: readonly RecordRule[] = [
 /** What should come of a placement rule on a path. */
 export function expectedCell(rule: Rule, { id, way, person }: Path): Cell {
   const own =
-    rule.cells?.[id] ?? rule.cells?.[way] ?? handOverCell(rule.name, way) ?? staffTimeCell(rule.name, way);
+    rule.cells?.[id] ??
+    rule.cells?.[way] ??
+    handOverCell(rule.name, way) ??
+    staffTimeCell(rule.name, way) ??
+    importCell(rule.name, id);
   if (own !== undefined) return own;
   if (way === 'offer') return rule.refused === 'nobody' ? 'allowed' : 'refused';
   if (person === 'service_role' || person === 'SQL') {

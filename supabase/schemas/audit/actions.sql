@@ -34,6 +34,8 @@ values
   ('session.completed', 'A session was completed.'),
   ('session.cancelled', 'A session was cancelled.'),
   ('session.no_show', 'The client did not come.'),
+  ('session.imported', 'Sessions were imported from another system; one event for each import.'),
+  ('import.refused', 'An import was refused.'),
   ('calendar_feed.created', 'A secret address of a calendar feed was made.'),
   ('calendar_feed.revoked', 'A calendar feed was ended (details.userId says whose).'),
   ('calendar_feed.read', 'A calendar feed was read for the first time on a day (UTC); later reads of the day are not recorded.'),

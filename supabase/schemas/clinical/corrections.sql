@@ -483,7 +483,11 @@ begin
       select note.status from public.session_note_states as note
       where note.organization_id = actor.organization_id and note.session_id = session.id
     )
-  ));
+  ) || case
+    when after.status = 'completed'
+      then private.warnings_in(private.warnings_of_sessions(actor.organization_id, array[session.id], as_of))
+    else '{}'
+  end);
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
     perform private.raise_busy(sqlstate, sqlerrm);
@@ -506,7 +510,7 @@ comment on function public.correct_visit(jsonb, text) is
   'reason_code: "wrong_time" | "wrong_service" | "wrong_place" | "by_mistake" | "payer_request" | "other", remark?}; undo '
   'stands without other changes, "other" needs a remark. base_version: 1 until the visit is corrected, then the version of '
   'the last answer. An admin, or its therapist within organizations.correction_days of completion. Outcome body: {session, '
-  'version, actualStartTime, actualEndTime, units, noteStatus}; noteStatus needs_amendment: a signed fact has changed. 403 '
+  'version, actualStartTime, actualEndTime, units, noteStatus, warnings?}; warnings as of complete_session; noteStatus needs_amendment: a signed fact has changed. 403 '
   'FORBIDDEN; 409 VISIT_VERSION_CONFLICT, STATUS_NOT_ALLOWED, VISIT_OVERLAPS as complete_session, and for an undone no-show whose time was given away the '
   'conflicts of a booking, or GROUP_FULL.';
 grant execute on function public.correct_visit(jsonb, text) to authenticated;

@@ -484,7 +484,7 @@ begin
     'actualEndTime', private.iso(visit.actual_end_time),
     'units', private.units_of_visit(actor.organization_id, session.id),
     'version', private.visit_version(actor.organization_id, session.id)
-  ));
+  ) || private.warnings_in(private.warnings_of_sessions(actor.organization_id, array[session.id], as_of)));
 end
 $$;
 comment on function private.finish_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
@@ -660,7 +660,8 @@ end;
 comment on function public.complete_session(jsonb, text) is
   'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?, other_day_reason?, '
   'overlap_reason?}; times left out are those that start_session and end_session recorded. Outcome body: {session, '
-  'actualStartTime, actualEndTime, units, version}. PT400 for times ahead, out of order, over 16 hours, or on another local '
+  'actualStartTime, actualEndTime, units, version, warnings?}; warnings as of a hold, and AUTHORIZATION_EXCEEDED for what '
+  'goes beyond an authorization: it happened, and is entered as beyond it. PT400 for times ahead, out of order, over 16 hours, or on another local '
   'day than booked without other_day_reason. 409 SESSION_INCOMPLETE lists in missing, as [{field, message, differs?}], what '
   'the record lacks: location_type, cpt_code, note, signature, actual_start_time, actual_end_time, clients; differs of '
   'signature names what is not as it was signed: therapist_id, client_id, cpt_code, cpt_modifiers, location_type, time_zone, '

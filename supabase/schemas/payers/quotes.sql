@@ -664,19 +664,25 @@ language plpgsql
 stable
 set search_path = ''
 as $$
-begin
+declare
   -- As if each were moved to where it is: its own units are counted once.
-  return private.unit_warnings(private.quote_units(organization_id, array(
+  quotes constant private.quote[] := private.quote_units(organization_id, array(
     select row(
       service.owner_id, service.occurrence_index, service.client_id, service.cpt_code, service.start_time, service.end_time,
       service.owner_id, service.total_units, service.therapist_id
     )::private.service
     from unnest(private.services_of_sessions(organization_id, session_ids)) as service
-  ), as_of));
+  ), as_of);
+begin
+  return private.unit_warnings(quotes) || coalesce((
+    select jsonb_agg('{"code": "AUTHORIZATION_EXCEEDED"}' || (shortage.value - 'occurrenceIndex') order by shortage.position)
+    from jsonb_array_elements(private.shortages_of(quotes)) with ordinality as shortage (value, position)
+  ), '[]');
 end
 $$;
 comment on function private.warnings_of_sessions(uuid, uuid[], timestamptz) is
-  'The warnings of unit_warnings for sessions that have their units, such as one that has just been completed.';
+  'The warnings of unit_warnings for sessions that have their units, such as one that has just been completed; and what of '
+  'them goes beyond an authorization or a limit, as in shortages[].';
 
 create function private.has_payer(organization_id uuid, client_ids uuid[])
 returns boolean

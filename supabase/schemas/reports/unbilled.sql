@@ -33,8 +33,8 @@ select
   array_agg(distinct problem.problem order by problem.problem),
   (now()::date - problem.service_date)::integer
 from reports.visit_problems as problem
--- Lateness is to be explained, not to be waited for.
-where problem.problem <> 'off_the_booking'
+-- These are explained, and nothing to wait for.
+where problem.problem not in ('off_the_booking', 'off_the_day', 'overlap_let')
 group by
   problem.organization_id, problem.month, problem.service_date, problem.session_id, problem.therapist_id,
   problem.therapist_name, problem.client_id, problem.client_reference;

@@ -1,24 +1,26 @@
 -- Purpose: what a biller or an auditor would object to in a completed visit.
--- Objects: private.signature_differs, private.visit_problems, reports.visit_problems; docs/reports.md tells how to read it.
+-- Objects: private.unlike_signature, private.visit_problems, reports.visit_problems; docs/reports.md tells how to read it.
 -- Watch for: a new problem is one more branch of private.visit_problems. It runs as its owner and is told only sessions
 --            that the reader may see, as private.rendered_services is.
 
-create function private.signature_differs(organization_id uuid, session_id uuid)
-returns boolean
+create function private.unlike_signature(organization_id uuid, session_id uuid)
+returns text[]
 language plpgsql
 stable
 set search_path = ''
 as $$
 begin
   return (
-    select private.attested_facts(session.organization_id, session.id) <> private.session_facts(session)
+    select private.differing_facts(
+      private.attested_facts(session.organization_id, session.id), private.session_facts(session)
+    )
     from public.sessions as session
-    where session.organization_id = signature_differs.organization_id and session.id = signature_differs.session_id
+    where session.organization_id = unlike_signature.organization_id and session.id = unlike_signature.session_id
   );
 end
 $$;
-comment on function private.signature_differs(uuid, uuid) is
-  'Whether what was signed is not what the session says now; null without a signature.';
+comment on function private.unlike_signature(uuid, uuid) is
+  'Which facts of a visit are not as its note was signed, by their columns'' names; all of them without a signature.';
 
 create function private.visit_overlaps(organization_id uuid, session_ids uuid[])
 returns table (session_id uuid, other_session_id uuid, problem text)
@@ -157,9 +159,18 @@ begin
       visit.payer_id, visit.billed_code, visit.location_type, visit.service_date, visit.cpt_code, visit.session_type
     ) and ruled.service_date = visit.service_date and ruled.billed_code = visit.billed_code
   )
-  select judged.id, judged.service_date, judged.payer_id, overlap.problem, 'with session ' || overlap.other_session_id
+  select judged.id, judged.service_date, judged.payer_id,
+    case when let.is_let then 'overlap_let' else overlap.problem end, 'with session ' || overlap.other_session_id
   from private.visit_overlaps(visit_problems.organization_id, visit_problems.session_ids) as overlap
   join judged on judged.id = overlap.session_id
+  cross join lateral (
+    select exists (
+      select from public.session_visits as visit
+      where visit.organization_id = visit_problems.organization_id
+        and visit.session_id in (overlap.session_id, overlap.other_session_id)
+        and visit.overlap_reason is not null
+    ) as is_let
+  ) as let
   union all
   select judged.id, judged.service_date, judged.payer_id, simple.problem, simple.detail
   from judged
@@ -168,7 +179,7 @@ begin
       ('off_the_day', judged.booked_on <> judged.service_date, 'began on ' || judged.service_date),
       ('off_the_booking', abs(judged.late_minutes) > 15 or abs(judged.over_minutes) > 15,
         format('began %s and ended %s minutes after it was booked for', judged.late_minutes, judged.over_minutes)),
-      ('unsigned', judged.note_status not in ('signed', 'amended'), 'note: ' || judged.note_status),
+      ('unsigned', judged.note_status in ('none', 'draft'), 'note: ' || judged.note_status),
       ('code_not_covered', judged.gap = 'code', judged.billed_code),
       ('place_not_covered', judged.gap = 'place', judged.billed_code || ' at ' || judged.location_type),
       ('code_not_valid', not judged.is_valid, judged.billed_code || ' is no code on ' || judged.service_date),
@@ -176,9 +187,14 @@ begin
   ) as simple (problem, is_so, detail)
   where simple.is_so
   union all
-  select judged.id, judged.service_date, judged.payer_id, 'signature_differs', 'what was signed is not what the session says'
+  select judged.id, judged.service_date, judged.payer_id, 'signature_differs',
+    coalesce(nullif(array_to_string(signed.differing, ', '), ''), 'corrected since, and not amended')
   from judged
-  where judged.note_status in ('signed', 'amended') and private.signature_differs(judged.organization_id, judged.id)
+  cross join lateral (
+    select case when judged.note_status not in ('none', 'draft') then private.unlike_signature(judged.organization_id, judged.id) end
+      as differing
+  ) as signed
+  where signed.differing <> '{}' or judged.note_status = 'needs_amendment'
   union all
   select judged.id, judged.service_date, judged.payer_id, 'units_beyond',
     format('%s of %s units', sum(entry.total_units) - sum(entry.units), sum(entry.total_units))

@@ -316,34 +316,34 @@ comment on function private.settle_staff_time_members() is
 
 create trigger a_take_organization before insert or update on public.staff_times
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_prepare_staff_time before insert or update on public.staff_times
   for each row
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.prepare_staff_time();
 create trigger c_settle_inserted after insert on public.staff_times
   referencing new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_written_staff_times();
 create trigger c_settle_updated after update on public.staff_times
   referencing new table as new_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_written_staff_times();
 
 create trigger a_take_organization before insert or update or delete on public.staff_time_members
   for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.take_written_organization();
 create trigger b_prepare_member before insert or update or delete on public.staff_time_members
   for each row
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.prepare_staff_time_member();
 create trigger c_settle_inserted after insert on public.staff_time_members
   referencing new table as member_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_staff_time_members();
 create trigger c_settle_deleted after delete on public.staff_time_members
   referencing old table as member_rows for each statement
-  when (current_setting('therapist_sessions.within', true) is distinct from 'booking' or current_user <> 'postgres')
+  when (private.is_direct_write())
   execute function private.settle_staff_time_members();
