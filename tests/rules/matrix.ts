@@ -801,7 +801,10 @@ export const recordRules: readonly RecordRule[] = [
       select public.hold_sessions(rule_matrix.hold_body(rule_matrix.lawful() || jsonb_build_object(
         'start', rule_matrix.monday('15:00'), 'end', rule_matrix.monday('16:00')), jsonb_build_object('session_id', {session})));
       select rule_matrix.become('SQL')`,
-    trials: [...by(everybody, 'update', set("cpt_code = '97153'"))],
+    trials: [
+      ...by(everybody, 'update cpt_code', set("cpt_code = '97153'")),
+      ...by(everybody, 'update session_type', set("session_type = 'of another kind'")),
+    ],
   },
   {
     name: 'given away',
