@@ -882,6 +882,9 @@ isOneToOne: false
 "amend_note":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
                            },
+"archive":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
 "audit_checkpoint":
 { Args: Record<PropertyKey, never>; Returns: Json
                            },
@@ -892,7 +895,7 @@ isOneToOne: false
 { Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },
 "change_member":
-{ Args: { "permissions"?: (string)[],"role"?: Database["public"]['Enums']["member_role"],"user_id": string }; Returns: Json
+{ Args: { "cancel_sessions"?: boolean,"permissions"?: (string)[],"reason"?: string,"role"?: Database["public"]['Enums']["member_role"],"user_id": string }; Returns: Json
                            },
 "change_staff_time":
 { Args: { "request": Json,"request_id"?: string }; Returns: Json
@@ -982,7 +985,7 @@ isOneToOne: false
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
                            },
 "remove_member":
-{ Args: { "user_id": string }; Returns: Json
+{ Args: { "cancel_sessions"?: boolean,"reason"?: string,"user_id": string }; Returns: Json
                            },
 "resync_zone":
 { Args: { "request_id"?: string,"zone": string }; Returns: Json
@@ -1007,6 +1010,9 @@ isOneToOne: false
 "set_availability_hours":
 { Args: { "availability_hours": Json,"therapist_id"?: string }; Returns: Json
                            },
+"set_credential":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
 "sign_note":
 { Args: { "idempotency_key"?: string,"request": Json,"request_id"?: string }; Returns: Json
                            },
@@ -1015,6 +1021,9 @@ isOneToOne: false
                            },
 "start_session":
 { Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
+"touched_sessions":
+{ Args: { "request": Json }; Returns: Json
                            },
 "verify_audit":
 { Args: { "checkpoint"?: Json }; Returns: {

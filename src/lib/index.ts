@@ -132,6 +132,17 @@ export {
   type SessionsCsvOptions,
 } from './importSessions.ts';
 export {
+  type Archivable,
+  archive,
+  type Credential,
+  fetchTouchedSessions,
+  type LeavingOptions,
+  setCredential,
+  type Touched,
+  type TouchedSession,
+} from './leaving.ts';
+
+export {
   type CompleteRequest,
   type CompleteResponse,
   type CorrectionReason,

@@ -1,5 +1,6 @@
 import { callOutcome } from './callOutcome.ts';
 import type { Database } from './database.types.ts';
+import type { LeavingOptions, Touched } from './leaving.ts';
 import { type ReadOptions, readWholeList } from './readRest.ts';
 import type { Role } from './routeGuards.ts';
 import { readScope } from './scheduleQueries.ts';
@@ -61,36 +62,49 @@ export async function addMember(
 }
 
 /**
- * Gives a member another role or other permissions, as a super admin. It holds from the next statement.
+ * Gives a member another role or other permissions, as a super admin. It holds from the next statement. A role that renders
+ * nothing leaves the member's sessions behind.
  *
  * @param supabase - a supabase-js client
- * @param payload - the member and what changes; see {@link MemberChange}
+ * @param payload - the member and what changes, and what becomes of the sessions; see {@link MemberChange}
+ * @returns how many sessions to come it touches, and which
  * @throws SessionsApiError 403 for who is no super admin, 404 `MEMBER_NOT_FOUND`, 409 `LAST_SUPER_ADMIN`
  * @example
  * ```ts
  * await changeMember(supabase, { userId: therapistId, permissions: ['view_clients'] });
  * ```
  */
-export async function changeMember(supabase: RpcCaller, payload: MemberChange): Promise<void> {
-  await callOutcome(supabase, 'change_member', argumentsOf(payload), payload);
+export async function changeMember(
+  supabase: RpcCaller,
+  payload: MemberChange & LeavingOptions,
+): Promise<Touched> {
+  const args = { ...argumentsOf(payload), ...leavingOf(payload) };
+  return await callOutcome<Touched>(supabase, 'change_member', args, payload);
 }
 
 /**
- * Ends a membership, as a super admin. Sessions, notes and profile stay.
+ * Ends a membership, as a super admin. Notes and profile stay, and sessions to come unless they are to be cancelled.
  *
  * @param supabase - a supabase-js client
- * @param payload - the member
+ * @param payload - the member, and what becomes of their sessions to come
+ * @returns how many sessions to come they leave behind, and which
  * @throws SessionsApiError 403 for who is no super admin, 404 `MEMBER_NOT_FOUND`, 409 `LAST_SUPER_ADMIN`
  * @example
  * ```ts
- * await removeMember(supabase, { userId: therapistId });
+ * const { touchedSessionIds } = await removeMember(supabase, { userId: therapistId });
+ * await reassignSessions(supabase, { sessionIds: touchedSessionIds, toTherapistId });
  * ```
  */
 export async function removeMember(
   supabase: RpcCaller,
-  payload: Pick<MemberChange, 'userId' | keyof ReadOptions>,
-): Promise<void> {
-  await callOutcome(supabase, 'remove_member', { user_id: payload.userId }, payload);
+  payload: Pick<MemberChange, 'userId'> & LeavingOptions,
+): Promise<Touched> {
+  const args = { user_id: payload.userId, ...leavingOf(payload) };
+  return await callOutcome<Touched>(supabase, 'remove_member', args, payload);
+}
+
+function leavingOf({ cancelSessions, reason }: LeavingOptions): object {
+  return { ...(cancelSessions && { cancel_sessions: true }), ...(reason && { reason }) };
 }
 
 function argumentsOf({ userId, role, permissions }: MemberChange): object {

@@ -113,7 +113,8 @@ export async function holdReassignment(
  * @throws the signal's reason when aborted
  * @example
  * ```ts
- * const { sessions } = await confirmReassignment(supabase, { hold, toTherapistId });
+ * const held = await holdReassignment(supabase, { sessionIds: [sessionId], toTherapistId });
+ * const { sessions } = await confirmReassignment(supabase, { hold: held, toTherapistId });
  * ```
  */
 export async function confirmReassignment(

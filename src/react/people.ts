@@ -32,7 +32,7 @@ export function useMembers(): Members {
   const supabase = useSupabase();
   const action = useAction();
   const read = useRead(['members'], (signal) => fetchMembers(supabase, { signal }));
-  const act = (work: () => Promise<void>) => action.run(() => work().then(read.refetch));
+  const act = (work: () => Promise<unknown>) => action.run(() => work().then(read.refetch));
   return {
     members: read.data ?? [],
     ...{ action, error: read.error, isPending: read.isPending },

@@ -4947,6 +4947,40 @@ create type private.reassignment_request as (
 );
 comment on type private.reassignment_request is 'The request of hold_reassignment, each field within its bounds.';
 
+-- archive, set_credential, touched_sessions
+
+create type private.archive_request as (
+  client_id uuid,
+  therapist_id uuid,
+  room_id uuid,
+  cancel_sessions boolean,
+  reason private.reason
+);
+comment on type private.archive_request is 'Who or what is archived, and what becomes of its sessions to come.';
+
+create domain private.credential as text check (value in ('RBT', 'BCaBA', 'BCBA', 'BCBA-D'));
+comment on domain private.credential is 'must be "RBT", "BCaBA", "BCBA" or "BCBA-D"';
+
+create type private.credential_request as (
+  therapist_id uuid,
+  credential private.credential,
+  cancel_sessions boolean,
+  reason private.reason
+);
+comment on type private.credential_request is 'A therapist''s new credential, and what becomes of what it may not render.';
+
+create domain private.page_size as integer check (value between 1 and 500);
+comment on domain private.page_size is 'must be a whole number from 1 to 500';
+
+create type private.touched_request as (
+  client_id uuid,
+  therapist_id uuid,
+  room_id uuid,
+  after uuid,
+  "limit" private.page_size
+);
+comment on type private.touched_request is 'Whose sessions to come are listed, and which page of them.';
+
 create function private.base_type(type_id oid)
 returns pg_catalog.pg_type
 language sql
@@ -5170,7 +5204,7 @@ begin
   foreach name in array array[
     'hold_request', 'series_request', 'extend_request', 'confirm_request', 'release_request', 'cancel_request',
     'visit_request', 'correction_request',
-    'reassignment_request'
+    'reassignment_request', 'archive_request', 'credential_request', 'touched_request'
   ] loop
     execute format(
       $function$
@@ -6834,7 +6868,26 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  client_ids uuid[];
+  dates date[];
 begin
+  -- Completed without recorded times: its units stand nowhere yet, and are its share of the day's.
+  select array_agg(uncounted.client_id), array_agg(uncounted.date) into client_ids, dates
+  from (
+    select distinct session.client_id,
+      private.service_date(services_of_sessions.organization_id, session.client_id, session.start_time) as date
+    from unnest(session_ids) as named (id)
+    cross join lateral (
+      select known.client_id, known.start_time, known.status from public.sessions as known
+      where known.organization_id = services_of_sessions.organization_id and known.id = named.id offset 0
+    ) as session
+    where session.status = 'completed' and not exists (
+      select from public.session_visits as visit
+      where visit.organization_id = services_of_sessions.organization_id and visit.session_id = named.id
+        and visit.units is not null
+    )
+  ) as uncounted;
   return array(
     select row(
       session.id, 0, session.client_id,
@@ -6843,13 +6896,7 @@ begin
         coalesce(visit.actual_start_time, session.start_time)
       ),
       coalesce(visit.actual_start_time, session.start_time), coalesce(visit.actual_end_time, session.end_time), null,
-      case when session.status = 'completed' then coalesce(visit.units, (
-        select counted.units
-        from private.visit_units(session.organization_id, session.client_id, private.service_date(
-          session.organization_id, session.client_id, coalesce(visit.actual_start_time, session.start_time)
-        )) as counted
-        where counted.session_id = session.id
-      )) end,
+      case when session.status = 'completed' then coalesce(visit.units, counted.units) end,
       session.therapist_id
     )::private.service
     from unnest(session_ids) as named (id)
@@ -6860,6 +6907,11 @@ begin
     left join public.session_visits as visit
       on visit.organization_id = session.organization_id and visit.session_id = session.id
       and session.status = 'completed' and visit.actual_end_time is not null
+    left join (
+      select day.session_id, day.units
+      from private.visit_units(services_of_sessions.organization_id, client_ids, dates) as day
+      where client_ids is not null
+    ) as counted on counted.session_id = session.id
     where session.status not in ('cancelled', 'no_show')
   );
 end
@@ -7023,7 +7075,7 @@ $$;
 comment on function private.reenter_units(uuid, uuid[], uuid[]) is
   'Counts what these sessions take anew, earliest first, and live holds after them. What is not covered is entered as beyond it.';
 
-create function private.recount_units(organization_id uuid, client_id uuid)
+create function private.recount_units(organization_id uuid, client_id uuid, rounds_anew boolean default false)
 returns void
 language plpgsql
 security definer
@@ -7046,12 +7098,17 @@ begin
       and hold.client_id = recount_units.client_id
       and hold.status = 'held'
   );
-  perform private.reenter_units(organization_id, session_ids, hold_ids);
+  if rounds_anew then
+    perform private.count_visits(organization_id, session_ids, '{}', hold_ids);
+  else
+    perform private.reenter_units(organization_id, session_ids, hold_ids);
+  end if;
 end
 $$;
-comment on function private.recount_units(uuid, uuid) is
+comment on function private.recount_units(uuid, uuid, boolean) is
   'Counts what a client has booked anew, earliest first, and live holds after it, when an authorization or a coverage '
-  'changed. What is not covered stays booked, or held, and is entered as beyond it.';
+  'changed. What is not covered stays booked, or held, and is entered as beyond it. rounds_anew: completed visits may have '
+  'another payer by now, who rounds otherwise.';
 
 create function private.recount_after_change()
 returns trigger
@@ -7065,7 +7122,7 @@ begin
   update public.clients as client
   set has_payer = true
   where client.organization_id = new.organization_id and client.id = new.client_id and not client.has_payer;
-  perform private.recount_units(new.organization_id, new.client_id);
+  perform private.recount_units(new.organization_id, new.client_id, tg_table_name = 'client_coverages');
   perform private.leave_booking(null, former);
   return null;
 end
@@ -7100,6 +7157,46 @@ begin
 end
 $$;
 comment on function private.recount_after_codes() is 'Trigger: a client''s units follow the codes of their authorizations.';
+
+create function private.recount_after_rule()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  former constant text := private.enter_booking();
+  -- A day is local somewhere.
+  first_time constant timestamptz := least(new.valid_from, case when tg_op = 'UPDATE' then old.valid_from end)::timestamptz - interval '1 day';
+  last_time constant timestamptz := greatest(
+    coalesce(new.valid_to, 'infinity'), case when tg_op = 'UPDATE' then coalesce(old.valid_to, 'infinity') end
+  )::timestamptz + interval '2 days';
+  visited record;
+begin
+  for visited in
+    select session.client_id, array_agg(session.id) as session_ids
+    from (
+      select distinct coverage.client_id as id from public.client_coverages as coverage
+      where coverage.organization_id = new.organization_id and coverage.payer_id = new.payer_id
+    ) as client
+    cross join lateral (
+      select known.id, known.client_id from public.sessions as known
+      where known.organization_id = new.organization_id and known.client_id = client.id
+        and known.start_time >= first_time and known.start_time < last_time and known.status = 'completed'
+      offset 0
+    ) as session
+    group by session.client_id
+    order by session.client_id
+  loop
+    perform private.count_visits(new.organization_id, visited.session_ids);
+  end loop;
+  perform private.leave_booking(null, former);
+  return null;
+end
+$$;
+comment on function private.recount_after_rule() is
+  'Trigger: where a payer''s rule is entered for days that are past, the visits of those days are rounded anew, in the ledger '
+  'as in the reports.';
 
 create function private.guard_authorization()
 returns trigger
@@ -7167,6 +7264,23 @@ create trigger b_guard_coverage before insert or update on public.client_coverag
   for each row execute function private.guard_coverage();
 create trigger c_recount after insert or update on public.client_coverages
   for each row execute function private.recount_after_change();
+
+create trigger a_take_organization before insert or update on public.payer_rules
+  for each statement
+  when (private.is_direct_write())
+  execute function private.take_written_organization();
+create trigger b_guard_rule before insert or update on public.payer_rules
+  for each row execute function private.guard_coverage();
+create trigger c_recount after insert or update of rounding, valid_from, valid_to on public.payer_rules
+  for each row execute function private.recount_after_rule();
+create trigger a_take_organization before insert or update on public.payer_code_rules
+  for each statement
+  when (private.is_direct_write())
+  execute function private.take_written_organization();
+create trigger b_guard_rule before insert or update on public.payer_code_rules
+  for each row execute function private.guard_coverage();
+create trigger c_recount after insert or update of rounding, valid_from, valid_to on public.payer_code_rules
+  for each row execute function private.recount_after_rule();
 
 create trigger refuse_derived_write
   before insert or delete or update of organization_id, owner_id, part, client_id, therapist_id, payer_id, cpt_code,
@@ -7428,12 +7542,13 @@ begin
       and session.start_time < upper(span)
       and session.end_time > greatest(lower(span), clock_timestamp())
       and session.status = 'scheduled'
-    order by session.id
+    order by session.start_time, session.id
   );
 end
 $$;
 comment on function private.future_sessions(uuid, uuid, tstzrange) is
-  'The scheduled sessions, not over yet, that lie in a span at least in part: of one therapist, or with null of everybody.';
+  'The scheduled sessions, not over yet, that lie in a span at least in part, the earliest first: of one therapist, or with null '
+  'of everybody.';
 
 create function private.cancel_touched(session_ids uuid[], reason text, request_id text)
 returns integer
@@ -7478,7 +7593,6 @@ declare
   found jsonb;
   new_id uuid := gen_random_uuid();
   touched_ids uuid[];
-  cancelled integer := 0;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
@@ -7501,13 +7615,11 @@ begin
     actor.organization_id, new_id, private.trimmed(request ->> 'name'), lower(wanted.span), upper(wanted.span)
   );
   touched_ids := private.future_sessions(actor.organization_id, null, wanted.span);
-  if wanted.cancels then
-    cancelled := private.cancel_touched(touched_ids, wanted.reason, request_id);
-  end if;
-  return private.success(jsonb_build_object(
-    'closureId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span)),
-    'touched', cardinality(touched_ids), 'cancelled', cancelled
-  ));
+  return private.success(
+    jsonb_build_object(
+      'closureId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span))
+    ) || private.touched_answer(touched_ids, wanted.cancels, wanted.reason, request_id)
+  );
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
     perform private.raise_busy(sqlstate, sqlerrm);
@@ -7527,7 +7639,8 @@ end;
 comment on function public.add_closure(jsonb, text) is
   'Closes the organization, for admins: {name, from_date, to_date?} for whole days of its zone, the last included, or '
   '{name, start_time, end_time} for instants; cancel_sessions: true also cancels the sessions there, with reason. '
-  'Answers {closureId, startsAt, endsAt, touched, cancelled}: touched is how many future sessions lie in it.';
+  'Answers {closureId, startsAt, endsAt, touched, cancelled, touchedSessionIds}: touched is how many future sessions lie in '
+  'it, with the first hundred.';
 grant execute on function public.add_closure(jsonb, text) to authenticated;
 
 create function private.add_time_off(request jsonb, request_id text)
@@ -7547,7 +7660,6 @@ declare
   zone text;
   new_id uuid := gen_random_uuid();
   touched_ids uuid[];
-  cancelled integer := 0;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
@@ -7572,13 +7684,11 @@ begin
   insert into public.availability_exceptions (organization_id, id, therapist_id, kind, starts_at, ends_at)
   values (actor.organization_id, new_id, absent_id, 'time_off', lower(wanted.span), upper(wanted.span));
   touched_ids := private.future_sessions(actor.organization_id, absent_id, wanted.span);
-  if wanted.cancels then
-    cancelled := private.cancel_touched(touched_ids, wanted.reason, request_id);
-  end if;
-  return private.success(jsonb_build_object(
-    'exceptionId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span)),
-    'touched', cardinality(touched_ids), 'cancelled', cancelled
-  ));
+  return private.success(
+    jsonb_build_object(
+      'exceptionId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span))
+    ) || private.touched_answer(touched_ids, wanted.cancels, wanted.reason, request_id)
+  );
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
     perform private.raise_busy(sqlstate, sqlerrm);
@@ -7598,7 +7708,8 @@ end;
 comment on function public.add_time_off(jsonb, text) is
   'Enters time off of a therapist (therapist_id; left out: the caller): {from_date, to_date?} for whole days of their '
   'zone, the last included, or {start_time, end_time} for instants; cancel_sessions: true also cancels their sessions '
-  'there, with reason. Answers {exceptionId, startsAt, endsAt, touched, cancelled}.';
+  'there, with reason. Answers {exceptionId, startsAt, endsAt, touched, cancelled, '
+  'touchedSessionIds}.';
 grant execute on function public.add_time_off(jsonb, text) to authenticated;
 
 -- === schemas/booking/availability.sql ===
@@ -18944,6 +19055,292 @@ grant execute on function
   public.read_client_details(jsonb, text)
 to authenticated;
 
+-- === schemas/members/leaving.sql ===
+
+-- Purpose: whoever is archived, leaves or changes level says how many sessions to come they leave behind, and may cancel them.
+-- Objects: sessions_to_come, touched_answer; archive, set_credential; touched_sessions, the list by page. change_member and
+--          remove_member (members.sql) ask here too.
+-- Watch for: writing the rows over REST or SQL does the same to what can be booked, and tells nothing:
+--            reports.schedule_problems lists what remains.
+
+create function private.sessions_to_come(organization_id uuid, therapist_id uuid, client_id uuid, room_id uuid)
+returns uuid[]
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  -- One of the three is given, and each has an index of its own.
+  return array(
+    select session.id
+    from (
+      select found.id, found.start_time from public.sessions as found
+      where found.organization_id = sessions_to_come.organization_id and found.therapist_id = sessions_to_come.therapist_id
+        and found.status = 'scheduled' and found.start_time > clock_timestamp()
+      union all
+      select found.id, found.start_time from public.sessions as found
+      where found.organization_id = sessions_to_come.organization_id and found.client_id = sessions_to_come.client_id
+        and found.status = 'scheduled' and found.start_time > clock_timestamp()
+      union all
+      select found.id, found.start_time from public.sessions as found
+      where found.organization_id = sessions_to_come.organization_id and found.room_id = sessions_to_come.room_id
+        and found.status = 'scheduled' and found.start_time > clock_timestamp()
+      union all
+      select member.id, member.start_time
+      from public.session_groups as known
+      join public.sessions as member on member.organization_id = known.organization_id and member.group_id = known.id
+      where known.organization_id = sessions_to_come.organization_id and known.room_id = sessions_to_come.room_id
+        and member.status = 'scheduled' and member.start_time > clock_timestamp()
+    ) as session
+    order by session.start_time, session.id
+  );
+end
+$$;
+comment on function private.sessions_to_come(uuid, uuid, uuid, uuid) is
+  'The scheduled sessions that have not begun, of a therapist, a client or a room, the earliest first; members of a group in '
+  'the room included.';
+
+create function private.touched_answer(session_ids uuid[], cancels boolean, reason text, request_id text)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object(
+    'touched', cardinality(session_ids),
+    'cancelled', case when cancels then private.cancel_touched(session_ids, private.tidy(reason), request_id) else 0 end,
+    'touchedSessionIds', to_jsonb(session_ids[1:100])
+  );
+end
+$$;
+comment on function private.touched_answer(uuid[], boolean, text, text) is
+  'How many sessions are touched, how many of them this cancels, and the first hundred.';
+
+-- Archiving --------------------------------------------------------------------------------------------------------
+
+create function private.archive(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+#variable_conflict use_column
+declare
+  actor private.actor := private.require_actor();
+  wanted private.archive_request :=
+    private.read_request(request, null::private.archive_request, private.mistyped_archive_request());
+  archived_at timestamptz;
+  touched_ids uuid[];
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  if num_nonnulls(wanted.client_id, wanted.therapist_id, wanted.room_id) <> 1 then
+    perform private.raise_invalid(private.issue('client_id', 'or therapist_id or room_id is required: one of the three'));
+  elsif actor.role not in ('admin', 'super_admin') then
+    return private.refusal(403, 'FORBIDDEN', 'Only an admin archives.');
+  end if;
+
+  -- Alone, so that no booking is made meanwhile that this would not count.
+  perform private.take_organization(actor.organization_id);
+  with client as (
+    update public.clients as known set deleted_at = coalesce(known.deleted_at, clock_timestamp())
+    where known.organization_id = actor.organization_id and known.id = wanted.client_id
+    returning known.deleted_at
+  ),
+  therapist as (
+    update public.therapists as known set deleted_at = coalesce(known.deleted_at, clock_timestamp())
+    where known.organization_id = actor.organization_id and known.id = wanted.therapist_id
+    returning known.deleted_at
+  ),
+  room as (
+    update public.rooms as known set deleted_at = coalesce(known.deleted_at, clock_timestamp())
+    where known.organization_id = actor.organization_id and known.id = wanted.room_id
+    returning known.deleted_at
+  )
+  select archived.deleted_at into archived_at
+  from (select * from client union all select * from therapist union all select * from room) as archived;
+  if archived_at is null then
+    return private.refusal(403, 'FORBIDDEN', 'There is no such client, therapist or room in your organization.');
+  end if;
+  touched_ids := private.sessions_to_come(
+    actor.organization_id, wanted.therapist_id, wanted.client_id, wanted.room_id
+  );
+  return private.success(
+    jsonb_strip_nulls(jsonb_build_object(
+      'clientId', wanted.client_id, 'therapistId', wanted.therapist_id, 'roomId', wanted.room_id,
+      'archivedAt', private.iso(archived_at)
+    )) || private.touched_answer(touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason, request_id)
+  );
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.archive(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.archive(jsonb, text) to authenticated;
+
+create function public.archive(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(private.archive(archive.request, archive.request_id));
+end;
+comment on function public.archive(jsonb, text) is
+  'Archives a client, a therapist or a room, for admins: {client_id}, {therapist_id} or {room_id}. Nobody books them from '
+  'then on; what is booked stays, unless cancel_sessions is true: then it is cancelled in the same transaction, with reason. '
+  'Answers {archivedAt, touched, cancelled, touchedSessionIds}: how many sessions are to come, and the first hundred; the '
+  'others with touched_sessions. Restored by clearing deleted_at. Refused: FORBIDDEN.';
+grant execute on function public.archive(jsonb, text) to authenticated;
+
+-- Levels -----------------------------------------------------------------------------------------------------------
+
+create function private.set_credential(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+#variable_conflict use_column
+declare
+  actor private.actor := private.require_actor();
+  wanted private.credential_request :=
+    private.read_request(request, null::private.credential_request, private.mistyped_credential_request());
+  issues jsonb;
+  changed uuid;
+  touched_ids uuid[];
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', 'is required')) into issues
+  from (
+    values ('therapist_id', wanted.therapist_id is null), ('credential', wanted.credential is null)
+  ) as rule (path, is_missing)
+  where rule.is_missing;
+  if issues is not null then
+    perform private.raise_invalid(issues);
+  elsif actor.role not in ('admin', 'super_admin') then
+    return private.refusal(403, 'FORBIDDEN', 'Only an admin changes a credential.');
+  end if;
+
+  -- Alone, so that no booking is made meanwhile that this would not count.
+  perform private.take_organization(actor.organization_id);
+  update public.therapists as known
+  set credential = wanted.credential
+  where known.organization_id = actor.organization_id and known.id = wanted.therapist_id
+  returning known.id into changed;
+  if changed is null then
+    return private.refusal(403, 'FORBIDDEN', 'There is no such therapist in your organization.');
+  end if;
+  touched_ids := array(
+    select session.id
+    from unnest(private.sessions_to_come(actor.organization_id, wanted.therapist_id, null, null))
+      with ordinality as named (id, position)
+    join public.sessions as session on session.organization_id = actor.organization_id and session.id = named.id
+    cross join lateral (
+      select private.service_date(session.organization_id, session.client_id, session.start_time) as date offset 0
+    ) as day
+    where not private.may_render(
+      session.organization_id, session.therapist_id,
+      private.service_code(session.organization_id, session.cpt_code, session.session_type, day.date), day.date
+    )
+    order by named.position
+  );
+  return private.success(
+    jsonb_build_object('therapistId', changed, 'credential', wanted.credential)
+    || private.touched_answer(touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason, request_id)
+  );
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.set_credential(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.set_credential(jsonb, text) to authenticated;
+
+create function public.set_credential(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(private.set_credential(set_credential.request, set_credential.request_id));
+end;
+comment on function public.set_credential(jsonb, text) is
+  'Changes a therapist''s credential, for admins, from today on: {therapist_id, credential, cancel_sessions?, reason?}. '
+  'Answers {therapistId, credential, touched, cancelled, touchedSessionIds}: touched are the sessions to come that the new '
+  'level may not render. Refused: FORBIDDEN.';
+grant execute on function public.set_credential(jsonb, text) to authenticated;
+
+-- Which they are ---------------------------------------------------------------------------------------------------
+
+create function private.touched_sessions(request jsonb)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  actor private.actor := private.require_actor();
+  wanted private.touched_request :=
+    private.read_request(request, null::private.touched_request, private.mistyped_touched_request());
+  most constant integer := coalesce(wanted."limit", 100);
+  listed uuid[];
+  page uuid[];
+begin
+  if num_nonnulls(wanted.client_id, wanted.therapist_id, wanted.room_id) <> 1 then
+    perform private.raise_invalid(private.issue('client_id', 'or therapist_id or room_id is required: one of the three'));
+  elsif actor.role not in ('admin', 'super_admin') then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'Only an admin reads what somebody leaves behind.');
+  end if;
+  listed := private.sessions_to_come(actor.organization_id, wanted.therapist_id, wanted.client_id, wanted.room_id);
+  -- After a session that is there no more, the page begins with the next one.
+  page := array(
+    select session.id
+    from unnest(listed) as named (id)
+    join public.sessions as session on session.organization_id = actor.organization_id and session.id = named.id
+    left join public.sessions as last on last.organization_id = actor.organization_id and last.id = wanted.after
+    where last.id is null or (session.start_time, session.id) > (last.start_time, last.id)
+    order by session.start_time, session.id
+    limit most + 1
+  );
+  return jsonb_build_object(
+    'total', cardinality(listed),
+    'sessions', coalesce((
+      select jsonb_agg(jsonb_build_object(
+        'sessionId', session.id, 'startTime', private.iso(session.start_time), 'endTime', private.iso(session.end_time),
+        'therapistId', session.therapist_id, 'clientId', session.client_id
+      ) order by session.start_time, session.id)
+      from unnest(page[1:most]) as named (id)
+      join public.sessions as session on session.organization_id = actor.organization_id and session.id = named.id
+    ), '[]'),
+    'next', case when cardinality(page) > most then page[most] end
+  );
+end
+$$;
+comment on function private.touched_sessions(jsonb) is 'See the public wrapper.';
+grant execute on function private.touched_sessions(jsonb) to authenticated;
+
+create function public.touched_sessions(request jsonb)
+returns jsonb
+language sql
+stable
+set search_path = ''
+begin atomic
+  select private.touched_sessions(touched_sessions.request);
+end;
+comment on function public.touched_sessions(jsonb) is
+  'The sessions to come of a client, a therapist or a room, by page, for admins: {client_id} or {therapist_id} or {room_id}, '
+  'and {after?, limit?} (1 to 500, by default 100). Answers {total, sessions: [{sessionId, startTime, endTime, therapistId, '
+  'clientId}], next}: give next as after for the next page; null: there is none.';
+grant execute on function public.touched_sessions(jsonb) to authenticated;
+
 -- === schemas/members/members.sql ===
 
 -- Purpose: who joins, changes role and leaves; what people may do with their own rows; an event for each such change.
@@ -19163,7 +19560,7 @@ $$;
 
 -- Member management ------------------------------------------------------------------------------------------------
 
-create function private.member_answer(member public.memberships)
+create function private.member_answer(member public.memberships, touched jsonb default '{}')
 returns jsonb
 language plpgsql
 stable
@@ -19173,10 +19570,11 @@ begin
   return private.success(jsonb_build_object(
     'organizationId', member.organization_id, 'userId', member.user_id, 'role', member.role,
     'permissions', member.permissions, 'createdAt', private.iso(member.created_at)
-  ));
+  ) || touched);
 end
 $$;
-comment on function private.member_answer(public.memberships) is 'The outcome of a change of members: the row as it is now.';
+comment on function private.member_answer(public.memberships, jsonb) is
+  'The outcome of a change of members: the row as it is now, and what it touches.';
 
 create function private.refuse_member(actor private.actor, user_id uuid, status integer, code text, detail text)
 returns jsonb
@@ -19234,7 +19632,9 @@ end
 $$;
 comment on function private.add_member(uuid, public.member_role, text[]) is 'See the public wrapper.';
 
-create function private.change_member(user_id uuid, role public.member_role, permissions text[])
+create function private.change_member(
+  user_id uuid, role public.member_role, permissions text[], cancel_sessions boolean, reason text
+)
 returns jsonb
 language plpgsql
 security definer
@@ -19243,6 +19643,8 @@ as $$
 declare
   actor private.actor := private.require_actor();
   member public.memberships;
+  touched_ids uuid[] := '{}';
+  touched jsonb;
 begin
   if user_id is null then
     perform private.raise_invalid(private.issue('user_id', 'is required'), 'MISSING_FIELDS');
@@ -19252,7 +19654,14 @@ begin
     return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
   end if;
 
+  -- Alone, so that no booking is made meanwhile that this would not count.
+  perform private.take_organization(actor.organization_id);
+  if change_member.role = 'client' then
+    touched_ids := private.sessions_to_come(actor.organization_id, user_id, null, null);
+  end if;
   begin
+    -- While the caller may cancel: it may be their own role.
+    touched := private.touched_answer(touched_ids, coalesce(cancel_sessions, false), reason, null);
     update public.memberships as existing
     set
       role = coalesce(change_member.role, existing.role),
@@ -19271,12 +19680,12 @@ begin
   if user_id <> actor.user_id then
     perform private.require_same_role(actor);
   end if;
-  return private.member_answer(member);
+  return private.member_answer(member, touched);
 end
 $$;
-comment on function private.change_member(uuid, public.member_role, text[]) is 'See the public wrapper.';
+comment on function private.change_member(uuid, public.member_role, text[], boolean, text) is 'See the public wrapper.';
 
-create function private.remove_member(user_id uuid)
+create function private.remove_member(user_id uuid, cancel_sessions boolean, reason text)
 returns jsonb
 language plpgsql
 security definer
@@ -19285,6 +19694,7 @@ as $$
 declare
   actor private.actor := private.require_actor();
   member public.memberships;
+  touched jsonb;
 begin
   if user_id is null then
     perform private.raise_invalid(private.issue('user_id', 'is required'), 'MISSING_FIELDS');
@@ -19292,7 +19702,13 @@ begin
     return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
   end if;
 
+  -- Alone, so that no booking is made meanwhile that this would not count.
+  perform private.take_organization(actor.organization_id);
   begin
+    -- While the caller may cancel: it may be their own membership.
+    touched := private.touched_answer(
+      private.sessions_to_come(actor.organization_id, user_id, null, null), coalesce(cancel_sessions, false), reason, null
+    );
     delete from public.memberships as existing
     where existing.organization_id = actor.organization_id and existing.user_id = remove_member.user_id
     returning existing.* into member;
@@ -19308,14 +19724,14 @@ begin
   if user_id <> actor.user_id then
     perform private.require_same_role(actor);
   end if;
-  return private.member_answer(member);
+  return private.member_answer(member, touched);
 end
 $$;
-comment on function private.remove_member(uuid) is 'See the public wrapper.';
+comment on function private.remove_member(uuid, boolean, text) is 'See the public wrapper.';
 
 grant execute on function
-  private.add_member(uuid, public.member_role, text[]), private.change_member(uuid, public.member_role, text[]),
-  private.remove_member(uuid)
+  private.add_member(uuid, public.member_role, text[]), private.change_member(uuid, public.member_role, text[], boolean, text),
+  private.remove_member(uuid, boolean, text)
 to authenticated;
 
 create function public.add_member(user_id uuid, role public.member_role, permissions text[] default '{}')
@@ -19331,34 +19747,45 @@ comment on function public.add_member(uuid, public.member_role, text[]) is
   'ALREADY_A_MEMBER. Takes an id, not an address, since looking addresses up would tell who uses other clinics.';
 
 create function public.change_member(
-  user_id uuid, role public.member_role default null, permissions text[] default null
+  user_id uuid,
+  role public.member_role default null,
+  permissions text[] default null,
+  cancel_sessions boolean default false,
+  reason text default null
 )
 returns jsonb
 language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.change_member(change_member.user_id, change_member.role, change_member.permissions);
+  select private.leave_booking(private.change_member(
+    change_member.user_id, change_member.role, change_member.permissions, change_member.cancel_sessions, change_member.reason
+  ));
 end;
-comment on function public.change_member(uuid, public.member_role, text[]) is
+comment on function public.change_member(uuid, public.member_role, text[], boolean, text) is
   'A super_admin changes a member''s role or permissions; null leaves them. It holds from the member''s next statement. '
-  'Refused: FORBIDDEN, MEMBER_NOT_FOUND, LAST_SUPER_ADMIN.';
+  'Answers the row and {touched, cancelled, touchedSessionIds}: the sessions to come of a member whose new role renders '
+  'nothing, which cancel_sessions cancels, with reason. Refused: FORBIDDEN, MEMBER_NOT_FOUND, LAST_SUPER_ADMIN.';
 
-create function public.remove_member(user_id uuid)
+create function public.remove_member(user_id uuid, cancel_sessions boolean default false, reason text default null)
 returns jsonb
 language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.remove_member(remove_member.user_id);
+  select private.leave_booking(
+    private.remove_member(remove_member.user_id, remove_member.cancel_sessions, remove_member.reason)
+  );
 end;
-comment on function public.remove_member(uuid) is
-  'A super_admin removes a member: from her next statement on she reads and writes nothing here, whatever her token '
-  'says. Her records stay; a parent''s access to clients ends with it. Refused: FORBIDDEN, MEMBER_NOT_FOUND, LAST_SUPER_ADMIN.';
+comment on function public.remove_member(uuid, boolean, text) is
+  'A super_admin removes a member: from their next statement on they read and write nothing here, whatever their token '
+  'says. Their records stay; a parent''s access to clients ends with it. Answers {touched, cancelled, touchedSessionIds}: '
+  'their sessions to come, which cancel_sessions cancels, with reason. Refused: FORBIDDEN, MEMBER_NOT_FOUND, '
+  'LAST_SUPER_ADMIN.';
 
 grant execute on function
-  public.add_member(uuid, public.member_role, text[]), public.change_member(uuid, public.member_role, text[]),
-  public.remove_member(uuid)
+  public.add_member(uuid, public.member_role, text[]),
+  public.change_member(uuid, public.member_role, text[], boolean, text), public.remove_member(uuid, boolean, text)
 to authenticated;
 
 -- One's own ----------------------------------------------------------------------------------------------------------
@@ -20888,8 +21315,10 @@ begin
   ),
   counted as materialized (
     select visit.session_id, visit.units
-    from day
-    cross join lateral private.visit_units(count_visits.organization_id, day.client_id, day.date) as visit
+    from private.visit_units(
+      count_visits.organization_id, array(select day.client_id from day order by day.client_id, day.date),
+      array(select day.date from day order by day.client_id, day.date)
+    ) as visit
   ),
   written as (
     update public.session_visits as visit
@@ -23748,7 +24177,7 @@ comment on function private.rendered_services(uuid, uuid[]) is
   'the code, the whole minutes (the actual ones where they are recorded) and how that payer rounds.';
 grant execute on function private.rendered_services(uuid, uuid[]) to authenticated, service_role;
 
-create function private.visit_units(organization_id uuid, client_id uuid, service_date date)
+create function private.visit_units(organization_id uuid, client_ids uuid[], service_dates date[])
 returns table (session_id uuid, units integer)
 language plpgsql
 stable
@@ -23762,31 +24191,43 @@ begin
     select service::private.rendered_service
     from private.rendered_services(visit_units.organization_id, array(
       select session.id
-      from public.sessions as session
-      where session.organization_id = visit_units.organization_id
-        and session.client_id = visit_units.client_id
-        and session.start_time >= (visit_units.service_date - 1)::timestamptz
-        and session.start_time < (visit_units.service_date + 2)::timestamptz
+      from unnest(visit_units.client_ids, visit_units.service_dates) as asked (client_id, date)
+      cross join lateral (
+        select known.id
+        from public.sessions as known
+        where known.organization_id = visit_units.organization_id
+          and known.client_id = asked.client_id
+          and known.start_time >= (asked.date - 1)::timestamptz
+          and known.start_time < (asked.date + 2)::timestamptz
+        offset 0
+      ) as session
       union
       -- Those that were booked for another day.
       select visit.session_id
-      from public.session_visits as visit
-      where visit.organization_id = visit_units.organization_id
-        and visit.other_day_reason is not null
-        and visit.actual_start_time >= (visit_units.service_date - 1)::timestamptz
-        and visit.actual_start_time < (visit_units.service_date + 2)::timestamptz
-        and (
-          select session.client_id from public.sessions as session
-          where session.organization_id = visit.organization_id and session.id = visit.session_id
-        ) = visit_units.client_id
+      from unnest(visit_units.client_ids, visit_units.service_dates) as asked (client_id, date)
+      cross join lateral (
+        select known.session_id
+        from public.session_visits as known
+        where known.organization_id = visit_units.organization_id
+          and known.other_day_reason is not null
+          and known.actual_start_time >= (asked.date - 1)::timestamptz
+          and known.actual_start_time < (asked.date + 2)::timestamptz
+        offset 0
+      ) as visit
+      where (
+        select session.client_id from public.sessions as session
+        where session.organization_id = visit_units.organization_id and session.id = visit.session_id
+      ) = asked.client_id
     )) as service
-    where service.service_date = visit_units.service_date
+    where (service.client_id, service.service_date) in (
+      select asked.client_id, asked.date from unnest(visit_units.client_ids, visit_units.service_dates) as asked (client_id, date)
+    )
   )) as day;
 end
 $$;
-comment on function private.visit_units(uuid, uuid, date) is
-  'The units of each completed visit of a client on a local day. A completion or correction may change those of the other '
-  'visits of the day too, where the payer rounds by the day.';
+comment on function private.visit_units(uuid, uuid[], date[]) is
+  'The units of each completed visit of these clients on these local days: a client for each day. A completion or correction '
+  'may change those of the other visits of the day too, where the payer rounds by the day.';
 
 -- === schemas/reports/billable_visits.sql ===
 

@@ -1,6 +1,6 @@
 -- One therapist, two to eight clients, one time: held, confirmed and moved as one; each client may still cancel alone.
 begin;
-select plan(42);
+select plan(45);
 select tests.open_clinic();
 select tests.add_payers();
 insert into public.clients (organization_id, id, reference)
@@ -169,6 +169,17 @@ select is_empty('select * from tests.broken_claims()', 'and claims are sound');
 select is(
   (select sum(booked_hours) from reports.therapist_utilization where therapist_id = tests.id('rbt')), 4.00, 'four hours of the therapist''s, whoever came'
 );
+
+-- Each of them has to be one whom the therapist may book.
+create function pg_temp.with_ann(other text) returns text language sql as $$
+  select coalesce(answer ->> 'code', 'held') from tests.hold('rbt', tests.request('rbt', 'ann', tests.at(60), 60, jsonb_build_object(
+    'client_ids', array[tests.id('ann'), tests.id(other)], 'session_type', 'group'))) as answer
+$$;
+select is(pg_temp.with_ann('cat'), 'FORBIDDEN', 'a therapist books no group with a client of nobody''s caseload, whoever else is in it');
+update public.clients set deleted_at = now() where organization_id = tests.id('clinic') and id = tests.id('ben');
+select is(pg_temp.with_ann('ben'), 'FORBIDDEN', 'nor one with somebody who is archived');
+update public.clients set deleted_at = null where organization_id = tests.id('clinic') and id = tests.id('ben');
+select is(pg_temp.with_ann('ben'), 'held', 'but one with two of their own');
 
 select * from finish();
 rollback;

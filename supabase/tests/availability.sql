@@ -1,6 +1,6 @@
 -- Weekly hours in the therapist's own zone, time off, extra hours, and an admin's override with its reason.
 begin;
-select plan(66);
+select plan(68);
 select tests.open_clinic();
 
 update public.therapists set time_zone = 'America/Los_Angeles', availability_hours = '{
@@ -116,6 +116,16 @@ from unnest(array['[]', '7', '"monday"', 'null', '{"Monday": []}', '{"funday": [
   '{"monday": [{"start": "9:00", "end": "10:00"}]}', '{"monday": [{"start": "10:00", "end": "09:00"}]}', '{"monday": [{"start": "10:00", "end": "10:00"}]}',
   '{"monday": [{"start": "10:00"}]}', '{"monday": [{"start": "24:00", "end": "24:00"}]}', '{"monday": [{"start": "10:00", "end": "24:01"}]}',
   '{"monday": [{"start": 8, "end": 9}]}', '{"monday": [{"start": ["08:00"], "end": "09:00"}]}', '{"monday": [{"start": "08:00\n", "end": "09:00"}]}']) as hours;
+
+-- The weekday is that of the therapist's zone: Tuesday afternoon in Los Angeles is Wednesday in UTC.
+update public.therapists set time_zone = 'America/Los_Angeles', availability_hours = '{"wednesday": [{"start": "16:00", "end": "20:00"}]}'
+where organization_id = tests.id('clinic') and id = tests.id('rbt2');
+create function pg_temp.opens(weekday integer) returns boolean language sql as $$
+  select private.is_open(tests.id('clinic'), tests.id('rbt2'), array[tstzrange(start, start + interval '1 hour')])
+  from (select (date_trunc('week', tests.at(20)::date::timestamp) + (weekday - 1) * interval '1 day' + time '17:00') at time zone 'America/Los_Angeles' as start) as asked
+$$;
+select is(pg_temp.opens(2), false, 'Tuesday afternoon is not Wednesday');
+select is(pg_temp.opens(3), true, 'Wednesday afternoon is');
 
 select * from finish();
 rollback;

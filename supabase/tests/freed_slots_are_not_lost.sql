@@ -1,7 +1,7 @@
 -- Time that becomes free stays in the queue as long as anybody may want it: it is offered to the next when an offer is
 -- declined or lapses, when a closure is withdrawn, when what was in the way is gone, and at the latest by the schedule.
 begin;
-select plan(28);
+select plan(29);
 select tests.open_clinic();
 insert into public.clients (organization_id, id, reference) select tests.id('clinic'), tests.id(name), name from unnest(array['eve', 'fay']) as name;
 insert into public.caseloads (organization_id, therapist_id, client_id)
@@ -136,6 +136,19 @@ select is(pg_temp.queued(), (select count(*) from private.freed_slots where offe
 select pg_temp.lapse('fay'), pg_temp.lapse('eve');
 select is(private.sweep() ->> 'offers', '2', 'one call of the sweep reopens what has lapsed and offers it');
 select is_empty('select * from tests.broken_claims()', 'and every offer claims what a hold claims');
+
+-- What is offered is time that is to come, and the session's own: not the travel around it.
+delete from private.freed_slots where organization_id = tests.id('clinic');
+do $$ begin
+  perform pg_temp.wait('eve');
+  insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone)
+  values (tests.id('clinic'), tests.id('begun'), tests.id('rbt2'), tests.id('ann'), now() - interval '10 minutes', now() + interval '50 minutes', 'UTC');
+  insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, buffer_before_minutes, buffer_after_minutes)
+  values (tests.id('clinic'), tests.id('far off'), tests.id('rbt2'), tests.id('ann'), tests.at(70), tests.at(70, '11:00'), 'UTC', 45, 30);
+  perform tests.cancel('admin', jsonb_build_object('session_ids', array[tests.id('begun'), tests.id('far off')]));
+end $$;
+select is((select array_agg(tstzrange(start_time, end_time)) from private.freed_slots where organization_id = tests.id('clinic')),
+  array[tstzrange(tests.at(70), tests.at(70, '11:00'))], 'a session that has begun frees nothing to offer, and travel is none');
 
 select * from finish();
 rollback;

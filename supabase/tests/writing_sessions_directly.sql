@@ -1,7 +1,7 @@
 -- Studio, SQL and REST write sessions too. They meet the same rules as the booking functions: no overlap with any
 -- session or hold of the same therapist, client or room; the status machine; nothing is deleted.
 begin;
-select plan(54);
+select plan(57);
 select tests.open_clinic();
 
 create function tests.insertion(therapist text, client text, starts timestamptz, ends timestamptz, extra text default '', vals text default '')
@@ -115,6 +115,19 @@ select is(tests.error_code('postgres', statement), '23001', statement) from unne
   'update public.authorization_units set units = 0',
   'truncate private.claims'
 ]) as statement;
+
+-- What follows from one column alone.
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone)
+values (tests.id('clinic'), tests.id('alone'), tests.id('rbt2'), tests.id('ann'), tests.at(90), tests.at(90, '11:00'), 'UTC');
+create function pg_temp.claimed() returns tstzrange language sql as $$
+  select during::tstzrange from private.claims where owner_id = tests.id('alone') and resource_kind = 'therapist'
+$$;
+update public.sessions set buffer_after_minutes = 30 where id = tests.id('alone');
+select is(pg_temp.claimed(), tstzrange(tests.at(90), tests.at(90, '11:30')), 'a longer buffer after it is claimed');
+update public.sessions set buffer_before_minutes = 15 where id = tests.id('alone');
+select is(pg_temp.claimed(), tstzrange(tests.at(90, '09:45'), tests.at(90, '11:30')), 'and one before it');
+update public.sessions set time_zone = 'Asia/Tokyo' where id = tests.id('alone');
+select is((select civil_start from public.sessions where id = tests.id('alone')), tests.at(90)::date + time '19:00', 'its civil start is that of its zone');
 
 select * from finish();
 rollback;

@@ -496,6 +496,19 @@ export const functions: Record<string, FunctionExpectation> = {
     refusal: 'FORBIDDEN',
     told: { superAdmin: 'nothing' },
   },
+  'public.archive(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.set_credential(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'FORBIDDEN',
+  },
+  'public.touched_sessions(jsonb)': {
+    reaches:  ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'nothing',
+    told: { client: 'raised FORBIDDEN', therapist: 'raised FORBIDDEN' },
+  },
   'public.add_time_off(jsonb,text)': {
     reaches:  ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'FORBIDDEN',
@@ -546,12 +559,12 @@ export const functions: Record<string, FunctionExpectation> = {
     refusal: 'FORBIDDEN',
     told: { superAdmin: 'nothing' },
   },
-  'public.change_member(uuid,public.member_role,text[])': {
+  'public.change_member(uuid,public.member_role,text[],boolean,text)': {
     reaches:  ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'no grant'],
     refusal: 'FORBIDDEN',
     told: { superAdmin: 'MEMBER_NOT_FOUND' },
   },
-  'public.remove_member(uuid)': {
+  'public.remove_member(uuid,boolean,text)': {
     reaches:  ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'no grant'],
     refusal: 'FORBIDDEN',
     told: { superAdmin: 'MEMBER_NOT_FOUND' },

@@ -283,6 +283,15 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
       `public.hold_reassignment(${request("'session_ids', jsonb_build_array({session})", "'to_therapist_id', {therapist}")})`,
     )}, 'SESSION_NOT_MOVABLE', 'ok')`,
   },
+  'public.archive(jsonb,text)': {
+    call: outcome(`public.archive(${request("'client_id', {client}")})`),
+  },
+  'public.set_credential(jsonb,text)': {
+    call: outcome(`public.set_credential(${request("'therapist_id', {therapist}", "'credential', 'RBT'")})`),
+  },
+  'public.touched_sessions(jsonb)': {
+    call: `case when (public.touched_sessions(${request("'client_id', {client}")}) ->> 'total')::integer > 0 then 'ok' end`,
+  },
   'public.find_substitutes(jsonb)': {
     call: `case when public.find_substitutes(${request("'session_id', {session}")}) is not null then 'ok' end`,
   },
@@ -380,10 +389,10 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
       from public.add_member({newcomer}, 'therapist') as answer)`,
     noOther: true,
   },
-  'public.change_member(uuid,public.member_role,text[])': {
+  'public.change_member(uuid,public.member_role,text[],boolean,text)': {
     call: outcome("public.change_member({therapist}, 'admin')"),
   },
-  'public.remove_member(uuid)': { call: outcome('public.remove_member({therapist})') },
+  'public.remove_member(uuid,boolean,text)': { call: outcome('public.remove_member({therapist})') },
   'public.my_organizations()': {
     call: found('select from public.my_organizations() where organization_id = {clinic}'),
     noOther: true,

@@ -506,8 +506,12 @@ export const mutants: Mutant[] = [
   {
     name: 'a move loses its modifiers',
     file: 'supabase/schemas/booking/confirm.sql',
-    from: 'cpt_modifiers = coalesce(slot.cpt_modifiers, session.cpt_modifiers)',
-    to: "cpt_modifiers = coalesce(slot.cpt_modifiers, '{}')",
+    from: `      else session.cpt_modifiers
+    end),
+    updated_at = as_of`,
+    to: `      else '{}'
+    end),
+    updated_at = as_of`,
     tests: ['modifiers_of_a_booking.sql', 'modifiers_and_places.sql', 'moving_'],
   },
   {
@@ -602,7 +606,7 @@ export const mutants: Mutant[] = [
     name: 'who cancelled a session directly is its therapist, whoever did it',
     file: 'supabase/schemas/calendar/session_audit.sql',
     from: 'select audit_written.organization_id, changed.id, auth.uid(), coalesce',
-    to: 'select audit_written.organization_id, changed.id, changed.therapist_id, coalesce',
+    to: 'select audit_written.organization_id, changed.id, changed.therapist_id::uuid, coalesce',
     tests: ['writing_sessions_directly.sql', 'changing_the_status_of_a_session.sql'],
   },
   {

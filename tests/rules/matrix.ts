@@ -113,6 +113,8 @@ export const functions: Readonly<Record<string, readonly Way[] | string>> = {
   add_member: 'changes who may book',
   change_member: 'changes who may book and be booked',
   remove_member: 'changes who may book and be booked',
+  archive: 'changes who may be booked; cancels at most',
+  set_credential: 'changes what may be rendered; cancels at most',
   start_data_key: 'writes no booking',
   prepare_note: 'writes no booking',
   save_note_draft: 'writes a note',
@@ -799,7 +801,10 @@ export const recordRules: readonly RecordRule[] = [
       select public.hold_sessions(rule_matrix.hold_body(rule_matrix.lawful() || jsonb_build_object(
         'start', rule_matrix.monday('15:00'), 'end', rule_matrix.monday('16:00')), jsonb_build_object('session_id', {session})));
       select rule_matrix.become('SQL')`,
-    trials: [...by(everybody, 'update', set("cpt_code = '97153'"))],
+    trials: [
+      ...by(everybody, 'update cpt_code', set("cpt_code = '97153'")),
+      ...by(everybody, 'update session_type', set("session_type = 'of another kind'")),
+    ],
   },
   {
     name: 'given away',

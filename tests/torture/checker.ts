@@ -7,7 +7,14 @@ import type pg from 'pg';
 import { brokenInvariants } from '../setup/invariants.ts';
 import type { Outage } from './faults.ts';
 import { type Call, canonical, nameOf, namesOrganization } from './history.ts';
-import { type Clinic, CONCURRENT_CODES, concurrentClient, coveredClient, limitedClients } from './world.ts';
+import {
+  type Clinic,
+  CONCURRENT_CODES,
+  concurrentClient,
+  coveredClient,
+  limitedClients,
+  restlessTherapist,
+} from './world.ts';
 
 /** A rule that was broken, with the first few cases. */
 export interface Violation {
@@ -712,6 +719,8 @@ function checkKeys(history: Call[], tables: Tables, told: Map<string, Told>, fin
       if (answer.type === 'unknown' || answer.type === 'lost') continue;
       const code = nameOf(answer);
       if (code === 'PT503') continue;
+      // Who has left is told nothing any more.
+      if (code === 'PT403' && call.actor.userId === restlessTherapist(call.actor.clinic)) continue;
       const binding = (first: First) =>
         first.call !== call &&
         first.since <= call.startedAt * 1000 &&

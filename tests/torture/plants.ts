@@ -145,6 +145,22 @@ export const plants: Record<string, Plant> = {
     plant: (db) =>
       edit(db, 'private.next_in_line', 'candidate.windows @> suits.during', 'not isempty(suits.during)'),
   },
+  'open-when-closed': {
+    what: 'closures and time off close nothing',
+    caughtBy: /clinic is closed/,
+    plant: (db) => edit(db, 'private.is_open', /\bbegin\b/, 'begin\n  return true;'),
+  },
+  'never-gone': {
+    what: 'sessions-hold does not ask whether the therapist is still a member',
+    caughtBy: /has left/,
+    plant: (db) => edit(db, 'private.who_may_book', 'and renders.role is not null', ''),
+  },
+  'always-covered': {
+    what: 'nobody asks whether a payer covers the day',
+    caughtBy: /no payer covers/,
+    plant: (db) =>
+      edit(db, 'private.quote_units', 'service.payer_id is null and service.was_covered then', 'false then'),
+  },
   'silent-changes': {
     what: 'what is written directly is not audited',
     caughtBy: /audited exactly once/,

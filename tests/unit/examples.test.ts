@@ -85,7 +85,7 @@ it('every example compiles', () => {
           `import type { SupabaseClient } from '@supabase/supabase-js';`,
           `import type { BookSessionRequest, Database, HoldResponse } from '${root}src/lib/index.ts';`,
           'declare const supabase: SupabaseClient<Database>;',
-          'declare const therapistId: string, clientId: string, sessionId: string, seriesId: string, booking: BookSessionRequest;',
+          'declare const therapistId: string, toTherapistId: string, clientId: string, sessionId: string, seriesId: string, booking: BookSessionRequest;',
           /const hold = /.test(example) ? '' : 'declare const hold: HoldResponse;',
           example,
         ].join('\n'),

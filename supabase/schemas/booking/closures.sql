@@ -131,12 +131,13 @@ begin
       and session.start_time < upper(span)
       and session.end_time > greatest(lower(span), clock_timestamp())
       and session.status = 'scheduled'
-    order by session.id
+    order by session.start_time, session.id
   );
 end
 $$;
 comment on function private.future_sessions(uuid, uuid, tstzrange) is
-  'The scheduled sessions, not over yet, that lie in a span at least in part: of one therapist, or with null of everybody.';
+  'The scheduled sessions, not over yet, that lie in a span at least in part, the earliest first: of one therapist, or with null '
+  'of everybody.';
 
 create function private.cancel_touched(session_ids uuid[], reason text, request_id text)
 returns integer
@@ -181,7 +182,6 @@ declare
   found jsonb;
   new_id uuid := gen_random_uuid();
   touched_ids uuid[];
-  cancelled integer := 0;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
@@ -204,13 +204,11 @@ begin
     actor.organization_id, new_id, private.trimmed(request ->> 'name'), lower(wanted.span), upper(wanted.span)
   );
   touched_ids := private.future_sessions(actor.organization_id, null, wanted.span);
-  if wanted.cancels then
-    cancelled := private.cancel_touched(touched_ids, wanted.reason, request_id);
-  end if;
-  return private.success(jsonb_build_object(
-    'closureId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span)),
-    'touched', cardinality(touched_ids), 'cancelled', cancelled
-  ));
+  return private.success(
+    jsonb_build_object(
+      'closureId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span))
+    ) || private.touched_answer(touched_ids, wanted.cancels, wanted.reason, request_id)
+  );
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
     perform private.raise_busy(sqlstate, sqlerrm);
@@ -230,7 +228,8 @@ end;
 comment on function public.add_closure(jsonb, text) is
   'Closes the organization, for admins: {name, from_date, to_date?} for whole days of its zone, the last included, or '
   '{name, start_time, end_time} for instants; cancel_sessions: true also cancels the sessions there, with reason. '
-  'Answers {closureId, startsAt, endsAt, touched, cancelled}: touched is how many future sessions lie in it.';
+  'Answers {closureId, startsAt, endsAt, touched, cancelled, touchedSessionIds}: touched is how many future sessions lie in '
+  'it, with the first hundred.';
 grant execute on function public.add_closure(jsonb, text) to authenticated;
 
 create function private.add_time_off(request jsonb, request_id text)
@@ -250,7 +249,6 @@ declare
   zone text;
   new_id uuid := gen_random_uuid();
   touched_ids uuid[];
-  cancelled integer := 0;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
@@ -275,13 +273,11 @@ begin
   insert into public.availability_exceptions (organization_id, id, therapist_id, kind, starts_at, ends_at)
   values (actor.organization_id, new_id, absent_id, 'time_off', lower(wanted.span), upper(wanted.span));
   touched_ids := private.future_sessions(actor.organization_id, absent_id, wanted.span);
-  if wanted.cancels then
-    cancelled := private.cancel_touched(touched_ids, wanted.reason, request_id);
-  end if;
-  return private.success(jsonb_build_object(
-    'exceptionId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span)),
-    'touched', cardinality(touched_ids), 'cancelled', cancelled
-  ));
+  return private.success(
+    jsonb_build_object(
+      'exceptionId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span))
+    ) || private.touched_answer(touched_ids, wanted.cancels, wanted.reason, request_id)
+  );
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
     perform private.raise_busy(sqlstate, sqlerrm);
@@ -301,5 +297,6 @@ end;
 comment on function public.add_time_off(jsonb, text) is
   'Enters time off of a therapist (therapist_id; left out: the caller): {from_date, to_date?} for whole days of their '
   'zone, the last included, or {start_time, end_time} for instants; cancel_sessions: true also cancels their sessions '
-  'there, with reason. Answers {exceptionId, startsAt, endsAt, touched, cancelled}.';
+  'there, with reason. Answers {exceptionId, startsAt, endsAt, touched, cancelled, '
+  'touchedSessionIds}.';
 grant execute on function public.add_time_off(jsonb, text) to authenticated;

@@ -361,6 +361,40 @@ create type private.reassignment_request as (
 );
 comment on type private.reassignment_request is 'The request of hold_reassignment, each field within its bounds.';
 
+-- archive, set_credential, touched_sessions
+
+create type private.archive_request as (
+  client_id uuid,
+  therapist_id uuid,
+  room_id uuid,
+  cancel_sessions boolean,
+  reason private.reason
+);
+comment on type private.archive_request is 'Who or what is archived, and what becomes of its sessions to come.';
+
+create domain private.credential as text check (value in ('RBT', 'BCaBA', 'BCBA', 'BCBA-D'));
+comment on domain private.credential is 'must be "RBT", "BCaBA", "BCBA" or "BCBA-D"';
+
+create type private.credential_request as (
+  therapist_id uuid,
+  credential private.credential,
+  cancel_sessions boolean,
+  reason private.reason
+);
+comment on type private.credential_request is 'A therapist''s new credential, and what becomes of what it may not render.';
+
+create domain private.page_size as integer check (value between 1 and 500);
+comment on domain private.page_size is 'must be a whole number from 1 to 500';
+
+create type private.touched_request as (
+  client_id uuid,
+  therapist_id uuid,
+  room_id uuid,
+  after uuid,
+  "limit" private.page_size
+);
+comment on type private.touched_request is 'Whose sessions to come are listed, and which page of them.';
+
 create function private.base_type(type_id oid)
 returns pg_catalog.pg_type
 language sql
@@ -584,7 +618,7 @@ begin
   foreach name in array array[
     'hold_request', 'series_request', 'extend_request', 'confirm_request', 'release_request', 'cancel_request',
     'visit_request', 'correction_request',
-    'reassignment_request'
+    'reassignment_request', 'archive_request', 'credential_request', 'touched_request'
   ] loop
     execute format(
       $function$

@@ -215,7 +215,7 @@ $$;
 
 -- Member management ------------------------------------------------------------------------------------------------
 
-create function private.member_answer(member public.memberships)
+create function private.member_answer(member public.memberships, touched jsonb default '{}')
 returns jsonb
 language plpgsql
 stable
@@ -225,10 +225,11 @@ begin
   return private.success(jsonb_build_object(
     'organizationId', member.organization_id, 'userId', member.user_id, 'role', member.role,
     'permissions', member.permissions, 'createdAt', private.iso(member.created_at)
-  ));
+  ) || touched);
 end
 $$;
-comment on function private.member_answer(public.memberships) is 'The outcome of a change of members: the row as it is now.';
+comment on function private.member_answer(public.memberships, jsonb) is
+  'The outcome of a change of members: the row as it is now, and what it touches.';
 
 create function private.refuse_member(actor private.actor, user_id uuid, status integer, code text, detail text)
 returns jsonb
@@ -286,7 +287,9 @@ end
 $$;
 comment on function private.add_member(uuid, public.member_role, text[]) is 'See the public wrapper.';
 
-create function private.change_member(user_id uuid, role public.member_role, permissions text[])
+create function private.change_member(
+  user_id uuid, role public.member_role, permissions text[], cancel_sessions boolean, reason text
+)
 returns jsonb
 language plpgsql
 security definer
@@ -295,6 +298,8 @@ as $$
 declare
   actor private.actor := private.require_actor();
   member public.memberships;
+  touched_ids uuid[] := '{}';
+  touched jsonb;
 begin
   if user_id is null then
     perform private.raise_invalid(private.issue('user_id', 'is required'), 'MISSING_FIELDS');
@@ -304,7 +309,14 @@ begin
     return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
   end if;
 
+  -- Alone, so that no booking is made meanwhile that this would not count.
+  perform private.take_organization(actor.organization_id);
+  if change_member.role = 'client' then
+    touched_ids := private.sessions_to_come(actor.organization_id, user_id, null, null);
+  end if;
   begin
+    -- While the caller may cancel: it may be their own role.
+    touched := private.touched_answer(touched_ids, coalesce(cancel_sessions, false), reason, null);
     update public.memberships as existing
     set
       role = coalesce(change_member.role, existing.role),
@@ -323,12 +335,12 @@ begin
   if user_id <> actor.user_id then
     perform private.require_same_role(actor);
   end if;
-  return private.member_answer(member);
+  return private.member_answer(member, touched);
 end
 $$;
-comment on function private.change_member(uuid, public.member_role, text[]) is 'See the public wrapper.';
+comment on function private.change_member(uuid, public.member_role, text[], boolean, text) is 'See the public wrapper.';
 
-create function private.remove_member(user_id uuid)
+create function private.remove_member(user_id uuid, cancel_sessions boolean, reason text)
 returns jsonb
 language plpgsql
 security definer
@@ -337,6 +349,7 @@ as $$
 declare
   actor private.actor := private.require_actor();
   member public.memberships;
+  touched jsonb;
 begin
   if user_id is null then
     perform private.raise_invalid(private.issue('user_id', 'is required'), 'MISSING_FIELDS');
@@ -344,7 +357,13 @@ begin
     return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
   end if;
 
+  -- Alone, so that no booking is made meanwhile that this would not count.
+  perform private.take_organization(actor.organization_id);
   begin
+    -- While the caller may cancel: it may be their own membership.
+    touched := private.touched_answer(
+      private.sessions_to_come(actor.organization_id, user_id, null, null), coalesce(cancel_sessions, false), reason, null
+    );
     delete from public.memberships as existing
     where existing.organization_id = actor.organization_id and existing.user_id = remove_member.user_id
     returning existing.* into member;
@@ -360,14 +379,14 @@ begin
   if user_id <> actor.user_id then
     perform private.require_same_role(actor);
   end if;
-  return private.member_answer(member);
+  return private.member_answer(member, touched);
 end
 $$;
-comment on function private.remove_member(uuid) is 'See the public wrapper.';
+comment on function private.remove_member(uuid, boolean, text) is 'See the public wrapper.';
 
 grant execute on function
-  private.add_member(uuid, public.member_role, text[]), private.change_member(uuid, public.member_role, text[]),
-  private.remove_member(uuid)
+  private.add_member(uuid, public.member_role, text[]), private.change_member(uuid, public.member_role, text[], boolean, text),
+  private.remove_member(uuid, boolean, text)
 to authenticated;
 
 create function public.add_member(user_id uuid, role public.member_role, permissions text[] default '{}')
@@ -383,34 +402,45 @@ comment on function public.add_member(uuid, public.member_role, text[]) is
   'ALREADY_A_MEMBER. Takes an id, not an address, since looking addresses up would tell who uses other clinics.';
 
 create function public.change_member(
-  user_id uuid, role public.member_role default null, permissions text[] default null
+  user_id uuid,
+  role public.member_role default null,
+  permissions text[] default null,
+  cancel_sessions boolean default false,
+  reason text default null
 )
 returns jsonb
 language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.change_member(change_member.user_id, change_member.role, change_member.permissions);
+  select private.leave_booking(private.change_member(
+    change_member.user_id, change_member.role, change_member.permissions, change_member.cancel_sessions, change_member.reason
+  ));
 end;
-comment on function public.change_member(uuid, public.member_role, text[]) is
+comment on function public.change_member(uuid, public.member_role, text[], boolean, text) is
   'A super_admin changes a member''s role or permissions; null leaves them. It holds from the member''s next statement. '
-  'Refused: FORBIDDEN, MEMBER_NOT_FOUND, LAST_SUPER_ADMIN.';
+  'Answers the row and {touched, cancelled, touchedSessionIds}: the sessions to come of a member whose new role renders '
+  'nothing, which cancel_sessions cancels, with reason. Refused: FORBIDDEN, MEMBER_NOT_FOUND, LAST_SUPER_ADMIN.';
 
-create function public.remove_member(user_id uuid)
+create function public.remove_member(user_id uuid, cancel_sessions boolean default false, reason text default null)
 returns jsonb
 language sql
 volatile
 set search_path = ''
 begin atomic
-  select private.remove_member(remove_member.user_id);
+  select private.leave_booking(
+    private.remove_member(remove_member.user_id, remove_member.cancel_sessions, remove_member.reason)
+  );
 end;
-comment on function public.remove_member(uuid) is
-  'A super_admin removes a member: from her next statement on she reads and writes nothing here, whatever her token '
-  'says. Her records stay; a parent''s access to clients ends with it. Refused: FORBIDDEN, MEMBER_NOT_FOUND, LAST_SUPER_ADMIN.';
+comment on function public.remove_member(uuid, boolean, text) is
+  'A super_admin removes a member: from their next statement on they read and write nothing here, whatever their token '
+  'says. Their records stay; a parent''s access to clients ends with it. Answers {touched, cancelled, touchedSessionIds}: '
+  'their sessions to come, which cancel_sessions cancels, with reason. Refused: FORBIDDEN, MEMBER_NOT_FOUND, '
+  'LAST_SUPER_ADMIN.';
 
 grant execute on function
-  public.add_member(uuid, public.member_role, text[]), public.change_member(uuid, public.member_role, text[]),
-  public.remove_member(uuid)
+  public.add_member(uuid, public.member_role, text[]),
+  public.change_member(uuid, public.member_role, text[], boolean, text), public.remove_member(uuid, boolean, text)
 to authenticated;
 
 -- One's own ----------------------------------------------------------------------------------------------------------

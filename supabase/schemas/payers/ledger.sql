@@ -178,7 +178,26 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  client_ids uuid[];
+  dates date[];
 begin
+  -- Completed without recorded times: its units stand nowhere yet, and are its share of the day's.
+  select array_agg(uncounted.client_id), array_agg(uncounted.date) into client_ids, dates
+  from (
+    select distinct session.client_id,
+      private.service_date(services_of_sessions.organization_id, session.client_id, session.start_time) as date
+    from unnest(session_ids) as named (id)
+    cross join lateral (
+      select known.client_id, known.start_time, known.status from public.sessions as known
+      where known.organization_id = services_of_sessions.organization_id and known.id = named.id offset 0
+    ) as session
+    where session.status = 'completed' and not exists (
+      select from public.session_visits as visit
+      where visit.organization_id = services_of_sessions.organization_id and visit.session_id = named.id
+        and visit.units is not null
+    )
+  ) as uncounted;
   return array(
     select row(
       session.id, 0, session.client_id,
@@ -187,13 +206,7 @@ begin
         coalesce(visit.actual_start_time, session.start_time)
       ),
       coalesce(visit.actual_start_time, session.start_time), coalesce(visit.actual_end_time, session.end_time), null,
-      case when session.status = 'completed' then coalesce(visit.units, (
-        select counted.units
-        from private.visit_units(session.organization_id, session.client_id, private.service_date(
-          session.organization_id, session.client_id, coalesce(visit.actual_start_time, session.start_time)
-        )) as counted
-        where counted.session_id = session.id
-      )) end,
+      case when session.status = 'completed' then coalesce(visit.units, counted.units) end,
       session.therapist_id
     )::private.service
     from unnest(session_ids) as named (id)
@@ -204,6 +217,11 @@ begin
     left join public.session_visits as visit
       on visit.organization_id = session.organization_id and visit.session_id = session.id
       and session.status = 'completed' and visit.actual_end_time is not null
+    left join (
+      select day.session_id, day.units
+      from private.visit_units(services_of_sessions.organization_id, client_ids, dates) as day
+      where client_ids is not null
+    ) as counted on counted.session_id = session.id
     where session.status not in ('cancelled', 'no_show')
   );
 end
@@ -367,7 +385,7 @@ $$;
 comment on function private.reenter_units(uuid, uuid[], uuid[]) is
   'Counts what these sessions take anew, earliest first, and live holds after them. What is not covered is entered as beyond it.';
 
-create function private.recount_units(organization_id uuid, client_id uuid)
+create function private.recount_units(organization_id uuid, client_id uuid, rounds_anew boolean default false)
 returns void
 language plpgsql
 security definer
@@ -390,12 +408,17 @@ begin
       and hold.client_id = recount_units.client_id
       and hold.status = 'held'
   );
-  perform private.reenter_units(organization_id, session_ids, hold_ids);
+  if rounds_anew then
+    perform private.count_visits(organization_id, session_ids, '{}', hold_ids);
+  else
+    perform private.reenter_units(organization_id, session_ids, hold_ids);
+  end if;
 end
 $$;
-comment on function private.recount_units(uuid, uuid) is
+comment on function private.recount_units(uuid, uuid, boolean) is
   'Counts what a client has booked anew, earliest first, and live holds after it, when an authorization or a coverage '
-  'changed. What is not covered stays booked, or held, and is entered as beyond it.';
+  'changed. What is not covered stays booked, or held, and is entered as beyond it. rounds_anew: completed visits may have '
+  'another payer by now, who rounds otherwise.';
 
 create function private.recount_after_change()
 returns trigger
@@ -409,7 +432,7 @@ begin
   update public.clients as client
   set has_payer = true
   where client.organization_id = new.organization_id and client.id = new.client_id and not client.has_payer;
-  perform private.recount_units(new.organization_id, new.client_id);
+  perform private.recount_units(new.organization_id, new.client_id, tg_table_name = 'client_coverages');
   perform private.leave_booking(null, former);
   return null;
 end
@@ -444,6 +467,46 @@ begin
 end
 $$;
 comment on function private.recount_after_codes() is 'Trigger: a client''s units follow the codes of their authorizations.';
+
+create function private.recount_after_rule()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  former constant text := private.enter_booking();
+  -- A day is local somewhere.
+  first_time constant timestamptz := least(new.valid_from, case when tg_op = 'UPDATE' then old.valid_from end)::timestamptz - interval '1 day';
+  last_time constant timestamptz := greatest(
+    coalesce(new.valid_to, 'infinity'), case when tg_op = 'UPDATE' then coalesce(old.valid_to, 'infinity') end
+  )::timestamptz + interval '2 days';
+  visited record;
+begin
+  for visited in
+    select session.client_id, array_agg(session.id) as session_ids
+    from (
+      select distinct coverage.client_id as id from public.client_coverages as coverage
+      where coverage.organization_id = new.organization_id and coverage.payer_id = new.payer_id
+    ) as client
+    cross join lateral (
+      select known.id, known.client_id from public.sessions as known
+      where known.organization_id = new.organization_id and known.client_id = client.id
+        and known.start_time >= first_time and known.start_time < last_time and known.status = 'completed'
+      offset 0
+    ) as session
+    group by session.client_id
+    order by session.client_id
+  loop
+    perform private.count_visits(new.organization_id, visited.session_ids);
+  end loop;
+  perform private.leave_booking(null, former);
+  return null;
+end
+$$;
+comment on function private.recount_after_rule() is
+  'Trigger: where a payer''s rule is entered for days that are past, the visits of those days are rounded anew, in the ledger '
+  'as in the reports.';
 
 create function private.guard_authorization()
 returns trigger
@@ -511,6 +574,23 @@ create trigger b_guard_coverage before insert or update on public.client_coverag
   for each row execute function private.guard_coverage();
 create trigger c_recount after insert or update on public.client_coverages
   for each row execute function private.recount_after_change();
+
+create trigger a_take_organization before insert or update on public.payer_rules
+  for each statement
+  when (private.is_direct_write())
+  execute function private.take_written_organization();
+create trigger b_guard_rule before insert or update on public.payer_rules
+  for each row execute function private.guard_coverage();
+create trigger c_recount after insert or update of rounding, valid_from, valid_to on public.payer_rules
+  for each row execute function private.recount_after_rule();
+create trigger a_take_organization before insert or update on public.payer_code_rules
+  for each statement
+  when (private.is_direct_write())
+  execute function private.take_written_organization();
+create trigger b_guard_rule before insert or update on public.payer_code_rules
+  for each row execute function private.guard_coverage();
+create trigger c_recount after insert or update of rounding, valid_from, valid_to on public.payer_code_rules
+  for each row execute function private.recount_after_rule();
 
 create trigger refuse_derived_write
   before insert or delete or update of organization_id, owner_id, part, client_id, therapist_id, payer_id, cpt_code,

@@ -112,7 +112,7 @@ export const ERROR_CODES = {
     meaning: 'A booked session of the therapist is in the way. `retryAfter` is null: waiting does not help.',
     action: 'Offer `alternatives`, or let the user choose another time.',
     endpoints: ['sessions-hold'],
-    rpcs: ['correct_visit', 'add_staff_time', 'change_staff_time'],
+    rpcs: ['correct_visit', 'add_staff_time', 'change_staff_time', 'hold_reassignment'],
   },
   CLIENT_CONFLICT: {
     status: 409,
@@ -120,7 +120,7 @@ export const ERROR_CODES = {
     meaning: 'A booked session of the client is in the way. `retryAfter` is null: waiting does not help.',
     action: 'Offer `alternatives`, or let the user choose another time.',
     endpoints: ['sessions-hold'],
-    rpcs: ['correct_visit'],
+    rpcs: ['correct_visit', 'hold_reassignment'],
   },
   THERAPIST_HOLD_CONFLICT: {
     status: 409,
@@ -128,7 +128,7 @@ export const ERROR_CODES = {
     meaning: 'Only holds are in the way. All of them clear at `retryAfter`, unless they are confirmed first.',
     action: 'Offer `alternatives`, or "try again at" `retryAfter`.',
     endpoints: ['sessions-hold'],
-    rpcs: ['correct_visit', 'add_staff_time', 'change_staff_time'],
+    rpcs: ['correct_visit', 'add_staff_time', 'change_staff_time', 'hold_reassignment'],
   },
   CLIENT_HOLD_CONFLICT: {
     status: 409,
@@ -136,7 +136,7 @@ export const ERROR_CODES = {
     meaning: 'Only holds are in the way. All of them clear at `retryAfter`, unless they are confirmed first.',
     action: 'Offer `alternatives`, or "try again at" `retryAfter`.',
     endpoints: ['sessions-hold'],
-    rpcs: ['correct_visit'],
+    rpcs: ['correct_visit', 'hold_reassignment'],
   },
   ROOM_CONFLICT: {
     status: 409,
@@ -144,7 +144,7 @@ export const ERROR_CODES = {
     meaning: 'A session or a hold in that room is in the way; `conflicts` says which of the two.',
     action: 'Offer another room, `alternatives`, or, when it is not null, `retryAfter`.',
     endpoints: ['sessions-hold'],
-    rpcs: ['correct_visit', 'add_staff_time', 'change_staff_time'],
+    rpcs: ['correct_visit', 'add_staff_time', 'change_staff_time', 'hold_reassignment'],
   },
   OUTSIDE_AVAILABILITY: {
     status: 409,
@@ -154,7 +154,7 @@ export const ERROR_CODES = {
     action:
       'Offer `alternatives`. An admin may repeat the request with `override: {reason, rules: ["availability"]}`.',
     endpoints: ['sessions-hold'],
-    rpcs: ['add_staff_time', 'change_staff_time'],
+    rpcs: ['add_staff_time', 'change_staff_time', 'hold_reassignment'],
   },
   AUTHORIZATION_EXCEEDED: {
     status: 409,
@@ -164,6 +164,7 @@ export const ERROR_CODES = {
     action:
       'Show `shortages` to the scheduler. An admin may hold with `override: {reason, rules: ["authorization"]}`. A hold that is refused at its confirmation stays alive.',
     endpoints: ['sessions-hold', 'sessions-confirm'],
+    rpcs: ['hold_reassignment'],
   },
   CONCURRENT_SERVICE_NOT_ALLOWED: {
     status: 409,
@@ -188,6 +189,7 @@ export const ERROR_CODES = {
     meaning: 'Another live hold is moving the same session, or the group it is in or would join.',
     action: 'Wait until that move is confirmed, released or expires (`retryAfter`), then reload the session.',
     endpoints: ['sessions-hold'],
+    rpcs: ['hold_reassignment'],
   },
   HOLD_MISMATCH: {
     status: 409,
@@ -211,7 +213,7 @@ export const ERROR_CODES = {
     meaning: 'The session to move has started, is over, or was cancelled since the hold was made.',
     action: 'Release the hold, reload the session, and book anew if it is still wanted.',
     endpoints: ['sessions-hold', 'sessions-confirm'],
-    rpcs: ['change_staff_time'],
+    rpcs: ['change_staff_time', 'hold_reassignment'],
   },
   STATUS_NOT_ALLOWED: {
     status: 409,

@@ -1,0 +1,283 @@
+-- Purpose: whoever is archived, leaves or changes level says how many sessions to come they leave behind, and may cancel them.
+-- Objects: sessions_to_come, touched_answer; archive, set_credential; touched_sessions, the list by page. change_member and
+--          remove_member (members.sql) ask here too.
+-- Watch for: writing the rows over REST or SQL does the same to what can be booked, and tells nothing:
+--            reports.schedule_problems lists what remains.
+
+create function private.sessions_to_come(organization_id uuid, therapist_id uuid, client_id uuid, room_id uuid)
+returns uuid[]
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  -- One of the three is given, and each has an index of its own.
+  return array(
+    select session.id
+    from (
+      select found.id, found.start_time from public.sessions as found
+      where found.organization_id = sessions_to_come.organization_id and found.therapist_id = sessions_to_come.therapist_id
+        and found.status = 'scheduled' and found.start_time > clock_timestamp()
+      union all
+      select found.id, found.start_time from public.sessions as found
+      where found.organization_id = sessions_to_come.organization_id and found.client_id = sessions_to_come.client_id
+        and found.status = 'scheduled' and found.start_time > clock_timestamp()
+      union all
+      select found.id, found.start_time from public.sessions as found
+      where found.organization_id = sessions_to_come.organization_id and found.room_id = sessions_to_come.room_id
+        and found.status = 'scheduled' and found.start_time > clock_timestamp()
+      union all
+      select member.id, member.start_time
+      from public.session_groups as known
+      join public.sessions as member on member.organization_id = known.organization_id and member.group_id = known.id
+      where known.organization_id = sessions_to_come.organization_id and known.room_id = sessions_to_come.room_id
+        and member.status = 'scheduled' and member.start_time > clock_timestamp()
+    ) as session
+    order by session.start_time, session.id
+  );
+end
+$$;
+comment on function private.sessions_to_come(uuid, uuid, uuid, uuid) is
+  'The scheduled sessions that have not begun, of a therapist, a client or a room, the earliest first; members of a group in '
+  'the room included.';
+
+create function private.touched_answer(session_ids uuid[], cancels boolean, reason text, request_id text)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object(
+    'touched', cardinality(session_ids),
+    'cancelled', case when cancels then private.cancel_touched(session_ids, private.tidy(reason), request_id) else 0 end,
+    'touchedSessionIds', to_jsonb(session_ids[1:100])
+  );
+end
+$$;
+comment on function private.touched_answer(uuid[], boolean, text, text) is
+  'How many sessions are touched, how many of them this cancels, and the first hundred.';
+
+-- Archiving --------------------------------------------------------------------------------------------------------
+
+create function private.archive(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+#variable_conflict use_column
+declare
+  actor private.actor := private.require_actor();
+  wanted private.archive_request :=
+    private.read_request(request, null::private.archive_request, private.mistyped_archive_request());
+  archived_at timestamptz;
+  touched_ids uuid[];
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  if num_nonnulls(wanted.client_id, wanted.therapist_id, wanted.room_id) <> 1 then
+    perform private.raise_invalid(private.issue('client_id', 'or therapist_id or room_id is required: one of the three'));
+  elsif actor.role not in ('admin', 'super_admin') then
+    return private.refusal(403, 'FORBIDDEN', 'Only an admin archives.');
+  end if;
+
+  -- Alone, so that no booking is made meanwhile that this would not count.
+  perform private.take_organization(actor.organization_id);
+  with client as (
+    update public.clients as known set deleted_at = coalesce(known.deleted_at, clock_timestamp())
+    where known.organization_id = actor.organization_id and known.id = wanted.client_id
+    returning known.deleted_at
+  ),
+  therapist as (
+    update public.therapists as known set deleted_at = coalesce(known.deleted_at, clock_timestamp())
+    where known.organization_id = actor.organization_id and known.id = wanted.therapist_id
+    returning known.deleted_at
+  ),
+  room as (
+    update public.rooms as known set deleted_at = coalesce(known.deleted_at, clock_timestamp())
+    where known.organization_id = actor.organization_id and known.id = wanted.room_id
+    returning known.deleted_at
+  )
+  select archived.deleted_at into archived_at
+  from (select * from client union all select * from therapist union all select * from room) as archived;
+  if archived_at is null then
+    return private.refusal(403, 'FORBIDDEN', 'There is no such client, therapist or room in your organization.');
+  end if;
+  touched_ids := private.sessions_to_come(
+    actor.organization_id, wanted.therapist_id, wanted.client_id, wanted.room_id
+  );
+  return private.success(
+    jsonb_strip_nulls(jsonb_build_object(
+      'clientId', wanted.client_id, 'therapistId', wanted.therapist_id, 'roomId', wanted.room_id,
+      'archivedAt', private.iso(archived_at)
+    )) || private.touched_answer(touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason, request_id)
+  );
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.archive(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.archive(jsonb, text) to authenticated;
+
+create function public.archive(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(private.archive(archive.request, archive.request_id));
+end;
+comment on function public.archive(jsonb, text) is
+  'Archives a client, a therapist or a room, for admins: {client_id}, {therapist_id} or {room_id}. Nobody books them from '
+  'then on; what is booked stays, unless cancel_sessions is true: then it is cancelled in the same transaction, with reason. '
+  'Answers {archivedAt, touched, cancelled, touchedSessionIds}: how many sessions are to come, and the first hundred; the '
+  'others with touched_sessions. Restored by clearing deleted_at. Refused: FORBIDDEN.';
+grant execute on function public.archive(jsonb, text) to authenticated;
+
+-- Levels -----------------------------------------------------------------------------------------------------------
+
+create function private.set_credential(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+#variable_conflict use_column
+declare
+  actor private.actor := private.require_actor();
+  wanted private.credential_request :=
+    private.read_request(request, null::private.credential_request, private.mistyped_credential_request());
+  issues jsonb;
+  changed uuid;
+  touched_ids uuid[];
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', 'is required')) into issues
+  from (
+    values ('therapist_id', wanted.therapist_id is null), ('credential', wanted.credential is null)
+  ) as rule (path, is_missing)
+  where rule.is_missing;
+  if issues is not null then
+    perform private.raise_invalid(issues);
+  elsif actor.role not in ('admin', 'super_admin') then
+    return private.refusal(403, 'FORBIDDEN', 'Only an admin changes a credential.');
+  end if;
+
+  -- Alone, so that no booking is made meanwhile that this would not count.
+  perform private.take_organization(actor.organization_id);
+  update public.therapists as known
+  set credential = wanted.credential
+  where known.organization_id = actor.organization_id and known.id = wanted.therapist_id
+  returning known.id into changed;
+  if changed is null then
+    return private.refusal(403, 'FORBIDDEN', 'There is no such therapist in your organization.');
+  end if;
+  touched_ids := array(
+    select session.id
+    from unnest(private.sessions_to_come(actor.organization_id, wanted.therapist_id, null, null))
+      with ordinality as named (id, position)
+    join public.sessions as session on session.organization_id = actor.organization_id and session.id = named.id
+    cross join lateral (
+      select private.service_date(session.organization_id, session.client_id, session.start_time) as date offset 0
+    ) as day
+    where not private.may_render(
+      session.organization_id, session.therapist_id,
+      private.service_code(session.organization_id, session.cpt_code, session.session_type, day.date), day.date
+    )
+    order by named.position
+  );
+  return private.success(
+    jsonb_build_object('therapistId', changed, 'credential', wanted.credential)
+    || private.touched_answer(touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason, request_id)
+  );
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.set_credential(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.set_credential(jsonb, text) to authenticated;
+
+create function public.set_credential(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(private.set_credential(set_credential.request, set_credential.request_id));
+end;
+comment on function public.set_credential(jsonb, text) is
+  'Changes a therapist''s credential, for admins, from today on: {therapist_id, credential, cancel_sessions?, reason?}. '
+  'Answers {therapistId, credential, touched, cancelled, touchedSessionIds}: touched are the sessions to come that the new '
+  'level may not render. Refused: FORBIDDEN.';
+grant execute on function public.set_credential(jsonb, text) to authenticated;
+
+-- Which they are ---------------------------------------------------------------------------------------------------
+
+create function private.touched_sessions(request jsonb)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  actor private.actor := private.require_actor();
+  wanted private.touched_request :=
+    private.read_request(request, null::private.touched_request, private.mistyped_touched_request());
+  most constant integer := coalesce(wanted."limit", 100);
+  listed uuid[];
+  page uuid[];
+begin
+  if num_nonnulls(wanted.client_id, wanted.therapist_id, wanted.room_id) <> 1 then
+    perform private.raise_invalid(private.issue('client_id', 'or therapist_id or room_id is required: one of the three'));
+  elsif actor.role not in ('admin', 'super_admin') then
+    perform private.raise_refusal(403, 'FORBIDDEN', 'Only an admin reads what somebody leaves behind.');
+  end if;
+  listed := private.sessions_to_come(actor.organization_id, wanted.therapist_id, wanted.client_id, wanted.room_id);
+  -- After a session that is there no more, the page begins with the next one.
+  page := array(
+    select session.id
+    from unnest(listed) as named (id)
+    join public.sessions as session on session.organization_id = actor.organization_id and session.id = named.id
+    left join public.sessions as last on last.organization_id = actor.organization_id and last.id = wanted.after
+    where last.id is null or (session.start_time, session.id) > (last.start_time, last.id)
+    order by session.start_time, session.id
+    limit most + 1
+  );
+  return jsonb_build_object(
+    'total', cardinality(listed),
+    'sessions', coalesce((
+      select jsonb_agg(jsonb_build_object(
+        'sessionId', session.id, 'startTime', private.iso(session.start_time), 'endTime', private.iso(session.end_time),
+        'therapistId', session.therapist_id, 'clientId', session.client_id
+      ) order by session.start_time, session.id)
+      from unnest(page[1:most]) as named (id)
+      join public.sessions as session on session.organization_id = actor.organization_id and session.id = named.id
+    ), '[]'),
+    'next', case when cardinality(page) > most then page[most] end
+  );
+end
+$$;
+comment on function private.touched_sessions(jsonb) is 'See the public wrapper.';
+grant execute on function private.touched_sessions(jsonb) to authenticated;
+
+create function public.touched_sessions(request jsonb)
+returns jsonb
+language sql
+stable
+set search_path = ''
+begin atomic
+  select private.touched_sessions(touched_sessions.request);
+end;
+comment on function public.touched_sessions(jsonb) is
+  'The sessions to come of a client, a therapist or a room, by page, for admins: {client_id} or {therapist_id} or {room_id}, '
+  'and {after?, limit?} (1 to 500, by default 100). Answers {total, sessions: [{sessionId, startTime, endTime, therapistId, '
+  'clientId}], next}: give next as after for the next page; null: there is none.';
+grant execute on function public.touched_sessions(jsonb) to authenticated;
