@@ -6,8 +6,7 @@ import {
   cancelSessions,
   dayBounds,
   findSubstitutes,
-  messageOf,
-  moveSession,
+  reassignSessions,
   type SessionRow,
   type Substitute,
 } from '../lib/index.ts';
@@ -38,7 +37,7 @@ export interface Absence {
 export function useAbsence(absentId: string, date: string): Absence {
   const supabase = useSupabase();
   const queries = useQueryClient();
-  const { times } = useMe();
+  const { times, isAdmin } = useMe();
   const [chosen, setChosen] = useState<Readonly<Record<string, string>>>({});
   const [outcomes, setOutcomes] = useState<Absence['outcomes']>(null);
   const { from, to } = dayBounds(date, times.timeZone);
@@ -51,7 +50,8 @@ export function useAbsence(absentId: string, date: string): Absence {
     );
     return new Map(await Promise.all(found));
   });
-  const of = ({ id }: SessionRow) => substitutes?.get(id) ?? [];
+  // Handing over is the admins'.
+  const of = ({ id }: SessionRow) => (isAdmin ? (substitutes?.get(id) ?? []) : []);
   return {
     pending: !sessions || !substitutes,
     ...{ error, chosen, outcomes },
@@ -59,16 +59,23 @@ export function useAbsence(absentId: string, date: string): Absence {
     choose: (sessionId, therapistId) => setChosen((before) => ({ ...before, [sessionId]: therapistId })),
     async settle() {
       const done: { session: SessionRow; what: string }[] = [];
-      for (const session of open) {
-        const taker = of(session).find(({ therapistId }) => therapistId === chosen[session.id]);
-        if (!taker) continue;
-        const start = times.civil(session.start_time);
-        const move = { session, start, therapistId: taker.therapistId, timeZone: times.timeZone };
-        const what = await moveSession(supabase, move).then(
-          () => `handed over to ${taker.name}`,
-          (refusal: unknown) => `stays as it is: ${messageOf(refusal)}`,
-        );
-        done.push({ session, what });
+      const takers = Map.groupBy(open, ({ id }) => chosen[id] ?? '');
+      takers.delete('');
+      for (const [toTherapistId, theirs] of takers) {
+        const request = {
+          sessionIds: theirs.map(({ id }) => id),
+          toTherapistId,
+          onConflict: 'skip',
+        } as const;
+        const { skipped } = await reassignSessions(supabase, request);
+        const kept = new Set(skipped?.map(({ sessionId }) => sessionId));
+        for (const session of theirs) {
+          const taker = of(session).find(({ therapistId }) => therapistId === toTherapistId);
+          done.push({
+            session,
+            what: kept.has(session.id) ? 'stays as it is' : `handed over to ${taker?.name}`,
+          });
+        }
       }
       const others = open.filter(({ id }) => !chosen[id]);
       const sessionIds = others.map(({ id }) => id);

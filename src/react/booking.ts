@@ -3,19 +3,69 @@ import { useCallback, useEffect, useRef, useState } from 'react';
 import {
   type BookSessionRequest,
   bookSession,
-  type HeldBooking,
+  cancelSessionHold,
+  changeSeries,
+  clockReading,
+  confirmSeriesChange,
+  countdown,
   holdBooking,
+  holdSeriesChange,
+  type SeriesChangeRequest,
   type SessionRow,
   SessionsApiError,
 } from '../lib/index.ts';
 import { useAction } from './actions.ts';
-import { useSupabase } from './session.ts';
+import { type SessionsClient, useSupabase } from './session.ts';
 
 /** What was booked, and how many dates of a series were left out. */
 export interface Made {
   readonly sessions: readonly Pick<SessionRow, 'id' | 'start_time' | 'end_time'>[];
   readonly leftOut: number;
 }
+
+/** Something that is held and waits for a yes. */
+export interface Waits {
+  /** How many sessions. */
+  readonly count: number;
+  secondsLeft(): number;
+}
+
+/** What is asked for: a booking or a move, or a change of several sessions of a series. */
+export type Wish = BookSessionRequest | SeriesChangeRequest;
+
+interface Held extends Waits {
+  readonly leftOut: number;
+  confirm(): Promise<{ readonly sessions: Made['sessions'] }>;
+  release(): Promise<unknown>;
+}
+
+/** Holds what is wished for, for as long as a call to somebody takes. */
+async function holdWish(supabase: SessionsClient, wish: Wish): Promise<Held> {
+  if (!('seriesId' in wish)) {
+    const held = await holdBooking(supabase, { holdSeconds: HOLD_SECONDS, ...wish });
+    return { ...held, count: held.occurrences.length, leftOut: held.skipped.length };
+  }
+  const sent = clockReading();
+  const held = await holdSeriesChange(supabase, { holdSeconds: HOLD_SECONDS, ...wish });
+  const left = countdown(held.secondsLeft, sent);
+  return {
+    count: held.holds.length,
+    leftOut: 0,
+    secondsLeft: () => left.secondsLeft(),
+    confirm: () => confirmSeriesChange(supabase, { held }),
+    release: () => cancelSessionHold(supabase, { holdKey: held.holdKey }),
+  };
+}
+
+/** Carries out what is wished for at once. */
+async function bookWish(supabase: SessionsClient, wish: Wish): Promise<Made> {
+  if ('seriesId' in wish) return { ...(await changeSeries(supabase, wish)), leftOut: 0 };
+  const { sessions, skipped } = await bookSession(supabase, wish);
+  return { sessions, leftOut: skipped.length };
+}
+
+/** Long enough for a call to a parent. */
+const HOLD_SECONDS = 300;
 
 /** How a booking is going. */
 export interface Booking {
@@ -27,11 +77,11 @@ export interface Booking {
   /** The 400, with its `issues`. */
   readonly invalid: SessionsApiError | null;
   /** What is held and waits for a yes. */
-  readonly held: HeldBooking | null;
+  readonly held: Waits | null;
   /** The hold has ended, by the server's word or by the clock. */
   readonly isHoldOver: boolean;
-  book(request: BookSessionRequest): Promise<void>;
-  hold(request: BookSessionRequest): Promise<void>;
+  book(wish: Wish): Promise<void>;
+  hold(wish: Wish): Promise<void>;
   /** Makes sessions of what is held. The clock is asked first: a tab that slept may not have drawn the end yet. */
   confirm(): Promise<void>;
   /** Gives back what is held. */
@@ -57,11 +107,11 @@ export function useBooking(
   const { busy, error, run } = useAction();
   const [refused, setRefused] = useState(before);
   const [invalid, setInvalid] = useState<SessionsApiError | null>(null);
-  const [held, setHeld] = useState<HeldBooking | null>(null);
+  const [held, setHeld] = useState<Held | null>(null);
   const [isLost, setLost] = useState(false);
-  const kept = useRef<HeldBooking | null>(null);
+  const kept = useRef<Held | null>(null);
   const intent = useRef<{ wish: string; key: string } | null>(null);
-  const keep = (next: HeldBooking | null) => {
+  const keep = (next: Held | null) => {
     kept.current = next;
     setHeld(next);
     setLost(false);
@@ -69,7 +119,7 @@ export function useBooking(
   // What cannot be given back expires.
   useEffect(() => () => void kept.current?.release().catch(() => {}), []);
 
-  const attempt = (request: BookSessionRequest, how: 'book' | 'hold') =>
+  const attempt = (request: Wish, how: 'book' | 'hold') =>
     run(async () => {
       setRefused(null);
       setInvalid(null);
@@ -79,12 +129,11 @@ export function useBooking(
       const idempotencyKey = intent.current.key;
       try {
         if (how === 'hold') {
-          keep(await holdBooking(supabase, { holdSeconds: 300, ...request, idempotencyKey }));
+          keep(await holdWish(supabase, { ...request, idempotencyKey }));
           intent.current = null;
           return onHeld();
         }
-        const { sessions, skipped } = await bookSession(supabase, { ...request, idempotencyKey });
-        onMade({ sessions, leftOut: skipped.length });
+        onMade(await bookWish(supabase, { ...request, idempotencyKey }));
       } catch (failure) {
         const isAnswer = failure instanceof SessionsApiError && failure.status !== 0 && failure.status < 500;
         if (!isAnswer) throw failure;
@@ -106,7 +155,7 @@ export function useBooking(
         try {
           const { sessions } = await held.confirm();
           keep(null);
-          onMade({ sessions, leftOut: held.skipped.length });
+          onMade({ sessions, leftOut: held.leftOut });
         } catch (failure) {
           if (failure instanceof SessionsApiError && failure.status === 410) return setLost(true);
           throw failure;

@@ -3,16 +3,22 @@ import { useState } from 'react';
 import {
   type BookSessionRequest,
   cancelSessions,
+  changeSeries,
   dayBounds,
   deriveCptMetadata,
   fetchPayerRules,
   findOpenSlots,
   issueSentence,
   joinWaitlist,
+  messageOf,
   moveSession,
   type OpenSlot,
   type PreviewedOccurrence,
   previewSeries,
+  previewSeriesChange,
+  type SeriesChange,
+  type SeriesChangeRequest,
+  type SeriesScope,
   type ServiceCode,
   type SessionRow,
   type SessionsApiError,
@@ -47,7 +53,12 @@ export interface BookingFields {
   readonly until: string;
   /** Leave out the dates of a series that are not free. */
   readonly skip: boolean;
+  /** Of a series that is moved: this session, it and those that follow, or all that are to come. */
+  readonly scope: SeriesScope;
 }
+
+/** A date of a series, and what is in its way. */
+export type PreviewedDate = Pick<PreviewedOccurrence, 'index' | 'startTime' | 'endTime' | 'blockedBy' | 'by'>;
 
 /** What a form begins with. */
 export interface BookingStart extends Partial<BookingFields> {
@@ -65,8 +76,8 @@ export interface BookingForm {
   readonly service: string;
   /** Null as long as something is missing. */
   readonly request: BookSessionRequest | null;
-  /** The dates of a series; undefined for one session, or while they are looked for. */
-  readonly dates: readonly PreviewedOccurrence[] | undefined;
+  /** The dates of a series, where they would be; undefined for one session, or while they are looked for. */
+  readonly dates: readonly PreviewedDate[] | undefined;
   readonly datesError: unknown;
   readonly blockedDates: number;
   /** How many sessions a press would book. */
@@ -85,6 +96,28 @@ export interface BookingForm {
   choose(slot: OpenSlot): void;
   /** Puts the client on the waitlist for that day. */
   wait(): Promise<void>;
+}
+
+/** What is wrong with each field, or in general. */
+function sentencesOf(invalid: SessionsApiError | null): string {
+  if (!invalid) return '';
+  return invalid.issues.map(issueSentence).join(' ') || messageOf(invalid);
+}
+
+type Override = BookSessionRequest['override'];
+
+/** Minutes between two local times. */
+const civilMinutes = (from: string, to: string) =>
+  (Date.parse(`${to.slice(0, 16)}Z`) - Date.parse(`${from.slice(0, 16)}Z`)) / 60_000;
+
+/** The change that takes another back. */
+function reversed({ change }: SeriesChangeRequest, before: SessionRow | undefined): SeriesChange {
+  const length = before && (Date.parse(before.end_time) - Date.parse(before.start_time)) / 60_000;
+  return {
+    ...(change.shiftMinutes && { shiftMinutes: -change.shiftMinutes }),
+    ...(change.durationMinutes && { durationMinutes: length }),
+    ...(change.therapistId && { therapistId: before?.therapist_id }),
+  };
 }
 
 /** A booking that was made, or a session that was moved, and how to take it back. */
@@ -109,6 +142,7 @@ const emptyForm: BookingFields = {
   count: '12',
   until: '',
   skip: false,
+  scope: 'this',
 };
 
 /**
@@ -132,7 +166,7 @@ export function useBookingForm(
     ...emptyForm,
     ...start,
   });
-  const { clientId, others, therapistId, date, repeat, end, until } = fields;
+  const { clientId, others, therapistId, date, repeat, end, until, scope } = fields;
   const size = others.length + 1;
   const services = servicesFor(byId.get(therapistId)?.credential ?? '', date, size);
   const service = services.find(({ code }) => code === fields.service)?.code ?? services[0]?.code ?? '';
@@ -161,11 +195,37 @@ export function useBookingForm(
   });
   const request = isComplete ? requestOf(fields) : null;
 
-  const isSeries = repeat !== '' && (end === 'count' ? Number(fields.count) > 1 : until >= date);
-  const series = useSettled(request && isSeries ? { ...request, cptCode: service } : null);
-  const preview = useRead(
+  /** The change of several sessions of a series, as far as the one that is looked at would go. */
+  const changeOf = (chosen: BookingFields, override?: Override): SeriesChangeRequest | null => {
+    if (!moved?.series_id || scope === 'this') return null;
+    const { start, minutes: before, therapistId: whose } = placeOf(moved, times);
+    const shift = civilMinutes(start, `${chosen.date}T${chosen.from}`);
+    const length = civilMinutes(`${chosen.date}T${chosen.from}`, `${chosen.date}T${chosen.to}`);
+    return {
+      seriesId: moved.series_id,
+      scope,
+      from: scope === 'following' ? moved.start_time : undefined,
+      change: {
+        ...(shift !== 0 && { shiftMinutes: shift }),
+        ...(length !== before && { durationMinutes: length }),
+        ...(therapistId !== whose && { therapistId }),
+      },
+      therapistId: whose,
+      override,
+    };
+  };
+  const change = isComplete ? changeOf(fields) : null;
+  const isSeries =
+    change !== null || (repeat !== '' && (end === 'count' ? Number(fields.count) > 1 : until >= date));
+  const series = useSettled(request && isSeries ? (change ?? { ...request, cptCode: service }) : null);
+  const preview = useRead<PreviewedDate[]>(
     ['preview', series],
-    async (signal) => (series ? await previewSeries(supabase, { ...series, signal }) : []),
+    async (signal) => {
+      if (!series) return [];
+      return 'seriesId' in series
+        ? await previewSeriesChange(supabase, { ...series, signal })
+        : await previewSeries(supabase, { ...series, signal });
+    },
     { enabled: series !== null, staleTime: 0 },
   );
   const dates = isSeries ? preview.data : undefined;
@@ -179,30 +239,34 @@ export function useBookingForm(
         reason: 'Booked by mistake',
         cancellationAttribution: 'staff',
       } as const;
+      const [first, ...more] = made.sessions;
       const { timeZone } = times;
-      const undo = moved
-        ? () => moveSession(supabase, { ...placeOf(moved, times), session: moved, timeZone })
-        : () => cancelSessions(supabase, withdrawal);
-      const [first, ...others] = made.sessions;
+      const back = change && {
+        ...change,
+        from: change.from && first?.start_time,
+        change: reversed(change, moved),
+      };
+      const moveBack = moved && { ...placeOf(moved, times), session: moved, timeZone };
+      const undo = async () => {
+        if (back) return await changeSeries(supabase, back);
+        return moveBack ? await moveSession(supabase, moveBack) : await cancelSessions(supabase, withdrawal);
+      };
       const when = first ? times.dayRange(first.start_time, first.end_time) : '';
+      const many = `${made.sessions.length} sessions`;
       const what = moved
-        ? `Moved to ${when}.`
-        : others.length > 0
-          ? `Booked ${others.length + 1} sessions.`
-          : `Booked: ${when}.`;
+        ? `Moved ${more.length > 0 ? many : `to ${when}`}.`
+        : `Booked${more.length > 0 ? ` ${many}` : `: ${when}`}.`;
       onBooked({ ...made, undo, text: made.leftOut > 0 ? `${what} Left out: ${made.leftOut}.` : what });
     },
     onHeld,
     refused,
   );
-  const attempt = async (
-    how: 'book' | 'hold',
-    chosen: BookingFields,
-    override?: BookSessionRequest['override'],
-  ) => {
+  const attempt = async (how: 'book' | 'hold', chosen: BookingFields, override?: Override) => {
     const problem = !clientId ? 'Choose a client.' : isComplete ? '' : 'The end must be after the start.';
     setWrong(problem);
     if (problem) return;
+    const wish = changeOf(chosen, override);
+    if (wish) return await booking[how](wish);
     const payerRules = await fetchPayerRules(supabase, { clientId, date: chosen.date });
     await booking[how]({ ...requestOf(chosen), override, payerRules });
   };
@@ -225,7 +289,7 @@ export function useBookingForm(
     bookable: (dates?.length ?? 1) - (fields.skip ? blockedDates : 0),
     openSlots: useOpenSlots(moved ? null : request, service, minutes),
     draws: useDraws(moved ? null : request, service, date),
-    wrong: wrong || (booking.invalid?.issues.map(issueSentence).join(' ') ?? ''),
+    wrong: wrong || sentencesOf(booking.invalid),
     submit: (how) => action.run(() => attempt(how, fields)),
     retry: async (slot, override) => {
       const chosen = slot ? at(slot) : fields;

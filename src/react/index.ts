@@ -22,6 +22,7 @@ export {
   type BookingFields,
   type BookingForm,
   type BookingStart,
+  type PreviewedDate,
   useBookingForm,
 } from './bookingForm.ts';
 export {

@@ -6868,7 +6868,26 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  client_ids uuid[];
+  dates date[];
 begin
+  -- Completed without recorded times: its units stand nowhere yet, and are its share of the day's.
+  select array_agg(uncounted.client_id), array_agg(uncounted.date) into client_ids, dates
+  from (
+    select distinct session.client_id,
+      private.service_date(services_of_sessions.organization_id, session.client_id, session.start_time) as date
+    from unnest(session_ids) as named (id)
+    cross join lateral (
+      select known.client_id, known.start_time, known.status from public.sessions as known
+      where known.organization_id = services_of_sessions.organization_id and known.id = named.id offset 0
+    ) as session
+    where session.status = 'completed' and not exists (
+      select from public.session_visits as visit
+      where visit.organization_id = services_of_sessions.organization_id and visit.session_id = named.id
+        and visit.units is not null
+    )
+  ) as uncounted;
   return array(
     select row(
       session.id, 0, session.client_id,
@@ -6877,13 +6896,7 @@ begin
         coalesce(visit.actual_start_time, session.start_time)
       ),
       coalesce(visit.actual_start_time, session.start_time), coalesce(visit.actual_end_time, session.end_time), null,
-      case when session.status = 'completed' then coalesce(visit.units, (
-        select counted.units
-        from private.visit_units(session.organization_id, session.client_id, private.service_date(
-          session.organization_id, session.client_id, coalesce(visit.actual_start_time, session.start_time)
-        )) as counted
-        where counted.session_id = session.id
-      )) end,
+      case when session.status = 'completed' then coalesce(visit.units, counted.units) end,
       session.therapist_id
     )::private.service
     from unnest(session_ids) as named (id)
@@ -6894,6 +6907,11 @@ begin
     left join public.session_visits as visit
       on visit.organization_id = session.organization_id and visit.session_id = session.id
       and session.status = 'completed' and visit.actual_end_time is not null
+    left join (
+      select day.session_id, day.units
+      from private.visit_units(services_of_sessions.organization_id, client_ids, dates) as day
+      where client_ids is not null
+    ) as counted on counted.session_id = session.id
     where session.status not in ('cancelled', 'no_show')
   );
 end
@@ -21297,8 +21315,10 @@ begin
   ),
   counted as materialized (
     select visit.session_id, visit.units
-    from day
-    cross join lateral private.visit_units(count_visits.organization_id, day.client_id, day.date) as visit
+    from private.visit_units(
+      count_visits.organization_id, array(select day.client_id from day order by day.client_id, day.date),
+      array(select day.date from day order by day.client_id, day.date)
+    ) as visit
   ),
   written as (
     update public.session_visits as visit
@@ -24157,7 +24177,7 @@ comment on function private.rendered_services(uuid, uuid[]) is
   'the code, the whole minutes (the actual ones where they are recorded) and how that payer rounds.';
 grant execute on function private.rendered_services(uuid, uuid[]) to authenticated, service_role;
 
-create function private.visit_units(organization_id uuid, client_id uuid, service_date date)
+create function private.visit_units(organization_id uuid, client_ids uuid[], service_dates date[])
 returns table (session_id uuid, units integer)
 language plpgsql
 stable
@@ -24171,31 +24191,43 @@ begin
     select service::private.rendered_service
     from private.rendered_services(visit_units.organization_id, array(
       select session.id
-      from public.sessions as session
-      where session.organization_id = visit_units.organization_id
-        and session.client_id = visit_units.client_id
-        and session.start_time >= (visit_units.service_date - 1)::timestamptz
-        and session.start_time < (visit_units.service_date + 2)::timestamptz
+      from unnest(visit_units.client_ids, visit_units.service_dates) as asked (client_id, date)
+      cross join lateral (
+        select known.id
+        from public.sessions as known
+        where known.organization_id = visit_units.organization_id
+          and known.client_id = asked.client_id
+          and known.start_time >= (asked.date - 1)::timestamptz
+          and known.start_time < (asked.date + 2)::timestamptz
+        offset 0
+      ) as session
       union
       -- Those that were booked for another day.
       select visit.session_id
-      from public.session_visits as visit
-      where visit.organization_id = visit_units.organization_id
-        and visit.other_day_reason is not null
-        and visit.actual_start_time >= (visit_units.service_date - 1)::timestamptz
-        and visit.actual_start_time < (visit_units.service_date + 2)::timestamptz
-        and (
-          select session.client_id from public.sessions as session
-          where session.organization_id = visit.organization_id and session.id = visit.session_id
-        ) = visit_units.client_id
+      from unnest(visit_units.client_ids, visit_units.service_dates) as asked (client_id, date)
+      cross join lateral (
+        select known.session_id
+        from public.session_visits as known
+        where known.organization_id = visit_units.organization_id
+          and known.other_day_reason is not null
+          and known.actual_start_time >= (asked.date - 1)::timestamptz
+          and known.actual_start_time < (asked.date + 2)::timestamptz
+        offset 0
+      ) as visit
+      where (
+        select session.client_id from public.sessions as session
+        where session.organization_id = visit_units.organization_id and session.id = visit.session_id
+      ) = asked.client_id
     )) as service
-    where service.service_date = visit_units.service_date
+    where (service.client_id, service.service_date) in (
+      select asked.client_id, asked.date from unnest(visit_units.client_ids, visit_units.service_dates) as asked (client_id, date)
+    )
   )) as day;
 end
 $$;
-comment on function private.visit_units(uuid, uuid, date) is
-  'The units of each completed visit of a client on a local day. A completion or correction may change those of the other '
-  'visits of the day too, where the payer rounds by the day.';
+comment on function private.visit_units(uuid, uuid[], date[]) is
+  'The units of each completed visit of these clients on these local days: a client for each day. A completion or correction '
+  'may change those of the other visits of the day too, where the payer rounds by the day.';
 
 -- === schemas/reports/billable_visits.sql ===
 

@@ -1,10 +1,11 @@
 /** Booking a session, a series or a group, or moving a session: look, then do it, or hold while somebody is asked. */
 import { useEffect, useRef, useState } from 'react';
-import { explainBlocked, type PreviewedOccurrence, type SessionRow } from 'therapist-sessions';
+import { explainBlocked, type SessionRow } from 'therapist-sessions';
 import {
   type BookingFields,
   type BookingForm,
   type BookingStart,
+  type PreviewedDate,
   useBookingForm,
   useClients,
   useMe,
@@ -12,7 +13,7 @@ import {
   useTherapists,
 } from 'therapist-sessions/react';
 import { Held, Refusal } from './refusal.tsx';
-import { Button, Check, Choice, Failure, Field, Layer, type Notice, Table } from './ui.tsx';
+import { Button, Check, Choice, Failure, Field, Layer, type Notice, scopes, Table } from './ui.tsx';
 
 /** What a booking starts from: local times of the clinic. */
 export interface Draft extends Pick<BookingStart, 'session' | 'refused' | 'clientId'> {
@@ -96,11 +97,11 @@ export function BookingPanel({ draft, sessions, onDraft, onBooked, onChanged, on
           )}
           <OpenSlots form={form} />
           {!moved && <Details form={form} />}
-          {moved?.series_id && <p>Only this date moves. The rest of the series stays where it is.</p>}
+          {moved?.series_id && <Choice label="Which" options={scopes} {...bind(form, 'scope')} />}
           {moved?.group_id && <p>This moves the whole group.</p>}
           <Failure error={form.datesError} />
           {form.dates && <Preview rows={form.dates} therapistName={byId.get(fields.therapistId)?.display_name} />}
-          {form.blockedDates > 0 && (
+          {form.blockedDates > 0 && !moved && (
             <Check
               label={`Leave out the ${form.blockedDates} that ${form.blockedDates === 1 ? 'is' : 'are'} not free`}
               checked={fields.skip}
@@ -249,12 +250,12 @@ function OpenSlots({ form: { openSlots, choose } }: { form: BookingForm }) {
 const SHOWN_AT_FIRST = 12;
 
 /** The dates of a series, and why some are not free. */
-function Preview({ rows, therapistName }: { rows: readonly PreviewedOccurrence[]; therapistName?: string }) {
+function Preview({ rows, therapistName }: { rows: readonly PreviewedDate[]; therapistName?: string }) {
   const { times } = useMe();
   const [all, setAll] = useState(rows.length <= SHOWN_AT_FIRST);
   const shown = rows.filter(({ blockedBy }, index) => all || blockedBy !== null || index < 3);
-  const hasChanged = ({ index, startOffsetMinutes }: PreviewedOccurrence) =>
-    index > 0 && rows[index - 1]?.startOffsetMinutes !== startOffsetMinutes;
+  const offset = (row = rows[0]) => times.offset(row?.startTime ?? 0);
+  const hasChanged = (row: PreviewedDate) => row.index > 0 && offset(row) !== offset(rows[row.index - 1]);
   return (
     <div className="preview">
       <p role="status">

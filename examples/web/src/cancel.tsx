@@ -2,7 +2,7 @@
 import { cancelSessions, type SessionRow } from 'therapist-sessions';
 import { useMe } from 'therapist-sessions/react';
 import { supabase } from './api.ts';
-import { Choice, Field, Form, Layer } from './ui.tsx';
+import { Choice, Field, Form, Layer, scopes } from './ui.tsx';
 
 const attributions = { '': 'Choose…', client: 'Family', staff: 'Clinic or staff', unknown: 'Not known' };
 
@@ -22,9 +22,10 @@ export function CancelDialog({ session, onClose, onCancelled }: Props) {
         danger
         cancel="Keep"
         onCancel={onClose}
-        onSubmit={async ({ attribution, reason }) => {
+        onSubmit={async ({ attribution, reason, scope = 'this' }) => {
           await cancelSessions(supabase, {
-            sessionIds: [session.id],
+            ...(scope === 'this' ? { sessionIds: [session.id] } : { seriesId: session.series_id ?? '' }),
+            from: scope === 'following' ? session.start_time : undefined,
             cancellationAttribution: attribution as 'client' | 'staff' | 'unknown',
             reason: reason || undefined,
           });
@@ -33,7 +34,7 @@ export function CancelDialog({ session, onClose, onCancelled }: Props) {
       >
         <Choice label="Who cancelled?" name="attribution" required options={attributions} />
         <Field label="Reason, without clinical details" name="reason" maxLength={500} />
-        {session.series_id && <p>Only this date is cancelled. The rest of the series stays.</p>}
+        {session.series_id && <Choice label="Which" name="scope" options={scopes} />}
       </Form>
     </Layer>
   );

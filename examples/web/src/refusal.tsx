@@ -25,7 +25,7 @@ export function Held({ booking, label, onAgain }: { booking: Booking; label: str
       ) : (
         <p>
           <Icon size={16} aria-hidden /> <strong className="tabular">{minutesAndSeconds(left)}</strong> left to confirm. Nobody
-          else can take {held.occurrences.length === 1 ? 'this time' : 'these times'}.
+          else can take {held.count === 1 ? 'this time' : 'these times'}.
         </p>
       )}
       <p className="hidden" role="status">

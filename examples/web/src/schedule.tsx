@@ -186,7 +186,7 @@ export default function Schedule() {
           </Suspense>
         )}
         {view !== 'list' && calendar.sessions?.length === 0 && canBook && (
-          <p className="muted hint">No sessions here. Drag across a time, or press N.</p>
+          <p className="muted">No sessions here. Drag across a time, or press N.</p>
         )}
         {view !== 'list' && <Legend sessions={all} onKeys={() => setOpen({ kind: 'keys' })} />}
       </div>

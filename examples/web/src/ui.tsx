@@ -105,6 +105,9 @@ export function Field({ label, onValue, ...input }: Labelled & InputHTMLAttribut
 type Options = Readonly<Record<string, string>> | readonly (readonly [value: string, label: string])[];
 type ChoiceProps = Labelled & { readonly options: Options } & SelectHTMLAttributes<HTMLSelectElement>;
 
+/** Which sessions of a series a change is of. */
+export const scopes = { this: 'This session', following: 'This and the following', all: 'All to come' };
+
 export function Choice({ label, options, onValue, ...select }: ChoiceProps) {
   return (
     <label>

@@ -79,8 +79,10 @@ begin
   ),
   counted as materialized (
     select visit.session_id, visit.units
-    from day
-    cross join lateral private.visit_units(count_visits.organization_id, day.client_id, day.date) as visit
+    from private.visit_units(
+      count_visits.organization_id, array(select day.client_id from day order by day.client_id, day.date),
+      array(select day.date from day order by day.client_id, day.date)
+    ) as visit
   ),
   written as (
     update public.session_visits as visit

@@ -178,7 +178,26 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  client_ids uuid[];
+  dates date[];
 begin
+  -- Completed without recorded times: its units stand nowhere yet, and are its share of the day's.
+  select array_agg(uncounted.client_id), array_agg(uncounted.date) into client_ids, dates
+  from (
+    select distinct session.client_id,
+      private.service_date(services_of_sessions.organization_id, session.client_id, session.start_time) as date
+    from unnest(session_ids) as named (id)
+    cross join lateral (
+      select known.client_id, known.start_time, known.status from public.sessions as known
+      where known.organization_id = services_of_sessions.organization_id and known.id = named.id offset 0
+    ) as session
+    where session.status = 'completed' and not exists (
+      select from public.session_visits as visit
+      where visit.organization_id = services_of_sessions.organization_id and visit.session_id = named.id
+        and visit.units is not null
+    )
+  ) as uncounted;
   return array(
     select row(
       session.id, 0, session.client_id,
@@ -187,13 +206,7 @@ begin
         coalesce(visit.actual_start_time, session.start_time)
       ),
       coalesce(visit.actual_start_time, session.start_time), coalesce(visit.actual_end_time, session.end_time), null,
-      case when session.status = 'completed' then coalesce(visit.units, (
-        select counted.units
-        from private.visit_units(session.organization_id, session.client_id, private.service_date(
-          session.organization_id, session.client_id, coalesce(visit.actual_start_time, session.start_time)
-        )) as counted
-        where counted.session_id = session.id
-      )) end,
+      case when session.status = 'completed' then coalesce(visit.units, counted.units) end,
       session.therapist_id
     )::private.service
     from unnest(session_ids) as named (id)
@@ -204,6 +217,11 @@ begin
     left join public.session_visits as visit
       on visit.organization_id = session.organization_id and visit.session_id = session.id
       and session.status = 'completed' and visit.actual_end_time is not null
+    left join (
+      select day.session_id, day.units
+      from private.visit_units(services_of_sessions.organization_id, client_ids, dates) as day
+      where client_ids is not null
+    ) as counted on counted.session_id = session.id
     where session.status not in ('cancelled', 'no_show')
   );
 end

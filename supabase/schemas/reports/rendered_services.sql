@@ -93,7 +93,7 @@ comment on function private.rendered_services(uuid, uuid[]) is
   'the code, the whole minutes (the actual ones where they are recorded) and how that payer rounds.';
 grant execute on function private.rendered_services(uuid, uuid[]) to authenticated, service_role;
 
-create function private.visit_units(organization_id uuid, client_id uuid, service_date date)
+create function private.visit_units(organization_id uuid, client_ids uuid[], service_dates date[])
 returns table (session_id uuid, units integer)
 language plpgsql
 stable
@@ -107,28 +107,40 @@ begin
     select service::private.rendered_service
     from private.rendered_services(visit_units.organization_id, array(
       select session.id
-      from public.sessions as session
-      where session.organization_id = visit_units.organization_id
-        and session.client_id = visit_units.client_id
-        and session.start_time >= (visit_units.service_date - 1)::timestamptz
-        and session.start_time < (visit_units.service_date + 2)::timestamptz
+      from unnest(visit_units.client_ids, visit_units.service_dates) as asked (client_id, date)
+      cross join lateral (
+        select known.id
+        from public.sessions as known
+        where known.organization_id = visit_units.organization_id
+          and known.client_id = asked.client_id
+          and known.start_time >= (asked.date - 1)::timestamptz
+          and known.start_time < (asked.date + 2)::timestamptz
+        offset 0
+      ) as session
       union
       -- Those that were booked for another day.
       select visit.session_id
-      from public.session_visits as visit
-      where visit.organization_id = visit_units.organization_id
-        and visit.other_day_reason is not null
-        and visit.actual_start_time >= (visit_units.service_date - 1)::timestamptz
-        and visit.actual_start_time < (visit_units.service_date + 2)::timestamptz
-        and (
-          select session.client_id from public.sessions as session
-          where session.organization_id = visit.organization_id and session.id = visit.session_id
-        ) = visit_units.client_id
+      from unnest(visit_units.client_ids, visit_units.service_dates) as asked (client_id, date)
+      cross join lateral (
+        select known.session_id
+        from public.session_visits as known
+        where known.organization_id = visit_units.organization_id
+          and known.other_day_reason is not null
+          and known.actual_start_time >= (asked.date - 1)::timestamptz
+          and known.actual_start_time < (asked.date + 2)::timestamptz
+        offset 0
+      ) as visit
+      where (
+        select session.client_id from public.sessions as session
+        where session.organization_id = visit_units.organization_id and session.id = visit.session_id
+      ) = asked.client_id
     )) as service
-    where service.service_date = visit_units.service_date
+    where (service.client_id, service.service_date) in (
+      select asked.client_id, asked.date from unnest(visit_units.client_ids, visit_units.service_dates) as asked (client_id, date)
+    )
   )) as day;
 end
 $$;
-comment on function private.visit_units(uuid, uuid, date) is
-  'The units of each completed visit of a client on a local day. A completion or correction may change those of the other '
-  'visits of the day too, where the payer rounds by the day.';
+comment on function private.visit_units(uuid, uuid[], date[]) is
+  'The units of each completed visit of these clients on these local days: a client for each day. A completion or correction '
+  'may change those of the other visits of the day too, where the payer rounds by the day.';
