@@ -1,7 +1,7 @@
 -- This session of a series, this and the following ones, or all that are to come: each is a move of those sessions, in
 -- civil time, and what has ended stays.
 begin;
-select plan(56);
+select plan(59);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -154,6 +154,8 @@ select is(tests.release('bcba', outcome #>> '{body,holdKey}') #>> '{body,release
 -- Who may.
 select is(tests.hold('rbt', tests.change(id, 'this', tests.tuesday(6), '{"shift_minutes": 15}')) ->> 'code', 'SESSION_NOT_MOVABLE',
   'a therapist reaches the sessions that are theirs: here the cancelled one') from series;
+select is(tests.hold('rbt', tests.change(id, 'all', null, '{"shift_minutes": 15, "room_id": null}')) ->> 'code', 'SESSION_NOT_MOVABLE',
+  'of a series that others give by now nothing else is theirs') from series;
 select is(tests.hold('rbt2', tests.change(id, 'all', null, '{"shift_minutes": 15}')) - 'detail', '{"ok": false, "code": "FORBIDDEN", "status": 403}',
   'a series without sessions of theirs is not theirs') from series;
 select is(tests.hold('parent', tests.change(id, 'all', null, '{"shift_minutes": 15}')) ->> 'code', 'FORBIDDEN', 'nor a parent''s') from series;
@@ -195,6 +197,21 @@ select is(
   tests.wrong(id, 'this', (select start_time from public.sessions where sessions.id = ids[1]), '{"shift_minutes": -240}'),
   (select format('series.change puts the session at %s where its start_time is in the past', private.iso(start_time)) from public.sessions where sessions.id = ids[1]),
   'into the past: the session is named by its start') from series;
+
+-- A Sunday on which clocks change is a day like any other; what began an hour ago stays.
+do $$ begin perform tests.bring_forward(ids[2]) from series; end $$;
+create temporary table sundays on commit drop as
+select tests.hold('bcba', tests.change(id, 'following', tests.tuesday(2), '{"weekday": "sunday", "local_start": "10:00", "room_id": null}')) as outcome from series;
+select is(
+  (select array_agg(distinct to_char((held ->> 'startTime')::timestamptz at time zone 'America/Los_Angeles', 'dy HH24:MI')) from jsonb_array_elements(outcome #> '{body,holds}') as held),
+  '{sun 10:00}', 'on each Sunday it is ten o''clock') from sundays;
+do $$ begin perform tests.release('bcba', outcome #>> '{body,holdKey}') from sundays; end $$;
+create temporary table rest on commit drop as
+select tests.hold('bcba', tests.change(id, 'all', null, '{"shift_minutes": 20, "room_id": null}')) as outcome from series;
+select is(
+  (select count(*) from jsonb_array_elements(outcome #> '{body,holds}') as held where held ->> 'sessionId' in (ids[1]::text, ids[2]::text)),
+  1::bigint, 'all are those that are to come') from rest, series;
+do $$ begin perform tests.release('bcba', outcome #>> '{body,holdKey}') from rest; end $$;
 
 -- Cancelling from a moment on.
 select is(tests.cancel('other admin', jsonb_build_object('series_id', id)) ->> 'code', 'FORBIDDEN', 'another clinic''s series is not cancelled') from series;

@@ -1,6 +1,6 @@
 -- A series goes on by its rule, as it was changed since: to a day, by a number of sessions, or while an authorization lasts.
 begin;
-select plan(42);
+select plan(43);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -91,6 +91,12 @@ select is(tests.extend('rbt', id, '{"count": 1}') ->> 'ok', 'true', 'then it goe
 select is(tests.places(id, 45), '{49 16:30}', 'behind all of them') from series;
 do $$ begin perform tests.book('rbt', 'rbt', 'ben', tests.day(51, '16:30')); end $$;
 select is(tests.extend('rbt', id, '{"count": 1, "on_conflict": "skip"}') ->> 'code', 'THERAPIST_CONFLICT', 'when nothing is free, that is refused') from series;
+do $$ begin
+  perform tests.extend('rbt', id, '{"count": 2, "on_conflict": "skip"}') from series;
+  perform tests.book('rbt', 'rbt', 'ben', tests.day(63, '16:30'));
+  perform tests.extend('rbt', id, '{"count": 2, "on_conflict": "skip"}'), tests.extend('rbt', id, '{"count": 1}') from series;
+end $$;
+select is(tests.places(id, 50), '{56 16:30,58 16:30,65 16:30}', 'what was left out at the end is not offered again') from series;
 
 -- Who may, and what cannot be asked.
 select is(tests.extend('rbt2', id, '{"count": 1}') ->> 'code', 'FORBIDDEN', 'somebody else''s series') from series;

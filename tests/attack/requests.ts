@@ -148,12 +148,14 @@ function honest(
 
 /** What somebody inside would most like to have done without being allowed to. */
 function insiders(world: World, email: string, chance: Random): Ask[] {
-  const session = sessionOf(world, email, chance);
-  const ahead = world.sessions.filter(
-    ({ therapist_email, status }) => status === 'scheduled' && therapist_email === email,
-  );
+  const own = world.sessions.filter((session) => session.therapist_email === email);
+  // A visit that is over, and the session that is furthest ahead: what they are must not depend on the day.
+  const over = own.filter(({ status }) => status === 'completed');
+  const session = chance.pick(over.length > 0 ? over : world.sessions);
+  const [scheduled = session] = own
+    .filter(({ status }) => status === 'scheduled')
+    .toSorted((a, b) => Number(new Date(b.start_time)) - Number(new Date(a.start_time)));
   const one = (id: string) => `/rest/v1/sessions?organization_id=eq.${BRIGHT}&id=eq.${id}`;
-  const scheduled = chance.pick(ahead.length > 0 ? ahead : [session]);
   const start = Date.now() + chance.integer(24, 1400) * 3_600_000;
   const times = { start_time: instant(start), end_time: instant(start + 3_600_000), time_zone: 'UTC' };
   const strangers = world.clients.filter((id) =>

@@ -181,7 +181,8 @@ describe('every function that may write', () => {
       const answer = await ends;
       await caller.query('rollback');
       if (!waits) continue;
-      if (!/FORBIDDEN|^PT403/.test(answer)) done[signature] = answer;
+      // On a machine that stands still meanwhile they may be told to come again, which does nothing either.
+      if (!/FORBIDDEN|^PT403|^PT503/.test(answer)) done[signature] = answer;
       await holder.query(
         'insert into public.memberships select (jsonb_populate_record(null::public.memberships, $1)).*',
         [rows[0].member],
