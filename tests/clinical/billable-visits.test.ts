@@ -149,7 +149,7 @@ it('units are those of the raw rows, however each payer rounds, once seconds are
           const { rows: days } = await client.query<{ session_id: string; units: number }>(
             `select day.session_id, day.units
             from (select distinct client_id, service_date from reports.billable_visits where organization_id = $1) as visit
-            cross join lateral private.visit_units($1, visit.client_id, visit.service_date) as day order by 1`,
+            cross join lateral private.visit_units($1, array[visit.client_id], array[visit.service_date]) as day order by 1`,
             [arena.organizationId],
           );
           expect(days).toEqual(lines);
