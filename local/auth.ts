@@ -225,19 +225,19 @@ export function createAuthApi(port: number, apiUrl: string, config: ProjectConfi
         };
         return context.json(answer, 503);
       }
-      if (await wouldSignUp(context.req.raw)) {
-        const answer: AuthError = {
-          ...{ code: 422, error_code: 'signup_disabled' },
-          msg: 'Signups not allowed for this instance',
-        };
-        return context.json(answer, 422);
-      }
       if (await isUnusable(context.req.raw)) {
         const answer: AuthError = {
           ...{ code: 400, error_code: 'validation_failed' },
           msg: 'The body must be a JSON object, of text that can be stored',
         };
         return context.json(answer, 400);
+      }
+      if (await wouldSignUp(context.req.raw)) {
+        const answer: AuthError = {
+          ...{ code: 422, error_code: 'signup_disabled' },
+          msg: 'Signups not allowed for this instance',
+        };
+        return context.json(answer, 422);
       }
       return signAgain(await lite.fetch(context.req.raw, { peerAddress: null }), method);
     });

@@ -111,6 +111,18 @@ describe('a body that Auth cannot use', () => {
     });
     expect([response.status, (await response.json()).error_code]).toEqual([400, 'validation_failed']);
   });
+
+  it.each(['signup', 'otp', 'magiclink'])(
+    'is a 400 of %s too, before anybody looks who that is',
+    async (way) => {
+      const response = await fetch(`${stack.apiUrl}/auth/v1/${way}`, {
+        method: 'POST',
+        headers: { apikey: stack.publishableKey, 'content-type': 'application/json' },
+        body: JSON.stringify({ email: '\0', create_user: true }),
+      });
+      expect([response.status, (await response.json()).error_code]).toEqual([400, 'validation_failed']);
+    },
+  );
 });
 
 describe('JSON without end', () => {
