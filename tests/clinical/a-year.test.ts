@@ -210,8 +210,8 @@ describe('a year', TIMEOUT, () => {
         index % 2 === 0 && isTreatment
           ? { cpt_code: '97155', reason_code: 'wrong_service' }
           : {
-              actual_start_time: new Date(begin + 3 * MINUTE).toISOString(),
-              actual_end_time: new Date(begin + (18 + chance(40)) * MINUTE).toISOString(),
+              actual_start_time: new Date(begin + 10 * MINUTE).toISOString(),
+              actual_end_time: new Date(begin + (18 + chance(37)) * MINUTE).toISOString(),
               reason_code: 'wrong_time',
             };
       const outcome = await asAdmin('public.correct_visit($1)', {
