@@ -178,13 +178,14 @@ const ledger: { rule: string; query: string }[] = [
   {
     rule: 'no authorization is ever taken beyond what was approved',
     query: `
-      select approval.id, approval.approved_units, sum(entry.units) as taken
+      select approval.organization_id, approval.id, approval.approved_units, sum(entry.units) as taken,
+        jsonb_agg(jsonb_build_array(entry.owner_id, entry.state, entry.units)) as entries
       from public.authorizations as approval
       join public.authorization_units as entry
         on entry.organization_id = approval.organization_id and entry.authorization_id = approval.id
         and (entry.expires_at is null or entry.expires_at > clock_timestamp())
       where approval.organization_id = any ($1)
-      group by approval.id, approval.approved_units
+      group by approval.organization_id, approval.id, approval.approved_units
       having sum(entry.units) > approval.approved_units`,
   },
   {
@@ -1227,21 +1228,26 @@ async function checkProofs(db: pg.ClientBase, organizations: string[], findings:
   }
 }
 
-/** Whether an event is of a call that was under way when its actor left: authority is read once, behind the locks. */
+/**
+ * Whether an event is of a call that was under way when its actor left: authority is read once, behind the locks. What is
+ * written over REST has no request id: any such call of theirs at that moment may be it, and `checkTimes` looks closer.
+ */
 function leftMeanwhile(row: object, history: Call[]): boolean {
-  const { actor_user_id, request_id } = row as { actor_user_id?: string; request_id?: string };
+  const { actor_user_id, request_id } = row as { actor_user_id?: string; request_id?: string | null };
   if (!actor_user_id) return false;
-  const call = history.find(({ id }) => id === request_id);
-  return (
-    call !== undefined &&
-    history.some(
-      (other) =>
-        other.kind === 'leave' &&
-        other.request.user_id === actor_user_id &&
-        other.actor.clinic.organizationId === call.actor.clinic.organizationId &&
-        other.startedAt <= call.endedAt &&
-        other.endedAt >= call.startedAt,
-    )
+  const calls = history.filter(({ id, kind, actor }) =>
+    request_id ? id === request_id : /^(post|patch)$/.test(kind) && actor.userId === actor_user_id,
+  );
+  return history.some(
+    (left) =>
+      left.kind === 'leave' &&
+      left.request.user_id === actor_user_id &&
+      calls.some(
+        (call) =>
+          call.actor.clinic.organizationId === left.actor.clinic.organizationId &&
+          left.startedAt <= call.endedAt &&
+          left.endedAt >= call.startedAt,
+      ),
   );
 }
 
