@@ -85,6 +85,7 @@ begin
 
   -- Alone, so that no booking is made meanwhile that this would not count.
   perform private.take_organization(actor.organization_id);
+  perform private.require_same_role(actor);
   with client as (
     update public.clients as known set deleted_at = coalesce(known.deleted_at, clock_timestamp())
     where known.organization_id = actor.organization_id and known.id = wanted.client_id
@@ -170,6 +171,7 @@ begin
 
   -- Alone, so that no booking is made meanwhile that this would not count.
   perform private.take_organization(actor.organization_id);
+  perform private.require_same_role(actor);
   update public.therapists as known
   set credential = wanted.credential
   where known.organization_id = actor.organization_id and known.id = wanted.therapist_id
