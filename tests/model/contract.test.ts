@@ -67,7 +67,7 @@ const requests: [string, object, (body: unknown) => Parsed<unknown>, string][] =
     {
       ...{ therapist_id: id(1), client_id: id(2), ...zone, session_type: 'individual', cpt_code: '97153' },
       ...{ hold_seconds: 300, buffer_before_minutes: 0, buffer_after_minutes: 15 },
-      override: { reason: 'Because', rules: ['availability', 'travel'] },
+      override: { reason: 'Because', rules: ['availability', 'concurrency'] },
       series: {
         ...{ series_id: id(6), scope: 'following', from: window.start_time },
         change: {
