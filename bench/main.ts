@@ -36,9 +36,6 @@ const { values: options } = parseArgs({
 });
 const report = new Report();
 
-// Ctrl-C ends what was started: leaving is what the stack and the backend wait for.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
-
 if (options.instructions) {
   const isWell = await countInstructions(options.check, (text) => report.say(text));
   process.exitCode = isWell ? 0 : 1;

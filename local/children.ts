@@ -11,6 +11,12 @@ process.on('exit', () => {
     }
 });
 
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+  process.on(signal, () => {
+    // Whoever has a way of their own to stop listens too. Without a listener, Node would end without an exit event.
+    if (process.listenerCount(signal) === 1) process.exit(130);
+  });
+
 /**
  * Sends a signal to a child if this process ends before it, whichever way but `kill -9`.
  * @param exited resolves when the child has ended

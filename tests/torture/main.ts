@@ -142,9 +142,6 @@ async function main(): Promise<number> {
   return 1;
 }
 
-// Children end when this process exits, but a signal by itself is no exit.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130));
-
 process.exitCode = await main().catch((error) => {
   console.error(error);
   return 2;

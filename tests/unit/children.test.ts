@@ -1,0 +1,35 @@
+/** Whatever started a child and is stopped by a signal takes the child along, without a handler of its own. */
+import { once } from 'node:events';
+import { execa } from 'execa';
+import { expect, it } from 'vitest';
+
+const parent = `
+  import { spawn } from 'node:child_process';
+  import { once } from 'node:events';
+  import { endWithParent } from './local/children.ts';
+  const child = spawn('sleep', ['600'], { detached: true });
+  endWithParent(child.pid, 'SIGTERM', once(child, 'exit'));
+  console.log(child.pid);
+`;
+
+const isRunning = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+};
+
+it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+  '%s',
+  async (signal) => {
+    const running = execa('node', ['--input-type=module', '--eval', parent], { reject: false });
+    const [line] = (await once(running.stdout, 'data')) as [Buffer];
+    const pid = Number(line.toString());
+    expect(isRunning(pid)).toBe(true);
+    running.kill(signal);
+    expect((await running).exitCode).toBe(130);
+    await expect.poll(() => isRunning(pid), { timeout: 60_000 }).toBe(false);
+  },
+  120_000,
+);
