@@ -25104,9 +25104,7 @@ begin
         and (private.service_code_on(schedule_problems.organization_id, named.code, asked.date)).code is null as has_ended
     from (select distinct booked.cpt_code, booked.session_type, booked.date from booked) as asked
     cross join lateral (
-      select private.service_code(
-        schedule_problems.organization_id, asked.cpt_code, asked.session_type, asked.date
-      ) as code
+      select private.service_code(schedule_problems.organization_id, asked.cpt_code, asked.session_type, asked.date) as code
       offset 0
     ) as named
   ),
@@ -25132,8 +25130,7 @@ begin
     ) as worked
   ),
   short as materialized (
-    -- The ledger knows who is short, and whose units a limit counts. Where nothing was asked for, a rule may have changed
-    -- since.
+    -- The ledger knows who is short, and whose units a limit counts. Where nothing was asked for, a rule may have changed.
     select placed.id, coalesce(entry.is_short or entry.is_limited, false) as is_known, placed.client_id, placed.date,
       coalesce(placed.code, '97153') as code
     from placed
@@ -25162,9 +25159,7 @@ begin
       from (select distinct short.client_id, short.date, short.code from short where not short.is_known) as asked
       offset 0
     ) as payer
-    cross join lateral private.payer_rule(
-      schedule_problems.organization_id, payer.id, payer.code, payer.date
-    ) as rule
+    cross join lateral private.payer_rule(schedule_problems.organization_id, payer.id, payer.code, payer.date) as rule
     where rule.authorization_required or payer.id is null
   )
   select placed.id, simple.problem, simple.detail
@@ -25196,9 +25191,7 @@ begin
     select therapist.session_ids[1 + found.occurrence_index] as session_id,
       case found.what when 'availability' then 'outside_hours' else found.what end as problem, found.during
     from therapist
-    cross join lateral private.outside_availability(
-      schedule_problems.organization_id, therapist.id, therapist.spans
-    ) as found
+    cross join lateral private.outside_availability(schedule_problems.organization_id, therapist.id, therapist.spans) as found
     where not therapist.is_open
   ) as closed
   group by closed.session_id, closed.problem
