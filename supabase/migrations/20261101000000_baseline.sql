@@ -6670,22 +6670,6 @@ comment on function private.warnings_of_sessions(uuid, uuid[], timestamptz) is
   'The warnings of unit_warnings for sessions that have their units, such as one that has just been completed; and what of '
   'them goes beyond an authorization or a limit, as in shortages[].';
 
-create function private.has_payer(organization_id uuid, client_ids uuid[])
-returns boolean
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return exists (
-    select from public.clients as client
-    where client.organization_id = has_payer.organization_id and client.id = any (client_ids) and client.has_payer
-  );
-end
-$$;
-comment on function private.has_payer(uuid, uuid[]) is
-  'Whether any of these clients ever had a coverage or an authorization: without, no units are counted.';
-
 -- === schemas/payers/ledger.sql ===
 
 -- Purpose: what bookings take of authorizations, keep and give back.
