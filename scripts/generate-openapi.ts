@@ -240,7 +240,7 @@ const calendarFeed: Json = {
     operationId: 'calendar',
     summary: 'Somebody’s sessions, for the calendar of their phone',
     description:
-      'iCalendar (RFC 5545) of what begins from 30 days ago on: when, and nothing about whom or where. An event keeps its UID; its SEQUENCE grows when it changes; a cancelled one stays for 30 days with `STATUS:CANCELLED`. `create_calendar_feed` makes the address, `revoke_calendar_feed` ends it. An address that is wrong, revoked, or of somebody who is no member any more is 404, alike.',
+      'iCalendar (RFC 5545) of what begins from 30 days ago on: when, and nothing about whom or where. An event keeps its UID; its SEQUENCE grows by one with each change; one that is cancelled or left the feed stays for 30 days with `STATUS:CANCELLED`. `create_calendar_feed` makes the address, `revoke_calendar_feed` ends it. An address that is wrong, revoked, or of somebody who is no member any more is 404, alike.',
     security: [],
     parameters: [
       {

@@ -1,6 +1,6 @@
 /**
- * `npm run sweep`: writes down expired holds, offers freed slots to the waitlist, removes idempotency keys and drafts that have
- * served their time, and makes the audit's next partitions, until nothing is left to do. For schedulers of projects without
+ * `npm run sweep`: writes down expired holds, offers freed slots to the waitlist, removes idempotency keys, drafts and
+ * notes of calendar feeds that have served their time, and makes the audit's next partitions, until nothing is left to do. For schedulers of projects without
  * pg_cron; once an hour is enough where nobody waits for a slot.
  *
  * Environment: `DATABASE_URL` (as the owner, `postgres`).

@@ -1,6 +1,6 @@
 -- A therapist or a parent has their sessions in the calendar of their phone: by a secret address that tells when, and no more.
 begin;
-select plan(39);
+select plan(56);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -31,15 +31,46 @@ select is(tests.feed('parent')::text ~ concat_ws('|', tests.id('ann'), tests.id(
 create temporary table before on commit drop as select (tests.event('parent', id) ->> 'sequence')::integer as sequence from booked;
 update public.sessions set start_time = tests.at(2), end_time = tests.at(2, '11:00') where id = (select id from booked);
 select is(tests.event('parent', id) ->> 'startTime', private.iso(tests.at(2)), 'what moves keeps its id') from booked;
-select cmp_ok((tests.event('parent', id) ->> 'sequence')::integer, '>', sequence, 'and its revision grows') from booked, before;
+select is((tests.event('parent', id) ->> 'sequence')::integer, sequence + 1, 'and its number grows by one') from booked, before;
+update public.sessions set start_time = start_time + interval '1 minute' where id = (select id from booked);
+select is((tests.event('parent', id) ->> 'sequence')::integer, sequence + 2, 'at once again, by one more') from booked, before;
+do $$ begin
+  perform private.enter_booking();
+  update public.sessions set start_time = start_time - interval '1 minute', updated_at = created_at - interval '1 day' where id = (select id from booked);
+  perform private.leave_booking(null);
+end $$;
+select is((tests.event('parent', id) ->> 'sequence')::integer, sequence + 3, 'also when the clock went back') from booked, before;
+create temporary table told on commit drop as select told, told.ctid as place from private.calendar_events as told;
+select tests.feed('parent');
+update public.sessions set session_type = 'other' where id = (select id from booked);
+select is((tests.event('parent', id) ->> 'sequence')::integer, sequence + 3, 'what the feed does not tell makes no number grow') from booked, before;
+select is_empty('select told, told.ctid from private.calendar_events as told except select told, place from told', 'and a read that finds nothing new writes nothing');
 select tests.cancel('rbt', jsonb_build_object('session_ids', jsonb_build_array(id))) from booked;
 select is(tests.event('parent', id) ->> 'cancelled', 'true', 'a cancelled one is shown as such') from booked;
+select is((tests.event('parent', id) ->> 'sequence')::integer, sequence + 4, 'with a number that grew') from booked, before;
+update private.calendar_events set changed_at = now() - interval '29 days';
+select isnt(tests.event('parent', id), null, 'for 30 days') from booked;
+update private.calendar_events set changed_at = now() - interval '31 days';
 do $$ begin
   perform private.enter_booking();
   update public.sessions set updated_at = now() - interval '31 days' where id = (select id from booked);
   perform private.leave_booking(null);
 end $$;
-select is(tests.event('parent', id), null, 'for 30 days') from booked;
+select is(tests.event('parent', id), null, 'and no longer') from booked;
+
+-- It is handed over.
+create temporary table handed on commit drop as select tests.book('rbt', 'rbt', 'ann', tests.at(3)) as id;
+select is(tests.event('rbt', id) ->> 'cancelled', 'false') from handed;
+update public.sessions set therapist_id = tests.id('bcba') where id = (select id from handed);
+select is(tests.event('rbt', id) - 'changedAt', jsonb_build_object('uid', id, 'kind', 'session', 'timeZone', 'UTC', 'cancelled', true, 'sequence', 1,
+  'startTime', private.iso(tests.at(3)), 'endTime', private.iso(tests.at(3, '11:00')), 'start', to_char(tests.at(3) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS'),
+  'end', to_char(tests.at(3, '11:00') at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS')), 'what another therapist took over is cancelled in the feed of the first') from handed;
+select is(tests.event('bcba', id) ->> 'cancelled', 'false', 'and new in the feed of the other') from handed;
+select is(tests.event('parent', id) - 'changedAt' ->> 'cancelled', 'false', 'and to the family nothing happened') from handed;
+update private.calendar_events set changed_at = now() - interval '31 days' where is_cancelled;
+select is(tests.event('rbt', id), null, 'after 30 days it is gone') from handed;
+update public.sessions set therapist_id = tests.id('rbt') where id = (select id from handed);
+select is(tests.event('rbt', id) ->> 'sequence', '2', 'if it comes back its number goes on') from handed;
 
 -- A group, and time without a client.
 insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time) values (tests.id('clinic'), tests.id('group'), tests.id('rbt'), tests.at(5), tests.at(5, '11:00'));
@@ -48,6 +79,10 @@ select tests.id('clinic'), tests.id('rbt'), tests.id(client), tests.at(5), tests
 select isnt(tests.event('rbt', tests.id('group')), null, 'a group is one event of its therapist''s');
 select is((select count(*) from jsonb_array_elements(tests.feed('rbt') -> 'events') as item where item ->> 'startTime' = private.iso(tests.at(5))), 1::bigint, 'however many come');
 select is((select count(*) from jsonb_array_elements(tests.feed('parent') -> 'events') as item where item ->> 'startTime' = private.iso(tests.at(5))), 1::bigint, 'and one of each family''s');
+update public.sessions set status = 'cancelled' where id = (select min(id::text)::uuid from public.sessions where group_id = tests.id('group'));
+update public.session_groups set start_time = tests.at(5, '12:00'), end_time = tests.at(5, '13:00') where id = tests.id('group');
+select is(tests.event('rbt', tests.id('group')) ->> 'startTime', private.iso(tests.at(5, '12:00')), 'a group that moves without a member who cancelled keeps its id');
+select is((select count(*) from jsonb_array_elements(tests.feed('rbt') -> 'events') as item where item ->> 'startTime' = private.iso(tests.at(5))), 0::bigint, 'and nothing is left at the old time');
 select tests.call('rbt', format('select public.add_staff_time(%L)', '{"kind": "drive"}'::jsonb || tests.occurrence(tests.at(6))));
 select is((select item ->> 'kind' from jsonb_array_elements(tests.feed('rbt') -> 'events') as item where item ->> 'startTime' = private.iso(tests.at(6))), 'drive', 'time without a client is in a therapist''s');
 
@@ -68,6 +103,14 @@ from feeds, unnest(array['bcba', 'parent', 'other admin']) as other where feeds.
 select is(tests.call(case person when 'rbt' then 'rbt' else 'admin' end, format('select public.revoke_calendar_feed(%L)', jsonb_build_object('feed_id', answer #>> '{body,feedId}'))) ->> 'ok', 'true',
   format('%s''s is ended', person)) from feeds where person in ('rbt', 'parent');
 select is(tests.feed('rbt'), null, 'then it answers as a wrong one');
+select is((select count(*) from private.calendar_events as told where told.feed_id = (answer #>> '{body,feedId}')::uuid), 0::bigint, 'and what it told is forgotten') from feeds where person = 'rbt';
+
+-- What was told of events long past goes.
+select tests.feed('bcba');
+update private.calendar_events set changed_at = now() - interval '32 days';
+select is(private.sweep() ->> 'calendarEvents', '0', 'events to come are remembered');
+update private.calendar_events set start_time = now() - interval '32 days';
+select is((private.sweep() ->> 'calendarEvents')::bigint > 0, true, 'those long past are swept');
 delete from public.memberships where user_id = tests.id('bcba');
 select is(tests.feed('bcba'), null, 'and so does that of a member who left');
 

@@ -380,6 +380,7 @@ export const relations: Record<string, RelationExpectation> = {
   'reports.client_record_access': readable(
               ['no grant', 'none',     'none',     'none',     'clinic',   'clinic',   'theirs',   'all']),
   'private.active_organizations': closed,
+  'private.calendar_events': closed,
   'private.calendar_tokens': closed,
   'private.claims': closed,
   'private.attestation_keys': closed,

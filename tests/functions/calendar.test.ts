@@ -20,6 +20,21 @@ async function rpc(person: Person, name: string, args: object) {
   });
   return await response.json();
 }
+const patch = (person: Person, id: string, change: object) =>
+  fetch(`${stack.apiUrl}/rest/v1/sessions?id=eq.${id}`, {
+    method: 'PATCH',
+    headers: {
+      apikey: stack.publishableKey,
+      authorization: `Bearer ${person.token}`,
+      'content-type': 'application/json',
+    },
+    body: JSON.stringify(change),
+  });
+/** Where a session is moved to: day from now and hour. */
+const place = (day: number, hour: number) => {
+  const { start_time, end_time } = window(day, hour);
+  return { start_time, end_time };
+};
 const newFeed = async (person: Person) => (await rpc(person, 'create_calendar_feed', {})).body;
 const get = (path: string, init: RequestInit = {}) => fetch(`${stack.apiUrl}${path}`, init);
 
@@ -105,15 +120,7 @@ describe('a calendar program', () => {
     const id = await book(clinic.rbt, clinic.clients[0], window(10, 10));
     const before = (await read(feeds.parent.path)).of(id);
     expect(before).toMatchObject({ start: window(10, 10).start_time, summary: 'Therapy session' });
-    const patched = await fetch(`${stack.apiUrl}/rest/v1/sessions?id=eq.${id}`, {
-      method: 'PATCH',
-      headers: {
-        apikey: stack.publishableKey,
-        authorization: `Bearer ${clinic.rbt.token}`,
-        'content-type': 'application/json',
-      },
-      body: JSON.stringify({ start_time: window(11, 14).start_time, end_time: window(11, 14).end_time }),
-    });
+    const patched = await patch(clinic.rbt, id, place(11, 14));
     expect(patched.status).toBe(204);
     const moved = (await read(feeds.parent.path)).of(id);
     expect(moved).toMatchObject({ uid: before?.uid, start: window(11, 14).start_time });
@@ -122,6 +129,39 @@ describe('a calendar program', () => {
     const cancelled = (await read(feeds.parent.path)).of(id);
     expect(cancelled).toMatchObject({ uid: before?.uid, status: 'CANCELLED' });
     expect(cancelled?.sequence).toBeGreaterThan(moved?.sequence ?? Number.POSITIVE_INFINITY);
+  });
+
+  it('counts every change of an event by one, however many programs look at once', async () => {
+    const id = await book(clinic.rbt, clinic.clients[0], window(12, 10));
+    const feed = await newFeed(clinic.rbt);
+    const sequence = async () => (await read(feed.path)).of(id)?.sequence;
+    expect(await sequence()).toBe(0);
+    for (const [turn, hour] of [11, 12, 13].entries()) {
+      expect((await patch(clinic.rbt, id, place(12, hour))).status).toBe(204);
+      // The parser keeps its zones in one place: the answers are read one after another.
+      const texts = await Promise.all(
+        Array.from({ length: 6 }, async () => await (await get(feed.path)).text()),
+      );
+      expect(new Set(texts).size).toBe(1);
+      expect(await sequence()).toBe(turn + 1);
+    }
+    // What the feed does not tell changes nothing in it.
+    const before = (await read(feed.path)).text;
+    expect((await patch(clinic.rbt, id, { location_type: 'home' })).status).toBe(204);
+    expect((await read(feed.path)).text).toBe(before);
+  });
+
+  it('is told that a session was cancelled when another therapist took it over', async () => {
+    const id = await book(clinic.rbt, clinic.clients[0], window(13, 10));
+    const [given, taken] = await Promise.all([clinic.rbt, clinic.bcba].map(newFeed));
+    const before = (await read(given.path)).of(id);
+    expect(before).toMatchObject({ status: 'CONFIRMED', sequence: 0 });
+    const handed = await patch(clinic.admin, id, { therapist_id: clinic.bcba.id });
+    expect(handed.status).toBe(204);
+    expect((await read(given.path)).of(id)).toEqual({ ...before, status: 'CANCELLED', sequence: 1 });
+    expect((await read(taken.path)).of(id)).toEqual({ ...before, status: 'CONFIRMED', sequence: 0 });
+    expect((await patch(clinic.admin, id, { therapist_id: clinic.rbt.id })).status).toBe(204);
+    expect((await read(given.path)).of(id)).toEqual({ ...before, status: 'CONFIRMED', sequence: 2 });
   });
 
   it('is told when and nothing else', async () => {

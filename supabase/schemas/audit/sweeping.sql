@@ -1,5 +1,6 @@
 -- Purpose: what has served its time goes, so that nothing grows without end.
--- Objects: private.sweep_idempotency_keys, private.sweep_drafts, private.sweep. Expired holds: booking/sweep.sql.
+-- Objects: private.sweep_idempotency_keys, private.sweep_drafts, private.sweep. Expired holds: booking/sweep.sql; what
+--          calendar feeds have told: calendar_feed/calendar_feeds.sql.
 -- Watch for: correctness never waits for any of it: expired holds block nobody, lapsed keys replay nothing. private.sweep does
 --            all of it, a little at a time: by pg_cron where that is there, else by `npm run sweep` from any scheduler.
 
@@ -69,6 +70,7 @@ begin
     'idempotencyKeys', private.sweep_idempotency_keys(),
     'offers', private.offer_all_freed_slots(),
     'drafts', private.sweep_drafts(),
+    'calendarEvents', private.sweep_calendar_events(),
     'partitions', audit.ensure_partitions()
   );
 end

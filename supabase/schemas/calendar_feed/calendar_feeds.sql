@@ -1,6 +1,6 @@
 -- Purpose: a therapist's or a parent's sessions for the calendar of their phone, behind a secret address.
--- Objects: calendar_feeds (who has one), private.calendar_tokens (its secret, hashed); create_calendar_feed,
---          revoke_calendar_feed, read_calendar_feed.
+-- Objects: calendar_feeds (who has one), private.calendar_tokens (its secret, hashed), private.calendar_events (what it has
+--          told); create_calendar_feed, revoke_calendar_feed, read_calendar_feed.
 -- Watch for: the address is the only key to it, so it tells no more than when: no name, no place, no note, no id of a
 --            client. What it shows follows from the membership of now; a member who is removed loses the feed in the same
 --            statement. The edge function `calendar` writes it as iCalendar (RFC 5545).
@@ -45,6 +45,32 @@ create index calendar_tokens_hash_idx on private.calendar_tokens (token_hash);
 alter table private.calendar_tokens enable row level security;
 create policy deny_all on private.calendar_tokens using (false);
 comment on policy deny_all on private.calendar_tokens is 'Read and written by functions only.';
+
+create table private.calendar_events (
+  organization_id uuid not null,
+  feed_id uuid not null,
+  id uuid not null,
+  kind text not null,
+  start_time timestamptz not null,
+  end_time timestamptz not null,
+  time_zone text not null,
+  is_cancelled boolean not null,
+  changed_at timestamptz not null,
+  sequence integer not null default 0 check (sequence >= 0),
+  primary key (organization_id, feed_id, id),
+  foreign key (organization_id, feed_id) references public.calendar_feeds (organization_id, id) on delete cascade
+);
+comment on table private.calendar_events is
+  'What a feed told last of each event. It is the difference to what is so now that makes an event''s number grow, no clock.';
+comment on column private.calendar_events.id is 'The event''s UID: a session''s, a group''s or a staff time''s id.';
+comment on column private.calendar_events.changed_at is
+  'When it became what it is; of an event that left the feed: when a read found it gone.';
+comment on column private.calendar_events.sequence is 'How many times the feed has told another thing of it.';
+-- For the sweep.
+create index calendar_events_start_idx on private.calendar_events (start_time);
+alter table private.calendar_events enable row level security;
+create policy deny_all on private.calendar_events using (false);
+comment on policy deny_all on private.calendar_events is 'Read and written by functions only.';
 
 create function private.hash_token(token text)
 returns bytea
@@ -151,6 +177,8 @@ begin
     set revoked_at = clock_timestamp()
     where known.organization_id = feed.organization_id and known.id = feed.id
     returning known.revoked_at into feed.revoked_at;
+    delete from private.calendar_events as told
+    where told.organization_id = feed.organization_id and told.feed_id = feed.id;
     perform private.record_event(
       actor.organization_id, 'calendar_feed.revoked', 'calendar_feed', array[feed.id], feed.revoked_at,
       actor_role => actor.role::text, details => jsonb_build_object('userId', feed.user_id)
@@ -180,20 +208,8 @@ grant execute on function public.revoke_calendar_feed(jsonb, text) to authentica
 
 -- Reading ------------------------------------------------------------------------------------------------------------------
 
-create type private.feed_entry as (
-  id uuid,
-  kind text,
-  start_time timestamptz,
-  end_time timestamptz,
-  time_zone text,
-  is_cancelled boolean,
-  created_at timestamptz,
-  changed_at timestamptz
-);
-comment on type private.feed_entry is 'One event of a calendar feed.';
-
 create function private.feed_entries(feed public.calendar_feeds, role public.member_role, as_of timestamptz)
-returns private.feed_entry[]
+returns setof private.calendar_events
 language plpgsql
 stable
 set search_path = ''
@@ -208,7 +224,7 @@ declare
     where of_user.organization_id = feed.organization_id and of_user.user_id = feed.user_id and role = 'client'
   );
 begin
-  return array(
+  return query
     with own as (
       select session.*
       from public.sessions as session
@@ -227,40 +243,113 @@ begin
     ),
     entry as (
       -- For a therapist a group is one event; for a family it is theirs among others'.
-      select case when role = 'client' then own.id else own.group_key end as id, 'session' as kind,
-        min(own.start_time) as start_time, min(own.end_time) as end_time, min(own.time_zone) as time_zone,
-        bool_and(own.status = 'cancelled') as is_cancelled, min(own.created_at) as created_at,
-        max(own.updated_at) as changed_at, (array_agg(own.group_id))[1] as group_id
+      select case when role = 'client' then own.id else own.group_key end as id, min(own.start_time) as start_time,
+        min(own.end_time) as end_time, min(own.time_zone) as time_zone, bool_and(own.status = 'cancelled') as is_cancelled,
+        max(own.updated_at) as changed_at,
+        role <> 'client' and bool_and(own.group_id is not null and own.status in ('cancelled', 'no_show')) as is_ended_group
       from own
       group by 1
     )
-    select row(
-      entry.id, entry.kind, entry.start_time, entry.end_time, entry.time_zone, entry.is_cancelled,
-      -- A group keeps its beginning whoever leaves it, so that its revisions only grow.
-      coalesce(of_group.created_at, entry.created_at), entry.changed_at
-    )::private.feed_entry
+    select feed.organization_id, feed.id, entry.id, 'session', entry.start_time, entry.end_time, entry.time_zone,
+      entry.is_cancelled, entry.changed_at, 0
     from entry
-    left join public.session_groups as of_group
-      on of_group.organization_id = feed.organization_id and of_group.id = entry.group_id and role <> 'client'
-    where not entry.is_cancelled or entry.changed_at >= since
+    where (not entry.is_cancelled or entry.changed_at >= since)
+      -- The members who had cancelled before a group moved are a group of their own since: nobody was told of it.
+      and not (entry.is_ended_group and not exists (
+        select from private.calendar_events as told
+        where told.organization_id = feed.organization_id and told.feed_id = feed.id and told.id = entry.id
+      ))
     union all
-    select row(
-      taken.id, taken.kind::text, taken.start_time, taken.end_time, taken.time_zone, taken.cancelled_at is not null,
-      taken.created_at, taken.updated_at
-    )::private.feed_entry
+    select feed.organization_id, feed.id, taken.id, taken.kind::text, taken.start_time, taken.end_time, taken.time_zone,
+      taken.cancelled_at is not null, taken.updated_at, 0
     from public.staff_time_members as member
     join public.staff_times as taken on taken.organization_id = member.organization_id and taken.id = member.staff_time_id
     where role <> 'client'
       and member.organization_id = feed.organization_id and member.therapist_id = feed.user_id
       and taken.start_time >= since
-      and (taken.cancelled_at is null or taken.cancelled_at >= since)
-  );
+      and (taken.cancelled_at is null or taken.cancelled_at >= since);
 end
 $$;
 comment on function private.feed_entries(public.calendar_feeds, public.member_role, timestamptz) is
   'What a feed shows: what begins from 30 days ago on; cancelled ones for 30 days after they were cancelled.';
 
-create function private.feed_zones(entries private.feed_entry[])
+create function private.feed_changes(feed public.calendar_feeds, role public.member_role, as_of timestamptz)
+returns private.calendar_events[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    with found as materialized (select * from private.feed_entries(feed, role, as_of))
+    select row(
+      feed.organization_id, feed.id, found.id, found.kind, found.start_time, found.end_time, found.time_zone,
+      found.is_cancelled, found.changed_at, 0
+    )::private.calendar_events
+    from found
+    left join private.calendar_events as told
+      on told.organization_id = feed.organization_id and told.feed_id = feed.id and told.id = found.id
+    where (told.kind, told.start_time, told.end_time, told.time_zone, told.is_cancelled)
+      is distinct from (found.kind, found.start_time, found.end_time, found.time_zone, found.is_cancelled)
+    union all
+    -- It was deleted, or is somebody else's now. A program that only learns of it no more may keep it for ever.
+    select row(
+      feed.organization_id, feed.id, told.id, told.kind, told.start_time, told.end_time, told.time_zone, true, as_of, 0
+    )::private.calendar_events
+    from private.calendar_events as told
+    where told.organization_id = feed.organization_id and told.feed_id = feed.id and not told.is_cancelled
+      and told.start_time >= as_of - interval '30 days'
+      and told.id not in (select found.id from found)
+  );
+end
+$$;
+comment on function private.feed_changes(public.calendar_feeds, public.member_role, timestamptz) is
+  'The events that are no longer, or not yet, what a feed has told of them, as they are now.';
+
+create function private.told_by_feed(feed public.calendar_feeds, as_of timestamptz)
+returns private.calendar_events[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select told
+    from private.calendar_events as told
+    where told.organization_id = feed.organization_id and told.feed_id = feed.id
+      and told.start_time >= as_of - interval '30 days'
+      and (not told.is_cancelled or told.changed_at >= as_of - interval '30 days')
+    order by told.start_time, told.id
+  );
+end
+$$;
+comment on function private.told_by_feed(public.calendar_feeds, timestamptz) is
+  'What a feed tells of what it has noted.';
+
+create function private.readable_feed(token text, out feed public.calendar_feeds, out role public.member_role)
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  -- One look for a secret that is wrong, revoked, or of somebody who may no longer read: none tells which it is.
+  select known.* into feed
+  from private.calendar_tokens as secret
+  join public.calendar_feeds as known
+    on known.organization_id = secret.organization_id and known.id = secret.feed_id and known.revoked_at is null
+  where secret.token_hash = private.hash_token(token);
+  select member.role into role
+  from public.memberships as member
+  left join public.therapists as therapist
+    on therapist.organization_id = member.organization_id and therapist.id = member.user_id and therapist.deleted_at is null
+  where member.organization_id = feed.organization_id and member.user_id = feed.user_id
+    and (member.role = 'client' or therapist.id is not null);
+end
+$$;
+comment on function private.readable_feed(text) is
+  'The feed of a secret, and as whom it is read; no role: by nobody.';
+
+create function private.feed_zones(entries private.calendar_events[])
 returns jsonb
 language plpgsql
 stable
@@ -286,7 +375,7 @@ begin
   );
 end
 $$;
-comment on function private.feed_zones(private.feed_entry[]) is
+comment on function private.feed_zones(private.calendar_events[]) is
   'The zones of these events, each with the offsets it has in their time: from (an instant in UTC) and minutes east of UTC. '
   'The database''s own rules, so that a reader gets back the same instants.';
 
@@ -300,28 +389,34 @@ set lock_timeout = '5s'
 as $$
 declare
   as_of constant timestamptz := clock_timestamp();
+  reader record;
   feed public.calendar_feeds;
-  role public.member_role;
-  entries private.feed_entry[];
+  entries private.calendar_events[];
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  -- One look for a secret that is wrong, revoked, or of somebody who may no longer read: none tells which it is.
-  select known.* into feed
-  from private.calendar_tokens as secret
-  join public.calendar_feeds as known
-    on known.organization_id = secret.organization_id and known.id = secret.feed_id and known.revoked_at is null
-  where secret.token_hash = private.hash_token(token);
-  select member.role into role
-  from public.memberships as member
-  left join public.therapists as therapist
-    on therapist.organization_id = member.organization_id and therapist.id = member.user_id and therapist.deleted_at is null
-  where member.organization_id = feed.organization_id and member.user_id = feed.user_id
-    and (member.role = 'client' or therapist.id is not null);
-  if role is null then
+  reader := private.readable_feed(token);
+  if reader.role is null then
     return null;
   end if;
+  feed := reader.feed;
 
-  entries := private.feed_entries(feed, role, as_of);
+  if private.feed_changes(feed, reader.role, as_of) <> '{}' then
+    -- Two reads at once would give two changes one number: the second sees what the first has told.
+    perform from public.calendar_feeds as known
+    where known.organization_id = feed.organization_id and known.id = feed.id
+    for no key update;
+    reader := private.readable_feed(token);
+    if reader.role is null then
+      return null;
+    end if;
+    insert into private.calendar_events as told
+    select change.* from unnest(private.feed_changes(feed, reader.role, as_of)) as change
+    on conflict on constraint calendar_events_pkey do update
+    set kind = excluded.kind, start_time = excluded.start_time, end_time = excluded.end_time,
+      time_zone = excluded.time_zone, is_cancelled = excluded.is_cancelled,
+      changed_at = greatest(told.changed_at, excluded.changed_at), sequence = told.sequence + 1;
+  end if;
+  entries := private.told_by_feed(feed, as_of);
   -- Calendar programs poll for years: a read a day is recorded, however often they ask.
   update private.calendar_tokens as secret
   set read_on = as_of::date
@@ -345,8 +440,7 @@ begin
         'endTime', private.iso(entry.end_time),
         'timeZone', entry.time_zone,
         'cancelled', entry.is_cancelled,
-        -- Tenths of a second since it was made: whatever changes it makes the number grow.
-        'sequence', greatest(ceil(extract(epoch from entry.changed_at - entry.created_at) * 10), 0)::integer,
+        'sequence', entry.sequence,
         'changedAt', private.iso(entry.changed_at)
       ) order by entry.start_time, entry.id), '[]')
       from unnest(entries) as entry
@@ -372,3 +466,29 @@ comment on function public.read_calendar_feed(text, text) is
   'What the edge function calendar writes as iCalendar: {zones, events}; null for a token that is wrong, revoked or of '
   'somebody who is no member any more, alike. Called with the secret key only.';
 grant execute on function public.read_calendar_feed(text, text) to service_role;
+
+create function private.sweep_calendar_events(most integer default 10000)
+returns integer
+language plpgsql
+security definer
+set search_path = ''
+as $$
+declare
+  removed integer;
+begin
+  delete from private.calendar_events as past
+  where past.ctid = any (array(
+    select candidate.ctid
+    from private.calendar_events as candidate
+    -- By then no feed tells of them. A cancelled event that is still to come stays: if it comes back, its number goes on.
+    where candidate.start_time < clock_timestamp() - interval '31 days'
+      and candidate.changed_at < clock_timestamp() - interval '31 days'
+    order by candidate.start_time
+    limit most
+    for update skip locked
+  ));
+  get diagnostics removed = row_count;
+  return removed;
+end
+$$;
+comment on function private.sweep_calendar_events(integer) is 'Removes what feeds have told of events long past.';
