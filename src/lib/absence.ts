@@ -25,6 +25,9 @@ export interface TimeOff {
   readonly touched: number;
   /** How many of them were cancelled. */
   readonly cancelled: number;
+  /** How many staff times lie in it, and how many of them ended; a meeting of others goes on without them. */
+  readonly touchedStaffTimes: number;
+  readonly cancelledStaffTimes: number;
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../../supabase/functions/_shared/contract/codes.ts';
-import type { Conflict, Shortage } from '../../supabase/functions/_shared/contract/types.ts';
+import type { Alternative, Conflict, Shortage } from '../../supabase/functions/_shared/contract/types.ts';
 import { callRpc, type ReadOptions } from './readRest.ts';
 import {
   type BlockedSession,
@@ -20,6 +20,7 @@ interface Outcome<Body> {
   readonly retryAfter?: string | null;
   readonly retryAfterSeconds?: number | null;
   readonly conflicts?: readonly Conflict[];
+  readonly alternatives?: readonly Alternative[];
   readonly shortages?: readonly Shortage[];
   readonly overlaps?: readonly VisitOverlap[];
   readonly blocked?: readonly BlockedSession[];
@@ -51,6 +52,7 @@ export async function callOutcome<Body>(
     retryAfter: hints.retryAfter,
     retryAfterSeconds: hints.retryAfterSeconds,
     conflicts: hints.conflicts,
+    alternatives: hints.alternatives,
     shortages: hints.shortages,
     overlaps: hints.overlaps,
     blocked: hints.blocked,

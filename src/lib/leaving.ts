@@ -24,6 +24,11 @@ export interface Touched {
   readonly cancelled: number;
   /** The first hundred of them, the earliest first. */
   readonly touchedSessionIds: readonly string[];
+  /** How many staff times to come it touches: those of a therapist, or in a room. */
+  readonly touchedStaffTimes: number;
+  /** How many of them it ended: cancelled, or, where others take part, left to them. */
+  readonly cancelledStaffTimes: number;
+  readonly touchedStaffTimeIds: readonly string[];
 }
 
 /**

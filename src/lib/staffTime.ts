@@ -48,7 +48,7 @@ export interface StaffTimeRequest extends ReadOptions {
  * @param payload - what, whose and when; see {@link StaffTimeRequest}
  * @returns what was entered, in order
  * @throws SessionsApiError 409 such as `THERAPIST_CONFLICT`, `THERAPIST_HOLD_CONFLICT`, `ROOM_CONFLICT` or
- *   `OUTSIDE_AVAILABILITY`; each of `conflicts` has the `therapistId` that was asked for
+ *   `OUTSIDE_AVAILABILITY`; each of `conflicts` has the `therapistId` that was asked for, `alternatives` are when all can
  * @throws SessionsApiError 400 for a time that cannot be, 403 when it is not the caller's time to take
  * @throws the signal's reason when aborted
  * @example
@@ -104,10 +104,23 @@ export async function addStaffTime(
   );
 }
 
-/** Which staff times: one by its id, or those of a series from a moment on (an instant; absent: from now). */
+/**
+ * Which staff times: one by its id, alone (`this`, the default), with those of its series that follow, or with all that are
+ * to come; or those of a series from a moment on (an instant; absent: from now).
+ */
 export type StaffTimeTarget =
-  | { readonly staffTimeId: string; readonly seriesId?: never; readonly from?: never }
-  | { readonly seriesId: string; readonly from?: string | null; readonly staffTimeId?: never };
+  | {
+      readonly staffTimeId: string;
+      readonly scope?: 'this' | 'following' | 'all';
+      readonly seriesId?: never;
+      readonly from?: never;
+    }
+  | {
+      readonly seriesId: string;
+      readonly from?: string | null;
+      readonly staffTimeId?: never;
+      readonly scope?: never;
+    };
 
 /** What {@link changeStaffTime} changes; what is left out stays. */
 export type StaffTimeChange = ReadOptions &
@@ -158,15 +171,16 @@ export async function changeStaffTime(
   return await callOutcome(supabase, 'change_staff_time', { request }, payload);
 }
 
-function targetOf({ staffTimeId, seriesId, from }: StaffTimeTarget): object {
-  return staffTimeId !== undefined ? { staff_time_id: staffTimeId } : { series_id: seriesId, from };
+function targetOf({ staffTimeId, scope, seriesId, from }: StaffTimeTarget): object {
+  return staffTimeId !== undefined ? { staff_time_id: staffTimeId, scope } : { series_id: seriesId, from };
 }
 
 /**
  * Cancels staff times: their time is free at once.
  *
  * @param supabase - a supabase-js client
- * @param payload - their ids, or a series and the moment from which on (an instant; absent: from now)
+ * @param payload - their ids, one and how much of its series, or a series and the moment from which on (an instant;
+ *   absent: from now)
  * @returns how many were cancelled now and before
  * @throws SessionsApiError 403 unless all of them are the caller's to cancel; then none is cancelled
  * @throws the signal's reason when aborted
@@ -177,17 +191,13 @@ function targetOf({ staffTimeId, seriesId, from }: StaffTimeTarget): object {
  */
 export async function cancelStaffTime(
   supabase: RpcCaller,
-  payload: ReadOptions & {
-    readonly staffTimeIds?: readonly string[];
-    readonly seriesId?: string;
-    readonly from?: string | null;
-  },
+  payload: ReadOptions & (StaffTimeTarget | { readonly staffTimeIds: readonly string[] }),
 ): Promise<{
   readonly cancelledCount: number;
   readonly alreadyCancelledCount: number;
   readonly cancelledIds: string[];
 }> {
-  const request = { staff_time_ids: payload.staffTimeIds, series_id: payload.seriesId, from: payload.from };
+  const request = 'staffTimeIds' in payload ? { staff_time_ids: payload.staffTimeIds } : targetOf(payload);
   return await callOutcome(supabase, 'cancel_staff_time', { request }, payload);
 }
 

@@ -7602,7 +7602,10 @@ begin
   return private.success(
     jsonb_build_object(
       'closureId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span))
-    ) || private.touched_answer(touched_ids, wanted.cancels, wanted.reason, request_id)
+    ) || private.touched_answer(
+      touched_ids, wanted.cancels, wanted.reason, request_id,
+      private.staff_times_to_come(actor.organization_id, null, null, wanted.span)
+    )
   );
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
@@ -7622,9 +7625,10 @@ begin atomic
 end;
 comment on function public.add_closure(jsonb, text) is
   'Closes the organization, for admins: {name, from_date, to_date?} for whole days of its zone, the last included, or '
-  '{name, start_time, end_time} for instants; cancel_sessions: true also cancels the sessions there, with reason. '
-  'Answers {closureId, startsAt, endsAt, touched, cancelled, touchedSessionIds}: touched is how many future sessions lie in '
-  'it, with the first hundred.';
+  '{name, start_time, end_time} for instants; cancel_sessions: true also cancels the sessions and staff times there, with '
+  'reason. Answers {closureId, startsAt, endsAt, touched, cancelled, touchedSessionIds, touchedStaffTimes, '
+  'cancelledStaffTimes, touchedStaffTimeIds}: touched is how many future sessions lie in it, with the first hundred; staff '
+  'times likewise.';
 grant execute on function public.add_closure(jsonb, text) to authenticated;
 
 create function private.add_time_off(request jsonb, request_id text)
@@ -7671,7 +7675,10 @@ begin
   return private.success(
     jsonb_build_object(
       'exceptionId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span))
-    ) || private.touched_answer(touched_ids, wanted.cancels, wanted.reason, request_id)
+    ) || private.touched_answer(
+      touched_ids, wanted.cancels, wanted.reason, request_id,
+      private.staff_times_to_come(actor.organization_id, absent_id, null, wanted.span), absent_id
+    )
   );
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
@@ -7692,8 +7699,8 @@ end;
 comment on function public.add_time_off(jsonb, text) is
   'Enters time off of a therapist (therapist_id; left out: the caller): {from_date, to_date?} for whole days of their '
   'zone, the last included, or {start_time, end_time} for instants; cancel_sessions: true also cancels their sessions '
-  'there, with reason. Answers {exceptionId, startsAt, endsAt, touched, cancelled, '
-  'touchedSessionIds}.';
+  'and staff times there, with reason; a meeting goes on without them. Answers {exceptionId, startsAt, endsAt, touched, '
+  'cancelled, touchedSessionIds, touchedStaffTimes, cancelledStaffTimes, touchedStaffTimeIds}.';
 grant execute on function public.add_time_off(jsonb, text) to authenticated;
 
 -- === schemas/booking/availability.sql ===
@@ -14015,921 +14022,6 @@ create trigger c_settle_deleted after delete on public.staff_time_members
   when (private.is_direct_write())
   execute function private.settle_staff_time_members();
 
--- === schemas/staff/staff_time_booking.sql ===
-
--- Purpose: entering, changing and cancelling time without a client.
--- Objects: add_staff_time, change_staff_time, cancel_staff_time, and what they have in common.
--- Watch for: the times of a request are read by private.slots_of, the reader of sessions-hold, so zones, offsets and the
---            bounds of a booking are the same. A refusal comes before anything is written. Hours, time off and closures
---            count as for a session, and an admin may override them with a reason.
-
-create domain private.staff_ids as uuid[] check (cardinality(value) between 1 and 100);
-comment on domain private.staff_ids is 'must have 1 to 100 items';
-create domain private.staff_time_ids as uuid[] check (cardinality(value) between 1 and 1000);
-comment on domain private.staff_time_ids is 'must have 1 to 1000 items';
-create domain private.clock_time as text check (value ~ '^([01][0-9]|2[0-3]):[0-5][0-9]$');
-comment on domain private.clock_time is 'must be a local time of day, like 09:30';
-create domain private.minutes_long as smallint check (value between 1 and 720);
-comment on domain private.minutes_long is 'must be a whole number from 1 to 720';
-
-create type private.staff_time_request as (
-  kind public.staff_time_kind,
-  therapist_ids private.staff_ids,
-  room_id uuid,
-  time_zone private.zone_name,
-  start_time private.instant,
-  end_time private.instant,
-  start_time_offset_minutes private.offset_minutes,
-  end_time_offset_minutes private.offset_minutes,
-  occurrences private.occurrence_requests,
-  recurrence private.recurrence_request,
-  override private.override_request
-);
-comment on type private.staff_time_request is 'The request of add_staff_time, each field within its bounds.';
-
-create type private.staff_time_change as (
-  staff_time_id uuid,
-  series_id uuid,
-  "from" private.instant,
-  kind public.staff_time_kind,
-  therapist_ids private.staff_ids,
-  room_id uuid,
-  start_time private.instant,
-  end_time private.instant,
-  local_start private.clock_time,
-  duration_minutes private.minutes_long,
-  override private.override_request
-);
-comment on type private.staff_time_change is 'The request of change_staff_time: which ones, and what of them changes.';
-
-create type private.staff_time_end as (
-  staff_time_ids private.staff_time_ids,
-  series_id uuid,
-  "from" private.instant
-);
-comment on type private.staff_time_end is 'The request of cancel_staff_time.';
-
-do $make$
-declare
-  name text;
-begin
-  foreach name in array array['staff_time_request', 'staff_time_change', 'staff_time_end'] loop
-    execute format(
-      $function$
-        create function private.mistyped_%1$s() returns jsonpath
-        language plpgsql immutable set search_path = '' as $body$ begin return %2$L; end $body$
-      $function$,
-      name, format('$ ? (%s)', private.mistyped_fields(format('private.%I', name)::regtype))
-    );
-    execute format(
-      'comment on function private.mistyped_%1$s() is %2$L',
-      name, format('Finds a field of private.%s whose JSON type is wrong. Made from the type.', name)
-    );
-  end loop;
-end
-$make$;
-
-create type private.staff_plan as (
-  id uuid,
-  occurrence_index smallint,
-  kind public.staff_time_kind,
-  start_time timestamptz,
-  end_time timestamptz,
-  time_zone text,
-  -- squawk-ignore prefer-timestamp-tz
-  civil_start timestamp,
-  room_id uuid,
-  therapist_ids uuid[]
-);
-comment on type private.staff_plan is 'One staff time as it would be.';
-
--- What may be where ------------------------------------------------------------------------------------------------------
-
-create function private.staff_claims(organization_id uuid, plans private.staff_plan[])
-returns private.claims[]
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return private.claimed(organization_id, array(
-    select row(
-      null, plan.id, member.id, case when member.position = 1 then plan.room_id end, 0, 0, null, null, plan.start_time,
-      plan.end_time, null
-    )::private.place
-    from unnest(plans) as plan
-    cross join lateral unnest(plan.therapist_ids) with ordinality as member (id, position)
-  ));
-end
-$$;
-comment on function private.staff_claims(uuid, private.staff_plan[]) is
-  'What staff times claim: each of their therapists, and their room once.';
-
-create function private.staff_obstacle(
-  organization_id uuid,
-  plans private.staff_plan[],
-  as_of timestamptz,
-  out conflicts jsonb,
-  out retry_after timestamptz
-)
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  own_ids constant uuid[] := array(select plan.id from unnest(plans) as plan);
-  indexes constant jsonb := (select jsonb_object_agg(plan.id, plan.occurrence_index) from unnest(plans) as plan);
-begin
-  select
-    jsonb_agg(found.conflict order by found.occurrence_index, found.resource_kind, found.resource_id)
-      filter (where found.place = 1 and found.rank <= 1000),
-    case when bool_and(found.expires_at is not null) then max(found.expires_at) end
-  into conflicts, retry_after
-  from (
-    select blocked.*,
-      dense_rank() over (order by blocked.occurrence_index, blocked.resource_kind, blocked.resource_id) as rank,
-      jsonb_strip_nulls(jsonb_build_object(
-        'occurrenceIndex', blocked.occurrence_index,
-        'resource', blocked.resource_kind,
-        'therapistId', case when blocked.resource_kind = 'therapist' then blocked.resource_id end,
-        'blockedBy', case when blocked.expires_at is null then 'session' else 'hold' end,
-        'startTime', private.iso(lower(blocked.overlap)),
-        'endTime', private.iso(upper(blocked.overlap)),
-        'expiresAt', private.iso(blocked.expires_at)
-      )) as conflict
-    from (
-      select (indexes ->> want.owner_id::text)::integer as occurrence_index, want.resource_kind, want.resource_id,
-        claim.expires_at, claim.during::tstzrange * want.during::tstzrange as overlap,
-        row_number() over (
-          partition by want.owner_id, want.resource_kind, want.resource_id order by claim.expires_at desc nulls first
-        ) as place
-      from unnest(private.staff_claims(staff_obstacle.organization_id, plans)) as want
-      cross join lateral (
-        select known.* from private.claims as known
-        where known.organization_id = want.organization_id
-          and known.resource_id = want.resource_id
-          and known.during && want.during
-          and known.resource_kind = want.resource_kind
-          and (known.expires_at is null or known.expires_at > as_of)
-          and known.owner_id <> all (own_ids)
-        offset 0
-      ) as claim
-    ) as blocked
-  ) as found;
-end
-$$;
-comment on function private.staff_obstacle(uuid, private.staff_plan[], timestamptz) is
-  'What is in the way of staff times: one conflict for each occurrence and therapist or room, a session before a hold. It '
-  'says which of the therapists that were asked for, never whose booking it is. At most 1000.';
-
-create function private.refuse_staff_time(
-  actor private.actor,
-  staff_time_ids uuid[],
-  code text,
-  detail text,
-  retry_after timestamptz default null,
-  conflicts jsonb default null
-)
-returns jsonb
-language plpgsql
-set search_path = ''
-as $$
-begin
-  return coalesce(
-    private.note_refusal(
-      actor.organization_id, 'staff_time.refused', 'staff_time', staff_time_ids, code, actor.role::text,
-      details => case when conflicts is not null
-        then jsonb_build_object('conflicts', jsonb_path_query_array(conflicts, '$[0 to 19]')) end,
-      may_never => actor.role = 'client'
-    ),
-    private.refusal(private.status_of(code), code, detail, retry_after, coalesce(conflicts, '[]'))
-  );
-end
-$$;
-comment on function private.refuse_staff_time(private.actor, uuid[], text, text, timestamptz, jsonb) is
-  'Refuses a request about staff times: one audit event, and the outcome.';
-
-create function private.may_take_time(actor private.actor, therapist_ids uuid[])
-returns boolean
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return exists (
-    select from public.memberships as member
-    where member.organization_id = actor.organization_id and member.user_id = actor.user_id
-      and (
-        member.role in ('admin', 'super_admin')
-        or (member.role = 'therapist' and therapist_ids <@ array[actor.user_id])
-      )
-  );
-end
-$$;
-comment on function private.may_take_time(private.actor, uuid[]) is
-  'Whether the caller disposes of the time of these therapists: a therapist of their own, an admin of everybody''s. Read '
-  'from the membership row, behind the locks too.';
-
-create function private.staff_availability(
-  organization_id uuid,
-  plans private.staff_plan[],
-  out conflicts jsonb,
-  out is_open boolean
-)
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  select coalesce(bool_and(asked.is_open), true), jsonb_path_query_array(
-    jsonb_agg(private.availability_conflicts(staff_availability.organization_id, asked.therapist_id, asked.spans))
-      filter (where not asked.is_open), '$[*][*]'
-  )
-  into is_open, conflicts
-  from (
-    select wanted.therapist_id, wanted.spans,
-      private.is_open(staff_availability.organization_id, wanted.therapist_id, wanted.spans) as is_open
-    from (
-      select member.id as therapist_id,
-        array_agg(tstzrange(plan.start_time, plan.end_time, '[)') order by plan.occurrence_index) as spans
-      from unnest(plans) as plan
-      cross join lateral unnest(plan.therapist_ids) as member (id)
-      group by member.id
-    ) as wanted
-  ) as asked;
-end
-$$;
-comment on function private.staff_availability(uuid, private.staff_plan[]) is
-  'Whether each therapist works when their staff times are, by the rule of bookings; conflicts says where not.';
-
-create function private.staff_placement_issue(
-  actor private.actor,
-  plans private.staff_plan[],
-  reason text,
-  as_of timestamptz
-)
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  obstacle record;
-  availability record;
-  code jsonb;
-begin
-  if exists (
-    select from (
-      select distinct plan.therapist_ids, plan.room_id from unnest(plans) as plan
-    ) as wanted
-    cross join lateral private.staff_time_issue(actor.organization_id, wanted.therapist_ids, wanted.room_id) as issue
-    where issue.rule is not null or not private.may_take_time(actor, wanted.therapist_ids)
-  ) or (reason is not null and actor.role not in ('admin', 'super_admin')) then
-    return '{"code": "FORBIDDEN", "detail": "You may not take the time of these therapists, this room, or override."}';
-  end if;
-  availability := private.staff_availability(actor.organization_id, plans);
-  if not availability.is_open and reason is null then
-    return jsonb_build_object(
-      'code', 'OUTSIDE_AVAILABILITY', 'conflicts', availability.conflicts,
-      'detail', 'A therapist does not work then, or the clinic is closed. An admin may override with a reason.'
-    );
-  end if;
-  obstacle := private.staff_obstacle(actor.organization_id, plans, as_of);
-  if obstacle.conflicts is not null then
-    code := private.conflict_code(obstacle.conflicts);
-    return code || jsonb_build_object('conflicts', obstacle.conflicts, 'retryAfter', obstacle.retry_after);
-  end if;
-  return jsonb_build_object('overridden', not availability.is_open);
-end
-$$;
-comment on function private.staff_placement_issue(private.actor, private.staff_plan[], text, timestamptz) is
-  'What forbids staff times to be placed here, as {code, detail, conflicts, retryAfter}; no code: nothing does, and '
-  'overridden says whether the reason set hours or closures aside. Call it behind the locks.';
-
-create function private.write_staff_claims(organization_id uuid, plans private.staff_plan[], as_of timestamptz)
-returns void
-language plpgsql
-set search_path = ''
-as $$
-begin
-  perform private.remove_stale(organization_id, private.staff_claims(organization_id, plans), as_of);
-  if not private.sync_claims(organization_id, array(select plan.id from unnest(plans) as plan), as_of) then
-    perform private.raise_busy();
-  end if;
-end
-$$;
-comment on function private.write_staff_claims(uuid, private.staff_plan[], timestamptz) is
-  'Takes the claims of staff times whose rows are written and whose way was found free.';
-
-create function private.staff_answer(organization_id uuid, staff_time_ids uuid[])
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return jsonb_build_object('staffTimes', (
-    select coalesce(jsonb_agg(jsonb_build_object(
-      'id', known.id, 'kind', known.kind, 'startTime', private.iso(known.start_time),
-      'endTime', private.iso(known.end_time), 'seriesId', known.series_id
-    ) order by named.position), '[]')
-    from unnest(staff_time_ids) with ordinality as named (id, position)
-    cross join lateral (
-      select found.* from public.staff_times as found
-      where found.organization_id = staff_answer.organization_id and found.id = named.id offset 0
-    ) as known
-  ));
-end
-$$;
-comment on function private.staff_answer(uuid, uuid[]) is 'The body of an answer about staff times, in the order asked.';
-
-create function private.record_staff_override(
-  actor private.actor,
-  staff_time_ids uuid[],
-  reason text,
-  as_of timestamptz
-)
-returns void
-language plpgsql
-set search_path = ''
-as $$
-begin
-  perform private.record_event(
-    actor.organization_id, 'override.availability', 'staff_time', staff_time_ids, as_of,
-    actor_role => actor.role::text, details => jsonb_build_object('reason', reason)
-  );
-end
-$$;
-comment on function private.record_staff_override(private.actor, uuid[], text, timestamptz) is
-  'The audit event of staff times that an admin placed outside hours or in a closure.';
-
--- Entering -----------------------------------------------------------------------------------------------------------------
-
-create function private.read_staff_time_request(request jsonb, actor private.actor)
-returns private.staff_time_request
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  wanted private.staff_time_request :=
-    private.read_request(request, null::private.staff_time_request, private.mistyped_staff_time_request());
-  issues jsonb := '[]';
-begin
-  if wanted.therapist_ids is null and actor.role = 'therapist' then
-    wanted.therapist_ids := array[actor.user_id];
-  end if;
-  if wanted.occurrences = '{}' then
-    wanted.occurrences := null;
-  end if;
-  if wanted.kind is null then
-    issues := issues || private.issue('kind', 'is required');
-  end if;
-  if wanted.therapist_ids is null then
-    issues := issues || private.issue('therapist_ids', 'is required');
-  elsif (select count(distinct named.id) from unnest(wanted.therapist_ids) as named (id)) < cardinality(wanted.therapist_ids) then
-    issues := issues || private.issue('therapist_ids', 'must not name a therapist twice');
-  elsif cardinality(wanted.therapist_ids) * coalesce(cardinality(wanted.occurrences), 1) > 5000 then
-    issues := issues || private.issue('therapist_ids', 'times the occurrences must be at most 5000');
-  end if;
-  if exists (select from unnest(wanted.occurrences) as place where place.session_id is not null) then
-    issues := issues || private.issue('occurrences', 'must not name sessions: nothing is moved');
-  end if;
-  if issues <> '[]' then
-    perform private.raise_invalid(issues);
-  end if;
-  return wanted;
-end
-$$;
-comment on function private.read_staff_time_request(jsonb, private.actor) is
-  'Reads the request of add_staff_time, or PT400. A therapist who names nobody means themselves.';
-
-create function private.staff_slots(wanted private.staff_time_request, as_of timestamptz)
-returns private.slot[]
-language plpgsql
-volatile
-set search_path = ''
-as $$
-declare
-  placed private.hold_request;
-begin
-  -- A request of sessions-hold with the same times; it is read, not held. Who it is for does not matter here.
-  placed.therapist_id := wanted.therapist_ids[1];
-  placed.client_id := wanted.therapist_ids[1];
-  placed.time_zone := wanted.time_zone;
-  placed.start_time := wanted.start_time;
-  placed.end_time := wanted.end_time;
-  placed.start_time_offset_minutes := wanted.start_time_offset_minutes;
-  placed.end_time_offset_minutes := wanted.end_time_offset_minutes;
-  placed.occurrences := wanted.occurrences;
-  placed.recurrence := wanted.recurrence;
-  placed.override := wanted.override;
-  return private.slots_of(placed, as_of);
-end
-$$;
-comment on function private.staff_slots(private.staff_time_request, timestamptz) is
-  'When the staff times of a request are: read as sessions-hold reads times, or PT400.';
-
-create function private.add_staff_time(request jsonb, idempotency_key text, request_id text)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-as $$
-declare
-  actor private.actor := private.begin_booking(request_id);
-  wanted private.staff_time_request := private.read_staff_time_request(request, actor);
-  reason constant text := private.tidy((wanted.override).reason);
-  fingerprint bytea;
-  outcome jsonb;
-  plans private.staff_plan[];
-  new_ids uuid[];
-  series_id uuid;
-  issue jsonb;
-  body jsonb;
-  as_of timestamptz;
-begin
-  if not private.may_take_time(actor, wanted.therapist_ids) then
-    return private.refuse_staff_time(actor, '{}', 'FORBIDDEN', 'You may not take the time of these therapists.');
-  end if;
-  perform private.share_organization(actor.organization_id);
-  if idempotency_key is not null then
-    fingerprint := private.fingerprint(to_jsonb(wanted));
-    outcome := private.find_replay(actor.organization_id, actor.user_id, 'add-staff-time', idempotency_key, fingerprint);
-    if outcome is not null then
-      return outcome;
-    end if;
-  end if;
-  plans := array(
-    select row(
-      slot.hold_id, slot.occurrence_index, wanted.kind, slot.start_time, slot.end_time, slot.time_zone, slot.civil_start,
-      wanted.room_id, wanted.therapist_ids
-    )::private.staff_plan
-    from unnest(private.staff_slots(wanted, clock_timestamp())) as slot
-    order by slot.occurrence_index
-  );
-  -- A rival for any of these people, or the room, waits here and then finds what this has taken.
-  perform private.lock_resources(actor.organization_id, wanted.therapist_ids || wanted.room_id);
-  as_of := clock_timestamp();
-  issue := private.staff_placement_issue(actor, plans, reason, as_of);
-  if issue ? 'code' then
-    return private.refuse_staff_time(
-      actor, '{}', issue ->> 'code', issue ->> 'detail', (issue ->> 'retryAfter')::timestamptz, issue -> 'conflicts'
-    );
-  end if;
-
-  new_ids := array(select plan.id from unnest(plans) as plan);
-  series_id := case when cardinality(plans) > 1 then gen_random_uuid() end;
-  insert into public.staff_times (
-    organization_id, id, kind, start_time, end_time, time_zone, civil_start, room_id, series_id, created_by, created_at,
-    updated_at
-  )
-  select actor.organization_id, plan.id, plan.kind, plan.start_time, plan.end_time, plan.time_zone, plan.civil_start,
-    plan.room_id, series_id, actor.user_id, as_of, as_of
-  from unnest(plans) as plan;
-  insert into public.staff_time_members (organization_id, staff_time_id, therapist_id)
-  select actor.organization_id, plan.id, member.id
-  from unnest(plans) as plan
-  cross join lateral unnest(plan.therapist_ids) as member (id);
-  perform private.write_staff_claims(actor.organization_id, plans, as_of);
-  perform private.record_event(
-    actor.organization_id, 'staff_time.added', 'staff_time', new_ids, as_of,
-    actor_role => actor.role::text,
-    after => private.staff_time_facts(actor.organization_id, new_ids),
-    details => nullif(jsonb_strip_nulls(jsonb_build_object('recurrence', to_jsonb(wanted.recurrence))), '{}')
-  );
-  if (issue -> 'overridden')::boolean then
-    perform private.record_staff_override(actor, new_ids, reason, as_of);
-  end if;
-  body := private.staff_answer(actor.organization_id, new_ids) || jsonb_build_object('seriesId', series_id);
-  perform private.keep_answer(
-    actor.organization_id, actor.user_id, 'add-staff-time', idempotency_key, fingerprint, body
-  );
-  return private.success(body);
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
-end
-$$;
-comment on function private.add_staff_time(jsonb, text, text) is 'See the public wrapper.';
-grant execute on function private.add_staff_time(jsonb, text, text) to authenticated;
-
-create function public.add_staff_time(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(
-    private.add_staff_time(add_staff_time.request, add_staff_time.idempotency_key, add_staff_time.request_id)
-  );
-end;
-comment on function public.add_staff_time(jsonb, text, text) is
-  'Enters time without a client, one or a series, for one therapist or several, all or nothing: {kind, therapist_ids?, '
-  'room_id?, time_zone, start_time, end_time, occurrences?, recurrence?, override?}. kind is meeting, supervision, drive, '
-  'documentation, training or break; therapist_ids are up to 100, left out: the caller; times are those of sessions-hold, '
-  'with recurrence expanded into occurrences. Outcome body: {staffTimes: [{id, kind, startTime, endTime, seriesId}], '
-  'seriesId}. 409 as sessions-hold, each conflict with the therapistId that was asked for.';
-grant execute on function public.add_staff_time(jsonb, text, text) to authenticated;
-
--- Changing and cancelling --------------------------------------------------------------------------------------------------
-
-create function private.staff_targets(
-  actor private.actor,
-  staff_time_ids uuid[],
-  of_series uuid,
-  from_time timestamptz
-)
-returns uuid[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return array(
-    select known.id from public.staff_times as known
-    where known.organization_id = actor.organization_id and known.id = any (staff_time_ids)
-    union
-    select known.id from public.staff_times as known
-    where known.organization_id = actor.organization_id and known.series_id = of_series and known.start_time >= from_time
-  );
-end
-$$;
-comment on function private.staff_targets(private.actor, uuid[], uuid, timestamptz) is
-  'The staff times that are named, or those of a series from a moment on.';
-
-create function private.lock_staff_times(organization_id uuid, staff_time_ids uuid[], more_ids uuid[] default '{}')
-returns void
-language plpgsql
-set search_path = ''
-as $$
-begin
-  -- Two changes of one staff time would each compute its new place from the old one: the second waits, and reads anew.
-  perform from (
-    select distinct named.id from unnest(staff_time_ids) as named (id) order by named.id
-  ) as ordered
-  cross join lateral (
-    select from public.staff_times as known
-    where known.organization_id = lock_staff_times.organization_id and known.id = ordered.id
-    for no key update
-  ) as locked;
-  -- Whoever waits for this time must find either the staff time or the slot it left.
-  perform private.lock_resources(organization_id, more_ids || array(
-    select member.therapist_id from public.staff_time_members as member
-    where member.organization_id = lock_staff_times.organization_id and member.staff_time_id = any (staff_time_ids)
-    union
-    select known.room_id from public.staff_times as known
-    where known.organization_id = lock_staff_times.organization_id and known.id = any (staff_time_ids)
-  ));
-end
-$$;
-comment on function private.lock_staff_times(uuid, uuid[], uuid[]) is
-  'Locks staff times by id, then the therapists and rooms they take now, and more_ids.';
-
-create function private.may_change_staff_times(actor private.actor, staff_time_ids uuid[])
-returns boolean
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return private.may_take_time(actor, array(
-    select distinct member.therapist_id from public.staff_time_members as member
-    where member.organization_id = actor.organization_id and member.staff_time_id = any (staff_time_ids)
-  ));
-end
-$$;
-comment on function private.may_change_staff_times(private.actor, uuid[]) is
-  'Whether all these staff times are the caller''s to change: a therapist changes what they alone take part in.';
-
-create function private.read_staff_time_change(request jsonb)
-returns private.staff_time_change
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  wanted private.staff_time_change :=
-    private.read_request(request, null::private.staff_time_change, private.mistyped_staff_time_change());
-  issues jsonb;
-begin
-  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
-  from (
-    values
-      ('staff_time_id', 'is required, or series_id: one of them', num_nonnulls(wanted.staff_time_id, wanted.series_id) <> 1),
-      ('from', 'goes with series_id', wanted."from" is not null and wanted.series_id is null),
-      ('start_time', 'is for one staff time: name local_start for a series',
-        wanted.start_time is not null and wanted.series_id is not null),
-      ('end_time', 'goes with start_time', (wanted.start_time is null) <> (wanted.end_time is null)),
-      ('local_start', 'excludes start_time',
-        wanted.start_time is not null and num_nonnulls(wanted.local_start, wanted.duration_minutes) > 0),
-      ('therapist_ids', 'must not name a therapist twice', (
-        select count(distinct named.id) < count(*) from unnest(wanted.therapist_ids) as named (id)
-      )),
-      ('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null),
-      ('', 'names nothing to change', not request ?| array[
-        'kind', 'therapist_ids', 'room_id', 'start_time', 'end_time', 'local_start', 'duration_minutes'])
-  ) as rule (path, message, is_broken)
-  where rule.is_broken;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
-  return wanted;
-end
-$$;
-comment on function private.read_staff_time_change(jsonb) is 'Reads the request of change_staff_time, or PT400.';
-
-create function private.changed_plans(
-  organization_id uuid,
-  staff_time_ids uuid[],
-  wanted private.staff_time_change,
-  names_room boolean
-)
-returns private.staff_plan[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return array(
-    select row(
-      known.id, row_number() over (order by known.start_time, known.id) - 1, coalesce(wanted.kind, known.kind),
-      begins.at, coalesce(wanted.end_time::timestamptz, begins.at + coalesce(
-        make_interval(mins => wanted.duration_minutes), known.end_time - known.start_time
-      )),
-      known.time_zone,
-      case when wanted.local_start is not null then civil.start
-        when wanted.start_time is not null then begins.at at time zone known.time_zone else known.civil_start end,
-      case when names_room then wanted.room_id else known.room_id end,
-      coalesce(wanted.therapist_ids::uuid[], array(
-        select member.therapist_id from public.staff_time_members as member
-        where member.organization_id = known.organization_id and member.staff_time_id = known.id
-        order by member.therapist_id
-      ))
-    )::private.staff_plan
-    from public.staff_times as known
-    cross join lateral (select known.civil_start::date + wanted.local_start::time as start) as civil
-    cross join lateral (
-      select coalesce(
-        wanted.start_time::timestamptz, private.instant_at(civil.start, known.time_zone), known.start_time
-      ) as at
-      offset 0
-    ) as begins
-    where known.organization_id = changed_plans.organization_id and known.id = any (staff_time_ids)
-      and known.cancelled_at is null
-    order by known.start_time, known.id
-  );
-end
-$$;
-comment on function private.changed_plans(uuid, uuid[], private.staff_time_change, boolean) is
-  'The staff times as they would be. A new local_start is civil time of each one''s own zone, so 09:00 stays 09:00 when '
-  'clocks change.';
-
-create function private.moved_plans(organization_id uuid, plans private.staff_plan[])
-returns private.staff_plan[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return array(
-    select plan
-    from unnest(plans) as plan
-    join public.staff_times as known
-      on known.organization_id = moved_plans.organization_id and known.id = plan.id
-    where (known.start_time, known.end_time) is distinct from (plan.start_time, plan.end_time)
-      or known.room_id is distinct from plan.room_id
-      or array(
-        select member.therapist_id from public.staff_time_members as member
-        where member.organization_id = known.organization_id and member.staff_time_id = known.id
-        order by member.therapist_id
-      ) is distinct from array(select member.id from unnest(plan.therapist_ids) as member (id) order by member.id)
-  );
-end
-$$;
-comment on function private.moved_plans(uuid, private.staff_plan[]) is
-  'Those that would take another time, therapist or room than they do now.';
-
-create function private.require_staff_windows(moved private.staff_plan[], plans private.staff_plan[], as_of timestamptz)
-returns void
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  slots private.slot[] := array(
-    select row(
-      plan.id, plan.occurrence_index, plan.id, null, null, null, plan.start_time, plan.end_time, plan.time_zone,
-      plan.civil_start, '{[0,2147483647)}', null, null
-    )::private.slot
-    from unnest(plans) as plan
-  );
-  issues jsonb;
-begin
-  select jsonb_path_query_array(jsonb_agg(wrong.issues), '$[*][*]') into issues
-  from unnest(slots) as slot
-  cross join lateral (select private.window_issues(slot, cardinality(plans) > 1, null, null, as_of) as issues) as wrong
-  where wrong.issues is not null and slot.hold_id = any (array(select plan.id from unnest(moved) as plan));
-  if cardinality(plans) > 1 then
-    issues := coalesce(issues, '[]') || private.overlap_issues(slots, 0);
-  end if;
-  if issues <> '[]' then
-    perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
-  end if;
-end
-$$;
-comment on function private.require_staff_windows(private.staff_plan[], private.staff_plan[], timestamptz) is
-  'PT400 when what is moved would be in the past, too long or too far ahead, or the series would overlap itself.';
-
-create function private.write_staff_change(actor private.actor, plans private.staff_plan[], as_of timestamptz)
-returns void
-language plpgsql
-set search_path = ''
-as $$
-begin
-  update public.staff_times as known
-  set kind = plan.kind, start_time = plan.start_time, end_time = plan.end_time, civil_start = plan.civil_start,
-    room_id = plan.room_id, updated_at = as_of
-  from unnest(plans) as plan
-  where known.organization_id = actor.organization_id and known.id = plan.id;
-  delete from public.staff_time_members as member
-  using unnest(plans) as plan
-  where member.organization_id = actor.organization_id and member.staff_time_id = plan.id
-    and member.therapist_id <> all (plan.therapist_ids);
-  insert into public.staff_time_members (organization_id, staff_time_id, therapist_id)
-  select actor.organization_id, plan.id, member.id
-  from unnest(plans) as plan
-  cross join lateral unnest(plan.therapist_ids) as member (id)
-  on conflict do nothing;
-  perform private.write_staff_claims(actor.organization_id, plans, as_of);
-end
-$$;
-comment on function private.write_staff_change(private.actor, private.staff_plan[], timestamptz) is
-  'Writes staff times as they are to be, their members and their claims.';
-
-create function private.change_staff_time(request jsonb, request_id text)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-as $$
-declare
-  actor private.actor := private.begin_booking(request_id);
-  wanted private.staff_time_change := private.read_staff_time_change(request);
-  reason constant text := private.tidy((wanted.override).reason);
-  from_time constant timestamptz := coalesce(wanted."from"::timestamptz, clock_timestamp());
-  target_ids uuid[] := private.staff_targets(actor, array[wanted.staff_time_id], wanted.series_id, from_time);
-  plans private.staff_plan[];
-  moved private.staff_plan[];
-  before jsonb;
-  issue jsonb := '{}';
-  as_of timestamptz;
-begin
-  if target_ids = '{}' or not private.may_change_staff_times(actor, target_ids) then
-    return private.refuse_staff_time(actor, array_remove(array[wanted.staff_time_id], null), 'FORBIDDEN',
-      'There is no such staff time, or it is not yours to change.');
-  end if;
-  perform private.share_organization(actor.organization_id);
-  perform private.lock_staff_times(
-    actor.organization_id, target_ids, coalesce(wanted.therapist_ids::uuid[], '{}') || wanted.room_id
-  );
-  as_of := clock_timestamp();
-  plans := private.changed_plans(actor.organization_id, target_ids, wanted, request ? 'room_id');
-  if plans = '{}' then
-    return private.refuse_staff_time(actor, target_ids, 'SESSION_NOT_MOVABLE', 'This staff time is cancelled.');
-  elsif not private.may_change_staff_times(actor, target_ids) then
-    return private.refuse_staff_time(actor, target_ids, 'FORBIDDEN', 'This staff time is not yours to change any more.');
-  end if;
-  moved := private.moved_plans(actor.organization_id, plans);
-  perform private.require_staff_windows(moved, plans, as_of);
-  if moved <> '{}' then
-    issue := private.staff_placement_issue(actor, moved, reason, as_of);
-    if issue ? 'code' then
-      return private.refuse_staff_time(
-        actor, target_ids, issue ->> 'code', issue ->> 'detail', (issue ->> 'retryAfter')::timestamptz, issue -> 'conflicts'
-      );
-    end if;
-  end if;
-  target_ids := array(select plan.id from unnest(plans) as plan order by plan.occurrence_index);
-  before := private.staff_time_facts(actor.organization_id, target_ids);
-  perform private.write_staff_change(actor, plans, as_of);
-  perform private.record_event(
-    actor.organization_id, 'staff_time.changed', 'staff_time', target_ids, as_of,
-    actor_role => actor.role::text,
-    before => before,
-    after => private.staff_time_facts(actor.organization_id, target_ids)
-  );
-  if (issue -> 'overridden')::boolean then
-    perform private.record_staff_override(actor, target_ids, reason, as_of);
-  end if;
-  return private.success(private.staff_answer(actor.organization_id, target_ids));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
-end
-$$;
-comment on function private.change_staff_time(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.change_staff_time(jsonb, text) to authenticated;
-
-create function public.change_staff_time(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.change_staff_time(change_staff_time.request, change_staff_time.request_id));
-end;
-comment on function public.change_staff_time(jsonb, text) is
-  'Changes one staff time, or those of a series from a moment on: {staff_time_id} or {series_id, from?} (left out: from '
-  'now), and any of {kind, therapist_ids, room_id, local_start (HH:MM), duration_minutes, override}; start_time and '
-  'end_time for one alone. All or nothing. Outcome body: {staffTimes: [{id, kind, startTime, endTime, seriesId}]}.';
-grant execute on function public.change_staff_time(jsonb, text) to authenticated;
-
-create function private.cancel_staff_time(request jsonb, request_id text)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-as $$
-declare
-  actor private.actor := private.begin_booking(request_id);
-  wanted private.staff_time_end :=
-    private.read_request(request, null::private.staff_time_end, private.mistyped_staff_time_end());
-  from_time constant timestamptz := coalesce(wanted."from"::timestamptz, clock_timestamp());
-  target_ids uuid[];
-  cancelled_ids uuid[];
-  before jsonb;
-  as_of timestamptz;
-begin
-  if num_nonnulls(wanted.staff_time_ids, wanted.series_id) <> 1 then
-    perform private.raise_invalid(private.issue('staff_time_ids', 'is required, or series_id: one of them'));
-  elsif wanted."from" is not null and wanted.series_id is null then
-    perform private.raise_invalid(private.issue('from', 'goes with series_id'));
-  end if;
-  target_ids := private.staff_targets(actor, wanted.staff_time_ids, wanted.series_id, from_time);
-  if target_ids = '{}' or not target_ids @> coalesce(wanted.staff_time_ids::uuid[], '{}')
-    or not private.may_change_staff_times(actor, target_ids)
-  then
-    return private.refuse_staff_time(actor, coalesce(wanted.staff_time_ids, '{}'), 'FORBIDDEN',
-      'You may not cancel every staff time this names. Nothing was cancelled.');
-  end if;
-  perform private.share_organization(actor.organization_id);
-  perform private.lock_staff_times(actor.organization_id, target_ids);
-  as_of := clock_timestamp();
-  if not private.may_change_staff_times(actor, target_ids) then
-    return private.refuse_staff_time(actor, target_ids, 'FORBIDDEN',
-      'You may not cancel every staff time this names. Nothing was cancelled.');
-  end if;
-  cancelled_ids := array(
-    select known.id from public.staff_times as known
-    where known.organization_id = actor.organization_id and known.id = any (target_ids) and known.cancelled_at is null
-    order by known.start_time, known.id
-  );
-  if cancelled_ids <> '{}' then
-    before := private.staff_time_facts(actor.organization_id, cancelled_ids);
-    update public.staff_times as known
-    set cancelled_at = as_of, updated_at = as_of
-    where known.organization_id = actor.organization_id and known.id = any (cancelled_ids);
-    perform private.sync_claims(actor.organization_id, cancelled_ids, as_of);
-    perform private.record_event(
-      actor.organization_id, 'staff_time.cancelled', 'staff_time', cancelled_ids, as_of,
-      actor_role => actor.role::text,
-      before => before,
-      after => private.staff_time_facts(actor.organization_id, cancelled_ids)
-    );
-  end if;
-  return private.success(jsonb_build_object(
-    'cancelledCount', cardinality(cancelled_ids),
-    'alreadyCancelledCount', cardinality(target_ids) - cardinality(cancelled_ids),
-    'cancelledIds', to_jsonb(cancelled_ids)
-  ));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
-end
-$$;
-comment on function private.cancel_staff_time(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.cancel_staff_time(jsonb, text) to authenticated;
-
-create function public.cancel_staff_time(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.cancel_staff_time(cancel_staff_time.request, cancel_staff_time.request_id));
-end;
-comment on function public.cancel_staff_time(jsonb, text) is
-  'Cancels staff times: {staff_time_ids} or {series_id, from?} (left out: from now). Their time is free at once. Outcome '
-  'body: {cancelledCount, alreadyCancelledCount, cancelledIds}.';
-grant execute on function public.cancel_staff_time(jsonb, text) to authenticated;
-
 -- === schemas/calendar_feed/calendar_feeds.sql ===
 
 -- Purpose: a therapist's or a parent's sessions for the calendar of their phone, behind a secret address.
@@ -15560,11 +14652,12 @@ create type private.asked_booking as (
   buffer_after interval,
   own_ids uuid[],
   places private.asked_place[],
-  is_fixed boolean
+  is_fixed boolean,
+  other_therapist_ids uuid[]
 );
 comment on type private.asked_booking is
   'A booking that somebody asks about. own_ids: owners of claims that are not in its way; is_fixed: it has no other '
-  'time, since the client joins a group at the group''s.';
+  'time, since the client joins a group at the group''s. other_therapist_ids: whose time it takes too, as a meeting does.';
 
 create function private.asked_booking(actor private.actor, request jsonb)
 returns private.asked_booking
@@ -15746,6 +14839,9 @@ begin
         int4multirange(int4range(0, 2147483647)) as lanes, tstzrange(null, null) as during,
         asked.buffer_before as before, asked.buffer_after as after
       union all
+      select 'therapist', other.id, int4multirange(int4range(0, 2147483647)), tstzrange(null, null), interval '0', interval '0'
+      from unnest(asked.other_therapist_ids) as other (id)
+      union all
       select 'room', asked.room_id, int4multirange(int4range(0, 2147483647)), tstzrange(null, null), interval '0', interval '0'
       where asked.room_id is not null
       union all
@@ -15778,8 +14874,9 @@ begin
       ) as claim
       union all
       select tstzrange(lower(closed.during) - duration, upper(closed.during), '()')
-      from private.outside_availability(
-        free_starts.organization_id, asked.therapist_id,
+      from unnest(asked.therapist_id || asked.other_therapist_ids) as worker (id)
+      cross join lateral private.outside_availability(
+        free_starts.organization_id, worker.id,
         array(select tstzrange(lower(part.starts), upper(part.starts) + duration, '[)') from part)
       ) as closed
     )
@@ -16521,6 +15618,1110 @@ comment on function public.find_alternatives(jsonb) is
   'time; a civil time that clocks show twice is the first, but for the first occurrence, whose instant is given.';
 grant execute on function public.find_alternatives(jsonb) to authenticated;
 
+-- === schemas/staff/staff_time_booking.sql ===
+
+-- Purpose: entering, changing and cancelling time without a client.
+-- Objects: add_staff_time, change_staff_time, cancel_staff_time, and what they have in common.
+-- Watch for: the times of a request are read by private.slots_of, the reader of sessions-hold, so zones, offsets and the
+--            bounds of a booking are the same. A refusal comes before anything is written. Hours, time off and closures
+--            count as for a session, and an admin may override them with a reason.
+
+create domain private.staff_ids as uuid[] check (cardinality(value) between 1 and 100);
+comment on domain private.staff_ids is 'must have 1 to 100 items';
+create domain private.staff_time_ids as uuid[] check (cardinality(value) between 1 and 1000);
+comment on domain private.staff_time_ids is 'must have 1 to 1000 items';
+create domain private.clock_time as text check (value ~ '^([01][0-9]|2[0-3]):[0-5][0-9]$');
+comment on domain private.clock_time is 'must be a local time of day, like 09:30';
+create domain private.minutes_long as smallint check (value between 1 and 720);
+comment on domain private.minutes_long is 'must be a whole number from 1 to 720';
+
+create type private.staff_time_request as (
+  kind public.staff_time_kind,
+  therapist_ids private.staff_ids,
+  room_id uuid,
+  time_zone private.zone_name,
+  start_time private.instant,
+  end_time private.instant,
+  start_time_offset_minutes private.offset_minutes,
+  end_time_offset_minutes private.offset_minutes,
+  occurrences private.occurrence_requests,
+  recurrence private.recurrence_request,
+  override private.override_request
+);
+comment on type private.staff_time_request is 'The request of add_staff_time, each field within its bounds.';
+
+create type private.staff_time_change as (
+  staff_time_id uuid,
+  scope private.series_scope,
+  series_id uuid,
+  "from" private.instant,
+  kind public.staff_time_kind,
+  therapist_ids private.staff_ids,
+  room_id uuid,
+  start_time private.instant,
+  end_time private.instant,
+  local_start private.clock_time,
+  duration_minutes private.minutes_long,
+  override private.override_request
+);
+comment on type private.staff_time_change is 'The request of change_staff_time: which ones, and what of them changes.';
+
+create type private.staff_time_end as (
+  staff_time_ids private.staff_time_ids,
+  staff_time_id uuid,
+  scope private.series_scope,
+  series_id uuid,
+  "from" private.instant
+);
+comment on type private.staff_time_end is 'The request of cancel_staff_time.';
+
+do $make$
+declare
+  name text;
+begin
+  foreach name in array array['staff_time_request', 'staff_time_change', 'staff_time_end'] loop
+    execute format(
+      $function$
+        create function private.mistyped_%1$s() returns jsonpath
+        language plpgsql immutable set search_path = '' as $body$ begin return %2$L; end $body$
+      $function$,
+      name, format('$ ? (%s)', private.mistyped_fields(format('private.%I', name)::regtype))
+    );
+    execute format(
+      'comment on function private.mistyped_%1$s() is %2$L',
+      name, format('Finds a field of private.%s whose JSON type is wrong. Made from the type.', name)
+    );
+  end loop;
+end
+$make$;
+
+create type private.staff_plan as (
+  id uuid,
+  occurrence_index smallint,
+  kind public.staff_time_kind,
+  start_time timestamptz,
+  end_time timestamptz,
+  time_zone text,
+  -- squawk-ignore prefer-timestamp-tz
+  civil_start timestamp,
+  room_id uuid,
+  therapist_ids uuid[]
+);
+comment on type private.staff_plan is 'One staff time as it would be.';
+
+-- What may be where ------------------------------------------------------------------------------------------------------
+
+create function private.staff_claims(organization_id uuid, plans private.staff_plan[])
+returns private.claims[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return private.claimed(organization_id, array(
+    select row(
+      null, plan.id, member.id, case when member.position = 1 then plan.room_id end, 0, 0, null, null, plan.start_time,
+      plan.end_time, null
+    )::private.place
+    from unnest(plans) as plan
+    cross join lateral unnest(plan.therapist_ids) with ordinality as member (id, position)
+  ));
+end
+$$;
+comment on function private.staff_claims(uuid, private.staff_plan[]) is
+  'What staff times claim: each of their therapists, and their room once.';
+
+create function private.staff_obstacle(
+  organization_id uuid,
+  plans private.staff_plan[],
+  as_of timestamptz,
+  out conflicts jsonb,
+  out retry_after timestamptz
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  own_ids constant uuid[] := array(select plan.id from unnest(plans) as plan);
+  indexes constant jsonb := (select jsonb_object_agg(plan.id, plan.occurrence_index) from unnest(plans) as plan);
+begin
+  select
+    jsonb_agg(found.conflict order by found.occurrence_index, found.resource_kind, found.resource_id)
+      filter (where found.place = 1 and found.rank <= 1000),
+    case when bool_and(found.expires_at is not null) then max(found.expires_at) end
+  into conflicts, retry_after
+  from (
+    select blocked.*,
+      dense_rank() over (order by blocked.occurrence_index, blocked.resource_kind, blocked.resource_id) as rank,
+      jsonb_strip_nulls(jsonb_build_object(
+        'occurrenceIndex', blocked.occurrence_index,
+        'resource', blocked.resource_kind,
+        'therapistId', case when blocked.resource_kind = 'therapist' then blocked.resource_id end,
+        'blockedBy', case when blocked.expires_at is null then 'session' else 'hold' end,
+        'startTime', private.iso(lower(blocked.overlap)),
+        'endTime', private.iso(upper(blocked.overlap)),
+        'expiresAt', private.iso(blocked.expires_at)
+      )) as conflict
+    from (
+      select (indexes ->> want.owner_id::text)::integer as occurrence_index, want.resource_kind, want.resource_id,
+        claim.expires_at, claim.during::tstzrange * want.during::tstzrange as overlap,
+        row_number() over (
+          partition by want.owner_id, want.resource_kind, want.resource_id order by claim.expires_at desc nulls first
+        ) as place
+      from unnest(private.staff_claims(staff_obstacle.organization_id, plans)) as want
+      cross join lateral (
+        select known.* from private.claims as known
+        where known.organization_id = want.organization_id
+          and known.resource_id = want.resource_id
+          and known.during && want.during
+          and known.resource_kind = want.resource_kind
+          and (known.expires_at is null or known.expires_at > as_of)
+          and known.owner_id <> all (own_ids)
+        offset 0
+      ) as claim
+    ) as blocked
+  ) as found;
+end
+$$;
+comment on function private.staff_obstacle(uuid, private.staff_plan[], timestamptz) is
+  'What is in the way of staff times: one conflict for each occurrence and therapist or room, a session before a hold. It '
+  'says which of the therapists that were asked for, never whose booking it is. At most 1000.';
+
+create function private.refuse_staff_time(
+  actor private.actor,
+  staff_time_ids uuid[],
+  code text,
+  detail text,
+  retry_after timestamptz default null,
+  conflicts jsonb default null,
+  alternatives jsonb default '[]'
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  return coalesce(
+    private.note_refusal(
+      actor.organization_id, 'staff_time.refused', 'staff_time', staff_time_ids, code, actor.role::text,
+      details => case when conflicts is not null
+        then jsonb_build_object('conflicts', jsonb_path_query_array(conflicts, '$[0 to 19]')) end,
+      may_never => actor.role = 'client'
+    ),
+    private.refusal(private.status_of(code), code, detail, retry_after, coalesce(conflicts, '[]'), alternatives)
+  );
+end
+$$;
+comment on function private.refuse_staff_time(private.actor, uuid[], text, text, timestamptz, jsonb, jsonb) is
+  'Refuses a request about staff times: one audit event, and the outcome.';
+
+create function private.staff_alternatives(organization_id uuid, plans private.staff_plan[], as_of timestamptz)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+set plan_cache_mode = 'force_generic_plan'
+as $$
+declare
+  therapist_ids constant uuid[] := array(
+    select distinct member.id from unnest(plans) as plan cross join lateral unnest(plan.therapist_ids) as member (id)
+  );
+  asked private.asked_booking;
+begin
+  -- Whoever asks for the time of so many has their locks, and others wait for them.
+  if cardinality(therapist_ids) * cardinality(plans) > 400 then
+    return '[]';
+  end if;
+  asked.therapist_id := therapist_ids[1];
+  asked.other_therapist_ids := therapist_ids[2:];
+  asked.room_id := plans[1].room_id;
+  asked.buffer_before := '0';
+  asked.buffer_after := '0';
+  asked.own_ids := array(select plan.id from unnest(plans) as plan);
+  asked.places := array(
+    select row(
+      row_number() over (order by plan.start_time, plan.id) - 1, null, null, plan.start_time, plan.end_time, plan.time_zone,
+      null
+    )::private.asked_place
+    from unnest(plans) as plan
+  );
+  return private.find_alternatives(organization_id, asked, as_of);
+end
+$$;
+comment on function private.staff_alternatives(uuid, private.staff_plan[], timestamptz) is
+  'Up to five other times for staff times that are refused, shifted together, by the function that sessions-hold asks: '
+  'everybody is free and works then, and the room is free. None for more than 400 times of a person.';
+
+create function private.may_take_time(actor private.actor, therapist_ids uuid[])
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select from public.memberships as member
+    where member.organization_id = actor.organization_id and member.user_id = actor.user_id
+      and (
+        member.role in ('admin', 'super_admin')
+        or (member.role = 'therapist' and therapist_ids <@ array[actor.user_id])
+      )
+  );
+end
+$$;
+comment on function private.may_take_time(private.actor, uuid[]) is
+  'Whether the caller disposes of the time of these therapists: a therapist of their own, an admin of everybody''s. Read '
+  'from the membership row, behind the locks too.';
+
+create function private.staff_availability(
+  organization_id uuid,
+  plans private.staff_plan[],
+  out conflicts jsonb,
+  out is_open boolean
+)
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  select coalesce(bool_and(asked.is_open), true), jsonb_path_query_array(
+    jsonb_agg(private.availability_conflicts(staff_availability.organization_id, asked.therapist_id, asked.spans))
+      filter (where not asked.is_open), '$[*][*]'
+  )
+  into is_open, conflicts
+  from (
+    select wanted.therapist_id, wanted.spans,
+      private.is_open(staff_availability.organization_id, wanted.therapist_id, wanted.spans) as is_open
+    from (
+      select member.id as therapist_id,
+        array_agg(tstzrange(plan.start_time, plan.end_time, '[)') order by plan.occurrence_index) as spans
+      from unnest(plans) as plan
+      cross join lateral unnest(plan.therapist_ids) as member (id)
+      group by member.id
+    ) as wanted
+  ) as asked;
+end
+$$;
+comment on function private.staff_availability(uuid, private.staff_plan[]) is
+  'Whether each therapist works when their staff times are, by the rule of bookings; conflicts says where not.';
+
+create function private.staff_placement_issue(
+  actor private.actor,
+  plans private.staff_plan[],
+  reason text,
+  as_of timestamptz
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  obstacle record;
+  availability record;
+  code jsonb;
+begin
+  if exists (
+    select from (
+      select distinct plan.therapist_ids, plan.room_id from unnest(plans) as plan
+    ) as wanted
+    cross join lateral private.staff_time_issue(actor.organization_id, wanted.therapist_ids, wanted.room_id) as issue
+    where issue.rule is not null or not private.may_take_time(actor, wanted.therapist_ids)
+  ) or (reason is not null and actor.role not in ('admin', 'super_admin')) then
+    return '{"code": "FORBIDDEN", "detail": "You may not take the time of these therapists, this room, or override."}';
+  end if;
+  availability := private.staff_availability(actor.organization_id, plans);
+  if not availability.is_open and reason is null then
+    return jsonb_build_object(
+      'code', 'OUTSIDE_AVAILABILITY', 'conflicts', availability.conflicts,
+      'detail', 'A therapist does not work then, or the clinic is closed. An admin may override with a reason.'
+    );
+  end if;
+  obstacle := private.staff_obstacle(actor.organization_id, plans, as_of);
+  if obstacle.conflicts is not null then
+    code := private.conflict_code(obstacle.conflicts);
+    return code || jsonb_build_object('conflicts', obstacle.conflicts, 'retryAfter', obstacle.retry_after);
+  end if;
+  return jsonb_build_object('overridden', not availability.is_open);
+end
+$$;
+comment on function private.staff_placement_issue(private.actor, private.staff_plan[], text, timestamptz) is
+  'What forbids staff times to be placed here, as {code, detail, conflicts, retryAfter}; no code: nothing does, and '
+  'overridden says whether the reason set hours or closures aside. Call it behind the locks.';
+
+create function private.write_staff_claims(organization_id uuid, plans private.staff_plan[], as_of timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.remove_stale(organization_id, private.staff_claims(organization_id, plans), as_of);
+  if not private.sync_claims(organization_id, array(select plan.id from unnest(plans) as plan), as_of) then
+    perform private.raise_busy();
+  end if;
+end
+$$;
+comment on function private.write_staff_claims(uuid, private.staff_plan[], timestamptz) is
+  'Takes the claims of staff times whose rows are written and whose way was found free.';
+
+create function private.staff_answer(organization_id uuid, staff_time_ids uuid[])
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return jsonb_build_object('staffTimes', (
+    select coalesce(jsonb_agg(jsonb_build_object(
+      'id', known.id, 'kind', known.kind, 'startTime', private.iso(known.start_time),
+      'endTime', private.iso(known.end_time), 'seriesId', known.series_id
+    ) order by named.position), '[]')
+    from unnest(staff_time_ids) with ordinality as named (id, position)
+    cross join lateral (
+      select found.* from public.staff_times as found
+      where found.organization_id = staff_answer.organization_id and found.id = named.id offset 0
+    ) as known
+  ));
+end
+$$;
+comment on function private.staff_answer(uuid, uuid[]) is 'The body of an answer about staff times, in the order asked.';
+
+create function private.record_staff_override(
+  actor private.actor,
+  staff_time_ids uuid[],
+  reason text,
+  as_of timestamptz
+)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.record_event(
+    actor.organization_id, 'override.availability', 'staff_time', staff_time_ids, as_of,
+    actor_role => actor.role::text, details => jsonb_build_object('reason', reason)
+  );
+end
+$$;
+comment on function private.record_staff_override(private.actor, uuid[], text, timestamptz) is
+  'The audit event of staff times that an admin placed outside hours or in a closure.';
+
+-- Entering -----------------------------------------------------------------------------------------------------------------
+
+create function private.read_staff_time_request(request jsonb, actor private.actor)
+returns private.staff_time_request
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.staff_time_request :=
+    private.read_request(request, null::private.staff_time_request, private.mistyped_staff_time_request());
+  issues jsonb := '[]';
+begin
+  if wanted.therapist_ids is null and actor.role = 'therapist' then
+    wanted.therapist_ids := array[actor.user_id];
+  end if;
+  if wanted.occurrences = '{}' then
+    wanted.occurrences := null;
+  end if;
+  if wanted.kind is null then
+    issues := issues || private.issue('kind', 'is required');
+  end if;
+  if wanted.therapist_ids is null then
+    issues := issues || private.issue('therapist_ids', 'is required');
+  elsif (select count(distinct named.id) from unnest(wanted.therapist_ids) as named (id)) < cardinality(wanted.therapist_ids) then
+    issues := issues || private.issue('therapist_ids', 'must not name a therapist twice');
+  elsif cardinality(wanted.therapist_ids) * coalesce(cardinality(wanted.occurrences), 1) > 5000 then
+    issues := issues || private.issue('therapist_ids', 'times the occurrences must be at most 5000');
+  end if;
+  if exists (select from unnest(wanted.occurrences) as place where place.session_id is not null) then
+    issues := issues || private.issue('occurrences', 'must not name sessions: nothing is moved');
+  end if;
+  if issues <> '[]' then
+    perform private.raise_invalid(issues);
+  end if;
+  return wanted;
+end
+$$;
+comment on function private.read_staff_time_request(jsonb, private.actor) is
+  'Reads the request of add_staff_time, or PT400. A therapist who names nobody means themselves.';
+
+create function private.staff_slots(wanted private.staff_time_request, as_of timestamptz)
+returns private.slot[]
+language plpgsql
+volatile
+set search_path = ''
+as $$
+declare
+  placed private.hold_request;
+begin
+  -- A request of sessions-hold with the same times; it is read, not held. Who it is for does not matter here.
+  placed.therapist_id := wanted.therapist_ids[1];
+  placed.client_id := wanted.therapist_ids[1];
+  placed.time_zone := wanted.time_zone;
+  placed.start_time := wanted.start_time;
+  placed.end_time := wanted.end_time;
+  placed.start_time_offset_minutes := wanted.start_time_offset_minutes;
+  placed.end_time_offset_minutes := wanted.end_time_offset_minutes;
+  placed.occurrences := wanted.occurrences;
+  placed.recurrence := wanted.recurrence;
+  placed.override := wanted.override;
+  return private.slots_of(placed, as_of);
+end
+$$;
+comment on function private.staff_slots(private.staff_time_request, timestamptz) is
+  'When the staff times of a request are: read as sessions-hold reads times, or PT400.';
+
+create function private.add_staff_time(request jsonb, idempotency_key text, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  actor private.actor := private.begin_booking(request_id);
+  wanted private.staff_time_request := private.read_staff_time_request(request, actor);
+  reason constant text := private.tidy((wanted.override).reason);
+  fingerprint bytea;
+  outcome jsonb;
+  plans private.staff_plan[];
+  new_ids uuid[];
+  series_id uuid;
+  issue jsonb;
+  body jsonb;
+  as_of timestamptz;
+begin
+  if not private.may_take_time(actor, wanted.therapist_ids) then
+    return private.refuse_staff_time(actor, '{}', 'FORBIDDEN', 'You may not take the time of these therapists.');
+  end if;
+  perform private.share_organization(actor.organization_id);
+  if idempotency_key is not null then
+    fingerprint := private.fingerprint(to_jsonb(wanted));
+    outcome := private.find_replay(actor.organization_id, actor.user_id, 'add-staff-time', idempotency_key, fingerprint);
+    if outcome is not null then
+      return outcome;
+    end if;
+  end if;
+  plans := array(
+    select row(
+      slot.hold_id, slot.occurrence_index, wanted.kind, slot.start_time, slot.end_time, slot.time_zone, slot.civil_start,
+      wanted.room_id, wanted.therapist_ids
+    )::private.staff_plan
+    from unnest(private.staff_slots(wanted, clock_timestamp())) as slot
+    order by slot.occurrence_index
+  );
+  -- A rival for any of these people, or the room, waits here and then finds what this has taken.
+  perform private.lock_resources(actor.organization_id, wanted.therapist_ids || wanted.room_id);
+  as_of := clock_timestamp();
+  issue := private.staff_placement_issue(actor, plans, reason, as_of);
+  if issue ? 'code' then
+    return private.refuse_staff_time(
+      actor, '{}', issue ->> 'code', issue ->> 'detail', (issue ->> 'retryAfter')::timestamptz, issue -> 'conflicts',
+      case when issue ? 'conflicts' then private.staff_alternatives(actor.organization_id, plans, as_of) else '[]' end
+    );
+  end if;
+
+  new_ids := array(select plan.id from unnest(plans) as plan);
+  series_id := case when cardinality(plans) > 1 then gen_random_uuid() end;
+  insert into public.staff_times (
+    organization_id, id, kind, start_time, end_time, time_zone, civil_start, room_id, series_id, created_by, created_at,
+    updated_at
+  )
+  select actor.organization_id, plan.id, plan.kind, plan.start_time, plan.end_time, plan.time_zone, plan.civil_start,
+    plan.room_id, series_id, actor.user_id, as_of, as_of
+  from unnest(plans) as plan;
+  insert into public.staff_time_members (organization_id, staff_time_id, therapist_id)
+  select actor.organization_id, plan.id, member.id
+  from unnest(plans) as plan
+  cross join lateral unnest(plan.therapist_ids) as member (id);
+  perform private.write_staff_claims(actor.organization_id, plans, as_of);
+  perform private.record_event(
+    actor.organization_id, 'staff_time.added', 'staff_time', new_ids, as_of,
+    actor_role => actor.role::text,
+    after => private.staff_time_facts(actor.organization_id, new_ids),
+    details => nullif(jsonb_strip_nulls(jsonb_build_object('recurrence', to_jsonb(wanted.recurrence))), '{}')
+  );
+  if (issue -> 'overridden')::boolean then
+    perform private.record_staff_override(actor, new_ids, reason, as_of);
+  end if;
+  body := private.staff_answer(actor.organization_id, new_ids) || jsonb_build_object('seriesId', series_id);
+  perform private.keep_answer(
+    actor.organization_id, actor.user_id, 'add-staff-time', idempotency_key, fingerprint, body
+  );
+  return private.success(body);
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.add_staff_time(jsonb, text, text) is 'See the public wrapper.';
+grant execute on function private.add_staff_time(jsonb, text, text) to authenticated;
+
+create function public.add_staff_time(request jsonb, idempotency_key text default null, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(
+    private.add_staff_time(add_staff_time.request, add_staff_time.idempotency_key, add_staff_time.request_id)
+  );
+end;
+comment on function public.add_staff_time(jsonb, text, text) is
+  'Enters time without a client, one or a series, for one therapist or several, all or nothing: {kind, therapist_ids?, '
+  'room_id?, time_zone, start_time, end_time, occurrences?, recurrence?, override?}. kind is meeting, supervision, drive, '
+  'documentation, training or break; therapist_ids are up to 100, left out: the caller; times are those of sessions-hold, '
+  'with recurrence expanded into occurrences. Outcome body: {staffTimes: [{id, kind, startTime, endTime, seriesId}], '
+  'seriesId}. 409 as sessions-hold with alternatives, each conflict with the therapistId that was asked for.';
+grant execute on function public.add_staff_time(jsonb, text, text) to authenticated;
+
+-- Changing and cancelling --------------------------------------------------------------------------------------------------
+
+create function private.staff_targets(
+  actor private.actor,
+  staff_time_ids uuid[],
+  scope text,
+  of_series uuid,
+  from_time timestamptz
+)
+returns uuid[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select known.id from public.staff_times as known
+    where known.organization_id = actor.organization_id and known.id = any (staff_time_ids)
+    union
+    -- One of a series stands for those that follow it, or for all that are to come.
+    select mate.id from public.staff_times as named
+    join public.staff_times as mate
+      on mate.organization_id = named.organization_id and mate.series_id = named.series_id
+      and mate.start_time >= case when scope = 'following' then named.start_time else from_time end
+    where named.organization_id = actor.organization_id and named.id = any (staff_time_ids)
+      and scope in ('following', 'all')
+    union
+    select known.id from public.staff_times as known
+    where known.organization_id = actor.organization_id and known.series_id = of_series and known.start_time >= from_time
+  );
+end
+$$;
+comment on function private.staff_targets(private.actor, uuid[], text, uuid, timestamptz) is
+  'The staff times that are named, those of their series in this scope, or those of a series from a moment on.';
+
+create function private.lock_staff_times(organization_id uuid, staff_time_ids uuid[], more_ids uuid[] default '{}')
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  -- Two changes of one staff time would each compute its new place from the old one: the second waits, and reads anew.
+  perform from (
+    select distinct named.id from unnest(staff_time_ids) as named (id) order by named.id
+  ) as ordered
+  cross join lateral (
+    select from public.staff_times as known
+    where known.organization_id = lock_staff_times.organization_id and known.id = ordered.id
+    for no key update
+  ) as locked;
+  -- Whoever waits for this time must find either the staff time or the slot it left.
+  perform private.lock_resources(organization_id, more_ids || array(
+    select member.therapist_id from public.staff_time_members as member
+    where member.organization_id = lock_staff_times.organization_id and member.staff_time_id = any (staff_time_ids)
+    union
+    select known.room_id from public.staff_times as known
+    where known.organization_id = lock_staff_times.organization_id and known.id = any (staff_time_ids)
+  ));
+end
+$$;
+comment on function private.lock_staff_times(uuid, uuid[], uuid[]) is
+  'Locks staff times by id, then the therapists and rooms they take now, and more_ids.';
+
+create function private.may_change_staff_times(actor private.actor, staff_time_ids uuid[])
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return private.may_take_time(actor, array(
+    select distinct member.therapist_id from public.staff_time_members as member
+    where member.organization_id = actor.organization_id and member.staff_time_id = any (staff_time_ids)
+  ));
+end
+$$;
+comment on function private.may_change_staff_times(private.actor, uuid[]) is
+  'Whether all these staff times are the caller''s to change: a therapist changes what they alone take part in.';
+
+create function private.read_staff_time_change(request jsonb)
+returns private.staff_time_change
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  wanted private.staff_time_change :=
+    private.read_request(request, null::private.staff_time_change, private.mistyped_staff_time_change());
+  issues jsonb;
+begin
+  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
+  from (
+    values
+      ('staff_time_id', 'is required, or series_id: one of them', num_nonnulls(wanted.staff_time_id, wanted.series_id) <> 1),
+      ('from', 'goes with series_id', wanted."from" is not null and wanted.series_id is null),
+      ('scope', 'goes with staff_time_id', wanted.scope is not null and wanted.staff_time_id is null),
+      ('start_time', 'is for one staff time: name local_start for a series',
+        wanted.start_time is not null and (wanted.series_id is not null or wanted.scope <> 'this')),
+      ('end_time', 'goes with start_time', (wanted.start_time is null) <> (wanted.end_time is null)),
+      ('local_start', 'excludes start_time',
+        wanted.start_time is not null and num_nonnulls(wanted.local_start, wanted.duration_minutes) > 0),
+      ('therapist_ids', 'must not name a therapist twice', (
+        select count(distinct named.id) < count(*) from unnest(wanted.therapist_ids) as named (id)
+      )),
+      ('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null),
+      ('', 'names nothing to change', not request ?| array[
+        'kind', 'therapist_ids', 'room_id', 'start_time', 'end_time', 'local_start', 'duration_minutes'])
+  ) as rule (path, message, is_broken)
+  where rule.is_broken;
+  if issues is not null then
+    perform private.raise_invalid(issues);
+  end if;
+  return wanted;
+end
+$$;
+comment on function private.read_staff_time_change(jsonb) is 'Reads the request of change_staff_time, or PT400.';
+
+create function private.changed_plans(
+  organization_id uuid,
+  staff_time_ids uuid[],
+  wanted private.staff_time_change,
+  names_room boolean
+)
+returns private.staff_plan[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select row(
+      known.id, row_number() over (order by known.start_time, known.id) - 1, coalesce(wanted.kind, known.kind),
+      begins.at, coalesce(wanted.end_time::timestamptz, begins.at + coalesce(
+        make_interval(mins => wanted.duration_minutes), known.end_time - known.start_time
+      )),
+      known.time_zone,
+      case when wanted.local_start is not null then civil.start
+        when wanted.start_time is not null then begins.at at time zone known.time_zone else known.civil_start end,
+      case when names_room then wanted.room_id else known.room_id end,
+      coalesce(wanted.therapist_ids::uuid[], array(
+        select member.therapist_id from public.staff_time_members as member
+        where member.organization_id = known.organization_id and member.staff_time_id = known.id
+        order by member.therapist_id
+      ))
+    )::private.staff_plan
+    from public.staff_times as known
+    cross join lateral (select known.civil_start::date + wanted.local_start::time as start) as civil
+    cross join lateral (
+      select coalesce(
+        wanted.start_time::timestamptz, private.instant_at(civil.start, known.time_zone), known.start_time
+      ) as at
+      offset 0
+    ) as begins
+    where known.organization_id = changed_plans.organization_id and known.id = any (staff_time_ids)
+      and known.cancelled_at is null
+    order by known.start_time, known.id
+  );
+end
+$$;
+comment on function private.changed_plans(uuid, uuid[], private.staff_time_change, boolean) is
+  'The staff times as they would be. A new local_start is civil time of each one''s own zone, so 09:00 stays 09:00 when '
+  'clocks change.';
+
+create function private.moved_plans(organization_id uuid, plans private.staff_plan[])
+returns private.staff_plan[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return array(
+    select plan
+    from unnest(plans) as plan
+    join public.staff_times as known
+      on known.organization_id = moved_plans.organization_id and known.id = plan.id
+    where (known.start_time, known.end_time) is distinct from (plan.start_time, plan.end_time)
+      or known.room_id is distinct from plan.room_id
+      or array(
+        select member.therapist_id from public.staff_time_members as member
+        where member.organization_id = known.organization_id and member.staff_time_id = known.id
+        order by member.therapist_id
+      ) is distinct from array(select member.id from unnest(plan.therapist_ids) as member (id) order by member.id)
+  );
+end
+$$;
+comment on function private.moved_plans(uuid, private.staff_plan[]) is
+  'Those that would take another time, therapist or room than they do now.';
+
+create function private.require_staff_windows(moved private.staff_plan[], plans private.staff_plan[], as_of timestamptz)
+returns void
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  slots private.slot[] := array(
+    select row(
+      plan.id, plan.occurrence_index, plan.id, null, null, null, plan.start_time, plan.end_time, plan.time_zone,
+      plan.civil_start, '{[0,2147483647)}', null, null
+    )::private.slot
+    from unnest(plans) as plan
+  );
+  issues jsonb;
+begin
+  select jsonb_path_query_array(jsonb_agg(wrong.issues), '$[*][*]') into issues
+  from unnest(slots) as slot
+  cross join lateral (select private.window_issues(slot, cardinality(plans) > 1, null, null, as_of) as issues) as wrong
+  where wrong.issues is not null and slot.hold_id = any (array(select plan.id from unnest(moved) as plan));
+  if cardinality(plans) > 1 then
+    issues := coalesce(issues, '[]') || private.overlap_issues(slots, 0);
+  end if;
+  if issues <> '[]' then
+    perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
+  end if;
+end
+$$;
+comment on function private.require_staff_windows(private.staff_plan[], private.staff_plan[], timestamptz) is
+  'PT400 when what is moved would be in the past, too long or too far ahead, or the series would overlap itself.';
+
+create function private.change_alternatives(
+  organization_id uuid,
+  plans private.staff_plan[],
+  keeps_day boolean,
+  as_of timestamptz
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select coalesce(jsonb_agg(found.value order by found.position), '[]')
+    from jsonb_array_elements(private.staff_alternatives(organization_id, plans, as_of))
+      with ordinality as found (value, position)
+    where not keeps_day
+      or ((found.value ->> 'startTime')::timestamptz at time zone plans[1].time_zone)::date = plans[1].civil_start::date
+  );
+end
+$$;
+comment on function private.change_alternatives(uuid, private.staff_plan[], boolean, timestamptz) is
+  'Other times for a change that is refused. keeps_day: only those of the same day, since a series changes its time of day.';
+
+create function private.write_staff_change(actor private.actor, plans private.staff_plan[], as_of timestamptz)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  update public.staff_times as known
+  set kind = plan.kind, start_time = plan.start_time, end_time = plan.end_time, civil_start = plan.civil_start,
+    room_id = plan.room_id, updated_at = as_of
+  from unnest(plans) as plan
+  where known.organization_id = actor.organization_id and known.id = plan.id;
+  delete from public.staff_time_members as member
+  using unnest(plans) as plan
+  where member.organization_id = actor.organization_id and member.staff_time_id = plan.id
+    and member.therapist_id <> all (plan.therapist_ids);
+  insert into public.staff_time_members (organization_id, staff_time_id, therapist_id)
+  select actor.organization_id, plan.id, member.id
+  from unnest(plans) as plan
+  cross join lateral unnest(plan.therapist_ids) as member (id)
+  on conflict do nothing;
+  perform private.write_staff_claims(actor.organization_id, plans, as_of);
+end
+$$;
+comment on function private.write_staff_change(private.actor, private.staff_plan[], timestamptz) is
+  'Writes staff times as they are to be, their members and their claims.';
+
+create function private.change_staff_time(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  actor private.actor := private.begin_booking(request_id);
+  wanted private.staff_time_change := private.read_staff_time_change(request);
+  reason constant text := private.tidy((wanted.override).reason);
+  from_time constant timestamptz := coalesce(wanted."from"::timestamptz, clock_timestamp());
+  target_ids uuid[] := private.staff_targets(
+    actor, array[wanted.staff_time_id], wanted.scope, wanted.series_id, from_time
+  );
+  plans private.staff_plan[];
+  moved private.staff_plan[];
+  before jsonb;
+  issue jsonb := '{}';
+  as_of timestamptz;
+begin
+  if target_ids = '{}' or not private.may_change_staff_times(actor, target_ids) then
+    return private.refuse_staff_time(actor, array_remove(array[wanted.staff_time_id], null), 'FORBIDDEN',
+      'There is no such staff time, or it is not yours to change.');
+  end if;
+  perform private.share_organization(actor.organization_id);
+  perform private.lock_staff_times(
+    actor.organization_id, target_ids, coalesce(wanted.therapist_ids::uuid[], '{}') || wanted.room_id
+  );
+  as_of := clock_timestamp();
+  plans := private.changed_plans(actor.organization_id, target_ids, wanted, request ? 'room_id');
+  if plans = '{}' then
+    return private.refuse_staff_time(actor, target_ids, 'SESSION_NOT_MOVABLE', 'This staff time is cancelled.');
+  elsif not private.may_change_staff_times(actor, target_ids) then
+    return private.refuse_staff_time(actor, target_ids, 'FORBIDDEN', 'This staff time is not yours to change any more.');
+  end if;
+  moved := private.moved_plans(actor.organization_id, plans);
+  perform private.require_staff_windows(moved, plans, as_of);
+  if moved <> '{}' then
+    issue := private.staff_placement_issue(actor, moved, reason, as_of);
+    if issue ? 'code' then
+      return private.refuse_staff_time(
+        actor, target_ids, issue ->> 'code', issue ->> 'detail', (issue ->> 'retryAfter')::timestamptz, issue -> 'conflicts',
+        private.change_alternatives(actor.organization_id, plans, cardinality(target_ids) > 1, as_of)
+      );
+    end if;
+  end if;
+  target_ids := array(select plan.id from unnest(plans) as plan order by plan.occurrence_index);
+  before := private.staff_time_facts(actor.organization_id, target_ids);
+  perform private.write_staff_change(actor, plans, as_of);
+  perform private.record_event(
+    actor.organization_id, 'staff_time.changed', 'staff_time', target_ids, as_of,
+    actor_role => actor.role::text,
+    before => before,
+    after => private.staff_time_facts(actor.organization_id, target_ids)
+  );
+  if (issue -> 'overridden')::boolean then
+    perform private.record_staff_override(actor, target_ids, reason, as_of);
+  end if;
+  return private.success(private.staff_answer(actor.organization_id, target_ids));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.change_staff_time(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.change_staff_time(jsonb, text) to authenticated;
+
+create function public.change_staff_time(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(private.change_staff_time(change_staff_time.request, change_staff_time.request_id));
+end;
+comment on function public.change_staff_time(jsonb, text) is
+  'Changes one staff time, or those of a series: {staff_time_id, scope?} (this, the default; following; all to come) or '
+  '{series_id, from?} (left out: from now), and any of {kind, therapist_ids, room_id, local_start (HH:MM), '
+  'duration_minutes, override}; start_time and end_time for one alone. All or nothing. Outcome body: {staffTimes: [{id, '
+  'kind, startTime, endTime, seriesId}]}. 409 as add_staff_time; alternatives of a series are of the same day.';
+grant execute on function public.change_staff_time(jsonb, text) to authenticated;
+
+create function private.end_staff_times(actor private.actor, staff_time_ids uuid[], as_of timestamptz)
+returns uuid[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  ended_ids constant uuid[] := array(
+    select known.id from public.staff_times as known
+    where known.organization_id = actor.organization_id and known.id = any (staff_time_ids) and known.cancelled_at is null
+    order by known.start_time, known.id
+  );
+  before jsonb;
+begin
+  if ended_ids = '{}' then
+    return '{}';
+  end if;
+  before := private.staff_time_facts(actor.organization_id, ended_ids);
+  update public.staff_times as known
+  set cancelled_at = as_of, updated_at = as_of
+  where known.organization_id = actor.organization_id and known.id = any (ended_ids);
+  perform private.sync_claims(actor.organization_id, ended_ids, as_of);
+  perform private.record_event(
+    actor.organization_id, 'staff_time.cancelled', 'staff_time', ended_ids, as_of,
+    actor_role => actor.role::text,
+    before => before,
+    after => private.staff_time_facts(actor.organization_id, ended_ids)
+  );
+  return ended_ids;
+end
+$$;
+comment on function private.end_staff_times(private.actor, uuid[], timestamptz) is
+  'Cancels those of these staff times that are not cancelled yet, whose locks the caller has; which they were.';
+
+create function private.staff_times_to_come(
+  organization_id uuid,
+  therapist_id uuid,
+  room_id uuid,
+  closed tstzrange default null
+)
+returns uuid[]
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  -- Whoever leaves is missed at what has not begun; a closing touches also what is going on.
+  span constant tstzrange := coalesce(closed, tstzrange(clock_timestamp(), null, '()'));
+begin
+  return array(
+    select known.id
+    from public.staff_times as known
+    where known.organization_id = staff_times_to_come.organization_id
+      -- No staff time is longer than 12 hours, so that the index on its start finds it.
+      and known.start_time > case
+        when closed is null then lower(span)
+        else greatest(lower(span), clock_timestamp()) - interval '12 hours'
+      end
+      and known.start_time < coalesce(upper(span), 'infinity')
+      and known.end_time > greatest(lower(span), clock_timestamp())
+      and known.cancelled_at is null
+      and (staff_times_to_come.room_id is null or known.room_id = staff_times_to_come.room_id)
+      and (staff_times_to_come.therapist_id is null or exists (
+        select from public.staff_time_members as member
+        where member.organization_id = known.organization_id and member.staff_time_id = known.id
+          and member.therapist_id = staff_times_to_come.therapist_id
+      ))
+    order by known.start_time, known.id
+  );
+end
+$$;
+comment on function private.staff_times_to_come(uuid, uuid, uuid, tstzrange) is
+  'The staff times to come that are not cancelled, the earliest first: of a therapist, in a room, or with null of everybody; '
+  'closed: only those that lie in it at least in part, also when they have begun.';
+
+create function private.end_touched_staff_times(staff_time_ids uuid[], leaving_id uuid)
+returns integer
+language plpgsql
+set search_path = ''
+as $$
+declare
+  actor constant private.actor := private.require_actor();
+  former text;
+  left_ids uuid[];
+  before jsonb;
+  as_of constant timestamptz := clock_timestamp();
+begin
+  if staff_time_ids = '{}' then
+    return 0;
+  end if;
+  former := private.enter_booking();
+  -- A meeting of others goes on without whoever is away.
+  left_ids := array(
+    select named.id from unnest(staff_time_ids) as named (id)
+    where exists (
+      select from public.staff_time_members as member
+      where member.organization_id = actor.organization_id and member.staff_time_id = named.id
+        and member.therapist_id <> leaving_id
+    )
+  );
+  if left_ids <> '{}' then
+    before := private.staff_time_facts(actor.organization_id, left_ids);
+    delete from public.staff_time_members as member
+    where member.organization_id = actor.organization_id and member.staff_time_id = any (left_ids)
+      and member.therapist_id = leaving_id;
+    perform private.sync_claims(actor.organization_id, left_ids, as_of);
+    perform private.record_event(
+      actor.organization_id, 'staff_time.changed', 'staff_time', left_ids, as_of,
+      actor_role => actor.role::text,
+      before => before,
+      after => private.staff_time_facts(actor.organization_id, left_ids)
+    );
+  end if;
+  perform private.end_staff_times(actor, array(
+    select named.id from unnest(staff_time_ids) as named (id) where named.id <> all (left_ids)
+  ), as_of);
+  perform private.leave_booking(null, former);
+  return cardinality(staff_time_ids);
+end
+$$;
+comment on function private.end_touched_staff_times(uuid[], uuid) is
+  'Takes a therapist out of these staff times, and cancels those that nobody else takes part in; with null all of them. For '
+  'a caller who is alone in the organization. Returns how many.';
+
+create function private.cancel_staff_time(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+set lock_timeout = '5s'
+as $$
+declare
+  actor private.actor := private.begin_booking(request_id);
+  wanted private.staff_time_end :=
+    private.read_request(request, null::private.staff_time_end, private.mistyped_staff_time_end());
+  from_time constant timestamptz := coalesce(wanted."from"::timestamptz, clock_timestamp());
+  named_ids uuid[];
+  target_ids uuid[];
+  cancelled_ids uuid[];
+  as_of timestamptz;
+begin
+  if num_nonnulls(wanted.staff_time_ids, wanted.staff_time_id, wanted.series_id) <> 1 then
+    perform private.raise_invalid(private.issue('staff_time_ids', 'is required, or staff_time_id, or series_id: one of them'));
+  elsif wanted."from" is not null and wanted.series_id is null then
+    perform private.raise_invalid(private.issue('from', 'goes with series_id'));
+  elsif wanted.scope is not null and wanted.staff_time_id is null then
+    perform private.raise_invalid(private.issue('scope', 'goes with staff_time_id'));
+  end if;
+  named_ids := coalesce(wanted.staff_time_ids::uuid[], array_remove(array[wanted.staff_time_id], null));
+  target_ids := private.staff_targets(actor, named_ids, wanted.scope, wanted.series_id, from_time);
+  if target_ids = '{}' or not target_ids @> named_ids or not private.may_change_staff_times(actor, target_ids) then
+    return private.refuse_staff_time(actor, named_ids, 'FORBIDDEN',
+      'You may not cancel every staff time this names. Nothing was cancelled.');
+  end if;
+  perform private.share_organization(actor.organization_id);
+  perform private.lock_staff_times(actor.organization_id, target_ids);
+  as_of := clock_timestamp();
+  if not private.may_change_staff_times(actor, target_ids) then
+    return private.refuse_staff_time(actor, target_ids, 'FORBIDDEN',
+      'You may not cancel every staff time this names. Nothing was cancelled.');
+  end if;
+  cancelled_ids := private.end_staff_times(actor, target_ids, as_of);
+  return private.success(jsonb_build_object(
+    'cancelledCount', cardinality(cancelled_ids),
+    'alreadyCancelledCount', cardinality(target_ids) - cardinality(cancelled_ids),
+    'cancelledIds', to_jsonb(cancelled_ids)
+  ));
+exception
+  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.cancel_staff_time(jsonb, text) is 'See the public wrapper.';
+grant execute on function private.cancel_staff_time(jsonb, text) to authenticated;
+
+create function public.cancel_staff_time(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.leave_booking(private.cancel_staff_time(cancel_staff_time.request, cancel_staff_time.request_id));
+end;
+comment on function public.cancel_staff_time(jsonb, text) is
+  'Cancels staff times: {staff_time_ids}, {staff_time_id, scope?} (this, the default; following; all to come) or '
+  '{series_id, from?} (left out: from now). Their time is free at once. Outcome body: {cancelledCount, '
+  'alreadyCancelledCount, cancelledIds}.';
+grant execute on function public.cancel_staff_time(jsonb, text) to authenticated;
+
 -- === schemas/booking/preview.sql ===
 
 -- Purpose: which dates of a series can be had, and what is in the way of the others.
@@ -16712,6 +16913,7 @@ declare
   span tstzrange;
   busy tstzrange;
   week tstzrange;
+  places private.asked_place[];
 begin
   if found <> '[]' then
     perform private.raise_invalid(found);
@@ -16730,13 +16932,18 @@ begin
   on_date := private.service_date(absent.organization_id, absent.client_id, absent.start_time);
   code := private.service_code(absent.organization_id, absent.cpt_code, absent.session_type, on_date);
   -- A group goes over whole, with everybody who still comes.
-  client_ids := array(
-    select member.client_id
+  places := array(
+    select row(
+      0, member.client_id, private.service_code(member.organization_id, member.cpt_code, member.session_type, on_date),
+      member.start_time, member.end_time, member.time_zone, member.id
+    )::private.asked_place
     from public.sessions as member
     where member.organization_id = absent.organization_id
       and (member.id = absent.id or member.group_id = absent.group_id)
       and member.status not in ('cancelled', 'no_show')
+    order by member.client_id
   );
+  client_ids := array(select place.client_id from unnest(places) as place);
   span := tstzrange(absent.start_time, absent.end_time, '[)');
   -- The buffers of a group stand on the group.
   select tstzrange(
@@ -16787,16 +16994,29 @@ begin
             and client.deleted_at is null
         ) as caseload,
         (
-          -- The members of a group are one hour of work.
+          -- The members of a group are one hour of work. Time without a client is work too.
           select coalesce(sum(extract(epoch from upper(work.during) - lower(work.during)) / 60), 0)::integer
           from (
             select unnest(range_agg(tstzrange(session.start_time, session.end_time, '[)'))) as during
-            from public.sessions as session
-            where session.organization_id = therapist.organization_id
-              and session.therapist_id = therapist.id
-              and session.start_time >= lower(week)
-              and session.start_time < upper(week)
-              and session.status not in ('cancelled', 'no_show')
+            from (
+              select known.start_time, known.end_time
+              from public.sessions as known
+              where known.organization_id = therapist.organization_id
+                and known.therapist_id = therapist.id
+                and known.start_time >= lower(week)
+                and known.start_time < upper(week)
+                and known.status not in ('cancelled', 'no_show')
+              union all
+              select taken.start_time, taken.end_time
+              from public.staff_time_members as member
+              join public.staff_times as taken
+                on taken.organization_id = member.organization_id and taken.id = member.staff_time_id
+              where member.organization_id = therapist.organization_id
+                and member.therapist_id = therapist.id
+                and taken.start_time >= lower(week)
+                and taken.start_time < upper(week)
+                and taken.cancelled_at is null
+            ) as session
           ) as work
         ) as booked_minutes
       from public.therapists as therapist
@@ -16818,8 +17038,11 @@ begin
             and (claim.expires_at is null or claim.expires_at > as_of)
         )
         and private.is_open(therapist.organization_id, therapist.id, array[span])
+      -- Units are asked of whoever is left: a limit may be of a therapist, or of a client with a therapist.
+      offset 0
     ) as candidate
-    where candidate.knows_all or (request ->> 'include_off_caseload')::boolean
+    where (candidate.knows_all or (request ->> 'include_off_caseload')::boolean)
+      and true = all (private.services_available(absent.organization_id, candidate.id, places, as_of))
   ), '[]');
 end
 $$;
@@ -16836,9 +17059,10 @@ begin atomic
 end;
 comment on function public.find_substitutes(jsonb) is
   'Who could take a session to come: {session_id, include_off_caseload?} gives [{therapistId, name, credential, onCaseload, '
-  'caseload, bookedMinutes}]. Therapists who are free then, buffers included, work then, may render the service, and have '
-  'the client on their caseload, all clients of a group; with include_off_caseload the others too, after them. Whoever has '
-  'less booked that week comes first, then whoever has fewer clients. For admins, and for the therapist of the session.';
+  'caseload, bookedMinutes}]. Therapists who are free then, buffers included, work then, may render the service, have units '
+  'left for it, and have the client on their caseload, all clients of a group; with include_off_caseload the others too, '
+  'after them. Whoever has less booked that week, time without a client included, comes first, then whoever has fewer '
+  'clients. For admins, and for the therapist of the session.';
 grant execute on function public.find_substitutes(jsonb) to authenticated;
 
 -- === schemas/booking/reassign.sql ===
@@ -19205,7 +19429,14 @@ comment on function private.sessions_to_come(uuid, uuid, uuid, uuid) is
   'The scheduled sessions that have not begun, of a therapist, a client or a room, the earliest first; members of a group in '
   'the room included.';
 
-create function private.touched_answer(session_ids uuid[], cancels boolean, reason text, request_id text)
+create function private.touched_answer(
+  session_ids uuid[],
+  cancels boolean,
+  reason text,
+  request_id text,
+  staff_time_ids uuid[] default '{}',
+  leaving_id uuid default null
+)
 returns jsonb
 language plpgsql
 set search_path = ''
@@ -19214,12 +19445,16 @@ begin
   return jsonb_build_object(
     'touched', cardinality(session_ids),
     'cancelled', case when cancels then private.cancel_touched(session_ids, private.tidy(reason), request_id) else 0 end,
-    'touchedSessionIds', to_jsonb(session_ids[1:100])
+    'touchedSessionIds', to_jsonb(session_ids[1:100]),
+    'touchedStaffTimes', cardinality(staff_time_ids),
+    'cancelledStaffTimes', case when cancels then private.end_touched_staff_times(staff_time_ids, leaving_id) else 0 end,
+    'touchedStaffTimeIds', to_jsonb(staff_time_ids[1:100])
   );
 end
 $$;
-comment on function private.touched_answer(uuid[], boolean, text, text) is
-  'How many sessions are touched, how many of them this cancels, and the first hundred.';
+comment on function private.touched_answer(uuid[], boolean, text, text, uuid[], uuid) is
+  'How many sessions and staff times are touched, how many of them this cancels, and the first hundred of each. leaving_id: '
+  'the therapist who is no longer there, while the others of a meeting go on without them.';
 
 -- Archiving --------------------------------------------------------------------------------------------------------
 
@@ -19238,6 +19473,7 @@ declare
     private.read_request(request, null::private.archive_request, private.mistyped_archive_request());
   archived_at timestamptz;
   touched_ids uuid[];
+  staff_time_ids uuid[] := '{}';
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   if num_nonnulls(wanted.client_id, wanted.therapist_id, wanted.room_id) <> 1 then
@@ -19272,11 +19508,16 @@ begin
   touched_ids := private.sessions_to_come(
     actor.organization_id, wanted.therapist_id, wanted.client_id, wanted.room_id
   );
+  if wanted.client_id is null then
+    staff_time_ids := private.staff_times_to_come(actor.organization_id, wanted.therapist_id, wanted.room_id);
+  end if;
   return private.success(
     jsonb_strip_nulls(jsonb_build_object(
       'clientId', wanted.client_id, 'therapistId', wanted.therapist_id, 'roomId', wanted.room_id,
       'archivedAt', private.iso(archived_at)
-    )) || private.touched_answer(touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason, request_id)
+    )) || private.touched_answer(
+      touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason, request_id, staff_time_ids, wanted.therapist_id
+    )
   );
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
@@ -19297,8 +19538,10 @@ end;
 comment on function public.archive(jsonb, text) is
   'Archives a client, a therapist or a room, for admins: {client_id}, {therapist_id} or {room_id}. Nobody books them from '
   'then on; what is booked stays, unless cancel_sessions is true: then it is cancelled in the same transaction, with reason. '
-  'Answers {archivedAt, touched, cancelled, touchedSessionIds}: how many sessions are to come, and the first hundred; the '
-  'others with touched_sessions. Restored by clearing deleted_at. Refused: FORBIDDEN.';
+  'Answers {archivedAt, touched, cancelled, touchedSessionIds, touchedStaffTimes, cancelledStaffTimes, touchedStaffTimeIds}: '
+  'how many sessions, and how many staff times of a therapist or in a room, are to come, and the first hundred; the other '
+  'sessions with touched_sessions. A meeting goes on without a therapist who leaves it. Restored by clearing deleted_at. '
+  'Refused: FORBIDDEN.';
 grant execute on function public.archive(jsonb, text) to authenticated;
 
 -- Levels -----------------------------------------------------------------------------------------------------------
@@ -19750,6 +19993,7 @@ declare
   actor private.actor := private.require_actor();
   member public.memberships;
   touched_ids uuid[] := '{}';
+  staff_time_ids uuid[] := '{}';
   touched jsonb;
 begin
   if user_id is null then
@@ -19764,10 +20008,13 @@ begin
   perform private.take_organization(actor.organization_id);
   if change_member.role = 'client' then
     touched_ids := private.sessions_to_come(actor.organization_id, user_id, null, null);
+    staff_time_ids := private.staff_times_to_come(actor.organization_id, user_id, null);
   end if;
   begin
     -- While the caller may cancel: it may be their own role.
-    touched := private.touched_answer(touched_ids, coalesce(cancel_sessions, false), reason, null);
+    touched := private.touched_answer(
+      touched_ids, coalesce(cancel_sessions, false), reason, null, staff_time_ids, user_id
+    );
     update public.memberships as existing
     set
       role = coalesce(change_member.role, existing.role),
@@ -19813,7 +20060,8 @@ begin
   begin
     -- While the caller may cancel: it may be their own membership.
     touched := private.touched_answer(
-      private.sessions_to_come(actor.organization_id, user_id, null, null), coalesce(cancel_sessions, false), reason, null
+      private.sessions_to_come(actor.organization_id, user_id, null, null), coalesce(cancel_sessions, false), reason, null,
+      private.staff_times_to_come(actor.organization_id, user_id, null), user_id
     );
     delete from public.memberships as existing
     where existing.organization_id = actor.organization_id and existing.user_id = remove_member.user_id
@@ -23596,19 +23844,37 @@ select
 from public.organizations as organization
 cross join lateral (
   select
-    (
-      select session.start_time
-      from public.sessions as session
-      where session.organization_id = organization.id
-      order by session.start_time
-      limit 1
+    least(
+      (
+        select session.start_time
+        from public.sessions as session
+        where session.organization_id = organization.id
+        order by session.start_time
+        limit 1
+      ),
+      (
+        select taken.start_time
+        from public.staff_times as taken
+        where taken.organization_id = organization.id
+        order by taken.start_time
+        limit 1
+      )
     ) as first,
-    (
-      select session.start_time
-      from public.sessions as session
-      where session.organization_id = organization.id
-      order by session.start_time desc
-      limit 1
+    greatest(
+      (
+        select session.start_time
+        from public.sessions as session
+        where session.organization_id = organization.id
+        order by session.start_time desc
+        limit 1
+      ),
+      (
+        select taken.start_time
+        from public.staff_times as taken
+        where taken.organization_id = organization.id
+        order by taken.start_time desc
+        limit 1
+      )
     ) as last
 ) as booked
 cross join lateral generate_series(
@@ -23617,7 +23883,7 @@ cross join lateral generate_series(
   interval '1 week'
 ) as week (start);
 comment on view reports.weeks is
-  'The weeks, Monday to Sunday in the organization''s zone, from its first session to its last.';
+  'The weeks, Monday to Sunday in the organization''s zone, from its first session or staff time to its last.';
 grant select on reports.weeks to authenticated, service_role;
 
 -- === schemas/reports/months.sql ===

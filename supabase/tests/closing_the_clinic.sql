@@ -48,7 +48,7 @@ select is(tests.hold('rbt', tests.request('rbt', 'ben', tests.local(2, '12:00'))
 
 -- Hours, cancelling what is there.
 select is((tests.close('admin', jsonb_build_object('name', 'Repairs', 'start_time', tests.local(1, '08:00'), 'end_time', tests.local(1, '23:45'), 'cancel_sessions', true, 'reason', 'No heating'))
-  #> '{body}') - 'closureId' - 'startsAt' - 'endsAt' - 'touchedSessionIds', '{"touched": 2, "cancelled": 2}', 'a closure of hours may cancel what it touches');
+  #> '{body}') - 'closureId' - 'startsAt' - 'endsAt' - 'touchedSessionIds' - 'touchedStaffTimeIds', '{"touched": 2, "cancelled": 2, "touchedStaffTimes": 0, "cancelledStaffTimes": 0}', 'a closure of hours may cancel what it touches');
 select results_eq($$ select status::text, cancellation.reason, cancellation.attribution::text from public.sessions as session
     join public.session_cancellations as cancellation on cancellation.session_id = session.id
     where session.organization_id = tests.id('clinic') and session.start_time in (tests.local(1, '09:00'), tests.local(1, '23:30')) $$,
@@ -56,10 +56,10 @@ select results_eq($$ select status::text, cancellation.reason, cancellation.attr
 select is_empty('select * from tests.broken_claims()', 'and their time is free');
 
 -- Time off.
-select is((tests.leave('rbt', jsonb_build_object('from_date', tests.day(2))) #> '{body}') - 'exceptionId' - 'startsAt' - 'endsAt' - 'touchedSessionIds', '{"touched": 1, "cancelled": 0}',
+select is((tests.leave('rbt', jsonb_build_object('from_date', tests.day(2))) #> '{body}') - 'exceptionId' - 'startsAt' - 'endsAt' - 'touchedSessionIds' - 'touchedStaffTimeIds', '{"touched": 1, "cancelled": 0, "touchedStaffTimes": 0, "cancelledStaffTimes": 0}',
   'a therapist''s time off says what it touches');
 select is((tests.leave('admin', jsonb_build_object('therapist_id', tests.id('rbt'), 'start_time', tests.local(2, '20:00'), 'end_time', tests.local(3, '04:00'), 'cancel_sessions', true))
-  #> '{body}') - 'exceptionId' - 'startsAt' - 'endsAt' - 'touchedSessionIds', '{"touched": 2, "cancelled": 2}', 'an admin enters it for anybody, and may cancel what it touches');
+  #> '{body}') - 'exceptionId' - 'startsAt' - 'endsAt' - 'touchedSessionIds' - 'touchedStaffTimeIds', '{"touched": 2, "cancelled": 2, "touchedStaffTimes": 0, "cancelledStaffTimes": 0}', 'an admin enters it for anybody, and may cancel what it touches');
 select is(tests.hold('rbt', tests.request('rbt', 'ben', tests.local(3, '01:00'))) ->> 'code', 'OUTSIDE_AVAILABILITY', 'nobody is held in it');
 select is(tests.leave('rbt', jsonb_build_object('therapist_id', tests.id('bcba'), 'from_date', tests.day(2))) ->> 'code', 'FORBIDDEN', 'a therapist enters her own only');
 select is(tests.leave('parent', jsonb_build_object('from_date', tests.day(2))) ->> 'code', 'FORBIDDEN', 'a parent none');

@@ -1,6 +1,6 @@
 -- A therapist is ill: who of the others could take her session.
 begin;
-select plan(19);
+select plan(25);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -47,6 +47,29 @@ rollback to before;
 delete from public.caseloads where organization_id = tests.id('clinic') and therapist_id = tests.id('rbt2') and client_id = tests.id('ann');
 select is(tests.substitutes('admin', id), '{}', 'nor, unless one asks, whoever does not know the client') from visit;
 select is(tests.substitutes('admin', id, '{"include_off_caseload": true}'), '{rbt2}', 'who is listed when one asks') from visit;
+rollback to before;
+
+-- Time without a client is work too.
+select tests.call('admin', format('select public.add_staff_time(%L)', '{"kind": "meeting"}'::jsonb || tests.occurrence(tests.at(1, '16:00'), 90) || jsonb_build_object('therapist_ids', jsonb_build_array(tests.id('bcba')))));
+do $$ begin perform tests.release('bcba', hold_key::text) from public.hold_batches where therapist_id = tests.id('bcba') and organization_id = tests.id('clinic'); end $$;
+select is(tests.substitutes('admin', id), '{rbt2,bcba}', 'who has a meeting has more to do') from visit;
+rollback to before;
+
+-- Whoever is offered can be had: units may be limited for a therapist, or for a client with one.
+select tests.add_payers();
+insert into public.client_coverages (organization_id, client_id, payer_id, valid_from)
+select tests.id('clinic'), tests.id(client), tests.id('open'), '2020-01-01' from unnest(array['ann', 'ben']) as client;
+select tests.book('rbt2', 'rbt2', 'ben', tests.at(1, '18:00'));
+create function tests.hand_over(session uuid, therapist text) returns text language sql as $$
+  select coalesce(answer ->> 'code', 'ok') from tests.call('admin', format('select public.hold_reassignment(%L)', jsonb_build_object('session_ids', jsonb_build_array(session), 'to_therapist_id', tests.id(therapist)))) as answer $$;
+insert into public.unit_limits (organization_id, payer_id, cpt_codes, per, period, max_units) values (tests.id('clinic'), tests.id('open'), '{97153}', 'therapist', 'day', 12);
+select is(tests.substitutes('admin', id), '{rbt2}', 'who has units left that day is listed') from visit;
+select tests.book('rbt2', 'rbt2', 'ben', tests.at(1, '20:00'));
+select is(tests.substitutes('admin', id), '{}', 'who has none left is not') from visit;
+select is(tests.hand_over(id, 'rbt2'), 'AUTHORIZATION_EXCEEDED', 'nor could they have it') from visit;
+update public.unit_limits set max_units = 16 where payer_id = tests.id('open');
+select is(tests.substitutes('admin', id), '{rbt2}', 'when more is allowed they are listed again') from visit;
+select is(tests.hand_over(id, 'rbt2'), 'ok', 'and have it') from visit;
 rollback to before;
 
 -- What only a qualified professional may render.

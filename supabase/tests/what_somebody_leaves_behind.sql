@@ -33,8 +33,8 @@ select is(outcome #> '{body,cancelled}', '0', 'they stay') from archived;
 select is(tests.scheduled('rbt'), 5::bigint, 'as they were');
 select is((select array_agg(problem) from reports.schedule_problems where organization_id = tests.id('clinic')), array['client_archived', 'client_archived', 'client_archived'], 'as problems of the schedule');
 select is(tests.hold('admin', tests.request('rbt', 'ann', tests.at(9))) ->> 'code', 'FORBIDDEN', 'nobody books the client any more');
-select is((tests.archive('admin', jsonb_build_object('client_id', tests.id('ann'), 'cancel_sessions', true, 'reason', 'Moved away')) #> '{body}') - array['archivedAt', 'clientId', 'touchedSessionIds'],
-  '{"touched": 3, "cancelled": 3}', 'asked again, it may cancel them');
+select is((tests.archive('admin', jsonb_build_object('client_id', tests.id('ann'), 'cancel_sessions', true, 'reason', 'Moved away')) #> '{body}') - array['archivedAt', 'clientId', 'touchedSessionIds', 'touchedStaffTimeIds'],
+  '{"touched": 3, "cancelled": 3, "touchedStaffTimes": 0, "cancelledStaffTimes": 0}', 'asked again, it may cancel them');
 select results_eq($$ select session.status::text, cancellation.reason, cancellation.attribution::text from public.sessions as session
   join public.session_cancellations as cancellation on cancellation.session_id = session.id where session.id = any ((select ann_ids from booked)::uuid[]) $$,
   $$ values ('cancelled', 'Moved away', 'staff'), ('cancelled', 'Moved away', 'staff'), ('cancelled', 'Moved away', 'staff') $$, 'by the clinic, with the reason');
@@ -56,8 +56,8 @@ select is(tests.archive(person, jsonb_build_object('client_id', tests.id('ann'))
 select is((select deleted_at from public.clients where organization_id = tests.id('clinic') and id = tests.id('ann')), null, 'and has not');
 
 -- Leaving
-select is((tests.call('super', format('select public.remove_member(%L)', tests.id('rbt'))) #> '{body}') - array['organizationId', 'userId', 'role', 'permissions', 'createdAt', 'touchedSessionIds'],
-  '{"touched": 4, "cancelled": 0}', 'who leaves is told of as well');
+select is((tests.call('super', format('select public.remove_member(%L)', tests.id('rbt'))) #> '{body}') - array['organizationId', 'userId', 'role', 'permissions', 'createdAt', 'touchedSessionIds', 'touchedStaffTimeIds'],
+  '{"touched": 4, "cancelled": 0, "touchedStaffTimes": 0, "cancelledStaffTimes": 0}', 'who leaves is told of as well');
 select is(tests.scheduled('rbt'), 5::bigint, 'and what they leave stays');
 rollback to before;
 select is(tests.call('super', format('select public.remove_member(%L, true, %L)', tests.id('rbt'), 'Left us')) #> '{body,cancelled}', '4', 'or is cancelled');

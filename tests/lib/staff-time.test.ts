@@ -2,6 +2,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   addStaffTime,
+  addTimeOff,
   cancelStaffTime,
   changeStaffTime,
   fetchReport,
@@ -145,6 +146,84 @@ describe('a meeting', () => {
         })
       ).status,
     ).toBe(200);
+  });
+
+  it('of a series is changed alone, with those that follow, or with all, and cancelled likewise', async () => {
+    const { staffTimes } = await addStaffTime(admin, {
+      ...{ kind: 'meeting', therapistIds: [clinic.bcba.id, clinic.rbt.id], ...nextHour() },
+      recurrence: { rule: 'FREQ=WEEKLY;COUNT=4' },
+    });
+    const ids = staffTimes.map(({ id }) => id);
+    const nth = (position: number) => ids[position] ?? '';
+    const hours = async () => {
+      const from = staffTimes[0]?.startTime ?? '';
+      const to = new Date(Date.parse(staffTimes[3]?.endTime ?? '') + 86_400_000).toISOString();
+      const found = await fetchStaffTimes(admin, { from: `${from.slice(0, 10)}T00:00:00Z`, to });
+      const start = new Map(found.map(({ id, start_time }) => [id, new Date(start_time).getUTCHours()]));
+      return ids.map((id) => start.get(id));
+    };
+    await changeStaffTime(admin, { staffTimeId: nth(1), localStart: '11:00' });
+    expect(await hours()).toEqual([10, 11, 10, 10]);
+    await changeStaffTime(admin, { staffTimeId: nth(2), scope: 'following', localStart: '12:00' });
+    expect(await hours()).toEqual([10, 11, 12, 12]);
+    await changeStaffTime(admin, { staffTimeId: nth(3), scope: 'all', localStart: '13:00' });
+    expect(await hours()).toEqual([13, 13, 13, 13]);
+    await cancelStaffTime(admin, { staffTimeId: nth(2), scope: 'following' });
+    expect(await hours()).toEqual([13, 13, undefined, undefined]);
+    expect(await cancelStaffTime(admin, { staffTimeId: nth(3), scope: 'all' })).toMatchObject({
+      ...{ cancelledCount: 2, alreadyCancelledCount: 2 },
+    });
+    expect(await hours()).toEqual([undefined, undefined, undefined, undefined]);
+    const refused = await refusal(
+      changeStaffTime(admin, { staffTimeId: nth(0), scope: 'some' as 'this', localStart: '09:00' }),
+    );
+    expect(refused).toMatchObject({ status: 400, issues: [{ path: 'scope' }] });
+  });
+
+  it('that cannot be is offered other times, which can', async () => {
+    const at = nextHour();
+    const therapistIds = [clinic.bcba.id, clinic.rbt.id];
+    expect((await holdAt(at, clinic.rbt)).status).toBe(200);
+    const refused = await refusal(addStaffTime(admin, { kind: 'meeting', therapistIds, ...at }));
+    const [offered] = refused.alternatives;
+    if (!offered) throw new Error('nothing is offered');
+    const { staffTimes } = await addStaffTime(admin, {
+      ...{ kind: 'meeting', therapistIds, ...offered, timeZone: 'UTC' },
+    });
+    expect(staffTimes).toMatchObject([offered]);
+    const staffTimeId = staffTimes[0]?.id ?? '';
+    const stays = await refusal(
+      changeStaffTime(admin, { staffTimeId, startTime: at.startTime, endTime: at.endTime }),
+    );
+    expect(stays.code).toBe('THERAPIST_HOLD_CONFLICT');
+    const [other] = stays.alternatives;
+    if (!other) throw new Error('nothing is offered');
+    const moved = await changeStaffTime(admin, { staffTimeId, ...other });
+    expect(moved.staffTimes).toMatchObject([other]);
+  });
+
+  it('goes on without a therapist who is off that day, and ends when the clinic closes', async () => {
+    const at = nextHour();
+    const date = at.startTime.slice(0, 10);
+    const { staffTimes } = await addStaffTime(admin, {
+      ...{ kind: 'meeting', therapistIds: [clinic.bcba.id, clinic.rbt.id], ...at },
+    });
+    const staffTimeId = staffTimes[0]?.id;
+    const off = { therapistId: clinic.rbt.id, fromDate: date };
+    expect(await addTimeOff(admin, off)).toMatchObject({ touchedStaffTimes: 1, cancelledStaffTimes: 0 });
+    expect(await addTimeOff(admin, { ...off, cancelSessions: true })).toMatchObject({
+      ...{ touchedStaffTimes: 1, cancelledStaffTimes: 1 },
+    });
+    const [left] = await fetchStaffTimes(admin, { from: at.startTime, to: at.endTime });
+    expect(left).toMatchObject({ id: staffTimeId, therapist_ids: [clinic.bcba.id] });
+    const { data } = await admin.rpc('add_closure', {
+      request: { name: 'Closed', from_date: date, cancel_sessions: true },
+    });
+    expect(data).toMatchObject({
+      ok: true,
+      body: { cancelledStaffTimes: 1, touchedStaffTimeIds: [staffTimeId] },
+    });
+    expect(await fetchStaffTimes(admin, { from: at.startTime, to: at.endTime })).toEqual([]);
   });
 
   it('is sent twice under one key and entered once', async () => {

@@ -207,7 +207,10 @@ begin
   return private.success(
     jsonb_build_object(
       'closureId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span))
-    ) || private.touched_answer(touched_ids, wanted.cancels, wanted.reason, request_id)
+    ) || private.touched_answer(
+      touched_ids, wanted.cancels, wanted.reason, request_id,
+      private.staff_times_to_come(actor.organization_id, null, null, wanted.span)
+    )
   );
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
@@ -227,9 +230,10 @@ begin atomic
 end;
 comment on function public.add_closure(jsonb, text) is
   'Closes the organization, for admins: {name, from_date, to_date?} for whole days of its zone, the last included, or '
-  '{name, start_time, end_time} for instants; cancel_sessions: true also cancels the sessions there, with reason. '
-  'Answers {closureId, startsAt, endsAt, touched, cancelled, touchedSessionIds}: touched is how many future sessions lie in '
-  'it, with the first hundred.';
+  '{name, start_time, end_time} for instants; cancel_sessions: true also cancels the sessions and staff times there, with '
+  'reason. Answers {closureId, startsAt, endsAt, touched, cancelled, touchedSessionIds, touchedStaffTimes, '
+  'cancelledStaffTimes, touchedStaffTimeIds}: touched is how many future sessions lie in it, with the first hundred; staff '
+  'times likewise.';
 grant execute on function public.add_closure(jsonb, text) to authenticated;
 
 create function private.add_time_off(request jsonb, request_id text)
@@ -276,7 +280,10 @@ begin
   return private.success(
     jsonb_build_object(
       'exceptionId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span))
-    ) || private.touched_answer(touched_ids, wanted.cancels, wanted.reason, request_id)
+    ) || private.touched_answer(
+      touched_ids, wanted.cancels, wanted.reason, request_id,
+      private.staff_times_to_come(actor.organization_id, absent_id, null, wanted.span), absent_id
+    )
   );
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
@@ -297,6 +304,6 @@ end;
 comment on function public.add_time_off(jsonb, text) is
   'Enters time off of a therapist (therapist_id; left out: the caller): {from_date, to_date?} for whole days of their '
   'zone, the last included, or {start_time, end_time} for instants; cancel_sessions: true also cancels their sessions '
-  'there, with reason. Answers {exceptionId, startsAt, endsAt, touched, cancelled, '
-  'touchedSessionIds}.';
+  'and staff times there, with reason; a meeting goes on without them. Answers {exceptionId, startsAt, endsAt, touched, '
+  'cancelled, touchedSessionIds, touchedStaffTimes, cancelledStaffTimes, touchedStaffTimeIds}.';
 grant execute on function public.add_time_off(jsonb, text) to authenticated;

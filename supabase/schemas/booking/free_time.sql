@@ -23,11 +23,12 @@ create type private.asked_booking as (
   buffer_after interval,
   own_ids uuid[],
   places private.asked_place[],
-  is_fixed boolean
+  is_fixed boolean,
+  other_therapist_ids uuid[]
 );
 comment on type private.asked_booking is
   'A booking that somebody asks about. own_ids: owners of claims that are not in its way; is_fixed: it has no other '
-  'time, since the client joins a group at the group''s.';
+  'time, since the client joins a group at the group''s. other_therapist_ids: whose time it takes too, as a meeting does.';
 
 create function private.asked_booking(actor private.actor, request jsonb)
 returns private.asked_booking
@@ -209,6 +210,9 @@ begin
         int4multirange(int4range(0, 2147483647)) as lanes, tstzrange(null, null) as during,
         asked.buffer_before as before, asked.buffer_after as after
       union all
+      select 'therapist', other.id, int4multirange(int4range(0, 2147483647)), tstzrange(null, null), interval '0', interval '0'
+      from unnest(asked.other_therapist_ids) as other (id)
+      union all
       select 'room', asked.room_id, int4multirange(int4range(0, 2147483647)), tstzrange(null, null), interval '0', interval '0'
       where asked.room_id is not null
       union all
@@ -241,8 +245,9 @@ begin
       ) as claim
       union all
       select tstzrange(lower(closed.during) - duration, upper(closed.during), '()')
-      from private.outside_availability(
-        free_starts.organization_id, asked.therapist_id,
+      from unnest(asked.therapist_id || asked.other_therapist_ids) as worker (id)
+      cross join lateral private.outside_availability(
+        free_starts.organization_id, worker.id,
         array(select tstzrange(lower(part.starts), upper(part.starts) + duration, '[)') from part)
       ) as closed
     )

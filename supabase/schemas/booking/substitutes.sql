@@ -26,6 +26,7 @@ declare
   span tstzrange;
   busy tstzrange;
   week tstzrange;
+  places private.asked_place[];
 begin
   if found <> '[]' then
     perform private.raise_invalid(found);
@@ -44,13 +45,18 @@ begin
   on_date := private.service_date(absent.organization_id, absent.client_id, absent.start_time);
   code := private.service_code(absent.organization_id, absent.cpt_code, absent.session_type, on_date);
   -- A group goes over whole, with everybody who still comes.
-  client_ids := array(
-    select member.client_id
+  places := array(
+    select row(
+      0, member.client_id, private.service_code(member.organization_id, member.cpt_code, member.session_type, on_date),
+      member.start_time, member.end_time, member.time_zone, member.id
+    )::private.asked_place
     from public.sessions as member
     where member.organization_id = absent.organization_id
       and (member.id = absent.id or member.group_id = absent.group_id)
       and member.status not in ('cancelled', 'no_show')
+    order by member.client_id
   );
+  client_ids := array(select place.client_id from unnest(places) as place);
   span := tstzrange(absent.start_time, absent.end_time, '[)');
   -- The buffers of a group stand on the group.
   select tstzrange(
@@ -101,16 +107,29 @@ begin
             and client.deleted_at is null
         ) as caseload,
         (
-          -- The members of a group are one hour of work.
+          -- The members of a group are one hour of work. Time without a client is work too.
           select coalesce(sum(extract(epoch from upper(work.during) - lower(work.during)) / 60), 0)::integer
           from (
             select unnest(range_agg(tstzrange(session.start_time, session.end_time, '[)'))) as during
-            from public.sessions as session
-            where session.organization_id = therapist.organization_id
-              and session.therapist_id = therapist.id
-              and session.start_time >= lower(week)
-              and session.start_time < upper(week)
-              and session.status not in ('cancelled', 'no_show')
+            from (
+              select known.start_time, known.end_time
+              from public.sessions as known
+              where known.organization_id = therapist.organization_id
+                and known.therapist_id = therapist.id
+                and known.start_time >= lower(week)
+                and known.start_time < upper(week)
+                and known.status not in ('cancelled', 'no_show')
+              union all
+              select taken.start_time, taken.end_time
+              from public.staff_time_members as member
+              join public.staff_times as taken
+                on taken.organization_id = member.organization_id and taken.id = member.staff_time_id
+              where member.organization_id = therapist.organization_id
+                and member.therapist_id = therapist.id
+                and taken.start_time >= lower(week)
+                and taken.start_time < upper(week)
+                and taken.cancelled_at is null
+            ) as session
           ) as work
         ) as booked_minutes
       from public.therapists as therapist
@@ -132,8 +151,11 @@ begin
             and (claim.expires_at is null or claim.expires_at > as_of)
         )
         and private.is_open(therapist.organization_id, therapist.id, array[span])
+      -- Units are asked of whoever is left: a limit may be of a therapist, or of a client with a therapist.
+      offset 0
     ) as candidate
-    where candidate.knows_all or (request ->> 'include_off_caseload')::boolean
+    where (candidate.knows_all or (request ->> 'include_off_caseload')::boolean)
+      and true = all (private.services_available(absent.organization_id, candidate.id, places, as_of))
   ), '[]');
 end
 $$;
@@ -150,7 +172,8 @@ begin atomic
 end;
 comment on function public.find_substitutes(jsonb) is
   'Who could take a session to come: {session_id, include_off_caseload?} gives [{therapistId, name, credential, onCaseload, '
-  'caseload, bookedMinutes}]. Therapists who are free then, buffers included, work then, may render the service, and have '
-  'the client on their caseload, all clients of a group; with include_off_caseload the others too, after them. Whoever has '
-  'less booked that week comes first, then whoever has fewer clients. For admins, and for the therapist of the session.';
+  'caseload, bookedMinutes}]. Therapists who are free then, buffers included, work then, may render the service, have units '
+  'left for it, and have the client on their caseload, all clients of a group; with include_off_caseload the others too, '
+  'after them. Whoever has less booked that week, time without a client included, comes first, then whoever has fewer '
+  'clients. For admins, and for the therapist of the session.';
 grant execute on function public.find_substitutes(jsonb) to authenticated;

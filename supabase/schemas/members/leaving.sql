@@ -42,7 +42,14 @@ comment on function private.sessions_to_come(uuid, uuid, uuid, uuid) is
   'The scheduled sessions that have not begun, of a therapist, a client or a room, the earliest first; members of a group in '
   'the room included.';
 
-create function private.touched_answer(session_ids uuid[], cancels boolean, reason text, request_id text)
+create function private.touched_answer(
+  session_ids uuid[],
+  cancels boolean,
+  reason text,
+  request_id text,
+  staff_time_ids uuid[] default '{}',
+  leaving_id uuid default null
+)
 returns jsonb
 language plpgsql
 set search_path = ''
@@ -51,12 +58,16 @@ begin
   return jsonb_build_object(
     'touched', cardinality(session_ids),
     'cancelled', case when cancels then private.cancel_touched(session_ids, private.tidy(reason), request_id) else 0 end,
-    'touchedSessionIds', to_jsonb(session_ids[1:100])
+    'touchedSessionIds', to_jsonb(session_ids[1:100]),
+    'touchedStaffTimes', cardinality(staff_time_ids),
+    'cancelledStaffTimes', case when cancels then private.end_touched_staff_times(staff_time_ids, leaving_id) else 0 end,
+    'touchedStaffTimeIds', to_jsonb(staff_time_ids[1:100])
   );
 end
 $$;
-comment on function private.touched_answer(uuid[], boolean, text, text) is
-  'How many sessions are touched, how many of them this cancels, and the first hundred.';
+comment on function private.touched_answer(uuid[], boolean, text, text, uuid[], uuid) is
+  'How many sessions and staff times are touched, how many of them this cancels, and the first hundred of each. leaving_id: '
+  'the therapist who is no longer there, while the others of a meeting go on without them.';
 
 -- Archiving --------------------------------------------------------------------------------------------------------
 
@@ -75,6 +86,7 @@ declare
     private.read_request(request, null::private.archive_request, private.mistyped_archive_request());
   archived_at timestamptz;
   touched_ids uuid[];
+  staff_time_ids uuid[] := '{}';
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   if num_nonnulls(wanted.client_id, wanted.therapist_id, wanted.room_id) <> 1 then
@@ -109,11 +121,16 @@ begin
   touched_ids := private.sessions_to_come(
     actor.organization_id, wanted.therapist_id, wanted.client_id, wanted.room_id
   );
+  if wanted.client_id is null then
+    staff_time_ids := private.staff_times_to_come(actor.organization_id, wanted.therapist_id, wanted.room_id);
+  end if;
   return private.success(
     jsonb_strip_nulls(jsonb_build_object(
       'clientId', wanted.client_id, 'therapistId', wanted.therapist_id, 'roomId', wanted.room_id,
       'archivedAt', private.iso(archived_at)
-    )) || private.touched_answer(touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason, request_id)
+    )) || private.touched_answer(
+      touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason, request_id, staff_time_ids, wanted.therapist_id
+    )
   );
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
@@ -134,8 +151,10 @@ end;
 comment on function public.archive(jsonb, text) is
   'Archives a client, a therapist or a room, for admins: {client_id}, {therapist_id} or {room_id}. Nobody books them from '
   'then on; what is booked stays, unless cancel_sessions is true: then it is cancelled in the same transaction, with reason. '
-  'Answers {archivedAt, touched, cancelled, touchedSessionIds}: how many sessions are to come, and the first hundred; the '
-  'others with touched_sessions. Restored by clearing deleted_at. Refused: FORBIDDEN.';
+  'Answers {archivedAt, touched, cancelled, touchedSessionIds, touchedStaffTimes, cancelledStaffTimes, touchedStaffTimeIds}: '
+  'how many sessions, and how many staff times of a therapist or in a room, are to come, and the first hundred; the other '
+  'sessions with touched_sessions. A meeting goes on without a therapist who leaves it. Restored by clearing deleted_at. '
+  'Refused: FORBIDDEN.';
 grant execute on function public.archive(jsonb, text) to authenticated;
 
 -- Levels -----------------------------------------------------------------------------------------------------------

@@ -299,6 +299,7 @@ declare
   actor private.actor := private.require_actor();
   member public.memberships;
   touched_ids uuid[] := '{}';
+  staff_time_ids uuid[] := '{}';
   touched jsonb;
 begin
   if user_id is null then
@@ -313,10 +314,13 @@ begin
   perform private.take_organization(actor.organization_id);
   if change_member.role = 'client' then
     touched_ids := private.sessions_to_come(actor.organization_id, user_id, null, null);
+    staff_time_ids := private.staff_times_to_come(actor.organization_id, user_id, null);
   end if;
   begin
     -- While the caller may cancel: it may be their own role.
-    touched := private.touched_answer(touched_ids, coalesce(cancel_sessions, false), reason, null);
+    touched := private.touched_answer(
+      touched_ids, coalesce(cancel_sessions, false), reason, null, staff_time_ids, user_id
+    );
     update public.memberships as existing
     set
       role = coalesce(change_member.role, existing.role),
@@ -362,7 +366,8 @@ begin
   begin
     -- While the caller may cancel: it may be their own membership.
     touched := private.touched_answer(
-      private.sessions_to_come(actor.organization_id, user_id, null, null), coalesce(cancel_sessions, false), reason, null
+      private.sessions_to_come(actor.organization_id, user_id, null, null), coalesce(cancel_sessions, false), reason, null,
+      private.staff_times_to_come(actor.organization_id, user_id, null), user_id
     );
     delete from public.memberships as existing
     where existing.organization_id = actor.organization_id and existing.user_id = remove_member.user_id

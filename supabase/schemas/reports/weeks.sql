@@ -16,19 +16,37 @@ select
 from public.organizations as organization
 cross join lateral (
   select
-    (
-      select session.start_time
-      from public.sessions as session
-      where session.organization_id = organization.id
-      order by session.start_time
-      limit 1
+    least(
+      (
+        select session.start_time
+        from public.sessions as session
+        where session.organization_id = organization.id
+        order by session.start_time
+        limit 1
+      ),
+      (
+        select taken.start_time
+        from public.staff_times as taken
+        where taken.organization_id = organization.id
+        order by taken.start_time
+        limit 1
+      )
     ) as first,
-    (
-      select session.start_time
-      from public.sessions as session
-      where session.organization_id = organization.id
-      order by session.start_time desc
-      limit 1
+    greatest(
+      (
+        select session.start_time
+        from public.sessions as session
+        where session.organization_id = organization.id
+        order by session.start_time desc
+        limit 1
+      ),
+      (
+        select taken.start_time
+        from public.staff_times as taken
+        where taken.organization_id = organization.id
+        order by taken.start_time desc
+        limit 1
+      )
     ) as last
 ) as booked
 cross join lateral generate_series(
@@ -37,5 +55,5 @@ cross join lateral generate_series(
   interval '1 week'
 ) as week (start);
 comment on view reports.weeks is
-  'The weeks, Monday to Sunday in the organization''s zone, from its first session to its last.';
+  'The weeks, Monday to Sunday in the organization''s zone, from its first session or staff time to its last.';
 grant select on reports.weeks to authenticated, service_role;

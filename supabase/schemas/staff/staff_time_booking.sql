@@ -30,6 +30,7 @@ comment on type private.staff_time_request is 'The request of add_staff_time, ea
 
 create type private.staff_time_change as (
   staff_time_id uuid,
+  scope private.series_scope,
   series_id uuid,
   "from" private.instant,
   kind public.staff_time_kind,
@@ -45,6 +46,8 @@ comment on type private.staff_time_change is 'The request of change_staff_time: 
 
 create type private.staff_time_end as (
   staff_time_ids private.staff_time_ids,
+  staff_time_id uuid,
+  scope private.series_scope,
   series_id uuid,
   "from" private.instant
 );
@@ -169,7 +172,8 @@ create function private.refuse_staff_time(
   code text,
   detail text,
   retry_after timestamptz default null,
-  conflicts jsonb default null
+  conflicts jsonb default null,
+  alternatives jsonb default '[]'
 )
 returns jsonb
 language plpgsql
@@ -183,12 +187,49 @@ begin
         then jsonb_build_object('conflicts', jsonb_path_query_array(conflicts, '$[0 to 19]')) end,
       may_never => actor.role = 'client'
     ),
-    private.refusal(private.status_of(code), code, detail, retry_after, coalesce(conflicts, '[]'))
+    private.refusal(private.status_of(code), code, detail, retry_after, coalesce(conflicts, '[]'), alternatives)
   );
 end
 $$;
-comment on function private.refuse_staff_time(private.actor, uuid[], text, text, timestamptz, jsonb) is
+comment on function private.refuse_staff_time(private.actor, uuid[], text, text, timestamptz, jsonb, jsonb) is
   'Refuses a request about staff times: one audit event, and the outcome.';
+
+create function private.staff_alternatives(organization_id uuid, plans private.staff_plan[], as_of timestamptz)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+set plan_cache_mode = 'force_generic_plan'
+as $$
+declare
+  therapist_ids constant uuid[] := array(
+    select distinct member.id from unnest(plans) as plan cross join lateral unnest(plan.therapist_ids) as member (id)
+  );
+  asked private.asked_booking;
+begin
+  -- Whoever asks for the time of so many has their locks, and others wait for them.
+  if cardinality(therapist_ids) * cardinality(plans) > 400 then
+    return '[]';
+  end if;
+  asked.therapist_id := therapist_ids[1];
+  asked.other_therapist_ids := therapist_ids[2:];
+  asked.room_id := plans[1].room_id;
+  asked.buffer_before := '0';
+  asked.buffer_after := '0';
+  asked.own_ids := array(select plan.id from unnest(plans) as plan);
+  asked.places := array(
+    select row(
+      row_number() over (order by plan.start_time, plan.id) - 1, null, null, plan.start_time, plan.end_time, plan.time_zone,
+      null
+    )::private.asked_place
+    from unnest(plans) as plan
+  );
+  return private.find_alternatives(organization_id, asked, as_of);
+end
+$$;
+comment on function private.staff_alternatives(uuid, private.staff_plan[], timestamptz) is
+  'Up to five other times for staff times that are refused, shifted together, by the function that sessions-hold asks: '
+  'everybody is free and works then, and the room is free. None for more than 400 times of a person.';
 
 create function private.may_take_time(actor private.actor, therapist_ids uuid[])
 returns boolean
@@ -457,7 +498,8 @@ begin
   issue := private.staff_placement_issue(actor, plans, reason, as_of);
   if issue ? 'code' then
     return private.refuse_staff_time(
-      actor, '{}', issue ->> 'code', issue ->> 'detail', (issue ->> 'retryAfter')::timestamptz, issue -> 'conflicts'
+      actor, '{}', issue ->> 'code', issue ->> 'detail', (issue ->> 'retryAfter')::timestamptz, issue -> 'conflicts',
+      case when issue ? 'conflicts' then private.staff_alternatives(actor.organization_id, plans, as_of) else '[]' end
     );
   end if;
 
@@ -512,7 +554,7 @@ comment on function public.add_staff_time(jsonb, text, text) is
   'room_id?, time_zone, start_time, end_time, occurrences?, recurrence?, override?}. kind is meeting, supervision, drive, '
   'documentation, training or break; therapist_ids are up to 100, left out: the caller; times are those of sessions-hold, '
   'with recurrence expanded into occurrences. Outcome body: {staffTimes: [{id, kind, startTime, endTime, seriesId}], '
-  'seriesId}. 409 as sessions-hold, each conflict with the therapistId that was asked for.';
+  'seriesId}. 409 as sessions-hold with alternatives, each conflict with the therapistId that was asked for.';
 grant execute on function public.add_staff_time(jsonb, text, text) to authenticated;
 
 -- Changing and cancelling --------------------------------------------------------------------------------------------------
@@ -520,6 +562,7 @@ grant execute on function public.add_staff_time(jsonb, text, text) to authentica
 create function private.staff_targets(
   actor private.actor,
   staff_time_ids uuid[],
+  scope text,
   of_series uuid,
   from_time timestamptz
 )
@@ -533,13 +576,21 @@ begin
     select known.id from public.staff_times as known
     where known.organization_id = actor.organization_id and known.id = any (staff_time_ids)
     union
+    -- One of a series stands for those that follow it, or for all that are to come.
+    select mate.id from public.staff_times as named
+    join public.staff_times as mate
+      on mate.organization_id = named.organization_id and mate.series_id = named.series_id
+      and mate.start_time >= case when scope = 'following' then named.start_time else from_time end
+    where named.organization_id = actor.organization_id and named.id = any (staff_time_ids)
+      and scope in ('following', 'all')
+    union
     select known.id from public.staff_times as known
     where known.organization_id = actor.organization_id and known.series_id = of_series and known.start_time >= from_time
   );
 end
 $$;
-comment on function private.staff_targets(private.actor, uuid[], uuid, timestamptz) is
-  'The staff times that are named, or those of a series from a moment on.';
+comment on function private.staff_targets(private.actor, uuid[], text, uuid, timestamptz) is
+  'The staff times that are named, those of their series in this scope, or those of a series from a moment on.';
 
 create function private.lock_staff_times(organization_id uuid, staff_time_ids uuid[], more_ids uuid[] default '{}')
 returns void
@@ -601,8 +652,9 @@ begin
     values
       ('staff_time_id', 'is required, or series_id: one of them', num_nonnulls(wanted.staff_time_id, wanted.series_id) <> 1),
       ('from', 'goes with series_id', wanted."from" is not null and wanted.series_id is null),
+      ('scope', 'goes with staff_time_id', wanted.scope is not null and wanted.staff_time_id is null),
       ('start_time', 'is for one staff time: name local_start for a series',
-        wanted.start_time is not null and wanted.series_id is not null),
+        wanted.start_time is not null and (wanted.series_id is not null or wanted.scope <> 'this')),
       ('end_time', 'goes with start_time', (wanted.start_time is null) <> (wanted.end_time is null)),
       ('local_start', 'excludes start_time',
         wanted.start_time is not null and num_nonnulls(wanted.local_start, wanted.duration_minutes) > 0),
@@ -724,6 +776,30 @@ $$;
 comment on function private.require_staff_windows(private.staff_plan[], private.staff_plan[], timestamptz) is
   'PT400 when what is moved would be in the past, too long or too far ahead, or the series would overlap itself.';
 
+create function private.change_alternatives(
+  organization_id uuid,
+  plans private.staff_plan[],
+  keeps_day boolean,
+  as_of timestamptz
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select coalesce(jsonb_agg(found.value order by found.position), '[]')
+    from jsonb_array_elements(private.staff_alternatives(organization_id, plans, as_of))
+      with ordinality as found (value, position)
+    where not keeps_day
+      or ((found.value ->> 'startTime')::timestamptz at time zone plans[1].time_zone)::date = plans[1].civil_start::date
+  );
+end
+$$;
+comment on function private.change_alternatives(uuid, private.staff_plan[], boolean, timestamptz) is
+  'Other times for a change that is refused. keeps_day: only those of the same day, since a series changes its time of day.';
+
 create function private.write_staff_change(actor private.actor, plans private.staff_plan[], as_of timestamptz)
 returns void
 language plpgsql
@@ -763,7 +839,9 @@ declare
   wanted private.staff_time_change := private.read_staff_time_change(request);
   reason constant text := private.tidy((wanted.override).reason);
   from_time constant timestamptz := coalesce(wanted."from"::timestamptz, clock_timestamp());
-  target_ids uuid[] := private.staff_targets(actor, array[wanted.staff_time_id], wanted.series_id, from_time);
+  target_ids uuid[] := private.staff_targets(
+    actor, array[wanted.staff_time_id], wanted.scope, wanted.series_id, from_time
+  );
   plans private.staff_plan[];
   moved private.staff_plan[];
   before jsonb;
@@ -791,7 +869,8 @@ begin
     issue := private.staff_placement_issue(actor, moved, reason, as_of);
     if issue ? 'code' then
       return private.refuse_staff_time(
-        actor, target_ids, issue ->> 'code', issue ->> 'detail', (issue ->> 'retryAfter')::timestamptz, issue -> 'conflicts'
+        actor, target_ids, issue ->> 'code', issue ->> 'detail', (issue ->> 'retryAfter')::timestamptz, issue -> 'conflicts',
+        private.change_alternatives(actor.organization_id, plans, cardinality(target_ids) > 1, as_of)
       );
     end if;
   end if;
@@ -825,10 +904,135 @@ begin atomic
   select private.leave_booking(private.change_staff_time(change_staff_time.request, change_staff_time.request_id));
 end;
 comment on function public.change_staff_time(jsonb, text) is
-  'Changes one staff time, or those of a series from a moment on: {staff_time_id} or {series_id, from?} (left out: from '
-  'now), and any of {kind, therapist_ids, room_id, local_start (HH:MM), duration_minutes, override}; start_time and '
-  'end_time for one alone. All or nothing. Outcome body: {staffTimes: [{id, kind, startTime, endTime, seriesId}]}.';
+  'Changes one staff time, or those of a series: {staff_time_id, scope?} (this, the default; following; all to come) or '
+  '{series_id, from?} (left out: from now), and any of {kind, therapist_ids, room_id, local_start (HH:MM), '
+  'duration_minutes, override}; start_time and end_time for one alone. All or nothing. Outcome body: {staffTimes: [{id, '
+  'kind, startTime, endTime, seriesId}]}. 409 as add_staff_time; alternatives of a series are of the same day.';
 grant execute on function public.change_staff_time(jsonb, text) to authenticated;
+
+create function private.end_staff_times(actor private.actor, staff_time_ids uuid[], as_of timestamptz)
+returns uuid[]
+language plpgsql
+set search_path = ''
+as $$
+declare
+  ended_ids constant uuid[] := array(
+    select known.id from public.staff_times as known
+    where known.organization_id = actor.organization_id and known.id = any (staff_time_ids) and known.cancelled_at is null
+    order by known.start_time, known.id
+  );
+  before jsonb;
+begin
+  if ended_ids = '{}' then
+    return '{}';
+  end if;
+  before := private.staff_time_facts(actor.organization_id, ended_ids);
+  update public.staff_times as known
+  set cancelled_at = as_of, updated_at = as_of
+  where known.organization_id = actor.organization_id and known.id = any (ended_ids);
+  perform private.sync_claims(actor.organization_id, ended_ids, as_of);
+  perform private.record_event(
+    actor.organization_id, 'staff_time.cancelled', 'staff_time', ended_ids, as_of,
+    actor_role => actor.role::text,
+    before => before,
+    after => private.staff_time_facts(actor.organization_id, ended_ids)
+  );
+  return ended_ids;
+end
+$$;
+comment on function private.end_staff_times(private.actor, uuid[], timestamptz) is
+  'Cancels those of these staff times that are not cancelled yet, whose locks the caller has; which they were.';
+
+create function private.staff_times_to_come(
+  organization_id uuid,
+  therapist_id uuid,
+  room_id uuid,
+  closed tstzrange default null
+)
+returns uuid[]
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  -- Whoever leaves is missed at what has not begun; a closing touches also what is going on.
+  span constant tstzrange := coalesce(closed, tstzrange(clock_timestamp(), null, '()'));
+begin
+  return array(
+    select known.id
+    from public.staff_times as known
+    where known.organization_id = staff_times_to_come.organization_id
+      -- No staff time is longer than 12 hours, so that the index on its start finds it.
+      and known.start_time > case
+        when closed is null then lower(span)
+        else greatest(lower(span), clock_timestamp()) - interval '12 hours'
+      end
+      and known.start_time < coalesce(upper(span), 'infinity')
+      and known.end_time > greatest(lower(span), clock_timestamp())
+      and known.cancelled_at is null
+      and (staff_times_to_come.room_id is null or known.room_id = staff_times_to_come.room_id)
+      and (staff_times_to_come.therapist_id is null or exists (
+        select from public.staff_time_members as member
+        where member.organization_id = known.organization_id and member.staff_time_id = known.id
+          and member.therapist_id = staff_times_to_come.therapist_id
+      ))
+    order by known.start_time, known.id
+  );
+end
+$$;
+comment on function private.staff_times_to_come(uuid, uuid, uuid, tstzrange) is
+  'The staff times to come that are not cancelled, the earliest first: of a therapist, in a room, or with null of everybody; '
+  'closed: only those that lie in it at least in part, also when they have begun.';
+
+create function private.end_touched_staff_times(staff_time_ids uuid[], leaving_id uuid)
+returns integer
+language plpgsql
+set search_path = ''
+as $$
+declare
+  actor constant private.actor := private.require_actor();
+  former text;
+  left_ids uuid[];
+  before jsonb;
+  as_of constant timestamptz := clock_timestamp();
+begin
+  if staff_time_ids = '{}' then
+    return 0;
+  end if;
+  former := private.enter_booking();
+  -- A meeting of others goes on without whoever is away.
+  left_ids := array(
+    select named.id from unnest(staff_time_ids) as named (id)
+    where exists (
+      select from public.staff_time_members as member
+      where member.organization_id = actor.organization_id and member.staff_time_id = named.id
+        and member.therapist_id <> leaving_id
+    )
+  );
+  if left_ids <> '{}' then
+    before := private.staff_time_facts(actor.organization_id, left_ids);
+    delete from public.staff_time_members as member
+    where member.organization_id = actor.organization_id and member.staff_time_id = any (left_ids)
+      and member.therapist_id = leaving_id;
+    perform private.sync_claims(actor.organization_id, left_ids, as_of);
+    perform private.record_event(
+      actor.organization_id, 'staff_time.changed', 'staff_time', left_ids, as_of,
+      actor_role => actor.role::text,
+      before => before,
+      after => private.staff_time_facts(actor.organization_id, left_ids)
+    );
+  end if;
+  perform private.end_staff_times(actor, array(
+    select named.id from unnest(staff_time_ids) as named (id) where named.id <> all (left_ids)
+  ), as_of);
+  perform private.leave_booking(null, former);
+  return cardinality(staff_time_ids);
+end
+$$;
+comment on function private.end_touched_staff_times(uuid[], uuid) is
+  'Takes a therapist out of these staff times, and cancels those that nobody else takes part in; with null all of them. For '
+  'a caller who is alone in the organization. Returns how many.';
 
 create function private.cancel_staff_time(request jsonb, request_id text)
 returns jsonb
@@ -843,21 +1047,22 @@ declare
   wanted private.staff_time_end :=
     private.read_request(request, null::private.staff_time_end, private.mistyped_staff_time_end());
   from_time constant timestamptz := coalesce(wanted."from"::timestamptz, clock_timestamp());
+  named_ids uuid[];
   target_ids uuid[];
   cancelled_ids uuid[];
-  before jsonb;
   as_of timestamptz;
 begin
-  if num_nonnulls(wanted.staff_time_ids, wanted.series_id) <> 1 then
-    perform private.raise_invalid(private.issue('staff_time_ids', 'is required, or series_id: one of them'));
+  if num_nonnulls(wanted.staff_time_ids, wanted.staff_time_id, wanted.series_id) <> 1 then
+    perform private.raise_invalid(private.issue('staff_time_ids', 'is required, or staff_time_id, or series_id: one of them'));
   elsif wanted."from" is not null and wanted.series_id is null then
     perform private.raise_invalid(private.issue('from', 'goes with series_id'));
+  elsif wanted.scope is not null and wanted.staff_time_id is null then
+    perform private.raise_invalid(private.issue('scope', 'goes with staff_time_id'));
   end if;
-  target_ids := private.staff_targets(actor, wanted.staff_time_ids, wanted.series_id, from_time);
-  if target_ids = '{}' or not target_ids @> coalesce(wanted.staff_time_ids::uuid[], '{}')
-    or not private.may_change_staff_times(actor, target_ids)
-  then
-    return private.refuse_staff_time(actor, coalesce(wanted.staff_time_ids, '{}'), 'FORBIDDEN',
+  named_ids := coalesce(wanted.staff_time_ids::uuid[], array_remove(array[wanted.staff_time_id], null));
+  target_ids := private.staff_targets(actor, named_ids, wanted.scope, wanted.series_id, from_time);
+  if target_ids = '{}' or not target_ids @> named_ids or not private.may_change_staff_times(actor, target_ids) then
+    return private.refuse_staff_time(actor, named_ids, 'FORBIDDEN',
       'You may not cancel every staff time this names. Nothing was cancelled.');
   end if;
   perform private.share_organization(actor.organization_id);
@@ -867,24 +1072,7 @@ begin
     return private.refuse_staff_time(actor, target_ids, 'FORBIDDEN',
       'You may not cancel every staff time this names. Nothing was cancelled.');
   end if;
-  cancelled_ids := array(
-    select known.id from public.staff_times as known
-    where known.organization_id = actor.organization_id and known.id = any (target_ids) and known.cancelled_at is null
-    order by known.start_time, known.id
-  );
-  if cancelled_ids <> '{}' then
-    before := private.staff_time_facts(actor.organization_id, cancelled_ids);
-    update public.staff_times as known
-    set cancelled_at = as_of, updated_at = as_of
-    where known.organization_id = actor.organization_id and known.id = any (cancelled_ids);
-    perform private.sync_claims(actor.organization_id, cancelled_ids, as_of);
-    perform private.record_event(
-      actor.organization_id, 'staff_time.cancelled', 'staff_time', cancelled_ids, as_of,
-      actor_role => actor.role::text,
-      before => before,
-      after => private.staff_time_facts(actor.organization_id, cancelled_ids)
-    );
-  end if;
+  cancelled_ids := private.end_staff_times(actor, target_ids, as_of);
   return private.success(jsonb_build_object(
     'cancelledCount', cardinality(cancelled_ids),
     'alreadyCancelledCount', cardinality(target_ids) - cardinality(cancelled_ids),
@@ -907,6 +1095,7 @@ begin atomic
   select private.leave_booking(private.cancel_staff_time(cancel_staff_time.request, cancel_staff_time.request_id));
 end;
 comment on function public.cancel_staff_time(jsonb, text) is
-  'Cancels staff times: {staff_time_ids} or {series_id, from?} (left out: from now). Their time is free at once. Outcome '
-  'body: {cancelledCount, alreadyCancelledCount, cancelledIds}.';
+  'Cancels staff times: {staff_time_ids}, {staff_time_id, scope?} (this, the default; following; all to come) or '
+  '{series_id, from?} (left out: from now). Their time is free at once. Outcome body: {cancelledCount, '
+  'alreadyCancelledCount, cancelledIds}.';
 grant execute on function public.cancel_staff_time(jsonb, text) to authenticated;
