@@ -21720,7 +21720,7 @@ create table private.imported_sessions (
 comment on table private.imported_sessions is
   'Which session a row of another system became. The same row imported again changes nothing.';
 comment on column private.imported_sessions.external_id is 'The row''s own id there.';
-comment on column private.imported_sessions.fingerprint is 'SHA-256 of the row as it was imported.';
+comment on column private.imported_sessions.fingerprint is 'SHA-256 of what the row said when it was imported.';
 create index imported_sessions_session_idx on private.imported_sessions (organization_id, session_id);
 alter table private.imported_sessions enable row level security;
 create policy deny_all on private.imported_sessions using (false);
@@ -21873,7 +21873,6 @@ begin
   if draft.issues is not null then
     return draft;
   end if;
-  draft.fingerprint := private.fingerprint(jsonb_strip_nulls(to_jsonb(wanted)));
   draft.attribution := coalesce(wanted.cancellation_attribution, 'unknown');
   session.organization_id := organization_id;
   session.id := gen_random_uuid();
@@ -21896,6 +21895,12 @@ begin
   session.created_at := as_of;
   session.updated_at := as_of;
   draft.session := session;
+  -- What it says, however it is written: a blank cell, or the same instant with another offset, is no other value.
+  draft.fingerprint := private.fingerprint(jsonb_build_array(
+    session.therapist_id, session.client_id, private.iso(session.start_time), private.iso(session.end_time),
+    session.time_zone, session.status, session.session_type, session.location_type, session.cpt_code,
+    session.cpt_modifiers, session.room_id, wanted.cancellation_attribution
+  ));
   return draft;
 end
 $$;
@@ -22024,7 +22029,9 @@ begin
           when draft.issues is not null then draft.issues
           when draft.turn > 1 then private.issue('external_id', 'is that of an earlier row')
           when known.fingerprint <> draft.fingerprint
-            then private.issue('external_id', 'was imported before with other values')
+            then private.issue(
+              'external_id', 'was imported before with other values: change its session here, or leave the row out'
+            )
         end, null
       )::private.import_draft as named, draft.row_index
       from (
@@ -22341,7 +22348,7 @@ begin
       'withConflicts', count(*) filter (where item.status = 'conflicts'),
       'rows', coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
         'row', item.row_index, 'externalId', item.external_id, 'status', item.status,
-        'sessionId', case when item.status = 'unchanged' then item.known_id when item.status = 'ok' and written then item.id end,
+        'sessionId', case when item.status = 'ok' then case when written then item.id end else item.known_id end,
         'issues', (
           select jsonb_agg(issue.value || jsonb_build_object(
             'path', concat_ws('.', 'rows', item.row_index, nullif(issue.value ->> 'path', ''))

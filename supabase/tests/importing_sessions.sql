@@ -1,6 +1,6 @@
 -- A clinic brings its schedule from another system: history and what is to come, once, whole or as far as it can be.
 begin;
-select plan(48);
+select plan(49);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -74,6 +74,7 @@ from (values
   (13, tests.row('a', tests.at(20)), 'rows.0.external_id')
 ) as try (number, value, path);
 select ok(outcome #> '{body,rows,0,issues}' @> jsonb_build_array(jsonb_build_object('path', path)), format('%s: %s', number, outcome #> '{body,rows,0}')) from wrong order by number;
+select is(outcome #>> '{body,rows,0,sessionId}', (select session_id::text from private.imported_sessions where external_id = 'a'), 'a row that has changed since says which session it became') from wrong where number = 13;
 select is((select count(*) from public.sessions where organization_id = tests.id('clinic')), 8::bigint, 'none of them is written');
 select is(tests.statuses(tests.import(jsonb_build_array(tests.row('k', tests.at(21)), tests.row('k', tests.at(22))), '{"dry_run": true}')), 'ok issues', 'an id is that of one row');
 select is((tests.error('admin', format('select public.import_sessions(%L)', request)) ->> 'details')::jsonb #>> '{0,path}', path, format('%s: %s', left(request::text, 40), path))

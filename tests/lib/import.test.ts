@@ -107,6 +107,32 @@ it('a row that cannot be is told by its field, and nothing of the import is left
   expect(await stateOf(clinic)).toEqual(before);
 });
 
+it('a row whose values have changed since names the session it became, and changes nothing', async () => {
+  const row = rowAt('changed since', 550);
+  const [made] = (await importSessions(admin, { rows: [row] })).rows;
+  const before = await stateOf(clinic);
+  for (const change of [
+    { cpt_code: '97153' },
+    { location_type: 'home' },
+    { status: 'cancelled' },
+    { time_zone: LA },
+  ]) {
+    const rows = [{ ...row, ...change }, rowAt('beside it', 552)];
+    const kept = await importSessions(admin, { rows });
+    expect(kept).toMatchObject({ written: false, ok: 1, unchanged: 0, withIssues: 1 });
+    expect(kept.rows[0]).toMatchObject({
+      ...{ status: 'issues', sessionId: made?.sessionId, issues: [{ path: 'rows.0.external_id' }] },
+    });
+  }
+  expect(await stateOf(clinic)).toEqual(before);
+  // White space, blank cells and the order of fields are no other values.
+  const { client_id, ...rest } = row;
+  const again = await importSessions(admin, {
+    rows: [{ session_type: ' ', ...rest, client_id, start_time: row.start_time.replace('.000Z', '+00:00') }],
+  });
+  expect(again.rows).toMatchObject([{ status: 'unchanged', sessionId: made?.sessionId }]);
+});
+
 it('rows meet what is booked and held, and block what comes after', async () => {
   const held = holdOf(clinic.rbt, clinic.clients[1], {
     ...{ start_time: rowAt('', 600).start_time, end_time: rowAt('', 600).end_time },
