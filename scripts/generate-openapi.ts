@@ -1,11 +1,14 @@
 /**
- * Writes `openapi.yaml` and `docs/codes.md` from the contract's zod schemas and its table of codes.
+ * Writes `openapi.yaml` and `docs/codes.md`: the edge functions from the contract's zod schemas and its table of codes, the
+ * database functions from the catalog of a database with the migrations alone.
  *
  * `--check` writes nothing and fails when a file differs from what the contract says now.
  */
 import { readFile, writeFile } from 'node:fs/promises';
+import pg from 'pg';
 import { stringify } from 'yaml';
 import { z } from 'zod';
+import { startStack } from '../local/stack.ts';
 import {
   type CodeEntry,
   cancelEndpoint,
@@ -25,8 +28,7 @@ import {
   problemType,
   type Schemas,
 } from '../supabase/functions/_shared/contract/index.ts';
-
-type Json = Record<string, unknown>;
+import { type CallableFunction, type Json, REQUESTS, readRpcs, readTypes, type TypeSchemas } from './rpcs.ts';
 
 const codes = Object.entries(ERROR_CODES) as [ErrorCode, CodeEntry][];
 
@@ -264,12 +266,202 @@ const calendarFeed: Json = {
   },
 };
 
-function openapi(): Json {
+/** Database functions are called on the project's own address. */
+const restServers = [
+  { url: 'http://127.0.0.1:54321' },
+  { url: 'https://{project}.supabase.co', variables: { project: { default: 'your-project-ref' } } },
+];
+
+/** They change something and decide about it, but answer plainly. */
+const PLAIN_ANSWERS = ['offer_freed_slots'];
+
+const rpcSchemas: Json = {
+  RpcDone: {
+    type: 'object',
+    description: 'It was done. What `body` has is in the description of the function.',
+    properties: {
+      ok: { const: true },
+      status: { const: 200 },
+      replayed: { type: 'boolean', description: 'It was done before, under the same `idempotency_key`.' },
+      body: { type: 'object' },
+      freed: {
+        type: 'boolean',
+        description: 'Something was left for the waitlist: call `offer_freed_slots`.',
+      },
+    },
+    required: ['ok', 'status', 'body'],
+  },
+  RpcError: {
+    type: 'object',
+    description:
+      'What a database function raises. `hint` is a code as in `docs/codes.md`; `details` of a 400 is JSON text, `[{"path", "message"}]`, of a 429 or 503 the seconds to wait.',
+    properties: {
+      code: {
+        type: 'string',
+        description: '`PT` and the status, like `PT400`; else PostgREST’s or Postgres’ own.',
+      },
+      message: { type: 'string' },
+      details: { type: ['string', 'null'] },
+      hint: { type: ['string', 'null'] },
+    },
+    required: ['code', 'message', 'details', 'hint'],
+  },
+  RpcRefusal: {
+    type: 'object',
+    description:
+      'Refused. Nothing of it was done, and the audit trail has it. The HTTP status is 200; `status` says which it stands for.',
+    properties: {
+      ok: { const: false },
+      status: { type: 'integer' },
+      code: { type: 'string', enum: codes.map(([code]) => code) },
+      detail: { type: 'string' },
+      retryAfter: { type: ['string', 'null'], format: 'date-time' },
+      retryAfterSeconds: { type: ['integer', 'null'] },
+      conflicts: { type: 'array', items: { type: 'object' } },
+      alternatives: { type: 'array', items: { type: 'object' } },
+    },
+    required: ['ok', 'status', 'code', 'detail'],
+  },
+};
+
+const rpcErrors = {
+  400: 'The request is malformed.',
+  401: 'Nobody is signed in, or the token has lapsed.',
+  403: 'This is not the caller’s to do or to read.',
+  503: 'The database is busy: try again.',
+};
+
+const rpcResponses: Json = Object.fromEntries(
+  Object.entries(rpcErrors).map(([status, description]) => [
+    `Rpc${status}`,
+    { description, content: { 'application/json': { schema: { $ref: '#/components/schemas/RpcError' } } } },
+  ]),
+);
+
+/** The first sentence of a comment, without what is in brackets. */
+function summaryOf(comment: string): string {
+  const plain = comment
+    .replace(/^(For [^:]*functions?): /, '$1, ')
+    .replace(/\s*(\([^()]*\)|\{[^{}]*\})/g, '');
+  const [first = ''] = plain.split(/[.:;](?=[\s,.]|$)/);
+  return first.trim();
+}
+
+/** The database functions that answer as an edge function does, in `body` what that has in `data`. */
+const rpcBodies: Readonly<Record<string, Schemas>> = {
+  hold_sessions: holdEndpoint.data,
+  confirm_sessions: confirmEndpoint.data,
+};
+
+function answerOf(rpc: CallableFunction, types: TypeSchemas): Json {
+  if (rpc.columns.length > 0) {
+    const properties = Object.fromEntries(
+      rpc.columns.map(({ name, type }) => [name, nullable(types.of(type))]),
+    );
+    return { type: 'array', items: { type: 'object', properties } };
+  }
+  if (rpc.result !== 'jsonb') return { type: 'null' };
+  if (rpc.volatility !== 'v' || PLAIN_ANSWERS.includes(rpc.name)) return { type: ['object', 'array'] };
+  const body = rpcBodies[rpc.name];
+  const done = { $ref: '#/components/schemas/RpcDone' };
+  return {
+    oneOf: [
+      body ? { allOf: [done, { properties: { body: choice(body, 'output') } }] } : done,
+      { $ref: '#/components/schemas/RpcRefusal' },
+    ],
+  };
+}
+
+/** A schema that null fits too. */
+const nullable = (schema: Json): Json =>
+  typeof schema.type === 'string' ? { ...schema, type: [schema.type, 'null'] } : schema;
+
+function requestOf(name: string, types: TypeSchemas): Json {
+  const form = REQUESTS[name];
+  if (!form) throw new Error(`scripts/rpcs.ts does not say what the request of ${name} has.`);
+  const required = form.required && { required: form.required };
+  if (form.fields) {
+    const fields = Object.entries(form.fields).map(([field, type]) => [field, types.named(type)]);
+    return { type: 'object', properties: Object.fromEntries(fields), ...required };
+  }
+  const schemas = [form.type ?? []].flat().map((type) => {
+    const component = String(type).replace(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
+    rpcSchemas[`Rpc${component}`] = types.named(type);
+    return { $ref: `#/components/schemas/Rpc${component}` };
+  });
+  const [only, ...others] = schemas;
+  if (others.length > 0) return { anyOf: schemas };
+  return form.required ? { allOf: [only, required] } : (only as Json);
+}
+
+function rpcOperation(rpc: CallableFunction, types: TypeSchemas): Json {
+  const properties = rpc.inputs.map(({ name, type }) => [
+    name,
+    name === 'request' ? requestOf(rpc.name, types) : types.of(type),
+  ]);
+  const required = rpc.inputs.filter(({ optional }) => !optional).map(({ name }) => name);
+  return {
+    servers: restServers,
+    post: {
+      operationId: rpc.name,
+      tags: ['Database functions'],
+      summary: summaryOf(rpc.comment ?? ''),
+      description: `${rpc.comment ?? ''}${rpc.volatility === 'v' ? '' : ' Reads only.'}`,
+      ...(rpc.inputs.length > 0 && {
+        requestBody: {
+          required: required.length > 0,
+          content: {
+            'application/json': {
+              schema: {
+                type: 'object',
+                properties: Object.fromEntries(properties),
+                ...(required.length > 0 && { required }),
+              },
+            },
+          },
+        },
+      }),
+      responses: {
+        ...(rpc.result === 'void'
+          ? { '204': { description: 'Done.' } }
+          : {
+              '200': {
+                description: 'The answer.',
+                content: { 'application/json': { schema: answerOf(rpc, types) } },
+              },
+            }),
+        ...Object.fromEntries(
+          Object.keys(rpcErrors).map((status) => [status, { $ref: `#/components/responses/Rpc${status}` }]),
+        ),
+      },
+    },
+  };
+}
+
+async function rpcPaths(): Promise<Json> {
+  const stack = await startStack({ functions: false, seed: false });
+  const client = new pg.Client({ connectionString: stack.dbUrl });
+  try {
+    await client.connect();
+    const [rpcs, types] = [await readRpcs(client), await readTypes(client)];
+    const paths = Object.fromEntries(
+      rpcs.map((rpc) => [`/rest/v1/rpc/${rpc.name}`, rpcOperation(rpc, types)]),
+    );
+    Object.assign(components, rpcSchemas);
+    return paths;
+  } finally {
+    await client.end();
+    await stack.stop();
+  }
+}
+
+async function openapi(): Promise<Json> {
   const paths = {
     ...Object.fromEntries(
       (Object.keys(endpoints) as Endpoint[]).map((name) => [`/${name}`, operation(name)]),
     ),
     '/calendar/{token}.ics': calendarFeed,
+    ...(await rpcPaths()),
   };
   return {
     openapi: '3.1.0',
@@ -340,6 +532,7 @@ function openapi(): Json {
         Allow: { description: 'The methods that are allowed.', schema: { const: 'POST, OPTIONS' } },
         'WWW-Authenticate': { description: 'How to authenticate.', schema: { const: 'Bearer' } },
       },
+      responses: rpcResponses,
       schemas: components,
     },
   };
@@ -370,7 +563,7 @@ function codesMarkdown(): string {
 const files: [path: string, content: string][] = [
   [
     'openapi.yaml',
-    `# Generated by \`npm run openapi\` from supabase/functions/_shared/contract. Do not edit.\n${stringify(openapi(), { lineWidth: 110, aliasDuplicateObjects: false, compat: 'yaml-1.1' })}`,
+    `# Generated by \`npm run openapi\` from supabase/functions/_shared/contract and the database’s functions. Do not edit.\n${stringify(await openapi(), { lineWidth: 110, aliasDuplicateObjects: false, compat: 'yaml-1.1' })}`,
   ],
   ['docs/codes.md', codesMarkdown()],
 ];
@@ -380,7 +573,7 @@ for (const [path, content] of files) {
   const url = new URL(`../${path}`, import.meta.url);
   if (!check) await writeFile(url, content);
   else if ((await readFile(url, 'utf8').catch(() => '')) !== content) {
-    console.error(`${path} differs from the contract. Run: npm run openapi`);
+    console.error(`${path} differs from the contract or the migrations. Run: npm run openapi`);
     process.exitCode = 1;
   }
 }
