@@ -1,5 +1,5 @@
 /** A booking form: from what is chosen to the request, and what is known about it while somebody chooses. */
-import { useState } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import {
   type BookSessionRequest,
   cancelSessions,
@@ -159,7 +159,8 @@ export function useBookingForm(
 ): BookingForm {
   const supabase = useSupabase();
   const { times } = useMe();
-  const { byId } = useTherapists();
+  const { byId, isPending } = useTherapists();
+  const levelKnown = useWhen(!isPending);
   const action = useAction();
   const [wrong, setWrong] = useState('');
   const [fields, setFields] = useState<BookingFields>({
@@ -270,6 +271,8 @@ export function useBookingForm(
     const payerRules = await fetchPayerRules(supabase, { clientId, date: chosen.date });
     await booking[how]({ ...requestOf(chosen), override, payerRules });
   };
+  const latest = useRef(attempt);
+  latest.current = attempt;
   const at = ({ startTime, endTime }: OpenSlot): BookingFields => {
     const local = times.civil(startTime);
     return {
@@ -290,7 +293,12 @@ export function useBookingForm(
     openSlots: useOpenSlots(moved ? null : request, service, minutes),
     draws: useDraws(moved ? null : request, service, date),
     wrong: wrong || sentencesOf(booking.invalid),
-    submit: (how) => action.run(() => attempt(how, fields)),
+    submit: (how) =>
+      action.run(async () => {
+        // Which services there are depends on the therapist's level: a press that is quicker than that read waits for it.
+        await levelKnown;
+        await latest.current(how, fields);
+      }),
     retry: async (slot, override) => {
       const chosen = slot ? at(slot) : fields;
       setFields(chosen);
@@ -302,6 +310,21 @@ export function useBookingForm(
       await joinWaitlist(supabase, { clientId, cptCode: service, windows: [{ from, to }], minutes });
     },
   };
+}
+
+/** A promise that is kept once something is so. */
+function useWhen(isSo: boolean): Promise<void> {
+  const [{ promise, keep }] = useState(() => {
+    let keep = () => {};
+    const promise = new Promise<void>((kept) => {
+      keep = kept;
+    });
+    return { promise, keep };
+  });
+  useEffect(() => {
+    if (isSo) keep();
+  }, [isSo, keep]);
+  return promise;
 }
 
 const SLOTS_SHOWN = 5;

@@ -3,6 +3,7 @@ import { beforeEach, expect, it } from 'vitest';
 import { requestSessionHold, SessionsApiError } from '../../src/lib/index.ts';
 import { type Clinic, expire } from '../functions/clinic.ts';
 import { anonymousClient } from '../lib/clinic.ts';
+import { stack } from '../setup/stack.ts';
 import {
   book,
   describeInBrowser,
@@ -12,6 +13,7 @@ import {
   fillBooking,
   openWebClinic,
   pointAt,
+  rows,
   sessionsOf,
   sitDown,
 } from './browser.ts';
@@ -39,6 +41,27 @@ describeInBrowser('booking', () => {
     await page.getByRole('button', { name: 'Undo' }).click();
     await page.getByText('Booked:').waitFor({ state: 'detached' });
     expect(await sessionsOf(clinic)).toMatchObject([{ status: 'cancelled' }]);
+    await context.close();
+  });
+
+  it('waits for the therapist’s level, which decides the service, when somebody is quicker', async () => {
+    const desk = await sitDown(clinic.rbt, { path: '/clients' });
+    const { page, context } = desk;
+    let letGo = () => {};
+    const held = new Promise<void>((go) => {
+      letGo = go;
+    });
+    await page.route('**/rest/v1/therapists?*', (route) => held.then(() => route.continue()));
+    await page.goto(`${stack.apiUrl}/schedule?view=week&date=2027-02-03`);
+    await fillBooking(page, { client: 'C-1', date: '2027-02-03', from: '10:00', to: '11:00' });
+    await page.getByRole('button', { name: 'Book', exact: true }).click();
+    await page.getByRole('button', { name: 'Booking…' }).waitFor();
+    expect(desk.requests.filter((request) => request.includes('sessions-hold'))).toEqual([]);
+    letGo();
+    await page.getByText('Booked:').waitFor();
+    expect(
+      await rows('select cpt_code from public.sessions where organization_id = $1', [clinic.organizationId]),
+    ).toEqual([{ cpt_code: '97153' }]);
     await context.close();
   });
 
