@@ -9317,7 +9317,11 @@ begin
   -- Here, where what is no number is caught.
   step := coalesce((parts ->> 'INTERVAL')::integer, 1);
   by_month_day := string_to_array(parts ->> 'BYMONTHDAY', ',')::integer[];
-  if (frequency in ('DAILY', 'WEEKLY', 'MONTHLY') and step > 0 and week_start > 0) is not true then
+  if (frequency in ('DAILY', 'WEEKLY', 'MONTHLY') and step > 0 and week_start > 0) is not true
+    -- A part that is not followed, such as BYSETPOS, would mean other days.
+    or parts - array['FREQ', 'INTERVAL', 'BYDAY', 'BYMONTHDAY', 'COUNT', 'UNTIL', 'WKST'] <> '{}'
+    or (frequency = 'WEEKLY' and by_month_day is not null)
+  then
     return null;
   end if;
   -- What the rule does not say comes from the first day (RFC 5545, section 3.3.10).
@@ -9380,7 +9384,9 @@ begin
     cross join lateral (select btrim(item.value) as text) as exception
     where case
       when exception.text ~ '^\d{4}-?\d\d-?\d\d$' then exception.text::date = civil::date
-      when exception.text ~* '^[-\d]+t[\d:.]+$' then exception.text::timestamp = civil
+      -- A start that the clocks moved may be named by the rule's time or by the time it was moved to.
+      when exception.text ~* '^[-\d]+t[\d:.]+$'
+        then exception.text::timestamp in (civil, private.instant_at(civil, zone) at time zone zone)
       else exception.text::timestamptz = private.instant_at(civil, zone)
     end
   );
