@@ -8022,15 +8022,22 @@ begin
   return (
     select jsonb_agg(
       jsonb_build_object(
-        'occurrenceIndex', closed.occurrence_index,
+        'occurrenceIndex', blocked.occurrence_index,
         'resource', 'therapist',
-        'blockedBy', case closed.what when 'closure' then 'closure' else 'availability' end,
-        'startTime', private.iso(lower(closed.during)),
-        'endTime', private.iso(upper(closed.during))
+        'blockedBy', blocked.by,
+        'startTime', private.iso(lower(stretch.during)),
+        'endTime', private.iso(upper(stretch.during))
       )
-      order by closed.occurrence_index, closed.during
+      order by blocked.occurrence_index, stretch.during, blocked.by
     )
-    from private.outside_availability(organization_id, therapist_id, spans) as closed
+    from (
+      -- Time off that was entered twice is told once.
+      select closed.occurrence_index, case closed.what when 'closure' then 'closure' else 'availability' end as by,
+        range_agg(closed.during) as stretches
+      from private.outside_availability(organization_id, therapist_id, spans) as closed
+      group by 1, 2
+    ) as blocked
+    cross join lateral unnest(blocked.stretches) as stretch (during)
   );
 end
 $$;

@@ -118,6 +118,33 @@ export async function call(
   return { status: response.status, headers: response.headers, body: text === '' ? {} : JSON.parse(text) };
 }
 
+type RestMethod = 'GET' | 'POST' | 'PATCH' | 'DELETE';
+
+/** Reads or writes rows over REST; the rows, as they are then. */
+export async function rest(
+  person: Pick<Person, 'token'>,
+  method: RestMethod,
+  path: string,
+  body?: object,
+  headers: Record<string, string> = {},
+): Promise<Answer> {
+  const response = await fetch(`${stack.apiUrl}/rest/v1/${path}`, {
+    method,
+    headers: {
+      ...{ apikey: stack.publishableKey, authorization: `Bearer ${person.token}` },
+      ...{ 'content-type': 'application/json', prefer: 'return=representation' },
+      ...headers,
+    },
+    ...(body && { body: JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  return { status: response.status, headers: response.headers, body: text === '' ? {} : JSON.parse(text) };
+}
+
+/** Calls a database function over REST. */
+export const rpc = (person: Pick<Person, 'token'>, name: string, args: object): Promise<Answer> =>
+  rest(person, 'POST', `rpc/${name}`, args);
+
 /** A window in UTC, so that its offsets are 0. `hour` counts from midnight, `days` from tomorrow. */
 export function window(days: number, hour: number, hours = 1) {
   const midnight = new Date();
