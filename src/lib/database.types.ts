@@ -975,6 +975,9 @@ isOneToOne: false
 "read_client_details":
 { Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },
+"read_client_names":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
 "read_note":
 { Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },

@@ -68,7 +68,7 @@ export function useCalendar(query: CalendarQuery, onOthers: (count: number) => v
   const span = { from: bounds.from, to: bounds.to, therapistId };
   const schedule = useSchedule(span, onOthers);
   const { therapists, byId: therapistById, isPending } = useTherapists();
-  const { nameOf } = useClients();
+  const { nameOf } = useClients(schedule.sessions?.map(({ client_id }) => client_id) ?? []);
   const holds = useHolds(span, isStaff);
   const { data: exceptions } = useExceptions(span, isStaff);
   const drawn = useMemo(() => {

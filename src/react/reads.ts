@@ -1,9 +1,10 @@
 /** Reads that screens share, kept by TanStack Query. The library does the retrying, so the queries do none. */
-import { type UseQueryOptions, useQuery, useQueryClient } from '@tanstack/react-query';
+import { keepPreviousData, type UseQueryOptions, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useEffect, useMemo, useRef, useState } from 'react';
 import {
   type AvailabilityException,
   type Client,
+  type ClientName,
   createScheduleFeed,
   fetchAvailabilityExceptions,
   fetchClients,
@@ -57,23 +58,39 @@ export function useTherapists() {
   return { therapists: data ?? [], options, byId, error, refetch, isPending: data === undefined && !error };
 }
 
-/** Clients by id, and what each is called by who is looking: the name, or the reference for who may not see it. */
-export function useClients() {
+/**
+ * Names by client id: of those that are not known yet they are read, and nobody else's, since each reading is recorded.
+ * Clients without one, or out of reach, are not in it.
+ */
+function useNames(wanted: readonly string[]): ReadonlyMap<string, ClientName> | undefined {
+  const supabase = useSupabase();
+  const queries = useQueryClient();
+  const ids = [...new Set(wanted)].sort();
+  type Names = ReadonlyMap<string, ClientName>;
+  const ask = async (signal: AbortSignal): Promise<Names> => {
+    const read = queries.getQueriesData<Names>({ queryKey: ['names'] });
+    const known = new Map(read.flatMap(([, names = new Map()]) => [...names]));
+    const missing = ids.filter((id) => !known.has(id));
+    for (const [id, name] of await fetchNames(supabase, { clientIds: missing, signal })) known.set(id, name);
+    return known;
+  };
+  const options = { enabled: ids.length > 0, staleTime: Number.POSITIVE_INFINITY };
+  return useRead(['names', ids], ask, { ...options, placeholderData: keepPreviousData }).data;
+}
+
+/**
+ * Clients by id, and what each is called by who is looking: the name, or the reference for who may not see it.
+ *
+ * @param wanted - whose names are needed; all by default, for a search
+ */
+export function useClients(wanted?: readonly string[]) {
   const supabase = useSupabase();
   const {
     data: clients = [],
     isPending,
     error,
   } = useRead(['clients'], (signal) => fetchClients(supabase, { signal }));
-  const ids = clients.map(({ id }) => id);
-  const { data: names } = useRead(
-    ['names', ids],
-    (signal) => fetchNames(supabase, { clientIds: ids, signal }),
-    {
-      enabled: ids.length > 0,
-      staleTime: Number.POSITIVE_INFINITY,
-    },
-  );
+  const names = useNames(wanted ?? clients.map(({ id }) => id));
   return useMemo(() => {
     const byId = new Map(clients.map((client) => [client.id, client]));
     const nameOf = (id: string) => names?.get(id)?.listed ?? byId.get(id)?.reference ?? 'A client';

@@ -74,7 +74,7 @@ function Meter({ balance }: { balance: Balance | undefined }) {
 
 export function ClientPage({ id }: { id: string }) {
   const { times } = useMe();
-  const { byId, full, nameOf, isPending } = useClients();
+  const { byId, full, nameOf, isPending } = useClients([id]);
   const { byId: therapistById } = useTherapists();
   const midnight = (days: number) => times.instant(`${plusDays(times.today(), days)}T00:00`);
   const span = { from: midnight(-PAGE_DAYS.back), to: midnight(PAGE_DAYS.ahead), therapistId: null, clientId: id };
