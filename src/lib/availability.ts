@@ -1,3 +1,4 @@
+import { callOutcome } from './callOutcome.ts';
 import type { Database, Json } from './database.types.ts';
 import { callRpc, type ReadOptions, read, readWholeList } from './readRest.ts';
 import { readScope } from './scheduleQueries.ts';
@@ -158,6 +159,59 @@ export async function addAvailabilityException(
   return entry;
 }
 
+/** Whose time off, and when. */
+export interface TimeOffRequest extends ReadOptions {
+  /** For admins: whose; the caller's own when absent. */
+  readonly therapistId?: string;
+  /** The first whole day, `YYYY-MM-DD`, in the therapist's own zone. */
+  readonly fromDate: string;
+  /** The last whole day; the first when absent. */
+  readonly toDate?: string;
+  /** Also cancel what is booked there, in the same transaction. */
+  readonly cancelSessions?: boolean;
+  /** Why, for those who are cancelled. */
+  readonly reason?: string;
+}
+
+/** Time off as entered, and what it touches. */
+export interface TimeOff {
+  readonly exceptionId: string;
+  readonly startsAt: string;
+  readonly endsAt: string;
+  /** How many booked sessions lie in it. */
+  readonly touched: number;
+  /** How many of them were cancelled. */
+  readonly cancelled: number;
+  /** How many staff times lie in it, and how many of them ended; a meeting of others goes on without them. */
+  readonly touchedStaffTimes: number;
+  readonly cancelledStaffTimes: number;
+}
+
+/**
+ * Enters whole days off, and says which sessions that touches.
+ *
+ * @param supabase - a supabase-js client
+ * @param payload - whose, when, and whether to cancel; see {@link TimeOffRequest}
+ * @returns the entry, and how many sessions it touches
+ * @throws SessionsApiError 400 for days that are in the past or out of order, 403 when it is not the caller's to enter
+ * @throws the signal's reason when aborted
+ * @example
+ * ```ts
+ * const { cancelled } = await addTimeOff(supabase, { therapistId, fromDate: '2026-12-01', cancelSessions: true });
+ * cancelled; // how many sessions were cancelled with it
+ * ```
+ */
+export async function addTimeOff(supabase: RpcCaller, payload: TimeOffRequest): Promise<TimeOff> {
+  const request = {
+    therapist_id: payload.therapistId,
+    from_date: payload.fromDate,
+    to_date: payload.toDate,
+    cancel_sessions: payload.cancelSessions,
+    reason: payload.reason,
+  };
+  return await callOutcome<TimeOff>(supabase, 'add_time_off', { request }, payload);
+}
+
 /**
  * Takes an entry of time off or extra hours back.
  *
@@ -184,6 +238,42 @@ export async function removeAvailabilityException(
       .eq('id', payload.id)
       .select('id'),
     payload,
+    supabase,
+  );
+}
+
+/** When a clinic is closed, as stored. */
+export type Closure = Database['public']['Tables']['organization_closures']['Row'];
+
+/**
+ * When the clinic is closed, in a span of time: nobody can be booked then, whatever their hours say.
+ *
+ * @param supabase - a supabase-js client
+ * @param query - the span (instants)
+ * @returns the closures, by start
+ * @throws SessionsApiError 401 without a session, 403 `ORGANIZATION_REQUIRED`
+ * @throws the signal's reason when aborted
+ * @example
+ * ```ts
+ * const week = weekBounds('2026-12-21', 'America/Los_Angeles');
+ * for (const { name } of await fetchClosures(supabase, week)) console.log(`Closed: ${name}`);
+ * ```
+ */
+export async function fetchClosures(
+  supabase: Availability,
+  query: ReadOptions & { readonly from: string; readonly to: string },
+): Promise<Closure[]> {
+  const { organizationId } = await readScope(supabase, query.accessToken);
+  return await readWholeList(
+    () =>
+      tableOf(supabase, 'organization_closures')
+        .select('*')
+        .eq('organization_id', organizationId)
+        .lt('starts_at', query.to)
+        .gt('ends_at', query.from)
+        .order('starts_at')
+        .order('id'),
+    query,
     supabase,
   );
 }

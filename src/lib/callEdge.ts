@@ -93,6 +93,7 @@ export async function repeated<Data>(
   let mayRefresh = accessToken === undefined;
   for (let attempt = 1; ; attempt += 1) {
     signal?.throwIfAborted();
+    const sentAt = performance.now();
     try {
       return await ask();
     } catch (error) {
@@ -100,7 +101,7 @@ export async function repeated<Data>(
       if (!(error instanceof SessionsApiError)) throw error;
       if (error.status === 401 && mayRefresh) {
         mayRefresh = false;
-        if (!(await refreshed(supabase))) throw error;
+        if (!(await refreshed(supabase, sentAt))) throw error;
         onRetry?.({ attempt, delayMs: 0, error });
         continue;
       }

@@ -43,9 +43,10 @@ export async function read<Data>(
     signal?.throwIfAborted();
     return answer;
   };
+  const sentAt = performance.now();
   let answer = await ask();
   // Awaited again, a query is sent again, with the token of then.
-  if (isUnauthenticated(answer) && !accessToken && (await refreshed(supabase))) answer = await ask();
+  if (isUnauthenticated(answer) && !accessToken && (await refreshed(supabase, sentAt))) answer = await ask();
   if (answer.error) throw errorOfRead(answer.error, answer.status);
   return answer.data as Data;
 }
@@ -54,13 +55,32 @@ function isUnauthenticated({ status, error }: RestAnswer): boolean {
   return error !== null && (status === 401 || error.code === 'PT401');
 }
 
-/** Whether the client's session could be refreshed. */
-export async function refreshed(supabase: Session): Promise<boolean> {
-  if (typeof supabase.auth?.refreshSession !== 'function') return false;
-  return await Promise.resolve(supabase.auth.refreshSession()).then(
-    ({ error }) => !error,
-    () => false,
-  );
+/** The last refresh of each client's session that was made here, and when it ended. */
+const refreshes = new WeakMap<SessionRefresher, { endedAt: number; readonly isDone: Promise<boolean> }>();
+
+/**
+ * Whether the client's session could be refreshed. Requests that were refused for one old token refresh it once.
+ *
+ * @param supabase - the client
+ * @param sentAt - when the request that was refused was sent, by `performance.now()`
+ */
+export async function refreshed({ auth }: Session, sentAt: number): Promise<boolean> {
+  if (typeof auth?.refreshSession !== 'function') return false;
+  const last = refreshes.get(auth);
+  if (last && sentAt < last.endedAt) return await last.isDone;
+  const refresh = {
+    endedAt: Number.POSITIVE_INFINITY,
+    isDone: Promise.resolve(auth.refreshSession())
+      .then(
+        ({ error }) => !error,
+        () => false,
+      )
+      .finally(() => {
+        refresh.endedAt = performance.now();
+      }),
+  };
+  refreshes.set(auth, refresh);
+  return await refresh.isDone;
 }
 
 /** Calls a database function that takes and returns JSON. */

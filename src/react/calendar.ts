@@ -5,6 +5,7 @@ import {
   type BookSessionRequest,
   type ClinicTimes,
   calendarHours,
+  closedBlocks,
   type DaySpan,
   dayBounds,
   hoursBlocks,
@@ -17,7 +18,15 @@ import {
   weekBounds,
 } from '../lib/index.ts';
 import { noteError, useOnline } from './actions.ts';
-import { type Schedule, useClients, useExceptions, useHolds, useSchedule, useTherapists } from './reads.ts';
+import {
+  type Schedule,
+  useClients,
+  useClosures,
+  useExceptions,
+  useHolds,
+  useSchedule,
+  useTherapists,
+} from './reads.ts';
 import { useMe, useSupabase } from './session.ts';
 import type { Slot } from './weekCalendar.ts';
 
@@ -71,6 +80,7 @@ export function useCalendar(query: CalendarQuery, onOthers: (count: number) => v
   const { nameOf } = useClients(schedule.sessions?.map(({ client_id }) => client_id) ?? []);
   const holds = useHolds(span, isStaff);
   const { data: exceptions } = useExceptions(span, isStaff);
+  const { data: closures } = useClosures(span);
   const drawn = useMemo(() => {
     const whose = therapistId ? therapists.filter(({ id }) => id === therapistId) : therapists;
     const shown = (schedule.sessions ?? []).filter(({ status }) => showCancelled || status !== 'cancelled');
@@ -79,6 +89,7 @@ export function useCalendar(query: CalendarQuery, onOthers: (count: number) => v
     const blocks = [
       ...sessionBlocks(shown, holds, naming, isStaff && online),
       ...(hasHours ? hoursBlocks(whose, exceptions ?? [], bounds.days, times, inColumns) : []),
+      ...closedBlocks(closures ?? [], bounds.days, times),
     ];
     const columns = inColumns
       ? whose.map(({ id, display_name, credential }) => ({ id, title: `${display_name} · ${credential}` }))
@@ -88,6 +99,7 @@ export function useCalendar(query: CalendarQuery, onOthers: (count: number) => v
     schedule.sessions,
     holds,
     exceptions,
+    closures,
     therapists,
     nameOf,
     bounds,
@@ -127,7 +139,7 @@ export interface MoveListener {
 }
 
 /**
- * Moves a session to a slot of a calendar, at once. A slot that is where the session is already calls nothing.
+ * Moves a session to a slot of a calendar, at once. A slot that is past, or where the session is already, calls nothing.
  *
  * @returns answers whether it moved
  */
@@ -146,8 +158,9 @@ export function useMove(listener: MoveListener) {
       minutes: (Date.parse(`${slot.end}Z`) - Date.parse(`${slot.start}Z`)) / 60_000,
       therapistId: slot.column || session.therapist_id,
     };
-    if (JSON.stringify(before) === JSON.stringify(after)) return false;
     const { timeZone } = times;
+    const isPast = Date.parse(times.instant(after.start)) < Date.now();
+    if (isPast || JSON.stringify(before) === JSON.stringify(after)) return false;
     listener.onMoving();
     try {
       const { session: moved } = await moveSession(supabase, { session, ...after, timeZone, override });

@@ -5,9 +5,11 @@ import {
   type AvailabilityException,
   type Client,
   type ClientName,
+  type Closure,
   createScheduleFeed,
   fetchAvailabilityExceptions,
   fetchClients,
+  fetchClosures,
   fetchLiveHolds,
   fetchNames,
   fetchOwnTherapists,
@@ -154,6 +156,12 @@ export function useExceptions(span: Span, enabled = true): Read<AvailabilityExce
   const supabase = useSupabase();
   const ask = (signal: AbortSignal) => fetchAvailabilityExceptions(supabase, { ...span, signal });
   return useRead(['exceptions', span], ask, { enabled });
+}
+
+/** When the clinic is closed, in a span. */
+export function useClosures({ from, to }: Pick<Span, 'from' | 'to'>): Read<Closure[]> {
+  const supabase = useSupabase();
+  return useRead(['closures', from, to], (signal) => fetchClosures(supabase, { from, to, signal }));
 }
 
 /** Slots that are held; they are looked for again as often as the schedule. */

@@ -118,29 +118,39 @@ export interface SessionsProviderProps {
   readonly queryClient: QueryClient;
   /** Minutes without input after which the person is signed out (45 CFR 164.312(a)); never when absent. */
   readonly idleMinutes?: number;
+  /** Empties where the client keeps its session. supabase-js itself keeps it when the server cannot be told of the end. */
+  forget?(): void;
   readonly children?: ReactNode;
 }
 
 /** Knows who is signed in, and gives the client to the hooks below it. */
-export function SessionsProvider({ supabase, queryClient, idleMinutes, children }: SessionsProviderProps) {
+export function SessionsProvider({
+  supabase,
+  queryClient,
+  idleMinutes,
+  forget,
+  children,
+}: SessionsProviderProps) {
   const [state, setState] = useState<SignInState>({ kind: 'loading' });
   const [isOver, setOver] = useState(false);
   const [clockWarning, setClockWarning] = useState<string | null>(null);
   const known = useRef<string | null>(null);
   const leaving = useRef(false);
+  const forgetting = useRef(forget);
+  forgetting.current = forget;
 
+  const clear = useCallback(() => {
+    leaving.current = false;
+    known.current = null;
+    queryClient.clear();
+    setOver(false);
+    setState({ kind: 'out' });
+  }, [queryClient]);
   useEffect(() => onSignInNeeded(() => setOver(true)), []);
   useEffect(() => {
     const listener = (event: string, session: AuthSession | null) => {
-      if (!session) {
-        // A session that ends by itself is asked for over the page.
-        if (known.current && !leaving.current) return setOver(true);
-        leaving.current = false;
-        known.current = null;
-        queryClient.clear();
-        setOver(false);
-        return setState({ kind: 'out' });
-      }
+      // A session that ends by itself is asked for over the page.
+      if (!session) return known.current && !leaving.current ? setOver(true) : clear();
       if (event === 'SIGNED_IN') setOver(false);
       // A refreshed token is the same person: reading everything again would refresh it again, and so on.
       if (session.user.id === known.current) return;
@@ -155,13 +165,21 @@ export function SessionsProvider({ supabase, queryClient, idleMinutes, children 
     };
     const { data } = supabase.auth.onAuthStateChange(listener as never);
     return () => data.subscription.unsubscribe();
-  }, [supabase, queryClient]);
+  }, [supabase, queryClient, clear]);
 
-  const signOut = useCallback(async () => {
+  const leave = useCallback(async () => {
     leaving.current = true;
     await supabase.auth.signOut({ scope: 'local' } as never);
-  }, [supabase]);
-  useIdle(state.kind === 'in' ? idleMinutes : undefined, signOut);
+    // Without a network nothing came of that, and nobody may find the page as it was.
+    forgetting.current?.();
+    clear();
+  }, [supabase, clear]);
+  const tellTabs = useOwnTabs(state.kind === 'in' ? state.me.userId : null, leave);
+  const signOut = useCallback(async () => {
+    tellTabs();
+    await leave();
+  }, [tellTabs, leave]);
+  useIdle(state.kind === 'in' ? idleMinutes : undefined, leave);
 
   const session = useMemo(
     (): Session => ({
@@ -203,8 +221,25 @@ async function enter(supabase: SessionsClient, { user }: AuthSession): Promise<S
   return { kind: 'in', me: { userId: user.id, email, role, permissions, clinic, times, isAdmin } };
 }
 
+/**
+ * Calls back when the same person signs out in another tab of this browser.
+ *
+ * @returns what tells the other tabs
+ */
+function useOwnTabs(userId: string | null, onLeft: () => Promise<void>): () => void {
+  const tabs = useRef<BroadcastChannel | null>(null);
+  useEffect(() => {
+    if (!userId) return;
+    const channel = new BroadcastChannel(`therapist-sessions of ${userId}`);
+    channel.onmessage = () => void onLeft();
+    tabs.current = channel;
+    return () => channel.close();
+  }, [userId, onLeft]);
+  return useCallback(() => tabs.current?.postMessage('left'), []);
+}
+
 /** Calls back after some minutes without input. */
-function useIdle(minutes: number | undefined, onIdle: () => void): void {
+function useIdle(minutes: number | undefined, onIdle: () => Promise<void>): void {
   useEffect(() => {
     if (minutes === undefined) return;
     let last = Date.now();
@@ -213,7 +248,9 @@ function useIdle(minutes: number | undefined, onIdle: () => void): void {
     };
     const events = ['pointerdown', 'keydown', 'wheel'] as const;
     for (const event of events) addEventListener(event, touched, { passive: true, capture: true });
-    const timer = setInterval(() => Date.now() - last > minutes * 60_000 && onIdle(), 15_000);
+    const timer = setInterval(() => {
+      if (Date.now() - last > minutes * 60_000) void onIdle();
+    }, 15_000);
     return () => {
       clearInterval(timer);
       for (const event of events) removeEventListener(event, touched, { capture: true });

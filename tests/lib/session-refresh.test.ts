@@ -80,6 +80,17 @@ describe('after a 401', () => {
     expect(other.refreshes()).toBe(1);
   });
 
+  it('of several requests at once the session is refreshed for all of them, once', async () => {
+    const { supabase, refreshes } = await afterSleep();
+    const from = new Date().toISOString();
+    const [hold] = await Promise.all([
+      requestSessionHold(supabase, holdOf()),
+      ...[7, 14, 21].map((days) => fetchSchedule(supabase, { from, to: plusDays(from, days) })),
+    ]);
+    expect(refreshes()).toBe(1);
+    await cancelSessionHold(supabase, { holdKey: hold.holdKey });
+  });
+
   it('nothing is refreshed for a token that the app itself gave', async () => {
     const { supabase, refreshes } = await afterSleep();
     const refused = requestSessionHold(supabase, { ...holdOf(), accessToken: 'not.a.token' });

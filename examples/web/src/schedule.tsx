@@ -1,8 +1,16 @@
 /** The schedule: a week or a day as a grid, or a list; booking, moving and everything about one session beside it. */
 import { ChevronLeft, ChevronRight, ClipboardList, Keyboard, Plus, Printer, TriangleAlert } from 'lucide-react';
 import { lazy, Suspense, useEffect, useState } from 'react';
-import { cancelSessionHold, type LiveHold, minutesAndSeconds, plusDays, type SessionRow } from 'therapist-sessions';
 import {
+  cancelSessionHold,
+  type LiveHold,
+  minutesAndSeconds,
+  plusDays,
+  type SessionRow,
+  type SessionsApiError,
+} from 'therapist-sessions';
+import {
+  type Slot,
   useAction,
   useCalendar,
   useMe,
@@ -84,19 +92,17 @@ export default function Schedule() {
     const [day] = [date, times.today()].sort().reverse();
     startBooking(`${day}T10:00:00`, `${day}T11:00:00`);
   };
-  const startMove = (session: SessionRow) =>
-    startBooking(times.civil(session.start_time), times.civil(session.end_time), session.therapist_id, {
-      session,
-      clientId: session.client_id,
-    });
+  const startMove = (session: SessionRow, to?: Slot, refused?: SessionsApiError) => {
+    const { start, end, column } = to ?? { start: times.civil(session.start_time), end: times.civil(session.end_time) };
+    startBooking(start, end, column ?? session.therapist_id, { session, clientId: session.client_id, refused });
+  };
   const move = useMove({
     onMoving: () => setNotice({ text: 'Moving…' }),
     onStays: () => {
       setNotice(null);
       void refresh();
     },
-    onRefused: (refused, session, { start, end, column }) =>
-      startBooking(start, end, column ?? session.therapist_id, { session, clientId: session.client_id, refused }),
+    onRefused: (refused, session, slot) => startMove(session, slot, refused),
     onMoved: ({ start_time, end_time, therapist_id }, undo) => {
       const whom = inColumns ? ` with ${byId.get(therapist_id)?.display_name}` : '';
       done({ text: `Moved to ${times.dayRange(start_time, end_time)}${whom}.`, undo });
@@ -178,9 +184,11 @@ export default function Schedule() {
               onOpen={(id) => all.some((session) => session.id === id) && set({ session: id })}
               onMove={async (id, slot) => {
                 const session = all.find((one) => one.id === id);
-                if (session) return await move(session, slot);
-                startBooking(slot.start, slot.end, slot.column, { clientId: draft?.clientId });
-                return true;
+                if (session && !session.series_id) return await move(session, slot);
+                // Of a series the form asks which sessions are meant; its draft may be dragged on.
+                if (session) startMove(session, slot);
+                else if (draft) setOpen({ kind: 'booking', draft: dragTo(draft, slot) });
+                return !session;
               }}
             />
           </Suspense>
@@ -238,6 +246,11 @@ export default function Schedule() {
     </div>
   );
 }
+
+const dragTo = (draft: Draft, { start, end, column }: Slot): Draft => ({
+  ...{ ...draft, start, end, therapistId: column || draft.therapistId },
+  dragged: performance.now(),
+});
 
 /** Holds that outlived a reload of the page, or were made elsewhere. */
 function OwnHolds({ holds, onLetGo }: { holds: readonly LiveHold[]; onLetGo(): Promise<void> }) {
