@@ -9,6 +9,7 @@ import {
   describeInBrowser,
   drag,
   dragAcross,
+  drawnAt,
   expectAccessible,
   fillBooking,
   openWebClinic,
@@ -110,24 +111,19 @@ describeInBrowser('booking', () => {
     for (const { context } of desks) await context.close();
   });
 
-  it('says when a time that is held may be tried again, and then books it', async () => {
-    const held = await requestSessionHold(anonymousClient(), {
+  it('counts down to when a time that is held may be tried again, and then books it', async () => {
+    const slot = {
       therapistId: clinic.rbt.id,
       clientId: clinic.clients[1],
       startTime: '2027-02-17T18:00:00Z',
       endTime: '2027-02-17T19:00:00Z',
       timeZone: 'America/Los_Angeles',
-      holdSeconds: 300,
-      accessToken: clinic.bcba.token,
-    }).catch((error: unknown) => error);
+    };
     // A therapist books for themselves only, so an admin is the rival.
-    expect(held).toBeInstanceOf(SessionsApiError);
+    const refused = requestSessionHold(anonymousClient(), { ...slot, accessToken: clinic.bcba.token });
+    await expect(refused).rejects.toBeInstanceOf(SessionsApiError);
     const rival = await requestSessionHold(anonymousClient(), {
-      therapistId: clinic.rbt.id,
-      clientId: clinic.clients[1],
-      startTime: '2027-02-17T18:00:00Z',
-      endTime: '2027-02-17T19:00:00Z',
-      timeZone: 'America/Los_Angeles',
+      ...slot,
       holdSeconds: 300,
       accessToken: clinic.admin.token,
     });
@@ -137,12 +133,34 @@ describeInBrowser('booking', () => {
     await page.getByRole('button', { name: 'Book', exact: true }).click();
     await page.getByText('Somebody is holding this time until').waitFor();
     const again = page.getByRole('button', { name: /^Try again/ });
+    // From here on the page's clock stands still unless the test moves it.
+    await page.clock.pauseAt(await page.evaluate<number>('Date.now() + 1000'));
+    const left = async () => {
+      const [, minutes, seconds] = (await again.textContent())?.match(/in (\d+):(\d\d)$/) ?? [];
+      return minutes === undefined ? 0 : Number(minutes) * 60 + Number(seconds);
+    };
     expect(await again.isDisabled()).toBe(true);
-    expect(await again.textContent()).toMatch(/in [45]:\d\d/);
+    let before = await left();
+    expect(before).toBeGreaterThan(200);
+    expect(before).toBeLessThanOrEqual(300);
     await expectAccessible(page);
+    await page.clock.runFor((before - 4) * 1000);
+    before = await left();
+    expect(before).toBeLessThanOrEqual(4);
+    const shown: number[] = [];
+    while (before > 0) {
+      expect(await again.isDisabled()).toBe(true);
+      await page.clock.runFor(1000);
+      before = await left();
+      shown.push(before);
+    }
+    // Each second is one less, and at none it may be tried.
+    expect(shown).toEqual(Array.from({ length: shown.length }, (_, index) => shown.length - 1 - index));
+    expect(await again.isEnabled()).toBe(true);
+    expect(await again.textContent()).toBe('Try again');
     await expire(rival.holdId);
-    await page.clock.fastForward('05:01');
-    await page.getByRole('button', { name: 'Try again', exact: true }).click();
+    await page.clock.resume();
+    await again.click();
     await page.getByText('Booked:').waitFor();
     expect(await sessionsOf(clinic)).toHaveLength(1);
     await context.close();
@@ -204,6 +222,21 @@ describeInBrowser('booking', () => {
     await drag(page, { x: end.x, y: end.y - 3 }, { x: later.x, y: later.y - 3 });
     await page.getByText('Moved to Wed, Feb 3, 2027, 10:00 – 11:30 AM.').waitFor();
     expect(await sessionsOf(clinic)).toMatchObject([{ local: '2027-02-03 10:00:00', minutes: 90 }]);
+    await context.close();
+  });
+
+  it('moves from one therapist to another by a drag across columns', async () => {
+    const date = '2027-02-03';
+    await book(clinic, { start: `${date}T10:00` });
+    const { page, context } = await sitDown(clinic.admin, { path: `/schedule?view=day&date=${date}` });
+    const block = page.locator('.ec-event.scheduled');
+    // Columns are by name: Bea Long, then Rob Short.
+    expect(await drawnAt(page, block)).toEqual({ column: 1, from: 600, to: 660 });
+    await drag(page, await pointAt(page, 1, 630), await pointAt(page, 0, 630));
+    await page.getByText('Moved to Wed, Feb 3, 2027, 10:00 – 11:00 AM with Bea Long.').waitFor();
+    expect(await sessionsOf(clinic)).toMatchObject([
+      { local: `${date} 10:00:00`, therapist_id: clinic.bcba.id },
+    ]);
     await context.close();
   });
 
