@@ -2,7 +2,7 @@
 import { beforeEach, expect, it } from 'vitest';
 import { requestSessionHold, SessionsApiError } from '../../src/lib/index.ts';
 import { type Clinic, expire } from '../functions/clinic.ts';
-import { anonymousClient } from '../lib/clinic.ts';
+import { anonymousClient, clientOf } from '../lib/clinic.ts';
 import { stack } from '../setup/stack.ts';
 import {
   book,
@@ -222,6 +222,19 @@ describeInBrowser('booking', () => {
     await drag(page, { x: end.x, y: end.y - 3 }, { x: later.x, y: later.y - 3 });
     await page.getByText('Moved to Wed, Feb 3, 2027, 10:00 – 11:30 AM.').waitFor();
     expect(await sessionsOf(clinic)).toMatchObject([{ local: '2027-02-03 10:00:00', minutes: 90 }]);
+    await context.close();
+  });
+
+  it('shows when the clinic is closed, also to somebody who has no hours', async () => {
+    const admin = await clientOf(clinic.admin);
+    const closure = { name: 'Staff day', from_date: '2027-02-04' };
+    const { data } = await admin.rpc('add_closure', { request: closure });
+    expect(data).toMatchObject({ ok: true });
+    const { page, context } = await sitDown(clinic.rbt, { path: '/schedule?view=week&date=2027-02-03' });
+    const closed = page.locator('.ec-bg-event.closed');
+    expect((await drawnAt(page, closed)).column).toBe(3);
+    expect(await closed.textContent()).toBe('Closed: Staff day');
+    await expectAccessible(page);
     await context.close();
   });
 

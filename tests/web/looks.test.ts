@@ -174,7 +174,7 @@ describeInBrowser('the web app', () => {
         await bookSession(admin, {
           session: {
             therapist_id: therapist.id,
-            client_id: own.clients[column],
+            client_id: own.clients[column] ?? '',
             start_time: instant,
             end_time: new Date(Date.parse(instant) + 1_800_000).toISOString(),
             session_type: 'individual',
