@@ -946,7 +946,7 @@ isOneToOne: false
                            },
 "my_organizations":
 { Args: Record<PropertyKey, never>; Returns: {
-              "is_active": boolean,"name": string,"organization_id": string,"permissions": (string)[],"role": Database["public"]['Enums']["member_role"],"time_zone": string
+              "as_of": string,"is_active": boolean,"name": string,"organization_id": string,"permissions": (string)[],"role": Database["public"]['Enums']["member_role"],"time_zone": string
             }[]
                            },
 "note_history":

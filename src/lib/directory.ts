@@ -36,6 +36,8 @@ export interface Membership {
   readonly permissions: readonly string[];
   /** Whether the access token is for this clinic. */
   readonly isActive: boolean;
+  /** The database's clock when this was answered, for countdowns on a device whose own clock is wrong. */
+  readonly asOf: string;
 }
 
 /**
@@ -61,6 +63,7 @@ export async function fetchMemberships(supabase: RpcCaller, query: ReadOptions =
     role: row.role,
     permissions: row.permissions,
     isActive: row.is_active,
+    asOf: row.as_of,
   }));
 }
 

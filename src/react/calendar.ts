@@ -145,7 +145,7 @@ export interface MoveListener {
  */
 export function useMove(listener: MoveListener) {
   const supabase = useSupabase();
-  const { times } = useMe();
+  const { times, now } = useMe();
   return async (
     session: SessionRow,
     slot: Slot,
@@ -159,7 +159,7 @@ export function useMove(listener: MoveListener) {
       therapistId: slot.column || session.therapist_id,
     };
     const { timeZone } = times;
-    const isPast = Date.parse(times.instant(after.start)) < Date.now();
+    const isPast = Date.parse(times.instant(after.start)) < now();
     if (isPast || JSON.stringify(before) === JSON.stringify(after)) return false;
     listener.onMoving();
     try {

@@ -1,5 +1,5 @@
 /** What native elements lack: buttons and forms that work once at a time, and layers that keep the focus. */
-import { type FormEvent, type MouseEvent, useEffect, useRef, useState } from 'react';
+import { type FormEvent, type KeyboardEvent, type MouseEvent, useEffect, useRef, useState } from 'react';
 import {
   type Countdown,
   countdown,
@@ -99,7 +99,7 @@ export function useLayer<Element extends HTMLElement>(onClose: () => void) {
     // Something inside may have taken the focus already, such as a refusal.
     else if (!element?.contains(before))
       (element?.querySelector<HTMLElement>('[data-autofocus]') ?? element)?.focus();
-    const onKey = (event: KeyboardEvent) => {
+    const onKey = (event: { readonly key: string; preventDefault(): void }) => {
       if (event.key === 'Escape' && !document.querySelector('dialog[open]')) onCancel(event);
     };
     if (!isModal) addEventListener('keydown', onKey);
@@ -110,6 +110,38 @@ export function useLayer<Element extends HTMLElement>(onClose: () => void) {
     };
   }, []);
   return { layer, onCancel };
+}
+
+/**
+ * A toolbar that is one stop of the Tab key: the left and right arrows, Home and End go from control to control.
+ *
+ * @returns what to give its element
+ */
+export function useToolbar<Element extends HTMLElement>() {
+  const ref = useRef<Element>(null);
+  const last = useRef<HTMLElement | null>(null);
+  const settle = () => {
+    const controls = [...(ref.current?.querySelectorAll<HTMLElement>('button, select, input') ?? [])];
+    const stop = last.current && controls.includes(last.current) ? last.current : controls[0];
+    for (const control of controls) control.tabIndex = control === stop ? 0 : -1;
+    return controls;
+  };
+  useEffect(() => void settle());
+  return {
+    ref,
+    onFocus(event: { readonly target: EventTarget }) {
+      last.current = event.target as HTMLElement;
+      settle();
+    },
+    onKeyDown(event: KeyboardEvent<HTMLElement>) {
+      const controls = settle();
+      const here = controls.indexOf(event.target as HTMLElement);
+      const to = { ArrowRight: here + 1, ArrowLeft: here - 1, Home: 0, End: controls.length - 1 }[event.key];
+      if (here < 0 || to === undefined) return;
+      event.preventDefault();
+      controls.at(to % controls.length)?.focus();
+    },
+  };
 }
 
 /** Offers a text to be saved as a file. */

@@ -35,7 +35,15 @@ export {
   useMove,
   useSingleKeys,
 } from './calendar.ts';
-export { type ButtonState, saveFile, useButton, useForm, useLayer, useProblem } from './elements.ts';
+export {
+  type ButtonState,
+  saveFile,
+  useButton,
+  useForm,
+  useLayer,
+  useProblem,
+  useToolbar,
+} from './elements.ts';
 export { type ExceptionsOf, type HoursForm, useExceptionsOf, useHours } from './hours.ts';
 export { type NoteFields, type NoteState, useNote } from './note.ts';
 export { type Members, useMembers, useOutlook, useWelcome, useWorkload } from './people.ts';

@@ -182,10 +182,11 @@ export interface OwnHold extends LiveHold {
  * @param holds - those of {@link useHolds}
  */
 export function useOwnHolds(holds: readonly LiveHold[]): readonly OwnHold[] {
+  const { now } = useMe();
   const own = holds.filter(({ isOwn }) => isOwn);
   useSeconds(own.length > 0);
   return [...new Map(own.map((hold) => [hold.batchKey, hold])).values()]
-    .map((hold) => ({ ...hold, secondsLeft: Math.floor((Date.parse(hold.expiresAt) - Date.now()) / 1000) }))
+    .map((hold) => ({ ...hold, secondsLeft: Math.floor((Date.parse(hold.expiresAt) - now()) / 1000) }))
     .filter(({ secondsLeft }) => secondsLeft > 0);
 }
 

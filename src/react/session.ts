@@ -46,6 +46,8 @@ export interface Me {
   /** How times of the clinic are written. */
   readonly times: ClinicTimes;
   readonly isAdmin: boolean;
+  /** The server's clock, as far as it is known, in epoch milliseconds: the device's own may be wrong. */
+  now(): number;
 }
 
 /** Where the sign-in stands. */
@@ -96,19 +98,16 @@ export function useMe(): Me {
 /** A device's clock may be off by this much before it is said. */
 const CLOCK_TOLERANCE_MS = 5 * 60_000;
 
-/** Compares the device's clock with the server's, by a token that was just made. */
-function warningOf(token: string): string | null {
-  const payload = (token.split('.')[1] ?? '').replaceAll('-', '+').replaceAll('_', '/');
-  const ahead = Date.now() - JSON.parse(atob(payload)).iat * 1000;
-  if (Math.abs(ahead) <= CLOCK_TOLERANCE_MS) return null;
-  const minutes = Math.round(Math.abs(ahead) / 60_000);
+/** What is wrong with a clock that is so many milliseconds ahead of the server's. */
+function warningOf(aheadMs: number): string | null {
+  if (Math.abs(aheadMs) <= CLOCK_TOLERANCE_MS) return null;
+  const minutes = Math.round(Math.abs(aheadMs) / 60_000);
   const amount = minutes >= 60 ? `${Math.round(minutes / 60)} hours` : `${minutes} minutes`;
-  return `This device’s clock is ${amount} ${ahead > 0 ? 'ahead' : 'behind'}. Please set it right.`;
+  return `This device’s clock is ${amount} ${aheadMs > 0 ? 'ahead' : 'behind'}. Please set it right.`;
 }
 
 interface AuthSession {
   readonly user: { readonly id: string; readonly email?: string };
-  readonly access_token: string;
 }
 
 /** What {@link SessionsProvider} is given. */
@@ -133,7 +132,7 @@ export function SessionsProvider({
 }: SessionsProviderProps) {
   const [state, setState] = useState<SignInState>({ kind: 'loading' });
   const [isOver, setOver] = useState(false);
-  const [clockWarning, setClockWarning] = useState<string | null>(null);
+  const clockWarning = state.kind === 'in' ? warningOf(Date.now() - state.me.now()) : null;
   const known = useRef<string | null>(null);
   const leaving = useRef(false);
   const forgetting = useRef(forget);
@@ -154,7 +153,6 @@ export function SessionsProvider({
       if (event === 'SIGNED_IN') setOver(false);
       // A refreshed token is the same person: reading everything again would refresh it again, and so on.
       if (session.user.id === known.current) return;
-      if (event === 'SIGNED_IN') setClockWarning(warningOf(session.access_token));
       if (known.current) queryClient.clear();
       known.current = session.user.id;
       setState({ kind: 'loading' });
@@ -211,6 +209,7 @@ export function SessionsProvider({
 }
 
 async function enter(supabase: SessionsClient, { user }: AuthSession): Promise<SignInState> {
+  const sentAt = Date.now();
   const clinics = await fetchMemberships(supabase);
   const email = user.email ?? '';
   const clinic = clinics.find(({ isActive }) => isActive);
@@ -218,7 +217,10 @@ async function enter(supabase: SessionsClient, { user }: AuthSession): Promise<S
   const { role, permissions, timeZone } = clinic;
   const isAdmin = role === 'admin' || role === 'super_admin';
   const times = clinicTimes(timeZone);
-  return { kind: 'in', me: { userId: user.id, email, role, permissions, clinic, times, isAdmin } };
+  // Counted from when it was sent: what is left of something is then never said to be more than it is.
+  const aheadMs = sentAt - Date.parse(clinic.asOf);
+  const now = () => Date.now() - aheadMs;
+  return { kind: 'in', me: { userId: user.id, email, role, permissions, clinic, times, isAdmin, now } };
 }
 
 /**

@@ -282,6 +282,18 @@ describeInBrowser('booking', () => {
 
   it('needs no mouse: book, look, move and cancel by keyboard', async () => {
     const { page, context } = await sitDown(clinic.rbt, { path: '/schedule?view=week&date=2027-02-03' });
+    // The toolbar is one stop of the Tab key, with arrows inside.
+    const focused = () =>
+      page.evaluate<string>('document.activeElement.textContent || document.activeElement.tagName');
+    await page.getByRole('button', { name: 'Previous week' }).focus();
+    await page.keyboard.press('ArrowRight');
+    expect(await focused()).toBe('Today');
+    await page.keyboard.press('End');
+    expect(await focused()).toBe('New session');
+    await page.keyboard.press('ArrowRight');
+    expect(await focused()).toBe('Previous week');
+    await page.keyboard.press('Tab');
+    expect(await page.evaluate("document.activeElement.closest('.toolbar')")).toBeNull();
     await page.keyboard.press('n');
     await page.getByLabel('Clients that match').locator('option').first().waitFor({ state: 'attached' });
     await page.keyboard.type('C-1');

@@ -185,6 +185,17 @@ describeInBrowser('a fault', () => {
       await page.getByText('Booked:').waitFor();
       expect(requests.filter((request) => request.includes('refresh_token')).length).toBeLessThanOrEqual(20);
       expect(await sessionsOf(clinic)).toHaveLength(1);
+      // A hold that outlives the page counts down rightly too.
+      await fillBooking(page, { ...form, from: '13:00', to: '14:00' });
+      await page.getByRole('button', { name: 'Hold while I ask' }).click();
+      await page.getByText('left to confirm').waitFor();
+      await page.reload();
+      const own = page.getByRole('list', { name: 'Times you hold' }).getByRole('listitem');
+      await own.waitFor();
+      expect(await own.textContent()).toMatch(/1:00 – 2:00 PM with Rob Short \((5:00|4:\d\d) left\)/);
+      await page.getByText(`This device’s clock is 3 hours ${word}. Please set it right.`).waitFor();
+      await own.getByRole('button', { name: 'Let go' }).click();
+      await own.waitFor({ state: 'detached' });
       await context.close();
     },
   );

@@ -19,6 +19,7 @@ import {
   useOwnHolds,
   useSingleKeys,
   useTherapists,
+  useToolbar,
 } from 'therapist-sessions/react';
 import { useSearchParams } from 'wouter';
 import { Agenda } from './agenda.tsx';
@@ -43,7 +44,7 @@ type View = keyof typeof views;
 type Open = { kind: 'booking'; draft: Draft } | { kind: 'waitlist' | 'keys' } | { kind: 'cancel'; session: SessionRow } | null;
 
 export default function Schedule() {
-  const { times, role, userId, isAdmin } = useMe();
+  const { times, role, userId, isAdmin, now } = useMe();
   const canBook = role !== 'client';
   const online = useOnline();
   const [search, setSearch] = useSearchParams();
@@ -133,7 +134,7 @@ export default function Schedule() {
   return (
     <div className={open || opened ? 'schedule with-panel' : 'schedule'}>
       <div className="schedule-main">
-        <div className="toolbar" role="toolbar" aria-label="Schedule">
+        <div className="toolbar" role="toolbar" aria-label="Schedule" {...useToolbar<HTMLDivElement>()}>
           <Button label={`Previous ${unit}`} icon={ChevronLeft} look="icon" press={() => go(-step)} />
           <Button label="Today" press={() => set({ date: null })} />
           <Button label={`Next ${unit}`} icon={ChevronRight} look="icon" press={() => go(step)} />
@@ -177,7 +178,7 @@ export default function Schedule() {
               columns={calendar.columns}
               blocks={calendar.blocks}
               hours={calendar.hours}
-              offsetNow={times.offset(Date.now())}
+              offsetNow={times.offset(now())}
               canBook={canBook && online}
               pending={calendar.pending}
               onSelect={({ start, end, column }) => startBooking(start, end, column)}
@@ -275,7 +276,8 @@ function OwnHolds({ holds, onLetGo }: { holds: readonly LiveHold[]; onLetGo(): P
 const legend = { scheduled: 'booked', in_progress: 'in progress', completed: 'completed', held: 'held', off: 'not working' };
 
 function Legend({ sessions, onKeys }: { sessions: readonly SessionRow[]; onKeys(): void }) {
-  const late = sessions.filter(({ status, end_time }) => status === 'scheduled' && Date.parse(end_time) < Date.now()).length;
+  const { now } = useMe();
+  const late = sessions.filter(({ status, end_time }) => status === 'scheduled' && Date.parse(end_time) < now()).length;
   return (
     <div className="legend">
       {Object.entries(legend).map(([kind, label]) => (
