@@ -41,6 +41,8 @@ export interface CalendarQuery {
   /** A column for each therapist. */
   readonly inColumns: boolean;
   readonly showCancelled: boolean;
+  /** Draws clients by their reference alone, as for paper. */
+  readonly numbersOnly?: boolean;
   /** What is being booked, drawn as a block that can be dragged. */
   readonly draft: (Pick<Block, 'start' | 'end'> & { readonly therapistId: string }) | null;
 }
@@ -66,7 +68,7 @@ export interface Calendar extends Schedule {
  * @param onOthers - told how many sessions others have changed
  */
 export function useCalendar(query: CalendarQuery, onOthers: (count: number) => void): Calendar {
-  const { date, isDay, therapistId, inColumns, showCancelled, draft } = query;
+  const { date, isDay, therapistId, inColumns, showCancelled, numbersOnly, draft } = query;
   const { times, role } = useMe();
   const isStaff = role !== 'client';
   const online = useOnline();
@@ -77,13 +79,16 @@ export function useCalendar(query: CalendarQuery, onOthers: (count: number) => v
   const span = { from: bounds.from, to: bounds.to, therapistId };
   const schedule = useSchedule(span, onOthers);
   const { therapists, byId: therapistById, isPending } = useTherapists();
-  const { nameOf } = useClients(schedule.sessions?.map(({ client_id }) => client_id) ?? []);
+  const { nameOf: ownNameOf, byId: clientById } = useClients(
+    schedule.sessions?.map(({ client_id }) => client_id) ?? [],
+  );
   const holds = useHolds(span, isStaff);
   const { data: exceptions } = useExceptions(span, isStaff);
   const { data: closures } = useClosures(span);
   const drawn = useMemo(() => {
     const whose = therapistId ? therapists.filter(({ id }) => id === therapistId) : therapists;
     const shown = (schedule.sessions ?? []).filter(({ status }) => showCancelled || status !== 'cancelled');
+    const nameOf = numbersOnly ? (id: string) => clientById.get(id)?.reference ?? 'A client' : ownNameOf;
     const naming = { times, nameOf, therapistById, showTherapist: !therapistId && !inColumns };
     const hasHours = inColumns || whose.length === 1;
     const blocks = [
@@ -101,7 +106,8 @@ export function useCalendar(query: CalendarQuery, onOthers: (count: number) => v
     exceptions,
     closures,
     therapists,
-    nameOf,
+    ownNameOf,
+    numbersOnly,
     bounds,
     therapistId,
     inColumns,

@@ -144,6 +144,27 @@ export function useToolbar<Element extends HTMLElement>() {
   };
 }
 
+/** Long enough for a calendar to draw what it was given. */
+const DRAWN_MS = 100;
+
+/**
+ * Prints what is on the screen, with numbers in place of names unless names are asked for: paper lies about.
+ *
+ * @returns whether names must not be drawn now, and what prints
+ */
+export function usePrint() {
+  const [what, setWhat] = useState<'numbers' | 'names' | null>(null);
+  useEffect(() => {
+    if (what === null) return;
+    const timer = setTimeout(() => {
+      print();
+      setWhat(null);
+    }, DRAWN_MS);
+    return () => clearTimeout(timer);
+  }, [what]);
+  return { numbersOnly: what === 'numbers', print: setWhat };
+}
+
 /** Offers a text to be saved as a file. */
 export function saveFile(name: string, text: string, type: string): void {
   const link = document.createElement('a');

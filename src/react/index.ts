@@ -41,6 +41,7 @@ export {
   useButton,
   useForm,
   useLayer,
+  usePrint,
   useProblem,
   useToolbar,
 } from './elements.ts';

@@ -97,6 +97,41 @@ describeInBrowser('a fault', () => {
     await context.close();
   });
 
+  const api = /\/(rest|functions)\/v1\//;
+
+  it('of the whole API leaves what was typed, and the same press books once when it is back', async () => {
+    const { page, context } = await sitDown(clinic.rbt, { path });
+    await fillBooking(page, form);
+    await page.route(api, (route) => route.abort('connectionrefused'));
+    await page.getByRole('button', { name: 'Book', exact: true }).click();
+    await page.locator('aside.panel .error').waitFor();
+    await expectAccessible(page);
+    expect(await page.getByLabel('From').inputValue()).toBe('10:00');
+    expect(await sessionsOf(clinic)).toEqual([]);
+    await page.unroute(api);
+    await page.getByRole('button', { name: 'Book', exact: true }).click();
+    await page.getByText('Booked:').waitFor();
+    expect(await sessionsOf(clinic)).toHaveLength(1);
+    await context.close();
+  });
+
+  it('of the whole API leaves what is shown, says so, and is over by itself', async () => {
+    await book(clinic, { start: '2027-02-03T10:00' });
+    const { page, context } = await sitDown(clinic.rbt, { path });
+    const block = page.locator('.ec-event.scheduled');
+    await block.waitFor();
+    await page.clock.install();
+    await page.route(api, (route) => route.fulfill({ status: 503, json: { message: 'down' } }));
+    await page.clock.runFor(16_000);
+    await page.locator('main .error').waitFor();
+    expect(await block.count()).toBe(1);
+    await page.unroute(api);
+    await page.clock.runFor(16_000);
+    await page.locator('main .error').waitFor({ state: 'detached' });
+    expect(await block.count()).toBe(1);
+    await context.close();
+  });
+
   it('of sleep past the end of a hold shows it as ended at once, and books nothing', async () => {
     const { page, context, requests } = await sitDown(clinic.rbt, { path });
     await page.clock.install();

@@ -89,6 +89,31 @@ describeInBrowser('what is private', () => {
     await page.getByRole('heading', { name: /Canary, Bo/ }).waitFor();
   }
 
+  it('is printed by number, and by name only when somebody chooses so', async () => {
+    await book(clinic, { start: '2027-02-03T10:00' });
+    const { page, context } = await sitDown(clinic.rbt, { path: '/schedule?view=week&date=2027-02-03' });
+    await page.evaluate(
+      'window.print = () => { window.printed = document.querySelector(".calendar").textContent; }',
+    );
+    for (const [choice, yes, no] of [
+      ['Print numbers', 'C-1', 'Canary'],
+      ['Print names', 'Canary, Ann', 'C-1'],
+    ] as const) {
+      await page.locator('.ec-event').getByText('Canary, Ann').waitFor();
+      await page.getByRole('button', { name: 'Print', exact: true }).click();
+      await page
+        .getByRole('dialog', { name: 'Names on paper?' })
+        .getByRole('button', { name: choice })
+        .click();
+      await page.waitForFunction('window.printed !== undefined');
+      const printed = await page.evaluate<string>('window.printed');
+      expect(printed).toContain(yes);
+      expect(printed).not.toContain(no);
+      await page.evaluate('window.printed = undefined');
+    }
+    await context.close();
+  });
+
   it('asks for the names of those on the page and nobody else’s, until somebody searches', async () => {
     await book(clinic, { start: '2027-02-03T10:00' });
     const asked: string[] = [];

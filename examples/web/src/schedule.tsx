@@ -17,6 +17,7 @@ import {
   useMove,
   useOnline,
   useOwnHolds,
+  usePrint,
   useSingleKeys,
   useTherapists,
   useToolbar,
@@ -41,7 +42,11 @@ const WeekCalendar = lazy(async () => {
 
 const views = { week: 'Week', day: 'Day', list: 'List' };
 type View = keyof typeof views;
-type Open = { kind: 'booking'; draft: Draft } | { kind: 'waitlist' | 'keys' } | { kind: 'cancel'; session: SessionRow } | null;
+type Open =
+  | { kind: 'booking'; draft: Draft }
+  | { kind: 'waitlist' | 'keys' | 'print' }
+  | { kind: 'cancel'; session: SessionRow }
+  | null;
 
 export default function Schedule() {
   const { times, role, userId, isAdmin, now } = useMe();
@@ -67,9 +72,9 @@ export default function Schedule() {
   const { therapists, byId } = useTherapists();
   const draft = open?.kind === 'booking' ? open.draft : null;
   const inColumns = view === 'day' && isAdmin && !therapistId;
-  const calendar = useCalendar({ date, isDay: view === 'day', therapistId, inColumns, showCancelled, draft }, (count) =>
-    setAnnounced(count === 1 ? '1 session changed' : `${count} sessions changed`),
-  );
+  const { numbersOnly, print } = usePrint();
+  const shown = { date, isDay: view === 'day', therapistId, inColumns, showCancelled, numbersOnly, draft };
+  const calendar = useCalendar(shown, (count) => setAnnounced(count === 1 ? '1 session changed' : `${count} sessions changed`));
   const { bounds, refresh } = calendar;
   const all = calendar.sessions ?? [];
   const cancelled = all.filter(({ status }) => status === 'cancelled').length;
@@ -197,7 +202,7 @@ export default function Schedule() {
         {view !== 'list' && calendar.sessions?.length === 0 && canBook && (
           <p className="muted">No sessions here. Drag across a time, or press N.</p>
         )}
-        {view !== 'list' && <Legend sessions={all} onKeys={() => setOpen({ kind: 'keys' })} />}
+        {view !== 'list' && <Legend sessions={all} onOpen={(kind) => setOpen({ kind })} />}
       </div>
       {draft && (
         <BookingPanel
@@ -233,6 +238,24 @@ export default function Schedule() {
             done({ text });
           }}
         />
+      )}
+      {open?.kind === 'print' && (
+        <Layer isModal title="Names on paper?" onClose={() => setOpen(null)}>
+          <p>Without names, clients are printed by their number.</p>
+          <p className="row">
+            {(['numbers', 'names'] as const).map((what) => (
+              <Button
+                key={what}
+                label={`Print ${what}`}
+                look={what === 'numbers' ? 'primary' : undefined}
+                press={() => {
+                  setOpen(null);
+                  print(what);
+                }}
+              />
+            ))}
+          </p>
+        </Layer>
       )}
       {open?.kind === 'keys' && (
         <Layer isModal title="Keys" onClose={() => setOpen(null)}>
@@ -275,7 +298,7 @@ function OwnHolds({ holds, onLetGo }: { holds: readonly LiveHold[]; onLetGo(): P
 
 const legend = { scheduled: 'booked', in_progress: 'in progress', completed: 'completed', held: 'held', off: 'not working' };
 
-function Legend({ sessions, onKeys }: { sessions: readonly SessionRow[]; onKeys(): void }) {
+function Legend({ sessions, onOpen }: { sessions: readonly SessionRow[]; onOpen(kind: 'keys' | 'print'): void }) {
   const { now } = useMe();
   const late = sessions.filter(({ status, end_time }) => status === 'scheduled' && Date.parse(end_time) < now()).length;
   return (
@@ -285,8 +308,8 @@ function Legend({ sessions, onKeys }: { sessions: readonly SessionRow[]; onKeys(
           <i className={`swatch ${kind}`} aria-hidden /> {label}
         </span>
       ))}
-      <Button label="Print" icon={Printer} look="small" press={() => print()} />
-      <Button label="Keys" icon={Keyboard} look="small" press={onKeys} />
+      <Button label="Print" icon={Printer} look="small" press={() => onOpen('print')} />
+      <Button label="Keys" icon={Keyboard} look="small" press={() => onOpen('keys')} />
       {late > 0 && (
         <span className="attention">
           <TriangleAlert size={14} aria-hidden /> {late === 1 ? '1 session is' : `${late} sessions are`} over and not documented
