@@ -261,23 +261,38 @@ export async function begin(clinic: Clinic, sessionId: string): Promise<void> {
   await startSession(rbt, { sessionId, actualStartTime: start_time.toISOString() });
 }
 
-/** Where a block of the grid is: its column, and from which to which minute of the day it is drawn. */
-export async function drawnAt(
-  page: Page,
-  block: Locator,
-): Promise<{ column: number; from: number; to: number }> {
+/** A place on the grid: the column, and the minutes of the day. */
+export interface Place {
+  column: number;
+  from: number;
+  to: number;
+}
+
+/** Where a block of the grid is drawn, once it stays there: the grid is drawn anew when more has been read. */
+export async function drawnAt(page: Page, block: Locator): Promise<Place> {
   await block.waitFor();
-  await page.locator('.calendar[aria-busy="false"]').waitFor();
+  let before = '';
+  for (;;) {
+    // The block may be another one by the time it is measured.
+    const place = await measured(page, block).catch(() => null);
+    const found = JSON.stringify(place);
+    if (place && found === before) return place;
+    before = found;
+    await page.waitForTimeout(100);
+  }
+}
+
+async function measured(page: Page, block: Locator): Promise<Place> {
   const [midnight, noon] = [await pointAt(page, 0, 0), await pointAt(page, 0, 720)];
   const box = await block.boundingBox();
-  const days = await page
+  const rights = await page
     .locator('.ec-body .ec-day')
     .evaluateAll((all) => all.map((one) => one.getBoundingClientRect().right));
   if (!box) throw new Error('The block is not drawn.');
   // A pixel is about a minute: what is booked is in quarters of an hour.
   const minute = (y: number) => Math.round((((y - midnight.y) / (noon.y - midnight.y)) * 720) / 5) * 5;
   return {
-    column: days.findIndex((right) => box.x + box.width / 2 < right),
+    column: rights.findIndex((right) => box.x + box.width / 2 < right),
     from: minute(box.y),
     to: minute(box.y + box.height),
   };

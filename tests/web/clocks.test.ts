@@ -127,7 +127,7 @@ describeInBrowser('a session', () => {
       timeZone: 'Europe/London',
     });
     const block = page.locator('.ec-event.scheduled');
-    await block.waitFor();
+    expect(await drawnAt(page, block)).toEqual({ column: 6, from: 15, to: 45 });
     await block.scrollIntoViewIfNeeded();
     await drag(page, await pointAt(page, 6, 30), await pointAt(page, 6, 105));
     await page.getByText('Moved to Sun, Mar 28, 2027, 1:30 – 2:00 AM.').waitFor();

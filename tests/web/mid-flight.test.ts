@@ -235,7 +235,11 @@ describeInBrowser('a request under way', () => {
       await context.setOffline(false);
       await page.getByText('Draft saved').waitFor();
       expect(await page.getByLabel('What was done').inputValue()).toBe(words);
-      expect(await rows('select 1 from public.session_note_states')).not.toEqual([]);
+      expect(
+        await rows('select status from public.session_note_states where organization_id = $1', [
+          clinic.organizationId,
+        ]),
+      ).toEqual([{ status: 'draft' }]);
       await context.close();
     });
   });

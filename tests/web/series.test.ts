@@ -1,8 +1,8 @@
 /** Series in the web app: this session, the following ones or all, moved and cancelled, told by the database. */
 import { beforeEach, expect, it } from 'vitest';
-import { bookSession, instantOf } from '../../src/lib/index.ts';
+import { bookSession, endSession, instantOf } from '../../src/lib/index.ts';
 import type { Clinic } from '../functions/clinic.ts';
-import { anonymousClient } from '../lib/clinic.ts';
+import { anonymousClient, clientOf } from '../lib/clinic.ts';
 import {
   begin,
   describeInBrowser,
@@ -83,10 +83,8 @@ describeInBrowser('a series', () => {
   /** Makes the first of the series one that took place an hour ago. */
   async function completeFirst(): Promise<void> {
     await begin(clinic, ids[0] ?? '');
-    await rows(
-      `update public.sessions set actual_end_time = end_time, status = 'completed' where id = $1 returning id`,
-      [ids[0]],
-    );
+    await endSession(await clientOf(clinic.rbt), { sessionId: ids[0] ?? '' });
+    await rows(`update public.sessions set status = 'completed' where id = $1 returning id`, [ids[0]]);
   }
   const all = () =>
     rows<{ id: string; local: string; status: string }>(
