@@ -168,7 +168,7 @@ export default function Schedule() {
           {canBook && <Button label="New session" icon={Plus} look="primary" press={newSession} />}
         </div>
         <Failure error={calendar.error} />
-        <OwnHolds holds={calendar.holds} onLetGo={refresh} />
+        <OwnHolds holds={draft ? [] : calendar.holds} onLetGo={refresh} />
         <State pending={calendar.sessions === null && !calendar.error} />
         {view === 'list' ? (
           calendar.sessions && (
@@ -276,7 +276,7 @@ const dragTo = (draft: Draft, { start, end, column }: Slot): Draft => ({
   dragged: performance.now(),
 });
 
-/** Holds that outlived a reload of the page, or were made elsewhere. */
+/** Holds that outlived a reload of the page, or were made elsewhere; the one of an open form is in the form. */
 function OwnHolds({ holds, onLetGo }: { holds: readonly LiveHold[]; onLetGo(): Promise<void> }) {
   const { times } = useMe();
   const { byId } = useTherapists();
