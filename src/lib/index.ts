@@ -18,6 +18,7 @@ export type {
   Conflict,
   Issue,
   OverridableRule,
+  OverrideRule,
   SeriesScope,
   Shortage,
 } from '../../supabase/functions/_shared/contract/types.ts';

@@ -50,12 +50,13 @@ create domain private.override_reason as text check (length(value) <= 500 and (v
 comment on domain private.override_reason is 'must be text of 1 to 500 characters';
 
 create domain private.override_rule as text
-  check (value in ('availability', 'authorization', 'concurrency'));
+  check (value in ('availability', 'authorization', 'concurrency', 'credential', 'travel'));
+-- Who may render a service, and travel, are never set aside: naming them has no effect, and the answer does not list them.
 comment on domain private.override_rule is
-  'must be "availability", "authorization" or "concurrency": who may render a service, and travel, are never set aside';
+  'must be "availability", "authorization", "concurrency", "credential" or "travel"';
 
-create domain private.override_rules as private.override_rule[] check (cardinality(value) between 1 and 3);
-comment on domain private.override_rules is 'must have 1 to 3 items';
+create domain private.override_rules as private.override_rule[] check (cardinality(value) between 1 and 5);
+comment on domain private.override_rules is 'must have 1 to 5 items';
 
 create domain private.no_text as text check (private.tidy(value) is null);
 comment on domain private.no_text is 'is not accepted here: session notes are saved, encrypted, through session-notes';

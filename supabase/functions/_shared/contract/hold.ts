@@ -80,23 +80,27 @@ const recurrence = z.object(
   { error: expected('an object') },
 );
 
-/** Rules an admin may override, each by its name. */
+/** Rules that an admin sets aside, each by its name. */
 export const OVERRIDABLE_RULES = ['availability', 'authorization', 'concurrency'] as const;
+
+/** Rules that an override may name. Who may render a service, and travel, hold all the same. */
+export const OVERRIDE_RULES = [...OVERRIDABLE_RULES, 'credential', 'travel'] as const;
 
 const override = z.object(
   {
     reason: text(500),
     rules: optional(
       list(
-        z.enum(OVERRIDABLE_RULES, {
-          error: expected(
-            '"availability", "authorization" or "concurrency": who may render a service, and travel, are never set aside',
-          ),
+        z.enum(OVERRIDE_RULES, {
+          error: expected('"availability", "authorization", "concurrency", "credential" or "travel"'),
         }),
         1,
-        OVERRIDABLE_RULES.length,
+        OVERRIDE_RULES.length,
       ),
-    ).meta({ description: 'Only these rules. Left out: every rule that can be overridden.' }),
+    ).meta({
+      description:
+        'Only these rules. Left out: every rule that can be overridden. `credential` (who may render a service) and `travel` (buffers) are never set aside: naming them has no effect.',
+    }),
   },
   { error: expected('an object') },
 );
@@ -368,7 +372,8 @@ export const holdData = z.object({
       'Absent when there are none: an authorization 90 % or more taken, a payer’s daily limit exceeded.',
   }),
   overridden: z.array(z.enum(OVERRIDABLE_RULES)).optional().meta({
-    description: 'The rules that would have refused this hold, but for `override`.',
+    description:
+      'The rules that would have refused this hold, but for `override`. A rule that was named and not needed is not listed.',
   }),
   series: z
     .object({

@@ -53,6 +53,7 @@ export {
   holdEndpoint,
   holdRequest,
   OVERRIDABLE_RULES,
+  OVERRIDE_RULES,
   parseHold,
   seriesHoldRequest,
 } from './hold.ts';

@@ -63,8 +63,11 @@ export type Problem = {
   shortages?: Shortage[] | undefined;
 };
 
-/** Rules an admin may override, each by its name. */
+/** Rules that an admin sets aside, each by its name. */
 export type OverridableRule = 'availability' | 'authorization' | 'concurrency';
+
+/** Rules that an override may name. `credential` (who may render a service) and `travel` (buffers) hold all the same. */
+export type OverrideRule = OverridableRule | 'credential' | 'travel';
 
 /** One held occurrence. */
 export type HeldSlot = {
