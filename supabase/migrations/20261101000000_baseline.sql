@@ -4636,12 +4636,13 @@ create domain private.override_reason as text check (length(value) <= 500 and (v
 comment on domain private.override_reason is 'must be text of 1 to 500 characters';
 
 create domain private.override_rule as text
-  check (value in ('availability', 'authorization', 'concurrency'));
+  check (value in ('availability', 'authorization', 'concurrency', 'credential', 'travel'));
+-- Who may render a service, and travel, are never set aside: naming them has no effect, and the answer does not list them.
 comment on domain private.override_rule is
-  'must be "availability", "authorization" or "concurrency": who may render a service, and travel, are never set aside';
+  'must be "availability", "authorization", "concurrency", "credential" or "travel"';
 
-create domain private.override_rules as private.override_rule[] check (cardinality(value) between 1 and 3);
-comment on domain private.override_rules is 'must have 1 to 3 items';
+create domain private.override_rules as private.override_rule[] check (cardinality(value) between 1 and 5);
+comment on domain private.override_rules is 'must have 1 to 5 items';
 
 create domain private.no_text as text check (private.tidy(value) is null);
 comment on domain private.no_text is 'is not accepted here: session notes are saved, encrypted, through session-notes';
@@ -7922,7 +7923,7 @@ comment on function private.is_open(uuid, uuid, tstzrange[]) is
 -- === schemas/booking/placement.sql ===
 
 -- Purpose: may this stand here? One answer for holds, moves, groups, offers and direct writes.
--- Objects: placement_issue; move_issue, join_issue; group_issue; written_session_issue.
+-- Objects: overrides; placement_issue; move_issue, join_issue; group_issue; written_session_issue.
 -- Watch for: a new refusal of a placement is one more branch of placement_issue, and every path has it. Each function
 --            returns no code when nothing stands in the way. Call them behind the locks.
 
@@ -7937,7 +7938,21 @@ begin
 end
 $$;
 comment on function private.overrides(public.hold_batches, text) is
-  'Whether an admin set this rule aside for the batch: availability, authorization or concurrency.';
+  'Whether an admin set this rule aside for the batch: availability, authorization or concurrency. Nothing asks it about '
+  'credential and travel, which hold for everybody.';
+
+create function private.overrides(override private.override_request, rule text)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return override.reason is not null and (override.rules is null or rule = any (override.rules::text[]));
+end
+$$;
+comment on function private.overrides(private.override_request, text) is
+  'Whether a request that makes no hold, such as one for time without a client, sets this rule aside.';
 
 create function private.group_size_limit()
 returns integer
@@ -15924,7 +15939,7 @@ comment on function private.staff_availability(uuid, private.staff_plan[]) is
 create function private.staff_placement_issue(
   actor private.actor,
   plans private.staff_plan[],
-  reason text,
+  override private.override_request,
   as_of timestamptz
 )
 returns jsonb
@@ -15943,11 +15958,11 @@ begin
     ) as wanted
     cross join lateral private.staff_time_issue(actor.organization_id, wanted.therapist_ids, wanted.room_id) as issue
     where issue.rule is not null or not private.may_take_time(actor, wanted.therapist_ids)
-  ) or (reason is not null and actor.role not in ('admin', 'super_admin')) then
+  ) or (override.reason is not null and actor.role not in ('admin', 'super_admin')) then
     return '{"code": "FORBIDDEN", "detail": "You may not take the time of these therapists, this room, or override."}';
   end if;
   availability := private.staff_availability(actor.organization_id, plans);
-  if not availability.is_open and reason is null then
+  if not availability.is_open and not private.overrides(override, 'availability') then
     return jsonb_build_object(
       'code', 'OUTSIDE_AVAILABILITY', 'conflicts', availability.conflicts,
       'detail', 'A therapist does not work then, or the clinic is closed. An admin may override with a reason.'
@@ -15961,7 +15976,9 @@ begin
   return jsonb_build_object('overridden', not availability.is_open);
 end
 $$;
-comment on function private.staff_placement_issue(private.actor, private.staff_plan[], text, timestamptz) is
+comment on function private.staff_placement_issue(
+  private.actor, private.staff_plan[], private.override_request, timestamptz
+) is
   'What forbids staff times to be placed here, as {code, detail, conflicts, retryAfter}; no code: nothing does, and '
   'overridden says whether the reason set hours or closures aside. Call it behind the locks.';
 
@@ -16132,7 +16149,7 @@ begin
   -- A rival for any of these people, or the room, waits here and then finds what this has taken.
   perform private.lock_resources(actor.organization_id, wanted.therapist_ids || wanted.room_id);
   as_of := clock_timestamp();
-  issue := private.staff_placement_issue(actor, plans, reason, as_of);
+  issue := private.staff_placement_issue(actor, plans, wanted.override, as_of);
   if issue ? 'code' then
     return private.refuse_staff_time(
       actor, '{}', issue ->> 'code', issue ->> 'detail', (issue ->> 'retryAfter')::timestamptz, issue -> 'conflicts',
@@ -16503,7 +16520,7 @@ begin
   moved := private.moved_plans(actor.organization_id, plans);
   perform private.require_staff_windows(moved, plans, as_of);
   if moved <> '{}' then
-    issue := private.staff_placement_issue(actor, moved, reason, as_of);
+    issue := private.staff_placement_issue(actor, moved, wanted.override, as_of);
     if issue ? 'code' then
       return private.refuse_staff_time(
         actor, target_ids, issue ->> 'code', issue ->> 'detail', (issue ->> 'retryAfter')::timestamptz, issue -> 'conflicts',
