@@ -282,7 +282,10 @@ describe('a hold', () => {
         );
       });
       // One therapist gives a client 97153 in the room.
-      await hold(payer.rbt, holdOf(payer.rbt, ann, at, { cpt_code: '97153', room_id: payer.room, hold_seconds: 900 }));
+      await hold(
+        payer.rbt,
+        holdOf(payer.rbt, ann, at, { cpt_code: '97153', room_id: payer.room, hold_seconds: 900 }),
+      );
     });
 
     it.each([
