@@ -24034,6 +24034,7 @@ grant select on reports.weeks to authenticated, service_role;
 
 -- Purpose: the months that other reports count in.
 -- Objects: reports.months.
+-- Watch for: a visit on another day than it was booked for may be the only one of its month.
 
 create view reports.months
 with (security_invoker = true)
@@ -24046,28 +24047,46 @@ select
 from public.organizations as organization
 cross join lateral (
   select
-    (
-      select session.start_time
-      from public.sessions as session
-      where session.organization_id = organization.id
-      order by session.start_time
-      limit 1
+    least(
+      (
+        select session.start_time
+        from public.sessions as session
+        where session.organization_id = organization.id
+        order by session.start_time
+        limit 1
+      ),
+      (
+        select visit.actual_start_time
+        from public.session_visits as visit
+        where visit.organization_id = organization.id and visit.other_day_reason is not null
+        order by visit.actual_start_time
+        limit 1
+      )
     ) as first,
-    (
-      select session.start_time
-      from public.sessions as session
-      where session.organization_id = organization.id
-      order by session.start_time desc
-      limit 1
+    greatest(
+      (
+        select session.start_time
+        from public.sessions as session
+        where session.organization_id = organization.id
+        order by session.start_time desc
+        limit 1
+      ),
+      (
+        select visit.actual_start_time
+        from public.session_visits as visit
+        where visit.organization_id = organization.id and visit.other_day_reason is not null
+        order by visit.actual_start_time desc
+        limit 1
+      )
     ) as last
-) as booked
+) as begun
 cross join lateral generate_series(
-  date_trunc('month', booked.first at time zone organization.time_zone),
-  booked.last at time zone organization.time_zone,
+  date_trunc('month', begun.first at time zone organization.time_zone),
+  begun.last at time zone organization.time_zone,
   interval '1 month'
 ) as month (start);
 comment on view reports.months is
-  'The months, in the organization''s zone, from its first session to its last; month is the first day.';
+  'The months, in the organization''s zone, from its first session or visit to its last; month is the first day.';
 grant select on reports.months to authenticated, service_role;
 
 -- === schemas/reports/therapist_utilization.sql ===
@@ -25026,7 +25045,8 @@ grant select on reports.authorization_pace to authenticated, service_role;
 -- Purpose: how much each technician worked and was supervised, month by month.
 -- Objects: reports.supervision_months, which supervision_share and supervision_needed read.
 -- Watch for: a contact is time that a supervisor (BCaBA, BCBA, BCBA-D on that day) and a technician were with the same
---            client. The level is the one of the day of service; see therapist_credentials.
+--            client. A visit is of the month and the day on which it began, whichever it was booked for; the level is the
+--            one of that day, see therapist_credentials.
 
 create view reports.supervision_months
 with (security_invoker = true)
@@ -25056,13 +25076,11 @@ cross join lateral (
       session.client_id,
       case
         when session.status <> 'completed' then tstzrange(session.start_time, session.end_time)
-        else tstzrange(
-          coalesce(actual.actual_start_time, session.start_time), coalesce(actual.actual_end_time, session.end_time)
-        )
+        else tstzrange(day.begun, coalesce(actual.actual_end_time, session.end_time))
       end as during,
       session.status = 'completed' as is_attended,
       known.level,
-      session.start_time >= month.starts_at and session.start_time < month.ends_at as is_this_month,
+      day.begun >= month.starts_at and day.begun < month.ends_at as is_this_month,
       -- A supervisor who guides the family does not supervise whoever treats the child meanwhile.
       not exists (
         select 1
@@ -25077,21 +25095,35 @@ cross join lateral (
           and day.date <= coalesce(service.valid_to, 'infinity')
       ) as supervises
     from public.organizations as organization
-    join public.sessions as session on session.organization_id = organization.id
+    cross join lateral (
+      select unnest(private.visits_between(
+        organization.id, month.starts_at - interval '1 day', month.ends_at + interval '1 day'
+      )) as id
+      union all
+      select booked.id
+      from public.sessions as booked
+      where booked.organization_id = organization.id
+        and booked.start_time >= month.starts_at
+        and booked.start_time < month.ends_at
+        and booked.status in ('scheduled', 'in_progress')
+        and booked.end_time > now()
+    ) as wanted
+    join public.sessions as session on session.organization_id = organization.id and session.id = wanted.id
     left join public.session_visits as actual
       on actual.organization_id = session.organization_id
       and actual.session_id = session.id
       and actual.actual_end_time is not null
-    cross join lateral (select (session.start_time at time zone organization.time_zone)::date as date) as day
+      and session.status = 'completed'
+    cross join lateral (
+      select started.begun, (started.begun at time zone organization.time_zone)::date as date
+      from (select coalesce(actual.actual_start_time, session.start_time) as begun) as started
+    ) as day
     join public.therapist_credentials as known
       on known.organization_id = session.organization_id
       and known.therapist_id = session.therapist_id
       and day.date >= known.valid_from
       and day.date <= coalesce(known.valid_to, 'infinity')
     where organization.id = month.organization_id
-      and session.start_time >= month.starts_at - interval '1 day'
-      and session.start_time < month.ends_at + interval '1 day'
-      and (session.status = 'completed' or (session.status in ('scheduled', 'in_progress') and session.end_time > now()))
   ),
   attended as materialized (select visit.* from visit where visit.is_attended),
   -- While a supervisor and a technician were with the same client.
