@@ -80,11 +80,10 @@ async function supervisionOf(organization: { id: string; time_zone: string }) {
     return Array.from({ length: (to - from) / 60_000 }, (_, minute) => from / 60_000 + minute);
   };
   /** That of the day on which it began. */
-  const monthOf = (visit: Visit) => localDay(new Date(spanOf(visit).from), organization.time_zone).slice(0, 7);
+  const monthOf = (visit: Visit) =>
+    localDay(new Date(spanOf(visit).from), organization.time_zone).slice(0, 7);
   const found: object[] = [];
-  const months = Map.groupBy(attended, (visit) =>
-    [monthOf(visit), visit.therapist_id].join(),
-  );
+  const months = Map.groupBy(attended, (visit) => [monthOf(visit), visit.therapist_id].join());
   const supervisors = attended.filter(
     (visit) =>
       ['assistant', 'qhp'].includes(levels.get(visit.therapist_id) ?? '') &&
