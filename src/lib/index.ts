@@ -68,7 +68,6 @@ export {
   fetchUnbilled,
   fetchVisitProblems,
   type MonthsQuery,
-  type ReportRow,
 } from './billingReports.ts';
 export {
   type BookingClient,
@@ -231,7 +230,7 @@ export {
   type SummaryRow,
   summarizeReport,
 } from './reportSummaries.ts';
-export { fetchReport, type ReportQuery, toCsv } from './reports.ts';
+export { fetchReport, type ReportQuery, type ReportRow, toCsv } from './reports.ts';
 export {
   canOpen,
   findGuardForPath,

@@ -1,7 +1,7 @@
 -- An admin corrects who rendered a visit and whom it was for: units, claims, lanes and modifiers go along, what was before is
 -- kept, and the note, which attests people, waits for the one who was there.
 begin;
-select plan(45);
+select plan(47);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 select tests.prove_rows();
@@ -146,6 +146,12 @@ select is(
 select is(pg_temp.correct('admin', 'visit', 7, pg_temp.to_therapist('rbt2') || '{"overlap_reason": "they say so"}') #>> '{body,version}', '8', 'unless with a reason');
 select is(pg_temp.correct('admin', 'visit', 8, pg_temp.to_therapist('rbt')) #>> '{body,version}', '9', 'and away again');
 select is((select overlap_reason from public.session_visits where session_id = tests.id('visit')), null, 'where nothing overlaps');
+
+-- What may run beside it is the right client's to say
+select pg_temp.session('beside', 'bcba', 'ben', '21:00', '97155'), pg_temp.session('treated', 'rbt', 'ann', '21:00');
+select pg_temp.complete('beside', 60);
+select is(pg_temp.correct('admin', 'beside', 1, pg_temp.to_client('ann')) #>> '{body,version}', '2', 'a client''s payer allows the two services at once');
+select is(pg_temp.shown('beside'), 'bcba ann {} needs_amendment', 'so it was theirs');
 
 -- A group
 select tests.cover('cat', 'silent');

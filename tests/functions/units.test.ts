@@ -44,7 +44,7 @@ beforeAll(async () => {
 /** A client whom the payer covers until the end of November, with these authorizations; the first one has the limits. */
 async function clientWith(
   authorizations: { units: number; codes: string[]; from?: string; to?: string }[],
-  limits: { period: string; max_units: number; codes?: string[]; week_starts_on?: number }[] = [],
+  limits: ({ period: string; max_units: number; codes?: string[] } & Record<string, unknown>)[] = [],
 ): Promise<string> {
   const mine = { organization_id: clinic.organizationId };
   const client = randomUUID();
@@ -218,6 +218,24 @@ describe('a week that begins on Sunday', () => {
       { limit: 'week', leftUnits: 0 },
     ]);
     expectHeld(await hold(client, `${plus(first, 7)}T00:00`, 8));
+  });
+});
+
+describe('a limit has a first and a last day', () => {
+  it('between which it counts, and not beyond', async () => {
+    const client = await clientWith(
+      [{ units: 500, codes: ['97153'] }],
+      [
+        { period: 'day', max_units: 4, valid_from: `${year}-04-10`, valid_to: `${year}-04-20` },
+        { period: 'day', max_units: 8, valid_to: `${year}-04-30` },
+      ],
+    );
+    const tried = async (date: string) => {
+      const answer = await hold(client, `${date}T09:00`, 9);
+      return answer.status === 200 ? null : answer.body.shortages[0].leftUnits;
+    };
+    const days = ['04-09', '04-10', '04-20', '04-21', '04-30', '05-01'];
+    expect(await Promise.all(days.map((day) => tried(`${year}-${day}`)))).toEqual([8, 4, 4, 8, 8, null]);
   });
 });
 
