@@ -1,6 +1,6 @@
 /** A clinic whose tables were never analysed, as after an import, is nearly as quick as one that was: plans need no statistics. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { book, createClinic, workingDays } from '../../bench/clinic.ts';
+import { book, createClinic, organizationId, therapistId, workingDays } from '../../bench/clinic.ts';
 import { CODE } from '../../bench/requests.ts';
 import type { Stack } from '../../local/stack.ts';
 import { ExplainedConnection, fasterThanNLogN, moreThan, type Work, workOfOneBooking } from './plans.ts';
@@ -29,6 +29,39 @@ it('imports grow no faster than n log n', async () => {
     for (const [therapist, size] of IMPORTS.entries()) {
       const past = workingDays(therapist, [0, 1, 2, 3, 4, 5, 6, 7], -200, size);
       const { work } = await connection.count((client) => book(client, 0, past));
+      measured.push({ size, work });
+    }
+  } finally {
+    await connection.end();
+  }
+  expect(fasterThanNLogN(measured)).toEqual([]);
+});
+
+it.each([
+  ['on the day they were booked for', null],
+  ['on another day', 'documented late'],
+])('visits that took place %s are completed no faster than n log n', async (_, reason) => {
+  const measured: { size: number; work: Work }[] = [];
+  const connection = await ExplainedConnection.open(null, stack.dbPort);
+  try {
+    for (const [index, size] of IMPORTS.entries()) {
+      const therapist = index + (reason === null ? 3 : 6);
+      await withOwner(stack, (db) => book(db, 0, workingDays(therapist, [0, 1, 2, 3, 4, 5, 6, 7], -400, size)));
+      const values = [organizationId(0), therapistId(0, therapist)];
+      const { work } = await connection.count(async (client) => {
+        const those = 'where organization_id = $1 and therapist_id = $2 and start_time < now()';
+        await client.query(`update public.sessions set status = 'in_progress' ${those}`, values);
+        await client.query(
+          `insert into public.session_visits (organization_id, session_id, actual_start_time, actual_end_time, other_day_reason)
+            select organization_id, id, start_time, end_time, $3 from public.sessions ${those}`,
+          [...values, reason],
+        );
+        const { rowCount } = await client.query(
+          `update public.sessions set status = 'completed' ${those}`,
+          values,
+        );
+        expect(rowCount).toBe(size);
+      });
       measured.push({ size, work });
     }
   } finally {

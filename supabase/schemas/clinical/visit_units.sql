@@ -66,9 +66,10 @@ begin
       select known.client_id, known.start_time from public.sessions as known
       where known.organization_id = count_visits.organization_id and known.id = named.id offset 0
     ) as session
-    left join public.session_visits as visit
-      on visit.organization_id = count_visits.organization_id and visit.session_id = named.id
-      and visit.actual_end_time is not null
+    left join lateral (
+      select known.actual_start_time, known.actual_end_time from public.session_visits as known
+      where known.organization_id = count_visits.organization_id and known.session_id = named.id offset 0
+    ) as visit on visit.actual_end_time is not null
     cross join lateral (
       select private.service_date(
         count_visits.organization_id, session.client_id, coalesce(visit.actual_start_time, session.start_time)
@@ -94,8 +95,11 @@ begin
     update public.session_visits as visit
     set units = counted.units
     from counted
-    where visit.organization_id = count_visits.organization_id and visit.session_id = counted.session_id
-      and visit.units is distinct from counted.units
+    cross join lateral (
+      select known.ctid, known.units from public.session_visits as known
+      where known.organization_id = count_visits.organization_id and known.session_id = counted.session_id offset 0
+    ) as found
+    where visit.ctid = found.ctid and found.units is distinct from counted.units
   )
   select coalesce(array_agg(counted.session_id), '{}') into changed_ids
   from counted
