@@ -46,7 +46,9 @@ it.each([
   try {
     for (const [index, size] of IMPORTS.entries()) {
       const therapist = index + (reason === null ? 3 : 6);
-      await withOwner(stack, (db) => book(db, 0, workingDays(therapist, [0, 1, 2, 3, 4, 5, 6, 7], -400, size)));
+      await withOwner(stack, (db) =>
+        book(db, 0, workingDays(therapist, [0, 1, 2, 3, 4, 5, 6, 7], -400, size)),
+      );
       const values = [organizationId(0), therapistId(0, therapist)];
       const { work } = await connection.count(async (client) => {
         const those = 'where organization_id = $1 and therapist_id = $2 and start_time < now()';
@@ -69,6 +71,30 @@ it.each([
   }
   expect(fasterThanNLogN(measured)).toEqual([]);
 });
+
+it.each(['rendered_services', 'visit_problems'])(
+  '%s of more visits grow no faster than n log n',
+  async (name) => {
+    const measured: { size: number; work: Work }[] = [];
+    const connection = await ExplainedConnection.open(null, stack.dbPort);
+    try {
+      for (const [index, size] of IMPORTS.entries()) {
+        const { result, work } = await connection.count((client) =>
+          client.query(
+            `select * from private.${name}($1, array(
+            select id from public.sessions where organization_id = $1 and therapist_id = $2 and status = 'completed'))`,
+            [organizationId(0), therapistId(0, index + 3)],
+          ),
+        );
+        expect(result.rows.length).toBeGreaterThanOrEqual(size);
+        measured.push({ size, work });
+      }
+    } finally {
+      await connection.end();
+    }
+    expect(fasterThanNLogN(measured)).toEqual([]);
+  },
+);
 
 it('a booking reads hardly more than when the tables have been analysed', async () => {
   const booking = { therapist: 3, client: 0, port: stack.dbPort };
