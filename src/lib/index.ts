@@ -93,6 +93,7 @@ export {
 } from './calendarFeeds.ts';
 export type { CallOptions, RetryNotice, RetryOptions } from './callEdge.ts';
 export { type ClinicTimes, clinicTimes, minutesAndSeconds, shiftCivil } from './clinicTimes.ts';
+export { addClosure, type Closure, type ClosureRequest, fetchClosures, removeClosure } from './closures.ts';
 export { type ClockReading, type Countdown, clockReading, countdown } from './countdown.ts';
 export type { Database, Json } from './database.types.ts';
 export {
