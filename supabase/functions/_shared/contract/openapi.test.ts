@@ -47,6 +47,23 @@ it('everything that openapi.yaml refers to is in it', () => {
   expect([...new Set(references)].filter((path) => found(path) === undefined)).toEqual([]);
 });
 
+it('openapi.yaml says of each field what may be sent or comes back', () => {
+  const untyped: string[] = [];
+  const visit = (node: unknown, path: string): void => {
+    if (typeof node !== 'object' || node === null) return;
+    for (const [key, value] of Object.entries(node)) visit(value, `${path}/${key}`);
+    if (Array.isArray(node) || !('type' in node) || !('properties' in node)) return;
+    for (const [name, schema] of Object.entries(node.properties as Record<string, object>)) {
+      const says = ['type', '$ref', 'anyOf', 'oneOf', 'allOf', 'const', 'enum'].some(
+        (word) => word in schema,
+      );
+      if (!says) untyped.push(`${path}: ${name}`);
+    }
+  };
+  visit(document, '');
+  expect(untyped).toEqual([]);
+});
+
 describe.each(endpoints)('openapi.yaml on %s', (name, description, parseBody) => {
   const { requestBody, responses } = (document.paths[`/${name}`] ?? { post: undefined }).post as Operation;
 
