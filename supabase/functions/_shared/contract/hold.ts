@@ -15,6 +15,7 @@ import {
   optional,
   optionalOrNull,
   optionalText,
+  secondsLeft,
   text,
   timeZone,
   uuid,
@@ -300,14 +301,6 @@ export function parseHold(body: unknown): Parsed<RpcCall> {
       request: { ...request, start_time, end_time, occurrences, recurrence: { ...rule, time_zone: zone } },
     },
   };
-}
-
-/** A countdown must survive a wrong clock of the caller's. */
-function secondsLeft() {
-  return z
-    .int()
-    .min(0)
-    .meta({ description: 'Seconds until `expiresAt`, by our clock, when this was answered.' });
 }
 
 const heldSlot = z.object({

@@ -144,7 +144,25 @@ export type SeriesMove = {
 export type ReleaseData = {
   /** False when there was nothing left to give back. */
   released: boolean;
-  hold?: { [key: string]: unknown } | null | undefined;
+  hold?: ReleasedHold | null | undefined;
+};
+
+/** What was let go: all of a batch, or one occurrence of it. */
+export type ReleasedHold = {
+  /** The key that was given. */
+  holdKey: string;
+  holdId: string;
+  /** The first window that was held. */
+  startTime: string;
+  endTime: string;
+  therapistId: string;
+  /** Of a group: the first of its clients. */
+  clientId: string;
+  /** Until when it would have been kept. */
+  expiresAt: string;
+  secondsLeft: number;
+  /** Each occurrence that was released. */
+  holds: { holdKey: string; holdId: string; startTime: string; endTime: string }[];
 };
 
 /** The `data` of a 200 answer of `sessions-cancel` that cancelled sessions. */
