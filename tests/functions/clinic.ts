@@ -218,11 +218,6 @@ export async function expire(holdId: string): Promise<void> {
   await withConnection(async (client) => {
     const past = "clock_timestamp() - interval '1 second'";
     await client.query(`update public.hold_batches set expires_at = ${past} where id = $1`, [holdId]);
-    await client.query(
-      `update private.claims set expires_at = ${past}
-        where owner_id in (select unnest(array[id, group_id, batch_id]) from public.session_holds where batch_id = $1)`,
-      [holdId],
-    );
   });
 }
 
