@@ -9200,8 +9200,13 @@ declare
   issues jsonb;
 begin
   select jsonb_agg(jsonb_build_object(
-    'path', case when slots[1].occurrence_index = slots[cardinality(slots)].occurrence_index then 'cpt_code'
-      else format('occurrences.%s', found.occurrence_index) end,
+    'path', case
+      when slots[1].occurrence_index <> slots[cardinality(slots)].occurrence_index
+        then format('occurrences.%s', found.occurrence_index)
+      -- Whoever named the service by its type alone knows no code.
+      when require_service.cpt_code is null and require_service.session_type is not null then 'session_type'
+      else 'cpt_code'
+    end,
     'message', found.issue
   ) order by found.occurrence_index) into issues
   from (
@@ -9273,16 +9278,20 @@ language plpgsql
 volatile
 set search_path = ''
 as $$
+declare
+  is_move constant boolean := wanted.session_id is not null or exists (
+    select from unnest(wanted.occurrences) as place where place.session_id is not null
+  );
 begin
   -- Of what it means, not of how it is written: the slots, without asking the clock, and what is not in them.
   return private.fingerprint(
     to_jsonb(wanted) - array['occurrences', 'start_time', 'end_time', 'start_time_offset_minutes',
       'end_time_offset_minutes', 'time_zone', 'session_id']
     || jsonb_build_object(
-      -- A move that does not name a room keeps the sessions' own.
-      'keepsRoom', not names_room and (wanted.session_id is not null or exists (
-        select from unnest(wanted.occurrences) as place where place.session_id is not null
-      )),
+      -- A move that does not name a room or a buffer keeps the sessions' own; anything else has none.
+      'keepsRoom', not names_room and is_move,
+      'buffer_before_minutes', case when is_move then wanted.buffer_before_minutes else coalesce(wanted.buffer_before_minutes, 0) end,
+      'buffer_after_minutes', case when is_move then wanted.buffer_after_minutes else coalesce(wanted.buffer_after_minutes, 0) end,
       'slots', (
       select jsonb_agg(
         jsonb_build_array(slot.client_id, slot.session_id, slot.start_time, slot.end_time, slot.time_zone)
@@ -10305,10 +10314,10 @@ declare
   cause private.cause;
   issues jsonb;
 begin
-  select jsonb_agg(jsonb_build_object('path', found.path || 'cpt.code', 'message', found.issue) order by found.path)
+  select jsonb_agg(jsonb_build_object('path', found.path || found.field, 'message', found.issue) order by found.path)
   into issues
   from (
-    select occurrence.path, case
+    select occurrence.path, occurrence.field, case
       -- What is moved stays the service it is, and does not leave the days of its code.
       when batch.is_move then case
         when (private.service_code_on(batch.organization_id, occurrence.code, occurrence.date)).code is null
@@ -10318,6 +10327,9 @@ begin
     end as issue
     from (
       select min(slot.path) as path, service.code, min(slot.service_date) as date,
+        -- Whoever named the service by its type alone knows no code.
+        case when bool_and(slot.cpt_code is null and slot.session_type is not null) then 'session.session_type' else 'cpt.code' end
+          as field,
         count(*)::integer + case when exists (
           select from public.session_groups as known
           where known.organization_id = batch.organization_id and known.id = asked.group_id
