@@ -7,6 +7,7 @@ import {
   civilDate,
   expected,
   instant,
+  isBlank,
   list,
   optional,
   optionalText,
@@ -102,7 +103,7 @@ const SESSION_FILTERS = [
  */
 export function parseCancel(body: unknown): Parsed<RpcCall> {
   const fields: Record<string, unknown> = typeof body === 'object' && body !== null ? { ...body } : {};
-  if (fields.hold_key === undefined || fields.hold_key === null) {
+  if (isBlank(fields.hold_key)) {
     const parsed = parseWith(cancelRequest, body);
     if (!parsed.ok) return parsed;
     const { session_ids, ...request } = parsed.value;

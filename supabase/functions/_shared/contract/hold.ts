@@ -310,10 +310,10 @@ const heldSlot = z.object({
   endTime: z.iso.datetime({ offset: true }),
   expiresAt: z.iso.datetime({ offset: true }),
   secondsLeft: secondsLeft(),
-  clientId: z
-    .string()
+  clientIds: z
+    .array(z.string().meta({ format: 'uuid' }))
     .optional()
-    .meta({ format: 'uuid', description: 'In a group: the client this hold is for.' }),
+    .meta({ description: 'In a group: the clients this hold is for, in the order they were named.' }),
   groupId: z.string().optional().meta({ format: 'uuid', description: 'In a group: the group.' }),
   sessionId: z
     .string()
@@ -358,7 +358,7 @@ export const holdData = z.object({
   secondsLeft: secondsLeft(),
   holds: z.array(heldSlot).meta({
     description:
-      'One per occurrence, in request order; for a new group one per occurrence and client. Where a group moves, the hold of the session that was named stands for all its members.',
+      'One per occurrence, in request order; that of a group stands for all its clients. Where a group moves, the hold of the session that was named stands for all its members.',
   }),
   warnings: z.array(holdWarning).optional().meta({
     description:
