@@ -31,7 +31,7 @@ function signOf(cell: Cell): string {
 const marked = (name: string, sign: string) => (holes.has(name) ? `**not yet** ${sign}` : sign);
 
 const users = paths.filter(
-  ({ person, way }) => (person === 'rbt' || person === 'admin') && way !== 'insert' && way !== 'update',
+  ({ person, way }) => !['service_role', 'SQL'].includes(person) && way !== 'insert' && way !== 'update',
 );
 const writers = paths.filter((each) => !users.includes(each));
 const placements = (columns: typeof paths) =>

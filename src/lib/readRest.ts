@@ -43,10 +43,10 @@ export async function read<Data>(
     signal?.throwIfAborted();
     return answer;
   };
-  const sentAt = performance.now();
+  const refresh = refresherOf(supabase);
   let answer = await ask();
   // Awaited again, a query is sent again, with the token of then.
-  if (isUnauthenticated(answer) && !accessToken && (await refreshed(supabase, sentAt))) answer = await ask();
+  if (isUnauthenticated(answer) && !accessToken && (await refresh())) answer = await ask();
   if (answer.error) throw errorOfRead(answer.error, answer.status);
   return answer.data as Data;
 }
@@ -55,32 +55,38 @@ function isUnauthenticated({ status, error }: RestAnswer): boolean {
   return error !== null && (status === 401 || error.code === 'PT401');
 }
 
-/** The last refresh of each client's session that was made here, and when it ended. */
-const refreshes = new WeakMap<SessionRefresher, { endedAt: number; readonly isDone: Promise<boolean> }>();
+/** How often a client's session was refreshed here, and the refresh that is under way. */
+interface Refreshes {
+  count: number;
+  running?: Promise<boolean>;
+}
+const refreshes = new WeakMap<object, Refreshes>();
 
 /**
- * Whether the client's session could be refreshed. Requests that were refused for one old token refresh it once.
+ * What a call needs when it is answered 401: made before it asks, it tells whether the session has been refreshed since,
+ * by another call that was refused too, and refreshes it only if not.
  *
- * @param supabase - the client
- * @param sentAt - when the request that was refused was sent, by `performance.now()`
+ * @returns asks for a session that is valid; answers whether there is one
  */
-export async function refreshed({ auth }: Session, sentAt: number): Promise<boolean> {
-  if (typeof auth?.refreshSession !== 'function') return false;
-  const last = refreshes.get(auth);
-  if (last && sentAt < last.endedAt) return await last.isDone;
-  const refresh = {
-    endedAt: Number.POSITIVE_INFINITY,
-    isDone: Promise.resolve(auth.refreshSession())
+export function refresherOf({ auth }: Session): () => Promise<boolean> {
+  if (typeof auth?.refreshSession !== 'function') return async () => false;
+  const known: Refreshes = refreshes.get(auth) ?? { count: 0 };
+  refreshes.set(auth, known);
+  const before = known.count;
+  return async () => {
+    if (known.count > before) return true;
+    known.running ??= Promise.resolve(auth.refreshSession())
       .then(
         ({ error }) => !error,
         () => false,
       )
-      .finally(() => {
-        refresh.endedAt = performance.now();
-      }),
+      .then((isRefreshed) => {
+        known.count += Number(isRefreshed);
+        known.running = undefined;
+        return isRefreshed;
+      });
+    return await known.running;
   };
-  refreshes.set(auth, refresh);
-  return await refresh.isDone;
 }
 
 /** Calls a database function that takes and returns JSON. */

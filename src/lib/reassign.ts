@@ -1,4 +1,4 @@
-import type { HoldData, OverridableRule } from '../../supabase/functions/_shared/contract/types.ts';
+import type { HoldData, OverrideRule } from '../../supabase/functions/_shared/contract/types.ts';
 import { newIdempotencyKey } from './callEdge.ts';
 import { callOutcome } from './callOutcome.ts';
 import type { ReadOptions } from './readRest.ts';
@@ -33,7 +33,7 @@ export type ReassignmentRequest = ReadOptions &
     /** In spite of an overridable refusal; the reason is audited. */
     readonly override?: {
       readonly reason: string;
-      readonly rules?: readonly OverridableRule[] | null;
+      readonly rules?: readonly OverrideRule[] | null;
     } | null;
     /** Makes a retry safe: the same key with the same request answers the same hold. */
     readonly idempotencyKey?: string | null;

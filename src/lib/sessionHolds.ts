@@ -7,7 +7,7 @@ import type {
   CancelData,
   HoldData,
   Issue,
-  OverridableRule,
+  OverrideRule,
   ReleaseData,
 } from '../../supabase/functions/_shared/contract/types.ts';
 import {
@@ -67,8 +67,11 @@ export interface BookingDetails {
   /** For admins: hold in spite of an overridable refusal. The reason is audited. */
   readonly override?: {
     readonly reason: string;
-    /** Only these rules; absent: every rule that can be overridden. The hold's `overridden` tells which ones it took. */
-    readonly rules?: readonly OverridableRule[] | null;
+    /**
+     * Only these rules; absent: every rule that can be overridden. `credential` and `travel` are never set aside. The
+     * hold's `overridden` tells which ones it took.
+     */
+    readonly rules?: readonly OverrideRule[] | null;
   } | null;
 }
 

@@ -3191,6 +3191,7 @@ begin
       (default_id, 'midpoint'::public.unit_rounding, '95', false, false),
       -- TRICARE Operations Manual, chapter 18, section 3 (Autism Care Demonstration): all services are authorized; GT.
       (tricare_id, 'midpoint', 'GT', true, false),
+      -- AMA CPT again; commercial plans ask for no electronic visit verification.
       (commercial_id, 'midpoint', '95', false, false),
       -- Medicaid programs commonly add up a day's minutes of a code; electronic visit verification as in Colorado and
       -- Florida.
@@ -3218,6 +3219,7 @@ begin
     not (payer.id = tricare_id and code.cpt_code in ('97152', '97154', '0362T', '0373T')),
     -- TRICARE: 97151, 97153 and 97155 are rendered in person.
     case when payer.id = tricare_id and code.cpt_code in ('97151', '97153', '97155') then '{telehealth}' else '{}' end::text[],
+    -- Commercial plans authorize treatment before it begins, for six months at a time; an assessment needs none.
     case when payer.id = commercial_id and code.cpt_code in ('97153', '97155') then true end,
     add_default_payers.valid_from
   from (values (default_id), (tricare_id), (commercial_id), (medicaid_id)) as payer (id)
@@ -3266,7 +3268,7 @@ begin
     add_default_payers.valid_from
   from (
     values
-      -- Commercial reimbursement policies, such as Optum's, pay these side by side.
+      -- Commercial reimbursement policies, such as Optum's for behavioral health, pay these side by side.
       (default_id, '97153', '97155', true),
       (default_id, '97153', '97156', true),
       (default_id, '97154', '97155', true),
@@ -3863,6 +3865,37 @@ $$;
 comment on function private.expire_batches(uuid, uuid[], timestamptz) is
   'Writes down that these batches have expired, where they have: once each, with one event dated to the expiry. The '
   'event''s actor is whoever first observed it. Their claims go when somebody wants their place, or with the sweep.';
+
+create function private.follow_expiry()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  if new.expires_at > old.expires_at then
+    raise exception using
+      errcode = 'check_violation', message = 'a hold is not extended', hint = 'Release it and hold anew.';
+  end if;
+  -- Claims and units repeat when their hold ends. With the old time there the slot would stay taken by a hold that is over.
+  update private.claims as claim set expires_at = new.expires_at
+  from public.session_holds as hold
+  where hold.organization_id = new.organization_id and hold.batch_id = new.id
+    and claim.organization_id = new.organization_id and claim.owner_id in (hold.id, hold.group_id, hold.batch_id)
+    and claim.expires_at is not null;
+  update public.authorization_units as entry set expires_at = new.expires_at
+  from public.session_holds as hold
+  where hold.organization_id = new.organization_id and hold.batch_id = new.id
+    and entry.organization_id = new.organization_id and entry.owner_id = hold.id and entry.state = 'held';
+  return null;
+end
+$$;
+comment on function private.follow_expiry() is
+  'Trigger: a hold whose end an operator brings forward ends everywhere. No booking function changes an expiry.';
+create trigger follow_expiry after update of expires_at on public.hold_batches
+  for each row
+  when (new.expires_at <> old.expires_at)
+  execute function private.follow_expiry();
 
 create function private.remove_stale(organization_id uuid, claims private.claims[], as_of timestamptz)
 returns boolean
@@ -4636,12 +4669,13 @@ create domain private.override_reason as text check (length(value) <= 500 and (v
 comment on domain private.override_reason is 'must be text of 1 to 500 characters';
 
 create domain private.override_rule as text
-  check (value in ('availability', 'authorization', 'concurrency'));
+  check (value in ('availability', 'authorization', 'concurrency', 'credential', 'travel'));
+-- Who may render a service, and travel, are never set aside: naming them has no effect, and the answer does not list them.
 comment on domain private.override_rule is
-  'must be "availability", "authorization" or "concurrency": who may render a service, and travel, are never set aside';
+  'must be "availability", "authorization", "concurrency", "credential" or "travel"';
 
-create domain private.override_rules as private.override_rule[] check (cardinality(value) between 1 and 3);
-comment on domain private.override_rules is 'must have 1 to 3 items';
+create domain private.override_rules as private.override_rule[] check (cardinality(value) between 1 and 5);
+comment on domain private.override_rules is 'must have 1 to 5 items';
 
 create domain private.no_text as text check (private.tidy(value) is null);
 comment on domain private.no_text is 'is not accepted here: session notes are saved, encrypted, through session-notes';
@@ -4910,9 +4944,9 @@ create domain private.correction_undo as text check (value in ('completion', 'st
 comment on domain private.correction_undo is 'must be "completion", "start" or "no_show"';
 
 create domain private.correction_reason as text
-  check (value in ('wrong_time', 'wrong_service', 'wrong_place', 'by_mistake', 'payer_request', 'other'));
+  check (value in ('wrong_time', 'wrong_service', 'wrong_place', 'wrong_people', 'by_mistake', 'payer_request', 'other'));
 comment on domain private.correction_reason is
-  'must be "wrong_time", "wrong_service", "wrong_place", "by_mistake", "payer_request" or "other"';
+  'must be "wrong_time", "wrong_service", "wrong_place", "wrong_people", "by_mistake", "payer_request" or "other"';
 
 create type private.correction_request as (
   session_id uuid,
@@ -4921,6 +4955,8 @@ create type private.correction_request as (
   actual_end_time private.instant,
   other_day_reason private.reason,
   overlap_reason private.reason,
+  therapist_id uuid,
+  client_id uuid,
   cpt_code private.cpt_code,
   modifiers private.cpt_modifiers,
   location_type private.short_text,
@@ -5315,8 +5351,8 @@ declare
   wanted private.correction_request :=
     private.read_request(request, null::private.correction_request, private.mistyped_correction_request());
   changes constant boolean := num_nonnulls(
-    wanted.actual_start_time, wanted.actual_end_time, wanted.other_day_reason, wanted.cpt_code, wanted.modifiers,
-    wanted.location_type
+    wanted.actual_start_time, wanted.actual_end_time, wanted.other_day_reason, wanted.therapist_id, wanted.client_id,
+    wanted.cpt_code, wanted.modifiers, wanted.location_type
   ) > 0;
   issues jsonb;
 begin
@@ -6866,11 +6902,11 @@ begin
       select known.client_id, known.start_time, known.status from public.sessions as known
       where known.organization_id = services_of_sessions.organization_id and known.id = named.id offset 0
     ) as session
-    where session.status = 'completed' and not exists (
-      select from public.session_visits as visit
+    -- One by one, by the key: as a join it would be guessed to be of a few.
+    where session.status = 'completed' and (
+      select visit.units from public.session_visits as visit
       where visit.organization_id = services_of_sessions.organization_id and visit.session_id = named.id
-        and visit.units is not null
-    )
+    ) is null
   ) as uncounted;
   return array(
     select row(
@@ -6888,9 +6924,10 @@ begin
       select known.* from public.sessions as known
       where known.organization_id = services_of_sessions.organization_id and known.id = named.id offset 0
     ) as session
-    left join public.session_visits as visit
-      on visit.organization_id = session.organization_id and visit.session_id = session.id
-      and session.status = 'completed' and visit.actual_end_time is not null
+    left join lateral (
+      select known.actual_start_time, known.actual_end_time, known.units from public.session_visits as known
+      where known.organization_id = services_of_sessions.organization_id and known.session_id = named.id offset 0
+    ) as visit on session.status = 'completed' and visit.actual_end_time is not null
     left join (
       select day.session_id, day.units
       from private.visit_units(services_of_sessions.organization_id, client_ids, dates) as day
@@ -7922,7 +7959,7 @@ comment on function private.is_open(uuid, uuid, tstzrange[]) is
 -- === schemas/booking/placement.sql ===
 
 -- Purpose: may this stand here? One answer for holds, moves, groups, offers and direct writes.
--- Objects: placement_issue; move_issue, join_issue; group_issue; written_session_issue.
+-- Objects: overrides; placement_issue; move_issue, join_issue; group_issue; written_session_issue.
 -- Watch for: a new refusal of a placement is one more branch of placement_issue, and every path has it. Each function
 --            returns no code when nothing stands in the way. Call them behind the locks.
 
@@ -7937,7 +7974,21 @@ begin
 end
 $$;
 comment on function private.overrides(public.hold_batches, text) is
-  'Whether an admin set this rule aside for the batch: availability, authorization or concurrency.';
+  'Whether an admin set this rule aside for the batch: availability, authorization or concurrency. Nothing asks it about '
+  'credential and travel, which hold for everybody.';
+
+create function private.overrides(override private.override_request, rule text)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return override.reason is not null and (override.rules is null or rule = any (override.rules::text[]));
+end
+$$;
+comment on function private.overrides(private.override_request, text) is
+  'Whether a request that makes no hold, such as one for time without a client, sets this rule aside.';
 
 create function private.group_size_limit()
 returns integer
@@ -9149,8 +9200,13 @@ declare
   issues jsonb;
 begin
   select jsonb_agg(jsonb_build_object(
-    'path', case when slots[1].occurrence_index = slots[cardinality(slots)].occurrence_index then 'cpt_code'
-      else format('occurrences.%s', found.occurrence_index) end,
+    'path', case
+      when slots[1].occurrence_index <> slots[cardinality(slots)].occurrence_index
+        then format('occurrences.%s', found.occurrence_index)
+      -- Whoever named the service by its type alone knows no code.
+      when require_service.cpt_code is null and require_service.session_type is not null then 'session_type'
+      else 'cpt_code'
+    end,
     'message', found.issue
   ) order by found.occurrence_index) into issues
   from (
@@ -9222,16 +9278,20 @@ language plpgsql
 volatile
 set search_path = ''
 as $$
+declare
+  is_move constant boolean := wanted.session_id is not null or exists (
+    select from unnest(wanted.occurrences) as place where place.session_id is not null
+  );
 begin
   -- Of what it means, not of how it is written: the slots, without asking the clock, and what is not in them.
   return private.fingerprint(
     to_jsonb(wanted) - array['occurrences', 'start_time', 'end_time', 'start_time_offset_minutes',
       'end_time_offset_minutes', 'time_zone', 'session_id']
     || jsonb_build_object(
-      -- A move that does not name a room keeps the sessions' own.
-      'keepsRoom', not names_room and (wanted.session_id is not null or exists (
-        select from unnest(wanted.occurrences) as place where place.session_id is not null
-      )),
+      -- A move that does not name a room or a buffer keeps the sessions' own; anything else has none.
+      'keepsRoom', not names_room and is_move,
+      'buffer_before_minutes', case when is_move then wanted.buffer_before_minutes else coalesce(wanted.buffer_before_minutes, 0) end,
+      'buffer_after_minutes', case when is_move then wanted.buffer_after_minutes else coalesce(wanted.buffer_after_minutes, 0) end,
       'slots', (
       select jsonb_agg(
         jsonb_build_array(slot.client_id, slot.session_id, slot.start_time, slot.end_time, slot.time_zone)
@@ -10254,10 +10314,10 @@ declare
   cause private.cause;
   issues jsonb;
 begin
-  select jsonb_agg(jsonb_build_object('path', found.path || 'cpt.code', 'message', found.issue) order by found.path)
+  select jsonb_agg(jsonb_build_object('path', found.path || found.field, 'message', found.issue) order by found.path)
   into issues
   from (
-    select occurrence.path, case
+    select occurrence.path, occurrence.field, case
       -- What is moved stays the service it is, and does not leave the days of its code.
       when batch.is_move then case
         when (private.service_code_on(batch.organization_id, occurrence.code, occurrence.date)).code is null
@@ -10267,6 +10327,9 @@ begin
     end as issue
     from (
       select min(slot.path) as path, service.code, min(slot.service_date) as date,
+        -- Whoever named the service by its type alone knows no code.
+        case when bool_and(slot.cpt_code is null and slot.session_type is not null) then 'session.session_type' else 'cpt.code' end
+          as field,
         count(*)::integer + case when exists (
           select from public.session_groups as known
           where known.organization_id = batch.organization_id and known.id = asked.group_id
@@ -11407,7 +11470,9 @@ set search_path = ''
 as $$
 declare
   days constant date[] := private.rule_days(
-    pattern.rule, pattern.civil_start::date, daterange(pattern.through + 1, (as_of at time zone pattern.time_zone)::date + 731)
+    pattern.rule, pattern.civil_start::date,
+    -- Nothing is left of what can be booked for a series that was written to its end, or beyond.
+    daterange(pattern.through + 1, greatest(pattern.through + 1, (as_of at time zone pattern.time_zone)::date + 731))
   );
 begin
   if days is null then
@@ -14460,7 +14525,7 @@ begin
   update private.calendar_tokens as secret
   set read_on = as_of::date
   where secret.organization_id = feed.organization_id and secret.feed_id = feed.id
-    and secret.read_on is distinct from as_of::date;
+    and (secret.read_on is null or secret.read_on < as_of::date);
   if found then
     perform private.record_event(
       feed.organization_id, 'calendar_feed.read', 'calendar_feed', array[feed.id], as_of,
@@ -15842,8 +15907,11 @@ declare
   );
   asked private.asked_booking;
 begin
-  -- Whoever asks for the time of so many has their locks, and others wait for them.
-  if cardinality(therapist_ids) * cardinality(plans) > 400 then
+  -- Whoever asks for the time of so many has their locks, and others wait for them. What is in several rooms is not looked
+  -- for: one room is asked for.
+  if cardinality(therapist_ids) * cardinality(plans) > 400
+    or exists (select from unnest(plans) as plan where plan.room_id is distinct from plans[1].room_id)
+  then
     return '[]';
   end if;
   asked.therapist_id := therapist_ids[1];
@@ -15864,7 +15932,7 @@ end
 $$;
 comment on function private.staff_alternatives(uuid, private.staff_plan[], timestamptz) is
   'Up to five other times for staff times that are refused, shifted together, by the function that sessions-hold asks: '
-  'everybody is free and works then, and the room is free. None for more than 400 times of a person.';
+  'everybody is free and works then, and the room is free. None for more than 400 times of a person, or several rooms.';
 
 create function private.may_take_time(actor private.actor, therapist_ids uuid[])
 returns boolean
@@ -15922,7 +15990,7 @@ comment on function private.staff_availability(uuid, private.staff_plan[]) is
 create function private.staff_placement_issue(
   actor private.actor,
   plans private.staff_plan[],
-  reason text,
+  override private.override_request,
   as_of timestamptz
 )
 returns jsonb
@@ -15941,11 +16009,11 @@ begin
     ) as wanted
     cross join lateral private.staff_time_issue(actor.organization_id, wanted.therapist_ids, wanted.room_id) as issue
     where issue.rule is not null or not private.may_take_time(actor, wanted.therapist_ids)
-  ) or (reason is not null and actor.role not in ('admin', 'super_admin')) then
+  ) or (override.reason is not null and actor.role not in ('admin', 'super_admin')) then
     return '{"code": "FORBIDDEN", "detail": "You may not take the time of these therapists, this room, or override."}';
   end if;
   availability := private.staff_availability(actor.organization_id, plans);
-  if not availability.is_open and reason is null then
+  if not availability.is_open and not private.overrides(override, 'availability') then
     return jsonb_build_object(
       'code', 'OUTSIDE_AVAILABILITY', 'conflicts', availability.conflicts,
       'detail', 'A therapist does not work then, or the clinic is closed. An admin may override with a reason.'
@@ -15959,7 +16027,9 @@ begin
   return jsonb_build_object('overridden', not availability.is_open);
 end
 $$;
-comment on function private.staff_placement_issue(private.actor, private.staff_plan[], text, timestamptz) is
+comment on function private.staff_placement_issue(
+  private.actor, private.staff_plan[], private.override_request, timestamptz
+) is
   'What forbids staff times to be placed here, as {code, detail, conflicts, retryAfter}; no code: nothing does, and '
   'overridden says whether the reason set hours or closures aside. Call it behind the locks.';
 
@@ -16130,7 +16200,7 @@ begin
   -- A rival for any of these people, or the room, waits here and then finds what this has taken.
   perform private.lock_resources(actor.organization_id, wanted.therapist_ids || wanted.room_id);
   as_of := clock_timestamp();
-  issue := private.staff_placement_issue(actor, plans, reason, as_of);
+  issue := private.staff_placement_issue(actor, plans, wanted.override, as_of);
   if issue ? 'code' then
     return private.refuse_staff_time(
       actor, '{}', issue ->> 'code', issue ->> 'detail', (issue ->> 'retryAfter')::timestamptz, issue -> 'conflicts',
@@ -16501,7 +16571,7 @@ begin
   moved := private.moved_plans(actor.organization_id, plans);
   perform private.require_staff_windows(moved, plans, as_of);
   if moved <> '{}' then
-    issue := private.staff_placement_issue(actor, moved, reason, as_of);
+    issue := private.staff_placement_issue(actor, moved, wanted.override, as_of);
     if issue ? 'code' then
       return private.refuse_staff_time(
         actor, target_ids, issue ->> 'code', issue ->> 'detail', (issue ->> 'retryAfter')::timestamptz, issue -> 'conflicts',
@@ -18129,7 +18199,7 @@ begin
     'therapistId', session.therapist_id, 'clientId', session.client_id,
     'cptCode', private.service_code(
       session.organization_id, session.cpt_code, session.session_type,
-      private.service_date(session.organization_id, session.client_id, session.start_time)
+      private.service_date(session.organization_id, session.client_id, coalesce(begun, session.start_time))
     ),
     'cptModifiers', session.cpt_modifiers, 'locationType', session.location_type, 'timeZone', session.time_zone,
     'actualStartTime', private.iso(begun), 'actualEndTime', private.iso(ended)
@@ -20775,8 +20845,10 @@ security definer
 set search_path = ''
 as $$
 declare
-  date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
+  -- A visit is of the day on which it began, whichever it was booked for.
+  date constant date := private.service_date(session.organization_id, session.client_id, coalesce(begun, session.start_time));
   code constant text := private.service_code(session.organization_id, session.cpt_code, session.session_type, date);
+  service constant public.service_codes := private.service_code_on(session.organization_id, code, date);
   note public.session_note_states;
   differing text[];
 begin
@@ -20797,6 +20869,10 @@ begin
       values
         (1, 'location_type', 'Where the session took place is not recorded.', session.location_type is null, null::text[]),
         (2, 'cpt_code', 'The session names no service.', code is null, null),
+        (2, 'cpt_code', format('%s is no service code on %s: the session needs another code.', code, date),
+          code is not null and service.code is null, null),
+        (2, 'cpt_code', 'A technician cannot render a service that is a qualified professional''s.',
+          service.code is not null and not private.may_render(session.organization_id, session.therapist_id, code, date), null),
         (3, 'note', 'The session has no note.', note.session_id is null, null),
         (4, 'signature', 'The note is not signed by the rendering provider, with their credential.',
           note.session_id is not null and (
@@ -20815,11 +20891,7 @@ begin
           where member.organization_id = session.organization_id
             and member.status not in ('cancelled', 'no_show')
             and (member.id = session.id or member.group_id = session.group_id)
-        ) not between (
-          select known.min_clients from private.service_code_on(session.organization_id, code, date) as known
-        ) and (
-          select known.max_clients from private.service_code_on(session.organization_id, code, date) as known
-        ), null)
+        ) not between service.min_clients and service.max_clients, null)
     ) as gap (position, field, message, is_open, differs)
     where gap.is_open
   );
@@ -21761,7 +21833,8 @@ create function private.count_visits(
   organization_id uuid,
   session_ids uuid[],
   former_dates date[] default '{}',
-  hold_ids uuid[] default '{}'
+  hold_ids uuid[] default '{}',
+  former_client_ids uuid[] default '{}'
 )
 returns void
 language plpgsql
@@ -21773,15 +21846,16 @@ declare
 begin
   -- Where a payer rounds by the day, one visit may change the units of the others of that day.
   with day as (
-    select session.client_id, dated.date
+    select client.id as client_id, dated.date
     from unnest(count_visits.session_ids) as named (id)
     cross join lateral (
       select known.client_id, known.start_time from public.sessions as known
       where known.organization_id = count_visits.organization_id and known.id = named.id offset 0
     ) as session
-    left join public.session_visits as visit
-      on visit.organization_id = count_visits.organization_id and visit.session_id = named.id
-      and visit.actual_end_time is not null
+    left join lateral (
+      select known.actual_start_time, known.actual_end_time from public.session_visits as known
+      where known.organization_id = count_visits.organization_id and known.session_id = named.id offset 0
+    ) as visit on visit.actual_end_time is not null
     cross join lateral (
       select private.service_date(
         count_visits.organization_id, session.client_id, coalesce(visit.actual_start_time, session.start_time)
@@ -21789,7 +21863,12 @@ begin
       union
       select unnest(count_visits.former_dates)
     ) as dated
-    group by session.client_id, dated.date
+    cross join lateral (
+      select session.client_id as id
+      union
+      select unnest(count_visits.former_client_ids)
+    ) as client
+    group by client.id, dated.date
   ),
   counted as materialized (
     select visit.session_id, visit.units
@@ -21802,8 +21881,11 @@ begin
     update public.session_visits as visit
     set units = counted.units
     from counted
-    where visit.organization_id = count_visits.organization_id and visit.session_id = counted.session_id
-      and visit.units is distinct from counted.units
+    cross join lateral (
+      select known.ctid, known.units from public.session_visits as known
+      where known.organization_id = count_visits.organization_id and known.session_id = counted.session_id offset 0
+    ) as found
+    where visit.ctid = found.ctid and found.units is distinct from counted.units
   )
   select coalesce(array_agg(counted.session_id), '{}') into changed_ids
   from counted
@@ -21818,10 +21900,10 @@ begin
   );
 end
 $$;
-comment on function private.count_visits(uuid, uuid[], date[], uuid[]) is
+comment on function private.count_visits(uuid, uuid[], date[], uuid[], uuid[]) is
   'Gives the visits of these sessions their units, and the other visits of their clients'' days theirs, in session_visits '
   'and in the ledger, as reports.units_by_code_and_payer counts them. former_dates: days that a visit has left; hold_ids: '
-  'live moves of these sessions.';
+  'live moves of these sessions; former_client_ids: whose visits they were before.';
 
 -- === schemas/import/import_sessions.sql ===
 
@@ -22624,6 +22706,8 @@ create table public.visit_versions (
   session_id uuid not null,
   version integer not null check (version > 0),
   status public.session_status not null,
+  therapist_id uuid not null,
+  client_id uuid not null,
   actual_start_time timestamptz,
   actual_end_time timestamptz,
   units integer,
@@ -22634,13 +22718,19 @@ create table public.visit_versions (
   location_type text,
   undo text check (undo in ('completion', 'start', 'no_show')),
   reason_code text not null
-    check (reason_code in ('wrong_time', 'wrong_service', 'wrong_place', 'by_mistake', 'payer_request', 'other')),
+    check (reason_code in (
+      'wrong_time', 'wrong_service', 'wrong_place', 'wrong_people', 'by_mistake', 'payer_request', 'other'
+    )),
   remark text check (length(remark) between 1 and 500),
   corrected_by uuid not null,
   corrected_at timestamptz not null,
   primary key (organization_id, session_id, version),
-  foreign key (organization_id, session_id) references public.sessions (organization_id, id)
+  foreign key (organization_id, session_id) references public.sessions (organization_id, id),
+  foreign key (organization_id, therapist_id) references public.therapists (organization_id, id),
+  foreign key (organization_id, client_id) references public.clients (organization_id, id)
 );
+create index visit_versions_therapist_idx on public.visit_versions (organization_id, therapist_id);
+create index visit_versions_client_idx on public.visit_versions (organization_id, client_id);
 comment on table public.visit_versions is
   'What a visit was before each correction, and why it was corrected. Rows are inserted by correct_visit and never change.';
 comment on column public.visit_versions.undo is 'The step that was taken back; null when facts were corrected.';
@@ -22701,9 +22791,11 @@ begin
     and note.status in ('signed', 'amended')
     and session.organization_id = new.organization_id and session.id = new.session_id
     and (
-      session.cpt_code, session.cpt_modifiers, session.location_type, visit.actual_start_time, visit.actual_end_time
+      session.therapist_id, session.client_id, session.cpt_code, session.cpt_modifiers, session.location_type,
+      visit.actual_start_time, visit.actual_end_time
     ) is distinct from (
-      new.cpt_code, new.cpt_modifiers, new.location_type, new.actual_start_time, new.actual_end_time
+      new.therapist_id, new.client_id, new.cpt_code, new.cpt_modifiers, new.location_type, new.actual_start_time,
+      new.actual_end_time
     );
   return null;
 end
@@ -22738,10 +22830,11 @@ declare
   obstacle private.obstacle;
 begin
   update public.sessions as session
-  set status = after.status, cpt_code = after.cpt_code, cpt_modifiers = after.cpt_modifiers,
-    location_type = after.location_type, lanes = after.lanes, updated_at = as_of
+  set status = after.status, therapist_id = after.therapist_id, client_id = after.client_id, cpt_code = after.cpt_code,
+    cpt_modifiers = after.cpt_modifiers, location_type = after.location_type, lanes = after.lanes, updated_at = as_of
   where session.organization_id = after.organization_id and session.id = after.id;
-  if (after.status, after.lanes) is distinct from (before.status, before.lanes)
+  if (after.status, after.therapist_id, after.client_id, after.lanes)
+      is distinct from (before.status, before.therapist_id, before.client_id, before.lanes)
     and not private.sync_claims(after.organization_id, after.id || private.claim_dependents(after.organization_id, array[after.id]))
   then
     raise exception using errcode = 'exclusion_violation';
@@ -22771,8 +22864,64 @@ exception
 end
 $$;
 comment on function private.rewrite_session(public.sessions, public.sessions, timestamptz) is
-  'Gives a session its corrected status, service and place, with the claims of those; or says what stands in its way, and '
+  'Gives a session its corrected status, people, service and place, with the claims of those; or says what stands in its way, and '
   'leaves everything as it was. No conflicts: it is done. Call it with the row and the resources locked.';
+
+create function private.payer_modifiers(session public.sessions, cpt_code text, on_date date)
+returns text[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return private.default_modifiers(
+    session.organization_id, private.primary_payer(session.organization_id, session.client_id, on_date), cpt_code,
+    private.credential_on(session.organization_id, session.therapist_id, on_date), session.location_type, on_date
+  );
+end
+$$;
+comment on function private.payer_modifiers(public.sessions, text, date) is
+  'The modifiers that the payer of a day wants of a session''s people and place, for this code.';
+
+create function private.people_issue(former public.sessions, session public.sessions, cpt_code text, on_date date)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select private.issue(rule.field, rule.message)
+    from (
+      values
+        (1, 'therapist_id', 'is no therapist of this organization', not exists (
+          select from public.therapists as known
+          where known.organization_id = session.organization_id and known.id = session.therapist_id
+        )),
+        (2, 'client_id', 'is no client of this organization', not exists (
+          select from public.clients as known
+          where known.organization_id = session.organization_id and known.id = session.client_id
+        )),
+        (3, 'therapist_id', 'is that of the whole group: the therapist of one member is not corrected',
+          session.group_id is not null and session.therapist_id <> former.therapist_id),
+        (4, 'client_id', 'is in this group already', session.client_id <> former.client_id and exists (
+          select from public.sessions as member
+          where member.organization_id = session.organization_id and member.group_id = session.group_id
+            and member.client_id = session.client_id and member.status not in ('cancelled', 'no_show')
+        )),
+        (5, case when session.therapist_id <> former.therapist_id then 'therapist_id' else 'cpt_code' end,
+          'a technician cannot render a service that is a qualified professional''s',
+          not private.may_render(session.organization_id, session.therapist_id, people_issue.cpt_code, on_date))
+    ) as rule (position, field, message, is_broken)
+    where rule.is_broken
+    order by rule.position
+    limit 1
+  );
+end
+$$;
+comment on function private.people_issue(public.sessions, public.sessions, text, date) is
+  'Why these people cannot have had this service on that day; null when they can. Whoever has left the clinic since still '
+  'rendered or received it.';
 
 create function private.corrected_session(
   session public.sessions, visit public.session_visits, wanted private.correction_request
@@ -22783,16 +22932,19 @@ stable
 set search_path = ''
 as $$
 declare
+  former constant public.sessions := session;
   former_date constant date := private.service_date(
     session.organization_id, session.client_id, coalesce(visit.actual_start_time, session.start_time)
   );
-  on_date constant date := coalesce(
-    private.service_date(session.organization_id, session.client_id, wanted.actual_start_time::timestamptz), former_date
+  on_date constant date := private.service_date(
+    session.organization_id, coalesce(wanted.client_id, session.client_id),
+    coalesce(wanted.actual_start_time::timestamptz, visit.actual_start_time, session.start_time)
   );
-  code constant text := coalesce(upper(private.tidy(wanted.cpt_code)), session.cpt_code);
-  modifiers constant text[] := private.modifiers_of(row(wanted.cpt_code, wanted.modifiers));
+  former_code text;
+  code text;
   members integer := 1;
-  issue text;
+  issue jsonb;
+  wanted_modifiers text[];
 begin
   if wanted.undo is not null then
     session.status := case
@@ -22813,8 +22965,15 @@ begin
     end if;
     return session;
   end if;
+  session.therapist_id := coalesce(wanted.therapist_id, session.therapist_id);
+  session.client_id := coalesce(wanted.client_id, session.client_id);
+  session.cpt_code := coalesce(upper(private.tidy(wanted.cpt_code)), session.cpt_code);
   session.location_type := coalesce(private.tidy(wanted.location_type), session.location_type);
-  if code is not null and (code, on_date) is distinct from (session.cpt_code, former_date) then
+  former_code := private.service_code(session.organization_id, former.cpt_code, session.session_type, former_date);
+  code := private.service_code(session.organization_id, session.cpt_code, session.session_type, on_date);
+  if (session.therapist_id, session.client_id, session.cpt_code, on_date)
+    is distinct from (former.therapist_id, former.client_id, former.cpt_code, former_date)
+  then
     if session.group_id is not null then
       members := (
         select count(*) from public.sessions as member
@@ -22823,31 +22982,41 @@ begin
       );
     end if;
     issue := coalesce(
-      private.service_issue(session.organization_id, code, on_date, members),
-      case when not private.may_render(session.organization_id, session.therapist_id, code, on_date)
-        then 'a technician cannot render a service that is a qualified professional''s' end
+      (
+        select private.issue('cpt_code', found.message)
+        from (
+          select private.service_issue(session.organization_id, session.cpt_code, on_date, members) as message
+          where session.cpt_code is not null
+            and (session.cpt_code, on_date) is distinct from (former.cpt_code, former_date)
+        ) as found
+        where found.message is not null
+      ),
+      private.people_issue(former, session, code, on_date)
     );
     if issue is not null then
-      perform private.raise_invalid(private.issue('cpt_code', issue));
+      perform private.raise_invalid(issue);
+    end if;
+    if (session.client_id, session.cpt_code) is distinct from (former.client_id, former.cpt_code) then
+      session.lanes := private.client_lanes(
+        session.organization_id, session.client_id, code, session.start_time, session.end_time
+      );
     end if;
   end if;
-  if code is distinct from session.cpt_code then
-    session.cpt_code := code;
-    session.lanes := private.client_lanes(
-      session.organization_id, session.client_id, code, session.start_time, session.end_time
-    );
-    -- Another service without modifiers has those its payer wants, as when it is booked.
-    session.cpt_modifiers := private.default_modifiers(
-      session.organization_id, private.primary_payer(session.organization_id, session.client_id, on_date), code,
-      private.credential_on(session.organization_id, session.therapist_id, on_date), session.location_type, on_date
-    );
+  -- Those its payer wants, as when it is booked, where the payer wants others than it did; and always for another service.
+  wanted_modifiers := private.payer_modifiers(session, code, on_date);
+  if session.cpt_code is distinct from former.cpt_code
+    or wanted_modifiers <> private.payer_modifiers(former, former_code, former_date)
+  then
+    session.cpt_modifiers := wanted_modifiers;
   end if;
-  session.cpt_modifiers := coalesce(modifiers, session.cpt_modifiers, '{}');
+  session.cpt_modifiers := coalesce(
+    private.modifiers_of(row(wanted.cpt_code, wanted.modifiers)), session.cpt_modifiers, '{}'
+  );
   return session;
 end
 $$;
 comment on function private.corrected_session(public.sessions, public.session_visits, private.correction_request) is
-  'The session as a correction wants it; PT400 for a service that cannot have been rendered.';
+  'The session as a correction wants it; PT400 for people or a service that cannot have been.';
 
 create function private.corrected_visit(
   session public.sessions,
@@ -22915,6 +23084,11 @@ begin
   ) then
     cause.code := 'FORBIDDEN';
     cause.detail := format('After %s days only an admin corrects a visit.', days);
+  elsif actor.role = 'therapist' and (
+    wanted.therapist_id <> session.therapist_id or wanted.client_id <> session.client_id
+  ) then
+    cause.code := 'FORBIDDEN';
+    cause.detail := 'Only an admin corrects who rendered a visit, and whom it was for.';
   elsif wanted.base_version <> version then
     cause.code := 'VISIT_VERSION_CONFLICT';
     cause.detail := format('The visit is at version %s, not %s. Read it again, then correct it.', version, wanted.base_version);
@@ -22964,12 +23138,13 @@ begin
   end if;
   -- After the rows have changed: its trigger compares what was with what is.
   insert into public.visit_versions (
-    organization_id, session_id, version, status, actual_start_time, actual_end_time, units, other_day_reason,
-    overlap_reason, cpt_code, cpt_modifiers, location_type, undo, reason_code, remark, corrected_by, corrected_at
+    organization_id, session_id, version, status, therapist_id, client_id, actual_start_time, actual_end_time, units,
+    other_day_reason, overlap_reason, cpt_code, cpt_modifiers, location_type, undo, reason_code, remark, corrected_by,
+    corrected_at
   )
   values (
-    session.organization_id, session.id, wanted.base_version, session.status, visit.actual_start_time,
-    visit.actual_end_time, visit.units, visit.other_day_reason, visit.overlap_reason, session.cpt_code,
+    session.organization_id, session.id, wanted.base_version, session.status, session.therapist_id, session.client_id,
+    visit.actual_start_time, visit.actual_end_time, visit.units, visit.other_day_reason, visit.overlap_reason, session.cpt_code,
     session.cpt_modifiers, session.location_type, wanted.undo, wanted.reason_code, private.tidy(wanted.remark), actor.user_id, as_of
   );
   -- What a live move takes is the difference to what its session has: both are counted anew.
@@ -22981,7 +23156,8 @@ begin
     array(
       select hold.id from public.session_holds as hold
       where hold.organization_id = session.organization_id and hold.session_id = session.id and hold.status = 'held'
-    )
+    ),
+    array[session.client_id]
   );
   return private.units_of_visit(session.organization_id, session.id);
 end
@@ -23037,7 +23213,8 @@ begin
   end if;
   -- A hold that reads the units left, or the free time, would read what is no longer so.
   perform private.lock_resources(
-    actor.organization_id, private.lock_targets(actor.organization_id, array[session.id])
+    actor.organization_id,
+    private.lock_targets(actor.organization_id, array[session.id]) || array[wanted.therapist_id, wanted.client_id]
   );
   as_of := clock_timestamp();
   perform private.require_same_role(actor);
@@ -23121,13 +23298,15 @@ begin atomic
 end;
 comment on function public.correct_visit(jsonb, text) is
   'Corrects a completed visit, or takes one step back. request is {session_id, base_version, actual_start_time?, '
-  'actual_end_time?, other_day_reason?, overlap_reason?, cpt_code?, modifiers?, location_type?, undo?: "completion" | "start" | "no_show", '
-  'reason_code: "wrong_time" | "wrong_service" | "wrong_place" | "by_mistake" | "payer_request" | "other", remark?}; undo '
-  'stands without other changes, "other" needs a remark. base_version: 1 until the visit is corrected, then the version of '
+  'actual_end_time?, other_day_reason?, overlap_reason?, therapist_id?, client_id?, cpt_code?, modifiers?, location_type?, '
+  'undo?: "completion" | "start" | "no_show", reason_code: "wrong_time" | "wrong_service" | "wrong_place" | "wrong_people" | '
+  '"by_mistake" | "payer_request" | "other", remark?}; undo '
+  'stands without other changes, "other" needs a remark. therapist_id and client_id are an admin''s to correct; of a group, '
+  'only the client. base_version: 1 until the visit is corrected, then the version of '
   'the last answer. An admin, or its therapist within organizations.correction_days of completion. Outcome body: {session, '
   'version, actualStartTime, actualEndTime, units, noteStatus, warnings?}; warnings as of complete_session; noteStatus needs_amendment: a signed fact has changed. 403 '
-  'FORBIDDEN; 409 VISIT_VERSION_CONFLICT, STATUS_NOT_ALLOWED, VISIT_OVERLAPS as complete_session, and for an undone no-show whose time was given away the '
-  'conflicts of a booking, or GROUP_FULL.';
+  'FORBIDDEN; 409 VISIT_VERSION_CONFLICT, STATUS_NOT_ALLOWED, VISIT_OVERLAPS as complete_session, and, where another person '
+  'has a booking at the booked time or the time of an undone no-show was given away, the conflicts of a booking, or GROUP_FULL.';
 grant execute on function public.correct_visit(jsonb, text) to authenticated;
 
 -- === schemas/payers/credentials.sql ===
@@ -24022,6 +24201,7 @@ grant select on reports.weeks to authenticated, service_role;
 
 -- Purpose: the months that other reports count in.
 -- Objects: reports.months.
+-- Watch for: a visit on another day than it was booked for may be the only one of its month.
 
 create view reports.months
 with (security_invoker = true)
@@ -24034,28 +24214,46 @@ select
 from public.organizations as organization
 cross join lateral (
   select
-    (
-      select session.start_time
-      from public.sessions as session
-      where session.organization_id = organization.id
-      order by session.start_time
-      limit 1
+    least(
+      (
+        select session.start_time
+        from public.sessions as session
+        where session.organization_id = organization.id
+        order by session.start_time
+        limit 1
+      ),
+      (
+        select visit.actual_start_time
+        from public.session_visits as visit
+        where visit.organization_id = organization.id and visit.other_day_reason is not null
+        order by visit.actual_start_time
+        limit 1
+      )
     ) as first,
-    (
-      select session.start_time
-      from public.sessions as session
-      where session.organization_id = organization.id
-      order by session.start_time desc
-      limit 1
+    greatest(
+      (
+        select session.start_time
+        from public.sessions as session
+        where session.organization_id = organization.id
+        order by session.start_time desc
+        limit 1
+      ),
+      (
+        select visit.actual_start_time
+        from public.session_visits as visit
+        where visit.organization_id = organization.id and visit.other_day_reason is not null
+        order by visit.actual_start_time desc
+        limit 1
+      )
     ) as last
-) as booked
+) as begun
 cross join lateral generate_series(
-  date_trunc('month', booked.first at time zone organization.time_zone),
-  booked.last at time zone organization.time_zone,
+  date_trunc('month', begun.first at time zone organization.time_zone),
+  begun.last at time zone organization.time_zone,
   interval '1 month'
 ) as month (start);
 comment on view reports.months is
-  'The months, in the organization''s zone, from its first session to its last; month is the first day.';
+  'The months, in the organization''s zone, from its first session or visit to its last; month is the first day.';
 grant select on reports.months to authenticated, service_role;
 
 -- === schemas/reports/therapist_utilization.sql ===
@@ -24621,61 +24819,64 @@ begin
     return;
   end if;
   return query
-  with visit as materialized (
+  -- No query is joined to another: nobody knows beforehand how many visits there are, and a guess of a few would make the
+  -- time grow with the square of them. What visits have in common is asked for the first of them.
+  with visit as (
     select
-      session.id, session.client_id, session.therapist_id,
-      coalesce(actual.actual_start_time, session.start_time) as start_time, day.date,
+      session.id, session.client_id, session.therapist_id, began.start_time, day.date,
       coalesce(
         session.cpt_code,
-        private.billed_code(session.organization_id, null, session.session_type, day.date)
+        private.billed_code(rendered_services.organization_id, null, session.session_type, day.date)
       ) as code,
-      private.billable_minutes(
-        coalesce(actual.actual_start_time, session.start_time), coalesce(actual.actual_end_time, session.end_time)
-      ) as minutes
+      private.billable_minutes(began.start_time, coalesce(actual.actual_end_time, session.end_time)) as minutes
     from unnest(rendered_services.session_ids) as wanted (id)
-    join public.sessions as session
-      on session.organization_id = rendered_services.organization_id and session.id = wanted.id
-    left join public.session_visits as actual
-      on actual.organization_id = session.organization_id
-      and actual.session_id = session.id
-      and actual.actual_end_time is not null
     cross join lateral (
-      select private.service_date(
-        session.organization_id, session.client_id, coalesce(actual.actual_start_time, session.start_time)
-      ) as date
+      select known.* from public.sessions as known
+      where known.organization_id = rendered_services.organization_id and known.id = wanted.id
+      offset 0
+    ) as session
+    left join lateral (
+      select known.actual_start_time, known.actual_end_time from public.session_visits as known
+      where known.organization_id = rendered_services.organization_id and known.session_id = wanted.id
+      offset 0
+    ) as actual on actual.actual_end_time is not null
+    cross join lateral (select coalesce(actual.actual_start_time, session.start_time) as start_time) as began
+    cross join lateral (
+      select private.service_date(rendered_services.organization_id, session.client_id, began.start_time) as date
     ) as day
     where session.status = 'completed'
   ),
-  paid as materialized (
-    select
-      day.client_id, day.date,
-      private.primary_payer(rendered_services.organization_id, day.client_id, day.date) as payer_id
-    from (select distinct visit.client_id, visit.date from visit) as day
+  numbered as (
+    select visit.*, row_number() over (partition by visit.client_id, visit.date) as number from visit
   ),
-  service as materialized (
-    select visit.*, paid.payer_id
-    from visit
-    join paid on paid.client_id = visit.client_id and paid.date = visit.date
-  ),
-  ruled as materialized (
+  paid as (
     select
-      asked.payer_id, asked.code, asked.date, rule.rounding,
-      coalesce((
-        private.service_code_on(rendered_services.organization_id, asked.code, asked.date)
-      ).unit_minutes, 15)::integer as unit_minutes
-    from (select distinct service.payer_id, service.code, service.date from service) as asked
-    cross join lateral private.payer_rule(
-      rendered_services.organization_id, asked.payer_id, asked.code, asked.date
-    ) as rule
+      numbered.*,
+      first_value(case when numbered.number = 1 then
+        private.primary_payer(rendered_services.organization_id, numbered.client_id, numbered.date)
+      end) over (partition by numbered.client_id, numbered.date order by numbered.number) as payer_id
+    from numbered
+  ),
+  ordered as (
+    select paid.*, row_number() over (partition by paid.payer_id, paid.code, paid.date) as place from paid
+  ),
+  ruled as (
+    select
+      ordered.*,
+      first_value(case when ordered.place = 1 then (
+        select rule.rounding
+        from private.payer_rule(rendered_services.organization_id, ordered.payer_id, ordered.code, ordered.date) as rule
+      ) end) over alike as rounding,
+      first_value(case when ordered.place = 1 then coalesce(
+        (private.service_code_on(rendered_services.organization_id, ordered.code, ordered.date)).unit_minutes, 15
+      )::integer end) over alike as unit_minutes
+    from ordered
+    window alike as (partition by ordered.payer_id, ordered.code, ordered.date order by ordered.place)
   )
   select
-    service.id, service.client_id, service.therapist_id, service.date, service.payer_id, service.code,
-    service.start_time, service.minutes, ruled.rounding, ruled.unit_minutes
-  from service
-  join ruled
-    on ruled.code = service.code
-    and ruled.date = service.date
-    and ruled.payer_id is not distinct from service.payer_id;
+    ruled.id, ruled.client_id, ruled.therapist_id, ruled.date, ruled.payer_id, ruled.code, ruled.start_time, ruled.minutes,
+    ruled.rounding, ruled.unit_minutes
+  from ruled;
 end
 $$;
 comment on function private.rendered_services(uuid, uuid[]) is
@@ -24710,20 +24911,20 @@ begin
       union
       -- Those that were booked for another day.
       select visit.session_id
-      from unnest(visit_units.client_ids, visit_units.service_dates) as asked (client_id, date)
+      from (select distinct asked.date from unnest(visit_units.service_dates) as asked (date)) as day
       cross join lateral (
         select known.session_id
         from public.session_visits as known
         where known.organization_id = visit_units.organization_id
           and known.other_day_reason is not null
-          and known.actual_start_time >= (asked.date - 1)::timestamptz
-          and known.actual_start_time < (asked.date + 2)::timestamptz
+          and known.actual_start_time >= (day.date - 1)::timestamptz
+          and known.actual_start_time < (day.date + 2)::timestamptz
         offset 0
       ) as visit
       where (
         select session.client_id from public.sessions as session
         where session.organization_id = visit_units.organization_id and session.id = visit.session_id
-      ) = asked.client_id
+      ) in (select unnest(visit_units.client_ids))
     )) as service
     where (service.client_id, service.service_date) in (
       select asked.client_id, asked.date from unnest(visit_units.client_ids, visit_units.service_dates) as asked (client_id, date)
@@ -25014,7 +25215,8 @@ grant select on reports.authorization_pace to authenticated, service_role;
 -- Purpose: how much each technician worked and was supervised, month by month.
 -- Objects: reports.supervision_months, which supervision_share and supervision_needed read.
 -- Watch for: a contact is time that a supervisor (BCaBA, BCBA, BCBA-D on that day) and a technician were with the same
---            client. The level is the one of the day of service; see therapist_credentials.
+--            client. A visit is of the month and the day on which it began, whichever it was booked for; the level is the
+--            one of that day, see therapist_credentials.
 
 create view reports.supervision_months
 with (security_invoker = true)
@@ -25044,13 +25246,11 @@ cross join lateral (
       session.client_id,
       case
         when session.status <> 'completed' then tstzrange(session.start_time, session.end_time)
-        else tstzrange(
-          coalesce(actual.actual_start_time, session.start_time), coalesce(actual.actual_end_time, session.end_time)
-        )
+        else tstzrange(day.begun, coalesce(actual.actual_end_time, session.end_time))
       end as during,
       session.status = 'completed' as is_attended,
       known.level,
-      session.start_time >= month.starts_at and session.start_time < month.ends_at as is_this_month,
+      day.begun >= month.starts_at and day.begun < month.ends_at as is_this_month,
       -- A supervisor who guides the family does not supervise whoever treats the child meanwhile.
       not exists (
         select 1
@@ -25065,21 +25265,35 @@ cross join lateral (
           and day.date <= coalesce(service.valid_to, 'infinity')
       ) as supervises
     from public.organizations as organization
-    join public.sessions as session on session.organization_id = organization.id
+    cross join lateral (
+      select unnest(private.visits_between(
+        organization.id, month.starts_at - interval '1 day', month.ends_at + interval '1 day'
+      )) as id
+      union all
+      select booked.id
+      from public.sessions as booked
+      where booked.organization_id = organization.id
+        and booked.start_time >= month.starts_at
+        and booked.start_time < month.ends_at
+        and booked.status in ('scheduled', 'in_progress')
+        and booked.end_time > now()
+    ) as wanted
+    join public.sessions as session on session.organization_id = organization.id and session.id = wanted.id
     left join public.session_visits as actual
       on actual.organization_id = session.organization_id
       and actual.session_id = session.id
       and actual.actual_end_time is not null
-    cross join lateral (select (session.start_time at time zone organization.time_zone)::date as date) as day
+      and session.status = 'completed'
+    cross join lateral (
+      select started.begun, (started.begun at time zone organization.time_zone)::date as date
+      from (select coalesce(actual.actual_start_time, session.start_time) as begun) as started
+    ) as day
     join public.therapist_credentials as known
       on known.organization_id = session.organization_id
       and known.therapist_id = session.therapist_id
       and day.date >= known.valid_from
       and day.date <= coalesce(known.valid_to, 'infinity')
     where organization.id = month.organization_id
-      and session.start_time >= month.starts_at - interval '1 day'
-      and session.start_time < month.ends_at + interval '1 day'
-      and (session.status = 'completed' or (session.status in ('scheduled', 'in_progress') and session.end_time > now()))
   ),
   attended as materialized (select visit.* from visit where visit.is_attended),
   -- While a supervisor and a technician were with the same client.
@@ -25292,45 +25506,68 @@ as $$
 #variable_conflict use_column
 begin
   return query
-  with asked as materialized (
-    select coalesce(actual.actual_start_time, session.start_time) as begun
-    from public.sessions as session
-    left join public.session_visits as actual
-      on actual.organization_id = session.organization_id and actual.session_id = session.id
-      and actual.actual_end_time is not null
-    where session.organization_id = visit_overlaps.organization_id and session.id = any (visit_overlaps.session_ids)
+  with spanned as (
+    -- From the first of these to the last, and a day around: none lasts longer.
+    select min(visit.begun) - interval '1 day' as first_time, max(visit.begun) + interval '1 day' as last_time
+    from unnest(visit_overlaps.session_ids) as named (id)
+    cross join lateral (
+      select coalesce((
+        select actual.actual_start_time from public.session_visits as actual
+        where actual.organization_id = visit_overlaps.organization_id and actual.session_id = named.id
+          and actual.actual_end_time is not null
+      ), (
+        select session.start_time from public.sessions as session
+        where session.organization_id = visit_overlaps.organization_id and session.id = named.id
+      )) as begun
+    ) as visit
+  ),
+  wanted as (
+    select distinct named.id
+    from spanned
+    cross join lateral unnest(visit_overlaps.session_ids || private.visits_between(
+      visit_overlaps.organization_id, spanned.first_time, spanned.last_time
+    )) as named (id)
   ),
   visit as materialized (
     select
       session.id, session.therapist_id, session.client_id, session.group_id, session.cpt_code, session.session_type,
-      session.start_time, session.end_time, session.id = any (visit_overlaps.session_ids) as is_asked,
+      session.start_time, session.end_time,
       tstzrange(
         coalesce(actual.actual_start_time, session.start_time), coalesce(actual.actual_end_time, session.end_time)
-      ) as during
-    from public.sessions as session
-    left join public.session_visits as actual
-      on actual.organization_id = session.organization_id
-      and actual.session_id = session.id
-      and actual.actual_end_time is not null
-    where session.organization_id = visit_overlaps.organization_id
-      and session.status = 'completed'
-      and session.id = any (visit_overlaps.session_ids || private.visits_between(
-        visit_overlaps.organization_id,
-        (select min(asked.begun) from asked) - interval '1 day', (select max(asked.begun) from asked) + interval '1 day'
-      ))
+      ) as during,
+      (coalesce(actual.actual_start_time, session.start_time) at time zone 'UTC')::date as day
+    from wanted
+    cross join lateral (
+      select known.* from public.sessions as known
+      where known.organization_id = visit_overlaps.organization_id and known.id = wanted.id
+      offset 0
+    ) as session
+    left join lateral (
+      select known.actual_start_time, known.actual_end_time from public.session_visits as known
+      where known.organization_id = visit_overlaps.organization_id and known.session_id = wanted.id
+      offset 0
+    ) as actual on actual.actual_end_time is not null
+    where session.status = 'completed'
+  ),
+  -- Visits that overlap begin on one day, or on days beside each other.
+  asked as materialized (
+    select visit.*, beside.day as other_day
+    from visit
+    cross join lateral (values (visit.day - 1), (visit.day), (visit.day + 1)) as beside (day)
+    where visit.id in (select unnest(visit_overlaps.session_ids))
   )
   select asked.id, other.id, 'therapist_overlaps'
-  from visit as asked
-  join visit as other on other.therapist_id = asked.therapist_id and other.during && asked.during
-  where asked.is_asked
-    and other.id <> asked.id
+  from asked
+  join visit as other
+    on other.therapist_id = asked.therapist_id and other.day = asked.other_day and other.during && asked.during
+  where other.id <> asked.id
     and (other.group_id is null or other.group_id is distinct from asked.group_id)
   union all
   select asked.id, other.id, 'client_overlaps'
-  from visit as asked
-  join visit as other on other.client_id = asked.client_id and other.during && asked.during
-  where asked.is_asked
-    and other.id <> asked.id
+  from asked
+  join visit as other
+    on other.client_id = asked.client_id and other.day = asked.other_day and other.during && asked.during
+  where other.id <> asked.id
     and private.client_lanes(
       visit_overlaps.organization_id, asked.client_id,
       private.billed_code(

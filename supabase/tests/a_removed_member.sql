@@ -1,6 +1,6 @@
 -- A therapist leaves. Her token is still valid, and worth nothing from the next statement on.
 begin;
-select plan(31);
+select plan(35);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 create temporary table made on commit drop as
@@ -36,6 +36,12 @@ select is_empty(format($$ select * from jsonb_array_elements(tests.call('rbt', '
   'she belongs nowhere') from made;
 select is(private.custom_access_token_hook(jsonb_build_object('user_id', tests.id('rbt'), 'claims', jsonb_build_object('role', 'authenticated')))
   -> 'claims', '{"role": "authenticated"}', 'her next token names no organization');
+
+-- Nobody books her, nor is anything of hers offered.
+select is(tests.error_code('admin', format('select * from public.find_open_slots(%L, %L, %L, 60, %L)', tests.id('rbt'), tests.at(20), tests.at(21), tests.id('ann'))), 'PT403', 'an admin finds no open slots of hers');
+select is(tests.error_code('admin', format('select public.' || name || '(%L)', tests.request('rbt', 'ann', tests.at(20)))), 'PT403', name || ': nor does anything else offer her')
+from unnest(array['find_alternatives', 'preview_series']) as name;
+select is(tests.hold('admin', tests.request('rbt', 'ann', tests.at(20))) ->> 'code', 'FORBIDDEN', 'nor can she be held');
 
 -- What she did stays.
 select is((select status::text from public.sessions where id = session_id), 'scheduled', 'her session stays') from made;

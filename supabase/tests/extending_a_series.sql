@@ -1,6 +1,6 @@
 -- A series goes on by its rule, as it was changed since: to a day, by a number of sessions, or while an authorization lasts.
 begin;
-select plan(43);
+select plan(44);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -138,5 +138,12 @@ select is(
     where therapist_id = tests.id('rbt2') and series_id is not null group by series_id) as each),
   array['4 of 4 groups', '4 of 4 groups'], 'each client has four in their series');
 select is_empty('select * from tests.broken_claims()', 'the claims are sound to the end');
+-- A series that an operator wrote to the end of what can be booked, or beyond.
+insert into public.session_series (organization_id, id, therapist_id, client_id, recurrence_rule, time_zone, civil_start)
+values (tests.id('clinic'), tests.id('far series'), tests.id('rbt'), tests.id('ann'), 'FREQ=WEEKLY', 'UTC', tests.at(700) at time zone 'UTC');
+insert into public.sessions (organization_id, series_id, therapist_id, client_id, start_time, end_time, time_zone)
+values (tests.id('clinic'), tests.id('far series'), tests.id('rbt'), tests.id('ann'), tests.at(700), tests.at(700, '11:00'), 'UTC');
+select is(tests.refused(tests.id('far series'), '{"count": 1}'), 'count: must be at most 0: more would be more than 730 days ahead', 'a series beyond what can be booked does not go on');
+
 select * from finish();
 rollback;

@@ -1,7 +1,7 @@
 -- A body becomes a typed row and then slots, or a 400 that names every field that is wrong. Nothing is converted on the
 -- way: "300" is no number and 97153 no text.
 begin;
-select plan(62);
+select plan(65);
 
 -- What is wrong with a body: {"path": "message"}, or the code with issues when it is not VALIDATION_FAILED.
 create function tests.problems(kind text, body jsonb, as_of timestamptz default '2026-11-01') returns jsonb language plpgsql as $$
@@ -51,7 +51,7 @@ from (values
   ('{"start_time": "2027-02-30T18:00:00Z"}', 'start_time'),
   ('{"start_time": "2027-02-01T18:00:00.000500Z"}', 'start_time'),
   ('{"time_zone": "foo3bar"}', 'time_zone'),
-  ('{"time_zone": "CET"}', 'time_zone'),
+  ('{"time_zone": "CET"}', 'time_zone'), ('{"time_zone": "MET"}', 'time_zone'), ('{"time_zone": "EET"}', 'time_zone'), ('{"time_zone": "WET"}', 'time_zone'),
   ('{"override": {}}', 'override.reason'),
   ('{"override": {"reason": " "}}', 'override.reason'),
   ('{"override": {"reason": "x", "rules": ["weather"]}}', 'override.rules.0'),

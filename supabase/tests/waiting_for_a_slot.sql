@@ -1,6 +1,6 @@
 -- A slot that a cancellation frees is held for the first who waits for one like it; she is asked once at a time.
 begin;
-select plan(37);
+select plan(42);
 select tests.open_clinic();
 insert into public.clients (organization_id, id, reference) select tests.id('clinic'), tests.id(name), name from unnest(array['eve', 'fay']) as name;
 insert into public.caseloads (organization_id, therapist_id, client_id)
@@ -143,6 +143,23 @@ update public.session_groups set start_time = tests.at(12, '14:00'), end_time = 
 where id = (select group_id from gathered);
 select is(pg_temp.cancel(session_id), '1', 'one of a group cancels, the group moves, and somebody else cancels') from behind;
 select is(pg_temp.offered(), 'eve fay', 'the place that is gone keeps nobody from being offered what is free');
+
+-- Units: what could not be held is not offered.
+insert into public.clients (organization_id, id, reference) values (tests.id('clinic'), tests.id('lou'), 'lou');
+insert into public.caseloads (organization_id, therapist_id, client_id) values (tests.id('clinic'), tests.id('rbt'), tests.id('lou'));
+update public.waitlist_entries set closed_at = now() where closed_at is null;
+update public.organizations set time_zone = 'UTC' where id = tests.id('clinic');
+select tests.add_payers();
+select tests.cover('lou', 'open');
+select tests.authorize('lou', '97153', 3);
+select is(pg_temp.wait('lou', 1), null, 'lou waits, with too few units for an hour');
+create temporary table scarce on commit drop as select tests.book('rbt', 'rbt', 'ann', tests.at(21)) as session_id;
+select is(pg_temp.cancel(session_id), '1', 'an hour is cancelled') from scarce;
+select is((select count(*) from public.session_holds where start_time = tests.at(21) and client_id = tests.id('lou')), 0::bigint, 'and is not offered to them');
+select tests.authorize('lou', '97153', 4);
+create temporary table enough on commit drop as select tests.book('rbt', 'rbt', 'ann', tests.at(22)) as session_id;
+select is(pg_temp.cancel(session_id), '1', 'another is, once more is authorized') from enough;
+select is((select count(*) from public.session_holds where start_time = tests.at(22) and client_id = tests.id('lou') and status = 'held'), 1::bigint, 'and that one is');
 
 select * from finish();
 rollback;

@@ -1,7 +1,7 @@
 -- Studio, SQL and REST write sessions too. They meet the same rules as the booking functions: no overlap with any
 -- session or hold of the same therapist, client or room; the status machine; nothing is deleted.
 begin;
-select plan(57);
+select plan(63);
 select tests.open_clinic();
 
 create function tests.insertion(therapist text, client text, starts timestamptz, ends timestamptz, extra text default '', vals text default '')
@@ -128,6 +128,26 @@ update public.sessions set buffer_before_minutes = 15 where id = tests.id('alone
 select is(pg_temp.claimed(), tstzrange(tests.at(90, '09:45'), tests.at(90, '11:30')), 'and one before it');
 update public.sessions set time_zone = 'Asia/Tokyo' where id = tests.id('alone');
 select is((select civil_start from public.sessions where id = tests.id('alone')), tests.at(90)::date + time '19:00', 'its civil start is that of its zone');
+
+-- The date of service follows the zone of the clinic, not that of the session.
+select tests.add_payers();
+select tests.cover('ann', 'open');
+select tests.authorize('ann', '97153', 40);
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, cpt_code)
+values (tests.id('clinic'), tests.id('night'), tests.id('rbt2'), tests.id('ann'), tests.at(91, '02:00'), tests.at(91, '03:00'), 'Asia/Tokyo', '97153');
+select is((select service_date from public.authorization_units where owner_id = tests.id('night')), tests.at(90)::date, 'at night in UTC it is the evening before in Los Angeles');
+update public.sessions set time_zone = 'UTC' where id = tests.id('night');
+select is((select service_date from public.authorization_units where owner_id = tests.id('night')), tests.at(90)::date, 'whatever zone the session says');
+
+-- Whoever cancels directly is who cancelled, and on whose side is not guessed.
+select is(tests.rows(person, format('update public.sessions set status = ''cancelled'' where id = %L', session.id)), 1::bigint, format('%s cancels %s', person, session.who))
+from (values ('admin', 'night'), ('service_role', 'alone')) as cancelling (person, who), lateral (select tests.id(cancelling.who) as id, cancelling.who) as session;
+select is((select array_agg(concat_ws(' ', cancelled_by, cancelled_by_role, attribution) order by cancelled_by nulls last) from public.session_cancellations
+    where session_id in (tests.id('night'), tests.id('alone'))), array[tests.id('admin') || ' admin unknown', session_user || ' unknown'],
+  'an admin who cancels directly is named, not the therapist; the backend by its database user');
+
+-- An UPDATE without WHERE hands nothing over either.
+select is(tests.error_code('rbt', format('update public.sessions set therapist_id = %L', tests.id('bcba'))), '42501', 'a therapist does not hand all their sessions over at once');
 
 select * from finish();
 rollback;

@@ -1,4 +1,5 @@
 /** Hold, confirm, move, release and cancel, as a web app does them. */
+import { randomUUID } from 'node:crypto';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   cancelData,
@@ -244,6 +245,73 @@ describe('a hold', () => {
     }
     const override = { override: { reason: 'Parent can only come on Sundays', rules: ['availability'] } };
     expect((await call('sessions-hold', therapist.admin, { ...body, ...override })).status).toBe(200);
+  });
+
+  describe('that is refused offers times that can be had:', () => {
+    let payer: Clinic;
+    const at = window(40, 10);
+
+    beforeAll(async () => {
+      payer = await openClinic();
+      const [ann, ben] = payer.clients;
+      await withConnection(async (client) => {
+        const payerId = randomUUID();
+        const parameters = [payer.organizationId, payerId];
+        await client.query(
+          "insert into public.payers (organization_id, id, name) values ($1, $2, 'Payer')",
+          parameters,
+        );
+        await client.query(
+          `insert into public.client_coverages (organization_id, client_id, payer_id, priority, valid_from)
+           select $1, client_id, $2, 1, '2020-01-01' from unnest($3::uuid[]) as client_id`,
+          [...parameters, [ann, ben]],
+        );
+        await client.query(
+          `insert into public.payer_concurrency_rules (organization_id, payer_id, first_code, second_code, allowed, valid_from)
+           values ($1, $2, '97153', '97155', false, '2020-01-01')`,
+          parameters,
+        );
+        await client.query(
+          `with made as (
+             insert into public.authorizations (organization_id, client_id, payer_id, approved_units, starts_on, ends_on)
+             values ($1, $3, $2, 100, '2020-01-01', $4) returning organization_id, id
+           )
+           insert into public.authorization_codes (organization_id, authorization_id, cpt_code)
+           select organization_id, id, '97153' from made`,
+          [...parameters, ben, window(38, 10).start_time.slice(0, 10)],
+        );
+      });
+      // One therapist gives a client 97153 in the room.
+      await hold(
+        payer.rbt,
+        holdOf(payer.rbt, ann, at, { cpt_code: '97153', room_id: payer.room, hold_seconds: 900 }),
+      );
+    });
+
+    it.each([
+      [
+        'CONCURRENT_SERVICE_NOT_ALLOWED',
+        () => holdOf(payer.bcba, payer.clients[0], at, { cpt_code: '97155' }),
+      ],
+      ['CLIENT_HOLD_CONFLICT', () => holdOf(payer.bcba, payer.clients[0], at)],
+      ['THERAPIST_HOLD_CONFLICT', () => holdOf(payer.rbt, payer.clients[1], window(40, 10, 2))],
+      ['ROOM_CONFLICT', () => holdOf(payer.bcba, payer.clients[1], at, { room_id: payer.room })],
+      [
+        'AUTHORIZATION_EXCEEDED',
+        () => holdOf(payer.rbt, payer.clients[1], window(41, 10), { cpt_code: '97153' }),
+      ],
+    ])('%s', async (code, bodyOf) => {
+      const body = bodyOf();
+      const refused = await call('sessions-hold', payer.admin, body);
+      expectProblem(refused, 409, code);
+      const { alternatives } = conflictProblem.parse(refused.body);
+      expect(alternatives.length).toBeGreaterThan(0);
+      for (const { startTime, endTime } of alternatives) {
+        const instead = { ...body, start_time: startTime, end_time: endTime };
+        const held = await hold(payer.admin, instead);
+        await call('sessions-cancel', payer.admin, { hold_key: held.holdKey });
+      }
+    });
   });
 });
 

@@ -4,6 +4,7 @@ import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { withConnection } from '../setup/db.ts';
 import {
   type Answer,
+  addUser,
   book,
   type Clinic,
   call,
@@ -14,6 +15,7 @@ import {
   type Person,
   rest,
   rpc,
+  signIn,
   window,
 } from './clinic.ts';
 
@@ -84,6 +86,7 @@ async function authorize(
       select organization_id, id, '97153' from granted`,
       [clinic.organizationId, client, payer, units, endsOn],
     );
+  return payer;
 }
 
 describe('a clinic that closes', () => {
@@ -268,6 +271,72 @@ describe('a series', () => {
     const more = await rpc(clinic.rbt, 'extend_series', { request });
     expect(more.body).toMatchObject({ ok: false, status: 409, code: 'AUTHORIZATION_EXCEEDED' });
     expect(more.body.shortages).toMatchObject([{ limit: 'dates' }]);
+  });
+});
+
+describe('somebody to take a session', () => {
+  it('knows the client, is free, works then, may render it and has units left: and can have it', async () => {
+    const clinic = await openClinic();
+    const { admin, rbt, bcba, clients, organizationId } = clinic;
+    const third = await addUser('third');
+    await sql(
+      "insert into public.memberships (organization_id, user_id, role) values ($1, $2, 'therapist')",
+      [...[organizationId, third.id]],
+    );
+    await sql(
+      `insert into public.therapists (organization_id, id, display_name, credential, time_zone)
+       values ($1, $2, 'T', 'RBT', 'America/Los_Angeles')`,
+      [organizationId, third.id],
+    );
+    const know = (client: string) =>
+      sql('insert into public.caseloads (organization_id, therapist_id, client_id) values ($1, $2, $3)', [
+        ...[organizationId, third.id, client],
+      ]);
+    const at = window(10, 16);
+    const sessionId = await book(rbt, clients[0], at);
+    const found = async (request: object = {}): Promise<string[]> =>
+      (await rpc(admin, 'find_substitutes', { request: { session_id: sessionId, ...request } })).body.map(
+        ({ therapistId }: { therapistId: string }) => therapistId,
+      );
+    const handed = async (to: Person) => {
+      const request = { session_ids: [sessionId], to_therapist_id: to.id };
+      const { body } = await rpc(admin, 'hold_reassignment', { request });
+      if (body.ok) await rpc(admin, 'release_hold', { request: { hold_key: body.body.holdKey } });
+      return body.ok ? 'ok' : body.code;
+    };
+    expect(await found()).toEqual([bcba.id]);
+    expect(await found({ include_off_caseload: true })).toEqual([bcba.id, third.id]);
+    await know(clients[0]);
+    // The fewer clients, then the less to do.
+    expect(await found()).toEqual([third.id, bcba.id]);
+    const { start_time, end_time } = window(10, 20);
+    const meeting = { kind: 'meeting', therapist_ids: [third.id], time_zone: 'UTC', start_time, end_time };
+    expect((await rpc(admin, 'add_staff_time', { request: meeting })).body.ok).toBe(true);
+    expect(await found()).toEqual([bcba.id, third.id]);
+    for (const person of [bcba, third]) expect(await handed(person)).toBe('ok');
+
+    // Busy, off, not at work.
+    await book(bcba, clients[1], at);
+    expect(await found()).toEqual([third.id]);
+    expect(await handed(bcba)).toBe('THERAPIST_CONFLICT');
+    const hours = { availability_hours: { sunday: [] }, therapist_id: third.id };
+    await rpc(admin, 'set_availability_hours', hours);
+    expect(await found()).toEqual([]);
+    expect(await handed(third)).toBe('OUTSIDE_AVAILABILITY');
+    await rpc(admin, 'set_availability_hours', { ...hours, availability_hours: null });
+    expect(await found()).toEqual([third.id]);
+
+    // Units: of a therapist and a day.
+    const payer = await authorize(clinic, clients[0], 100);
+    await sql(
+      `insert into public.unit_limits (organization_id, payer_id, cpt_codes, per, period, max_units)
+       values ($1, $2, '{97153}', 'therapist', 'day', 4)`,
+      [organizationId, payer],
+    );
+    expect(await found()).toEqual([third.id]);
+    await book(await signIn(third), clients[0], window(10, 18));
+    expect(await found()).toEqual([]);
+    expect(await handed(third)).toBe('AUTHORIZATION_EXCEEDED');
   });
 });
 

@@ -1,4 +1,5 @@
 /** `previewSeries` says what a hold would meet, and holds nothing. */
+import { randomUUID } from 'node:crypto';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { bookSession, previewSeries, requestSessionHold, SessionsApiError } from '../../src/lib/index.ts';
 import { withConnection } from '../setup/db.ts';
@@ -73,6 +74,56 @@ describe('a preview', () => {
       ['availability'],
       ['availability'],
     ]);
+  });
+
+  it('knows the service: what may run beside it is free, what is not authorized is not, and skipping agrees', async () => {
+    const paid = await openClinic();
+    const client = paid.clients[0];
+    const session = { ...nextSession(paid, { therapist: paid.bcba, client }), session_type: 'supervision' };
+    await withConnection(async (db) => {
+      const payer = randomUUID();
+      await db.query("insert into public.payers (organization_id, id, name) values ($1, $2, 'Payer')", [
+        paid.organizationId,
+        payer,
+      ]);
+      await db.query(
+        `insert into public.client_coverages (organization_id, client_id, payer_id, priority, valid_from)
+         values ($1, $2, $3, 1, '2020-01-01')`,
+        [paid.organizationId, client, payer],
+      );
+      await db.query(
+        `insert into public.payer_concurrency_rules (organization_id, payer_id, first_code, second_code, allowed, valid_from)
+         values ($1, $2, '97153', '97155', true, '2020-01-01')`,
+        [paid.organizationId, payer],
+      );
+      // The first three of four weeks are authorized.
+      await db.query(
+        `with made as (
+           insert into public.authorizations (organization_id, client_id, payer_id, approved_units, starts_on, ends_on)
+           values ($1, $2, $3, 100, '2020-01-01', ($4::timestamptz at time zone 'America/Los_Angeles')::date) returning organization_id, id
+         )
+         insert into public.authorization_codes (organization_id, authorization_id, cpt_code)
+         select organization_id, id, '97155' from made`,
+        [paid.organizationId, client, payer, shifted(session, 14).start_time],
+      );
+    });
+    const admin = await clientOf(paid.admin);
+    // The client's own 97153 in the second week is allowed beside 97155.
+    const beside = { ...shifted(session, 7), therapist_id: paid.rbt.id, session_type: 'individual' };
+    await bookSession(admin, { session: beside, timeZone: 'UTC' });
+    const rule = { recurrence: { rule: 'FREQ=WEEKLY;COUNT=4' }, timeZone: 'UTC' };
+    const reasonsOf = async (cptCode: string) =>
+      (await previewSeries(admin, { session, ...rule, cptCode })).map(({ blockedBy }) => blockedBy);
+    expect(await reasonsOf('97155')).toEqual([null, null, null, 'authorization']);
+    expect(await reasonsOf('97153')).toEqual([null, 'client', null, null]);
+    const { sessions, skipped } = await bookSession(admin, {
+      session,
+      ...rule,
+      overrides: { cptCode: '97155' },
+      onConflict: 'skip',
+    });
+    expect(sessions.map(({ cpt_code }) => cpt_code)).toEqual(['97155', '97155', '97155']);
+    expect(skipped).toMatchObject([{ index: 3, blockedBy: 'authorization' }]);
   });
 
   it('of a session to be moved does not count that session as in the way', async () => {

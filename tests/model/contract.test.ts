@@ -49,7 +49,7 @@ const hold = {
   ...{ buffer_before_minutes: 0, buffer_after_minutes: 15 },
   ...window,
   ...zone,
-  override: { reason: 'Because', rules: ['availability', 'concurrency'] },
+  override: { reason: 'Because', rules: ['availability', 'travel'] },
 };
 const occurrences = [window, { ...window, ...zone, session_id: id(6) }];
 

@@ -37,13 +37,16 @@ async function keys(client: pg.Client): Promise<string[]> {
   return rows.map(({ key }) => key).sort((a, b) => (BigInt(a) < BigInt(b) ? -1 : 1));
 }
 
-/** Holds, as an admin, with some setting of the connection; the error it ends with. */
+/** Holds, as an admin, with some setting of the connection; the error it ends with. What the server logs goes to `log`. */
 async function holdWith(
   setting: string,
+  log: string[] = [],
 ): Promise<{ code?: string; hint?: string; detail?: string; message: string } | null> {
   const client = await connect();
+  client.on('notice', ({ message }) => log.push(message ?? ''));
   try {
     await client.query(setting);
+    await client.query('set client_min_messages = log');
     await client.query(
       "select set_config('request.jwt.claims', $1, false), set_config('role', 'authenticated', false)",
       [JSON.stringify({ sub: arena.admin, role: 'authenticated', org_id: arena.organizationId })],
@@ -78,7 +81,12 @@ describe('somebody else keeps the therapist and does not let go', () => {
     other = await connect();
     await other.query('begin');
     for (const key of await keys(other)) await other.query('select pg_advisory_xact_lock($1)', [key]);
-    expect(await holdWith("set statement_timeout = '300ms'")).toMatchObject(busy);
+    const log: string[] = [];
+    expect(await holdWith("set statement_timeout = '300ms'", log)).toMatchObject(busy);
+    // The server's log names both: what gave way, and what the other one runs.
+    const told = log.find((line) => line.startsWith('booking gave way: '));
+    expect(told).toMatch(/^booking gave way: 57014 .* while running \[\d+\] .*hold_sessions/s);
+    expect(told).toMatch(/beside it .*pg_advisory_xact_lock/s);
   });
 
   it('so is one that waits too long for a lock', async () => {

@@ -7,8 +7,8 @@ declare
   held jsonb;
 begin
   perform rule_matrix.arrange(setup), rule_matrix.become(person);
-  held := public.hold_reassignment(jsonb_build_object(
-    'session_ids', jsonb_build_array(session_id), 'to_therapist_id', rule_matrix.id(place ->> 'therapist')));
+  held := public.hold_reassignment(jsonb_strip_nulls(jsonb_build_object('override', rule_matrix.override_of(place),
+    'session_ids', jsonb_build_array(session_id), 'to_therapist_id', rule_matrix.id(place ->> 'therapist'))));
   if held -> 'ok' is distinct from 'true' then
     return rule_matrix.verdict(held);
   end if;

@@ -21,6 +21,7 @@ import {
   recordRules,
   tables,
 } from './matrix.ts';
+import { recodedFrom } from './series.ts';
 
 let client: pg.Client;
 
@@ -40,6 +41,7 @@ beforeAll(async () => {
     id: id('clinic'),
     memberships: [
       ...members('admin', [id('admin')]),
+      ...members('super_admin', [id('super'), id('another super')]),
       ...members('therapist', Object.keys(therapists).map(id)),
       ...members('client', [id('parent')]),
     ],
@@ -56,7 +58,7 @@ beforeAll(async () => {
     caseloads: everybody([id('other rbt')], [id('other ann')]),
     rooms: [{ id: id('other blue'), name: 'other blue' }],
   });
-  for (const file of ['world.sql', 'hand-over.sql', 'staff-time.sql', 'import.sql'])
+  for (const file of ['world.sql', 'hand-over.sql', 'staff-time.sql', 'import.sql', 'series.sql'])
     await client.query(await readFile(new URL(file, import.meta.url), 'utf8'));
 });
 afterAll(async () => {
@@ -82,6 +84,7 @@ function attemptOf(rule: Rule, { way, person }: Path): string {
     case 'confirm':
     case 'insert':
     case 'hand over':
+    case 'resync':
     case 'staff time':
     case 'insert staff time':
     case 'import':
@@ -93,6 +96,19 @@ function attemptOf(rule: Rule, { way, person }: Path): string {
     case 'change staff time':
     case 'update staff time':
       return `rule_matrix.by_${way.replaceAll(' ', '_')}('${person}', ${arranged}, ${from}, ${to})`;
+    case 'recode': {
+      const former = recodedFrom[rule.name];
+      const around = former?.setup ? literal(former.setup) : arranged;
+      return `rule_matrix.by_recode('${person}', ${around}, ${former ? literal(former.code) : 'null'}, ${to})`;
+    }
+    case 'extend series':
+    case 'change staff series':
+      return `rule_matrix.by_${way.replaceAll(' ', '_')}('${person}', ${arranged}, ${literal(rule.from ?? {})}, ${to})`;
+    case 'change series':
+    case 'change following': {
+      const scope = way === 'change series' ? 'all' : 'following';
+      return `rule_matrix.by_change_series('${person}', ${arranged}, ${literal(rule.from ?? {})}, ${to}, '${scope}')`;
+    }
     case 'offer':
       return `rule_matrix.by_offer(${arranged}, ${to})`;
     default:
@@ -102,6 +118,8 @@ function attemptOf(rule: Rule, { way, person }: Path): string {
 
 /** How a refusal of a rule is told on a path. */
 function saysOf(rule: Rule, { way }: Path): readonly string[] | undefined {
+  // What a law moves back names what is in the way, not why the two may not be at once.
+  if (way === 'resync' && rule.name === 'concurrency') return ['CLIENT_CONFLICT'];
   if (way !== 'import') return rule.says;
   return IMPORT_SAYS[rule.name] ?? IMPORT_SAYS_OTHERWISE;
 }

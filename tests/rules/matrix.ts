@@ -5,6 +5,7 @@
 
 import { handOverCell } from './hand-over.ts';
 import { importCell } from './import.ts';
+import { seriesCell } from './series.ts';
 import { staffTimeCell } from './staff-time.ts';
 
 /** What comes of an attempt that breaks a rule. */
@@ -14,7 +15,7 @@ export type Outcome = 'refused' | 'allowed';
 export type Cell = Outcome | { readonly because: string };
 
 /** Who acts: members of the clinic, the secret key, and a session of the database's owner. */
-export type Person = 'rbt' | 'admin' | 'service_role' | 'SQL';
+export type Person = 'rbt' | 'admin' | 'super' | 'service_role' | 'SQL';
 
 /** How a row is written. */
 export type Way =
@@ -23,12 +24,18 @@ export type Way =
   | 'move'
   | 'move group'
   | 'hand over'
+  | 'change series'
+  | 'change following'
+  | 'extend series'
+  | 'recode'
+  | 'resync'
   | 'offer'
   | 'insert'
   | 'update'
   | 'update group'
   | 'staff time'
   | 'change staff time'
+  | 'change staff series'
   | 'insert staff time'
   | 'update staff time'
   | 'import'
@@ -59,6 +66,15 @@ export const paths: readonly Path[] = [
   path('move group', 'rbt', 'move a group, therapist'),
   path('move group', 'admin', 'move a group, admin'),
   path('hand over', 'admin', 'hand over, admin'),
+  path('change series', 'rbt', 'change a whole series, therapist'),
+  path('change series', 'admin', 'change a whole series, admin'),
+  path('change following', 'rbt', 'change the following, therapist'),
+  path('change following', 'admin', 'change the following, admin'),
+  path('extend series', 'rbt', 'extend a series, therapist'),
+  path('extend series', 'admin', 'extend a series, admin'),
+  path('recode', 'rbt', 'recode, therapist'),
+  path('recode', 'admin', 'recode, admin'),
+  path('resync', 'super', 'resync a zone, super_admin'),
   path('offer', 'admin', 'waitlist offer'),
   path('insert', 'rbt', 'insert, therapist'),
   path('insert', 'admin', 'insert, admin'),
@@ -76,6 +92,8 @@ export const paths: readonly Path[] = [
   path('staff time', 'admin', 'staff time, admin'),
   path('change staff time', 'rbt', 'change staff time, therapist'),
   path('change staff time', 'admin', 'change staff time, admin'),
+  path('change staff series', 'rbt', 'change a series of staff time, therapist'),
+  path('change staff series', 'admin', 'change a series of staff time, admin'),
   path('insert staff time', 'service_role', 'insert staff time, service_role'),
   path('insert staff time', 'SQL', 'insert staff time, SQL'),
   path('update staff time', 'service_role', 'update staff time, service_role'),
@@ -84,9 +102,9 @@ export const paths: readonly Path[] = [
 
 /** Functions of the API and the ways they are; a reason where they write no booking. */
 export const functions: Readonly<Record<string, readonly Way[] | string>> = {
-  hold_sessions: ['hold', 'move'],
-  confirm_sessions: ['confirm', 'move', 'hand over'],
-  extend_series: ['hold', 'confirm'],
+  hold_sessions: ['hold', 'move', 'change series', 'change following'],
+  confirm_sessions: ['confirm', 'move', 'hand over', 'change series', 'change following'],
+  extend_series: ['extend series'],
   move_group: ['move group'],
   hold_reassignment: ['hand over'],
   offer_freed_slots: ['offer'],
@@ -97,15 +115,15 @@ export const functions: Readonly<Record<string, readonly Way[] | string>> = {
   mark_no_show: ['record'],
   correct_visit: ['record'],
   add_staff_time: ['staff time'],
-  change_staff_time: ['change staff time'],
+  change_staff_time: ['change staff time', 'change staff series'],
   cancel_staff_time: 'only gives time back',
   import_sessions: ['import'],
   create_calendar_feed: 'writes no booking',
   revoke_calendar_feed: 'writes no booking',
   read_calendar_feed: 'reads, and records that it did',
   release_hold: 'only gives time back',
-  recode_sessions: 'gives what is booked another service; it asks the rules of a direct write, row by row',
-  resync_zone: 'moves what is booked to the civil time it was booked for; it overlaps nothing there',
+  recode_sessions: ['recode'],
+  resync_zone: ['resync'],
   add_closure: 'cancels at most; where a closure stands is a rule here',
   add_time_off: 'cancels at most; where time off stands is a rule here',
   set_availability_hours: 'changes what can be booked, no booking',
@@ -173,6 +191,8 @@ export interface Place {
   group?: string;
   /** Buffer before the start, in minutes. */
   before?: number;
+  /** Whether an override of every rule that has a name is asked for. */
+  override?: boolean;
 }
 
 /** A rule of placement, and how a place breaks it. */
@@ -227,7 +247,7 @@ const tenancy = [
 ];
 
 /** Rules about where, when, with whom and for what a session is booked. */
-export const placementRules: readonly Rule[] = [
+const rulesOfPlacement: readonly Rule[] = [
   {
     name: 'lawful',
     title: 'What breaks no rule is booked',
@@ -450,14 +470,14 @@ export const placementRules: readonly Rule[] = [
     name: 'own membership',
     title: 'Who is no member any more books nothing',
     says: authority,
-    setup: `delete from public.memberships where organization_id = ${clinic} and user_id in (rule_matrix.id('rbt'), rule_matrix.id('admin'))`,
+    setup: `delete from public.memberships where organization_id = ${clinic} and user_id in (rule_matrix.id('rbt'), rule_matrix.id('admin'), rule_matrix.id('super'))`,
     cells: { offer: { because: 'nobody in particular makes an offer' } },
   },
   {
     name: 'role',
     title: 'Somebody of role client books nothing',
     says: authority,
-    setup: `update public.memberships set role = 'client' where organization_id = ${clinic} and user_id in (rule_matrix.id('rbt'), rule_matrix.id('admin'))`,
+    setup: `update public.memberships set role = 'client' where organization_id = ${clinic} and user_id in (rule_matrix.id('rbt'), rule_matrix.id('admin'), rule_matrix.id('super'))`,
     cells: { offer: { because: 'nobody in particular makes an offer' } },
   },
   {
@@ -605,6 +625,39 @@ export const placementRules: readonly Rule[] = [
   },
 ];
 
+/** What nobody sets aside, though an override names it. */
+const setAside: readonly Rule[] = [
+  {
+    name: 'buffer, set aside',
+    title: 'No override sets travel aside',
+    says: ['THERAPIST_CONFLICT', 'FORBIDDEN'],
+    place: { before: 30, override: true },
+    setup: `select rule_matrix.given_session(rule_matrix.lawful() || jsonb_build_object('client', 'ben',
+      'start', rule_matrix.monday('09:00'), 'end', rule_matrix.monday('09:45')))`,
+    cells: { 'move group': { because: 'a group that moves keeps its buffers' } },
+  },
+  {
+    name: 'rendering, set aside',
+    title: 'No override lets a technician render a service of a qualified professional',
+    says: ['FORBIDDEN'],
+    place: { code: '97155', override: true },
+    from: {},
+    cells: {
+      'move group': noService,
+      'extend series': { because: 'who gives the series renders its service' },
+    },
+  },
+];
+
+/** All rules of placement. */
+export const placementRules: readonly Rule[] = [...rulesOfPlacement, ...setAside];
+
+/** The ways on which an override may be asked for by name. */
+const OVERRIDING: readonly Way[] = [
+  ...(['hold', 'move', 'move group', 'hand over'] as const),
+  ...(['change series', 'change following', 'extend series'] as const),
+];
+
 /** Rules about what becomes of a session. Each is tried on the ways that are listed. */
 export interface RecordRule {
   readonly name: string;
@@ -717,8 +770,15 @@ export const recordRules: readonly RecordRule[] = [
       ...by(everybody, 'update location_type', set("location_type = 'moon'")),
       ...by(everybody, 'update session_type', set("session_type = 'individual'")),
       ...by(everybody, 'update time_zone', set("time_zone = 'Asia/Tokyo'")),
+      ...by(everybody, 'update start_time', set("start_time = start_time - interval '15 minutes'")),
       ...by(everybody, 'update end_time', set("end_time = end_time + interval '15 minutes'")),
       ...by(everybody, 'update therapist_id', set("therapist_id = rule_matrix.id('rbt2')")),
+      ...by(everybody, 'update client_id', set("client_id = rule_matrix.id('ben')")),
+      ...by(
+        [...users, 'service_role'],
+        'update its visit',
+        'update public.session_visits set actual_end_time = now() where session_id = {session}::uuid',
+      ),
     ],
   },
   {
@@ -839,8 +899,10 @@ export function expectedCell(rule: Rule, { id, way, person }: Path): Cell {
     rule.cells?.[way] ??
     handOverCell(rule.name, way) ??
     staffTimeCell(rule.name, way) ??
-    importCell(rule.name, id);
+    importCell(rule.name, id) ??
+    seriesCell(rule.name, way);
   if (own !== undefined) return own;
+  if (rule.place?.override && !OVERRIDING.includes(way)) return { because: 'no override is asked for here' };
   if (way === 'offer') return rule.refused === 'nobody' ? 'allowed' : 'refused';
   if (person === 'service_role' || person === 'SQL') {
     if (rule.name === 'own membership' || rule.name === 'role') return { because: 'they are no member' };

@@ -55,6 +55,22 @@ begin
     rule_matrix.staff_body(place) - 'time_zone' || jsonb_build_object('staff_time_id', made)));
 end
 $$;
+-- A series of one, later on the same day, is changed to be at the place.
+create function rule_matrix.by_change_staff_series(person text, setup text, earlier jsonb, place jsonb) returns text
+language plpgsql set search_path = ''
+as $$
+declare
+  made uuid := rule_matrix.insert_staff_time((place - 'room') || (earlier - 'start' - 'end') || jsonb_build_object(
+    'start', (place ->> 'start')::timestamptz + interval '5 hours', 'end', (place ->> 'start')::timestamptz + interval '6 hours'));
+  minutes constant integer := extract(epoch from (place ->> 'end')::timestamptz - (place ->> 'start')::timestamptz) / 60;
+begin
+  update public.staff_times set series_id = made where id = made;
+  perform rule_matrix.arrange(setup), rule_matrix.become(person);
+  return rule_matrix.verdict(public.change_staff_time(jsonb_strip_nulls(jsonb_build_object(
+    'series_id', made, 'therapist_ids', jsonb_build_array(rule_matrix.id(place ->> 'therapist')), 'room_id', rule_matrix.id(place ->> 'room'),
+    'local_start', to_char((place ->> 'start')::timestamptz at time zone 'UTC', 'HH24:MI'), 'duration_minutes', minutes))));
+end
+$$;
 create function rule_matrix.by_update_staff_time(person text, setup text, from_place jsonb, place jsonb) returns text
 language plpgsql set search_path = ''
 as $$

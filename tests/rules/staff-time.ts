@@ -5,6 +5,7 @@ import type { Cell, Way } from './matrix.ts';
 export const STAFF_TIME_WAYS: readonly Way[] = [
   'staff time',
   'change staff time',
+  'change staff series',
   'insert staff time',
   'update staff time',
 ];
@@ -30,9 +31,19 @@ const cells: Readonly<Record<string, Cell>> = {
   buffer: { because: 'it has no buffers; travel is time of its own' },
 };
 
+const sameDays = { because: 'a series of it changes its hours, not its days' };
+const days: Readonly<Record<string, Cell>> = {
+  past: sameDays,
+  'too far': sameDays,
+  calendar: sameDays,
+  zone: noZone,
+  abbreviation: noZone,
+};
+
 /** The cell of a rule on one of these ways, where it is not what the rule says itself. */
 export function staffTimeCell(rule: string, way: Way): Cell | undefined {
   if (!STAFF_TIME_WAYS.includes(way)) return undefined;
   if (way === 'change staff time' && ['zone', 'abbreviation'].includes(rule)) return noZone;
+  if (way === 'change staff series' && rule in days) return days[rule];
   return cells[rule];
 }

@@ -29,7 +29,7 @@ begin
   else
     perform set_config('request.jwt.claims', jsonb_build_object(
       'sub', rule_matrix.id(person), 'role', 'authenticated', 'session_id', rule_matrix.id(person || ' laptop'),
-      'org_id', rule_matrix.id('clinic'), 'user_role', case person when 'admin' then 'admin' when 'parent' then 'client' else 'therapist' end
+      'org_id', rule_matrix.id('clinic'), 'user_role', case person when 'admin' then 'admin' when 'super' then 'super_admin' when 'parent' then 'client' else 'therapist' end
     )::text, true), set_config('role', 'authenticated', true);
   end if;
 end
@@ -153,6 +153,13 @@ $$;
 create function rule_matrix.wire(instant text) returns text
 language sql stable set search_path = ''
 as $$ select to_char(instant::timestamptz at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') $$;
+-- Every rule that an override may name.
+create function rule_matrix.override_of(place jsonb) returns jsonb
+language sql stable set search_path = ''
+as $$
+  select case when (place -> 'override')::boolean then
+    '{"reason": "They asked", "rules": ["availability", "authorization", "concurrency", "credential", "travel"]}'::jsonb end
+$$;
 create function rule_matrix.hold_body(place jsonb, extra jsonb default '{}') returns jsonb
 language sql stable set search_path = ''
 as $$
@@ -162,7 +169,7 @@ as $$
     'group_id', rule_matrix.id(place ->> 'group'), 'room_id', rule_matrix.id(place ->> 'room'),
     'start_time', rule_matrix.wire(place ->> 'start'), 'end_time', rule_matrix.wire(place ->> 'end'), 'time_zone', place -> 'zone',
     'cpt_code', place -> 'code', 'buffer_before_minutes', place -> 'before',
-    'start_time_offset_minutes', 0, 'end_time_offset_minutes', 0)) || extra
+    'start_time_offset_minutes', 0, 'end_time_offset_minutes', 0, 'override', rule_matrix.override_of(place))) || extra
 $$;
 create function rule_matrix.confirm_body(held jsonb, place jsonb, extra jsonb default '{}') returns jsonb
 language sql stable set search_path = ''
@@ -181,6 +188,9 @@ $$;
 
 -- The ways ----------------------------------------------------------------------------------------------------------
 
+-- 2 once an attempt is arranged. A sequence, for it outlives an attempt that fails.
+create sequence rule_matrix.stage;
+
 -- Runs as the operator what makes the place break its rule.
 create function rule_matrix.arrange(setup text) returns void
 language plpgsql set search_path = ''
@@ -190,6 +200,7 @@ begin
   if setup <> '' then
     execute setup;
   end if;
+  perform setval('rule_matrix.stage', 2);
 end
 $$;
 
@@ -342,17 +353,19 @@ declare
   hint text;
   rule text;
 begin
+  perform setval('rule_matrix.stage', 1);
   execute 'select ' || expression into verdict;
   -- Constraints that may wait until commit speak up now, to whoever would commit.
   set constraints all immediate;
   raise exception using errcode = 'ZZ000', message = verdict;
 exception
   when sqlstate 'ZZ000' then return sqlerrm;
-  when insufficient_privilege then
-    return 'refused, no privilege';
   when others then
     get stacked diagnostics hint = pg_exception_hint, rule = constraint_name;
     return case
+      -- What makes a place break its rule is lawful itself: its failure is no refusal of what is tried.
+      when (select last_value from rule_matrix.stage) < 2 then format('not arranged %s %s', sqlstate, sqlerrm)
+      when sqlstate = '42501' then 'refused, no privilege'
       when sqlstate like 'PT%' then 'refused ' || hint
       when sqlstate like '23%' then 'refused ' || coalesce(nullif(rule, ''), sqlstate)
       else format('error %s %s', sqlstate, sqlerrm)

@@ -359,10 +359,10 @@ declare
   cause private.cause;
   issues jsonb;
 begin
-  select jsonb_agg(jsonb_build_object('path', found.path || 'cpt.code', 'message', found.issue) order by found.path)
+  select jsonb_agg(jsonb_build_object('path', found.path || found.field, 'message', found.issue) order by found.path)
   into issues
   from (
-    select occurrence.path, case
+    select occurrence.path, occurrence.field, case
       -- What is moved stays the service it is, and does not leave the days of its code.
       when batch.is_move then case
         when (private.service_code_on(batch.organization_id, occurrence.code, occurrence.date)).code is null
@@ -372,6 +372,9 @@ begin
     end as issue
     from (
       select min(slot.path) as path, service.code, min(slot.service_date) as date,
+        -- Whoever named the service by its type alone knows no code.
+        case when bool_and(slot.cpt_code is null and slot.session_type is not null) then 'session.session_type' else 'cpt.code' end
+          as field,
         count(*)::integer + case when exists (
           select from public.session_groups as known
           where known.organization_id = batch.organization_id and known.id = asked.group_id

@@ -135,7 +135,9 @@ set search_path = ''
 as $$
 declare
   days constant date[] := private.rule_days(
-    pattern.rule, pattern.civil_start::date, daterange(pattern.through + 1, (as_of at time zone pattern.time_zone)::date + 731)
+    pattern.rule, pattern.civil_start::date,
+    -- Nothing is left of what can be booked for a series that was written to its end, or beyond.
+    daterange(pattern.through + 1, greatest(pattern.through + 1, (as_of at time zone pattern.time_zone)::date + 731))
   );
 begin
   if days is null then

@@ -1,5 +1,5 @@
 -- Purpose: may this stand here? One answer for holds, moves, groups, offers and direct writes.
--- Objects: placement_issue; move_issue, join_issue; group_issue; written_session_issue.
+-- Objects: overrides; placement_issue; move_issue, join_issue; group_issue; written_session_issue.
 -- Watch for: a new refusal of a placement is one more branch of placement_issue, and every path has it. Each function
 --            returns no code when nothing stands in the way. Call them behind the locks.
 
@@ -14,7 +14,21 @@ begin
 end
 $$;
 comment on function private.overrides(public.hold_batches, text) is
-  'Whether an admin set this rule aside for the batch: availability, authorization or concurrency.';
+  'Whether an admin set this rule aside for the batch: availability, authorization or concurrency. Nothing asks it about '
+  'credential and travel, which hold for everybody.';
+
+create function private.overrides(override private.override_request, rule text)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return override.reason is not null and (override.rules is null or rule = any (override.rules::text[]));
+end
+$$;
+comment on function private.overrides(private.override_request, text) is
+  'Whether a request that makes no hold, such as one for time without a client, sets this rule aside.';
 
 create function private.group_size_limit()
 returns integer

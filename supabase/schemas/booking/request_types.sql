@@ -50,12 +50,13 @@ create domain private.override_reason as text check (length(value) <= 500 and (v
 comment on domain private.override_reason is 'must be text of 1 to 500 characters';
 
 create domain private.override_rule as text
-  check (value in ('availability', 'authorization', 'concurrency'));
+  check (value in ('availability', 'authorization', 'concurrency', 'credential', 'travel'));
+-- Who may render a service, and travel, are never set aside: naming them has no effect, and the answer does not list them.
 comment on domain private.override_rule is
-  'must be "availability", "authorization" or "concurrency": who may render a service, and travel, are never set aside';
+  'must be "availability", "authorization", "concurrency", "credential" or "travel"';
 
-create domain private.override_rules as private.override_rule[] check (cardinality(value) between 1 and 3);
-comment on domain private.override_rules is 'must have 1 to 3 items';
+create domain private.override_rules as private.override_rule[] check (cardinality(value) between 1 and 5);
+comment on domain private.override_rules is 'must have 1 to 5 items';
 
 create domain private.no_text as text check (private.tidy(value) is null);
 comment on domain private.no_text is 'is not accepted here: session notes are saved, encrypted, through session-notes';
@@ -324,9 +325,9 @@ create domain private.correction_undo as text check (value in ('completion', 'st
 comment on domain private.correction_undo is 'must be "completion", "start" or "no_show"';
 
 create domain private.correction_reason as text
-  check (value in ('wrong_time', 'wrong_service', 'wrong_place', 'by_mistake', 'payer_request', 'other'));
+  check (value in ('wrong_time', 'wrong_service', 'wrong_place', 'wrong_people', 'by_mistake', 'payer_request', 'other'));
 comment on domain private.correction_reason is
-  'must be "wrong_time", "wrong_service", "wrong_place", "by_mistake", "payer_request" or "other"';
+  'must be "wrong_time", "wrong_service", "wrong_place", "wrong_people", "by_mistake", "payer_request" or "other"';
 
 create type private.correction_request as (
   session_id uuid,
@@ -335,6 +336,8 @@ create type private.correction_request as (
   actual_end_time private.instant,
   other_day_reason private.reason,
   overlap_reason private.reason,
+  therapist_id uuid,
+  client_id uuid,
   cpt_code private.cpt_code,
   modifiers private.cpt_modifiers,
   location_type private.short_text,
@@ -729,8 +732,8 @@ declare
   wanted private.correction_request :=
     private.read_request(request, null::private.correction_request, private.mistyped_correction_request());
   changes constant boolean := num_nonnulls(
-    wanted.actual_start_time, wanted.actual_end_time, wanted.other_day_reason, wanted.cpt_code, wanted.modifiers,
-    wanted.location_type
+    wanted.actual_start_time, wanted.actual_end_time, wanted.other_day_reason, wanted.therapist_id, wanted.client_id,
+    wanted.cpt_code, wanted.modifiers, wanted.location_type
   ) > 0;
   issues jsonb;
 begin

@@ -130,7 +130,7 @@ begin
     'therapistId', session.therapist_id, 'clientId', session.client_id,
     'cptCode', private.service_code(
       session.organization_id, session.cpt_code, session.session_type,
-      private.service_date(session.organization_id, session.client_id, session.start_time)
+      private.service_date(session.organization_id, session.client_id, coalesce(begun, session.start_time))
     ),
     'cptModifiers', session.cpt_modifiers, 'locationType', session.location_type, 'timeZone', session.time_zone,
     'actualStartTime', private.iso(begun), 'actualEndTime', private.iso(ended)

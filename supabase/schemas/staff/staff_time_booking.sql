@@ -207,8 +207,11 @@ declare
   );
   asked private.asked_booking;
 begin
-  -- Whoever asks for the time of so many has their locks, and others wait for them.
-  if cardinality(therapist_ids) * cardinality(plans) > 400 then
+  -- Whoever asks for the time of so many has their locks, and others wait for them. What is in several rooms is not looked
+  -- for: one room is asked for.
+  if cardinality(therapist_ids) * cardinality(plans) > 400
+    or exists (select from unnest(plans) as plan where plan.room_id is distinct from plans[1].room_id)
+  then
     return '[]';
   end if;
   asked.therapist_id := therapist_ids[1];
@@ -229,7 +232,7 @@ end
 $$;
 comment on function private.staff_alternatives(uuid, private.staff_plan[], timestamptz) is
   'Up to five other times for staff times that are refused, shifted together, by the function that sessions-hold asks: '
-  'everybody is free and works then, and the room is free. None for more than 400 times of a person.';
+  'everybody is free and works then, and the room is free. None for more than 400 times of a person, or several rooms.';
 
 create function private.may_take_time(actor private.actor, therapist_ids uuid[])
 returns boolean
@@ -287,7 +290,7 @@ comment on function private.staff_availability(uuid, private.staff_plan[]) is
 create function private.staff_placement_issue(
   actor private.actor,
   plans private.staff_plan[],
-  reason text,
+  override private.override_request,
   as_of timestamptz
 )
 returns jsonb
@@ -306,11 +309,11 @@ begin
     ) as wanted
     cross join lateral private.staff_time_issue(actor.organization_id, wanted.therapist_ids, wanted.room_id) as issue
     where issue.rule is not null or not private.may_take_time(actor, wanted.therapist_ids)
-  ) or (reason is not null and actor.role not in ('admin', 'super_admin')) then
+  ) or (override.reason is not null and actor.role not in ('admin', 'super_admin')) then
     return '{"code": "FORBIDDEN", "detail": "You may not take the time of these therapists, this room, or override."}';
   end if;
   availability := private.staff_availability(actor.organization_id, plans);
-  if not availability.is_open and reason is null then
+  if not availability.is_open and not private.overrides(override, 'availability') then
     return jsonb_build_object(
       'code', 'OUTSIDE_AVAILABILITY', 'conflicts', availability.conflicts,
       'detail', 'A therapist does not work then, or the clinic is closed. An admin may override with a reason.'
@@ -324,7 +327,9 @@ begin
   return jsonb_build_object('overridden', not availability.is_open);
 end
 $$;
-comment on function private.staff_placement_issue(private.actor, private.staff_plan[], text, timestamptz) is
+comment on function private.staff_placement_issue(
+  private.actor, private.staff_plan[], private.override_request, timestamptz
+) is
   'What forbids staff times to be placed here, as {code, detail, conflicts, retryAfter}; no code: nothing does, and '
   'overridden says whether the reason set hours or closures aside. Call it behind the locks.';
 
@@ -495,7 +500,7 @@ begin
   -- A rival for any of these people, or the room, waits here and then finds what this has taken.
   perform private.lock_resources(actor.organization_id, wanted.therapist_ids || wanted.room_id);
   as_of := clock_timestamp();
-  issue := private.staff_placement_issue(actor, plans, reason, as_of);
+  issue := private.staff_placement_issue(actor, plans, wanted.override, as_of);
   if issue ? 'code' then
     return private.refuse_staff_time(
       actor, '{}', issue ->> 'code', issue ->> 'detail', (issue ->> 'retryAfter')::timestamptz, issue -> 'conflicts',
@@ -866,7 +871,7 @@ begin
   moved := private.moved_plans(actor.organization_id, plans);
   perform private.require_staff_windows(moved, plans, as_of);
   if moved <> '{}' then
-    issue := private.staff_placement_issue(actor, moved, reason, as_of);
+    issue := private.staff_placement_issue(actor, moved, wanted.override, as_of);
     if issue ? 'code' then
       return private.refuse_staff_time(
         actor, target_ids, issue ->> 'code', issue ->> 'detail', (issue ->> 'retryAfter')::timestamptz, issue -> 'conflicts',

@@ -125,11 +125,14 @@ describe('a hold request', () => {
     expect(accepted({ override }).override).toEqual(override);
     expect(pathsOf({ override: { ...override, rules: ['everything'] } })).toEqual(['override.rules.0']);
     expect(pathsOf({ override: { ...override, rules: [] } })).toEqual(['override.rules']);
-    // Rules that nobody sets aside are refused by name, and not taken without effect.
-    for (const rule of ['credential', 'travel'])
-      expect(pathsOf({ override: { ...override, rules: ['availability', rule] } })).toEqual([
-        'override.rules.1',
-      ]);
+  });
+
+  it('may name every rule, also those that are never set aside', () => {
+    const rules = ['availability', 'authorization', 'concurrency', 'credential', 'travel'];
+    expect(accepted({ override: { reason: 'Family asked', rules } }).override).toMatchObject({ rules });
+    expect(pathsOf({ override: { reason: 'Family asked', rules: [...rules, 'travel'] } })).toEqual([
+      'override.rules',
+    ]);
   });
 
   it.each([

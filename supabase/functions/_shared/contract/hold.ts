@@ -15,6 +15,7 @@ import {
   optional,
   optionalOrNull,
   optionalText,
+  secondsLeft,
   text,
   timeZone,
   uuid,
@@ -80,23 +81,27 @@ const recurrence = z.object(
   { error: expected('an object') },
 );
 
-/** Rules an admin may override, each by its name. */
+/** Rules that an admin sets aside, each by its name. */
 export const OVERRIDABLE_RULES = ['availability', 'authorization', 'concurrency'] as const;
+
+/** Rules that an override may name. Who may render a service, and travel, hold all the same. */
+export const OVERRIDE_RULES = [...OVERRIDABLE_RULES, 'credential', 'travel'] as const;
 
 const override = z.object(
   {
     reason: text(500),
     rules: optional(
       list(
-        z.enum(OVERRIDABLE_RULES, {
-          error: expected(
-            '"availability", "authorization" or "concurrency": who may render a service, and travel, are never set aside',
-          ),
+        z.enum(OVERRIDE_RULES, {
+          error: expected('"availability", "authorization", "concurrency", "credential" or "travel"'),
         }),
         1,
-        OVERRIDABLE_RULES.length,
+        OVERRIDE_RULES.length,
       ),
-    ).meta({ description: 'Only these rules. Left out: every rule that can be overridden.' }),
+    ).meta({
+      description:
+        'Only these rules. Left out: every rule that can be overridden. `credential` (who may render a service) and `travel` (buffers) are never set aside: naming them has no effect.',
+    }),
   },
   { error: expected('an object') },
 );
@@ -298,14 +303,6 @@ export function parseHold(body: unknown): Parsed<RpcCall> {
   };
 }
 
-/** A countdown must survive a wrong clock of the caller's. */
-function secondsLeft() {
-  return z
-    .int()
-    .min(0)
-    .meta({ description: 'Seconds until `expiresAt`, by our clock, when this was answered.' });
-}
-
 const heldSlot = z.object({
   holdKey: z.string().meta({ format: 'uuid', description: 'Confirms or releases this occurrence.' }),
   holdId: z.string().meta({ format: 'uuid' }),
@@ -313,10 +310,10 @@ const heldSlot = z.object({
   endTime: z.iso.datetime({ offset: true }),
   expiresAt: z.iso.datetime({ offset: true }),
   secondsLeft: secondsLeft(),
-  clientId: z
-    .string()
+  clientIds: z
+    .array(z.string().meta({ format: 'uuid' }))
     .optional()
-    .meta({ format: 'uuid', description: 'In a group: the client this hold is for.' }),
+    .meta({ description: 'In a group: the clients this hold is for, in the order they were named.' }),
   groupId: z.string().optional().meta({ format: 'uuid', description: 'In a group: the group.' }),
   sessionId: z
     .string()
@@ -361,14 +358,15 @@ export const holdData = z.object({
   secondsLeft: secondsLeft(),
   holds: z.array(heldSlot).meta({
     description:
-      'One per occurrence, in request order; for a new group one per occurrence and client. Where a group moves, the hold of the session that was named stands for all its members.',
+      'One per occurrence, in request order; that of a group stands for all its clients. Where a group moves, the hold of the session that was named stands for all its members.',
   }),
   warnings: z.array(holdWarning).optional().meta({
     description:
       'Absent when there are none: an authorization 90 % or more taken, a payer’s daily limit exceeded.',
   }),
   overridden: z.array(z.enum(OVERRIDABLE_RULES)).optional().meta({
-    description: 'The rules that would have refused this hold, but for `override`.',
+    description:
+      'The rules that would have refused this hold, but for `override`. A rule that was named and not needed is not listed.',
   }),
   series: z
     .object({

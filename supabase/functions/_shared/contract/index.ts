@@ -57,6 +57,7 @@ export {
   holdEndpoint,
   holdRequest,
   OVERRIDABLE_RULES,
+  OVERRIDE_RULES,
   parseHold,
   seriesHoldRequest,
 } from './hold.ts';

@@ -2,7 +2,7 @@ import { expectTypeOf, it } from 'vitest';
 import type { z } from 'zod';
 import type { cancelData, releaseData } from './cancel.ts';
 import type { clientDetails, detailsReadData, namesReadData } from './client-details.ts';
-import type { holdData, OVERRIDABLE_RULES } from './hold.ts';
+import type { holdData, OVERRIDABLE_RULES, OVERRIDE_RULES } from './hold.ts';
 import type { alternative, conflict, issue, Problem as ProblemOfSchema, shortage } from './problem.ts';
 import type { noteContent, noteReadData, noteVersion } from './session-notes.ts';
 import type * as plain from './types.ts';
@@ -16,6 +16,7 @@ it('the plain types are those of the schemas', () => {
   expectTypeOf<plain.ReleaseData>().toEqualTypeOf<z.output<typeof releaseData>>();
   expectTypeOf<plain.CancelData>().toEqualTypeOf<z.output<typeof cancelData>>();
   expectTypeOf<plain.OverridableRule>().toEqualTypeOf<(typeof OVERRIDABLE_RULES)[number]>();
+  expectTypeOf<plain.OverrideRule>().toEqualTypeOf<(typeof OVERRIDE_RULES)[number]>();
   expectTypeOf<z.output<typeof noteContent>>().toExtend<plain.NoteContent>();
   expectTypeOf<keyof plain.NoteContent>().toEqualTypeOf<keyof z.output<typeof noteContent>>();
   expectTypeOf<plain.NoteVersion>().toEqualTypeOf<z.output<typeof noteVersion>>();
