@@ -241,39 +241,3 @@ export async function removeAvailabilityException(
     supabase,
   );
 }
-
-/** When a clinic is closed, as stored. */
-export type Closure = Database['public']['Tables']['organization_closures']['Row'];
-
-/**
- * When the clinic is closed, in a span of time: nobody can be booked then, whatever their hours say.
- *
- * @param supabase - a supabase-js client
- * @param query - the span (instants)
- * @returns the closures, by start
- * @throws SessionsApiError 401 without a session, 403 `ORGANIZATION_REQUIRED`
- * @throws the signal's reason when aborted
- * @example
- * ```ts
- * const week = weekBounds('2026-12-21', 'America/Los_Angeles');
- * for (const { name } of await fetchClosures(supabase, week)) console.log(`Closed: ${name}`);
- * ```
- */
-export async function fetchClosures(
-  supabase: Availability,
-  query: ReadOptions & { readonly from: string; readonly to: string },
-): Promise<Closure[]> {
-  const { organizationId } = await readScope(supabase, query.accessToken);
-  return await readWholeList(
-    () =>
-      tableOf(supabase, 'organization_closures')
-        .select('*')
-        .eq('organization_id', organizationId)
-        .lt('starts_at', query.to)
-        .gt('ends_at', query.from)
-        .order('starts_at')
-        .order('id'),
-    query,
-    supabase,
-  );
-}

@@ -1,5 +1,6 @@
-import { type AvailabilityException, type Closure, WEEKDAYS, type WeeklyHours } from './availability.ts';
+import { type AvailabilityException, WEEKDAYS, type WeeklyHours } from './availability.ts';
 import { type ClinicTimes, shiftCivil } from './clinicTimes.ts';
+import type { Closure } from './closures.ts';
 import type { Therapist } from './directory.ts';
 import type { LiveHold } from './liveHolds.ts';
 import { dayBounds, instantOf, plusDays } from './localTime.ts';

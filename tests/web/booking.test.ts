@@ -1,6 +1,6 @@
 /** Booking in the web app, told by what is in the database afterwards. */
 import { beforeEach, expect, it } from 'vitest';
-import { requestSessionHold, SessionsApiError } from '../../src/lib/index.ts';
+import { addClosure, requestSessionHold, SessionsApiError } from '../../src/lib/index.ts';
 import { type Clinic, expire } from '../functions/clinic.ts';
 import { anonymousClient, clientOf } from '../lib/clinic.ts';
 import { stack } from '../setup/stack.ts';
@@ -224,9 +224,7 @@ describeInBrowser('booking', () => {
 
   it('shows when the clinic is closed, also to somebody who has no hours', async () => {
     const admin = await clientOf(clinic.admin);
-    const closure = { name: 'Staff day', from_date: '2027-02-04' };
-    const { data } = await admin.rpc('add_closure', { request: closure });
-    expect(data).toMatchObject({ ok: true });
+    await addClosure(admin, { name: 'Staff day', fromDate: '2027-02-04' });
     const { page, context } = await sitDown(clinic.rbt, { path: '/schedule?view=week&date=2027-02-03' });
     const closed = page.locator('.ec-bg-event.closed');
     expect((await drawnAt(page, closed)).column).toBe(3);
