@@ -188,6 +188,7 @@ begin
   return true;
 exception
   when lock_not_available then
+    perform private.log_busy(sqlstate, sqlerrm);
     raise exception using
       errcode = 'PT503',
       message = 'bookings of this organization are under way: repeat the statement',

@@ -684,7 +684,7 @@ exception
   when unique_violation then
     perform private.raise_invalid(private.issue('id', 'is the id of an earlier version'));
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy();
+    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 comment on function private.save_note(text, jsonb, text, text) is
