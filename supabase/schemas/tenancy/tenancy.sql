@@ -230,6 +230,21 @@ $$;
 comment on function private.active_organization_id() is
   'The organization the caller works in now: the token''s choice, if the membership row stands. Null otherwise.';
 
+create function private.is_of_another_clinic(organization_id uuid)
+returns boolean
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  return auth.role() = 'authenticated' and private.active_organization_id() is distinct from organization_id;
+end
+$$;
+comment on function private.is_of_another_clinic(uuid) is
+  'Whether a user is about to write a row of a clinic that is not theirs. Row-level security refuses it: a trigger that comes '
+  'first says nothing of it, since its words would tell what the other clinic has.';
+
 create function private.active_role()
 returns public.member_role
 language plpgsql
