@@ -723,6 +723,20 @@ $$;
 comment on function private.refuse_delete() is
   'Trigger: refuses DELETE and TRUNCATE of records that law requires to be kept (45 CFR 164.316(b)(2)).';
 
+create function private.refuse_update()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'restrict_violation',
+    message = format('rows of %I.%I are records and never change', tg_table_schema, tg_table_name),
+    hint = 'What has versions takes a further one.';
+end
+$$;
+comment on function private.refuse_update() is 'Trigger: refuses UPDATE of rows that are records, or versions of one.';
+
 create trigger refuse_delete before delete on public.clients
   for each row execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.clients
@@ -2267,6 +2281,8 @@ create trigger refuse_delete before delete on public.sessions
   for each row execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.sessions
   for each statement execute function private.refuse_delete();
+create trigger refuse_update before update on public.session_cancellations
+  for each row execute function private.refuse_update();
 create trigger refuse_delete before delete on public.session_cancellations
   for each row execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.session_cancellations
@@ -2702,6 +2718,20 @@ end
 $$;
 comment on function private.refuse_derived_write() is
   'Trigger: refuses what the owner of the database writes to rows that are derived. Moving expires_at alone is allowed.';
+
+create function private.refuse_derived_column()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'restrict_violation',
+    message = format('%s of %I.%I follows from bookings and is written by them alone', tg_argv[0], tg_table_schema, tg_table_name),
+    hint = 'Write what it follows from instead.';
+end
+$$;
+comment on function private.refuse_derived_column() is 'Trigger: refuses a direct write of what is derived. Argument: the columns.';
 
 create function private.take_written_organization()
 returns trigger
@@ -7301,6 +7331,12 @@ create trigger a_take_organization before insert or update on public.authorizati
 create trigger b_guard_authorization before insert or update of organization_id, id, client_id, payer_id, approved_units,
   starts_on, ends_on on public.authorizations
   for each row execute function private.guard_authorization();
+create trigger refuse_entered_units before insert on public.authorizations
+  for each row when (new.booked_units <> 0)
+  execute function private.refuse_derived_column('booked_units');
+create trigger refuse_booked_units before update of booked_units on public.authorizations
+  for each row when (new.booked_units <> old.booked_units and private.is_direct_write())
+  execute function private.refuse_derived_column('booked_units');
 -- It grants nothing before it has codes.
 create trigger c_recount after update of approved_units, starts_on, ends_on, payer_id on public.authorizations
   for each row execute function private.recount_after_change();
@@ -18193,20 +18229,6 @@ comment on policy sessions_scoped_access on public.session_note_states is
   'Admins see their organization''s; therapists those of their own sessions.';
 grant select on public.session_note_states to authenticated, service_role;
 
-create function private.refuse_update()
-returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-  raise exception using
-    errcode = 'restrict_violation',
-    message = format('rows of %I.%I are versions and never change', tg_table_schema, tg_table_name),
-    hint = 'Insert a further version instead.';
-end
-$$;
-comment on function private.refuse_update() is 'Trigger: refuses UPDATE of rows that are versions of a record.';
-
 create function private.note_statement(note private.session_note_versions)
 returns text[]
 language plpgsql
@@ -21660,6 +21682,14 @@ create trigger a_take_organization before insert or update on public.session_vis
   for each statement
   when (private.is_direct_write())
   execute function private.take_written_organization();
+create trigger refuse_counted before update of units, started_by, completed_by, recorded_at on public.session_visits
+  for each row
+  when (
+    (new.units, new.started_by, new.completed_by, new.recorded_at)
+      is distinct from (old.units, old.started_by, old.completed_by, old.recorded_at)
+    and private.is_direct_write()
+  )
+  execute function private.refuse_derived_column('what was counted or recorded');
 create trigger b_guard_visit before insert or update on public.session_visits
   for each row
   when (private.is_direct_write())

@@ -1,6 +1,6 @@
 -- A session begins, ends and is billed by the times it really had, once its record is whole.
 begin;
-select plan(59);
+select plan(62);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 select tests.add_payers();
@@ -122,6 +122,8 @@ select is(
 ) from made;
 select is(tests.balance('ann'), '3/4/0/13', 'which it uses; the rest is given back');
 select is(pg_temp.ask('rbt', 'complete_session', session_id) ->> 'code', 'STATUS_NOT_ALLOWED', 'it completes once') from made;
+select is(tests.error_code('postgres', format('update public.session_visits set %s where session_id = %L', change, session_id)), '23001', 'nobody writes its ' || change)
+from made, unnest(array['units = 99', 'completed_by = null', 'started_by = null']) as change;
 
 update public.authorizations set approved_units = 9 where client_id = tests.id('ann');
 select is(pg_temp.ask('rbt', 'start_session', second_id, jsonb_build_object('actual_start_time', pg_temp.ago(283))) ->> 'ok', 'true', 'another begins') from made;

@@ -98,8 +98,8 @@ describe('somebody else keeps the therapist and does not let go', () => {
     // Long enough for a busy machine to have got as far as the lock.
     expect(await holdWith("set statement_timeout = '3s'", log)).toMatchObject(busy);
     // The server's log names both: what gave way, and what the other one runs.
-    const told = log.find((line) => line.startsWith('booking gave way: '));
-    expect(told).toMatch(/^booking gave way: 57014 .* while running \[\d+\] .*hold_sessions/s);
+    const told = log.find((line) => line.startsWith('gave way: '));
+    expect(told).toMatch(/^gave way: 57014 .* while running \[\d+\] .*hold_sessions/s);
     expect(told).toMatch(/beside it .*pg_advisory_xact_lock/s);
   });
 

@@ -586,6 +586,20 @@ $$;
 comment on function private.refuse_delete() is
   'Trigger: refuses DELETE and TRUNCATE of records that law requires to be kept (45 CFR 164.316(b)(2)).';
 
+create function private.refuse_update()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'restrict_violation',
+    message = format('rows of %I.%I are records and never change', tg_table_schema, tg_table_name),
+    hint = 'What has versions takes a further one.';
+end
+$$;
+comment on function private.refuse_update() is 'Trigger: refuses UPDATE of rows that are records, or versions of one.';
+
 create trigger refuse_delete before delete on public.clients
   for each row execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.clients
