@@ -375,7 +375,8 @@ security definer
 set search_path = ''
 as $$
 begin
-  return auth.role() = 'authenticated' and private.active_organization_id() is distinct from organization_id;
+  -- Whoever has become a user, as the REST service does; claims alone do not bring row-level security with them.
+  return current_setting('role') = 'authenticated' and private.active_organization_id() is distinct from organization_id;
 end
 $$;
 comment on function private.is_of_another_clinic(uuid) is
