@@ -117,16 +117,6 @@ select is(tests.error_code('postgres', statement), '23001', statement) from unne
   'update public.authorization_units set units = 0',
   'truncate private.claims'
 ]) as statement;
-select tests.add_payers();
-select tests.authorize('ann', '97153', 8);
-select is(tests.error_code(who, statement), '23001', format('%s does not %s', who, statement))
-from unnest(array['service_role', 'postgres']) as who, unnest(array[
-  'update public.authorizations set booked_units = booked_units + 1',
-  format('insert into public.authorizations (organization_id, client_id, payer_id, approved_units, booked_units, starts_on, ends_on)
-    select organization_id, client_id, payer_id, 8, 8, starts_on, ends_on from public.authorizations where organization_id = %L', tests.id('clinic'))
-]) as statement;
-update public.sessions set status = 'cancelled' where id = (select id from public.sessions where organization_id = tests.id('clinic') and status = 'scheduled' limit 1);
-select is(tests.error_code('postgres', 'update public.session_cancellations set reason = ''another'''), '23001', 'why and by whom a session was cancelled stays as it was');
 
 -- What follows from one column alone.
 insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone)
@@ -160,6 +150,16 @@ select is((select array_agg(concat_ws(' ', cancelled_by, cancelled_by_role, attr
 
 -- An UPDATE without WHERE hands nothing over either.
 select is(tests.error_code('rbt', format('update public.sessions set therapist_id = %L', tests.id('bcba'))), '42501', 'a therapist does not hand all their sessions over at once');
+
+-- Nor is what follows from bookings in a table of its own right.
+select is(tests.error_code(who, statement), '23001', format('%s does not %s', who, statement))
+from unnest(array['service_role', 'postgres']) as who, unnest(array[
+  'update public.authorizations set booked_units = booked_units + 1',
+  format('insert into public.authorizations (organization_id, client_id, payer_id, approved_units, booked_units, starts_on, ends_on)
+    select organization_id, client_id, payer_id, 8, 8, starts_on, ends_on from public.authorizations where organization_id = %L', tests.id('clinic'))
+]) as statement;
+update public.sessions set status = 'cancelled' where id = (select id from public.sessions where organization_id = tests.id('clinic') and status = 'scheduled' limit 1);
+select is(tests.error_code('postgres', 'update public.session_cancellations set reason = ''another'''), '23001', 'why and by whom a session was cancelled stays as it was');
 
 select * from finish();
 rollback;
