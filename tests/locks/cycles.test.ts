@@ -17,7 +17,8 @@ import {
 import { type Claims, withConnection } from '../setup/db.ts';
 import { brokenInvariants } from '../setup/invariants.ts';
 import { type Ending, inLockStep } from '../setup/lockstep.ts';
-import { type Edit, whileEdited } from '../setup/sabotage.ts';
+import type { Edit } from '../setup/sabotage.ts';
+import { whileEdited } from '../setup/while-edited.ts';
 
 /** A statement with its values. */
 type Step = [sql: string, values: unknown[]];

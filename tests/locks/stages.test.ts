@@ -18,7 +18,8 @@ import {
 } from '../races/rivals.ts';
 import { type Claims, connect, transactionAs } from '../setup/db.ts';
 import { type Actor, inLockStep } from '../setup/lockstep.ts';
-import { type Edit, whileEdited } from '../setup/sabotage.ts';
+import type { Edit } from '../setup/sabotage.ts';
+import { whileEdited } from '../setup/while-edited.ts';
 
 let arena: Arena;
 let admin: Claims;
