@@ -153,9 +153,9 @@ select pg_temp.session('beside', 'bcba', 'ben', '21:00', '97155'), pg_temp.sessi
 select pg_temp.complete('beside', 60);
 select is(pg_temp.correct('admin', 'beside', 1, pg_temp.to_client('ann')) #>> '{body,version}', '2', 'a client''s payer allows the two services at once');
 select is(pg_temp.shown('beside'), 'bcba ann {} needs_amendment', 'so it was theirs');
-select pg_temp.session('treated too', 'rbt2', 'ben', '21:00');
-select is(pg_temp.correct('admin', 'beside', 2, pg_temp.to_client('ben')) ->> 'code', 'CONCURRENT_SERVICE_NOT_ALLOWED', 'another''s does not');
-select is(pg_temp.shown('beside'), 'bcba ann {} needs_amendment', 'and it stays as it was');
+select pg_temp.session('treated too', 'rbt2', 'ben', '15:00');
+select is(pg_temp.correct('admin', 'modified', 1, pg_temp.to_client('ben')) ->> 'code', 'CONCURRENT_SERVICE_NOT_ALLOWED', 'another''s does not');
+select is(pg_temp.shown('modified'), 'bcba ann {HM} signed', 'and it stays as it was');
 
 -- A group
 select tests.cover('cat', 'silent');
