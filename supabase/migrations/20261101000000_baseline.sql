@@ -367,6 +367,22 @@ $$;
 comment on function private.active_organization_id() is
   'The organization the caller works in now: the token''s choice, if the membership row stands. Null otherwise.';
 
+create function private.is_of_another_clinic(organization_id uuid)
+returns boolean
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  -- Whoever has become a user, as the REST service does; claims alone do not bring row-level security with them.
+  return current_setting('role') = 'authenticated' and private.active_organization_id() is distinct from organization_id;
+end
+$$;
+comment on function private.is_of_another_clinic(uuid) is
+  'Whether a user is about to write a row of a clinic that is not theirs. Row-level security refuses it: a trigger that comes '
+  'first says nothing of it, since its words would tell what the other clinic has.';
+
 create function private.active_role()
 returns public.member_role
 language plpgsql
@@ -708,6 +724,20 @@ $$;
 comment on function private.refuse_delete() is
   'Trigger: refuses DELETE and TRUNCATE of records that law requires to be kept (45 CFR 164.316(b)(2)).';
 
+create function private.refuse_update()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'restrict_violation',
+    message = format('rows of %I.%I are records and never change', tg_table_schema, tg_table_name),
+    hint = 'What has versions takes a further one.';
+end
+$$;
+comment on function private.refuse_update() is 'Trigger: refuses UPDATE of rows that are records, or versions of one.';
+
 create trigger refuse_delete before delete on public.clients
   for each row execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.clients
@@ -1007,8 +1037,14 @@ security definer
 set search_path = ''
 as $$
 begin
-  -- Two codes entered at once would take one number: the constraint would refuse the second.
-  perform pg_advisory_xact_lock(hashtextextended('service_codes', 0));
+  if private.is_of_another_clinic(new.organization_id) then
+    return new;
+  end if;
+  -- Two codes entered at once would take one number: the constraint would refuse the second. Clinics number their own
+  -- apart from each other, and from what is everybody's, and wait for nobody else.
+  perform pg_advisory_xact_lock(
+    hashtextextended(encode(sha256(convert_to(format('service_codes/%s', new.organization_id), 'UTF8')), 'hex'), 3)
+  );
   new.ordinal := coalesce(
     new.ordinal,
     (
@@ -2246,6 +2282,8 @@ create trigger refuse_delete before delete on public.sessions
   for each row execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.sessions
   for each statement execute function private.refuse_delete();
+create trigger refuse_update before update on public.session_cancellations
+  for each row execute function private.refuse_update();
 create trigger refuse_delete before delete on public.session_cancellations
   for each row execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.session_cancellations
@@ -2682,6 +2720,20 @@ $$;
 comment on function private.refuse_derived_write() is
   'Trigger: refuses what the owner of the database writes to rows that are derived. Moving expires_at alone is allowed.';
 
+create function private.refuse_derived_column()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'restrict_violation',
+    message = format('%s of %I.%I follows from bookings and is written by them alone', tg_argv[0], tg_table_schema, tg_table_name),
+    hint = 'Write what it follows from instead.';
+end
+$$;
+comment on function private.refuse_derived_column() is 'Trigger: refuses a direct write of what is derived. Argument: the columns.';
+
 create function private.take_written_organization()
 returns trigger
 language plpgsql
@@ -2731,6 +2783,7 @@ begin
   return true;
 exception
   when lock_not_available then
+    perform private.log_busy(sqlstate, sqlerrm);
     raise exception using
       errcode = 'PT503',
       message = 'bookings of this organization are under way: repeat the statement',
@@ -3066,7 +3119,7 @@ begin
     )
   end
   limit 1;
-  if found then
+  if found and not private.is_of_another_clinic(new.organization_id) then
     raise exception using
       errcode = 'check_violation',
       constraint = 'unit_limits_codes',
@@ -3315,7 +3368,9 @@ as $$
 declare
   date constant date := private.service_date(new.organization_id, new.client_id, new.start_time);
 begin
-  if (private.service_code_on(new.organization_id, new.cpt_code, date)).code is null then
+  if (private.service_code_on(new.organization_id, new.cpt_code, date)).code is null
+    and not private.is_of_another_clinic(new.organization_id)
+  then
     raise exception using
       errcode = 'check_violation',
       constraint = 'service_code_valid',
@@ -3360,7 +3415,7 @@ begin
       where known.code = named.code and (known.organization_id is null or known.organization_id = new.organization_id)
     )
   limit 1;
-  if unknown is not null then
+  if unknown is not null and not private.is_of_another_clinic(new.organization_id) then
     raise exception using
       errcode = 'foreign_key_violation',
       schema = 'public',
@@ -4203,7 +4258,7 @@ comment on function private.may_book(private.actor, uuid, uuid, uuid) is 'As pri
 -- === schemas/booking/outcome.sql ===
 
 -- Purpose: what a booking function answers, and the few errors that leave the database.
--- Objects: success, refusal, refuse, iso, raise_busy.
+-- Objects: success, refusal, refuse, iso, log_busy, raise_busy.
 -- Watch for: a business refusal is returned, never raised, so that its audit event survives.
 
 create function private.iso(instant timestamptz)
@@ -4314,7 +4369,7 @@ comment on function private.refuse(
   'Refuses: one audit event (action, with details and conflicts) and the outcome, or TOO_MANY_REQUESTS for a caller who '
   'was refused too often. therapist_id: whose lock is held. more: what belongs in the answer beside, such as shortages.';
 
-create function private.raise_busy(state text default null, message text default null)
+create function private.log_busy(state text, message text)
 returns void
 language plpgsql
 set search_path = ''
@@ -4322,14 +4377,26 @@ as $$
 declare
   others text;
 begin
+  select string_agg(format('[%s] %s', other.pid, left(other.query, 300)), '; ') into others
+  from pg_catalog.pg_stat_activity as other
+  where other.datname = current_database() and other.pid <> pg_backend_pid() and other.state <> 'idle'
+    and other.backend_type = 'client backend';
+  raise log 'gave way: % % while running [%] %; beside it %', state, message, pg_backend_pid(),
+    left(current_query(), 300), coalesce(others, 'nobody');
+end
+$$;
+comment on function private.log_busy(text, text) is
+  'Who was in whose way belongs in the server''s log, for the caller hears only that the database is busy: the statement '
+  'that gave way, and those that run beside it, without their values.';
+
+create function private.raise_busy(state text default null, message text default null)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
   if state is not null then
-    -- The caller hears only that the database is busy; who was in whose way belongs in the server's log.
-    select string_agg(format('[%s] %s', other.pid, left(other.query, 300)), '; ') into others
-    from pg_catalog.pg_stat_activity as other
-    where other.datname = current_database() and other.pid <> pg_backend_pid() and other.state <> 'idle'
-      and other.backend_type = 'client backend';
-    raise log 'booking gave way: % % while running [%] %; beside it %', state, message, pg_backend_pid(),
-      left(current_query(), 300), coalesce(others, 'nobody');
+    perform private.log_busy(state, message);
   end if;
   perform private.raise_refusal(503, 'DATABASE_BUSY', 'The database is busy. Send the same request again.', '1');
 end
@@ -7265,6 +7332,12 @@ create trigger a_take_organization before insert or update on public.authorizati
 create trigger b_guard_authorization before insert or update of organization_id, id, client_id, payer_id, approved_units,
   starts_on, ends_on on public.authorizations
   for each row execute function private.guard_authorization();
+create trigger refuse_entered_units before insert on public.authorizations
+  for each row when (new.booked_units <> 0)
+  execute function private.refuse_derived_column('booked_units');
+create trigger refuse_booked_units before update of booked_units on public.authorizations
+  for each row when (new.booked_units <> old.booked_units and private.is_direct_write())
+  execute function private.refuse_derived_column('booked_units');
 -- It grants nothing before it has codes.
 create trigger c_recount after update of approved_units, starts_on, ends_on, payer_id on public.authorizations
   for each row execute function private.recount_after_change();
@@ -18045,7 +18118,7 @@ begin
   return private.success(jsonb_build_object('key', private.active_data_key(actor.organization_id)));
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy();
+    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 comment on function private.start_data_key(jsonb, text) is
@@ -18156,20 +18229,6 @@ create policy sessions_scoped_access on public.session_note_states for select to
 comment on policy sessions_scoped_access on public.session_note_states is
   'Admins see their organization''s; therapists those of their own sessions.';
 grant select on public.session_note_states to authenticated, service_role;
-
-create function private.refuse_update()
-returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-  raise exception using
-    errcode = 'restrict_violation',
-    message = format('rows of %I.%I are versions and never change', tg_table_schema, tg_table_name),
-    hint = 'Insert a further version instead.';
-end
-$$;
-comment on function private.refuse_update() is 'Trigger: refuses UPDATE of rows that are versions of a record.';
 
 create function private.note_statement(note private.session_note_versions)
 returns text[]
@@ -18753,7 +18812,7 @@ exception
   when unique_violation then
     perform private.raise_invalid(private.issue('id', 'is the id of an earlier version'));
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy();
+    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 comment on function private.save_note(text, jsonb, text, text) is
@@ -19323,7 +19382,7 @@ exception
   when unique_violation then
     perform private.raise_invalid(private.issue('id', 'is the id of an earlier version'));
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy();
+    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 comment on function private.save_client_details(jsonb, text, text) is
@@ -20017,6 +20076,8 @@ begin
 
   perform private.record_event(
     event.organization_id, entity || '.' || event.kind, entity, event.ids, clock_timestamp(),
+    -- A group is made and moved by bookings: its event, often their first, belongs in the chain of their therapist.
+    therapist_id => case entity when 'session_group' then event.therapist_id end::uuid,
     before => event.before, after => event.after
   )
   from (
@@ -20029,6 +20090,7 @@ begin
         cross join lateral unnest(string_to_array(listed.ids, ',')::uuid[]) as id (value)
         order by id.value
       ) as ids,
+      min(coalesce(change.after, change.before) ->> 'therapist_id') as therapist_id,
       nullif(jsonb_agg(change.before order by change.sort_key), '[null]') as before,
       nullif(jsonb_agg(change.after order by change.sort_key), '[null]') as after
     from (
@@ -21732,6 +21794,13 @@ create trigger a_take_organization before insert or update on public.session_vis
   for each statement
   when (private.is_direct_write())
   execute function private.take_written_organization();
+create trigger refuse_counted before update of units, started_by, completed_by on public.session_visits
+  for each row
+  when (
+    (new.units, new.started_by, new.completed_by) is distinct from (old.units, old.started_by, old.completed_by)
+    and private.is_direct_write()
+  )
+  execute function private.refuse_derived_column('what was counted, and by whom');
 create trigger b_guard_visit before insert or update on public.session_visits
   for each row
   when (private.is_direct_write())
@@ -26048,16 +26117,18 @@ as
 select
   month.organization_id,
   month.month,
-  (session.start_time at time zone organization.time_zone)::date as service_date,
+  private.service_date(session.organization_id, session.client_id, session.start_time) as service_date,
   session.id as session_id,
   session.therapist_id,
   therapist.display_name as therapist_name,
   session.client_id,
   client.reference as client_reference,
   array['not_completed'] as reasons,
-  floor(extract(epoch from now() - session.end_time) / 86400)::integer as days_waiting
+  -- Where the client lives it may be tomorrow already.
+  greatest(0, today.date - private.service_date(session.organization_id, session.client_id, session.start_time))
+    as days_waiting
 from reports.months as month
-join public.organizations as organization on organization.id = month.organization_id
+cross join lateral (select private.service_date(month.organization_id, null, now()) as date) as today
 join public.sessions as session
   on session.organization_id = month.organization_id
   and session.start_time >= month.starts_at
@@ -26072,7 +26143,7 @@ select
   problem.organization_id, problem.month, problem.service_date, problem.session_id, problem.therapist_id,
   problem.therapist_name, problem.client_id, problem.client_reference,
   array_agg(distinct problem.problem order by problem.problem),
-  (now()::date - problem.service_date)::integer
+  greatest(0, private.service_date(problem.organization_id, null, now()) - problem.service_date)
 from reports.visit_problems as problem
 -- These are explained, and nothing to wait for.
 where problem.problem not in ('off_the_booking', 'off_the_day', 'overlap_let')

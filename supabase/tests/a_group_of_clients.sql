@@ -1,6 +1,6 @@
 -- One therapist, two to eight clients, one time: held, confirmed and moved as one; each client may still cancel alone.
 begin;
-select plan(48);
+select plan(49);
 select tests.open_clinic();
 select tests.add_payers();
 insert into public.clients (organization_id, id, reference)
@@ -95,6 +95,16 @@ select is(
     tests.id('clinic'), tests.id('rbt'), tests.id('client 9'), tests.at(1), tests.at(1, '11:00'), 'UTC', pg_temp.remembered('group') #>> '{}')),
   '23514', 'nor written directly'
 );
+insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time)
+values (tests.id('clinic'), tests.id('beside'), tests.id('rbt2'), tests.at(1), tests.at(1, '11:00'));
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, group_id, session_type)
+values (tests.id('clinic'), tests.id('ninth'), tests.id('rbt2'), tests.id('client 9'), tests.at(1), tests.at(1, '11:00'), 'UTC', tests.id('beside'), 'group');
+select is(
+  tests.error('service_role', format('update public.sessions set group_id = %L, therapist_id = %L where id = %L',
+    pg_temp.remembered('group') #>> '{}', tests.id('rbt'), tests.id('ninth'))) ->> 'code',
+  '23514', 'nor moved into it from another group'
+);
+update public.sessions set status = 'cancelled' where id = tests.id('ninth');
 
 -- Moving
 create function pg_temp.move(person text, day integer, extra jsonb default '{}') returns jsonb language sql as $$

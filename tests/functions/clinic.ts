@@ -15,6 +15,7 @@ import {
 import { addClinic, addPeople, everybody } from '../setup/clinics.ts';
 import { withConnection } from '../setup/db.ts';
 import { stack } from '../setup/stack.ts';
+import { midnight } from '../setup/today.ts';
 
 const password = 'demo-password-1234';
 
@@ -184,9 +185,7 @@ export const rpc = (person: Pick<Person, 'token'>, name: string, args: object): 
 
 /** A window in UTC, so that its offsets are 0. `hour` counts from midnight, `days` from tomorrow. */
 export function window(days: number, hour: number, hours = 1) {
-  const midnight = new Date();
-  midnight.setUTCHours(0, 0, 0, 0);
-  const start = midnight.getTime() + (days + 1) * 86_400_000 + hour * 3_600_000;
+  const start = midnight + (days + 1) * 86_400_000 + hour * 3_600_000;
   return {
     start_time: new Date(start).toISOString(),
     end_time: new Date(start + hours * 3_600_000).toISOString(),

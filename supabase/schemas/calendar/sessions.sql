@@ -153,6 +153,8 @@ create trigger refuse_delete before delete on public.sessions
   for each row execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.sessions
   for each statement execute function private.refuse_delete();
+create trigger refuse_update before update on public.session_cancellations
+  for each row execute function private.refuse_update();
 create trigger refuse_delete before delete on public.session_cancellations
   for each row execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.session_cancellations

@@ -555,6 +555,12 @@ create trigger a_take_organization before insert or update on public.authorizati
 create trigger b_guard_authorization before insert or update of organization_id, id, client_id, payer_id, approved_units,
   starts_on, ends_on on public.authorizations
   for each row execute function private.guard_authorization();
+create trigger refuse_entered_units before insert on public.authorizations
+  for each row when (new.booked_units <> 0)
+  execute function private.refuse_derived_column('booked_units');
+create trigger refuse_booked_units before update of booked_units on public.authorizations
+  for each row when (new.booked_units <> old.booked_units and private.is_direct_write())
+  execute function private.refuse_derived_column('booked_units');
 -- It grants nothing before it has codes.
 create trigger c_recount after update of approved_units, starts_on, ends_on, payer_id on public.authorizations
   for each row execute function private.recount_after_change();
