@@ -147,8 +147,8 @@ export const detailsReadData = z.object({
 });
 
 /** What a client is called: no more of the details than a schedule needs. */
-export const clientName = clientDetails
-  .pick({ given_name: true, family_name: true, preferred_name: true })
+export const clientName = z
+  .object({ given_name: z.string(), family_name: z.string(), preferred_name: z.string().optional() })
   .meta({ id: 'ClientName' });
 
 /** The `data` of read names, in the order asked for. Null where nothing was saved. */
