@@ -1711,7 +1711,6 @@ as $$
 declare
   service record;
   zone text;
-  days daterange;
   allowed int4multirange;
 begin
   if cpt_code is null then
@@ -1726,9 +1725,12 @@ begin
   if not found then
     return '{[0,2147483647)}';
   end if;
+  -- Where no payer of the client ever lets the code run beside another, no day needs a look.
   if not exists (
-    select 1
-    from public.client_coverages as coverage
+    select from public.client_coverages as coverage
+    join public.payer_concurrency_rules as rule
+      on rule.organization_id = coverage.organization_id and rule.payer_id = coverage.payer_id
+      and client_lanes.cpt_code in (rule.first_code, rule.second_code) and rule.allowed
     where coverage.organization_id = client_lanes.organization_id and coverage.client_id = client_lanes.client_id
   ) then
     return service.lanes;
@@ -1736,31 +1738,33 @@ begin
 
   -- All days it touches, so that two overlapping services look at one day in common.
   zone := private.service_zone(organization_id, client_id);
-  days := daterange((start_time at time zone zone)::date, (end_time at time zone zone)::date, '[]');
-
   -- A pair gives up its lane when, on each of the days, there is a payer and every payer of the client allows it.
-  select range_agg(int4range(pair.lane, pair.lane + 1)) into allowed
-  from (
-    select least(service.ordinal, other.ordinal) * 100 + greatest(service.ordinal, other.ordinal) as lane
-    from generate_series(lower(days), upper(days) - 1, interval '1 day') as day (date)
+  with payer as (
+    select day.date::date, coverage.payer_id
+    from generate_series(
+      date_trunc('day', start_time at time zone zone), date_trunc('day', end_time at time zone zone), interval '1 day'
+    ) as day (date)
     left join public.client_coverages as coverage
       on coverage.organization_id = client_lanes.organization_id
       and coverage.client_id = client_lanes.client_id
       and daterange(coverage.valid_from, coverage.valid_to, '[]') @> day.date::date
-    cross join (
-      select distinct known.code, known.ordinal
-      from public.service_codes as known
-      where known.organization_id is null or known.organization_id = client_lanes.organization_id
+  )
+  select range_agg(int4range(pair.lane, pair.lane + 1)) into allowed
+  from (
+    select least(service.ordinal, other.ordinal) * 100 + greatest(service.ordinal, other.ordinal) as lane
+    from payer
+    join public.payer_concurrency_rules as rule
+      on rule.organization_id = client_lanes.organization_id and rule.payer_id = payer.payer_id
+      and client_lanes.cpt_code in (rule.first_code, rule.second_code) and rule.allowed
+      and daterange(rule.valid_from, rule.valid_to, '[]') @> payer.date
+    cross join lateral (
+      select known.ordinal from public.service_codes as known
+      where known.code = case rule.first_code when client_lanes.cpt_code then rule.second_code else rule.first_code end
+        and (known.organization_id is null or known.organization_id = client_lanes.organization_id)
+      limit 1
     ) as other
-    left join public.payer_concurrency_rules as rule
-      on rule.organization_id = coverage.organization_id
-      and rule.payer_id = coverage.payer_id
-      and rule.first_code = least(client_lanes.cpt_code, other.code)
-      and rule.second_code = greatest(client_lanes.cpt_code, other.code)
-      and daterange(rule.valid_from, rule.valid_to, '[]') @> day.date::date
-    where other.code <> client_lanes.cpt_code
     group by other.ordinal
-    having bool_and(coalesce(rule.allowed, false))
+    having count(*) = (select count(*) from payer)
   ) as pair;
   return service.lanes - coalesce(allowed, '{}');
 end
@@ -5698,10 +5702,10 @@ begin
 
   if wanted.occurrences is null then
     one := row(
-      gen_random_uuid(), 0, gen_random_uuid(), wanted.client_id, wanted.group_id, wanted.session_id, wanted.start_time::timestamptz,
-      wanted.end_time::timestamptz, zone, wanted.start_time::timestamptz at time zone zone, '{[0,2147483647)}', null,
-      null
-    );
+      gen_random_uuid(), 0, gen_random_uuid(), wanted.client_id, wanted.group_id, wanted.session_id,
+      wanted.start_time::timestamptz, wanted.end_time::timestamptz, zone, wanted.start_time::timestamptz at time zone zone,
+      '{[0,2147483647)}', null, null
+    )::private.slot;
     slots := array[one];
     issues := issues || coalesce(private.window_issues(
       one, false, wanted.start_time_offset_minutes, wanted.end_time_offset_minutes, as_of), '[]');
@@ -6004,8 +6008,8 @@ create type private.service as (
 comment on type private.service is
   'One service of one client. replaces_id: the session a hold moves; total_units: when known better than by the times.';
 
-create type private.own_units as (authorization_id uuid, units integer);
-comment on type private.own_units is 'What a session that is being moved has of an authorization already.';
+create type private.drawn_units as (authorization_id uuid, units integer);
+comment on type private.drawn_units is 'Units of an authorization: what a session has of it, or what is added to what is booked.';
 
 create type private.asked_service as (
   owner_id uuid,
@@ -6020,13 +6024,11 @@ create type private.asked_service as (
   was_covered boolean,
   is_paid boolean,
   authorization_required boolean,
-  has_limits boolean,
   total_units integer,
-  own private.own_units[]
+  own private.drawn_units[]
 );
 comment on type private.asked_service is
-  'A service with what its payer says of it. was_covered: the client ever had a payer; is_paid: this payer pays for the '
-  'code; has_limits: the payer limits units.';
+  'A service with what its payer says of it. was_covered: the client ever had a payer; is_paid: this payer pays for the code.';
 
 create type private.approval as (
   id uuid,
@@ -6037,8 +6039,7 @@ create type private.approval as (
   left_units integer,
   starts_on date,
   ends_on date,
-  covered datemultirange,
-  has_limits boolean
+  covered datemultirange
 );
 comment on type private.approval is
   'An authorization as a quote sees it. covered: the days on which its payer covers the client.';
@@ -6077,12 +6078,14 @@ create type private.quote as (
   granted_units integer,
   replaces_id uuid,
   shortages private.unit_shortage[],
-  exceeded private.exceeded_limit[]
+  exceeded private.exceeded_limit[],
+  warns boolean
 );
 comment on type private.quote is
   'What a service takes of an authorization (total; service_units is the whole service''s) and gets of it in addition to '
   'what a moved session has (granted). left_units: of the authorization, before the request. The first part has the '
-  'service''s shortages, null when it gets all it needs, and the limits it is warned of.';
+  'service''s shortages, null when it gets all it needs, and the limits it is warned of. warns: of those, or because a tenth '
+  'of the authorization is left, or less.';
 
 create function private.asked_services(organization_id uuid, services private.service[])
 returns private.asked_service[]
@@ -6100,10 +6103,6 @@ begin
         where ever.organization_id = asked_services.organization_id and ever.client_id = service.client_id
       ),
       rule.is_covered, rule.authorization_required,
-      payer.id is not null and exists (
-        select from public.unit_limits as known
-        where known.organization_id = asked_services.organization_id and known.payer_id = payer.id
-      ),
       coalesce(service.total_units, private.billable_units(
         floor(extract(epoch from service.end_time - service.start_time) / 60), rule.rounding, coalesce((
           select min(known.unit_minutes) from public.service_codes as known
@@ -6114,7 +6113,7 @@ begin
       )),
       case when service.replaces_id is not null then array(
         -- By its key alone: nothing here may lead into an authorization's whole ledger.
-        select row(entry.authorization_id, entry.units)::private.own_units
+        select row(entry.authorization_id, entry.units)::private.drawn_units
         from public.authorization_units as entry
         where entry.organization_id = asked_services.organization_id and entry.owner_id = service.replaces_id
           and entry.authorization_id is not null
@@ -6127,10 +6126,10 @@ begin
       offset 0
     ) as client
     cross join lateral (
-      select private.service_date(asked_services.organization_id, service.client_id, service.start_time) as date
+      select private.service_date(asked_services.organization_id, service.client_id, service.start_time) as date offset 0
     ) as day
     cross join lateral (
-      select private.primary_payer(asked_services.organization_id, service.client_id, day.date) as id
+      select private.primary_payer(asked_services.organization_id, service.client_id, day.date) as id offset 0
     ) as payer
     cross join lateral private.payer_rule(asked_services.organization_id, payer.id, service.cpt_code, day.date) as rule
     -- Earliest first, and by client, so that a client's authorizations are looked for once.
@@ -6159,20 +6158,16 @@ begin
           and held.state = 'held' and held.expires_at > as_of
       ),
       approval.starts_on, approval.ends_on,
-      case when client.payers is distinct from array[approval.payer_id] then (
+      case when (approval.payer_id = all (client.payers)) is not true then (
         select range_agg(daterange(coverage.valid_from, coverage.valid_to, '[]'))
         from public.client_coverages as coverage
         where coverage.organization_id = approvals_for.organization_id and coverage.client_id = approval.client_id
           and coverage.payer_id = approval.payer_id
-      ) end,
-      exists (
-        select from public.unit_limits as known
-        where known.organization_id = approvals_for.organization_id and known.authorization_id = approval.id
-      )
+      ) end
     )::private.approval
     from (
       select service.client_id as id, min(service.service_date) as first_date, max(service.service_date) as last_date,
-        array_agg(distinct service.cpt_code) as cpt_codes, array_agg(distinct service.payer_id) as payers
+        array_agg(service.cpt_code) as cpt_codes, array_agg(service.payer_id) as payers
       from unnest(asked) as service
       group by service.client_id
     ) as client
@@ -6279,10 +6274,10 @@ begin
     join lateral (
       select named.id, named.starts_on, named.ends_on, null::uuid as payer_id
       from unnest(approvals) as named
-      where named.has_limits and named.client_id = service.client_id
+      where named.client_id = service.client_id
         and service.service_date between named.starts_on and named.ends_on
       union all
-      select null, null, null, service.payer_id where service.has_limits
+      select null, null, null, service.payer_id
     ) as approval on true
     join lateral (
       select known as entry from public.unit_limits as known
@@ -6325,17 +6320,21 @@ comment on function private.limits_for(uuid, private.asked_service[], private.ap
 
 create function private.can_draw(approval private.approval, service private.asked_service)
 returns boolean
-language sql
+language plpgsql
 immutable
 set search_path = ''
-return approval.client_id = service.client_id
-  and service.service_date between approval.starts_on and approval.ends_on
-  and service.cpt_code = any (approval.cpt_codes)
-  -- Of a payer who covers that date; of a client nobody ever covered, whatever was authorized.
-  and (
-    not service.was_covered or approval.payer_id is not distinct from service.payer_id
-    or coalesce(approval.covered @> service.service_date, false)
-  );
+as $$
+begin
+  return approval.client_id = service.client_id
+    and service.service_date between approval.starts_on and approval.ends_on
+    and service.cpt_code = any (approval.cpt_codes)
+    -- Of a payer who covers that date; of a client nobody ever covered, whatever was authorized.
+    and (
+      not service.was_covered or approval.payer_id is not distinct from service.payer_id
+      or coalesce(approval.covered @> service.service_date, false)
+    );
+end
+$$;
 comment on function private.can_draw(private.approval, private.asked_service) is
   'Whether a service may draw on an authorization: of its client, its day, its code, and a payer who covers that day.';
 
@@ -6406,14 +6405,12 @@ declare
   left_of integer[] := array[greatest(0, left_units), null, null, null];
   place integer;
 begin
-  if approval.has_limits then
-    for use in first_use..last_use loop
-      if uses[use].authorization_id = approval.id and uses[use].effect = 'refuse' then
-        place := array_position('{total,day,week,month}', uses[use].period);
-        left_of[place] := least(left_of[place], greatest(0, pool_left[uses[use].pool]));
-      end if;
-    end loop;
-  end if;
+  for use in first_use..last_use loop
+    if uses[use].authorization_id = approval.id and uses[use].effect = 'refuse' then
+      place := array_position('{total,day,week,month}', uses[use].period);
+      left_of[place] := least(left_of[place], greatest(0, pool_left[uses[use].pool]));
+    end if;
+  end loop;
   return left_of;
 end
 $$;
@@ -6433,7 +6430,6 @@ declare
   approval_left integer[] := '{}';
   uses private.limit_use[] := '{}';
   pool_left integer[];
-  has_limits boolean := false;
   quotes private.quote[] := '{}';
   first_approval integer := 1;
   first_use integer := 1;
@@ -6454,19 +6450,14 @@ declare
   took integer;
   pool integer;
 begin
-  if asked = '{}' then
+  if cardinality(asked) = 0 then
     return '{}';
   end if;
   approvals := private.approvals_for(organization_id, asked, as_of);
   for place in 1..cardinality(approvals) loop
     approval_left := approval_left || approvals[place].left_units;
-    has_limits := has_limits or approvals[place].has_limits;
   end loop;
-  for number in 1..cardinality(asked) loop
-    exit when has_limits;
-    has_limits := asked[number].has_limits;
-  end loop;
-  if has_limits then
+  if exists (select from public.unit_limits as known where known.organization_id = quote_units.organization_id) then
     select limits.uses, limits.pool_left into uses, pool_left
     from private.limits_for(organization_id, asked, approvals, as_of) as limits;
   end if;
@@ -6549,17 +6540,18 @@ begin
       took := case when each >= cardinality(places) then rest else 0 end;
       approval := approvals[places[each]];
       continue when drawn[each] = 0 and took = 0 and (each < cardinality(places) or service.total_units > 0);
+      if places <> '{}' then
+        approval_left[places[each]] := approval_left[places[each]] - greatest(0, drawn[each] - own[each]);
+      end if;
       quotes := quotes || row(
         service.owner_id, each - 1, service.occurrence_index, service.client_id, service.therapist_id, service.payer_id,
         service.cpt_code, service.service_date, approval.id, approval.approved_units, approval.left_units,
         needs_authorization, service.total_units, coalesce(drawn[each], 0) + took,
         coalesce(greatest(0, drawn[each] - own[each]), 0), service.replaces_id,
-        nullif(shortages, '{}'), nullif(exceeded, '{}')
+        nullif(shortages, '{}'), nullif(exceeded, '{}'),
+        exceeded <> '{}' or coalesce(approval_left[places[each]] <= 0.1 * approval.approved_units, false)
       )::private.quote;
       shortages := '{}'; exceeded := '{}';
-      if places <> '{}' then
-        approval_left[places[each]] := approval_left[places[each]] - greatest(0, drawn[each] - own[each]);
-      end if;
     end loop;
   end loop;
   return quotes;
@@ -6578,21 +6570,29 @@ language plpgsql
 immutable
 set search_path = ''
 as $$
+declare
+  short private.quote;
 begin
+  foreach short in array quotes loop
+    exit when short.shortages is not null;
+  end loop;
+  if short.shortages is null then
+    return null;
+  end if;
   return (
     select jsonb_agg(
       jsonb_build_object(
         'occurrenceIndex', quote.occurrence_index, 'clientId', quote.client_id, 'cptCode', quote.cpt_code,
-        'date', quote.service_date, 'limit', short.limit_name, 'neededUnits', quote.service_units,
-        'leftUnits', short.left_units
+        'date', quote.service_date, 'limit', met.limit_name, 'neededUnits', quote.service_units,
+        'leftUnits', met.left_units
       )
-      order by quote.occurrence_index, quote.client_id, array_position('{coverage,dates,total,day,week,month}', short.limit_name)
+      order by quote.occurrence_index, quote.client_id, array_position('{coverage,dates,total,day,week,month}', met.limit_name)
     )
     from unnest(quotes) as quote
     cross join lateral (
       -- Of an authorization and of its payer there may be a limit each: what is left is the less.
       select each.limit_name, min(each.left_units) as left_units from unnest(quote.shortages) as each group by each.limit_name
-    ) as short
+    ) as met
   );
 end
 $$;
@@ -6606,7 +6606,15 @@ language plpgsql
 immutable
 set search_path = ''
 as $$
+declare
+  warned private.quote;
 begin
+  foreach warned in array quotes loop
+    exit when warned.warns;
+  end loop;
+  if warned.warns is not true then
+    return '[]';
+  end if;
   return coalesce((
     select jsonb_agg(
       jsonb_build_object(
@@ -6685,25 +6693,25 @@ comment on type private.moved_session is 'A session, and the hold that moves it.
 
 -- The ledger -------------------------------------------------------------------------------------------------------
 
-create function private.add_booked_units(organization_id uuid, entries public.authorization_units[], factor integer)
+create function private.add_booked_units(organization_id uuid, drawn private.drawn_units[])
 returns void
 language plpgsql
 set search_path = ''
 as $$
 begin
   update public.authorizations as approval
-  set booked_units = approval.booked_units + factor * changed.units
+  set booked_units = approval.booked_units + changed.units
   from (
-    select entry.authorization_id as id, sum(entry.units) as units
-    from unnest(entries) as entry
-    where entry.state <> 'held' and entry.units > 0
-    group by entry.authorization_id
+    select each.authorization_id as id, sum(each.units) as units
+    from unnest(drawn) as each
+    group by each.authorization_id
+    having sum(each.units) <> 0
   ) as changed
   where approval.organization_id = add_booked_units.organization_id and approval.id = changed.id;
 end
 $$;
-comment on function private.add_booked_units(uuid, public.authorization_units[], integer) is
-  'Adds (factor 1) or takes away (-1) the units of these entries, those of holds excepted, from their authorizations.';
+comment on function private.add_booked_units(uuid, private.drawn_units[]) is
+  'Adds units to what is booked of their authorizations; what is given back is negative. Units of holds are not booked.';
 
 create function private.enter_units(
   organization_id uuid,
@@ -6715,23 +6723,17 @@ returns void
 language plpgsql
 set search_path = ''
 as $$
-declare
-  entries public.authorization_units[];
 begin
-  entries := array(
-    select row(
-      enter_units.organization_id, quote.owner_id, quote.part, quote.client_id, quote.therapist_id, quote.payer_id,
-      quote.cpt_code, quote.service_date, quote.authorization_id, quote.needs_authorization, quote.total_units,
-      quote.granted_units, enter_units.state, enter_units.expires_at,
-      case when enter_units.state = 'held' then quote.replaces_id end
-    )::public.authorization_units
-    from unnest(quotes) as quote
-  );
-  if entries <> '{}' then
-    insert into public.authorization_units select entry.* from unnest(entries) as entry;
-    if state <> 'held' then
-      perform private.add_booked_units(organization_id, entries, 1);
-    end if;
+  insert into public.authorization_units
+  select enter_units.organization_id, quote.owner_id, quote.part, quote.client_id, quote.therapist_id, quote.payer_id,
+    quote.cpt_code, quote.service_date, quote.authorization_id, quote.needs_authorization, quote.total_units,
+    quote.granted_units, enter_units.state, enter_units.expires_at,
+    case when enter_units.state = 'held' then quote.replaces_id end
+  from unnest(quotes) as quote;
+  if state <> 'held' then
+    perform private.add_booked_units(organization_id, array(
+      select row(quote.authorization_id, quote.granted_units)::private.drawn_units from unnest(quotes) as quote
+    ));
   end if;
 end
 $$;
@@ -6745,6 +6747,7 @@ set search_path = ''
 as $$
 declare
   entries public.authorization_units[];
+  booked private.drawn_units[];
 begin
   with gone as (
     delete from public.authorization_units as entry
@@ -6756,9 +6759,12 @@ begin
     where entry.ctid = found.ctid
     returning entry.*
   )
-  select array_agg(row(gone.*)::public.authorization_units) into entries from gone;
-  if entries is not null then
-    perform private.add_booked_units(organization_id, entries, -1);
+  select array_agg(row(gone.*)::public.authorization_units),
+    array_agg(row(gone.authorization_id, -gone.units)::private.drawn_units) filter (where gone.state <> 'held')
+  into entries, booked
+  from gone;
+  if booked is not null then
+    perform private.add_booked_units(organization_id, booked);
   end if;
   return coalesce(entries, '{}');
 end
@@ -6772,7 +6778,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  entries public.authorization_units[];
+  booked private.drawn_units[];
 begin
   with taken as (
     update public.authorization_units as entry
@@ -6784,11 +6790,11 @@ begin
     ) as found
     -- Of what was found: asked of the table, the index of all that is held would be read for each of them.
     where entry.ctid = found.ctid and found.state = 'held'
-    returning entry.*
+    returning entry.authorization_id, entry.units
   )
-  select array_agg(row(taken.*)::public.authorization_units) into entries from taken;
-  if entries is not null then
-    perform private.add_booked_units(organization_id, entries, 1);
+  select array_agg(row(taken.*)::private.drawn_units) into booked from taken;
+  if booked is not null then
+    perform private.add_booked_units(organization_id, booked);
   end if;
 end
 $$;
@@ -6820,12 +6826,6 @@ begin
     array_agg(row(gone.*)::public.authorization_units) filter (where gone.state = 'held')
   into before, held
   from gone;
-  if before is not null then
-    perform private.add_booked_units(organization_id, before, -1);
-  end if;
-  if held is null then
-    return;
-  end if;
   held := array(
     select row(
       entry.organization_id, one.session_id, entry.part, entry.client_id, entry.therapist_id, entry.payer_id, entry.cpt_code,
@@ -6839,7 +6839,11 @@ begin
       on former.owner_id = one.session_id and former.authorization_id = entry.authorization_id
   );
   insert into public.authorization_units select entry.* from unnest(held) as entry;
-  perform private.add_booked_units(organization_id, held, 1);
+  perform private.add_booked_units(organization_id, array(
+    select row(entry.authorization_id, -entry.units)::private.drawn_units from unnest(before) as entry
+    union all
+    select row(entry.authorization_id, entry.units)::private.drawn_units from unnest(held) as entry
+  ));
 end
 $$;
 comment on function private.move_units(uuid, private.moved_session[]) is

@@ -353,10 +353,10 @@ begin
 
   if wanted.occurrences is null then
     one := row(
-      gen_random_uuid(), 0, gen_random_uuid(), wanted.client_id, wanted.group_id, wanted.session_id, wanted.start_time::timestamptz,
-      wanted.end_time::timestamptz, zone, wanted.start_time::timestamptz at time zone zone, '{[0,2147483647)}', null,
-      null
-    );
+      gen_random_uuid(), 0, gen_random_uuid(), wanted.client_id, wanted.group_id, wanted.session_id,
+      wanted.start_time::timestamptz, wanted.end_time::timestamptz, zone, wanted.start_time::timestamptz at time zone zone,
+      '{[0,2147483647)}', null, null
+    )::private.slot;
     slots := array[one];
     issues := issues || coalesce(private.window_issues(
       one, false, wanted.start_time_offset_minutes, wanted.end_time_offset_minutes, as_of), '[]');

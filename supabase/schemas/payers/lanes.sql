@@ -18,7 +18,6 @@ as $$
 declare
   service record;
   zone text;
-  days daterange;
   allowed int4multirange;
 begin
   if cpt_code is null then
@@ -33,9 +32,12 @@ begin
   if not found then
     return '{[0,2147483647)}';
   end if;
+  -- Where no payer of the client ever lets the code run beside another, no day needs a look.
   if not exists (
-    select 1
-    from public.client_coverages as coverage
+    select from public.client_coverages as coverage
+    join public.payer_concurrency_rules as rule
+      on rule.organization_id = coverage.organization_id and rule.payer_id = coverage.payer_id
+      and client_lanes.cpt_code in (rule.first_code, rule.second_code) and rule.allowed
     where coverage.organization_id = client_lanes.organization_id and coverage.client_id = client_lanes.client_id
   ) then
     return service.lanes;
@@ -43,31 +45,33 @@ begin
 
   -- All days it touches, so that two overlapping services look at one day in common.
   zone := private.service_zone(organization_id, client_id);
-  days := daterange((start_time at time zone zone)::date, (end_time at time zone zone)::date, '[]');
-
   -- A pair gives up its lane when, on each of the days, there is a payer and every payer of the client allows it.
-  select range_agg(int4range(pair.lane, pair.lane + 1)) into allowed
-  from (
-    select least(service.ordinal, other.ordinal) * 100 + greatest(service.ordinal, other.ordinal) as lane
-    from generate_series(lower(days), upper(days) - 1, interval '1 day') as day (date)
+  with payer as (
+    select day.date::date, coverage.payer_id
+    from generate_series(
+      date_trunc('day', start_time at time zone zone), date_trunc('day', end_time at time zone zone), interval '1 day'
+    ) as day (date)
     left join public.client_coverages as coverage
       on coverage.organization_id = client_lanes.organization_id
       and coverage.client_id = client_lanes.client_id
       and daterange(coverage.valid_from, coverage.valid_to, '[]') @> day.date::date
-    cross join (
-      select distinct known.code, known.ordinal
-      from public.service_codes as known
-      where known.organization_id is null or known.organization_id = client_lanes.organization_id
+  )
+  select range_agg(int4range(pair.lane, pair.lane + 1)) into allowed
+  from (
+    select least(service.ordinal, other.ordinal) * 100 + greatest(service.ordinal, other.ordinal) as lane
+    from payer
+    join public.payer_concurrency_rules as rule
+      on rule.organization_id = client_lanes.organization_id and rule.payer_id = payer.payer_id
+      and client_lanes.cpt_code in (rule.first_code, rule.second_code) and rule.allowed
+      and daterange(rule.valid_from, rule.valid_to, '[]') @> payer.date
+    cross join lateral (
+      select known.ordinal from public.service_codes as known
+      where known.code = case rule.first_code when client_lanes.cpt_code then rule.second_code else rule.first_code end
+        and (known.organization_id is null or known.organization_id = client_lanes.organization_id)
+      limit 1
     ) as other
-    left join public.payer_concurrency_rules as rule
-      on rule.organization_id = coverage.organization_id
-      and rule.payer_id = coverage.payer_id
-      and rule.first_code = least(client_lanes.cpt_code, other.code)
-      and rule.second_code = greatest(client_lanes.cpt_code, other.code)
-      and daterange(rule.valid_from, rule.valid_to, '[]') @> day.date::date
-    where other.code <> client_lanes.cpt_code
     group by other.ordinal
-    having bool_and(coalesce(rule.allowed, false))
+    having count(*) = (select count(*) from payer)
   ) as pair;
   return service.lanes - coalesce(allowed, '{}');
 end

@@ -17,8 +17,8 @@ create type private.service as (
 comment on type private.service is
   'One service of one client. replaces_id: the session a hold moves; total_units: when known better than by the times.';
 
-create type private.own_units as (authorization_id uuid, units integer);
-comment on type private.own_units is 'What a session that is being moved has of an authorization already.';
+create type private.drawn_units as (authorization_id uuid, units integer);
+comment on type private.drawn_units is 'Units of an authorization: what a session has of it, or what is added to what is booked.';
 
 create type private.asked_service as (
   owner_id uuid,
@@ -33,13 +33,11 @@ create type private.asked_service as (
   was_covered boolean,
   is_paid boolean,
   authorization_required boolean,
-  has_limits boolean,
   total_units integer,
-  own private.own_units[]
+  own private.drawn_units[]
 );
 comment on type private.asked_service is
-  'A service with what its payer says of it. was_covered: the client ever had a payer; is_paid: this payer pays for the '
-  'code; has_limits: the payer limits units.';
+  'A service with what its payer says of it. was_covered: the client ever had a payer; is_paid: this payer pays for the code.';
 
 create type private.approval as (
   id uuid,
@@ -50,8 +48,7 @@ create type private.approval as (
   left_units integer,
   starts_on date,
   ends_on date,
-  covered datemultirange,
-  has_limits boolean
+  covered datemultirange
 );
 comment on type private.approval is
   'An authorization as a quote sees it. covered: the days on which its payer covers the client.';
@@ -90,12 +87,14 @@ create type private.quote as (
   granted_units integer,
   replaces_id uuid,
   shortages private.unit_shortage[],
-  exceeded private.exceeded_limit[]
+  exceeded private.exceeded_limit[],
+  warns boolean
 );
 comment on type private.quote is
   'What a service takes of an authorization (total; service_units is the whole service''s) and gets of it in addition to '
   'what a moved session has (granted). left_units: of the authorization, before the request. The first part has the '
-  'service''s shortages, null when it gets all it needs, and the limits it is warned of.';
+  'service''s shortages, null when it gets all it needs, and the limits it is warned of. warns: of those, or because a tenth '
+  'of the authorization is left, or less.';
 
 create function private.asked_services(organization_id uuid, services private.service[])
 returns private.asked_service[]
@@ -113,10 +112,6 @@ begin
         where ever.organization_id = asked_services.organization_id and ever.client_id = service.client_id
       ),
       rule.is_covered, rule.authorization_required,
-      payer.id is not null and exists (
-        select from public.unit_limits as known
-        where known.organization_id = asked_services.organization_id and known.payer_id = payer.id
-      ),
       coalesce(service.total_units, private.billable_units(
         floor(extract(epoch from service.end_time - service.start_time) / 60), rule.rounding, coalesce((
           select min(known.unit_minutes) from public.service_codes as known
@@ -127,7 +122,7 @@ begin
       )),
       case when service.replaces_id is not null then array(
         -- By its key alone: nothing here may lead into an authorization's whole ledger.
-        select row(entry.authorization_id, entry.units)::private.own_units
+        select row(entry.authorization_id, entry.units)::private.drawn_units
         from public.authorization_units as entry
         where entry.organization_id = asked_services.organization_id and entry.owner_id = service.replaces_id
           and entry.authorization_id is not null
@@ -140,10 +135,10 @@ begin
       offset 0
     ) as client
     cross join lateral (
-      select private.service_date(asked_services.organization_id, service.client_id, service.start_time) as date
+      select private.service_date(asked_services.organization_id, service.client_id, service.start_time) as date offset 0
     ) as day
     cross join lateral (
-      select private.primary_payer(asked_services.organization_id, service.client_id, day.date) as id
+      select private.primary_payer(asked_services.organization_id, service.client_id, day.date) as id offset 0
     ) as payer
     cross join lateral private.payer_rule(asked_services.organization_id, payer.id, service.cpt_code, day.date) as rule
     -- Earliest first, and by client, so that a client's authorizations are looked for once.
@@ -172,20 +167,16 @@ begin
           and held.state = 'held' and held.expires_at > as_of
       ),
       approval.starts_on, approval.ends_on,
-      case when client.payers is distinct from array[approval.payer_id] then (
+      case when (approval.payer_id = all (client.payers)) is not true then (
         select range_agg(daterange(coverage.valid_from, coverage.valid_to, '[]'))
         from public.client_coverages as coverage
         where coverage.organization_id = approvals_for.organization_id and coverage.client_id = approval.client_id
           and coverage.payer_id = approval.payer_id
-      ) end,
-      exists (
-        select from public.unit_limits as known
-        where known.organization_id = approvals_for.organization_id and known.authorization_id = approval.id
-      )
+      ) end
     )::private.approval
     from (
       select service.client_id as id, min(service.service_date) as first_date, max(service.service_date) as last_date,
-        array_agg(distinct service.cpt_code) as cpt_codes, array_agg(distinct service.payer_id) as payers
+        array_agg(service.cpt_code) as cpt_codes, array_agg(service.payer_id) as payers
       from unnest(asked) as service
       group by service.client_id
     ) as client
@@ -292,10 +283,10 @@ begin
     join lateral (
       select named.id, named.starts_on, named.ends_on, null::uuid as payer_id
       from unnest(approvals) as named
-      where named.has_limits and named.client_id = service.client_id
+      where named.client_id = service.client_id
         and service.service_date between named.starts_on and named.ends_on
       union all
-      select null, null, null, service.payer_id where service.has_limits
+      select null, null, null, service.payer_id
     ) as approval on true
     join lateral (
       select known as entry from public.unit_limits as known
@@ -338,17 +329,21 @@ comment on function private.limits_for(uuid, private.asked_service[], private.ap
 
 create function private.can_draw(approval private.approval, service private.asked_service)
 returns boolean
-language sql
+language plpgsql
 immutable
 set search_path = ''
-return approval.client_id = service.client_id
-  and service.service_date between approval.starts_on and approval.ends_on
-  and service.cpt_code = any (approval.cpt_codes)
-  -- Of a payer who covers that date; of a client nobody ever covered, whatever was authorized.
-  and (
-    not service.was_covered or approval.payer_id is not distinct from service.payer_id
-    or coalesce(approval.covered @> service.service_date, false)
-  );
+as $$
+begin
+  return approval.client_id = service.client_id
+    and service.service_date between approval.starts_on and approval.ends_on
+    and service.cpt_code = any (approval.cpt_codes)
+    -- Of a payer who covers that date; of a client nobody ever covered, whatever was authorized.
+    and (
+      not service.was_covered or approval.payer_id is not distinct from service.payer_id
+      or coalesce(approval.covered @> service.service_date, false)
+    );
+end
+$$;
 comment on function private.can_draw(private.approval, private.asked_service) is
   'Whether a service may draw on an authorization: of its client, its day, its code, and a payer who covers that day.';
 
@@ -419,14 +414,12 @@ declare
   left_of integer[] := array[greatest(0, left_units), null, null, null];
   place integer;
 begin
-  if approval.has_limits then
-    for use in first_use..last_use loop
-      if uses[use].authorization_id = approval.id and uses[use].effect = 'refuse' then
-        place := array_position('{total,day,week,month}', uses[use].period);
-        left_of[place] := least(left_of[place], greatest(0, pool_left[uses[use].pool]));
-      end if;
-    end loop;
-  end if;
+  for use in first_use..last_use loop
+    if uses[use].authorization_id = approval.id and uses[use].effect = 'refuse' then
+      place := array_position('{total,day,week,month}', uses[use].period);
+      left_of[place] := least(left_of[place], greatest(0, pool_left[uses[use].pool]));
+    end if;
+  end loop;
   return left_of;
 end
 $$;
@@ -446,7 +439,6 @@ declare
   approval_left integer[] := '{}';
   uses private.limit_use[] := '{}';
   pool_left integer[];
-  has_limits boolean := false;
   quotes private.quote[] := '{}';
   first_approval integer := 1;
   first_use integer := 1;
@@ -467,19 +459,14 @@ declare
   took integer;
   pool integer;
 begin
-  if asked = '{}' then
+  if cardinality(asked) = 0 then
     return '{}';
   end if;
   approvals := private.approvals_for(organization_id, asked, as_of);
   for place in 1..cardinality(approvals) loop
     approval_left := approval_left || approvals[place].left_units;
-    has_limits := has_limits or approvals[place].has_limits;
   end loop;
-  for number in 1..cardinality(asked) loop
-    exit when has_limits;
-    has_limits := asked[number].has_limits;
-  end loop;
-  if has_limits then
+  if exists (select from public.unit_limits as known where known.organization_id = quote_units.organization_id) then
     select limits.uses, limits.pool_left into uses, pool_left
     from private.limits_for(organization_id, asked, approvals, as_of) as limits;
   end if;
@@ -562,17 +549,18 @@ begin
       took := case when each >= cardinality(places) then rest else 0 end;
       approval := approvals[places[each]];
       continue when drawn[each] = 0 and took = 0 and (each < cardinality(places) or service.total_units > 0);
+      if places <> '{}' then
+        approval_left[places[each]] := approval_left[places[each]] - greatest(0, drawn[each] - own[each]);
+      end if;
       quotes := quotes || row(
         service.owner_id, each - 1, service.occurrence_index, service.client_id, service.therapist_id, service.payer_id,
         service.cpt_code, service.service_date, approval.id, approval.approved_units, approval.left_units,
         needs_authorization, service.total_units, coalesce(drawn[each], 0) + took,
         coalesce(greatest(0, drawn[each] - own[each]), 0), service.replaces_id,
-        nullif(shortages, '{}'), nullif(exceeded, '{}')
+        nullif(shortages, '{}'), nullif(exceeded, '{}'),
+        exceeded <> '{}' or coalesce(approval_left[places[each]] <= 0.1 * approval.approved_units, false)
       )::private.quote;
       shortages := '{}'; exceeded := '{}';
-      if places <> '{}' then
-        approval_left[places[each]] := approval_left[places[each]] - greatest(0, drawn[each] - own[each]);
-      end if;
     end loop;
   end loop;
   return quotes;
@@ -591,21 +579,29 @@ language plpgsql
 immutable
 set search_path = ''
 as $$
+declare
+  short private.quote;
 begin
+  foreach short in array quotes loop
+    exit when short.shortages is not null;
+  end loop;
+  if short.shortages is null then
+    return null;
+  end if;
   return (
     select jsonb_agg(
       jsonb_build_object(
         'occurrenceIndex', quote.occurrence_index, 'clientId', quote.client_id, 'cptCode', quote.cpt_code,
-        'date', quote.service_date, 'limit', short.limit_name, 'neededUnits', quote.service_units,
-        'leftUnits', short.left_units
+        'date', quote.service_date, 'limit', met.limit_name, 'neededUnits', quote.service_units,
+        'leftUnits', met.left_units
       )
-      order by quote.occurrence_index, quote.client_id, array_position('{coverage,dates,total,day,week,month}', short.limit_name)
+      order by quote.occurrence_index, quote.client_id, array_position('{coverage,dates,total,day,week,month}', met.limit_name)
     )
     from unnest(quotes) as quote
     cross join lateral (
       -- Of an authorization and of its payer there may be a limit each: what is left is the less.
       select each.limit_name, min(each.left_units) as left_units from unnest(quote.shortages) as each group by each.limit_name
-    ) as short
+    ) as met
   );
 end
 $$;
@@ -619,7 +615,15 @@ language plpgsql
 immutable
 set search_path = ''
 as $$
+declare
+  warned private.quote;
 begin
+  foreach warned in array quotes loop
+    exit when warned.warns;
+  end loop;
+  if warned.warns is not true then
+    return '[]';
+  end if;
   return coalesce((
     select jsonb_agg(
       jsonb_build_object(
