@@ -2898,7 +2898,7 @@ create trigger z_audit after insert or update on public.client_coverages
 create trigger z_audit after insert on public.authorizations
   for each row execute function private.audit_rule_change('authorization');
 -- What bookings take of it is in their own events.
-create trigger z_audit_update after update on public.authorizations
+create trigger z_audit_update after update of reference, approved_units, starts_on, ends_on, payer_id on public.authorizations
   for each row
   when ((new.reference, new.approved_units, new.starts_on, new.ends_on, new.payer_id)
     is distinct from (old.reference, old.approved_units, old.starts_on, old.ends_on, old.payer_id))
@@ -4021,7 +4021,8 @@ declare
   actor private.actor;
 begin
   perform private.require_read_committed();
-  select auth.uid(), private.claimed_organization_id() into actor.user_id, actor.organization_id;
+  actor.user_id := auth.uid();
+  actor.organization_id := private.claimed_organization_id();
   if actor.user_id is null then
     perform private.raise_refusal(401, 'UNAUTHENTICATED', 'Sign in first: this call needs a user''s access token.');
   elsif actor.organization_id is null then
@@ -5214,7 +5215,7 @@ begin
     execute format(
       $function$
         create function private.mistyped_%1$s() returns jsonpath
-        language plpgsql immutable set search_path = '' as $body$ begin return %2$L; end $body$
+        language plpgsql immutable set search_path = '' as $body$ begin return %2$L::jsonpath; end $body$
       $function$,
       name, format('$ ? (%s)', private.mistyped_fields(format('private.%I', name)::regtype))
     );
@@ -6003,10 +6004,12 @@ create type private.service as (
   end_time timestamptz,
   replaces_id uuid,
   total_units integer,
-  therapist_id uuid
+  therapist_id uuid,
+  service_date date
 );
 comment on type private.service is
-  'One service of one client. replaces_id: the session a hold moves; total_units: when known better than by the times.';
+  'One service of one client. replaces_id: the session a hold moves; total_units: when known better than by the times; '
+  'service_date: when it is known already.';
 
 create type private.drawn_units as (authorization_id uuid, units integer);
 comment on type private.drawn_units is 'Units of an authorization: what a session has of it, or what is added to what is booked.';
@@ -6126,7 +6129,10 @@ begin
       offset 0
     ) as client
     cross join lateral (
-      select private.service_date(asked_services.organization_id, service.client_id, service.start_time) as date offset 0
+      select coalesce(
+        service.service_date, private.service_date(asked_services.organization_id, service.client_id, service.start_time)
+      ) as date
+      offset 0
     ) as day
     cross join lateral (
       select private.primary_payer(asked_services.organization_id, service.client_id, day.date) as id offset 0
@@ -6434,6 +6440,7 @@ declare
   first_approval integer := 1;
   first_use integer := 1;
   last_use integer := 0;
+  none constant integer[] := '{}';
   -- Of the service at hand: the authorizations it may draw on, what it has of each already, and what it draws.
   service private.asked_service;
   approval private.approval;
@@ -6471,8 +6478,8 @@ begin
     while last_use < cardinality(uses) and uses[last_use + 1].service_number = number loop
       last_use := last_use + 1;
     end loop;
-    places := '{}'; own := '{}'; drawn := '{}'; left_by := '{0,0,0,0}'; is_bound := '{f,f,f,f}';
-    needs_authorization := true; shortages := '{}'; exceeded := '{}';
+    places := none; own := none; drawn := none; left_by := array[0, 0, 0, 0]; is_bound := array[false, false, false, false];
+    needs_authorization := true; shortages := null; exceeded := null;
     rest := service.total_units;
 
     -- What each authorization gives within its limits, the one that ends first first.
@@ -6548,10 +6555,10 @@ begin
         service.cpt_code, service.service_date, approval.id, approval.approved_units, approval.left_units,
         needs_authorization, service.total_units, coalesce(drawn[each], 0) + took,
         coalesce(greatest(0, drawn[each] - own[each]), 0), service.replaces_id,
-        nullif(shortages, '{}'), nullif(exceeded, '{}'),
-        exceeded <> '{}' or coalesce(approval_left[places[each]] <= 0.1 * approval.approved_units, false)
+        shortages, exceeded,
+        exceeded is not null or coalesce(approval_left[places[each]] <= 0.1 * approval.approved_units, false)
       )::private.quote;
-      shortages := '{}'; exceeded := '{}';
+      shortages := null; exceeded := null;
     end loop;
   end loop;
   return quotes;
@@ -6664,7 +6671,7 @@ declare
   quotes constant private.quote[] := private.quote_units(organization_id, array(
     select row(
       service.owner_id, service.occurrence_index, service.client_id, service.cpt_code, service.start_time, service.end_time,
-      service.owner_id, service.total_units, service.therapist_id
+      service.owner_id, service.total_units, service.therapist_id, service.service_date
     )::private.service
     from unnest(private.services_of_sessions(organization_id, session_ids)) as service
   ), as_of);
@@ -6886,7 +6893,7 @@ begin
       ),
       coalesce(visit.actual_start_time, session.start_time), coalesce(visit.actual_end_time, session.end_time), null,
       case when session.status = 'completed' then coalesce(visit.units, counted.units) end,
-      session.therapist_id
+      session.therapist_id, null
     )::private.service
     from unnest(session_ids) as named (id)
     cross join lateral (
@@ -6922,7 +6929,7 @@ begin
         hold.organization_id, hold.client_id, coalesce(batch.cpt_code, moved.cpt_code),
         coalesce(batch.session_type, moved.session_type), hold.start_time
       ),
-      hold.start_time, hold.end_time, hold.session_id, null, batch.therapist_id
+      hold.start_time, hold.end_time, hold.session_id, null, batch.therapist_id, null
     )::private.service
     from unnest(hold_ids) as named (id)
     join public.session_holds as hold
@@ -8837,7 +8844,7 @@ begin
   return array(
     select row(
       slot.hold_id, slot.occurrence_index, slot.client_id, coalesce(slot.cpt_code, '97153'), slot.start_time,
-      slot.end_time, slot.session_id, null, services_of_slots.therapist_id
+      slot.end_time, slot.session_id, null, services_of_slots.therapist_id, slot.service_date
     )::private.service
     from unnest(slots) as slot
     where slot.cpt_code is not null or slot.session_id is not null
@@ -8919,28 +8926,27 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  occurrences jsonb;
+  session_ids uuid[];
 begin
-  return jsonb_strip_nulls(jsonb_build_object(
-    'therapistId', wanted.therapist_id,
-    'clientId', wanted.client_id,
-    'clientIds', wanted.client_ids,
-    'groupId', wanted.group_id,
-    'roomId', wanted.room_id,
-    'occurrences', case
-      when cardinality(slots) = 1 then jsonb_build_array(jsonb_build_array(
-        private.iso(slots[1].start_time), private.iso(slots[1].end_time)
+  if cardinality(slots) = 1 then
+    occurrences := jsonb_build_array(jsonb_build_array(private.iso(slots[1].start_time), private.iso(slots[1].end_time)));
+  else
+    occurrences := (
+      select jsonb_agg(distinct jsonb_build_array(
+        to_char(slot.start_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+        to_char(slot.end_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
       ))
-      else (
-        select jsonb_agg(distinct jsonb_build_array(
-          to_char(slot.start_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-          to_char(slot.end_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
-        ))
-        from unnest(slots) as slot
-      )
-    end,
-    'sessionIds', case when slots[1].session_id is not null then (
-      select jsonb_agg(slot.session_id) from unnest(slots) as slot
-    ) end
+      from unnest(slots) as slot
+    );
+  end if;
+  if slots[1].session_id is not null then
+    session_ids := array(select slot.session_id from unnest(slots) as slot);
+  end if;
+  return jsonb_strip_nulls(jsonb_build_object(
+    'therapistId', wanted.therapist_id, 'clientId', wanted.client_id, 'clientIds', wanted.client_ids,
+    'groupId', wanted.group_id, 'roomId', wanted.room_id, 'occurrences', occurrences, 'sessionIds', session_ids
   ));
 end
 $$;
@@ -10622,7 +10628,7 @@ begin
     services := array(
       select row(
         (slot.hold).id, (slot.hold).occurrence_index, (slot.hold).client_id, coalesce(slot.service_code, '97153'),
-        (slot.hold).start_time, (slot.hold).end_time, null, null, batch.therapist_id
+        (slot.hold).start_time, (slot.hold).end_time, null, null, batch.therapist_id, slot.service_date
       )::private.service
       from unnest(slots) as slot
       where not slot.is_service_held
@@ -11473,7 +11479,7 @@ declare
   quotes constant private.quote[] := private.quote_units(actor.organization_id, array[row(
     session.id, 0, session.client_id,
     private.billed_code(actor.organization_id, session.cpt_code, session.session_type, on_date),
-    next.start_time, next.start_time + pattern.duration, null, null, session.therapist_id
+    next.start_time, next.start_time + pattern.duration, null, null, session.therapist_id, on_date
   )::private.service], as_of);
 begin
   select max(approval.ends_on) into ends_on
@@ -12253,7 +12259,7 @@ begin
   shortages := private.shortages_of(private.quote_units(organization_id, array(
     select row(
       session.id, (session.number - 1)::integer, session.client_id, session.cpt_code, session.start_time, session.end_time,
-      session.id, null, session.therapist_id
+      session.id, null, session.therapist_id, null
     )::private.service
     from (select each.*, row_number() over () as number from unnest(changed) as each) as session
   ), as_of));
@@ -14944,7 +14950,7 @@ begin
       -- Owners in the order of the places: what is asked for first is granted first.
       ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid, place.occurrence_index,
       place.client_id, coalesce(place.cpt_code, '97153'), place.start_time, place.end_time, place.session_id, null,
-      services_available.therapist_id
+      services_available.therapist_id, null
     )::private.service
     from unnest(places) with ordinality
       as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
@@ -22252,7 +22258,7 @@ begin
         (draft.session).organization_id, (draft.session).client_id, (draft.session).cpt_code, (draft.session).session_type,
         (draft.session).start_time
       ),
-      (draft.session).start_time, (draft.session).end_time, null, null, (draft.session).therapist_id
+      (draft.session).start_time, (draft.session).end_time, null, null, (draft.session).therapist_id, null
     )::private.service
     from unnest(drafts) as draft
     where (draft.session).status in ('scheduled', 'completed')

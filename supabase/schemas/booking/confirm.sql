@@ -708,7 +708,7 @@ begin
     services := array(
       select row(
         (slot.hold).id, (slot.hold).occurrence_index, (slot.hold).client_id, coalesce(slot.service_code, '97153'),
-        (slot.hold).start_time, (slot.hold).end_time, null, null, batch.therapist_id
+        (slot.hold).start_time, (slot.hold).end_time, null, null, batch.therapist_id, slot.service_date
       )::private.service
       from unnest(slots) as slot
       where not slot.is_service_held

@@ -378,7 +378,7 @@ begin
   return array(
     select row(
       slot.hold_id, slot.occurrence_index, slot.client_id, coalesce(slot.cpt_code, '97153'), slot.start_time,
-      slot.end_time, slot.session_id, null, services_of_slots.therapist_id
+      slot.end_time, slot.session_id, null, services_of_slots.therapist_id, slot.service_date
     )::private.service
     from unnest(slots) as slot
     where slot.cpt_code is not null or slot.session_id is not null
@@ -460,28 +460,27 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  occurrences jsonb;
+  session_ids uuid[];
 begin
-  return jsonb_strip_nulls(jsonb_build_object(
-    'therapistId', wanted.therapist_id,
-    'clientId', wanted.client_id,
-    'clientIds', wanted.client_ids,
-    'groupId', wanted.group_id,
-    'roomId', wanted.room_id,
-    'occurrences', case
-      when cardinality(slots) = 1 then jsonb_build_array(jsonb_build_array(
-        private.iso(slots[1].start_time), private.iso(slots[1].end_time)
+  if cardinality(slots) = 1 then
+    occurrences := jsonb_build_array(jsonb_build_array(private.iso(slots[1].start_time), private.iso(slots[1].end_time)));
+  else
+    occurrences := (
+      select jsonb_agg(distinct jsonb_build_array(
+        to_char(slot.start_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+        to_char(slot.end_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
       ))
-      else (
-        select jsonb_agg(distinct jsonb_build_array(
-          to_char(slot.start_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-          to_char(slot.end_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
-        ))
-        from unnest(slots) as slot
-      )
-    end,
-    'sessionIds', case when slots[1].session_id is not null then (
-      select jsonb_agg(slot.session_id) from unnest(slots) as slot
-    ) end
+      from unnest(slots) as slot
+    );
+  end if;
+  if slots[1].session_id is not null then
+    session_ids := array(select slot.session_id from unnest(slots) as slot);
+  end if;
+  return jsonb_strip_nulls(jsonb_build_object(
+    'therapistId', wanted.therapist_id, 'clientId', wanted.client_id, 'clientIds', wanted.client_ids,
+    'groupId', wanted.group_id, 'roomId', wanted.room_id, 'occurrences', occurrences, 'sessionIds', session_ids
   ));
 end
 $$;

@@ -149,7 +149,7 @@ create trigger z_audit after insert or update on public.client_coverages
 create trigger z_audit after insert on public.authorizations
   for each row execute function private.audit_rule_change('authorization');
 -- What bookings take of it is in their own events.
-create trigger z_audit_update after update on public.authorizations
+create trigger z_audit_update after update of reference, approved_units, starts_on, ends_on, payer_id on public.authorizations
   for each row
   when ((new.reference, new.approved_units, new.starts_on, new.ends_on, new.payer_id)
     is distinct from (old.reference, old.approved_units, old.starts_on, old.ends_on, old.payer_id))

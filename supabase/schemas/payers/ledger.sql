@@ -203,7 +203,7 @@ begin
       ),
       coalesce(visit.actual_start_time, session.start_time), coalesce(visit.actual_end_time, session.end_time), null,
       case when session.status = 'completed' then coalesce(visit.units, counted.units) end,
-      session.therapist_id
+      session.therapist_id, null
     )::private.service
     from unnest(session_ids) as named (id)
     cross join lateral (
@@ -239,7 +239,7 @@ begin
         hold.organization_id, hold.client_id, coalesce(batch.cpt_code, moved.cpt_code),
         coalesce(batch.session_type, moved.session_type), hold.start_time
       ),
-      hold.start_time, hold.end_time, hold.session_id, null, batch.therapist_id
+      hold.start_time, hold.end_time, hold.session_id, null, batch.therapist_id, null
     )::private.service
     from unnest(hold_ids) as named (id)
     join public.session_holds as hold

@@ -12,10 +12,12 @@ create type private.service as (
   end_time timestamptz,
   replaces_id uuid,
   total_units integer,
-  therapist_id uuid
+  therapist_id uuid,
+  service_date date
 );
 comment on type private.service is
-  'One service of one client. replaces_id: the session a hold moves; total_units: when known better than by the times.';
+  'One service of one client. replaces_id: the session a hold moves; total_units: when known better than by the times; '
+  'service_date: when it is known already.';
 
 create type private.drawn_units as (authorization_id uuid, units integer);
 comment on type private.drawn_units is 'Units of an authorization: what a session has of it, or what is added to what is booked.';
@@ -135,7 +137,10 @@ begin
       offset 0
     ) as client
     cross join lateral (
-      select private.service_date(asked_services.organization_id, service.client_id, service.start_time) as date offset 0
+      select coalesce(
+        service.service_date, private.service_date(asked_services.organization_id, service.client_id, service.start_time)
+      ) as date
+      offset 0
     ) as day
     cross join lateral (
       select private.primary_payer(asked_services.organization_id, service.client_id, day.date) as id offset 0
@@ -443,6 +448,7 @@ declare
   first_approval integer := 1;
   first_use integer := 1;
   last_use integer := 0;
+  none constant integer[] := '{}';
   -- Of the service at hand: the authorizations it may draw on, what it has of each already, and what it draws.
   service private.asked_service;
   approval private.approval;
@@ -480,8 +486,8 @@ begin
     while last_use < cardinality(uses) and uses[last_use + 1].service_number = number loop
       last_use := last_use + 1;
     end loop;
-    places := '{}'; own := '{}'; drawn := '{}'; left_by := '{0,0,0,0}'; is_bound := '{f,f,f,f}';
-    needs_authorization := true; shortages := '{}'; exceeded := '{}';
+    places := none; own := none; drawn := none; left_by := array[0, 0, 0, 0]; is_bound := array[false, false, false, false];
+    needs_authorization := true; shortages := null; exceeded := null;
     rest := service.total_units;
 
     -- What each authorization gives within its limits, the one that ends first first.
@@ -557,10 +563,10 @@ begin
         service.cpt_code, service.service_date, approval.id, approval.approved_units, approval.left_units,
         needs_authorization, service.total_units, coalesce(drawn[each], 0) + took,
         coalesce(greatest(0, drawn[each] - own[each]), 0), service.replaces_id,
-        nullif(shortages, '{}'), nullif(exceeded, '{}'),
-        exceeded <> '{}' or coalesce(approval_left[places[each]] <= 0.1 * approval.approved_units, false)
+        shortages, exceeded,
+        exceeded is not null or coalesce(approval_left[places[each]] <= 0.1 * approval.approved_units, false)
       )::private.quote;
-      shortages := '{}'; exceeded := '{}';
+      shortages := null; exceeded := null;
     end loop;
   end loop;
   return quotes;
@@ -673,7 +679,7 @@ declare
   quotes constant private.quote[] := private.quote_units(organization_id, array(
     select row(
       service.owner_id, service.occurrence_index, service.client_id, service.cpt_code, service.start_time, service.end_time,
-      service.owner_id, service.total_units, service.therapist_id
+      service.owner_id, service.total_units, service.therapist_id, service.service_date
     )::private.service
     from unnest(private.services_of_sessions(organization_id, session_ids)) as service
   ), as_of);
