@@ -1177,7 +1177,13 @@ $$;
 comment on function private.billed_code_at(uuid, uuid, text, text, timestamptz) is
   'The code a client''s booking is billed as, on the day of service that its start means; see private.billed_code.';
 
-create function private.may_render_each(organization_id uuid, therapist_id uuid, cpt_codes text[], on_dates date[])
+create function private.may_render_each(
+  organization_id uuid,
+  therapist_id uuid,
+  cpt_codes text[],
+  on_dates date[],
+  clients integer[] default null
+)
 returns boolean
 language plpgsql
 stable
@@ -1186,7 +1192,7 @@ as $$
 begin
   return not exists (
     with version as materialized (
-      select known.code, greatest(known.valid_from, held.valid_from) as valid_from,
+      select known.code, known.min_clients, known.max_clients, greatest(known.valid_from, held.valid_from) as valid_from,
         least(coalesce(known.valid_to, 'infinity'), coalesce(held.valid_to, 'infinity')) as valid_to
       from public.service_codes as known
       left join public.therapist_credentials as held
@@ -1196,18 +1202,20 @@ begin
         -- Whoever is no therapist has no credential.
         and (held.level is null or held.level = any (known.levels))
     )
-    select from unnest(cpt_codes, on_dates) as service (code, date)
+    select from unnest(cpt_codes, on_dates, clients) as service (code, date, clients)
     where service.code is not null and not exists (
       select from version
       where version.code = service.code
         and (service.date is null or service.date between version.valid_from and version.valid_to)
+        and (service.clients is null or service.clients between version.min_clients and version.max_clients)
     )
   );
 end
 $$;
-comment on function private.may_render_each(uuid, uuid, text[], date[]) is
+comment on function private.may_render_each(uuid, uuid, text[], date[], integer[]) is
   'Whether a therapist may render each code on its day, with the level they have on that day; without a day, any version of '
-  'it at any level of theirs. Nobody renders a code that is unknown. Whoever is no therapist is judged elsewhere.';
+  'it at any level of theirs. clients: for how many at once, when that is asked. Nobody renders a code that is unknown. '
+  'Whoever is no therapist is judged elsewhere.';
 
 create function private.may_render(organization_id uuid, therapist_id uuid, cpt_code text, on_date date)
 returns boolean
@@ -5430,23 +5438,6 @@ comment on type private.slot is
   'One client of one occurrence of a hold. hold_key is the occurrence''s. civil_start is the local time that was meant: '
   'where clocks skip it, start_time is later. cpt_code and service_date: what private.with_services says, null before.';
 
-create function private.names_service(slots private.slot[])
-returns boolean
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return case
-    when cardinality(slots) = 1 then slots[1].cpt_code is not null
-    else exists (select from unnest(slots) as slot where slot.cpt_code is not null)
-  end;
-end
-$$;
-comment on function private.names_service(private.slot[]) is
-  'Whether any of these slots has a service; see private.with_services. A booking without one has nothing to render, and '
-  'no day on which its code must be valid.';
-
 create function private.window_issues(
   slot private.slot,
   listed boolean,
@@ -7998,11 +7989,52 @@ $$;
 comment on function private.service_issue(uuid, text, date, integer) is
   'What forbids this code on this day for so many clients at once; null: nothing.';
 
+create type private.named_services as (paths text[], codes text[], dates date[], clients integer[]);
+comment on type private.named_services is
+  'Services that a request names, or is billed as: where it says so, the code, its day, and for how many clients at once '
+  '(null: a moved session, which stays what it is). Null lists: it names none.';
+
+create function private.may_render_named(organization_id uuid, therapist_id uuid, named private.named_services)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  issues jsonb;
+begin
+  if named.codes is null
+    or private.may_render_each(organization_id, therapist_id, named.codes, named.dates, named.clients)
+  then
+    return true;
+  end if;
+  select jsonb_agg(jsonb_build_object('path', found.path, 'message', found.issue) order by found.position) into issues
+  from (
+    -- The clients of a group have one service, and one issue.
+    select service.path, wrong.issue, min(service.position) as position
+    from unnest(named.paths, named.codes, named.dates, named.clients) with ordinality
+      as service (path, code, date, clients, position)
+    cross join lateral (
+      select private.service_issue(may_render_named.organization_id, service.code, service.date, service.clients) as issue
+    ) as wrong
+    where wrong.issue is not null
+    group by service.path, wrong.issue
+  ) as found;
+  if issues is not null then
+    perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
+  end if;
+  return false;
+end
+$$;
+comment on function private.may_render_named(uuid, uuid, private.named_services) is
+  'Whether the therapist''s level may render these services; PT400 for each that is no service code on its day, or is for '
+  'fewer or more clients.';
+
 create function private.placement_issue(
   booker private.booker,
   actor private.actor,
   batch public.hold_batches,
-  slots private.slot[],
+  named private.named_services,
   spans tstzrange[]
 )
 returns private.cause
@@ -8019,10 +8051,7 @@ begin
   elsif batch.override_reason is not null and booker.role not in ('admin', 'super_admin') then
     cause.code := 'FORBIDDEN';
     cause.detail := 'Only an admin may override.';
-  elsif private.names_service(slots) and not private.may_render_each(
-    actor.organization_id, batch.therapist_id, array(select slot.cpt_code from unnest(slots) as slot),
-    array(select slot.service_date from unnest(slots) as slot)
-  ) then
+  elsif not private.may_render_named(actor.organization_id, batch.therapist_id, named) then
     cause.code := 'FORBIDDEN';
     cause.detail := 'A technician may not render this service: it is a qualified professional''s.';
   elsif not private.overrides(batch, 'availability')
@@ -8035,7 +8064,9 @@ begin
   return cause;
 end
 $$;
-comment on function private.placement_issue(private.booker, private.actor, public.hold_batches, private.slot[], tstzrange[]) is
+comment on function private.placement_issue(
+  private.booker, private.actor, public.hold_batches, private.named_services, tstzrange[]
+) is
   'What forbids these spans to be booked, the most important first. booker: what private.who_may_book says.';
 
 create function private.availability_conflicts(organization_id uuid, therapist_id uuid, spans tstzrange[])
@@ -8717,6 +8748,45 @@ comment on function private.with_services(uuid, private.slot[], text, text) is
   'The slots with the day of service and the code that this code or session type means then; of a move, else what the '
   'moved session is. No code: the booking names no service.';
 
+create function private.named_services(
+  organization_id uuid,
+  slots private.slot[],
+  cpt_code text,
+  session_type text,
+  is_joining boolean
+)
+returns private.named_services
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  named private.named_services;
+begin
+  if cardinality(slots) = 1 and slots[1].cpt_code is null then
+    return named;
+  end if;
+  select
+    array_agg(case when slots[1].occurrence_index = slots[cardinality(slots)].occurrence_index then 'cpt_code'
+      else format('occurrences.%s', slot.occurrence_index) end),
+    array_agg(slot.cpt_code),
+    array_agg(slot.service_date),
+    -- What is moved stays the service it is, unless the request names one.
+    array_agg(case when slot.session_id is null or private.service_code(
+      named_services.organization_id, named_services.cpt_code, named_services.session_type, slot.service_date
+    ) is not null then slot.members + case when is_joining then 1 else 0 end end)
+  into named
+  from (
+    select each.*, (count(*) over (partition by each.occurrence_index))::integer as members
+    from unnest(slots) as each
+    where each.cpt_code is not null
+  ) as slot;
+  return named;
+end
+$$;
+comment on function private.named_services(uuid, private.slot[], text, text, boolean) is
+  'The services of a hold. A client who joins is one beside another. cpt_code and session_type: what the request names.';
+
 create function private.with_lanes(organization_id uuid, slots private.slot[], lifted int4multirange default '{}')
 returns private.slot[]
 language plpgsql
@@ -9064,10 +9134,10 @@ begin
 
   booker := private.who_may_book(actor, wanted.therapist_id, client_ids, batch.room_id);
   slots := private.with_services(actor.organization_id, slots, wanted.cpt_code, wanted.session_type);
-  if booker.allowed and private.names_service(slots) then
-    perform private.require_service(actor.organization_id, slots, wanted.cpt_code, wanted.session_type, joining);
-  end if;
-  issue := private.placement_issue(booker, actor, batch, slots, private.spans_of(slots));
+  issue := private.placement_issue(
+    booker, actor, batch,
+    private.named_services(actor.organization_id, slots, wanted.cpt_code, wanted.session_type, joining), private.spans_of(slots)
+  );
   if issue.code is null and moving then
     issue := private.move_issue(actor, booker, wanted.client_id, named_ids, as_of);
   elsif issue.code is null and joining then
@@ -9157,55 +9227,6 @@ begin
 end
 $$;
 comment on function private.warnings_in(jsonb) is 'Warnings as they stand in an answer: left out when there are none.';
-
-create function private.require_service(
-  organization_id uuid,
-  slots private.slot[],
-  cpt_code text,
-  session_type text,
-  is_joining boolean
-)
-returns void
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  issues jsonb;
-begin
-  select jsonb_agg(jsonb_build_object(
-    'path', case when slots[1].occurrence_index = slots[cardinality(slots)].occurrence_index then 'cpt_code'
-      else format('occurrences.%s', found.occurrence_index) end,
-    'message', found.issue
-  ) order by found.occurrence_index) into issues
-  from (
-    select occurrence.occurrence_index, case
-      when private.service_code(
-        require_service.organization_id, require_service.cpt_code, require_service.session_type, occurrence.date
-      ) is not null then private.service_issue(
-        require_service.organization_id, occurrence.code, occurrence.date, occurrence.clients::integer
-      )
-      -- What is moved stays the service it is, and does not leave the days of its code.
-      when (private.service_code_on(require_service.organization_id, occurrence.code, occurrence.date)).code is null
-        then format('%s is no service code on %s', occurrence.code, occurrence.date)
-    end as issue
-    from (
-      select slot.occurrence_index, min(slot.cpt_code) as code, min(slot.service_date) as date,
-        count(*) + case when is_joining then 1 else 0 end as clients
-      from unnest(slots) as slot
-      where slot.cpt_code is not null
-      group by slot.occurrence_index
-    ) as occurrence
-  ) as found
-  where found.issue is not null;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
-end
-$$;
-comment on function private.require_service(uuid, private.slot[], text, text, boolean) is
-  'PT400 for each occurrence whose service is unknown or not valid on its day, or for fewer or more clients. A client who '
-  'joins is one beside another. cpt_code and session_type: what the request names.';
 
 create function private.record_overrides(
   actor private.actor,
@@ -10269,60 +10290,38 @@ comment on function private.require_payment(public.hold_batches, private.confirm
   'PT400 for each occurrence that the payer of its day does not pay for: not at all (cpt.code), or not at its place '
   '(session.location_type).';
 
-create function private.confirmed_service_issue(batch public.hold_batches, slots private.confirmed_slot[])
-returns private.cause
+create function private.confirmed_services(batch public.hold_batches, slots private.confirmed_slot[])
+returns private.named_services
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
-  cause private.cause;
-  issues jsonb;
+  named private.named_services;
 begin
-  select jsonb_agg(jsonb_build_object('path', found.path || 'cpt.code', 'message', found.issue) order by found.path)
-  into issues
+  select array_agg(service.path || 'cpt.code'), array_agg(service.code), array_agg(service.service_date),
+    -- What is moved stays the service it is, and does not leave the days of its code.
+    array_agg(case when not batch.is_move then service.members + case when service.group_id is not null and exists (
+      select from public.session_groups as known
+      where known.organization_id = batch.organization_id and known.id = service.group_id
+    ) then 1 else 0 end end)
+  into named
   from (
-    select occurrence.path, case
-      -- What is moved stays the service it is, and does not leave the days of its code.
-      when batch.is_move then case
-        when (private.service_code_on(batch.organization_id, occurrence.code, occurrence.date)).code is null
-          then format('%s is no service code on %s', occurrence.code, occurrence.date)
-      end
-      else private.service_issue(batch.organization_id, occurrence.code, occurrence.date, occurrence.clients)
-    end as issue
-    from (
-      select min(slot.path) as path, service.code, min(slot.service_date) as date,
-        count(*)::integer + case when exists (
-          select from public.session_groups as known
-          where known.organization_id = batch.organization_id and known.id = asked.group_id
-        ) then 1 else 0 end as clients
-      from unnest(slots) as slot
-      cross join lateral (select (slot.hold).occurrence_index, (slot.hold).group_id) as asked
-      -- Without a name it is billed as one-to-one treatment, which no group is. A client who joins is one beside another.
-      cross join lateral (
-        select coalesce(slot.service_code, case when not batch.is_move then '97153' end) as code
-      ) as service
-      where service.code is not null
-      group by asked.occurrence_index, asked.group_id, service.code
-    ) as occurrence
-  ) as found
-  where found.issue is not null;
-  if issues is not null then
-    perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
-  end if;
-  if exists (select from unnest(slots) as slot where slot.service_code is not null) and not private.may_render_each(
-    batch.organization_id, batch.therapist_id, array(select slot.service_code from unnest(slots) as slot),
-    array(select slot.service_date from unnest(slots) as slot)
-  ) then
-    cause.code := 'FORBIDDEN';
-    cause.detail := 'A technician may not render this service: it is a qualified professional''s.';
-  end if;
-  return cause;
+    select billed.code, slot.service_date, (slot.hold).group_id,
+      min(slot.path) over same as path, (count(*) over same)::integer as members
+    from unnest(slots) as slot
+    -- Without a name it is billed as one-to-one treatment, which no group is. A client who joins is one beside another.
+    cross join lateral (
+      select coalesce(slot.service_code, case when not batch.is_move then '97153' end) as code
+    ) as billed
+    where billed.code is not null
+    window same as (partition by (slot.hold).occurrence_index, (slot.hold).group_id, billed.code)
+  ) as service;
+  return named;
 end
 $$;
-comment on function private.confirmed_service_issue(public.hold_batches, private.confirmed_slot[]) is
-  'Whether the therapist may render what is confirmed; PT400 for each occurrence whose service is unknown that day, or for '
-  'fewer or more clients than there are.';
+comment on function private.confirmed_services(public.hold_batches, private.confirmed_slot[]) is
+  'What is confirmed, as services.';
 
 create function private.make_series(actor private.actor, batch public.hold_batches, holds public.session_holds[], as_of timestamptz)
 returns boolean
@@ -10607,7 +10606,9 @@ begin
   end case;
   if cause.code is null then
     slots := private.confirmed_slots(batch, holds, listed, wanted.occurrences is not null, booker.has_payer);
-    cause := private.confirmed_service_issue(batch, slots);
+    if not private.may_render_named(batch.organization_id, batch.therapist_id, private.confirmed_services(batch, slots)) then
+      cause := row('FORBIDDEN', 'A technician may not render this service: it is a qualified professional''s.', null, null);
+    end if;
   end if;
   if cause.code is null and batch.is_move and exists (
     select from unnest(slots) as slot
@@ -14754,10 +14755,9 @@ begin
   ) then
     perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
-  perform private.require_service(actor.organization_id, slots, wanted.cpt_code, wanted.session_type, asked.is_fixed);
-  if not private.may_render_each(
-    actor.organization_id, asked.therapist_id, array(select slot.cpt_code from unnest(slots) as slot),
-    array(select slot.service_date from unnest(slots) as slot)
+  if not private.may_render_named(
+    actor.organization_id, asked.therapist_id,
+    private.named_services(actor.organization_id, slots, wanted.cpt_code, wanted.session_type, asked.is_fixed)
   ) then
     perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;

@@ -349,60 +349,38 @@ comment on function private.require_payment(public.hold_batches, private.confirm
   'PT400 for each occurrence that the payer of its day does not pay for: not at all (cpt.code), or not at its place '
   '(session.location_type).';
 
-create function private.confirmed_service_issue(batch public.hold_batches, slots private.confirmed_slot[])
-returns private.cause
+create function private.confirmed_services(batch public.hold_batches, slots private.confirmed_slot[])
+returns private.named_services
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
-  cause private.cause;
-  issues jsonb;
+  named private.named_services;
 begin
-  select jsonb_agg(jsonb_build_object('path', found.path || 'cpt.code', 'message', found.issue) order by found.path)
-  into issues
+  select array_agg(service.path || 'cpt.code'), array_agg(service.code), array_agg(service.service_date),
+    -- What is moved stays the service it is, and does not leave the days of its code.
+    array_agg(case when not batch.is_move then service.members + case when service.group_id is not null and exists (
+      select from public.session_groups as known
+      where known.organization_id = batch.organization_id and known.id = service.group_id
+    ) then 1 else 0 end end)
+  into named
   from (
-    select occurrence.path, case
-      -- What is moved stays the service it is, and does not leave the days of its code.
-      when batch.is_move then case
-        when (private.service_code_on(batch.organization_id, occurrence.code, occurrence.date)).code is null
-          then format('%s is no service code on %s', occurrence.code, occurrence.date)
-      end
-      else private.service_issue(batch.organization_id, occurrence.code, occurrence.date, occurrence.clients)
-    end as issue
-    from (
-      select min(slot.path) as path, service.code, min(slot.service_date) as date,
-        count(*)::integer + case when exists (
-          select from public.session_groups as known
-          where known.organization_id = batch.organization_id and known.id = asked.group_id
-        ) then 1 else 0 end as clients
-      from unnest(slots) as slot
-      cross join lateral (select (slot.hold).occurrence_index, (slot.hold).group_id) as asked
-      -- Without a name it is billed as one-to-one treatment, which no group is. A client who joins is one beside another.
-      cross join lateral (
-        select coalesce(slot.service_code, case when not batch.is_move then '97153' end) as code
-      ) as service
-      where service.code is not null
-      group by asked.occurrence_index, asked.group_id, service.code
-    ) as occurrence
-  ) as found
-  where found.issue is not null;
-  if issues is not null then
-    perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
-  end if;
-  if exists (select from unnest(slots) as slot where slot.service_code is not null) and not private.may_render_each(
-    batch.organization_id, batch.therapist_id, array(select slot.service_code from unnest(slots) as slot),
-    array(select slot.service_date from unnest(slots) as slot)
-  ) then
-    cause.code := 'FORBIDDEN';
-    cause.detail := 'A technician may not render this service: it is a qualified professional''s.';
-  end if;
-  return cause;
+    select billed.code, slot.service_date, (slot.hold).group_id,
+      min(slot.path) over same as path, (count(*) over same)::integer as members
+    from unnest(slots) as slot
+    -- Without a name it is billed as one-to-one treatment, which no group is. A client who joins is one beside another.
+    cross join lateral (
+      select coalesce(slot.service_code, case when not batch.is_move then '97153' end) as code
+    ) as billed
+    where billed.code is not null
+    window same as (partition by (slot.hold).occurrence_index, (slot.hold).group_id, billed.code)
+  ) as service;
+  return named;
 end
 $$;
-comment on function private.confirmed_service_issue(public.hold_batches, private.confirmed_slot[]) is
-  'Whether the therapist may render what is confirmed; PT400 for each occurrence whose service is unknown that day, or for '
-  'fewer or more clients than there are.';
+comment on function private.confirmed_services(public.hold_batches, private.confirmed_slot[]) is
+  'What is confirmed, as services.';
 
 create function private.make_series(actor private.actor, batch public.hold_batches, holds public.session_holds[], as_of timestamptz)
 returns boolean
@@ -687,7 +665,9 @@ begin
   end case;
   if cause.code is null then
     slots := private.confirmed_slots(batch, holds, listed, wanted.occurrences is not null, booker.has_payer);
-    cause := private.confirmed_service_issue(batch, slots);
+    if not private.may_render_named(batch.organization_id, batch.therapist_id, private.confirmed_services(batch, slots)) then
+      cause := row('FORBIDDEN', 'A technician may not render this service: it is a qualified professional''s.', null, null);
+    end if;
   end if;
   if cause.code is null and batch.is_move and exists (
     select from unnest(slots) as slot

@@ -85,10 +85,9 @@ begin
   ) then
     perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
-  perform private.require_service(actor.organization_id, slots, wanted.cpt_code, wanted.session_type, asked.is_fixed);
-  if not private.may_render_each(
-    actor.organization_id, asked.therapist_id, array(select slot.cpt_code from unnest(slots) as slot),
-    array(select slot.service_date from unnest(slots) as slot)
+  if not private.may_render_named(
+    actor.organization_id, asked.therapist_id,
+    private.named_services(actor.organization_id, slots, wanted.cpt_code, wanted.session_type, asked.is_fixed)
   ) then
     perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;

@@ -251,6 +251,45 @@ comment on function private.with_services(uuid, private.slot[], text, text) is
   'The slots with the day of service and the code that this code or session type means then; of a move, else what the '
   'moved session is. No code: the booking names no service.';
 
+create function private.named_services(
+  organization_id uuid,
+  slots private.slot[],
+  cpt_code text,
+  session_type text,
+  is_joining boolean
+)
+returns private.named_services
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  named private.named_services;
+begin
+  if cardinality(slots) = 1 and slots[1].cpt_code is null then
+    return named;
+  end if;
+  select
+    array_agg(case when slots[1].occurrence_index = slots[cardinality(slots)].occurrence_index then 'cpt_code'
+      else format('occurrences.%s', slot.occurrence_index) end),
+    array_agg(slot.cpt_code),
+    array_agg(slot.service_date),
+    -- What is moved stays the service it is, unless the request names one.
+    array_agg(case when slot.session_id is null or private.service_code(
+      named_services.organization_id, named_services.cpt_code, named_services.session_type, slot.service_date
+    ) is not null then slot.members + case when is_joining then 1 else 0 end end)
+  into named
+  from (
+    select each.*, (count(*) over (partition by each.occurrence_index))::integer as members
+    from unnest(slots) as each
+    where each.cpt_code is not null
+  ) as slot;
+  return named;
+end
+$$;
+comment on function private.named_services(uuid, private.slot[], text, text, boolean) is
+  'The services of a hold. A client who joins is one beside another. cpt_code and session_type: what the request names.';
+
 create function private.with_lanes(organization_id uuid, slots private.slot[], lifted int4multirange default '{}')
 returns private.slot[]
 language plpgsql
@@ -598,10 +637,10 @@ begin
 
   booker := private.who_may_book(actor, wanted.therapist_id, client_ids, batch.room_id);
   slots := private.with_services(actor.organization_id, slots, wanted.cpt_code, wanted.session_type);
-  if booker.allowed and private.names_service(slots) then
-    perform private.require_service(actor.organization_id, slots, wanted.cpt_code, wanted.session_type, joining);
-  end if;
-  issue := private.placement_issue(booker, actor, batch, slots, private.spans_of(slots));
+  issue := private.placement_issue(
+    booker, actor, batch,
+    private.named_services(actor.organization_id, slots, wanted.cpt_code, wanted.session_type, joining), private.spans_of(slots)
+  );
   if issue.code is null and moving then
     issue := private.move_issue(actor, booker, wanted.client_id, named_ids, as_of);
   elsif issue.code is null and joining then
@@ -691,55 +730,6 @@ begin
 end
 $$;
 comment on function private.warnings_in(jsonb) is 'Warnings as they stand in an answer: left out when there are none.';
-
-create function private.require_service(
-  organization_id uuid,
-  slots private.slot[],
-  cpt_code text,
-  session_type text,
-  is_joining boolean
-)
-returns void
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  issues jsonb;
-begin
-  select jsonb_agg(jsonb_build_object(
-    'path', case when slots[1].occurrence_index = slots[cardinality(slots)].occurrence_index then 'cpt_code'
-      else format('occurrences.%s', found.occurrence_index) end,
-    'message', found.issue
-  ) order by found.occurrence_index) into issues
-  from (
-    select occurrence.occurrence_index, case
-      when private.service_code(
-        require_service.organization_id, require_service.cpt_code, require_service.session_type, occurrence.date
-      ) is not null then private.service_issue(
-        require_service.organization_id, occurrence.code, occurrence.date, occurrence.clients::integer
-      )
-      -- What is moved stays the service it is, and does not leave the days of its code.
-      when (private.service_code_on(require_service.organization_id, occurrence.code, occurrence.date)).code is null
-        then format('%s is no service code on %s', occurrence.code, occurrence.date)
-    end as issue
-    from (
-      select slot.occurrence_index, min(slot.cpt_code) as code, min(slot.service_date) as date,
-        count(*) + case when is_joining then 1 else 0 end as clients
-      from unnest(slots) as slot
-      where slot.cpt_code is not null
-      group by slot.occurrence_index
-    ) as occurrence
-  ) as found
-  where found.issue is not null;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
-end
-$$;
-comment on function private.require_service(uuid, private.slot[], text, text, boolean) is
-  'PT400 for each occurrence whose service is unknown or not valid on its day, or for fewer or more clients. A client who '
-  'joins is one beside another. cpt_code and session_type: what the request names.';
 
 create function private.record_overrides(
   actor private.actor,

@@ -80,23 +80,6 @@ comment on type private.slot is
   'One client of one occurrence of a hold. hold_key is the occurrence''s. civil_start is the local time that was meant: '
   'where clocks skip it, start_time is later. cpt_code and service_date: what private.with_services says, null before.';
 
-create function private.names_service(slots private.slot[])
-returns boolean
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return case
-    when cardinality(slots) = 1 then slots[1].cpt_code is not null
-    else exists (select from unnest(slots) as slot where slot.cpt_code is not null)
-  end;
-end
-$$;
-comment on function private.names_service(private.slot[]) is
-  'Whether any of these slots has a service; see private.with_services. A booking without one has nothing to render, and '
-  'no day on which its code must be valid.';
-
 create function private.window_issues(
   slot private.slot,
   listed boolean,
