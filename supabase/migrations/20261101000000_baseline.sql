@@ -5874,7 +5874,7 @@ declare
   top constant private.confirm_occurrence := row(
     wanted.hold_key, wanted.session, wanted.cpt, wanted.start_time_offset_minutes, wanted.end_time_offset_minutes,
     wanted.time_zone, null
-  );
+  )::private.confirm_occurrence;
   listed private.listing[];
   codes text[];
   wrong jsonb;
@@ -10164,11 +10164,13 @@ create type private.confirmed_slot as (
   path text,
   service_date date,
   service_code text,
-  is_service_held boolean
+  is_service_held boolean,
+  payment_gap text
 );
 comment on type private.confirmed_slot is
   'A hold to be confirmed, and what its session is to be: service_code is the service it names on its day, moved sessions '
-  'those they have; is_service_held: the hold named it. path: where the request describes it.';
+  'those they have; is_service_held: the hold named it. path: where the request describes it. payment_gap: why the payer of '
+  'its day does not pay for it, see private.coverage_gap.';
 
 create function private.confirmed_slots(
   batch public.hold_batches,
@@ -10204,13 +10206,15 @@ begin
         when (not batch.is_move or service.cpt_code is not null)
           and (confirmed_slots.has_payer or private.place_of(place.location_type) = 'telehealth')
         then private.default_modifiers(
-          batch.organization_id, private.primary_payer(batch.organization_id, hold.client_id, day.date),
-          coalesce(service.code, '97153'), private.credential_on(batch.organization_id, batch.therapist_id, day.date),
-          place.location_type, day.date
+          batch.organization_id, payer.id, coalesce(service.code, '97153'),
+          private.credential_on(batch.organization_id, batch.therapist_id, day.date), place.location_type, day.date
         )
       end),
       case when is_listed then format('occurrences.%s.', item.occurrence_index) else '' end, day.date, service.code,
-      private.service_code(batch.organization_id, batch.cpt_code, batch.session_type, day.date) is not null
+      private.service_code(batch.organization_id, batch.cpt_code, batch.session_type, day.date) is not null,
+      case when payer.id is not null then private.coverage_gap(
+        batch.organization_id, payer.id, coalesce(service.code, '97153'), place.location_type, day.date
+      ) end
     )::private.confirmed_slot
     from unnest(holds) as hold
     cross join lateral (
@@ -10238,6 +10242,11 @@ begin
       offset 0
     ) as service
     cross join lateral (select coalesce(item.location_type, moved.location_type) as location_type) as place
+    cross join lateral (
+      select case when confirmed_slots.has_payer
+        then private.primary_payer(batch.organization_id, hold.client_id, day.date) end as id
+      offset 0
+    ) as payer
     where hold.status = 'held'
     order by hold.occurrence_index, hold.client_id
   );
@@ -10250,7 +10259,7 @@ comment on function private.confirmed_slots(
   'none: what the payer of the day wants for the code, the credential of that day and the place. is_listed: the request '
   'lists occurrences. has_payer: a client of it ever had a payer.';
 
-create function private.require_payment(batch public.hold_batches, slots private.confirmed_slot[])
+create function private.require_payment(slots private.confirmed_slot[])
 returns void
 language plpgsql
 stable
@@ -10260,33 +10269,21 @@ declare
   issues jsonb;
 begin
   select jsonb_agg(jsonb_build_object(
-    'path', slot.path || case gap.reason when 'place' then 'session.location_type' else 'cpt.code' end,
-    'message', case gap.reason
-      when 'place' then format('is a place where the payer of that day does not pay for %s', slot.code)
-      else format('%s is a service that the payer of that day does not pay for', slot.code)
+    'path', slot.path || case slot.payment_gap when 'place' then 'session.location_type' else 'cpt.code' end,
+    'message', case slot.payment_gap
+      when 'place' then format('is a place where the payer of that day does not pay for %s', service.code)
+      else format('%s is a service that the payer of that day does not pay for', service.code)
     end
-  ) order by slot.position) into issues
-  from (
-    select each.path, (each.hold).client_id, coalesce(each.service_code, '97153') as code, each.location_type,
-      each.service_date, each.position
-    from unnest(slots) with ordinality as each (
-      hold, cpt_code, session_type, location_type, cpt_modifiers, path, service_date, service_code, is_service_held,
-      position
-    )
-  ) as slot
-  cross join lateral (
-    select private.coverage_gap(
-      batch.organization_id, private.primary_payer(batch.organization_id, slot.client_id, slot.service_date), slot.code,
-      slot.location_type, slot.service_date
-    ) as reason
-  ) as gap
-  where gap.reason is not null;
+  )) into issues
+  from unnest(slots) as slot
+  cross join lateral (select coalesce(slot.service_code, '97153') as code) as service
+  where slot.payment_gap is not null;
   if issues is not null then
     perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
   end if;
 end
 $$;
-comment on function private.require_payment(public.hold_batches, private.confirmed_slot[]) is
+comment on function private.require_payment(private.confirmed_slot[]) is
   'PT400 for each occurrence that the payer of its day does not pay for: not at all (cpt.code), or not at its place '
   '(session.location_type).';
 
@@ -10557,6 +10554,8 @@ declare
   booker private.booker;
   cause private.cause;
   slots private.confirmed_slot[];
+  hold_ids uuid[];
+  session_ids uuid[];
   services private.service[];
   quotes private.quote[];
   before jsonb;
@@ -10622,7 +10621,7 @@ begin
   end if;
 
   if booker.has_payer and not private.overrides(batch, 'authorization') then
-    perform private.require_payment(batch, slots);
+    perform private.require_payment(slots);
   end if;
   if booker.has_payer and not batch.is_move then
     -- Where the hold named no service, now it is known, and its units are taken.
@@ -10647,12 +10646,14 @@ begin
     end if;
   end if;
 
+  hold_ids := array(select (slot.hold).id from unnest(slots) as slot);
+  session_ids := hold_ids;
   update public.session_holds as each
   set status = 'confirmed', settled_at = as_of, settled_xid = pg_current_xact_id()
-  where each.organization_id = batch.organization_id
-    and each.id = any (array(select (slot.hold).id from unnest(slots) as slot));
+  where each.organization_id = batch.organization_id and each.id = any (hold_ids);
   if batch.is_move then
-    before := private.facts_of_sessions(batch.organization_id, array(select (slot.hold).session_id from unnest(slots) as slot));
+    session_ids := array(select (slot.hold).session_id from unnest(slots) as slot);
+    before := private.facts_of_sessions(batch.organization_id, session_ids);
     made := private.move_sessions(batch, slots, as_of);
     if booker.has_payer then
       perform private.move_units(batch.organization_id, array(
@@ -10665,14 +10666,12 @@ begin
       perform private.enter_units(batch.organization_id, quotes, 'scheduled');
     end if;
     if booker.has_payer and cardinality(services) < cardinality(slots) then
-      perform private.schedule_units(batch.organization_id, array(select (slot.hold).id from unnest(slots) as slot));
+      perform private.schedule_units(batch.organization_id, hold_ids);
     end if;
   end if;
   perform private.close_waitlist_entry(batch.organization_id, batch.id, as_of);
   perform private.record_event(
-    batch.organization_id, 'hold.confirmed', 'session', array(
-      select (item.value ->> 'id')::uuid from jsonb_array_elements(made) as item (value)
-    ), as_of,
+    batch.organization_id, 'hold.confirmed', 'session', session_ids, as_of,
     therapist_id => batch.therapist_id,
     actor_role => actor.role::text,
     before => before,
@@ -10971,17 +10970,31 @@ stable
 set search_path = ''
 as $$
 begin
-  return private.facts_of_rows((
-    select jsonb_agg(to_jsonb(session) order by session.start_time, session.id)
+  return (
+    select jsonb_agg(private.facts_of_row(to_jsonb(session)) order by session.start_time, session.id)
     from unnest(session_ids) as named (id)
     cross join lateral (
       select known.* from public.sessions as known
       where known.organization_id = facts_of_sessions.organization_id and known.id = named.id offset 0
     ) as session
-  ));
+  );
 end
 $$;
 comment on function private.facts_of_sessions(uuid, uuid[]) is 'What of these sessions belongs in an audit event.';
+
+create function private.facts_of_row(session_row jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return jsonb_strip_nulls(
+    session_row - array['organization_id', 'group_key', 'lanes', 'created_at', 'created_by', 'updated_at']
+  );
+end
+$$;
+comment on function private.facts_of_row(jsonb) is 'What of a session''s row belongs in an audit event.';
 
 create function private.facts_of_rows(rows jsonb)
 returns jsonb
@@ -10991,11 +11004,8 @@ set search_path = ''
 as $$
 begin
   return (
-    select jsonb_agg(jsonb_strip_nulls(
-      item.value - array['organization_id', 'group_key', 'lanes', 'created_at', 'created_by', 'updated_at']
-    ) order by item.position)
+    select jsonb_agg(private.facts_of_row(item.value) order by item.position)
     from jsonb_array_elements(rows) with ordinality as item (value, position)
-    where item.value <> 'null'
   );
 end
 $$;
@@ -11013,6 +11023,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
+  ended_ids uuid[];
   after jsonb;
   before jsonb;
   therapist_id uuid;
@@ -11034,16 +11045,16 @@ begin
       offset 0
     ) as was
     where session.ctid = was.ctid
-    returning session.start_time, session.id, session.therapist_id, was.has_payer, to_jsonb(session) as row, was.status
+    returning session.start_time, session.id, session.therapist_id, was.has_payer, was.status,
+      private.facts_of_row(to_jsonb(session)) as facts
   )
   select
-    jsonb_agg(ended.row order by ended.start_time, ended.id),
-    jsonb_agg(ended.row || jsonb_build_object('status', ended.status) order by ended.start_time, ended.id),
+    array_agg(ended.id order by ended.start_time, ended.id),
+    jsonb_agg(ended.facts order by ended.start_time, ended.id),
+    jsonb_agg(ended.facts || jsonb_build_object('status', ended.status) order by ended.start_time, ended.id),
     min(ended.therapist_id::text)::uuid, bool_or(ended.has_payer)
-  into after, before, therapist_id, has_payer
+  into ended_ids, after, before, therapist_id, has_payer
   from ended;
-  after := private.facts_of_rows(after);
-  before := private.facts_of_rows(before);
 
   dependents := private.claim_dependents(actor.organization_id, session_ids);
   perform private.drop_claims(actor.organization_id, session_ids, as_of);
@@ -11058,9 +11069,7 @@ begin
     ));
   end if;
   perform private.record_event(
-    actor.organization_id, 'session.' || status, 'session', array(
-      select (item.value ->> 'id')::uuid from jsonb_array_elements(after) as item (value)
-    ), as_of,
+    actor.organization_id, 'session.' || status, 'session', ended_ids, as_of,
     therapist_id => therapist_id,
     actor_role => actor.role::text,
     before => before,
@@ -11112,6 +11121,8 @@ declare
   outcome jsonb;
   day tstzrange := tstzrange('-infinity', 'infinity', '[)');
   target_ids uuid[];
+  cancelled_ids uuid[];
+  ended_ids uuid[];
   as_of timestamptz;
   summary jsonb;
 begin
@@ -11190,20 +11201,18 @@ begin
       and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
       and (wanted.series_id is null or session.series_id = wanted.series_id)
   )
-  select jsonb_build_object(
-    'cancelledCount', count(*) filter (where target.status in ('scheduled', 'in_progress')),
-    'alreadyCancelledCount', count(*) filter (where target.status = 'cancelled'),
-    'nonCancellableCount', count(*) filter (where target.status in ('completed', 'no_show')),
-    'totalCount', count(*),
-    'cancelledSessionIds',
-      coalesce(jsonb_agg(target.id order by target.id) filter (where target.status in ('scheduled', 'in_progress')), '[]'),
-    'alreadyCancelledSessionIds',
-      coalesce(jsonb_agg(target.id order by target.id) filter (where target.status = 'cancelled'), '[]'),
-    'nonCancellableSessionIds',
-      coalesce(jsonb_agg(target.id order by target.id) filter (where target.status in ('completed', 'no_show')), '[]')
-  ) into summary
+  select
+    coalesce(array_agg(target.id order by target.id) filter (where target.status in ('scheduled', 'in_progress')), '{}'),
+    coalesce(array_agg(target.id order by target.id) filter (where target.status = 'cancelled'), '{}'),
+    coalesce(array_agg(target.id order by target.id) filter (where target.status in ('completed', 'no_show')), '{}')
+  into target_ids, cancelled_ids, ended_ids
   from target;
-  target_ids := array(select item.value::uuid from jsonb_array_elements_text(summary -> 'cancelledSessionIds') as item (value));
+  summary := jsonb_build_object(
+    'cancelledCount', cardinality(target_ids), 'alreadyCancelledCount', cardinality(cancelled_ids),
+    'nonCancellableCount', cardinality(ended_ids),
+    'totalCount', cardinality(target_ids) + cardinality(cancelled_ids) + cardinality(ended_ids),
+    'cancelledSessionIds', target_ids, 'alreadyCancelledSessionIds', cancelled_ids, 'nonCancellableSessionIds', ended_ids
+  );
 
   insert into public.session_cancellations (
     organization_id, session_id, attribution, reason, cancelled_at, cancelled_by, cancelled_by_role
@@ -13697,8 +13706,8 @@ begin
   from version
   cross join lateral (
     select
-      private.facts_of_rows(jsonb_build_array(version.before)) -> 0 as before,
-      private.facts_of_rows(jsonb_build_array(version.after)) -> 0 as after
+      private.facts_of_row(version.before) as before,
+      private.facts_of_row(version.after) as after
   ) as facts
   cross join lateral (
     select
@@ -20810,7 +20819,7 @@ begin
   perform private.record_event(
     actor.organization_id, 'session.' || session.status, 'session', array[session.id], as_of,
     therapist_id => session.therapist_id, actor_role => actor.role::text,
-    before => before, after => private.facts_of_rows(jsonb_build_array(to_jsonb(session)))
+    before => before, after => jsonb_build_array(private.facts_of_row(to_jsonb(session)))
   );
 end
 $$;
@@ -20914,7 +20923,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  before constant jsonb := private.facts_of_rows(jsonb_build_array(to_jsonb(session)));
+  before constant jsonb := jsonb_build_array(private.facts_of_row(to_jsonb(session)));
   begun constant timestamptz := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, as_of));
 begin
   if session.start_time > as_of + interval '12 hours' then
@@ -20989,7 +20998,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  before constant jsonb := private.facts_of_rows(jsonb_build_array(to_jsonb(session)));
+  before constant jsonb := jsonb_build_array(private.facts_of_row(to_jsonb(session)));
   visit public.session_visits;
   missing jsonb;
   other_visits jsonb;
@@ -22638,7 +22647,7 @@ immutable
 set search_path = ''
 as $$
 begin
-  return private.facts_of_rows(jsonb_build_array(to_jsonb(session) || jsonb_build_object(
+  return jsonb_build_array(private.facts_of_row(to_jsonb(session) || jsonb_build_object(
     'actual_start_time', visit.actual_start_time, 'actual_end_time', visit.actual_end_time, 'units', visit.units
   )));
 end

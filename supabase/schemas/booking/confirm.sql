@@ -223,11 +223,13 @@ create type private.confirmed_slot as (
   path text,
   service_date date,
   service_code text,
-  is_service_held boolean
+  is_service_held boolean,
+  payment_gap text
 );
 comment on type private.confirmed_slot is
   'A hold to be confirmed, and what its session is to be: service_code is the service it names on its day, moved sessions '
-  'those they have; is_service_held: the hold named it. path: where the request describes it.';
+  'those they have; is_service_held: the hold named it. path: where the request describes it. payment_gap: why the payer of '
+  'its day does not pay for it, see private.coverage_gap.';
 
 create function private.confirmed_slots(
   batch public.hold_batches,
@@ -263,13 +265,15 @@ begin
         when (not batch.is_move or service.cpt_code is not null)
           and (confirmed_slots.has_payer or private.place_of(place.location_type) = 'telehealth')
         then private.default_modifiers(
-          batch.organization_id, private.primary_payer(batch.organization_id, hold.client_id, day.date),
-          coalesce(service.code, '97153'), private.credential_on(batch.organization_id, batch.therapist_id, day.date),
-          place.location_type, day.date
+          batch.organization_id, payer.id, coalesce(service.code, '97153'),
+          private.credential_on(batch.organization_id, batch.therapist_id, day.date), place.location_type, day.date
         )
       end),
       case when is_listed then format('occurrences.%s.', item.occurrence_index) else '' end, day.date, service.code,
-      private.service_code(batch.organization_id, batch.cpt_code, batch.session_type, day.date) is not null
+      private.service_code(batch.organization_id, batch.cpt_code, batch.session_type, day.date) is not null,
+      case when payer.id is not null then private.coverage_gap(
+        batch.organization_id, payer.id, coalesce(service.code, '97153'), place.location_type, day.date
+      ) end
     )::private.confirmed_slot
     from unnest(holds) as hold
     cross join lateral (
@@ -297,6 +301,11 @@ begin
       offset 0
     ) as service
     cross join lateral (select coalesce(item.location_type, moved.location_type) as location_type) as place
+    cross join lateral (
+      select case when confirmed_slots.has_payer
+        then private.primary_payer(batch.organization_id, hold.client_id, day.date) end as id
+      offset 0
+    ) as payer
     where hold.status = 'held'
     order by hold.occurrence_index, hold.client_id
   );
@@ -309,7 +318,7 @@ comment on function private.confirmed_slots(
   'none: what the payer of the day wants for the code, the credential of that day and the place. is_listed: the request '
   'lists occurrences. has_payer: a client of it ever had a payer.';
 
-create function private.require_payment(batch public.hold_batches, slots private.confirmed_slot[])
+create function private.require_payment(slots private.confirmed_slot[])
 returns void
 language plpgsql
 stable
@@ -319,33 +328,21 @@ declare
   issues jsonb;
 begin
   select jsonb_agg(jsonb_build_object(
-    'path', slot.path || case gap.reason when 'place' then 'session.location_type' else 'cpt.code' end,
-    'message', case gap.reason
-      when 'place' then format('is a place where the payer of that day does not pay for %s', slot.code)
-      else format('%s is a service that the payer of that day does not pay for', slot.code)
+    'path', slot.path || case slot.payment_gap when 'place' then 'session.location_type' else 'cpt.code' end,
+    'message', case slot.payment_gap
+      when 'place' then format('is a place where the payer of that day does not pay for %s', service.code)
+      else format('%s is a service that the payer of that day does not pay for', service.code)
     end
-  ) order by slot.position) into issues
-  from (
-    select each.path, (each.hold).client_id, coalesce(each.service_code, '97153') as code, each.location_type,
-      each.service_date, each.position
-    from unnest(slots) with ordinality as each (
-      hold, cpt_code, session_type, location_type, cpt_modifiers, path, service_date, service_code, is_service_held,
-      position
-    )
-  ) as slot
-  cross join lateral (
-    select private.coverage_gap(
-      batch.organization_id, private.primary_payer(batch.organization_id, slot.client_id, slot.service_date), slot.code,
-      slot.location_type, slot.service_date
-    ) as reason
-  ) as gap
-  where gap.reason is not null;
+  )) into issues
+  from unnest(slots) as slot
+  cross join lateral (select coalesce(slot.service_code, '97153') as code) as service
+  where slot.payment_gap is not null;
   if issues is not null then
     perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
   end if;
 end
 $$;
-comment on function private.require_payment(public.hold_batches, private.confirmed_slot[]) is
+comment on function private.require_payment(private.confirmed_slot[]) is
   'PT400 for each occurrence that the payer of its day does not pay for: not at all (cpt.code), or not at its place '
   '(session.location_type).';
 
@@ -616,6 +613,8 @@ declare
   booker private.booker;
   cause private.cause;
   slots private.confirmed_slot[];
+  hold_ids uuid[];
+  session_ids uuid[];
   services private.service[];
   quotes private.quote[];
   before jsonb;
@@ -681,7 +680,7 @@ begin
   end if;
 
   if booker.has_payer and not private.overrides(batch, 'authorization') then
-    perform private.require_payment(batch, slots);
+    perform private.require_payment(slots);
   end if;
   if booker.has_payer and not batch.is_move then
     -- Where the hold named no service, now it is known, and its units are taken.
@@ -706,12 +705,14 @@ begin
     end if;
   end if;
 
+  hold_ids := array(select (slot.hold).id from unnest(slots) as slot);
+  session_ids := hold_ids;
   update public.session_holds as each
   set status = 'confirmed', settled_at = as_of, settled_xid = pg_current_xact_id()
-  where each.organization_id = batch.organization_id
-    and each.id = any (array(select (slot.hold).id from unnest(slots) as slot));
+  where each.organization_id = batch.organization_id and each.id = any (hold_ids);
   if batch.is_move then
-    before := private.facts_of_sessions(batch.organization_id, array(select (slot.hold).session_id from unnest(slots) as slot));
+    session_ids := array(select (slot.hold).session_id from unnest(slots) as slot);
+    before := private.facts_of_sessions(batch.organization_id, session_ids);
     made := private.move_sessions(batch, slots, as_of);
     if booker.has_payer then
       perform private.move_units(batch.organization_id, array(
@@ -724,14 +725,12 @@ begin
       perform private.enter_units(batch.organization_id, quotes, 'scheduled');
     end if;
     if booker.has_payer and cardinality(services) < cardinality(slots) then
-      perform private.schedule_units(batch.organization_id, array(select (slot.hold).id from unnest(slots) as slot));
+      perform private.schedule_units(batch.organization_id, hold_ids);
     end if;
   end if;
   perform private.close_waitlist_entry(batch.organization_id, batch.id, as_of);
   perform private.record_event(
-    batch.organization_id, 'hold.confirmed', 'session', array(
-      select (item.value ->> 'id')::uuid from jsonb_array_elements(made) as item (value)
-    ), as_of,
+    batch.organization_id, 'hold.confirmed', 'session', session_ids, as_of,
     therapist_id => batch.therapist_id,
     actor_role => actor.role::text,
     before => before,

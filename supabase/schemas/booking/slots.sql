@@ -516,7 +516,7 @@ declare
   top constant private.confirm_occurrence := row(
     wanted.hold_key, wanted.session, wanted.cpt, wanted.start_time_offset_minutes, wanted.end_time_offset_minutes,
     wanted.time_zone, null
-  );
+  )::private.confirm_occurrence;
   listed private.listing[];
   codes text[];
   wrong jsonb;

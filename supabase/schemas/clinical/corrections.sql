@@ -105,7 +105,7 @@ immutable
 set search_path = ''
 as $$
 begin
-  return private.facts_of_rows(jsonb_build_array(to_jsonb(session) || jsonb_build_object(
+  return jsonb_build_array(private.facts_of_row(to_jsonb(session) || jsonb_build_object(
     'actual_start_time', visit.actual_start_time, 'actual_end_time', visit.actual_end_time, 'units', visit.units
   )));
 end
