@@ -1430,36 +1430,41 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  names text[];
 begin
-  return coalesce((
-    select array_agg(modifier.name order by modifier.position)
-    from (
-      select listed.name, min(listed.position) as position
-      from (
-        select item.name, item.position
-        from public.payer_code_rules as code_rule
-        cross join lateral jsonb_array_elements_text(
-          code_rule.modifiers -> private.provider_level(default_modifiers.credential)::text
-        ) with ordinality as item (name, position)
-        where code_rule.organization_id = default_modifiers.organization_id
-          and code_rule.payer_id = default_modifiers.payer_id
-          and code_rule.cpt_code = default_modifiers.cpt_code
-          and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> on_date
-        union all
-        select coalesce(rule.telehealth_modifier, case when rule.payer_id is null then '95' end), 5
-        from (values (1)) as once
-        left join public.payer_rules as rule
-          on rule.organization_id = default_modifiers.organization_id
-          and rule.payer_id = default_modifiers.payer_id
-          and daterange(rule.valid_from, rule.valid_to, '[]') @> on_date
-        where private.place_of(default_modifiers.location_type) = 'telehealth'
-      ) as listed (name, position)
-      where listed.name is not null
-      group by listed.name
-      order by position
-      limit 4
-    ) as modifier
-  ), '{}');
+  names := array(
+    select item.name
+    from public.payer_code_rules as code_rule
+    cross join lateral jsonb_array_elements_text(
+      code_rule.modifiers -> private.provider_level(default_modifiers.credential)::text
+    ) as item (name)
+    where code_rule.organization_id = default_modifiers.organization_id
+      and code_rule.payer_id = default_modifiers.payer_id
+      and code_rule.cpt_code = default_modifiers.cpt_code
+      and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> on_date
+  );
+  if private.place_of(location_type) = 'telehealth' then
+    names := names || (
+      select coalesce(rule.telehealth_modifier, case when rule.payer_id is null then '95' end)
+      from (values (1)) as once
+      left join public.payer_rules as rule
+        on rule.organization_id = default_modifiers.organization_id
+        and rule.payer_id = default_modifiers.payer_id
+        and daterange(rule.valid_from, rule.valid_to, '[]') @> on_date
+    );
+  end if;
+  if cardinality(names) = 0 then
+    return names;
+  end if;
+  return array(
+    select modifier.name
+    from unnest(names) with ordinality as modifier (name, position)
+    where modifier.name is not null
+    group by modifier.name
+    order by min(modifier.position)
+    limit 4
+  );
 end
 $$;
 comment on function private.default_modifiers(uuid, uuid, text, text, text, date) is
@@ -1719,7 +1724,10 @@ as $$
 declare
   service record;
   zone text;
+  on_date date;
+  payer_ids uuid[];
   allowed int4multirange;
+  lanes int4multirange := int4multirange();
 begin
   if cpt_code is null then
     return '{[0,2147483647)}';
@@ -1733,48 +1741,40 @@ begin
   if not found then
     return '{[0,2147483647)}';
   end if;
-  -- Where no payer of the client ever lets the code run beside another, no day needs a look.
-  if not exists (
-    select from public.client_coverages as coverage
-    join public.payer_concurrency_rules as rule
-      on rule.organization_id = coverage.organization_id and rule.payer_id = coverage.payer_id
-      and client_lanes.cpt_code in (rule.first_code, rule.second_code) and rule.allowed
-    where coverage.organization_id = client_lanes.organization_id and coverage.client_id = client_lanes.client_id
-  ) then
-    return service.lanes;
-  end if;
-
-  -- All days it touches, so that two overlapping services look at one day in common.
+  -- All days it touches, so that two overlapping services look at one day in common. A pair gives up its lane when, on
+  -- each of the days, there is a payer and every payer of the client allows it.
   zone := private.service_zone(organization_id, client_id);
-  -- A pair gives up its lane when, on each of the days, there is a payer and every payer of the client allows it.
-  with payer as (
-    select day.date::date, coverage.payer_id
-    from generate_series(
-      date_trunc('day', start_time at time zone zone), date_trunc('day', end_time at time zone zone), interval '1 day'
-    ) as day (date)
-    left join public.client_coverages as coverage
-      on coverage.organization_id = client_lanes.organization_id
-      and coverage.client_id = client_lanes.client_id
-      and daterange(coverage.valid_from, coverage.valid_to, '[]') @> day.date::date
-  )
-  select range_agg(int4range(pair.lane, pair.lane + 1)) into allowed
-  from (
-    select least(service.ordinal, other.ordinal) * 100 + greatest(service.ordinal, other.ordinal) as lane
-    from payer
-    join public.payer_concurrency_rules as rule
-      on rule.organization_id = client_lanes.organization_id and rule.payer_id = payer.payer_id
-      and client_lanes.cpt_code in (rule.first_code, rule.second_code) and rule.allowed
-      and daterange(rule.valid_from, rule.valid_to, '[]') @> payer.date
-    cross join lateral (
-      select known.ordinal from public.service_codes as known
-      where known.code = case rule.first_code when client_lanes.cpt_code then rule.second_code else rule.first_code end
-        and (known.organization_id is null or known.organization_id = client_lanes.organization_id)
-      limit 1
-    ) as other
-    group by other.ordinal
-    having count(*) = (select count(*) from payer)
-  ) as pair;
-  return service.lanes - coalesce(allowed, '{}');
+  on_date := (start_time at time zone zone)::date;
+  loop
+    payer_ids := array(
+      select distinct coverage.payer_id
+      from public.client_coverages as coverage
+      where coverage.organization_id = client_lanes.organization_id and coverage.client_id = client_lanes.client_id
+        and on_date >= coverage.valid_from and on_date <= coalesce(coverage.valid_to, 'infinity')
+    );
+    allowed := (
+      select range_agg(int4range(pair.lane, pair.lane + 1))
+      from (
+        select least(service.ordinal, other.ordinal) * 100 + greatest(service.ordinal, other.ordinal) as lane
+        from public.payer_concurrency_rules as rule
+        cross join lateral (
+          select known.ordinal from public.service_codes as known
+          where known.code = case rule.first_code when client_lanes.cpt_code then rule.second_code else rule.first_code end
+            and (known.organization_id is null or known.organization_id = client_lanes.organization_id)
+          limit 1
+        ) as other
+        where rule.organization_id = client_lanes.organization_id and rule.payer_id = any (payer_ids) and rule.allowed
+          and client_lanes.cpt_code in (rule.first_code, rule.second_code)
+          and on_date >= rule.valid_from and on_date <= coalesce(rule.valid_to, 'infinity')
+        group by other.ordinal
+        having count(*) = cardinality(payer_ids)
+      ) as pair
+    );
+    lanes := lanes + (service.lanes - coalesce(allowed, '{}'));
+    exit when on_date >= (end_time at time zone zone)::date;
+    on_date := on_date + 1;
+  end loop;
+  return lanes;
 end
 $$;
 comment on function private.client_lanes(uuid, uuid, text, timestamptz, timestamptz) is
@@ -10218,11 +10218,13 @@ begin
     )::private.confirmed_slot
     from unnest(holds) as hold
     cross join lateral (
-      select (listed[coalesce(
+      select listed[case when by_client is null then 1 else coalesce(
         by_client ->> (hold.hold_key::text || hold.client_id::text), by_client ->> (batch.hold_key::text || hold.client_id::text),
         by_key ->> hold.hold_key::text, by_key ->> batch.hold_key::text, '1'
-      )::integer]).*
-    ) as item
+      )::integer end] as listing
+      offset 0
+    ) as found
+    cross join lateral (select (found.listing).*) as item
     cross join lateral (
       select private.service_date(batch.organization_id, hold.client_id, hold.start_time) as date offset 0
     ) as day

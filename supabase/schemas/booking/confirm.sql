@@ -277,11 +277,13 @@ begin
     )::private.confirmed_slot
     from unnest(holds) as hold
     cross join lateral (
-      select (listed[coalesce(
+      select listed[case when by_client is null then 1 else coalesce(
         by_client ->> (hold.hold_key::text || hold.client_id::text), by_client ->> (batch.hold_key::text || hold.client_id::text),
         by_key ->> hold.hold_key::text, by_key ->> batch.hold_key::text, '1'
-      )::integer]).*
-    ) as item
+      )::integer end] as listing
+      offset 0
+    ) as found
+    cross join lateral (select (found.listing).*) as item
     cross join lateral (
       select private.service_date(batch.organization_id, hold.client_id, hold.start_time) as date offset 0
     ) as day

@@ -196,36 +196,41 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  names text[];
 begin
-  return coalesce((
-    select array_agg(modifier.name order by modifier.position)
-    from (
-      select listed.name, min(listed.position) as position
-      from (
-        select item.name, item.position
-        from public.payer_code_rules as code_rule
-        cross join lateral jsonb_array_elements_text(
-          code_rule.modifiers -> private.provider_level(default_modifiers.credential)::text
-        ) with ordinality as item (name, position)
-        where code_rule.organization_id = default_modifiers.organization_id
-          and code_rule.payer_id = default_modifiers.payer_id
-          and code_rule.cpt_code = default_modifiers.cpt_code
-          and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> on_date
-        union all
-        select coalesce(rule.telehealth_modifier, case when rule.payer_id is null then '95' end), 5
-        from (values (1)) as once
-        left join public.payer_rules as rule
-          on rule.organization_id = default_modifiers.organization_id
-          and rule.payer_id = default_modifiers.payer_id
-          and daterange(rule.valid_from, rule.valid_to, '[]') @> on_date
-        where private.place_of(default_modifiers.location_type) = 'telehealth'
-      ) as listed (name, position)
-      where listed.name is not null
-      group by listed.name
-      order by position
-      limit 4
-    ) as modifier
-  ), '{}');
+  names := array(
+    select item.name
+    from public.payer_code_rules as code_rule
+    cross join lateral jsonb_array_elements_text(
+      code_rule.modifiers -> private.provider_level(default_modifiers.credential)::text
+    ) as item (name)
+    where code_rule.organization_id = default_modifiers.organization_id
+      and code_rule.payer_id = default_modifiers.payer_id
+      and code_rule.cpt_code = default_modifiers.cpt_code
+      and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> on_date
+  );
+  if private.place_of(location_type) = 'telehealth' then
+    names := names || (
+      select coalesce(rule.telehealth_modifier, case when rule.payer_id is null then '95' end)
+      from (values (1)) as once
+      left join public.payer_rules as rule
+        on rule.organization_id = default_modifiers.organization_id
+        and rule.payer_id = default_modifiers.payer_id
+        and daterange(rule.valid_from, rule.valid_to, '[]') @> on_date
+    );
+  end if;
+  if cardinality(names) = 0 then
+    return names;
+  end if;
+  return array(
+    select modifier.name
+    from unnest(names) with ordinality as modifier (name, position)
+    where modifier.name is not null
+    group by modifier.name
+    order by min(modifier.position)
+    limit 4
+  );
 end
 $$;
 comment on function private.default_modifiers(uuid, uuid, text, text, text, date) is
