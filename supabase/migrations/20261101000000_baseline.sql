@@ -2497,22 +2497,26 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  if old.status <> 'held' or to_jsonb(new) - array['status', 'settled_at', 'settled_xid']
-    <> to_jsonb(old) - array['status', 'settled_at', 'settled_xid'] then
+  if to_jsonb(old) ->> 'status' <> 'held' or to_jsonb(new) - tg_argv::text[] <> to_jsonb(old) - tg_argv::text[] then
     raise exception using
       errcode = 'check_violation',
-      message = 'a hold changes only once: from held to confirmed, released or expired',
+      message = 'what was held never changes: a hold settles once, as confirmed, released or expired',
       hint = 'Release it and hold anew.';
   end if;
   return new;
 end
 $$;
 comment on function private.guard_hold_change() is
-  'Trigger: a hold''s content is fixed, and it settles once. The booking functions only settle, so it is asked of others.';
+  'Trigger: what a hold and its batch are of is fixed (all but the columns that are its arguments), so a confirmation may '
+  'read the batch before its locks; and a hold settles once. The booking functions only settle, so it is asked of others.';
 create trigger guard_hold_change before update on public.session_holds
   for each row
   when (private.is_direct_write())
-  execute function private.guard_hold_change();
+  execute function private.guard_hold_change('status', 'settled_at', 'settled_xid');
+create trigger guard_hold_change before update on public.hold_batches
+  for each row
+  when (private.is_direct_write())
+  execute function private.guard_hold_change('expires_at');
 create trigger refuse_delete before delete on public.session_holds
   for each row execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.session_holds
@@ -9975,7 +9979,7 @@ end
 $$;
 comment on function private.find_batch(private.actor, uuid) is
   'The batch that this key, or one of its occurrences'' keys, belongs to; null when it is unknown, or not the caller''s to '
-  'use. A batch never changes.';
+  'use. A batch never changes, but for its expiry (private.guard_hold_change).';
 
 create function private.holds_of_key(batch public.hold_batches, hold_key uuid)
 returns public.session_holds[]

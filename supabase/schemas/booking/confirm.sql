@@ -34,7 +34,7 @@ end
 $$;
 comment on function private.find_batch(private.actor, uuid) is
   'The batch that this key, or one of its occurrences'' keys, belongs to; null when it is unknown, or not the caller''s to '
-  'use. A batch never changes.';
+  'use. A batch never changes, but for its expiry (private.guard_hold_change).';
 
 create function private.holds_of_key(batch public.hold_batches, hold_key uuid)
 returns public.session_holds[]

@@ -1,7 +1,9 @@
 -- Purpose: what a booking would take of authorizations, and which limits are in its way: the one computation of units.
 -- Objects: quote_units and what it reads (asked_services, approvals_for, limits_for); shortages_of, unit_warnings.
 -- Watch for: everything here runs behind the client's and the therapist's lock, or alone in the organization. What is
---            decisive is read in one statement for each kind, then granted in memory, earliest service first.
+--            decisive is read in one statement for each kind, for all services together. It is granted in memory, one
+--            service after the other: what a service gets is the least of several balances, each of which the earlier
+--            ones have changed by what they got. No window function sums what depends on its own earlier rows.
 
 create type private.service as (
   owner_id uuid,
