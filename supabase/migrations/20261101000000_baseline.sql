@@ -5988,7 +5988,9 @@ comment on function private.read_cancel_request(jsonb) is
 -- Purpose: what a booking would take of authorizations, and which limits are in its way: the one computation of units.
 -- Objects: quote_units and what it reads (asked_services, approvals_for, limits_for); shortages_of, unit_warnings.
 -- Watch for: everything here runs behind the client's and the therapist's lock, or alone in the organization. What is
---            decisive is read in one statement for each kind, then granted in memory, earliest service first.
+--            decisive is read in one statement for each kind, for all services together. It is granted in memory, one
+--            service after the other: what a service gets is the least of several balances, each of which the earlier
+--            ones have changed by what they got. No window function sums what depends on its own earlier rows.
 
 create type private.service as (
   owner_id uuid,
@@ -13279,21 +13281,22 @@ set search_path = ''
 as $$
 begin
   -- Claims are known by their owner's id: two owners of one id would share a claim, and could be booked at once.
+  -- By the primary keys, whatever the planner believes: each look asks for a key's own columns, and for one row.
   return exists (
-    -- By the primary key, whatever the planner believes.
-    select from (select hold.organization_id, hold.id from public.session_holds as hold where (hold.organization_id, hold.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
-  ) or exists (
-    -- By the primary key, whatever the planner believes.
-    select from (select known.organization_id, known.id from public.session_groups as known where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
-  ) or exists (
-    -- By the primary key, whatever the planner believes.
-    select from (select batch.organization_id, batch.id from public.hold_batches as batch where (batch.organization_id, batch.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
-  ) or exists (
-    -- By the primary key, whatever the planner believes.
-    select from (select session.organization_id, session.id from public.sessions as session where (session.organization_id, session.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
-  ) or exists (
-    -- By the primary key, whatever the planner believes.
-    select from (select known.organization_id, known.id from public.staff_times as known where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
+    (select known.organization_id, known.id from public.session_holds as known
+      where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1)
+    union all
+    (select known.organization_id, known.id from public.session_groups as known
+      where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1)
+    union all
+    (select known.organization_id, known.id from public.hold_batches as known
+      where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1)
+    union all
+    (select known.organization_id, known.id from public.sessions as known
+      where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1)
+    union all
+    (select known.organization_id, known.id from public.staff_times as known
+      where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1)
   );
 end
 $$;
