@@ -8807,11 +8807,27 @@ begin
     return slots;
   end if;
   return array(
+    -- Lanes are the same for months: looked at once for each stretch of days, not for each occurrence.
+    with period as materialized (
+      select service.client_id, service.cpt_code, found.during, found.lanes
+      from (
+        select slot.client_id, slot.cpt_code, tstzrange(min(slot.start_time), max(slot.end_time), '[]') as span
+        from unnest(slots) as slot
+        group by slot.client_id, slot.cpt_code
+      ) as service
+      cross join lateral private.lane_periods(
+        with_lanes.organization_id, service.client_id, service.cpt_code, service.span
+      ) as found
+    )
     select row(
       slot.hold_id, slot.occurrence_index, slot.hold_key, slot.client_id, slot.group_id, slot.session_id,
       slot.start_time, slot.end_time, slot.time_zone, slot.civil_start,
-      private.client_lanes(
-        with_lanes.organization_id, slot.client_id, slot.cpt_code, slot.start_time, slot.end_time
+      (
+        select range_agg(lane.range)
+        from period
+        cross join lateral unnest(period.lanes) as lane (range)
+        where period.client_id = slot.client_id and period.cpt_code is not distinct from slot.cpt_code
+          and period.during && tstzrange(slot.start_time, slot.end_time, '[]')
       ) - lifted,
       slot.cpt_code, slot.service_date
     )::private.slot
