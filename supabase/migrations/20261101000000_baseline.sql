@@ -1382,26 +1382,29 @@ comment on table public.payer_concurrency_rules is
   'Which two services one client may receive at the same time. A pair without a rule is not allowed.';
 create index payer_concurrency_rules_payer_idx on public.payer_concurrency_rules (organization_id, payer_id);
 
-create function private.payer_rule(organization_id uuid, payer_id uuid, cpt_code text, on_date date)
-returns table (
+create type private.payer_terms as (
   rounding public.unit_rounding,
   authorization_required boolean,
   evv_required boolean,
   is_covered boolean
-)
+);
+comment on type private.payer_terms is 'What a payer asks for a code on a day.';
+
+create function private.payer_rule(organization_id uuid, payer_id uuid, cpt_code text, on_date date)
+returns private.payer_terms
 language plpgsql
 stable
-rows 1
 set search_path = ''
 as $$
-#variable_conflict use_column
+declare
+  terms private.payer_terms;
 begin
-  return query
   select
     coalesce(code_rule.rounding, rule.rounding, 'midpoint'),
     coalesce(code_rule.authorization_required, rule.authorization_required, false),
     coalesce(rule.evv_required, false),
     coalesce(code_rule.is_covered, true)
+  into terms
   from (values (payer_rule.payer_id)) as payer (id)
   left join public.payer_rules as rule
     on rule.organization_id = payer_rule.organization_id
@@ -1412,10 +1415,11 @@ begin
     and code_rule.payer_id = payer.id
     and code_rule.cpt_code = payer_rule.cpt_code
     and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> on_date;
+  return terms;
 end
 $$;
 comment on function private.payer_rule(uuid, uuid, text, date) is
-  'A payer''s rule for a code on a day, defaults filled in: one row always, also for no payer.';
+  'A payer''s rule for a code on a day, defaults filled in, also for no payer.';
 
 create function private.default_modifiers(
   organization_id uuid,
@@ -6102,9 +6106,9 @@ begin
         select from public.client_coverages as ever
         where ever.organization_id = asked_services.organization_id and ever.client_id = service.client_id
       ),
-      rule.is_covered, rule.authorization_required,
+      (rule.terms).is_covered, (rule.terms).authorization_required,
       coalesce(service.total_units, private.billable_units(
-        floor(extract(epoch from service.end_time - service.start_time) / 60), rule.rounding, coalesce((
+        floor(extract(epoch from service.end_time - service.start_time) / 60), (rule.terms).rounding, coalesce((
           select min(known.unit_minutes) from public.service_codes as known
           where known.code = service.cpt_code
             and (known.organization_id is null or known.organization_id = asked_services.organization_id)
@@ -6134,7 +6138,9 @@ begin
     cross join lateral (
       select private.primary_payer(asked_services.organization_id, service.client_id, day.date) as id offset 0
     ) as payer
-    cross join lateral private.payer_rule(asked_services.organization_id, payer.id, service.cpt_code, day.date) as rule
+    cross join lateral (
+      select private.payer_rule(asked_services.organization_id, payer.id, service.cpt_code, day.date) as terms offset 0
+    ) as rule
     -- Earliest first, and by client, so that a client's authorizations are looked for once.
     order by service.client_id, service.start_time, service.owner_id
   );
@@ -8401,12 +8407,10 @@ declare
   obstacle private.obstacle;
   -- By id, so that what is found is not compared with every occurrence.
   indexes constant jsonb := (
-    select jsonb_object_agg(owner.id, owner.occurrence_index)
-    from (
-      select slot.hold_id as id, slot.occurrence_index from unnest(slots) as slot
-      union
-      select slot.group_id, slot.occurrence_index from unnest(slots) as slot where slot.group_id is not null
-    ) as owner
+    select jsonb_object_agg(owner.id, slot.occurrence_index)
+    from unnest(slots) as slot
+    cross join lateral (values (slot.hold_id), (slot.group_id)) as owner (id)
+    where owner.id is not null
   );
 begin
   -- One look at everything in the way: what lives is a conflict, what has expired is to be removed.
@@ -8432,11 +8436,9 @@ begin
   into obstacle.conflicts, obstacle.retry_after, obstacle.has_stale, obstacle.concurrent_lanes
   from (
     select
-      claim.lanes::int4multirange * want.lanes::int4multirange as lanes,
+      shared.lanes,
       -- Two different services share the lane of their pair and no other; see private.pair_lanes.
-      upper(claim.lanes::int4multirange * want.lanes::int4multirange) - lower(claim.lanes::int4multirange * want.lanes::int4multirange) = 1
-        and lower(claim.lanes::int4multirange * want.lanes::int4multirange) / 100
-          <> lower(claim.lanes::int4multirange * want.lanes::int4multirange) % 100 as is_pair,
+      upper(shared.lanes) - lower(shared.lanes) = 1 and lower(shared.lanes) / 100 <> lower(shared.lanes) % 100 as is_pair,
       owner.occurrence_index,
       want.resource_kind,
       claim.expires_at,
@@ -8456,9 +8458,8 @@ begin
         and known.lanes && want.lanes
         and known.owner_id <> all (own_ids)
     ) as claim
-    cross join lateral (
-      select (indexes ->> want.owner_id::text)::smallint as occurrence_index
-    ) as owner
+    cross join lateral (select claim.lanes::int4multirange * want.lanes::int4multirange as lanes offset 0) as shared
+    cross join lateral (select (indexes ->> want.owner_id::text)::smallint as occurrence_index offset 0) as owner
     where owner.occurrence_index is not null
   ) as found;
   return obstacle;
@@ -23663,13 +23664,14 @@ begin
     return null;
   end if;
   select rate_limit.per_minute into most from private.rate_limits as rate_limit where rate_limit.kind = check_rate.kind;
-  -- The most-th newest of the last minute: once it is a minute old, there is room for one more.
+  -- The most-th newest of the last minute: once it is a minute old, there is room for one more. Bounded on both sides, so
+  -- that no partition of later events is looked at.
   if check_rate.kind = 'refusals' then
     select event.recorded_at into earliest
     from audit.events as event
     where event.actor_user_id = caller_id
       and event.outcome = 'refused'
-      and event.recorded_at > as_of - interval '1 minute'
+      and event.recorded_at > as_of - interval '1 minute' and event.recorded_at <= as_of
     order by event.recorded_at desc
     offset most - 1
     limit 1;
@@ -23678,7 +23680,7 @@ begin
     from audit.events as event
     where event.actor_user_id = caller_id
       and event.action in ('note.read', 'note.history_read', 'client_details.read')
-      and event.recorded_at > as_of - interval '1 minute'
+      and event.recorded_at > as_of - interval '1 minute' and event.recorded_at <= as_of
     order by event.recorded_at desc
     offset most - 1
     limit 1;

@@ -115,9 +115,9 @@ begin
         select from public.client_coverages as ever
         where ever.organization_id = asked_services.organization_id and ever.client_id = service.client_id
       ),
-      rule.is_covered, rule.authorization_required,
+      (rule.terms).is_covered, (rule.terms).authorization_required,
       coalesce(service.total_units, private.billable_units(
-        floor(extract(epoch from service.end_time - service.start_time) / 60), rule.rounding, coalesce((
+        floor(extract(epoch from service.end_time - service.start_time) / 60), (rule.terms).rounding, coalesce((
           select min(known.unit_minutes) from public.service_codes as known
           where known.code = service.cpt_code
             and (known.organization_id is null or known.organization_id = asked_services.organization_id)
@@ -147,7 +147,9 @@ begin
     cross join lateral (
       select private.primary_payer(asked_services.organization_id, service.client_id, day.date) as id offset 0
     ) as payer
-    cross join lateral private.payer_rule(asked_services.organization_id, payer.id, service.cpt_code, day.date) as rule
+    cross join lateral (
+      select private.payer_rule(asked_services.organization_id, payer.id, service.cpt_code, day.date) as terms offset 0
+    ) as rule
     -- Earliest first, and by client, so that a client's authorizations are looked for once.
     order by service.client_id, service.start_time, service.owner_id
   );
