@@ -708,17 +708,11 @@ $$;
 comment on function private.refuse_delete() is
   'Trigger: refuses DELETE and TRUNCATE of records that law requires to be kept (45 CFR 164.316(b)(2)).';
 
-create trigger refuse_delete before delete on public.clients
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.clients
+create trigger refuse_delete before delete or truncate on public.clients
   for each statement execute function private.refuse_delete();
-create trigger refuse_delete before delete on public.therapists
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.therapists
+create trigger refuse_delete before delete or truncate on public.therapists
   for each statement execute function private.refuse_delete();
-create trigger refuse_delete before delete on public.organizations
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.organizations
+create trigger refuse_delete before delete or truncate on public.organizations
   for each statement execute function private.refuse_delete();
 
 -- === schemas/payers/units.sql ===
@@ -2258,13 +2252,9 @@ create table public.session_cancellations (
 comment on table public.session_cancellations is
   'Why, by whom and when a session was cancelled. Apart from sessions, since clients may not read it.';
 
-create trigger refuse_delete before delete on public.sessions
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.sessions
+create trigger refuse_delete before delete or truncate on public.sessions
   for each statement execute function private.refuse_delete();
-create trigger refuse_delete before delete on public.session_cancellations
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.session_cancellations
+create trigger refuse_delete before delete or truncate on public.session_cancellations
   for each statement execute function private.refuse_delete();
 
 -- Row-level security -----------------------------------------------------------------------------------------------
@@ -2521,13 +2511,9 @@ create trigger guard_hold_change before update on public.hold_batches
   for each row
   when (private.is_direct_write())
   execute function private.guard_hold_change('expires_at');
-create trigger refuse_delete before delete on public.session_holds
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.session_holds
+create trigger refuse_delete before delete or truncate on public.session_holds
   for each statement execute function private.refuse_delete();
-create trigger refuse_delete before delete on public.hold_batches
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.hold_batches
+create trigger refuse_delete before delete or truncate on public.hold_batches
   for each statement execute function private.refuse_delete();
 
 alter table public.hold_batches enable row level security;
@@ -2864,17 +2850,13 @@ create index authorization_units_held_idx
 create index authorization_units_client_idx on public.authorization_units (organization_id, client_id, service_date);
 create index authorization_units_therapist_idx on public.authorization_units (organization_id, therapist_id, service_date);
 
-create trigger refuse_delete before delete on public.authorizations
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.authorizations
+create trigger refuse_delete before delete or truncate on public.authorizations
   for each statement execute function private.refuse_delete();
 create trigger refuse_change before delete or update on public.authorization_codes
   for each row execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.authorization_codes
   for each statement execute function private.refuse_delete();
-create trigger refuse_delete before delete on public.client_coverages
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.client_coverages
+create trigger refuse_delete before delete or truncate on public.client_coverages
   for each statement execute function private.refuse_delete();
 
 -- Audit of what rules bookings ------------------------------------------------------------------------------------------
@@ -3048,9 +3030,7 @@ create index unit_limits_authorization_idx on public.unit_limits (organization_i
   where authorization_id is not null;
 create index unit_limits_payer_idx on public.unit_limits (organization_id, payer_id) where payer_id is not null;
 
-create trigger refuse_delete before delete on public.unit_limits
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.unit_limits
+create trigger refuse_delete before delete or truncate on public.unit_limits
   for each statement execute function private.refuse_delete();
 create trigger z_audit after insert or update on public.unit_limits
   for each row execute function private.audit_rule_change('unit_limit');
@@ -3397,9 +3377,7 @@ create trigger a_guard_rule_codes before insert on public.payer_concurrency_rule
 create trigger a_guard_rule_codes before insert on public.authorization_codes
   for each row execute function private.guard_rule_codes();
 
-create trigger refuse_delete before delete on public.service_codes
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.service_codes
+create trigger refuse_delete before delete or truncate on public.service_codes
   for each statement execute function private.refuse_delete();
 -- Everybody's codes come with the schema: no organization's audit has them.
 create trigger z_audit after insert or update on public.service_codes
@@ -12560,9 +12538,7 @@ grant select,
   update (therapist_id, cpt_code, windows, minutes, priority, closed_at)
   on public.waitlist_entries to authenticated;
 grant select, insert, update on public.waitlist_entries to service_role;
-create trigger refuse_delete before delete on public.waitlist_entries
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.waitlist_entries
+create trigger refuse_delete before delete or truncate on public.waitlist_entries
   for each statement execute function private.refuse_delete();
 create trigger z_audit after insert or update on public.waitlist_entries
   for each row execute function private.audit_rule_change('waitlist_entry');
@@ -13801,9 +13777,7 @@ create table public.staff_time_members (
 comment on table public.staff_time_members is 'The therapists whose time a staff time takes.';
 create index staff_time_members_therapist_idx on public.staff_time_members (organization_id, therapist_id);
 
-create trigger refuse_delete before delete on public.staff_times
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.staff_times
+create trigger refuse_delete before delete or truncate on public.staff_times
   for each statement execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.staff_time_members
   for each statement execute function private.refuse_delete();
@@ -17724,9 +17698,7 @@ $$;
 comment on function private.guard_attestation_key() is 'Trigger: of an attestation key only its retirement changes.';
 create trigger guard_attestation_key before update on private.attestation_keys
   for each row execute function private.guard_attestation_key();
-create trigger refuse_delete before delete on private.attestation_keys
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on private.attestation_keys
+create trigger refuse_delete before delete or truncate on private.attestation_keys
   for each statement execute function private.refuse_delete();
 
 create function private.knows_proof_key(proof text)
@@ -17860,9 +17832,7 @@ $$;
 comment on function private.guard_data_key() is 'Trigger: a data key comes with its proof, and is wrapped anew or retired; nothing else of it changes.';
 create trigger guard_data_key before insert or update on private.data_keys
   for each row execute function private.guard_data_key();
-create trigger refuse_delete before delete on private.data_keys
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on private.data_keys
+create trigger refuse_delete before delete or truncate on private.data_keys
   for each statement execute function private.refuse_delete();
 
 create function private.record_data_key_change()
@@ -18474,9 +18444,7 @@ create trigger refuse_truncate before truncate on private.session_note_versions
   for each statement execute function private.refuse_delete();
 create trigger guard_note_state before insert or update on public.session_note_states
   for each row execute function private.guard_note_state();
-create trigger refuse_delete before delete on public.session_note_states
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.session_note_states
+create trigger refuse_delete before delete or truncate on public.session_note_states
   for each statement execute function private.refuse_delete();
 
 -- Requests -----------------------------------------------------------------------------------------------------------
@@ -19093,9 +19061,7 @@ create trigger record_client_detail_version after insert on private.client_detai
   for each row execute function private.record_client_detail_version();
 create trigger refuse_update before update on private.client_detail_versions
   for each row execute function private.refuse_update();
-create trigger refuse_delete before delete on private.client_detail_versions
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on private.client_detail_versions
+create trigger refuse_delete before delete or truncate on private.client_detail_versions
   for each statement execute function private.refuse_delete();
 
 -- Requests -----------------------------------------------------------------------------------------------------------
@@ -22618,9 +22584,7 @@ comment on policy sessions_scoped_access on public.visit_versions is
 grant select on public.visit_versions to authenticated, service_role;
 create trigger refuse_update before update on public.visit_versions
   for each row execute function private.refuse_update();
-create trigger refuse_delete before delete on public.visit_versions
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.visit_versions
+create trigger refuse_delete before delete or truncate on public.visit_versions
   for each statement execute function private.refuse_delete();
 
 create function private.visit_version(organization_id uuid, session_id uuid)

@@ -119,13 +119,9 @@ create trigger guard_hold_change before update on public.hold_batches
   for each row
   when (private.is_direct_write())
   execute function private.guard_hold_change('expires_at');
-create trigger refuse_delete before delete on public.session_holds
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.session_holds
+create trigger refuse_delete before delete or truncate on public.session_holds
   for each statement execute function private.refuse_delete();
-create trigger refuse_delete before delete on public.hold_batches
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.hold_batches
+create trigger refuse_delete before delete or truncate on public.hold_batches
   for each statement execute function private.refuse_delete();
 
 alter table public.hold_batches enable row level security;

@@ -50,9 +50,7 @@ comment on policy sessions_scoped_access on public.visit_versions is
 grant select on public.visit_versions to authenticated, service_role;
 create trigger refuse_update before update on public.visit_versions
   for each row execute function private.refuse_update();
-create trigger refuse_delete before delete on public.visit_versions
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.visit_versions
+create trigger refuse_delete before delete or truncate on public.visit_versions
   for each statement execute function private.refuse_delete();
 
 create function private.visit_version(organization_id uuid, session_id uuid)

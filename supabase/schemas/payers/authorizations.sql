@@ -99,17 +99,13 @@ create index authorization_units_held_idx
 create index authorization_units_client_idx on public.authorization_units (organization_id, client_id, service_date);
 create index authorization_units_therapist_idx on public.authorization_units (organization_id, therapist_id, service_date);
 
-create trigger refuse_delete before delete on public.authorizations
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.authorizations
+create trigger refuse_delete before delete or truncate on public.authorizations
   for each statement execute function private.refuse_delete();
 create trigger refuse_change before delete or update on public.authorization_codes
   for each row execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.authorization_codes
   for each statement execute function private.refuse_delete();
-create trigger refuse_delete before delete on public.client_coverages
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.client_coverages
+create trigger refuse_delete before delete or truncate on public.client_coverages
   for each statement execute function private.refuse_delete();
 
 -- Audit of what rules bookings ------------------------------------------------------------------------------------------

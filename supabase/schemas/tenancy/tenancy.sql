@@ -571,15 +571,9 @@ $$;
 comment on function private.refuse_delete() is
   'Trigger: refuses DELETE and TRUNCATE of records that law requires to be kept (45 CFR 164.316(b)(2)).';
 
-create trigger refuse_delete before delete on public.clients
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.clients
+create trigger refuse_delete before delete or truncate on public.clients
   for each statement execute function private.refuse_delete();
-create trigger refuse_delete before delete on public.therapists
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.therapists
+create trigger refuse_delete before delete or truncate on public.therapists
   for each statement execute function private.refuse_delete();
-create trigger refuse_delete before delete on public.organizations
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.organizations
+create trigger refuse_delete before delete or truncate on public.organizations
   for each statement execute function private.refuse_delete();
