@@ -1592,7 +1592,7 @@ grant
 -- === schemas/payers/coverages.sql ===
 
 -- Purpose: who pays for a client, and when.
--- Objects: client_coverages; private.service_date, private.primary_payer.
+-- Objects: client_coverages; private.service_date, private.primary_payer, private.covers.
 
 create table public.client_coverages (
   organization_id uuid not null,
@@ -1651,6 +1651,23 @@ comment on function private.service_date(uuid, uuid, timestamptz) is
   'The date of a service: the local one, at its start, where the client receives care. Never the caller''s. Runs as its '
   'owner, so that reports may call it.';
 grant execute on function private.service_date(uuid, uuid, timestamptz) to authenticated, service_role;
+
+create function private.covers(organization_id uuid, client_id uuid, payer_id uuid, on_date date)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select from public.client_coverages as coverage
+    where coverage.organization_id = covers.organization_id and coverage.client_id = covers.client_id
+      and coverage.payer_id = covers.payer_id
+      and on_date between coverage.valid_from and coalesce(coverage.valid_to, 'infinity')
+  );
+end
+$$;
+comment on function private.covers(uuid, uuid, uuid, date) is 'Whether a payer covers a client on a day, first or after others.';
 
 create function private.primary_payer(organization_id uuid, client_id uuid, on_date date)
 returns uuid
@@ -6014,11 +6031,9 @@ create type private.approval as (
   approved_units integer,
   left_units integer,
   starts_on date,
-  ends_on date,
-  covered datemultirange
+  ends_on date
 );
-comment on type private.approval is
-  'An authorization as a quote sees it. covered: the days on which its payer covers the client.';
+comment on type private.approval is 'An authorization as a quote sees it.';
 
 create type private.limit_use as (
   service_number integer,
@@ -6130,7 +6145,12 @@ as $$
 begin
   return array(
     select row(
-      approval.id, approval.client_id, approval.payer_id, granted.cpt_codes, approval.approved_units,
+      approval.id, approval.client_id, approval.payer_id,
+      array(
+        select code.cpt_code from public.authorization_codes as code
+        where code.organization_id = approvals_for.organization_id and code.authorization_id = approval.id
+      ),
+      approval.approved_units,
       -- Booked units stand on the authorization; of holds only the live ones are summed.
       approval.approved_units - approval.booked_units - (
         select coalesce(sum(held.units), 0)
@@ -6138,17 +6158,10 @@ begin
         where held.organization_id = approvals_for.organization_id and held.authorization_id = approval.id
           and held.state = 'held' and held.expires_at > as_of
       ),
-      approval.starts_on, approval.ends_on,
-      case when (approval.payer_id = all (client.payers)) is not true then (
-        select range_agg(daterange(coverage.valid_from, coverage.valid_to, '[]'))
-        from public.client_coverages as coverage
-        where coverage.organization_id = approvals_for.organization_id and coverage.client_id = approval.client_id
-          and coverage.payer_id = approval.payer_id
-      ) end
+      approval.starts_on, approval.ends_on
     )::private.approval
     from (
-      select service.client_id as id, min(service.service_date) as first_date, max(service.service_date) as last_date,
-        array_agg(service.cpt_code) as cpt_codes, array_agg(service.payer_id) as payers
+      select service.client_id as id, min(service.service_date) as first_date, max(service.service_date) as last_date
       from unnest(asked) as service
       group by service.client_id
     ) as client
@@ -6158,19 +6171,12 @@ begin
         and known.ends_on >= client.first_date and known.starts_on <= client.last_date
       offset 0
     ) as approval
-    cross join lateral (
-      select array(
-        select code.cpt_code from public.authorization_codes as code
-        where code.organization_id = approvals_for.organization_id and code.authorization_id = approval.id
-      ) as cpt_codes
-    ) as granted
-    where granted.cpt_codes && client.cpt_codes
     order by approval.client_id, approval.ends_on, approval.starts_on, approval.id
   );
 end
 $$;
 comment on function private.approvals_for(uuid, private.asked_service[], timestamptz) is
-  'The authorizations that these services may draw on, by client, the one that ends first first.';
+  'The authorizations of the days of these services, by client, the one that ends first first.';
 
 create function private.units_within(
   organization_id uuid,
@@ -6299,10 +6305,10 @@ comment on function private.limits_for(uuid, private.asked_service[], private.ap
   'The limits that count these services, by service, and what is left in the pool of each: one for each limit, period and '
   'client, therapist or pair.';
 
-create function private.can_draw(approval private.approval, service private.asked_service)
+create function private.can_draw(organization_id uuid, approval private.approval, service private.asked_service)
 returns boolean
 language plpgsql
-immutable
+stable
 set search_path = ''
 as $$
 begin
@@ -6312,11 +6318,11 @@ begin
     -- Of a payer who covers that date; of a client nobody ever covered, whatever was authorized.
     and (
       not service.was_covered or approval.payer_id is not distinct from service.payer_id
-      or coalesce(approval.covered @> service.service_date, false)
+      or private.covers(organization_id, service.client_id, approval.payer_id, service.service_date)
     );
 end
 $$;
-comment on function private.can_draw(private.approval, private.asked_service) is
+comment on function private.can_draw(uuid, private.approval, private.asked_service) is
   'Whether a service may draw on an authorization: of its client, its day, its code, and a payer who covers that day.';
 
 create function private.is_authorized_ever(organization_id uuid, client_id uuid, cpt_code text)
@@ -6461,7 +6467,7 @@ begin
     for place in first_approval..cardinality(approvals) loop
       approval := approvals[place];
       exit when approval.client_id <> service.client_id;
-      continue when not service.is_paid or not private.can_draw(approval, service);
+      continue when not service.is_paid or not private.can_draw(organization_id, approval, service);
       took := 0;
       if service.own is not null then
         select coalesce(sum(had.units), 0) into took from unnest(service.own) as had where had.authorization_id = approval.id;
