@@ -75,7 +75,10 @@ const components: Json = {};
 /** Registers a schema under a name and refers to it. */
 function component(name: string, schema: z.ZodType, io: 'input' | 'output'): Json {
   const { schema: body, components: inner } = schemaOf(schema, io);
-  Object.assign(components, inner);
+  for (const [id, part] of Object.entries(inner)) {
+    // A part of both a request and an answer is described as it may be sent: of what was transformed, zod knows no type.
+    if (io === 'input' || !(id in components)) components[id] = part;
+  }
   // A schema with a name of its own comes back as a reference to itself.
   if (!('$ref' in body)) components[name] = body;
   return { $ref: `#/components/schemas/${name}` };

@@ -1,11 +1,6 @@
-import type { Database } from './database.types.ts';
 import type { ReadOptions } from './readRest.ts';
-import { fetchReport } from './reports.ts';
+import { fetchReport, type ReportRow } from './reports.ts';
 import type { SchemaReader } from './supabaseClient.ts';
-
-/** A row of a report, as `docs/reports.md` describes it. */
-export type ReportRow<Name extends keyof Database['reports']['Views']> =
-  Database['reports']['Views'][Name]['Row'];
 
 /** Which months a report is read for. */
 export interface MonthsQuery extends ReadOptions {

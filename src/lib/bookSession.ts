@@ -189,15 +189,13 @@ function billingOf(session: SessionRow, { payerRules }: BookSessionRequest): Cpt
 export function confirmationOf({ intent, service, held }: WantedBooking): ConfirmRequest {
   const { session, accessToken, idempotencyKey, retry, signal, onRetry } = intent;
   const { hold, occurrences } = held;
-  // A new group has a hold for each client and occurrence; every other booking one for each occurrence, in its order.
-  const perOccurrence = hold.holds.length / occurrences.length;
   const windows = hold.holds.map((slot, index) => {
-    const occurrence = occurrences[Math.floor(index / perOccurrence)] as PlannedOccurrence;
+    const occurrence = occurrences[index] as PlannedOccurrence;
     return {
       holdKey: slot.holdKey,
       session: {
         therapist_id: session.therapist_id,
-        client_id: slot.clientId ?? session.client_id,
+        client_id: session.client_id,
         id: occurrence.sessionId,
         // What is held decides: the database's rules for the zone may be others than this device's.
         start_time: slot.startTime,

@@ -1,4 +1,4 @@
-import { refreshed } from './readRest.ts';
+import { refresherOf } from './readRest.ts';
 import { errorOfResponse, noAnswer, SessionsApiError } from './sessionsApiError.ts';
 import {
   type FunctionsCaller,
@@ -91,6 +91,7 @@ export async function repeated<Data>(
   const { signal, accessToken, onRetry } = options;
   const { attempts = 4, baseDelayMs = 250, maxDelayMs = 10_000 } = options.retry ?? {};
   let mayRefresh = accessToken === undefined;
+  const refresh = refresherOf(supabase);
   for (let attempt = 1; ; attempt += 1) {
     signal?.throwIfAborted();
     try {
@@ -100,7 +101,7 @@ export async function repeated<Data>(
       if (!(error instanceof SessionsApiError)) throw error;
       if (error.status === 401 && mayRefresh) {
         mayRefresh = false;
-        if (!(await refreshed(supabase))) throw error;
+        if (!(await refresh())) throw error;
         onRetry?.({ attempt, delayMs: 0, error });
         continue;
       }

@@ -785,21 +785,33 @@ isOneToOne: false
                   ]
                 },"visit_versions": {
                   Row: {
-                    "actual_end_time": string | null,"actual_start_time": string | null,"corrected_at": string,"corrected_by": string,"cpt_code": string | null,"cpt_modifiers": (string)[],"location_type": string | null,"organization_id": string,"other_day_reason": string | null,"overlap_reason": string | null,"reason_code": string,"remark": string | null,"session_id": string,"status": Database["public"]['Enums']["session_status"],"undo": string | null,"units": number | null,"version": number
+                    "actual_end_time": string | null,"actual_start_time": string | null,"client_id": string,"corrected_at": string,"corrected_by": string,"cpt_code": string | null,"cpt_modifiers": (string)[],"location_type": string | null,"organization_id": string,"other_day_reason": string | null,"overlap_reason": string | null,"reason_code": string,"remark": string | null,"session_id": string,"status": Database["public"]['Enums']["session_status"],"therapist_id": string,"undo": string | null,"units": number | null,"version": number
                   }
                   ComputedFields: never
                   Insert: {
-                    "actual_end_time"?: string | null,"actual_start_time"?: string | null,"corrected_at": string,"corrected_by": string,"cpt_code"?: string | null,"cpt_modifiers": (string)[],"location_type"?: string | null,"organization_id": string,"other_day_reason"?: string | null,"overlap_reason"?: string | null,"reason_code": string,"remark"?: string | null,"session_id": string,"status": Database["public"]['Enums']["session_status"],"undo"?: string | null,"units"?: number | null,"version": number
+                    "actual_end_time"?: string | null,"actual_start_time"?: string | null,"client_id": string,"corrected_at": string,"corrected_by": string,"cpt_code"?: string | null,"cpt_modifiers": (string)[],"location_type"?: string | null,"organization_id": string,"other_day_reason"?: string | null,"overlap_reason"?: string | null,"reason_code": string,"remark"?: string | null,"session_id": string,"status": Database["public"]['Enums']["session_status"],"therapist_id": string,"undo"?: string | null,"units"?: number | null,"version": number
                   }
                   Update: {
-                    "actual_end_time"?: string | null,"actual_start_time"?: string | null,"corrected_at"?: string,"corrected_by"?: string,"cpt_code"?: string | null,"cpt_modifiers"?: (string)[],"location_type"?: string | null,"organization_id"?: string,"other_day_reason"?: string | null,"overlap_reason"?: string | null,"reason_code"?: string,"remark"?: string | null,"session_id"?: string,"status"?: Database["public"]['Enums']["session_status"],"undo"?: string | null,"units"?: number | null,"version"?: number
+                    "actual_end_time"?: string | null,"actual_start_time"?: string | null,"client_id"?: string,"corrected_at"?: string,"corrected_by"?: string,"cpt_code"?: string | null,"cpt_modifiers"?: (string)[],"location_type"?: string | null,"organization_id"?: string,"other_day_reason"?: string | null,"overlap_reason"?: string | null,"reason_code"?: string,"remark"?: string | null,"session_id"?: string,"status"?: Database["public"]['Enums']["session_status"],"therapist_id"?: string,"undo"?: string | null,"units"?: number | null,"version"?: number
                   }
                   Relationships: [
                     {
+      foreignKeyName: "visit_versions_organization_id_client_id_fkey"
+      columns: ["organization_id","client_id"]
+isOneToOne: false
+      referencedRelation: "clients"
+      referencedColumns: ["organization_id","id"]
+    },{
       foreignKeyName: "visit_versions_organization_id_session_id_fkey"
       columns: ["organization_id","session_id"]
 isOneToOne: false
       referencedRelation: "sessions"
+      referencedColumns: ["organization_id","id"]
+    },{
+      foreignKeyName: "visit_versions_organization_id_therapist_id_fkey"
+      columns: ["organization_id","therapist_id"]
+isOneToOne: false
+      referencedRelation: "therapists"
       referencedColumns: ["organization_id","id"]
     }
                   ]

@@ -68,7 +68,6 @@ export {
   fetchUnbilled,
   fetchVisitProblems,
   type MonthsQuery,
-  type ReportRow,
 } from './billingReports.ts';
 export {
   type BookingClient,
@@ -94,6 +93,7 @@ export {
 } from './calendarFeeds.ts';
 export type { CallOptions, RetryNotice, RetryOptions } from './callEdge.ts';
 export { type ClinicTimes, clinicTimes, minutesAndSeconds, shiftCivil } from './clinicTimes.ts';
+export { addClosure, type Closure, type ClosureRequest, fetchClosures, removeClosure } from './closures.ts';
 export { type ClockReading, type Countdown, clockReading, countdown } from './countdown.ts';
 export type { Database, Json } from './database.types.ts';
 export {
@@ -231,7 +231,7 @@ export {
   type SummaryRow,
   summarizeReport,
 } from './reportSummaries.ts';
-export { fetchReport, type ReportQuery, toCsv } from './reports.ts';
+export { fetchReport, type ReportQuery, type ReportRow, toCsv } from './reports.ts';
 export {
   canOpen,
   findGuardForPath,

@@ -69,6 +69,7 @@ export type CorrectionReason =
   | 'wrong_time'
   | 'wrong_service'
   | 'wrong_place'
+  | 'wrong_people'
   | 'by_mistake'
   | 'payer_request'
   | 'other';
@@ -87,6 +88,11 @@ export interface CorrectionRequest extends SessionChange {
   readonly otherDayReason?: string | null;
   /** Why it overlaps another visit in actual time; only an admin lets it. */
   readonly overlapReason?: string | null;
+  /** Who rendered it: an admin's to correct, and not that of one member of a group. */
+  readonly therapistId?: string | null;
+  /** Whom it was for: an admin's to correct. */
+  readonly clientId?: string | null;
+  /** Another code has the modifiers that the payer wants for it, unless `modifiers` are given; so have other people. */
   readonly cptCode?: string | null;
   readonly modifiers?: readonly string[] | null;
   readonly locationType?: string | null;
@@ -227,9 +233,10 @@ export async function markNoShow(
  * @param payload - the session, what changes, on top of which version, and why; see {@link CorrectionRequest}
  * @returns the visit as it is now
  * @throws SessionsApiError 409 `VISIT_VERSION_CONFLICT` when somebody corrected it meanwhile, `STATUS_NOT_ALLOWED` when it is
- *   not in the state the correction is of, `VISIT_OVERLAPS` as {@link completeSession} answers it, and a code such as `CLIENT_CONFLICT` when the time of a no-show was given away
+ *   not in the state the correction is of, `VISIT_OVERLAPS` as {@link completeSession} answers it, and a code such as
+ *   `CLIENT_CONFLICT` when the time of a no-show was given away, or the person it is corrected to is booked elsewhere then
  * @throws SessionsApiError 403 when it is not the caller's, or no longer: therapists correct their own visits for
- *   `organizations.correction_days` days, admins always; 400 as {@link endSession}
+ *   `organizations.correction_days` days and never its people, admins always; 400 as {@link endSession}
  * @throws the signal's reason when aborted
  * @example
  * ```ts
@@ -253,6 +260,8 @@ export async function correctVisit(
     actual_end_time: payload.actualEndTime,
     other_day_reason: payload.otherDayReason,
     overlap_reason: payload.overlapReason,
+    therapist_id: payload.therapistId,
+    client_id: payload.clientId,
     cpt_code: payload.cptCode,
     modifiers: payload.modifiers,
     location_type: payload.locationType,

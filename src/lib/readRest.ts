@@ -43,9 +43,10 @@ export async function read<Data>(
     signal?.throwIfAborted();
     return answer;
   };
+  const refresh = refresherOf(supabase);
   let answer = await ask();
   // Awaited again, a query is sent again, with the token of then.
-  if (isUnauthenticated(answer) && !accessToken && (await refreshed(supabase))) answer = await ask();
+  if (isUnauthenticated(answer) && !accessToken && (await refresh())) answer = await ask();
   if (answer.error) throw errorOfRead(answer.error, answer.status);
   return answer.data as Data;
 }
@@ -54,13 +55,38 @@ function isUnauthenticated({ status, error }: RestAnswer): boolean {
   return error !== null && (status === 401 || error.code === 'PT401');
 }
 
-/** Whether the client's session could be refreshed. */
-export async function refreshed(supabase: Session): Promise<boolean> {
-  if (typeof supabase.auth?.refreshSession !== 'function') return false;
-  return await Promise.resolve(supabase.auth.refreshSession()).then(
-    ({ error }) => !error,
-    () => false,
-  );
+/** How often a client's session was refreshed here, and the refresh that is under way. */
+interface Refreshes {
+  count: number;
+  running?: Promise<boolean>;
+}
+const refreshes = new WeakMap<object, Refreshes>();
+
+/**
+ * What a call needs when it is answered 401: made before it asks, it tells whether the session has been refreshed since,
+ * by another call that was refused too, and refreshes it only if not.
+ *
+ * @returns asks for a session that is valid; answers whether there is one
+ */
+export function refresherOf({ auth }: Session): () => Promise<boolean> {
+  if (typeof auth?.refreshSession !== 'function') return async () => false;
+  const known: Refreshes = refreshes.get(auth) ?? { count: 0 };
+  refreshes.set(auth, known);
+  const before = known.count;
+  return async () => {
+    if (known.count > before) return true;
+    known.running ??= Promise.resolve(auth.refreshSession())
+      .then(
+        ({ error }) => !error,
+        () => false,
+      )
+      .then((isRefreshed) => {
+        known.count += Number(isRefreshed);
+        known.running = undefined;
+        return isRefreshed;
+      });
+    return await known.running;
+  };
 }
 
 /** Calls a database function that takes and returns JSON. */

@@ -1,6 +1,11 @@
+import type { Database } from './database.types.ts';
 import { type ReadOptions, readWholeList } from './readRest.ts';
 import { readScope } from './scheduleQueries.ts';
 import { type SchemaReader, viewOf } from './supabaseClient.ts';
+
+/** A row of a report, as `docs/reports.md` describes it. */
+export type ReportRow<Name extends keyof Database['reports']['Views']> =
+  Database['reports']['Views'][Name]['Row'];
 
 /** Which rows of a report are wanted. */
 export interface ReportQuery extends ReadOptions {
@@ -25,13 +30,23 @@ export interface ReportQuery extends ReadOptions {
  * @throws the signal's reason when aborted
  * @example
  * ```ts
- * const weeks = await fetchReport<{ therapist_name: string; utilization_percent: number | null }>(
- *   supabase,
- *   'therapist_utilization',
- *   { by: 'week_start', from: '2026-11-02', to: '2026-11-30' },
- * );
+ * const weeks = await fetchReport(supabase, 'therapist_utilization', {
+ *   ...{ by: 'week_start', from: '2026-11-02', to: '2026-11-30' },
+ * });
+ * weeks.map(({ therapist_name, utilization_percent }) => [therapist_name, utilization_percent]);
  * ```
  */
+export async function fetchReport<Name extends keyof Database['reports']['Views']>(
+  supabase: SchemaReader,
+  name: Name,
+  query?: ReportQuery,
+): Promise<ReportRow<Name>[]>;
+/** As above, for a view of the app's own: the caller says what its rows are. */
+export async function fetchReport<Row>(
+  supabase: SchemaReader,
+  name: string,
+  query?: ReportQuery,
+): Promise<Row[]>;
 export async function fetchReport<Row>(
   supabase: SchemaReader,
   name: string,

@@ -1,7 +1,6 @@
 import type { Conflict } from '../../supabase/functions/_shared/contract/types.ts';
-import type { ReportRow } from './billingReports.ts';
 import { callRpc, type ReadOptions } from './readRest.ts';
-import { fetchReport } from './reports.ts';
+import { fetchReport, type ReportRow } from './reports.ts';
 import { SessionsApiError } from './sessionsApiError.ts';
 import type { RpcCaller, SchemaReader } from './supabaseClient.ts';
 

@@ -367,6 +367,22 @@ $$;
 comment on function private.active_organization_id() is
   'The organization the caller works in now: the token''s choice, if the membership row stands. Null otherwise.';
 
+create function private.is_of_another_clinic(organization_id uuid)
+returns boolean
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  -- Whoever has become a user, as the REST service does; claims alone do not bring row-level security with them.
+  return current_setting('role') = 'authenticated' and private.active_organization_id() is distinct from organization_id;
+end
+$$;
+comment on function private.is_of_another_clinic(uuid) is
+  'Whether a user is about to write a row of a clinic that is not theirs. Row-level security refuses it: a trigger that comes '
+  'first says nothing of it, since its words would tell what the other clinic has.';
+
 create function private.active_role()
 returns public.member_role
 language plpgsql
@@ -708,6 +724,20 @@ $$;
 comment on function private.refuse_delete() is
   'Trigger: refuses DELETE and TRUNCATE of records that law requires to be kept (45 CFR 164.316(b)(2)).';
 
+create function private.refuse_update()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'restrict_violation',
+    message = format('rows of %I.%I are records and never change', tg_table_schema, tg_table_name),
+    hint = 'What has versions takes a further one.';
+end
+$$;
+comment on function private.refuse_update() is 'Trigger: refuses UPDATE of rows that are records, or versions of one.';
+
 create trigger refuse_delete before delete or truncate on public.clients
   for each statement execute function private.refuse_delete();
 create trigger refuse_delete before delete or truncate on public.therapists
@@ -1001,8 +1031,14 @@ security definer
 set search_path = ''
 as $$
 begin
-  -- Two codes entered at once would take one number: the constraint would refuse the second.
-  perform pg_advisory_xact_lock(hashtextextended('service_codes', 0));
+  if private.is_of_another_clinic(new.organization_id) then
+    return new;
+  end if;
+  -- Two codes entered at once would take one number: the constraint would refuse the second. Clinics number their own
+  -- apart from each other, and from what is everybody's, and wait for nobody else.
+  perform pg_advisory_xact_lock(
+    hashtextextended(encode(sha256(convert_to(format('service_codes/%s', new.organization_id), 'UTF8')), 'hex'), 3)
+  );
   new.ordinal := coalesce(
     new.ordinal,
     (
@@ -2271,6 +2307,8 @@ comment on table public.session_cancellations is
 
 create trigger refuse_delete before delete or truncate on public.sessions
   for each statement execute function private.refuse_delete();
+create trigger refuse_update before update on public.session_cancellations
+  for each row execute function private.refuse_update();
 create trigger refuse_delete before delete or truncate on public.session_cancellations
   for each statement execute function private.refuse_delete();
 
@@ -2705,6 +2743,20 @@ $$;
 comment on function private.refuse_derived_write() is
   'Trigger: refuses what the owner of the database writes to rows that are derived. Moving expires_at alone is allowed.';
 
+create function private.refuse_derived_column()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'restrict_violation',
+    message = format('%s of %I.%I follows from bookings and is written by them alone', tg_argv[0], tg_table_schema, tg_table_name),
+    hint = 'Write what it follows from instead.';
+end
+$$;
+comment on function private.refuse_derived_column() is 'Trigger: refuses a direct write of what is derived. Argument: the columns.';
+
 create function private.take_written_organization()
 returns trigger
 language plpgsql
@@ -2754,6 +2806,7 @@ begin
   return true;
 exception
   when lock_not_available then
+    perform private.log_busy(sqlstate, sqlerrm);
     raise exception using
       errcode = 'PT503',
       message = 'bookings of this organization are under way: repeat the statement',
@@ -3083,7 +3136,7 @@ begin
     )
   end
   limit 1;
-  if found then
+  if found and not private.is_of_another_clinic(new.organization_id) then
     raise exception using
       errcode = 'check_violation',
       constraint = 'unit_limits_codes',
@@ -3208,6 +3261,7 @@ begin
       (default_id, 'midpoint'::public.unit_rounding, '95', false, false),
       -- TRICARE Operations Manual, chapter 18, section 3 (Autism Care Demonstration): all services are authorized; GT.
       (tricare_id, 'midpoint', 'GT', true, false),
+      -- AMA CPT again; commercial plans ask for no electronic visit verification.
       (commercial_id, 'midpoint', '95', false, false),
       -- Medicaid programs commonly add up a day's minutes of a code; electronic visit verification as in Colorado and
       -- Florida.
@@ -3235,6 +3289,7 @@ begin
     not (payer.id = tricare_id and code.cpt_code in ('97152', '97154', '0362T', '0373T')),
     -- TRICARE: 97151, 97153 and 97155 are rendered in person.
     case when payer.id = tricare_id and code.cpt_code in ('97151', '97153', '97155') then '{telehealth}' else '{}' end::text[],
+    -- Commercial plans authorize treatment before it begins, for six months at a time; an assessment needs none.
     case when payer.id = commercial_id and code.cpt_code in ('97153', '97155') then true end,
     add_default_payers.valid_from
   from (values (default_id), (tricare_id), (commercial_id), (medicaid_id)) as payer (id)
@@ -3283,7 +3338,7 @@ begin
     add_default_payers.valid_from
   from (
     values
-      -- Commercial reimbursement policies, such as Optum's, pay these side by side.
+      -- Commercial reimbursement policies, such as Optum's for behavioral health, pay these side by side.
       (default_id, '97153', '97155', true),
       (default_id, '97153', '97156', true),
       (default_id, '97154', '97155', true),
@@ -3330,7 +3385,9 @@ as $$
 declare
   date constant date := private.service_date(new.organization_id, new.client_id, new.start_time);
 begin
-  if (private.service_code_on(new.organization_id, new.cpt_code, date)).code is null then
+  if (private.service_code_on(new.organization_id, new.cpt_code, date)).code is null
+    and not private.is_of_another_clinic(new.organization_id)
+  then
     raise exception using
       errcode = 'check_violation',
       constraint = 'service_code_valid',
@@ -3375,7 +3432,7 @@ begin
       where known.code = named.code and (known.organization_id is null or known.organization_id = new.organization_id)
     )
   limit 1;
-  if unknown is not null then
+  if unknown is not null and not private.is_of_another_clinic(new.organization_id) then
     raise exception using
       errcode = 'foreign_key_violation',
       schema = 'public',
@@ -3873,6 +3930,37 @@ comment on function private.expire_batches(uuid, uuid[], timestamptz) is
   'Writes down that these batches have expired, where they have: once each, with one event dated to the expiry. The '
   'event''s actor is whoever first observed it. Their claims go when somebody wants their place, or with the sweep.';
 
+create function private.follow_expiry()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  if new.expires_at > old.expires_at then
+    raise exception using
+      errcode = 'check_violation', message = 'a hold is not extended', hint = 'Release it and hold anew.';
+  end if;
+  -- Claims and units repeat when their hold ends. With the old time there the slot would stay taken by a hold that is over.
+  update private.claims as claim set expires_at = new.expires_at
+  from public.session_holds as hold
+  where hold.organization_id = new.organization_id and hold.batch_id = new.id
+    and claim.organization_id = new.organization_id and claim.owner_id in (hold.id, hold.group_id, hold.batch_id)
+    and claim.expires_at is not null;
+  update public.authorization_units as entry set expires_at = new.expires_at
+  from public.session_holds as hold
+  where hold.organization_id = new.organization_id and hold.batch_id = new.id
+    and entry.organization_id = new.organization_id and entry.owner_id = hold.id and entry.state = 'held';
+  return null;
+end
+$$;
+comment on function private.follow_expiry() is
+  'Trigger: a hold whose end an operator brings forward ends everywhere. No booking function changes an expiry.';
+create trigger follow_expiry after update of expires_at on public.hold_batches
+  for each row
+  when (new.expires_at <> old.expires_at)
+  execute function private.follow_expiry();
+
 create function private.remove_stale(organization_id uuid, claims private.claims[], as_of timestamptz)
 returns boolean
 language plpgsql
@@ -4180,7 +4268,7 @@ comment on function private.may_book(private.actor, uuid, uuid, uuid) is 'As pri
 -- === schemas/booking/outcome.sql ===
 
 -- Purpose: what a booking function answers, and the few errors that leave the database.
--- Objects: success, refusal, refuse, iso, raise_busy.
+-- Objects: success, refusal, refuse, iso, log_busy, raise_busy.
 -- Watch for: a business refusal is returned, never raised, so that its audit event survives.
 
 create function private.iso(instant timestamptz)
@@ -4291,7 +4379,7 @@ comment on function private.refuse(
   'Refuses: one audit event (action, with details and conflicts) and the outcome, or TOO_MANY_REQUESTS for a caller who '
   'was refused too often. therapist_id: whose lock is held. more: what belongs in the answer beside, such as shortages.';
 
-create function private.raise_busy(state text default null, message text default null)
+create function private.log_busy(state text, message text)
 returns void
 language plpgsql
 set search_path = ''
@@ -4299,14 +4387,26 @@ as $$
 declare
   others text;
 begin
+  select string_agg(format('[%s] %s', other.pid, left(other.query, 300)), '; ') into others
+  from pg_catalog.pg_stat_activity as other
+  where other.datname = current_database() and other.pid <> pg_backend_pid() and other.state <> 'idle'
+    and other.backend_type = 'client backend';
+  raise log 'gave way: % % while running [%] %; beside it %', state, message, pg_backend_pid(),
+    left(current_query(), 300), coalesce(others, 'nobody');
+end
+$$;
+comment on function private.log_busy(text, text) is
+  'Who was in whose way belongs in the server''s log, for the caller hears only that the database is busy: the statement '
+  'that gave way, and those that run beside it, without their values.';
+
+create function private.raise_busy(state text default null, message text default null)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
   if state is not null then
-    -- The caller hears only that the database is busy; who was in whose way belongs in the server's log.
-    select string_agg(format('[%s] %s', other.pid, left(other.query, 300)), '; ') into others
-    from pg_catalog.pg_stat_activity as other
-    where other.datname = current_database() and other.pid <> pg_backend_pid() and other.state <> 'idle'
-      and other.backend_type = 'client backend';
-    raise log 'booking gave way: % % while running [%] %; beside it %', state, message, pg_backend_pid(),
-      left(current_query(), 300), coalesce(others, 'nobody');
+    perform private.log_busy(state, message);
   end if;
   perform private.raise_refusal(503, 'DATABASE_BUSY', 'The database is busy. Send the same request again.', '1');
 end
@@ -4921,9 +5021,9 @@ create domain private.correction_undo as text check (value in ('completion', 'st
 comment on domain private.correction_undo is 'must be "completion", "start" or "no_show"';
 
 create domain private.correction_reason as text
-  check (value in ('wrong_time', 'wrong_service', 'wrong_place', 'by_mistake', 'payer_request', 'other'));
+  check (value in ('wrong_time', 'wrong_service', 'wrong_place', 'wrong_people', 'by_mistake', 'payer_request', 'other'));
 comment on domain private.correction_reason is
-  'must be "wrong_time", "wrong_service", "wrong_place", "by_mistake", "payer_request" or "other"';
+  'must be "wrong_time", "wrong_service", "wrong_place", "wrong_people", "by_mistake", "payer_request" or "other"';
 
 create type private.correction_request as (
   session_id uuid,
@@ -4932,6 +5032,8 @@ create type private.correction_request as (
   actual_end_time private.instant,
   other_day_reason private.reason,
   overlap_reason private.reason,
+  therapist_id uuid,
+  client_id uuid,
   cpt_code private.cpt_code,
   modifiers private.cpt_modifiers,
   location_type private.short_text,
@@ -5326,8 +5428,8 @@ declare
   wanted private.correction_request :=
     private.read_request(request, null::private.correction_request, private.mistyped_correction_request());
   changes constant boolean := num_nonnulls(
-    wanted.actual_start_time, wanted.actual_end_time, wanted.other_day_reason, wanted.cpt_code, wanted.modifiers,
-    wanted.location_type
+    wanted.actual_start_time, wanted.actual_end_time, wanted.other_day_reason, wanted.therapist_id, wanted.client_id,
+    wanted.cpt_code, wanted.modifiers, wanted.location_type
   ) > 0;
   issues jsonb;
 begin
@@ -6859,11 +6961,11 @@ begin
       select known.client_id, known.start_time, known.status from public.sessions as known
       where known.organization_id = services_of_sessions.organization_id and known.id = named.id offset 0
     ) as session
-    where session.status = 'completed' and not exists (
-      select from public.session_visits as visit
+    -- One by one, by the key: as a join it would be guessed to be of a few.
+    where session.status = 'completed' and (
+      select visit.units from public.session_visits as visit
       where visit.organization_id = services_of_sessions.organization_id and visit.session_id = named.id
-        and visit.units is not null
-    )
+    ) is null
   ) as uncounted;
   return array(
     select row(
@@ -6881,9 +6983,10 @@ begin
       select known.* from public.sessions as known
       where known.organization_id = services_of_sessions.organization_id and known.id = named.id offset 0
     ) as session
-    left join public.session_visits as visit
-      on visit.organization_id = session.organization_id and visit.session_id = session.id
-      and session.status = 'completed' and visit.actual_end_time is not null
+    left join lateral (
+      select known.actual_start_time, known.actual_end_time, known.units from public.session_visits as known
+      where known.organization_id = services_of_sessions.organization_id and known.session_id = named.id offset 0
+    ) as visit on session.status = 'completed' and visit.actual_end_time is not null
     left join (
       select day.session_id, day.units
       from private.visit_units(services_of_sessions.organization_id, client_ids, dates) as day
@@ -7221,6 +7324,12 @@ create trigger a_take_organization before insert or update on public.authorizati
 create trigger b_guard_authorization before insert or update of organization_id, id, client_id, payer_id, approved_units,
   starts_on, ends_on on public.authorizations
   for each row execute function private.guard_authorization();
+create trigger refuse_entered_units before insert on public.authorizations
+  for each row when (new.booked_units <> 0)
+  execute function private.refuse_derived_column('booked_units');
+create trigger refuse_booked_units before update of booked_units on public.authorizations
+  for each row when (new.booked_units <> old.booked_units and private.is_direct_write())
+  execute function private.refuse_derived_column('booked_units');
 -- It grants nothing before it has codes.
 create trigger c_recount after update of approved_units, starts_on, ends_on, payer_id on public.authorizations
   for each row execute function private.recount_after_change();
@@ -8752,8 +8861,13 @@ begin
     return named;
   end if;
   select
-    array_agg(case when slots[1].occurrence_index = slots[cardinality(slots)].occurrence_index then 'cpt_code'
-      else format('occurrences.%s', slot.occurrence_index) end),
+    array_agg(case
+      when slots[1].occurrence_index <> slots[cardinality(slots)].occurrence_index
+        then format('occurrences.%s', slot.occurrence_index)
+      -- Whoever named the service by its type alone knows no code.
+      when named_services.cpt_code is null and named_services.session_type is not null then 'session_type'
+      else 'cpt_code'
+    end),
     array_agg(slot.cpt_code),
     array_agg(slot.service_date),
     -- What is moved stays the service it is, unless the request names one.
@@ -9269,16 +9383,20 @@ language plpgsql
 volatile
 set search_path = ''
 as $$
+declare
+  is_move constant boolean := wanted.session_id is not null or exists (
+    select from unnest(wanted.occurrences) as place where place.session_id is not null
+  );
 begin
   -- Of what it means, not of how it is written: the slots, without asking the clock, and what is not in them.
   return private.fingerprint(
     to_jsonb(wanted) - array['occurrences', 'start_time', 'end_time', 'start_time_offset_minutes',
       'end_time_offset_minutes', 'time_zone', 'session_id']
     || jsonb_build_object(
-      -- A move that does not name a room keeps the sessions' own.
-      'keepsRoom', not names_room and (wanted.session_id is not null or exists (
-        select from unnest(wanted.occurrences) as place where place.session_id is not null
-      )),
+      -- A move that does not name a room or a buffer keeps the sessions' own; anything else has none.
+      'keepsRoom', not names_room and is_move,
+      'buffer_before_minutes', case when is_move then wanted.buffer_before_minutes else coalesce(wanted.buffer_before_minutes, 0) end,
+      'buffer_after_minutes', case when is_move then wanted.buffer_after_minutes else coalesce(wanted.buffer_after_minutes, 0) end,
       'slots', (
       select jsonb_agg(
         jsonb_build_array(slot.client_id, slot.session_id, slot.start_time, slot.end_time, slot.time_zone)
@@ -10299,7 +10417,9 @@ as $$
 declare
   named private.named_services;
 begin
-  select array_agg(service.path || 'cpt.code'), array_agg(service.code), array_agg(service.service_date),
+  -- Whoever named the service by its type alone knows no code.
+  select array_agg(service.path || case when service.is_by_type then 'session.session_type' else 'cpt.code' end),
+    array_agg(service.code), array_agg(service.service_date),
     -- What is moved stays the service it is, and does not leave the days of its code.
     array_agg(case when not batch.is_move then service.members + case when service.group_id is not null and exists (
       select from public.session_groups as known
@@ -10308,7 +10428,8 @@ begin
   into named
   from (
     select billed.code, slot.service_date, (slot.hold).group_id,
-      min(slot.path) over same as path, (count(*) over same)::integer as members
+      min(slot.path) over same as path, (count(*) over same)::integer as members,
+      bool_and(slot.cpt_code is null and slot.session_type is not null) over same as is_by_type
     from unnest(slots) as slot
     -- Without a name it is billed as one-to-one treatment, which no group is. A client who joins is one beside another.
     cross join lateral (
@@ -14497,7 +14618,7 @@ begin
   update private.calendar_tokens as secret
   set read_on = as_of::date
   where secret.organization_id = feed.organization_id and secret.feed_id = feed.id
-    and secret.read_on is distinct from as_of::date;
+    and (secret.read_on is null or secret.read_on < as_of::date);
   if found then
     perform private.record_event(
       feed.organization_id, 'calendar_feed.read', 'calendar_feed', array[feed.id], as_of,
@@ -15878,8 +15999,11 @@ declare
   );
   asked private.asked_booking;
 begin
-  -- Whoever asks for the time of so many has their locks, and others wait for them.
-  if cardinality(therapist_ids) * cardinality(plans) > 400 then
+  -- Whoever asks for the time of so many has their locks, and others wait for them. What is in several rooms is not looked
+  -- for: one room is asked for.
+  if cardinality(therapist_ids) * cardinality(plans) > 400
+    or exists (select from unnest(plans) as plan where plan.room_id is distinct from plans[1].room_id)
+  then
     return '[]';
   end if;
   asked.therapist_id := therapist_ids[1];
@@ -15900,7 +16024,7 @@ end
 $$;
 comment on function private.staff_alternatives(uuid, private.staff_plan[], timestamptz) is
   'Up to five other times for staff times that are refused, shifted together, by the function that sessions-hold asks: '
-  'everybody is free and works then, and the room is free. None for more than 400 times of a person.';
+  'everybody is free and works then, and the room is free. None for more than 400 times of a person, or several rooms.';
 
 create function private.may_take_time(actor private.actor, therapist_ids uuid[])
 returns boolean
@@ -18009,7 +18133,7 @@ begin
   return private.success(jsonb_build_object('key', private.active_data_key(actor.organization_id)));
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy();
+    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 comment on function private.start_data_key(jsonb, text) is
@@ -18121,20 +18245,6 @@ comment on policy sessions_scoped_access on public.session_note_states is
   'Admins see their organization''s; therapists those of their own sessions.';
 grant select on public.session_note_states to authenticated, service_role;
 
-create function private.refuse_update()
-returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-  raise exception using
-    errcode = 'restrict_violation',
-    message = format('rows of %I.%I are versions and never change', tg_table_schema, tg_table_name),
-    hint = 'Insert a further version instead.';
-end
-$$;
-comment on function private.refuse_update() is 'Trigger: refuses UPDATE of rows that are versions of a record.';
-
 create function private.note_statement(note private.session_note_versions)
 returns text[]
 language plpgsql
@@ -18163,7 +18273,7 @@ begin
     'therapistId', session.therapist_id, 'clientId', session.client_id,
     'cptCode', private.service_code(
       session.organization_id, session.cpt_code, session.session_type,
-      private.service_date(session.organization_id, session.client_id, session.start_time)
+      private.service_date(session.organization_id, session.client_id, coalesce(begun, session.start_time))
     ),
     'cptModifiers', session.cpt_modifiers, 'locationType', session.location_type, 'timeZone', session.time_zone,
     'actualStartTime', private.iso(begun), 'actualEndTime', private.iso(ended)
@@ -18715,7 +18825,7 @@ exception
   when unique_violation then
     perform private.raise_invalid(private.issue('id', 'is the id of an earlier version'));
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy();
+    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 comment on function private.save_note(text, jsonb, text, text) is
@@ -19280,7 +19390,7 @@ exception
   when unique_violation then
     perform private.raise_invalid(private.issue('id', 'is the id of an earlier version'));
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy();
+    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 comment on function private.save_client_details(jsonb, text, text) is
@@ -19868,6 +19978,8 @@ begin
 
   perform private.record_event(
     event.organization_id, entity || '.' || event.kind, entity, event.ids, clock_timestamp(),
+    -- A group is made and moved by bookings: its event, often their first, belongs in the chain of their therapist.
+    therapist_id => case entity when 'session_group' then event.therapist_id end::uuid,
     before => event.before, after => event.after
   )
   from (
@@ -19880,6 +19992,7 @@ begin
         cross join lateral unnest(string_to_array(listed.ids, ',')::uuid[]) as id (value)
         order by id.value
       ) as ids,
+      min(coalesce(change.after, change.before) ->> 'therapist_id') as therapist_id,
       nullif(jsonb_agg(change.before order by change.sort_key), '[null]') as before,
       nullif(jsonb_agg(change.after order by change.sort_key), '[null]') as after
     from (
@@ -20694,8 +20807,10 @@ security definer
 set search_path = ''
 as $$
 declare
-  date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
+  -- A visit is of the day on which it began, whichever it was booked for.
+  date constant date := private.service_date(session.organization_id, session.client_id, coalesce(begun, session.start_time));
   code constant text := private.service_code(session.organization_id, session.cpt_code, session.session_type, date);
+  service constant public.service_codes := private.service_code_on(session.organization_id, code, date);
   note public.session_note_states;
   differing text[];
 begin
@@ -20716,6 +20831,10 @@ begin
       values
         (1, 'location_type', 'Where the session took place is not recorded.', session.location_type is null, null::text[]),
         (2, 'cpt_code', 'The session names no service.', code is null, null),
+        (2, 'cpt_code', format('%s is no service code on %s: the session needs another code.', code, date),
+          code is not null and service.code is null, null),
+        (2, 'cpt_code', 'A technician cannot render a service that is a qualified professional''s.',
+          service.code is not null and not private.may_render(session.organization_id, session.therapist_id, code, date), null),
         (3, 'note', 'The session has no note.', note.session_id is null, null),
         (4, 'signature', 'The note is not signed by the rendering provider, with their credential.',
           note.session_id is not null and (
@@ -20734,11 +20853,7 @@ begin
           where member.organization_id = session.organization_id
             and member.status not in ('cancelled', 'no_show')
             and (member.id = session.id or member.group_id = session.group_id)
-        ) not between (
-          select known.min_clients from private.service_code_on(session.organization_id, code, date) as known
-        ) and (
-          select known.max_clients from private.service_code_on(session.organization_id, code, date) as known
-        ), null)
+        ) not between service.min_clients and service.max_clients, null)
     ) as gap (position, field, message, is_open, differs)
     where gap.is_open
   );
@@ -21579,6 +21694,14 @@ create trigger a_take_organization before insert or update on public.session_vis
   for each statement
   when (private.is_direct_write())
   execute function private.take_written_organization();
+create trigger refuse_counted before update of units, started_by, completed_by, recorded_at on public.session_visits
+  for each row
+  when (
+    (new.units, new.started_by, new.completed_by, new.recorded_at)
+      is distinct from (old.units, old.started_by, old.completed_by, old.recorded_at)
+    and private.is_direct_write()
+  )
+  execute function private.refuse_derived_column('what was counted or recorded');
 create trigger b_guard_visit before insert or update on public.session_visits
   for each row
   when (private.is_direct_write())
@@ -21680,7 +21803,8 @@ create function private.count_visits(
   organization_id uuid,
   session_ids uuid[],
   former_dates date[] default '{}',
-  hold_ids uuid[] default '{}'
+  hold_ids uuid[] default '{}',
+  former_client_ids uuid[] default '{}'
 )
 returns void
 language plpgsql
@@ -21692,15 +21816,16 @@ declare
 begin
   -- Where a payer rounds by the day, one visit may change the units of the others of that day.
   with day as (
-    select session.client_id, dated.date
+    select client.id as client_id, dated.date
     from unnest(count_visits.session_ids) as named (id)
     cross join lateral (
       select known.client_id, known.start_time from public.sessions as known
       where known.organization_id = count_visits.organization_id and known.id = named.id offset 0
     ) as session
-    left join public.session_visits as visit
-      on visit.organization_id = count_visits.organization_id and visit.session_id = named.id
-      and visit.actual_end_time is not null
+    left join lateral (
+      select known.actual_start_time, known.actual_end_time from public.session_visits as known
+      where known.organization_id = count_visits.organization_id and known.session_id = named.id offset 0
+    ) as visit on visit.actual_end_time is not null
     cross join lateral (
       select private.service_date(
         count_visits.organization_id, session.client_id, coalesce(visit.actual_start_time, session.start_time)
@@ -21708,7 +21833,12 @@ begin
       union
       select unnest(count_visits.former_dates)
     ) as dated
-    group by session.client_id, dated.date
+    cross join lateral (
+      select session.client_id as id
+      union
+      select unnest(count_visits.former_client_ids)
+    ) as client
+    group by client.id, dated.date
   ),
   counted as materialized (
     select visit.session_id, visit.units
@@ -21721,8 +21851,11 @@ begin
     update public.session_visits as visit
     set units = counted.units
     from counted
-    where visit.organization_id = count_visits.organization_id and visit.session_id = counted.session_id
-      and visit.units is distinct from counted.units
+    cross join lateral (
+      select known.ctid, known.units from public.session_visits as known
+      where known.organization_id = count_visits.organization_id and known.session_id = counted.session_id offset 0
+    ) as found
+    where visit.ctid = found.ctid and found.units is distinct from counted.units
   )
   select coalesce(array_agg(counted.session_id), '{}') into changed_ids
   from counted
@@ -21737,10 +21870,10 @@ begin
   );
 end
 $$;
-comment on function private.count_visits(uuid, uuid[], date[], uuid[]) is
+comment on function private.count_visits(uuid, uuid[], date[], uuid[], uuid[]) is
   'Gives the visits of these sessions their units, and the other visits of their clients'' days theirs, in session_visits '
   'and in the ledger, as reports.units_by_code_and_payer counts them. former_dates: days that a visit has left; hold_ids: '
-  'live moves of these sessions.';
+  'live moves of these sessions; former_client_ids: whose visits they were before.';
 
 -- === schemas/import/import_sessions.sql ===
 
@@ -22543,6 +22676,8 @@ create table public.visit_versions (
   session_id uuid not null,
   version integer not null check (version > 0),
   status public.session_status not null,
+  therapist_id uuid not null,
+  client_id uuid not null,
   actual_start_time timestamptz,
   actual_end_time timestamptz,
   units integer,
@@ -22553,13 +22688,19 @@ create table public.visit_versions (
   location_type text,
   undo text check (undo in ('completion', 'start', 'no_show')),
   reason_code text not null
-    check (reason_code in ('wrong_time', 'wrong_service', 'wrong_place', 'by_mistake', 'payer_request', 'other')),
+    check (reason_code in (
+      'wrong_time', 'wrong_service', 'wrong_place', 'wrong_people', 'by_mistake', 'payer_request', 'other'
+    )),
   remark text check (length(remark) between 1 and 500),
   corrected_by uuid not null,
   corrected_at timestamptz not null,
   primary key (organization_id, session_id, version),
-  foreign key (organization_id, session_id) references public.sessions (organization_id, id)
+  foreign key (organization_id, session_id) references public.sessions (organization_id, id),
+  foreign key (organization_id, therapist_id) references public.therapists (organization_id, id),
+  foreign key (organization_id, client_id) references public.clients (organization_id, id)
 );
+create index visit_versions_therapist_idx on public.visit_versions (organization_id, therapist_id);
+create index visit_versions_client_idx on public.visit_versions (organization_id, client_id);
 comment on table public.visit_versions is
   'What a visit was before each correction, and why it was corrected. Rows are inserted by correct_visit and never change.';
 comment on column public.visit_versions.undo is 'The step that was taken back; null when facts were corrected.';
@@ -22618,9 +22759,11 @@ begin
     and note.status in ('signed', 'amended')
     and session.organization_id = new.organization_id and session.id = new.session_id
     and (
-      session.cpt_code, session.cpt_modifiers, session.location_type, visit.actual_start_time, visit.actual_end_time
+      session.therapist_id, session.client_id, session.cpt_code, session.cpt_modifiers, session.location_type,
+      visit.actual_start_time, visit.actual_end_time
     ) is distinct from (
-      new.cpt_code, new.cpt_modifiers, new.location_type, new.actual_start_time, new.actual_end_time
+      new.therapist_id, new.client_id, new.cpt_code, new.cpt_modifiers, new.location_type, new.actual_start_time,
+      new.actual_end_time
     );
   return null;
 end
@@ -22655,10 +22798,11 @@ declare
   obstacle private.obstacle;
 begin
   update public.sessions as session
-  set status = after.status, cpt_code = after.cpt_code, cpt_modifiers = after.cpt_modifiers,
-    location_type = after.location_type, lanes = after.lanes, updated_at = as_of
+  set status = after.status, therapist_id = after.therapist_id, client_id = after.client_id, cpt_code = after.cpt_code,
+    cpt_modifiers = after.cpt_modifiers, location_type = after.location_type, lanes = after.lanes, updated_at = as_of
   where session.organization_id = after.organization_id and session.id = after.id;
-  if (after.status, after.lanes) is distinct from (before.status, before.lanes)
+  if (after.status, after.therapist_id, after.client_id, after.lanes)
+      is distinct from (before.status, before.therapist_id, before.client_id, before.lanes)
     and not private.sync_claims(after.organization_id, after.id || private.claim_dependents(after.organization_id, array[after.id]))
   then
     raise exception using errcode = 'exclusion_violation';
@@ -22688,8 +22832,64 @@ exception
 end
 $$;
 comment on function private.rewrite_session(public.sessions, public.sessions, timestamptz) is
-  'Gives a session its corrected status, service and place, with the claims of those; or says what stands in its way, and '
+  'Gives a session its corrected status, people, service and place, with the claims of those; or says what stands in its way, and '
   'leaves everything as it was. No conflicts: it is done. Call it with the row and the resources locked.';
+
+create function private.payer_modifiers(session public.sessions, cpt_code text, on_date date)
+returns text[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return private.default_modifiers(
+    session.organization_id, private.primary_payer(session.organization_id, session.client_id, on_date), cpt_code,
+    private.credential_on(session.organization_id, session.therapist_id, on_date), session.location_type, on_date
+  );
+end
+$$;
+comment on function private.payer_modifiers(public.sessions, text, date) is
+  'The modifiers that the payer of a day wants of a session''s people and place, for this code.';
+
+create function private.people_issue(former public.sessions, session public.sessions, cpt_code text, on_date date)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select private.issue(rule.field, rule.message)
+    from (
+      values
+        (1, 'therapist_id', 'is no therapist of this organization', not exists (
+          select from public.therapists as known
+          where known.organization_id = session.organization_id and known.id = session.therapist_id
+        )),
+        (2, 'client_id', 'is no client of this organization', not exists (
+          select from public.clients as known
+          where known.organization_id = session.organization_id and known.id = session.client_id
+        )),
+        (3, 'therapist_id', 'is that of the whole group: the therapist of one member is not corrected',
+          session.group_id is not null and session.therapist_id <> former.therapist_id),
+        (4, 'client_id', 'is in this group already', session.client_id <> former.client_id and exists (
+          select from public.sessions as member
+          where member.organization_id = session.organization_id and member.group_id = session.group_id
+            and member.client_id = session.client_id and member.status not in ('cancelled', 'no_show')
+        )),
+        (5, case when session.therapist_id <> former.therapist_id then 'therapist_id' else 'cpt_code' end,
+          'a technician cannot render a service that is a qualified professional''s',
+          not private.may_render(session.organization_id, session.therapist_id, people_issue.cpt_code, on_date))
+    ) as rule (position, field, message, is_broken)
+    where rule.is_broken
+    order by rule.position
+    limit 1
+  );
+end
+$$;
+comment on function private.people_issue(public.sessions, public.sessions, text, date) is
+  'Why these people cannot have had this service on that day; null when they can. Whoever has left the clinic since still '
+  'rendered or received it.';
 
 create function private.corrected_session(
   session public.sessions, visit public.session_visits, wanted private.correction_request
@@ -22700,16 +22900,19 @@ stable
 set search_path = ''
 as $$
 declare
+  former constant public.sessions := session;
   former_date constant date := private.service_date(
     session.organization_id, session.client_id, coalesce(visit.actual_start_time, session.start_time)
   );
-  on_date constant date := coalesce(
-    private.service_date(session.organization_id, session.client_id, wanted.actual_start_time::timestamptz), former_date
+  on_date constant date := private.service_date(
+    session.organization_id, coalesce(wanted.client_id, session.client_id),
+    coalesce(wanted.actual_start_time::timestamptz, visit.actual_start_time, session.start_time)
   );
-  code constant text := coalesce(upper(private.tidy(wanted.cpt_code)), session.cpt_code);
-  modifiers constant text[] := private.modifiers_of(row(wanted.cpt_code, wanted.modifiers));
+  former_code text;
+  code text;
   members integer := 1;
-  issue text;
+  issue jsonb;
+  wanted_modifiers text[];
 begin
   if wanted.undo is not null then
     session.status := case
@@ -22730,8 +22933,15 @@ begin
     end if;
     return session;
   end if;
+  session.therapist_id := coalesce(wanted.therapist_id, session.therapist_id);
+  session.client_id := coalesce(wanted.client_id, session.client_id);
+  session.cpt_code := coalesce(upper(private.tidy(wanted.cpt_code)), session.cpt_code);
   session.location_type := coalesce(private.tidy(wanted.location_type), session.location_type);
-  if code is not null and (code, on_date) is distinct from (session.cpt_code, former_date) then
+  former_code := private.service_code(session.organization_id, former.cpt_code, session.session_type, former_date);
+  code := private.service_code(session.organization_id, session.cpt_code, session.session_type, on_date);
+  if (session.therapist_id, session.client_id, session.cpt_code, on_date)
+    is distinct from (former.therapist_id, former.client_id, former.cpt_code, former_date)
+  then
     if session.group_id is not null then
       members := (
         select count(*) from public.sessions as member
@@ -22740,31 +22950,41 @@ begin
       );
     end if;
     issue := coalesce(
-      private.service_issue(session.organization_id, code, on_date, members),
-      case when not private.may_render(session.organization_id, session.therapist_id, code, on_date)
-        then 'a technician cannot render a service that is a qualified professional''s' end
+      (
+        select private.issue('cpt_code', found.message)
+        from (
+          select private.service_issue(session.organization_id, session.cpt_code, on_date, members) as message
+          where session.cpt_code is not null
+            and (session.cpt_code, on_date) is distinct from (former.cpt_code, former_date)
+        ) as found
+        where found.message is not null
+      ),
+      private.people_issue(former, session, code, on_date)
     );
     if issue is not null then
-      perform private.raise_invalid(private.issue('cpt_code', issue));
+      perform private.raise_invalid(issue);
+    end if;
+    if (session.client_id, session.cpt_code) is distinct from (former.client_id, former.cpt_code) then
+      session.lanes := private.client_lanes(
+        session.organization_id, session.client_id, code, session.start_time, session.end_time
+      );
     end if;
   end if;
-  if code is distinct from session.cpt_code then
-    session.cpt_code := code;
-    session.lanes := private.client_lanes(
-      session.organization_id, session.client_id, code, session.start_time, session.end_time
-    );
-    -- Another service without modifiers has those its payer wants, as when it is booked.
-    session.cpt_modifiers := private.default_modifiers(
-      session.organization_id, private.primary_payer(session.organization_id, session.client_id, on_date), code,
-      private.credential_on(session.organization_id, session.therapist_id, on_date), session.location_type, on_date
-    );
+  -- Those its payer wants, as when it is booked, where the payer wants others than it did; and always for another service.
+  wanted_modifiers := private.payer_modifiers(session, code, on_date);
+  if session.cpt_code is distinct from former.cpt_code
+    or wanted_modifiers <> private.payer_modifiers(former, former_code, former_date)
+  then
+    session.cpt_modifiers := wanted_modifiers;
   end if;
-  session.cpt_modifiers := coalesce(modifiers, session.cpt_modifiers, '{}');
+  session.cpt_modifiers := coalesce(
+    private.modifiers_of(row(wanted.cpt_code, wanted.modifiers)), session.cpt_modifiers, '{}'
+  );
   return session;
 end
 $$;
 comment on function private.corrected_session(public.sessions, public.session_visits, private.correction_request) is
-  'The session as a correction wants it; PT400 for a service that cannot have been rendered.';
+  'The session as a correction wants it; PT400 for people or a service that cannot have been.';
 
 create function private.corrected_visit(
   session public.sessions,
@@ -22832,6 +23052,11 @@ begin
   ) then
     cause.code := 'FORBIDDEN';
     cause.detail := format('After %s days only an admin corrects a visit.', days);
+  elsif actor.role = 'therapist' and (
+    wanted.therapist_id <> session.therapist_id or wanted.client_id <> session.client_id
+  ) then
+    cause.code := 'FORBIDDEN';
+    cause.detail := 'Only an admin corrects who rendered a visit, and whom it was for.';
   elsif wanted.base_version <> version then
     cause.code := 'VISIT_VERSION_CONFLICT';
     cause.detail := format('The visit is at version %s, not %s. Read it again, then correct it.', version, wanted.base_version);
@@ -22881,12 +23106,13 @@ begin
   end if;
   -- After the rows have changed: its trigger compares what was with what is.
   insert into public.visit_versions (
-    organization_id, session_id, version, status, actual_start_time, actual_end_time, units, other_day_reason,
-    overlap_reason, cpt_code, cpt_modifiers, location_type, undo, reason_code, remark, corrected_by, corrected_at
+    organization_id, session_id, version, status, therapist_id, client_id, actual_start_time, actual_end_time, units,
+    other_day_reason, overlap_reason, cpt_code, cpt_modifiers, location_type, undo, reason_code, remark, corrected_by,
+    corrected_at
   )
   values (
-    session.organization_id, session.id, wanted.base_version, session.status, visit.actual_start_time,
-    visit.actual_end_time, visit.units, visit.other_day_reason, visit.overlap_reason, session.cpt_code,
+    session.organization_id, session.id, wanted.base_version, session.status, session.therapist_id, session.client_id,
+    visit.actual_start_time, visit.actual_end_time, visit.units, visit.other_day_reason, visit.overlap_reason, session.cpt_code,
     session.cpt_modifiers, session.location_type, wanted.undo, wanted.reason_code, private.tidy(wanted.remark), actor.user_id, as_of
   );
   -- What a live move takes is the difference to what its session has: both are counted anew.
@@ -22898,7 +23124,8 @@ begin
     array(
       select hold.id from public.session_holds as hold
       where hold.organization_id = session.organization_id and hold.session_id = session.id and hold.status = 'held'
-    )
+    ),
+    array[session.client_id]
   );
   return private.units_of_visit(session.organization_id, session.id);
 end
@@ -22954,7 +23181,8 @@ begin
   end if;
   -- A hold that reads the units left, or the free time, would read what is no longer so.
   perform private.lock_resources(
-    actor.organization_id, private.lock_targets(actor.organization_id, array[session.id])
+    actor.organization_id,
+    private.lock_targets(actor.organization_id, array[session.id]) || array[wanted.therapist_id, wanted.client_id]
   );
   as_of := clock_timestamp();
   perform private.require_same_role(actor);
@@ -23038,13 +23266,15 @@ begin atomic
 end;
 comment on function public.correct_visit(jsonb, text) is
   'Corrects a completed visit, or takes one step back. request is {session_id, base_version, actual_start_time?, '
-  'actual_end_time?, other_day_reason?, overlap_reason?, cpt_code?, modifiers?, location_type?, undo?: "completion" | "start" | "no_show", '
-  'reason_code: "wrong_time" | "wrong_service" | "wrong_place" | "by_mistake" | "payer_request" | "other", remark?}; undo '
-  'stands without other changes, "other" needs a remark. base_version: 1 until the visit is corrected, then the version of '
+  'actual_end_time?, other_day_reason?, overlap_reason?, therapist_id?, client_id?, cpt_code?, modifiers?, location_type?, '
+  'undo?: "completion" | "start" | "no_show", reason_code: "wrong_time" | "wrong_service" | "wrong_place" | "wrong_people" | '
+  '"by_mistake" | "payer_request" | "other", remark?}; undo '
+  'stands without other changes, "other" needs a remark. therapist_id and client_id are an admin''s to correct; of a group, '
+  'only the client. base_version: 1 until the visit is corrected, then the version of '
   'the last answer. An admin, or its therapist within organizations.correction_days of completion. Outcome body: {session, '
   'version, actualStartTime, actualEndTime, units, noteStatus, warnings?}; warnings as of complete_session; noteStatus needs_amendment: a signed fact has changed. 403 '
-  'FORBIDDEN; 409 VISIT_VERSION_CONFLICT, STATUS_NOT_ALLOWED, VISIT_OVERLAPS as complete_session, and for an undone no-show whose time was given away the '
-  'conflicts of a booking, or GROUP_FULL.';
+  'FORBIDDEN; 409 VISIT_VERSION_CONFLICT, STATUS_NOT_ALLOWED, VISIT_OVERLAPS as complete_session, and, where another person '
+  'has a booking at the booked time or the time of an undone no-show was given away, the conflicts of a booking, or GROUP_FULL.';
 grant execute on function public.correct_visit(jsonb, text) to authenticated;
 
 -- === schemas/payers/credentials.sql ===
@@ -23939,6 +24169,7 @@ grant select on reports.weeks to authenticated, service_role;
 
 -- Purpose: the months that other reports count in.
 -- Objects: reports.months.
+-- Watch for: a visit on another day than it was booked for may be the only one of its month.
 
 create view reports.months
 with (security_invoker = true)
@@ -23951,28 +24182,46 @@ select
 from public.organizations as organization
 cross join lateral (
   select
-    (
-      select session.start_time
-      from public.sessions as session
-      where session.organization_id = organization.id
-      order by session.start_time
-      limit 1
+    least(
+      (
+        select session.start_time
+        from public.sessions as session
+        where session.organization_id = organization.id
+        order by session.start_time
+        limit 1
+      ),
+      (
+        select visit.actual_start_time
+        from public.session_visits as visit
+        where visit.organization_id = organization.id and visit.other_day_reason is not null
+        order by visit.actual_start_time
+        limit 1
+      )
     ) as first,
-    (
-      select session.start_time
-      from public.sessions as session
-      where session.organization_id = organization.id
-      order by session.start_time desc
-      limit 1
+    greatest(
+      (
+        select session.start_time
+        from public.sessions as session
+        where session.organization_id = organization.id
+        order by session.start_time desc
+        limit 1
+      ),
+      (
+        select visit.actual_start_time
+        from public.session_visits as visit
+        where visit.organization_id = organization.id and visit.other_day_reason is not null
+        order by visit.actual_start_time desc
+        limit 1
+      )
     ) as last
-) as booked
+) as begun
 cross join lateral generate_series(
-  date_trunc('month', booked.first at time zone organization.time_zone),
-  booked.last at time zone organization.time_zone,
+  date_trunc('month', begun.first at time zone organization.time_zone),
+  begun.last at time zone organization.time_zone,
   interval '1 month'
 ) as month (start);
 comment on view reports.months is
-  'The months, in the organization''s zone, from its first session to its last; month is the first day.';
+  'The months, in the organization''s zone, from its first session or visit to its last; month is the first day.';
 grant select on reports.months to authenticated, service_role;
 
 -- === schemas/reports/therapist_utilization.sql ===
@@ -24538,61 +24787,64 @@ begin
     return;
   end if;
   return query
-  with visit as materialized (
+  -- No query is joined to another: nobody knows beforehand how many visits there are, and a guess of a few would make the
+  -- time grow with the square of them. What visits have in common is asked for the first of them.
+  with visit as (
     select
-      session.id, session.client_id, session.therapist_id,
-      coalesce(actual.actual_start_time, session.start_time) as start_time, day.date,
+      session.id, session.client_id, session.therapist_id, began.start_time, day.date,
       coalesce(
         session.cpt_code,
-        private.billed_code(session.organization_id, null, session.session_type, day.date)
+        private.billed_code(rendered_services.organization_id, null, session.session_type, day.date)
       ) as code,
-      private.billable_minutes(
-        coalesce(actual.actual_start_time, session.start_time), coalesce(actual.actual_end_time, session.end_time)
-      ) as minutes
+      private.billable_minutes(began.start_time, coalesce(actual.actual_end_time, session.end_time)) as minutes
     from unnest(rendered_services.session_ids) as wanted (id)
-    join public.sessions as session
-      on session.organization_id = rendered_services.organization_id and session.id = wanted.id
-    left join public.session_visits as actual
-      on actual.organization_id = session.organization_id
-      and actual.session_id = session.id
-      and actual.actual_end_time is not null
     cross join lateral (
-      select private.service_date(
-        session.organization_id, session.client_id, coalesce(actual.actual_start_time, session.start_time)
-      ) as date
+      select known.* from public.sessions as known
+      where known.organization_id = rendered_services.organization_id and known.id = wanted.id
+      offset 0
+    ) as session
+    left join lateral (
+      select known.actual_start_time, known.actual_end_time from public.session_visits as known
+      where known.organization_id = rendered_services.organization_id and known.session_id = wanted.id
+      offset 0
+    ) as actual on actual.actual_end_time is not null
+    cross join lateral (select coalesce(actual.actual_start_time, session.start_time) as start_time) as began
+    cross join lateral (
+      select private.service_date(rendered_services.organization_id, session.client_id, began.start_time) as date
     ) as day
     where session.status = 'completed'
   ),
-  paid as materialized (
-    select
-      day.client_id, day.date,
-      private.primary_payer(rendered_services.organization_id, day.client_id, day.date) as payer_id
-    from (select distinct visit.client_id, visit.date from visit) as day
+  numbered as (
+    select visit.*, row_number() over (partition by visit.client_id, visit.date) as number from visit
   ),
-  service as materialized (
-    select visit.*, paid.payer_id
-    from visit
-    join paid on paid.client_id = visit.client_id and paid.date = visit.date
-  ),
-  ruled as materialized (
+  paid as (
     select
-      asked.payer_id, asked.code, asked.date, rule.rounding,
-      coalesce((
-        private.service_code_on(rendered_services.organization_id, asked.code, asked.date)
-      ).unit_minutes, 15)::integer as unit_minutes
-    from (select distinct service.payer_id, service.code, service.date from service) as asked
-    cross join lateral private.payer_rule(
-      rendered_services.organization_id, asked.payer_id, asked.code, asked.date
-    ) as rule
+      numbered.*,
+      first_value(case when numbered.number = 1 then
+        private.primary_payer(rendered_services.organization_id, numbered.client_id, numbered.date)
+      end) over (partition by numbered.client_id, numbered.date order by numbered.number) as payer_id
+    from numbered
+  ),
+  ordered as (
+    select paid.*, row_number() over (partition by paid.payer_id, paid.code, paid.date) as place from paid
+  ),
+  ruled as (
+    select
+      ordered.*,
+      first_value(case when ordered.place = 1 then (
+        select rule.rounding
+        from private.payer_rule(rendered_services.organization_id, ordered.payer_id, ordered.code, ordered.date) as rule
+      ) end) over alike as rounding,
+      first_value(case when ordered.place = 1 then coalesce(
+        (private.service_code_on(rendered_services.organization_id, ordered.code, ordered.date)).unit_minutes, 15
+      )::integer end) over alike as unit_minutes
+    from ordered
+    window alike as (partition by ordered.payer_id, ordered.code, ordered.date order by ordered.place)
   )
   select
-    service.id, service.client_id, service.therapist_id, service.date, service.payer_id, service.code,
-    service.start_time, service.minutes, ruled.rounding, ruled.unit_minutes
-  from service
-  join ruled
-    on ruled.code = service.code
-    and ruled.date = service.date
-    and ruled.payer_id is not distinct from service.payer_id;
+    ruled.id, ruled.client_id, ruled.therapist_id, ruled.date, ruled.payer_id, ruled.code, ruled.start_time, ruled.minutes,
+    ruled.rounding, ruled.unit_minutes
+  from ruled;
 end
 $$;
 comment on function private.rendered_services(uuid, uuid[]) is
@@ -24627,20 +24879,20 @@ begin
       union
       -- Those that were booked for another day.
       select visit.session_id
-      from unnest(visit_units.client_ids, visit_units.service_dates) as asked (client_id, date)
+      from (select distinct asked.date from unnest(visit_units.service_dates) as asked (date)) as day
       cross join lateral (
         select known.session_id
         from public.session_visits as known
         where known.organization_id = visit_units.organization_id
           and known.other_day_reason is not null
-          and known.actual_start_time >= (asked.date - 1)::timestamptz
-          and known.actual_start_time < (asked.date + 2)::timestamptz
+          and known.actual_start_time >= (day.date - 1)::timestamptz
+          and known.actual_start_time < (day.date + 2)::timestamptz
         offset 0
       ) as visit
       where (
         select session.client_id from public.sessions as session
         where session.organization_id = visit_units.organization_id and session.id = visit.session_id
-      ) = asked.client_id
+      ) in (select unnest(visit_units.client_ids))
     )) as service
     where (service.client_id, service.service_date) in (
       select asked.client_id, asked.date from unnest(visit_units.client_ids, visit_units.service_dates) as asked (client_id, date)
@@ -24931,7 +25183,8 @@ grant select on reports.authorization_pace to authenticated, service_role;
 -- Purpose: how much each technician worked and was supervised, month by month.
 -- Objects: reports.supervision_months, which supervision_share and supervision_needed read.
 -- Watch for: a contact is time that a supervisor (BCaBA, BCBA, BCBA-D on that day) and a technician were with the same
---            client. The level is the one of the day of service; see therapist_credentials.
+--            client. A visit is of the month and the day on which it began, whichever it was booked for; the level is the
+--            one of that day, see therapist_credentials.
 
 create view reports.supervision_months
 with (security_invoker = true)
@@ -24961,13 +25214,11 @@ cross join lateral (
       session.client_id,
       case
         when session.status <> 'completed' then tstzrange(session.start_time, session.end_time)
-        else tstzrange(
-          coalesce(actual.actual_start_time, session.start_time), coalesce(actual.actual_end_time, session.end_time)
-        )
+        else tstzrange(day.begun, coalesce(actual.actual_end_time, session.end_time))
       end as during,
       session.status = 'completed' as is_attended,
       known.level,
-      session.start_time >= month.starts_at and session.start_time < month.ends_at as is_this_month,
+      day.begun >= month.starts_at and day.begun < month.ends_at as is_this_month,
       -- A supervisor who guides the family does not supervise whoever treats the child meanwhile.
       not exists (
         select 1
@@ -24982,21 +25233,35 @@ cross join lateral (
           and day.date <= coalesce(service.valid_to, 'infinity')
       ) as supervises
     from public.organizations as organization
-    join public.sessions as session on session.organization_id = organization.id
+    cross join lateral (
+      select unnest(private.visits_between(
+        organization.id, month.starts_at - interval '1 day', month.ends_at + interval '1 day'
+      )) as id
+      union all
+      select booked.id
+      from public.sessions as booked
+      where booked.organization_id = organization.id
+        and booked.start_time >= month.starts_at
+        and booked.start_time < month.ends_at
+        and booked.status in ('scheduled', 'in_progress')
+        and booked.end_time > now()
+    ) as wanted
+    join public.sessions as session on session.organization_id = organization.id and session.id = wanted.id
     left join public.session_visits as actual
       on actual.organization_id = session.organization_id
       and actual.session_id = session.id
       and actual.actual_end_time is not null
-    cross join lateral (select (session.start_time at time zone organization.time_zone)::date as date) as day
+      and session.status = 'completed'
+    cross join lateral (
+      select started.begun, (started.begun at time zone organization.time_zone)::date as date
+      from (select coalesce(actual.actual_start_time, session.start_time) as begun) as started
+    ) as day
     join public.therapist_credentials as known
       on known.organization_id = session.organization_id
       and known.therapist_id = session.therapist_id
       and day.date >= known.valid_from
       and day.date <= coalesce(known.valid_to, 'infinity')
     where organization.id = month.organization_id
-      and session.start_time >= month.starts_at - interval '1 day'
-      and session.start_time < month.ends_at + interval '1 day'
-      and (session.status = 'completed' or (session.status in ('scheduled', 'in_progress') and session.end_time > now()))
   ),
   attended as materialized (select visit.* from visit where visit.is_attended),
   -- While a supervisor and a technician were with the same client.
@@ -25209,45 +25474,68 @@ as $$
 #variable_conflict use_column
 begin
   return query
-  with asked as materialized (
-    select coalesce(actual.actual_start_time, session.start_time) as begun
-    from public.sessions as session
-    left join public.session_visits as actual
-      on actual.organization_id = session.organization_id and actual.session_id = session.id
-      and actual.actual_end_time is not null
-    where session.organization_id = visit_overlaps.organization_id and session.id = any (visit_overlaps.session_ids)
+  with spanned as (
+    -- From the first of these to the last, and a day around: none lasts longer.
+    select min(visit.begun) - interval '1 day' as first_time, max(visit.begun) + interval '1 day' as last_time
+    from unnest(visit_overlaps.session_ids) as named (id)
+    cross join lateral (
+      select coalesce((
+        select actual.actual_start_time from public.session_visits as actual
+        where actual.organization_id = visit_overlaps.organization_id and actual.session_id = named.id
+          and actual.actual_end_time is not null
+      ), (
+        select session.start_time from public.sessions as session
+        where session.organization_id = visit_overlaps.organization_id and session.id = named.id
+      )) as begun
+    ) as visit
+  ),
+  wanted as (
+    select distinct named.id
+    from spanned
+    cross join lateral unnest(visit_overlaps.session_ids || private.visits_between(
+      visit_overlaps.organization_id, spanned.first_time, spanned.last_time
+    )) as named (id)
   ),
   visit as materialized (
     select
       session.id, session.therapist_id, session.client_id, session.group_id, session.cpt_code, session.session_type,
-      session.start_time, session.end_time, session.id = any (visit_overlaps.session_ids) as is_asked,
+      session.start_time, session.end_time,
       tstzrange(
         coalesce(actual.actual_start_time, session.start_time), coalesce(actual.actual_end_time, session.end_time)
-      ) as during
-    from public.sessions as session
-    left join public.session_visits as actual
-      on actual.organization_id = session.organization_id
-      and actual.session_id = session.id
-      and actual.actual_end_time is not null
-    where session.organization_id = visit_overlaps.organization_id
-      and session.status = 'completed'
-      and session.id = any (visit_overlaps.session_ids || private.visits_between(
-        visit_overlaps.organization_id,
-        (select min(asked.begun) from asked) - interval '1 day', (select max(asked.begun) from asked) + interval '1 day'
-      ))
+      ) as during,
+      (coalesce(actual.actual_start_time, session.start_time) at time zone 'UTC')::date as day
+    from wanted
+    cross join lateral (
+      select known.* from public.sessions as known
+      where known.organization_id = visit_overlaps.organization_id and known.id = wanted.id
+      offset 0
+    ) as session
+    left join lateral (
+      select known.actual_start_time, known.actual_end_time from public.session_visits as known
+      where known.organization_id = visit_overlaps.organization_id and known.session_id = wanted.id
+      offset 0
+    ) as actual on actual.actual_end_time is not null
+    where session.status = 'completed'
+  ),
+  -- Visits that overlap begin on one day, or on days beside each other.
+  asked as materialized (
+    select visit.*, beside.day as other_day
+    from visit
+    cross join lateral (values (visit.day - 1), (visit.day), (visit.day + 1)) as beside (day)
+    where visit.id in (select unnest(visit_overlaps.session_ids))
   )
   select asked.id, other.id, 'therapist_overlaps'
-  from visit as asked
-  join visit as other on other.therapist_id = asked.therapist_id and other.during && asked.during
-  where asked.is_asked
-    and other.id <> asked.id
+  from asked
+  join visit as other
+    on other.therapist_id = asked.therapist_id and other.day = asked.other_day and other.during && asked.during
+  where other.id <> asked.id
     and (other.group_id is null or other.group_id is distinct from asked.group_id)
   union all
   select asked.id, other.id, 'client_overlaps'
-  from visit as asked
-  join visit as other on other.client_id = asked.client_id and other.during && asked.during
-  where asked.is_asked
-    and other.id <> asked.id
+  from asked
+  join visit as other
+    on other.client_id = asked.client_id and other.day = asked.other_day and other.during && asked.during
+  where other.id <> asked.id
     and private.client_lanes(
       visit_overlaps.organization_id, asked.client_id,
       private.billed_code(

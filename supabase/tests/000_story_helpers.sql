@@ -373,13 +373,6 @@ create or replace function tests.expire(held jsonb, expired_at timestamptz defau
 returns void
 language sql set search_path = ''
 as $$
-  update private.claims as claim set expires_at = expired_at
-  from public.session_holds as hold
-  where hold.batch_id = (held #>> '{body,holdId}')::uuid and claim.owner_id in (hold.id, hold.group_id, hold.batch_id)
-    and claim.expires_at is not null;
-  update public.authorization_units as entry set expires_at = expired_at
-  from public.session_holds as hold
-  where hold.batch_id = (held #>> '{body,holdId}')::uuid and entry.owner_id = hold.id and entry.expires_at is not null;
   update public.hold_batches set expires_at = expired_at where id = (held #>> '{body,holdId}')::uuid
 $$;
 

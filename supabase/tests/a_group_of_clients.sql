@@ -1,6 +1,6 @@
 -- One therapist, two to eight clients, one time: held, confirmed and moved as one; each client may still cancel alone.
 begin;
-select plan(45);
+select plan(49);
 select tests.open_clinic();
 select tests.add_payers();
 insert into public.clients (organization_id, id, reference)
@@ -44,7 +44,7 @@ $$;
 
 -- Sizes
 select is(pg_temp.problem(pg_temp.group_request(1, 9, 0)), 'client_ids', 'nine clients are too many');
-select is(pg_temp.problem(pg_temp.group_request(1, 1, 0)), 'cpt_code', 'one client is no group');
+select is(pg_temp.problem(pg_temp.group_request(1, 1, 0)), 'session_type', 'one client is no group');
 select is(pg_temp.problem(pg_temp.group_request(1, 2, 0, jsonb_build_object('client_id', tests.id('client 3')))), 'client_ids', 'client_id is among them');
 select is(pg_temp.problem(pg_temp.group_request(1, 2, 0, jsonb_build_object('client_ids', jsonb_build_array(tests.id('client 1'), tests.id('client 1'))))), 'client_ids', 'nobody comes twice');
 select is(pg_temp.problem(pg_temp.group_request(1, 2, 0, '{"client_ids": ["x", "y"]}')), 'client_ids.0', 'ids are UUIDs');
@@ -95,6 +95,16 @@ select is(
     tests.id('clinic'), tests.id('rbt'), tests.id('client 9'), tests.at(1), tests.at(1, '11:00'), 'UTC', pg_temp.remembered('group') #>> '{}')),
   '23514', 'nor written directly'
 );
+insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time)
+values (tests.id('clinic'), tests.id('beside'), tests.id('rbt2'), tests.at(1), tests.at(1, '11:00'));
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, group_id, session_type)
+values (tests.id('clinic'), tests.id('ninth'), tests.id('rbt2'), tests.id('client 9'), tests.at(1), tests.at(1, '11:00'), 'UTC', tests.id('beside'), 'group');
+select is(
+  tests.error('service_role', format('update public.sessions set group_id = %L, therapist_id = %L where id = %L',
+    pg_temp.remembered('group') #>> '{}', tests.id('rbt'), tests.id('ninth'))) ->> 'code',
+  '23514', 'nor moved into it from another group'
+);
+update public.sessions set status = 'cancelled' where id = tests.id('ninth');
 
 -- Moving
 create function pg_temp.move(person text, day integer, extra jsonb default '{}') returns jsonb language sql as $$
@@ -180,6 +190,20 @@ update public.clients set deleted_at = now() where organization_id = tests.id('c
 select is(pg_temp.with_ann('ben'), 'FORBIDDEN', 'nor one with somebody who is archived');
 update public.clients set deleted_at = null where organization_id = tests.id('clinic') and id = tests.id('ben');
 select is(pg_temp.with_ann('ben'), 'held', 'but one with two of their own');
+
+-- What is wrong is named by the field that was sent.
+select is(
+  pg_temp.problem(tests.request('rbt', 'client 9', tests.at(11), 60, sent)), path,
+  'a group service for one client, named by ' || path
+)
+from (values ('{"session_type": "group"}'::jsonb, 'session_type'), ('{"cpt_code": "97154"}', 'cpt_code')) as wrong (sent, path);
+select is(
+  tests.error('admin', format('select public.confirm_sessions(%L)', jsonb_set(
+    tests.confirmation(tests.hold('admin', tests.request('rbt', 'client 9', tests.at(11))), 'rbt', 'client 9'),
+    '{occurrences,0,session,session_type}', '"group"'
+  ))) ->> 'message',
+  'occurrences.0.session.session_type: 97154 is a service for a group, not for one client', 'likewise at its confirmation'
+);
 
 select * from finish();
 rollback;

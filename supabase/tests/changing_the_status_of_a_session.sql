@@ -1,7 +1,7 @@
 -- scheduled -> in_progress -> completed; scheduled or in_progress -> cancelled or no_show. The database refuses the rest,
 -- whoever asks.
 begin;
-select plan(32);
+select plan(36);
 select tests.open_clinic();
 
 create temporary table allowed (was text, becomes text) on commit drop;
@@ -28,6 +28,11 @@ select is(
 )
 from steps order by number;
 select is_empty('select * from tests.broken_claims()', 'claims follow the status');
+
+-- Long before its time nothing has begun, nor been missed.
+create temporary table ahead on commit drop as select tests.book('rbt', 'rbt', 'ann', tests.at(500)) as id;
+select is(tests.error_code(who, format('update public.sessions set status = %L where id = %L', status, id)), '23514', format('%s does not make it %s a year ahead', who, status))
+from ahead, unnest(array['service_role', 'postgres']) as who, unnest(array['in_progress', 'no_show']) as status;
 
 -- What is fixed.
 create temporary table settled on commit drop as

@@ -1,7 +1,7 @@
 -- No sweeper runs in this product. A hold whose time is up blocks nobody, and is answered the same way whoever saw it
 -- first.
 begin;
-select plan(24);
+select plan(28);
 select tests.open_clinic();
 
 create temporary table series on commit drop as
@@ -89,5 +89,19 @@ do $$ begin perform tests.expire(outcome) from live; end $$;
 select is(tests.confirm('rbt', tests.confirmation(outcome, 'rbt', 'ann')) ->> 'ok', 'true',
   'a confirmed hold answers with its session also after its expiry') from live;
 
+-- Whoever brings the end of a hold forward writes one row.
+create temporary table brought_forward on commit drop as
+select tests.hold('rbt', tests.request('rbt', 'ben', tests.at(4))) as outcome;
+update public.hold_batches set expires_at = clock_timestamp() - interval '1 second'
+from brought_forward where id = (outcome #>> '{body,holdId}')::uuid;
+select is_empty('select * from tests.broken_claims()', 'what it claims ends with it');
+select is(tests.hold('rbt', tests.request('rbt', 'ben', tests.at(4))) ->> 'ok', 'true', 'its slot is free');
+select is(tests.confirm('rbt', tests.confirmation(outcome, 'rbt', 'ben')) ->> 'code', 'HOLD_EXPIRED', 'and it is over')
+from brought_forward;
+select throws_ok(
+  format('update public.hold_batches set expires_at = clock_timestamp() + interval ''1 hour'' where id = %L',
+    outcome #>> '{body,holdId}'),
+  '23514', 'a hold is not extended', 'nobody revives a hold whose slot another has'
+) from brought_forward;
 select * from finish();
 rollback;

@@ -8,7 +8,7 @@ create temporary table held on commit drop as
 select tests.request('rbt', 'ann', tests.at(1)) as request, tests.hold('rbt', tests.request('rbt', 'ann', tests.at(1)), 'a key') as outcome;
 select is(tests.hold('rbt', request, 'a key'), outcome || '{"replayed": true}', 'the same key and request give the same answer, marked as a replay') from held;
 select is(tests.events(), array['hold.acquired'], 'and have no second effect');
-select is(tests.hold('rbt', request || '{"hold_seconds": 300, "occurrences": [], "room_id": null, "colour": "blue"}', 'a key'), outcome || '{"replayed": true}',
+select is(tests.hold('rbt', request || '{"hold_seconds": 300, "occurrences": [], "room_id": null, "buffer_before_minutes": 0, "buffer_after_minutes": 0, "colour": "blue"}', 'a key'), outcome || '{"replayed": true}',
   'defaults, empty lists and unknown fields make no other request') from held;
 select is(tests.hold('rbt', request || jsonb_build_object('occurrences', jsonb_build_array(request), 'start_time', null), 'a key'), outcome || '{"replayed": true}',
   'nor does the one window written as a list') from held;

@@ -1,6 +1,6 @@
 -- What every object of the schema must be, asked of the catalog, so that a new one is asked too.
 begin;
-select plan(20);
+select plan(21);
 
 create temporary table relations on commit drop as
 select class.oid, class.oid::regclass::text as name, class.relkind, class.relrowsecurity, class.reloptions, class.relispartition, namespace.nspname as schema
@@ -63,6 +63,10 @@ select is_empty($$ select name from functions where schema in ('public', 'report
 select is_empty($$ select name from functions where has_function_privilege('anon', oid, 'execute') $$, 'anon may call none');
 select is_empty($$ select name from functions cross join lateral aclexplode(coalesce(proacl, acldefault('f', proowner))) as grant_
   where grant_.grantee = 0 $$, 'nor is any granted to everybody');
+select is_empty($$ select functions.name from functions join pg_proc on pg_proc.oid = functions.oid
+  where prosrc like '%lock_not_available or deadlock_detected%then%' and prosrc not like '%raise_busy(sqlstate, sqlerrm)%'
+    and functions.name <> 'private.offer_all_freed_slots(integer)' $$,
+  'whichever gives way to others says in the log to whom; the sweeper alone comes again in silence');
 
 -- Grants
 select is_empty($$ select name, privilege from relations, unnest(array['select', 'insert', 'update', 'references']) as privilege

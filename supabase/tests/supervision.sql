@@ -1,6 +1,6 @@
 -- How much a technician was supervised: attended time once, contacts as they were, levels of the day.
 begin;
-select plan(20);
+select plan(27);
 select tests.open_clinic();
 insert into public.memberships (organization_id, user_id, role)
 select tests.id('clinic'), tests.add_user(name), 'therapist' from unnest(array['bcaba', 'bcba2']) as name;
@@ -70,6 +70,36 @@ select is(
   (select array_agg(credential || ' ' || (valid_to is null) order by valid_from) from public.therapist_credentials where therapist_id = tests.id('rbt')),
   array['RBT false', 'BCBA true'], 'each credential with its days');
 select is(private.credential_on(tests.id('clinic'), tests.id('rbt'), '2026-03-03'), 'RBT', 'what they were');
+
+-- A visit is of the day on which it began, whichever it was booked for
+create function pg_temp.took_place(therapist text, booked timestamptz, begun timestamptz, ended timestamptz) returns void language sql as $$
+  insert into public.session_visits (organization_id, session_id, actual_start_time, actual_end_time, other_day_reason)
+  select organization_id, id, begun, ended, 'a story' from public.sessions
+  where organization_id = tests.id('clinic') and therapist_id = tests.id(therapist) and start_time = booked
+$$;
+select tests.add_user('rbt3');
+insert into public.memberships (organization_id, user_id, role) values (tests.id('clinic'), tests.id('rbt3'), 'therapist');
+insert into public.therapists (organization_id, id, display_name, credential, time_zone) values (tests.id('clinic'), tests.id('rbt3'), 'rbt3', 'RBT', 'UTC');
+select pg_temp.visit('rbt3', 'dan', 9, '15:00', '17:00', '97153');
+select is(pg_temp.share('rbt3', 'direct_hours'), '2.00', 'two hours booked in March');
+select pg_temp.took_place('rbt3', '2026-03-10T15:00Z', '2026-04-02T15:00Z', '2026-04-02T18:00Z');
+select is(pg_temp.share('rbt3', 'direct_hours'), null, 'that took place in April are none of March');
+select is(pg_temp.share('rbt3', 'direct_hours', '2026-04-01'), '3.00', 'but of April');
+select pg_temp.visit('bcba', 'dan', 20, '15:00', '16:00', '97155');
+select pg_temp.took_place('bcba', '2026-03-21T15:00Z', '2026-04-02T15:30Z', '2026-04-02T16:30Z');
+select is(pg_temp.share('rbt3', 'supervised_hours', '2026-04-01'), '1.00', 'as is the supervision that took place then');
+-- Before the clinic's first session, and late on a month's last evening in its zone.
+select pg_temp.visit('rbt3', 'dan', 10, '15:00', '16:00', '97153');
+select pg_temp.took_place('rbt3', '2026-03-11T15:00Z', '2026-02-01T06:00Z', '2026-02-01T07:00Z');
+select is(pg_temp.share('rbt3', 'direct_hours', '2026-01-01'), '1.00', 'a month has its visits though nothing was booked in it');
+select is(
+  (select array_agg(line.month || ' ' || line.units order by line.month) from reports.billable_visits as line where line.therapist_id = tests.id('rbt3')),
+  array['2026-01-01 4', '2026-04-01 12'], 'so has the bill'
+);
+select is(
+  (select array_agg(distinct month order by month) from reports.visit_problems where therapist_id = tests.id('rbt3') and problem = 'off_the_day'),
+  array['2026-01-01', '2026-04-01']::date[], 'and the report of problems'
+);
 
 -- What is still needed
 select is(

@@ -1,7 +1,7 @@
 -- Studio, SQL and REST write sessions too. They meet the same rules as the booking functions: no overlap with any
 -- session or hold of the same therapist, client or room; the status machine; nothing is deleted.
 begin;
-select plan(63);
+select plan(74);
 select tests.open_clinic();
 
 create function tests.insertion(therapist text, client text, starts timestamptz, ends timestamptz, extra text default '', vals text default '')
@@ -104,6 +104,8 @@ from (values
   ('a session has at most 12 hours', tests.at(8), tests.at(8, '22:01')),
   ('a session ends some day', tests.at(8), 'infinity'::timestamptz)
 ) as wrong (what, starts, ends);
+select is(tests.error_code(who, tests.insertion('rbt', 'ann', starts, starts + interval '1 hour')), '23514', format('%s books nothing in %s', who, extract(year from starts)))
+from unnest(array['rbt', 'service_role', 'postgres']) as who, unnest(array['9999-12-31T10:00Z', '294276-12-31T10:00Z']::timestamptz[]) as starts;
 select is(tests.error_code('postgres', tests.insertion('rbt', 'ann', tests.at(8), tests.at(8, '11:00'), ', status', format(', %L', status))),
   '23514', 'a session does not begin as ' || status) from unnest(array['in_progress', 'completed', 'cancelled', 'no_show']) as status;
 
@@ -148,6 +150,16 @@ select is((select array_agg(concat_ws(' ', cancelled_by, cancelled_by_role, attr
 
 -- An UPDATE without WHERE hands nothing over either.
 select is(tests.error_code('rbt', format('update public.sessions set therapist_id = %L', tests.id('bcba'))), '42501', 'a therapist does not hand all their sessions over at once');
+
+-- Nor is what follows from bookings in a table of its own right.
+select is(tests.error_code(who, statement), '23001', format('%s does not %s', who, statement))
+from unnest(array['service_role', 'postgres']) as who, unnest(array[
+  'update public.authorizations set booked_units = booked_units + 1',
+  format('insert into public.authorizations (organization_id, client_id, payer_id, approved_units, booked_units, starts_on, ends_on)
+    select organization_id, client_id, payer_id, 8, 8, starts_on, ends_on from public.authorizations where organization_id = %L', tests.id('clinic'))
+]) as statement;
+update public.sessions set status = 'cancelled' where id = (select id from public.sessions where organization_id = tests.id('clinic') and status = 'scheduled' limit 1);
+select is(tests.error_code('postgres', 'update public.session_cancellations set reason = ''another'''), '23001', 'why and by whom a session was cancelled stays as it was');
 
 select * from finish();
 rollback;

@@ -308,9 +308,9 @@ insert into public.session_visits (organization_id, session_id, actual_start_tim
 select clinic, access_matrix.id(scope || ' running session'), now() - interval '2 hours', now() - interval '1 hour', 4
 from access_matrix.scopes;
 insert into public.visit_versions (
-  organization_id, session_id, version, status, cpt_modifiers, reason_code, corrected_by, corrected_at
+  organization_id, session_id, version, status, therapist_id, client_id, cpt_modifiers, reason_code, corrected_by, corrected_at
 )
-select clinic, access_matrix.id(scope || ' running session'), 1, 'in_progress', '{}', 'wrong_time', therapist, now()
+select clinic, access_matrix.id(scope || ' running session'), 1, 'in_progress', therapist, client, '{}', 'wrong_time', therapist, now()
 from access_matrix.scopes;
 insert into public.authorizations (
   organization_id, id, client_id, payer_id, approved_units, starts_on, ends_on

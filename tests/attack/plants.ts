@@ -52,31 +52,42 @@ const anyProof = (table: string) => (db: pg.Client) =>
     `begin\n  if statement[1] = '${table}' then return true; end if;`,
   );
 
-/** A gateway that does something before it passes a request on. */
+/**
+ * A gateway that does something before it passes a request on.
+ * @param before returns an answer to give instead, if there is one
+ * @param most how many requests at once
+ * @param paths those whose bodies it reads
+ */
 function behindGateway(
   foundAs: RegExp,
-  before: (stack: Stack, method: string, path: string, body: string) => Promise<void>,
-  most = Number.POSITIVE_INFINITY,
+  before: (
+    stack: Stack,
+    method: string,
+    path: string,
+    body: string,
+  ) => Promise<{ status: number; body: string } | undefined>,
+  { most = Number.POSITIVE_INFINITY, paths = /^\/auth\/v1\// } = {},
 ): Plant {
   const agent = new Agent({ keepAlive: true, maxSockets: most });
   const server = createServer(async (incoming, outgoing) => {
     const { stack } = gateway;
     if (!stack) return outgoing.destroy();
     const { method = 'GET', url = '/', headers } = incoming;
-    const upstream = forward(
-      { host: '127.0.0.1', port: new URL(stack.apiUrl).port, agent, method, path: url, headers },
-      (answer) => {
-        outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
-        answer.pipe(outgoing);
-      },
-    );
-    upstream.on('error', () => outgoing.destroy());
-    if (!url.startsWith('/auth/v1/')) return incoming.pipe(upstream);
+    const pass = () =>
+      forward(
+        { host: '127.0.0.1', port: new URL(stack.apiUrl).port, agent, method, path: url, headers },
+        (answer) => {
+          outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+          answer.pipe(outgoing);
+        },
+      ).on('error', () => outgoing.destroy());
+    if (!paths.test(url)) return incoming.pipe(pass());
     const chunks: Buffer[] = [];
     for await (const chunk of incoming) chunks.push(chunk);
     const body = Buffer.concat(chunks).toString();
-    await before(stack, method, url, body);
-    return upstream.end(body);
+    const instead = await before(stack, method, url, body);
+    if (!instead) return pass().end(body);
+    return outgoing.writeHead(instead.status, { 'content-type': 'application/json' }).end(instead.body);
   });
   const gateway: { stack?: Stack } = {};
   return {
@@ -236,12 +247,27 @@ export const plants: Record<string, Plant> = {
         'perform private.share_organization(private.claimed_organization_id());\n  perform private.enter_booking();',
       ),
   ),
-  'bodies that never end hold their connections': behindGateway(/bodies that never end/, async () => {}, 256),
+  'bodies that never end hold their connections': behindGateway(
+    /bodies that never end/,
+    async () => undefined,
+    { most: 256 },
+  ),
+  'JSON without end reaches the database': behindGateway(
+    /answered 500/,
+    async (stack, _method, _path, body) =>
+      withDatabase(stack, (db) => db.query('select $1::json', [body])).then(
+        () => undefined,
+        ({ code, message }: pg.DatabaseError) =>
+          code?.startsWith('54') ? { status: 500, body: JSON.stringify({ code, message }) } : undefined,
+      ),
+    { paths: /^\/rest\/v1\/rpc\/preview_series/ },
+  ),
   'anybody signs up': behindGateway(/somebody signed up/, async (stack, _method, path, body) => {
     const { email } =
       /signup|otp/.test(path) && body.startsWith('{') ? JSON.parse(body) : { email: undefined };
     if (typeof email === 'string' && email.endsWith('.test'))
       await withDatabase(stack, (db) => addPeople(db, [{ id: crypto.randomUUID(), email }]));
+    return undefined;
   }),
   'metadata becomes a string': behindGateway(
     /a user’s metadata is no object/,
@@ -252,6 +278,7 @@ export const plants: Record<string, Plant> = {
             "update auth.users set raw_user_meta_data = to_jsonb(raw_user_meta_data::text) where email = 'nobody@example.test'",
           ),
         );
+      return undefined;
     },
   ),
 };

@@ -150,7 +150,11 @@ const authorityBehindTheLock: Probe = async (db, _world, found, stack) => {
       await booker.query('begin');
       await become(booker, RBT);
       const waiting = ending(booker, 'select public.hold_sessions($1) as outcome', [hold]);
-      for (let look = 0; look < 2000; look++) {
+      let over = false;
+      void waiting.finally(() => {
+        over = true;
+      });
+      while (!over) {
         const { rows } = await db.query('select cardinality(pg_blocking_pids($1)) > 0 as waits', [
           pids[0].pid,
         ]);

@@ -1,6 +1,6 @@
 /** What is asked: requests as an honest app makes them, or made from the catalog, and then bent. */
 import type { Random } from '../torture/random.ts';
-import { bent, crowdedWeek, deepJson, hostile } from './values.ts';
+import { bent, crowdedWeek, DEEP_PATHS, deepJson, deepJsonOf, hostile } from './values.ts';
 import {
   BRIGHT,
   type Column,
@@ -232,6 +232,9 @@ export function opening(world: World, emails: string[], chance: Random): { email
       const ask: Ask = { method: 'GET', path: `/rest/v1/${name}?limit=200`, headers };
       return emails.map((email) => ({ email, ask }));
     }),
+    ...DEEP_PATHS.flatMap((path) =>
+      [6_500, 100_000].map((levels) => ({ email: emails[0] ?? '', ask: deepJsonOf(path, levels) })),
+    ),
   ];
 }
 

@@ -128,14 +128,19 @@ export function crowdedWeek(windows: number): Record<string, { start: string; en
 
 /** JSON that is deeper than any parser likes. */
 export function deepJson(chance: Random): { method: string; path: string; body: string } {
-  const levels = chance.pick([6_500, 100_000]);
-  const path = chance.pick([
-    '/rest/v1/rpc/preview_series',
-    '/rest/v1/rpc/set_availability_hours',
-    '/rest/v1/therapists',
-    '/functions/v1/sessions-hold',
-    '/functions/v1/client-details',
-  ]);
+  return deepJsonOf(chance.pick(DEEP_PATHS), chance.pick([6_500, 100_000]));
+}
+
+/** Where such JSON is sent to. */
+export const DEEP_PATHS = [
+  '/rest/v1/rpc/preview_series',
+  '/rest/v1/rpc/set_availability_hours',
+  '/rest/v1/therapists',
+  '/functions/v1/sessions-hold',
+  '/functions/v1/client-details',
+];
+
+export function deepJsonOf(path: string, levels: number): { method: string; path: string; body: string } {
   const name =
     path.includes('availability') || path.endsWith('therapists') ? 'availability_hours' : 'request';
   return { method: 'POST', path, body: `{"${name}":${'['.repeat(levels)}${']'.repeat(levels)}}` };

@@ -123,38 +123,64 @@ describe('forty holds of four units for twenty that are left', { timeout: 120_00
   });
 });
 
-describe('rivals for the last units of a limit', { timeout: 120_000 }, () => {
-  /** Whom the limit counts, and who holds what of it at once: four units each, of sixteen. */
-  const scopes: Record<string, (index: number) => { therapist: string; client: string }> = {
-    client: (index) => ({ therapist: nth(arena.therapists, index), client: nth(arena.clients, 20) }),
-    therapist: (index) => ({ therapist: nth(arena.therapists, 39), client: nth(arena.clients, 1 + index) }),
+describe('rivals for the last units of a limit', { timeout: 240_000 }, () => {
+  const rivals = 12;
+  /** Whom a limit may count: rivals of one client, of a therapist, of the two. */
+  const people: Record<string, (index: number) => { therapist: number; client: number }> = {
+    client: (index) => ({ therapist: index, client: 0 }),
+    therapist: (index) => ({ therapist: 0, client: index }),
+    client_and_therapist: () => ({ therapist: 0, client: 0 }),
   };
+  const limits = [
+    ...['client', 'client_and_therapist'].flatMap((per) =>
+      ['day', 'week', 'month', 'authorization'].map((period) => ({ of: 'an authorization', per, period })),
+    ),
+    ...Object.keys(people).flatMap((per) =>
+      ['day', 'week', 'month'].map((period) => ({ of: 'a payer', per, period })),
+    ),
+  ];
 
-  it.each(Object.entries(scopes))('of a %s: four of twelve get them', async (per, pair) => {
+  it.each(limits)('of $of, per $per and $period: four of twelve get them', async ({ of, per, period }) => {
+    arena = await openArena(rivals, rivals);
+    const { organizationId } = arena;
     await withConnection(async (connection) => {
       const payer = randomUUID();
-      const { organizationId } = arena;
       await connection.query('insert into public.payers (organization_id, id, name) values ($1, $2, $3)', [
-        organizationId,
-        payer,
-        `Payer ${payer}`,
+        ...[organizationId, payer, `Payer ${payer}`],
       ]);
       await connection.query(
-        `insert into public.unit_limits (organization_id, payer_id, cpt_codes, per, period, max_units)
-          values ($1, $2, '{97153,97152}', $3, 'week', 16)`,
-        [organizationId, payer, per],
+        `insert into public.client_coverages (organization_id, client_id, payer_id, valid_from)
+          select $1, id, $2, '2020-01-01' from unnest($3::uuid[]) as id`,
+        [organizationId, payer, arena.clients],
+      );
+      const authorization = randomUUID();
+      await connection.query(
+        `insert into public.authorizations (organization_id, id, client_id, payer_id, approved_units, starts_on, ends_on)
+          values ($1, $2, $3, $4, 5000, current_date - 90, current_date + 600)`,
+        [organizationId, authorization, nth(arena.clients, 0), payer],
       );
       await connection.query(
-        `insert into public.client_coverages (organization_id, client_id, payer_id, valid_from)
-          select $1, id, $2, '2020-01-01' from unnest($3::uuid[]) as id on conflict do nothing`,
-        [organizationId, payer, [...new Set(Array.from({ length: 12 }, (_, index) => pair(index).client))]],
+        `insert into public.authorization_codes (organization_id, authorization_id, cpt_code)
+          select $1, $2, unnest(array['97153', '97152'])`,
+        [organizationId, authorization],
+      );
+      await connection.query(
+        `insert into public.unit_limits (organization_id, authorization_id, payer_id, cpt_codes, per, period, max_units)
+          values ($1, $2, $3, '{97153,97152}', $4, $5, 16)`,
+        [
+          ...[organizationId, of === 'a payer' ? null : authorization, of === 'a payer' ? payer : null],
+          ...[per, period],
+        ],
       );
     });
-    // A week of which all days are ahead; twelve hours of one day.
-    const day = 7 + ((7 - new Date(Date.now() + 86_400_000).getUTCDay()) % 7);
-    const attempts = Array.from({ length: 12 }, (_, index) => {
-      const { therapist, client } = pair(index);
-      return holding(holdOf(therapist, client, at(day + 1, index * 60), { cpt_code: '97153' }));
+    // Twelve hours of one day, four units each of sixteen.
+    const attempts = Array.from({ length: rivals }, (_, index) => {
+      const { therapist, client } = people[per]?.(index) ?? { therapist: 0, client: 0 };
+      return holding(
+        holdOf(nth(arena.therapists, therapist), nth(arena.clients, client), at(8, index * 60), {
+          cpt_code: index % 2 === 0 ? '97153' : '97152',
+        }),
+      );
     });
     let results = await race(arena, attempts);
     for (let round = 0; round < 10; round++) {

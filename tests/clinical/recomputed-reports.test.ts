@@ -79,10 +79,11 @@ async function supervisionOf(organization: { id: string; time_zone: string }) {
     const { from, to } = spanOf(visit);
     return Array.from({ length: (to - from) / 60_000 }, (_, minute) => from / 60_000 + minute);
   };
+  /** That of the day on which it began. */
+  const monthOf = (visit: Visit) =>
+    localDay(new Date(spanOf(visit).from), organization.time_zone).slice(0, 7);
   const found: object[] = [];
-  const months = Map.groupBy(attended, (visit) =>
-    [localDay(visit.start_time, organization.time_zone).slice(0, 7), visit.therapist_id].join(),
-  );
+  const months = Map.groupBy(attended, (visit) => [monthOf(visit), visit.therapist_id].join());
   const supervisors = attended.filter(
     (visit) =>
       ['assistant', 'qhp'].includes(levels.get(visit.therapist_id) ?? '') &&
@@ -113,7 +114,7 @@ async function supervisionOf(organization: { id: string; time_zone: string }) {
           (visit) =>
             visit.therapist_id !== technician &&
             levels.get(visit.therapist_id) === 'technician' &&
-            localDay(visit.start_time, organization.time_zone).startsWith(month) &&
+            monthOf(visit) === month &&
             supervisors.some(
               (other) =>
                 other.therapist_id === supervisor &&
@@ -259,6 +260,7 @@ describe('of the seed', () => {
 });
 
 describe('at random', () => {
+  const zone = 'America/Chicago';
   const clinic = randomUUID();
   const people = { rbt: randomUUID(), rbt2: randomUUID(), bcaba: randomUUID(), bcba: randomUUID() };
   const clients = [randomUUID(), randomUUID()];
@@ -266,7 +268,7 @@ describe('at random', () => {
     const credentials = { rbt: 'RBT', rbt2: 'RBT', bcaba: 'BCaBA', bcba: 'BCBA' };
     await addClinic(db, {
       id: clinic,
-      time_zone: 'America/Chicago',
+      time_zone: zone,
       memberships: members('therapist', Object.values(people)),
       therapists: Object.entries(people).map(([name, id]) => ({
         id,
@@ -276,14 +278,19 @@ describe('at random', () => {
     });
   });
 
-  /** On two days about the end of a month in Chicago: who, with whom, from which quarter of an hour on, how long. */
+  const quarters = { quarter: fc.nat(120), quarters: fc.integer({ min: 1, max: 8 }) };
+  /**
+   * On two days about the end of a month in Chicago: who, with whom, from which quarter of an hour on, how long; and when it
+   * really was, where that is recorded.
+   */
   const visit = fc.record({
     who: fc.constantFrom('rbt', 'rbt2', 'bcaba', 'bcba'),
     client: fc.nat(1),
-    quarter: fc.nat(120),
-    quarters: fc.integer({ min: 1, max: 8 }),
+    ...quarters,
     family: fc.boolean(),
+    actual: fc.option(fc.record(quarters)),
   });
+  const instant = (quarter: number) => new Date(Date.UTC(2026, 2, 31, 20) + quarter * 900_000);
 
   it('supervision is what the minutes say', async () => {
     await fc.assert(
@@ -292,27 +299,46 @@ describe('at random', () => {
         try {
           // Whoever was there at once, as an import may say: the claims that would prevent it are not asked.
           await db.query('alter table public.sessions disable trigger user');
+          await db.query('alter table public.session_visits disable trigger user');
           await db.query('alter table public.sessions drop constraint sessions_no_therapist_overlap');
           await db.query(
-            `insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone, civil_start, status, cpt_code)
-              select $1, therapist, client, start, start + make_interval(mins => minutes), 'UTC', start at time zone 'UTC', 'completed', code
-              from jsonb_to_recordset($2) as item (therapist uuid, client uuid, start timestamptz, minutes integer, code text)`,
+            `with item as (
+                select gen_random_uuid() as id, listed.* from jsonb_to_recordset($2) as listed (
+                  therapist uuid, client uuid, start timestamptz, minutes integer, code text, begun timestamptz,
+                  lasted integer, reason text
+                )
+              ),
+              booked as (
+                insert into public.sessions (
+                  organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, civil_start, status, cpt_code
+                )
+                select $1, id, therapist, client, start, start + make_interval(mins => minutes), 'UTC', start at time zone 'UTC',
+                  'completed', code
+                from item
+              )
+              insert into public.session_visits (
+                organization_id, session_id, actual_start_time, actual_end_time, other_day_reason
+              )
+              select $1, id, begun, begun + make_interval(mins => lasted), reason from item where begun is not null`,
             [
               clinic,
               JSON.stringify(
-                list.map(({ who, client, quarter, quarters, family }) => ({
-                  ...{
-                    therapist: people[who as keyof typeof people],
-                    client: clients[client],
-                    minutes: quarters * 15,
-                  },
-                  start: new Date(Date.UTC(2026, 2, 31, 20) + quarter * 900_000),
+                list.map(({ who, client, quarter, quarters: length, family, actual }) => ({
+                  ...{ therapist: people[who as keyof typeof people], client: clients[client] },
+                  ...{ start: instant(quarter), minutes: length * 15 },
                   code: who.startsWith('rbt') ? '97153' : family ? '97156' : '97155',
+                  ...(actual && {
+                    ...{ begun: instant(actual.quarter), lasted: actual.quarters * 15 },
+                    reason:
+                      localDay(instant(actual.quarter), zone) === localDay(instant(quarter), zone)
+                        ? null
+                        : 'another day',
+                  }),
                 })),
               ),
             ],
           );
-          const organization = { id: clinic, time_zone: 'America/Chicago' };
+          const organization = { id: clinic, time_zone: zone };
           expect(sorted(await supervisionReported(clinic))).toEqual(
             sorted(await supervisionOf(organization)),
           );

@@ -1,8 +1,21 @@
 /** A clinic of its own for each test file: real users who sign in, and the calls a web app would make. */
 import { randomUUID } from 'node:crypto';
+import { expect } from 'vitest';
+import {
+  cancelEndpoint,
+  confirmEndpoint,
+  conflictProblem,
+  detailsEndpoint,
+  type EndpointDescription,
+  holdEndpoint,
+  invalidRequestProblem,
+  noteEndpoint,
+  problem,
+} from '../../supabase/functions/_shared/contract/index.ts';
 import { addClinic, addPeople, everybody } from '../setup/clinics.ts';
 import { withConnection } from '../setup/db.ts';
 import { stack } from '../setup/stack.ts';
+import { midnight } from '../setup/today.ts';
 
 const password = 'demo-password-1234';
 
@@ -115,7 +128,32 @@ export async function call(
     body: typeof body === 'string' || body instanceof Blob ? body : JSON.stringify(body),
   });
   const text = await response.text();
-  return { status: response.status, headers: response.headers, body: text === '' ? {} : JSON.parse(text) };
+  const answer: Answer = {
+    status: response.status,
+    headers: response.headers,
+    body: text === '' ? {} : JSON.parse(text),
+  };
+  expectDescribed(name, answer);
+  return answer;
+}
+
+const endpoints: Readonly<Record<FunctionName, EndpointDescription>> = {
+  'sessions-hold': holdEndpoint,
+  'sessions-confirm': confirmEndpoint,
+  'sessions-cancel': cancelEndpoint,
+  'session-notes': noteEndpoint,
+  'client-details': detailsEndpoint,
+};
+
+/** What is answered is what the API description says, and no field more. */
+function expectDescribed(name: FunctionName, { status, body }: Answer): void {
+  if (status !== 200) {
+    const schema = { 400: invalidRequestProblem, 409: conflictProblem }[status] ?? problem;
+    expect(schema.parse(body)).toEqual(body);
+    return;
+  }
+  const described = Object.values(endpoints[name].data).map((schema) => schema.safeParse(body.data).data);
+  expect(described).toContainEqual(body.data);
 }
 
 type RestMethod = 'GET' | 'POST' | 'PATCH' | 'DELETE';
@@ -147,9 +185,7 @@ export const rpc = (person: Pick<Person, 'token'>, name: string, args: object): 
 
 /** A window in UTC, so that its offsets are 0. `hour` counts from midnight, `days` from tomorrow. */
 export function window(days: number, hour: number, hours = 1) {
-  const midnight = new Date();
-  midnight.setUTCHours(0, 0, 0, 0);
-  const start = midnight.getTime() + (days + 1) * 86_400_000 + hour * 3_600_000;
+  const start = midnight + (days + 1) * 86_400_000 + hour * 3_600_000;
   return {
     start_time: new Date(start).toISOString(),
     end_time: new Date(start + hours * 3_600_000).toISOString(),
@@ -218,11 +254,6 @@ export async function expire(holdId: string): Promise<void> {
   await withConnection(async (client) => {
     const past = "clock_timestamp() - interval '1 second'";
     await client.query(`update public.hold_batches set expires_at = ${past} where id = $1`, [holdId]);
-    await client.query(
-      `update private.claims set expires_at = ${past}
-        where owner_id in (select unnest(array[id, group_id, batch_id]) from public.session_holds where batch_id = $1)`,
-      [holdId],
-    );
   });
 }
 

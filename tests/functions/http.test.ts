@@ -168,6 +168,8 @@ describe('a forged token', () => {
     ],
     ['of an unknown key id', () => signed({}, { kid: 'other' })],
     ['that has expired', () => signed({}, { expires: '-1m' })],
+    ['for another audience', () => signed({ aud: 'somebody-else' })],
+    ['for other audiences', () => signed({ aud: ['somebody', 'else'] })],
     ['of role service_role', () => signed({ role: 'service_role' })],
     ['of role anon', () => signed({ role: 'anon' })],
     ['of role postgres', () => signed({ role: 'postgres' })],

@@ -1,6 +1,6 @@
 /** A clinic whose tables were never analysed, as after an import, is nearly as quick as one that was: plans need no statistics. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { book, createClinic, workingDays } from '../../bench/clinic.ts';
+import { book, createClinic, organizationId, therapistId, workingDays } from '../../bench/clinic.ts';
 import { CODE } from '../../bench/requests.ts';
 import type { Stack } from '../../local/stack.ts';
 import { ExplainedConnection, fasterThanNLogN, moreThan, type Work, workOfOneBooking } from './plans.ts';
@@ -36,6 +36,65 @@ it('imports grow no faster than n log n', async () => {
   }
   expect(fasterThanNLogN(measured)).toEqual([]);
 });
+
+it.each([
+  ['on the day they were booked for', null],
+  ['on another day', 'documented late'],
+])('visits that took place %s are completed no faster than n log n', async (_, reason) => {
+  const measured: { size: number; work: Work }[] = [];
+  const connection = await ExplainedConnection.open(null, stack.dbPort);
+  try {
+    for (const [index, size] of IMPORTS.entries()) {
+      const therapist = index + (reason === null ? 3 : 6);
+      await withOwner(stack, (db) =>
+        book(db, 0, workingDays(therapist, [0, 1, 2, 3, 4, 5, 6, 7], -400, size)),
+      );
+      const values = [organizationId(0), therapistId(0, therapist)];
+      const { work } = await connection.count(async (client) => {
+        const those = 'where organization_id = $1 and therapist_id = $2 and start_time < now()';
+        await client.query(`update public.sessions set status = 'in_progress' ${those}`, values);
+        await client.query(
+          `insert into public.session_visits (organization_id, session_id, actual_start_time, actual_end_time, other_day_reason)
+            select organization_id, id, start_time, end_time, $3 from public.sessions ${those}`,
+          [...values, reason],
+        );
+        const { rowCount } = await client.query(
+          `update public.sessions set status = 'completed' ${those}`,
+          values,
+        );
+        expect(rowCount).toBe(size);
+      });
+      measured.push({ size, work });
+    }
+  } finally {
+    await connection.end();
+  }
+  expect(fasterThanNLogN(measured)).toEqual([]);
+});
+
+it.each(['rendered_services', 'visit_problems'])(
+  '%s of more visits grow no faster than n log n',
+  async (name) => {
+    const measured: { size: number; work: Work }[] = [];
+    const connection = await ExplainedConnection.open(null, stack.dbPort);
+    try {
+      for (const [index, size] of IMPORTS.entries()) {
+        const { result, work } = await connection.count((client) =>
+          client.query(
+            `select * from private.${name}($1, array(
+            select id from public.sessions where organization_id = $1 and therapist_id = $2 and status = 'completed'))`,
+            [organizationId(0), therapistId(0, index + 3)],
+          ),
+        );
+        expect(result.rows.length).toBeGreaterThanOrEqual(size);
+        measured.push({ size, work });
+      }
+    } finally {
+      await connection.end();
+    }
+    expect(fasterThanNLogN(measured)).toEqual([]);
+  },
+);
 
 it('a booking reads hardly more than when the tables have been analysed', async () => {
   const booking = { therapist: 3, client: 0, port: stack.dbPort };

@@ -4,6 +4,7 @@ import {
   deriveCptMetadata,
   fetchAuthorizationPace,
   fetchBillableVisits,
+  fetchReport,
   fetchScheduleProblems,
   fetchServiceCodes,
   fetchSessionsToRecode,
@@ -53,6 +54,15 @@ it('a visit is a line of its month, and of no other', async () => {
   ]);
   expect(await fetchBillableVisits(rbt, march)).toHaveLength(1);
   expect(await fetchBillableVisits(admin, { from: '2025-04-01', to: '2025-05-01' })).toEqual([]);
+});
+
+it('each report has the columns of its view', async () => {
+  const [sum] = await fetchReport(admin, 'units_by_code_and_payer', { by: 'month', ...march });
+  expect([sum?.cpt_code, sum?.sessions, sum?.minutes, sum?.units]).toEqual(['97153', 1, 70, 5]);
+  const [share] = await fetchReport(admin, 'supervision_share', { by: 'month', ...march });
+  expect([Number(share?.direct_hours), share?.is_sufficient]).toEqual([1.17, false]);
+  expect(await fetchReport(admin, 'evv_gaps', { by: 'month', ...march })).toEqual([]);
+  expect(await fetchReport<{ any: string }>(rbt, 'authorization_balances')).toEqual([]);
 });
 
 it('what it lacks is told, and why it waits', async () => {

@@ -5,6 +5,7 @@ import type { SessionInput } from '../../src/lib/index.ts';
 import type { Clinic, Person } from '../functions/clinic.ts';
 import { withConnection } from '../setup/db.ts';
 import { stack } from '../setup/stack.ts';
+import { midnight } from '../setup/today.ts';
 
 export { addUser, type Clinic, openClinic, type Person } from '../functions/clinic.ts';
 
@@ -80,7 +81,7 @@ export function nextSession(
   { therapist = clinic.rbt, client = clinic.clients[0] } = {},
 ): SessionInput & { start_time: string; end_time: string } {
   day += 1;
-  const start = Math.floor(Date.now() / 86_400_000 + day) * 86_400_000 + (day % 23) * 3_600_000;
+  const start = midnight + day * 86_400_000 + (day % 23) * 3_600_000;
   return {
     therapist_id: therapist.id,
     client_id: client,

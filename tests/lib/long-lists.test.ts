@@ -17,6 +17,7 @@ import {
 } from '../../src/lib/index.ts';
 import { withConnection } from '../setup/db.ts';
 import { stack } from '../setup/stack.ts';
+import { midnight } from '../setup/today.ts';
 import { type Clinic, clientOf, openClinic } from './clinic.ts';
 
 let clinic: Clinic;
@@ -56,8 +57,7 @@ afterAll(() => {
 /** How many slots are held: more than one URL could name. */
 const HELD = 150;
 let held: HoldResponse[];
-const monthAhead = (hours: number) =>
-  new Date((Math.floor(Date.now() / 86_400_000) + 30) * 86_400_000 + hours * 3_600_000).toISOString();
+const monthAhead = (hours: number) => new Date(midnight + 30 * 86_400_000 + hours * 3_600_000).toISOString();
 
 beforeAll(async () => {
   held = [];

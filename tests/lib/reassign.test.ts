@@ -9,6 +9,7 @@ import {
   reassignSessions,
   SessionsApiError,
 } from '../../src/lib/index.ts';
+import { midnight } from '../setup/today.ts';
 import { type Clinic, clientOf, openClinic } from './clinic.ts';
 
 let clinic: Clinic;
@@ -19,11 +20,7 @@ beforeEach(async () => {
 });
 
 /** An hour of a day two months ahead, in UTC. */
-const at = (hour: number) => {
-  const day = new Date(Date.now() + 60 * 86_400_000);
-  day.setUTCHours(hour, 0, 0, 0);
-  return day.toISOString();
-};
+const at = (hour: number) => new Date(midnight + 60 * 86_400_000 + hour * 3_600_000).toISOString();
 
 /** Books an hour of the rbt, and returns the session's id. */
 async function booked(client: string, hour: number, therapist = clinic.rbt.id): Promise<string> {

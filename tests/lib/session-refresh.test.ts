@@ -80,6 +80,17 @@ describe('after a 401', () => {
     expect(other.refreshes()).toBe(1);
   });
 
+  it('calls that are refused together share one refresh, whichever answer comes first', async () => {
+    const { supabase, refreshes } = await afterSleep();
+    const from = new Date().toISOString();
+    const reads = [1, 2, 3, 4].map((weeks) =>
+      fetchSchedule(supabase, { from, to: plusDays(from, 7 * weeks) }),
+    );
+    const [hold] = await Promise.all([requestSessionHold(supabase, holdOf()), ...reads]);
+    expect(refreshes()).toBe(1);
+    await cancelSessionHold(supabase, { holdKey: hold.holdKey });
+  });
+
   it('nothing is refreshed for a token that the app itself gave', async () => {
     const { supabase, refreshes } = await afterSleep();
     const refused = requestSessionHold(supabase, { ...holdOf(), accessToken: 'not.a.token' });

@@ -17,6 +17,8 @@ import {
 import { type Claims, withConnection } from '../setup/db.ts';
 import { brokenInvariants } from '../setup/invariants.ts';
 import { type Ending, inLockStep } from '../setup/lockstep.ts';
+import type { Edit } from '../setup/sabotage.ts';
+import { whileEdited } from '../setup/while-edited.ts';
 
 /** A statement with its values. */
 type Step = [sql: string, values: unknown[]];
@@ -53,6 +55,10 @@ const bulkSessions = (...rows: [therapist: number, client: number, minute: numbe
     ),
   ],
 ];
+const returningIds = (...rows: Parameters<typeof bulkSessions>): Step => {
+  const [sql, values] = bulkSessions(...rows);
+  return [`${sql} returning id`, values];
+};
 const groupHold = (therapist: number, clients: number[], minute: number): Step => [
   'select public.hold_sessions($1) as outcome',
   [
@@ -100,8 +106,7 @@ async function givenPayer(): Promise<void> {
 /** Two sessions of two therapists. */
 async function givenSessions(): Promise<[string, string]> {
   return withConnection(async (db) => {
-    const [sql, values] = bulkSessions([0, 0, 600], [1, 1, 600]);
-    const { rows } = await db.query(`${sql} returning id`, values);
+    const { rows } = await db.query(...returningIds([0, 0, 600], [1, 1, 600]));
     const [one, two] = rows.map(({ id }) => id as string);
     return [one ?? '', two ?? ''];
   });
@@ -195,6 +200,129 @@ async function meet(one: Party, other: Party): Promise<void> {
   });
 }
 
+/** A session of a group. */
+type Member = { id: string; group_id: string; client_id: string };
+
+/** The sessions of a group of the first clients, by id. */
+async function givenGroup(...clients: number[]): Promise<Member[]> {
+  const booked = await alone(arena, {
+    sql: 'select public.hold_sessions($1) as outcome',
+    values: groupHold(0, clients, 600)[1],
+  });
+  const { body } = await alone(
+    arena,
+    confirming({
+      ...confirmationOf(person(0), client(0), booked.body),
+      cpt: { code: '97154', modifiers: [] },
+    }),
+  );
+  return (body.sessions as Member[]).toSorted((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+const hold = (request: object): Step => [
+  'select public.hold_sessions($1) as outcome',
+  [JSON.stringify(request)],
+];
+const moveGroup = (group: string | undefined): Step => [
+  'select public.move_group($1) as outcome',
+  [JSON.stringify({ group_id: group, ...at(day, 900), time_zone: 'UTC' })],
+];
+const ok = { rows: [{ outcome: { ok: true } }] };
+const joining = (group: string | undefined) =>
+  holdOf(person(0), client(3), at(day, 600), { group_id: group, cpt_code: '97154' });
+
+/** Meetings of three, or with an end of their own, by what happens. */
+const meetings: Record<string, () => Promise<void>> = {
+  'a member is cancelled while the group moves, then another': async () => {
+    // Two stay, the one whose session stands for the group among them.
+    const [, , third, fourth] = await givenGroup(0, 1, 2, 3);
+    await inLockStep({ mover: admin, canceller: admin }, async ({ mover, canceller }) => {
+      await canceller.does('begin');
+      await canceller.does(...cancel(third?.id ?? ''));
+      const moving = await mover.waitsFor(canceller, ...moveGroup(third?.group_id));
+      await canceller.does(...cancel(fourth?.id ?? ''));
+      await canceller.does('commit');
+      expect(await moving.ends()).toMatchObject(ok);
+    });
+  },
+  'a member is cancelled while the group moves, then somebody else, and a slot is offered': async () => {
+    const [, , third] = await givenGroup(0, 1, 2);
+    const [other] = await withConnection(async (db) => {
+      const { rows } = await db.query(...returningIds([1, 4, 900]));
+      const window = at(day, 540, 240);
+      await db.query(
+        `insert into public.caseloads (organization_id, therapist_id, client_id) values ($1, $2, $3)`,
+        [arena.organizationId, person(0), client(5)],
+      );
+      await db.query(
+        `insert into public.waitlist_entries (organization_id, client_id, cpt_code, windows)
+          values ($1, $2, '97154', tstzmultirange(tstzrange($3, $4)))`,
+        [arena.organizationId, client(5), window.start_time, window.end_time],
+      );
+      return rows as { id: string }[];
+    });
+    await inLockStep(
+      { mover: admin, canceller: admin, offerer: admin },
+      async ({ mover, canceller, offerer }) => {
+        await canceller.does('begin');
+        await canceller.does(...cancel(third?.id ?? ''));
+        const moving = await mover.waitsFor(canceller, ...moveGroup(third?.group_id));
+        await canceller.does('select public.cancel_sessions($1, $2) as outcome', [
+          JSON.stringify({ session_ids: [other?.id] }),
+          `cancelled on day ${day}`,
+        ]);
+        // Who offers needs neither of them.
+        await offerer.does('select public.offer_freed_slots() as outcome');
+        await canceller.does('commit');
+        expect(await moving.ends()).toMatchObject(ok);
+      },
+    );
+  },
+  'a group moves, and a member is cancelled meanwhile': async () => {
+    const [, , third] = await givenGroup(0, 1, 2);
+    await inLockStep({ mover: admin, canceller: admin }, async ({ mover, canceller }) => {
+      await mover.does('begin');
+      expect(await mover.does(...moveGroup(third?.group_id))).toMatchObject(ok.rows);
+      const waiting = await canceller.waitsFor(mover, ...cancel(third?.id ?? ''));
+      await mover.does('commit');
+      expect(await waiting.ends()).toMatchObject({
+        rows: [{ outcome: { body: { summary: { cancelledCount: 1 } } } }],
+      });
+    });
+  },
+  'a group moves, and somebody joins it': async () => {
+    const [member] = await givenGroup(0, 1);
+    const joined = joining(member?.group_id);
+    await inLockStep({ mover: admin, joiner: admin }, async ({ mover, joiner }) => {
+      await mover.does('begin');
+      const moved = await mover.does(
+        ...hold(holdOf(person(0), member?.client_id ?? '', at(day, 900), { session_id: member?.id })),
+      );
+      expect(moved).toMatchObject(ok.rows);
+      const waiting = await joiner.waitsFor(mover, ...hold(joined));
+      // For the group itself: behind its therapist it would be too late to look who is in it.
+      expect(waiting.on).toBe('transactionid');
+      await mover.does('commit');
+      expect(await waiting.ends()).toMatchObject({ rows: [{ outcome: { ok: false, status: 409 } }] });
+    });
+    expect(await alone(arena, holding(joined))).toMatchObject({ ok: false });
+  },
+  'somebody joins a group, and it is to move': async () => {
+    const [member] = await givenGroup(0, 1);
+    await inLockStep({ mover: admin, joiner: admin }, async ({ mover, joiner }) => {
+      await joiner.does('begin');
+      expect(await joiner.does(...hold(joining(member?.group_id)))).toMatchObject(ok.rows);
+      const waiting = await mover.waitsFor(
+        joiner,
+        ...hold(holdOf(person(0), member?.client_id ?? '', at(day, 900), { session_id: member?.id })),
+      );
+      await joiner.does('commit');
+      // Whoever holds a place in it can have that place.
+      expect(await waiting.ends()).toMatchObject({ rows: [{ outcome: { ok: false, status: 409 } }] });
+    });
+  },
+};
+
 describe('these queue, whichever comes first', () => {
   it.each(Object.keys(pairs))('%s', async (name) => {
     const { one, other } = await (pairs[name] as () => Promise<Pair>)();
@@ -208,75 +336,43 @@ describe('these queue, whichever comes first', () => {
     expect(await withConnection((db) => brokenInvariants(db, arena.organizationId))).toEqual([]);
   });
 
-  it('a member of a group who is cancelled, a slot that is offered, and the group that moves', async () => {
-    const booked = await alone(arena, {
-      sql: 'select public.hold_sessions($1) as outcome',
-      values: groupHold(0, [0, 1, 2, 3], 600)[1],
-    });
-    const { body } = await alone(
-      arena,
-      confirming({
-        ...confirmationOf(person(0), client(0), booked.body),
-        cpt: { code: '97154', modifiers: [] },
-      }),
-    );
-    // Two stay, the one whose session stands for the group among them.
-    const members = (body.sessions as { id: string; group_id: string }[]).toSorted((a, b) =>
-      a.id < b.id ? -1 : 1,
-    );
-    const [, , third, fourth] = members;
-    const move: Step = [
-      'select public.move_group($1) as outcome',
-      [JSON.stringify({ group_id: third?.group_id, ...at(day, 900), time_zone: 'UTC' })],
-    ];
-    await inLockStep(
-      { mover: admin, canceller: admin, offerer: admin },
-      async ({ mover, canceller, offerer }) => {
-        for (const each of [mover, canceller]) await each.does('begin');
-        await canceller.does(...cancel(third?.id ?? ''));
-        const moving = await mover.waitsFor(canceller, ...move);
-        // Who offers needs neither of them.
-        await offerer.does('select public.offer_freed_slots() as outcome');
-        await canceller.does(...cancel(fourth?.id ?? ''));
-        await canceller.does('commit');
-        expect(await moving.ends()).toMatchObject({ rows: [{ outcome: { ok: true } }] });
-        await mover.does('commit');
-      },
-    );
+  it.each(Object.keys(meetings))('%s', async (name) => {
+    await (meetings[name] as () => Promise<void>)();
     expect(await withConnection((db) => brokenInvariants(db, arena.organizationId))).toEqual([]);
   });
+});
 
-  it('a hold that moves a group through one of its members, and somebody who joins it', async () => {
-    const booked = await alone(arena, {
-      sql: 'select public.hold_sessions($1) as outcome',
-      values: groupHold(0, [0, 1], 600)[1],
-    });
-    const { body } = await alone(
-      arena,
-      confirming({
-        ...confirmationOf(person(0), client(0), booked.body),
-        cpt: { code: '97154', modifiers: [] },
-      }),
-    );
-    const [member] = body.sessions as { id: string; group_id: string }[];
-    const joined = holdOf(person(0), client(3), at(day, 600), {
-      group_id: member?.group_id,
-      cpt_code: '97154',
-    });
-    const moved = holdOf(person(0), client(0), at(day, 900), { session_id: member?.id });
-    await inLockStep({ mover: admin, joiner: admin }, async ({ mover, joiner }) => {
-      await mover.does('begin');
-      const [{ outcome }] = (await mover.does('select public.hold_sessions($1) as outcome', [
-        JSON.stringify(moved),
-      ])) as [{ outcome: { ok: boolean } }];
-      expect(outcome.ok).toBe(true);
-      const waiting = await joiner.waitsFor(mover, 'select public.hold_sessions($1) as outcome', [
-        JSON.stringify(joined),
-      ]);
-      await mover.does('commit');
-      expect(await waiting.ends()).toMatchObject({ rows: [{ outcome: { ok: false, status: 409 } }] });
-    });
-    expect(await alone(arena, holding(joined))).toMatchObject({ ok: false });
+describe('in another order of locks this fails at once', () => {
+  const broken: [what: string, meeting: string, edit: Edit, says: RegExp][] = [
+    [
+      'members by descending id',
+      'a member is cancelled while the group moves, then another',
+      ['private.lock_sessions', 'order by named.id', 'order by named.id desc'],
+      /canceller had to wait for mover/,
+    ],
+    [
+      'a slot is offered by whoever frees it',
+      'a member is cancelled while the group moves, then somebody else, and a slot is offered',
+      [
+        'private.cancel_sessions(jsonb,text,text)',
+        "return private.success(jsonb_build_object('summary', summary));",
+        `if idempotency_key is not null then
+          perform private.offer_next(actor.organization_id);
+        end if;
+        return private.success(jsonb_build_object('summary', summary));`,
+      ],
+      /canceller had to wait for mover/,
+    ],
+    [
+      'a joiner leaves the group unlocked',
+      'a group moves, and somebody joins it',
+      ['private.lock_group', /\bbegin\b/, 'begin\n  return;'],
+      /expected 'advisory' to be 'transactionid'/,
+    ],
+  ];
+
+  it.each(broken)('%s: %s', async (_what, name, edit, says) => {
+    await whileEdited([edit], () => expect((meetings[name] as () => Promise<void>)()).rejects.toThrow(says));
   });
 });
 

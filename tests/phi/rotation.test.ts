@@ -13,6 +13,8 @@ const master = { old: randomBytes(32).toString('base64'), new: randomBytes(32).t
 
 const oldSecrets = { PHI_MASTER_KEYS: JSON.stringify({ old: master.old }), PHI_MASTER_KEY_ID: 'old' };
 const bothSecrets = { PHI_MASTER_KEYS: JSON.stringify(master), PHI_MASTER_KEY_ID: 'new' };
+const third = { ...master, third: randomBytes(32).toString('base64') };
+const thirdSecrets = { PHI_MASTER_KEYS: JSON.stringify(third), PHI_MASTER_KEY_ID: 'third' };
 const newSecrets = { PHI_MASTER_KEYS: JSON.stringify({ new: master.new }), PHI_MASTER_KEY_ID: 'new' };
 
 let seeded: Seeded;
@@ -141,9 +143,7 @@ test('what cannot be done for one clinic is reported at the end, and done for ev
     insert into private.data_keys (organization_id, id, wrapped_key, proof) values ('${harbor}', gen_random_uuid(), '${junk}', 'tsp1');
     alter table private.data_keys enable trigger guard_data_key;
     commit`);
-  const third = { ...master, third: randomBytes(32).toString('base64') };
-  const secrets = { PHI_MASTER_KEYS: JSON.stringify(third), PHI_MASTER_KEY_ID: 'third' };
-  const rotated = await rotate(secrets, '--new-data-keys');
+  const rotated = await rotate(thirdSecrets, '--new-data-keys');
   expect(rotated.exitCode).toBe(1);
   expect(rotated.stdout).toContain('Wrapped 2 data keys anew with third; started 1 new ones.');
   expect(rotated.stderr).toContain(`organization ${harbor}: data key`);
@@ -161,7 +161,7 @@ test('what cannot be done for one clinic is reported at the end, and done for ev
     'update private.data_keys set retired_at = clock_timestamp() where organization_id = $1 and wrapped_key = $2',
     [harbor, junk],
   );
-  await seeded.stack.restartFunctions(secrets);
+  await seeded.stack.restartFunctions(thirdSecrets);
 });
 
 test('functions without the master key seal and open nothing, and say no more than that', async () => {
@@ -191,4 +191,43 @@ test('every key made, wrapped anew and retired is in the audit trail, which is w
     'data_key.retired',
   ]);
   expect(await seeded.sql('select * from audit.verify()')).toEqual([]);
+});
+
+test('notes that are saved while data keys are wrapped anew and replaced all read as they were saved', async () => {
+  await seeded.stack.restartFunctions(thirdSecrets);
+  const note = (action: string, more: object) =>
+    seeded.call(rbt, 'session-notes', { action, session_id: sessions[0]?.id, ...more });
+  let version = (await note('read', {})).body.data.note.version as number;
+  const saved: { version: number; progress: string }[] = [];
+  let isRotating = true;
+  const saving = (async () => {
+    // At least once more when it is over.
+    for (let isLast = false; !isLast; ) {
+      isLast = !isRotating;
+      const progress = `during the rotation, ${saved.length}`;
+      const answer = await note('save_draft', { base_version: version, content: { progress } });
+      expect(answer).toMatchObject({ status: 200 });
+      version = answer.body.data.note.version;
+      saved.push({ version, progress });
+    }
+  })();
+  const rotations: string[] = [];
+  for (let round = 0; round < 3; round++)
+    rotations.push((await rotate(thirdSecrets, '--new-data-keys')).stdout);
+  isRotating = false;
+  await saving;
+  for (const said of rotations) expect(said).toContain('started 1 new ones.');
+  const read: typeof saved = [];
+  for (const { version } of saved) {
+    const { body } = await seeded.call(admin, 'session-notes', {
+      ...{ action: 'read', session_id: sessions[0]?.id, version },
+    });
+    read.push({ version, progress: body.data?.note.content.progress ?? body.code });
+  }
+  expect(read).toEqual(saved);
+  const keys = await seeded.sql(
+    'select distinct data_key_id from private.session_note_versions where session_id = $1 and version = any ($2)',
+    [sessions[0]?.id, saved.map(({ version }) => version)],
+  );
+  expect(keys.length).toBeGreaterThan(1);
 });

@@ -4,6 +4,7 @@ import pg from 'pg';
 import { addClinic, members } from '../setup/clinics.ts';
 import { withConnection } from '../setup/db.ts';
 import { stack } from '../setup/stack.ts';
+import { midnight } from '../setup/today.ts';
 
 /** Rounds of each race: few, since every round opens and warms its connections anew; `RACE_ROUNDS=150` for a long run. */
 export const rounds = Number(process.env.RACE_ROUNDS ?? 3);
@@ -46,9 +47,7 @@ export function nth<T>(list: readonly T[], index: number): T {
 
 /** A window of UTC time: days from tomorrow, minutes from its midnight. */
 export function at(day: number, minute: number, minutes = 60) {
-  const midnight = new Date();
-  midnight.setUTCHours(0, 0, 0, 0);
-  const start = midnight.getTime() + (day + 1) * 86_400_000 + minute * 60_000;
+  const start = midnight + (day + 1) * 86_400_000 + minute * 60_000;
   return {
     start_time: new Date(start).toISOString(),
     end_time: new Date(start + minutes * 60_000).toISOString(),

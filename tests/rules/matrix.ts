@@ -769,8 +769,15 @@ export const recordRules: readonly RecordRule[] = [
       ...by(everybody, 'update location_type', set("location_type = 'moon'")),
       ...by(everybody, 'update session_type', set("session_type = 'individual'")),
       ...by(everybody, 'update time_zone', set("time_zone = 'Asia/Tokyo'")),
+      ...by(everybody, 'update start_time', set("start_time = start_time - interval '15 minutes'")),
       ...by(everybody, 'update end_time', set("end_time = end_time + interval '15 minutes'")),
       ...by(everybody, 'update therapist_id', set("therapist_id = rule_matrix.id('rbt2')")),
+      ...by(everybody, 'update client_id', set("client_id = rule_matrix.id('ben')")),
+      ...by(
+        [...users, 'service_role'],
+        'update its visit',
+        'update public.session_visits set actual_end_time = now() where session_id = {session}::uuid',
+      ),
     ],
   },
   {

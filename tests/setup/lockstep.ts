@@ -39,6 +39,11 @@ export interface Actor {
   does(statement: string, values?: unknown[]): Promise<NonNullable<Ending['rows']>>;
   /** Starts a statement and returns when the server shows it waiting. @throws Error when it ends without having waited */
   waitsFor(other: Actor, statement: string, values?: unknown[]): Promise<Waiting>;
+  /**
+   * Runs a statement that may give way to others: the database lets it wait for a moment only, which may be over before
+   * anybody has seen it wait.
+   */
+  tries(statement: string, values?: unknown[]): Promise<Ending>;
 }
 
 /** Who a session is: a signed-in person, a backend with the secret key, or the schema's owner. */
@@ -82,6 +87,10 @@ class Session implements Actor {
     if (early)
       throw new Error(`${this.name} did not wait but ended with ${JSON.stringify(early)}: ${statement}`);
     return { on, ends: () => running };
+  }
+
+  tries(statement: string, values: unknown[] = []): Promise<Ending> {
+    return this.start(statement, values);
   }
 
   private start(statement: string, values: unknown[]): Promise<Ending> {

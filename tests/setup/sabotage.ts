@@ -1,6 +1,9 @@
 /** Mistakes planted on purpose, in a database that is thrown away: what proves that a test would see them. */
 import type pg from 'pg';
 
+/** A part of a function's source, and what it becomes: see `edit`. */
+export type Edit = [name: string, from: string | RegExp, to: string];
+
 /** Rewrites a part of a function's source; it must be there. @returns what it was @throws Error when it has changed */
 export async function edit(
   db: pg.ClientBase,

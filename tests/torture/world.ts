@@ -1,6 +1,7 @@
 /** Two small clinics with too few people for what is asked of them, so that everything meets. */
 import type pg from 'pg';
 import { addClinic, everybody, members } from '../setup/clinics.ts';
+import { midnight } from '../setup/today.ts';
 import { random } from './random.ts';
 
 /** A clinic of the torture. */
@@ -55,7 +56,7 @@ export function restlessTherapist({ therapists }: Clinic): string {
 
 /** The first midnight (UTC) of the calendar: tomorrow's. */
 export function firstMidnight(): number {
-  return Math.ceil(Date.now() / 86_400_000) * 86_400_000;
+  return midnight + 86_400_000;
 }
 
 function dayFromNow(days: number): string {

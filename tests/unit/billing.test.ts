@@ -96,6 +96,11 @@ describe('modifiers', () => {
     expect(modifiersOf({ credential })).toEqual(modifiers);
   });
 
+  it('the level may be given instead of a credential', () => {
+    expect(modifiersOf({ level: 'technician' })).toEqual(['HM', 'HQ', '95']);
+    expect(modifiersOf({ level: 'qhp', credential: 'RBT' })).toEqual(['HO', '95']);
+  });
+
   it('that are chosen replace the payer’s, and the place’s stands after them', () => {
     expect(modifiersOf({ credential: 'RBT', overrides: { modifiers: [' gt '] } })).toEqual(['GT', '95']);
     expect(modifiersOf({ credential: 'RBT', overrides: { modifiers: null } })).toEqual(['HM', 'HQ', '95']);

@@ -69,6 +69,11 @@ export async function openApp({
   });
   const page = await context.newPage();
   page.setDefaultTimeout(90_000);
+  if (process.env.SLOWER) {
+    // Shows what depends on the order in which answers come in: a press is quicker than a read.
+    const devtools = await context.newCDPSession(page);
+    await devtools.send('Emulation.setCPUThrottlingRate', { rate: Number(process.env.SLOWER) });
+  }
   const desk: Desk = { page, context, requests: [], complaints: [] };
   page.on('request', (request) => {
     const { pathname, search } = new URL(request.url());

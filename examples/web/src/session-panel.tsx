@@ -110,6 +110,7 @@ const reasons: Readonly<Record<CorrectionReason, string>> = {
   wrong_time: 'The times are wrong',
   wrong_service: 'The service is wrong',
   wrong_place: 'The place is wrong',
+  wrong_people: 'The therapist or the client is wrong',
   by_mistake: 'It was done by mistake',
   payer_request: 'The payer asks for it',
   other: 'Another reason',

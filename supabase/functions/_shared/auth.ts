@@ -16,7 +16,8 @@ const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /**
  * Verifies the bearer token against the project's keys. Only an end user's token will do: its `role` must be
- * `authenticated` and its subject a user id, so a service role's token does not become a user's.
+ * `authenticated`, and its audience where it has one, and its subject a user id, so a service role's token does not become
+ * a user's.
  *
  * The token says who is calling, nothing more: what the user may do is the database's to decide, from the
  * membership, on each request.
@@ -32,8 +33,15 @@ export async function authenticate(request: Request): Promise<Authentication> {
       return { ok: false, reason: 'misconfigured' };
     return { ok: false, reason: 'unauthenticated' };
   }
-  const { token, userClaims } = data;
-  if (!token || userClaims?.role !== 'authenticated' || !UUID.test(userClaims.id)) {
+  const { token, userClaims, jwtClaims } = data;
+  // Auth's tokens say whom they are for; one for another service, signed with the same key, is not for us.
+  const audience = [jwtClaims?.aud ?? 'authenticated'].flat();
+  if (
+    !token ||
+    !audience.includes('authenticated') ||
+    userClaims?.role !== 'authenticated' ||
+    !UUID.test(userClaims.id)
+  ) {
     return { ok: false, reason: 'unauthenticated' };
   }
   return { ok: true, caller: { token, userId: userClaims.id } };

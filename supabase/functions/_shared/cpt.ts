@@ -82,8 +82,8 @@ export interface CptMetadata {
 /**
  * What a session is billed as: code, modifiers and units.
  *
- * @param input - the session, what the user chose instead, and the payer's rules; the credential of who renders, for the
- *   modifiers that payers want by level; the local day of service (default: the day that `start_time` is written with);
+ * @param input - the session, what the user chose instead, and the payer's rules; the `level` of who renders, or the
+ *   `credential` it follows from, for the modifiers that payers want by level; the local day of service (default: the day that `start_time` is written with);
  *   an organization's own codes
  * @returns the metadata; it never throws
  * @example
@@ -110,6 +110,7 @@ export function deriveCptMetadata(input: {
   } | null;
   readonly payerRules?: PayerRules | null;
   readonly credential?: string | null;
+  readonly level?: ProviderLevel | null;
   readonly date?: string | null;
   readonly ownCodes?: readonly ServiceCode[] | null;
 }): CptMetadata {
@@ -121,7 +122,7 @@ export function deriveCptMetadata(input: {
   const code = chosen || byType || FALLBACK_CODE;
   const known = serviceCode(code, lookUp);
   const payerCode = ownValue(payerRules?.codes, code);
-  const level = input.credential ? providerLevel(input.credential) : null;
+  const level = input.level ?? (input.credential ? providerLevel(input.credential) : null);
   const wanted = overrides?.modifiers ?? (level && payerCode?.modifiers?.[level]) ?? [];
   const ofPlace = isTelehealth(session.location_type) ? [telehealthModifier(payerRules)] : [];
   const durationMinutes = elapsedMinutes(session);

@@ -326,7 +326,7 @@ describe('a database out of reach', () => {
     expect(response.status).toBe(503);
     expect(response.headers.get('retry-after')).toBe('1');
     expect(response.headers.get('idempotency-key')).toBe('again');
-    expect(await failure(response)).toMatchObject({ code: 'DATABASE_BUSY' });
+    expect(await failure(response)).toMatchObject({ code: 'DATABASE_BUSY', retryAfterSeconds: 1 });
   });
 
   it('of which the project’s address is unknown is an error of ours, and the log says no more than its kind', async () => {

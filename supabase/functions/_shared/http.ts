@@ -108,6 +108,7 @@ function respond(headers: Headers, answer: Answer): Response {
         headers,
         'DATABASE_BUSY',
         'The database is busy. Repeat the request with the same Idempotency-Key after Retry-After seconds.',
+        { retryAfterSeconds: answer.retryAfterSeconds },
       );
     case 'refused':
       if (answer.code === 'UNAUTHENTICATED') headers.set('WWW-Authenticate', 'Bearer');

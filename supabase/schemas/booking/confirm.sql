@@ -357,7 +357,9 @@ as $$
 declare
   named private.named_services;
 begin
-  select array_agg(service.path || 'cpt.code'), array_agg(service.code), array_agg(service.service_date),
+  -- Whoever named the service by its type alone knows no code.
+  select array_agg(service.path || case when service.is_by_type then 'session.session_type' else 'cpt.code' end),
+    array_agg(service.code), array_agg(service.service_date),
     -- What is moved stays the service it is, and does not leave the days of its code.
     array_agg(case when not batch.is_move then service.members + case when service.group_id is not null and exists (
       select from public.session_groups as known
@@ -366,7 +368,8 @@ begin
   into named
   from (
     select billed.code, slot.service_date, (slot.hold).group_id,
-      min(slot.path) over same as path, (count(*) over same)::integer as members
+      min(slot.path) over same as path, (count(*) over same)::integer as members,
+      bool_and(slot.cpt_code is null and slot.session_type is not null) over same as is_by_type
     from unnest(slots) as slot
     -- Without a name it is billed as one-to-one treatment, which no group is. A client who joins is one beside another.
     cross join lateral (

@@ -270,8 +270,13 @@ begin
     return named;
   end if;
   select
-    array_agg(case when slots[1].occurrence_index = slots[cardinality(slots)].occurrence_index then 'cpt_code'
-      else format('occurrences.%s', slot.occurrence_index) end),
+    array_agg(case
+      when slots[1].occurrence_index <> slots[cardinality(slots)].occurrence_index
+        then format('occurrences.%s', slot.occurrence_index)
+      -- Whoever named the service by its type alone knows no code.
+      when named_services.cpt_code is null and named_services.session_type is not null then 'session_type'
+      else 'cpt_code'
+    end),
     array_agg(slot.cpt_code),
     array_agg(slot.service_date),
     -- What is moved stays the service it is, unless the request names one.
@@ -787,16 +792,20 @@ language plpgsql
 volatile
 set search_path = ''
 as $$
+declare
+  is_move constant boolean := wanted.session_id is not null or exists (
+    select from unnest(wanted.occurrences) as place where place.session_id is not null
+  );
 begin
   -- Of what it means, not of how it is written: the slots, without asking the clock, and what is not in them.
   return private.fingerprint(
     to_jsonb(wanted) - array['occurrences', 'start_time', 'end_time', 'start_time_offset_minutes',
       'end_time_offset_minutes', 'time_zone', 'session_id']
     || jsonb_build_object(
-      -- A move that does not name a room keeps the sessions' own.
-      'keepsRoom', not names_room and (wanted.session_id is not null or exists (
-        select from unnest(wanted.occurrences) as place where place.session_id is not null
-      )),
+      -- A move that does not name a room or a buffer keeps the sessions' own; anything else has none.
+      'keepsRoom', not names_room and is_move,
+      'buffer_before_minutes', case when is_move then wanted.buffer_before_minutes else coalesce(wanted.buffer_before_minutes, 0) end,
+      'buffer_after_minutes', case when is_move then wanted.buffer_after_minutes else coalesce(wanted.buffer_after_minutes, 0) end,
       'slots', (
       select jsonb_agg(
         jsonb_build_array(slot.client_id, slot.session_id, slot.start_time, slot.end_time, slot.time_zone)

@@ -1,5 +1,5 @@
 -- Purpose: what a booking function answers, and the few errors that leave the database.
--- Objects: success, refusal, refuse, iso, raise_busy.
+-- Objects: success, refusal, refuse, iso, log_busy, raise_busy.
 -- Watch for: a business refusal is returned, never raised, so that its audit event survives.
 
 create function private.iso(instant timestamptz)
@@ -110,7 +110,7 @@ comment on function private.refuse(
   'Refuses: one audit event (action, with details and conflicts) and the outcome, or TOO_MANY_REQUESTS for a caller who '
   'was refused too often. therapist_id: whose lock is held. more: what belongs in the answer beside, such as shortages.';
 
-create function private.raise_busy(state text default null, message text default null)
+create function private.log_busy(state text, message text)
 returns void
 language plpgsql
 set search_path = ''
@@ -118,14 +118,26 @@ as $$
 declare
   others text;
 begin
+  select string_agg(format('[%s] %s', other.pid, left(other.query, 300)), '; ') into others
+  from pg_catalog.pg_stat_activity as other
+  where other.datname = current_database() and other.pid <> pg_backend_pid() and other.state <> 'idle'
+    and other.backend_type = 'client backend';
+  raise log 'gave way: % % while running [%] %; beside it %', state, message, pg_backend_pid(),
+    left(current_query(), 300), coalesce(others, 'nobody');
+end
+$$;
+comment on function private.log_busy(text, text) is
+  'Who was in whose way belongs in the server''s log, for the caller hears only that the database is busy: the statement '
+  'that gave way, and those that run beside it, without their values.';
+
+create function private.raise_busy(state text default null, message text default null)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
   if state is not null then
-    -- The caller hears only that the database is busy; who was in whose way belongs in the server's log.
-    select string_agg(format('[%s] %s', other.pid, left(other.query, 300)), '; ') into others
-    from pg_catalog.pg_stat_activity as other
-    where other.datname = current_database() and other.pid <> pg_backend_pid() and other.state <> 'idle'
-      and other.backend_type = 'client backend';
-    raise log 'booking gave way: % % while running [%] %; beside it %', state, message, pg_backend_pid(),
-      left(current_query(), 300), coalesce(others, 'nobody');
+    perform private.log_busy(state, message);
   end if;
   perform private.raise_refusal(503, 'DATABASE_BUSY', 'The database is busy. Send the same request again.', '1');
 end

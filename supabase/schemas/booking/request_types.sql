@@ -325,9 +325,9 @@ create domain private.correction_undo as text check (value in ('completion', 'st
 comment on domain private.correction_undo is 'must be "completion", "start" or "no_show"';
 
 create domain private.correction_reason as text
-  check (value in ('wrong_time', 'wrong_service', 'wrong_place', 'by_mistake', 'payer_request', 'other'));
+  check (value in ('wrong_time', 'wrong_service', 'wrong_place', 'wrong_people', 'by_mistake', 'payer_request', 'other'));
 comment on domain private.correction_reason is
-  'must be "wrong_time", "wrong_service", "wrong_place", "by_mistake", "payer_request" or "other"';
+  'must be "wrong_time", "wrong_service", "wrong_place", "wrong_people", "by_mistake", "payer_request" or "other"';
 
 create type private.correction_request as (
   session_id uuid,
@@ -336,6 +336,8 @@ create type private.correction_request as (
   actual_end_time private.instant,
   other_day_reason private.reason,
   overlap_reason private.reason,
+  therapist_id uuid,
+  client_id uuid,
   cpt_code private.cpt_code,
   modifiers private.cpt_modifiers,
   location_type private.short_text,
@@ -730,8 +732,8 @@ declare
   wanted private.correction_request :=
     private.read_request(request, null::private.correction_request, private.mistyped_correction_request());
   changes constant boolean := num_nonnulls(
-    wanted.actual_start_time, wanted.actual_end_time, wanted.other_day_reason, wanted.cpt_code, wanted.modifiers,
-    wanted.location_type
+    wanted.actual_start_time, wanted.actual_end_time, wanted.other_day_reason, wanted.therapist_id, wanted.client_id,
+    wanted.cpt_code, wanted.modifiers, wanted.location_type
   ) > 0;
   issues jsonb;
 begin

@@ -469,6 +469,37 @@ comment on function private.expire_batches(uuid, uuid[], timestamptz) is
   'Writes down that these batches have expired, where they have: once each, with one event dated to the expiry. The '
   'event''s actor is whoever first observed it. Their claims go when somebody wants their place, or with the sweep.';
 
+create function private.follow_expiry()
+returns trigger
+language plpgsql
+security definer
+set search_path = ''
+as $$
+begin
+  if new.expires_at > old.expires_at then
+    raise exception using
+      errcode = 'check_violation', message = 'a hold is not extended', hint = 'Release it and hold anew.';
+  end if;
+  -- Claims and units repeat when their hold ends. With the old time there the slot would stay taken by a hold that is over.
+  update private.claims as claim set expires_at = new.expires_at
+  from public.session_holds as hold
+  where hold.organization_id = new.organization_id and hold.batch_id = new.id
+    and claim.organization_id = new.organization_id and claim.owner_id in (hold.id, hold.group_id, hold.batch_id)
+    and claim.expires_at is not null;
+  update public.authorization_units as entry set expires_at = new.expires_at
+  from public.session_holds as hold
+  where hold.organization_id = new.organization_id and hold.batch_id = new.id
+    and entry.organization_id = new.organization_id and entry.owner_id = hold.id and entry.state = 'held';
+  return null;
+end
+$$;
+comment on function private.follow_expiry() is
+  'Trigger: a hold whose end an operator brings forward ends everywhere. No booking function changes an expiry.';
+create trigger follow_expiry after update of expires_at on public.hold_batches
+  for each row
+  when (new.expires_at <> old.expires_at)
+  execute function private.follow_expiry();
+
 create function private.remove_stale(organization_id uuid, claims private.claims[], as_of timestamptz)
 returns boolean
 language plpgsql

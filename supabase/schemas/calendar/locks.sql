@@ -139,6 +139,20 @@ $$;
 comment on function private.refuse_derived_write() is
   'Trigger: refuses what the owner of the database writes to rows that are derived. Moving expires_at alone is allowed.';
 
+create function private.refuse_derived_column()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'restrict_violation',
+    message = format('%s of %I.%I follows from bookings and is written by them alone', tg_argv[0], tg_table_schema, tg_table_name),
+    hint = 'Write what it follows from instead.';
+end
+$$;
+comment on function private.refuse_derived_column() is 'Trigger: refuses a direct write of what is derived. Argument: the columns.';
+
 create function private.take_written_organization()
 returns trigger
 language plpgsql
@@ -188,6 +202,7 @@ begin
   return true;
 exception
   when lock_not_available then
+    perform private.log_busy(sqlstate, sqlerrm);
     raise exception using
       errcode = 'PT503',
       message = 'bookings of this organization are under way: repeat the statement',

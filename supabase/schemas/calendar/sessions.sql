@@ -151,6 +151,8 @@ comment on table public.session_cancellations is
 
 create trigger refuse_delete before delete or truncate on public.sessions
   for each statement execute function private.refuse_delete();
+create trigger refuse_update before update on public.session_cancellations
+  for each row execute function private.refuse_update();
 create trigger refuse_delete before delete or truncate on public.session_cancellations
   for each statement execute function private.refuse_delete();
 

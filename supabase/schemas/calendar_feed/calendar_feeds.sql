@@ -421,7 +421,7 @@ begin
   update private.calendar_tokens as secret
   set read_on = as_of::date
   where secret.organization_id = feed.organization_id and secret.feed_id = feed.id
-    and secret.read_on is distinct from as_of::date;
+    and (secret.read_on is null or secret.read_on < as_of::date);
   if found then
     perform private.record_event(
       feed.organization_id, 'calendar_feed.read', 'calendar_feed', array[feed.id], as_of,

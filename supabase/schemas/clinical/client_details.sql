@@ -343,7 +343,7 @@ exception
   when unique_violation then
     perform private.raise_invalid(private.issue('id', 'is the id of an earlier version'));
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy();
+    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 comment on function private.save_client_details(jsonb, text, text) is

@@ -9,6 +9,8 @@ create table public.visit_versions (
   session_id uuid not null,
   version integer not null check (version > 0),
   status public.session_status not null,
+  therapist_id uuid not null,
+  client_id uuid not null,
   actual_start_time timestamptz,
   actual_end_time timestamptz,
   units integer,
@@ -19,13 +21,19 @@ create table public.visit_versions (
   location_type text,
   undo text check (undo in ('completion', 'start', 'no_show')),
   reason_code text not null
-    check (reason_code in ('wrong_time', 'wrong_service', 'wrong_place', 'by_mistake', 'payer_request', 'other')),
+    check (reason_code in (
+      'wrong_time', 'wrong_service', 'wrong_place', 'wrong_people', 'by_mistake', 'payer_request', 'other'
+    )),
   remark text check (length(remark) between 1 and 500),
   corrected_by uuid not null,
   corrected_at timestamptz not null,
   primary key (organization_id, session_id, version),
-  foreign key (organization_id, session_id) references public.sessions (organization_id, id)
+  foreign key (organization_id, session_id) references public.sessions (organization_id, id),
+  foreign key (organization_id, therapist_id) references public.therapists (organization_id, id),
+  foreign key (organization_id, client_id) references public.clients (organization_id, id)
 );
+create index visit_versions_therapist_idx on public.visit_versions (organization_id, therapist_id);
+create index visit_versions_client_idx on public.visit_versions (organization_id, client_id);
 comment on table public.visit_versions is
   'What a visit was before each correction, and why it was corrected. Rows are inserted by correct_visit and never change.';
 comment on column public.visit_versions.undo is 'The step that was taken back; null when facts were corrected.';
@@ -84,9 +92,11 @@ begin
     and note.status in ('signed', 'amended')
     and session.organization_id = new.organization_id and session.id = new.session_id
     and (
-      session.cpt_code, session.cpt_modifiers, session.location_type, visit.actual_start_time, visit.actual_end_time
+      session.therapist_id, session.client_id, session.cpt_code, session.cpt_modifiers, session.location_type,
+      visit.actual_start_time, visit.actual_end_time
     ) is distinct from (
-      new.cpt_code, new.cpt_modifiers, new.location_type, new.actual_start_time, new.actual_end_time
+      new.therapist_id, new.client_id, new.cpt_code, new.cpt_modifiers, new.location_type, new.actual_start_time,
+      new.actual_end_time
     );
   return null;
 end
@@ -121,10 +131,11 @@ declare
   obstacle private.obstacle;
 begin
   update public.sessions as session
-  set status = after.status, cpt_code = after.cpt_code, cpt_modifiers = after.cpt_modifiers,
-    location_type = after.location_type, lanes = after.lanes, updated_at = as_of
+  set status = after.status, therapist_id = after.therapist_id, client_id = after.client_id, cpt_code = after.cpt_code,
+    cpt_modifiers = after.cpt_modifiers, location_type = after.location_type, lanes = after.lanes, updated_at = as_of
   where session.organization_id = after.organization_id and session.id = after.id;
-  if (after.status, after.lanes) is distinct from (before.status, before.lanes)
+  if (after.status, after.therapist_id, after.client_id, after.lanes)
+      is distinct from (before.status, before.therapist_id, before.client_id, before.lanes)
     and not private.sync_claims(after.organization_id, after.id || private.claim_dependents(after.organization_id, array[after.id]))
   then
     raise exception using errcode = 'exclusion_violation';
@@ -154,8 +165,64 @@ exception
 end
 $$;
 comment on function private.rewrite_session(public.sessions, public.sessions, timestamptz) is
-  'Gives a session its corrected status, service and place, with the claims of those; or says what stands in its way, and '
+  'Gives a session its corrected status, people, service and place, with the claims of those; or says what stands in its way, and '
   'leaves everything as it was. No conflicts: it is done. Call it with the row and the resources locked.';
+
+create function private.payer_modifiers(session public.sessions, cpt_code text, on_date date)
+returns text[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return private.default_modifiers(
+    session.organization_id, private.primary_payer(session.organization_id, session.client_id, on_date), cpt_code,
+    private.credential_on(session.organization_id, session.therapist_id, on_date), session.location_type, on_date
+  );
+end
+$$;
+comment on function private.payer_modifiers(public.sessions, text, date) is
+  'The modifiers that the payer of a day wants of a session''s people and place, for this code.';
+
+create function private.people_issue(former public.sessions, session public.sessions, cpt_code text, on_date date)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select private.issue(rule.field, rule.message)
+    from (
+      values
+        (1, 'therapist_id', 'is no therapist of this organization', not exists (
+          select from public.therapists as known
+          where known.organization_id = session.organization_id and known.id = session.therapist_id
+        )),
+        (2, 'client_id', 'is no client of this organization', not exists (
+          select from public.clients as known
+          where known.organization_id = session.organization_id and known.id = session.client_id
+        )),
+        (3, 'therapist_id', 'is that of the whole group: the therapist of one member is not corrected',
+          session.group_id is not null and session.therapist_id <> former.therapist_id),
+        (4, 'client_id', 'is in this group already', session.client_id <> former.client_id and exists (
+          select from public.sessions as member
+          where member.organization_id = session.organization_id and member.group_id = session.group_id
+            and member.client_id = session.client_id and member.status not in ('cancelled', 'no_show')
+        )),
+        (5, case when session.therapist_id <> former.therapist_id then 'therapist_id' else 'cpt_code' end,
+          'a technician cannot render a service that is a qualified professional''s',
+          not private.may_render(session.organization_id, session.therapist_id, people_issue.cpt_code, on_date))
+    ) as rule (position, field, message, is_broken)
+    where rule.is_broken
+    order by rule.position
+    limit 1
+  );
+end
+$$;
+comment on function private.people_issue(public.sessions, public.sessions, text, date) is
+  'Why these people cannot have had this service on that day; null when they can. Whoever has left the clinic since still '
+  'rendered or received it.';
 
 create function private.corrected_session(
   session public.sessions, visit public.session_visits, wanted private.correction_request
@@ -166,16 +233,19 @@ stable
 set search_path = ''
 as $$
 declare
+  former constant public.sessions := session;
   former_date constant date := private.service_date(
     session.organization_id, session.client_id, coalesce(visit.actual_start_time, session.start_time)
   );
-  on_date constant date := coalesce(
-    private.service_date(session.organization_id, session.client_id, wanted.actual_start_time::timestamptz), former_date
+  on_date constant date := private.service_date(
+    session.organization_id, coalesce(wanted.client_id, session.client_id),
+    coalesce(wanted.actual_start_time::timestamptz, visit.actual_start_time, session.start_time)
   );
-  code constant text := coalesce(upper(private.tidy(wanted.cpt_code)), session.cpt_code);
-  modifiers constant text[] := private.modifiers_of(row(wanted.cpt_code, wanted.modifiers));
+  former_code text;
+  code text;
   members integer := 1;
-  issue text;
+  issue jsonb;
+  wanted_modifiers text[];
 begin
   if wanted.undo is not null then
     session.status := case
@@ -196,8 +266,15 @@ begin
     end if;
     return session;
   end if;
+  session.therapist_id := coalesce(wanted.therapist_id, session.therapist_id);
+  session.client_id := coalesce(wanted.client_id, session.client_id);
+  session.cpt_code := coalesce(upper(private.tidy(wanted.cpt_code)), session.cpt_code);
   session.location_type := coalesce(private.tidy(wanted.location_type), session.location_type);
-  if code is not null and (code, on_date) is distinct from (session.cpt_code, former_date) then
+  former_code := private.service_code(session.organization_id, former.cpt_code, session.session_type, former_date);
+  code := private.service_code(session.organization_id, session.cpt_code, session.session_type, on_date);
+  if (session.therapist_id, session.client_id, session.cpt_code, on_date)
+    is distinct from (former.therapist_id, former.client_id, former.cpt_code, former_date)
+  then
     if session.group_id is not null then
       members := (
         select count(*) from public.sessions as member
@@ -206,31 +283,41 @@ begin
       );
     end if;
     issue := coalesce(
-      private.service_issue(session.organization_id, code, on_date, members),
-      case when not private.may_render(session.organization_id, session.therapist_id, code, on_date)
-        then 'a technician cannot render a service that is a qualified professional''s' end
+      (
+        select private.issue('cpt_code', found.message)
+        from (
+          select private.service_issue(session.organization_id, session.cpt_code, on_date, members) as message
+          where session.cpt_code is not null
+            and (session.cpt_code, on_date) is distinct from (former.cpt_code, former_date)
+        ) as found
+        where found.message is not null
+      ),
+      private.people_issue(former, session, code, on_date)
     );
     if issue is not null then
-      perform private.raise_invalid(private.issue('cpt_code', issue));
+      perform private.raise_invalid(issue);
+    end if;
+    if (session.client_id, session.cpt_code) is distinct from (former.client_id, former.cpt_code) then
+      session.lanes := private.client_lanes(
+        session.organization_id, session.client_id, code, session.start_time, session.end_time
+      );
     end if;
   end if;
-  if code is distinct from session.cpt_code then
-    session.cpt_code := code;
-    session.lanes := private.client_lanes(
-      session.organization_id, session.client_id, code, session.start_time, session.end_time
-    );
-    -- Another service without modifiers has those its payer wants, as when it is booked.
-    session.cpt_modifiers := private.default_modifiers(
-      session.organization_id, private.primary_payer(session.organization_id, session.client_id, on_date), code,
-      private.credential_on(session.organization_id, session.therapist_id, on_date), session.location_type, on_date
-    );
+  -- Those its payer wants, as when it is booked, where the payer wants others than it did; and always for another service.
+  wanted_modifiers := private.payer_modifiers(session, code, on_date);
+  if session.cpt_code is distinct from former.cpt_code
+    or wanted_modifiers <> private.payer_modifiers(former, former_code, former_date)
+  then
+    session.cpt_modifiers := wanted_modifiers;
   end if;
-  session.cpt_modifiers := coalesce(modifiers, session.cpt_modifiers, '{}');
+  session.cpt_modifiers := coalesce(
+    private.modifiers_of(row(wanted.cpt_code, wanted.modifiers)), session.cpt_modifiers, '{}'
+  );
   return session;
 end
 $$;
 comment on function private.corrected_session(public.sessions, public.session_visits, private.correction_request) is
-  'The session as a correction wants it; PT400 for a service that cannot have been rendered.';
+  'The session as a correction wants it; PT400 for people or a service that cannot have been.';
 
 create function private.corrected_visit(
   session public.sessions,
@@ -298,6 +385,11 @@ begin
   ) then
     cause.code := 'FORBIDDEN';
     cause.detail := format('After %s days only an admin corrects a visit.', days);
+  elsif actor.role = 'therapist' and (
+    wanted.therapist_id <> session.therapist_id or wanted.client_id <> session.client_id
+  ) then
+    cause.code := 'FORBIDDEN';
+    cause.detail := 'Only an admin corrects who rendered a visit, and whom it was for.';
   elsif wanted.base_version <> version then
     cause.code := 'VISIT_VERSION_CONFLICT';
     cause.detail := format('The visit is at version %s, not %s. Read it again, then correct it.', version, wanted.base_version);
@@ -347,12 +439,13 @@ begin
   end if;
   -- After the rows have changed: its trigger compares what was with what is.
   insert into public.visit_versions (
-    organization_id, session_id, version, status, actual_start_time, actual_end_time, units, other_day_reason,
-    overlap_reason, cpt_code, cpt_modifiers, location_type, undo, reason_code, remark, corrected_by, corrected_at
+    organization_id, session_id, version, status, therapist_id, client_id, actual_start_time, actual_end_time, units,
+    other_day_reason, overlap_reason, cpt_code, cpt_modifiers, location_type, undo, reason_code, remark, corrected_by,
+    corrected_at
   )
   values (
-    session.organization_id, session.id, wanted.base_version, session.status, visit.actual_start_time,
-    visit.actual_end_time, visit.units, visit.other_day_reason, visit.overlap_reason, session.cpt_code,
+    session.organization_id, session.id, wanted.base_version, session.status, session.therapist_id, session.client_id,
+    visit.actual_start_time, visit.actual_end_time, visit.units, visit.other_day_reason, visit.overlap_reason, session.cpt_code,
     session.cpt_modifiers, session.location_type, wanted.undo, wanted.reason_code, private.tidy(wanted.remark), actor.user_id, as_of
   );
   -- What a live move takes is the difference to what its session has: both are counted anew.
@@ -364,7 +457,8 @@ begin
     array(
       select hold.id from public.session_holds as hold
       where hold.organization_id = session.organization_id and hold.session_id = session.id and hold.status = 'held'
-    )
+    ),
+    array[session.client_id]
   );
   return private.units_of_visit(session.organization_id, session.id);
 end
@@ -420,7 +514,8 @@ begin
   end if;
   -- A hold that reads the units left, or the free time, would read what is no longer so.
   perform private.lock_resources(
-    actor.organization_id, private.lock_targets(actor.organization_id, array[session.id])
+    actor.organization_id,
+    private.lock_targets(actor.organization_id, array[session.id]) || array[wanted.therapist_id, wanted.client_id]
   );
   as_of := clock_timestamp();
   perform private.require_same_role(actor);
@@ -504,11 +599,13 @@ begin atomic
 end;
 comment on function public.correct_visit(jsonb, text) is
   'Corrects a completed visit, or takes one step back. request is {session_id, base_version, actual_start_time?, '
-  'actual_end_time?, other_day_reason?, overlap_reason?, cpt_code?, modifiers?, location_type?, undo?: "completion" | "start" | "no_show", '
-  'reason_code: "wrong_time" | "wrong_service" | "wrong_place" | "by_mistake" | "payer_request" | "other", remark?}; undo '
-  'stands without other changes, "other" needs a remark. base_version: 1 until the visit is corrected, then the version of '
+  'actual_end_time?, other_day_reason?, overlap_reason?, therapist_id?, client_id?, cpt_code?, modifiers?, location_type?, '
+  'undo?: "completion" | "start" | "no_show", reason_code: "wrong_time" | "wrong_service" | "wrong_place" | "wrong_people" | '
+  '"by_mistake" | "payer_request" | "other", remark?}; undo '
+  'stands without other changes, "other" needs a remark. therapist_id and client_id are an admin''s to correct; of a group, '
+  'only the client. base_version: 1 until the visit is corrected, then the version of '
   'the last answer. An admin, or its therapist within organizations.correction_days of completion. Outcome body: {session, '
   'version, actualStartTime, actualEndTime, units, noteStatus, warnings?}; warnings as of complete_session; noteStatus needs_amendment: a signed fact has changed. 403 '
-  'FORBIDDEN; 409 VISIT_VERSION_CONFLICT, STATUS_NOT_ALLOWED, VISIT_OVERLAPS as complete_session, and for an undone no-show whose time was given away the '
-  'conflicts of a booking, or GROUP_FULL.';
+  'FORBIDDEN; 409 VISIT_VERSION_CONFLICT, STATUS_NOT_ALLOWED, VISIT_OVERLAPS as complete_session, and, where another person '
+  'has a booking at the booked time or the time of an undone no-show was given away, the conflicts of a booking, or GROUP_FULL.';
 grant execute on function public.correct_visit(jsonb, text) to authenticated;

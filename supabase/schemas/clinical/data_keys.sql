@@ -250,7 +250,7 @@ begin
   return private.success(jsonb_build_object('key', private.active_data_key(actor.organization_id)));
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy();
+    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 comment on function private.start_data_key(jsonb, text) is

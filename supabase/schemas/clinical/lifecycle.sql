@@ -130,8 +130,10 @@ security definer
 set search_path = ''
 as $$
 declare
-  date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
+  -- A visit is of the day on which it began, whichever it was booked for.
+  date constant date := private.service_date(session.organization_id, session.client_id, coalesce(begun, session.start_time));
   code constant text := private.service_code(session.organization_id, session.cpt_code, session.session_type, date);
+  service constant public.service_codes := private.service_code_on(session.organization_id, code, date);
   note public.session_note_states;
   differing text[];
 begin
@@ -152,6 +154,10 @@ begin
       values
         (1, 'location_type', 'Where the session took place is not recorded.', session.location_type is null, null::text[]),
         (2, 'cpt_code', 'The session names no service.', code is null, null),
+        (2, 'cpt_code', format('%s is no service code on %s: the session needs another code.', code, date),
+          code is not null and service.code is null, null),
+        (2, 'cpt_code', 'A technician cannot render a service that is a qualified professional''s.',
+          service.code is not null and not private.may_render(session.organization_id, session.therapist_id, code, date), null),
         (3, 'note', 'The session has no note.', note.session_id is null, null),
         (4, 'signature', 'The note is not signed by the rendering provider, with their credential.',
           note.session_id is not null and (
@@ -170,11 +176,7 @@ begin
           where member.organization_id = session.organization_id
             and member.status not in ('cancelled', 'no_show')
             and (member.id = session.id or member.group_id = session.group_id)
-        ) not between (
-          select known.min_clients from private.service_code_on(session.organization_id, code, date) as known
-        ) and (
-          select known.max_clients from private.service_code_on(session.organization_id, code, date) as known
-        ), null)
+        ) not between service.min_clients and service.max_clients, null)
     ) as gap (position, field, message, is_open, differs)
     where gap.is_open
   );

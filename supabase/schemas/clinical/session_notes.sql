@@ -88,20 +88,6 @@ comment on policy sessions_scoped_access on public.session_note_states is
   'Admins see their organization''s; therapists those of their own sessions.';
 grant select on public.session_note_states to authenticated, service_role;
 
-create function private.refuse_update()
-returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-  raise exception using
-    errcode = 'restrict_violation',
-    message = format('rows of %I.%I are versions and never change', tg_table_schema, tg_table_name),
-    hint = 'Insert a further version instead.';
-end
-$$;
-comment on function private.refuse_update() is 'Trigger: refuses UPDATE of rows that are versions of a record.';
-
 create function private.note_statement(note private.session_note_versions)
 returns text[]
 language plpgsql
@@ -130,7 +116,7 @@ begin
     'therapistId', session.therapist_id, 'clientId', session.client_id,
     'cptCode', private.service_code(
       session.organization_id, session.cpt_code, session.session_type,
-      private.service_date(session.organization_id, session.client_id, session.start_time)
+      private.service_date(session.organization_id, session.client_id, coalesce(begun, session.start_time))
     ),
     'cptModifiers', session.cpt_modifiers, 'locationType', session.location_type, 'timeZone', session.time_zone,
     'actualStartTime', private.iso(begun), 'actualEndTime', private.iso(ended)
@@ -682,7 +668,7 @@ exception
   when unique_violation then
     perform private.raise_invalid(private.issue('id', 'is the id of an earlier version'));
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy();
+    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 comment on function private.save_note(text, jsonb, text, text) is

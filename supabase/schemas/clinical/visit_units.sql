@@ -47,7 +47,8 @@ create function private.count_visits(
   organization_id uuid,
   session_ids uuid[],
   former_dates date[] default '{}',
-  hold_ids uuid[] default '{}'
+  hold_ids uuid[] default '{}',
+  former_client_ids uuid[] default '{}'
 )
 returns void
 language plpgsql
@@ -59,15 +60,16 @@ declare
 begin
   -- Where a payer rounds by the day, one visit may change the units of the others of that day.
   with day as (
-    select session.client_id, dated.date
+    select client.id as client_id, dated.date
     from unnest(count_visits.session_ids) as named (id)
     cross join lateral (
       select known.client_id, known.start_time from public.sessions as known
       where known.organization_id = count_visits.organization_id and known.id = named.id offset 0
     ) as session
-    left join public.session_visits as visit
-      on visit.organization_id = count_visits.organization_id and visit.session_id = named.id
-      and visit.actual_end_time is not null
+    left join lateral (
+      select known.actual_start_time, known.actual_end_time from public.session_visits as known
+      where known.organization_id = count_visits.organization_id and known.session_id = named.id offset 0
+    ) as visit on visit.actual_end_time is not null
     cross join lateral (
       select private.service_date(
         count_visits.organization_id, session.client_id, coalesce(visit.actual_start_time, session.start_time)
@@ -75,7 +77,12 @@ begin
       union
       select unnest(count_visits.former_dates)
     ) as dated
-    group by session.client_id, dated.date
+    cross join lateral (
+      select session.client_id as id
+      union
+      select unnest(count_visits.former_client_ids)
+    ) as client
+    group by client.id, dated.date
   ),
   counted as materialized (
     select visit.session_id, visit.units
@@ -88,8 +95,11 @@ begin
     update public.session_visits as visit
     set units = counted.units
     from counted
-    where visit.organization_id = count_visits.organization_id and visit.session_id = counted.session_id
-      and visit.units is distinct from counted.units
+    cross join lateral (
+      select known.ctid, known.units from public.session_visits as known
+      where known.organization_id = count_visits.organization_id and known.session_id = counted.session_id offset 0
+    ) as found
+    where visit.ctid = found.ctid and found.units is distinct from counted.units
   )
   select coalesce(array_agg(counted.session_id), '{}') into changed_ids
   from counted
@@ -104,7 +114,7 @@ begin
   );
 end
 $$;
-comment on function private.count_visits(uuid, uuid[], date[], uuid[]) is
+comment on function private.count_visits(uuid, uuid[], date[], uuid[], uuid[]) is
   'Gives the visits of these sessions their units, and the other visits of their clients'' days theirs, in session_visits '
   'and in the ledger, as reports.units_by_code_and_payer counts them. former_dates: days that a visit has left; hold_ids: '
-  'live moves of these sessions.';
+  'live moves of these sessions; former_client_ids: whose visits they were before.';

@@ -131,6 +131,8 @@ begin
 
   perform private.record_event(
     event.organization_id, entity || '.' || event.kind, entity, event.ids, clock_timestamp(),
+    -- A group is made and moved by bookings: its event, often their first, belongs in the chain of their therapist.
+    therapist_id => case entity when 'session_group' then event.therapist_id end::uuid,
     before => event.before, after => event.after
   )
   from (
@@ -143,6 +145,7 @@ begin
         cross join lateral unnest(string_to_array(listed.ids, ',')::uuid[]) as id (value)
         order by id.value
       ) as ids,
+      min(coalesce(change.after, change.before) ->> 'therapist_id') as therapist_id,
       nullif(jsonb_agg(change.before order by change.sort_key), '[null]') as before,
       nullif(jsonb_agg(change.after order by change.sort_key), '[null]') as after
     from (

@@ -188,11 +188,11 @@ begin
       select known.client_id, known.start_time, known.status from public.sessions as known
       where known.organization_id = services_of_sessions.organization_id and known.id = named.id offset 0
     ) as session
-    where session.status = 'completed' and not exists (
-      select from public.session_visits as visit
+    -- One by one, by the key: as a join it would be guessed to be of a few.
+    where session.status = 'completed' and (
+      select visit.units from public.session_visits as visit
       where visit.organization_id = services_of_sessions.organization_id and visit.session_id = named.id
-        and visit.units is not null
-    )
+    ) is null
   ) as uncounted;
   return array(
     select row(
@@ -210,9 +210,10 @@ begin
       select known.* from public.sessions as known
       where known.organization_id = services_of_sessions.organization_id and known.id = named.id offset 0
     ) as session
-    left join public.session_visits as visit
-      on visit.organization_id = session.organization_id and visit.session_id = session.id
-      and session.status = 'completed' and visit.actual_end_time is not null
+    left join lateral (
+      select known.actual_start_time, known.actual_end_time, known.units from public.session_visits as known
+      where known.organization_id = services_of_sessions.organization_id and known.session_id = named.id offset 0
+    ) as visit on session.status = 'completed' and visit.actual_end_time is not null
     left join (
       select day.session_id, day.units
       from private.visit_units(services_of_sessions.organization_id, client_ids, dates) as day
@@ -550,6 +551,12 @@ create trigger a_take_organization before insert or update on public.authorizati
 create trigger b_guard_authorization before insert or update of organization_id, id, client_id, payer_id, approved_units,
   starts_on, ends_on on public.authorizations
   for each row execute function private.guard_authorization();
+create trigger refuse_entered_units before insert on public.authorizations
+  for each row when (new.booked_units <> 0)
+  execute function private.refuse_derived_column('booked_units');
+create trigger refuse_booked_units before update of booked_units on public.authorizations
+  for each row when (new.booked_units <> old.booked_units and private.is_direct_write())
+  execute function private.refuse_derived_column('booked_units');
 -- It grants nothing before it has codes.
 create trigger c_recount after update of approved_units, starts_on, ends_on, payer_id on public.authorizations
   for each row execute function private.recount_after_change();

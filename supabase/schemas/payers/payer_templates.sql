@@ -32,6 +32,7 @@ begin
       (default_id, 'midpoint'::public.unit_rounding, '95', false, false),
       -- TRICARE Operations Manual, chapter 18, section 3 (Autism Care Demonstration): all services are authorized; GT.
       (tricare_id, 'midpoint', 'GT', true, false),
+      -- AMA CPT again; commercial plans ask for no electronic visit verification.
       (commercial_id, 'midpoint', '95', false, false),
       -- Medicaid programs commonly add up a day's minutes of a code; electronic visit verification as in Colorado and
       -- Florida.
@@ -59,6 +60,7 @@ begin
     not (payer.id = tricare_id and code.cpt_code in ('97152', '97154', '0362T', '0373T')),
     -- TRICARE: 97151, 97153 and 97155 are rendered in person.
     case when payer.id = tricare_id and code.cpt_code in ('97151', '97153', '97155') then '{telehealth}' else '{}' end::text[],
+    -- Commercial plans authorize treatment before it begins, for six months at a time; an assessment needs none.
     case when payer.id = commercial_id and code.cpt_code in ('97153', '97155') then true end,
     add_default_payers.valid_from
   from (values (default_id), (tricare_id), (commercial_id), (medicaid_id)) as payer (id)
@@ -107,7 +109,7 @@ begin
     add_default_payers.valid_from
   from (
     values
-      -- Commercial reimbursement policies, such as Optum's, pay these side by side.
+      -- Commercial reimbursement policies, such as Optum's for behavioral health, pay these side by side.
       (default_id, '97153', '97155', true),
       (default_id, '97153', '97156', true),
       (default_id, '97154', '97155', true),

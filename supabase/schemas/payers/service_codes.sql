@@ -130,8 +130,14 @@ security definer
 set search_path = ''
 as $$
 begin
-  -- Two codes entered at once would take one number: the constraint would refuse the second.
-  perform pg_advisory_xact_lock(hashtextextended('service_codes', 0));
+  if private.is_of_another_clinic(new.organization_id) then
+    return new;
+  end if;
+  -- Two codes entered at once would take one number: the constraint would refuse the second. Clinics number their own
+  -- apart from each other, and from what is everybody's, and wait for nobody else.
+  perform pg_advisory_xact_lock(
+    hashtextextended(encode(sha256(convert_to(format('service_codes/%s', new.organization_id), 'UTF8')), 'hex'), 3)
+  );
   new.ordinal := coalesce(
     new.ordinal,
     (

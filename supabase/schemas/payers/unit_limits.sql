@@ -81,7 +81,7 @@ begin
     )
   end
   limit 1;
-  if found then
+  if found and not private.is_of_another_clinic(new.organization_id) then
     raise exception using
       errcode = 'check_violation',
       constraint = 'unit_limits_codes',

@@ -1,5 +1,6 @@
 -- Purpose: the months that other reports count in.
 -- Objects: reports.months.
+-- Watch for: a visit on another day than it was booked for may be the only one of its month.
 
 create view reports.months
 with (security_invoker = true)
@@ -12,26 +13,44 @@ select
 from public.organizations as organization
 cross join lateral (
   select
-    (
-      select session.start_time
-      from public.sessions as session
-      where session.organization_id = organization.id
-      order by session.start_time
-      limit 1
+    least(
+      (
+        select session.start_time
+        from public.sessions as session
+        where session.organization_id = organization.id
+        order by session.start_time
+        limit 1
+      ),
+      (
+        select visit.actual_start_time
+        from public.session_visits as visit
+        where visit.organization_id = organization.id and visit.other_day_reason is not null
+        order by visit.actual_start_time
+        limit 1
+      )
     ) as first,
-    (
-      select session.start_time
-      from public.sessions as session
-      where session.organization_id = organization.id
-      order by session.start_time desc
-      limit 1
+    greatest(
+      (
+        select session.start_time
+        from public.sessions as session
+        where session.organization_id = organization.id
+        order by session.start_time desc
+        limit 1
+      ),
+      (
+        select visit.actual_start_time
+        from public.session_visits as visit
+        where visit.organization_id = organization.id and visit.other_day_reason is not null
+        order by visit.actual_start_time desc
+        limit 1
+      )
     ) as last
-) as booked
+) as begun
 cross join lateral generate_series(
-  date_trunc('month', booked.first at time zone organization.time_zone),
-  booked.last at time zone organization.time_zone,
+  date_trunc('month', begun.first at time zone organization.time_zone),
+  begun.last at time zone organization.time_zone,
   interval '1 month'
 ) as month (start);
 comment on view reports.months is
-  'The months, in the organization''s zone, from its first session to its last; month is the first day.';
+  'The months, in the organization''s zone, from its first session or visit to its last; month is the first day.';
 grant select on reports.months to authenticated, service_role;

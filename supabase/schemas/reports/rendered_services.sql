@@ -31,61 +31,64 @@ begin
     return;
   end if;
   return query
-  with visit as materialized (
+  -- No query is joined to another: nobody knows beforehand how many visits there are, and a guess of a few would make the
+  -- time grow with the square of them. What visits have in common is asked for the first of them.
+  with visit as (
     select
-      session.id, session.client_id, session.therapist_id,
-      coalesce(actual.actual_start_time, session.start_time) as start_time, day.date,
+      session.id, session.client_id, session.therapist_id, began.start_time, day.date,
       coalesce(
         session.cpt_code,
-        private.billed_code(session.organization_id, null, session.session_type, day.date)
+        private.billed_code(rendered_services.organization_id, null, session.session_type, day.date)
       ) as code,
-      private.billable_minutes(
-        coalesce(actual.actual_start_time, session.start_time), coalesce(actual.actual_end_time, session.end_time)
-      ) as minutes
+      private.billable_minutes(began.start_time, coalesce(actual.actual_end_time, session.end_time)) as minutes
     from unnest(rendered_services.session_ids) as wanted (id)
-    join public.sessions as session
-      on session.organization_id = rendered_services.organization_id and session.id = wanted.id
-    left join public.session_visits as actual
-      on actual.organization_id = session.organization_id
-      and actual.session_id = session.id
-      and actual.actual_end_time is not null
     cross join lateral (
-      select private.service_date(
-        session.organization_id, session.client_id, coalesce(actual.actual_start_time, session.start_time)
-      ) as date
+      select known.* from public.sessions as known
+      where known.organization_id = rendered_services.organization_id and known.id = wanted.id
+      offset 0
+    ) as session
+    left join lateral (
+      select known.actual_start_time, known.actual_end_time from public.session_visits as known
+      where known.organization_id = rendered_services.organization_id and known.session_id = wanted.id
+      offset 0
+    ) as actual on actual.actual_end_time is not null
+    cross join lateral (select coalesce(actual.actual_start_time, session.start_time) as start_time) as began
+    cross join lateral (
+      select private.service_date(rendered_services.organization_id, session.client_id, began.start_time) as date
     ) as day
     where session.status = 'completed'
   ),
-  paid as materialized (
-    select
-      day.client_id, day.date,
-      private.primary_payer(rendered_services.organization_id, day.client_id, day.date) as payer_id
-    from (select distinct visit.client_id, visit.date from visit) as day
+  numbered as (
+    select visit.*, row_number() over (partition by visit.client_id, visit.date) as number from visit
   ),
-  service as materialized (
-    select visit.*, paid.payer_id
-    from visit
-    join paid on paid.client_id = visit.client_id and paid.date = visit.date
-  ),
-  ruled as materialized (
+  paid as (
     select
-      asked.payer_id, asked.code, asked.date, rule.rounding,
-      coalesce((
-        private.service_code_on(rendered_services.organization_id, asked.code, asked.date)
-      ).unit_minutes, 15)::integer as unit_minutes
-    from (select distinct service.payer_id, service.code, service.date from service) as asked
-    cross join lateral private.payer_rule(
-      rendered_services.organization_id, asked.payer_id, asked.code, asked.date
-    ) as rule
+      numbered.*,
+      first_value(case when numbered.number = 1 then
+        private.primary_payer(rendered_services.organization_id, numbered.client_id, numbered.date)
+      end) over (partition by numbered.client_id, numbered.date order by numbered.number) as payer_id
+    from numbered
+  ),
+  ordered as (
+    select paid.*, row_number() over (partition by paid.payer_id, paid.code, paid.date) as place from paid
+  ),
+  ruled as (
+    select
+      ordered.*,
+      first_value(case when ordered.place = 1 then (
+        select rule.rounding
+        from private.payer_rule(rendered_services.organization_id, ordered.payer_id, ordered.code, ordered.date) as rule
+      ) end) over alike as rounding,
+      first_value(case when ordered.place = 1 then coalesce(
+        (private.service_code_on(rendered_services.organization_id, ordered.code, ordered.date)).unit_minutes, 15
+      )::integer end) over alike as unit_minutes
+    from ordered
+    window alike as (partition by ordered.payer_id, ordered.code, ordered.date order by ordered.place)
   )
   select
-    service.id, service.client_id, service.therapist_id, service.date, service.payer_id, service.code,
-    service.start_time, service.minutes, ruled.rounding, ruled.unit_minutes
-  from service
-  join ruled
-    on ruled.code = service.code
-    and ruled.date = service.date
-    and ruled.payer_id is not distinct from service.payer_id;
+    ruled.id, ruled.client_id, ruled.therapist_id, ruled.date, ruled.payer_id, ruled.code, ruled.start_time, ruled.minutes,
+    ruled.rounding, ruled.unit_minutes
+  from ruled;
 end
 $$;
 comment on function private.rendered_services(uuid, uuid[]) is
@@ -120,20 +123,20 @@ begin
       union
       -- Those that were booked for another day.
       select visit.session_id
-      from unnest(visit_units.client_ids, visit_units.service_dates) as asked (client_id, date)
+      from (select distinct asked.date from unnest(visit_units.service_dates) as asked (date)) as day
       cross join lateral (
         select known.session_id
         from public.session_visits as known
         where known.organization_id = visit_units.organization_id
           and known.other_day_reason is not null
-          and known.actual_start_time >= (asked.date - 1)::timestamptz
-          and known.actual_start_time < (asked.date + 2)::timestamptz
+          and known.actual_start_time >= (day.date - 1)::timestamptz
+          and known.actual_start_time < (day.date + 2)::timestamptz
         offset 0
       ) as visit
       where (
         select session.client_id from public.sessions as session
         where session.organization_id = visit_units.organization_id and session.id = visit.session_id
-      ) = asked.client_id
+      ) in (select unnest(visit_units.client_ids))
     )) as service
     where (service.client_id, service.service_date) in (
       select asked.client_id, asked.date from unnest(visit_units.client_ids, visit_units.service_dates) as asked (client_id, date)

@@ -1,7 +1,8 @@
 -- Purpose: how much each technician worked and was supervised, month by month.
 -- Objects: reports.supervision_months, which supervision_share and supervision_needed read.
 -- Watch for: a contact is time that a supervisor (BCaBA, BCBA, BCBA-D on that day) and a technician were with the same
---            client. The level is the one of the day of service; see therapist_credentials.
+--            client. A visit is of the month and the day on which it began, whichever it was booked for; the level is the
+--            one of that day, see therapist_credentials.
 
 create view reports.supervision_months
 with (security_invoker = true)
@@ -31,13 +32,11 @@ cross join lateral (
       session.client_id,
       case
         when session.status <> 'completed' then tstzrange(session.start_time, session.end_time)
-        else tstzrange(
-          coalesce(actual.actual_start_time, session.start_time), coalesce(actual.actual_end_time, session.end_time)
-        )
+        else tstzrange(day.begun, coalesce(actual.actual_end_time, session.end_time))
       end as during,
       session.status = 'completed' as is_attended,
       known.level,
-      session.start_time >= month.starts_at and session.start_time < month.ends_at as is_this_month,
+      day.begun >= month.starts_at and day.begun < month.ends_at as is_this_month,
       -- A supervisor who guides the family does not supervise whoever treats the child meanwhile.
       not exists (
         select 1
@@ -52,21 +51,35 @@ cross join lateral (
           and day.date <= coalesce(service.valid_to, 'infinity')
       ) as supervises
     from public.organizations as organization
-    join public.sessions as session on session.organization_id = organization.id
+    cross join lateral (
+      select unnest(private.visits_between(
+        organization.id, month.starts_at - interval '1 day', month.ends_at + interval '1 day'
+      )) as id
+      union all
+      select booked.id
+      from public.sessions as booked
+      where booked.organization_id = organization.id
+        and booked.start_time >= month.starts_at
+        and booked.start_time < month.ends_at
+        and booked.status in ('scheduled', 'in_progress')
+        and booked.end_time > now()
+    ) as wanted
+    join public.sessions as session on session.organization_id = organization.id and session.id = wanted.id
     left join public.session_visits as actual
       on actual.organization_id = session.organization_id
       and actual.session_id = session.id
       and actual.actual_end_time is not null
-    cross join lateral (select (session.start_time at time zone organization.time_zone)::date as date) as day
+      and session.status = 'completed'
+    cross join lateral (
+      select started.begun, (started.begun at time zone organization.time_zone)::date as date
+      from (select coalesce(actual.actual_start_time, session.start_time) as begun) as started
+    ) as day
     join public.therapist_credentials as known
       on known.organization_id = session.organization_id
       and known.therapist_id = session.therapist_id
       and day.date >= known.valid_from
       and day.date <= coalesce(known.valid_to, 'infinity')
     where organization.id = month.organization_id
-      and session.start_time >= month.starts_at - interval '1 day'
-      and session.start_time < month.ends_at + interval '1 day'
-      and (session.status = 'completed' or (session.status in ('scheduled', 'in_progress') and session.end_time > now()))
   ),
   attended as materialized (select visit.* from visit where visit.is_attended),
   -- While a supervisor and a technician were with the same client.

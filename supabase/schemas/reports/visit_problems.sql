@@ -32,45 +32,68 @@ as $$
 #variable_conflict use_column
 begin
   return query
-  with asked as materialized (
-    select coalesce(actual.actual_start_time, session.start_time) as begun
-    from public.sessions as session
-    left join public.session_visits as actual
-      on actual.organization_id = session.organization_id and actual.session_id = session.id
-      and actual.actual_end_time is not null
-    where session.organization_id = visit_overlaps.organization_id and session.id = any (visit_overlaps.session_ids)
+  with spanned as (
+    -- From the first of these to the last, and a day around: none lasts longer.
+    select min(visit.begun) - interval '1 day' as first_time, max(visit.begun) + interval '1 day' as last_time
+    from unnest(visit_overlaps.session_ids) as named (id)
+    cross join lateral (
+      select coalesce((
+        select actual.actual_start_time from public.session_visits as actual
+        where actual.organization_id = visit_overlaps.organization_id and actual.session_id = named.id
+          and actual.actual_end_time is not null
+      ), (
+        select session.start_time from public.sessions as session
+        where session.organization_id = visit_overlaps.organization_id and session.id = named.id
+      )) as begun
+    ) as visit
+  ),
+  wanted as (
+    select distinct named.id
+    from spanned
+    cross join lateral unnest(visit_overlaps.session_ids || private.visits_between(
+      visit_overlaps.organization_id, spanned.first_time, spanned.last_time
+    )) as named (id)
   ),
   visit as materialized (
     select
       session.id, session.therapist_id, session.client_id, session.group_id, session.cpt_code, session.session_type,
-      session.start_time, session.end_time, session.id = any (visit_overlaps.session_ids) as is_asked,
+      session.start_time, session.end_time,
       tstzrange(
         coalesce(actual.actual_start_time, session.start_time), coalesce(actual.actual_end_time, session.end_time)
-      ) as during
-    from public.sessions as session
-    left join public.session_visits as actual
-      on actual.organization_id = session.organization_id
-      and actual.session_id = session.id
-      and actual.actual_end_time is not null
-    where session.organization_id = visit_overlaps.organization_id
-      and session.status = 'completed'
-      and session.id = any (visit_overlaps.session_ids || private.visits_between(
-        visit_overlaps.organization_id,
-        (select min(asked.begun) from asked) - interval '1 day', (select max(asked.begun) from asked) + interval '1 day'
-      ))
+      ) as during,
+      (coalesce(actual.actual_start_time, session.start_time) at time zone 'UTC')::date as day
+    from wanted
+    cross join lateral (
+      select known.* from public.sessions as known
+      where known.organization_id = visit_overlaps.organization_id and known.id = wanted.id
+      offset 0
+    ) as session
+    left join lateral (
+      select known.actual_start_time, known.actual_end_time from public.session_visits as known
+      where known.organization_id = visit_overlaps.organization_id and known.session_id = wanted.id
+      offset 0
+    ) as actual on actual.actual_end_time is not null
+    where session.status = 'completed'
+  ),
+  -- Visits that overlap begin on one day, or on days beside each other.
+  asked as materialized (
+    select visit.*, beside.day as other_day
+    from visit
+    cross join lateral (values (visit.day - 1), (visit.day), (visit.day + 1)) as beside (day)
+    where visit.id in (select unnest(visit_overlaps.session_ids))
   )
   select asked.id, other.id, 'therapist_overlaps'
-  from visit as asked
-  join visit as other on other.therapist_id = asked.therapist_id and other.during && asked.during
-  where asked.is_asked
-    and other.id <> asked.id
+  from asked
+  join visit as other
+    on other.therapist_id = asked.therapist_id and other.day = asked.other_day and other.during && asked.during
+  where other.id <> asked.id
     and (other.group_id is null or other.group_id is distinct from asked.group_id)
   union all
   select asked.id, other.id, 'client_overlaps'
-  from visit as asked
-  join visit as other on other.client_id = asked.client_id and other.during && asked.during
-  where asked.is_asked
-    and other.id <> asked.id
+  from asked
+  join visit as other
+    on other.client_id = asked.client_id and other.day = asked.other_day and other.during && asked.during
+  where other.id <> asked.id
     and private.client_lanes(
       visit_overlaps.organization_id, asked.client_id,
       private.billed_code(

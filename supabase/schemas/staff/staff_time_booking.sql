@@ -207,8 +207,11 @@ declare
   );
   asked private.asked_booking;
 begin
-  -- Whoever asks for the time of so many has their locks, and others wait for them.
-  if cardinality(therapist_ids) * cardinality(plans) > 400 then
+  -- Whoever asks for the time of so many has their locks, and others wait for them. What is in several rooms is not looked
+  -- for: one room is asked for.
+  if cardinality(therapist_ids) * cardinality(plans) > 400
+    or exists (select from unnest(plans) as plan where plan.room_id is distinct from plans[1].room_id)
+  then
     return '[]';
   end if;
   asked.therapist_id := therapist_ids[1];
@@ -229,7 +232,7 @@ end
 $$;
 comment on function private.staff_alternatives(uuid, private.staff_plan[], timestamptz) is
   'Up to five other times for staff times that are refused, shifted together, by the function that sessions-hold asks: '
-  'everybody is free and works then, and the room is free. None for more than 400 times of a person.';
+  'everybody is free and works then, and the room is free. None for more than 400 times of a person, or several rooms.';
 
 create function private.may_take_time(actor private.actor, therapist_ids uuid[])
 returns boolean

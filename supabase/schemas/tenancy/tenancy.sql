@@ -230,6 +230,22 @@ $$;
 comment on function private.active_organization_id() is
   'The organization the caller works in now: the token''s choice, if the membership row stands. Null otherwise.';
 
+create function private.is_of_another_clinic(organization_id uuid)
+returns boolean
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+begin
+  -- Whoever has become a user, as the REST service does; claims alone do not bring row-level security with them.
+  return current_setting('role') = 'authenticated' and private.active_organization_id() is distinct from organization_id;
+end
+$$;
+comment on function private.is_of_another_clinic(uuid) is
+  'Whether a user is about to write a row of a clinic that is not theirs. Row-level security refuses it: a trigger that comes '
+  'first says nothing of it, since its words would tell what the other clinic has.';
+
 create function private.active_role()
 returns public.member_role
 language plpgsql
@@ -570,6 +586,20 @@ end
 $$;
 comment on function private.refuse_delete() is
   'Trigger: refuses DELETE and TRUNCATE of records that law requires to be kept (45 CFR 164.316(b)(2)).';
+
+create function private.refuse_update()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'restrict_violation',
+    message = format('rows of %I.%I are records and never change', tg_table_schema, tg_table_name),
+    hint = 'What has versions takes a further one.';
+end
+$$;
+comment on function private.refuse_update() is 'Trigger: refuses UPDATE of rows that are records, or versions of one.';
 
 create trigger refuse_delete before delete or truncate on public.clients
   for each statement execute function private.refuse_delete();

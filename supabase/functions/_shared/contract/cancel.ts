@@ -1,9 +1,20 @@
 /** `sessions-cancel`: give a held slot back, or cancel booked sessions. */
 import { z } from 'zod';
 import type { EndpointDescription } from './endpoint.ts';
-import { ids, zone } from './examples.ts';
+import { end, ids, start, zone } from './examples.ts';
 import { type Parsed, parseWith, type RpcCall, refuse } from './parsed.ts';
-import { civilDate, expected, instant, list, optional, optionalText, timeZone, uuid } from './primitives.ts';
+import {
+  civilDate,
+  expected,
+  instant,
+  isBlank,
+  list,
+  optional,
+  optionalText,
+  secondsLeft,
+  timeZone,
+  uuid,
+} from './primitives.ts';
 
 /** Most sessions named in one request. */
 export const MAX_SESSION_IDS = 1000;
@@ -92,7 +103,7 @@ const SESSION_FILTERS = [
  */
 export function parseCancel(body: unknown): Parsed<RpcCall> {
   const fields: Record<string, unknown> = typeof body === 'object' && body !== null ? { ...body } : {};
-  if (fields.hold_key === undefined || fields.hold_key === null) {
+  if (isBlank(fields.hold_key)) {
     const parsed = parseWith(cancelRequest, body);
     if (!parsed.ok) return parsed;
     const { session_ids, ...request } = parsed.value;
@@ -112,12 +123,31 @@ export function parseCancel(body: unknown): Parsed<RpcCall> {
 
 const sessionIds = z.array(z.string().meta({ format: 'uuid' }));
 
+const uuidText = () => z.string().meta({ format: 'uuid' });
+const releasedSlot = {
+  holdKey: uuidText(),
+  holdId: uuidText(),
+  startTime: z.iso.datetime({ offset: true }),
+  endTime: z.iso.datetime({ offset: true }),
+};
+/** What was let go: all of a batch, or one occurrence of it. */
+const releasedHold = z.object({
+  ...releasedSlot,
+  holdKey: uuidText().meta({ description: 'The key that was given.' }),
+  startTime: releasedSlot.startTime.meta({ description: 'Of the first window that was held.' }),
+  therapistId: uuidText(),
+  clientId: uuidText().meta({ description: 'Of a group: the first of its clients.' }),
+  expiresAt: z.iso.datetime({ offset: true }).meta({ description: 'Until when it would have been kept.' }),
+  secondsLeft: secondsLeft(),
+  holds: z.array(z.object(releasedSlot)).meta({ description: 'Each occurrence that was released.' }),
+});
+
 /** The `data` of a 200 answer that released a hold. */
 export const releaseData = z.object({
   released: z.boolean().meta({
     description: 'True when this request gave the slot back; false when there was nothing left to give back.',
   }),
-  hold: z.looseObject({}).nullish().meta({ description: 'The hold that was released.' }),
+  hold: releasedHold.nullish().meta({ description: 'The hold that was released.' }),
 });
 export type ReleaseData = z.output<typeof releaseData>;
 
@@ -134,6 +164,8 @@ export const cancelData = z.object({
   }),
 });
 export type CancelData = z.output<typeof cancelData>;
+
+const exampleWindow = { startTime: start, endTime: end };
 
 /** How the API description shows `sessions-cancel`. */
 export const cancelEndpoint: EndpointDescription = {
@@ -162,7 +194,21 @@ export const cancelEndpoint: EndpointDescription = {
   },
   data: { ReleaseData: releaseData, CancelData: cancelData },
   answers: {
-    released: { value: { released: true } },
+    released: {
+      value: {
+        released: true,
+        hold: {
+          ...exampleWindow,
+          holdKey: ids.batch,
+          holdId: ids.batch,
+          therapistId: ids.therapist,
+          clientId: ids.client,
+          expiresAt: '2026-11-25T17:05:00.000Z',
+          secondsLeft: 120,
+          holds: [{ ...exampleWindow, holdKey: ids.holdKey, holdId: ids.hold }],
+        },
+      },
+    },
     cancelled: {
       value: {
         summary: {

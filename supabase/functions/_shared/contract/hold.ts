@@ -15,6 +15,7 @@ import {
   optional,
   optionalOrNull,
   optionalText,
+  secondsLeft,
   text,
   timeZone,
   uuid,
@@ -302,14 +303,6 @@ export function parseHold(body: unknown): Parsed<RpcCall> {
   };
 }
 
-/** A countdown must survive a wrong clock of the caller's. */
-function secondsLeft() {
-  return z
-    .int()
-    .min(0)
-    .meta({ description: 'Seconds until `expiresAt`, by our clock, when this was answered.' });
-}
-
 const heldSlot = z.object({
   holdKey: z.string().meta({ format: 'uuid', description: 'Confirms or releases this occurrence.' }),
   holdId: z.string().meta({ format: 'uuid' }),
@@ -317,10 +310,10 @@ const heldSlot = z.object({
   endTime: z.iso.datetime({ offset: true }),
   expiresAt: z.iso.datetime({ offset: true }),
   secondsLeft: secondsLeft(),
-  clientId: z
-    .string()
+  clientIds: z
+    .array(z.string().meta({ format: 'uuid' }))
     .optional()
-    .meta({ format: 'uuid', description: 'In a group: the client this hold is for.' }),
+    .meta({ description: 'In a group: the clients this hold is for, in the order they were named.' }),
   groupId: z.string().optional().meta({ format: 'uuid', description: 'In a group: the group.' }),
   sessionId: z
     .string()
@@ -365,7 +358,7 @@ export const holdData = z.object({
   secondsLeft: secondsLeft(),
   holds: z.array(heldSlot).meta({
     description:
-      'One per occurrence, in request order; for a new group one per occurrence and client. Where a group moves, the hold of the session that was named stands for all its members.',
+      'One per occurrence, in request order; that of a group stands for all its clients. Where a group moves, the hold of the session that was named stands for all its members.',
   }),
   warnings: z.array(holdWarning).optional().meta({
     description:

@@ -17,7 +17,7 @@ type Operation = {
   responses: Record<string, { content: Record<string, { examples: Examples }> }>;
 };
 
-const document: { paths: Record<string, { post: Operation }> } = parse(
+const document: { paths: Record<string, { post: Operation }>; components: unknown } = parse(
   readFileSync(new URL('../../../../openapi.yaml', import.meta.url), 'utf8'),
 );
 const endpoints: [Endpoint, EndpointDescription, (body: unknown) => Parsed<unknown>][] = [
@@ -45,6 +45,24 @@ it('everything that openapi.yaml refers to is in it', () => {
       .split('/')
       .reduce<unknown>((at, key) => (at as Record<string, unknown> | undefined)?.[key], document);
   expect([...new Set(references)].filter((path) => found(path) === undefined)).toEqual([]);
+});
+
+it('openapi.yaml says of each field of the edge functions what may be sent or comes back', () => {
+  const untyped: string[] = [];
+  const visit = (node: unknown, path: string): void => {
+    if (typeof node !== 'object' || node === null) return;
+    for (const [key, value] of Object.entries(node)) visit(value, `${path}/${key}`);
+    if (Array.isArray(node) || !('type' in node) || !('properties' in node)) return;
+    for (const [name, schema] of Object.entries(node.properties as Record<string, object>)) {
+      const says = ['type', '$ref', 'anyOf', 'oneOf', 'allOf', 'const', 'enum'].some(
+        (word) => word in schema,
+      );
+      if (!says) untyped.push(`${path}: ${name}`);
+    }
+  };
+  visit(document.components, '');
+  for (const [name] of endpoints) visit(document.paths[`/${name}`], name);
+  expect(untyped).toEqual([]);
 });
 
 describe.each(endpoints)('openapi.yaml on %s', (name, description, parseBody) => {

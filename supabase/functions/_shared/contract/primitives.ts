@@ -237,3 +237,11 @@ export function list<Item extends z.ZodType>(item: Item, min: number, max: numbe
       .max(max),
   );
 }
+
+/** A countdown must survive a wrong clock of the caller's. */
+export function secondsLeft() {
+  return z
+    .int()
+    .min(0)
+    .meta({ description: 'Seconds until `expiresAt`, by our clock, when this was answered.' });
+}

@@ -88,6 +88,11 @@ export const problem = z
     requestId: z
       .string()
       .meta({ description: 'Also in `X-Request-Id`; find it in the logs and the audit trail.' }),
+    retryAfterSeconds: z
+      .number()
+      .int()
+      .nullish()
+      .meta({ description: 'With 429 and 503: how long to wait, as `Retry-After` says it.' }),
   })
   .meta({ id: 'Problem' });
 
@@ -100,7 +105,7 @@ export const invalidRequestProblem = problem
 export const conflictProblem = problem
   .extend({
     retryAfter: isoInstant().nullable(),
-    retryAfterSeconds: z.number().int().nullable(),
+    retryAfterSeconds: z.number().int().nullable().meta({ description: 'Seconds until `retryAfter`.' }),
     conflicts: z.array(conflict),
     alternatives: z.array(alternative).max(5),
     shortages: z.array(shortage).optional().meta({ description: 'Only with `AUTHORIZATION_EXCEEDED`.' }),

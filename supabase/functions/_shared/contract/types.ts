@@ -79,8 +79,8 @@ export type HeldSlot = {
   expiresAt: string;
   /** Seconds until `expiresAt` when this was answered, by the server's clock. */
   secondsLeft: number;
-  /** In a group: the client this hold is for. */
-  clientId?: string | undefined;
+  /** In a group: the clients this hold is for, in the order they were named. */
+  clientIds?: string[] | undefined;
   /** In a group: the group. */
   groupId?: string | undefined;
   /** Of a series that changes: the session that goes here. */
@@ -119,7 +119,7 @@ export type HoldData = {
   expiresAt: string;
   /** Seconds until `expiresAt` when this was answered, by the server's clock. */
   secondsLeft: number;
-  /** One per occurrence, in request order; for a new group one per occurrence and client. */
+  /** One per occurrence, in request order; that of a group stands for all its clients. */
   holds: HeldSlot[];
   warnings?: HoldWarning[] | undefined;
   /** The rules that would have refused this hold, but for `override`. */
@@ -144,7 +144,25 @@ export type SeriesMove = {
 export type ReleaseData = {
   /** False when there was nothing left to give back. */
   released: boolean;
-  hold?: { [key: string]: unknown } | null | undefined;
+  hold?: ReleasedHold | null | undefined;
+};
+
+/** What was let go: all of a batch, or one occurrence of it. */
+export type ReleasedHold = {
+  /** The key that was given. */
+  holdKey: string;
+  holdId: string;
+  /** The first window that was held. */
+  startTime: string;
+  endTime: string;
+  therapistId: string;
+  /** Of a group: the first of its clients. */
+  clientId: string;
+  /** Until when it would have been kept. */
+  expiresAt: string;
+  secondsLeft: number;
+  /** Each occurrence that was released. */
+  holds: { holdKey: string; holdId: string; startTime: string; endTime: string }[];
 };
 
 /** The `data` of a 200 answer of `sessions-cancel` that cancelled sessions. */
