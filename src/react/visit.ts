@@ -102,6 +102,11 @@ export interface CorrectionFields {
   /** `HH:mm` on the booked day. */
   readonly from?: string;
   readonly to?: string;
+  readonly cptCode?: string;
+  readonly locationType?: string;
+  /** Who rendered it, and whom it was for: an admin's to correct. */
+  readonly therapistId?: string;
+  readonly clientId?: string;
   readonly undo?: string;
   readonly reasonCode?: string;
   readonly remark?: string;
@@ -129,7 +134,7 @@ export function useCorrections(
   return {
     versions,
     error,
-    async correct({ from, to, undo, reasonCode, remark }) {
+    async correct({ from, to, undo, reasonCode, remark, cptCode, locationType, therapistId, clientId }) {
       const day = times.civil(session.start_time).slice(0, 10);
       const at = (time = '') => (time && !undo ? times.instant(`${day}T${time}`) : null);
       const { noteStatus } = await correctVisit(supabase, {
@@ -140,6 +145,8 @@ export function useCorrections(
         undo: (undo || null) as CorrectionRequest['undo'],
         actualStartTime: at(from),
         actualEndTime: at(to),
+        ...{ cptCode: cptCode || null, locationType: locationType || null },
+        ...{ therapistId: therapistId || null, clientId: clientId || null },
       });
       await refetch();
       onChanged(noteStatus === 'needs_amendment' ? 'Corrected. The note must be amended.' : 'Corrected.');

@@ -21694,14 +21694,13 @@ create trigger a_take_organization before insert or update on public.session_vis
   for each statement
   when (private.is_direct_write())
   execute function private.take_written_organization();
-create trigger refuse_counted before update of units, started_by, completed_by, recorded_at on public.session_visits
+create trigger refuse_counted before update of units, started_by, completed_by on public.session_visits
   for each row
   when (
-    (new.units, new.started_by, new.completed_by, new.recorded_at)
-      is distinct from (old.units, old.started_by, old.completed_by, old.recorded_at)
+    (new.units, new.started_by, new.completed_by) is distinct from (old.units, old.started_by, old.completed_by)
     and private.is_direct_write()
   )
-  execute function private.refuse_derived_column('what was counted or recorded');
+  execute function private.refuse_derived_column('what was counted, and by whom');
 create trigger b_guard_visit before insert or update on public.session_visits
   for each row
   when (private.is_direct_write())
@@ -26016,16 +26015,18 @@ as
 select
   month.organization_id,
   month.month,
-  (session.start_time at time zone organization.time_zone)::date as service_date,
+  private.service_date(session.organization_id, session.client_id, session.start_time) as service_date,
   session.id as session_id,
   session.therapist_id,
   therapist.display_name as therapist_name,
   session.client_id,
   client.reference as client_reference,
   array['not_completed'] as reasons,
-  floor(extract(epoch from now() - session.end_time) / 86400)::integer as days_waiting
+  -- Where the client lives it may be tomorrow already.
+  greatest(0, today.date - private.service_date(session.organization_id, session.client_id, session.start_time))
+    as days_waiting
 from reports.months as month
-join public.organizations as organization on organization.id = month.organization_id
+cross join lateral (select private.service_date(month.organization_id, null, now()) as date) as today
 join public.sessions as session
   on session.organization_id = month.organization_id
   and session.start_time >= month.starts_at
@@ -26040,7 +26041,7 @@ select
   problem.organization_id, problem.month, problem.service_date, problem.session_id, problem.therapist_id,
   problem.therapist_name, problem.client_id, problem.client_reference,
   array_agg(distinct problem.problem order by problem.problem),
-  (now()::date - problem.service_date)::integer
+  greatest(0, private.service_date(problem.organization_id, null, now()) - problem.service_date)
 from reports.visit_problems as problem
 -- These are explained, and nothing to wait for.
 where problem.problem not in ('off_the_booking', 'off_the_day', 'overlap_let')

@@ -1,7 +1,7 @@
 -- An admin corrects who rendered a visit and whom it was for: units, claims, lanes and modifiers go along, what was before is
 -- kept, and the note, which attests people, waits for the one who was there.
 begin;
-select plan(47);
+select plan(50);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 select tests.prove_rows();
@@ -124,6 +124,7 @@ select is(
   array['2', 'AUTHORIZATION_EXCEEDED AUTHORIZATION_NEARLY_USED'], 'beyond what the other client has left it is told'
 );
 select is(tests.balance('ben'), '1/0/0/0', 'and never taken twice');
+select is(tests.balance('ann'), '2/0/0/18', 'whom it was not for has a day of one visit again');
 select pg_temp.correct('admin', 'visit', 6, pg_temp.to_client('ann'));
 update public.authorizations set approved_units = 20 where client_id = tests.id('ben');
 
@@ -152,6 +153,9 @@ select pg_temp.session('beside', 'bcba', 'ben', '21:00', '97155'), pg_temp.sessi
 select pg_temp.complete('beside', 60);
 select is(pg_temp.correct('admin', 'beside', 1, pg_temp.to_client('ann')) #>> '{body,version}', '2', 'a client''s payer allows the two services at once');
 select is(pg_temp.shown('beside'), 'bcba ann {} needs_amendment', 'so it was theirs');
+select pg_temp.session('treated too', 'rbt2', 'ben', '15:00');
+select is(pg_temp.correct('admin', 'modified', 1, pg_temp.to_client('ben')) ->> 'code', 'CONCURRENT_SERVICE_NOT_ALLOWED', 'another''s does not');
+select is(pg_temp.shown('modified'), 'bcba ann {HM} signed', 'and it stays as it was');
 
 -- A group
 select tests.cover('cat', 'silent');

@@ -1,7 +1,7 @@
 -- What a payer or an auditor would object to in a visit is told by its name, and what cannot be billed yet waits with its
 -- reasons. The visits are planted as history may have left them: what would refuse them today is not asked.
 begin;
-select plan(24);
+select plan(25);
 select tests.open_clinic();
 select tests.prove_rows();
 select private.add_default_payers(tests.id('clinic'));
@@ -105,6 +105,11 @@ update public.sessions set status = 'in_progress' where id = tests.id('open');
 select is(
   tests.call('admin', format('select to_jsonb(reasons) from reports.unbilled where session_id = %L', tests.id('open'))),
   '["not_completed"]', 'what was never completed waits too');
+
+select is(
+  tests.call('admin', format('select jsonb_agg(days_waiting order by service_date) from reports.unbilled where session_id in (%L, %L)', tests.id('late'), tests.id('open'))),
+  (select jsonb_agg((now() at time zone 'America/Los_Angeles')::date - day order by day) from unnest(array['2026-03-03', '2026-03-20']::date[]) as day),
+  'as many of the clinic''s days as have passed since');
 
 select * from finish();
 rollback;

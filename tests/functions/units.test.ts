@@ -221,6 +221,18 @@ describe('a week that begins on Sunday', () => {
   });
 });
 
+describe('a limit of a month', () => {
+  it('is of the calendar month: its last evening and the first morning of the next are two', async () => {
+    const client = await clientWith([{ units: 500, codes: ['97153'] }], [{ period: 'month', max_units: 4 }]);
+    expectHeld(await hold(client, `${year}-06-30T22:30`, 4));
+    expectShort(await hold(client, `${year}-06-01T00:00`, 1), client, `${year}-06-01`, 1, [
+      { limit: 'month', leftUnits: 0 },
+    ]);
+    expectHeld(await hold(client, `${year}-07-01T00:00`, 4));
+    expectHeld(await hold(client, `${year}-05-31T22:30`, 4));
+  });
+});
+
 describe('a limit has a first and a last day', () => {
   it('between which it counts, and not beyond', async () => {
     const client = await clientWith(

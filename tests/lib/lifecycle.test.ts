@@ -9,6 +9,7 @@ import {
   deriveCptMetadata,
   endSession,
   fetchPayerRules,
+  fetchVisitVersions,
   fetchWaitlist,
   joinWaitlist,
   leaveWaitlist,
@@ -132,8 +133,35 @@ describe('a session', () => {
     expect(await refusal(correctVisit(rbt, correction))).toMatchObject({
       ...{ status: 409, code: 'VISIT_VERSION_CONFLICT' },
     });
-    const undone = { sessionId, baseVersion: 2, undo: 'completion', reasonCode: 'by_mistake' } as const;
-    expect(await correctVisit(admin, undone)).toMatchObject({ units: null, version: 3 });
+    // It was the BCBA who was there: an admin says so, and the BCBA amends the note.
+    const people = {
+      sessionId,
+      baseVersion: 2,
+      reasonCode: 'wrong_people',
+      therapistId: clinic.bcba.id,
+    } as const;
+    expect(await refusal(correctVisit(rbt, people))).toMatchObject({ status: 403, code: 'FORBIDDEN' });
+    expect(await refusal(correctVisit(admin, { ...people, therapistId: clinic.clients[0] }))).toMatchObject({
+      status: 400,
+      issues: [{ path: 'therapist_id' }],
+    });
+    expect(await correctVisit(admin, people)).toMatchObject({
+      ...{ version: 3, units: 1, session: { therapist_id: clinic.bcba.id } },
+    });
+    const theirs = { session_id: sessionId, base_version: 3, content: wholeNote, reason: 'I was there.' };
+    expect((await call('session-notes', clinic.rbt, { action: 'amend', ...theirs })).status).toBe(403);
+    expect((await call('session-notes', clinic.bcba, { action: 'amend', ...theirs })).status).toBe(200);
+    const versions = await fetchVisitVersions(await clientOf(clinic.bcba), { sessionId });
+    expect(versions.map(({ version, therapist_id }) => [version, therapist_id])).toEqual([
+      [1, clinic.rbt.id],
+      [2, clinic.rbt.id],
+    ]);
+    const undone = { sessionId, baseVersion: 3, undo: 'completion', reasonCode: 'by_mistake' } as const;
+    expect(await correctVisit(admin, undone)).toMatchObject({
+      units: null,
+      version: 4,
+      noteStatus: 'amended',
+    });
   });
 
   it('was missed, once its start has passed, and only by those whose it is', async () => {

@@ -315,14 +315,13 @@ create trigger a_take_organization before insert or update on public.session_vis
   for each statement
   when (private.is_direct_write())
   execute function private.take_written_organization();
-create trigger refuse_counted before update of units, started_by, completed_by, recorded_at on public.session_visits
+create trigger refuse_counted before update of units, started_by, completed_by on public.session_visits
   for each row
   when (
-    (new.units, new.started_by, new.completed_by, new.recorded_at)
-      is distinct from (old.units, old.started_by, old.completed_by, old.recorded_at)
+    (new.units, new.started_by, new.completed_by) is distinct from (old.units, old.started_by, old.completed_by)
     and private.is_direct_write()
   )
-  execute function private.refuse_derived_column('what was counted or recorded');
+  execute function private.refuse_derived_column('what was counted, and by whom');
 create trigger b_guard_visit before insert or update on public.session_visits
   for each row
   when (private.is_direct_write())

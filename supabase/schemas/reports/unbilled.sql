@@ -7,16 +7,18 @@ as
 select
   month.organization_id,
   month.month,
-  (session.start_time at time zone organization.time_zone)::date as service_date,
+  private.service_date(session.organization_id, session.client_id, session.start_time) as service_date,
   session.id as session_id,
   session.therapist_id,
   therapist.display_name as therapist_name,
   session.client_id,
   client.reference as client_reference,
   array['not_completed'] as reasons,
-  floor(extract(epoch from now() - session.end_time) / 86400)::integer as days_waiting
+  -- Where the client lives it may be tomorrow already.
+  greatest(0, today.date - private.service_date(session.organization_id, session.client_id, session.start_time))
+    as days_waiting
 from reports.months as month
-join public.organizations as organization on organization.id = month.organization_id
+cross join lateral (select private.service_date(month.organization_id, null, now()) as date) as today
 join public.sessions as session
   on session.organization_id = month.organization_id
   and session.start_time >= month.starts_at
@@ -31,7 +33,7 @@ select
   problem.organization_id, problem.month, problem.service_date, problem.session_id, problem.therapist_id,
   problem.therapist_name, problem.client_id, problem.client_reference,
   array_agg(distinct problem.problem order by problem.problem),
-  (now()::date - problem.service_date)::integer
+  greatest(0, private.service_date(problem.organization_id, null, now()) - problem.service_date)
 from reports.visit_problems as problem
 -- These are explained, and nothing to wait for.
 where problem.problem not in ('off_the_booking', 'off_the_day', 'overlap_let')
