@@ -1,7 +1,7 @@
 -- The day of service is the local day of the start in the clinic's zone, or the client's own, whatever zone the caller names;
 -- and only an authorization of a payer who covers that day counts.
 begin;
-select plan(19);
+select plan(21);
 select tests.open_clinic();
 select tests.add_payers();
 
@@ -21,6 +21,19 @@ select tests.authorize('ann', '{97153}', 100, tests.at(10)::date, tests.at(20)::
 select is(pg_temp.ask('ann', pg_temp.la(day, clock), zone), told, format('day %s at %s in Los Angeles, asked in %s: %s', day, clock, zone, told))
 from (values (9, '23:30', 'dates'), (10, '00:00', 'held'), (20, '17:00', 'held'), (20, '23:30', 'held'), (21, '00:00', 'dates')) as try (day, clock, told),
   unnest(array['UTC', 'Pacific/Kiritimati']) as zone;
+
+-- Of a series each date has its own.
+create function pg_temp.ask_series(starts timestamptz[]) returns text language plpgsql as $$
+declare
+  answer jsonb := tests.hold('admin', tests.series('rbt', 'ann', starts, 30, '{"cpt_code": "97153"}'));
+begin
+  if answer ->> 'ok' = 'true' then perform tests.release('admin', answer #>> '{body,holdKey}'); end if;
+  return coalesce((select string_agg(concat_ws(' ', item ->> 'occurrenceIndex', item ->> 'limit', item ->> 'date'), ', ' order by item ->> 'occurrenceIndex')
+    from jsonb_array_elements(answer -> 'shortages') as item), answer ->> 'code', 'held');
+end $$;
+select is(pg_temp.ask_series(array[pg_temp.la(10, '00:00'), pg_temp.la(20, '23:30')]), 'held', 'a series is held to the last evening');
+select is(pg_temp.ask_series(array[pg_temp.la(9, '23:30'), pg_temp.la(10, '00:00'), pg_temp.la(21, '00:00')]),
+  format('0 dates %s, 2 dates %s', tests.at(9)::date, tests.at(21)::date), 'and refused for the dates beside it, by the clinic''s days');
 
 -- A client with a zone of their own.
 select tests.cover('ben', 'open');
