@@ -1,6 +1,6 @@
 -- A therapist or a parent has their sessions in the calendar of their phone: by a secret address that tells when, and no more.
 begin;
-select plan(63);
+select plan(65);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -130,6 +130,14 @@ select isnt(tests.event('parent', tests.id('ann in the club')), null, 'a family 
 select is(tests.event('parent', tests.id('club')), null, 'and learns nothing of the group');
 update public.clients set deleted_at = now() where id = tests.id('ann');
 select is((select count(*) from jsonb_array_elements(tests.feed('parent') -> 'events') as item where item ->> 'cancelled' = 'false'), 0::bigint, 'of a child who is archived nothing stands');
+
+-- It reaches back thirty days.
+insert into feeds select 'rbt again', tests.call('rbt', 'select public.create_calendar_feed()');
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone)
+select tests.id('clinic'), tests.id(name), tests.id('rbt'), tests.id('ben'), date_trunc('minute', now()) - ago, date_trunc('minute', now()) - ago + interval '30 minutes', 'UTC'
+from (values ('just within', interval '29 days 12 hours'), ('just beyond', interval '30 days 12 hours')) as past (name, ago);
+select isnt(tests.event('rbt again', tests.id('just within')), null, 'what began twenty-nine days ago is shown');
+select is(tests.event('rbt again', tests.id('just beyond')), null, 'what began more than thirty days ago is not');
 
 select * from finish();
 rollback;

@@ -1,7 +1,7 @@
 -- The day of service is the local day of the start in the clinic's zone, or the client's own, whatever zone the caller names;
 -- and only an authorization of a payer who covers that day counts.
 begin;
-select plan(21);
+select plan(25);
 select tests.open_clinic();
 select tests.add_payers();
 
@@ -62,5 +62,18 @@ select is(pg_temp.ask('cat', pg_temp.la(14, '23:30'), 'UTC'), 'held', 'which cha
 update public.client_coverages set valid_to = tests.at(30)::date where client_id = tests.id('cat') and payer_id = tests.id('strict');
 select is(pg_temp.ask('cat', pg_temp.la(30, '23:30'), 'UTC'), 'held', 'the last day of the last coverage');
 select is(pg_temp.ask('cat', pg_temp.la(31, '00:00'), 'UTC'), 'coverage', 'then nobody pays');
+-- Of two payers who cover the day, the second one's authorization counts as well.
+select tests.cover('dan', 'strict', 1), tests.cover('dan', 'open', 2);
+select is(pg_temp.ask('dan', pg_temp.la(15, '10:00'), 'UTC'), 'dates', 'the first payer asks for an authorization');
+select tests.authorize('dan', '{97153}', 100, tests.at(10)::date, tests.at(20)::date);
+select is(pg_temp.ask('dan', pg_temp.la(15, '10:00'), 'UTC'), 'held', 'and the second has given one');
+
+-- A code is valid to its last day by the clinic's clocks, for each date of a series.
+insert into public.service_codes (organization_id, code, description, levels, valid_from, valid_to)
+values (tests.id('clinic'), 'H2020', 'Ends soon', '{technician,assistant,qhp}', '2020-01-01', tests.at(40)::date);
+select is(tests.hold('admin', tests.series('rbt', 'ann', array[pg_temp.la(39, '23:30'), pg_temp.la(40, '23:30')], 30, '{"cpt_code": "H2020"}')) ->> 'ok', 'true', 'a series is held to the last evening of its code');
+select is((tests.error('admin', format('select public.hold_sessions(%L)', tests.series('rbt', 'ann', array[pg_temp.la(40, '22:00'), pg_temp.la(41, '00:00')], 30, '{"cpt_code": "H2020"}')))
+  ->> 'details')::jsonb #>> '{0,path}', 'occurrences.1', 'and not into the next day');
+
 select * from finish();
 rollback;
