@@ -11162,14 +11162,15 @@ begin
     set status = end_sessions.status, updated_at = as_of
     from unnest(session_ids) as named (id)
     cross join lateral (
-      select known.ctid, known.status, client.has_payer
-      from public.sessions as known
-      join public.clients as client on client.organization_id = known.organization_id and client.id = known.client_id
-      where known.organization_id = actor.organization_id and known.id = named.id
-      offset 0
+      select known.ctid, known.status, known.client_id from public.sessions as known
+      where known.organization_id = actor.organization_id and known.id = named.id offset 0
     ) as was
+    cross join lateral (
+      select known.has_payer from public.clients as known
+      where known.organization_id = actor.organization_id and known.id = was.client_id offset 0
+    ) as client
     where session.ctid = was.ctid
-    returning session.start_time, session.id, session.therapist_id, was.has_payer, was.status,
+    returning session.start_time, session.id, session.therapist_id, client.has_payer, was.status,
       private.facts_of_row(to_jsonb(session)) as facts
   )
   select
