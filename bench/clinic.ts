@@ -48,9 +48,11 @@ export interface Appointment {
   end: number;
 }
 
+/** The midnight before this began: it stays the same when midnight passes meanwhile. */
+const today = Math.floor(Date.now() / DAY) * DAY;
+
 /** Midnight UTC, a number of days from today. */
-export const midnight = (daysFromToday: number): number =>
-  Math.floor(Date.now() / DAY) * DAY + daysFromToday * DAY;
+export const midnight = (daysFromToday: number): number => today + daysFromToday * DAY;
 
 /** The time `minutes` after midnight UTC, a number of days from today. */
 export const at = (daysFromToday: number, minutes: number): number =>

@@ -46,9 +46,17 @@ export async function claimPort(wanted: number, purpose: string, variable: strin
   }
 }
 
+/** A port is in use some time after it was found free: none is given twice, and each process first looks in a part of its own. */
+const given = new Set<number>();
+const PORTS_OF_ONE = 40;
+
 async function freePort(): Promise<number> {
-  for (let tries = 0; tries < 100; tries++) {
-    const port = randomInt(FREE_PORTS.from, FREE_PORTS.to);
+  const parts = Math.floor((FREE_PORTS.to - FREE_PORTS.from) / PORTS_OF_ONE);
+  const own = FREE_PORTS.from + (process.pid % parts) * PORTS_OF_ONE;
+  for (let tries = 0; tries < 300; tries++) {
+    const port = tries < 150 ? randomInt(own, own + PORTS_OF_ONE) : randomInt(FREE_PORTS.from, FREE_PORTS.to);
+    if (given.has(port)) continue;
+    given.add(port);
     const isFree = await tryListen(port).then(
       () => true,
       () => false,

@@ -738,17 +738,11 @@ end
 $$;
 comment on function private.refuse_update() is 'Trigger: refuses UPDATE of rows that are records, or versions of one.';
 
-create trigger refuse_delete before delete on public.clients
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.clients
+create trigger refuse_delete before delete or truncate on public.clients
   for each statement execute function private.refuse_delete();
-create trigger refuse_delete before delete on public.therapists
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.therapists
+create trigger refuse_delete before delete or truncate on public.therapists
   for each statement execute function private.refuse_delete();
-create trigger refuse_delete before delete on public.organizations
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.organizations
+create trigger refuse_delete before delete or truncate on public.organizations
   for each statement execute function private.refuse_delete();
 
 -- === schemas/payers/units.sql ===
@@ -1213,7 +1207,13 @@ $$;
 comment on function private.billed_code_at(uuid, uuid, text, text, timestamptz) is
   'The code a client''s booking is billed as, on the day of service that its start means; see private.billed_code.';
 
-create function private.may_render_each(organization_id uuid, therapist_id uuid, cpt_codes text[], on_dates date[])
+create function private.may_render_each(
+  organization_id uuid,
+  therapist_id uuid,
+  cpt_codes text[],
+  on_dates date[],
+  clients integer[] default null
+)
 returns boolean
 language plpgsql
 stable
@@ -1222,7 +1222,7 @@ as $$
 begin
   return not exists (
     with version as materialized (
-      select known.code, greatest(known.valid_from, held.valid_from) as valid_from,
+      select known.code, known.min_clients, known.max_clients, greatest(known.valid_from, held.valid_from) as valid_from,
         least(coalesce(known.valid_to, 'infinity'), coalesce(held.valid_to, 'infinity')) as valid_to
       from public.service_codes as known
       left join public.therapist_credentials as held
@@ -1232,18 +1232,20 @@ begin
         -- Whoever is no therapist has no credential.
         and (held.level is null or held.level = any (known.levels))
     )
-    select from unnest(cpt_codes, on_dates) as service (code, date)
+    select from unnest(cpt_codes, on_dates, clients) as service (code, date, clients)
     where service.code is not null and not exists (
       select from version
       where version.code = service.code
         and (service.date is null or service.date between version.valid_from and version.valid_to)
+        and (service.clients is null or service.clients between version.min_clients and version.max_clients)
     )
   );
 end
 $$;
-comment on function private.may_render_each(uuid, uuid, text[], date[]) is
+comment on function private.may_render_each(uuid, uuid, text[], date[], integer[]) is
   'Whether a therapist may render each code on its day, with the level they have on that day; without a day, any version of '
-  'it at any level of theirs. Nobody renders a code that is unknown. Whoever is no therapist is judged elsewhere.';
+  'it at any level of theirs. clients: for how many at once, when that is asked. Nobody renders a code that is unknown. '
+  'Whoever is no therapist is judged elsewhere.';
 
 create function private.may_render(organization_id uuid, therapist_id uuid, cpt_code text, on_date date)
 returns boolean
@@ -1410,26 +1412,29 @@ comment on table public.payer_concurrency_rules is
   'Which two services one client may receive at the same time. A pair without a rule is not allowed.';
 create index payer_concurrency_rules_payer_idx on public.payer_concurrency_rules (organization_id, payer_id);
 
-create function private.payer_rule(organization_id uuid, payer_id uuid, cpt_code text, on_date date)
-returns table (
+create type private.payer_terms as (
   rounding public.unit_rounding,
   authorization_required boolean,
   evv_required boolean,
   is_covered boolean
-)
+);
+comment on type private.payer_terms is 'What a payer asks for a code on a day.';
+
+create function private.payer_rule(organization_id uuid, payer_id uuid, cpt_code text, on_date date)
+returns private.payer_terms
 language plpgsql
 stable
-rows 1
 set search_path = ''
 as $$
-#variable_conflict use_column
+declare
+  terms private.payer_terms;
 begin
-  return query
   select
     coalesce(code_rule.rounding, rule.rounding, 'midpoint'),
     coalesce(code_rule.authorization_required, rule.authorization_required, false),
     coalesce(rule.evv_required, false),
     coalesce(code_rule.is_covered, true)
+  into terms
   from (values (payer_rule.payer_id)) as payer (id)
   left join public.payer_rules as rule
     on rule.organization_id = payer_rule.organization_id
@@ -1440,10 +1445,11 @@ begin
     and code_rule.payer_id = payer.id
     and code_rule.cpt_code = payer_rule.cpt_code
     and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> on_date;
+  return terms;
 end
 $$;
 comment on function private.payer_rule(uuid, uuid, text, date) is
-  'A payer''s rule for a code on a day, defaults filled in: one row always, also for no payer.';
+  'A payer''s rule for a code on a day, defaults filled in, also for no payer.';
 
 create function private.default_modifiers(
   organization_id uuid,
@@ -1458,36 +1464,41 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  names text[];
 begin
-  return coalesce((
-    select array_agg(modifier.name order by modifier.position)
-    from (
-      select listed.name, min(listed.position) as position
-      from (
-        select item.name, item.position
-        from public.payer_code_rules as code_rule
-        cross join lateral jsonb_array_elements_text(
-          code_rule.modifiers -> private.provider_level(default_modifiers.credential)::text
-        ) with ordinality as item (name, position)
-        where code_rule.organization_id = default_modifiers.organization_id
-          and code_rule.payer_id = default_modifiers.payer_id
-          and code_rule.cpt_code = default_modifiers.cpt_code
-          and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> on_date
-        union all
-        select coalesce(rule.telehealth_modifier, case when rule.payer_id is null then '95' end), 5
-        from (values (1)) as once
-        left join public.payer_rules as rule
-          on rule.organization_id = default_modifiers.organization_id
-          and rule.payer_id = default_modifiers.payer_id
-          and daterange(rule.valid_from, rule.valid_to, '[]') @> on_date
-        where private.place_of(default_modifiers.location_type) = 'telehealth'
-      ) as listed (name, position)
-      where listed.name is not null
-      group by listed.name
-      order by position
-      limit 4
-    ) as modifier
-  ), '{}');
+  names := array(
+    select item.name
+    from public.payer_code_rules as code_rule
+    cross join lateral jsonb_array_elements_text(
+      code_rule.modifiers -> private.provider_level(default_modifiers.credential)::text
+    ) as item (name)
+    where code_rule.organization_id = default_modifiers.organization_id
+      and code_rule.payer_id = default_modifiers.payer_id
+      and code_rule.cpt_code = default_modifiers.cpt_code
+      and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> on_date
+  );
+  if private.place_of(location_type) = 'telehealth' then
+    names := names || (
+      select coalesce(rule.telehealth_modifier, case when rule.payer_id is null then '95' end)
+      from (values (1)) as once
+      left join public.payer_rules as rule
+        on rule.organization_id = default_modifiers.organization_id
+        and rule.payer_id = default_modifiers.payer_id
+        and daterange(rule.valid_from, rule.valid_to, '[]') @> on_date
+    );
+  end if;
+  if cardinality(names) = 0 then
+    return names;
+  end if;
+  return array(
+    select modifier.name
+    from unnest(names) with ordinality as modifier (name, position)
+    where modifier.name is not null
+    group by modifier.name
+    order by min(modifier.position)
+    limit 4
+  );
 end
 $$;
 comment on function private.default_modifiers(uuid, uuid, text, text, text, date) is
@@ -1617,7 +1628,7 @@ grant
 -- === schemas/payers/coverages.sql ===
 
 -- Purpose: who pays for a client, and when.
--- Objects: client_coverages; private.service_date, private.primary_payer.
+-- Objects: client_coverages; private.service_date, private.primary_payer, private.covers.
 
 create table public.client_coverages (
   organization_id uuid not null,
@@ -1676,6 +1687,23 @@ comment on function private.service_date(uuid, uuid, timestamptz) is
   'The date of a service: the local one, at its start, where the client receives care. Never the caller''s. Runs as its '
   'owner, so that reports may call it.';
 grant execute on function private.service_date(uuid, uuid, timestamptz) to authenticated, service_role;
+
+create function private.covers(organization_id uuid, client_id uuid, payer_id uuid, on_date date)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select from public.client_coverages as coverage
+    where coverage.organization_id = covers.organization_id and coverage.client_id = covers.client_id
+      and coverage.payer_id = covers.payer_id
+      and on_date between coverage.valid_from and coalesce(coverage.valid_to, 'infinity')
+  );
+end
+$$;
+comment on function private.covers(uuid, uuid, uuid, date) is 'Whether a payer covers a client on a day, first or after others.';
 
 create function private.primary_payer(organization_id uuid, client_id uuid, on_date date)
 returns uuid
@@ -1747,8 +1775,10 @@ as $$
 declare
   service record;
   zone text;
-  days daterange;
+  on_date date;
+  payer_ids uuid[];
   allowed int4multirange;
+  lanes int4multirange := int4multirange();
 begin
   if cpt_code is null then
     return '{[0,2147483647)}';
@@ -1762,43 +1792,40 @@ begin
   if not found then
     return '{[0,2147483647)}';
   end if;
-  if not exists (
-    select 1
-    from public.client_coverages as coverage
-    where coverage.organization_id = client_lanes.organization_id and coverage.client_id = client_lanes.client_id
-  ) then
-    return service.lanes;
-  end if;
-
-  -- All days it touches, so that two overlapping services look at one day in common.
+  -- All days it touches, so that two overlapping services look at one day in common. A pair gives up its lane when, on
+  -- each of the days, there is a payer and every payer of the client allows it.
   zone := private.service_zone(organization_id, client_id);
-  days := daterange((start_time at time zone zone)::date, (end_time at time zone zone)::date, '[]');
-
-  -- A pair gives up its lane when, on each of the days, there is a payer and every payer of the client allows it.
-  select range_agg(int4range(pair.lane, pair.lane + 1)) into allowed
-  from (
-    select least(service.ordinal, other.ordinal) * 100 + greatest(service.ordinal, other.ordinal) as lane
-    from generate_series(lower(days), upper(days) - 1, interval '1 day') as day (date)
-    left join public.client_coverages as coverage
-      on coverage.organization_id = client_lanes.organization_id
-      and coverage.client_id = client_lanes.client_id
-      and daterange(coverage.valid_from, coverage.valid_to, '[]') @> day.date::date
-    cross join (
-      select distinct known.code, known.ordinal
-      from public.service_codes as known
-      where known.organization_id is null or known.organization_id = client_lanes.organization_id
-    ) as other
-    left join public.payer_concurrency_rules as rule
-      on rule.organization_id = coverage.organization_id
-      and rule.payer_id = coverage.payer_id
-      and rule.first_code = least(client_lanes.cpt_code, other.code)
-      and rule.second_code = greatest(client_lanes.cpt_code, other.code)
-      and daterange(rule.valid_from, rule.valid_to, '[]') @> day.date::date
-    where other.code <> client_lanes.cpt_code
-    group by other.ordinal
-    having bool_and(coalesce(rule.allowed, false))
-  ) as pair;
-  return service.lanes - coalesce(allowed, '{}');
+  on_date := (start_time at time zone zone)::date;
+  loop
+    payer_ids := array(
+      select distinct coverage.payer_id
+      from public.client_coverages as coverage
+      where coverage.organization_id = client_lanes.organization_id and coverage.client_id = client_lanes.client_id
+        and on_date >= coverage.valid_from and on_date <= coalesce(coverage.valid_to, 'infinity')
+    );
+    allowed := (
+      select range_agg(int4range(pair.lane, pair.lane + 1))
+      from (
+        select least(service.ordinal, other.ordinal) * 100 + greatest(service.ordinal, other.ordinal) as lane
+        from public.payer_concurrency_rules as rule
+        cross join lateral (
+          select known.ordinal from public.service_codes as known
+          where known.code = case rule.first_code when client_lanes.cpt_code then rule.second_code else rule.first_code end
+            and (known.organization_id is null or known.organization_id = client_lanes.organization_id)
+          limit 1
+        ) as other
+        where rule.organization_id = client_lanes.organization_id and rule.payer_id = any (payer_ids) and rule.allowed
+          and client_lanes.cpt_code in (rule.first_code, rule.second_code)
+          and on_date >= rule.valid_from and on_date <= coalesce(rule.valid_to, 'infinity')
+        group by other.ordinal
+        having count(*) = cardinality(payer_ids)
+      ) as pair
+    );
+    lanes := lanes + (service.lanes - coalesce(allowed, '{}'));
+    exit when on_date >= (end_time at time zone zone)::date;
+    on_date := on_date + 1;
+  end loop;
+  return lanes;
 end
 $$;
 comment on function private.client_lanes(uuid, uuid, text, timestamptz, timestamptz) is
@@ -2278,15 +2305,11 @@ create table public.session_cancellations (
 comment on table public.session_cancellations is
   'Why, by whom and when a session was cancelled. Apart from sessions, since clients may not read it.';
 
-create trigger refuse_delete before delete on public.sessions
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.sessions
+create trigger refuse_delete before delete or truncate on public.sessions
   for each statement execute function private.refuse_delete();
 create trigger refuse_update before update on public.session_cancellations
   for each row execute function private.refuse_update();
-create trigger refuse_delete before delete on public.session_cancellations
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.session_cancellations
+create trigger refuse_delete before delete or truncate on public.session_cancellations
   for each statement execute function private.refuse_delete();
 
 -- Row-level security -----------------------------------------------------------------------------------------------
@@ -2523,29 +2546,29 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  if old.status <> 'held' or to_jsonb(new) - array['status', 'settled_at', 'settled_xid']
-    <> to_jsonb(old) - array['status', 'settled_at', 'settled_xid'] then
+  if to_jsonb(old) ->> 'status' <> 'held' or to_jsonb(new) - tg_argv::text[] <> to_jsonb(old) - tg_argv::text[] then
     raise exception using
       errcode = 'check_violation',
-      message = 'a hold changes only once: from held to confirmed, released or expired',
+      message = 'what was held never changes: a hold settles once, as confirmed, released or expired',
       hint = 'Release it and hold anew.';
   end if;
   return new;
 end
 $$;
 comment on function private.guard_hold_change() is
-  'Trigger: a hold''s content is fixed, and it settles once. The booking functions only settle, so it is asked of others.';
+  'Trigger: what a hold and its batch are of is fixed (all but the columns that are its arguments), so a confirmation may '
+  'read the batch before its locks; and a hold settles once. The booking functions only settle, so it is asked of others.';
 create trigger guard_hold_change before update on public.session_holds
   for each row
   when (private.is_direct_write())
-  execute function private.guard_hold_change();
-create trigger refuse_delete before delete on public.session_holds
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.session_holds
+  execute function private.guard_hold_change('status', 'settled_at', 'settled_xid');
+create trigger guard_hold_change before update on public.hold_batches
+  for each row
+  when (private.is_direct_write())
+  execute function private.guard_hold_change('expires_at');
+create trigger refuse_delete before delete or truncate on public.session_holds
   for each statement execute function private.refuse_delete();
-create trigger refuse_delete before delete on public.hold_batches
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.hold_batches
+create trigger refuse_delete before delete or truncate on public.hold_batches
   for each statement execute function private.refuse_delete();
 
 alter table public.hold_batches enable row level security;
@@ -2897,17 +2920,13 @@ create index authorization_units_held_idx
 create index authorization_units_client_idx on public.authorization_units (organization_id, client_id, service_date);
 create index authorization_units_therapist_idx on public.authorization_units (organization_id, therapist_id, service_date);
 
-create trigger refuse_delete before delete on public.authorizations
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.authorizations
+create trigger refuse_delete before delete or truncate on public.authorizations
   for each statement execute function private.refuse_delete();
 create trigger refuse_change before delete or update on public.authorization_codes
   for each row execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.authorization_codes
   for each statement execute function private.refuse_delete();
-create trigger refuse_delete before delete on public.client_coverages
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.client_coverages
+create trigger refuse_delete before delete or truncate on public.client_coverages
   for each statement execute function private.refuse_delete();
 
 -- Audit of what rules bookings ------------------------------------------------------------------------------------------
@@ -2947,7 +2966,7 @@ create trigger z_audit after insert or update on public.client_coverages
 create trigger z_audit after insert on public.authorizations
   for each row execute function private.audit_rule_change('authorization');
 -- What bookings take of it is in their own events.
-create trigger z_audit_update after update on public.authorizations
+create trigger z_audit_update after update of reference, approved_units, starts_on, ends_on, payer_id on public.authorizations
   for each row
   when ((new.reference, new.approved_units, new.starts_on, new.ends_on, new.payer_id)
     is distinct from (old.reference, old.approved_units, old.starts_on, old.ends_on, old.payer_id))
@@ -3081,9 +3100,7 @@ create index unit_limits_authorization_idx on public.unit_limits (organization_i
   where authorization_id is not null;
 create index unit_limits_payer_idx on public.unit_limits (organization_id, payer_id) where payer_id is not null;
 
-create trigger refuse_delete before delete on public.unit_limits
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.unit_limits
+create trigger refuse_delete before delete or truncate on public.unit_limits
   for each statement execute function private.refuse_delete();
 create trigger z_audit after insert or update on public.unit_limits
   for each row execute function private.audit_rule_change('unit_limit');
@@ -3434,9 +3451,7 @@ create trigger a_guard_rule_codes before insert on public.payer_concurrency_rule
 create trigger a_guard_rule_codes before insert on public.authorization_codes
   for each row execute function private.guard_rule_codes();
 
-create trigger refuse_delete before delete on public.service_codes
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.service_codes
+create trigger refuse_delete before delete or truncate on public.service_codes
   for each statement execute function private.refuse_delete();
 -- Everybody's codes come with the schema: no organization's audit has them.
 create trigger z_audit after insert or update on public.service_codes
@@ -3810,25 +3825,19 @@ stable
 set search_path = ''
 as $$
 begin
-  return array(
-    select unnest(former_group_ids)
-    union
-    select session.group_id
+  return former_group_ids || array(
+    select distinct dependent.id
     from unnest(session_ids) as named (id)
     cross join lateral (
-      select known.group_id from public.sessions as known
-      where known.organization_id = claim_dependents.organization_id and known.id = named.id offset 0
-    ) as session
-    where session.group_id is not null
-    union
-    -- A move that gives up one of these places claims what it wants beyond them.
-    select move.batch_id
-    from unnest(session_ids) as named (id)
-    cross join lateral (
+      select known.group_id as id from public.sessions as known
+      where known.organization_id = claim_dependents.organization_id and known.id = named.id
+      union all
+      -- A move that gives up one of these places claims what it wants beyond them.
       select hold.batch_id from public.session_holds as hold
       where hold.organization_id = claim_dependents.organization_id and hold.session_id = named.id and hold.status = 'held'
       offset 0
-    ) as move
+    ) as dependent
+    where dependent.id is not null
   );
 end
 $$;
@@ -4105,7 +4114,8 @@ declare
   actor private.actor;
 begin
   perform private.require_read_committed();
-  select auth.uid(), private.claimed_organization_id() into actor.user_id, actor.organization_id;
+  actor.user_id := auth.uid();
+  actor.organization_id := private.claimed_organization_id();
   if actor.user_id is null then
     perform private.raise_refusal(401, 'UNAUTHENTICATED', 'Sign in first: this call needs a user''s access token.');
   elsif actor.organization_id is null then
@@ -5312,7 +5322,7 @@ begin
     execute format(
       $function$
         create function private.mistyped_%1$s() returns jsonpath
-        language plpgsql immutable set search_path = '' as $body$ begin return %2$L; end $body$
+        language plpgsql immutable set search_path = '' as $body$ begin return %2$L::jsonpath; end $body$
       $function$,
       name, format('$ ? (%s)', private.mistyped_fields(format('private.%I', name)::regtype))
     );
@@ -5526,23 +5536,6 @@ create type private.slot as (
 comment on type private.slot is
   'One client of one occurrence of a hold. hold_key is the occurrence''s. civil_start is the local time that was meant: '
   'where clocks skip it, start_time is later. cpt_code and service_date: what private.with_services says, null before.';
-
-create function private.names_service(slots private.slot[])
-returns boolean
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return case
-    when cardinality(slots) = 1 then slots[1].cpt_code is not null
-    else exists (select from unnest(slots) as slot where slot.cpt_code is not null)
-  end;
-end
-$$;
-comment on function private.names_service(private.slot[]) is
-  'Whether any of these slots has a service; see private.with_services. A booking without one has nothing to render, and '
-  'no day on which its code must be valid.';
 
 create function private.window_issues(
   slot private.slot,
@@ -5800,10 +5793,10 @@ begin
 
   if wanted.occurrences is null then
     one := row(
-      gen_random_uuid(), 0, gen_random_uuid(), wanted.client_id, wanted.group_id, wanted.session_id, wanted.start_time::timestamptz,
-      wanted.end_time::timestamptz, zone, wanted.start_time::timestamptz at time zone zone, '{[0,2147483647)}', null,
-      null
-    );
+      gen_random_uuid(), 0, gen_random_uuid(), wanted.client_id, wanted.group_id, wanted.session_id,
+      wanted.start_time::timestamptz, wanted.end_time::timestamptz, zone, wanted.start_time::timestamptz at time zone zone,
+      '{[0,2147483647)}', null, null
+    )::private.slot;
     slots := array[one];
     issues := issues || coalesce(private.window_issues(
       one, false, wanted.start_time_offset_minutes, wanted.end_time_offset_minutes, as_of), '[]');
@@ -5980,7 +5973,7 @@ declare
   top constant private.confirm_occurrence := row(
     wanted.hold_key, wanted.session, wanted.cpt, wanted.start_time_offset_minutes, wanted.end_time_offset_minutes,
     wanted.time_zone, null
-  );
+  )::private.confirm_occurrence;
   listed private.listing[];
   codes text[];
   wrong jsonb;
@@ -6090,7 +6083,9 @@ comment on function private.read_cancel_request(jsonb) is
 -- Purpose: what a booking would take of authorizations, and which limits are in its way: the one computation of units.
 -- Objects: quote_units and what it reads (asked_services, approvals_for, limits_for); shortages_of, unit_warnings.
 -- Watch for: everything here runs behind the client's and the therapist's lock, or alone in the organization. What is
---            decisive is read in one statement for each kind, then granted in memory, earliest service first.
+--            decisive is read in one statement for each kind, for all services together. It is granted in memory, one
+--            service after the other: what a service gets is the least of several balances, each of which the earlier
+--            ones have changed by what they got. No window function sums what depends on its own earlier rows.
 
 create type private.service as (
   owner_id uuid,
@@ -6101,13 +6096,15 @@ create type private.service as (
   end_time timestamptz,
   replaces_id uuid,
   total_units integer,
-  therapist_id uuid
+  therapist_id uuid,
+  service_date date
 );
 comment on type private.service is
-  'One service of one client. replaces_id: the session a hold moves; total_units: when known better than by the times.';
+  'One service of one client. replaces_id: the session a hold moves; total_units: when known better than by the times; '
+  'service_date: when it is known already.';
 
-create type private.own_units as (authorization_id uuid, units integer);
-comment on type private.own_units is 'What a session that is being moved has of an authorization already.';
+create type private.drawn_units as (authorization_id uuid, units integer);
+comment on type private.drawn_units is 'Units of an authorization: what a session has of it, or what is added to what is booked.';
 
 create type private.asked_service as (
   owner_id uuid,
@@ -6122,13 +6119,11 @@ create type private.asked_service as (
   was_covered boolean,
   is_paid boolean,
   authorization_required boolean,
-  has_limits boolean,
   total_units integer,
-  own private.own_units[]
+  own private.drawn_units[]
 );
 comment on type private.asked_service is
-  'A service with what its payer says of it. was_covered: the client ever had a payer; is_paid: this payer pays for the '
-  'code; has_limits: the payer limits units.';
+  'A service with what its payer says of it. was_covered: the client ever had a payer; is_paid: this payer pays for the code.';
 
 create type private.approval as (
   id uuid,
@@ -6138,12 +6133,9 @@ create type private.approval as (
   approved_units integer,
   left_units integer,
   starts_on date,
-  ends_on date,
-  covered datemultirange,
-  has_limits boolean
+  ends_on date
 );
-comment on type private.approval is
-  'An authorization as a quote sees it. covered: the days on which its payer covers the client.';
+comment on type private.approval is 'An authorization as a quote sees it.';
 
 create type private.limit_use as (
   service_number integer,
@@ -6179,12 +6171,14 @@ create type private.quote as (
   granted_units integer,
   replaces_id uuid,
   shortages private.unit_shortage[],
-  exceeded private.exceeded_limit[]
+  exceeded private.exceeded_limit[],
+  warns boolean
 );
 comment on type private.quote is
   'What a service takes of an authorization (total; service_units is the whole service''s) and gets of it in addition to '
   'what a moved session has (granted). left_units: of the authorization, before the request. The first part has the '
-  'service''s shortages, null when it gets all it needs, and the limits it is warned of.';
+  'service''s shortages, null when it gets all it needs, and the limits it is warned of. warns: of those, or because a tenth '
+  'of the authorization is left, or less.';
 
 create function private.asked_services(organization_id uuid, services private.service[])
 returns private.asked_service[]
@@ -6201,13 +6195,9 @@ begin
         select from public.client_coverages as ever
         where ever.organization_id = asked_services.organization_id and ever.client_id = service.client_id
       ),
-      rule.is_covered, rule.authorization_required,
-      payer.id is not null and exists (
-        select from public.unit_limits as known
-        where known.organization_id = asked_services.organization_id and known.payer_id = payer.id
-      ),
+      (rule.terms).is_covered, (rule.terms).authorization_required,
       coalesce(service.total_units, private.billable_units(
-        floor(extract(epoch from service.end_time - service.start_time) / 60), rule.rounding, coalesce((
+        floor(extract(epoch from service.end_time - service.start_time) / 60), (rule.terms).rounding, coalesce((
           select min(known.unit_minutes) from public.service_codes as known
           where known.code = service.cpt_code
             and (known.organization_id is null or known.organization_id = asked_services.organization_id)
@@ -6216,7 +6206,7 @@ begin
       )),
       case when service.replaces_id is not null then array(
         -- By its key alone: nothing here may lead into an authorization's whole ledger.
-        select row(entry.authorization_id, entry.units)::private.own_units
+        select row(entry.authorization_id, entry.units)::private.drawn_units
         from public.authorization_units as entry
         where entry.organization_id = asked_services.organization_id and entry.owner_id = service.replaces_id
           and entry.authorization_id is not null
@@ -6229,12 +6219,17 @@ begin
       offset 0
     ) as client
     cross join lateral (
-      select private.service_date(asked_services.organization_id, service.client_id, service.start_time) as date
+      select coalesce(
+        service.service_date, private.service_date(asked_services.organization_id, service.client_id, service.start_time)
+      ) as date
+      offset 0
     ) as day
     cross join lateral (
-      select private.primary_payer(asked_services.organization_id, service.client_id, day.date) as id
+      select private.primary_payer(asked_services.organization_id, service.client_id, day.date) as id offset 0
     ) as payer
-    cross join lateral private.payer_rule(asked_services.organization_id, payer.id, service.cpt_code, day.date) as rule
+    cross join lateral (
+      select private.payer_rule(asked_services.organization_id, payer.id, service.cpt_code, day.date) as terms offset 0
+    ) as rule
     -- Earliest first, and by client, so that a client's authorizations are looked for once.
     order by service.client_id, service.start_time, service.owner_id
   );
@@ -6252,7 +6247,12 @@ as $$
 begin
   return array(
     select row(
-      approval.id, approval.client_id, approval.payer_id, granted.cpt_codes, approval.approved_units,
+      approval.id, approval.client_id, approval.payer_id,
+      array(
+        select code.cpt_code from public.authorization_codes as code
+        where code.organization_id = approvals_for.organization_id and code.authorization_id = approval.id
+      ),
+      approval.approved_units,
       -- Booked units stand on the authorization; of holds only the live ones are summed.
       approval.approved_units - approval.booked_units - (
         select coalesce(sum(held.units), 0)
@@ -6260,21 +6260,10 @@ begin
         where held.organization_id = approvals_for.organization_id and held.authorization_id = approval.id
           and held.state = 'held' and held.expires_at > as_of
       ),
-      approval.starts_on, approval.ends_on,
-      case when client.payers is distinct from array[approval.payer_id] then (
-        select range_agg(daterange(coverage.valid_from, coverage.valid_to, '[]'))
-        from public.client_coverages as coverage
-        where coverage.organization_id = approvals_for.organization_id and coverage.client_id = approval.client_id
-          and coverage.payer_id = approval.payer_id
-      ) end,
-      exists (
-        select from public.unit_limits as known
-        where known.organization_id = approvals_for.organization_id and known.authorization_id = approval.id
-      )
+      approval.starts_on, approval.ends_on
     )::private.approval
     from (
-      select service.client_id as id, min(service.service_date) as first_date, max(service.service_date) as last_date,
-        array_agg(distinct service.cpt_code) as cpt_codes, array_agg(distinct service.payer_id) as payers
+      select service.client_id as id, min(service.service_date) as first_date, max(service.service_date) as last_date
       from unnest(asked) as service
       group by service.client_id
     ) as client
@@ -6284,19 +6273,12 @@ begin
         and known.ends_on >= client.first_date and known.starts_on <= client.last_date
       offset 0
     ) as approval
-    cross join lateral (
-      select array(
-        select code.cpt_code from public.authorization_codes as code
-        where code.organization_id = approvals_for.organization_id and code.authorization_id = approval.id
-      ) as cpt_codes
-    ) as granted
-    where granted.cpt_codes && client.cpt_codes
     order by approval.client_id, approval.ends_on, approval.starts_on, approval.id
   );
 end
 $$;
 comment on function private.approvals_for(uuid, private.asked_service[], timestamptz) is
-  'The authorizations that these services may draw on, by client, the one that ends first first.';
+  'The authorizations of the days of these services, by client, the one that ends first first.';
 
 create function private.units_within(
   organization_id uuid,
@@ -6381,10 +6363,10 @@ begin
     join lateral (
       select named.id, named.starts_on, named.ends_on, null::uuid as payer_id
       from unnest(approvals) as named
-      where named.has_limits and named.client_id = service.client_id
+      where named.client_id = service.client_id
         and service.service_date between named.starts_on and named.ends_on
       union all
-      select null, null, null, service.payer_id where service.has_limits
+      select null, null, null, service.payer_id
     ) as approval on true
     join lateral (
       select known as entry from public.unit_limits as known
@@ -6425,20 +6407,24 @@ comment on function private.limits_for(uuid, private.asked_service[], private.ap
   'The limits that count these services, by service, and what is left in the pool of each: one for each limit, period and '
   'client, therapist or pair.';
 
-create function private.can_draw(approval private.approval, service private.asked_service)
+create function private.can_draw(organization_id uuid, approval private.approval, service private.asked_service)
 returns boolean
-language sql
-immutable
+language plpgsql
+stable
 set search_path = ''
-return approval.client_id = service.client_id
-  and service.service_date between approval.starts_on and approval.ends_on
-  and service.cpt_code = any (approval.cpt_codes)
-  -- Of a payer who covers that date; of a client nobody ever covered, whatever was authorized.
-  and (
-    not service.was_covered or approval.payer_id is not distinct from service.payer_id
-    or coalesce(approval.covered @> service.service_date, false)
-  );
-comment on function private.can_draw(private.approval, private.asked_service) is
+as $$
+begin
+  return approval.client_id = service.client_id
+    and service.service_date between approval.starts_on and approval.ends_on
+    and service.cpt_code = any (approval.cpt_codes)
+    -- Of a payer who covers that date; of a client nobody ever covered, whatever was authorized.
+    and (
+      not service.was_covered or approval.payer_id is not distinct from service.payer_id
+      or private.covers(organization_id, service.client_id, approval.payer_id, service.service_date)
+    );
+end
+$$;
+comment on function private.can_draw(uuid, private.approval, private.asked_service) is
   'Whether a service may draw on an authorization: of its client, its day, its code, and a payer who covers that day.';
 
 create function private.is_authorized_ever(organization_id uuid, client_id uuid, cpt_code text)
@@ -6508,14 +6494,12 @@ declare
   left_of integer[] := array[greatest(0, left_units), null, null, null];
   place integer;
 begin
-  if approval.has_limits then
-    for use in first_use..last_use loop
-      if uses[use].authorization_id = approval.id and uses[use].effect = 'refuse' then
-        place := array_position('{total,day,week,month}', uses[use].period);
-        left_of[place] := least(left_of[place], greatest(0, pool_left[uses[use].pool]));
-      end if;
-    end loop;
-  end if;
+  for use in first_use..last_use loop
+    if uses[use].authorization_id = approval.id and uses[use].effect = 'refuse' then
+      place := array_position('{total,day,week,month}', uses[use].period);
+      left_of[place] := least(left_of[place], greatest(0, pool_left[uses[use].pool]));
+    end if;
+  end loop;
   return left_of;
 end
 $$;
@@ -6535,11 +6519,11 @@ declare
   approval_left integer[] := '{}';
   uses private.limit_use[] := '{}';
   pool_left integer[];
-  has_limits boolean := false;
   quotes private.quote[] := '{}';
   first_approval integer := 1;
   first_use integer := 1;
   last_use integer := 0;
+  none constant integer[] := '{}';
   -- Of the service at hand: the authorizations it may draw on, what it has of each already, and what it draws.
   service private.asked_service;
   approval private.approval;
@@ -6556,19 +6540,14 @@ declare
   took integer;
   pool integer;
 begin
-  if asked = '{}' then
+  if cardinality(asked) = 0 then
     return '{}';
   end if;
   approvals := private.approvals_for(organization_id, asked, as_of);
   for place in 1..cardinality(approvals) loop
     approval_left := approval_left || approvals[place].left_units;
-    has_limits := has_limits or approvals[place].has_limits;
   end loop;
-  for number in 1..cardinality(asked) loop
-    exit when has_limits;
-    has_limits := asked[number].has_limits;
-  end loop;
-  if has_limits then
+  if exists (select from public.unit_limits as known where known.organization_id = quote_units.organization_id) then
     select limits.uses, limits.pool_left into uses, pool_left
     from private.limits_for(organization_id, asked, approvals, as_of) as limits;
   end if;
@@ -6582,15 +6561,15 @@ begin
     while last_use < cardinality(uses) and uses[last_use + 1].service_number = number loop
       last_use := last_use + 1;
     end loop;
-    places := '{}'; own := '{}'; drawn := '{}'; left_by := '{0,0,0,0}'; is_bound := '{f,f,f,f}';
-    needs_authorization := true; shortages := '{}'; exceeded := '{}';
+    places := none; own := none; drawn := none; left_by := array[0, 0, 0, 0]; is_bound := array[false, false, false, false];
+    needs_authorization := true; shortages := null; exceeded := null;
     rest := service.total_units;
 
     -- What each authorization gives within its limits, the one that ends first first.
     for place in first_approval..cardinality(approvals) loop
       approval := approvals[place];
       exit when approval.client_id <> service.client_id;
-      continue when not service.is_paid or not private.can_draw(approval, service);
+      continue when not service.is_paid or not private.can_draw(organization_id, approval, service);
       took := 0;
       if service.own is not null then
         select coalesce(sum(had.units), 0) into took from unnest(service.own) as had where had.authorization_id = approval.id;
@@ -6651,17 +6630,18 @@ begin
       took := case when each >= cardinality(places) then rest else 0 end;
       approval := approvals[places[each]];
       continue when drawn[each] = 0 and took = 0 and (each < cardinality(places) or service.total_units > 0);
+      if places <> '{}' then
+        approval_left[places[each]] := approval_left[places[each]] - greatest(0, drawn[each] - own[each]);
+      end if;
       quotes := quotes || row(
         service.owner_id, each - 1, service.occurrence_index, service.client_id, service.therapist_id, service.payer_id,
         service.cpt_code, service.service_date, approval.id, approval.approved_units, approval.left_units,
         needs_authorization, service.total_units, coalesce(drawn[each], 0) + took,
         coalesce(greatest(0, drawn[each] - own[each]), 0), service.replaces_id,
-        nullif(shortages, '{}'), nullif(exceeded, '{}')
+        shortages, exceeded,
+        exceeded is not null or coalesce(approval_left[places[each]] <= 0.1 * approval.approved_units, false)
       )::private.quote;
-      shortages := '{}'; exceeded := '{}';
-      if places <> '{}' then
-        approval_left[places[each]] := approval_left[places[each]] - greatest(0, drawn[each] - own[each]);
-      end if;
+      shortages := null; exceeded := null;
     end loop;
   end loop;
   return quotes;
@@ -6680,21 +6660,29 @@ language plpgsql
 immutable
 set search_path = ''
 as $$
+declare
+  short private.quote;
 begin
+  foreach short in array quotes loop
+    exit when short.shortages is not null;
+  end loop;
+  if short.shortages is null then
+    return null;
+  end if;
   return (
     select jsonb_agg(
       jsonb_build_object(
         'occurrenceIndex', quote.occurrence_index, 'clientId', quote.client_id, 'cptCode', quote.cpt_code,
-        'date', quote.service_date, 'limit', short.limit_name, 'neededUnits', quote.service_units,
-        'leftUnits', short.left_units
+        'date', quote.service_date, 'limit', met.limit_name, 'neededUnits', quote.service_units,
+        'leftUnits', met.left_units
       )
-      order by quote.occurrence_index, quote.client_id, array_position('{coverage,dates,total,day,week,month}', short.limit_name)
+      order by quote.occurrence_index, quote.client_id, array_position('{coverage,dates,total,day,week,month}', met.limit_name)
     )
     from unnest(quotes) as quote
     cross join lateral (
       -- Of an authorization and of its payer there may be a limit each: what is left is the less.
       select each.limit_name, min(each.left_units) as left_units from unnest(quote.shortages) as each group by each.limit_name
-    ) as short
+    ) as met
   );
 end
 $$;
@@ -6708,7 +6696,15 @@ language plpgsql
 immutable
 set search_path = ''
 as $$
+declare
+  warned private.quote;
 begin
+  foreach warned in array quotes loop
+    exit when warned.warns;
+  end loop;
+  if warned.warns is not true then
+    return '[]';
+  end if;
   return coalesce((
     select jsonb_agg(
       jsonb_build_object(
@@ -6758,7 +6754,7 @@ declare
   quotes constant private.quote[] := private.quote_units(organization_id, array(
     select row(
       service.owner_id, service.occurrence_index, service.client_id, service.cpt_code, service.start_time, service.end_time,
-      service.owner_id, service.total_units, service.therapist_id
+      service.owner_id, service.total_units, service.therapist_id, service.service_date
     )::private.service
     from unnest(private.services_of_sessions(organization_id, session_ids)) as service
   ), as_of);
@@ -6787,25 +6783,25 @@ comment on type private.moved_session is 'A session, and the hold that moves it.
 
 -- The ledger -------------------------------------------------------------------------------------------------------
 
-create function private.add_booked_units(organization_id uuid, entries public.authorization_units[], factor integer)
+create function private.add_booked_units(organization_id uuid, drawn private.drawn_units[])
 returns void
 language plpgsql
 set search_path = ''
 as $$
 begin
   update public.authorizations as approval
-  set booked_units = approval.booked_units + factor * changed.units
+  set booked_units = approval.booked_units + changed.units
   from (
-    select entry.authorization_id as id, sum(entry.units) as units
-    from unnest(entries) as entry
-    where entry.state <> 'held' and entry.units > 0
-    group by entry.authorization_id
+    select each.authorization_id as id, sum(each.units) as units
+    from unnest(drawn) as each
+    group by each.authorization_id
+    having sum(each.units) <> 0
   ) as changed
   where approval.organization_id = add_booked_units.organization_id and approval.id = changed.id;
 end
 $$;
-comment on function private.add_booked_units(uuid, public.authorization_units[], integer) is
-  'Adds (factor 1) or takes away (-1) the units of these entries, those of holds excepted, from their authorizations.';
+comment on function private.add_booked_units(uuid, private.drawn_units[]) is
+  'Adds units to what is booked of their authorizations; what is given back is negative. Units of holds are not booked.';
 
 create function private.enter_units(
   organization_id uuid,
@@ -6817,23 +6813,17 @@ returns void
 language plpgsql
 set search_path = ''
 as $$
-declare
-  entries public.authorization_units[];
 begin
-  entries := array(
-    select row(
-      enter_units.organization_id, quote.owner_id, quote.part, quote.client_id, quote.therapist_id, quote.payer_id,
-      quote.cpt_code, quote.service_date, quote.authorization_id, quote.needs_authorization, quote.total_units,
-      quote.granted_units, enter_units.state, enter_units.expires_at,
-      case when enter_units.state = 'held' then quote.replaces_id end
-    )::public.authorization_units
-    from unnest(quotes) as quote
-  );
-  if entries <> '{}' then
-    insert into public.authorization_units select entry.* from unnest(entries) as entry;
-    if state <> 'held' then
-      perform private.add_booked_units(organization_id, entries, 1);
-    end if;
+  insert into public.authorization_units
+  select enter_units.organization_id, quote.owner_id, quote.part, quote.client_id, quote.therapist_id, quote.payer_id,
+    quote.cpt_code, quote.service_date, quote.authorization_id, quote.needs_authorization, quote.total_units,
+    quote.granted_units, enter_units.state, enter_units.expires_at,
+    case when enter_units.state = 'held' then quote.replaces_id end
+  from unnest(quotes) as quote;
+  if state <> 'held' then
+    perform private.add_booked_units(organization_id, array(
+      select row(quote.authorization_id, quote.granted_units)::private.drawn_units from unnest(quotes) as quote
+    ));
   end if;
 end
 $$;
@@ -6847,6 +6837,7 @@ set search_path = ''
 as $$
 declare
   entries public.authorization_units[];
+  booked private.drawn_units[];
 begin
   with gone as (
     delete from public.authorization_units as entry
@@ -6858,9 +6849,12 @@ begin
     where entry.ctid = found.ctid
     returning entry.*
   )
-  select array_agg(row(gone.*)::public.authorization_units) into entries from gone;
-  if entries is not null then
-    perform private.add_booked_units(organization_id, entries, -1);
+  select array_agg(row(gone.*)::public.authorization_units),
+    array_agg(row(gone.authorization_id, -gone.units)::private.drawn_units) filter (where gone.state <> 'held')
+  into entries, booked
+  from gone;
+  if booked is not null then
+    perform private.add_booked_units(organization_id, booked);
   end if;
   return coalesce(entries, '{}');
 end
@@ -6874,7 +6868,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  entries public.authorization_units[];
+  booked private.drawn_units[];
 begin
   with taken as (
     update public.authorization_units as entry
@@ -6886,11 +6880,11 @@ begin
     ) as found
     -- Of what was found: asked of the table, the index of all that is held would be read for each of them.
     where entry.ctid = found.ctid and found.state = 'held'
-    returning entry.*
+    returning entry.authorization_id, entry.units
   )
-  select array_agg(row(taken.*)::public.authorization_units) into entries from taken;
-  if entries is not null then
-    perform private.add_booked_units(organization_id, entries, 1);
+  select array_agg(row(taken.*)::private.drawn_units) into booked from taken;
+  if booked is not null then
+    perform private.add_booked_units(organization_id, booked);
   end if;
 end
 $$;
@@ -6922,12 +6916,6 @@ begin
     array_agg(row(gone.*)::public.authorization_units) filter (where gone.state = 'held')
   into before, held
   from gone;
-  if before is not null then
-    perform private.add_booked_units(organization_id, before, -1);
-  end if;
-  if held is null then
-    return;
-  end if;
   held := array(
     select row(
       entry.organization_id, one.session_id, entry.part, entry.client_id, entry.therapist_id, entry.payer_id, entry.cpt_code,
@@ -6941,7 +6929,11 @@ begin
       on former.owner_id = one.session_id and former.authorization_id = entry.authorization_id
   );
   insert into public.authorization_units select entry.* from unnest(held) as entry;
-  perform private.add_booked_units(organization_id, held, 1);
+  perform private.add_booked_units(organization_id, array(
+    select row(entry.authorization_id, -entry.units)::private.drawn_units from unnest(before) as entry
+    union all
+    select row(entry.authorization_id, entry.units)::private.drawn_units from unnest(held) as entry
+  ));
 end
 $$;
 comment on function private.move_units(uuid, private.moved_session[]) is
@@ -6984,7 +6976,7 @@ begin
       ),
       coalesce(visit.actual_start_time, session.start_time), coalesce(visit.actual_end_time, session.end_time), null,
       case when session.status = 'completed' then coalesce(visit.units, counted.units) end,
-      session.therapist_id
+      session.therapist_id, null
     )::private.service
     from unnest(session_ids) as named (id)
     cross join lateral (
@@ -7021,7 +7013,7 @@ begin
         hold.organization_id, hold.client_id, coalesce(batch.cpt_code, moved.cpt_code),
         coalesce(batch.session_type, moved.session_type), hold.start_time
       ),
-      hold.start_time, hold.end_time, hold.session_id, null, batch.therapist_id
+      hold.start_time, hold.end_time, hold.session_id, null, batch.therapist_id, null
     )::private.service
     from unnest(hold_ids) as named (id)
     join public.session_holds as hold
@@ -8096,11 +8088,52 @@ $$;
 comment on function private.service_issue(uuid, text, date, integer) is
   'What forbids this code on this day for so many clients at once; null: nothing.';
 
+create type private.named_services as (paths text[], codes text[], dates date[], clients integer[]);
+comment on type private.named_services is
+  'Services that a request names, or is billed as: where it says so, the code, its day, and for how many clients at once '
+  '(null: a moved session, which stays what it is). Null lists: it names none.';
+
+create function private.may_render_named(organization_id uuid, therapist_id uuid, named private.named_services)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  issues jsonb;
+begin
+  if named.codes is null
+    or private.may_render_each(organization_id, therapist_id, named.codes, named.dates, named.clients)
+  then
+    return true;
+  end if;
+  select jsonb_agg(jsonb_build_object('path', found.path, 'message', found.issue) order by found.position) into issues
+  from (
+    -- The clients of a group have one service, and one issue.
+    select service.path, wrong.issue, min(service.position) as position
+    from unnest(named.paths, named.codes, named.dates, named.clients) with ordinality
+      as service (path, code, date, clients, position)
+    cross join lateral (
+      select private.service_issue(may_render_named.organization_id, service.code, service.date, service.clients) as issue
+    ) as wrong
+    where wrong.issue is not null
+    group by service.path, wrong.issue
+  ) as found;
+  if issues is not null then
+    perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
+  end if;
+  return false;
+end
+$$;
+comment on function private.may_render_named(uuid, uuid, private.named_services) is
+  'Whether the therapist''s level may render these services; PT400 for each that is no service code on its day, or is for '
+  'fewer or more clients.';
+
 create function private.placement_issue(
   booker private.booker,
   actor private.actor,
   batch public.hold_batches,
-  slots private.slot[],
+  named private.named_services,
   spans tstzrange[]
 )
 returns private.cause
@@ -8117,10 +8150,7 @@ begin
   elsif batch.override_reason is not null and booker.role not in ('admin', 'super_admin') then
     cause.code := 'FORBIDDEN';
     cause.detail := 'Only an admin may override.';
-  elsif private.names_service(slots) and not private.may_render_each(
-    actor.organization_id, batch.therapist_id, array(select slot.cpt_code from unnest(slots) as slot),
-    array(select slot.service_date from unnest(slots) as slot)
-  ) then
+  elsif not private.may_render_named(actor.organization_id, batch.therapist_id, named) then
     cause.code := 'FORBIDDEN';
     cause.detail := 'A technician may not render this service: it is a qualified professional''s.';
   elsif not private.overrides(batch, 'availability')
@@ -8133,7 +8163,9 @@ begin
   return cause;
 end
 $$;
-comment on function private.placement_issue(private.booker, private.actor, public.hold_batches, private.slot[], tstzrange[]) is
+comment on function private.placement_issue(
+  private.booker, private.actor, public.hold_batches, private.named_services, tstzrange[]
+) is
   'What forbids these spans to be booked, the most important first. booker: what private.who_may_book says.';
 
 create function private.availability_conflicts(organization_id uuid, therapist_id uuid, spans tstzrange[])
@@ -8462,12 +8494,10 @@ declare
   obstacle private.obstacle;
   -- By id, so that what is found is not compared with every occurrence.
   indexes constant jsonb := (
-    select jsonb_object_agg(owner.id, owner.occurrence_index)
-    from (
-      select slot.hold_id as id, slot.occurrence_index from unnest(slots) as slot
-      union
-      select slot.group_id, slot.occurrence_index from unnest(slots) as slot where slot.group_id is not null
-    ) as owner
+    select jsonb_object_agg(owner.id, slot.occurrence_index)
+    from unnest(slots) as slot
+    cross join lateral (values (slot.hold_id), (slot.group_id)) as owner (id)
+    where owner.id is not null
   );
 begin
   -- One look at everything in the way: what lives is a conflict, what has expired is to be removed.
@@ -8493,11 +8523,9 @@ begin
   into obstacle.conflicts, obstacle.retry_after, obstacle.has_stale, obstacle.concurrent_lanes
   from (
     select
-      claim.lanes::int4multirange * want.lanes::int4multirange as lanes,
+      shared.lanes,
       -- Two different services share the lane of their pair and no other; see private.pair_lanes.
-      upper(claim.lanes::int4multirange * want.lanes::int4multirange) - lower(claim.lanes::int4multirange * want.lanes::int4multirange) = 1
-        and lower(claim.lanes::int4multirange * want.lanes::int4multirange) / 100
-          <> lower(claim.lanes::int4multirange * want.lanes::int4multirange) % 100 as is_pair,
+      upper(shared.lanes) - lower(shared.lanes) = 1 and lower(shared.lanes) / 100 <> lower(shared.lanes) % 100 as is_pair,
       owner.occurrence_index,
       want.resource_kind,
       claim.expires_at,
@@ -8517,9 +8545,8 @@ begin
         and known.lanes && want.lanes
         and known.owner_id <> all (own_ids)
     ) as claim
-    cross join lateral (
-      select (indexes ->> want.owner_id::text)::smallint as occurrence_index
-    ) as owner
+    cross join lateral (select claim.lanes::int4multirange * want.lanes::int4multirange as lanes offset 0) as shared
+    cross join lateral (select (indexes ->> want.owner_id::text)::smallint as occurrence_index offset 0) as owner
     where owner.occurrence_index is not null
   ) as found;
   return obstacle;
@@ -8815,6 +8842,50 @@ comment on function private.with_services(uuid, private.slot[], text, text) is
   'The slots with the day of service and the code that this code or session type means then; of a move, else what the '
   'moved session is. No code: the booking names no service.';
 
+create function private.named_services(
+  organization_id uuid,
+  slots private.slot[],
+  cpt_code text,
+  session_type text,
+  is_joining boolean
+)
+returns private.named_services
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  named private.named_services;
+begin
+  if cardinality(slots) = 1 and slots[1].cpt_code is null then
+    return named;
+  end if;
+  select
+    array_agg(case
+      when slots[1].occurrence_index <> slots[cardinality(slots)].occurrence_index
+        then format('occurrences.%s', slot.occurrence_index)
+      -- Whoever named the service by its type alone knows no code.
+      when named_services.cpt_code is null and named_services.session_type is not null then 'session_type'
+      else 'cpt_code'
+    end),
+    array_agg(slot.cpt_code),
+    array_agg(slot.service_date),
+    -- What is moved stays the service it is, unless the request names one.
+    array_agg(case when slot.session_id is null or private.service_code(
+      named_services.organization_id, named_services.cpt_code, named_services.session_type, slot.service_date
+    ) is not null then slot.members + case when is_joining then 1 else 0 end end)
+  into named
+  from (
+    select each.*, (count(*) over (partition by each.occurrence_index))::integer as members
+    from unnest(slots) as each
+    where each.cpt_code is not null
+  ) as slot;
+  return named;
+end
+$$;
+comment on function private.named_services(uuid, private.slot[], text, text, boolean) is
+  'The services of a hold. A client who joins is one beside another. cpt_code and session_type: what the request names.';
+
 create function private.with_lanes(organization_id uuid, slots private.slot[], lifted int4multirange default '{}')
 returns private.slot[]
 language plpgsql
@@ -8829,11 +8900,27 @@ begin
     return slots;
   end if;
   return array(
+    -- Lanes are the same for months: looked at once for each stretch of days, not for each occurrence.
+    with period as materialized (
+      select service.client_id, service.cpt_code, found.during, found.lanes
+      from (
+        select slot.client_id, slot.cpt_code, tstzrange(min(slot.start_time), max(slot.end_time), '[]') as span
+        from unnest(slots) as slot
+        group by slot.client_id, slot.cpt_code
+      ) as service
+      cross join lateral private.lane_periods(
+        with_lanes.organization_id, service.client_id, service.cpt_code, service.span
+      ) as found
+    )
     select row(
       slot.hold_id, slot.occurrence_index, slot.hold_key, slot.client_id, slot.group_id, slot.session_id,
       slot.start_time, slot.end_time, slot.time_zone, slot.civil_start,
-      private.client_lanes(
-        with_lanes.organization_id, slot.client_id, slot.cpt_code, slot.start_time, slot.end_time
+      (
+        select range_agg(lane.range)
+        from period
+        cross join lateral unnest(period.lanes) as lane (range)
+        where period.client_id = slot.client_id and period.cpt_code is not distinct from slot.cpt_code
+          and period.during && tstzrange(slot.start_time, slot.end_time, '[]')
       ) - lifted,
       slot.cpt_code, slot.service_date
     )::private.slot
@@ -8942,7 +9029,7 @@ begin
   return array(
     select row(
       slot.hold_id, slot.occurrence_index, slot.client_id, coalesce(slot.cpt_code, '97153'), slot.start_time,
-      slot.end_time, slot.session_id, null, services_of_slots.therapist_id
+      slot.end_time, slot.session_id, null, services_of_slots.therapist_id, slot.service_date
     )::private.service
     from unnest(slots) as slot
     where slot.cpt_code is not null or slot.session_id is not null
@@ -9024,28 +9111,27 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  occurrences jsonb;
+  session_ids uuid[];
 begin
-  return jsonb_strip_nulls(jsonb_build_object(
-    'therapistId', wanted.therapist_id,
-    'clientId', wanted.client_id,
-    'clientIds', wanted.client_ids,
-    'groupId', wanted.group_id,
-    'roomId', wanted.room_id,
-    'occurrences', case
-      when cardinality(slots) = 1 then jsonb_build_array(jsonb_build_array(
-        private.iso(slots[1].start_time), private.iso(slots[1].end_time)
+  if cardinality(slots) = 1 then
+    occurrences := jsonb_build_array(jsonb_build_array(private.iso(slots[1].start_time), private.iso(slots[1].end_time)));
+  else
+    occurrences := (
+      select jsonb_agg(distinct jsonb_build_array(
+        to_char(slot.start_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+        to_char(slot.end_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
       ))
-      else (
-        select jsonb_agg(distinct jsonb_build_array(
-          to_char(slot.start_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-          to_char(slot.end_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
-        ))
-        from unnest(slots) as slot
-      )
-    end,
-    'sessionIds', case when slots[1].session_id is not null then (
-      select jsonb_agg(slot.session_id) from unnest(slots) as slot
-    ) end
+      from unnest(slots) as slot
+    );
+  end if;
+  if slots[1].session_id is not null then
+    session_ids := array(select slot.session_id from unnest(slots) as slot);
+  end if;
+  return jsonb_strip_nulls(jsonb_build_object(
+    'therapistId', wanted.therapist_id, 'clientId', wanted.client_id, 'clientIds', wanted.client_ids,
+    'groupId', wanted.group_id, 'roomId', wanted.room_id, 'occurrences', occurrences, 'sessionIds', session_ids
   ));
 end
 $$;
@@ -9163,10 +9249,10 @@ begin
 
   booker := private.who_may_book(actor, wanted.therapist_id, client_ids, batch.room_id);
   slots := private.with_services(actor.organization_id, slots, wanted.cpt_code, wanted.session_type);
-  if booker.allowed and private.names_service(slots) then
-    perform private.require_service(actor.organization_id, slots, wanted.cpt_code, wanted.session_type, joining);
-  end if;
-  issue := private.placement_issue(booker, actor, batch, slots, private.spans_of(slots));
+  issue := private.placement_issue(
+    booker, actor, batch,
+    private.named_services(actor.organization_id, slots, wanted.cpt_code, wanted.session_type, joining), private.spans_of(slots)
+  );
   if issue.code is null and moving then
     issue := private.move_issue(actor, booker, wanted.client_id, named_ids, as_of);
   elsif issue.code is null and joining then
@@ -9256,60 +9342,6 @@ begin
 end
 $$;
 comment on function private.warnings_in(jsonb) is 'Warnings as they stand in an answer: left out when there are none.';
-
-create function private.require_service(
-  organization_id uuid,
-  slots private.slot[],
-  cpt_code text,
-  session_type text,
-  is_joining boolean
-)
-returns void
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  issues jsonb;
-begin
-  select jsonb_agg(jsonb_build_object(
-    'path', case
-      when slots[1].occurrence_index <> slots[cardinality(slots)].occurrence_index
-        then format('occurrences.%s', found.occurrence_index)
-      -- Whoever named the service by its type alone knows no code.
-      when require_service.cpt_code is null and require_service.session_type is not null then 'session_type'
-      else 'cpt_code'
-    end,
-    'message', found.issue
-  ) order by found.occurrence_index) into issues
-  from (
-    select occurrence.occurrence_index, case
-      when private.service_code(
-        require_service.organization_id, require_service.cpt_code, require_service.session_type, occurrence.date
-      ) is not null then private.service_issue(
-        require_service.organization_id, occurrence.code, occurrence.date, occurrence.clients::integer
-      )
-      -- What is moved stays the service it is, and does not leave the days of its code.
-      when (private.service_code_on(require_service.organization_id, occurrence.code, occurrence.date)).code is null
-        then format('%s is no service code on %s', occurrence.code, occurrence.date)
-    end as issue
-    from (
-      select slot.occurrence_index, min(slot.cpt_code) as code, min(slot.service_date) as date,
-        count(*) + case when is_joining then 1 else 0 end as clients
-      from unnest(slots) as slot
-      where slot.cpt_code is not null
-      group by slot.occurrence_index
-    ) as occurrence
-  ) as found
-  where found.issue is not null;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
-end
-$$;
-comment on function private.require_service(uuid, private.slot[], text, text, boolean) is
-  'PT400 for each occurrence whose service is unknown or not valid on its day, or for fewer or more clients. A client who '
-  'joins is one beside another. cpt_code and session_type: what the request names.';
 
 create function private.record_overrides(
   actor private.actor,
@@ -10062,7 +10094,7 @@ end
 $$;
 comment on function private.find_batch(private.actor, uuid) is
   'The batch that this key, or one of its occurrences'' keys, belongs to; null when it is unknown, or not the caller''s to '
-  'use. A batch never changes.';
+  'use. A batch never changes, but for its expiry (private.guard_hold_change).';
 
 create function private.holds_of_key(batch public.hold_batches, hold_key uuid)
 returns public.session_holds[]
@@ -10251,11 +10283,13 @@ create type private.confirmed_slot as (
   path text,
   service_date date,
   service_code text,
-  is_service_held boolean
+  is_service_held boolean,
+  payment_gap text
 );
 comment on type private.confirmed_slot is
   'A hold to be confirmed, and what its session is to be: service_code is the service it names on its day, moved sessions '
-  'those they have; is_service_held: the hold named it. path: where the request describes it.';
+  'those they have; is_service_held: the hold named it. path: where the request describes it. payment_gap: why the payer of '
+  'its day does not pay for it, see private.coverage_gap.';
 
 create function private.confirmed_slots(
   batch public.hold_batches,
@@ -10291,21 +10325,25 @@ begin
         when (not batch.is_move or service.cpt_code is not null)
           and (confirmed_slots.has_payer or private.place_of(place.location_type) = 'telehealth')
         then private.default_modifiers(
-          batch.organization_id, private.primary_payer(batch.organization_id, hold.client_id, day.date),
-          coalesce(service.code, '97153'), private.credential_on(batch.organization_id, batch.therapist_id, day.date),
-          place.location_type, day.date
+          batch.organization_id, payer.id, coalesce(service.code, '97153'),
+          private.credential_on(batch.organization_id, batch.therapist_id, day.date), place.location_type, day.date
         )
       end),
       case when is_listed then format('occurrences.%s.', item.occurrence_index) else '' end, day.date, service.code,
-      private.service_code(batch.organization_id, batch.cpt_code, batch.session_type, day.date) is not null
+      private.service_code(batch.organization_id, batch.cpt_code, batch.session_type, day.date) is not null,
+      case when payer.id is not null then private.coverage_gap(
+        batch.organization_id, payer.id, coalesce(service.code, '97153'), place.location_type, day.date
+      ) end
     )::private.confirmed_slot
     from unnest(holds) as hold
     cross join lateral (
-      select (listed[coalesce(
+      select listed[case when by_client is null then 1 else coalesce(
         by_client ->> (hold.hold_key::text || hold.client_id::text), by_client ->> (batch.hold_key::text || hold.client_id::text),
         by_key ->> hold.hold_key::text, by_key ->> batch.hold_key::text, '1'
-      )::integer]).*
-    ) as item
+      )::integer end] as listing
+      offset 0
+    ) as found
+    cross join lateral (select (found.listing).*) as item
     cross join lateral (
       select private.service_date(batch.organization_id, hold.client_id, hold.start_time) as date offset 0
     ) as day
@@ -10325,6 +10363,11 @@ begin
       offset 0
     ) as service
     cross join lateral (select coalesce(item.location_type, moved.location_type) as location_type) as place
+    cross join lateral (
+      select case when confirmed_slots.has_payer
+        then private.primary_payer(batch.organization_id, hold.client_id, day.date) end as id
+      offset 0
+    ) as payer
     where hold.status = 'held'
     order by hold.occurrence_index, hold.client_id
   );
@@ -10337,7 +10380,7 @@ comment on function private.confirmed_slots(
   'none: what the payer of the day wants for the code, the credential of that day and the place. is_listed: the request '
   'lists occurrences. has_payer: a client of it ever had a payer.';
 
-create function private.require_payment(batch public.hold_batches, slots private.confirmed_slot[])
+create function private.require_payment(slots private.confirmed_slot[])
 returns void
 language plpgsql
 stable
@@ -10347,93 +10390,59 @@ declare
   issues jsonb;
 begin
   select jsonb_agg(jsonb_build_object(
-    'path', slot.path || case gap.reason when 'place' then 'session.location_type' else 'cpt.code' end,
-    'message', case gap.reason
-      when 'place' then format('is a place where the payer of that day does not pay for %s', slot.code)
-      else format('%s is a service that the payer of that day does not pay for', slot.code)
+    'path', slot.path || case slot.payment_gap when 'place' then 'session.location_type' else 'cpt.code' end,
+    'message', case slot.payment_gap
+      when 'place' then format('is a place where the payer of that day does not pay for %s', service.code)
+      else format('%s is a service that the payer of that day does not pay for', service.code)
     end
-  ) order by slot.position) into issues
-  from (
-    select each.path, (each.hold).client_id, coalesce(each.service_code, '97153') as code, each.location_type,
-      each.service_date, each.position
-    from unnest(slots) with ordinality as each (
-      hold, cpt_code, session_type, location_type, cpt_modifiers, path, service_date, service_code, is_service_held,
-      position
-    )
-  ) as slot
-  cross join lateral (
-    select private.coverage_gap(
-      batch.organization_id, private.primary_payer(batch.organization_id, slot.client_id, slot.service_date), slot.code,
-      slot.location_type, slot.service_date
-    ) as reason
-  ) as gap
-  where gap.reason is not null;
+  )) into issues
+  from unnest(slots) as slot
+  cross join lateral (select coalesce(slot.service_code, '97153') as code) as service
+  where slot.payment_gap is not null;
   if issues is not null then
     perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
   end if;
 end
 $$;
-comment on function private.require_payment(public.hold_batches, private.confirmed_slot[]) is
+comment on function private.require_payment(private.confirmed_slot[]) is
   'PT400 for each occurrence that the payer of its day does not pay for: not at all (cpt.code), or not at its place '
   '(session.location_type).';
 
-create function private.confirmed_service_issue(batch public.hold_batches, slots private.confirmed_slot[])
-returns private.cause
+create function private.confirmed_services(batch public.hold_batches, slots private.confirmed_slot[])
+returns private.named_services
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
-  cause private.cause;
-  issues jsonb;
+  named private.named_services;
 begin
-  select jsonb_agg(jsonb_build_object('path', found.path || found.field, 'message', found.issue) order by found.path)
-  into issues
+  -- Whoever named the service by its type alone knows no code.
+  select array_agg(service.path || case when service.is_by_type then 'session.session_type' else 'cpt.code' end),
+    array_agg(service.code), array_agg(service.service_date),
+    -- What is moved stays the service it is, and does not leave the days of its code.
+    array_agg(case when not batch.is_move then service.members + case when service.group_id is not null and exists (
+      select from public.session_groups as known
+      where known.organization_id = batch.organization_id and known.id = service.group_id
+    ) then 1 else 0 end end)
+  into named
   from (
-    select occurrence.path, occurrence.field, case
-      -- What is moved stays the service it is, and does not leave the days of its code.
-      when batch.is_move then case
-        when (private.service_code_on(batch.organization_id, occurrence.code, occurrence.date)).code is null
-          then format('%s is no service code on %s', occurrence.code, occurrence.date)
-      end
-      else private.service_issue(batch.organization_id, occurrence.code, occurrence.date, occurrence.clients)
-    end as issue
-    from (
-      select min(slot.path) as path, service.code, min(slot.service_date) as date,
-        -- Whoever named the service by its type alone knows no code.
-        case when bool_and(slot.cpt_code is null and slot.session_type is not null) then 'session.session_type' else 'cpt.code' end
-          as field,
-        count(*)::integer + case when exists (
-          select from public.session_groups as known
-          where known.organization_id = batch.organization_id and known.id = asked.group_id
-        ) then 1 else 0 end as clients
-      from unnest(slots) as slot
-      cross join lateral (select (slot.hold).occurrence_index, (slot.hold).group_id) as asked
-      -- Without a name it is billed as one-to-one treatment, which no group is. A client who joins is one beside another.
-      cross join lateral (
-        select coalesce(slot.service_code, case when not batch.is_move then '97153' end) as code
-      ) as service
-      where service.code is not null
-      group by asked.occurrence_index, asked.group_id, service.code
-    ) as occurrence
-  ) as found
-  where found.issue is not null;
-  if issues is not null then
-    perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
-  end if;
-  if exists (select from unnest(slots) as slot where slot.service_code is not null) and not private.may_render_each(
-    batch.organization_id, batch.therapist_id, array(select slot.service_code from unnest(slots) as slot),
-    array(select slot.service_date from unnest(slots) as slot)
-  ) then
-    cause.code := 'FORBIDDEN';
-    cause.detail := 'A technician may not render this service: it is a qualified professional''s.';
-  end if;
-  return cause;
+    select billed.code, slot.service_date, (slot.hold).group_id,
+      min(slot.path) over same as path, (count(*) over same)::integer as members,
+      bool_and(slot.cpt_code is null and slot.session_type is not null) over same as is_by_type
+    from unnest(slots) as slot
+    -- Without a name it is billed as one-to-one treatment, which no group is. A client who joins is one beside another.
+    cross join lateral (
+      select coalesce(slot.service_code, case when not batch.is_move then '97153' end) as code
+    ) as billed
+    where billed.code is not null
+    window same as (partition by (slot.hold).occurrence_index, (slot.hold).group_id, billed.code)
+  ) as service;
+  return named;
 end
 $$;
-comment on function private.confirmed_service_issue(public.hold_batches, private.confirmed_slot[]) is
-  'Whether the therapist may render what is confirmed; PT400 for each occurrence whose service is unknown that day, or for '
-  'fewer or more clients than there are.';
+comment on function private.confirmed_services(public.hold_batches, private.confirmed_slot[]) is
+  'What is confirmed, as services.';
 
 create function private.make_series(actor private.actor, batch public.hold_batches, holds public.session_holds[], as_of timestamptz)
 returns boolean
@@ -10669,6 +10678,8 @@ declare
   booker private.booker;
   cause private.cause;
   slots private.confirmed_slot[];
+  hold_ids uuid[];
+  session_ids uuid[];
   services private.service[];
   quotes private.quote[];
   before jsonb;
@@ -10718,7 +10729,9 @@ begin
   end case;
   if cause.code is null then
     slots := private.confirmed_slots(batch, holds, listed, wanted.occurrences is not null, booker.has_payer);
-    cause := private.confirmed_service_issue(batch, slots);
+    if not private.may_render_named(batch.organization_id, batch.therapist_id, private.confirmed_services(batch, slots)) then
+      cause := row('FORBIDDEN', 'A technician may not render this service: it is a qualified professional''s.', null, null);
+    end if;
   end if;
   if cause.code is null and batch.is_move and exists (
     select from unnest(slots) as slot
@@ -10732,14 +10745,14 @@ begin
   end if;
 
   if booker.has_payer and not private.overrides(batch, 'authorization') then
-    perform private.require_payment(batch, slots);
+    perform private.require_payment(slots);
   end if;
   if booker.has_payer and not batch.is_move then
     -- Where the hold named no service, now it is known, and its units are taken.
     services := array(
       select row(
         (slot.hold).id, (slot.hold).occurrence_index, (slot.hold).client_id, coalesce(slot.service_code, '97153'),
-        (slot.hold).start_time, (slot.hold).end_time, null, null, batch.therapist_id
+        (slot.hold).start_time, (slot.hold).end_time, null, null, batch.therapist_id, slot.service_date
       )::private.service
       from unnest(slots) as slot
       where not slot.is_service_held
@@ -10757,12 +10770,14 @@ begin
     end if;
   end if;
 
+  hold_ids := array(select (slot.hold).id from unnest(slots) as slot);
+  session_ids := hold_ids;
   update public.session_holds as each
   set status = 'confirmed', settled_at = as_of, settled_xid = pg_current_xact_id()
-  where each.organization_id = batch.organization_id
-    and each.id = any (array(select (slot.hold).id from unnest(slots) as slot));
+  where each.organization_id = batch.organization_id and each.id = any (hold_ids);
   if batch.is_move then
-    before := private.facts_of_sessions(batch.organization_id, array(select (slot.hold).session_id from unnest(slots) as slot));
+    session_ids := array(select (slot.hold).session_id from unnest(slots) as slot);
+    before := private.facts_of_sessions(batch.organization_id, session_ids);
     made := private.move_sessions(batch, slots, as_of);
     if booker.has_payer then
       perform private.move_units(batch.organization_id, array(
@@ -10775,14 +10790,12 @@ begin
       perform private.enter_units(batch.organization_id, quotes, 'scheduled');
     end if;
     if booker.has_payer and cardinality(services) < cardinality(slots) then
-      perform private.schedule_units(batch.organization_id, array(select (slot.hold).id from unnest(slots) as slot));
+      perform private.schedule_units(batch.organization_id, hold_ids);
     end if;
   end if;
   perform private.close_waitlist_entry(batch.organization_id, batch.id, as_of);
   perform private.record_event(
-    batch.organization_id, 'hold.confirmed', 'session', array(
-      select (item.value ->> 'id')::uuid from jsonb_array_elements(made) as item (value)
-    ), as_of,
+    batch.organization_id, 'hold.confirmed', 'session', session_ids, as_of,
     therapist_id => batch.therapist_id,
     actor_role => actor.role::text,
     before => before,
@@ -11081,17 +11094,31 @@ stable
 set search_path = ''
 as $$
 begin
-  return private.facts_of_rows((
-    select jsonb_agg(to_jsonb(session) order by session.start_time, session.id)
+  return (
+    select jsonb_agg(private.facts_of_row(to_jsonb(session)) order by session.start_time, session.id)
     from unnest(session_ids) as named (id)
     cross join lateral (
       select known.* from public.sessions as known
       where known.organization_id = facts_of_sessions.organization_id and known.id = named.id offset 0
     ) as session
-  ));
+  );
 end
 $$;
 comment on function private.facts_of_sessions(uuid, uuid[]) is 'What of these sessions belongs in an audit event.';
+
+create function private.facts_of_row(session_row jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return jsonb_strip_nulls(
+    session_row - array['organization_id', 'group_key', 'lanes', 'created_at', 'created_by', 'updated_at']
+  );
+end
+$$;
+comment on function private.facts_of_row(jsonb) is 'What of a session''s row belongs in an audit event.';
 
 create function private.facts_of_rows(rows jsonb)
 returns jsonb
@@ -11101,11 +11128,8 @@ set search_path = ''
 as $$
 begin
   return (
-    select jsonb_agg(jsonb_strip_nulls(
-      item.value - array['organization_id', 'group_key', 'lanes', 'created_at', 'created_by', 'updated_at']
-    ) order by item.position)
+    select jsonb_agg(private.facts_of_row(item.value) order by item.position)
     from jsonb_array_elements(rows) with ordinality as item (value, position)
-    where item.value <> 'null'
   );
 end
 $$;
@@ -11123,6 +11147,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
+  ended_ids uuid[];
   after jsonb;
   before jsonb;
   therapist_id uuid;
@@ -11137,23 +11162,24 @@ begin
     set status = end_sessions.status, updated_at = as_of
     from unnest(session_ids) as named (id)
     cross join lateral (
-      select known.ctid, known.status, client.has_payer
-      from public.sessions as known
-      join public.clients as client on client.organization_id = known.organization_id and client.id = known.client_id
-      where known.organization_id = actor.organization_id and known.id = named.id
-      offset 0
+      select known.ctid, known.status, known.client_id from public.sessions as known
+      where known.organization_id = actor.organization_id and known.id = named.id offset 0
     ) as was
+    cross join lateral (
+      select known.has_payer from public.clients as known
+      where known.organization_id = actor.organization_id and known.id = was.client_id offset 0
+    ) as client
     where session.ctid = was.ctid
-    returning session.start_time, session.id, session.therapist_id, was.has_payer, to_jsonb(session) as row, was.status
+    returning session.start_time, session.id, session.therapist_id, client.has_payer, was.status,
+      private.facts_of_row(to_jsonb(session)) as facts
   )
   select
-    jsonb_agg(ended.row order by ended.start_time, ended.id),
-    jsonb_agg(ended.row || jsonb_build_object('status', ended.status) order by ended.start_time, ended.id),
+    array_agg(ended.id order by ended.start_time, ended.id),
+    jsonb_agg(ended.facts order by ended.start_time, ended.id),
+    jsonb_agg(ended.facts || jsonb_build_object('status', ended.status) order by ended.start_time, ended.id),
     min(ended.therapist_id::text)::uuid, bool_or(ended.has_payer)
-  into after, before, therapist_id, has_payer
+  into ended_ids, after, before, therapist_id, has_payer
   from ended;
-  after := private.facts_of_rows(after);
-  before := private.facts_of_rows(before);
 
   dependents := private.claim_dependents(actor.organization_id, session_ids);
   perform private.drop_claims(actor.organization_id, session_ids, as_of);
@@ -11168,9 +11194,7 @@ begin
     ));
   end if;
   perform private.record_event(
-    actor.organization_id, 'session.' || status, 'session', array(
-      select (item.value ->> 'id')::uuid from jsonb_array_elements(after) as item (value)
-    ), as_of,
+    actor.organization_id, 'session.' || status, 'session', ended_ids, as_of,
     therapist_id => therapist_id,
     actor_role => actor.role::text,
     before => before,
@@ -11222,6 +11246,8 @@ declare
   outcome jsonb;
   day tstzrange := tstzrange('-infinity', 'infinity', '[)');
   target_ids uuid[];
+  cancelled_ids uuid[];
+  ended_ids uuid[];
   as_of timestamptz;
   summary jsonb;
 begin
@@ -11300,20 +11326,18 @@ begin
       and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
       and (wanted.series_id is null or session.series_id = wanted.series_id)
   )
-  select jsonb_build_object(
-    'cancelledCount', count(*) filter (where target.status in ('scheduled', 'in_progress')),
-    'alreadyCancelledCount', count(*) filter (where target.status = 'cancelled'),
-    'nonCancellableCount', count(*) filter (where target.status in ('completed', 'no_show')),
-    'totalCount', count(*),
-    'cancelledSessionIds',
-      coalesce(jsonb_agg(target.id order by target.id) filter (where target.status in ('scheduled', 'in_progress')), '[]'),
-    'alreadyCancelledSessionIds',
-      coalesce(jsonb_agg(target.id order by target.id) filter (where target.status = 'cancelled'), '[]'),
-    'nonCancellableSessionIds',
-      coalesce(jsonb_agg(target.id order by target.id) filter (where target.status in ('completed', 'no_show')), '[]')
-  ) into summary
+  select
+    coalesce(array_agg(target.id order by target.id) filter (where target.status in ('scheduled', 'in_progress')), '{}'),
+    coalesce(array_agg(target.id order by target.id) filter (where target.status = 'cancelled'), '{}'),
+    coalesce(array_agg(target.id order by target.id) filter (where target.status in ('completed', 'no_show')), '{}')
+  into target_ids, cancelled_ids, ended_ids
   from target;
-  target_ids := array(select item.value::uuid from jsonb_array_elements_text(summary -> 'cancelledSessionIds') as item (value));
+  summary := jsonb_build_object(
+    'cancelledCount', cardinality(target_ids), 'alreadyCancelledCount', cardinality(cancelled_ids),
+    'nonCancellableCount', cardinality(ended_ids),
+    'totalCount', cardinality(target_ids) + cardinality(cancelled_ids) + cardinality(ended_ids),
+    'cancelledSessionIds', target_ids, 'alreadyCancelledSessionIds', cancelled_ids, 'nonCancellableSessionIds', ended_ids
+  );
 
   insert into public.session_cancellations (
     organization_id, session_id, attribution, reason, cancelled_at, cancelled_by, cancelled_by_role
@@ -11590,7 +11614,7 @@ declare
   quotes constant private.quote[] := private.quote_units(actor.organization_id, array[row(
     session.id, 0, session.client_id,
     private.billed_code(actor.organization_id, session.cpt_code, session.session_type, on_date),
-    next.start_time, next.start_time + pattern.duration, null, null, session.therapist_id
+    next.start_time, next.start_time + pattern.duration, null, null, session.therapist_id, on_date
   )::private.service], as_of);
 begin
   select max(approval.ends_on) into ends_on
@@ -12370,7 +12394,7 @@ begin
   shortages := private.shortages_of(private.quote_units(organization_id, array(
     select row(
       session.id, (session.number - 1)::integer, session.client_id, session.cpt_code, session.start_time, session.end_time,
-      session.id, null, session.therapist_id
+      session.id, null, session.therapist_id, null
     )::private.service
     from (select each.*, row_number() over () as number from unnest(changed) as each) as session
   ), as_of));
@@ -12636,9 +12660,7 @@ grant select,
   update (therapist_id, cpt_code, windows, minutes, priority, closed_at)
   on public.waitlist_entries to authenticated;
 grant select, insert, update on public.waitlist_entries to service_role;
-create trigger refuse_delete before delete on public.waitlist_entries
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.waitlist_entries
+create trigger refuse_delete before delete or truncate on public.waitlist_entries
   for each statement execute function private.refuse_delete();
 create trigger z_audit after insert or update on public.waitlist_entries
   for each row execute function private.audit_rule_change('waitlist_entry');
@@ -13374,21 +13396,22 @@ set search_path = ''
 as $$
 begin
   -- Claims are known by their owner's id: two owners of one id would share a claim, and could be booked at once.
+  -- By the primary keys, whatever the planner believes: each look asks for a key's own columns, and for one row.
   return exists (
-    -- By the primary key, whatever the planner believes.
-    select from (select hold.organization_id, hold.id from public.session_holds as hold where (hold.organization_id, hold.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
-  ) or exists (
-    -- By the primary key, whatever the planner believes.
-    select from (select known.organization_id, known.id from public.session_groups as known where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
-  ) or exists (
-    -- By the primary key, whatever the planner believes.
-    select from (select batch.organization_id, batch.id from public.hold_batches as batch where (batch.organization_id, batch.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
-  ) or exists (
-    -- By the primary key, whatever the planner believes.
-    select from (select session.organization_id, session.id from public.sessions as session where (session.organization_id, session.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
-  ) or exists (
-    -- By the primary key, whatever the planner believes.
-    select from (select known.organization_id, known.id from public.staff_times as known where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
+    (select known.organization_id, known.id from public.session_holds as known
+      where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1)
+    union all
+    (select known.organization_id, known.id from public.session_groups as known
+      where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1)
+    union all
+    (select known.organization_id, known.id from public.hold_batches as known
+      where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1)
+    union all
+    (select known.organization_id, known.id from public.sessions as known
+      where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1)
+    union all
+    (select known.organization_id, known.id from public.staff_times as known
+      where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1)
   );
 end
 $$;
@@ -13807,8 +13830,8 @@ begin
   from version
   cross join lateral (
     select
-      private.facts_of_rows(jsonb_build_array(version.before)) -> 0 as before,
-      private.facts_of_rows(jsonb_build_array(version.after)) -> 0 as after
+      private.facts_of_row(version.before) as before,
+      private.facts_of_row(version.after) as after
   ) as facts
   cross join lateral (
     select
@@ -13876,9 +13899,7 @@ create table public.staff_time_members (
 comment on table public.staff_time_members is 'The therapists whose time a staff time takes.';
 create index staff_time_members_therapist_idx on public.staff_time_members (organization_id, therapist_id);
 
-create trigger refuse_delete before delete on public.staff_times
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.staff_times
+create trigger refuse_delete before delete or truncate on public.staff_times
   for each statement execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.staff_time_members
   for each statement execute function private.refuse_delete();
@@ -14865,10 +14886,9 @@ begin
   ) then
     perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
-  perform private.require_service(actor.organization_id, slots, wanted.cpt_code, wanted.session_type, asked.is_fixed);
-  if not private.may_render_each(
-    actor.organization_id, asked.therapist_id, array(select slot.cpt_code from unnest(slots) as slot),
-    array(select slot.service_date from unnest(slots) as slot)
+  if not private.may_render_named(
+    actor.organization_id, asked.therapist_id,
+    private.named_services(actor.organization_id, slots, wanted.cpt_code, wanted.session_type, asked.is_fixed)
   ) then
     perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
@@ -15061,7 +15081,7 @@ begin
       -- Owners in the order of the places: what is asked for first is granted first.
       ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid, place.occurrence_index,
       place.client_id, coalesce(place.cpt_code, '97153'), place.start_time, place.end_time, place.session_id, null,
-      services_available.therapist_id
+      services_available.therapist_id, null
     )::private.service
     from unnest(places) with ordinality
       as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
@@ -17803,9 +17823,7 @@ $$;
 comment on function private.guard_attestation_key() is 'Trigger: of an attestation key only its retirement changes.';
 create trigger guard_attestation_key before update on private.attestation_keys
   for each row execute function private.guard_attestation_key();
-create trigger refuse_delete before delete on private.attestation_keys
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on private.attestation_keys
+create trigger refuse_delete before delete or truncate on private.attestation_keys
   for each statement execute function private.refuse_delete();
 
 create function private.knows_proof_key(proof text)
@@ -17939,9 +17957,7 @@ $$;
 comment on function private.guard_data_key() is 'Trigger: a data key comes with its proof, and is wrapped anew or retired; nothing else of it changes.';
 create trigger guard_data_key before insert or update on private.data_keys
   for each row execute function private.guard_data_key();
-create trigger refuse_delete before delete on private.data_keys
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on private.data_keys
+create trigger refuse_delete before delete or truncate on private.data_keys
   for each statement execute function private.refuse_delete();
 
 create function private.record_data_key_change()
@@ -18539,9 +18555,7 @@ create trigger refuse_truncate before truncate on private.session_note_versions
   for each statement execute function private.refuse_delete();
 create trigger guard_note_state before insert or update on public.session_note_states
   for each row execute function private.guard_note_state();
-create trigger refuse_delete before delete on public.session_note_states
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.session_note_states
+create trigger refuse_delete before delete or truncate on public.session_note_states
   for each statement execute function private.refuse_delete();
 
 -- Requests -----------------------------------------------------------------------------------------------------------
@@ -19159,9 +19173,7 @@ create trigger record_client_detail_version after insert on private.client_detai
   for each row execute function private.record_client_detail_version();
 create trigger refuse_update before update on private.client_detail_versions
   for each row execute function private.refuse_update();
-create trigger refuse_delete before delete on private.client_detail_versions
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on private.client_detail_versions
+create trigger refuse_delete before delete or truncate on private.client_detail_versions
   for each statement execute function private.refuse_delete();
 
 -- Requests -----------------------------------------------------------------------------------------------------------
@@ -21026,7 +21038,7 @@ begin
   perform private.record_event(
     actor.organization_id, 'session.' || session.status, 'session', array[session.id], as_of,
     therapist_id => session.therapist_id, actor_role => actor.role::text,
-    before => before, after => private.facts_of_rows(jsonb_build_array(to_jsonb(session)))
+    before => before, after => jsonb_build_array(private.facts_of_row(to_jsonb(session)))
   );
 end
 $$;
@@ -21130,7 +21142,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  before constant jsonb := private.facts_of_rows(jsonb_build_array(to_jsonb(session)));
+  before constant jsonb := jsonb_build_array(private.facts_of_row(to_jsonb(session)));
   begun constant timestamptz := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, as_of));
 begin
   if session.start_time > as_of + interval '12 hours' then
@@ -21205,7 +21217,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  before constant jsonb := private.facts_of_rows(jsonb_build_array(to_jsonb(session)));
+  before constant jsonb := jsonb_build_array(private.facts_of_row(to_jsonb(session)));
   visit public.session_visits;
   missing jsonb;
   other_visits jsonb;
@@ -22491,7 +22503,7 @@ begin
         (draft.session).organization_id, (draft.session).client_id, (draft.session).cpt_code, (draft.session).session_type,
         (draft.session).start_time
       ),
-      (draft.session).start_time, (draft.session).end_time, null, null, (draft.session).therapist_id
+      (draft.session).start_time, (draft.session).end_time, null, null, (draft.session).therapist_id, null
     )::private.service
     from unnest(drafts) as draft
     where (draft.session).status in ('scheduled', 'completed')
@@ -22824,9 +22836,7 @@ comment on policy sessions_scoped_access on public.visit_versions is
 grant select on public.visit_versions to authenticated, service_role;
 create trigger refuse_update before update on public.visit_versions
   for each row execute function private.refuse_update();
-create trigger refuse_delete before delete on public.visit_versions
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.visit_versions
+create trigger refuse_delete before delete or truncate on public.visit_versions
   for each statement execute function private.refuse_delete();
 
 create function private.visit_version(organization_id uuid, session_id uuid)
@@ -22881,7 +22891,7 @@ immutable
 set search_path = ''
 as $$
 begin
-  return private.facts_of_rows(jsonb_build_array(to_jsonb(session) || jsonb_build_object(
+  return jsonb_build_array(private.facts_of_row(to_jsonb(session) || jsonb_build_object(
     'actual_start_time', visit.actual_start_time, 'actual_end_time', visit.actual_end_time, 'units', visit.units
   )));
 end
@@ -23960,13 +23970,14 @@ begin
     return null;
   end if;
   select rate_limit.per_minute into most from private.rate_limits as rate_limit where rate_limit.kind = check_rate.kind;
-  -- The most-th newest of the last minute: once it is a minute old, there is room for one more.
+  -- The most-th newest of the last minute: once it is a minute old, there is room for one more. Bounded on both sides, so
+  -- that no partition of later events is looked at.
   if check_rate.kind = 'refusals' then
     select event.recorded_at into earliest
     from audit.events as event
     where event.actor_user_id = caller_id
       and event.outcome = 'refused'
-      and event.recorded_at > as_of - interval '1 minute'
+      and event.recorded_at > as_of - interval '1 minute' and event.recorded_at <= as_of
     order by event.recorded_at desc
     offset most - 1
     limit 1;
@@ -23975,7 +23986,7 @@ begin
     from audit.events as event
     where event.actor_user_id = caller_id
       and event.action in ('note.read', 'note.history_read', 'client_details.read', 'client_names.read')
-      and event.recorded_at > as_of - interval '1 minute'
+      and event.recorded_at > as_of - interval '1 minute' and event.recorded_at <= as_of
     order by event.recorded_at desc
     offset most - 1
     limit 1;
@@ -25241,7 +25252,7 @@ select
     balance.approved_units::numeric
     * greatest(0, least(today.date, balance.ends_on) - balance.starts_on + 1) / (balance.ends_on - balance.starts_on + 1)
   )::integer as expected_units,
-  round(pace.units / 4.0, 1) as weekly_units,
+  round(pace.units * 7.0 / recent.days, 1) as weekly_units,
   ahead.runs_out_on,
   balance.ends_on - today.date as days_to_end,
   alert.days as alert_days
@@ -25249,22 +25260,26 @@ from reports.authorization_balances as balance
 cross join lateral (
   select private.service_date(balance.organization_id, null, now()) as date
 ) as today
+-- One that began less than four weeks ago is judged by the days since, one of less than a week as if it were a week old.
+cross join lateral (
+  select greatest(7, least(28, today.date - balance.starts_on + 1)) as days
+) as recent
 cross join lateral (
   select coalesce(sum(entry.units), 0)::integer as units
   from public.authorization_units as entry
   where entry.organization_id = balance.organization_id
     and entry.authorization_id = balance.authorization_id
     and entry.state = 'used'
-    and entry.service_date > today.date - 28
+    and entry.service_date > today.date - recent.days
     and entry.service_date <= today.date
 ) as pace
 cross join lateral (
   select case
     when balance.approved_units <= balance.used_units then today.date
-    -- As many days from now as the rest lasts, at what the last four weeks used a day; not told when that is after its end.
+    -- As many days from now as the rest lasts, at what these days used each; not told when that is after its end.
     when pace.units > 0
-      and ceil((balance.approved_units - balance.used_units) * 28.0 / pace.units) <= balance.ends_on - today.date
-    then today.date + ceil((balance.approved_units - balance.used_units) * 28.0 / pace.units)::integer
+      and ceil((balance.approved_units - balance.used_units) * recent.days::numeric / pace.units) <= balance.ends_on - today.date
+    then today.date + ceil((balance.approved_units - balance.used_units) * recent.days::numeric / pace.units)::integer
   end as runs_out_on
 ) as ahead
 cross join lateral (
@@ -25275,7 +25290,7 @@ cross join lateral (
 where balance.ends_on >= today.date;
 comment on view reports.authorization_pace is
   'Authorizations that have not ended: what is used and booked of each, what would be used by today at an even pace, the '
-  'units a week of the last four weeks, the day it runs out at that pace, and an alert at 60, 30 and 14 days before it '
+  'units a week of the last four weeks or since it began, the day it runs out at that pace, and an alert at 60, 30 and 14 days before it '
   'ends or runs out.';
 grant select on reports.authorization_pace to authenticated, service_role;
 
@@ -25347,12 +25362,17 @@ cross join lateral (
         and booked.status in ('scheduled', 'in_progress')
         and booked.end_time > now()
     ) as wanted
-    join public.sessions as session on session.organization_id = organization.id and session.id = wanted.id
-    left join public.session_visits as actual
-      on actual.organization_id = session.organization_id
-      and actual.session_id = session.id
-      and actual.actual_end_time is not null
-      and session.status = 'completed'
+    -- One row by its key, whatever the planner believes of how many there are.
+    cross join lateral (
+      select known.* from public.sessions as known
+      where known.organization_id = organization.id and known.id = wanted.id
+      offset 0
+    ) as session
+    left join lateral (
+      select known.actual_start_time, known.actual_end_time from public.session_visits as known
+      where known.organization_id = organization.id and known.session_id = wanted.id
+      offset 0
+    ) as actual on actual.actual_end_time is not null and session.status = 'completed'
     cross join lateral (
       select started.begun, (started.begun at time zone organization.time_zone)::date as date
       from (select coalesce(actual.actual_start_time, session.start_time) as begun) as started

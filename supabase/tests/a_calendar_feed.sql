@@ -1,6 +1,6 @@
 -- A therapist or a parent has their sessions in the calendar of their phone: by a secret address that tells when, and no more.
 begin;
-select plan(56);
+select plan(65);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -113,6 +113,31 @@ update private.calendar_events set start_time = now() - interval '32 days';
 select is((private.sweep() ->> 'calendarEvents')::bigint > 0, true, 'those long past are swept');
 delete from public.memberships where user_id = tests.id('bcba');
 select is(tests.feed('bcba'), null, 'and so does that of a member who left');
+
+-- Ten at a time.
+select is((select count(*) from generate_series(2, 10) where tests.call('parent', 'select public.create_calendar_feed()') ->> 'ok' = 'true'), 9::bigint, 'more of them, up to ten');
+select is((select count(*) from public.calendar_feeds where user_id = tests.id('parent') and revoked_at is null), 9::bigint, 'the first was ended');
+select is(tests.call('parent', 'select public.create_calendar_feed()') ->> 'ok', 'true', 'the tenth');
+select is((tests.error('parent', 'select public.create_calendar_feed()') ->> 'details')::jsonb #>> '{0,message}', 'revoke a calendar feed first: 10 are the most', 'an eleventh is refused');
+
+-- A family's events are their own: of a group, the session of their child, and nothing once the child is archived.
+update public.calendar_feeds set revoked_at = now() where user_id = tests.id('parent');
+update feeds set answer = tests.call('parent', 'select public.create_calendar_feed()') where person = 'parent';
+insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time) values (tests.id('clinic'), tests.id('club'), tests.id('rbt'), tests.at(15), tests.at(15, '11:00'));
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, cpt_code, group_id)
+select tests.id('clinic'), tests.id(client || ' in the club'), tests.id('rbt'), tests.id(client), tests.at(15), tests.at(15, '11:00'), 'UTC', '97154', tests.id('club') from unnest(array['ann', 'ben']) as client;
+select isnt(tests.event('parent', tests.id('ann in the club')), null, 'a family reads their own session of a group');
+select is(tests.event('parent', tests.id('club')), null, 'and learns nothing of the group');
+update public.clients set deleted_at = now() where id = tests.id('ann');
+select is((select count(*) from jsonb_array_elements(tests.feed('parent') -> 'events') as item where item ->> 'cancelled' = 'false'), 0::bigint, 'of a child who is archived nothing stands');
+
+-- It reaches back thirty days.
+insert into feeds select 'rbt again', tests.call('rbt', 'select public.create_calendar_feed()');
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone)
+select tests.id('clinic'), tests.id(name), tests.id('rbt'), tests.id('ben'), date_trunc('minute', now()) - ago, date_trunc('minute', now()) - ago + interval '30 minutes', 'UTC'
+from (values ('just within', interval '29 days 12 hours'), ('just beyond', interval '30 days 12 hours')) as past (name, ago);
+select isnt(tests.event('rbt again', tests.id('just within')), null, 'what began twenty-nine days ago is shown');
+select is(tests.event('rbt again', tests.id('just beyond')), null, 'what began more than thirty days ago is not');
 
 select * from finish();
 rollback;

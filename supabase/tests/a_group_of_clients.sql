@@ -1,6 +1,6 @@
 -- One therapist, two to eight clients, one time: held, confirmed and moved as one; each client may still cancel alone.
 begin;
-select plan(49);
+select plan(50);
 select tests.open_clinic();
 select tests.add_payers();
 insert into public.clients (organization_id, id, reference)
@@ -54,6 +54,7 @@ select is(tests.hold('rbt', pg_temp.group_request(1, 2, 0)) ->> 'code', 'FORBIDD
 -- Eight as one
 select pg_temp.remember('held', tests.hold('admin', pg_temp.group_request(1, 8, 1, jsonb_build_object('room_id', tests.id('blue')))));
 select is(jsonb_array_length(pg_temp.remembered('held') #> '{body,holds,0,clientIds}'), 8, 'eight clients are held at once, with one key');
+select is(pg_temp.remembered('held') #> '{body,holds,0,clientIds}', pg_temp.clients(1, 8), 'in the order in which they were named');
 select is(
   (select count(distinct (group_id, hold_key)) from public.session_holds where batch_id = (pg_temp.remembered('held') #>> '{body,holdId}')::uuid), 1::bigint,
   'in one group'

@@ -1,6 +1,6 @@
 -- A confirmation that differs from what was held changes nothing and leaves the hold alive.
 begin;
-select plan(38);
+select plan(45);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -77,6 +77,17 @@ select is(tests.confirm('rbt', tests.confirmation(outcome, 'rbt', 'ann')) ->> 'c
 select is(tests.confirm('admin', tests.confirmation(outcome, 'rbt', 'ann')) ->> 'ok', 'true', 'the hold lives, and an admin may') from other;
 select is(tests.confirm('other admin', tests.confirmation(outcome, 'other rbt', 'other ann')) ->> 'ok', 'true', 'the other clinic''s hold lives too')
 from foreign_hold;
+
+-- A confirmation reads what was held before it has the locks, so nobody may change it: not the owner of the database either.
+create temporary table lasting on commit drop as select tests.hold('rbt', tests.request('rbt', 'ben', tests.at(13))) as outcome;
+select throws_ok(format('update public.hold_batches set %s where id = %L', change, outcome #>> '{body,holdId}'), '23514', null,
+  'SQL does not change what a batch holds: ' || change)
+from lasting, unnest(array['room_id = gen_random_uuid()', 'buffer_after_minutes = 15', 'is_move = true', 'cpt_code = ''97155''']) as change;
+select throws_ok(format('update public.session_holds set %s where id = %L', change, outcome #>> '{body,holds,0,holdId}'), '23514', null,
+  'nor where a hold stands: ' || change)
+from lasting, unnest(array['start_time = start_time + interval ''1 hour''', 'lanes = ''{[1,2)}''']) as change;
+select lives_ok(format('update public.hold_batches set expires_at = expires_at where id = %L', outcome #>> '{body,holdId}'),
+  'only when it expires may be written') from lasting;
 
 select * from finish();
 rollback;

@@ -1,6 +1,6 @@
 -- A series goes on by its rule, as it was changed since: to a day, by a number of sessions, or while an authorization lasts.
 begin;
-select plan(44);
+select plan(47);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -138,12 +138,23 @@ select is(
     where therapist_id = tests.id('rbt2') and series_id is not null group by series_id) as each),
   array['4 of 4 groups', '4 of 4 groups'], 'each client has four in their series');
 select is_empty('select * from tests.broken_claims()', 'the claims are sound to the end');
+
 -- A series that an operator wrote to the end of what can be booked, or beyond.
 insert into public.session_series (organization_id, id, therapist_id, client_id, recurrence_rule, time_zone, civil_start)
 values (tests.id('clinic'), tests.id('far series'), tests.id('rbt'), tests.id('ann'), 'FREQ=WEEKLY', 'UTC', tests.at(700) at time zone 'UTC');
 insert into public.sessions (organization_id, series_id, therapist_id, client_id, start_time, end_time, time_zone)
 values (tests.id('clinic'), tests.id('far series'), tests.id('rbt'), tests.id('ann'), tests.at(700), tests.at(700, '11:00'), 'UTC');
 select is(tests.refused(tests.id('far series'), '{"count": 1}'), 'count: must be at most 0: more would be more than 730 days ahead', 'a series beyond what can be booked does not go on');
+
+select is(tests.refused(tests.id('far series'), jsonb_build_object('until', (now() at time zone 'UTC')::date + 732)), 'until: is more than 730 days ahead', 'nor to a day just beyond it');
+
+-- Room and travel go on, too.
+create temporary table roomed on commit drop as
+select tests.book_rule('rbt2', 'dan', '{100,107}', '{"rule": "FREQ=WEEKLY", "count": 2}', jsonb_build_object('room_id', tests.id('blue'), 'buffer_before_minutes', 15, 'buffer_after_minutes', 20,
+  'start_time', tests.day(100), 'end_time', tests.day(100, '11:00'))) as id;
+select is(tests.extend('admin', id, '{"count": 1}') ->> 'ok', 'true', 'a series in a room, with travel, goes on') from roomed;
+select is((select array_agg(distinct (room_id, buffer_before_minutes, buffer_after_minutes)::text) from public.sessions join roomed on series_id = roomed.id),
+  array[format('(%s,15,20)', tests.id('blue'))], 'in its room, with the same travel');
 
 select * from finish();
 rollback;

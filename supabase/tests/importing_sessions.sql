@@ -1,6 +1,6 @@
 -- A clinic brings its schedule from another system: history and what is to come, once, whole or as far as it can be.
 begin;
-select plan(49);
+select plan(53);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -93,6 +93,29 @@ select is(tests.import(jsonb_build_array(tests.row('l', tests.at(25), '{}', 'bcb
 select is(tests.statuses(tests.import(jsonb_build_array(tests.row('m', tests.at(-300), '{"status": "completed"}', 'bcba')))), 'ok', 'history is not asked for them');
 select tests.hold('rbt', tests.request('rbt', 'ben', tests.at(26)));
 select is(tests.import(jsonb_build_array(tests.row('n', tests.at(26)))) #>> '{body,rows,0,conflicts,0,blockedBy}', 'hold', 'what is held is not taken');
+
+-- What was rendered is not asked for units; what is to come is.
+select tests.add_payers();
+select tests.cover('ben', 'open');
+select tests.authorize('ben', array['97153'], 4, tests.at(-500)::date, tests.at(200)::date);
+create temporary table many on commit drop as select tests.import(jsonb_build_array(
+  tests.row('r1', tests.at(-150), '{"status": "completed", "cpt_code": "97153"}', 'rbt', 'ben'), tests.row('r2', tests.at(-151), '{"status": "completed", "cpt_code": "97153"}', 'rbt', 'ben'),
+  tests.row('r3', tests.at(60), '{"cpt_code": "97153"}', 'rbt', 'ben')), '{"on_conflict": "skip"}') as outcome;
+select is(tests.statuses(outcome), 'ok ok conflicts', 'what was rendered happened, whatever was authorized') from many;
+select is(outcome #>> '{body,rows,2,conflicts,0,blockedBy}', 'authorization', 'what is to come has no units left') from many;
+
+-- A visit that ran long is in the way of one that was rendered in its time.
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, cpt_code)
+values (tests.id('clinic'), tests.id('long'), tests.id('rbt'), tests.id('ann'), tests.at(-160), tests.at(-160, '11:00'), 'UTC', '97153');
+insert into public.session_visits (organization_id, session_id, actual_start_time, actual_end_time) values (tests.id('clinic'), tests.id('long'), tests.at(-160), tests.at(-160, '12:00'));
+update public.sessions set status = 'in_progress' where id = tests.id('long');
+update public.sessions set status = 'completed' where id = tests.id('long');
+select is(tests.import(jsonb_build_array(tests.row('s', tests.at(-160, '11:30'), '{"status": "completed"}', 'rbt', 'ben'))) #> '{body,rows,0,conflicts}', jsonb_build_array(jsonb_build_object(
+  'resource', 'therapist', 'blockedBy', 'session', 'sessionId', tests.id('long'), 'startTime', private.iso(tests.at(-160, '11:30')), 'endTime', private.iso(tests.at(-160, '12:00')))),
+  'two visits at once are not imported, though the bookings were one after the other');
+
+select is((tests.error('admin', format('select public.import_sessions(jsonb_build_object(''rows'', (select jsonb_agg(''{}''::jsonb) from generate_series(1, %s))))', 5001)) ->> 'details')::jsonb #>> '{0,message}',
+  'must have 1 to 5000 items', '5,001 rows are too many');
 
 select * from finish();
 rollback;

@@ -1,6 +1,6 @@
 -- Authorizations as payers write them: a set of codes, several at once, and limits of a day, a week, a month, a therapist.
 begin;
-select plan(65);
+select plan(73);
 select tests.open_clinic();
 select tests.add_payers();
 
@@ -198,6 +198,31 @@ select is(tests.error_code('admin', format(
   'insert into public.authorization_codes (organization_id, authorization_id, cpt_code) values (%L, %L, %L)',
   tests.id('clinic'), (select answer #>> '{}' from story where name = 'month'), '00000')), '23503', 'nobody authorizes a code that is unknown');
 select is((select count(*) from audit.events where action = 'authorization.code_added' and organization_id = tests.id('clinic')), 13::bigint, 'each code is in the audit');
+
+-- What ran out, what moves, and the last day of a limit
+select pg_temp.client('busy');
+insert into story values ('busy', to_jsonb(tests.authorize('busy', '{97153}', 5000, '2027-01-01', '2027-06-30')));
+select pg_temp.limit((answer #>> '{}')::uuid, '{97153}', 'client', 'week', 16) from story where name = 'busy';
+insert into story values ('ran out', pg_temp.hold('rbt', 'busy', '2027-04-05', 16, clock => '13:00'));
+select tests.expire(answer) from story where name = 'ran out';
+insert into story values ('stands', pg_temp.hold('rbt', 'busy', '2027-04-06', 8, clock => '13:00'));
+select is(pg_temp.told(answer), 'ok', 'what a hold that ran out had can be had again') from story where name = 'stands';
+insert into story select 'moving', tests.confirm('admin', tests.confirmation(answer, 'rbt', 'busy')) from story where name = 'stands';
+select is(pg_temp.told(pg_temp.hold('rbt', 'busy', '2027-04-07', 8, clock => '13:00', extra => jsonb_build_object('session_id', answer #> '{body,session,id}'))), 'ok', 'while a session moves within a week')
+from story where name = 'moving';
+select is(pg_temp.told(pg_temp.hold('rbt', 'busy', '2027-04-08', 9, clock => '13:00')), 'week 9 8', 'it counts once');
+select is(pg_temp.told(pg_temp.hold('rbt', 'busy', '2027-04-08', 8, clock => '13:00')), 'ok', 'and the rest of the week can be had');
+update public.unit_limits set valid_to = '2027-04-09' where authorization_id = (select (answer #>> '{}')::uuid from story where name = 'busy');
+select is(pg_temp.told(pg_temp.hold('rbt', 'busy', '2027-04-09', 1, clock => '13:00')), 'week 1 0', 'on its last day a limit holds');
+select is(pg_temp.told(pg_temp.hold('rbt', 'busy', '2027-04-10', 1, clock => '13:00')), 'ok', 'on the day after it does not');
+
+-- Units of another length
+select pg_temp.client('own');
+insert into public.service_codes (organization_id, code, description, levels, unit_minutes, valid_from)
+values (tests.id('clinic'), 'H2019', 'Own service', '{technician,assistant,qhp}', 30, '2020-01-01');
+select tests.authorize('own', '{H2019}', 3, '2027-01-01', '2027-06-30');
+select is(pg_temp.told(pg_temp.hold('rbt', 'own', '2027-04-12', 8, 'H2019')), 'total 4 3', 'two hours of half-hour units are four');
+select is(pg_temp.told(pg_temp.hold('rbt', 'own', '2027-04-12', 6, 'H2019')), 'ok', 'an hour and a half is three');
 
 select * from finish();
 rollback;

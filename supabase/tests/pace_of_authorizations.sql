@@ -1,7 +1,7 @@
 -- How far an authorization is used, beside an even pace; when it runs out at the pace of the last four weeks; and alerts 60,
 -- 30 and 14 days before it ends or runs out.
 begin;
-select plan(8);
+select plan(10);
 select tests.open_clinic();
 select tests.add_payers();
 create temporary table today on commit drop as select private.service_date(tests.id('clinic'), null, now()) as date;
@@ -47,6 +47,12 @@ select pg_temp.authorize('97151', 32, -180, -1);
 select is(pg_temp.pace('97151'), null, 'one that has ended is no longer listed');
 select pg_temp.authorize('97156', 10, -10, 30);
 select is(pg_temp.pace('97156'), '0 3 0.0 - 30 30', 'thirty days before its end the second alert begins');
+select pg_temp.authorize('97154', 100, -13, 76);
+select pg_temp.use('97154', days_ago, 20) from unnest(array[2, 9]) as days_ago;
+select is(pg_temp.pace('97154'), '40 16 20.0 21 76 30', 'two weeks after its begin, 20 units a week are what the two weeks used');
+select pg_temp.authorize('97157', 80, -1, 58);
+select pg_temp.use('97157', 0, 8);
+select is(pg_temp.pace('97157'), '8 3 8.0 - 58 60', 'a first visit is the first week''s');
 
 select * from finish();
 rollback;

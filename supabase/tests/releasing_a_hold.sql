@@ -1,6 +1,6 @@
 -- Letting a hold go: at once, once, and only one's own.
 begin;
-select plan(22);
+select plan(23);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -44,6 +44,13 @@ from unnest(array['postgres']) as who
 cross join (values ('delete from', 'session_holds', ''), ('delete from', 'hold_batches', ''), ('truncate', 'session_holds', 'cascade'),
   ('update', 'session_holds', 'set status = ''held''')) as change (verb, relation, rest);
 select is_empty('select * from tests.broken_claims()', 'the claims are sound');
+
+-- A whole batch.
+create temporary table whole on commit drop as select tests.hold('rbt', tests.series('rbt', 'ben', array[tests.at(30), tests.at(31)])) as outcome;
+select is((tests.release('rbt', outcome #>> '{body,holdKey}') #> '{body,hold}') - array['therapistId', 'clientId'], (outcome -> 'body') - 'holds' || jsonb_build_object(
+    'startTime', outcome #> '{body,holds,0,startTime}', 'endTime', outcome #> '{body,holds,0,endTime}',
+    'holds', (select jsonb_agg(item - 'expiresAt') from jsonb_array_elements(outcome #> '{body,holds}') as item)),
+  'the batch''s key answers the batch: its key, its id, its first window and each of its holds') from whole;
 
 select * from finish();
 rollback;

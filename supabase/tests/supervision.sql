@@ -1,6 +1,6 @@
 -- How much a technician was supervised: attended time once, contacts as they were, levels of the day.
 begin;
-select plan(27);
+select plan(30);
 select tests.open_clinic();
 insert into public.memberships (organization_id, user_id, role)
 select tests.id('clinic'), tests.add_user(name), 'therapist' from unnest(array['bcaba', 'bcba2']) as name;
@@ -105,6 +105,14 @@ select is(
 select is(
   tests.call('admin', $$select coalesce(jsonb_agg(therapist_name), '[]') from reports.supervision_needed where therapist_name = 'rbt'$$),
   '[]', 'who is no technician any more needs none');
+
+-- Just below 5 % is not enough: twenty hours, of which two contacts of 25 minutes.
+select pg_temp.visit('rbt', 'cat', day, '10:00', '20:00', '97153') from unnest(array[40, 41]) as day;
+select pg_temp.visit('bcba', 'cat', day, '12:00', '12:25', '97155') from unnest(array[40, 41]) as day;
+select is(pg_temp.share('rbt', 'contacts', '2026-04-01'), '2', 'in April there are two contacts');
+select is(pg_temp.share('rbt', 'is_sufficient', '2026-04-01'), 'false', 'of 4.2 % together, which is not enough');
+select pg_temp.visit('bcba', 'cat', 41, '14:00', '14:10', '97155');
+select is(pg_temp.share('rbt', 'is_sufficient', '2026-04-01'), 'true', 'ten minutes more are 5 %');
 
 select * from finish();
 rollback;

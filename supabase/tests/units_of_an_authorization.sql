@@ -1,6 +1,6 @@
 -- A hold reserves units, a confirmation schedules them, a completion uses them; whatever ends otherwise gives them back.
 begin;
-select plan(71);
+select plan(75);
 select tests.open_clinic();
 select tests.add_payers();
 
@@ -241,6 +241,17 @@ $$;
 select is(pg_temp.on_day(day), verdict, format('day %s of days 200 to 202: %s', day, verdict))
 from (values (199, 'dates'), (200, 'true'), (202, 'true'), (203, 'dates')) as asked (day, verdict);
 select is((select count(*) from public.authorization_units where client_id = tests.id('zoe')), 2::bigint, 'both take their units of it');
+
+-- A session that is cancelled while it moves gives back what the move takes, too.
+insert into public.clients (organization_id, id, reference) values (tests.id('clinic'), tests.id('yan'), 'yan');
+select tests.authorize('yan', array['97153'], 20, tests.at(200)::date, tests.at(210)::date);
+create temporary table longer on commit drop as
+select (tests.confirm('admin', tests.confirmation(held, 'rbt2', 'yan')) #>> '{body,session,id}')::uuid as id
+from tests.hold('admin', tests.request('rbt2', 'yan', tests.at(204), 60, '{"cpt_code": "97153"}')) as held;
+select is(tests.hold('admin', tests.request('rbt2', 'yan', tests.at(205), 120, jsonb_build_object('session_id', id))) ->> 'ok', 'true', 'it is to become longer') from longer;
+select is(tests.balance('yan'), '0/4/4/12', 'which takes as much again');
+select is(tests.cancel('admin', jsonb_build_object('session_ids', array[id])) #>> '{body,summary,cancelledCount}', '1', 'it is cancelled instead') from longer;
+select is(tests.balance('yan'), '0/0/0/20', 'and takes nothing any more');
 
 select * from finish();
 rollback;

@@ -1,6 +1,6 @@
 -- A slot that a cancellation frees is held for the first who waits for one like it; she is asked once at a time.
 begin;
-select plan(42);
+select plan(50);
 select tests.open_clinic();
 insert into public.clients (organization_id, id, reference) select tests.id('clinic'), tests.id(name), name from unnest(array['eve', 'fay']) as name;
 insert into public.caseloads (organization_id, therapist_id, client_id)
@@ -160,6 +160,36 @@ select tests.authorize('lou', '97153', 4);
 create temporary table enough on commit drop as select tests.book('rbt', 'rbt', 'ann', tests.at(22)) as session_id;
 select is(pg_temp.cancel(session_id), '1', 'another is, once more is authorized') from enough;
 select is((select count(*) from public.session_holds where start_time = tests.at(22) and client_id = tests.id('lou') and status = 'held'), 1::bigint, 'and that one is');
+
+-- Whoever has let a slot go is not asked for it again, however many do.
+update public.waitlist_entries set closed_at = now() where closed_at is null;
+insert into public.clients (organization_id, id, reference) select tests.id('clinic'), tests.id(name), name from unnest(array['mia', 'noa']) as name;
+insert into public.caseloads (organization_id, therapist_id, client_id) select tests.id('clinic'), tests.id('rbt'), tests.id(name) from unnest(array['mia', 'noa']) as name;
+select is(pg_temp.wait('mia', 1), null, 'mia waits');
+select is(pg_temp.wait('noa', 2), null, 'so does noa');
+create function pg_temp.asked(day integer) returns text language sql as $$
+  select string_agg(client.reference, ' ') from public.session_holds as hold join public.clients as client on client.id = hold.client_id
+  where hold.start_time = tests.at(day) and hold.status = 'held'
+$$;
+create temporary table wanted on commit drop as select tests.book('rbt', 'rbt', 'ann', tests.at(24)) as session_id;
+select is(pg_temp.cancel(session_id), '1', 'an hour is cancelled') from wanted;
+select is(pg_temp.asked(24), 'mia', 'mia is asked');
+select tests.release('rbt', pg_temp.key_of('mia'));
+select pg_temp.offer();
+select is(pg_temp.asked(24), 'noa', 'then noa');
+select tests.release('rbt', pg_temp.key_of('noa'));
+select pg_temp.offer();
+select is(pg_temp.asked(24), null, 'and nobody twice');
+
+-- A place in a group that has begun is no place.
+insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time)
+values (tests.id('clinic'), tests.id('begun'), tests.id('rbt'), date_trunc('minute', now()) - interval '10 minutes', date_trunc('minute', now()) + interval '50 minutes');
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, group_id, session_type)
+select tests.id('clinic'), tests.id(client || ' begun'), tests.id('rbt'), tests.id(client), date_trunc('minute', now()) - interval '10 minutes', date_trunc('minute', now()) + interval '50 minutes', 'UTC', tests.id('begun'), 'group'
+from unnest(array['gus', 'hal', 'ida']) as client;
+create temporary table queued on commit drop as select count(*) as number from private.freed_slots;
+select is(tests.cancel('admin', jsonb_build_object('session_ids', array[tests.id('gus begun')])) #>> '{body,summary,cancelledCount}', '1', 'one of a group that has begun cancels');
+select is((select count(*) from private.freed_slots), number, 'their place is not offered') from queued;
 
 select * from finish();
 rollback;

@@ -230,10 +230,11 @@ describe('of the seed', () => {
       if (toEnd < 0) return [];
       const used = balance.entries.filter(({ state }: { state: string }) => state === 'used');
       const sum = (list: { units: number }[]) => list.reduce((total, { units }) => total + units, 0);
+      const span = Math.max(7, Math.min(28, days(balance.starts_on, today) + 1));
       const recent = sum(
-        used.filter(({ date }: { date: string }) => days(date, today) < 28 && days(date, today) >= 0),
+        used.filter(({ date }: { date: string }) => days(date, today) < span && days(date, today) >= 0),
       );
-      const lasts = recent > 0 ? Math.ceil(((balance.approved_units - sum(used)) * 28) / recent) : Infinity;
+      const lasts = recent > 0 ? Math.ceil(((balance.approved_units - sum(used)) * span) / recent) : Infinity;
       const left = Math.min(toEnd, lasts);
       return [
         {

@@ -649,13 +649,30 @@ export const mutants: Mutant[] = [
   {
     name: 'the day before a promotion counts as after it',
     file: 'supabase/schemas/payers/service_codes.sql',
-    from: `and (service.date is null or service.date between version.valid_from and version.valid_to)
-    )
-  );`,
-    to: `and (service.date is null or service.date between version.valid_from - 1 and version.valid_to)
-    )
-  );`,
+    from: 'and (service.date is null or service.date between version.valid_from and version.valid_to)',
+    to: 'and (service.date is null or service.date between version.valid_from - 1 and version.valid_to)',
     tests: ['the_level_of_the_day.sql'],
+  },
+  {
+    name: 'a service for a group is held for one client',
+    file: 'supabase/schemas/payers/service_codes.sql',
+    from: 'and (service.clients is null or service.clients between version.min_clients and version.max_clients)',
+    to: 'and (service.clients is null or service.clients <= version.max_clients)',
+    tests: ['a_group_of_clients.sql', 'service_codes_with_dates.sql'],
+  },
+  {
+    name: 'nobody is told that an authorization is nearly used',
+    file: 'supabase/schemas/payers/quotes.sql',
+    from: 'coalesce(approval_left[places[each]] <= 0.1 * approval.approved_units, false)',
+    to: 'coalesce(approval_left[places[each]] < 0.1 * approval.approved_units, false)',
+    tests: ['units_of_an_authorization.sql', 'warnings_of_a_completion.sql'],
+  },
+  {
+    name: 'SQL changes what a batch holds',
+    file: 'supabase/schemas/calendar/holds.sql',
+    from: "execute function private.guard_hold_change('expires_at')",
+    to: "execute function private.guard_hold_change('expires_at', 'room_id')",
+    tests: ['confirming_something_else.sql'],
   },
   {
     name: 'no times are offered for what is outside hours',

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { withConnection } from '../setup/db.ts';
 import { brokenInvariants } from '../setup/invariants.ts';
+import { inLockStep } from '../setup/lockstep.ts';
 import {
   type Arena,
   type Attempt,
@@ -167,5 +168,29 @@ describe('a day of eight clients goes to a substitute', { timeout: rounds * 60_0
       expect(confirmed).toMatchObject(stopped ? { code: 'SESSION_NOT_MOVABLE' } : { ok: true });
       expect((await therapistsOf(sessions))[substitute()] ?? 0).toBe(stopped ? 0 : ids.length);
     }
+  });
+});
+
+it('a day whose session is handed to another meanwhile goes without that session', async () => {
+  day += 1;
+  const [first, ...others] = await bookDay();
+  const third = nth(arena.therapists, 2);
+  const one = await alone(arena, {
+    sql: 'select public.hold_reassignment($1) as outcome',
+    values: [JSON.stringify({ session_ids: [first], to_therapist_id: third })],
+  });
+  const admin = { sub: arena.admin, org_id: arena.organizationId };
+  const confirmed = taking(third, one.body as unknown as Handed);
+  const day_ = handing(substitute());
+  await inLockStep({ taker: admin, giver: admin }, async ({ taker, giver }) => {
+    await taker.does('begin');
+    await taker.does(confirmed.sql, confirmed.values);
+    // The whole day is asked for while the first session is not yet another's.
+    const waiting = await giver.waitsFor(taker, day_.sql, day_.values);
+    await taker.does('commit');
+    const ended = await waiting.ends();
+    expect(ended).toMatchObject({ rows: [{ outcome: { ok: true } }] });
+    const [{ outcome }] = ended.rows as [{ outcome: { body: Handed } }];
+    expect(outcome.body.holds.map(({ sessionId }) => sessionId).sort()).toEqual([...others].sort());
   });
 });

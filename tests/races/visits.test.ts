@@ -76,14 +76,18 @@ async function complete(visits: Visits, attempt: (index: number) => Attempt): Pr
   }
 }
 
-/** Whose visits are complete: no two overlap, and each of the others overlaps one of them. */
-async function expectNoTwoAtOnce({ arena, ids }: Visits): Promise<void> {
+/** Those that got through: no two overlap, and each of the others overlaps one of them. */
+async function expectNoTwoAtOnce(
+  { arena, ids }: Visits,
+  got = "status = 'completed'",
+  ...values: unknown[]
+): Promise<void> {
   const done = await withConnection(async (db) => {
     expect(await brokenInvariants(db, arena.organizationId)).toEqual([]);
-    const { rows } = await db.query(
-      "select id from public.sessions where organization_id = $1 and status = 'completed'",
-      [arena.organizationId],
-    );
+    const { rows } = await db.query(`select id from public.sessions where organization_id = $1 and ${got}`, [
+      arena.organizationId,
+      ...values,
+    ]);
     return rows.map(({ id }) => ids.indexOf(id));
   });
   const overlap = (one: number, other: number) => one !== other && Math.abs(one - other) * 7 < 60;
@@ -120,6 +124,32 @@ it('a backend that completes sessions directly meets the same rule', { timeout: 
       /^(ok|VISIT_OVERLAPS|23P01)$/,
     );
   await expectNoTwoAtOnce(visits);
+});
+
+it('forty visits are corrected to one technician at once: no two of theirs overlap', {
+  timeout: 240_000,
+}, async () => {
+  const visits = await openVisits(rivals, rivals);
+  const { arena, ids } = visits;
+  await withConnection((db) =>
+    db.query("update public.sessions set status = 'completed' where organization_id = $1", [
+      arena.organizationId,
+    ]),
+  );
+  const [technician] = arena.therapists;
+  const results = await complete(visits, (index) => ({
+    sql: 'select public.correct_visit($1) as outcome',
+    values: [
+      JSON.stringify({
+        ...{ session_id: nth(ids, index), base_version: 1, reason_code: 'wrong_people' },
+        // The one that is theirs already is corrected to where it took place.
+        ...(index === 0 ? { location_type: 'home' } : { therapist_id: technician }),
+      }),
+    ],
+  }));
+  for (const { outcome, sqlstate } of results)
+    expect(sqlstate ?? (outcome?.ok ? 'ok' : outcome?.code)).toMatch(/^(ok|VISIT_OVERLAPS)$/);
+  await expectNoTwoAtOnce(visits, 'therapist_id = $2', technician);
 });
 
 it('forty corrections of one version: one is made, the others are told', { timeout: 240_000 }, async () => {

@@ -36,13 +36,14 @@ begin
     return null;
   end if;
   select rate_limit.per_minute into most from private.rate_limits as rate_limit where rate_limit.kind = check_rate.kind;
-  -- The most-th newest of the last minute: once it is a minute old, there is room for one more.
+  -- The most-th newest of the last minute: once it is a minute old, there is room for one more. Bounded on both sides, so
+  -- that no partition of later events is looked at.
   if check_rate.kind = 'refusals' then
     select event.recorded_at into earliest
     from audit.events as event
     where event.actor_user_id = caller_id
       and event.outcome = 'refused'
-      and event.recorded_at > as_of - interval '1 minute'
+      and event.recorded_at > as_of - interval '1 minute' and event.recorded_at <= as_of
     order by event.recorded_at desc
     offset most - 1
     limit 1;
@@ -51,7 +52,7 @@ begin
     from audit.events as event
     where event.actor_user_id = caller_id
       and event.action in ('note.read', 'note.history_read', 'client_details.read', 'client_names.read')
-      and event.recorded_at > as_of - interval '1 minute'
+      and event.recorded_at > as_of - interval '1 minute' and event.recorded_at <= as_of
     order by event.recorded_at desc
     offset most - 1
     limit 1;

@@ -36,7 +36,8 @@ declare
   actor private.actor;
 begin
   perform private.require_read_committed();
-  select auth.uid(), private.claimed_organization_id() into actor.user_id, actor.organization_id;
+  actor.user_id := auth.uid();
+  actor.organization_id := private.claimed_organization_id();
   if actor.user_id is null then
     perform private.raise_refusal(401, 'UNAUTHENTICATED', 'Sign in first: this call needs a user''s access token.');
   elsif actor.organization_id is null then

@@ -28,17 +28,31 @@ stable
 set search_path = ''
 as $$
 begin
-  return private.facts_of_rows((
-    select jsonb_agg(to_jsonb(session) order by session.start_time, session.id)
+  return (
+    select jsonb_agg(private.facts_of_row(to_jsonb(session)) order by session.start_time, session.id)
     from unnest(session_ids) as named (id)
     cross join lateral (
       select known.* from public.sessions as known
       where known.organization_id = facts_of_sessions.organization_id and known.id = named.id offset 0
     ) as session
-  ));
+  );
 end
 $$;
 comment on function private.facts_of_sessions(uuid, uuid[]) is 'What of these sessions belongs in an audit event.';
+
+create function private.facts_of_row(session_row jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return jsonb_strip_nulls(
+    session_row - array['organization_id', 'group_key', 'lanes', 'created_at', 'created_by', 'updated_at']
+  );
+end
+$$;
+comment on function private.facts_of_row(jsonb) is 'What of a session''s row belongs in an audit event.';
 
 create function private.facts_of_rows(rows jsonb)
 returns jsonb
@@ -48,11 +62,8 @@ set search_path = ''
 as $$
 begin
   return (
-    select jsonb_agg(jsonb_strip_nulls(
-      item.value - array['organization_id', 'group_key', 'lanes', 'created_at', 'created_by', 'updated_at']
-    ) order by item.position)
+    select jsonb_agg(private.facts_of_row(item.value) order by item.position)
     from jsonb_array_elements(rows) with ordinality as item (value, position)
-    where item.value <> 'null'
   );
 end
 $$;
@@ -70,6 +81,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
+  ended_ids uuid[];
   after jsonb;
   before jsonb;
   therapist_id uuid;
@@ -84,23 +96,24 @@ begin
     set status = end_sessions.status, updated_at = as_of
     from unnest(session_ids) as named (id)
     cross join lateral (
-      select known.ctid, known.status, client.has_payer
-      from public.sessions as known
-      join public.clients as client on client.organization_id = known.organization_id and client.id = known.client_id
-      where known.organization_id = actor.organization_id and known.id = named.id
-      offset 0
+      select known.ctid, known.status, known.client_id from public.sessions as known
+      where known.organization_id = actor.organization_id and known.id = named.id offset 0
     ) as was
+    cross join lateral (
+      select known.has_payer from public.clients as known
+      where known.organization_id = actor.organization_id and known.id = was.client_id offset 0
+    ) as client
     where session.ctid = was.ctid
-    returning session.start_time, session.id, session.therapist_id, was.has_payer, to_jsonb(session) as row, was.status
+    returning session.start_time, session.id, session.therapist_id, client.has_payer, was.status,
+      private.facts_of_row(to_jsonb(session)) as facts
   )
   select
-    jsonb_agg(ended.row order by ended.start_time, ended.id),
-    jsonb_agg(ended.row || jsonb_build_object('status', ended.status) order by ended.start_time, ended.id),
+    array_agg(ended.id order by ended.start_time, ended.id),
+    jsonb_agg(ended.facts order by ended.start_time, ended.id),
+    jsonb_agg(ended.facts || jsonb_build_object('status', ended.status) order by ended.start_time, ended.id),
     min(ended.therapist_id::text)::uuid, bool_or(ended.has_payer)
-  into after, before, therapist_id, has_payer
+  into ended_ids, after, before, therapist_id, has_payer
   from ended;
-  after := private.facts_of_rows(after);
-  before := private.facts_of_rows(before);
 
   dependents := private.claim_dependents(actor.organization_id, session_ids);
   perform private.drop_claims(actor.organization_id, session_ids, as_of);
@@ -115,9 +128,7 @@ begin
     ));
   end if;
   perform private.record_event(
-    actor.organization_id, 'session.' || status, 'session', array(
-      select (item.value ->> 'id')::uuid from jsonb_array_elements(after) as item (value)
-    ), as_of,
+    actor.organization_id, 'session.' || status, 'session', ended_ids, as_of,
     therapist_id => therapist_id,
     actor_role => actor.role::text,
     before => before,
@@ -169,6 +180,8 @@ declare
   outcome jsonb;
   day tstzrange := tstzrange('-infinity', 'infinity', '[)');
   target_ids uuid[];
+  cancelled_ids uuid[];
+  ended_ids uuid[];
   as_of timestamptz;
   summary jsonb;
 begin
@@ -247,20 +260,18 @@ begin
       and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
       and (wanted.series_id is null or session.series_id = wanted.series_id)
   )
-  select jsonb_build_object(
-    'cancelledCount', count(*) filter (where target.status in ('scheduled', 'in_progress')),
-    'alreadyCancelledCount', count(*) filter (where target.status = 'cancelled'),
-    'nonCancellableCount', count(*) filter (where target.status in ('completed', 'no_show')),
-    'totalCount', count(*),
-    'cancelledSessionIds',
-      coalesce(jsonb_agg(target.id order by target.id) filter (where target.status in ('scheduled', 'in_progress')), '[]'),
-    'alreadyCancelledSessionIds',
-      coalesce(jsonb_agg(target.id order by target.id) filter (where target.status = 'cancelled'), '[]'),
-    'nonCancellableSessionIds',
-      coalesce(jsonb_agg(target.id order by target.id) filter (where target.status in ('completed', 'no_show')), '[]')
-  ) into summary
+  select
+    coalesce(array_agg(target.id order by target.id) filter (where target.status in ('scheduled', 'in_progress')), '{}'),
+    coalesce(array_agg(target.id order by target.id) filter (where target.status = 'cancelled'), '{}'),
+    coalesce(array_agg(target.id order by target.id) filter (where target.status in ('completed', 'no_show')), '{}')
+  into target_ids, cancelled_ids, ended_ids
   from target;
-  target_ids := array(select item.value::uuid from jsonb_array_elements_text(summary -> 'cancelledSessionIds') as item (value));
+  summary := jsonb_build_object(
+    'cancelledCount', cardinality(target_ids), 'alreadyCancelledCount', cardinality(cancelled_ids),
+    'nonCancellableCount', cardinality(ended_ids),
+    'totalCount', cardinality(target_ids) + cardinality(cancelled_ids) + cardinality(ended_ids),
+    'cancelledSessionIds', target_ids, 'alreadyCancelledSessionIds', cancelled_ids, 'nonCancellableSessionIds', ended_ids
+  );
 
   insert into public.session_cancellations (
     organization_id, session_id, attribution, reason, cancelled_at, cancelled_by, cancelled_by_role

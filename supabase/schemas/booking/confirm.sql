@@ -34,7 +34,7 @@ end
 $$;
 comment on function private.find_batch(private.actor, uuid) is
   'The batch that this key, or one of its occurrences'' keys, belongs to; null when it is unknown, or not the caller''s to '
-  'use. A batch never changes.';
+  'use. A batch never changes, but for its expiry (private.guard_hold_change).';
 
 create function private.holds_of_key(batch public.hold_batches, hold_key uuid)
 returns public.session_holds[]
@@ -223,11 +223,13 @@ create type private.confirmed_slot as (
   path text,
   service_date date,
   service_code text,
-  is_service_held boolean
+  is_service_held boolean,
+  payment_gap text
 );
 comment on type private.confirmed_slot is
   'A hold to be confirmed, and what its session is to be: service_code is the service it names on its day, moved sessions '
-  'those they have; is_service_held: the hold named it. path: where the request describes it.';
+  'those they have; is_service_held: the hold named it. path: where the request describes it. payment_gap: why the payer of '
+  'its day does not pay for it, see private.coverage_gap.';
 
 create function private.confirmed_slots(
   batch public.hold_batches,
@@ -263,21 +265,25 @@ begin
         when (not batch.is_move or service.cpt_code is not null)
           and (confirmed_slots.has_payer or private.place_of(place.location_type) = 'telehealth')
         then private.default_modifiers(
-          batch.organization_id, private.primary_payer(batch.organization_id, hold.client_id, day.date),
-          coalesce(service.code, '97153'), private.credential_on(batch.organization_id, batch.therapist_id, day.date),
-          place.location_type, day.date
+          batch.organization_id, payer.id, coalesce(service.code, '97153'),
+          private.credential_on(batch.organization_id, batch.therapist_id, day.date), place.location_type, day.date
         )
       end),
       case when is_listed then format('occurrences.%s.', item.occurrence_index) else '' end, day.date, service.code,
-      private.service_code(batch.organization_id, batch.cpt_code, batch.session_type, day.date) is not null
+      private.service_code(batch.organization_id, batch.cpt_code, batch.session_type, day.date) is not null,
+      case when payer.id is not null then private.coverage_gap(
+        batch.organization_id, payer.id, coalesce(service.code, '97153'), place.location_type, day.date
+      ) end
     )::private.confirmed_slot
     from unnest(holds) as hold
     cross join lateral (
-      select (listed[coalesce(
+      select listed[case when by_client is null then 1 else coalesce(
         by_client ->> (hold.hold_key::text || hold.client_id::text), by_client ->> (batch.hold_key::text || hold.client_id::text),
         by_key ->> hold.hold_key::text, by_key ->> batch.hold_key::text, '1'
-      )::integer]).*
-    ) as item
+      )::integer end] as listing
+      offset 0
+    ) as found
+    cross join lateral (select (found.listing).*) as item
     cross join lateral (
       select private.service_date(batch.organization_id, hold.client_id, hold.start_time) as date offset 0
     ) as day
@@ -297,6 +303,11 @@ begin
       offset 0
     ) as service
     cross join lateral (select coalesce(item.location_type, moved.location_type) as location_type) as place
+    cross join lateral (
+      select case when confirmed_slots.has_payer
+        then private.primary_payer(batch.organization_id, hold.client_id, day.date) end as id
+      offset 0
+    ) as payer
     where hold.status = 'held'
     order by hold.occurrence_index, hold.client_id
   );
@@ -309,7 +320,7 @@ comment on function private.confirmed_slots(
   'none: what the payer of the day wants for the code, the credential of that day and the place. is_listed: the request '
   'lists occurrences. has_payer: a client of it ever had a payer.';
 
-create function private.require_payment(batch public.hold_batches, slots private.confirmed_slot[])
+create function private.require_payment(slots private.confirmed_slot[])
 returns void
 language plpgsql
 stable
@@ -319,93 +330,59 @@ declare
   issues jsonb;
 begin
   select jsonb_agg(jsonb_build_object(
-    'path', slot.path || case gap.reason when 'place' then 'session.location_type' else 'cpt.code' end,
-    'message', case gap.reason
-      when 'place' then format('is a place where the payer of that day does not pay for %s', slot.code)
-      else format('%s is a service that the payer of that day does not pay for', slot.code)
+    'path', slot.path || case slot.payment_gap when 'place' then 'session.location_type' else 'cpt.code' end,
+    'message', case slot.payment_gap
+      when 'place' then format('is a place where the payer of that day does not pay for %s', service.code)
+      else format('%s is a service that the payer of that day does not pay for', service.code)
     end
-  ) order by slot.position) into issues
-  from (
-    select each.path, (each.hold).client_id, coalesce(each.service_code, '97153') as code, each.location_type,
-      each.service_date, each.position
-    from unnest(slots) with ordinality as each (
-      hold, cpt_code, session_type, location_type, cpt_modifiers, path, service_date, service_code, is_service_held,
-      position
-    )
-  ) as slot
-  cross join lateral (
-    select private.coverage_gap(
-      batch.organization_id, private.primary_payer(batch.organization_id, slot.client_id, slot.service_date), slot.code,
-      slot.location_type, slot.service_date
-    ) as reason
-  ) as gap
-  where gap.reason is not null;
+  )) into issues
+  from unnest(slots) as slot
+  cross join lateral (select coalesce(slot.service_code, '97153') as code) as service
+  where slot.payment_gap is not null;
   if issues is not null then
     perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
   end if;
 end
 $$;
-comment on function private.require_payment(public.hold_batches, private.confirmed_slot[]) is
+comment on function private.require_payment(private.confirmed_slot[]) is
   'PT400 for each occurrence that the payer of its day does not pay for: not at all (cpt.code), or not at its place '
   '(session.location_type).';
 
-create function private.confirmed_service_issue(batch public.hold_batches, slots private.confirmed_slot[])
-returns private.cause
+create function private.confirmed_services(batch public.hold_batches, slots private.confirmed_slot[])
+returns private.named_services
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
-  cause private.cause;
-  issues jsonb;
+  named private.named_services;
 begin
-  select jsonb_agg(jsonb_build_object('path', found.path || found.field, 'message', found.issue) order by found.path)
-  into issues
+  -- Whoever named the service by its type alone knows no code.
+  select array_agg(service.path || case when service.is_by_type then 'session.session_type' else 'cpt.code' end),
+    array_agg(service.code), array_agg(service.service_date),
+    -- What is moved stays the service it is, and does not leave the days of its code.
+    array_agg(case when not batch.is_move then service.members + case when service.group_id is not null and exists (
+      select from public.session_groups as known
+      where known.organization_id = batch.organization_id and known.id = service.group_id
+    ) then 1 else 0 end end)
+  into named
   from (
-    select occurrence.path, occurrence.field, case
-      -- What is moved stays the service it is, and does not leave the days of its code.
-      when batch.is_move then case
-        when (private.service_code_on(batch.organization_id, occurrence.code, occurrence.date)).code is null
-          then format('%s is no service code on %s', occurrence.code, occurrence.date)
-      end
-      else private.service_issue(batch.organization_id, occurrence.code, occurrence.date, occurrence.clients)
-    end as issue
-    from (
-      select min(slot.path) as path, service.code, min(slot.service_date) as date,
-        -- Whoever named the service by its type alone knows no code.
-        case when bool_and(slot.cpt_code is null and slot.session_type is not null) then 'session.session_type' else 'cpt.code' end
-          as field,
-        count(*)::integer + case when exists (
-          select from public.session_groups as known
-          where known.organization_id = batch.organization_id and known.id = asked.group_id
-        ) then 1 else 0 end as clients
-      from unnest(slots) as slot
-      cross join lateral (select (slot.hold).occurrence_index, (slot.hold).group_id) as asked
-      -- Without a name it is billed as one-to-one treatment, which no group is. A client who joins is one beside another.
-      cross join lateral (
-        select coalesce(slot.service_code, case when not batch.is_move then '97153' end) as code
-      ) as service
-      where service.code is not null
-      group by asked.occurrence_index, asked.group_id, service.code
-    ) as occurrence
-  ) as found
-  where found.issue is not null;
-  if issues is not null then
-    perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
-  end if;
-  if exists (select from unnest(slots) as slot where slot.service_code is not null) and not private.may_render_each(
-    batch.organization_id, batch.therapist_id, array(select slot.service_code from unnest(slots) as slot),
-    array(select slot.service_date from unnest(slots) as slot)
-  ) then
-    cause.code := 'FORBIDDEN';
-    cause.detail := 'A technician may not render this service: it is a qualified professional''s.';
-  end if;
-  return cause;
+    select billed.code, slot.service_date, (slot.hold).group_id,
+      min(slot.path) over same as path, (count(*) over same)::integer as members,
+      bool_and(slot.cpt_code is null and slot.session_type is not null) over same as is_by_type
+    from unnest(slots) as slot
+    -- Without a name it is billed as one-to-one treatment, which no group is. A client who joins is one beside another.
+    cross join lateral (
+      select coalesce(slot.service_code, case when not batch.is_move then '97153' end) as code
+    ) as billed
+    where billed.code is not null
+    window same as (partition by (slot.hold).occurrence_index, (slot.hold).group_id, billed.code)
+  ) as service;
+  return named;
 end
 $$;
-comment on function private.confirmed_service_issue(public.hold_batches, private.confirmed_slot[]) is
-  'Whether the therapist may render what is confirmed; PT400 for each occurrence whose service is unknown that day, or for '
-  'fewer or more clients than there are.';
+comment on function private.confirmed_services(public.hold_batches, private.confirmed_slot[]) is
+  'What is confirmed, as services.';
 
 create function private.make_series(actor private.actor, batch public.hold_batches, holds public.session_holds[], as_of timestamptz)
 returns boolean
@@ -641,6 +618,8 @@ declare
   booker private.booker;
   cause private.cause;
   slots private.confirmed_slot[];
+  hold_ids uuid[];
+  session_ids uuid[];
   services private.service[];
   quotes private.quote[];
   before jsonb;
@@ -690,7 +669,9 @@ begin
   end case;
   if cause.code is null then
     slots := private.confirmed_slots(batch, holds, listed, wanted.occurrences is not null, booker.has_payer);
-    cause := private.confirmed_service_issue(batch, slots);
+    if not private.may_render_named(batch.organization_id, batch.therapist_id, private.confirmed_services(batch, slots)) then
+      cause := row('FORBIDDEN', 'A technician may not render this service: it is a qualified professional''s.', null, null);
+    end if;
   end if;
   if cause.code is null and batch.is_move and exists (
     select from unnest(slots) as slot
@@ -704,14 +685,14 @@ begin
   end if;
 
   if booker.has_payer and not private.overrides(batch, 'authorization') then
-    perform private.require_payment(batch, slots);
+    perform private.require_payment(slots);
   end if;
   if booker.has_payer and not batch.is_move then
     -- Where the hold named no service, now it is known, and its units are taken.
     services := array(
       select row(
         (slot.hold).id, (slot.hold).occurrence_index, (slot.hold).client_id, coalesce(slot.service_code, '97153'),
-        (slot.hold).start_time, (slot.hold).end_time, null, null, batch.therapist_id
+        (slot.hold).start_time, (slot.hold).end_time, null, null, batch.therapist_id, slot.service_date
       )::private.service
       from unnest(slots) as slot
       where not slot.is_service_held
@@ -729,12 +710,14 @@ begin
     end if;
   end if;
 
+  hold_ids := array(select (slot.hold).id from unnest(slots) as slot);
+  session_ids := hold_ids;
   update public.session_holds as each
   set status = 'confirmed', settled_at = as_of, settled_xid = pg_current_xact_id()
-  where each.organization_id = batch.organization_id
-    and each.id = any (array(select (slot.hold).id from unnest(slots) as slot));
+  where each.organization_id = batch.organization_id and each.id = any (hold_ids);
   if batch.is_move then
-    before := private.facts_of_sessions(batch.organization_id, array(select (slot.hold).session_id from unnest(slots) as slot));
+    session_ids := array(select (slot.hold).session_id from unnest(slots) as slot);
+    before := private.facts_of_sessions(batch.organization_id, session_ids);
     made := private.move_sessions(batch, slots, as_of);
     if booker.has_payer then
       perform private.move_units(batch.organization_id, array(
@@ -747,14 +730,12 @@ begin
       perform private.enter_units(batch.organization_id, quotes, 'scheduled');
     end if;
     if booker.has_payer and cardinality(services) < cardinality(slots) then
-      perform private.schedule_units(batch.organization_id, array(select (slot.hold).id from unnest(slots) as slot));
+      perform private.schedule_units(batch.organization_id, hold_ids);
     end if;
   end if;
   perform private.close_waitlist_entry(batch.organization_id, batch.id, as_of);
   perform private.record_event(
-    batch.organization_id, 'hold.confirmed', 'session', array(
-      select (item.value ->> 'id')::uuid from jsonb_array_elements(made) as item (value)
-    ), as_of,
+    batch.organization_id, 'hold.confirmed', 'session', session_ids, as_of,
     therapist_id => batch.therapist_id,
     actor_role => actor.role::text,
     before => before,

@@ -25,12 +25,10 @@ declare
   obstacle private.obstacle;
   -- By id, so that what is found is not compared with every occurrence.
   indexes constant jsonb := (
-    select jsonb_object_agg(owner.id, owner.occurrence_index)
-    from (
-      select slot.hold_id as id, slot.occurrence_index from unnest(slots) as slot
-      union
-      select slot.group_id, slot.occurrence_index from unnest(slots) as slot where slot.group_id is not null
-    ) as owner
+    select jsonb_object_agg(owner.id, slot.occurrence_index)
+    from unnest(slots) as slot
+    cross join lateral (values (slot.hold_id), (slot.group_id)) as owner (id)
+    where owner.id is not null
   );
 begin
   -- One look at everything in the way: what lives is a conflict, what has expired is to be removed.
@@ -56,11 +54,9 @@ begin
   into obstacle.conflicts, obstacle.retry_after, obstacle.has_stale, obstacle.concurrent_lanes
   from (
     select
-      claim.lanes::int4multirange * want.lanes::int4multirange as lanes,
+      shared.lanes,
       -- Two different services share the lane of their pair and no other; see private.pair_lanes.
-      upper(claim.lanes::int4multirange * want.lanes::int4multirange) - lower(claim.lanes::int4multirange * want.lanes::int4multirange) = 1
-        and lower(claim.lanes::int4multirange * want.lanes::int4multirange) / 100
-          <> lower(claim.lanes::int4multirange * want.lanes::int4multirange) % 100 as is_pair,
+      upper(shared.lanes) - lower(shared.lanes) = 1 and lower(shared.lanes) / 100 <> lower(shared.lanes) % 100 as is_pair,
       owner.occurrence_index,
       want.resource_kind,
       claim.expires_at,
@@ -80,9 +76,8 @@ begin
         and known.lanes && want.lanes
         and known.owner_id <> all (own_ids)
     ) as claim
-    cross join lateral (
-      select (indexes ->> want.owner_id::text)::smallint as occurrence_index
-    ) as owner
+    cross join lateral (select claim.lanes::int4multirange * want.lanes::int4multirange as lanes offset 0) as shared
+    cross join lateral (select (indexes ->> want.owner_id::text)::smallint as occurrence_index offset 0) as owner
     where owner.occurrence_index is not null
   ) as found;
   return obstacle;

@@ -182,7 +182,7 @@ declare
   quotes constant private.quote[] := private.quote_units(actor.organization_id, array[row(
     session.id, 0, session.client_id,
     private.billed_code(actor.organization_id, session.cpt_code, session.session_type, on_date),
-    next.start_time, next.start_time + pattern.duration, null, null, session.therapist_id
+    next.start_time, next.start_time + pattern.duration, null, null, session.therapist_id, on_date
   )::private.service], as_of);
 begin
   select max(approval.ends_on) into ends_on

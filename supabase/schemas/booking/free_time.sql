@@ -85,10 +85,9 @@ begin
   ) then
     perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
-  perform private.require_service(actor.organization_id, slots, wanted.cpt_code, wanted.session_type, asked.is_fixed);
-  if not private.may_render_each(
-    actor.organization_id, asked.therapist_id, array(select slot.cpt_code from unnest(slots) as slot),
-    array(select slot.service_date from unnest(slots) as slot)
+  if not private.may_render_named(
+    actor.organization_id, asked.therapist_id,
+    private.named_services(actor.organization_id, slots, wanted.cpt_code, wanted.session_type, asked.is_fixed)
   ) then
     perform private.raise_refusal(403, 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
@@ -281,7 +280,7 @@ begin
       -- Owners in the order of the places: what is asked for first is granted first.
       ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid, place.occurrence_index,
       place.client_id, coalesce(place.cpt_code, '97153'), place.start_time, place.end_time, place.session_id, null,
-      services_available.therapist_id
+      services_available.therapist_id, null
     )::private.service
     from unnest(places) with ordinality
       as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)

@@ -251,6 +251,50 @@ comment on function private.with_services(uuid, private.slot[], text, text) is
   'The slots with the day of service and the code that this code or session type means then; of a move, else what the '
   'moved session is. No code: the booking names no service.';
 
+create function private.named_services(
+  organization_id uuid,
+  slots private.slot[],
+  cpt_code text,
+  session_type text,
+  is_joining boolean
+)
+returns private.named_services
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  named private.named_services;
+begin
+  if cardinality(slots) = 1 and slots[1].cpt_code is null then
+    return named;
+  end if;
+  select
+    array_agg(case
+      when slots[1].occurrence_index <> slots[cardinality(slots)].occurrence_index
+        then format('occurrences.%s', slot.occurrence_index)
+      -- Whoever named the service by its type alone knows no code.
+      when named_services.cpt_code is null and named_services.session_type is not null then 'session_type'
+      else 'cpt_code'
+    end),
+    array_agg(slot.cpt_code),
+    array_agg(slot.service_date),
+    -- What is moved stays the service it is, unless the request names one.
+    array_agg(case when slot.session_id is null or private.service_code(
+      named_services.organization_id, named_services.cpt_code, named_services.session_type, slot.service_date
+    ) is not null then slot.members + case when is_joining then 1 else 0 end end)
+  into named
+  from (
+    select each.*, (count(*) over (partition by each.occurrence_index))::integer as members
+    from unnest(slots) as each
+    where each.cpt_code is not null
+  ) as slot;
+  return named;
+end
+$$;
+comment on function private.named_services(uuid, private.slot[], text, text, boolean) is
+  'The services of a hold. A client who joins is one beside another. cpt_code and session_type: what the request names.';
+
 create function private.with_lanes(organization_id uuid, slots private.slot[], lifted int4multirange default '{}')
 returns private.slot[]
 language plpgsql
@@ -265,11 +309,27 @@ begin
     return slots;
   end if;
   return array(
+    -- Lanes are the same for months: looked at once for each stretch of days, not for each occurrence.
+    with period as materialized (
+      select service.client_id, service.cpt_code, found.during, found.lanes
+      from (
+        select slot.client_id, slot.cpt_code, tstzrange(min(slot.start_time), max(slot.end_time), '[]') as span
+        from unnest(slots) as slot
+        group by slot.client_id, slot.cpt_code
+      ) as service
+      cross join lateral private.lane_periods(
+        with_lanes.organization_id, service.client_id, service.cpt_code, service.span
+      ) as found
+    )
     select row(
       slot.hold_id, slot.occurrence_index, slot.hold_key, slot.client_id, slot.group_id, slot.session_id,
       slot.start_time, slot.end_time, slot.time_zone, slot.civil_start,
-      private.client_lanes(
-        with_lanes.organization_id, slot.client_id, slot.cpt_code, slot.start_time, slot.end_time
+      (
+        select range_agg(lane.range)
+        from period
+        cross join lateral unnest(period.lanes) as lane (range)
+        where period.client_id = slot.client_id and period.cpt_code is not distinct from slot.cpt_code
+          and period.during && tstzrange(slot.start_time, slot.end_time, '[]')
       ) - lifted,
       slot.cpt_code, slot.service_date
     )::private.slot
@@ -378,7 +438,7 @@ begin
   return array(
     select row(
       slot.hold_id, slot.occurrence_index, slot.client_id, coalesce(slot.cpt_code, '97153'), slot.start_time,
-      slot.end_time, slot.session_id, null, services_of_slots.therapist_id
+      slot.end_time, slot.session_id, null, services_of_slots.therapist_id, slot.service_date
     )::private.service
     from unnest(slots) as slot
     where slot.cpt_code is not null or slot.session_id is not null
@@ -460,28 +520,27 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  occurrences jsonb;
+  session_ids uuid[];
 begin
-  return jsonb_strip_nulls(jsonb_build_object(
-    'therapistId', wanted.therapist_id,
-    'clientId', wanted.client_id,
-    'clientIds', wanted.client_ids,
-    'groupId', wanted.group_id,
-    'roomId', wanted.room_id,
-    'occurrences', case
-      when cardinality(slots) = 1 then jsonb_build_array(jsonb_build_array(
-        private.iso(slots[1].start_time), private.iso(slots[1].end_time)
+  if cardinality(slots) = 1 then
+    occurrences := jsonb_build_array(jsonb_build_array(private.iso(slots[1].start_time), private.iso(slots[1].end_time)));
+  else
+    occurrences := (
+      select jsonb_agg(distinct jsonb_build_array(
+        to_char(slot.start_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+        to_char(slot.end_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
       ))
-      else (
-        select jsonb_agg(distinct jsonb_build_array(
-          to_char(slot.start_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-          to_char(slot.end_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
-        ))
-        from unnest(slots) as slot
-      )
-    end,
-    'sessionIds', case when slots[1].session_id is not null then (
-      select jsonb_agg(slot.session_id) from unnest(slots) as slot
-    ) end
+      from unnest(slots) as slot
+    );
+  end if;
+  if slots[1].session_id is not null then
+    session_ids := array(select slot.session_id from unnest(slots) as slot);
+  end if;
+  return jsonb_strip_nulls(jsonb_build_object(
+    'therapistId', wanted.therapist_id, 'clientId', wanted.client_id, 'clientIds', wanted.client_ids,
+    'groupId', wanted.group_id, 'roomId', wanted.room_id, 'occurrences', occurrences, 'sessionIds', session_ids
   ));
 end
 $$;
@@ -599,10 +658,10 @@ begin
 
   booker := private.who_may_book(actor, wanted.therapist_id, client_ids, batch.room_id);
   slots := private.with_services(actor.organization_id, slots, wanted.cpt_code, wanted.session_type);
-  if booker.allowed and private.names_service(slots) then
-    perform private.require_service(actor.organization_id, slots, wanted.cpt_code, wanted.session_type, joining);
-  end if;
-  issue := private.placement_issue(booker, actor, batch, slots, private.spans_of(slots));
+  issue := private.placement_issue(
+    booker, actor, batch,
+    private.named_services(actor.organization_id, slots, wanted.cpt_code, wanted.session_type, joining), private.spans_of(slots)
+  );
   if issue.code is null and moving then
     issue := private.move_issue(actor, booker, wanted.client_id, named_ids, as_of);
   elsif issue.code is null and joining then
@@ -692,60 +751,6 @@ begin
 end
 $$;
 comment on function private.warnings_in(jsonb) is 'Warnings as they stand in an answer: left out when there are none.';
-
-create function private.require_service(
-  organization_id uuid,
-  slots private.slot[],
-  cpt_code text,
-  session_type text,
-  is_joining boolean
-)
-returns void
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  issues jsonb;
-begin
-  select jsonb_agg(jsonb_build_object(
-    'path', case
-      when slots[1].occurrence_index <> slots[cardinality(slots)].occurrence_index
-        then format('occurrences.%s', found.occurrence_index)
-      -- Whoever named the service by its type alone knows no code.
-      when require_service.cpt_code is null and require_service.session_type is not null then 'session_type'
-      else 'cpt_code'
-    end,
-    'message', found.issue
-  ) order by found.occurrence_index) into issues
-  from (
-    select occurrence.occurrence_index, case
-      when private.service_code(
-        require_service.organization_id, require_service.cpt_code, require_service.session_type, occurrence.date
-      ) is not null then private.service_issue(
-        require_service.organization_id, occurrence.code, occurrence.date, occurrence.clients::integer
-      )
-      -- What is moved stays the service it is, and does not leave the days of its code.
-      when (private.service_code_on(require_service.organization_id, occurrence.code, occurrence.date)).code is null
-        then format('%s is no service code on %s', occurrence.code, occurrence.date)
-    end as issue
-    from (
-      select slot.occurrence_index, min(slot.cpt_code) as code, min(slot.service_date) as date,
-        count(*) + case when is_joining then 1 else 0 end as clients
-      from unnest(slots) as slot
-      where slot.cpt_code is not null
-      group by slot.occurrence_index
-    ) as occurrence
-  ) as found
-  where found.issue is not null;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
-end
-$$;
-comment on function private.require_service(uuid, private.slot[], text, text, boolean) is
-  'PT400 for each occurrence whose service is unknown or not valid on its day, or for fewer or more clients. A client who '
-  'joins is one beside another. cpt_code and session_type: what the request names.';
 
 create function private.record_overrides(
   actor private.actor,

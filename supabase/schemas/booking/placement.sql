@@ -63,11 +63,52 @@ $$;
 comment on function private.service_issue(uuid, text, date, integer) is
   'What forbids this code on this day for so many clients at once; null: nothing.';
 
+create type private.named_services as (paths text[], codes text[], dates date[], clients integer[]);
+comment on type private.named_services is
+  'Services that a request names, or is billed as: where it says so, the code, its day, and for how many clients at once '
+  '(null: a moved session, which stays what it is). Null lists: it names none.';
+
+create function private.may_render_named(organization_id uuid, therapist_id uuid, named private.named_services)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  issues jsonb;
+begin
+  if named.codes is null
+    or private.may_render_each(organization_id, therapist_id, named.codes, named.dates, named.clients)
+  then
+    return true;
+  end if;
+  select jsonb_agg(jsonb_build_object('path', found.path, 'message', found.issue) order by found.position) into issues
+  from (
+    -- The clients of a group have one service, and one issue.
+    select service.path, wrong.issue, min(service.position) as position
+    from unnest(named.paths, named.codes, named.dates, named.clients) with ordinality
+      as service (path, code, date, clients, position)
+    cross join lateral (
+      select private.service_issue(may_render_named.organization_id, service.code, service.date, service.clients) as issue
+    ) as wrong
+    where wrong.issue is not null
+    group by service.path, wrong.issue
+  ) as found;
+  if issues is not null then
+    perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
+  end if;
+  return false;
+end
+$$;
+comment on function private.may_render_named(uuid, uuid, private.named_services) is
+  'Whether the therapist''s level may render these services; PT400 for each that is no service code on its day, or is for '
+  'fewer or more clients.';
+
 create function private.placement_issue(
   booker private.booker,
   actor private.actor,
   batch public.hold_batches,
-  slots private.slot[],
+  named private.named_services,
   spans tstzrange[]
 )
 returns private.cause
@@ -84,10 +125,7 @@ begin
   elsif batch.override_reason is not null and booker.role not in ('admin', 'super_admin') then
     cause.code := 'FORBIDDEN';
     cause.detail := 'Only an admin may override.';
-  elsif private.names_service(slots) and not private.may_render_each(
-    actor.organization_id, batch.therapist_id, array(select slot.cpt_code from unnest(slots) as slot),
-    array(select slot.service_date from unnest(slots) as slot)
-  ) then
+  elsif not private.may_render_named(actor.organization_id, batch.therapist_id, named) then
     cause.code := 'FORBIDDEN';
     cause.detail := 'A technician may not render this service: it is a qualified professional''s.';
   elsif not private.overrides(batch, 'availability')
@@ -100,7 +138,9 @@ begin
   return cause;
 end
 $$;
-comment on function private.placement_issue(private.booker, private.actor, public.hold_batches, private.slot[], tstzrange[]) is
+comment on function private.placement_issue(
+  private.booker, private.actor, public.hold_batches, private.named_services, tstzrange[]
+) is
   'What forbids these spans to be booked, the most important first. booker: what private.who_may_book says.';
 
 create function private.availability_conflicts(organization_id uuid, therapist_id uuid, spans tstzrange[])

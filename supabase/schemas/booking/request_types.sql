@@ -626,7 +626,7 @@ begin
     execute format(
       $function$
         create function private.mistyped_%1$s() returns jsonpath
-        language plpgsql immutable set search_path = '' as $body$ begin return %2$L; end $body$
+        language plpgsql immutable set search_path = '' as $body$ begin return %2$L::jsonpath; end $body$
       $function$,
       name, format('$ ? (%s)', private.mistyped_fields(format('private.%I', name)::regtype))
     );

@@ -80,23 +80,6 @@ comment on type private.slot is
   'One client of one occurrence of a hold. hold_key is the occurrence''s. civil_start is the local time that was meant: '
   'where clocks skip it, start_time is later. cpt_code and service_date: what private.with_services says, null before.';
 
-create function private.names_service(slots private.slot[])
-returns boolean
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return case
-    when cardinality(slots) = 1 then slots[1].cpt_code is not null
-    else exists (select from unnest(slots) as slot where slot.cpt_code is not null)
-  end;
-end
-$$;
-comment on function private.names_service(private.slot[]) is
-  'Whether any of these slots has a service; see private.with_services. A booking without one has nothing to render, and '
-  'no day on which its code must be valid.';
-
 create function private.window_issues(
   slot private.slot,
   listed boolean,
@@ -353,10 +336,10 @@ begin
 
   if wanted.occurrences is null then
     one := row(
-      gen_random_uuid(), 0, gen_random_uuid(), wanted.client_id, wanted.group_id, wanted.session_id, wanted.start_time::timestamptz,
-      wanted.end_time::timestamptz, zone, wanted.start_time::timestamptz at time zone zone, '{[0,2147483647)}', null,
-      null
-    );
+      gen_random_uuid(), 0, gen_random_uuid(), wanted.client_id, wanted.group_id, wanted.session_id,
+      wanted.start_time::timestamptz, wanted.end_time::timestamptz, zone, wanted.start_time::timestamptz at time zone zone,
+      '{[0,2147483647)}', null, null
+    )::private.slot;
     slots := array[one];
     issues := issues || coalesce(private.window_issues(
       one, false, wanted.start_time_offset_minutes, wanted.end_time_offset_minutes, as_of), '[]');
@@ -533,7 +516,7 @@ declare
   top constant private.confirm_occurrence := row(
     wanted.hold_key, wanted.session, wanted.cpt, wanted.start_time_offset_minutes, wanted.end_time_offset_minutes,
     wanted.time_zone, null
-  );
+  )::private.confirm_occurrence;
   listed private.listing[];
   codes text[];
   wrong jsonb;

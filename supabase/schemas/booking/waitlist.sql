@@ -136,9 +136,7 @@ grant select,
   update (therapist_id, cpt_code, windows, minutes, priority, closed_at)
   on public.waitlist_entries to authenticated;
 grant select, insert, update on public.waitlist_entries to service_role;
-create trigger refuse_delete before delete on public.waitlist_entries
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.waitlist_entries
+create trigger refuse_delete before delete or truncate on public.waitlist_entries
   for each statement execute function private.refuse_delete();
 create trigger z_audit after insert or update on public.waitlist_entries
   for each row execute function private.audit_rule_change('waitlist_entry');

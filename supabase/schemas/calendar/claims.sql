@@ -364,25 +364,19 @@ stable
 set search_path = ''
 as $$
 begin
-  return array(
-    select unnest(former_group_ids)
-    union
-    select session.group_id
+  return former_group_ids || array(
+    select distinct dependent.id
     from unnest(session_ids) as named (id)
     cross join lateral (
-      select known.group_id from public.sessions as known
-      where known.organization_id = claim_dependents.organization_id and known.id = named.id offset 0
-    ) as session
-    where session.group_id is not null
-    union
-    -- A move that gives up one of these places claims what it wants beyond them.
-    select move.batch_id
-    from unnest(session_ids) as named (id)
-    cross join lateral (
+      select known.group_id as id from public.sessions as known
+      where known.organization_id = claim_dependents.organization_id and known.id = named.id
+      union all
+      -- A move that gives up one of these places claims what it wants beyond them.
       select hold.batch_id from public.session_holds as hold
       where hold.organization_id = claim_dependents.organization_id and hold.session_id = named.id and hold.status = 'held'
       offset 0
-    ) as move
+    ) as dependent
+    where dependent.id is not null
   );
 end
 $$;

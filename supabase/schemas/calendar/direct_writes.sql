@@ -106,21 +106,22 @@ set search_path = ''
 as $$
 begin
   -- Claims are known by their owner's id: two owners of one id would share a claim, and could be booked at once.
+  -- By the primary keys, whatever the planner believes: each look asks for a key's own columns, and for one row.
   return exists (
-    -- By the primary key, whatever the planner believes.
-    select from (select hold.organization_id, hold.id from public.session_holds as hold where (hold.organization_id, hold.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
-  ) or exists (
-    -- By the primary key, whatever the planner believes.
-    select from (select known.organization_id, known.id from public.session_groups as known where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
-  ) or exists (
-    -- By the primary key, whatever the planner believes.
-    select from (select batch.organization_id, batch.id from public.hold_batches as batch where (batch.organization_id, batch.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
-  ) or exists (
-    -- By the primary key, whatever the planner believes.
-    select from (select session.organization_id, session.id from public.sessions as session where (session.organization_id, session.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
-  ) or exists (
-    -- By the primary key, whatever the planner believes.
-    select from (select known.organization_id, known.id from public.staff_times as known where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1) as found
+    (select known.organization_id, known.id from public.session_holds as known
+      where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1)
+    union all
+    (select known.organization_id, known.id from public.session_groups as known
+      where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1)
+    union all
+    (select known.organization_id, known.id from public.hold_batches as known
+      where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1)
+    union all
+    (select known.organization_id, known.id from public.sessions as known
+      where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1)
+    union all
+    (select known.organization_id, known.id from public.staff_times as known
+      where (known.organization_id, known.id) = (id_is_taken.organization_id, id_is_taken.id) limit 1)
   );
 end
 $$;

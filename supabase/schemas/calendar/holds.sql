@@ -99,29 +99,29 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  if old.status <> 'held' or to_jsonb(new) - array['status', 'settled_at', 'settled_xid']
-    <> to_jsonb(old) - array['status', 'settled_at', 'settled_xid'] then
+  if to_jsonb(old) ->> 'status' <> 'held' or to_jsonb(new) - tg_argv::text[] <> to_jsonb(old) - tg_argv::text[] then
     raise exception using
       errcode = 'check_violation',
-      message = 'a hold changes only once: from held to confirmed, released or expired',
+      message = 'what was held never changes: a hold settles once, as confirmed, released or expired',
       hint = 'Release it and hold anew.';
   end if;
   return new;
 end
 $$;
 comment on function private.guard_hold_change() is
-  'Trigger: a hold''s content is fixed, and it settles once. The booking functions only settle, so it is asked of others.';
+  'Trigger: what a hold and its batch are of is fixed (all but the columns that are its arguments), so a confirmation may '
+  'read the batch before its locks; and a hold settles once. The booking functions only settle, so it is asked of others.';
 create trigger guard_hold_change before update on public.session_holds
   for each row
   when (private.is_direct_write())
-  execute function private.guard_hold_change();
-create trigger refuse_delete before delete on public.session_holds
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.session_holds
+  execute function private.guard_hold_change('status', 'settled_at', 'settled_xid');
+create trigger guard_hold_change before update on public.hold_batches
+  for each row
+  when (private.is_direct_write())
+  execute function private.guard_hold_change('expires_at');
+create trigger refuse_delete before delete or truncate on public.session_holds
   for each statement execute function private.refuse_delete();
-create trigger refuse_delete before delete on public.hold_batches
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.hold_batches
+create trigger refuse_delete before delete or truncate on public.hold_batches
   for each statement execute function private.refuse_delete();
 
 alter table public.hold_batches enable row level security;

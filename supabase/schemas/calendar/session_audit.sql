@@ -60,8 +60,8 @@ begin
   from version
   cross join lateral (
     select
-      private.facts_of_rows(jsonb_build_array(version.before)) -> 0 as before,
-      private.facts_of_rows(jsonb_build_array(version.after)) -> 0 as after
+      private.facts_of_row(version.before) as before,
+      private.facts_of_row(version.after) as after
   ) as facts
   cross join lateral (
     select

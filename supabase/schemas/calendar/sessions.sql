@@ -149,15 +149,11 @@ create table public.session_cancellations (
 comment on table public.session_cancellations is
   'Why, by whom and when a session was cancelled. Apart from sessions, since clients may not read it.';
 
-create trigger refuse_delete before delete on public.sessions
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.sessions
+create trigger refuse_delete before delete or truncate on public.sessions
   for each statement execute function private.refuse_delete();
 create trigger refuse_update before update on public.session_cancellations
   for each row execute function private.refuse_update();
-create trigger refuse_delete before delete on public.session_cancellations
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.session_cancellations
+create trigger refuse_delete before delete or truncate on public.session_cancellations
   for each statement execute function private.refuse_delete();
 
 -- Row-level security -----------------------------------------------------------------------------------------------

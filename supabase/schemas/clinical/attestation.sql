@@ -36,9 +36,7 @@ $$;
 comment on function private.guard_attestation_key() is 'Trigger: of an attestation key only its retirement changes.';
 create trigger guard_attestation_key before update on private.attestation_keys
   for each row execute function private.guard_attestation_key();
-create trigger refuse_delete before delete on private.attestation_keys
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on private.attestation_keys
+create trigger refuse_delete before delete or truncate on private.attestation_keys
   for each statement execute function private.refuse_delete();
 
 create function private.knows_proof_key(proof text)

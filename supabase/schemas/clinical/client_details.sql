@@ -125,9 +125,7 @@ create trigger record_client_detail_version after insert on private.client_detai
   for each row execute function private.record_client_detail_version();
 create trigger refuse_update before update on private.client_detail_versions
   for each row execute function private.refuse_update();
-create trigger refuse_delete before delete on private.client_detail_versions
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on private.client_detail_versions
+create trigger refuse_delete before delete or truncate on private.client_detail_versions
   for each statement execute function private.refuse_delete();
 
 -- Requests -----------------------------------------------------------------------------------------------------------

@@ -58,9 +58,7 @@ comment on policy sessions_scoped_access on public.visit_versions is
 grant select on public.visit_versions to authenticated, service_role;
 create trigger refuse_update before update on public.visit_versions
   for each row execute function private.refuse_update();
-create trigger refuse_delete before delete on public.visit_versions
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.visit_versions
+create trigger refuse_delete before delete or truncate on public.visit_versions
   for each statement execute function private.refuse_delete();
 
 create function private.visit_version(organization_id uuid, session_id uuid)
@@ -115,7 +113,7 @@ immutable
 set search_path = ''
 as $$
 begin
-  return private.facts_of_rows(jsonb_build_array(to_jsonb(session) || jsonb_build_object(
+  return jsonb_build_array(private.facts_of_row(to_jsonb(session) || jsonb_build_object(
     'actual_start_time', visit.actual_start_time, 'actual_end_time', visit.actual_end_time, 'units', visit.units
   )));
 end

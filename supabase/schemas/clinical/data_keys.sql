@@ -73,9 +73,7 @@ $$;
 comment on function private.guard_data_key() is 'Trigger: a data key comes with its proof, and is wrapped anew or retired; nothing else of it changes.';
 create trigger guard_data_key before insert or update on private.data_keys
   for each row execute function private.guard_data_key();
-create trigger refuse_delete before delete on private.data_keys
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on private.data_keys
+create trigger refuse_delete before delete or truncate on private.data_keys
   for each statement execute function private.refuse_delete();
 
 create function private.record_data_key_change()

@@ -249,7 +249,7 @@ begin
   perform private.record_event(
     actor.organization_id, 'session.' || session.status, 'session', array[session.id], as_of,
     therapist_id => session.therapist_id, actor_role => actor.role::text,
-    before => before, after => private.facts_of_rows(jsonb_build_array(to_jsonb(session)))
+    before => before, after => jsonb_build_array(private.facts_of_row(to_jsonb(session)))
   );
 end
 $$;
@@ -353,7 +353,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  before constant jsonb := private.facts_of_rows(jsonb_build_array(to_jsonb(session)));
+  before constant jsonb := jsonb_build_array(private.facts_of_row(to_jsonb(session)));
   begun constant timestamptz := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, as_of));
 begin
   if session.start_time > as_of + interval '12 hours' then
@@ -428,7 +428,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  before constant jsonb := private.facts_of_rows(jsonb_build_array(to_jsonb(session)));
+  before constant jsonb := jsonb_build_array(private.facts_of_row(to_jsonb(session)));
   visit public.session_visits;
   missing jsonb;
   other_visits jsonb;

@@ -397,9 +397,7 @@ create trigger refuse_truncate before truncate on private.session_note_versions
   for each statement execute function private.refuse_delete();
 create trigger guard_note_state before insert or update on public.session_note_states
   for each row execute function private.guard_note_state();
-create trigger refuse_delete before delete on public.session_note_states
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.session_note_states
+create trigger refuse_delete before delete or truncate on public.session_note_states
   for each statement execute function private.refuse_delete();
 
 -- Requests -----------------------------------------------------------------------------------------------------------

@@ -513,7 +513,7 @@ begin
         (draft.session).organization_id, (draft.session).client_id, (draft.session).cpt_code, (draft.session).session_type,
         (draft.session).start_time
       ),
-      (draft.session).start_time, (draft.session).end_time, null, null, (draft.session).therapist_id
+      (draft.session).start_time, (draft.session).end_time, null, null, (draft.session).therapist_id, null
     )::private.service
     from unnest(drafts) as draft
     where (draft.session).status in ('scheduled', 'completed')

@@ -99,17 +99,13 @@ create index authorization_units_held_idx
 create index authorization_units_client_idx on public.authorization_units (organization_id, client_id, service_date);
 create index authorization_units_therapist_idx on public.authorization_units (organization_id, therapist_id, service_date);
 
-create trigger refuse_delete before delete on public.authorizations
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.authorizations
+create trigger refuse_delete before delete or truncate on public.authorizations
   for each statement execute function private.refuse_delete();
 create trigger refuse_change before delete or update on public.authorization_codes
   for each row execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.authorization_codes
   for each statement execute function private.refuse_delete();
-create trigger refuse_delete before delete on public.client_coverages
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.client_coverages
+create trigger refuse_delete before delete or truncate on public.client_coverages
   for each statement execute function private.refuse_delete();
 
 -- Audit of what rules bookings ------------------------------------------------------------------------------------------
@@ -149,7 +145,7 @@ create trigger z_audit after insert or update on public.client_coverages
 create trigger z_audit after insert on public.authorizations
   for each row execute function private.audit_rule_change('authorization');
 -- What bookings take of it is in their own events.
-create trigger z_audit_update after update on public.authorizations
+create trigger z_audit_update after update of reference, approved_units, starts_on, ends_on, payer_id on public.authorizations
   for each row
   when ((new.reference, new.approved_units, new.starts_on, new.ends_on, new.payer_id)
     is distinct from (old.reference, old.approved_units, old.starts_on, old.ends_on, old.payer_id))

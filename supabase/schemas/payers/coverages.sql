@@ -1,5 +1,5 @@
 -- Purpose: who pays for a client, and when.
--- Objects: client_coverages; private.service_date, private.primary_payer.
+-- Objects: client_coverages; private.service_date, private.primary_payer, private.covers.
 
 create table public.client_coverages (
   organization_id uuid not null,
@@ -58,6 +58,23 @@ comment on function private.service_date(uuid, uuid, timestamptz) is
   'The date of a service: the local one, at its start, where the client receives care. Never the caller''s. Runs as its '
   'owner, so that reports may call it.';
 grant execute on function private.service_date(uuid, uuid, timestamptz) to authenticated, service_role;
+
+create function private.covers(organization_id uuid, client_id uuid, payer_id uuid, on_date date)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select from public.client_coverages as coverage
+    where coverage.organization_id = covers.organization_id and coverage.client_id = covers.client_id
+      and coverage.payer_id = covers.payer_id
+      and on_date between coverage.valid_from and coalesce(coverage.valid_to, 'infinity')
+  );
+end
+$$;
+comment on function private.covers(uuid, uuid, uuid, date) is 'Whether a payer covers a client on a day, first or after others.';
 
 create function private.primary_payer(organization_id uuid, client_id uuid, on_date date)
 returns uuid

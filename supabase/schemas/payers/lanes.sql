@@ -18,8 +18,10 @@ as $$
 declare
   service record;
   zone text;
-  days daterange;
+  on_date date;
+  payer_ids uuid[];
   allowed int4multirange;
+  lanes int4multirange := int4multirange();
 begin
   if cpt_code is null then
     return '{[0,2147483647)}';
@@ -33,43 +35,40 @@ begin
   if not found then
     return '{[0,2147483647)}';
   end if;
-  if not exists (
-    select 1
-    from public.client_coverages as coverage
-    where coverage.organization_id = client_lanes.organization_id and coverage.client_id = client_lanes.client_id
-  ) then
-    return service.lanes;
-  end if;
-
-  -- All days it touches, so that two overlapping services look at one day in common.
+  -- All days it touches, so that two overlapping services look at one day in common. A pair gives up its lane when, on
+  -- each of the days, there is a payer and every payer of the client allows it.
   zone := private.service_zone(organization_id, client_id);
-  days := daterange((start_time at time zone zone)::date, (end_time at time zone zone)::date, '[]');
-
-  -- A pair gives up its lane when, on each of the days, there is a payer and every payer of the client allows it.
-  select range_agg(int4range(pair.lane, pair.lane + 1)) into allowed
-  from (
-    select least(service.ordinal, other.ordinal) * 100 + greatest(service.ordinal, other.ordinal) as lane
-    from generate_series(lower(days), upper(days) - 1, interval '1 day') as day (date)
-    left join public.client_coverages as coverage
-      on coverage.organization_id = client_lanes.organization_id
-      and coverage.client_id = client_lanes.client_id
-      and daterange(coverage.valid_from, coverage.valid_to, '[]') @> day.date::date
-    cross join (
-      select distinct known.code, known.ordinal
-      from public.service_codes as known
-      where known.organization_id is null or known.organization_id = client_lanes.organization_id
-    ) as other
-    left join public.payer_concurrency_rules as rule
-      on rule.organization_id = coverage.organization_id
-      and rule.payer_id = coverage.payer_id
-      and rule.first_code = least(client_lanes.cpt_code, other.code)
-      and rule.second_code = greatest(client_lanes.cpt_code, other.code)
-      and daterange(rule.valid_from, rule.valid_to, '[]') @> day.date::date
-    where other.code <> client_lanes.cpt_code
-    group by other.ordinal
-    having bool_and(coalesce(rule.allowed, false))
-  ) as pair;
-  return service.lanes - coalesce(allowed, '{}');
+  on_date := (start_time at time zone zone)::date;
+  loop
+    payer_ids := array(
+      select distinct coverage.payer_id
+      from public.client_coverages as coverage
+      where coverage.organization_id = client_lanes.organization_id and coverage.client_id = client_lanes.client_id
+        and on_date >= coverage.valid_from and on_date <= coalesce(coverage.valid_to, 'infinity')
+    );
+    allowed := (
+      select range_agg(int4range(pair.lane, pair.lane + 1))
+      from (
+        select least(service.ordinal, other.ordinal) * 100 + greatest(service.ordinal, other.ordinal) as lane
+        from public.payer_concurrency_rules as rule
+        cross join lateral (
+          select known.ordinal from public.service_codes as known
+          where known.code = case rule.first_code when client_lanes.cpt_code then rule.second_code else rule.first_code end
+            and (known.organization_id is null or known.organization_id = client_lanes.organization_id)
+          limit 1
+        ) as other
+        where rule.organization_id = client_lanes.organization_id and rule.payer_id = any (payer_ids) and rule.allowed
+          and client_lanes.cpt_code in (rule.first_code, rule.second_code)
+          and on_date >= rule.valid_from and on_date <= coalesce(rule.valid_to, 'infinity')
+        group by other.ordinal
+        having count(*) = cardinality(payer_ids)
+      ) as pair
+    );
+    lanes := lanes + (service.lanes - coalesce(allowed, '{}'));
+    exit when on_date >= (end_time at time zone zone)::date;
+    on_date := on_date + 1;
+  end loop;
+  return lanes;
 end
 $$;
 comment on function private.client_lanes(uuid, uuid, text, timestamptz, timestamptz) is

@@ -10,25 +10,25 @@ comment on type private.moved_session is 'A session, and the hold that moves it.
 
 -- The ledger -------------------------------------------------------------------------------------------------------
 
-create function private.add_booked_units(organization_id uuid, entries public.authorization_units[], factor integer)
+create function private.add_booked_units(organization_id uuid, drawn private.drawn_units[])
 returns void
 language plpgsql
 set search_path = ''
 as $$
 begin
   update public.authorizations as approval
-  set booked_units = approval.booked_units + factor * changed.units
+  set booked_units = approval.booked_units + changed.units
   from (
-    select entry.authorization_id as id, sum(entry.units) as units
-    from unnest(entries) as entry
-    where entry.state <> 'held' and entry.units > 0
-    group by entry.authorization_id
+    select each.authorization_id as id, sum(each.units) as units
+    from unnest(drawn) as each
+    group by each.authorization_id
+    having sum(each.units) <> 0
   ) as changed
   where approval.organization_id = add_booked_units.organization_id and approval.id = changed.id;
 end
 $$;
-comment on function private.add_booked_units(uuid, public.authorization_units[], integer) is
-  'Adds (factor 1) or takes away (-1) the units of these entries, those of holds excepted, from their authorizations.';
+comment on function private.add_booked_units(uuid, private.drawn_units[]) is
+  'Adds units to what is booked of their authorizations; what is given back is negative. Units of holds are not booked.';
 
 create function private.enter_units(
   organization_id uuid,
@@ -40,23 +40,17 @@ returns void
 language plpgsql
 set search_path = ''
 as $$
-declare
-  entries public.authorization_units[];
 begin
-  entries := array(
-    select row(
-      enter_units.organization_id, quote.owner_id, quote.part, quote.client_id, quote.therapist_id, quote.payer_id,
-      quote.cpt_code, quote.service_date, quote.authorization_id, quote.needs_authorization, quote.total_units,
-      quote.granted_units, enter_units.state, enter_units.expires_at,
-      case when enter_units.state = 'held' then quote.replaces_id end
-    )::public.authorization_units
-    from unnest(quotes) as quote
-  );
-  if entries <> '{}' then
-    insert into public.authorization_units select entry.* from unnest(entries) as entry;
-    if state <> 'held' then
-      perform private.add_booked_units(organization_id, entries, 1);
-    end if;
+  insert into public.authorization_units
+  select enter_units.organization_id, quote.owner_id, quote.part, quote.client_id, quote.therapist_id, quote.payer_id,
+    quote.cpt_code, quote.service_date, quote.authorization_id, quote.needs_authorization, quote.total_units,
+    quote.granted_units, enter_units.state, enter_units.expires_at,
+    case when enter_units.state = 'held' then quote.replaces_id end
+  from unnest(quotes) as quote;
+  if state <> 'held' then
+    perform private.add_booked_units(organization_id, array(
+      select row(quote.authorization_id, quote.granted_units)::private.drawn_units from unnest(quotes) as quote
+    ));
   end if;
 end
 $$;
@@ -70,6 +64,7 @@ set search_path = ''
 as $$
 declare
   entries public.authorization_units[];
+  booked private.drawn_units[];
 begin
   with gone as (
     delete from public.authorization_units as entry
@@ -81,9 +76,12 @@ begin
     where entry.ctid = found.ctid
     returning entry.*
   )
-  select array_agg(row(gone.*)::public.authorization_units) into entries from gone;
-  if entries is not null then
-    perform private.add_booked_units(organization_id, entries, -1);
+  select array_agg(row(gone.*)::public.authorization_units),
+    array_agg(row(gone.authorization_id, -gone.units)::private.drawn_units) filter (where gone.state <> 'held')
+  into entries, booked
+  from gone;
+  if booked is not null then
+    perform private.add_booked_units(organization_id, booked);
   end if;
   return coalesce(entries, '{}');
 end
@@ -97,7 +95,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  entries public.authorization_units[];
+  booked private.drawn_units[];
 begin
   with taken as (
     update public.authorization_units as entry
@@ -109,11 +107,11 @@ begin
     ) as found
     -- Of what was found: asked of the table, the index of all that is held would be read for each of them.
     where entry.ctid = found.ctid and found.state = 'held'
-    returning entry.*
+    returning entry.authorization_id, entry.units
   )
-  select array_agg(row(taken.*)::public.authorization_units) into entries from taken;
-  if entries is not null then
-    perform private.add_booked_units(organization_id, entries, 1);
+  select array_agg(row(taken.*)::private.drawn_units) into booked from taken;
+  if booked is not null then
+    perform private.add_booked_units(organization_id, booked);
   end if;
 end
 $$;
@@ -145,12 +143,6 @@ begin
     array_agg(row(gone.*)::public.authorization_units) filter (where gone.state = 'held')
   into before, held
   from gone;
-  if before is not null then
-    perform private.add_booked_units(organization_id, before, -1);
-  end if;
-  if held is null then
-    return;
-  end if;
   held := array(
     select row(
       entry.organization_id, one.session_id, entry.part, entry.client_id, entry.therapist_id, entry.payer_id, entry.cpt_code,
@@ -164,7 +156,11 @@ begin
       on former.owner_id = one.session_id and former.authorization_id = entry.authorization_id
   );
   insert into public.authorization_units select entry.* from unnest(held) as entry;
-  perform private.add_booked_units(organization_id, held, 1);
+  perform private.add_booked_units(organization_id, array(
+    select row(entry.authorization_id, -entry.units)::private.drawn_units from unnest(before) as entry
+    union all
+    select row(entry.authorization_id, entry.units)::private.drawn_units from unnest(held) as entry
+  ));
 end
 $$;
 comment on function private.move_units(uuid, private.moved_session[]) is
@@ -207,7 +203,7 @@ begin
       ),
       coalesce(visit.actual_start_time, session.start_time), coalesce(visit.actual_end_time, session.end_time), null,
       case when session.status = 'completed' then coalesce(visit.units, counted.units) end,
-      session.therapist_id
+      session.therapist_id, null
     )::private.service
     from unnest(session_ids) as named (id)
     cross join lateral (
@@ -244,7 +240,7 @@ begin
         hold.organization_id, hold.client_id, coalesce(batch.cpt_code, moved.cpt_code),
         coalesce(batch.session_type, moved.session_type), hold.start_time
       ),
-      hold.start_time, hold.end_time, hold.session_id, null, batch.therapist_id
+      hold.start_time, hold.end_time, hold.session_id, null, batch.therapist_id, null
     )::private.service
     from unnest(hold_ids) as named (id)
     join public.session_holds as hold

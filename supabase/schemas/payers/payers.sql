@@ -148,26 +148,29 @@ comment on table public.payer_concurrency_rules is
   'Which two services one client may receive at the same time. A pair without a rule is not allowed.';
 create index payer_concurrency_rules_payer_idx on public.payer_concurrency_rules (organization_id, payer_id);
 
-create function private.payer_rule(organization_id uuid, payer_id uuid, cpt_code text, on_date date)
-returns table (
+create type private.payer_terms as (
   rounding public.unit_rounding,
   authorization_required boolean,
   evv_required boolean,
   is_covered boolean
-)
+);
+comment on type private.payer_terms is 'What a payer asks for a code on a day.';
+
+create function private.payer_rule(organization_id uuid, payer_id uuid, cpt_code text, on_date date)
+returns private.payer_terms
 language plpgsql
 stable
-rows 1
 set search_path = ''
 as $$
-#variable_conflict use_column
+declare
+  terms private.payer_terms;
 begin
-  return query
   select
     coalesce(code_rule.rounding, rule.rounding, 'midpoint'),
     coalesce(code_rule.authorization_required, rule.authorization_required, false),
     coalesce(rule.evv_required, false),
     coalesce(code_rule.is_covered, true)
+  into terms
   from (values (payer_rule.payer_id)) as payer (id)
   left join public.payer_rules as rule
     on rule.organization_id = payer_rule.organization_id
@@ -178,10 +181,11 @@ begin
     and code_rule.payer_id = payer.id
     and code_rule.cpt_code = payer_rule.cpt_code
     and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> on_date;
+  return terms;
 end
 $$;
 comment on function private.payer_rule(uuid, uuid, text, date) is
-  'A payer''s rule for a code on a day, defaults filled in: one row always, also for no payer.';
+  'A payer''s rule for a code on a day, defaults filled in, also for no payer.';
 
 create function private.default_modifiers(
   organization_id uuid,
@@ -196,36 +200,41 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  names text[];
 begin
-  return coalesce((
-    select array_agg(modifier.name order by modifier.position)
-    from (
-      select listed.name, min(listed.position) as position
-      from (
-        select item.name, item.position
-        from public.payer_code_rules as code_rule
-        cross join lateral jsonb_array_elements_text(
-          code_rule.modifiers -> private.provider_level(default_modifiers.credential)::text
-        ) with ordinality as item (name, position)
-        where code_rule.organization_id = default_modifiers.organization_id
-          and code_rule.payer_id = default_modifiers.payer_id
-          and code_rule.cpt_code = default_modifiers.cpt_code
-          and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> on_date
-        union all
-        select coalesce(rule.telehealth_modifier, case when rule.payer_id is null then '95' end), 5
-        from (values (1)) as once
-        left join public.payer_rules as rule
-          on rule.organization_id = default_modifiers.organization_id
-          and rule.payer_id = default_modifiers.payer_id
-          and daterange(rule.valid_from, rule.valid_to, '[]') @> on_date
-        where private.place_of(default_modifiers.location_type) = 'telehealth'
-      ) as listed (name, position)
-      where listed.name is not null
-      group by listed.name
-      order by position
-      limit 4
-    ) as modifier
-  ), '{}');
+  names := array(
+    select item.name
+    from public.payer_code_rules as code_rule
+    cross join lateral jsonb_array_elements_text(
+      code_rule.modifiers -> private.provider_level(default_modifiers.credential)::text
+    ) as item (name)
+    where code_rule.organization_id = default_modifiers.organization_id
+      and code_rule.payer_id = default_modifiers.payer_id
+      and code_rule.cpt_code = default_modifiers.cpt_code
+      and daterange(code_rule.valid_from, code_rule.valid_to, '[]') @> on_date
+  );
+  if private.place_of(location_type) = 'telehealth' then
+    names := names || (
+      select coalesce(rule.telehealth_modifier, case when rule.payer_id is null then '95' end)
+      from (values (1)) as once
+      left join public.payer_rules as rule
+        on rule.organization_id = default_modifiers.organization_id
+        and rule.payer_id = default_modifiers.payer_id
+        and daterange(rule.valid_from, rule.valid_to, '[]') @> on_date
+    );
+  end if;
+  if cardinality(names) = 0 then
+    return names;
+  end if;
+  return array(
+    select modifier.name
+    from unnest(names) with ordinality as modifier (name, position)
+    where modifier.name is not null
+    group by modifier.name
+    order by min(modifier.position)
+    limit 4
+  );
 end
 $$;
 comment on function private.default_modifiers(uuid, uuid, text, text, text, date) is

@@ -1,7 +1,9 @@
 -- Purpose: what a booking would take of authorizations, and which limits are in its way: the one computation of units.
 -- Objects: quote_units and what it reads (asked_services, approvals_for, limits_for); shortages_of, unit_warnings.
 -- Watch for: everything here runs behind the client's and the therapist's lock, or alone in the organization. What is
---            decisive is read in one statement for each kind, then granted in memory, earliest service first.
+--            decisive is read in one statement for each kind, for all services together. It is granted in memory, one
+--            service after the other: what a service gets is the least of several balances, each of which the earlier
+--            ones have changed by what they got. No window function sums what depends on its own earlier rows.
 
 create type private.service as (
   owner_id uuid,
@@ -12,13 +14,15 @@ create type private.service as (
   end_time timestamptz,
   replaces_id uuid,
   total_units integer,
-  therapist_id uuid
+  therapist_id uuid,
+  service_date date
 );
 comment on type private.service is
-  'One service of one client. replaces_id: the session a hold moves; total_units: when known better than by the times.';
+  'One service of one client. replaces_id: the session a hold moves; total_units: when known better than by the times; '
+  'service_date: when it is known already.';
 
-create type private.own_units as (authorization_id uuid, units integer);
-comment on type private.own_units is 'What a session that is being moved has of an authorization already.';
+create type private.drawn_units as (authorization_id uuid, units integer);
+comment on type private.drawn_units is 'Units of an authorization: what a session has of it, or what is added to what is booked.';
 
 create type private.asked_service as (
   owner_id uuid,
@@ -33,13 +37,11 @@ create type private.asked_service as (
   was_covered boolean,
   is_paid boolean,
   authorization_required boolean,
-  has_limits boolean,
   total_units integer,
-  own private.own_units[]
+  own private.drawn_units[]
 );
 comment on type private.asked_service is
-  'A service with what its payer says of it. was_covered: the client ever had a payer; is_paid: this payer pays for the '
-  'code; has_limits: the payer limits units.';
+  'A service with what its payer says of it. was_covered: the client ever had a payer; is_paid: this payer pays for the code.';
 
 create type private.approval as (
   id uuid,
@@ -49,12 +51,9 @@ create type private.approval as (
   approved_units integer,
   left_units integer,
   starts_on date,
-  ends_on date,
-  covered datemultirange,
-  has_limits boolean
+  ends_on date
 );
-comment on type private.approval is
-  'An authorization as a quote sees it. covered: the days on which its payer covers the client.';
+comment on type private.approval is 'An authorization as a quote sees it.';
 
 create type private.limit_use as (
   service_number integer,
@@ -90,12 +89,14 @@ create type private.quote as (
   granted_units integer,
   replaces_id uuid,
   shortages private.unit_shortage[],
-  exceeded private.exceeded_limit[]
+  exceeded private.exceeded_limit[],
+  warns boolean
 );
 comment on type private.quote is
   'What a service takes of an authorization (total; service_units is the whole service''s) and gets of it in addition to '
   'what a moved session has (granted). left_units: of the authorization, before the request. The first part has the '
-  'service''s shortages, null when it gets all it needs, and the limits it is warned of.';
+  'service''s shortages, null when it gets all it needs, and the limits it is warned of. warns: of those, or because a tenth '
+  'of the authorization is left, or less.';
 
 create function private.asked_services(organization_id uuid, services private.service[])
 returns private.asked_service[]
@@ -112,13 +113,9 @@ begin
         select from public.client_coverages as ever
         where ever.organization_id = asked_services.organization_id and ever.client_id = service.client_id
       ),
-      rule.is_covered, rule.authorization_required,
-      payer.id is not null and exists (
-        select from public.unit_limits as known
-        where known.organization_id = asked_services.organization_id and known.payer_id = payer.id
-      ),
+      (rule.terms).is_covered, (rule.terms).authorization_required,
       coalesce(service.total_units, private.billable_units(
-        floor(extract(epoch from service.end_time - service.start_time) / 60), rule.rounding, coalesce((
+        floor(extract(epoch from service.end_time - service.start_time) / 60), (rule.terms).rounding, coalesce((
           select min(known.unit_minutes) from public.service_codes as known
           where known.code = service.cpt_code
             and (known.organization_id is null or known.organization_id = asked_services.organization_id)
@@ -127,7 +124,7 @@ begin
       )),
       case when service.replaces_id is not null then array(
         -- By its key alone: nothing here may lead into an authorization's whole ledger.
-        select row(entry.authorization_id, entry.units)::private.own_units
+        select row(entry.authorization_id, entry.units)::private.drawn_units
         from public.authorization_units as entry
         where entry.organization_id = asked_services.organization_id and entry.owner_id = service.replaces_id
           and entry.authorization_id is not null
@@ -140,12 +137,17 @@ begin
       offset 0
     ) as client
     cross join lateral (
-      select private.service_date(asked_services.organization_id, service.client_id, service.start_time) as date
+      select coalesce(
+        service.service_date, private.service_date(asked_services.organization_id, service.client_id, service.start_time)
+      ) as date
+      offset 0
     ) as day
     cross join lateral (
-      select private.primary_payer(asked_services.organization_id, service.client_id, day.date) as id
+      select private.primary_payer(asked_services.organization_id, service.client_id, day.date) as id offset 0
     ) as payer
-    cross join lateral private.payer_rule(asked_services.organization_id, payer.id, service.cpt_code, day.date) as rule
+    cross join lateral (
+      select private.payer_rule(asked_services.organization_id, payer.id, service.cpt_code, day.date) as terms offset 0
+    ) as rule
     -- Earliest first, and by client, so that a client's authorizations are looked for once.
     order by service.client_id, service.start_time, service.owner_id
   );
@@ -163,7 +165,12 @@ as $$
 begin
   return array(
     select row(
-      approval.id, approval.client_id, approval.payer_id, granted.cpt_codes, approval.approved_units,
+      approval.id, approval.client_id, approval.payer_id,
+      array(
+        select code.cpt_code from public.authorization_codes as code
+        where code.organization_id = approvals_for.organization_id and code.authorization_id = approval.id
+      ),
+      approval.approved_units,
       -- Booked units stand on the authorization; of holds only the live ones are summed.
       approval.approved_units - approval.booked_units - (
         select coalesce(sum(held.units), 0)
@@ -171,21 +178,10 @@ begin
         where held.organization_id = approvals_for.organization_id and held.authorization_id = approval.id
           and held.state = 'held' and held.expires_at > as_of
       ),
-      approval.starts_on, approval.ends_on,
-      case when client.payers is distinct from array[approval.payer_id] then (
-        select range_agg(daterange(coverage.valid_from, coverage.valid_to, '[]'))
-        from public.client_coverages as coverage
-        where coverage.organization_id = approvals_for.organization_id and coverage.client_id = approval.client_id
-          and coverage.payer_id = approval.payer_id
-      ) end,
-      exists (
-        select from public.unit_limits as known
-        where known.organization_id = approvals_for.organization_id and known.authorization_id = approval.id
-      )
+      approval.starts_on, approval.ends_on
     )::private.approval
     from (
-      select service.client_id as id, min(service.service_date) as first_date, max(service.service_date) as last_date,
-        array_agg(distinct service.cpt_code) as cpt_codes, array_agg(distinct service.payer_id) as payers
+      select service.client_id as id, min(service.service_date) as first_date, max(service.service_date) as last_date
       from unnest(asked) as service
       group by service.client_id
     ) as client
@@ -195,19 +191,12 @@ begin
         and known.ends_on >= client.first_date and known.starts_on <= client.last_date
       offset 0
     ) as approval
-    cross join lateral (
-      select array(
-        select code.cpt_code from public.authorization_codes as code
-        where code.organization_id = approvals_for.organization_id and code.authorization_id = approval.id
-      ) as cpt_codes
-    ) as granted
-    where granted.cpt_codes && client.cpt_codes
     order by approval.client_id, approval.ends_on, approval.starts_on, approval.id
   );
 end
 $$;
 comment on function private.approvals_for(uuid, private.asked_service[], timestamptz) is
-  'The authorizations that these services may draw on, by client, the one that ends first first.';
+  'The authorizations of the days of these services, by client, the one that ends first first.';
 
 create function private.units_within(
   organization_id uuid,
@@ -292,10 +281,10 @@ begin
     join lateral (
       select named.id, named.starts_on, named.ends_on, null::uuid as payer_id
       from unnest(approvals) as named
-      where named.has_limits and named.client_id = service.client_id
+      where named.client_id = service.client_id
         and service.service_date between named.starts_on and named.ends_on
       union all
-      select null, null, null, service.payer_id where service.has_limits
+      select null, null, null, service.payer_id
     ) as approval on true
     join lateral (
       select known as entry from public.unit_limits as known
@@ -336,20 +325,24 @@ comment on function private.limits_for(uuid, private.asked_service[], private.ap
   'The limits that count these services, by service, and what is left in the pool of each: one for each limit, period and '
   'client, therapist or pair.';
 
-create function private.can_draw(approval private.approval, service private.asked_service)
+create function private.can_draw(organization_id uuid, approval private.approval, service private.asked_service)
 returns boolean
-language sql
-immutable
+language plpgsql
+stable
 set search_path = ''
-return approval.client_id = service.client_id
-  and service.service_date between approval.starts_on and approval.ends_on
-  and service.cpt_code = any (approval.cpt_codes)
-  -- Of a payer who covers that date; of a client nobody ever covered, whatever was authorized.
-  and (
-    not service.was_covered or approval.payer_id is not distinct from service.payer_id
-    or coalesce(approval.covered @> service.service_date, false)
-  );
-comment on function private.can_draw(private.approval, private.asked_service) is
+as $$
+begin
+  return approval.client_id = service.client_id
+    and service.service_date between approval.starts_on and approval.ends_on
+    and service.cpt_code = any (approval.cpt_codes)
+    -- Of a payer who covers that date; of a client nobody ever covered, whatever was authorized.
+    and (
+      not service.was_covered or approval.payer_id is not distinct from service.payer_id
+      or private.covers(organization_id, service.client_id, approval.payer_id, service.service_date)
+    );
+end
+$$;
+comment on function private.can_draw(uuid, private.approval, private.asked_service) is
   'Whether a service may draw on an authorization: of its client, its day, its code, and a payer who covers that day.';
 
 create function private.is_authorized_ever(organization_id uuid, client_id uuid, cpt_code text)
@@ -419,14 +412,12 @@ declare
   left_of integer[] := array[greatest(0, left_units), null, null, null];
   place integer;
 begin
-  if approval.has_limits then
-    for use in first_use..last_use loop
-      if uses[use].authorization_id = approval.id and uses[use].effect = 'refuse' then
-        place := array_position('{total,day,week,month}', uses[use].period);
-        left_of[place] := least(left_of[place], greatest(0, pool_left[uses[use].pool]));
-      end if;
-    end loop;
-  end if;
+  for use in first_use..last_use loop
+    if uses[use].authorization_id = approval.id and uses[use].effect = 'refuse' then
+      place := array_position('{total,day,week,month}', uses[use].period);
+      left_of[place] := least(left_of[place], greatest(0, pool_left[uses[use].pool]));
+    end if;
+  end loop;
   return left_of;
 end
 $$;
@@ -446,11 +437,11 @@ declare
   approval_left integer[] := '{}';
   uses private.limit_use[] := '{}';
   pool_left integer[];
-  has_limits boolean := false;
   quotes private.quote[] := '{}';
   first_approval integer := 1;
   first_use integer := 1;
   last_use integer := 0;
+  none constant integer[] := '{}';
   -- Of the service at hand: the authorizations it may draw on, what it has of each already, and what it draws.
   service private.asked_service;
   approval private.approval;
@@ -467,19 +458,14 @@ declare
   took integer;
   pool integer;
 begin
-  if asked = '{}' then
+  if cardinality(asked) = 0 then
     return '{}';
   end if;
   approvals := private.approvals_for(organization_id, asked, as_of);
   for place in 1..cardinality(approvals) loop
     approval_left := approval_left || approvals[place].left_units;
-    has_limits := has_limits or approvals[place].has_limits;
   end loop;
-  for number in 1..cardinality(asked) loop
-    exit when has_limits;
-    has_limits := asked[number].has_limits;
-  end loop;
-  if has_limits then
+  if exists (select from public.unit_limits as known where known.organization_id = quote_units.organization_id) then
     select limits.uses, limits.pool_left into uses, pool_left
     from private.limits_for(organization_id, asked, approvals, as_of) as limits;
   end if;
@@ -493,15 +479,15 @@ begin
     while last_use < cardinality(uses) and uses[last_use + 1].service_number = number loop
       last_use := last_use + 1;
     end loop;
-    places := '{}'; own := '{}'; drawn := '{}'; left_by := '{0,0,0,0}'; is_bound := '{f,f,f,f}';
-    needs_authorization := true; shortages := '{}'; exceeded := '{}';
+    places := none; own := none; drawn := none; left_by := array[0, 0, 0, 0]; is_bound := array[false, false, false, false];
+    needs_authorization := true; shortages := null; exceeded := null;
     rest := service.total_units;
 
     -- What each authorization gives within its limits, the one that ends first first.
     for place in first_approval..cardinality(approvals) loop
       approval := approvals[place];
       exit when approval.client_id <> service.client_id;
-      continue when not service.is_paid or not private.can_draw(approval, service);
+      continue when not service.is_paid or not private.can_draw(organization_id, approval, service);
       took := 0;
       if service.own is not null then
         select coalesce(sum(had.units), 0) into took from unnest(service.own) as had where had.authorization_id = approval.id;
@@ -562,17 +548,18 @@ begin
       took := case when each >= cardinality(places) then rest else 0 end;
       approval := approvals[places[each]];
       continue when drawn[each] = 0 and took = 0 and (each < cardinality(places) or service.total_units > 0);
+      if places <> '{}' then
+        approval_left[places[each]] := approval_left[places[each]] - greatest(0, drawn[each] - own[each]);
+      end if;
       quotes := quotes || row(
         service.owner_id, each - 1, service.occurrence_index, service.client_id, service.therapist_id, service.payer_id,
         service.cpt_code, service.service_date, approval.id, approval.approved_units, approval.left_units,
         needs_authorization, service.total_units, coalesce(drawn[each], 0) + took,
         coalesce(greatest(0, drawn[each] - own[each]), 0), service.replaces_id,
-        nullif(shortages, '{}'), nullif(exceeded, '{}')
+        shortages, exceeded,
+        exceeded is not null or coalesce(approval_left[places[each]] <= 0.1 * approval.approved_units, false)
       )::private.quote;
-      shortages := '{}'; exceeded := '{}';
-      if places <> '{}' then
-        approval_left[places[each]] := approval_left[places[each]] - greatest(0, drawn[each] - own[each]);
-      end if;
+      shortages := null; exceeded := null;
     end loop;
   end loop;
   return quotes;
@@ -591,21 +578,29 @@ language plpgsql
 immutable
 set search_path = ''
 as $$
+declare
+  short private.quote;
 begin
+  foreach short in array quotes loop
+    exit when short.shortages is not null;
+  end loop;
+  if short.shortages is null then
+    return null;
+  end if;
   return (
     select jsonb_agg(
       jsonb_build_object(
         'occurrenceIndex', quote.occurrence_index, 'clientId', quote.client_id, 'cptCode', quote.cpt_code,
-        'date', quote.service_date, 'limit', short.limit_name, 'neededUnits', quote.service_units,
-        'leftUnits', short.left_units
+        'date', quote.service_date, 'limit', met.limit_name, 'neededUnits', quote.service_units,
+        'leftUnits', met.left_units
       )
-      order by quote.occurrence_index, quote.client_id, array_position('{coverage,dates,total,day,week,month}', short.limit_name)
+      order by quote.occurrence_index, quote.client_id, array_position('{coverage,dates,total,day,week,month}', met.limit_name)
     )
     from unnest(quotes) as quote
     cross join lateral (
       -- Of an authorization and of its payer there may be a limit each: what is left is the less.
       select each.limit_name, min(each.left_units) as left_units from unnest(quote.shortages) as each group by each.limit_name
-    ) as short
+    ) as met
   );
 end
 $$;
@@ -619,7 +614,15 @@ language plpgsql
 immutable
 set search_path = ''
 as $$
+declare
+  warned private.quote;
 begin
+  foreach warned in array quotes loop
+    exit when warned.warns;
+  end loop;
+  if warned.warns is not true then
+    return '[]';
+  end if;
   return coalesce((
     select jsonb_agg(
       jsonb_build_object(
@@ -669,7 +672,7 @@ declare
   quotes constant private.quote[] := private.quote_units(organization_id, array(
     select row(
       service.owner_id, service.occurrence_index, service.client_id, service.cpt_code, service.start_time, service.end_time,
-      service.owner_id, service.total_units, service.therapist_id
+      service.owner_id, service.total_units, service.therapist_id, service.service_date
     )::private.service
     from unnest(private.services_of_sessions(organization_id, session_ids)) as service
   ), as_of);

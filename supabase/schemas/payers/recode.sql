@@ -111,7 +111,7 @@ begin
   shortages := private.shortages_of(private.quote_units(organization_id, array(
     select row(
       session.id, (session.number - 1)::integer, session.client_id, session.cpt_code, session.start_time, session.end_time,
-      session.id, null, session.therapist_id
+      session.id, null, session.therapist_id, null
     )::private.service
     from (select each.*, row_number() over () as number from unnest(changed) as each) as session
   ), as_of));

@@ -78,9 +78,7 @@ create trigger a_guard_rule_codes before insert on public.payer_concurrency_rule
 create trigger a_guard_rule_codes before insert on public.authorization_codes
   for each row execute function private.guard_rule_codes();
 
-create trigger refuse_delete before delete on public.service_codes
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.service_codes
+create trigger refuse_delete before delete or truncate on public.service_codes
   for each statement execute function private.refuse_delete();
 -- Everybody's codes come with the schema: no organization's audit has them.
 create trigger z_audit after insert or update on public.service_codes

@@ -306,7 +306,13 @@ $$;
 comment on function private.billed_code_at(uuid, uuid, text, text, timestamptz) is
   'The code a client''s booking is billed as, on the day of service that its start means; see private.billed_code.';
 
-create function private.may_render_each(organization_id uuid, therapist_id uuid, cpt_codes text[], on_dates date[])
+create function private.may_render_each(
+  organization_id uuid,
+  therapist_id uuid,
+  cpt_codes text[],
+  on_dates date[],
+  clients integer[] default null
+)
 returns boolean
 language plpgsql
 stable
@@ -315,7 +321,7 @@ as $$
 begin
   return not exists (
     with version as materialized (
-      select known.code, greatest(known.valid_from, held.valid_from) as valid_from,
+      select known.code, known.min_clients, known.max_clients, greatest(known.valid_from, held.valid_from) as valid_from,
         least(coalesce(known.valid_to, 'infinity'), coalesce(held.valid_to, 'infinity')) as valid_to
       from public.service_codes as known
       left join public.therapist_credentials as held
@@ -325,18 +331,20 @@ begin
         -- Whoever is no therapist has no credential.
         and (held.level is null or held.level = any (known.levels))
     )
-    select from unnest(cpt_codes, on_dates) as service (code, date)
+    select from unnest(cpt_codes, on_dates, clients) as service (code, date, clients)
     where service.code is not null and not exists (
       select from version
       where version.code = service.code
         and (service.date is null or service.date between version.valid_from and version.valid_to)
+        and (service.clients is null or service.clients between version.min_clients and version.max_clients)
     )
   );
 end
 $$;
-comment on function private.may_render_each(uuid, uuid, text[], date[]) is
+comment on function private.may_render_each(uuid, uuid, text[], date[], integer[]) is
   'Whether a therapist may render each code on its day, with the level they have on that day; without a day, any version of '
-  'it at any level of theirs. Nobody renders a code that is unknown. Whoever is no therapist is judged elsewhere.';
+  'it at any level of theirs. clients: for how many at once, when that is asked. Nobody renders a code that is unknown. '
+  'Whoever is no therapist is judged elsewhere.';
 
 create function private.may_render(organization_id uuid, therapist_id uuid, cpt_code text, on_date date)
 returns boolean

@@ -45,9 +45,7 @@ create index unit_limits_authorization_idx on public.unit_limits (organization_i
   where authorization_id is not null;
 create index unit_limits_payer_idx on public.unit_limits (organization_id, payer_id) where payer_id is not null;
 
-create trigger refuse_delete before delete on public.unit_limits
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.unit_limits
+create trigger refuse_delete before delete or truncate on public.unit_limits
   for each statement execute function private.refuse_delete();
 create trigger z_audit after insert or update on public.unit_limits
   for each row execute function private.audit_rule_change('unit_limit');

@@ -64,12 +64,17 @@ cross join lateral (
         and booked.status in ('scheduled', 'in_progress')
         and booked.end_time > now()
     ) as wanted
-    join public.sessions as session on session.organization_id = organization.id and session.id = wanted.id
-    left join public.session_visits as actual
-      on actual.organization_id = session.organization_id
-      and actual.session_id = session.id
-      and actual.actual_end_time is not null
-      and session.status = 'completed'
+    -- One row by its key, whatever the planner believes of how many there are.
+    cross join lateral (
+      select known.* from public.sessions as known
+      where known.organization_id = organization.id and known.id = wanted.id
+      offset 0
+    ) as session
+    left join lateral (
+      select known.actual_start_time, known.actual_end_time from public.session_visits as known
+      where known.organization_id = organization.id and known.session_id = wanted.id
+      offset 0
+    ) as actual on actual.actual_end_time is not null and session.status = 'completed'
     cross join lateral (
       select started.begun, (started.begun at time zone organization.time_zone)::date as date
       from (select coalesce(actual.actual_start_time, session.start_time) as begun) as started

@@ -51,9 +51,7 @@ create table public.staff_time_members (
 comment on table public.staff_time_members is 'The therapists whose time a staff time takes.';
 create index staff_time_members_therapist_idx on public.staff_time_members (organization_id, therapist_id);
 
-create trigger refuse_delete before delete on public.staff_times
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.staff_times
+create trigger refuse_delete before delete or truncate on public.staff_times
   for each statement execute function private.refuse_delete();
 create trigger refuse_truncate before truncate on public.staff_time_members
   for each statement execute function private.refuse_delete();

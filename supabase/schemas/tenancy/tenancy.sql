@@ -601,15 +601,9 @@ end
 $$;
 comment on function private.refuse_update() is 'Trigger: refuses UPDATE of rows that are records, or versions of one.';
 
-create trigger refuse_delete before delete on public.clients
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.clients
+create trigger refuse_delete before delete or truncate on public.clients
   for each statement execute function private.refuse_delete();
-create trigger refuse_delete before delete on public.therapists
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.therapists
+create trigger refuse_delete before delete or truncate on public.therapists
   for each statement execute function private.refuse_delete();
-create trigger refuse_delete before delete on public.organizations
-  for each row execute function private.refuse_delete();
-create trigger refuse_truncate before truncate on public.organizations
+create trigger refuse_delete before delete or truncate on public.organizations
   for each statement execute function private.refuse_delete();

@@ -1,0 +1,42 @@
+-- What reports count once, and on whose side a cancellation is.
+begin;
+select plan(7);
+select tests.open_clinic();
+update public.organizations set time_zone = 'UTC' where id = tests.id('clinic');
+update public.therapists set time_zone = 'UTC' where organization_id = tests.id('clinic');
+
+create function pg_temp.hours(what text) returns text language plpgsql as $$
+declare
+  found text;
+begin
+  execute format('select %I::text from reports.therapist_utilization where therapist_id = %L and tests.at(1) >= week_start and tests.at(1) < week_start + 7', what, tests.id('rbt')) into found;
+  return found;
+end $$;
+
+insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time) values (tests.id('clinic'), tests.id('group'), tests.id('rbt'), tests.at(1), tests.at(1, '12:00'));
+insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone, cpt_code, group_id)
+select tests.id('clinic'), tests.id('rbt'), tests.id(client), tests.at(1), tests.at(1, '12:00'), 'UTC', '97154', tests.id('group') from unnest(array['ann', 'ben', 'cat']) as client;
+select is(pg_temp.hours('booked_hours'), '2.00', 'a group of three is two hours of its therapist''s, not six');
+
+select tests.call('admin', format('select public.add_staff_time(%L)', jsonb_build_object('kind', 'meeting', 'therapist_ids', jsonb_build_array(tests.id('rbt')), 'time_zone', 'UTC',
+  'start_time', tests.at(1, clock), 'end_time', tests.at(1, clock) + interval '90 minutes'))) from unnest(array['13:00', '15:00']) as clock;
+select is(pg_temp.hours('non_billable_hours'), '3.00', 'two meetings are time that is not billed');
+select tests.call('admin', format('select public.cancel_staff_time(%L)', jsonb_build_object('staff_time_id', id))) from public.staff_times where start_time = tests.at(1, '15:00');
+select is(pg_temp.hours('non_billable_hours'), '1.50', 'one that is cancelled is none');
+
+-- On whose side a session was cancelled, and with how much notice.
+create temporary table gone on commit drop as
+select who, side, tests.book('admin', 'rbt', 'ann', tests.at(day, clock)) as id
+from (values ('rbt', 'staff', 3, '10:00'), ('admin', 'staff', 4, '10:00'), ('admin', 'client', 5, '10:00'), ('admin', 'unknown', 6, '10:00')) as by (who, side, day, clock);
+select tests.cancel(who, jsonb_build_object('session_ids', array[id], 'cancellation_attribution', side)) from gone;
+select is((select array_agg(cancelled_for order by start_time) from reports.cancellations join gone on gone.id = session_id), '{therapist,clinic,client,unknown}',
+  'the therapist''s own, the clinic''s, the client''s, and nobody knows whose');
+select is((select bool_and(notice_hours = round((extract(epoch from report.start_time - report.cancelled_at) / 3600)::numeric, 1)) from reports.cancellations as report), true, 'notice is until the start');
+
+-- A hold that ran out counts as expired before anybody sweeps.
+select tests.expire(tests.hold('rbt', tests.request('rbt', 'ben', tests.at(20))));
+select tests.hold('rbt', tests.request('rbt', 'ben', tests.at(21)));
+select is((select array[expired, live] from reports.hold_funnel where organization_id = tests.id('clinic') order by day desc limit 1), array[1, 1], 'one has expired, unswept, and one lives');
+select is_empty('select * from tests.broken_claims()', 'the claims are sound');
+select * from finish();
+rollback;
