@@ -61,6 +61,23 @@ export function useOnline(): boolean {
   return useSyncExternalStore(followNetwork, () => navigator.onLine);
 }
 
+/**
+ * Whether a media query is true, also after the window has changed.
+ *
+ * @param query - such as `(max-width: 40rem)`
+ */
+export function useMedia(query: string): boolean {
+  const follow = useCallback(
+    (listener: () => void) => {
+      const list = matchMedia(query);
+      list.addEventListener('change', listener);
+      return () => list.removeEventListener('change', listener);
+    },
+    [query],
+  );
+  return useSyncExternalStore(follow, () => matchMedia(query).matches);
+}
+
 /** How long it is said that the connection is back. */
 const BACK_MS = 4000;
 

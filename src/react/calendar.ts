@@ -117,11 +117,15 @@ export function useCalendar(query: CalendarQuery, onOthers: (count: number) => v
   const blocks = useMemo(() => {
     if (!draft) return drawn.blocks;
     const { start, end, therapistId: column } = draft;
+    // What is held already is drawn as a hold.
+    const isHeld = (hold: LiveHold) =>
+      hold.isOwn && hold.therapistId === column && times.civil(hold.startTime) === start;
+    if (holds.some(isHeld)) return drawn.blocks;
     return [
       ...drawn.blocks,
       { id: 'draft', start, end, column, title: 'New session', detail: '', kind: 'draft' },
     ];
-  }, [drawn, draft]);
+  }, [drawn, draft, holds]);
   return { ...schedule, ...drawn, bounds, holds, blocks, pending: schedule.sessions === null || isPending };
 }
 

@@ -12,6 +12,7 @@ export {
   noteError,
   useAction,
   useConnection,
+  useMedia,
   useOnline,
   useSeconds,
   useSettled,

@@ -160,7 +160,7 @@ export function WeekCalendar(props: Props) {
 function slotHeight(root: HTMLElement, { from, to }: Props['hours']): number {
   const quarters = (Number(to.slice(0, 2)) - Number(from.slice(0, 2))) * 4;
   const HEADER = 34;
-  return Math.max(14, Math.floor((root.clientHeight - HEADER) / quarters));
+  return Math.max(14, Math.floor(((root.clientHeight - HEADER) / quarters) * 2) / 2);
 }
 
 function eventsOf({ blocks, columns = [] }: Props): Calendar.EventInput[] {

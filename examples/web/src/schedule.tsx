@@ -14,6 +14,7 @@ import {
   useAction,
   useCalendar,
   useMe,
+  useMedia,
   useMove,
   useOnline,
   useOwnHolds,
@@ -61,9 +62,12 @@ export default function Schedule() {
   const asked = search.get('date') ?? '';
   const date = /^\d{4}-\d\d-\d\d$/.test(asked) ? asked : times.today();
   const therapistId = role === 'therapist' ? userId : search.get('therapist');
-  const isPhone = matchMedia('(max-width: 40rem)').matches;
+  const isPhone = useMedia('(max-width: 40rem)');
   const usual: View = role === 'client' || isPhone ? 'list' : isAdmin && !therapistId ? 'day' : 'week';
-  const view = (search.get('view') as View | null) ?? usual;
+  const wanted = (search.get('view') as View | null) ?? usual;
+  // Seven columns are too narrow to read on a phone.
+  const view = isPhone && wanted === 'week' ? 'day' : wanted;
+  const options = Object.entries(views).filter(([option]) => !isPhone || option !== 'week');
   const [showCancelled, setShowCancelled] = useState(false);
   const [open, setOpen] = useState<Open>(null);
   const [notice, setNotice] = useState<Notice | null>(null);
@@ -114,6 +118,10 @@ export default function Schedule() {
       done({ text: `Moved to ${times.dayRange(start_time, end_time)}${whom}.`, undo });
     },
   });
+  const printOut = (what: 'numbers' | 'names') => {
+    setOpen(null);
+    print(what);
+  };
   const step = view === 'day' ? 1 : 7;
   const go = (days: number) => set({ date: plusDays(date, days) });
   const [keysOn, setKeysOn] = useState(localStorage.getItem('keys') !== 'off');
@@ -148,7 +156,7 @@ export default function Schedule() {
           </h1>
           <fieldset className="segments">
             <legend className="hidden">View</legend>
-            {Object.entries(views).map(([option, label]) => (
+            {options.map(([option, label]) => (
               <Button key={option} label={label} aria-pressed={view === option} press={() => set({ view: option })} />
             ))}
           </fieldset>
@@ -244,15 +252,7 @@ export default function Schedule() {
           <p>Without names, clients are printed by their number.</p>
           <p className="row">
             {(['numbers', 'names'] as const).map((what) => (
-              <Button
-                key={what}
-                label={`Print ${what}`}
-                look={what === 'numbers' ? 'primary' : undefined}
-                press={() => {
-                  setOpen(null);
-                  print(what);
-                }}
-              />
+              <Button key={what} label={`Print ${what}`} press={() => printOut(what)} />
             ))}
           </p>
         </Layer>
