@@ -64,11 +64,11 @@ async function saveNames(
   const { data: clients } = await supabase.from('clients').select('id').order('reference');
   const ids = (clients ?? []).map(({ id }) => id as string);
   const { data: known } = await supabase.functions.invoke('client-details', {
-    body: { action: 'read', client_ids: ids },
+    body: { action: 'names', client_ids: ids },
   });
   const unnamed = new Set(
     (known?.data?.clients ?? [])
-      .filter(({ details }: { details: unknown }) => details === null)
+      .filter(({ name }: { name: unknown }) => name === null)
       .map(({ clientId }: { clientId: string }) => clientId),
   );
   for (const [index, id] of ids.entries()) {

@@ -252,6 +252,7 @@ export const REQUESTS: Readonly<Record<string, RequestForm>> = {
     fields: { client_ids: 'uuid[]', version: 'record_version' },
     required: ['client_ids'],
   },
+  read_client_names: { fields: { client_ids: 'uuid[]' }, required: ['client_ids'] },
   read_note: {
     fields: { session_id: 'uuid', version: 'record_version', purpose: 'text' },
     required: ['session_id'],

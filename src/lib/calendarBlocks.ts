@@ -1,8 +1,9 @@
 import { type AvailabilityException, WEEKDAYS, type WeeklyHours } from './availability.ts';
 import { type ClinicTimes, shiftCivil } from './clinicTimes.ts';
+import type { Closure } from './closures.ts';
 import type { Therapist } from './directory.ts';
 import type { LiveHold } from './liveHolds.ts';
-import { instantOf, plusDays } from './localTime.ts';
+import { dayBounds, instantOf, plusDays } from './localTime.ts';
 import { statusWords } from './messages.ts';
 import type { SessionRow } from './scheduleQueries.ts';
 
@@ -15,7 +16,7 @@ export interface Block {
   readonly end: string;
   readonly title: string;
   readonly detail: string;
-  /** A session's status, `held`, `off` or `time-off`. */
+  /** A session's status, `held`, `off`, `time-off` or `closed`. */
   readonly kind: string;
   /** The day in words, for screen readers. */
   readonly spoken?: string;
@@ -193,6 +194,48 @@ export function hoursBlocks(
     });
     return [...off, ...away.map(({ start, end }) => block('time-off', start, end, 'Time off'))];
   });
+}
+
+const QUARTER_MS = 900_000;
+const DAY_MS = 86_400_000;
+
+/**
+ * Times at which nobody can be booked, as backgrounds of a calendar: the clinic is closed, or its clocks skip them.
+ *
+ * @param closures - when the clinic is closed
+ * @param days - the days that are shown, `YYYY-MM-DD`
+ * @param times - the zone of the calendar
+ * @returns a block for each such span
+ * @example
+ * ```ts
+ * const [gap] = closedBlocks([], ['2027-03-14'], clinicTimes('America/Los_Angeles'));
+ * [gap?.start, gap?.end]; // ['2027-03-14T02:00:00', '2027-03-14T03:00:00']
+ * ```
+ */
+export function closedBlocks(
+  closures: readonly Pick<Closure, 'id' | 'name' | 'starts_at' | 'ends_at'>[],
+  days: readonly string[],
+  times: ClinicTimes,
+): Block[] {
+  const shared = { detail: '', kind: 'closed', background: true };
+  const closed = closures.map(({ id, name, starts_at, ends_at }) => ({
+    ...shared,
+    ...{ id: `closed:${id}`, title: `Closed: ${name}` },
+    ...{ start: times.civil(starts_at), end: times.civil(ends_at) },
+  }));
+  const skipped = days.flatMap((day): Block[] => {
+    const { from, to } = dayBounds(day, times.timeZone);
+    const missing = DAY_MS - (Date.parse(to) - Date.parse(from));
+    if (missing <= 0) return [];
+    const quarters = Array.from({ length: DAY_MS / QUARTER_MS }, (_, index) =>
+      shiftCivil(`${day}T00:00:00`, index * QUARTER_MS),
+    );
+    const start = quarters.find((local) => instantOf(local, times.timeZone).kind === 'nonexistent');
+    if (!start) return [];
+    const title = 'Clocks go forward: these times do not exist';
+    return [{ ...shared, id: `skipped:${day}`, title, start, end: shiftCivil(start, missing) }];
+  });
+  return [...closed, ...skipped];
 }
 
 /**

@@ -958,7 +958,7 @@ isOneToOne: false
                            },
 "my_organizations":
 { Args: Record<PropertyKey, never>; Returns: {
-              "is_active": boolean,"name": string,"organization_id": string,"permissions": (string)[],"role": Database["public"]['Enums']["member_role"],"time_zone": string
+              "as_of": string,"is_active": boolean,"name": string,"organization_id": string,"permissions": (string)[],"role": Database["public"]['Enums']["member_role"],"time_zone": string
             }[]
                            },
 "note_history":
@@ -985,6 +985,9 @@ isOneToOne: false
 { Args: { "request_id"?: string,"token": string }; Returns: Json
                            },
 "read_client_details":
+{ Args: { "request": Json,"request_id"?: string }; Returns: Json
+                           },
+"read_client_names":
 { Args: { "request": Json,"request_id"?: string }; Returns: Json
                            },
 "read_note":

@@ -1,4 +1,8 @@
-import type { ClientDetails, DetailsReadData } from '../../supabase/functions/_shared/contract/types.ts';
+import type {
+  ClientDetails,
+  DetailsReadData,
+  NamesReadData,
+} from '../../supabase/functions/_shared/contract/types.ts';
 import { type CallOptions, callEdge, newIdempotencyKey } from './callEdge.ts';
 import type { Database } from './database.types.ts';
 import { callRpc, type ReadOptions, read, readWholeList } from './readRest.ts';
@@ -32,6 +36,8 @@ export interface Membership {
   readonly permissions: readonly string[];
   /** Whether the access token is for this clinic. */
   readonly isActive: boolean;
+  /** The database's clock when this was answered, for countdowns on a device whose own clock is wrong. */
+  readonly asOf: string;
 }
 
 /**
@@ -57,6 +63,7 @@ export async function fetchMemberships(supabase: RpcCaller, query: ReadOptions =
     role: row.role,
     permissions: row.permissions,
     isActive: row.is_active,
+    asOf: row.as_of,
   }));
 }
 
@@ -224,8 +231,8 @@ export interface ClientName {
 const NAMES_AT_ONCE = 100;
 
 /**
- * The names of the clients the caller may see; others are left out, so that one client off the caseload hides nobody
- * else's. Reading is recorded in the audit trail.
+ * The names of the clients the caller may see, and nothing else of who they are; others are left out, so that one client
+ * off the caseload hides nobody else's. Reading is recorded in the audit trail.
  *
  * @param supabase - a supabase-js client
  * @param query - whose names; see {@link NamesQuery}
@@ -239,41 +246,32 @@ const NAMES_AT_ONCE = 100;
  * ```
  */
 export async function fetchNames(
-  supabase: FunctionsCaller & TableReader,
+  supabase: FunctionsCaller,
   query: NamesQuery,
 ): Promise<Map<string, ClientName>> {
-  const { organizationId } = await readScope(supabase, query.accessToken);
   const wanted = [...new Set(query.clientIds)];
   const names = new Map<string, ClientName>();
   for (let from = 0; from < wanted.length; from += NAMES_AT_ONCE) {
-    // One id out of reach refuses a whole request, so only those within reach are asked for.
-    const asked = wanted.slice(from, from + NAMES_AT_ONCE);
-    const seen = await read<{ id: string }[]>(
-      tableOf(supabase, 'clients').select('id').eq('organization_id', organizationId).in('id', asked),
-      query,
-      supabase,
-    );
-    if (seen.length === 0) continue;
-    const { clients } = await callEdge<DetailsReadData>(
+    const { clients } = await callEdge<NamesReadData>(
       supabase,
       'client-details',
-      { action: 'read', client_ids: seen.map(({ id }) => id) },
+      { action: 'names', client_ids: wanted.slice(from, from + NAMES_AT_ONCE) },
       { ...query, idempotencyKey: query.idempotencyKey ?? newIdempotencyKey() },
     );
-    for (const { clientId, details } of clients) if (details) names.set(clientId, nameOf(details));
+    for (const { clientId, name } of clients) if (name) names.set(clientId, nameOf(name));
   }
   return names;
 }
 
 export type { ClientDetails };
 
-function nameOf(details: ClientDetails): ClientName {
-  const preferredName = details.preferred_name ?? null;
+function nameOf(name: NonNullable<NamesReadData['clients'][number]['name']>): ClientName {
+  const preferredName = name.preferred_name ?? null;
   return {
-    givenName: details.given_name,
-    familyName: details.family_name,
+    givenName: name.given_name,
+    familyName: name.family_name,
     preferredName,
-    listed: `${details.family_name}, ${preferredName ?? details.given_name}`,
+    listed: `${name.family_name}, ${preferredName ?? name.given_name}`,
   };
 }
 

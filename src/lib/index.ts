@@ -47,14 +47,16 @@ export {
   UNIT_MINUTES,
   type UnitRounding,
 } from '../../supabase/functions/_shared/units.ts';
-export { addTimeOff, type TimeOff, type TimeOffRequest } from './absence.ts';
 export {
   type AvailabilityException,
   addAvailabilityException,
+  addTimeOff,
   fetchAvailabilityExceptions,
   hoursInWords,
   removeAvailabilityException,
   setWeeklyHours,
+  type TimeOff,
+  type TimeOffRequest,
   WEEKDAYS,
   type Weekday,
   type WeeklyHours,
@@ -80,6 +82,7 @@ export {
   appointmentTitle,
   type Block,
   calendarHours,
+  closedBlocks,
   hoursBlocks,
   type Naming,
   sessionBlocks,

@@ -66,6 +66,25 @@ export interface BookingStart extends Partial<BookingFields> {
   readonly session?: SessionRow;
   /** What a move by drag was refused for. */
   readonly refused?: SessionsApiError;
+  /** Another value means that the draft was dragged: day, times and therapist are taken anew, all else stays. */
+  readonly dragged?: number;
+}
+
+/** Where a form's session would be: local times of the clinic, `YYYY-MM-DDTHH:mm:ss`. */
+export interface BookingPlace {
+  readonly start: string;
+  readonly end: string;
+  readonly therapistId: string;
+}
+
+/** What is told of a booking form. */
+export interface BookingListener {
+  /** What was booked. */
+  onBooked(booked: Booked): void;
+  /** Something was held or given back. */
+  onHeld(): void;
+  /** The form names another time or therapist. */
+  onPlace?(place: BookingPlace): void;
 }
 
 /** A form's fields, what they mean, and what can be done with them. */
@@ -149,13 +168,11 @@ const emptyForm: BookingFields = {
  * A booking form.
  *
  * @param start - what it begins with
- * @param onBooked - told what was booked
- * @param onHeld - told that something was held or given back
+ * @param listener - what is told
  */
 export function useBookingForm(
-  { session: moved, refused, ...start }: BookingStart,
-  onBooked: (booked: Booked) => void,
-  onHeld: () => void,
+  { session: moved, refused, dragged, ...start }: BookingStart,
+  { onBooked, onHeld, onPlace }: BookingListener,
 ): BookingForm {
   const supabase = useSupabase();
   const { times } = useMe();
@@ -168,6 +185,17 @@ export function useBookingForm(
     ...start,
   });
   const { clientId, others, therapistId, date, repeat, end, until, scope } = fields;
+  const place = `${date} ${fields.from} ${fields.to} ${therapistId}`;
+  const follow = useRef(onPlace);
+  follow.current = onPlace;
+  useEffect(() => {
+    const [day = '', from = '', to = '', whose = ''] = place.split(' ');
+    if (day && to > from)
+      follow.current?.({ start: `${day}T${from}:00`, end: `${day}T${to}:00`, therapistId: whose });
+  }, [place]);
+  useEffect(() => {
+    if (dragged !== undefined) setFields((before) => ({ ...before, ...start }));
+  }, [dragged]);
   const size = others.length + 1;
   const services = servicesFor(byId.get(therapistId)?.credential ?? '', date, size);
   const service = services.find(({ code }) => code === fields.service)?.code ?? services[0]?.code ?? '';

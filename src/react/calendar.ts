@@ -5,6 +5,7 @@ import {
   type BookSessionRequest,
   type ClinicTimes,
   calendarHours,
+  closedBlocks,
   type DaySpan,
   dayBounds,
   hoursBlocks,
@@ -17,7 +18,15 @@ import {
   weekBounds,
 } from '../lib/index.ts';
 import { noteError, useOnline } from './actions.ts';
-import { type Schedule, useClients, useExceptions, useHolds, useSchedule, useTherapists } from './reads.ts';
+import {
+  type Schedule,
+  useClients,
+  useClosures,
+  useExceptions,
+  useHolds,
+  useSchedule,
+  useTherapists,
+} from './reads.ts';
 import { useMe, useSupabase } from './session.ts';
 import type { Slot } from './weekCalendar.ts';
 
@@ -32,6 +41,8 @@ export interface CalendarQuery {
   /** A column for each therapist. */
   readonly inColumns: boolean;
   readonly showCancelled: boolean;
+  /** Draws clients by their reference alone, as for paper. */
+  readonly numbersOnly?: boolean;
   /** What is being booked, drawn as a block that can be dragged. */
   readonly draft: (Pick<Block, 'start' | 'end'> & { readonly therapistId: string }) | null;
 }
@@ -57,7 +68,7 @@ export interface Calendar extends Schedule {
  * @param onOthers - told how many sessions others have changed
  */
 export function useCalendar(query: CalendarQuery, onOthers: (count: number) => void): Calendar {
-  const { date, isDay, therapistId, inColumns, showCancelled, draft } = query;
+  const { date, isDay, therapistId, inColumns, showCancelled, numbersOnly, draft } = query;
   const { times, role } = useMe();
   const isStaff = role !== 'client';
   const online = useOnline();
@@ -68,17 +79,22 @@ export function useCalendar(query: CalendarQuery, onOthers: (count: number) => v
   const span = { from: bounds.from, to: bounds.to, therapistId };
   const schedule = useSchedule(span, onOthers);
   const { therapists, byId: therapistById, isPending } = useTherapists();
-  const { nameOf } = useClients();
+  const { nameOf: ownNameOf, byId: clientById } = useClients(
+    schedule.sessions?.map(({ client_id }) => client_id) ?? [],
+  );
   const holds = useHolds(span, isStaff);
   const { data: exceptions } = useExceptions(span, isStaff);
+  const { data: closures } = useClosures(span);
   const drawn = useMemo(() => {
     const whose = therapistId ? therapists.filter(({ id }) => id === therapistId) : therapists;
     const shown = (schedule.sessions ?? []).filter(({ status }) => showCancelled || status !== 'cancelled');
+    const nameOf = numbersOnly ? (id: string) => clientById.get(id)?.reference ?? 'A client' : ownNameOf;
     const naming = { times, nameOf, therapistById, showTherapist: !therapistId && !inColumns };
     const hasHours = inColumns || whose.length === 1;
     const blocks = [
       ...sessionBlocks(shown, holds, naming, isStaff && online),
       ...(hasHours ? hoursBlocks(whose, exceptions ?? [], bounds.days, times, inColumns) : []),
+      ...closedBlocks(closures ?? [], bounds.days, times),
     ];
     const columns = inColumns
       ? whose.map(({ id, display_name, credential }) => ({ id, title: `${display_name} · ${credential}` }))
@@ -88,8 +104,10 @@ export function useCalendar(query: CalendarQuery, onOthers: (count: number) => v
     schedule.sessions,
     holds,
     exceptions,
+    closures,
     therapists,
-    nameOf,
+    ownNameOf,
+    numbersOnly,
     bounds,
     therapistId,
     inColumns,
@@ -127,13 +145,13 @@ export interface MoveListener {
 }
 
 /**
- * Moves a session to a slot of a calendar, at once. A slot that is where the session is already calls nothing.
+ * Moves a session to a slot of a calendar, at once. A slot that is past, or where the session is already, calls nothing.
  *
  * @returns answers whether it moved
  */
 export function useMove(listener: MoveListener) {
   const supabase = useSupabase();
-  const { times } = useMe();
+  const { times, now } = useMe();
   return async (
     session: SessionRow,
     slot: Slot,
@@ -146,8 +164,9 @@ export function useMove(listener: MoveListener) {
       minutes: (Date.parse(`${slot.end}Z`) - Date.parse(`${slot.start}Z`)) / 60_000,
       therapistId: slot.column || session.therapist_id,
     };
-    if (JSON.stringify(before) === JSON.stringify(after)) return false;
     const { timeZone } = times;
+    const isPast = Date.parse(times.instant(after.start)) < now();
+    if (isPast || JSON.stringify(before) === JSON.stringify(after)) return false;
     listener.onMoving();
     try {
       const { session: moved } = await moveSession(supabase, { session, ...after, timeZone, override });

@@ -1,5 +1,5 @@
 /** What native elements lack: buttons and forms that work once at a time, and layers that keep the focus. */
-import { type FormEvent, type MouseEvent, useEffect, useRef, useState } from 'react';
+import { type FormEvent, type KeyboardEvent, type MouseEvent, useEffect, useRef, useState } from 'react';
 import {
   type Countdown,
   countdown,
@@ -99,7 +99,7 @@ export function useLayer<Element extends HTMLElement>(onClose: () => void) {
     // Something inside may have taken the focus already, such as a refusal.
     else if (!element?.contains(before))
       (element?.querySelector<HTMLElement>('[data-autofocus]') ?? element)?.focus();
-    const onKey = (event: KeyboardEvent) => {
+    const onKey = (event: { readonly key: string; preventDefault(): void }) => {
       if (event.key === 'Escape' && !document.querySelector('dialog[open]')) onCancel(event);
     };
     if (!isModal) addEventListener('keydown', onKey);
@@ -110,6 +110,59 @@ export function useLayer<Element extends HTMLElement>(onClose: () => void) {
     };
   }, []);
   return { layer, onCancel };
+}
+
+/**
+ * A toolbar that is one stop of the Tab key: the left and right arrows, Home and End go from control to control.
+ *
+ * @returns what to give its element
+ */
+export function useToolbar<Element extends HTMLElement>() {
+  const ref = useRef<Element>(null);
+  const last = useRef<HTMLElement | null>(null);
+  const settle = () => {
+    const controls = [...(ref.current?.querySelectorAll<HTMLElement>('button, select, input') ?? [])];
+    const stop = last.current && controls.includes(last.current) ? last.current : controls[0];
+    for (const control of controls) control.tabIndex = control === stop ? 0 : -1;
+    return controls;
+  };
+  useEffect(() => void settle());
+  return {
+    ref,
+    onFocus(event: { readonly target: EventTarget }) {
+      last.current = event.target as HTMLElement;
+      settle();
+    },
+    onKeyDown(event: KeyboardEvent<HTMLElement>) {
+      const controls = settle();
+      const here = controls.indexOf(event.target as HTMLElement);
+      const to = { ArrowRight: here + 1, ArrowLeft: here - 1, Home: 0, End: controls.length - 1 }[event.key];
+      if (here < 0 || to === undefined) return;
+      event.preventDefault();
+      controls.at(to % controls.length)?.focus();
+    },
+  };
+}
+
+/** Long enough for a calendar to draw what it was given. */
+const DRAWN_MS = 100;
+
+/**
+ * Prints what is on the screen, with numbers in place of names unless names are asked for: paper lies about.
+ *
+ * @returns whether names must not be drawn now, and what prints
+ */
+export function usePrint() {
+  const [what, setWhat] = useState<'numbers' | 'names' | null>(null);
+  useEffect(() => {
+    if (what === null) return;
+    const timer = setTimeout(() => {
+      print();
+      setWhat(null);
+    }, DRAWN_MS);
+    return () => clearTimeout(timer);
+  }, [what]);
+  return { numbersOnly: what === 'numbers', print: setWhat };
 }
 
 /** Offers a text to be saved as a file. */

@@ -21,6 +21,8 @@ export {
   type Booked,
   type BookingFields,
   type BookingForm,
+  type BookingListener,
+  type BookingPlace,
   type BookingStart,
   type PreviewedDate,
   useBookingForm,
@@ -33,7 +35,17 @@ export {
   useMove,
   useSingleKeys,
 } from './calendar.ts';
-export { type ButtonState, saveFile, useButton, useForm, useLayer, useProblem } from './elements.ts';
+export {
+  type ButtonState,
+  saveFile,
+  useButton,
+  useForm,
+  useLayer,
+  usePrint,
+  useProblem,
+  useToolbar,
+} from './elements.ts';
+export { type ExceptionsOf, type HoursForm, useExceptionsOf, useHours } from './hours.ts';
 export { type NoteFields, type NoteState, useNote } from './note.ts';
 export { type Members, useMembers, useOutlook, useWelcome, useWorkload } from './people.ts';
 export {
@@ -42,6 +54,7 @@ export {
   type Schedule,
   type Span,
   useClients,
+  useClosures,
   useExceptions,
   useHolds,
   useOwnHolds,
@@ -65,3 +78,4 @@ export {
 } from './session.ts';
 export { type CorrectionFields, EARLY_HOURS, useCorrections, useVisit, type Visit } from './visit.ts';
 export { useWaitlist, type Waiting } from './waitlist.ts';
+export type { Slot } from './weekCalendar.ts';

@@ -75,7 +75,7 @@ const NEXT_DAYS = 28;
 /** What is next for each client: their next session, and the authorization that is used up first. */
 export function useOutlook() {
   const supabase = useSupabase();
-  const { times } = useMe();
+  const { times, now } = useMe();
   const today = times.today();
   const midnight = (days: number) => times.instant(`${plusDays(today, days)}T00:00`);
   const span = { from: midnight(0), to: midnight(NEXT_DAYS), statuses: ['scheduled'] } as const;
@@ -85,7 +85,7 @@ export function useOutlook() {
   const balances = useReport<Balance>('authorization_balances');
   const nextOf = (clientId: string): SessionRow | undefined =>
     upcoming.data?.find(
-      ({ client_id, start_time }) => client_id === clientId && Date.parse(start_time) > Date.now(),
+      ({ client_id, start_time }) => client_id === clientId && Date.parse(start_time) > now(),
     );
   const tightestOf = (clientId: string): Balance | undefined =>
     balances.data

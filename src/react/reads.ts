@@ -1,12 +1,15 @@
 /** Reads that screens share, kept by TanStack Query. The library does the retrying, so the queries do none. */
-import { type UseQueryOptions, useQuery, useQueryClient } from '@tanstack/react-query';
+import { keepPreviousData, type UseQueryOptions, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useEffect, useMemo, useRef, useState } from 'react';
 import {
   type AvailabilityException,
   type Client,
+  type ClientName,
+  type Closure,
   createScheduleFeed,
   fetchAvailabilityExceptions,
   fetchClients,
+  fetchClosures,
   fetchLiveHolds,
   fetchNames,
   fetchOwnTherapists,
@@ -57,23 +60,39 @@ export function useTherapists() {
   return { therapists: data ?? [], options, byId, error, refetch, isPending: data === undefined && !error };
 }
 
-/** Clients by id, and what each is called by who is looking: the name, or the reference for who may not see it. */
-export function useClients() {
+/**
+ * Names by client id: of those that are not known yet they are read, and nobody else's, since each reading is recorded.
+ * Clients without one, or out of reach, are not in it.
+ */
+function useNames(wanted: readonly string[]): ReadonlyMap<string, ClientName> | undefined {
+  const supabase = useSupabase();
+  const queries = useQueryClient();
+  const ids = [...new Set(wanted)].sort();
+  type Names = ReadonlyMap<string, ClientName>;
+  const ask = async (signal: AbortSignal): Promise<Names> => {
+    const read = queries.getQueriesData<Names>({ queryKey: ['names'] });
+    const known = new Map(read.flatMap(([, names = new Map()]) => [...names]));
+    const missing = ids.filter((id) => !known.has(id));
+    for (const [id, name] of await fetchNames(supabase, { clientIds: missing, signal })) known.set(id, name);
+    return known;
+  };
+  const options = { enabled: ids.length > 0, staleTime: Number.POSITIVE_INFINITY };
+  return useRead(['names', ids], ask, { ...options, placeholderData: keepPreviousData }).data;
+}
+
+/**
+ * Clients by id, and what each is called by who is looking: the name, or the reference for who may not see it.
+ *
+ * @param wanted - whose names are needed; all by default, for a search
+ */
+export function useClients(wanted?: readonly string[]) {
   const supabase = useSupabase();
   const {
     data: clients = [],
     isPending,
     error,
   } = useRead(['clients'], (signal) => fetchClients(supabase, { signal }));
-  const ids = clients.map(({ id }) => id);
-  const { data: names } = useRead(
-    ['names', ids],
-    (signal) => fetchNames(supabase, { clientIds: ids, signal }),
-    {
-      enabled: ids.length > 0,
-      staleTime: Number.POSITIVE_INFINITY,
-    },
-  );
+  const names = useNames(wanted ?? clients.map(({ id }) => id));
   return useMemo(() => {
     const byId = new Map(clients.map((client) => [client.id, client]));
     const nameOf = (id: string) => names?.get(id)?.listed ?? byId.get(id)?.reference ?? 'A client';
@@ -139,6 +158,12 @@ export function useExceptions(span: Span, enabled = true): Read<AvailabilityExce
   return useRead(['exceptions', span], ask, { enabled });
 }
 
+/** When the clinic is closed, in a span. */
+export function useClosures({ from, to }: Pick<Span, 'from' | 'to'>): Read<Closure[]> {
+  const supabase = useSupabase();
+  return useRead(['closures', from, to], (signal) => fetchClosures(supabase, { from, to, signal }));
+}
+
 /** Slots that are held; they are looked for again as often as the schedule. */
 export function useHolds(span: Span, enabled = true): readonly LiveHold[] {
   const supabase = useSupabase();
@@ -157,10 +182,11 @@ export interface OwnHold extends LiveHold {
  * @param holds - those of {@link useHolds}
  */
 export function useOwnHolds(holds: readonly LiveHold[]): readonly OwnHold[] {
+  const { now } = useMe();
   const own = holds.filter(({ isOwn }) => isOwn);
   useSeconds(own.length > 0);
   return [...new Map(own.map((hold) => [hold.batchKey, hold])).values()]
-    .map((hold) => ({ ...hold, secondsLeft: Math.floor((Date.parse(hold.expiresAt) - Date.now()) / 1000) }))
+    .map((hold) => ({ ...hold, secondsLeft: Math.floor((Date.parse(hold.expiresAt) - now()) / 1000) }))
     .filter(({ secondsLeft }) => secondsLeft > 0);
 }
 

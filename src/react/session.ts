@@ -46,6 +46,8 @@ export interface Me {
   /** How times of the clinic are written. */
   readonly times: ClinicTimes;
   readonly isAdmin: boolean;
+  /** The server's clock, as far as it is known, in epoch milliseconds: the device's own may be wrong. */
+  now(): number;
 }
 
 /** Where the sign-in stands. */
@@ -96,19 +98,16 @@ export function useMe(): Me {
 /** A device's clock may be off by this much before it is said. */
 const CLOCK_TOLERANCE_MS = 5 * 60_000;
 
-/** Compares the device's clock with the server's, by a token that was just made. */
-function warningOf(token: string): string | null {
-  const payload = (token.split('.')[1] ?? '').replaceAll('-', '+').replaceAll('_', '/');
-  const ahead = Date.now() - JSON.parse(atob(payload)).iat * 1000;
-  if (Math.abs(ahead) <= CLOCK_TOLERANCE_MS) return null;
-  const minutes = Math.round(Math.abs(ahead) / 60_000);
+/** What is wrong with a clock that is so many milliseconds ahead of the server's. */
+function warningOf(aheadMs: number): string | null {
+  if (Math.abs(aheadMs) <= CLOCK_TOLERANCE_MS) return null;
+  const minutes = Math.round(Math.abs(aheadMs) / 60_000);
   const amount = minutes >= 60 ? `${Math.round(minutes / 60)} hours` : `${minutes} minutes`;
-  return `This device’s clock is ${amount} ${ahead > 0 ? 'ahead' : 'behind'}. Please set it right.`;
+  return `This device’s clock is ${amount} ${aheadMs > 0 ? 'ahead' : 'behind'}. Please set it right.`;
 }
 
 interface AuthSession {
   readonly user: { readonly id: string; readonly email?: string };
-  readonly access_token: string;
 }
 
 /** What {@link SessionsProvider} is given. */
@@ -118,33 +117,42 @@ export interface SessionsProviderProps {
   readonly queryClient: QueryClient;
   /** Minutes without input after which the person is signed out (45 CFR 164.312(a)); never when absent. */
   readonly idleMinutes?: number;
+  /** Empties where the client keeps its session. supabase-js itself keeps it when the server cannot be told of the end. */
+  forget?(): void;
   readonly children?: ReactNode;
 }
 
 /** Knows who is signed in, and gives the client to the hooks below it. */
-export function SessionsProvider({ supabase, queryClient, idleMinutes, children }: SessionsProviderProps) {
+export function SessionsProvider({
+  supabase,
+  queryClient,
+  idleMinutes,
+  forget,
+  children,
+}: SessionsProviderProps) {
   const [state, setState] = useState<SignInState>({ kind: 'loading' });
   const [isOver, setOver] = useState(false);
-  const [clockWarning, setClockWarning] = useState<string | null>(null);
+  const clockWarning = state.kind === 'in' ? warningOf(Date.now() - state.me.now()) : null;
   const known = useRef<string | null>(null);
   const leaving = useRef(false);
+  const forgetting = useRef(forget);
+  forgetting.current = forget;
 
+  const clear = useCallback(() => {
+    leaving.current = false;
+    known.current = null;
+    queryClient.clear();
+    setOver(false);
+    setState({ kind: 'out' });
+  }, [queryClient]);
   useEffect(() => onSignInNeeded(() => setOver(true)), []);
   useEffect(() => {
     const listener = (event: string, session: AuthSession | null) => {
-      if (!session) {
-        // A session that ends by itself is asked for over the page.
-        if (known.current && !leaving.current) return setOver(true);
-        leaving.current = false;
-        known.current = null;
-        queryClient.clear();
-        setOver(false);
-        return setState({ kind: 'out' });
-      }
+      // A session that ends by itself is asked for over the page.
+      if (!session) return known.current && !leaving.current ? setOver(true) : clear();
       if (event === 'SIGNED_IN') setOver(false);
       // A refreshed token is the same person: reading everything again would refresh it again, and so on.
       if (session.user.id === known.current) return;
-      if (event === 'SIGNED_IN') setClockWarning(warningOf(session.access_token));
       if (known.current) queryClient.clear();
       known.current = session.user.id;
       setState({ kind: 'loading' });
@@ -155,13 +163,21 @@ export function SessionsProvider({ supabase, queryClient, idleMinutes, children 
     };
     const { data } = supabase.auth.onAuthStateChange(listener as never);
     return () => data.subscription.unsubscribe();
-  }, [supabase, queryClient]);
+  }, [supabase, queryClient, clear]);
 
-  const signOut = useCallback(async () => {
+  const leave = useCallback(async () => {
     leaving.current = true;
     await supabase.auth.signOut({ scope: 'local' } as never);
-  }, [supabase]);
-  useIdle(state.kind === 'in' ? idleMinutes : undefined, signOut);
+    // Without a network nothing came of that, and nobody may find the page as it was.
+    forgetting.current?.();
+    clear();
+  }, [supabase, clear]);
+  const tellTabs = useOwnTabs(state.kind === 'in' ? state.me.userId : null, leave);
+  const signOut = useCallback(async () => {
+    tellTabs();
+    await leave();
+  }, [tellTabs, leave]);
+  useIdle(state.kind === 'in' ? idleMinutes : undefined, leave);
 
   const session = useMemo(
     (): Session => ({
@@ -193,6 +209,7 @@ export function SessionsProvider({ supabase, queryClient, idleMinutes, children 
 }
 
 async function enter(supabase: SessionsClient, { user }: AuthSession): Promise<SignInState> {
+  const sentAt = Date.now();
   const clinics = await fetchMemberships(supabase);
   const email = user.email ?? '';
   const clinic = clinics.find(({ isActive }) => isActive);
@@ -200,11 +217,31 @@ async function enter(supabase: SessionsClient, { user }: AuthSession): Promise<S
   const { role, permissions, timeZone } = clinic;
   const isAdmin = role === 'admin' || role === 'super_admin';
   const times = clinicTimes(timeZone);
-  return { kind: 'in', me: { userId: user.id, email, role, permissions, clinic, times, isAdmin } };
+  // Counted from when it was sent: what is left of something is then never said to be more than it is.
+  const aheadMs = sentAt - Date.parse(clinic.asOf);
+  const now = () => Date.now() - aheadMs;
+  return { kind: 'in', me: { userId: user.id, email, role, permissions, clinic, times, isAdmin, now } };
+}
+
+/**
+ * Calls back when the same person signs out in another tab of this browser.
+ *
+ * @returns what tells the other tabs
+ */
+function useOwnTabs(userId: string | null, onLeft: () => Promise<void>): () => void {
+  const tabs = useRef<BroadcastChannel | null>(null);
+  useEffect(() => {
+    if (!userId) return;
+    const channel = new BroadcastChannel(`therapist-sessions of ${userId}`);
+    channel.onmessage = () => void onLeft();
+    tabs.current = channel;
+    return () => channel.close();
+  }, [userId, onLeft]);
+  return useCallback(() => tabs.current?.postMessage('left'), []);
 }
 
 /** Calls back after some minutes without input. */
-function useIdle(minutes: number | undefined, onIdle: () => void): void {
+function useIdle(minutes: number | undefined, onIdle: () => Promise<void>): void {
   useEffect(() => {
     if (minutes === undefined) return;
     let last = Date.now();
@@ -213,7 +250,9 @@ function useIdle(minutes: number | undefined, onIdle: () => void): void {
     };
     const events = ['pointerdown', 'keydown', 'wheel'] as const;
     for (const event of events) addEventListener(event, touched, { passive: true, capture: true });
-    const timer = setInterval(() => Date.now() - last > minutes * 60_000 && onIdle(), 15_000);
+    const timer = setInterval(() => {
+      if (Date.now() - last > minutes * 60_000) void onIdle();
+    }, 15_000);
     return () => {
       clearInterval(timer);
       for (const event of events) removeEventListener(event, touched, { capture: true });

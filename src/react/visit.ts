@@ -54,7 +54,7 @@ export interface Visit {
 export function useVisit(session: SessionRow, onChanged: (text: string) => void): Visit {
   const supabase = useSupabase();
   const action = useAction();
-  const { isAdmin, times } = useMe();
+  const { isAdmin, times, now } = useMe();
   const [reason, setReason] = useState('');
   const [asked, setAsked] = useState<keyof typeof questions | null>(null);
   const sessionId = session.id;
@@ -67,7 +67,7 @@ export function useVisit(session: SessionRow, onChanged: (text: string) => void)
       : null;
   useEffect(() => setAsked((before) => asksNow ?? before), [asksNow]);
   const request = { sessionId, ...(asked && reason && { [asked]: reason }) };
-  const untilStart = Date.parse(session.start_time) - Date.now();
+  const untilStart = Date.parse(session.start_time) - now();
   return {
     ...{ action, reason, setReason },
     asks: asked && questions[asked],

@@ -26,7 +26,7 @@ export interface Waiting extends WaitingEntry {
 /** The waitlist, looked for again as often as the schedule. */
 export function useWaitlist(): Read<Waiting[]> {
   const supabase = useSupabase();
-  const { times } = useMe();
+  const { times, now } = useMe();
   const ask = (signal: AbortSignal) => fetchWaitlist(supabase, { signal });
   const read = useRead(['waitlist'], ask, { refetchInterval: 15_000, staleTime: 0 });
   useSeconds(read.data?.some(({ offer }) => offer !== null) ?? false);
@@ -40,7 +40,7 @@ export function useWaitlist(): Read<Waiting[]> {
   };
   const data = read.data?.map((waiting): Waiting => {
     const { entry, offer } = waiting;
-    const until = offer ? Date.parse(offer.expiresAt) - Date.now() : 0;
+    const until = offer ? Date.parse(offer.expiresAt) - now() : 0;
     return {
       ...waiting,
       wishes: waitedFor(entry).map(inWords).join('; '),

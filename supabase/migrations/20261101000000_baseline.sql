@@ -6985,8 +6985,11 @@ begin
     ) as session
     left join lateral (
       select known.actual_start_time, known.actual_end_time, known.units from public.session_visits as known
-      where known.organization_id = services_of_sessions.organization_id and known.session_id = named.id offset 0
-    ) as visit on session.status = 'completed' and visit.actual_end_time is not null
+      -- Only what is completed is looked up.
+      where session.status = 'completed'
+        and known.organization_id = services_of_sessions.organization_id and known.session_id = named.id
+      offset 0
+    ) as visit on visit.actual_end_time is not null
     left join (
       select day.session_id, day.units
       from private.visit_units(services_of_sessions.organization_id, client_ids, dates) as day
@@ -19048,7 +19051,8 @@ to authenticated;
 
 -- Purpose: what identifies a client (name, birth date, contacts, guardians, address), sealed by the client-details edge
 --          function, every version kept.
--- Objects: private.client_detail_versions; prepare_client_details, save_client_details, read_client_details.
+-- Objects: private.client_detail_versions; prepare_client_details, save_client_details, read_client_details,
+--          read_client_names.
 -- Watch for: no table grant; every read goes through a function that records it. Admins write; therapists read their
 --            caseload's, users of role client their own.
 
@@ -19228,11 +19232,13 @@ begin
             and client_user.user_id = actor.user_id
         ))
       )
+    order by array_position(client_ids, client.id)
   );
 end
 $$;
 comment on function private.readable_client_ids(private.actor, uuid[]) is
-  'Which of these clients'' details the caller may read: admins all, therapists their caseload''s, clients their own.';
+  'Which of these clients'' details the caller may read, in their order: admins all, therapists their caseload''s, clients '
+  'their own.';
 
 create function private.detail_answer(detail private.client_detail_versions)
 returns jsonb
@@ -19399,6 +19405,95 @@ comment on function private.save_client_details(jsonb, text, text) is
   'outcome; raises PT400, PT401, PT403, PT503.';
 grant execute on function private.save_client_details(jsonb, text, text) to authenticated;
 
+create function private.client_ids_issues(request jsonb)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if request is null or jsonb_typeof(request) <> 'object' then
+    return private.issue('', 'must be a JSON object');
+  elsif coalesce(jsonb_typeof(request -> 'client_ids'), 'null') <> 'array' then
+    return private.issue('client_ids', 'must be a list');
+  elsif jsonb_array_length(request -> 'client_ids') not between 1 and 100 then
+    return private.issue('client_ids', 'must have 1 to 100 ids');
+  end if;
+  return (
+    select coalesce(jsonb_agg(issue.value order by item.position), '[]')
+    from jsonb_array_elements(request -> 'client_ids') with ordinality as item (value, position)
+    cross join lateral jsonb_array_elements(
+      private.uuid_issue('client_ids.' || (item.position - 1), item.value, true)
+    ) as issue (value)
+  );
+end
+$$;
+comment on function private.client_ids_issues(jsonb) is
+  'What is wrong with client_ids, of which a request names 1 to 100; an empty list when nothing is.';
+
+create function private.wanted_client_ids(request jsonb)
+returns uuid[]
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return array(
+    select item.value::uuid
+    from jsonb_array_elements_text(request -> 'client_ids') with ordinality as item (value, position)
+    group by item.value::uuid
+    order by min(item.position)
+  );
+end
+$$;
+comment on function private.wanted_client_ids(jsonb) is 'The clients a request names, each once, in its order.';
+
+create function private.sealed_client_details(actor private.actor, client_ids uuid[], version integer default null)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  body jsonb;
+begin
+  with chosen as (
+    select item.position, item.client_id, detail
+    from unnest(client_ids) with ordinality as item (client_id, position)
+    left join lateral (
+      select kept.*
+      from private.client_detail_versions as kept
+      where kept.organization_id = actor.organization_id
+        and kept.client_id = item.client_id
+        and (sealed_client_details.version is null or kept.version = sealed_client_details.version)
+      order by kept.version desc
+      limit 1
+    ) as detail on true
+  )
+  select jsonb_build_object(
+    'organizationId', actor.organization_id,
+    'clients', coalesce(jsonb_agg(
+      jsonb_build_object(
+        'clientId', chosen.client_id, 'versionId', (chosen.detail).id, 'version', (chosen.detail).version,
+        'savedAt', private.iso((chosen.detail).saved_at), 'ciphertext', (chosen.detail).ciphertext
+      )
+      order by chosen.position
+    ), '[]'),
+    'keys', coalesce((
+      select jsonb_agg(jsonb_build_object('keyId', data_key.id, 'wrappedKey', data_key.wrapped_key))
+      from private.data_keys as data_key
+      where data_key.organization_id = actor.organization_id
+        and data_key.id in (select (used.detail).data_key_id from chosen as used)
+    ), '[]')
+  ) into body
+  from chosen;
+  return body;
+end
+$$;
+comment on function private.sealed_client_details(private.actor, uuid[], integer) is
+  'The details of these clients, sealed, with the wrapped keys that open them: of one version, or the newest of each; '
+  'nulls where none were saved. Looks at no scope and records nothing: that is for who calls it.';
+
 create function private.read_client_details(request jsonb, request_id text)
 returns jsonb
 language plpgsql
@@ -19415,33 +19510,17 @@ declare
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
-  if request is null or jsonb_typeof(request) <> 'object' then
-    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
-  end if;
-  if coalesce(jsonb_typeof(request -> 'client_ids'), 'null') <> 'array' then
-    perform private.raise_invalid(private.issue('client_ids', 'must be a list'));
-  elsif jsonb_array_length(request -> 'client_ids') not between 1 and 100 then
-    perform private.raise_invalid(private.issue('client_ids', 'must have 1 to 100 ids'));
-  end if;
-  select coalesce(jsonb_agg(issue.value order by item.position), '[]')
-    || coalesce(private.integer_issue('version', request -> 'version', false, 1, 1000000), '[]')
-  into found
-  from jsonb_array_elements(request -> 'client_ids') with ordinality as item (value, position)
-  cross join lateral jsonb_array_elements(
-    private.uuid_issue('client_ids.' || (item.position - 1), item.value, true)
-  ) as issue (value);
-  if request ->> 'version' is not null and jsonb_array_length(request -> 'client_ids') > 1 then
-    found := found || private.issue('version', 'goes with one client');
+  found := private.client_ids_issues(request);
+  if found = '[]' then
+    found := coalesce(private.integer_issue('version', request -> 'version', false, 1, 1000000), '[]');
+    if request ->> 'version' is not null and jsonb_array_length(request -> 'client_ids') > 1 then
+      found := found || private.issue('version', 'goes with one client');
+    end if;
   end if;
   if found <> '[]' then
     perform private.raise_invalid(found);
   end if;
-  wanted_ids := array(
-    select item.value::uuid
-    from jsonb_array_elements_text(request -> 'client_ids') with ordinality as item (value, position)
-    group by item.value::uuid
-    order by min(item.position)
-  );
+  wanted_ids := private.wanted_client_ids(request);
 
   exceeded := private.check_rate('reads');
   if exceeded is not null then
@@ -19453,37 +19532,7 @@ begin
     );
   end if;
 
-  with chosen as (
-    select item.position, item.client_id, detail
-    from unnest(wanted_ids) with ordinality as item (client_id, position)
-    left join lateral (
-      select version.*
-      from private.client_detail_versions as version
-      where version.organization_id = actor.organization_id
-        and version.client_id = item.client_id
-        and (request ->> 'version' is null or version.version = (request ->> 'version')::integer)
-      order by version.version desc
-      limit 1
-    ) as detail on true
-  )
-  select jsonb_build_object(
-    'organizationId', actor.organization_id,
-    'clients', jsonb_agg(
-      jsonb_build_object(
-        'clientId', chosen.client_id, 'versionId', (chosen.detail).id, 'version', (chosen.detail).version,
-        'savedAt', private.iso((chosen.detail).saved_at), 'ciphertext', (chosen.detail).ciphertext
-      )
-      order by chosen.position
-    ),
-    'keys', coalesce((
-      select jsonb_agg(jsonb_build_object('keyId', data_key.id, 'wrappedKey', data_key.wrapped_key))
-      from private.data_keys as data_key
-      where data_key.organization_id = actor.organization_id
-        and data_key.id in (select (used.detail).data_key_id from chosen as used)
-    ), '[]')
-  ) into body
-  from chosen;
-
+  body := private.sealed_client_details(actor, wanted_ids, (request ->> 'version')::integer);
   perform private.record_event(
     actor.organization_id, 'client_details.read', 'client', wanted_ids, clock_timestamp(),
     actor_role => actor.role::text,
@@ -19496,6 +19545,58 @@ comment on function private.read_client_details(jsonb, text) is
   'The details of 1 to 100 clients, sealed, with the wrapped keys that open them; nulls where none were saved. One id out '
   'of scope refuses the whole request. Recorded, refusals included.';
 grant execute on function private.read_client_details(jsonb, text) to authenticated;
+
+create function private.read_client_names(request jsonb, request_id text)
+returns jsonb
+language plpgsql
+security definer
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  actor private.actor;
+  found jsonb;
+  wanted_ids uuid[];
+  readable_ids uuid[];
+  other_ids uuid[];
+  exceeded jsonb;
+  body jsonb;
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  actor := private.require_actor();
+  found := private.client_ids_issues(request);
+  if found <> '[]' then
+    perform private.raise_invalid(found);
+  end if;
+  wanted_ids := private.wanted_client_ids(request);
+
+  exceeded := private.check_rate('reads');
+  if exceeded is not null then
+    return exceeded;
+  end if;
+  readable_ids := private.readable_client_ids(actor, wanted_ids);
+  other_ids := array(
+    select item.client_id
+    from unnest(wanted_ids) with ordinality as item (client_id, position)
+    where item.client_id <> all (readable_ids)
+    order by item.position
+  );
+  body := private.sealed_client_details(actor, readable_ids);
+  perform private.record_event(
+    actor.organization_id, 'client_names.read', 'client', readable_ids, clock_timestamp(),
+    actor_role => actor.role::text,
+    details => jsonb_build_object(
+      'versionIds', jsonb_path_query_array(body, '$.clients[*].versionId'),
+      'notReadable', cardinality(other_ids), 'notReadableIds', private.trace_ids(other_ids)
+    )
+  );
+  return private.success(body || jsonb_build_object('notReadable', to_jsonb(other_ids)));
+end
+$$;
+comment on function private.read_client_names(jsonb, text) is
+  'As private.read_client_details, for the edge function to answer names alone, and client by client: ids out of scope and '
+  'ids of nobody are listed as notReadable, and refuse nothing. Recorded, with how many were not readable.';
+grant execute on function private.read_client_names(jsonb, text) to authenticated;
 
 -- What the edge function calls ---------------------------------------------------------------------------------------
 
@@ -19525,6 +19626,14 @@ set search_path = ''
 begin atomic
   select private.read_client_details(read_client_details.request, read_client_details.request_id);
 end;
+create function public.read_client_names(request jsonb, request_id text default null)
+returns jsonb
+language sql
+volatile
+set search_path = ''
+begin atomic
+  select private.read_client_names(read_client_names.request, read_client_names.request_id);
+end;
 comment on function public.prepare_client_details(jsonb, text) is
   'For the edge function: what sealing a client''s details takes. request is {client_id}.';
 comment on function public.save_client_details(jsonb, text, text) is
@@ -19532,9 +19641,12 @@ comment on function public.save_client_details(jsonb, text, text) is
   'ciphertext, content_mac, proof}.';
 comment on function public.read_client_details(jsonb, text) is
   'For the edge function: clients'' details, sealed. request is {client_ids, version?}. Recorded.';
+comment on function public.read_client_names(jsonb, text) is
+  'For the edge function: the details of those of some clients whom the caller may read, sealed, of which it answers the '
+  'names; the others'' ids. request is {client_ids}. Recorded.';
 grant execute on function
   public.prepare_client_details(jsonb, text), public.save_client_details(jsonb, text, text),
-  public.read_client_details(jsonb, text)
+  public.read_client_details(jsonb, text), public.read_client_names(jsonb, text)
 to authenticated;
 
 -- === schemas/members/leaving.sql ===
@@ -20325,17 +20437,19 @@ grant execute on function private.my_organizations() to authenticated;
 
 create function public.my_organizations()
 returns table (
-  organization_id uuid, name text, time_zone text, role public.member_role, permissions text[], is_active boolean
+  organization_id uuid, name text, time_zone text, role public.member_role, permissions text[], is_active boolean,
+  as_of timestamptz
 )
 language sql
 stable
 set search_path = ''
 begin atomic
-  select mine.organization_id, mine.name, mine.time_zone, mine.role, mine.permissions, mine.is_active
+  select mine.organization_id, mine.name, mine.time_zone, mine.role, mine.permissions, mine.is_active, statement_timestamp()
   from private.my_organizations() as mine;
 end;
 comment on function public.my_organizations() is
-  'The caller''s organizations, to choose among with set_active_organization; is_active is the one her token names.';
+  'The caller''s organizations, to choose among with set_active_organization; is_active is the one her token names. as_of is '
+  'the database''s clock, for an app on a device whose own is wrong.';
 grant execute on function public.my_organizations() to authenticated;
 
 create function private.own_therapists()
@@ -23758,6 +23872,7 @@ values
   ('note.drafts_removed', 'Drafts older than a signed version were removed; their ciphertext stays in note.saved.'),
   ('client_details.saved', 'Who a client is was saved.'),
   ('client_details.read', 'Who clients are was read.'),
+  ('client_names.read', 'Names of clients were read (details.notReadable: how many of those asked for were out of reach).'),
   ('client_details.refused', 'A request about clients details was refused.'),
   ('data_key.created', 'A data key was started.'),
   ('data_key.rewrapped', 'A data key was wrapped anew.'),
@@ -23839,7 +23954,7 @@ comment on policy deny_all on private.rate_limits is 'Read by functions, written
 
 create index events_refusals_idx on audit.events (actor_user_id, recorded_at) where outcome = 'refused';
 create index events_reads_idx on audit.events (actor_user_id, recorded_at)
-  where action in ('note.read', 'note.history_read', 'client_details.read');
+  where action in ('note.read', 'note.history_read', 'client_details.read', 'client_names.read');
 
 create function private.check_rate(kind text)
 returns jsonb
@@ -23873,7 +23988,7 @@ begin
     select event.recorded_at into earliest
     from audit.events as event
     where event.actor_user_id = caller_id
-      and event.action in ('note.read', 'note.history_read', 'client_details.read')
+      and event.action in ('note.read', 'note.history_read', 'client_details.read', 'client_names.read')
       and event.recorded_at > as_of - interval '1 minute' and event.recorded_at <= as_of
     order by event.recorded_at desc
     offset most - 1

@@ -1,6 +1,6 @@
 -- An admin keeps who a client is; her therapists and her parents read it; nobody else does, and every look is recorded.
 begin;
-select plan(44);
+select plan(54);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -79,6 +79,35 @@ select is(
   ('rbt', array['cat']), ('rbt', array['ann', 'cat']), ('parent', array['ben']), ('parent', array['ann', 'ben']),
   ('other admin', array['ann']), ('other rbt', array['ann'])
 ) as item (person, clients);
+
+-- Names for a schedule: whoever is out of reach hides nobody else.
+create function pg_temp.names(person text, clients text[]) returns jsonb
+language sql as $$
+  select tests.call(person, format('select public.read_client_names(%L, %L)',
+    jsonb_build_object('client_ids', array(select tests.id(name) from unnest(clients) as name)), 'story')) -> 'body'
+$$;
+select is(
+  jsonb_build_array(
+    jsonb_path_query_array(pg_temp.names(person, array['cat', 'ann', 'ben', 'ann']), '$.clients[*].clientId'),
+    pg_temp.names(person, array['cat', 'ann', 'ben', 'ann']) -> 'notReadable'
+  ),
+  jsonb_build_array(
+    to_jsonb(array(select tests.id(name) from unnest(readable) as name)),
+    to_jsonb(array(select tests.id(name) from unnest(others) as name))
+  ),
+  format('%s is answered %s, and that %s are not readable', person, readable, others)
+) from (values
+  ('admin', array['cat', 'ann', 'ben'], '{}'::text[]), ('rbt', array['ann', 'ben'], array['cat']),
+  ('parent', array['ann'], array['cat', 'ben']), ('other admin', '{}', array['cat', 'ann', 'ben'])
+) as item (person, readable, others);
+select results_eq(
+  $$ select entity_ids, details ->> 'notReadable' from audit.events
+     where actor_user_id = tests.id('parent') and action = 'client_names.read' order by recorded_at limit 1 $$,
+  $$ values (array[tests.id('ann')], '2') $$, 'and it is recorded, with how many were not readable'
+);
+select is(
+  tests.error('admin', format('select public.read_client_names(%L)', request)) ->> 'code', 'PT400', format('names for %s are refused', request)
+) from unnest(array['{}', '{"client_ids": []}', '{"client_ids": ["x"]}', '{"client_ids": "x"}', '[]']) as request;
 delete from public.caseloads where therapist_id = tests.id('rbt') and client_id = tests.id('ann');
 select is(pg_temp.read('rbt', array['ann']) ->> 'code', 'FORBIDDEN', 'nor does a therapist whose caseload she has left');
 delete from public.memberships where user_id = tests.id('bcba');

@@ -1,6 +1,6 @@
 -- Whoever is refused again and again is told to wait, and leaves a trace that has an end.
 begin;
-select plan(22);
+select plan(23);
 select tests.open_clinic();
 update private.rate_limits set per_minute = 3;
 
@@ -42,9 +42,12 @@ select is(tests.error('super', 'select * from public.session_history(gen_random_
 update private.rate_limits set per_minute = 2 where kind = 'reads';
 update private.rate_limits set per_minute = 1000 where kind = 'refusals';
 select is(
-  tests.call('bcba', format('select public.read_client_details(%L)', jsonb_build_object('client_ids', array[tests.id('ann')]))) ->> 'code',
+  tests.call('bcba', format('select public.%I(%L)', read, jsonb_build_object('client_ids', array[tests.id('ann')]))) ->> 'code',
   expected, format('read %s', number)
-) from (values (1, null), (2, null), (3, 'TOO_MANY_REQUESTS')) as item (number, expected);
+) from (values
+  (1, 'read_client_details', null), (2, 'read_client_names', null), (3, 'read_client_names', 'TOO_MANY_REQUESTS'),
+  (4, 'read_client_details', 'TOO_MANY_REQUESTS')
+) as item (number, read, expected);
 
 -- What is kept of a refusal.
 select tests.call('rbt2', format('select public.read_client_details(%L)', jsonb_build_object(

@@ -555,6 +555,11 @@ export const functions: Record<string, FunctionExpectation> = {
     reaches:  ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'no grant'],
     refusal: 'FORBIDDEN',
   },
+  // It answers whom somebody may read and lists the others, so that nobody is refused.
+  'public.read_client_names(jsonb,text)': {
+    reaches:  ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'no grant'],
+    refusal: 'nothing',
+  },
   'public.add_member(uuid,public.member_role,text[])': {
     reaches:  ['no grant', 'none',     'none',     'none',     'none',     'clinic',   'none',     'no grant'],
     refusal: 'FORBIDDEN',

@@ -381,6 +381,13 @@ export const calls: Record<string, { call: string; noOther?: true }> = {
       "public.read_client_details(jsonb_build_object('client_ids', jsonb_build_array({client})))",
     ),
   },
+  'public.read_client_names(jsonb,text)': {
+    call: `(select case
+        when answer #>> '{body,clients,0,clientId}' = {client}::text then 'ok'
+        when answer #> '{body,notReadable}' <> jsonb_build_array({client}) then answer::text
+      end
+      from public.read_client_names(jsonb_build_object('client_ids', jsonb_build_array({client}))) as answer)`,
+  },
   // There is no naming another organization: whoever is added joins the caller's.
   'public.add_member(uuid,public.member_role,text[])': {
     call: `(select case when answer -> 'ok' = 'true'

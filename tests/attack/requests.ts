@@ -97,6 +97,7 @@ function honest(
     edge('session-notes', { action: 'sign', session_id: session.id, base_version: 1, content }),
     edge('session-notes', { action: 'read', session_id: session.id }),
     edge('client-details', { action: 'read', client_ids: [session.client_id] }),
+    edge('client-details', { action: 'names', client_ids: [session.client_id, chance.pick(world.clients)] }),
     edge('client-details', {
       ...{ action: 'save', client_id: session.client_id, base_version: 0 },
       details: { given_name: 'x', family_name: 'y' },
@@ -122,6 +123,7 @@ function honest(
     ...['save_note_draft', 'amend_note', ...Array(4).fill('sign_note')].map((name) => rpc(name, sealed)),
     rpc('save_client_details', { ...sealed, client_id: session.client_id }),
     rpc('read_client_details', { client_ids: [session.client_id] }),
+    rpc('read_client_names', { client_ids: [session.client_id, chance.pick(world.clients)] }),
     rpc('start_data_key', dataKey(chance)),
     {
       path: '/rest/v1/rpc/set_availability_hours',

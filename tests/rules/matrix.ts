@@ -143,6 +143,7 @@ export const functions: Readonly<Record<string, readonly Way[] | string>> = {
   prepare_client_details: 'writes no booking',
   save_client_details: 'writes a client’s details',
   read_client_details: 'reads, and records that it did',
+  read_client_names: 'reads, and records that it did',
 };
 
 /** Tables that API roles may write and the ways that is; a reason where what they hold is no booking. */

@@ -2,7 +2,9 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import {
   civilOf,
+  clinicTimes,
   clockReading,
+  closedBlocks,
   countdown,
   dayBounds,
   englishMessages,
@@ -20,6 +22,30 @@ import { ERROR_CODES } from '../../supabase/functions/_shared/contract/codes.ts'
 const LA = 'America/Los_Angeles';
 const refusal = (details: Partial<ConstructorParameters<typeof SessionsApiError>[0]>) =>
   new SessionsApiError({ status: 409, code: 'THERAPIST_CONFLICT', message: 'for the developer', ...details });
+
+describe('times at which nobody can be booked', () => {
+  const times = clinicTimes(LA, 'en-US');
+  it('are closures, by name, and the hour that clocks skip, on the day they do', () => {
+    const closure = {
+      id: 'c1',
+      name: 'Staff day',
+      starts_at: '2027-03-13T08:00:00Z',
+      ends_at: '2027-03-14T08:00:00Z',
+    };
+    const { days } = weekBounds('2027-03-14', LA);
+    expect(closedBlocks([closure], days, times)).toMatchObject([
+      { title: 'Closed: Staff day', start: '2027-03-13T00:00:00', end: '2027-03-14T00:00:00' },
+      { start: '2027-03-14T02:00:00', end: '2027-03-14T03:00:00', background: true },
+    ]);
+    expect(closedBlocks([], weekBounds('2027-11-07', LA).days, times)).toEqual([]);
+  });
+  it('are also skipped at midnight, and by half an hour', () => {
+    const skipped = (zone: string, day: string) =>
+      closedBlocks([], [day], clinicTimes(zone)).map(({ start, end }) => [start.slice(11), end.slice(11)]);
+    expect(skipped('America/Santiago', '2027-09-05')).toEqual([['00:00:00', '01:00:00']]);
+    expect(skipped('Australia/Lord_Howe', '2027-10-03')).toEqual([['02:00:00', '02:30:00']]);
+  });
+});
 
 describe('local time', () => {
   it('is an instant, on either side of a change of clocks', () => {

@@ -1,14 +1,15 @@
 /** Booking in the web app, told by what is in the database afterwards. */
 import { beforeEach, expect, it } from 'vitest';
-import { requestSessionHold, SessionsApiError } from '../../src/lib/index.ts';
+import { addClosure, requestSessionHold, SessionsApiError } from '../../src/lib/index.ts';
 import { type Clinic, expire } from '../functions/clinic.ts';
-import { anonymousClient } from '../lib/clinic.ts';
+import { anonymousClient, clientOf } from '../lib/clinic.ts';
 import { stack } from '../setup/stack.ts';
 import {
   book,
   describeInBrowser,
   drag,
   dragAcross,
+  drawnAt,
   expectAccessible,
   fillBooking,
   openWebClinic,
@@ -110,25 +111,20 @@ describeInBrowser('booking', () => {
     for (const { context } of desks) await context.close();
   });
 
-  it('says when a time that is held may be tried again, and then books it', async () => {
-    const held = await requestSessionHold(anonymousClient(), {
+  it('counts down to when a time that is held may be tried again, and then books it', async () => {
+    const slot = {
       therapistId: clinic.rbt.id,
       clientId: clinic.clients[1],
       startTime: '2027-02-17T18:00:00Z',
       endTime: '2027-02-17T19:00:00Z',
       timeZone: 'America/Los_Angeles',
-      holdSeconds: 300,
-      accessToken: clinic.bcba.token,
-    }).catch((error: unknown) => error);
+    };
     // A therapist books for themselves only, so an admin is the rival.
-    expect(held).toBeInstanceOf(SessionsApiError);
+    const refused = requestSessionHold(anonymousClient(), { ...slot, accessToken: clinic.bcba.token });
+    await expect(refused).rejects.toBeInstanceOf(SessionsApiError);
     const rival = await requestSessionHold(anonymousClient(), {
-      therapistId: clinic.rbt.id,
-      clientId: clinic.clients[1],
-      startTime: '2027-02-17T18:00:00Z',
-      endTime: '2027-02-17T19:00:00Z',
-      timeZone: 'America/Los_Angeles',
-      holdSeconds: 300,
+      ...slot,
+      holdSeconds: 900,
       accessToken: clinic.admin.token,
     });
     const { page, context } = await sitDown(clinic.rbt, { path: '/schedule?view=week&date=2027-02-17' });
@@ -137,12 +133,31 @@ describeInBrowser('booking', () => {
     await page.getByRole('button', { name: 'Book', exact: true }).click();
     await page.getByText('Somebody is holding this time until').waitFor();
     const again = page.getByRole('button', { name: /^Try again/ });
-    expect(await again.isDisabled()).toBe(true);
-    expect(await again.textContent()).toMatch(/in [45]:\d\d/);
     await expectAccessible(page);
+    // From here on the page's clock stands still unless the test moves it.
+    await page.clock.pauseAt(await page.evaluate<number>('Date.now() + 1000'));
+    const left = async () => {
+      const [, minutes, seconds] = (await again.textContent())?.match(/in (\d+):(\d\d)$/) ?? [];
+      return minutes === undefined ? 0 : Number(minutes) * 60 + Number(seconds);
+    };
+    expect(await again.isDisabled()).toBe(true);
+    let before = await left();
+    expect(before).toBeGreaterThan(4);
+    expect(before).toBeLessThanOrEqual(900);
+    await page.clock.fastForward((before - 4) * 1000);
+    await expect.poll(left, { timeout: 60_000 }).toBeLessThanOrEqual(4);
+    before = await left();
+    // Each second is one less, and at none it may be tried.
+    for (let next = before - 1; next >= 0; next--) {
+      expect(await again.isDisabled()).toBe(true);
+      await page.clock.runFor(1000);
+      await expect.poll(left, { timeout: 60_000 }).toBe(next);
+    }
+    expect(await again.isEnabled()).toBe(true);
+    expect(await again.textContent()).toBe('Try again');
     await expire(rival.holdId);
-    await page.clock.fastForward('05:01');
-    await page.getByRole('button', { name: 'Try again', exact: true }).click();
+    await page.clock.resume();
+    await again.click();
     await page.getByText('Booked:').waitFor();
     expect(await sessionsOf(clinic)).toHaveLength(1);
     await context.close();
@@ -207,6 +222,32 @@ describeInBrowser('booking', () => {
     await context.close();
   });
 
+  it('shows when the clinic is closed, also to somebody who has no hours', async () => {
+    const admin = await clientOf(clinic.admin);
+    await addClosure(admin, { name: 'Staff day', fromDate: '2027-02-04' });
+    const { page, context } = await sitDown(clinic.rbt, { path: '/schedule?view=week&date=2027-02-03' });
+    const closed = page.locator('.ec-bg-event.closed');
+    expect((await drawnAt(page, closed)).column).toBe(3);
+    expect((await closed.textContent())?.trim()).toBe('Closed: Staff day');
+    await expectAccessible(page);
+    await context.close();
+  });
+
+  it('moves from one therapist to another by a drag across columns', async () => {
+    const date = '2027-02-03';
+    await book(clinic, { start: `${date}T10:00` });
+    const { page, context } = await sitDown(clinic.admin, { path: `/schedule?view=day&date=${date}` });
+    const block = page.locator('.ec-event.scheduled');
+    // Columns are by name: Bea Long, then Rob Short.
+    expect(await drawnAt(page, block)).toEqual({ column: 1, from: 600, to: 660 });
+    await drag(page, await pointAt(page, 1, 630), await pointAt(page, 0, 630));
+    await page.getByText('Moved to Wed, Feb 3, 2027, 10:00 – 11:00 AM with Bea Long.').waitFor();
+    expect(await sessionsOf(clinic)).toMatchObject([
+      { local: `${date} 10:00:00`, therapist_id: clinic.bcba.id },
+    ]);
+    await context.close();
+  });
+
   it('puts a refused move back, with what is free instead one press away', async () => {
     const id = await book(clinic, { start: '2027-02-03T10:00' });
     await book(clinic, { client: clinic.clients[1], start: '2027-02-04T10:00' });
@@ -235,6 +276,18 @@ describeInBrowser('booking', () => {
 
   it('needs no mouse: book, look, move and cancel by keyboard', async () => {
     const { page, context } = await sitDown(clinic.rbt, { path: '/schedule?view=week&date=2027-02-03' });
+    // The toolbar is one stop of the Tab key, with arrows inside.
+    const focused = () =>
+      page.evaluate<string>('document.activeElement.textContent || document.activeElement.tagName');
+    await page.getByRole('button', { name: 'Previous week' }).focus();
+    await page.keyboard.press('ArrowRight');
+    expect(await focused()).toBe('Today');
+    await page.keyboard.press('End');
+    expect(await focused()).toBe('New session');
+    await page.keyboard.press('ArrowRight');
+    expect(await focused()).toBe('Previous week');
+    await page.keyboard.press('Tab');
+    expect(await page.evaluate("document.activeElement.closest('.toolbar')")).toBeNull();
     await page.keyboard.press('n');
     await page.getByLabel('Clients that match').locator('option').first().waitFor({ state: 'attached' });
     await page.keyboard.type('C-1');

@@ -1,11 +1,11 @@
 /** A person in front of the web app: headless Chromium, signed in, at the stack of this test run. */
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import { type Browser, type BrowserContext, chromium, type Locator, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
-import { bookSession, instantOf } from '../../src/lib/index.ts';
-import { type Clinic, openClinic, type Person } from '../functions/clinic.ts';
-import { anonymousClient } from '../lib/clinic.ts';
+import { bookSession, instantOf, startSession } from '../../src/lib/index.ts';
+import { type Clinic, expire, openClinic, type Person } from '../functions/clinic.ts';
+import { anonymousClient, clientOf } from '../lib/clinic.ts';
 import { withConnection } from '../setup/db.ts';
 import { stack } from '../setup/stack.ts';
 
@@ -233,4 +233,72 @@ export async function fillBooking(
   if (date) await page.getByLabel('Date').fill(date);
   if (from) await page.getByLabel('From').fill(from);
   if (to) await page.getByLabel('To', { exact: true }).fill(to);
+}
+
+/** Makes the access token of a page one that the server refuses, as it would an expired one. */
+export async function spoilToken(page: Page): Promise<void> {
+  await page.evaluate(`(() => {
+    const key = Object.keys(sessionStorage).find((name) => name.startsWith('therapist-sessions '));
+    const stored = JSON.parse(sessionStorage.getItem(key));
+    stored.access_token = stored.access_token.slice(0, -6) + 'AAAAAA';
+    sessionStorage.setItem(key, JSON.stringify(stored));
+  })()`);
+}
+
+/** Lets the newest hold of a clinic expire. */
+export async function expireHold({ organizationId }: Clinic): Promise<void> {
+  const [batch] = await rows<{ id: string }>(
+    'select id from public.hold_batches where organization_id = $1 order by created_at desc limit 1',
+    [organizationId],
+  );
+  if (!batch) throw new Error('Nothing is held.');
+  await expire(batch.id);
+}
+
+/** Makes a session one whose time was an hour ago, and which has begun on time. */
+export async function begin(clinic: Clinic, sessionId: string): Promise<void> {
+  const [{ start_time }] = (await rows<{ start_time: Date }>(
+    `update public.sessions set start_time = date_trunc('minute', now()) - interval '70 minutes',
+      end_time = date_trunc('minute', now()) - interval '10 minutes' where id = $1 returning start_time`,
+    [sessionId],
+  )) as [{ start_time: Date }];
+  const rbt = await clientOf(clinic.rbt);
+  await startSession(rbt, { sessionId, actualStartTime: start_time.toISOString() });
+}
+
+/** A place on the grid: the column, and the minutes of the day. */
+export interface Place {
+  column: number;
+  from: number;
+  to: number;
+}
+
+/** Where a block of the grid is drawn, once it stays there: the grid is drawn anew when more has been read. */
+export async function drawnAt(page: Page, block: Locator): Promise<Place> {
+  await block.waitFor();
+  let before = '';
+  for (;;) {
+    // The block may be another one by the time it is measured.
+    const place = await measured(page, block).catch(() => null);
+    const found = JSON.stringify(place);
+    if (place && found === before) return place;
+    before = found;
+    await page.waitForTimeout(100);
+  }
+}
+
+async function measured(page: Page, block: Locator): Promise<Place> {
+  const [midnight, noon] = [await pointAt(page, 0, 0), await pointAt(page, 0, 720)];
+  const box = await block.boundingBox();
+  const rights = await page
+    .locator('.ec-body .ec-day')
+    .evaluateAll((all) => all.map((one) => one.getBoundingClientRect().right));
+  if (!box) throw new Error('The block is not drawn.');
+  // A pixel is about a minute: what is booked is in quarters of an hour.
+  const minute = (y: number) => Math.round((((y - midnight.y) / (noon.y - midnight.y)) * 720) / 5) * 5;
+  return {
+    column: rights.findIndex((right) => box.x + box.width / 2 < right),
+    from: minute(box.y),
+    to: minute(box.y + box.height),
+  };
 }

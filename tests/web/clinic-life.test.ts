@@ -1,16 +1,10 @@
 /** The life of a clinic in the web app: visits to their end, hand-over, waitlist, exceptions and members. */
 import { beforeEach, expect, it } from 'vitest';
-import {
-  cancelSessions,
-  civilOf,
-  joinWaitlist,
-  plusDays,
-  setWeeklyHours,
-  startSession,
-} from '../../src/lib/index.ts';
+import { cancelSessions, civilOf, joinWaitlist, plusDays, setWeeklyHours } from '../../src/lib/index.ts';
 import { addUser, type Clinic } from '../functions/clinic.ts';
 import { clientOf } from '../lib/clinic.ts';
 import {
+  begin,
   book,
   describeInBrowser,
   expectAccessible,
@@ -33,13 +27,7 @@ describeInBrowser('the life of a clinic', () => {
   /** A session whose time was an hour ago and which has begun on time. */
   async function begun(): Promise<string> {
     const id = await book(clinic, { start: `${inDays(2)}T10:00` });
-    const [{ start_time }] = (await rows<{ start_time: Date }>(
-      `update public.sessions set start_time = date_trunc('minute', now()) - interval '70 minutes',
-        end_time = date_trunc('minute', now()) - interval '10 minutes' where id = $1 returning start_time`,
-      [id],
-    )) as [{ start_time: Date }];
-    const rbt = await clientOf(clinic.rbt);
-    await startSession(rbt, { sessionId: id, actualStartTime: start_time.toISOString() });
+    await begin(clinic, id);
     return id;
   }
 

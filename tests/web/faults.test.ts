@@ -1,10 +1,11 @@
 /** What goes wrong between two presses: each ends in one clear state, nothing is booked twice, nothing typed is lost. */
 import { beforeEach, expect, it } from 'vitest';
-import { type Clinic, expire } from '../functions/clinic.ts';
+import type { Clinic } from '../functions/clinic.ts';
 import {
   book,
   describeInBrowser,
   expectAccessible,
+  expireHold,
   fillBooking,
   openApp,
   openWebClinic,
@@ -12,16 +13,11 @@ import {
   sessionsOf,
   signInOn,
   sitDown,
+  spoilToken,
 } from './browser.ts';
 
 const form = { client: 'C-1', date: '2027-02-03', from: '10:00', to: '11:00' };
 const path = '/schedule?view=week&date=2027-02-03';
-/** Makes the access token one that the server refuses, as it would an expired one. */
-const spoilToken = `(() => {
-  const stored = JSON.parse(sessionStorage.getItem('therapist-sessions'));
-  stored.access_token = stored.access_token.slice(0, -6) + 'AAAAAA';
-  sessionStorage.setItem('therapist-sessions', JSON.stringify(stored));
-})()`;
 
 describeInBrowser('a fault', () => {
   let clinic: Clinic;
@@ -32,7 +28,7 @@ describeInBrowser('a fault', () => {
   it('of an expired token in the middle of a booking is mended by one refresh', async () => {
     const { page, context, requests } = await sitDown(clinic.rbt, { path });
     await fillBooking(page, form);
-    await page.evaluate(spoilToken);
+    await spoilToken(page);
     await page.getByRole('button', { name: 'Book', exact: true }).click();
     await page.getByText('Booked:').waitFor();
     expect(requests.filter((request) => request.includes('grant_type=refresh_token'))).toHaveLength(1);
@@ -46,7 +42,7 @@ describeInBrowser('a fault', () => {
     await page.route('**/auth/v1/token?grant_type=refresh_token', (route) =>
       route.fulfill({ status: 400, json: { code: 400, error_code: 'refresh_token_not_found', msg: 'Gone' } }),
     );
-    await page.evaluate(spoilToken);
+    await spoilToken(page);
     await page.getByRole('button', { name: 'Book', exact: true }).click();
     const dialog = page.getByRole('dialog', { name: 'Please sign in again' });
     await dialog.waitFor();
@@ -101,24 +97,64 @@ describeInBrowser('a fault', () => {
     await context.close();
   });
 
+  const api = /\/(rest|functions)\/v1\//;
+
+  it('of the whole API leaves what was typed, and the same press books once when it is back', async () => {
+    const { page, context } = await sitDown(clinic.rbt, { path });
+    await fillBooking(page, form);
+    await page.route(api, (route) => route.abort('connectionrefused'));
+    await page.getByRole('button', { name: 'Book', exact: true }).click();
+    await page.locator('aside.panel .error').waitFor();
+    await expectAccessible(page);
+    expect(await page.getByLabel('From').inputValue()).toBe('10:00');
+    expect(await sessionsOf(clinic)).toEqual([]);
+    await page.unroute(api);
+    await page.getByRole('button', { name: 'Book', exact: true }).click();
+    await page.getByText('Booked:').waitFor();
+    expect(await sessionsOf(clinic)).toHaveLength(1);
+    await context.close();
+  });
+
+  it('of the whole API leaves what is shown, says so, and is over by itself', async () => {
+    await book(clinic, { start: '2027-02-03T10:00' });
+    const { page, context } = await sitDown(clinic.rbt, { path });
+    const block = page.locator('.ec-event.scheduled');
+    await block.waitFor();
+    await page.clock.install();
+    await page.route(api, (route) => route.fulfill({ status: 503, json: { message: 'down' } }));
+    await page.clock.runFor(16_000);
+    await page.locator('main .error').waitFor();
+    expect(await block.count()).toBe(1);
+    await page.unroute(api);
+    await page.clock.runFor(16_000);
+    await page.locator('main .error').waitFor({ state: 'detached' });
+    expect(await block.count()).toBe(1);
+    await context.close();
+  });
+
   it('of sleep past the end of a hold shows it as ended at once, and books nothing', async () => {
     const { page, context, requests } = await sitDown(clinic.rbt, { path });
     await page.clock.install();
+    const keys: (string | undefined)[] = [];
+    page.on('request', (request) => {
+      if (request.url().includes('sessions-hold') && request.method() === 'POST')
+        keys.push(request.headers()['idempotency-key']);
+    });
     await fillBooking(page, form);
     await page.getByRole('button', { name: 'Hold while I ask' }).click();
     await page.getByText('left to confirm').waitFor();
     await expectAccessible(page);
-    const [batch] = await rows<{ id: string }>(
-      'select id from public.hold_batches where organization_id = $1',
-      [clinic.organizationId],
-    );
-    await expire(batch?.id ?? '');
+    await expireHold(clinic);
     await page.clock.fastForward('10:00');
     await page.getByText('The hold has ended').first().waitFor();
     await expectAccessible(page);
     expect(requests.filter((request) => request.includes('sessions-confirm'))).toEqual([]);
+    expect(await page.getByLabel('From').inputValue()).toBe('10:00');
     await page.getByRole('button', { name: 'Hold again' }).click();
     await page.getByText('left to confirm').waitFor();
+    // It is another intent: the first key belongs to what has ended.
+    expect(keys).toHaveLength(2);
+    expect(new Set(keys).size).toBe(2);
     await page.locator('.held').getByRole('button', { name: 'Book' }).click();
     await page.getByText('Booked:').waitFor();
     expect(await sessionsOf(clinic)).toMatchObject([{ local: '2027-02-03 10:00:00' }]);
@@ -130,11 +166,7 @@ describeInBrowser('a fault', () => {
     await fillBooking(page, form);
     await page.getByRole('button', { name: 'Hold while I ask' }).click();
     await page.getByText('left to confirm').waitFor();
-    const [batch] = await rows<{ id: string }>(
-      'select id from public.hold_batches where organization_id = $1',
-      [clinic.organizationId],
-    );
-    await expire(batch?.id ?? '');
+    await expireHold(clinic);
     await page.locator('.held').getByRole('button', { name: 'Book' }).click();
     await page.getByRole('button', { name: 'Hold again' }).waitFor();
     expect(await sessionsOf(clinic)).toEqual([]);
@@ -188,6 +220,17 @@ describeInBrowser('a fault', () => {
       await page.getByText('Booked:').waitFor();
       expect(requests.filter((request) => request.includes('refresh_token')).length).toBeLessThanOrEqual(20);
       expect(await sessionsOf(clinic)).toHaveLength(1);
+      // A hold that outlives the page counts down rightly too.
+      await fillBooking(page, { ...form, from: '13:00', to: '14:00' });
+      await page.getByRole('button', { name: 'Hold while I ask' }).click();
+      await page.getByText('left to confirm').waitFor();
+      await page.reload();
+      const own = page.getByRole('list', { name: 'Times you hold' }).getByRole('listitem');
+      await own.waitFor();
+      expect(await own.textContent()).toMatch(/1:00 – 2:00 PM with Rob Short \((5:00|4:\d\d) left\)/);
+      await page.getByText(`This device’s clock is 3 hours ${word}. Please set it right.`).waitFor();
+      await own.getByRole('button', { name: 'Let go' }).click();
+      await own.waitFor({ state: 'detached' });
       await context.close();
     },
   );

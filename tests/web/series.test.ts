@@ -1,9 +1,20 @@
 /** Series in the web app: this session, the following ones or all, moved and cancelled, told by the database. */
 import { beforeEach, expect, it } from 'vitest';
-import { bookSession, instantOf } from '../../src/lib/index.ts';
+import { bookSession, endSession, instantOf } from '../../src/lib/index.ts';
 import type { Clinic } from '../functions/clinic.ts';
-import { anonymousClient } from '../lib/clinic.ts';
-import { describeInBrowser, expectAccessible, openWebClinic, sessionsOf, sitDown } from './browser.ts';
+import { anonymousClient, clientOf } from '../lib/clinic.ts';
+import {
+  begin,
+  describeInBrowser,
+  drag,
+  drawnAt,
+  expectAccessible,
+  openWebClinic,
+  pointAt,
+  rows,
+  sessionsOf,
+  sitDown,
+} from './browser.ts';
 
 const LA = 'America/Los_Angeles';
 
@@ -66,6 +77,87 @@ describeInBrowser('a series', () => {
     await page.getByRole('button', { name: 'Cancel session' }).click();
     await page.getByText('Cancelled. The time is free again').waitFor();
     expect(await statuses()).toEqual(['cancelled', 'scheduled', 'cancelled', 'cancelled']);
+    await context.close();
+  });
+
+  /** Makes the first of the series one that took place an hour ago. */
+  async function completeFirst(): Promise<void> {
+    await begin(clinic, ids[0] ?? '');
+    await endSession(await clientOf(clinic.rbt), { sessionId: ids[0] ?? '' });
+    await rows(`update public.sessions set status = 'completed' where id = $1 returning id`, [ids[0]]);
+  }
+  const all = () =>
+    rows<{ id: string; local: string; status: string }>(
+      `select id, (start_time at time zone '${LA}')::text as local, status from public.sessions
+        where organization_id = $1 order by array_position($2::uuid[], id)`,
+      [clinic.organizationId, ids],
+    );
+
+  it('moves all that are to come, as its preview says, and leaves one that is completed', async () => {
+    await completeFirst();
+    const before = await all();
+    expect(before[0]?.status).toBe('completed');
+    const path = `/schedule?view=list&date=2027-03-17&session=${ids[2]}`;
+    const { page, context } = await sitDown(clinic.rbt, { path });
+    await page.getByRole('button', { name: 'Move…' }).click();
+    await page.getByLabel('Which').selectOption({ label: 'All to come' });
+    await page.getByLabel('From').fill('11:15');
+    await page.getByLabel('To', { exact: true }).fill('12:15');
+    await page.getByText('3 dates · 3 free').waitFor();
+    await page.locator('.preview td').filter({ hasText: '11:15 AM – 12:15 PM' }).nth(2).waitFor();
+    const previewed = await page.locator('.preview tbody tr td:first-child').allTextContents();
+    expect(previewed).toEqual(['Wed, Mar 10, 2027', 'Wed, Mar 17, 2027', 'Wed, Mar 24, 2027']);
+    await page.locator('aside').getByRole('button', { name: 'Move', exact: true }).click();
+    await page.getByText('Moved 3 sessions.').waitFor();
+    expect(await all()).toEqual([
+      before[0],
+      ...['10', '17', '24'].map((day, index) => ({
+        id: ids[index + 1],
+        local: `2027-03-${day} 11:15:00`,
+        status: 'scheduled',
+      })),
+    ]);
+    await context.close();
+  });
+
+  it('is cancelled whole, but for one that is completed', async () => {
+    await completeFirst();
+    const { page, context } = await sitDown(clinic.rbt, {
+      path: `/schedule?view=list&date=2027-03-17&session=${ids[2]}`,
+    });
+    await page.getByRole('button', { name: 'Cancel…' }).click();
+    await page.getByLabel('Who cancelled?').selectOption({ label: 'Clinic or staff' });
+    await page.getByLabel('Which').selectOption({ label: 'All to come' });
+    await page.getByRole('button', { name: 'Cancel session' }).click();
+    await page.getByText('Cancelled. The time is free again').waitFor();
+    expect((await all()).map(({ status }) => status)).toEqual(['completed', ...Array(3).fill('cancelled')]);
+    await context.close();
+  });
+
+  it('asks which are meant when one is dragged, and its draft can be dragged on', async () => {
+    const { page, context, requests } = await sitDown(clinic.rbt, {
+      path: '/schedule?view=week&date=2027-03-10',
+    });
+    await page.locator('.ec-event.scheduled').waitFor();
+    const sent = () => requests.filter((request) => request.includes('/functions/v1/sessions-')).length;
+    await drag(page, await pointAt(page, 2, 630), await pointAt(page, 3, 750));
+    const panel = page.locator('aside').filter({ has: page.getByRole('heading', { name: 'Move' }) });
+    await panel.waitFor();
+    expect(await page.getByLabel('Date').inputValue()).toBe('2027-03-11');
+    expect(await page.getByLabel('From').inputValue()).toBe('12:00');
+    expect(sent()).toBe(0);
+    await page.getByLabel('Which').selectOption({ label: 'This and the following' });
+    const block = page.locator('.ec-event.draft');
+    expect(await drawnAt(page, block)).toEqual({ column: 3, from: 720, to: 780 });
+    await drag(page, await pointAt(page, 3, 750), await pointAt(page, 2, 810));
+    await expect.poll(() => page.getByLabel('From').inputValue(), { timeout: 60_000 }).toBe('13:00');
+    expect(await page.getByLabel('Date').inputValue()).toBe('2027-03-10');
+    // What else was chosen stays.
+    expect(await page.getByLabel('Which').inputValue()).toBe('following');
+    await page.getByText('3 dates · 3 free').waitFor();
+    await panel.getByRole('button', { name: 'Move', exact: true }).click();
+    await page.getByText('Moved 3 sessions.').waitFor();
+    expect(await locals()).toEqual(['03-03 10:00', '03-10 13:00', '03-17 13:00', '03-24 13:00']);
     await context.close();
   });
 });

@@ -6,9 +6,13 @@ import type { Database } from 'therapist-sessions';
 export const apiUrl: string = import.meta.env.VITE_SUPABASE_URL ?? location.origin;
 const key = import.meta.env.VITE_SUPABASE_KEY ?? 'sb_publishable_ACJWlzQHlZjBrEguHvfOxg_3BJgxAaH';
 
+/** Tabs whose sessions have one name tell each other who signs in, although each has its own. */
+const tab = sessionStorage.getItem('tab') ?? crypto.getRandomValues(new Uint32Array(2)).join('-');
+sessionStorage.setItem('tab', tab);
+
 /** Signed in for as long as the tab is open: clinics share computers. */
 export const supabase = createClient<Database>(apiUrl, key, {
-  auth: { storage: sessionStorage, storageKey: 'therapist-sessions', detectSessionInUrl: false },
+  auth: { storage: sessionStorage, storageKey: `therapist-sessions ${tab}`, detectSessionInUrl: false },
 });
 
 /** Nothing is kept beyond the tab, and the library does the retrying. */

@@ -1,9 +1,10 @@
 /** Booking a session, a series or a group, or moving a session: look, then do it, or hold while somebody is asked. */
-import { useEffect, useRef, useState } from 'react';
+import { useState } from 'react';
 import { explainBlocked, type SessionRow } from 'therapist-sessions';
 import {
   type BookingFields,
   type BookingForm,
+  type BookingPlace,
   type BookingStart,
   type PreviewedDate,
   useBookingForm,
@@ -16,12 +17,9 @@ import { Held, Refusal } from './refusal.tsx';
 import { Button, Check, Choice, Failure, Field, Layer, type Notice, scopes, Table } from './ui.tsx';
 
 /** What a booking starts from: local times of the clinic. */
-export interface Draft extends Pick<BookingStart, 'session' | 'refused' | 'clientId'> {
+export interface Draft extends BookingPlace, Pick<BookingStart, 'session' | 'refused' | 'clientId' | 'dragged'> {
   /** Which opening of the panel it belongs to: a new one begins with a new form. */
   readonly opening: number;
-  readonly start: string;
-  readonly end: string;
-  readonly therapistId: string;
 }
 
 const repeats = {
@@ -49,19 +47,14 @@ interface Props {
 export function BookingPanel({ draft, sessions, onDraft, onBooked, onChanged, onClose }: Props) {
   const { times, role } = useMe();
   const { options, byId } = useTherapists();
-  const { session: moved, refused, clientId = '', therapistId } = draft;
+  const { session: moved, refused, dragged, clientId = '', therapistId } = draft;
   const [date, from, to] = [draft.start.slice(0, 10), draft.start.slice(11, 16), draft.end.slice(11, 16)];
-  const form = useBookingForm({ session: moved, refused, clientId, therapistId, date, from, to }, onBooked, onChanged);
-  const { fields, set, request, booking } = form;
-  const shown = `${fields.date} ${fields.from} ${fields.to} ${fields.therapistId}`;
-  const follow = useRef(onDraft);
-  follow.current = onDraft;
+  // Its client is not what a drag changes.
+  const begin = { session: moved, refused, dragged, therapistId, date, from, to, ...(!dragged && { clientId }) };
   // The block in the grid follows what the form says.
-  useEffect(() => {
-    const [day = '', start = '', end = '', whose = ''] = shown.split(' ');
-    if (day && end > start)
-      follow.current({ ...draft, start: `${day}T${start}:00`, end: `${day}T${end}:00`, therapistId: whose });
-  }, [shown]);
+  const onPlace = (place: BookingPlace) => onDraft({ ...draft, ...place });
+  const form = useBookingForm(begin, { onBooked, onHeld: onChanged, onPlace });
+  const { fields, set, request, booking } = form;
   const { start_time: start, end_time: end } = request?.session ?? { start_time: '', end_time: '' };
   const isTaken = sessions.some(
     ({ therapist_id, status, start_time, end_time }) =>

@@ -73,8 +73,8 @@ function Meter({ balance }: { balance: Balance | undefined }) {
 }
 
 export function ClientPage({ id }: { id: string }) {
-  const { times } = useMe();
-  const { byId, full, nameOf, isPending } = useClients();
+  const { times, now } = useMe();
+  const { byId, full, nameOf, isPending } = useClients([id]);
   const { byId: therapistById } = useTherapists();
   const midnight = (days: number) => times.instant(`${plusDays(times.today(), days)}T00:00`);
   const span = { from: midnight(-PAGE_DAYS.back), to: midnight(PAGE_DAYS.ahead), therapistId: null, clientId: id };
@@ -90,7 +90,7 @@ export function ClientPage({ id }: { id: string }) {
       </Missing>
     );
   const naming = { times, nameOf, therapistById, showTherapist: true };
-  const isPast = ({ start_time }: SessionRow) => Date.parse(start_time) < Date.now();
+  const isPast = ({ start_time }: SessionRow) => Date.parse(start_time) < now();
   const toCome = sessions?.filter((session) => !isPast(session) && session.status !== 'cancelled');
   const noPayer = balances.data?.length === 0 && 'None: no payer limits this client’s services.';
   return (

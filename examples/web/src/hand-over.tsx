@@ -6,9 +6,9 @@ import { Choice, Field, Form, Layer, State, Table } from './ui.tsx';
 
 export function HandOver({ therapist, onClose }: { therapist: Therapist; onClose(): void }) {
   const { times } = useMe();
-  const { nameOf } = useClients();
   const [date, setDate] = useState(times.today());
   const { sessions, pending, error, chosen, choose, settle, outcomes } = useAbsence(therapist.id, date);
+  const { nameOf } = useClients(sessions.map(({ session }) => session.client_id));
   const taken = sessions.filter(({ session }) => chosen[session.id]).length;
   const cancelled = sessions.length - taken;
   const what = [taken > 0 && `hand over ${taken}`, cancelled > 0 && `cancel ${cancelled}`].filter(Boolean);

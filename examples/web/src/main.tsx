@@ -13,7 +13,7 @@ if (!root) throw new Error('The page has no #app.');
 createRoot(root).render(
   <StrictMode>
     <ErrorBoundary>
-      <SessionsProvider supabase={supabase} queryClient={queryClient} idleMinutes={IDLE_MINUTES}>
+      <SessionsProvider {...{ supabase, queryClient, idleMinutes: IDLE_MINUTES, forget: () => sessionStorage.clear() }}>
         <App />
       </SessionsProvider>
     </ErrorBoundary>

@@ -1,16 +1,26 @@
 /** The schedule: a week or a day as a grid, or a list; booking, moving and everything about one session beside it. */
 import { ChevronLeft, ChevronRight, ClipboardList, Keyboard, Plus, Printer, TriangleAlert } from 'lucide-react';
 import { lazy, Suspense, useEffect, useState } from 'react';
-import { cancelSessionHold, type LiveHold, minutesAndSeconds, plusDays, type SessionRow } from 'therapist-sessions';
 import {
+  cancelSessionHold,
+  type LiveHold,
+  minutesAndSeconds,
+  plusDays,
+  type SessionRow,
+  type SessionsApiError,
+} from 'therapist-sessions';
+import {
+  type Slot,
   useAction,
   useCalendar,
   useMe,
   useMove,
   useOnline,
   useOwnHolds,
+  usePrint,
   useSingleKeys,
   useTherapists,
+  useToolbar,
 } from 'therapist-sessions/react';
 import { useSearchParams } from 'wouter';
 import { Agenda } from './agenda.tsx';
@@ -32,10 +42,14 @@ const WeekCalendar = lazy(async () => {
 
 const views = { week: 'Week', day: 'Day', list: 'List' };
 type View = keyof typeof views;
-type Open = { kind: 'booking'; draft: Draft } | { kind: 'waitlist' | 'keys' } | { kind: 'cancel'; session: SessionRow } | null;
+type Open =
+  | { kind: 'booking'; draft: Draft }
+  | { kind: 'waitlist' | 'keys' | 'print' }
+  | { kind: 'cancel'; session: SessionRow }
+  | null;
 
 export default function Schedule() {
-  const { times, role, userId, isAdmin } = useMe();
+  const { times, role, userId, isAdmin, now } = useMe();
   const canBook = role !== 'client';
   const online = useOnline();
   const [search, setSearch] = useSearchParams();
@@ -58,9 +72,9 @@ export default function Schedule() {
   const { therapists, byId } = useTherapists();
   const draft = open?.kind === 'booking' ? open.draft : null;
   const inColumns = view === 'day' && isAdmin && !therapistId;
-  const calendar = useCalendar({ date, isDay: view === 'day', therapistId, inColumns, showCancelled, draft }, (count) =>
-    setAnnounced(count === 1 ? '1 session changed' : `${count} sessions changed`),
-  );
+  const { numbersOnly, print } = usePrint();
+  const shown = { date, isDay: view === 'day', therapistId, inColumns, showCancelled, numbersOnly, draft };
+  const calendar = useCalendar(shown, (count) => setAnnounced(count === 1 ? '1 session changed' : `${count} sessions changed`));
   const { bounds, refresh } = calendar;
   const all = calendar.sessions ?? [];
   const cancelled = all.filter(({ status }) => status === 'cancelled').length;
@@ -84,19 +98,17 @@ export default function Schedule() {
     const [day] = [date, times.today()].sort().reverse();
     startBooking(`${day}T10:00:00`, `${day}T11:00:00`);
   };
-  const startMove = (session: SessionRow) =>
-    startBooking(times.civil(session.start_time), times.civil(session.end_time), session.therapist_id, {
-      session,
-      clientId: session.client_id,
-    });
+  const startMove = (session: SessionRow, to?: Slot, refused?: SessionsApiError) => {
+    const { start, end, column } = to ?? { start: times.civil(session.start_time), end: times.civil(session.end_time) };
+    startBooking(start, end, column ?? session.therapist_id, { session, clientId: session.client_id, refused });
+  };
   const move = useMove({
     onMoving: () => setNotice({ text: 'Moving…' }),
     onStays: () => {
       setNotice(null);
       void refresh();
     },
-    onRefused: (refused, session, { start, end, column }) =>
-      startBooking(start, end, column ?? session.therapist_id, { session, clientId: session.client_id, refused }),
+    onRefused: (refused, session, slot) => startMove(session, slot, refused),
     onMoved: ({ start_time, end_time, therapist_id }, undo) => {
       const whom = inColumns ? ` with ${byId.get(therapist_id)?.display_name}` : '';
       done({ text: `Moved to ${times.dayRange(start_time, end_time)}${whom}.`, undo });
@@ -127,7 +139,7 @@ export default function Schedule() {
   return (
     <div className={open || opened ? 'schedule with-panel' : 'schedule'}>
       <div className="schedule-main">
-        <div className="toolbar" role="toolbar" aria-label="Schedule">
+        <div className="toolbar" role="toolbar" aria-label="Schedule" {...useToolbar<HTMLDivElement>()}>
           <Button label={`Previous ${unit}`} icon={ChevronLeft} look="icon" press={() => go(-step)} />
           <Button label="Today" press={() => set({ date: null })} />
           <Button label={`Next ${unit}`} icon={ChevronRight} look="icon" press={() => go(step)} />
@@ -156,7 +168,7 @@ export default function Schedule() {
           {canBook && <Button label="New session" icon={Plus} look="primary" press={newSession} />}
         </div>
         <Failure error={calendar.error} />
-        <OwnHolds holds={calendar.holds} onLetGo={refresh} />
+        <OwnHolds holds={draft ? [] : calendar.holds} onLetGo={refresh} />
         <State pending={calendar.sessions === null && !calendar.error} />
         {view === 'list' ? (
           calendar.sessions && (
@@ -171,16 +183,18 @@ export default function Schedule() {
               columns={calendar.columns}
               blocks={calendar.blocks}
               hours={calendar.hours}
-              offsetNow={times.offset(Date.now())}
+              offsetNow={times.offset(now())}
               canBook={canBook && online}
               pending={calendar.pending}
               onSelect={({ start, end, column }) => startBooking(start, end, column)}
               onOpen={(id) => all.some((session) => session.id === id) && set({ session: id })}
               onMove={async (id, slot) => {
                 const session = all.find((one) => one.id === id);
-                if (session) return await move(session, slot);
-                startBooking(slot.start, slot.end, slot.column, { clientId: draft?.clientId });
-                return true;
+                if (session && !session.series_id) return await move(session, slot);
+                // Of a series the form asks which sessions are meant; its draft may be dragged on.
+                if (session) startMove(session, slot);
+                else if (draft) setOpen({ kind: 'booking', draft: dragTo(draft, slot) });
+                return !session;
               }}
             />
           </Suspense>
@@ -188,7 +202,7 @@ export default function Schedule() {
         {view !== 'list' && calendar.sessions?.length === 0 && canBook && (
           <p className="muted">No sessions here. Drag across a time, or press N.</p>
         )}
-        {view !== 'list' && <Legend sessions={all} onKeys={() => setOpen({ kind: 'keys' })} />}
+        {view !== 'list' && <Legend sessions={all} onOpen={(kind) => setOpen({ kind })} />}
       </div>
       {draft && (
         <BookingPanel
@@ -225,6 +239,24 @@ export default function Schedule() {
           }}
         />
       )}
+      {open?.kind === 'print' && (
+        <Layer isModal title="Names on paper?" onClose={() => setOpen(null)}>
+          <p>Without names, clients are printed by their number.</p>
+          <p className="row">
+            {(['numbers', 'names'] as const).map((what) => (
+              <Button
+                key={what}
+                label={`Print ${what}`}
+                look={what === 'numbers' ? 'primary' : undefined}
+                press={() => {
+                  setOpen(null);
+                  print(what);
+                }}
+              />
+            ))}
+          </p>
+        </Layer>
+      )}
       {open?.kind === 'keys' && (
         <Layer isModal title="Keys" onClose={() => setOpen(null)}>
           <Facts facts={keyHelp} />
@@ -239,7 +271,12 @@ export default function Schedule() {
   );
 }
 
-/** Holds that outlived a reload of the page, or were made elsewhere. */
+const dragTo = (draft: Draft, { start, end, column }: Slot): Draft => ({
+  ...{ ...draft, start, end, therapistId: column || draft.therapistId },
+  dragged: performance.now(),
+});
+
+/** Holds that outlived a reload of the page, or were made elsewhere; the one of an open form is in the form. */
 function OwnHolds({ holds, onLetGo }: { holds: readonly LiveHold[]; onLetGo(): Promise<void> }) {
   const { times } = useMe();
   const { byId } = useTherapists();
@@ -261,8 +298,9 @@ function OwnHolds({ holds, onLetGo }: { holds: readonly LiveHold[]; onLetGo(): P
 
 const legend = { scheduled: 'booked', in_progress: 'in progress', completed: 'completed', held: 'held', off: 'not working' };
 
-function Legend({ sessions, onKeys }: { sessions: readonly SessionRow[]; onKeys(): void }) {
-  const late = sessions.filter(({ status, end_time }) => status === 'scheduled' && Date.parse(end_time) < Date.now()).length;
+function Legend({ sessions, onOpen }: { sessions: readonly SessionRow[]; onOpen(kind: 'keys' | 'print'): void }) {
+  const { now } = useMe();
+  const late = sessions.filter(({ status, end_time }) => status === 'scheduled' && Date.parse(end_time) < now()).length;
   return (
     <div className="legend">
       {Object.entries(legend).map(([kind, label]) => (
@@ -270,8 +308,8 @@ function Legend({ sessions, onKeys }: { sessions: readonly SessionRow[]; onKeys(
           <i className={`swatch ${kind}`} aria-hidden /> {label}
         </span>
       ))}
-      <Button label="Print" icon={Printer} look="small" press={() => print()} />
-      <Button label="Keys" icon={Keyboard} look="small" press={onKeys} />
+      <Button label="Print" icon={Printer} look="small" press={() => onOpen('print')} />
+      <Button label="Keys" icon={Keyboard} look="small" press={() => onOpen('keys')} />
       {late > 0 && (
         <span className="attention">
           <TriangleAlert size={14} aria-hidden /> {late === 1 ? '1 session is' : `${late} sessions are`} over and not documented

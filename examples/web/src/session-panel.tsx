@@ -19,7 +19,7 @@ export function SessionPanel({
   onCancel,
 }: Props & { onClose(): void; onMove(): void; onCancel(): void }) {
   const { times, role, userId, isAdmin } = useMe();
-  const { nameOf, full, byId } = useClients();
+  const { nameOf, full, byId } = useClients([session.client_id]);
   const therapist = useTherapists().byId.get(session.therapist_id);
   const room = useRooms().find(({ id }) => id === session.room_id);
   const { status, start_time, end_time, cpt_code, location_type } = session;

@@ -5,22 +5,22 @@ import { Button, Failure, Layer, type Notice, State } from './ui.tsx';
 
 export function Waitlist({ onClose, onDone }: { onClose(): void; onDone(notice: Notice): void }) {
   const { data, error, isPending } = useWaitlist();
+  const { nameOf } = useClients(data?.map(({ entry }) => entry.client_id) ?? []);
   const empty = data?.length === 0 && 'Nobody is waiting. Add a client from a booking that was refused.';
   return (
     <Layer title="Waitlist" onClose={onClose}>
       <State pending={isPending} error={error} empty={empty} />
       <ul className="cards">
         {data?.map((waiting) => (
-          <Entry key={waiting.entry.id} waiting={waiting} onDone={onDone} />
+          <Entry key={waiting.entry.id} waiting={waiting} name={nameOf(waiting.entry.client_id)} onDone={onDone} />
         ))}
       </ul>
     </Layer>
   );
 }
 
-function Entry({ waiting, onDone }: { waiting: Waiting; onDone(notice: Notice): void }) {
+function Entry({ waiting, name, onDone }: { waiting: Waiting; name: string; onDone(notice: Notice): void }) {
   const { times } = useMe();
-  const { nameOf } = useClients();
   const { byId } = useTherapists();
   const action = useAction();
   const { entry, offer, wishes, secondsLeft, book, pass, leave } = waiting;
@@ -28,7 +28,7 @@ function Entry({ waiting, onDone }: { waiting: Waiting; onDone(notice: Notice): 
   const passed = { text: 'Passed. The next entry it suits is offered the time.' };
   return (
     <li>
-      <strong>{nameOf(entry.client_id)}</strong> · {entry.cpt_code}
+      <strong>{name}</strong> · {entry.cpt_code}
       {entry.minutes && ` · ${entry.minutes} min`}
       <p className="muted small-text">
         {wishes}

@@ -73,26 +73,36 @@ export async function sealContent(
   return { id, ciphertext, content_mac: mac, proof };
 }
 
+/** Sealed content, and where it belongs. */
+type Envelope = { place: Omit<Place, 'organizationId'>; ciphertext: string };
+
 /**
- * Opens content, each envelope with its own key.
+ * What opens envelopes of an organization, each with its own key.
  *
- * @throws {@link MasterKeyError} or {@link SealedBoxError} when a key or an envelope does not open
+ * @throws {@link MasterKeyError} when a key does not open
+ * @returns throws {@link SealedBoxError} for an envelope that does not open
  */
-export async function openContent(
+export async function contentOpener(
   organizationId: string,
   wrapped: z.output<typeof wrappedKey>[],
-  envelopes: { place: Omit<Place, 'organizationId'>; ciphertext: string }[],
-): Promise<unknown[]> {
+): Promise<(envelope: Envelope) => Promise<unknown>> {
   const masters = await masterKeys();
   const keys = new Map<string, DataKey>();
   for (const key of wrapped) keys.set(key.keyId, await openDataKey(masters, organizationId, key));
-  return Promise.all(
-    envelopes.map(async ({ place, ciphertext }) => {
-      const key = keys.get(keyIdOf(ciphertext));
-      if (!key) throw new SealedBoxError('other-key');
-      return JSON.parse(await open(key, { ...place, organizationId }, ciphertext)) as unknown;
-    }),
-  );
+  return async ({ place, ciphertext }) => {
+    const key = keys.get(keyIdOf(ciphertext));
+    if (!key) throw new SealedBoxError('other-key');
+    return JSON.parse(await open(key, { ...place, organizationId }, ciphertext)) as unknown;
+  };
+}
+
+/** Opens content: all of it, or it throws as {@link contentOpener} says. */
+export async function openContent(
+  organizationId: string,
+  wrapped: z.output<typeof wrappedKey>[],
+  envelopes: Envelope[],
+): Promise<unknown[]> {
+  return Promise.all(envelopes.map(await contentOpener(organizationId, wrapped)));
 }
 
 /**

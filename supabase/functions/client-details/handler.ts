@@ -1,10 +1,13 @@
 import { z } from 'zod';
-import { parseDetails } from '../_shared/contract/client-details.ts';
+import { clientName, parseDetails } from '../_shared/contract/client-details.ts';
 import { createEndpoint } from '../_shared/http.ts';
+import { logError } from '../_shared/log.ts';
 import { type Answer, interpret } from '../_shared/outcome.ts';
 import { callAudited, callRpc, type RpcContext } from '../_shared/rpc.ts';
+import { SealedBoxError } from '../_shared/sealed-box.ts';
 import {
   bodyOf,
+  contentOpener,
   openContent,
   sealContent,
   sealingKey,
@@ -39,6 +42,7 @@ const found = z.object({
   clients: z.array(version.or(nothing)),
   keys: z.array(wrappedKey),
 });
+const foundNames = found.extend({ notReadable: z.array(z.string()) });
 
 async function read(
   request: { client_ids: string[]; version?: number },
@@ -67,6 +71,36 @@ async function read(
   };
 }
 
+/** Names of those the caller may see. One that does not open is not readable either, and the log says why. */
+async function readNames(request: { client_ids: string[] }, context: RpcContext): Promise<Answer> {
+  const answer = interpret(await callAudited('read_client_names', request, context));
+  const { organizationId, clients, keys, notReadable } = bodyOf(foundNames, answer);
+  const open = await contentOpener(organizationId, keys);
+  const unopened: string[] = [];
+  const named = await Promise.all(
+    clients.map(async ({ clientId, versionId, ciphertext }) => {
+      if (ciphertext === null) return { clientId, name: null };
+      const place = { column: COLUMN, subjectId: clientId, rowId: versionId };
+      const details = await open({ place, ciphertext }).catch((thrown: unknown) => {
+        if (!(thrown instanceof SealedBoxError)) throw thrown;
+        logError('content_unreadable', context.requestId, `${thrown.name} ${thrown.reason}`);
+      });
+      if (details === undefined) unopened.push(clientId);
+      // Of the details no more than this leaves the function.
+      return { clientId, name: details === undefined ? null : clientName.parse(details) };
+    }),
+  );
+  return {
+    kind: 'success',
+    status: 200,
+    replayed: false,
+    data: {
+      clients: named.filter(({ clientId }) => !unopened.includes(clientId)),
+      notReadable: [...notReadable, ...unopened],
+    },
+  };
+}
+
 async function save(
   { client_id, base_version, details }: { client_id: string; base_version: number; details: unknown },
   idempotencyKey: string | null,
@@ -87,8 +121,10 @@ export const handleDetails = createEndpoint((body, idempotencyKey, context) =>
     const parsed = parseDetails(body);
     if (!parsed.ok) return { kind: 'invalid', code: parsed.code, issues: parsed.issues };
     const request = parsed.value;
-    return request.action === 'read'
-      ? read({ client_ids: request.client_ids, version: request.version }, context)
-      : save(request, idempotencyKey, context);
+    if (request.action === 'save') return save(request, idempotencyKey, context);
+    const { client_ids } = request;
+    return request.action === 'names'
+      ? readNames({ client_ids }, context)
+      : read({ client_ids, version: request.version }, context);
   }),
 );

@@ -55,6 +55,7 @@ values
   ('note.drafts_removed', 'Drafts older than a signed version were removed; their ciphertext stays in note.saved.'),
   ('client_details.saved', 'Who a client is was saved.'),
   ('client_details.read', 'Who clients are was read.'),
+  ('client_names.read', 'Names of clients were read (details.notReadable: how many of those asked for were out of reach).'),
   ('client_details.refused', 'A request about clients details was refused.'),
   ('data_key.created', 'A data key was started.'),
   ('data_key.rewrapped', 'A data key was wrapped anew.'),

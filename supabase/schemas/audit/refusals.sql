@@ -17,7 +17,7 @@ comment on policy deny_all on private.rate_limits is 'Read by functions, written
 
 create index events_refusals_idx on audit.events (actor_user_id, recorded_at) where outcome = 'refused';
 create index events_reads_idx on audit.events (actor_user_id, recorded_at)
-  where action in ('note.read', 'note.history_read', 'client_details.read');
+  where action in ('note.read', 'note.history_read', 'client_details.read', 'client_names.read');
 
 create function private.check_rate(kind text)
 returns jsonb
@@ -51,7 +51,7 @@ begin
     select event.recorded_at into earliest
     from audit.events as event
     where event.actor_user_id = caller_id
-      and event.action in ('note.read', 'note.history_read', 'client_details.read')
+      and event.action in ('note.read', 'note.history_read', 'client_details.read', 'client_names.read')
       and event.recorded_at > as_of - interval '1 minute' and event.recorded_at <= as_of
     order by event.recorded_at desc
     offset most - 1

@@ -477,17 +477,19 @@ grant execute on function private.my_organizations() to authenticated;
 
 create function public.my_organizations()
 returns table (
-  organization_id uuid, name text, time_zone text, role public.member_role, permissions text[], is_active boolean
+  organization_id uuid, name text, time_zone text, role public.member_role, permissions text[], is_active boolean,
+  as_of timestamptz
 )
 language sql
 stable
 set search_path = ''
 begin atomic
-  select mine.organization_id, mine.name, mine.time_zone, mine.role, mine.permissions, mine.is_active
+  select mine.organization_id, mine.name, mine.time_zone, mine.role, mine.permissions, mine.is_active, statement_timestamp()
   from private.my_organizations() as mine;
 end;
 comment on function public.my_organizations() is
-  'The caller''s organizations, to choose among with set_active_organization; is_active is the one her token names.';
+  'The caller''s organizations, to choose among with set_active_organization; is_active is the one her token names. as_of is '
+  'the database''s clock, for an app on a device whose own is wrong.';
 grant execute on function public.my_organizations() to authenticated;
 
 create function private.own_therapists()

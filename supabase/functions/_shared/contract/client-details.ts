@@ -99,12 +99,19 @@ const readRequest = z
     }
   });
 
-const detailsRequest = z.discriminatedUnion('action', [saveRequest, readRequest], {
-  error: actionError('"save" or "read"'),
+const namesRequest = z.object({
+  action: z.literal('names'),
+  client_ids: list(uuid(), 1, MAX_CLIENTS).meta({
+    description: 'Ids out of the caller’s scope, and ids of nobody, are answered in `notReadable`.',
+  }),
+});
+
+const detailsRequest = z.discriminatedUnion('action', [saveRequest, readRequest, namesRequest], {
+  error: actionError('"save", "read" or "names"'),
 });
 
 /** Saves a client's details as a further version. Admins only. */
-export { readRequest as readDetailsRequest, saveRequest as saveDetailsRequest };
+export { namesRequest, readRequest as readDetailsRequest, saveRequest as saveDetailsRequest };
 
 /** What a caller of `client-details` sends. */
 export type DetailsRequest = z.input<typeof detailsRequest>;
@@ -112,7 +119,7 @@ export type DetailsRequest = z.input<typeof detailsRequest>;
 /** Reads a `client-details` body. */
 export function parseDetails(body: unknown): Parsed<z.output<typeof detailsRequest>> {
   const parsed = parseWith(detailsRequest, body);
-  if (!parsed.ok || parsed.value.action !== 'read') return parsed;
+  if (!parsed.ok || parsed.value.action === 'save') return parsed;
   return { ok: true, value: { ...parsed.value, client_ids: [...new Set(parsed.value.client_ids)] } };
 }
 
@@ -139,6 +146,21 @@ export const detailsReadData = z.object({
   ),
 });
 
+/** What a client is called: no more of the details than a schedule needs. */
+export const clientName = z
+  .object({ given_name: z.string(), family_name: z.string(), preferred_name: z.string().optional() })
+  .meta({ id: 'ClientName' });
+
+/** The `data` of read names, in the order asked for. Null where nothing was saved. */
+export const namesReadData = z.object({
+  clients: z.array(z.object({ clientId: rowId(), name: clientName.nullable() })),
+  notReadable: z.array(rowId()).meta({
+    description:
+      'Of the ids asked for those that answer no name, for whatever reason. Each refuses itself alone.',
+  }),
+});
+
+export type NamesReadData = z.output<typeof namesReadData>;
 export type DetailsSavedData = z.output<typeof detailsSavedData>;
 export type DetailsReadData = z.output<typeof detailsReadData>;
 
@@ -159,18 +181,36 @@ const exampleVersion = {
 export const detailsEndpoint: EndpointDescription = {
   summary: 'Save or read who a client is',
   description:
-    'Names, birth date, contacts, guardians and address, sealed (AES-256-GCM) before the database sees them. Admins save; therapists read the clients on their caseload, users of role client their own. Versions are kept. Every read and every attempt is recorded. Reading ignores `Idempotency-Key`.',
-  request: { DetailsSaveRequest: saveRequest, DetailsReadRequest: readRequest },
+    'Names, birth date, contacts, guardians and address, sealed (AES-256-GCM) before the database sees them. Admins save; therapists read the clients on their caseload, users of role client their own. A schedule needs `names` alone: one client out of scope hides nobody else’s. Versions are kept. Every read and every attempt is recorded. Reading ignores `Idempotency-Key`.',
+  request: {
+    DetailsSaveRequest: saveRequest,
+    DetailsReadRequest: readRequest,
+    NamesReadRequest: namesRequest,
+  },
   requests: {
     save: {
       summary: 'Save a client’s details',
       value: { action: 'save', client_id: ids.client, base_version: 0, details: exampleDetails },
     },
     read: { summary: 'Read several clients’', value: { action: 'read', client_ids: [ids.client] } },
+    names: {
+      summary: 'Read the names for a schedule',
+      value: { action: 'names', client_ids: [ids.client, ids.otherClient] },
+    },
   },
-  data: { DetailsSavedData: detailsSavedData, DetailsReadData: detailsReadData },
+  data: {
+    DetailsSavedData: detailsSavedData,
+    DetailsReadData: detailsReadData,
+    NamesReadData: namesReadData,
+  },
   answers: {
     saved: { value: { client: exampleVersion } },
     read: { value: { clients: [{ ...exampleVersion, details: exampleDetails }] } },
+    names: {
+      value: {
+        clients: [{ clientId: ids.client, name: { given_name: 'Sample', family_name: 'Client' } }],
+        notReadable: [ids.otherClient],
+      },
+    },
   },
 };

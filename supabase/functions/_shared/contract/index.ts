@@ -15,6 +15,7 @@ export {
 export {
   type ClientDetails,
   clientDetails,
+  clientName,
   type DetailsReadData,
   type DetailsRequest,
   type DetailsSavedData,
@@ -22,6 +23,9 @@ export {
   detailsReadData,
   detailsSavedData,
   MAX_CLIENTS,
+  type NamesReadData,
+  namesReadData,
+  namesRequest,
   parseDetails,
   readDetailsRequest,
   saveDetailsRequest,

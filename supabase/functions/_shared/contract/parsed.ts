@@ -34,7 +34,8 @@ export type AuditedRpc =
   | 'read_note'
   | 'note_history'
   | 'prepare_client_details'
-  | 'read_client_details';
+  | 'read_client_details'
+  | 'read_client_names';
 
 export type Parsed<Value> = { ok: true; value: Value } | { ok: false; code: InputErrorCode; issues: Issue[] };
 

@@ -113,7 +113,10 @@ describe('client-details', () => {
   });
 
   it.each([
-    [{}, ['action is required: "save" or "read"']],
+    [{}, ['action is required: "save", "read" or "names"']],
+    [{ action: 'names', client_ids: [] }, ['client_ids must have at least 1 item']],
+    [{ action: 'names', client_ids: Array(101).fill(client_id) }, ['client_ids must have at most 100 items']],
+    [{ action: 'names', client_ids: ['x'] }, ['client_ids.0 must be a UUID']],
     [{ action: 'read', client_ids: [] }, ['client_ids must have at least 1 item']],
     [{ action: 'read', client_ids: Array(101).fill(client_id) }, ['client_ids must have at most 100 items']],
     [{ action: 'read', client_ids: [client_id, session_id], version: 1 }, ['version goes with one client']],

@@ -1,7 +1,7 @@
 import { expectTypeOf, it } from 'vitest';
 import type { z } from 'zod';
 import type { cancelData, releaseData } from './cancel.ts';
-import type { clientDetails, detailsReadData } from './client-details.ts';
+import type { clientDetails, detailsReadData, namesReadData } from './client-details.ts';
 import type { holdData, OVERRIDABLE_RULES, OVERRIDE_RULES } from './hold.ts';
 import type { alternative, conflict, issue, Problem as ProblemOfSchema, shortage } from './problem.ts';
 import type { noteContent, noteReadData, noteVersion } from './session-notes.ts';
@@ -24,6 +24,8 @@ it('the plain types are those of the schemas', () => {
   expectTypeOf<keyof plain.ClientDetails>().toEqualTypeOf<keyof z.output<typeof clientDetails>>();
   expectTypeOf<z.output<typeof detailsReadData>>().toExtend<plain.DetailsReadData>();
   expectTypeOf<keyof plain.DetailsReadData>().toEqualTypeOf<keyof z.output<typeof detailsReadData>>();
+  expectTypeOf<z.output<typeof namesReadData>>().toExtend<plain.NamesReadData>();
+  expectTypeOf<keyof plain.NamesReadData>().toEqualTypeOf<keyof z.output<typeof namesReadData>>();
   expectTypeOf<plain.Problem>().toExtend<ProblemOfSchema>();
   expectTypeOf<ProblemOfSchema>().toExtend<plain.Problem>();
 });

@@ -251,3 +251,13 @@ export type DetailsReadData = {
     details: ClientDetails | null;
   }[];
 };
+
+/** The `data` of read names, in the order asked for. Null where nothing was saved. */
+export type NamesReadData = {
+  clients: {
+    clientId: string;
+    name: Pick<ClientDetails, 'given_name' | 'family_name' | 'preferred_name'> | null;
+  }[];
+  /** Of the ids asked for those that answer no name, for whatever reason. */
+  notReadable: string[];
+};
