@@ -109,7 +109,7 @@ async function firstFailure(dbUrl: string, stories: readonly string[]): Promise<
     const failed = assertions.find(({ result }) => !result.ok && !result.todo && !result.skip);
     if (failed) return `${story}: ${failed.result.name}`;
     if (error !== null || bailout !== null || assertions.length !== planned)
-      return `${story}: ${error ?? bailout ?? 'it did not come to its end'}`;
+      return `${story}: ${(error ?? bailout ?? 'it did not come to its end').split('\n', 1)[0]}`;
   }
   return null;
 }
