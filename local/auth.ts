@@ -165,7 +165,9 @@ export function createAuthApi(port: number, apiUrl: string, config: ProjectConfi
     return way === 'signup' || rows.length === 0;
   }
 
-  /** Whether lite would answer 500 for a body: no object, metadata that is none, text that no column of Postgres holds. */
+  const textFields = ['email', 'phone', 'password', 'token', 'token_hash', 'refresh_token', 'type'];
+
+  /** Whether lite would answer 500 for a body: no object, metadata that is none, fields that are no text or cannot be stored. */
   async function isUnusable(request: Request): Promise<boolean> {
     const body = await request.clone().text();
     let found = false;
@@ -180,8 +182,11 @@ export function createAuthApi(port: number, apiUrl: string, config: ProjectConfi
       });
       const isObject = (known: unknown) =>
         typeof known === 'object' && known !== null && !Array.isArray(known);
-      const { data } = (value ?? {}) as { data?: unknown };
+      const fields = (isObject(value) ? value : {}) as Record<string, unknown>;
+      const { data } = fields;
       if (!isObject(value) || (data !== undefined && data !== null && !isObject(data))) found = true;
+      if (textFields.some((name) => !['string', 'undefined'].includes(typeof (fields[name] ?? undefined))))
+        found = true;
     } catch {
       // lite says what is wrong with it.
     }

@@ -100,9 +100,15 @@ export async function migrate(options: {
   if (result.failed) throw new StackError(`supabase db push failed:\n${result.all ?? result.message}`);
 }
 
+/** Today where the seed's clinics are: its sessions lie around their current week. */
+const seedsDay = () =>
+  ['America/Los_Angeles', 'America/New_York'].map((timeZone) =>
+    new Date().toLocaleDateString('en-CA', { timeZone }),
+  );
+
 /**
- * A name for the state that baseline, migrations and seed produce: it changes when any of them does, and every day,
- * for the seed's sessions lie around the current week.
+ * A name for the state that baseline, migrations and seed produce: it changes when any of them does, and with every day
+ * of the seed's clinics.
  */
 export async function schemaFingerprint(root: string, seed: boolean): Promise<string> {
   const files = [
@@ -112,9 +118,7 @@ export async function schemaFingerprint(root: string, seed: boolean): Promise<st
     join(root, 'supabase', 'seed.sql'),
     join(root, 'package-lock.json'),
   ];
-  const hash = createHash('sha256').update(
-    `${process.platform} ${process.arch} seed=${seed} ${new Date().toDateString()}`,
-  );
+  const hash = createHash('sha256').update(`${process.platform} ${process.arch} seed=${seed} ${seedsDay()}`);
   // Names without folders: copies of the project that have the same files share a template.
   for (const file of files)
     hash.update(`${basename(file)}\0`).update(await readFile(file).catch(() => 'absent'));

@@ -94,7 +94,8 @@ export async function serveWebApp(
   if (incoming.method !== 'GET' && incoming.method !== 'HEAD') return false;
   const path = (incoming.url ?? '/').split('?', 1)[0] ?? '/';
   const isFile = /^\/(assets\/)?[\w-]+(\.[\w-]+)+$/.test(path);
-  const isPage = !isFile && (incoming.headers.accept ?? '').includes('text/html');
+  // A browser asks for pages as HTML; the address that `npm start` prints answers whatever asks.
+  const isPage = path === '/' || (!isFile && (incoming.headers.accept ?? '').includes('text/html'));
   if (!isFile && !isPage) return false;
   const file = join(folder, isPage ? 'index.html' : path);
   const found = await stat(file).catch(() => null);

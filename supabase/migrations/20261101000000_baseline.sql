@@ -6985,8 +6985,11 @@ begin
     ) as session
     left join lateral (
       select known.actual_start_time, known.actual_end_time, known.units from public.session_visits as known
-      where known.organization_id = services_of_sessions.organization_id and known.session_id = named.id offset 0
-    ) as visit on session.status = 'completed' and visit.actual_end_time is not null
+      -- Only what is completed is looked up.
+      where session.status = 'completed'
+        and known.organization_id = services_of_sessions.organization_id and known.session_id = named.id
+      offset 0
+    ) as visit on visit.actual_end_time is not null
     left join (
       select day.session_id, day.units
       from private.visit_units(services_of_sessions.organization_id, client_ids, dates) as day

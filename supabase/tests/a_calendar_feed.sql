@@ -1,6 +1,6 @@
 -- A therapist or a parent has their sessions in the calendar of their phone: by a secret address that tells when, and no more.
 begin;
-select plan(65);
+select plan(70);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -40,14 +40,21 @@ do $$ begin
   perform private.leave_booking(null);
 end $$;
 select is((tests.event('parent', id) ->> 'sequence')::integer, sequence + 3, 'also when the clock went back') from booked, before;
+select cmp_ok((tests.event('parent', id) ->> 'changedAt')::timestamptz, '>', (select created_at from public.sessions where sessions.id = booked.id), 'when it changed is never told earlier than before') from booked;
+update public.sessions set end_time = end_time + interval '15 minutes' where id = (select id from booked);
+select is((tests.event('parent', id) ->> 'sequence')::integer, sequence + 4, 'its end alone') from booked, before;
+update public.sessions set time_zone = 'America/New_York' where id = (select id from booked);
+select is((tests.event('parent', id) ->> 'sequence')::integer, sequence + 5, 'and its zone alone make it grow') from booked, before;
+update public.sessions set end_time = end_time - interval '15 minutes', time_zone = 'UTC' where id = (select id from booked);
+select tests.feed('parent');
 create temporary table told on commit drop as select told, told.ctid as place from private.calendar_events as told;
 select tests.feed('parent');
 update public.sessions set session_type = 'other' where id = (select id from booked);
-select is((tests.event('parent', id) ->> 'sequence')::integer, sequence + 3, 'what the feed does not tell makes no number grow') from booked, before;
+select is((tests.event('parent', id) ->> 'sequence')::integer, sequence + 6, 'what the feed does not tell makes no number grow') from booked, before;
 select is_empty('select told, told.ctid from private.calendar_events as told except select told, place from told', 'and a read that finds nothing new writes nothing');
 select tests.cancel('rbt', jsonb_build_object('session_ids', jsonb_build_array(id))) from booked;
 select is(tests.event('parent', id) ->> 'cancelled', 'true', 'a cancelled one is shown as such') from booked;
-select is((tests.event('parent', id) ->> 'sequence')::integer, sequence + 4, 'with a number that grew') from booked, before;
+select is((tests.event('parent', id) ->> 'sequence')::integer, sequence + 7, 'with a number that grew') from booked, before;
 update private.calendar_events set changed_at = now() - interval '29 days';
 select isnt(tests.event('parent', id), null, 'for 30 days') from booked;
 update private.calendar_events set changed_at = now() - interval '31 days';
@@ -109,7 +116,11 @@ select is((select count(*) from private.calendar_events as told where told.feed_
 select tests.feed('bcba');
 update private.calendar_events set changed_at = now() - interval '32 days';
 select is(private.sweep() ->> 'calendarEvents', '0', 'events to come are remembered');
-update private.calendar_events set start_time = now() - interval '32 days';
+update private.calendar_events set start_time = now() - interval '32 days', changed_at = now();
+select is(private.sweep() ->> 'calendarEvents', '0', 'so are those that changed of late');
+update private.calendar_events set changed_at = now() - interval '32 days', is_cancelled = false;
+select tests.feed('bcba');
+select is((select count(*) from private.calendar_events as told where told.is_cancelled and told.start_time < now() - interval '31 days'), 0::bigint, 'what is merely past was not cancelled');
 select is((private.sweep() ->> 'calendarEvents')::bigint > 0, true, 'those long past are swept');
 delete from public.memberships where user_id = tests.id('bcba');
 select is(tests.feed('bcba'), null, 'and so does that of a member who left');

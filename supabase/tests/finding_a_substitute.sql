@@ -1,6 +1,6 @@
 -- A therapist is ill: who of the others could take her session.
 begin;
-select plan(25);
+select plan(27);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -53,6 +53,10 @@ rollback to before;
 select tests.call('admin', format('select public.add_staff_time(%L)', '{"kind": "meeting"}'::jsonb || tests.occurrence(tests.at(1, '16:00'), 90) || jsonb_build_object('therapist_ids', jsonb_build_array(tests.id('bcba')))));
 do $$ begin perform tests.release('bcba', hold_key::text) from public.hold_batches where therapist_id = tests.id('bcba') and organization_id = tests.id('clinic'); end $$;
 select is(tests.substitutes('admin', id), '{rbt2,bcba}', 'who has a meeting has more to do') from visit;
+select tests.call('admin', format('select public.cancel_staff_time(%L)', jsonb_build_object('staff_time_ids', (select jsonb_agg(staff_times.id) from public.staff_times where organization_id = tests.id('clinic')))));
+select is(tests.substitutes('admin', id), '{bcba,rbt2}', 'unless it is cancelled') from visit;
+select tests.call('admin', format('select public.add_staff_time(%L)', '{"kind": "meeting"}'::jsonb || tests.occurrence(tests.at(8, '16:00'), 90) || jsonb_build_object('therapist_ids', jsonb_build_array(tests.id('bcba')))));
+select is(tests.substitutes('admin', id), '{bcba,rbt2}', 'or in another week') from visit;
 rollback to before;
 
 -- Whoever is offered can be had: units may be limited for a therapist, or for a client with one.

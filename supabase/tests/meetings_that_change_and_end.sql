@@ -1,7 +1,7 @@
 -- A meeting of a series is changed alone, with those that follow or with all; somebody is away, the clinic closes, and other
 -- times are offered for what cannot be.
 begin;
-select plan(37);
+select plan(42);
 select tests.open_clinic();
 
 create function tests.staff(person text, request jsonb) returns jsonb language sql as $$
@@ -62,10 +62,24 @@ select is(outcome ->> 'code', 'THERAPIST_CONFLICT', 'a series is in somebody''s 
 select is((select array_agg(distinct (item ->> 'startTime')::timestamptz::date) from jsonb_array_elements(outcome -> 'alternatives') as item), array[tests.at(44)::date], 'it is offered another time of day') from later;
 select is(tests.change_staff('admin', tests.nth(series, 0) || jsonb_build_object('scope', 'all', 'local_start', to_char((outcome #>> '{alternatives,0,startTime}')::timestamptz at time zone 'UTC', 'HH24:MI'))) ->> 'ok', 'true', 'which it can have') from late, later;
 
+-- Its own old place is free to it, its room is asked for, and everybody's hours.
+create temporary table own on commit drop as select tests.staff('bcba', tests.occurrence(tests.at(55)) || '{"kind": "documentation"}') #>> '{body,staffTimes,0,id}' as id;
+select tests.book('bcba', 'bcba', 'ben', tests.at(55, '11:00'));
+select is(tests.change_staff('bcba', jsonb_build_object('staff_time_id', id) || jsonb_build_object('start_time', private.iso(tests.at(55, '11:00')), 'end_time', private.iso(tests.at(55, '12:00')))) #>> '{alternatives,0,startTime}',
+  private.iso(tests.at(55)), 'where it stands is where it could be') from own;
+select tests.staff('rbt2', tests.occurrence(tests.at(55, '15:00')) || jsonb_build_object('kind', 'training', 'room_id', tests.id('blue')));
+select is(tests.staff('rbt', tests.occurrence(tests.at(55, '15:00')) || jsonb_build_object('kind', 'training', 'room_id', tests.id('blue'))) #>> '{alternatives,0,startTime}',
+  private.iso(tests.at(55, '14:00')), 'and when its room is free');
+select tests.book('bcba', 'bcba', 'ben', tests.at(57));
+insert into public.availability_exceptions (organization_id, therapist_id, kind, starts_at, ends_at) values
+  (tests.id('clinic'), tests.id('bcba'), 'time_off', tests.at(57, '11:00'), tests.at(57, '14:00')), (tests.id('clinic'), tests.id('rbt2'), 'time_off', tests.at(57, '07:00'), tests.at(57, '10:00'));
+select is(tests.staff('admin', tests.meeting(array['bcba', 'rbt2'], tests.at(57))) #>> '{alternatives,0,startTime}', private.iso(tests.at(57, '06:00')), 'when all of them work');
+
 -- Somebody is away, and a meeting goes on without them; the clinic closes.
 create temporary table planned on commit drop as
 select (tests.staff('admin', tests.meeting(array['bcba', 'rbt'], tests.at(60))) #>> '{body,staffTimes,0,id}')::uuid as together,
   (tests.staff('rbt', tests.occurrence(tests.at(60, '12:00')) || '{"kind": "drive"}') #>> '{body,staffTimes,0,id}')::uuid as alone;
+select tests.staff('rbt', tests.occurrence(tests.at(62)) || '{"kind": "drive"}');
 create temporary table away on commit drop as
 select tests.call('admin', format('select public.add_time_off(%L)', jsonb_build_object('therapist_id', tests.id('rbt'), 'from_date', tests.at(60)::date, 'to_date', tests.at(60)::date) || extra)) -> 'body' as body, extra <> '{}' as cancels
 from unnest(array['{}', '{"cancel_sessions": true}']::jsonb[]) as extra;
@@ -85,6 +99,13 @@ select is_empty(format('select from public.staff_time_members as member join pub
 select is_empty('select * from tests.broken_claims()', 'claims still are what the rows say');
 
 -- It counts as work.
+insert into public.staff_times (organization_id, id, kind, start_time, end_time, time_zone) values
+  (tests.id('clinic'), tests.id('long ago'), 'break', tests.at(-300), tests.at(-300, '11:00'), 'UTC'),
+  (tests.id('clinic'), tests.id('over'), 'break', now() - interval '3 hours', now() - interval '2 hours', 'UTC'),
+  (tests.id('clinic'), tests.id('going on'), 'break', now() - interval '1 hour', now() + interval '1 hour', 'UTC');
+select is(tests.call('admin', format('select public.add_closure(%L)', jsonb_build_object('name', 'Fire', 'start_time', private.iso(now() - interval '4 hours'), 'end_time', private.iso(now() + interval '2 hours')))) #> '{body,touchedStaffTimeIds}',
+  jsonb_build_array(tests.id('going on')), 'what is over is not touched by a closure, what is going on is');
+select is((select min(week_start) from reports.weeks where organization_id = tests.id('clinic')) <= tests.at(-300)::date, true, 'weeks begin with the first staff time');
 select is((select max(week_start) from reports.weeks where organization_id = tests.id('clinic')) >= (select (max(start_time) - interval '7 days')::date from public.staff_times where organization_id = tests.id('clinic')), true, 'weeks go on as long as there is staff time');
 
 select * from finish();

@@ -1,6 +1,6 @@
 -- A hold reserves units, a confirmation schedules them, a completion uses them; whatever ends otherwise gives them back.
 begin;
-select plan(75);
+select plan(77);
 select tests.open_clinic();
 select tests.add_payers();
 
@@ -72,6 +72,12 @@ select is(
 );
 
 -- Near the end
+select pg_temp.remember('more', tests.hold('rbt', tests.request('rbt', 'ben', tests.at(4), 60)));
+select is(pg_temp.remembered('more') #> '{body,warnings}', null, 'with 3 of 20 units left a hold says nothing');
+select tests.release('rbt', pg_temp.remembered('more') #>> '{body,holdKey}');
+select pg_temp.remember('tenth', tests.hold('rbt', tests.request('rbt', 'ben', tests.at(4), 75)));
+select is(pg_temp.remembered('tenth') #>> '{body,warnings,0,leftUnits}', '2', 'with the last tenth left it does');
+select tests.release('rbt', pg_temp.remembered('tenth') #>> '{body,holdKey}');
 select pg_temp.remember('last', tests.hold('rbt', tests.request('rbt', 'ben', tests.at(4), 90)));
 select is(
   (pg_temp.remembered('last') #> '{body,warnings,0}') - 'authorizationId'::text,

@@ -386,6 +386,12 @@ describe('booking', () => {
     expect(await attempt({ recurrence: { rule: 'FREQ=DAILY;UNTIL=20000101' } })).toMatchObject({
       issues: [{ path: 'recurrence.rule' }],
     });
+    // One id is one session: a series is moved by its occurrences, each with its own.
+    const moved = { ...session, id: crypto.randomUUID() };
+    expect(await attempt({ session: moved, recurrence: { rule: 'FREQ=WEEKLY;COUNT=2' } })).toMatchObject({
+      status: 400,
+      issues: [{ path: 'session.id' }],
+    });
   });
 });
 

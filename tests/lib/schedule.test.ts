@@ -1,5 +1,7 @@
 /** Schedule reads through the real REST layer: scope, pages, index. */
+import { createClient } from '@supabase/supabase-js';
 import { beforeAll, describe, expect, it } from 'vitest';
+import type { Database } from '../../src/lib/database.types.ts';
 import {
   fetchAllPages,
   fetchClientSessions,
@@ -9,6 +11,7 @@ import {
   SessionsApiError,
 } from '../../src/lib/index.ts';
 import { transactionAs, withConnection } from '../setup/db.ts';
+import { stack } from '../setup/stack.ts';
 import {
   addUser,
   anonymousClient,
@@ -92,6 +95,32 @@ describe('a schedule', () => {
     expect(await pages(rbt, { ...WEEK, therapistId: clinic.rbt.id })).toEqual(own);
     const other = await refused(fetchSchedule(rbt, { ...WEEK, therapistId: clinic.bcba.id }));
     expect(other).toMatchObject({ status: 403, code: 'FORBIDDEN' });
+  });
+
+  it('is asked for by organization, and by therapist where a therapist asks: policies are not all that filters', async () => {
+    const filtersOf = async (person: Person, query: Partial<ScheduleQuery> = {}) => {
+      const sent: URLSearchParams[] = [];
+      const supabase = createClient<Database>(stack.apiUrl, stack.publishableKey, {
+        auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
+        global: {
+          fetch: (input, init) => {
+            sent.push(new URL(String(input)).searchParams);
+            return fetch(input, init);
+          },
+        },
+      });
+      await fetchSchedule(supabase, { ...WEEK, ...query, accessToken: person.token });
+      expect(sent).toHaveLength(1);
+      return ['organization_id', 'therapist_id'].map((column) => sent[0]?.get(column));
+    };
+    const here = `eq.${clinic.organizationId}`;
+    expect(await filtersOf(clinic.rbt)).toEqual([here, `eq.${clinic.rbt.id}`]);
+    expect(await filtersOf(clinic.admin)).toEqual([here, null]);
+    expect(await filtersOf(clinic.admin, { therapistId: clinic.bcba.id })).toEqual([
+      here,
+      `eq.${clinic.bcba.id}`,
+    ]);
+    expect(await filtersOf(clinic.parent)).toEqual([here, null]);
   });
 
   it('of one therapist, for an admin', async () => {

@@ -15,8 +15,11 @@ beforeAll(async () => {
   clinic = await openClinic();
 });
 
-/** A client as an app has it after its laptop slept: a token the server refuses, and a refresh token that is good. */
-async function afterSleep() {
+/**
+ * A client as an app has it after its laptop slept: a token the server refuses, and a refresh token that is good. What it
+ * sends stays the refused one when it does not listen.
+ */
+async function afterSleep({ listens = true } = {}) {
   const supabase = await clientOf(clinic.rbt);
   const { session } = (await supabase.auth.getSession()).data;
   if (!session) throw new Error('nobody is signed in');
@@ -31,7 +34,7 @@ async function afterSleep() {
   // What the client sends is the session it has in memory.
   supabase.auth.getSession = async () => ({ data: { session }, error: null });
   supabase.auth.onAuthStateChange((event, next) => {
-    if (event === 'TOKEN_REFRESHED') Object.assign(session, next);
+    if (event === 'TOKEN_REFRESHED' && listens) Object.assign(session, next);
   });
   return { supabase, refreshes: () => refreshes };
 }
@@ -89,6 +92,22 @@ describe('after a 401', () => {
     const [hold] = await Promise.all([requestSessionHold(supabase, holdOf()), ...reads]);
     expect(refreshes()).toBe(1);
     await cancelSessionHold(supabase, { holdKey: hold.holdKey });
+  });
+
+  it('a token that is refused again after one refresh is refused: nobody asks for ever', async () => {
+    const { supabase } = await afterSleep({ listens: false });
+    const stop = new AbortController();
+    const notices: RetryNotice[] = [];
+    const refused = requestSessionHold(supabase, {
+      ...holdOf(),
+      signal: stop.signal,
+      onRetry: (notice) => {
+        notices.push(notice);
+        if (notices.length > 3) stop.abort(new Error('it asks for ever'));
+      },
+    });
+    await expect(refused).rejects.toMatchObject({ status: 401 });
+    expect(notices).toHaveLength(1);
   });
 
   it('nothing is refreshed for a token that the app itself gave', async () => {

@@ -125,6 +125,33 @@ describe('a body that Auth cannot use', () => {
   );
 });
 
+describe('fields of another type than text', () => {
+  it.each([
+    ['token?grant_type=password', { email: { a: 1 }, password: 'x' }],
+    ['token?grant_type=password', { email: 5, password: 'x' }],
+    ['token?grant_type=refresh_token', { refresh_token: [] }],
+    ['recover', { email: 5 }],
+    ['verify', { type: 'email', email: 'rbt@brightpath.test', token: {} }],
+  ])('are a 400 of %s: %j', async (way, body) => {
+    const response = await fetch(`${stack.apiUrl}/auth/v1/${way}`, {
+      method: 'POST',
+      headers: { apikey: stack.publishableKey, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    expect([response.status, (await response.json()).error_code]).toEqual([400, 'validation_failed']);
+  });
+});
+
+it('the address of the stack shows the web app, whatever kind of answer is asked for', async () => {
+  for (const accept of ['text/html', '*/*']) {
+    const response = await fetch(stack.apiUrl, { headers: { accept } });
+    expect([response.status, response.headers.get('content-type')]).toEqual([
+      200,
+      'text/html; charset=utf-8',
+    ]);
+  }
+});
+
 describe('JSON without end', () => {
   const deep = `{"request": ${'['.repeat(100_000)}${']'.repeat(100_000)}}`;
   it.each([

@@ -1,7 +1,7 @@
 /**
  * Random walks through what moves units: bookings and holds that draw on two authorizations, completions, corrections of
  * code, minutes, day and people, steps taken back, another code for what is booked, a coverage that changes on another day,
- * an authorization that grows or shrinks. After every step the ledger has, entry by entry, what a model of a few lines says.
+ * an authorization that grows or shrinks, limits of a day and of a week. After every step the ledger has, entry by entry, what a model of a few lines says.
  *
  * `MODEL_RUNS=500` walks longer; a failure prints its seed and the shortest walk that shows it.
  */
@@ -25,12 +25,20 @@ const past = [-8, -7, -6, -5];
 const ahead = [5, 6, 7, 8];
 const codes = ['97153', '97155'] as const;
 
+/** The most units of some codes in a day, or in a week from Sunday with one therapist. */
+interface Limit {
+  period: 'day' | 'week';
+  per: 'client' | 'client_and_therapist';
+  codes: readonly string[];
+  units: number;
+}
 interface Authorization {
   id: string;
   payer: 'each' | 'daily';
   codes: readonly string[];
   endsOn: number;
   approved: number;
+  limit?: Limit;
 }
 /** What a session or a hold takes of each authorization: `total` with what goes beyond, `units` of the authorization. */
 interface Entry {
@@ -67,9 +75,15 @@ class Model {
   constructor() {
     this.authorizations = [0, 1].map(() => [
       { id: randomUUID(), payer: 'each', codes: ['97153'], endsOn: -6, approved: 7 },
-      { id: randomUUID(), payer: 'each', codes, endsOn: 300, approved: 14 },
+      {
+        ...{ id: randomUUID(), payer: 'each', codes, endsOn: 300, approved: 14 },
+        limit: { period: 'day', per: 'client', codes, units: 3 },
+      },
       { id: randomUUID(), payer: 'daily', codes: ['97153'], endsOn: 6, approved: 7 },
-      { id: randomUUID(), payer: 'daily', codes, endsOn: 300, approved: 14 },
+      {
+        ...{ id: randomUUID(), payer: 'daily', codes, endsOn: 300, approved: 14 },
+        limit: { period: 'week', per: 'client_and_therapist', codes: ['97153'], units: 3 },
+      },
     ]);
   }
 
@@ -80,6 +94,24 @@ class Model {
   left({ id, approved }: Authorization): number {
     const entries = this.services.flatMap((service) => service.entries);
     return approved - sum(entries.filter(({ authorization }) => authorization === id));
+  }
+
+  /** What a limit leaves of an authorization for a service; without a limit, all of it. */
+  private within({ id, limit }: Authorization, service: Service): number {
+    if (!limit?.codes.includes(service.code)) return Number.POSITIVE_INFINITY;
+    const windowOf = (day: number) => (limit.period === 'day' ? day : weekOf(day));
+    const { day } = this.wanted(service);
+    const taken = this.services
+      .filter(
+        (each) =>
+          each.client === service.client &&
+          limit.codes.includes(each.code) &&
+          windowOf(this.wanted(each).day) === windowOf(day) &&
+          (limit.per === 'client' || each.therapist === service.therapist),
+      )
+      .flatMap(({ entries }) => entries)
+      .filter(({ authorization }) => authorization === id);
+    return limit.units - taken.reduce((sum, { total }) => sum + total, 0);
   }
 
   private wanted(service: Service): { day: number; total: number } {
@@ -97,17 +129,28 @@ class Model {
       .sort((a, b) => a.endsOn - b.endsOn);
     service.entries = [];
     let rest = total;
+    const drawn: { each: Authorization; units: number }[] = [];
     for (const each of open) {
-      const units = Math.min(rest, Math.max(0, this.left(each)));
+      const units = Math.min(rest, Math.max(0, this.left(each)), Math.max(0, this.within(each, service)));
+      drawn.push({ each, units });
       rest -= units;
-      const isLast = rest === 0 || each === open.at(-1);
+      if (rest === 0) break;
+    }
+    const lacking = rest;
+    // Whoever books beyond a limit still draws what is there.
+    for (const one of drawn) {
+      const more = Math.min(rest, Math.max(0, this.left(one.each) - one.units));
+      one.units += more;
+      rest -= more;
+    }
+    for (const { each, units } of drawn) {
+      const isLast = each === drawn.at(-1)?.each;
       const beyond = isLast ? rest : 0;
       if (units + beyond > 0 || (isLast && total === 0))
         service.entries.push({ authorization: each.id, units, total: units + beyond });
-      if (rest === 0) break;
     }
     if (open.length === 0) service.entries.push({ authorization: null, units: 0, total });
-    return rest;
+    return lacking;
   }
 
   /** Takes everything of these back and grants it anew, in order: sessions, then holds. */
@@ -157,6 +200,8 @@ class Model {
   }
 }
 
+/** The Sunday that begins a day's week, counted from `today`. */
+const weekOf = (day: number) => day - new Date(today + day * DAY).getUTCDay();
 const midpoint = (minutes: number) => Math.floor((minutes + 7) / 15);
 const sum = (entries: readonly Entry[]) => entries.reduce((total, { units }) => total + units, 0);
 const begin = ({ status, actual, day, slot }: Service) =>
@@ -203,6 +248,16 @@ class Clinic {
           ...{ id, client_id: this.clients[client] as string, payer_id: this.payers[payer] },
           ...{ approved_units: approved, starts_on: dateOf(-100), ends_on: dateOf(endsOn) },
         })),
+      ),
+      unit_limits: model.authorizations.flat().flatMap(({ id, limit }) =>
+        limit
+          ? [
+              {
+                ...{ authorization_id: id, period: limit.period, per: limit.per, cpt_codes: limit.codes },
+                max_units: limit.units,
+              },
+            ]
+          : [],
       ),
       authorization_codes: model.authorizations
         .flat()
