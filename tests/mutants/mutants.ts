@@ -1075,15 +1075,15 @@ export const mutants: Mutant[] = [
   {
     name: 'an authorization of the second payer counts for nothing',
     file: 'supabase/schemas/payers/quotes.sql',
-    from: 'case when client.payers is distinct from array[approval.payer_id] then (',
-    to: 'case when false then (',
+    from: 'or private.covers(organization_id, service.client_id, approval.payer_id, service.service_date)',
+    to: 'or false',
     tests: ['the_day_of_service.sql'],
   },
   {
     name: 'an authorization counts whoever pays that day',
     file: 'supabase/schemas/payers/quotes.sql',
-    from: '    or coalesce(approval.covered @> service.service_date, false)',
-    to: '    or true',
+    from: 'or private.covers(organization_id, service.client_id, approval.payer_id, service.service_date)',
+    to: 'or true',
     tests: ['the_day_of_service.sql'],
   },
   {

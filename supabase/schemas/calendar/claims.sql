@@ -480,16 +480,25 @@ begin
     raise exception using
       errcode = 'check_violation', message = 'a hold is not extended', hint = 'Release it and hold anew.';
   end if;
-  -- Claims and units repeat when their hold ends. With the old time there the slot would stay taken by a hold that is over.
+  -- Claims and units repeat when their hold ends: with the old time there the slot would stay taken by a hold that is over.
+  -- Somebody who settles the hold at this moment has locked them, and decides what becomes of them: nobody waits for that.
   update private.claims as claim set expires_at = new.expires_at
-  from public.session_holds as hold
-  where hold.organization_id = new.organization_id and hold.batch_id = new.id
-    and claim.organization_id = new.organization_id and claim.owner_id in (hold.id, hold.group_id, hold.batch_id)
-    and claim.expires_at is not null;
+  where claim.ctid = any (array(
+    select held.ctid
+    from public.session_holds as hold
+    join private.claims as held
+      on held.organization_id = hold.organization_id and held.owner_id in (hold.id, hold.group_id, hold.batch_id)
+    where hold.organization_id = new.organization_id and hold.batch_id = new.id and held.expires_at is not null
+    for update of held skip locked
+  ));
   update public.authorization_units as entry set expires_at = new.expires_at
-  from public.session_holds as hold
-  where hold.organization_id = new.organization_id and hold.batch_id = new.id
-    and entry.organization_id = new.organization_id and entry.owner_id = hold.id and entry.state = 'held';
+  where entry.ctid = any (array(
+    select held.ctid
+    from public.session_holds as hold
+    join public.authorization_units as held on held.organization_id = hold.organization_id and held.owner_id = hold.id
+    where hold.organization_id = new.organization_id and hold.batch_id = new.id and held.state = 'held'
+    for update of held skip locked
+  ));
   return null;
 end
 $$;
