@@ -28,7 +28,7 @@ import {
 import { type Action, useAction, useSettled } from './actions.ts';
 import { type Booking, type Made, useBooking } from './booking.ts';
 import { placeOf } from './calendar.ts';
-import { type Balance, useRead, useReport, useTherapists } from './reads.ts';
+import { type Balance, useClients, useRead, useReport, useTherapists } from './reads.ts';
 import { useMe, useSupabase } from './session.ts';
 
 /** What is chosen: local dates and times of the clinic, as inputs have them. */
@@ -353,6 +353,29 @@ function useWhen(isSo: boolean): Promise<void> {
     if (isSo) keep();
   }, [isSo, keep]);
   return promise;
+}
+
+/**
+ * A search for the client of a form: letters choose the first client that has them, and names that are read only after
+ * letters were typed choose too.
+ *
+ * @param form - whose client it is
+ */
+export function useClientSearch({ fields: { clientId }, set }: BookingForm) {
+  const { matching, nameOf } = useClients();
+  const [search, setSearch] = useState('');
+  const found = matching(search);
+  const first = search.trim() ? (found[0]?.id ?? '') : '';
+  useEffect(() => {
+    if (first && !found.some(({ id }) => id === clientId)) set({ clientId: first });
+  }, [first]);
+  return {
+    ...{ search, found, nameOf },
+    choose(letters: string) {
+      setSearch(letters);
+      set({ clientId: letters.trim() ? (matching(letters)[0]?.id ?? '') : '' });
+    },
+  };
 }
 
 const SLOTS_SHOWN = 5;

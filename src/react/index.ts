@@ -27,6 +27,7 @@ export {
   type BookingStart,
   type PreviewedDate,
   useBookingForm,
+  useClientSearch,
 } from './bookingForm.ts';
 export {
   type Calendar,

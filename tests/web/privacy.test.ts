@@ -136,6 +136,26 @@ describeInBrowser('what is private', () => {
     await desk.context.close();
   });
 
+  it('is found by letters that were typed before the names were read', async () => {
+    const { page, context } = await sitDown(clinic.rbt, { path: '/schedule?view=week&date=2027-02-03' });
+    let answer = () => {};
+    const answered = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    await page.route('**/functions/v1/client-details', async (route) => {
+      await answered;
+      await route.continue();
+    });
+    await fillBooking(page, { client: 'bo', date: '2027-02-03', from: '10:00', to: '11:00' });
+    expect(await page.getByLabel('Clients that match').inputValue()).toBe('');
+    answer();
+    const chosen = page.getByLabel('Clients that match');
+    await expect.poll(() => chosen.inputValue(), { timeout: 60_000 }).toBe(clinic.clients[1]);
+    await page.getByLabel('Client', { exact: true }).press('Enter');
+    await page.getByText('Booked:').waitFor();
+    await context.close();
+  });
+
   it.each([
     ['', false],
     [' without a network', true],

@@ -8,7 +8,7 @@ import {
   type BookingStart,
   type PreviewedDate,
   useBookingForm,
-  useClients,
+  useClientSearch,
   useMe,
   useRooms,
   useTherapists,
@@ -136,16 +136,12 @@ const bind = ({ fields, set }: BookingForm, name: Exclude<keyof BookingFields, '
 });
 
 /** A search field above a native list: type a letter or two, Enter books with the first that matches. More make a group. */
-function Clients({ form: { fields, set } }: { form: BookingForm }) {
+function Clients({ form }: { form: BookingForm }) {
   const { role } = useMe();
-  const { matching, nameOf } = useClients();
-  const [search, setSearch] = useState('');
-  const { clientId, others } = fields;
+  const { search, found, nameOf, choose } = useClientSearch(form);
+  const { set } = form;
+  const { clientId, others } = form.fields;
   const size = others.length + 1;
-  const choose = (letters: string) => {
-    setSearch(letters);
-    set({ clientId: letters.trim() ? (matching(letters)[0]?.id ?? '') : '' });
-  };
   const more = size > 1 ? `${size} of ${MOST_IN_GROUP}: one more` : 'Another client: makes a group';
   return (
     <div className="picker">
@@ -164,7 +160,7 @@ function Clients({ form: { fields, set } }: { form: BookingForm }) {
         value={clientId}
         onChange={({ target }) => set({ clientId: target.value })}
       >
-        {matching(search).map(({ id, label }) => (
+        {found.map(({ id, label }) => (
           <option key={id} value={id}>
             {label}
           </option>
