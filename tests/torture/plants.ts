@@ -181,8 +181,8 @@ export const plants: Record<string, Plant> = {
     what: 'an acknowledged session vanishes afterwards, with all its traces',
     caughtBy: /acknowledged booking/,
     afterwards: async (db) => {
-      await db.query('alter table public.sessions disable trigger user');
-      await db.query('alter table public.session_cancellations disable trigger user');
+      const tables = ['public.sessions', 'public.session_cancellations', 'private.claims'];
+      for (const table of tables) await db.query(`alter table ${table} disable trigger user`);
       await db.query(`
         with chosen as (
           select organization_id, id from public.sessions as session
@@ -193,8 +193,7 @@ export const plants: Record<string, Plant> = {
         ),
         claimless as (delete from private.claims where owner_id in (select id from chosen))
         delete from public.sessions where id in (select id from chosen)`);
-      await db.query('alter table public.sessions enable trigger user');
-      await db.query('alter table public.session_cancellations enable trigger user');
+      for (const table of tables) await db.query(`alter table ${table} enable trigger user`);
     },
   },
 };

@@ -476,7 +476,7 @@ security definer
 set search_path = ''
 as $$
 begin
-  if new.expires_at > old.expires_at then
+  if new.expires_at > greatest(old.expires_at, clock_timestamp()) then
     raise exception using
       errcode = 'check_violation', message = 'a hold is not extended', hint = 'Release it and hold anew.';
   end if;
