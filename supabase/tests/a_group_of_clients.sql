@@ -1,6 +1,6 @@
 -- One therapist, two to eight clients, one time: held, confirmed and moved as one; each client may still cancel alone.
 begin;
-select plan(50);
+select plan(54);
 select tests.open_clinic();
 select tests.add_payers();
 insert into public.clients (organization_id, id, reference)
@@ -191,6 +191,20 @@ update public.clients set deleted_at = now() where organization_id = tests.id('c
 select is(pg_temp.with_ann('ben'), 'FORBIDDEN', 'nor one with somebody who is archived');
 update public.clients set deleted_at = null where organization_id = tests.id('clinic') and id = tests.id('ben');
 select is(pg_temp.with_ann('ben'), 'held', 'but one with two of their own');
+
+-- Two hold places in a group that everybody else leaves; one of the holds ends early.
+select pg_temp.remember('emptied', tests.confirm('admin', pg_temp.confirmation(tests.hold('admin', pg_temp.group_request(5, 6, 12)))));
+select pg_temp.remember('emptied group', pg_temp.remembered('emptied') #> '{body,session,group_id}');
+select pg_temp.remember('place ' || number, tests.hold('admin', tests.request('rbt', 'client ' || number, tests.at(12), 60,
+  jsonb_build_object('group_id', pg_temp.remembered('emptied group'), 'session_type', 'group'))))
+from generate_series(7, 8) as number;
+select is(pg_temp.remembered('place 7') ->> 'ok' || (pg_temp.remembered('place 8') ->> 'ok'), 'truetrue', 'two hold a place');
+select is(tests.cancel('admin', jsonb_build_object('session_ids', (
+  select jsonb_agg(session -> 'id') from jsonb_array_elements(pg_temp.remembered('emptied') #> '{body,sessions}') as session
+))) #>> '{body,summary,cancelledCount}', '2', 'both have left');
+do $$ begin perform tests.expire(pg_temp.remembered('place 7')); end $$;
+select is_empty('select * from tests.broken_claims()', 'the group''s place lives as long as the other');
+select is(tests.hold('admin', tests.request('rbt', 'client 9', tests.at(12))) ->> 'code', 'THERAPIST_HOLD_CONFLICT', 'and nobody else has it');
 
 -- What is wrong is named by the field that was sent.
 select is(

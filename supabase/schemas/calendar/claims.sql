@@ -482,15 +482,21 @@ begin
   end if;
   -- Claims and units repeat when their hold ends: with the old time there the slot would stay taken by a hold that is over.
   -- Somebody who settles the hold at this moment has locked them, and decides what becomes of them: nobody waits for that.
-  update private.claims as claim set expires_at = new.expires_at
-  where claim.ctid = any (array(
-    select held.ctid
+  update private.claims as claim set expires_at = ended.expires_at
+  from (
+    select held.ctid as place, case
+      -- A group lives until the last of those who hold a place in it.
+      when held.owner_id = hold.group_id then private.group_lives_until(new.organization_id, hold.group_id)
+      else new.expires_at
+    end as expires_at
     from public.session_holds as hold
     join private.claims as held
       on held.organization_id = hold.organization_id and held.owner_id in (hold.id, hold.group_id, hold.batch_id)
-    where hold.organization_id = new.organization_id and hold.batch_id = new.id and held.expires_at is not null
+    where hold.organization_id = new.organization_id and hold.batch_id = new.id and hold.status = 'held'
+      and held.expires_at is not null
     for update of held skip locked
-  ));
+  ) as ended
+  where claim.ctid = ended.place;
   update public.authorization_units as entry set expires_at = new.expires_at
   where entry.ctid = any (array(
     select held.ctid
