@@ -1,6 +1,6 @@
 -- When a visit may begin and how long it may last, to the minute; and whose signature completes it.
 begin;
-select plan(17);
+select plan(18);
 select tests.open_clinic();
 select tests.add_payers();
 select tests.prove_rows();
@@ -61,5 +61,8 @@ insert into public.payer_code_rules (organization_id, payer_id, cpt_code, modifi
 values (tests.id('clinic'), tests.id('silent'), '97152', '{"technician": ["U7"]}', '2020-01-01');
 select is(pg_temp.ask('correct_visit', 'long', '{"base_version": 1, "reason_code": "wrong_service", "cpt_code": "97152"}'), 'ok', 'another service was rendered');
 select is((select cpt_modifiers from public.sessions where id = tests.id('long')), '{U7}', 'it has that service''s modifiers');
+-- A begun minute is not billed.
+select is(private.billable_minutes('2026-12-01T10:00:00Z', '2026-12-01T10:07:59Z'), 7, 'seconds are cut before anything rounds');
+
 select * from finish();
 rollback;

@@ -213,6 +213,7 @@ export const mutants: Mutant[] = [
     from: 'return floor(extract(epoch from end_time - start_time) / 60);',
     to: 'return ceil(extract(epoch from end_time - start_time) / 60);',
     tests: [
+      'bounds_of_visits.sql',
       'tests/clinical/units.test.ts',
       'tests/clinical/billable-visits.test.ts',
       'reports_on_the_seed.sql',
