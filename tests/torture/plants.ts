@@ -142,8 +142,7 @@ export const plants: Record<string, Plant> = {
   'unsuited-offers': {
     what: 'a freed slot is offered to anybody who waits, whether or not it suits them',
     caughtBy: /what somebody waits for/,
-    plant: (db) =>
-      edit(db, 'private.next_in_line', 'candidate.windows @> suits.during', 'not isempty(suits.during)'),
+    plant: (db) => edit(db, 'private.entry_suits', 'entry.windows @> during', 'not isempty(during)'),
   },
   'open-when-closed': {
     what: 'closures and time off close nothing',
