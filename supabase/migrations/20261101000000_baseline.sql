@@ -17080,8 +17080,46 @@ grant execute on function public.preview_series(jsonb) to authenticated;
 -- === schemas/booking/substitutes.sql ===
 
 -- Purpose: who could take a session when its therapist cannot.
--- Objects: find_substitutes.
+-- Objects: find_substitutes, private.booked_minutes.
 -- Watch for: it only looks. Whoever is listed is held like anybody else, by moving the session to them.
+
+create function private.booked_minutes(organization_id uuid, therapist_id uuid, span tstzrange)
+returns integer
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  -- The members of a group are one hour of work. Time without a client is work too.
+  return (
+    select coalesce(sum(extract(epoch from upper(work.during) - lower(work.during)) / 60), 0)::integer
+    from (
+      select unnest(range_agg(tstzrange(taken.start_time, taken.end_time, '[)'))) as during
+      from (
+        select session.start_time, session.end_time
+        from public.sessions as session
+        where session.organization_id = booked_minutes.organization_id
+          and session.therapist_id = booked_minutes.therapist_id
+          and session.start_time >= lower(span)
+          and session.start_time < upper(span)
+          and session.status not in ('cancelled', 'no_show')
+        union all
+        select meeting.start_time, meeting.end_time
+        from public.staff_time_members as member
+        join public.staff_times as meeting
+          on meeting.organization_id = member.organization_id and meeting.id = member.staff_time_id
+        where member.organization_id = booked_minutes.organization_id
+          and member.therapist_id = booked_minutes.therapist_id
+          and meeting.start_time >= lower(span)
+          and meeting.start_time < upper(span)
+          and meeting.cancelled_at is null
+      ) as taken
+    ) as work
+  );
+end
+$$;
+comment on function private.booked_minutes(uuid, uuid, tstzrange) is
+  'The minutes for which a therapist is booked, sessions and time without a client, of what begins in a span.';
 
 create function private.find_substitutes(request jsonb)
 returns jsonb
@@ -17187,32 +17225,7 @@ begin
             and caseload.therapist_id = therapist.id
             and client.deleted_at is null
         ) as caseload,
-        (
-          -- The members of a group are one hour of work. Time without a client is work too.
-          select coalesce(sum(extract(epoch from upper(work.during) - lower(work.during)) / 60), 0)::integer
-          from (
-            select unnest(range_agg(tstzrange(session.start_time, session.end_time, '[)'))) as during
-            from (
-              select known.start_time, known.end_time
-              from public.sessions as known
-              where known.organization_id = therapist.organization_id
-                and known.therapist_id = therapist.id
-                and known.start_time >= lower(week)
-                and known.start_time < upper(week)
-                and known.status not in ('cancelled', 'no_show')
-              union all
-              select taken.start_time, taken.end_time
-              from public.staff_time_members as member
-              join public.staff_times as taken
-                on taken.organization_id = member.organization_id and taken.id = member.staff_time_id
-              where member.organization_id = therapist.organization_id
-                and member.therapist_id = therapist.id
-                and taken.start_time >= lower(week)
-                and taken.start_time < upper(week)
-                and taken.cancelled_at is null
-            ) as session
-          ) as work
-        ) as booked_minutes
+        private.booked_minutes(therapist.organization_id, therapist.id, week) as booked_minutes
       from public.therapists as therapist
       join public.memberships as membership
         on membership.organization_id = therapist.organization_id
