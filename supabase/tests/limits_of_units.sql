@@ -201,7 +201,7 @@ select is((select count(*) from audit.events where action = 'authorization.code_
 
 -- What ran out, what moves, and the last day of a limit
 select pg_temp.client('busy');
-insert into story values ('busy', to_jsonb(tests.authorize('busy', '{97153}', 5000, '2027-01-01', '2027-06-30')));
+insert into story values ('busy', to_jsonb(pg_temp.authorize('busy', '{97153}', 5000, '2027-01-01', '2027-06-30')));
 select pg_temp.limit((answer #>> '{}')::uuid, '{97153}', 'client', 'week', 16) from story where name = 'busy';
 insert into story values ('ran out', pg_temp.hold('rbt', 'busy', '2027-04-05', 16, clock => '13:00'));
 select tests.expire(answer) from story where name = 'ran out';
@@ -212,7 +212,7 @@ select is(pg_temp.told(pg_temp.hold('rbt', 'busy', '2027-04-07', 8, clock => '13
 from story where name = 'moving';
 select is(pg_temp.told(pg_temp.hold('rbt', 'busy', '2027-04-08', 9, clock => '13:00')), 'week 9 8', 'it counts once');
 select is(pg_temp.told(pg_temp.hold('rbt', 'busy', '2027-04-08', 8, clock => '13:00')), 'ok', 'and the rest of the week can be had');
-update public.unit_limits set valid_to = '2027-04-09' where authorization_id = (select (answer #>> '{}')::uuid from story where name = 'busy');
+update public.unit_limits set valid_to = date '2027-04-09' + pg_temp.later() where authorization_id = (select (answer #>> '{}')::uuid from story where name = 'busy');
 select is(pg_temp.told(pg_temp.hold('rbt', 'busy', '2027-04-09', 1, clock => '13:00')), 'week 1 0', 'on its last day a limit holds');
 select is(pg_temp.told(pg_temp.hold('rbt', 'busy', '2027-04-10', 1, clock => '13:00')), 'ok', 'on the day after it does not');
 
@@ -220,7 +220,7 @@ select is(pg_temp.told(pg_temp.hold('rbt', 'busy', '2027-04-10', 1, clock => '13
 select pg_temp.client('own');
 insert into public.service_codes (organization_id, code, description, levels, unit_minutes, valid_from)
 values (tests.id('clinic'), 'H2019', 'Own service', '{technician,assistant,qhp}', 30, '2020-01-01');
-select tests.authorize('own', '{H2019}', 3, '2027-01-01', '2027-06-30');
+select pg_temp.authorize('own', '{H2019}', 3, '2027-01-01', '2027-06-30');
 select is(pg_temp.told(pg_temp.hold('rbt', 'own', '2027-04-12', 8, 'H2019')), 'total 4 3', 'two hours of half-hour units are four');
 select is(pg_temp.told(pg_temp.hold('rbt', 'own', '2027-04-12', 6, 'H2019')), 'ok', 'an hour and a half is three');
 
