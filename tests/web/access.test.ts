@@ -10,15 +10,16 @@ import {
   signInOn,
   sitDown,
 } from './browser.ts';
+import { on } from './days.ts';
 
 describeInBrowser('the web app', () => {
   let clinic: Clinic;
   let other: Clinic;
   beforeAll(async () => {
     [clinic, other] = [await openWebClinic(), await openWebClinic()];
-    await book(clinic, { start: '2027-02-03T10:00' });
-    await book(clinic, { person: clinic.bcba, client: clinic.clients[1], start: '2027-02-03T13:00' });
-    await book(other, { start: '2027-02-03T15:00' });
+    await book(clinic, { start: on`2027-02-03T10:00` });
+    await book(clinic, { person: clinic.bcba, client: clinic.clients[1], start: on`2027-02-03T13:00` });
+    await book(other, { start: on`2027-02-03T15:00` });
     for (const [index, given_name] of ['Ann', 'Bo'].entries()) {
       const details = { given_name, family_name: 'Canary' };
       const saved = await call('client-details', clinic.admin, {
@@ -66,14 +67,14 @@ describeInBrowser('the web app', () => {
   );
 
   it('shows a therapist their own sessions, with the names of their caseload', async () => {
-    const { page, context } = await sitDown(clinic.rbt, { path: '/schedule?view=list&date=2027-02-03' });
+    const { page, context } = await sitDown(clinic.rbt, { path: on`/schedule?view=list&date=2027-02-03` });
     await page.getByText('Canary, Ann').waitFor();
     expect(await page.locator('.agenda li').count()).toBe(1);
     await context.close();
   });
 
   it('shows an admin the clinic, and nothing of another', async () => {
-    const { page, context } = await sitDown(clinic.admin, { path: '/schedule?view=list&date=2027-02-03' });
+    const { page, context } = await sitDown(clinic.admin, { path: on`/schedule?view=list&date=2027-02-03` });
     await page.getByText('Canary, Bo').waitFor();
     expect(await page.locator('.agenda li').count()).toBe(2);
     await page.goto(new URL(`/clients/${other.clients[0]}`, page.url()).href);
@@ -82,7 +83,7 @@ describeInBrowser('the web app', () => {
   });
 
   it('shows a parent their child’s sessions in a list, without code, note or button to change', async () => {
-    const { page, context, requests } = await sitDown(clinic.parent, { path: '/schedule?date=2027-02-03' });
+    const { page, context, requests } = await sitDown(clinic.parent, { path: on`/schedule?date=2027-02-03` });
     await page.getByText('Canary, Ann').waitFor();
     expect(await page.locator('.agenda li').count()).toBe(1);
     await page.locator('.agenda li button').click();
@@ -96,7 +97,7 @@ describeInBrowser('the web app', () => {
 
   it('puts no name into an address, the title or storage', async () => {
     const { page, context, requests } = await sitDown(clinic.admin, {
-      path: '/schedule?view=list&date=2027-02-03',
+      path: on`/schedule?view=list&date=2027-02-03`,
     });
     await page.getByText('Canary, Ann').waitFor();
     await page.locator('.agenda li button').first().click();
@@ -123,7 +124,7 @@ describeInBrowser('the web app', () => {
   });
 
   it('forgets everybody when another person signs in', async () => {
-    const { page, context } = await sitDown(clinic.admin, { path: '/schedule?view=list&date=2027-02-03' });
+    const { page, context } = await sitDown(clinic.admin, { path: on`/schedule?view=list&date=2027-02-03` });
     await page.getByText('Canary, Bo').waitFor();
     await page.locator('.menu summary').click();
     await page.getByRole('button', { name: 'Sign out' }).click();

@@ -18,6 +18,7 @@ import {
   sessionsOf,
   sitDown,
 } from './browser.ts';
+import { on } from './days.ts';
 
 describeInBrowser('booking', () => {
   let clinic: Clinic;
@@ -27,7 +28,7 @@ describeInBrowser('booking', () => {
 
   it('takes a drag, a letter and Enter, from any time zone, and can be undone', async () => {
     const { page, context } = await sitDown(clinic.rbt, {
-      path: '/schedule?view=week&date=2027-02-03',
+      path: on`/schedule?view=week&date=2027-02-03`,
       timeZone: 'Asia/Tokyo',
     });
     await dragAcross(page, 2, 10 * 60, 11 * 60);
@@ -35,9 +36,9 @@ describeInBrowser('booking', () => {
     await page.keyboard.type('1');
     await expectAccessible(page);
     await page.keyboard.press('Enter');
-    await page.getByText('Booked: Wed, Feb 3, 2027, 10:00 – 11:00 AM.').waitFor();
+    await page.getByText(on`Booked: Wed, Feb 3, 2027, 10:00 – 11:00 AM.`).waitFor();
     expect(await sessionsOf(clinic)).toMatchObject([
-      { local: '2027-02-03 10:00:00', minutes: 60, status: 'scheduled' },
+      { local: on`2027-02-03 10:00:00`, minutes: 60, status: 'scheduled' },
     ]);
     await page.getByRole('button', { name: 'Undo' }).click();
     await page.getByText('Booked:').waitFor({ state: 'detached' });
@@ -53,8 +54,8 @@ describeInBrowser('booking', () => {
       letGo = go;
     });
     await page.route('**/rest/v1/therapists?*', (route) => held.then(() => route.continue()));
-    await page.goto(`${stack.apiUrl}/schedule?view=week&date=2027-02-03`);
-    await fillBooking(page, { client: 'C-1', date: '2027-02-03', from: '10:00', to: '11:00' });
+    await page.goto(on`${stack.apiUrl}/schedule?view=week&date=2027-02-03`);
+    await fillBooking(page, { client: 'C-1', date: on`2027-02-03`, from: '10:00', to: '11:00' });
     await page.getByRole('button', { name: 'Book', exact: true }).click();
     await page.getByRole('button', { name: 'Booking…' }).waitFor();
     expect(desk.requests.filter((request) => request.includes('sessions-hold'))).toEqual([]);
@@ -67,7 +68,7 @@ describeInBrowser('booking', () => {
   });
 
   it('gives one slot to one of two people, and the other an alternative that books', async () => {
-    const path = '/schedule?view=week&date=2027-02-10';
+    const path = on`/schedule?view=week&date=2027-02-10`;
     const desks = [
       await sitDown(clinic.rbt, { path, timeZone: 'Europe/London' }),
       await sitDown(clinic.admin, { path: `${path}&therapist=${clinic.rbt.id}`, timeZone: 'Asia/Kolkata' }),
@@ -84,7 +85,7 @@ describeInBrowser('booking', () => {
           .waitFor()
           .then(() => 'refused' as const),
       ]);
-    for (const day of ['2027-02-08', '2027-02-09', '2027-02-10']) {
+    for (const day of [on`2027-02-08`, on`2027-02-09`, on`2027-02-10`]) {
       for (const { page } of desks)
         await fillBooking(page, { client: 'C-1', date: day, from: '10:00', to: '11:00' });
       await Promise.all(
@@ -115,8 +116,8 @@ describeInBrowser('booking', () => {
     const slot = {
       therapistId: clinic.rbt.id,
       clientId: clinic.clients[1],
-      startTime: '2027-02-17T18:00:00Z',
-      endTime: '2027-02-17T19:00:00Z',
+      startTime: on`2027-02-17T18:00:00Z`,
+      endTime: on`2027-02-17T19:00:00Z`,
       timeZone: 'America/Los_Angeles',
     };
     // A therapist books for themselves only, so an admin is the rival.
@@ -127,9 +128,9 @@ describeInBrowser('booking', () => {
       holdSeconds: 900,
       accessToken: clinic.admin.token,
     });
-    const { page, context } = await sitDown(clinic.rbt, { path: '/schedule?view=week&date=2027-02-17' });
+    const { page, context } = await sitDown(clinic.rbt, { path: on`/schedule?view=week&date=2027-02-17` });
     await page.clock.install();
-    await fillBooking(page, { client: 'C-1', date: '2027-02-17', from: '10:00', to: '11:00' });
+    await fillBooking(page, { client: 'C-1', date: on`2027-02-17`, from: '10:00', to: '11:00' });
     await page.getByRole('button', { name: 'Book', exact: true }).click();
     await page.getByText('Somebody is holding this time until').waitFor();
     const again = page.getByRole('button', { name: /^Try again/ });
@@ -164,9 +165,9 @@ describeInBrowser('booking', () => {
   });
 
   it('books a series over a change of clocks, without the date that is taken, in fewer than ten presses', async () => {
-    await book(clinic, { client: clinic.clients[1], start: '2027-03-10T10:30' });
+    await book(clinic, { client: clinic.clients[1], start: on`2027-03-10T10:30` });
     const { page, context } = await sitDown(clinic.rbt, {
-      path: '/schedule?view=week&date=2027-02-24',
+      path: on`/schedule?view=week&date=2027-02-24`,
       timeZone: 'Europe/London',
     });
     let presses = 0;
@@ -187,16 +188,16 @@ describeInBrowser('booking', () => {
     expect(presses).toBeLessThan(10);
     const series = (await sessionsOf(clinic)).filter(({ local }) => local.endsWith('10:00:00'));
     expect(series.map(({ local }) => local.slice(0, 10))).toEqual([
-      ...['2027-02-24', '2027-03-03', '2027-03-17', '2027-03-24', '2027-03-31', '2027-04-07'],
-      ...['2027-04-14', '2027-04-21', '2027-04-28', '2027-05-05', '2027-05-12'],
+      ...[on`2027-02-24`, on`2027-03-03`, on`2027-03-17`, on`2027-03-24`, on`2027-03-31`, on`2027-04-07`],
+      ...[on`2027-04-14`, on`2027-04-21`, on`2027-04-28`, on`2027-05-05`, on`2027-05-12`],
     ]);
     await context.close();
   });
 
   it('moves and resizes by drag, keeps the service, takes it back, and Escape sends nothing', async () => {
-    await book(clinic, { start: '2027-02-03T10:00' });
+    await book(clinic, { start: on`2027-02-03T10:00` });
     const { page, context, requests } = await sitDown(clinic.rbt, {
-      path: '/schedule?view=week&date=2027-02-03',
+      path: on`/schedule?view=week&date=2027-02-03`,
     });
     await page.locator('.ec-event.scheduled').waitFor();
     const sent = () => requests.filter((request) => request.includes('/functions/v1/sessions-')).length;
@@ -209,23 +210,23 @@ describeInBrowser('booking', () => {
     await page.mouse.up();
     expect(sent()).toBe(before);
     await drag(page, await pointAt(page, 2, 630), await pointAt(page, 3, 810));
-    await page.getByText('Moved to Thu, Feb 4, 2027, 1:00 – 2:00 PM.').waitFor();
-    expect(await sessionsOf(clinic)).toMatchObject([{ local: '2027-02-04 13:00:00', minutes: 60 }]);
+    await page.getByText(on`Moved to Thu, Feb 4, 2027, 1:00 – 2:00 PM.`).waitFor();
+    expect(await sessionsOf(clinic)).toMatchObject([{ local: on`2027-02-04 13:00:00`, minutes: 60 }]);
     await page.getByRole('button', { name: 'Undo' }).click();
     await page.getByText('Moved to').waitFor({ state: 'detached' });
-    expect(await sessionsOf(clinic)).toMatchObject([{ local: '2027-02-03 10:00:00' }]);
+    expect(await sessionsOf(clinic)).toMatchObject([{ local: on`2027-02-03 10:00:00` }]);
     const [end, later] = [await pointAt(page, 2, 660), await pointAt(page, 2, 690)];
     await page.locator('.ec-event.scheduled').hover();
     await drag(page, { x: end.x, y: end.y - 3 }, { x: later.x, y: later.y - 3 });
-    await page.getByText('Moved to Wed, Feb 3, 2027, 10:00 – 11:30 AM.').waitFor();
-    expect(await sessionsOf(clinic)).toMatchObject([{ local: '2027-02-03 10:00:00', minutes: 90 }]);
+    await page.getByText(on`Moved to Wed, Feb 3, 2027, 10:00 – 11:30 AM.`).waitFor();
+    expect(await sessionsOf(clinic)).toMatchObject([{ local: on`2027-02-03 10:00:00`, minutes: 90 }]);
     await context.close();
   });
 
   it('shows when the clinic is closed, also to somebody who has no hours', async () => {
     const admin = await clientOf(clinic.admin);
-    await addClosure(admin, { name: 'Staff day', fromDate: '2027-02-04' });
-    const { page, context } = await sitDown(clinic.rbt, { path: '/schedule?view=week&date=2027-02-03' });
+    await addClosure(admin, { name: 'Staff day', fromDate: on`2027-02-04` });
+    const { page, context } = await sitDown(clinic.rbt, { path: on`/schedule?view=week&date=2027-02-03` });
     const closed = page.locator('.ec-bg-event.closed');
     expect((await drawnAt(page, closed)).column).toBe(3);
     expect((await closed.textContent())?.trim()).toBe('Closed: Staff day');
@@ -234,14 +235,14 @@ describeInBrowser('booking', () => {
   });
 
   it('moves from one therapist to another by a drag across columns', async () => {
-    const date = '2027-02-03';
+    const date = on`2027-02-03`;
     await book(clinic, { start: `${date}T10:00` });
     const { page, context } = await sitDown(clinic.admin, { path: `/schedule?view=day&date=${date}` });
     const block = page.locator('.ec-event.scheduled');
     // Columns are by name: Bea Long, then Rob Short.
     expect(await drawnAt(page, block)).toEqual({ column: 1, from: 600, to: 660 });
     await drag(page, await pointAt(page, 1, 630), await pointAt(page, 0, 630));
-    await page.getByText('Moved to Wed, Feb 3, 2027, 10:00 – 11:00 AM with Bea Long.').waitFor();
+    await page.getByText(on`Moved to Wed, Feb 3, 2027, 10:00 – 11:00 AM with Bea Long.`).waitFor();
     expect(await sessionsOf(clinic)).toMatchObject([
       { local: `${date} 10:00:00`, therapist_id: clinic.bcba.id },
     ]);
@@ -249,9 +250,9 @@ describeInBrowser('booking', () => {
   });
 
   it('puts a refused move back, with what is free instead one press away', async () => {
-    const id = await book(clinic, { start: '2027-02-03T10:00' });
-    await book(clinic, { client: clinic.clients[1], start: '2027-02-04T10:00' });
-    const { page, context } = await sitDown(clinic.rbt, { path: '/schedule?view=week&date=2027-02-03' });
+    const id = await book(clinic, { start: on`2027-02-03T10:00` });
+    await book(clinic, { client: clinic.clients[1], start: on`2027-02-04T10:00` });
+    const { page, context } = await sitDown(clinic.rbt, { path: on`/schedule?view=week&date=2027-02-03` });
     await page.locator('.ec-event.scheduled').nth(1).waitFor();
     const block = page.locator(`.ec-event[data-id="${id}"]`);
     /** How far the block is from its time in the grid; the page may scroll, and the grid is drawn anew. */
@@ -264,18 +265,18 @@ describeInBrowser('booking', () => {
     await page.getByText('Rob Short has a session').waitFor();
     await expectAccessible(page);
     expect(await sessionsOf(clinic)).toMatchObject([
-      { local: '2027-02-03 10:00:00' },
-      { local: '2027-02-04 10:00:00' },
+      { local: on`2027-02-03 10:00:00` },
+      { local: on`2027-02-04 10:00:00` },
     ]);
     await expect.poll(off, { timeout: 90_000 }).toBeLessThanOrEqual(3);
     await page.locator('.alternatives button').first().click();
     await page.getByText('Moved to').waitFor();
-    expect((await sessionsOf(clinic)).filter(({ local }) => local === '2027-02-03 10:00:00')).toEqual([]);
+    expect((await sessionsOf(clinic)).filter(({ local }) => local === on`2027-02-03 10:00:00`)).toEqual([]);
     await context.close();
   });
 
   it('needs no mouse: book, look, move and cancel by keyboard', async () => {
-    const { page, context } = await sitDown(clinic.rbt, { path: '/schedule?view=week&date=2027-02-03' });
+    const { page, context } = await sitDown(clinic.rbt, { path: on`/schedule?view=week&date=2027-02-03` });
     // The toolbar is one stop of the Tab key, with arrows inside.
     const focused = () =>
       page.evaluate<string>('document.activeElement.textContent || document.activeElement.tagName');
@@ -292,7 +293,7 @@ describeInBrowser('booking', () => {
     await page.getByLabel('Clients that match').locator('option').first().waitFor({ state: 'attached' });
     await page.keyboard.type('C-1');
     await page.keyboard.press('Enter');
-    await page.getByText('Booked: Wed, Feb 3, 2027, 10:00 – 11:00 AM.').waitFor();
+    await page.getByText(on`Booked: Wed, Feb 3, 2027, 10:00 – 11:00 AM.`).waitFor();
     const block = page.locator('.ec-event.scheduled');
     await block.waitFor();
     await block.focus();
@@ -303,7 +304,7 @@ describeInBrowser('booking', () => {
     await page.getByLabel('From').fill('13:00');
     await page.getByLabel('To', { exact: true }).fill('14:00');
     await page.keyboard.press('Enter');
-    await page.getByText('Moved to Wed, Feb 3, 2027, 1:00 – 2:00 PM.').waitFor();
+    await page.getByText(on`Moved to Wed, Feb 3, 2027, 1:00 – 2:00 PM.`).waitFor();
     await page.keyboard.press('c');
     await page.getByRole('dialog', { name: /^Cancel Wed/ }).waitFor();
     await expectAccessible(page);
@@ -312,23 +313,23 @@ describeInBrowser('booking', () => {
     await page.getByLabel('Reason, without').focus();
     await page.keyboard.press('Enter');
     await page.getByText('Cancelled.').waitFor();
-    expect(await sessionsOf(clinic)).toMatchObject([{ local: '2027-02-03 13:00:00', status: 'cancelled' }]);
+    expect(await sessionsOf(clinic)).toMatchObject([{ local: on`2027-02-03 13:00:00`, status: 'cancelled' }]);
     await context.close();
   });
 
   it('fits a phone: a list by day, a sheet to book in, nothing sideways', async () => {
-    await book(clinic, { start: '2027-02-03T10:00' });
-    const { page, context } = await sitDown(clinic.rbt, { path: '/schedule?date=2027-02-03', phone: true });
-    await page.getByRole('heading', { name: 'Wednesday, February 3, 2027' }).waitFor();
+    await book(clinic, { start: on`2027-02-03T10:00` });
+    const { page, context } = await sitDown(clinic.rbt, { path: on`/schedule?date=2027-02-03`, phone: true });
+    await page.getByRole('heading', { name: on`Wednesday, February 3, 2027` }).waitFor();
     await expectAccessible(page);
     const sideways = () =>
       page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth');
     expect(await sideways()).toBe(0);
-    await fillBooking(page, { client: 'C-2', date: '2027-02-04', from: '09:00', to: '10:00' });
+    await fillBooking(page, { client: 'C-2', date: on`2027-02-04`, from: '09:00', to: '10:00' });
     expect(await sideways()).toBe(0);
     await expectAccessible(page);
     await page.getByRole('button', { name: 'Book', exact: true }).tap();
-    await page.getByText('Booked: Thu, Feb 4').waitFor();
+    await page.getByText(on`Booked: Thu, Feb 4`).waitFor();
     expect(await sessionsOf(clinic)).toHaveLength(2);
     // A week is too narrow to read: there is a list, and a day.
     expect(await page.getByRole('button', { name: 'Week', exact: true }).count()).toBe(0);

@@ -14,6 +14,7 @@ import {
   sessionsOf,
   sitDown,
 } from './browser.ts';
+import { on } from './days.ts';
 
 const LA = 'America/Los_Angeles';
 const inDays = (days: number) => plusDays(civilOf(Date.now(), LA).slice(0, 10), days);
@@ -132,8 +133,8 @@ describeInBrowser('the life of a clinic', () => {
     const admin = await clientOf(clinic.admin);
     const hours = { monday: [{ start: '08:00', end: '09:00' }] };
     await setWeeklyHours(admin, { hours, therapistId: clinic.rbt.id });
-    const form = { client: 'C-1', date: '2027-02-03', from: '10:00', to: '11:00' };
-    const path = '/schedule?view=week&date=2027-02-03';
+    const form = { client: 'C-1', date: on`2027-02-03`, from: '10:00', to: '11:00' };
+    const path = on`/schedule?view=week&date=2027-02-03`;
     const own = await sitDown(clinic.rbt, { path });
     await fillBooking(own.page, form);
     await own.page.getByRole('button', { name: 'Book', exact: true }).click();
@@ -151,7 +152,7 @@ describeInBrowser('the life of a clinic', () => {
     await expectAccessible(page);
     await page.getByRole('button', { name: 'Book anyway' }).click();
     await page.getByText('Booked:').waitFor();
-    expect(await sessionsOf(clinic)).toMatchObject([{ local: '2027-02-03 10:00:00' }]);
+    expect(await sessionsOf(clinic)).toMatchObject([{ local: on`2027-02-03 10:00:00` }]);
     await context.close();
   });
 
@@ -182,9 +183,9 @@ describeInBrowser('the life of a clinic', () => {
 
   it('books a group of two by one form', async () => {
     const { page, context } = await sitDown(clinic.admin, {
-      path: `/schedule?view=week&date=2027-02-03&therapist=${clinic.rbt.id}`,
+      path: on`/schedule?view=week&date=2027-02-03&therapist=${clinic.rbt.id}`,
     });
-    await fillBooking(page, { client: 'C-1', date: '2027-02-03', from: '10:00', to: '11:00' });
+    await fillBooking(page, { client: 'C-1', date: on`2027-02-03`, from: '10:00', to: '11:00' });
     await page.getByRole('button', { name: 'Another client: makes a group' }).click();
     await page.getByLabel('Client', { exact: true }).fill('C-2');
     await page.getByRole('button', { name: 'Book', exact: true }).click();

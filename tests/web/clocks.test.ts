@@ -15,6 +15,7 @@ import {
   sessionsOf,
   sitDown,
 } from './browser.ts';
+import { on } from './days.ts';
 
 const LA = 'America/Los_Angeles';
 const week = (date: string) => `/schedule?view=week&date=${date}`;
@@ -39,7 +40,7 @@ describeInBrowser('a series over both changes of clocks', () => {
   let clinic: Clinic;
   beforeAll(async () => {
     clinic = await openWebClinic();
-    const { instant } = instantOf('2027-03-03T10:00', LA);
+    const { instant } = instantOf(on`2027-03-03T10:00`, LA);
     await bookSession(anonymousClient(), {
       session: {
         therapist_id: clinic.rbt.id,
@@ -49,7 +50,7 @@ describeInBrowser('a series over both changes of clocks', () => {
         session_type: 'individual',
         location_type: 'clinic',
       },
-      recurrence: { rule: 'FREQ=WEEKLY', until: '2027-11-17' },
+      recurrence: { rule: 'FREQ=WEEKLY', until: on`2027-11-17` },
       timeZone: LA,
       accessToken: clinic.rbt.token,
     });
@@ -64,8 +65,8 @@ describeInBrowser('a series over both changes of clocks', () => {
   it.each(['Asia/Tokyo', 'America/New_York', 'Europe/London', 'Asia/Kolkata'])(
     'is drawn at ten in each week, from %s',
     async (timeZone) => {
-      const { page, context } = await sitDown(clinic.rbt, { path: week('2027-03-10'), timeZone });
-      for (const date of ['2027-03-10', '2027-03-17', '2027-03-31', '2027-11-03', '2027-11-10']) {
+      const { page, context } = await sitDown(clinic.rbt, { path: week(on`2027-03-10`), timeZone });
+      for (const date of [on`2027-03-10`, on`2027-03-17`, on`2027-03-31`, on`2027-11-03`, on`2027-11-10`]) {
         await page.goto(new URL(week(date), page.url()).href);
         const block = page.locator('.ec-event.scheduled');
         expect(await drawnAt(page, block), date).toEqual({ column: 2, from: 600, to: 660 });
@@ -77,19 +78,19 @@ describeInBrowser('a series over both changes of clocks', () => {
 
   it('is previewed with both changes named', async () => {
     const own = await openWebClinic();
-    const { page, context } = await sitDown(own.rbt, { path: week('2027-03-03'), timeZone: 'Asia/Tokyo' });
+    const { page, context } = await sitDown(own.rbt, { path: week(on`2027-03-03`), timeZone: 'Asia/Tokyo' });
     await dragAcross(page, 2, 10 * 60, 11 * 60);
     await page.getByLabel('Clients that match').locator('option').first().waitFor({ state: 'attached' });
     await page.keyboard.type('1');
     await page.getByLabel('Repeats').selectOption('FREQ=WEEKLY');
     await page.getByLabel('Ends').selectOption({ label: 'On a date' });
-    await page.getByLabel('Last day').fill('2027-11-17');
+    await page.getByLabel('Last day').fill(on`2027-11-17`);
     await page.getByText('38 dates').waitFor();
     await page.getByRole('button', { name: 'Show all 38' }).click();
     const changes = page.locator('.preview tr').filter({ hasText: 'clocks have changed, still 10:00 AM' });
     expect(await changes.count()).toBe(2);
-    expect(await changes.first().textContent()).toContain('Mar 17');
-    expect(await changes.last().textContent()).toContain('Nov 10');
+    expect(await changes.first().textContent()).toContain(on`Mar 17`);
+    expect(await changes.last().textContent()).toContain(on`Nov 10`);
     await expectAccessible(page);
     await context.close();
   });
@@ -97,8 +98,20 @@ describeInBrowser('a series over both changes of clocks', () => {
 
 describeInBrowser('a session', () => {
   it.each([
-    ['in the hour that comes twice', '2027-11-07', '2027-11-07T08:30:00Z', '1:30 AM PDT – 1:15 AM PST', 90],
-    ['over the hour that is skipped', '2027-03-14', '2027-03-14T09:30:00Z', '1:30 AM PST – 3:15 AM PDT', 90],
+    [
+      'in the hour that comes twice',
+      on`2027-11-07`,
+      on`2027-11-07T08:30:00Z`,
+      '1:30 AM PDT – 1:15 AM PST',
+      90,
+    ],
+    [
+      'over the hour that is skipped',
+      on`2027-03-14`,
+      on`2027-03-14T09:30:00Z`,
+      '1:30 AM PST – 3:15 AM PDT',
+      90,
+    ],
   ])('%s is as long as it lasts, and names both zones', async (_, date, start, label, from) => {
     const clinic = await openWebClinic();
     await bookAt(clinic, start, 45);
@@ -107,8 +120,8 @@ describeInBrowser('a session', () => {
     expect(await drawnAt(page, block)).toEqual({ column: 6, from, to: from + 45 });
     expect(await block.textContent()).toContain(label);
     const skipped = page.getByText('Clocks go forward: these times do not exist');
-    expect(await skipped.count()).toBe(date === '2027-03-14' ? 1 : 0);
-    if (date === '2027-03-14')
+    expect(await skipped.count()).toBe(date === on`2027-03-14` ? 1 : 0);
+    if (date === on`2027-03-14`)
       expect(await drawnAt(page, page.locator('.ec-bg-event.closed'))).toEqual({
         column: 6,
         from: 120,
@@ -120,18 +133,18 @@ describeInBrowser('a session', () => {
 
   it('can be dropped at a time that the browser’s own zone skips that day', async () => {
     const clinic = await openWebClinic();
-    await book(clinic, { start: '2027-03-28T00:15', minutes: 30 });
+    await book(clinic, { start: on`2027-03-28T00:15`, minutes: 30 });
     // In London clocks go from one to two on that day.
     const { page, context } = await sitDown(clinic.rbt, {
-      path: week('2027-03-28'),
+      path: week(on`2027-03-28`),
       timeZone: 'Europe/London',
     });
     const block = page.locator('.ec-event.scheduled');
     expect(await drawnAt(page, block)).toEqual({ column: 6, from: 15, to: 45 });
     await block.scrollIntoViewIfNeeded();
     await drag(page, await pointAt(page, 6, 30), await pointAt(page, 6, 105));
-    await page.getByText('Moved to Sun, Mar 28, 2027, 1:30 – 2:00 AM.').waitFor();
-    expect(await sessionsOf(clinic)).toMatchObject([{ local: '2027-03-28 01:30:00', minutes: 30 }]);
+    await page.getByText(on`Moved to Sun, Mar 28, 2027, 1:30 – 2:00 AM.`).waitFor();
+    expect(await sessionsOf(clinic)).toMatchObject([{ local: on`2027-03-28 01:30:00`, minutes: 30 }]);
     expect(await drawnAt(page, block)).toEqual({ column: 6, from: 90, to: 120 });
     await context.close();
   });

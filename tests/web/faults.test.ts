@@ -15,9 +15,10 @@ import {
   sitDown,
   spoilToken,
 } from './browser.ts';
+import { on } from './days.ts';
 
-const form = { client: 'C-1', date: '2027-02-03', from: '10:00', to: '11:00' };
-const path = '/schedule?view=week&date=2027-02-03';
+const form = { client: 'C-1', date: on`2027-02-03`, from: '10:00', to: '11:00' };
+const path = on`/schedule?view=week&date=2027-02-03`;
 
 describeInBrowser('a fault', () => {
   let clinic: Clinic;
@@ -116,7 +117,7 @@ describeInBrowser('a fault', () => {
   });
 
   it('of the whole API leaves what is shown, says so, and is over by itself', async () => {
-    await book(clinic, { start: '2027-02-03T10:00' });
+    await book(clinic, { start: on`2027-02-03T10:00` });
     const { page, context } = await sitDown(clinic.rbt, { path });
     const block = page.locator('.ec-event.scheduled');
     await block.waitFor();
@@ -157,7 +158,7 @@ describeInBrowser('a fault', () => {
     expect(new Set(keys).size).toBe(2);
     await page.locator('.held').getByRole('button', { name: 'Book' }).click();
     await page.getByText('Booked:').waitFor();
-    expect(await sessionsOf(clinic)).toMatchObject([{ local: '2027-02-03 10:00:00' }]);
+    expect(await sessionsOf(clinic)).toMatchObject([{ local: on`2027-02-03 10:00:00` }]);
     await context.close();
   });
 
@@ -174,7 +175,7 @@ describeInBrowser('a fault', () => {
   });
 
   it('of two tabs that move one session leaves it in one of the two places', async () => {
-    await book(clinic, { start: '2027-02-03T10:00' });
+    await book(clinic, { start: on`2027-02-03T10:00` });
     const tabs = [await sitDown(clinic.rbt, { path }), await sitDown(clinic.rbt, { path })];
     const places = ['13:00', '15:00'];
     for (const [index, { page }] of tabs.entries()) {
@@ -192,7 +193,7 @@ describeInBrowser('a fault', () => {
       await page.locator('.refusal').or(page.getByText('Moved to')).first().waitFor();
     const made = await sessionsOf(clinic);
     expect(made).toHaveLength(1);
-    expect(['2027-02-03 13:00:00', '2027-02-03 15:00:00']).toContain(made[0]?.local);
+    expect([on`2027-02-03 13:00:00`, on`2027-02-03 15:00:00`]).toContain(made[0]?.local);
     expect(
       await rows("select 1 from public.session_holds where organization_id = $1 and status = 'held'", [
         clinic.organizationId,

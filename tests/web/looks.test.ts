@@ -19,18 +19,19 @@ import {
   signInOn,
   sitDown,
 } from './browser.ts';
+import { on } from './days.ts';
 
 describeInBrowser('the web app', () => {
   let clinic: Clinic;
   beforeAll(async () => {
     clinic = await openWebClinic();
-    await book(clinic, { start: '2027-02-03T10:00' });
+    await book(clinic, { start: on`2027-02-03T10:00` });
   });
-  const path = '/schedule?view=week&date=2027-02-03';
+  const path = on`/schedule?view=week&date=2027-02-03`;
 
   it('says each refusal of the server in words', async () => {
     const { page, context } = await sitDown(clinic.rbt, { path });
-    await fillBooking(page, { client: 'C-1', date: '2027-02-05', from: '10:00', to: '11:00' });
+    await fillBooking(page, { client: 'C-1', date: on`2027-02-05`, from: '10:00', to: '11:00' });
     let code = '';
     await page.route('**/functions/v1/sessions-hold', (route) =>
       route.fulfill({
@@ -71,7 +72,7 @@ describeInBrowser('the web app', () => {
     ['twice the size', 640, 430],
     ['four times the size', 320, 215],
   ])('loses nothing at %s', async (_, width, height) => {
-    const { page, context } = await sitDown(clinic.rbt, { path: '/schedule?view=list&date=2027-02-03' });
+    const { page, context } = await sitDown(clinic.rbt, { path: on`/schedule?view=list&date=2027-02-03` });
     await page.setViewportSize({ width, height });
     const sideways = () =>
       page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth');
@@ -94,7 +95,7 @@ describeInBrowser('the web app', () => {
   });
 
   it('is readable with more space between letters and lines, and in forced colours', async () => {
-    const { page, context } = await sitDown(clinic.rbt, { path: '/schedule?view=list&date=2027-02-03' });
+    const { page, context } = await sitDown(clinic.rbt, { path: on`/schedule?view=list&date=2027-02-03` });
     await page.emulateMedia({ forcedColors: 'active', reducedMotion: 'reduce' });
     await page.locator('.agenda li button').click();
     // The values of WCAG 1.4.12.
@@ -116,7 +117,7 @@ describeInBrowser('the web app', () => {
 
   it('moves a session by a long press and a drag of a finger, and a tap opens it', async () => {
     const own = await openWebClinic();
-    await book(own, { start: '2027-02-03T10:00' });
+    await book(own, { start: on`2027-02-03T10:00` });
     const { page, context } = await sitDown(own.rbt, { path, phone: true });
     await page.setViewportSize({ width: 1100, height: 860 });
     await page.locator('.ec-event.scheduled').waitFor();
@@ -133,8 +134,8 @@ describeInBrowser('the web app', () => {
     for (let step = 1; step <= 8; step++)
       await touch('touchMove', [{ x: from.x, y: from.y + ((to.y - from.y) * step) / 8 }]);
     await touch('touchEnd', []);
-    await page.getByText('Moved to Wed, Feb 3, 2027, 1:00 – 2:00 PM.').waitFor();
-    expect(await sessionsOf(own)).toMatchObject([{ local: '2027-02-03 13:00:00' }]);
+    await page.getByText(on`Moved to Wed, Feb 3, 2027, 1:00 – 2:00 PM.`).waitFor();
+    expect(await sessionsOf(own)).toMatchObject([{ local: on`2027-02-03 13:00:00` }]);
     await page.locator('.ec-event.scheduled').tap();
     await page.locator('aside h2').filter({ hasText: 'C-1' }).waitFor();
     await context.close();
@@ -169,7 +170,7 @@ describeInBrowser('the web app', () => {
     for (const [column, therapist] of [own.rbt, own.bcba].entries())
       for (let half = 0; half < 15; half++) {
         const { instant } = instantOf(
-          `2027-02-01T${String(8 + Math.floor(half / 2)).padStart(2, '0')}:${half % 2 ? '30' : '00'}`,
+          on`2027-02-01T${String(8 + Math.floor(half / 2)).padStart(2, '0')}:${half % 2 ? '30' : '00'}`,
           'America/Los_Angeles',
         );
         await bookSession(admin, {
@@ -226,7 +227,7 @@ describeInBrowser('the web app', () => {
     let desk: Desk;
     beforeEach(async () => {
       own = await openWebClinic();
-      id = await book(own, { start: '2027-02-03T10:00' });
+      id = await book(own, { start: on`2027-02-03T10:00` });
       desk = await openApp({ dark });
       page = desk.page;
     });
@@ -252,9 +253,9 @@ describeInBrowser('the web app', () => {
       await signInOn(page, own.superAdmin);
       await page.locator('.menu summary').click();
       await expectAccessible(page);
-      await at('/schedule?view=list&date=2027-02-03', /Feb 1/);
-      await at('/schedule?view=day&date=2027-02-03', 'Wednesday, February 3');
-      await at(path, /Feb 1/);
+      await at(on`/schedule?view=list&date=2027-02-03`, new RegExp(on`Feb 1`));
+      await at(on`/schedule?view=day&date=2027-02-03`, on`Wednesday, February 3`);
+      await at(path, new RegExp(on`Feb 1`));
       await at('/clients', 'Clients');
       await at(`/clients/${own.clients[0]}`, 'C-1');
       await press('Show details (recorded)');
@@ -271,11 +272,11 @@ describeInBrowser('the web app', () => {
     });
 
     it('in any dialog and drawer', async () => {
-      const started = await book(own, { start: '2027-02-04T10:00' });
+      const started = await book(own, { start: on`2027-02-04T10:00` });
       await begin(own, started);
       const today = (await sessionsOf(own)).find((session) => session.id === started)?.local.slice(0, 10);
       await signInOn(page, own.superAdmin);
-      await at(path, /Feb 1/);
+      await at(path, new RegExp(on`Feb 1`));
       await press('Keys');
       await opens('Keys');
       await press('Print');
@@ -302,10 +303,10 @@ describeInBrowser('the web app', () => {
     });
 
     it('while somebody books', async () => {
-      await book(own, { client: own.clients[1], start: '2027-02-10T10:00' });
+      await book(own, { client: own.clients[1], start: on`2027-02-10T10:00` });
       await signInOn(page, own.admin);
       await page.goto(new URL(`${path}&therapist=${own.rbt.id}`, page.url()).href);
-      await fillBooking(page, { client: 'C-1', date: '2027-02-03', from: '10:30', to: '11:30' });
+      await fillBooking(page, { client: 'C-1', date: on`2027-02-03`, from: '10:30', to: '11:30' });
       await page.getByLabel('Repeats').selectOption('FREQ=WEEKLY');
       await page.getByText('12 dates').waitFor();
       await expectAccessible(page);

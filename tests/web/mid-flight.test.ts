@@ -17,9 +17,10 @@ import {
   sitDown,
   spoilToken,
 } from './browser.ts';
+import { on } from './days.ts';
 
-const form = { client: 'C-1', date: '2027-02-03', from: '10:00', to: '11:00' };
-const path = '/schedule?view=week&date=2027-02-03';
+const form = { client: 'C-1', date: on`2027-02-03`, from: '10:00', to: '11:00' };
+const path = on`/schedule?view=week&date=2027-02-03`;
 const words = 'Ten trials of requesting.';
 const refreshes = ({ requests }: Desk) =>
   requests.filter((request) => request.includes('grant_type=refresh_token')).length;
@@ -91,7 +92,7 @@ describeInBrowser('a request under way', () => {
 
   describe('with a token that has expired is repeated after one refresh:', () => {
     it('a read', async () => {
-      await book(clinic, { start: '2027-02-10T10:00' });
+      await book(clinic, { start: on`2027-02-10T10:00` });
       const desk = await sitDown(clinic.rbt, { path });
       await desk.page.locator('.calendar[aria-busy="false"]').waitFor();
       await spoilToken(desk.page);
@@ -116,7 +117,7 @@ describeInBrowser('a request under way', () => {
     });
 
     it('a cancellation', async () => {
-      const id = await book(clinic, { start: '2027-02-03T10:00' });
+      const id = await book(clinic, { start: on`2027-02-03T10:00` });
       const desk = await sitDown(clinic.rbt, { path: `${path}&session=${id}` });
       await desk.page.getByRole('button', { name: 'Cancel…' }).click();
       await desk.page.getByLabel('Who cancelled?').selectOption({ label: 'Family' });
@@ -159,7 +160,7 @@ describeInBrowser('a request under way', () => {
     };
 
     it('what was typed to cancel stays, and the same press then cancels once', async () => {
-      const id = await book(clinic, { start: '2027-02-03T10:00' });
+      const id = await book(clinic, { start: on`2027-02-03T10:00` });
       const { page, context } = await sitDown(clinic.rbt, { path: `${path}&session=${id}` });
       await page.getByRole('button', { name: 'Cancel…' }).click();
       await page.getByLabel('Who cancelled?').selectOption({ label: 'Family' });
@@ -221,7 +222,7 @@ describeInBrowser('a request under way', () => {
       await page.getByText('Booked:').waitFor();
       expect(keys.length).toBeGreaterThan(1);
       expect(new Set(keys).size).toBe(1);
-      expect(await sessionsOf(clinic)).toMatchObject([{ local: '2027-02-03 10:00:00' }]);
+      expect(await sessionsOf(clinic)).toMatchObject([{ local: on`2027-02-03 10:00:00` }]);
       await context.close();
     });
 

@@ -14,8 +14,9 @@ import {
   signInOn,
   sitDown,
 } from './browser.ts';
+import { on } from './days.ts';
 
-const path = '/schedule?view=list&date=2027-02-03';
+const path = on`/schedule?view=list&date=2027-02-03`;
 const everythingKept = `JSON.stringify([document.title, location.href, history.state, { ...localStorage }, { ...sessionStorage },
   performance.getEntries().map(({ name }) => name)])`;
 
@@ -35,7 +36,7 @@ describeInBrowser('what is private', () => {
 
   /** The schedule, with a name on it. */
   async function sitAtNames(person = clinic.rbt): Promise<Desk> {
-    await book(clinic, { start: '2027-02-03T10:00' });
+    await book(clinic, { start: on`2027-02-03T10:00` });
     const desk = await sitDown(person, { path });
     await desk.page.getByText('Canary, Ann').waitFor();
     return desk;
@@ -90,8 +91,8 @@ describeInBrowser('what is private', () => {
   }
 
   it('is printed by number, and by name only when somebody chooses so', async () => {
-    await book(clinic, { start: '2027-02-03T10:00' });
-    const { page, context } = await sitDown(clinic.rbt, { path: '/schedule?view=week&date=2027-02-03' });
+    await book(clinic, { start: on`2027-02-03T10:00` });
+    const { page, context } = await sitDown(clinic.rbt, { path: on`/schedule?view=week&date=2027-02-03` });
     await page.evaluate(
       'window.print = () => { window.printed = document.querySelector(".calendar").textContent; }',
     );
@@ -114,7 +115,7 @@ describeInBrowser('what is private', () => {
   });
 
   it('asks for the names of those on the page and nobody else’s, until somebody searches', async () => {
-    await book(clinic, { start: '2027-02-03T10:00' });
+    await book(clinic, { start: on`2027-02-03T10:00` });
     const asked: string[] = [];
     const desk = await sitDown(clinic.admin, { path: '/reports' });
     desk.page.on('request', (request) => {
@@ -137,7 +138,7 @@ describeInBrowser('what is private', () => {
   });
 
   it('is found by letters that were typed before the names were read', async () => {
-    const { page, context } = await sitDown(clinic.rbt, { path: '/schedule?view=week&date=2027-02-03' });
+    const { page, context } = await sitDown(clinic.rbt, { path: on`/schedule?view=week&date=2027-02-03` });
     let answer = () => {};
     const answered = new Promise<void>((resolve) => {
       answer = resolve;
@@ -146,7 +147,7 @@ describeInBrowser('what is private', () => {
       await answered;
       await route.continue();
     });
-    await fillBooking(page, { client: 'bo', date: '2027-02-03', from: '10:00', to: '11:00' });
+    await fillBooking(page, { client: 'bo', date: on`2027-02-03`, from: '10:00', to: '11:00' });
     expect(await page.getByLabel('Clients that match').inputValue()).toBe('');
     answer();
     const chosen = page.getByLabel('Clients that match');
@@ -195,7 +196,7 @@ describeInBrowser('what is private', () => {
 
   it('stays with each of two people who work in two tabs of one browser', async () => {
     const other = await openWebClinic();
-    await book(other, { start: '2027-02-03T15:00' });
+    await book(other, { start: on`2027-02-03T15:00` });
     const { page, context } = await sitAtNames();
     const second = await context.newPage();
     await second.goto(page.url());

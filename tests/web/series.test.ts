@@ -15,6 +15,7 @@ import {
   sessionsOf,
   sitDown,
 } from './browser.ts';
+import { on } from './days.ts';
 
 const LA = 'America/Los_Angeles';
 
@@ -23,7 +24,7 @@ describeInBrowser('a series', () => {
   let ids: string[];
   beforeEach(async () => {
     clinic = await openWebClinic();
-    const { instant } = instantOf('2027-03-03T10:00', LA);
+    const { instant } = instantOf(on`2027-03-03T10:00`, LA);
     const { sessions } = await bookSession(anonymousClient(), {
       session: {
         therapist_id: clinic.rbt.id,
@@ -39,10 +40,10 @@ describeInBrowser('a series', () => {
     });
     ids = sessions.map(({ id }) => id);
   });
-  const locals = async () => (await sessionsOf(clinic)).map(({ local }) => local.slice(5, 16));
+  const locals = async () => (await sessionsOf(clinic)).map(({ local }) => local.slice(0, 16));
 
   it('moves from one session on, over a change of clocks, and back', async () => {
-    const path = `/schedule?view=list&date=2027-03-10&session=${ids[1]}`;
+    const path = on`/schedule?view=list&date=2027-03-10&session=${ids[1]}`;
     const { page, context } = await sitDown(clinic.rbt, { path });
     await page.getByRole('button', { name: 'Move…' }).click();
     await page.getByLabel('Which').selectOption({ label: 'This and the following' });
@@ -52,16 +53,26 @@ describeInBrowser('a series', () => {
     await expectAccessible(page);
     await page.locator('aside').getByRole('button', { name: 'Move', exact: true }).click();
     await page.getByText('Moved 3 sessions.').waitFor();
-    expect(await locals()).toEqual(['03-03 10:00', '03-10 13:00', '03-17 13:00', '03-24 13:00']);
+    expect(await locals()).toEqual([
+      on`2027-03-03 10:00`,
+      on`2027-03-10 13:00`,
+      on`2027-03-17 13:00`,
+      on`2027-03-24 13:00`,
+    ]);
     await page.getByRole('button', { name: 'Undo' }).click();
     await page.getByText('Moved 3 sessions.').waitFor({ state: 'detached' });
-    expect(await locals()).toEqual(['03-03 10:00', '03-10 10:00', '03-17 10:00', '03-24 10:00']);
+    expect(await locals()).toEqual([
+      on`2027-03-03 10:00`,
+      on`2027-03-10 10:00`,
+      on`2027-03-17 10:00`,
+      on`2027-03-24 10:00`,
+    ]);
     await context.close();
   });
 
   it('is cancelled from one session on, and one session alone leaves the others', async () => {
     const { page, context } = await sitDown(clinic.rbt, {
-      path: `/schedule?view=list&date=2027-03-17&session=${ids[2]}`,
+      path: on`/schedule?view=list&date=2027-03-17&session=${ids[2]}`,
     });
     const statuses = async () => (await sessionsOf(clinic)).map(({ status }) => status);
     await page.getByRole('button', { name: 'Cancel…' }).click();
@@ -71,7 +82,7 @@ describeInBrowser('a series', () => {
     await page.getByRole('button', { name: 'Cancel session' }).click();
     await page.getByText('Cancelled. The time is free again').waitFor();
     expect(await statuses()).toEqual(['scheduled', 'scheduled', 'cancelled', 'cancelled']);
-    await page.goto(new URL(`/schedule?view=list&date=2027-03-03&session=${ids[0]}`, page.url()).href);
+    await page.goto(new URL(on`/schedule?view=list&date=2027-03-03&session=${ids[0]}`, page.url()).href);
     await page.getByRole('button', { name: 'Cancel…' }).click();
     await page.getByLabel('Who cancelled?').selectOption({ label: 'Not known' });
     await page.getByRole('button', { name: 'Cancel session' }).click();
@@ -97,7 +108,7 @@ describeInBrowser('a series', () => {
     await completeFirst();
     const before = await all();
     expect(before[0]?.status).toBe('completed');
-    const path = `/schedule?view=list&date=2027-03-17&session=${ids[2]}`;
+    const path = on`/schedule?view=list&date=2027-03-17&session=${ids[2]}`;
     const { page, context } = await sitDown(clinic.rbt, { path });
     await page.getByRole('button', { name: 'Move…' }).click();
     await page.getByLabel('Which').selectOption({ label: 'All to come' });
@@ -106,14 +117,14 @@ describeInBrowser('a series', () => {
     await page.getByText('3 dates · 3 free').waitFor();
     await page.locator('.preview td').filter({ hasText: '11:15 AM – 12:15 PM' }).nth(2).waitFor();
     const previewed = await page.locator('.preview tbody tr td:first-child').allTextContents();
-    expect(previewed).toEqual(['Wed, Mar 10, 2027', 'Wed, Mar 17, 2027', 'Wed, Mar 24, 2027']);
+    expect(previewed).toEqual([on`Wed, Mar 10, 2027`, on`Wed, Mar 17, 2027`, on`Wed, Mar 24, 2027`]);
     await page.locator('aside').getByRole('button', { name: 'Move', exact: true }).click();
     await page.getByText('Moved 3 sessions.').waitFor();
     expect(await all()).toEqual([
       before[0],
       ...['10', '17', '24'].map((day, index) => ({
         id: ids[index + 1],
-        local: `2027-03-${day} 11:15:00`,
+        local: on`2027-03-${day} 11:15:00`,
         status: 'scheduled',
       })),
     ]);
@@ -123,7 +134,7 @@ describeInBrowser('a series', () => {
   it('is cancelled whole, but for one that is completed', async () => {
     await completeFirst();
     const { page, context } = await sitDown(clinic.rbt, {
-      path: `/schedule?view=list&date=2027-03-17&session=${ids[2]}`,
+      path: on`/schedule?view=list&date=2027-03-17&session=${ids[2]}`,
     });
     await page.getByRole('button', { name: 'Cancel…' }).click();
     await page.getByLabel('Who cancelled?').selectOption({ label: 'Clinic or staff' });
@@ -136,14 +147,14 @@ describeInBrowser('a series', () => {
 
   it('asks which are meant when one is dragged, and its draft can be dragged on', async () => {
     const { page, context, requests } = await sitDown(clinic.rbt, {
-      path: '/schedule?view=week&date=2027-03-10',
+      path: on`/schedule?view=week&date=2027-03-10`,
     });
     await page.locator('.ec-event.scheduled').waitFor();
     const sent = () => requests.filter((request) => request.includes('/functions/v1/sessions-')).length;
     await drag(page, await pointAt(page, 2, 630), await pointAt(page, 3, 750));
     const panel = page.locator('aside').filter({ has: page.getByRole('heading', { name: 'Move' }) });
     await panel.waitFor();
-    expect(await page.getByLabel('Date').inputValue()).toBe('2027-03-11');
+    expect(await page.getByLabel('Date').inputValue()).toBe(on`2027-03-11`);
     expect(await page.getByLabel('From').inputValue()).toBe('12:00');
     expect(sent()).toBe(0);
     await page.getByLabel('Which').selectOption({ label: 'This and the following' });
@@ -151,13 +162,18 @@ describeInBrowser('a series', () => {
     expect(await drawnAt(page, block)).toEqual({ column: 3, from: 720, to: 780 });
     await drag(page, await pointAt(page, 3, 750), await pointAt(page, 2, 810));
     await expect.poll(() => page.getByLabel('From').inputValue(), { timeout: 60_000 }).toBe('13:00');
-    expect(await page.getByLabel('Date').inputValue()).toBe('2027-03-10');
+    expect(await page.getByLabel('Date').inputValue()).toBe(on`2027-03-10`);
     // What else was chosen stays.
     expect(await page.getByLabel('Which').inputValue()).toBe('following');
     await page.getByText('3 dates · 3 free').waitFor();
     await panel.getByRole('button', { name: 'Move', exact: true }).click();
     await page.getByText('Moved 3 sessions.').waitFor();
-    expect(await locals()).toEqual(['03-03 10:00', '03-10 13:00', '03-17 13:00', '03-24 13:00']);
+    expect(await locals()).toEqual([
+      on`2027-03-03 10:00`,
+      on`2027-03-10 13:00`,
+      on`2027-03-17 13:00`,
+      on`2027-03-24 13:00`,
+    ]);
     await context.close();
   });
 });

@@ -12,6 +12,7 @@ import {
   sessionsOf,
   sitDown,
 } from './browser.ts';
+import { on } from './days.ts';
 
 const LA = 'America/Los_Angeles';
 /** A quarter of an hour from now, as clocks show it in the clinic: soon enough to be started. */
@@ -99,9 +100,10 @@ describeInBrowser('a visit', () => {
   });
 
   it('is in the reports as the database has it, and their CSV says the same', async () => {
-    await book(clinic, { start: '2027-02-03T10:00', minutes: 90 });
+    const month = on`2027-02-10`.slice(0, 7);
+    await book(clinic, { start: on`2027-02-10T10:00`, minutes: 90 });
     const { page, context } = await sitDown(clinic.admin, { path: '/reports' });
-    await page.getByLabel('Month').fill('2027-02');
+    await page.getByLabel('Month').fill(month);
     const report = page.getByRole('region', { name: 'Utilization' });
     await report.locator('summary').click();
     await report.locator('tbody tr').first().waitFor();
@@ -113,8 +115,8 @@ describeInBrowser('a visit', () => {
       );
     const expected = await rows<{ name: string; week: string; booked: string }>(
       `select therapist_name as name, week_start::text as week, booked_hours::text as booked
-      from reports.therapist_utilization where organization_id = $1 and week_start >= '2027-02-01' and week_start < '2027-03-01'`,
-      [clinic.organizationId],
+      from reports.therapist_utilization where organization_id = $1 and week_start >= $2::date and week_start < $2::date + interval '1 month'`,
+      [clinic.organizationId, `${month}-01`],
     );
     const key = (name: unknown, week: unknown, booked: unknown) => `${name} ${week} ${Number(booked)}`;
     expect(shown.map(([name, week, , booked]) => key(name, week, booked)).sort()).toEqual(
