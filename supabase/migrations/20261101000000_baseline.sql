@@ -2798,7 +2798,11 @@ as $$
 begin
   if auth.role() = 'authenticated' then
     -- Of any other row, row-level security refuses the write; nobody makes another clinic wait by naming it.
-    return coalesce(private.active_organization_id() = organization_id, false);
+    -- The policies judge by the start of the statement: who was removed since would pass them, and no rule be asked here.
+    if (private.active_organization_id() = organization_id) is not true then
+      raise insufficient_privilege using message = 'new row violates row-level security policy';
+    end if;
+    return true;
   elsif private.claimed_organization_id() = organization_id then
     return true;
   end if;
@@ -2815,7 +2819,7 @@ end
 $$;
 comment on function private.take_row_organization(uuid) is
   'The organization of a row that is written directly, for the writer alone; for a user it is that of the token, taken '
-  'before the statement. False: the row is another organization''s, and row-level security refuses it.';
+  'before the statement. Refuses a row of another organization as row-level security does.';
 
 -- === schemas/payers/authorizations.sql ===
 
