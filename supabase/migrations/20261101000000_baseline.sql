@@ -2788,7 +2788,7 @@ comment on function private.take_written_organization() is
   'organization may be named first: select set_config(''therapist_sessions.organization'', ''<id>'', true).';
 
 create function private.take_row_organization(organization_id uuid)
-returns boolean
+returns void
 language plpgsql
 set search_path = ''
 -- A writer who updates has the row's lock by now, and a booking may wait for that row while this waits for it: then the
@@ -2797,17 +2797,14 @@ set lock_timeout = '500ms'
 as $$
 begin
   if auth.role() = 'authenticated' then
-    -- Of any other row, row-level security refuses the write; nobody makes another clinic wait by naming it.
-    -- The policies judge by the start of the statement: who was removed since would pass them, and no rule be asked here.
+    -- Nobody makes another clinic wait by naming it. Row-level security would not do alone: it judges by the start of the
+    -- statement, and somebody may have been removed since.
     if (private.active_organization_id() = organization_id) is not true then
       raise insufficient_privilege using message = 'new row violates row-level security policy';
     end if;
-    return true;
-  elsif private.claimed_organization_id() = organization_id then
-    return true;
+  elsif private.claimed_organization_id() is distinct from organization_id then
+    perform private.take_organization(organization_id);
   end if;
-  perform private.take_organization(organization_id);
-  return true;
 exception
   when lock_not_available then
     perform private.log_busy(sqlstate, sqlerrm);
@@ -7307,9 +7304,7 @@ security definer
 set search_path = ''
 as $$
 begin
-  if not private.take_row_organization(new.organization_id) then
-    return new;
-  end if;
+  perform private.take_row_organization(new.organization_id);
   if tg_op = 'UPDATE' and (new.organization_id, new.id, new.client_id)
     is distinct from (old.organization_id, old.id, old.client_id)
   then
@@ -7330,9 +7325,7 @@ security definer
 set search_path = ''
 as $$
 begin
-  if not private.take_row_organization(new.organization_id) then
-    return new;
-  end if;
+  perform private.take_row_organization(new.organization_id);
   return new;
 end
 $$;
@@ -13452,9 +13445,7 @@ declare
   serves_anew boolean := true;
   is_elsewhere boolean := true;
 begin
-  if not private.take_row_organization(new.organization_id) then
-    return new;
-  end if;
+  perform private.take_row_organization(new.organization_id);
   new.updated_at := clock_timestamp();
   if tg_op = 'INSERT' then
     new.created_at := new.updated_at;
@@ -13634,9 +13625,7 @@ security definer
 set search_path = ''
 as $$
 begin
-  if not private.take_row_organization(new.organization_id) then
-    return new;
-  end if;
+  perform private.take_row_organization(new.organization_id);
   if (tg_op = 'INSERT' or new.id <> old.id) and private.id_is_taken(new.organization_id, new.id) then
     raise exception using
       errcode = 'unique_violation', message = 'this id belongs to a session or a hold', hint = 'Leave the id out.';

@@ -184,7 +184,7 @@ comment on function private.take_written_organization() is
   'organization may be named first: select set_config(''therapist_sessions.organization'', ''<id>'', true).';
 
 create function private.take_row_organization(organization_id uuid)
-returns boolean
+returns void
 language plpgsql
 set search_path = ''
 -- A writer who updates has the row's lock by now, and a booking may wait for that row while this waits for it: then the
@@ -193,17 +193,14 @@ set lock_timeout = '500ms'
 as $$
 begin
   if auth.role() = 'authenticated' then
-    -- Of any other row, row-level security refuses the write; nobody makes another clinic wait by naming it.
-    -- The policies judge by the start of the statement: who was removed since would pass them, and no rule be asked here.
+    -- Nobody makes another clinic wait by naming it. Row-level security would not do alone: it judges by the start of the
+    -- statement, and somebody may have been removed since.
     if (private.active_organization_id() = organization_id) is not true then
       raise insufficient_privilege using message = 'new row violates row-level security policy';
     end if;
-    return true;
-  elsif private.claimed_organization_id() = organization_id then
-    return true;
+  elsif private.claimed_organization_id() is distinct from organization_id then
+    perform private.take_organization(organization_id);
   end if;
-  perform private.take_organization(organization_id);
-  return true;
 exception
   when lock_not_available then
     perform private.log_busy(sqlstate, sqlerrm);

@@ -515,9 +515,7 @@ security definer
 set search_path = ''
 as $$
 begin
-  if not private.take_row_organization(new.organization_id) then
-    return new;
-  end if;
+  perform private.take_row_organization(new.organization_id);
   if tg_op = 'UPDATE' and (new.organization_id, new.id, new.client_id)
     is distinct from (old.organization_id, old.id, old.client_id)
   then
@@ -538,9 +536,7 @@ security definer
 set search_path = ''
 as $$
 begin
-  if not private.take_row_organization(new.organization_id) then
-    return new;
-  end if;
+  perform private.take_row_organization(new.organization_id);
   return new;
 end
 $$;
