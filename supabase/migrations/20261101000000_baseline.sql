@@ -367,8 +367,8 @@ $$;
 comment on function private.active_organization_id() is
   'The organization the caller works in now: the token''s choice, if the membership row stands. Null otherwise.';
 
-create function private.is_of_another_clinic(organization_id uuid)
-returns boolean
+create function private.refuse_other_clinic(organization_id uuid, table_name name)
+returns void
 language plpgsql
 stable
 security definer
@@ -376,12 +376,15 @@ set search_path = ''
 as $$
 begin
   -- Whoever has become a user, as the REST service does; claims alone do not bring row-level security with them.
-  return current_setting('role') = 'authenticated' and private.active_organization_id() is distinct from organization_id;
+  if current_setting('role') = 'authenticated' and private.active_organization_id() is distinct from organization_id then
+    raise insufficient_privilege using message = format('new row violates row-level security policy for table "%s"', table_name);
+  end if;
 end
 $$;
-comment on function private.is_of_another_clinic(uuid) is
-  'Whether a user is about to write a row of a clinic that is not theirs. Row-level security refuses it: a trigger that comes '
-  'first says nothing of it, since its words would tell what the other clinic has.';
+comment on function private.refuse_other_clinic(uuid, name) is
+  'Refuses a user who is about to write a row of a clinic that is not theirs, in the words of row-level security. A trigger '
+  'that comes before it says nothing else of such a row: its own words would tell what the other clinic has. It does not '
+  'leave the row to the policies, which judge by the start of the statement: somebody may have been removed since.';
 
 create function private.active_role()
 returns public.member_role
@@ -1031,9 +1034,7 @@ security definer
 set search_path = ''
 as $$
 begin
-  if private.is_of_another_clinic(new.organization_id) then
-    return new;
-  end if;
+  perform private.refuse_other_clinic(new.organization_id, tg_table_name);
   -- Two codes entered at once would take one number: the constraint would refuse the second. Clinics number their own
   -- apart from each other, and from what is everybody's, and wait for nobody else.
   perform pg_advisory_xact_lock(
@@ -2787,7 +2788,7 @@ comment on function private.take_written_organization() is
   'Trigger: a direct write has its organization to itself until it commits. Without a token (service_role, SQL) the '
   'organization may be named first: select set_config(''therapist_sessions.organization'', ''<id>'', true).';
 
-create function private.take_row_organization(organization_id uuid)
+create function private.take_row_organization(organization_id uuid, table_name name)
 returns void
 language plpgsql
 set search_path = ''
@@ -2800,7 +2801,7 @@ begin
     -- Nobody makes another clinic wait by naming it. Row-level security would not do alone: it judges by the start of the
     -- statement, and somebody may have been removed since.
     if (private.active_organization_id() = organization_id) is not true then
-      raise insufficient_privilege using message = 'new row violates row-level security policy';
+      raise insufficient_privilege using message = format('new row violates row-level security policy for table "%s"', table_name);
     end if;
   elsif private.claimed_organization_id() is distinct from organization_id then
     perform private.take_organization(organization_id);
@@ -2814,7 +2815,7 @@ exception
       hint = 'To wait for them instead, name the organization first: select set_config(''therapist_sessions.organization'', ''<id>'', true)';
 end
 $$;
-comment on function private.take_row_organization(uuid) is
+comment on function private.take_row_organization(uuid, name) is
   'The organization of a row that is written directly, for the writer alone; for a user it is that of the token, taken '
   'before the statement. Refuses a row of another organization as row-level security does.';
 
@@ -3137,7 +3138,8 @@ begin
     )
   end
   limit 1;
-  if found and not private.is_of_another_clinic(new.organization_id) then
+  if found then
+    perform private.refuse_other_clinic(new.organization_id, tg_table_name);
     raise exception using
       errcode = 'check_violation',
       constraint = 'unit_limits_codes',
@@ -3386,9 +3388,8 @@ as $$
 declare
   date constant date := private.service_date(new.organization_id, new.client_id, new.start_time);
 begin
-  if (private.service_code_on(new.organization_id, new.cpt_code, date)).code is null
-    and not private.is_of_another_clinic(new.organization_id)
-  then
+  if (private.service_code_on(new.organization_id, new.cpt_code, date)).code is null then
+    perform private.refuse_other_clinic(new.organization_id, tg_table_name);
     raise exception using
       errcode = 'check_violation',
       constraint = 'service_code_valid',
@@ -3433,7 +3434,8 @@ begin
       where known.code = named.code and (known.organization_id is null or known.organization_id = new.organization_id)
     )
   limit 1;
-  if unknown is not null and not private.is_of_another_clinic(new.organization_id) then
+  if unknown is not null then
+    perform private.refuse_other_clinic(new.organization_id, tg_table_name);
     raise exception using
       errcode = 'foreign_key_violation',
       schema = 'public',
@@ -7304,7 +7306,7 @@ security definer
 set search_path = ''
 as $$
 begin
-  perform private.take_row_organization(new.organization_id);
+  perform private.take_row_organization(new.organization_id, tg_table_name);
   if tg_op = 'UPDATE' and (new.organization_id, new.id, new.client_id)
     is distinct from (old.organization_id, old.id, old.client_id)
   then
@@ -7325,7 +7327,7 @@ security definer
 set search_path = ''
 as $$
 begin
-  perform private.take_row_organization(new.organization_id);
+  perform private.take_row_organization(new.organization_id, tg_table_name);
   return new;
 end
 $$;
@@ -13445,7 +13447,7 @@ declare
   serves_anew boolean := true;
   is_elsewhere boolean := true;
 begin
-  perform private.take_row_organization(new.organization_id);
+  perform private.take_row_organization(new.organization_id, tg_table_name);
   new.updated_at := clock_timestamp();
   if tg_op = 'INSERT' then
     new.created_at := new.updated_at;
@@ -13625,7 +13627,7 @@ security definer
 set search_path = ''
 as $$
 begin
-  perform private.take_row_organization(new.organization_id);
+  perform private.take_row_organization(new.organization_id, tg_table_name);
   if (tg_op = 'INSERT' or new.id <> old.id) and private.id_is_taken(new.organization_id, new.id) then
     raise exception using
       errcode = 'unique_violation', message = 'this id belongs to a session or a hold', hint = 'Leave the id out.';
@@ -14028,7 +14030,7 @@ security definer
 set search_path = ''
 as $$
 begin
-  perform private.take_row_organization(new.organization_id);
+  perform private.take_row_organization(new.organization_id, tg_table_name);
   if tg_op = 'INSERT' then
     if private.id_is_taken(new.organization_id, new.id) then
       raise exception using
@@ -14066,7 +14068,7 @@ as $$
 declare
   member public.staff_time_members := case when tg_op = 'DELETE' then old else new end;
 begin
-  perform private.take_row_organization(member.organization_id);
+  perform private.take_row_organization(member.organization_id, tg_table_name);
   if tg_op = 'UPDATE' or exists (
     select from public.staff_times as known
     where known.organization_id = member.organization_id and known.id = member.staff_time_id
@@ -21820,7 +21822,7 @@ begin
       errcode = 'check_violation', message = 'organization_id and session_id of a visit never change',
       hint = 'Correct the visit through correct_visit.';
   end if;
-  perform private.take_row_organization(new.organization_id);
+  perform private.take_row_organization(new.organization_id, tg_table_name);
   return new;
 end
 $$;

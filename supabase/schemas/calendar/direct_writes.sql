@@ -140,7 +140,7 @@ declare
   serves_anew boolean := true;
   is_elsewhere boolean := true;
 begin
-  perform private.take_row_organization(new.organization_id);
+  perform private.take_row_organization(new.organization_id, tg_table_name);
   new.updated_at := clock_timestamp();
   if tg_op = 'INSERT' then
     new.created_at := new.updated_at;
@@ -320,7 +320,7 @@ security definer
 set search_path = ''
 as $$
 begin
-  perform private.take_row_organization(new.organization_id);
+  perform private.take_row_organization(new.organization_id, tg_table_name);
   if (tg_op = 'INSERT' or new.id <> old.id) and private.id_is_taken(new.organization_id, new.id) then
     raise exception using
       errcode = 'unique_violation', message = 'this id belongs to a session or a hold', hint = 'Leave the id out.';

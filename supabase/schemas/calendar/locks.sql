@@ -183,7 +183,7 @@ comment on function private.take_written_organization() is
   'Trigger: a direct write has its organization to itself until it commits. Without a token (service_role, SQL) the '
   'organization may be named first: select set_config(''therapist_sessions.organization'', ''<id>'', true).';
 
-create function private.take_row_organization(organization_id uuid)
+create function private.take_row_organization(organization_id uuid, table_name name)
 returns void
 language plpgsql
 set search_path = ''
@@ -196,7 +196,7 @@ begin
     -- Nobody makes another clinic wait by naming it. Row-level security would not do alone: it judges by the start of the
     -- statement, and somebody may have been removed since.
     if (private.active_organization_id() = organization_id) is not true then
-      raise insufficient_privilege using message = 'new row violates row-level security policy';
+      raise insufficient_privilege using message = format('new row violates row-level security policy for table "%s"', table_name);
     end if;
   elsif private.claimed_organization_id() is distinct from organization_id then
     perform private.take_organization(organization_id);
@@ -210,6 +210,6 @@ exception
       hint = 'To wait for them instead, name the organization first: select set_config(''therapist_sessions.organization'', ''<id>'', true)';
 end
 $$;
-comment on function private.take_row_organization(uuid) is
+comment on function private.take_row_organization(uuid, name) is
   'The organization of a row that is written directly, for the writer alone; for a user it is that of the token, taken '
   'before the statement. Refuses a row of another organization as row-level security does.';

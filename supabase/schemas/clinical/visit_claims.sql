@@ -305,7 +305,7 @@ begin
       errcode = 'check_violation', message = 'organization_id and session_id of a visit never change',
       hint = 'Correct the visit through correct_visit.';
   end if;
-  perform private.take_row_organization(new.organization_id);
+  perform private.take_row_organization(new.organization_id, tg_table_name);
   return new;
 end
 $$;

@@ -515,7 +515,7 @@ security definer
 set search_path = ''
 as $$
 begin
-  perform private.take_row_organization(new.organization_id);
+  perform private.take_row_organization(new.organization_id, tg_table_name);
   if tg_op = 'UPDATE' and (new.organization_id, new.id, new.client_id)
     is distinct from (old.organization_id, old.id, old.client_id)
   then
@@ -536,7 +536,7 @@ security definer
 set search_path = ''
 as $$
 begin
-  perform private.take_row_organization(new.organization_id);
+  perform private.take_row_organization(new.organization_id, tg_table_name);
   return new;
 end
 $$;

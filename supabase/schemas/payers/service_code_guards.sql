@@ -12,9 +12,8 @@ as $$
 declare
   date constant date := private.service_date(new.organization_id, new.client_id, new.start_time);
 begin
-  if (private.service_code_on(new.organization_id, new.cpt_code, date)).code is null
-    and not private.is_of_another_clinic(new.organization_id)
-  then
+  if (private.service_code_on(new.organization_id, new.cpt_code, date)).code is null then
+    perform private.refuse_other_clinic(new.organization_id, tg_table_name);
     raise exception using
       errcode = 'check_violation',
       constraint = 'service_code_valid',
@@ -59,7 +58,8 @@ begin
       where known.code = named.code and (known.organization_id is null or known.organization_id = new.organization_id)
     )
   limit 1;
-  if unknown is not null and not private.is_of_another_clinic(new.organization_id) then
+  if unknown is not null then
+    perform private.refuse_other_clinic(new.organization_id, tg_table_name);
     raise exception using
       errcode = 'foreign_key_violation',
       schema = 'public',

@@ -130,9 +130,7 @@ security definer
 set search_path = ''
 as $$
 begin
-  if private.is_of_another_clinic(new.organization_id) then
-    return new;
-  end if;
+  perform private.refuse_other_clinic(new.organization_id, tg_table_name);
   -- Two codes entered at once would take one number: the constraint would refuse the second. Clinics number their own
   -- apart from each other, and from what is everybody's, and wait for nobody else.
   perform pg_advisory_xact_lock(

@@ -81,7 +81,8 @@ begin
     )
   end
   limit 1;
-  if found and not private.is_of_another_clinic(new.organization_id) then
+  if found then
+    perform private.refuse_other_clinic(new.organization_id, tg_table_name);
     raise exception using
       errcode = 'check_violation',
       constraint = 'unit_limits_codes',

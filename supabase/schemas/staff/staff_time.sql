@@ -169,7 +169,7 @@ security definer
 set search_path = ''
 as $$
 begin
-  perform private.take_row_organization(new.organization_id);
+  perform private.take_row_organization(new.organization_id, tg_table_name);
   if tg_op = 'INSERT' then
     if private.id_is_taken(new.organization_id, new.id) then
       raise exception using
@@ -207,7 +207,7 @@ as $$
 declare
   member public.staff_time_members := case when tg_op = 'DELETE' then old else new end;
 begin
-  perform private.take_row_organization(member.organization_id);
+  perform private.take_row_organization(member.organization_id, tg_table_name);
   if tg_op = 'UPDATE' or exists (
     select from public.staff_times as known
     where known.organization_id = member.organization_id and known.id = member.staff_time_id

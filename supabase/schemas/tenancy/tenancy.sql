@@ -230,8 +230,8 @@ $$;
 comment on function private.active_organization_id() is
   'The organization the caller works in now: the token''s choice, if the membership row stands. Null otherwise.';
 
-create function private.is_of_another_clinic(organization_id uuid)
-returns boolean
+create function private.refuse_other_clinic(organization_id uuid, table_name name)
+returns void
 language plpgsql
 stable
 security definer
@@ -239,12 +239,15 @@ set search_path = ''
 as $$
 begin
   -- Whoever has become a user, as the REST service does; claims alone do not bring row-level security with them.
-  return current_setting('role') = 'authenticated' and private.active_organization_id() is distinct from organization_id;
+  if current_setting('role') = 'authenticated' and private.active_organization_id() is distinct from organization_id then
+    raise insufficient_privilege using message = format('new row violates row-level security policy for table "%s"', table_name);
+  end if;
 end
 $$;
-comment on function private.is_of_another_clinic(uuid) is
-  'Whether a user is about to write a row of a clinic that is not theirs. Row-level security refuses it: a trigger that comes '
-  'first says nothing of it, since its words would tell what the other clinic has.';
+comment on function private.refuse_other_clinic(uuid, name) is
+  'Refuses a user who is about to write a row of a clinic that is not theirs, in the words of row-level security. A trigger '
+  'that comes before it says nothing else of such a row: its own words would tell what the other clinic has. It does not '
+  'leave the row to the policies, which judge by the start of the statement: somebody may have been removed since.';
 
 create function private.active_role()
 returns public.member_role
