@@ -720,8 +720,9 @@ function checkKeys(history: Call[], tables: Tables, told: Map<string, Told>, fin
       if (answer.type === 'unknown' || answer.type === 'lost') continue;
       const code = nameOf(answer);
       if (code === 'PT503') continue;
-      // Who has left is told nothing any more.
-      if (code === 'PT403' && call.actor.userId === restlessTherapist(call.actor.clinic)) continue;
+      // Who has left is told nothing any more; over HTTP the refusal that was raised has the code FORBIDDEN.
+      if (/^(PT403|FORBIDDEN)$/.test(code) && call.actor.userId === restlessTherapist(call.actor.clinic))
+        continue;
       const binding = (first: First) =>
         first.call !== call &&
         first.since <= call.startedAt * 1000 &&
