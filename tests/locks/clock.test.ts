@@ -96,3 +96,22 @@ describe('behind the locks reads the clock:', () => {
     });
   });
 });
+
+it('a confirmation that waited goes by the end that an operator has set meanwhile', async () => {
+  const held = await hold();
+  await inLockStep({ operator: 'owner', caller: admin }, async ({ operator, caller }) => {
+    await operator.does('begin');
+    await operator.does('select private.lock_resources($1, array[$2::uuid])', [
+      arena.organizationId,
+      therapist(),
+    ]);
+    const waiting = await caller.waitsFor(operator, 'select public.confirm_sessions($1) as outcome', [
+      JSON.stringify(confirmationOf(therapist(), client(), held.body)),
+    ]);
+    await operator.does('update public.hold_batches set expires_at = clock_timestamp() where id = $1', [
+      held.body.holdId,
+    ]);
+    await operator.does('commit');
+    expect(await waiting.ends()).toMatchObject({ rows: [{ outcome: { code: 'HOLD_EXPIRED' } }] });
+  });
+});

@@ -89,6 +89,40 @@ describe('a row that is written directly', () => {
     });
   });
 
+  it('is given up by a writer without a name, and no booking that waits beside takes that for its own deadlock', async () => {
+    const { booking, row } = bookingAndRow(6);
+    const set = (to: string) =>
+      `update public.sessions set session_type = '${to}' where id = $1 returning session_type`;
+    await inLockStep(
+      { first: 'owner', user: admin, booker: 'owner', nameless: 'service_role' },
+      async ({ first, user, booker, nameless }) => {
+        const [session] = await first.does(`${insert}, id`, row);
+        const id = [session.id];
+        // The booker looks for a deadlock while the user, who has the organization, waits for the nameless writer's row.
+        await booker.does("set deadlock_timeout = '300ms'");
+        await booker.does(
+          "select set_config('request.jwt.claims', $1, false), set_config('role', 'authenticated', false)",
+          [JSON.stringify({ role: 'authenticated', ...admin })],
+        );
+        await first.does('begin');
+        await first.does('select private.take_organization($1)', [arena.organizationId]);
+        const updating = await user.waitsFor(first, set('user'), id);
+        const holding = await booker.waitsFor(first, hold, booking);
+        const giving = nameless.tries(set('nameless'), id);
+        const unlocked = 'select from public.sessions where id = $1 for update skip locked';
+        for (let rows = [{}]; rows.length > 0; ) {
+          await first.does('savepoint look');
+          rows = await first.does(unlocked, id);
+          await first.does('rollback to savepoint look');
+        }
+        await first.does('commit');
+        expect(await giving).toMatchObject({ sqlstate: 'PT503' });
+        expect(await updating.ends()).toEqual({ rows: [{ session_type: 'user' }] });
+        expect(await holding.ends()).toMatchObject({ rows: [{ outcome: { ok: true } }] });
+      },
+    );
+  });
+
   it.each(['repeatable read', 'serializable'])('is refused in %s, and so is a booking', async (isolation) => {
     const { booking, row } = bookingAndRow(5);
     await withConnection(async (client) => {

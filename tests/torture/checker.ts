@@ -745,28 +745,8 @@ function checkKeys(history: Call[], tables: Tables, told: Map<string, Told>, fin
   }
 }
 
-/**
- * The batches whose end was moved while a confirmation of them was under way. Time does not do that: whoever confirms may
- * have looked at the end before.
- */
-function endedUnderway(history: Call[], tables: Tables): Set<string> {
-  const ended = new Map<string, number>();
-  for (const { kind, request, endedAt, actor } of history)
-    if (kind === 'expire') ended.set(place(actor.clinic.organizationId, request.batch_id as string), endedAt);
-  const calls = new Map(history.map((call) => [call.id, call]));
-  const underway = new Set<string>();
-  for (const { action, details, organization_id, request_id } of tables.events) {
-    if (action !== 'hold.confirmed' || !details?.batchId) continue;
-    const batch = place(organization_id, details.batchId);
-    const startedAt = calls.get(request_id ?? '')?.startedAt;
-    if (startedAt !== undefined && startedAt <= (ended.get(batch) ?? 0)) underway.add(batch);
-  }
-  return underway;
-}
-
 /** A confirmation comes before the hold's end, and each hold is settled by one event. */
-function checkHolds(tables: Tables, history: Call[], findings: Findings): void {
-  const underway = endedUnderway(history, tables);
+function checkHolds(tables: Tables, findings: Findings): void {
   const settling = new Map<string, number>();
   for (const { action, outcome, details, entity_ids, organization_id } of tables.events) {
     if (outcome !== 'ok' || !/^hold\.(released|expired|confirmed)$/.test(action) || !details?.batchId)
@@ -781,8 +761,7 @@ function checkHolds(tables: Tables, history: Call[], findings: Findings): void {
   for (const hold of tables.holds) {
     const batch = tables.batches.get(place(hold.organization_id, hold.batch_id));
     if (!batch) continue;
-    const isUnderway = underway.has(place(hold.organization_id, hold.batch_id));
-    if (hold.status === 'confirmed' && (hold.settled ?? 0) >= batch.expires && !isUnderway)
+    if (hold.status === 'confirmed' && (hold.settled ?? 0) >= batch.expires)
       findings.add('an expired hold never confirms', `hold ${hold.id} of batch ${batch.id}`);
     if (hold.status === 'expired' && (hold.settled ?? 0) < batch.expires)
       findings.add('a live hold is never written down as expired', `hold ${hold.id}`);
@@ -1282,7 +1261,7 @@ export async function check(options: {
   const tables = await readTables(db, clinics);
   const taken = [...replaySessions(tables, findings), ...takenByHolds(tables)];
   checkOverlaps(taken, clinics, findings);
-  checkHolds(tables, history, findings);
+  checkHolds(tables, findings);
   checkGroups(tables, findings);
   checkWaitlist(tables, findings);
   checkUnits(taken, tables, clinics, findings);

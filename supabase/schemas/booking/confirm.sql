@@ -611,7 +611,7 @@ language plpgsql
 set search_path = ''
 as $$
 declare
-  batch constant public.hold_batches := private.find_batch(actor, wanted.hold_key);
+  batch public.hold_batches := private.find_batch(actor, wanted.hold_key);
   held record;
   holds public.session_holds[];
   resource_ids uuid[] := '{}';
@@ -645,8 +645,12 @@ begin
     batch.organization_id, held.client_ids || resource_ids || array[batch.therapist_id, batch.room_id]
   );
   as_of := clock_timestamp();
-  -- A release, or another confirmation, may have settled it while this waited.
+  -- A release, or another confirmation, may have settled it while this waited; an operator may have brought its end forward.
   holds := private.holds_of_key(batch, wanted.hold_key);
+  batch.expires_at := (
+    select known.expires_at from public.hold_batches as known
+    where known.organization_id = batch.organization_id and known.id = batch.id
+  );
 
   case private.hold_state(batch, holds, as_of)
     when 'released' then

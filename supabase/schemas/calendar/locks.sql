@@ -187,10 +187,9 @@ create function private.take_row_organization(organization_id uuid, table_name n
 returns void
 language plpgsql
 set search_path = ''
--- A writer who updates has the row's lock by now, and a booking may wait for that row while this waits for it: then the
--- writer who named no organization gives way, long before a deadlock is looked for.
-set lock_timeout = '500ms'
 as $$
+declare
+  gives_way_at constant timestamptz := clock_timestamp() + interval '500 milliseconds';
 begin
   if auth.role() = 'authenticated' then
     -- Nobody makes another clinic wait by naming it. Row-level security would not do alone: it judges by the start of the
@@ -198,16 +197,24 @@ begin
     if (private.active_organization_id() = organization_id) is not true then
       raise insufficient_privilege using message = format('new row violates row-level security policy for table "%s"', table_name);
     end if;
-  elsif private.claimed_organization_id() is distinct from organization_id then
-    perform private.take_organization(organization_id);
+    return;
   end if;
-exception
-  when lock_not_available then
-    perform private.log_busy(sqlstate, sqlerrm);
-    raise exception using
-      errcode = 'PT503',
-      message = 'bookings of this organization are under way: repeat the statement',
-      hint = 'To wait for them instead, name the organization first: select set_config(''therapist_sessions.organization'', ''<id>'', true)';
+  if private.claimed_organization_id() is not distinct from organization_id then
+    return;
+  end if;
+  -- A writer who updates has the row's lock by now, and whoever has the organization may wait for that row. The writer
+  -- asks again and again, and does not queue: in the queue the two would be a deadlock, and the database looks for one on
+  -- behalf of anybody who has waited for a second, so it would be a booking in the same queue that fails.
+  while not pg_try_advisory_xact_lock(private.organization_lock_key(organization_id)) loop
+    if clock_timestamp() >= gives_way_at then
+      perform private.log_busy('55P03', 'the organization of a row stayed taken');
+      raise exception using
+        errcode = 'PT503',
+        message = 'bookings of this organization are under way: repeat the statement',
+        hint = 'To wait for them instead, name the organization first: select set_config(''therapist_sessions.organization'', ''<id>'', true)';
+    end if;
+    perform pg_sleep(0.005);
+  end loop;
 end
 $$;
 comment on function private.take_row_organization(uuid, name) is
