@@ -15440,7 +15440,7 @@ grant execute on function public.find_open_slots(
 -- === schemas/booking/alternatives.sql ===
 
 -- Purpose: which other times a refused request could have.
--- Objects: find_alternatives.
+-- Objects: shift_candidates, nearest_alternatives, find_alternatives.
 -- Watch for: it is asked after the hold was refused and its locks are gone, so that no rival waits while it is computed.
 
 create function private.first_instant(civil timestamp, zone text)
@@ -15574,6 +15574,7 @@ create function private.shift_candidates(
   organization_id uuid,
   asked private.asked_booking,
   service_day_edges timestamp[],
+  reach interval,
   as_of timestamptz
 )
 returns setof private.shift_candidate
@@ -15584,7 +15585,6 @@ set search_path = ''
 set enable_mergejoin = off
 as $$
 declare
-  reach constant interval := '14 days';
   -- Shifts are written as timestamps, counted from here: ranges of them are exact, and Postgres knows how to intersect them.
   origin constant timestamp := '2000-01-01';
   all_shifts constant tsrange := tsrange(origin - reach, origin + reach, '[]');
@@ -15718,13 +15718,18 @@ begin
   order by greatest(ranked.shift, -ranked.shift), ranked.shift, ranked.start_time;
 end
 $$;
-comment on function private.shift_candidates(uuid, private.asked_booking, timestamp[], timestamptz) is
-  'Where the whole series could be moved, as far as people, room, hours and closures go: nearest first, the nearest two '
+comment on function private.shift_candidates(uuid, private.asked_booking, timestamp[], interval, timestamptz) is
+  'Where the whole series could be moved, by up to reach in civil time, as far as people, room, hours and closures go: nearest first, the nearest two '
   'of each free stretch and each choice of days (all of them where occurrences lie so near that a change of clocks could '
   'make them overlap). Every start that a claim, an hour off or a gap of the clocks rules out for one occurrence is taken '
   'away as a range of shifts, so that the work grows with what stands in the calendar, not with the grid.';
 
-create function private.find_alternatives(organization_id uuid, asked private.asked_booking, as_of timestamptz)
+create function private.nearest_alternatives(
+  organization_id uuid,
+  asked private.asked_booking,
+  reach interval,
+  as_of timestamptz
+)
 returns jsonb
 language plpgsql
 stable
@@ -15745,19 +15750,18 @@ declare
   offered jsonb := '{}';
   found jsonb := '[]';
 begin
-  if asked.is_fixed then
-    return found;
-  end if;
   select place.end_time - place.start_time into duration
   from unnest(asked.places) as place
   where place.occurrence_index = 0
   limit 1;
   if by_day then
-    edges := private.service_day_edges(organization_id, asked, '15 days');
+    edges := private.service_day_edges(organization_id, asked, reach + '1 day');
   end if;
+  -- A little further than is offered: a stretch that the edge cuts in two, where clocks go back, would count as two.
   for candidate in
-    select * from private.shift_candidates(organization_id, asked, edges, as_of)
+    select * from private.shift_candidates(organization_id, asked, edges, reach + '3 hours', as_of)
   loop
+    exit when greatest(candidate.shift, -candidate.shift) > reach;
     continue when (offered ->> candidate.run::text)::integer >= 2
       or available -> candidate.service_days::text = 'false';
     places := private.shifted_places(asked.places, candidate.shift, candidate.start_time);
@@ -15774,6 +15778,29 @@ begin
     );
     exit when jsonb_array_length(found) = 5;
   end loop;
+  return found;
+end
+$$;
+comment on function private.nearest_alternatives(uuid, private.asked_booking, interval, timestamptz) is
+  'Up to five other first windows within reach of the one that was asked for, in civil time; nearest start first.';
+
+create function private.find_alternatives(organization_id uuid, asked private.asked_booking, as_of timestamptz)
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  found jsonb := '[]';
+begin
+  if asked.is_fixed then
+    return found;
+  end if;
+  -- The nearest are wanted, and mostly near: a few days cost a fifth of four weeks.
+  found := private.nearest_alternatives(organization_id, asked, '3 days', as_of);
+  if jsonb_array_length(found) < 5 then
+    found := private.nearest_alternatives(organization_id, asked, '14 days', as_of);
+  end if;
   return found;
 end
 $$;

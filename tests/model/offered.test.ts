@@ -339,12 +339,19 @@ async function tryAlternatives({
   );
   // What is malformed as it was asked for has no alternatives.
   if (asked[0]?.verdict === 'PT400') return;
-  const { rows: all } = await client.query<Tried>(
-    `select (item ->> 'startTime')::timestamptz as start, extract(epoch from ((item ->> 'startTime')::timestamptz at time zone $2) - ($3::timestamptz at time zone $2))::integer as away
-      from jsonb_array_elements(public.find_alternatives($1::jsonb || jsonb_build_object('occurrences', pg_temp.occurrences($4, $5, $2, $6))))
-        with ordinality as element (item, position) order by position`,
-    [JSON.stringify(request), zone, starts[0], starts, lasts, sessionId],
-  );
+  const alternatives = async (found: string) =>
+    (
+      await client.query<Tried>(
+        `with asked as (select $1::jsonb || jsonb_build_object('occurrences', pg_temp.occurrences($4, $5, $2, $6)) as request)
+        select (item ->> 'startTime')::timestamptz as start, extract(epoch from ((item ->> 'startTime')::timestamptz at time zone $2) - ($3::timestamptz at time zone $2))::integer as away
+        from asked, jsonb_array_elements(${found}) with ordinality as element (item, position) order by position`,
+        [JSON.stringify(request), zone, starts[0], starts, lasts, sessionId],
+      )
+    ).rows;
+  const all = await alternatives('public.find_alternatives(request)');
+  // They are looked for nearby first; that finds what looking everywhere would.
+  const everywhere = `private.nearest_alternatives('${arena.organizationId}', private.asked_booking(private.require_actor(), request), '14 days', statement_timestamp())`;
+  expect(iso(all)).toEqual(iso(await alternatives(everywhere)));
   const near = all.filter(({ away }) => Math.abs(away) <= reachHours * 3600);
   // A stretch is free where only units are short.
   const free = rows
