@@ -213,7 +213,7 @@ begin
         message = 'bookings of this organization are under way: repeat the statement',
         hint = 'To wait for them instead, name the organization first: select set_config(''therapist_sessions.organization'', ''<id>'', true)';
     end if;
-    perform pg_sleep(0.005);
+    perform pg_sleep(0.001);
   end loop;
 end
 $$;
