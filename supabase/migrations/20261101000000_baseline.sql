@@ -4,7 +4,7 @@
 
 -- Purpose: the ground every later migration stands on.
 -- Objects: schemas private, audit and reports; the extensions; strict default privileges; public.time_zones;
---          the enumerated types; the errors that leave the database.
+--          the enumerated types; the errors that leave the database; private.publish, which makes the API's functions.
 -- Watch for: nothing below is granted by default. A table or function without an explicit grant reaches nobody,
 --            and that is meant.
 
@@ -132,6 +132,53 @@ comment on function private.is_direct_write() is
   'Whether a row is being written by somebody else than a booking function, which says so with a setting (see '
   'private.enter_booking) and runs as the owner of the tables. Triggers of direct writes ask it.';
 grant execute on function private.is_direct_write() to authenticated, service_role;
+
+-- What apps may call -----------------------------------------------------------------------------------------------
+-- A function of the API is written once, in private, as SECURITY DEFINER. Apps have no USAGE on private: they call its
+-- namesake in public, a SECURITY INVOKER function with the same arguments that does nothing but pass them on.
+
+create function private.publish(name text, about text, caller text default 'authenticated', answer text default '%s')
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  known pg_catalog.pg_proc;
+  passed_on text;
+begin
+  select candidate.* into strict known from pg_catalog.pg_proc as candidate
+  where candidate.pronamespace = 'private'::regnamespace and candidate.proname = publish.name;
+  passed_on := format('private.%I(%s)', name, (
+    select string_agg(format('%I.%I', publish.name, argument.name), ', ' order by argument.position)
+    from unnest(known.proargnames) with ordinality as argument (name, position)
+    where argument.position <= known.pronargs
+  ));
+  execute format(
+    'create function public.%I(%s) returns %s language sql %s set search_path = '''' begin atomic select %s; end',
+    name, pg_get_function_arguments(known.oid), pg_get_function_result(known.oid),
+    case known.provolatile when 's' then 'stable' else 'volatile' end,
+    case when known.proretset then 'given.* from ' || passed_on || ' as given' else format(answer, passed_on) end
+  );
+  execute format('comment on function public.%I is %L', name, about);
+  execute format('grant execute on function public.%1$I, private.%1$I to %2$I', name, caller);
+  if obj_description(known.oid, 'pg_proc') is null then
+    execute format('comment on function private.%1$I is %2$L', name, 'What public.' || name || ' does.');
+  end if;
+end
+$$;
+comment on function private.publish(text, text, text, text) is
+  'Lets apps call the function private.<name> as public.<name>. about is its documentation; caller the role that may call '
+  'it; answer what becomes of its outcome.';
+
+create function private.publish_booking(name text, about text)
+returns void
+language sql
+set search_path = ''
+begin atomic
+  select private.publish(publish_booking.name, publish_booking.about, answer => 'private.leave_booking(%s)');
+end;
+comment on function private.publish_booking(text, text) is
+  'Publishes a booking function: one that begins with private.begin_booking, and is ended by private.leave_booking.';
 
 -- === schemas/tenancy/tenancy.sql ===
 
@@ -4190,8 +4237,8 @@ begin
 end
 $$;
 comment on function private.begin_booking(text) is
-  'The caller of a booking function, before it takes any lock; see private.require_actor. The public wrapper ends it with '
-  'private.leave_booking.';
+  'The caller of a booking function, before it takes any lock; see private.require_actor. private.publish_booking '
+  'sees to its end.';
 
 create function private.may_ask(actor private.actor, therapist_id uuid)
 returns boolean
@@ -7688,7 +7735,7 @@ $$;
 comment on function private.cancel_touched(uuid[], text, text) is
   'Cancels what a closing touches, for the caller, by the clinic. Returns how many.';
 
-create function private.add_closure(request jsonb, request_id text)
+create function private.add_closure(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -7738,26 +7785,16 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.add_closure(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.add_closure(jsonb, text) to authenticated;
 
-create function public.add_closure(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.add_closure(add_closure.request, add_closure.request_id));
-end;
-comment on function public.add_closure(jsonb, text) is
+select private.publish_booking('add_closure',
   'Closes the organization, for admins: {name, from_date, to_date?} for whole days of its zone, the last included, or '
   '{name, start_time, end_time} for instants; cancel_sessions: true also cancels the sessions and staff times there, with '
   'reason. Answers {closureId, startsAt, endsAt, touched, cancelled, touchedSessionIds, touchedStaffTimes, '
   'cancelledStaffTimes, touchedStaffTimeIds}: touched is how many future sessions lie in it, with the first hundred; staff '
-  'times likewise.';
-grant execute on function public.add_closure(jsonb, text) to authenticated;
+  'times likewise.'
+);
 
-create function private.add_time_off(request jsonb, request_id text)
+create function private.add_time_off(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -7811,23 +7848,13 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.add_time_off(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.add_time_off(jsonb, text) to authenticated;
 
-create function public.add_time_off(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.add_time_off(add_time_off.request, add_time_off.request_id));
-end;
-comment on function public.add_time_off(jsonb, text) is
+select private.publish_booking('add_time_off',
   'Enters time off of a therapist (therapist_id; left out: the caller): {from_date, to_date?} for whole days of their '
   'zone, the last included, or {start_time, end_time} for instants; cancel_sessions: true also cancels their sessions '
   'and staff times there, with reason; a meeting goes on without them. Answers {exceptionId, startsAt, endsAt, touched, '
-  'cancelled, touchedSessionIds, touchedStaffTimes, cancelledStaffTimes, touchedStaffTimeIds}.';
-grant execute on function public.add_time_off(jsonb, text) to authenticated;
+  'cancelled, touchedSessionIds, touchedStaffTimes, cancelledStaffTimes, touchedStaffTimeIds}.'
+);
 
 -- === schemas/booking/availability.sql ===
 
@@ -9435,7 +9462,7 @@ $$;
 comment on function private.hold_fingerprint(private.hold_request, boolean) is
   'The fingerprint of a hold: the same for the same request, however its times are written.';
 
-create function private.hold_sessions(request jsonb, idempotency_key text, request_id text)
+create function private.hold_sessions(request jsonb, idempotency_key text default null, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -9481,7 +9508,6 @@ $$;
 comment on function private.hold_sessions(jsonb, text, text) is
   'Holds every occurrence of the request, or none. Returns an outcome; see docs/codes.md for its codes. Raises PT400 '
   'for malformed input, PT401 and PT403 for the caller, PT503 when the database is busy.';
-grant execute on function private.hold_sessions(jsonb, text, text) to authenticated;
 
 -- === schemas/booking/recurrence.sql ===
 
@@ -10917,7 +10943,7 @@ end
 $$;
 comment on function private.confirmed_body(jsonb, public.session_holds[], uuid) is 'The body of a confirmation, its rows in request order.';
 
-create function private.confirm_sessions(request jsonb, idempotency_key text, request_id text)
+create function private.confirm_sessions(request jsonb, idempotency_key text default null, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -10962,7 +10988,6 @@ $$;
 comment on function private.confirm_sessions(jsonb, text, text) is
   'Turns every hold the key stands for into a session, or carries out its move, or changes nothing. Confirming again '
   'answers with the same sessions. Returns an outcome; raises PT400, PT401, PT403, PT503.';
-grant execute on function private.confirm_sessions(jsonb, text, text) to authenticated;
 
 -- === schemas/booking/release.sql ===
 
@@ -10970,7 +10995,7 @@ grant execute on function private.confirm_sessions(jsonb, text, text) to authent
 -- Objects: release_hold.
 -- Watch for: a move is let go whole, since its places depend on each other.
 
-create function private.release_hold(request jsonb, idempotency_key text, request_id text)
+create function private.release_hold(request jsonb, idempotency_key text default null, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -11054,7 +11079,6 @@ $$;
 comment on function private.release_hold(jsonb, text, text) is
   'Lets a hold or a whole batch go: released is true the first time, then false; false too for a key that is unknown, '
   'foreign, expired or confirmed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
-grant execute on function private.release_hold(jsonb, text, text) to authenticated;
 
 create function private.released_answer(batch public.hold_batches, released public.session_holds[], hold_key uuid)
 returns jsonb
@@ -11258,7 +11282,7 @@ $$;
 comment on function private.cancel_targets(private.actor, private.cancel_request, tstzrange) is
   'The sessions of a therapist''s days, or of a series, that start in a span.';
 
-create function private.cancel_sessions(request jsonb, idempotency_key text, request_id text)
+create function private.cancel_sessions(request jsonb, idempotency_key text default null, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -11389,7 +11413,6 @@ $$;
 comment on function private.cancel_sessions(jsonb, text, text) is
   'Cancels the named sessions, those of a series from a moment on, those of local days, or their intersection, as far as '
   'they are scheduled or in progress, and says which were not. Returns an outcome; raises PT400, PT401, PT403, PT503.';
-grant execute on function private.cancel_sessions(jsonb, text, text) to authenticated;
 
 create function private.lock_targets(organization_id uuid, session_ids uuid[])
 returns uuid[]
@@ -11862,7 +11885,7 @@ $$;
 comment on function private.blocked_days(private.actor, private.hold_request) is
   'Which occurrences of a hold are blocked, by their index, and by what.';
 
-create function private.extend_series(request jsonb, idempotency_key text, request_id text)
+create function private.extend_series(request jsonb, idempotency_key text default null, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -11945,7 +11968,6 @@ $$;
 comment on function private.extend_series(jsonb, text, text) is
   'Adds sessions to the end of a series, all or nothing, or those that are free. Returns an outcome; raises PT400, PT401, '
   'PT403, PT503.';
-grant execute on function private.extend_series(jsonb, text, text) to authenticated;
 
 create function private.extension_resources(wanted private.extend_request, pattern private.series_pattern)
 returns uuid[]
@@ -11969,7 +11991,7 @@ comment on function private.extension_resources(private.extend_request, private.
 -- Objects: move_group: the hold and the confirmation of a move of one of its members, in one transaction.
 -- Watch for: there is no second way to move a group; this is sessions-hold and sessions-confirm.
 
-create function private.move_group(request jsonb, request_id text)
+create function private.move_group(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -12031,7 +12053,6 @@ end
 $$;
 comment on function private.move_group(jsonb, text) is
   'Holds and confirms the move of a group in one transaction. Refusals are those of sessions-hold.';
-grant execute on function private.move_group(jsonb, text) to authenticated;
 
 create function private.group_named(request jsonb)
 returns uuid
@@ -12206,7 +12227,7 @@ $$;
 comment on function private.resync_issue(uuid, private.resynced_session[], timestamptz) is
   'What forbids these sessions to go back to their civil times: one is being moved, or a group would be torn apart.';
 
-create function private.resync_zone(zone text, request_id text)
+create function private.resync_zone(zone text, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -12289,23 +12310,13 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.resync_zone(text, text) is 'See the public wrapper.';
-grant execute on function private.resync_zone(text, text) to authenticated;
 
-create function public.resync_zone(zone text, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.resync_zone(resync_zone.zone, resync_zone.request_id));
-end;
-comment on function public.resync_zone(text, text) is
+select private.publish_booking('resync_zone',
   'For a super_admin, after the law of a zone has changed and the database knows: moves every future session of that zone '
   'back to the civil time it was booked for, its group with it; reports.moved_by_zone_rules lists them. All or nothing: '
   '409 with conflicts, each with sessionId, when something else is there. Hours and closures are not asked anew. Answers '
-  '{zone, movedCount, movedSessionIds}; nothing to move is 0.';
-grant execute on function public.resync_zone(text, text) to authenticated;
+  '{zone, movedCount, movedSessionIds}; nothing to move is 0.'
+);
 
 -- === schemas/payers/recode.sql ===
 
@@ -12440,7 +12451,7 @@ comment on function private.recode_issue(uuid, public.sessions[], timestamptz) i
   'What forbids these sessions their new code: their status, a live move, the code''s days, who may render it, the payer, or '
   'units. PT400 names what is wrong with the code.';
 
-create function private.recode_sessions(request jsonb, request_id text)
+create function private.recode_sessions(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -12528,25 +12539,15 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.recode_sessions(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.recode_sessions(jsonb, text) to authenticated;
 
-create function public.recode_sessions(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.recode_sessions(recode_sessions.request, recode_sessions.request_id));
-end;
-comment on function public.recode_sessions(jsonb, text) is
+select private.publish_booking('recode_sessions',
   'Gives sessions that are scheduled or in progress another service code: {session_ids (1 to 1000), cpt_code}. All or '
   'nothing. The code must be valid on each day, for so many clients, the therapist''s to render and paid for by the payer: '
   'else 400 names it, or 403. Units and what the client may have at the same time are asked anew: 409 '
   'AUTHORIZATION_EXCEEDED with shortages, each with sessionId; CONCURRENT_SERVICE_NOT_ALLOWED with conflicts, each with '
   'sessionId; SESSION_BEING_MOVED with retryAfter; STATUS_NOT_ALLOWED. Modifiers become those of the payer. Therapists '
-  'recode their own sessions, admins all. Outcome body {cptCode, recodedCount, sessions}.';
-grant execute on function public.recode_sessions(jsonb, text) to authenticated;
+  'recode their own sessions, admins all. Outcome body {cptCode, recodedCount, sessions}.'
+);
 
 -- === schemas/booking/waitlist.sql ===
 
@@ -13198,7 +13199,7 @@ comment on function private.offer_freed_slot(uuid) is
   'One step of an organization''s queue: {offered, pending}. Call it until pending is 0, each time in a transaction of its '
   'own.';
 
-create function private.offer_freed_slots(request_id text)
+create function private.offer_freed_slots(request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -13217,7 +13218,6 @@ begin
 end
 $$;
 comment on function private.offer_freed_slots(text) is 'As private.offer_freed_slot, for the caller''s organization.';
-grant execute on function private.offer_freed_slots(text) to authenticated;
 
 -- === schemas/booking/sweep.sql ===
 
@@ -14306,7 +14306,7 @@ end
 $$;
 comment on function private.hash_token(text) is 'What is kept of the secret of a feed.';
 
-create function private.create_calendar_feed(request_id text)
+create function private.create_calendar_feed(request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -14354,23 +14354,13 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.create_calendar_feed(text) is 'See the public wrapper.';
-grant execute on function private.create_calendar_feed(text) to authenticated;
 
-create function public.create_calendar_feed(request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.create_calendar_feed(create_calendar_feed.request_id);
-end;
-comment on function public.create_calendar_feed(text) is
+select private.publish('create_calendar_feed',
   'Makes a secret address for the caller''s own sessions, for therapists and families: outcome body {feedId, token, path}. '
-  'The token is told this once. At most 10 at a time.';
-grant execute on function public.create_calendar_feed(text) to authenticated;
+  'The token is told this once. At most 10 at a time.'
+);
 
-create function private.revoke_calendar_feed(request jsonb, request_id text)
+create function private.revoke_calendar_feed(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -14412,21 +14402,11 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.revoke_calendar_feed(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.revoke_calendar_feed(jsonb, text) to authenticated;
 
-create function public.revoke_calendar_feed(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.revoke_calendar_feed(revoke_calendar_feed.request, revoke_calendar_feed.request_id);
-end;
-comment on function public.revoke_calendar_feed(jsonb, text) is
+select private.publish('revoke_calendar_feed',
   'Ends a calendar feed at once: {feed_id}, of the caller or, for admins, of anybody. Outcome body {feedId, revokedAt}. '
-  'From then on its address answers as one that never was.';
-grant execute on function public.revoke_calendar_feed(jsonb, text) to authenticated;
+  'From then on its address answers as one that never was.'
+);
 
 -- Reading ------------------------------------------------------------------------------------------------------------------
 
@@ -14601,7 +14581,7 @@ comment on function private.feed_zones(private.calendar_events[]) is
   'The zones of these events, each with the offsets it has in their time: from (an instant in UTC) and minutes east of UTC. '
   'The database''s own rules, so that a reader gets back the same instants.';
 
-create function private.read_calendar_feed(token text, request_id text)
+create function private.read_calendar_feed(token text, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -14673,21 +14653,11 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.read_calendar_feed(text, text) is 'See the public wrapper.';
-grant execute on function private.read_calendar_feed(text, text) to service_role;
 
-create function public.read_calendar_feed(token text, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.read_calendar_feed(read_calendar_feed.token, read_calendar_feed.request_id);
-end;
-comment on function public.read_calendar_feed(text, text) is
+select private.publish('read_calendar_feed',
   'What the edge function calendar writes as iCalendar: {zones, events}; null for a token that is wrong, revoked or of '
-  'somebody who is no member any more, alike. Called with the secret key only.';
-grant execute on function public.read_calendar_feed(text, text) to service_role;
+  'somebody who is no member any more, alike. Called with the secret key only.', caller => 'service_role'
+);
 
 create function private.sweep_calendar_events(most integer default 10000)
 returns integer
@@ -14719,107 +14689,40 @@ comment on function private.sweep_calendar_events(integer) is 'Removes what feed
 
 -- Purpose: the booking functions that the API exposes.
 -- Objects: hold_sessions, confirm_sessions, release_hold, cancel_sessions, extend_series, move_group, offer_freed_slots.
--- Watch for: each is a SECURITY INVOKER wrapper around its private function, which checks the caller and explains itself.
+-- Watch for: each passes its arguments on to its private namesake, which checks the caller and explains itself.
 
-create function public.hold_sessions(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(
-    private.hold_sessions(hold_sessions.request, hold_sessions.idempotency_key, hold_sessions.request_id)
-  );
-end;
-comment on function public.hold_sessions(jsonb, text, text) is
-  'Claims a slot or a series for a few minutes. request is the body of sessions-hold with recurrence expanded.';
-grant execute on function public.hold_sessions(jsonb, text, text) to authenticated;
+select private.publish_booking('hold_sessions',
+  'Claims a slot or a series for a few minutes. request is the body of sessions-hold with recurrence expanded.'
+);
 
-create function public.confirm_sessions(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(
-    private.confirm_sessions(confirm_sessions.request, confirm_sessions.idempotency_key, confirm_sessions.request_id)
-  );
-end;
-comment on function public.confirm_sessions(jsonb, text, text) is
-  'Turns a live hold into sessions. request is the body of sessions-confirm.';
-grant execute on function public.confirm_sessions(jsonb, text, text) to authenticated;
+select private.publish_booking('confirm_sessions',
+  'Turns a live hold into sessions. request is the body of sessions-confirm.'
+);
 
-create function public.release_hold(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(
-    private.release_hold(release_hold.request, release_hold.idempotency_key, release_hold.request_id)
-  );
-end;
-comment on function public.release_hold(jsonb, text, text) is 'Lets a hold go. request is {hold_key}.';
-grant execute on function public.release_hold(jsonb, text, text) to authenticated;
+select private.publish_booking('release_hold', 'Lets a hold go. request is {hold_key}.');
 
-create function public.cancel_sessions(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(
-    private.cancel_sessions(cancel_sessions.request, cancel_sessions.idempotency_key, cancel_sessions.request_id)
-  );
-end;
-comment on function public.cancel_sessions(jsonb, text, text) is
-  'Cancels sessions by id and/or by local day. request is the body of sessions-cancel.';
-grant execute on function public.cancel_sessions(jsonb, text, text) to authenticated;
+select private.publish_booking('cancel_sessions',
+  'Cancels sessions by id and/or by local day. request is the body of sessions-cancel.'
+);
 
-create function public.extend_series(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(
-    private.extend_series(extend_series.request, extend_series.idempotency_key, extend_series.request_id)
-  );
-end;
-comment on function public.extend_series(jsonb, text, text) is
+select private.publish_booking('extend_series',
   'Adds sessions to the end of a series, by its rule and what was changed of it since. request is {series_id, until | count '
   '| authorization_end: true, on_conflict?: "refuse" | "skip", therapist_id?, override?}: until a local day, this included; '
   'so many sessions; or as long as the authorization of the next one lasts. Outcome body: {seriesId, sessions, skipped: '
   '[{startTime, endTime, blockedBy, by, reasons}]}. All or nothing, or with "skip" what is free. Refusals are those of '
-  'sessions-hold.';
-grant execute on function public.extend_series(jsonb, text, text) to authenticated;
+  'sessions-hold.'
+);
 
-create function public.move_group(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.move_group(move_group.request, move_group.request_id));
-end;
-comment on function public.move_group(jsonb, text) is
+select private.publish_booking('move_group',
   'Moves a group with all its clients, at once and without a hold. request is {group_id, start_time, end_time, '
   'start_time_offset_minutes, end_time_offset_minutes, time_zone, therapist_id?, room_id?, override?}. Outcome body: '
-  '{groupId, sessions}. Refusals are those of sessions-hold.';
-grant execute on function public.move_group(jsonb, text) to authenticated;
+  '{groupId, sessions}. Refusals are those of sessions-hold.'
+);
 
-create function public.offer_freed_slots(request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.offer_freed_slots(offer_freed_slots.request_id));
-end;
-comment on function public.offer_freed_slots(text) is
+select private.publish_booking('offer_freed_slots',
   'Offers one slot that became free to the next on the waitlist: {offered, pending}. Called after a cancellation, a move or '
-  'a release until pending is 0; also for staff to call.';
-grant execute on function public.offer_freed_slots(text) to authenticated;
+  'a release until pending is 0; also for staff to call.'
+);
 
 -- === schemas/booking/free_time.sql ===
 
@@ -15292,13 +15195,13 @@ create function private.find_open_slots(
   from_time timestamptz,
   to_time timestamptz,
   duration_minutes integer,
-  client_id uuid,
-  room_id uuid,
-  time_zone text,
-  buffer_before_minutes integer,
-  buffer_after_minutes integer,
-  cpt_code text,
-  client_ids uuid[]
+  client_id uuid default null,
+  room_id uuid default null,
+  time_zone text default null,
+  buffer_before_minutes integer default 0,
+  buffer_after_minutes integer default 0,
+  cpt_code text default null,
+  client_ids uuid[] default null
 )
 returns table (start_time timestamptz, end_time timestamptz)
 language plpgsql
@@ -15393,49 +15296,13 @@ begin
   order by slot.at;
 end
 $$;
-comment on function private.find_open_slots(
-  uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer, text, uuid[]
-) is 'See the public wrapper.';
-grant execute on function private.find_open_slots(
-  uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer, text, uuid[]
-) to authenticated;
 
-create function public.find_open_slots(
-  therapist_id uuid,
-  from_time timestamptz,
-  to_time timestamptz,
-  duration_minutes integer,
-  client_id uuid default null,
-  room_id uuid default null,
-  time_zone text default null,
-  buffer_before_minutes integer default 0,
-  buffer_after_minutes integer default 0,
-  cpt_code text default null,
-  client_ids uuid[] default null
-)
-returns table (start_time timestamptz, end_time timestamptz)
-language sql
-stable
-set search_path = ''
-begin atomic
-  select slot.start_time, slot.end_time
-  from private.find_open_slots(
-    find_open_slots.therapist_id, find_open_slots.from_time, find_open_slots.to_time,
-    find_open_slots.duration_minutes, find_open_slots.client_id, find_open_slots.room_id,
-    find_open_slots.time_zone, find_open_slots.buffer_before_minutes, find_open_slots.buffer_after_minutes,
-    find_open_slots.cpt_code, find_open_slots.client_ids
-  ) as slot;
-end;
-comment on function public.find_open_slots(
-  uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer, text, uuid[]
-) is
+select private.publish('find_open_slots',
   'Every start on the 15-minute civil grid between two instants (at most 62 days apart) at which a hold of '
   'duration_minutes would be granted to the therapist and, when given, the client or clients (client_ids: a group), the '
   'room and the service (cpt_code: what may run beside it, and whose units). time_zone is the grid''s, by default the '
-  'therapist''s.';
-grant execute on function public.find_open_slots(
-  uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer, text, uuid[]
-) to authenticated;
+  'therapist''s.'
+);
 
 -- === schemas/booking/alternatives.sql ===
 
@@ -15784,7 +15651,7 @@ $$;
 comment on function private.nearest_alternatives(uuid, private.asked_booking, interval, timestamptz) is
   'Up to five other first windows within reach of the one that was asked for, in civil time; nearest start first.';
 
-create function private.find_alternatives(organization_id uuid, asked private.asked_booking, as_of timestamptz)
+create function private.alternatives_of(organization_id uuid, asked private.asked_booking, as_of timestamptz)
 returns jsonb
 language plpgsql
 stable
@@ -15804,7 +15671,7 @@ begin
   return found;
 end
 $$;
-comment on function private.find_alternatives(uuid, private.asked_booking, timestamptz) is
+comment on function private.alternatives_of(uuid, private.asked_booking, timestamptz) is
   'Up to five other first windows, nearest start first, on a 15-minute civil grid within 14 days, at which the whole '
   'request, shifted in civil time, would succeed right now; at most two of one free stretch. [] when there is none.';
 
@@ -15820,25 +15687,15 @@ as $$
 declare
   actor private.actor := private.require_actor();
 begin
-  return private.find_alternatives(actor.organization_id, private.asked_booking(actor, request), statement_timestamp());
+  return private.alternatives_of(actor.organization_id, private.asked_booking(actor, request), statement_timestamp());
 end
 $$;
-comment on function private.find_alternatives(jsonb) is 'See the public wrapper.';
-grant execute on function private.find_alternatives(jsonb) to authenticated;
 
-create function public.find_alternatives(request jsonb)
-returns jsonb
-language sql
-stable
-set search_path = ''
-begin atomic
-  select private.find_alternatives(find_alternatives.request);
-end;
-comment on function public.find_alternatives(jsonb) is
+select private.publish('find_alternatives',
   'For the body of a refused sessions-hold: [{startTime, endTime}], at most five other first windows, nearest first and '
   'at most two of one free stretch, at which the same request would succeed right now. A series moves whole, in civil '
-  'time; a civil time that clocks show twice is the first, but for the first occurrence, whose instant is given.';
-grant execute on function public.find_alternatives(jsonb) to authenticated;
+  'time; a civil time that clocks show twice is the first, but for the first occurrence, whose instant is given.'
+);
 
 -- === schemas/staff/staff_time_booking.sql ===
 
@@ -16071,7 +15928,7 @@ begin
     )::private.asked_place
     from unnest(plans) as plan
   );
-  return private.find_alternatives(organization_id, asked, as_of);
+  return private.alternatives_of(organization_id, asked, as_of);
 end
 $$;
 comment on function private.staff_alternatives(uuid, private.staff_plan[], timestamptz) is
@@ -16301,7 +16158,7 @@ $$;
 comment on function private.staff_slots(private.staff_time_request, timestamptz) is
   'When the staff times of a request are: read as sessions-hold reads times, or PT400.';
 
-create function private.add_staff_time(request jsonb, idempotency_key text, request_id text)
+create function private.add_staff_time(request jsonb, idempotency_key text default null, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -16385,26 +16242,14 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.add_staff_time(jsonb, text, text) is 'See the public wrapper.';
-grant execute on function private.add_staff_time(jsonb, text, text) to authenticated;
 
-create function public.add_staff_time(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(
-    private.add_staff_time(add_staff_time.request, add_staff_time.idempotency_key, add_staff_time.request_id)
-  );
-end;
-comment on function public.add_staff_time(jsonb, text, text) is
+select private.publish_booking('add_staff_time',
   'Enters time without a client, one or a series, for one therapist or several, all or nothing: {kind, therapist_ids?, '
   'room_id?, time_zone, start_time, end_time, occurrences?, recurrence?, override?}. kind is meeting, supervision, drive, '
   'documentation, training or break; therapist_ids are up to 100, left out: the caller; times are those of sessions-hold, '
   'with recurrence expanded into occurrences. Outcome body: {staffTimes: [{id, kind, startTime, endTime, seriesId}], '
-  'seriesId}. 409 as sessions-hold with alternatives, each conflict with the therapistId that was asked for.';
-grant execute on function public.add_staff_time(jsonb, text, text) to authenticated;
+  'seriesId}. 409 as sessions-hold with alternatives, each conflict with the therapistId that was asked for.'
+);
 
 -- Changing and cancelling --------------------------------------------------------------------------------------------------
 
@@ -16675,7 +16520,7 @@ $$;
 comment on function private.write_staff_change(private.actor, private.staff_plan[], timestamptz) is
   'Writes staff times as they are to be, their members and their claims.';
 
-create function private.change_staff_time(request jsonb, request_id text)
+create function private.change_staff_time(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -16741,23 +16586,13 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.change_staff_time(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.change_staff_time(jsonb, text) to authenticated;
 
-create function public.change_staff_time(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.change_staff_time(change_staff_time.request, change_staff_time.request_id));
-end;
-comment on function public.change_staff_time(jsonb, text) is
+select private.publish_booking('change_staff_time',
   'Changes one staff time, or those of a series: {staff_time_id, scope?} (this, the default; following; all to come) or '
   '{series_id, from?} (left out: from now), and any of {kind, therapist_ids, room_id, local_start (HH:MM), '
   'duration_minutes, override}; start_time and end_time for one alone. All or nothing. Outcome body: {staffTimes: [{id, '
-  'kind, startTime, endTime, seriesId}]}. 409 as add_staff_time; alternatives of a series are of the same day.';
-grant execute on function public.change_staff_time(jsonb, text) to authenticated;
+  'kind, startTime, endTime, seriesId}]}. 409 as add_staff_time; alternatives of a series are of the same day.'
+);
 
 create function private.end_staff_times(actor private.actor, staff_time_ids uuid[], as_of timestamptz)
 returns uuid[]
@@ -16883,7 +16718,7 @@ comment on function private.end_touched_staff_times(uuid[], uuid) is
   'Takes a therapist out of these staff times, and cancels those that nobody else takes part in; with null all of them. For '
   'a caller who is alone in the organization. Returns how many.';
 
-create function private.cancel_staff_time(request jsonb, request_id text)
+create function private.cancel_staff_time(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -16932,22 +16767,12 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.cancel_staff_time(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.cancel_staff_time(jsonb, text) to authenticated;
 
-create function public.cancel_staff_time(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.cancel_staff_time(cancel_staff_time.request, cancel_staff_time.request_id));
-end;
-comment on function public.cancel_staff_time(jsonb, text) is
+select private.publish_booking('cancel_staff_time',
   'Cancels staff times: {staff_time_ids}, {staff_time_id, scope?} (this, the default; following; all to come) or '
   '{series_id, from?} (left out: from now). Their time is free at once. Outcome body: {cancelledCount, '
-  'alreadyCancelledCount, cancelledIds}.';
-grant execute on function public.cancel_staff_time(jsonb, text) to authenticated;
+  'alreadyCancelledCount, cancelledIds}.'
+);
 
 -- === schemas/booking/preview.sql ===
 
@@ -17092,23 +16917,13 @@ begin
   ));
 end
 $$;
-comment on function private.preview_series(jsonb) is 'See the public wrapper.';
-grant execute on function private.preview_series(jsonb) to authenticated;
 
-create function public.preview_series(request jsonb)
-returns jsonb
-language sql
-stable
-set search_path = ''
-begin atomic
-  select private.preview_series(preview_series.request);
-end;
-comment on function public.preview_series(jsonb) is
+select private.publish('preview_series',
   'For the body of sessions-hold, without holding: {occurrences: [{index, startTime, endTime, blockedBy, by, reasons}]}. '
   'reasons: [{what, by, startTime, endTime, expiresAt}], the worst first, what being closure, availability, therapist, '
   'client, room or authorization (too few units are left, those of the dates before counted), by session or hold, and '
-  'the times the part of the occurrence. blockedBy and by are those of the first, null when the date is free.';
-grant execute on function public.preview_series(jsonb) to authenticated;
+  'the times the part of the occurrence. blockedBy and by are those of the first, null when the date is free.'
+);
 
 -- === schemas/booking/substitutes.sql ===
 
@@ -17286,24 +17101,14 @@ begin
   ), '[]');
 end
 $$;
-comment on function private.find_substitutes(jsonb) is 'See the public wrapper.';
-grant execute on function private.find_substitutes(jsonb) to authenticated;
 
-create function public.find_substitutes(request jsonb)
-returns jsonb
-language sql
-stable
-set search_path = ''
-begin atomic
-  select private.find_substitutes(find_substitutes.request);
-end;
-comment on function public.find_substitutes(jsonb) is
+select private.publish('find_substitutes',
   'Who could take a session to come: {session_id, include_off_caseload?} gives [{therapistId, name, credential, onCaseload, '
   'caseload, bookedMinutes}]. Therapists who are free then, buffers included, work then, may render the service, have units '
   'left for it, and have the client on their caseload, all clients of a group; with include_off_caseload the others too, '
   'after them. Whoever has less booked that week, time without a client included, comes first, then whoever has fewer '
-  'clients. For admins, and for the therapist of the session.';
-grant execute on function public.find_substitutes(jsonb) to authenticated;
+  'clients. For admins, and for the therapist of the session.'
+);
 
 -- === schemas/booking/reassign.sql ===
 
@@ -17688,7 +17493,7 @@ end
 $$;
 comment on function private.sessions_but(public.sessions[], jsonb) is 'The sessions but those that cannot go, by time.';
 
-create function private.hold_reassignment(request jsonb, idempotency_key text, request_id text)
+create function private.hold_reassignment(request jsonb, idempotency_key text default null, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -17739,26 +17544,14 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.hold_reassignment(jsonb, text, text) is 'See the public wrapper.';
-grant execute on function private.hold_reassignment(jsonb, text, text) to authenticated;
 
-create function public.hold_reassignment(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.hold_reassignment(
-    hold_reassignment.request, hold_reassignment.idempotency_key, hold_reassignment.request_id
-  ));
-end;
-comment on function public.hold_reassignment(jsonb, text, text) is
+select private.publish_booking('hold_reassignment',
   'Holds sessions of one or many clients for another therapist, for admins: {session_ids} or {therapist_id, from, to} (the '
   'sessions to come that start in this span), and {to_therapist_id, on_conflict?, hold_seconds?, override?}. Times, rooms '
   'and buffers stay, groups go whole. Answers as sessions-hold, with sessionId, clientId, clientIds and timeZone of each '
   'hold; sessions-confirm with the one holdKey carries it out. A session that cannot go refuses all (409, blocked says which '
-  'and why), or with on_conflict "skip" is left out and listed in skipped.';
-grant execute on function public.hold_reassignment(jsonb, text, text) to authenticated;
+  'and why), or with on_conflict "skip" is left out and listed in skipped.'
+);
 
 -- === schemas/tenancy/access_token_hook.sql ===
 
@@ -17832,20 +17625,10 @@ exception
     perform private.raise_refusal(403, 'FORBIDDEN', 'You are not a member of this organization.');
 end
 $$;
-comment on function private.set_active_organization(uuid) is 'Chooses the caller''s active organization; see the public wrapper.';
-grant execute on function private.set_active_organization(uuid) to authenticated;
 
-create function public.set_active_organization(organization_id uuid)
-returns void
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.set_active_organization(set_active_organization.organization_id);
-end;
-comment on function public.set_active_organization(uuid) is
-  'Chooses which of her organizations the caller works in. Refresh the session afterwards: the next token carries it.';
-grant execute on function public.set_active_organization(uuid) to authenticated;
+select private.publish('set_active_organization',
+  'Chooses which of her organizations the caller works in. Refresh the session afterwards: the next token carries it.'
+);
 
 -- === schemas/clinical/attestation.sql ===
 
@@ -18141,7 +17924,7 @@ $$;
 comment on function private.unproven(text) is
   'The outcome of a request whose proof does not hold: 403, or 500 when the operator has not installed its key.';
 
-create function private.start_data_key(request jsonb, request_id text)
+create function private.start_data_key(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -18204,19 +17987,10 @@ $$;
 comment on function private.start_data_key(jsonb, text) is
   'Keeps an organization''s first data key, and answers the one that seals from now on: this one, or another function''s '
   'that was sooner. Staff only, and only with the proof of the functions. An organization that has an active key keeps it: keys:rotate starts the next.';
-grant execute on function private.start_data_key(jsonb, text) to authenticated;
 
-create function public.start_data_key(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.start_data_key(start_data_key.request, start_data_key.request_id);
-end;
-comment on function public.start_data_key(jsonb, text) is
-  'For the edge functions: keeps an organization''s first data key, wrapped. request is {key_id, wrapped_key, proof}.';
-grant execute on function public.start_data_key(jsonb, text) to authenticated;
+select private.publish('start_data_key',
+  'For the edge functions: keeps an organization''s first data key, wrapped. request is {key_id, wrapped_key, proof}.'
+);
 
 -- === schemas/clinical/session_notes.sql ===
 
@@ -18731,7 +18505,7 @@ end
 $$;
 comment on function private.note_answer(private.session_note_versions) is 'A version as it is answered, without its content.';
 
-create function private.prepare_note(request jsonb, request_id text)
+create function private.prepare_note(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -18766,7 +18540,6 @@ comment on function private.prepare_note(jsonb, text) is
   'What sealing a note takes: the wrapped active key (null before an organization''s first), the facts of the session and '
   'their digest, which a signature stands for, and who signs. '
   'Only for the session''s therapist; others are refused, and that is recorded.';
-grant execute on function private.prepare_note(jsonb, text) to authenticated;
 
 create function private.save_note(status text, request jsonb, idempotency_key text, request_id text)
 returns jsonb
@@ -18897,7 +18670,7 @@ comment on function private.save_note(text, jsonb, text, text) is
   'Adds a version to a note: a draft, the signed one, or an amendment, which is signed as it is made. base_version is the '
   'version it builds on, 0 for none. Returns an outcome; raises PT400, PT401, PT403, PT503.';
 
-create function private.save_note_draft(request jsonb, idempotency_key text, request_id text)
+create function private.save_note_draft(request jsonb, idempotency_key text default null, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -18907,7 +18680,7 @@ begin
   return private.save_note('draft', request, idempotency_key, request_id);
 end
 $$;
-create function private.sign_note(request jsonb, idempotency_key text, request_id text)
+create function private.sign_note(request jsonb, idempotency_key text default null, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -18917,7 +18690,7 @@ begin
   return private.save_note('signed', request, idempotency_key, request_id);
 end
 $$;
-create function private.amend_note(request jsonb, idempotency_key text, request_id text)
+create function private.amend_note(request jsonb, idempotency_key text default null, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -18927,14 +18700,8 @@ begin
   return private.save_note('amended', request, idempotency_key, request_id);
 end
 $$;
-comment on function private.save_note_draft(jsonb, text, text) is 'See private.save_note.';
-comment on function private.sign_note(jsonb, text, text) is 'See private.save_note.';
-comment on function private.amend_note(jsonb, text, text) is 'See private.save_note.';
-grant execute on function
-  private.save_note_draft(jsonb, text, text), private.sign_note(jsonb, text, text), private.amend_note(jsonb, text, text)
-to authenticated;
 
-create function private.read_note(request jsonb, request_id text)
+create function private.read_note(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -18992,9 +18759,8 @@ end
 $$;
 comment on function private.read_note(jsonb, text) is
   'A version of a note, the newest unless told, sealed, with the wrapped key that opens it. Recorded, refusals included.';
-grant execute on function private.read_note(jsonb, text) to authenticated;
 
-create function private.note_history(request jsonb, request_id text)
+create function private.note_history(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -19036,77 +18802,30 @@ end
 $$;
 comment on function private.note_history(jsonb, text) is
   'The versions of a note, oldest first: who saved and signed each, and when; not what they say. Recorded.';
-grant execute on function private.note_history(jsonb, text) to authenticated;
 
 -- What the edge function calls ---------------------------------------------------------------------------------------
 
-create function public.prepare_note(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.prepare_note(prepare_note.request, prepare_note.request_id);
-end;
-create function public.save_note_draft(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.save_note_draft(save_note_draft.request, save_note_draft.idempotency_key, save_note_draft.request_id);
-end;
-create function public.sign_note(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.sign_note(sign_note.request, sign_note.idempotency_key, sign_note.request_id);
-end;
-create function public.amend_note(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.amend_note(amend_note.request, amend_note.idempotency_key, amend_note.request_id);
-end;
-create function public.read_note(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.read_note(read_note.request, read_note.request_id);
-end;
-create function public.note_history(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.note_history(note_history.request, note_history.request_id);
-end;
-comment on function public.prepare_note(jsonb, text) is
-  'For the edge function: what sealing a note takes. request is {session_id, attempted?}.';
-comment on function public.save_note_draft(jsonb, text, text) is
+select private.publish('prepare_note',
+  'For the edge function: what sealing a note takes. request is {session_id, attempted?}.'
+);
+select private.publish('save_note_draft',
   'For the edge function: keeps a sealed draft. request is {session_id, base_version, id, ciphertext, '
-  'content_mac, facts_digest, proof}.';
-comment on function public.sign_note(jsonb, text, text) is
+  'content_mac, facts_digest, proof}.'
+);
+select private.publish('sign_note',
   'For the edge function: keeps the signed version. request is {session_id, base_version, id, ciphertext, '
-  'content_mac, facts_digest, proof}.';
-comment on function public.amend_note(jsonb, text, text) is
+  'content_mac, facts_digest, proof}.'
+);
+select private.publish('amend_note',
   'For the edge function: keeps an amendment. request is {session_id, base_version, id, ciphertext, '
-  'content_mac, facts_digest, proof}.';
-comment on function public.read_note(jsonb, text) is
-  'For the edge function: a version of a note, sealed. request is {session_id, version?, purpose?}. Recorded.';
-comment on function public.note_history(jsonb, text) is
-  'The versions of a session''s note, without their content. request is {session_id}. Recorded.';
-grant execute on function
-  public.prepare_note(jsonb, text), public.save_note_draft(jsonb, text, text), public.sign_note(jsonb, text, text),
-  public.amend_note(jsonb, text, text), public.read_note(jsonb, text), public.note_history(jsonb, text)
-to authenticated;
+  'content_mac, facts_digest, proof}.'
+);
+select private.publish('read_note',
+  'For the edge function: a version of a note, sealed. request is {session_id, version?, purpose?}. Recorded.'
+);
+select private.publish('note_history',
+  'The versions of a session''s note, without their content. request is {session_id}. Recorded.'
+);
 
 -- === schemas/clinical/client_details.sql ===
 
@@ -19317,7 +19036,7 @@ $$;
 comment on function private.detail_answer(private.client_detail_versions) is
   'A version as it is answered, without its content. Not who saved it: parents read this too.';
 
-create function private.prepare_client_details(request jsonb, request_id text)
+create function private.prepare_client_details(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -19356,9 +19075,8 @@ $$;
 comment on function private.prepare_client_details(jsonb, text) is
   'What sealing a client''s details takes: the wrapped active key (null before an organization''s first). Admins only; '
   'others are refused, and that is recorded.';
-grant execute on function private.prepare_client_details(jsonb, text) to authenticated;
 
-create function private.save_client_details(request jsonb, idempotency_key text, request_id text)
+create function private.save_client_details(request jsonb, idempotency_key text default null, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -19464,7 +19182,6 @@ $$;
 comment on function private.save_client_details(jsonb, text, text) is
   'Adds a version to a client''s details. base_version is the version it builds on, 0 for none. Admins only. Returns an '
   'outcome; raises PT400, PT401, PT403, PT503.';
-grant execute on function private.save_client_details(jsonb, text, text) to authenticated;
 
 create function private.client_ids_issues(request jsonb)
 returns jsonb
@@ -19555,7 +19272,7 @@ comment on function private.sealed_client_details(private.actor, uuid[], integer
   'The details of these clients, sealed, with the wrapped keys that open them: of one version, or the newest of each; '
   'nulls where none were saved. Looks at no scope and records nothing: that is for who calls it.';
 
-create function private.read_client_details(request jsonb, request_id text)
+create function private.read_client_details(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -19605,9 +19322,8 @@ $$;
 comment on function private.read_client_details(jsonb, text) is
   'The details of 1 to 100 clients, sealed, with the wrapped keys that open them; nulls where none were saved. One id out '
   'of scope refuses the whole request. Recorded, refusals included.';
-grant execute on function private.read_client_details(jsonb, text) to authenticated;
 
-create function private.read_client_names(request jsonb, request_id text)
+create function private.read_client_names(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -19657,58 +19373,23 @@ $$;
 comment on function private.read_client_names(jsonb, text) is
   'As private.read_client_details, for the edge function to answer names alone, and client by client: ids out of scope and '
   'ids of nobody are listed as notReadable, and refuse nothing. Recorded, with how many were not readable.';
-grant execute on function private.read_client_names(jsonb, text) to authenticated;
 
 -- What the edge function calls ---------------------------------------------------------------------------------------
 
-create function public.prepare_client_details(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.prepare_client_details(prepare_client_details.request, prepare_client_details.request_id);
-end;
-create function public.save_client_details(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.save_client_details(
-    save_client_details.request, save_client_details.idempotency_key, save_client_details.request_id
-  );
-end;
-create function public.read_client_details(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.read_client_details(read_client_details.request, read_client_details.request_id);
-end;
-create function public.read_client_names(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.read_client_names(read_client_names.request, read_client_names.request_id);
-end;
-comment on function public.prepare_client_details(jsonb, text) is
-  'For the edge function: what sealing a client''s details takes. request is {client_id}.';
-comment on function public.save_client_details(jsonb, text, text) is
+select private.publish('prepare_client_details',
+  'For the edge function: what sealing a client''s details takes. request is {client_id}.'
+);
+select private.publish('save_client_details',
   'For the edge function: keeps a version of a client''s details, sealed. request is {client_id, base_version, id, '
-  'ciphertext, content_mac, proof}.';
-comment on function public.read_client_details(jsonb, text) is
-  'For the edge function: clients'' details, sealed. request is {client_ids, version?}. Recorded.';
-comment on function public.read_client_names(jsonb, text) is
+  'ciphertext, content_mac, proof}.'
+);
+select private.publish('read_client_details',
+  'For the edge function: clients'' details, sealed. request is {client_ids, version?}. Recorded.'
+);
+select private.publish('read_client_names',
   'For the edge function: the details of those of some clients whom the caller may read, sealed, of which it answers the '
-  'names; the others'' ids. request is {client_ids}. Recorded.';
-grant execute on function
-  public.prepare_client_details(jsonb, text), public.save_client_details(jsonb, text, text),
-  public.read_client_details(jsonb, text), public.read_client_names(jsonb, text)
-to authenticated;
+  'names; the others'' ids. request is {client_ids}. Recorded.'
+);
 
 -- === schemas/members/leaving.sql ===
 
@@ -19785,7 +19466,7 @@ comment on function private.touched_answer(uuid[], boolean, text, text, uuid[], 
 
 -- Archiving --------------------------------------------------------------------------------------------------------
 
-create function private.archive(request jsonb, request_id text)
+create function private.archive(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -19851,29 +19532,19 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.archive(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.archive(jsonb, text) to authenticated;
 
-create function public.archive(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.archive(archive.request, archive.request_id));
-end;
-comment on function public.archive(jsonb, text) is
+select private.publish_booking('archive',
   'Archives a client, a therapist or a room, for admins: {client_id}, {therapist_id} or {room_id}. Nobody books them from '
   'then on; what is booked stays, unless cancel_sessions is true: then it is cancelled in the same transaction, with reason. '
   'Answers {archivedAt, touched, cancelled, touchedSessionIds, touchedStaffTimes, cancelledStaffTimes, touchedStaffTimeIds}: '
   'how many sessions, and how many staff times of a therapist or in a room, are to come, and the first hundred; the other '
   'sessions with touched_sessions. A meeting goes on without a therapist who leaves it. Restored by clearing deleted_at. '
-  'Refused: FORBIDDEN.';
-grant execute on function public.archive(jsonb, text) to authenticated;
+  'Refused: FORBIDDEN.'
+);
 
 -- Levels -----------------------------------------------------------------------------------------------------------
 
-create function private.set_credential(request jsonb, request_id text)
+create function private.set_credential(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -19935,22 +19606,12 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.set_credential(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.set_credential(jsonb, text) to authenticated;
 
-create function public.set_credential(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.set_credential(set_credential.request, set_credential.request_id));
-end;
-comment on function public.set_credential(jsonb, text) is
+select private.publish_booking('set_credential',
   'Changes a therapist''s credential, for admins, from today on: {therapist_id, credential, cancel_sessions?, reason?}. '
   'Answers {therapistId, credential, touched, cancelled, touchedSessionIds}: touched are the sessions to come that the new '
-  'level may not render. Refused: FORBIDDEN.';
-grant execute on function public.set_credential(jsonb, text) to authenticated;
+  'level may not render. Refused: FORBIDDEN.'
+);
 
 -- Which they are ---------------------------------------------------------------------------------------------------
 
@@ -20000,22 +19661,12 @@ begin
   );
 end
 $$;
-comment on function private.touched_sessions(jsonb) is 'See the public wrapper.';
-grant execute on function private.touched_sessions(jsonb) to authenticated;
 
-create function public.touched_sessions(request jsonb)
-returns jsonb
-language sql
-stable
-set search_path = ''
-begin atomic
-  select private.touched_sessions(touched_sessions.request);
-end;
-comment on function public.touched_sessions(jsonb) is
+select private.publish('touched_sessions',
   'The sessions to come of a client, a therapist or a room, by page, for admins: {client_id} or {therapist_id} or {room_id}, '
   'and {after?, limit?} (1 to 500, by default 100). Answers {total, sessions: [{sessionId, startTime, endTime, therapistId, '
-  'clientId}], next}: give next as after for the next page; null: there is none.';
-grant execute on function public.touched_sessions(jsonb) to authenticated;
+  'clientId}], next}: give next as after for the next page; null: there is none.'
+);
 
 -- === schemas/members/members.sql ===
 
@@ -20274,7 +19925,7 @@ $$;
 comment on function private.refuse_member(private.actor, uuid, integer, text, text) is
   'The outcome of a refused change of members, and its audit event.';
 
-create function private.add_member(user_id uuid, role public.member_role, permissions text[])
+create function private.add_member(user_id uuid, role public.member_role, permissions text[] default '{}')
 returns jsonb
 language plpgsql
 security definer
@@ -20309,10 +19960,9 @@ begin
   return private.member_answer(member);
 end
 $$;
-comment on function private.add_member(uuid, public.member_role, text[]) is 'See the public wrapper.';
 
 create function private.change_member(
-  user_id uuid, role public.member_role, permissions text[], cancel_sessions boolean, reason text
+  user_id uuid, role public.member_role default null, permissions text[] default null, cancel_sessions boolean default false, reason text default null
 )
 returns jsonb
 language plpgsql
@@ -20366,9 +20016,8 @@ begin
   return private.member_answer(member, touched);
 end
 $$;
-comment on function private.change_member(uuid, public.member_role, text[], boolean, text) is 'See the public wrapper.';
 
-create function private.remove_member(user_id uuid, cancel_sessions boolean, reason text)
+create function private.remove_member(user_id uuid, cancel_sessions boolean default false, reason text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -20411,72 +20060,31 @@ begin
   return private.member_answer(member, touched);
 end
 $$;
-comment on function private.remove_member(uuid, boolean, text) is 'See the public wrapper.';
 
-grant execute on function
-  private.add_member(uuid, public.member_role, text[]), private.change_member(uuid, public.member_role, text[], boolean, text),
-  private.remove_member(uuid, boolean, text)
-to authenticated;
-
-create function public.add_member(user_id uuid, role public.member_role, permissions text[] default '{}')
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.add_member(add_member.user_id, add_member.role, add_member.permissions);
-end;
-comment on function public.add_member(uuid, public.member_role, text[]) is
+select private.publish('add_member',
   'A super_admin adds a user, whom an invitation has made, to her organization. Refused: FORBIDDEN, USER_NOT_FOUND, '
-  'ALREADY_A_MEMBER. Takes an id, not an address, since looking addresses up would tell who uses other clinics.';
+  'ALREADY_A_MEMBER. Takes an id, not an address, since looking addresses up would tell who uses other clinics.'
+);
 
-create function public.change_member(
-  user_id uuid,
-  role public.member_role default null,
-  permissions text[] default null,
-  cancel_sessions boolean default false,
-  reason text default null
-)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.change_member(
-    change_member.user_id, change_member.role, change_member.permissions, change_member.cancel_sessions, change_member.reason
-  ));
-end;
-comment on function public.change_member(uuid, public.member_role, text[], boolean, text) is
+select private.publish_booking('change_member',
   'A super_admin changes a member''s role or permissions; null leaves them. It holds from the member''s next statement. '
   'Answers the row and {touched, cancelled, touchedSessionIds}: the sessions to come of a member whose new role renders '
-  'nothing, which cancel_sessions cancels, with reason. Refused: FORBIDDEN, MEMBER_NOT_FOUND, LAST_SUPER_ADMIN.';
+  'nothing, which cancel_sessions cancels, with reason. Refused: FORBIDDEN, MEMBER_NOT_FOUND, LAST_SUPER_ADMIN.'
+);
 
-create function public.remove_member(user_id uuid, cancel_sessions boolean default false, reason text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(
-    private.remove_member(remove_member.user_id, remove_member.cancel_sessions, remove_member.reason)
-  );
-end;
-comment on function public.remove_member(uuid, boolean, text) is
+select private.publish_booking('remove_member',
   'A super_admin removes a member: from their next statement on they read and write nothing here, whatever their token '
   'says. Their records stay; a parent''s access to clients ends with it. Answers {touched, cancelled, touchedSessionIds}: '
   'their sessions to come, which cancel_sessions cancels, with reason. Refused: FORBIDDEN, MEMBER_NOT_FOUND, '
-  'LAST_SUPER_ADMIN.';
-
-grant execute on function
-  public.add_member(uuid, public.member_role, text[]),
-  public.change_member(uuid, public.member_role, text[], boolean, text), public.remove_member(uuid, boolean, text)
-to authenticated;
+  'LAST_SUPER_ADMIN.'
+);
 
 -- One's own ----------------------------------------------------------------------------------------------------------
 
 create function private.my_organizations()
 returns table (
-  organization_id uuid, name text, time_zone text, role public.member_role, permissions text[], is_active boolean
+  organization_id uuid, name text, time_zone text, role public.member_role, permissions text[], is_active boolean,
+  as_of timestamptz
 )
 language plpgsql
 stable
@@ -20486,32 +20094,18 @@ as $$
 begin
   return query
   select organization.id, organization.name, organization.time_zone, membership.role, membership.permissions,
-    coalesce(organization.id = private.claimed_organization_id(), false)
+    coalesce(organization.id = private.claimed_organization_id(), false), statement_timestamp()
   from public.memberships as membership
   join public.organizations as organization on organization.id = membership.organization_id
   where membership.user_id = auth.uid()
   order by organization.name, organization.id;
 end
 $$;
-comment on function private.my_organizations() is 'See the public wrapper.';
-grant execute on function private.my_organizations() to authenticated;
 
-create function public.my_organizations()
-returns table (
-  organization_id uuid, name text, time_zone text, role public.member_role, permissions text[], is_active boolean,
-  as_of timestamptz
-)
-language sql
-stable
-set search_path = ''
-begin atomic
-  select mine.organization_id, mine.name, mine.time_zone, mine.role, mine.permissions, mine.is_active, statement_timestamp()
-  from private.my_organizations() as mine;
-end;
-comment on function public.my_organizations() is
+select private.publish('my_organizations',
   'The caller''s organizations, to choose among with set_active_organization; is_active is the one her token names. as_of is '
-  'the database''s clock, for an app on a device whose own is wrong.';
-grant execute on function public.my_organizations() to authenticated;
+  'the database''s clock, for an app on a device whose own is wrong.'
+);
 
 create function private.own_therapists()
 returns table (id uuid, display_name text)
@@ -20547,23 +20141,13 @@ begin
   order by therapist.display_name, therapist.id;
 end
 $$;
-comment on function private.own_therapists() is 'See the public wrapper.';
-grant execute on function private.own_therapists() to authenticated;
 
-create function public.own_therapists()
-returns table (id uuid, display_name text)
-language sql
-stable
-set search_path = ''
-begin atomic
-  select own.id, own.display_name from private.own_therapists() as own;
-end;
-comment on function public.own_therapists() is
+select private.publish('own_therapists',
   'For a user of role client: the names of the therapists who work, or have worked, with the clients she stands for. '
-  'Row-level security hides no columns, so parents read this rather than the table, which has more.';
-grant execute on function public.own_therapists() to authenticated;
+  'Row-level security hides no columns, so parents read this rather than the table, which has more.'
+);
 
-create function private.set_availability_hours(availability_hours jsonb, therapist_id uuid)
+create function private.set_availability_hours(availability_hours jsonb, therapist_id uuid default null)
 returns jsonb
 language plpgsql
 security definer
@@ -20601,23 +20185,11 @@ begin
   return private.success(jsonb_build_object('therapistId', changed, 'availabilityHours', hours));
 end
 $$;
-comment on function private.set_availability_hours(jsonb, uuid) is 'See the public wrapper.';
-grant execute on function private.set_availability_hours(jsonb, uuid) to authenticated;
 
-create function public.set_availability_hours(availability_hours jsonb, therapist_id uuid default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.set_availability_hours(
-    set_availability_hours.availability_hours, set_availability_hours.therapist_id
-  );
-end;
-comment on function public.set_availability_hours(jsonb, uuid) is
+select private.publish('set_availability_hours',
   'A therapist sets her own weekly hours (civil time of her zone; null for no limit), an admin anybody''s. The only '
-  'columns of her profile that a therapist writes herself. Refused: FORBIDDEN.';
-grant execute on function public.set_availability_hours(jsonb, uuid) to authenticated;
+  'columns of her profile that a therapist writes herself. Refused: FORBIDDEN.'
+);
 
 -- === schemas/audit/audit_reads.sql ===
 
@@ -20699,47 +20271,13 @@ begin
   order by event.recorded_at, event.id;
 end
 $$;
-comment on function private.session_history(uuid) is 'See the public wrapper.';
-grant execute on function private.session_history(uuid) to authenticated;
 
-create function public.session_history(session_id uuid)
-returns table (
-  occurred_at timestamptz,
-  recorded_at timestamptz,
-  action text,
-  outcome text,
-  code text,
-  actor_user_id uuid,
-  actor_role text,
-  actor_session_id text,
-  database_user text,
-  request_id text,
-  before jsonb,
-  after jsonb,
-  details jsonb,
-  event_id uuid,
-  chain_id uuid,
-  seq bigint,
-  hash text,
-  problem text
-)
-language sql
-stable
-set search_path = ''
-begin atomic
-  select
-    history.occurred_at, history.recorded_at, history.action, history.outcome, history.code, history.actor_user_id,
-    history.actor_role, history.actor_session_id, history.database_user, history.request_id, history.before,
-    history.after, history.details, history.event_id, history.chain_id, history.seq, history.hash,
-    history.problem
-  from private.session_history(session_history.session_id) as history;
-end;
-comment on function public.session_history(uuid) is
+select private.publish('session_history',
   'Everything that happened to a session, oldest first: its hold, confirmation, moves, status changes, notes saved, '
   'signed and read, refusals. before and after are this session''s part of the event; notes appear as ciphertext. seq and '
-  'hash are the event''s place in its chain; problem says what is wrong with the event or its seal, null when nothing is. For admins and members with the permission view_audit. An id of another '
-  'organization has no history here.';
-grant execute on function public.session_history(uuid) to authenticated;
+  'hash are the event''s place in its chain; problem says what is wrong with the event or its seal, null when nothing is. '
+  'For admins and members with the permission view_audit. An id of another organization has no history here.'
+);
 
 create function private.audit_checkpoint()
 returns jsonb
@@ -20757,23 +20295,13 @@ begin
   return audit.checkpoint(actor.organization_id);
 end
 $$;
-comment on function private.audit_checkpoint() is 'See the public wrapper.';
-grant execute on function private.audit_checkpoint() to authenticated;
 
-create function public.audit_checkpoint()
-returns jsonb
-language sql
-stable
-set search_path = ''
-begin atomic
-  select private.audit_checkpoint();
-end;
-comment on function public.audit_checkpoint() is
+select private.publish('audit_checkpoint',
   'The heads of all of the organization''s audit chains, for a super_admin to keep outside this database. '
-  'verify_audit compares with it.';
-grant execute on function public.audit_checkpoint() to authenticated;
+  'verify_audit compares with it.'
+);
 
-create function private.verify_audit(checkpoint jsonb)
+create function private.verify_audit(checkpoint jsonb default null)
 returns table (chain_id uuid, seq bigint, event_id uuid, problem text)
 language plpgsql
 stable
@@ -20804,22 +20332,11 @@ begin
   order by 1, 2;
 end
 $$;
-comment on function private.verify_audit(jsonb) is 'See the public wrapper.';
-grant execute on function private.verify_audit(jsonb) to authenticated;
 
-create function public.verify_audit(checkpoint jsonb default null)
-returns table (chain_id uuid, seq bigint, event_id uuid, problem text)
-language sql
-stable
-set search_path = ''
-begin atomic
-  select verified.chain_id, verified.seq, verified.event_id, verified.problem
-  from private.verify_audit(verify_audit.checkpoint) as verified;
-end;
-comment on function public.verify_audit(jsonb) is
+select private.publish('verify_audit',
   'Recomputes every chain of the organization''s audit and names the first bad event of each; with a checkpoint that was '
-  'kept elsewhere, also what was cut off or rewritten before it. No row: all is as it was written. For a super_admin.';
-grant execute on function public.verify_audit(jsonb) to authenticated;
+  'kept elsewhere, also what was cut off or rewritten before it. No row: all is as it was written. For a super_admin.'
+);
 
 -- === schemas/audit/optional_platform.sql ===
 
@@ -21435,7 +20952,7 @@ $$;
 comment on function private.change_lifecycle(text, jsonb, text) is
   'Starts, ends or completes a session, or marks it missed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
 
-create function private.start_session(request jsonb, request_id text)
+create function private.start_session(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -21445,24 +20962,14 @@ begin
   return private.change_lifecycle('start', request, request_id);
 end
 $$;
-comment on function private.start_session(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.start_session(jsonb, text) to authenticated;
 
-create function public.start_session(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.start_session(start_session.request, start_session.request_id));
-end;
-comment on function public.start_session(jsonb, text) is
+select private.publish_booking('start_session',
   'scheduled -> in_progress. request is {session_id, actual_start_time?, other_day_reason?}; without a time, now. Seconds '
   'are cut. Outcome body: {session, actualStartTime}. PT400 for a time ahead, or on another local day than booked without '
-  'other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED, NOT_TODAY (over 12 hours before its time).';
-grant execute on function public.start_session(jsonb, text) to authenticated;
+  'other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED, NOT_TODAY (over 12 hours before its time).'
+);
 
-create function private.end_session(request jsonb, request_id text)
+create function private.end_session(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -21472,26 +20979,16 @@ begin
   return private.change_lifecycle('end', request, request_id);
 end
 $$;
-comment on function private.end_session(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.end_session(jsonb, text) to authenticated;
 
-create function public.end_session(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.end_session(end_session.request, end_session.request_id));
-end;
-comment on function public.end_session(jsonb, text) is
+select private.publish_booking('end_session',
   'Records when the visit of a session in progress ended, so that its note can be signed. request is {session_id, '
   'actual_start_time?, actual_end_time?, other_day_reason?}; without an end, now; a visit documented late gives both times. '
   'Seconds are cut. May be repeated until the session is completed; a note that is signed by then must be amended. Outcome '
   'body: {session, actualStartTime, actualEndTime}. PT400 for times ahead, out of order, over 16 hours, or on another local '
-  'day than booked without other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED.';
-grant execute on function public.end_session(jsonb, text) to authenticated;
+  'day than booked without other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED.'
+);
 
-create function private.complete_session(request jsonb, request_id text)
+create function private.complete_session(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -21501,18 +20998,8 @@ begin
   return private.change_lifecycle('complete', request, request_id);
 end
 $$;
-comment on function private.complete_session(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.complete_session(jsonb, text) to authenticated;
 
-create function public.complete_session(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.complete_session(complete_session.request, complete_session.request_id));
-end;
-comment on function public.complete_session(jsonb, text) is
+select private.publish_booking('complete_session',
   'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?, other_day_reason?, '
   'overlap_reason?}; times left out are those that start_session and end_session recorded. Outcome body: {session, '
   'actualStartTime, actualEndTime, units, version, warnings?}; warnings as of a hold, and AUTHORIZATION_EXCEEDED for what '
@@ -21522,10 +21009,10 @@ comment on function public.complete_session(jsonb, text) is
   'signature names what is not as it was signed: therapist_id, client_id, cpt_code, cpt_modifiers, location_type, time_zone, '
   'actual_start_time, actual_end_time. 409 '
   'VISIT_OVERLAPS lists in overlaps, as [{resource, sessionId, startTime, endTime}], the completed visits of its therapist or '
-  'client that it overlaps in actual time; an admin lets it overlap with overlap_reason.';
-grant execute on function public.complete_session(jsonb, text) to authenticated;
+  'client that it overlaps in actual time; an admin lets it overlap with overlap_reason.'
+);
 
-create function private.mark_no_show(request jsonb, request_id text)
+create function private.mark_no_show(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -21535,21 +21022,11 @@ begin
   return private.change_lifecycle('no_show', request, request_id);
 end
 $$;
-comment on function private.mark_no_show(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.mark_no_show(jsonb, text) to authenticated;
 
-create function public.mark_no_show(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.mark_no_show(mark_no_show.request, mark_no_show.request_id));
-end;
-comment on function public.mark_no_show(jsonb, text) is
+select private.publish_booking('mark_no_show',
   'The client did not come: scheduled or in_progress -> no_show, once the start has passed. request is {session_id}. '
-  'Gives the units back.';
-grant execute on function public.mark_no_show(jsonb, text) to authenticated;
+  'Gives the units back.'
+);
 
 -- === schemas/clinical/visit_claims.sql ===
 
@@ -22754,7 +22231,7 @@ $$;
 comment on function private.require_import(jsonb) is
   'PT400 for a request of import_sessions that is none. What is wrong with a row is told of the row.';
 
-create function private.import_sessions(request jsonb, request_id text)
+create function private.import_sessions(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -22816,27 +22293,17 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.import_sessions(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.import_sessions(jsonb, text) to authenticated;
 
--- PostgREST gives the call the time that is set here, rather than that of its role: thousands of rows on a busy day.
-create function public.import_sessions(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-set statement_timeout = '60s'
-begin atomic
-  select private.leave_booking(private.import_sessions(import_sessions.request, import_sessions.request_id));
-end;
-comment on function public.import_sessions(jsonb, text) is
+select private.publish_booking('import_sessions',
   'Imports sessions of another system, history or to come, for admins: {rows, dry_run?, on_conflict?}. rows: up to 5000 '
   '{external_id, therapist_id, client_id, start_time, end_time, time_zone, status?, session_type?, location_type?, '
   'cpt_code?, modifiers?, room_id?, cancellation_attribution?}; status is scheduled unless it says completed, cancelled or '
   'no_show. on_conflict: report (the default) imports all or none, skip what can be. dry_run writes nothing. Outcome body: '
   '{dryRun, written, ok, unchanged, withIssues, withConflicts, rows: [{row, externalId, status, sessionId?, issues?, '
-  'conflicts?}]}; status is ok, unchanged (imported before), issues or conflicts, each with which row or session.';
-grant execute on function public.import_sessions(jsonb, text) to authenticated;
+  'conflicts?}]}; status is ok, unchanged (imported before), issues or conflicts, each with which row or session.'
+);
+-- PostgREST gives the call the time that is set here, rather than that of its role: thousands of rows on a busy day.
+alter function public.import_sessions(jsonb, text) set statement_timeout = '60s';
 
 -- === schemas/clinical/corrections.sql ===
 
@@ -23311,7 +22778,7 @@ comment on function private.write_correction(
   'Writes a corrected visit, keeps what was before as a version, and counts its units anew: what goes beyond the '
   'authorization is entered as beyond it. Returns its units, null when it is not completed any more.';
 
-create function private.correct_visit(request jsonb, request_id text)
+create function private.correct_visit(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -23428,18 +22895,8 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.correct_visit(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.correct_visit(jsonb, text) to authenticated;
 
-create function public.correct_visit(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.correct_visit(correct_visit.request, correct_visit.request_id));
-end;
-comment on function public.correct_visit(jsonb, text) is
+select private.publish_booking('correct_visit',
   'Corrects a completed visit, or takes one step back. request is {session_id, base_version, actual_start_time?, '
   'actual_end_time?, other_day_reason?, overlap_reason?, therapist_id?, client_id?, cpt_code?, modifiers?, location_type?, '
   'undo?: "completion" | "start" | "no_show", reason_code: "wrong_time" | "wrong_service" | "wrong_place" | "wrong_people" | '
@@ -23449,8 +22906,8 @@ comment on function public.correct_visit(jsonb, text) is
   'the last answer. An admin, or its therapist within organizations.correction_days of completion. Outcome body: {session, '
   'version, actualStartTime, actualEndTime, units, noteStatus, warnings?}; warnings as of complete_session; noteStatus needs_amendment: a signed fact has changed. 403 '
   'FORBIDDEN; 409 VISIT_VERSION_CONFLICT, STATUS_NOT_ALLOWED, VISIT_OVERLAPS as complete_session, and, where another person '
-  'has a booking at the booked time or the time of an undone no-show was given away, the conflicts of a booking, or GROUP_FULL.';
-grant execute on function public.correct_visit(jsonb, text) to authenticated;
+  'has a booking at the booked time or the time of an undone no-show was given away, the conflicts of a booking, or GROUP_FULL.'
+);
 
 -- === schemas/payers/credentials.sql ===
 

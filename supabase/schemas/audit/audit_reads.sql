@@ -76,47 +76,13 @@ begin
   order by event.recorded_at, event.id;
 end
 $$;
-comment on function private.session_history(uuid) is 'See the public wrapper.';
-grant execute on function private.session_history(uuid) to authenticated;
 
-create function public.session_history(session_id uuid)
-returns table (
-  occurred_at timestamptz,
-  recorded_at timestamptz,
-  action text,
-  outcome text,
-  code text,
-  actor_user_id uuid,
-  actor_role text,
-  actor_session_id text,
-  database_user text,
-  request_id text,
-  before jsonb,
-  after jsonb,
-  details jsonb,
-  event_id uuid,
-  chain_id uuid,
-  seq bigint,
-  hash text,
-  problem text
-)
-language sql
-stable
-set search_path = ''
-begin atomic
-  select
-    history.occurred_at, history.recorded_at, history.action, history.outcome, history.code, history.actor_user_id,
-    history.actor_role, history.actor_session_id, history.database_user, history.request_id, history.before,
-    history.after, history.details, history.event_id, history.chain_id, history.seq, history.hash,
-    history.problem
-  from private.session_history(session_history.session_id) as history;
-end;
-comment on function public.session_history(uuid) is
+select private.publish('session_history',
   'Everything that happened to a session, oldest first: its hold, confirmation, moves, status changes, notes saved, '
   'signed and read, refusals. before and after are this session''s part of the event; notes appear as ciphertext. seq and '
-  'hash are the event''s place in its chain; problem says what is wrong with the event or its seal, null when nothing is. For admins and members with the permission view_audit. An id of another '
-  'organization has no history here.';
-grant execute on function public.session_history(uuid) to authenticated;
+  'hash are the event''s place in its chain; problem says what is wrong with the event or its seal, null when nothing is. '
+  'For admins and members with the permission view_audit. An id of another organization has no history here.'
+);
 
 create function private.audit_checkpoint()
 returns jsonb
@@ -134,23 +100,13 @@ begin
   return audit.checkpoint(actor.organization_id);
 end
 $$;
-comment on function private.audit_checkpoint() is 'See the public wrapper.';
-grant execute on function private.audit_checkpoint() to authenticated;
 
-create function public.audit_checkpoint()
-returns jsonb
-language sql
-stable
-set search_path = ''
-begin atomic
-  select private.audit_checkpoint();
-end;
-comment on function public.audit_checkpoint() is
+select private.publish('audit_checkpoint',
   'The heads of all of the organization''s audit chains, for a super_admin to keep outside this database. '
-  'verify_audit compares with it.';
-grant execute on function public.audit_checkpoint() to authenticated;
+  'verify_audit compares with it.'
+);
 
-create function private.verify_audit(checkpoint jsonb)
+create function private.verify_audit(checkpoint jsonb default null)
 returns table (chain_id uuid, seq bigint, event_id uuid, problem text)
 language plpgsql
 stable
@@ -181,19 +137,8 @@ begin
   order by 1, 2;
 end
 $$;
-comment on function private.verify_audit(jsonb) is 'See the public wrapper.';
-grant execute on function private.verify_audit(jsonb) to authenticated;
 
-create function public.verify_audit(checkpoint jsonb default null)
-returns table (chain_id uuid, seq bigint, event_id uuid, problem text)
-language sql
-stable
-set search_path = ''
-begin atomic
-  select verified.chain_id, verified.seq, verified.event_id, verified.problem
-  from private.verify_audit(verify_audit.checkpoint) as verified;
-end;
-comment on function public.verify_audit(jsonb) is
+select private.publish('verify_audit',
   'Recomputes every chain of the organization''s audit and names the first bad event of each; with a checkpoint that was '
-  'kept elsewhere, also what was cut off or rewritten before it. No row: all is as it was written. For a super_admin.';
-grant execute on function public.verify_audit(jsonb) to authenticated;
+  'kept elsewhere, also what was cut off or rewritten before it. No row: all is as it was written. For a super_admin.'
+);

@@ -343,7 +343,7 @@ $$;
 comment on function private.nearest_alternatives(uuid, private.asked_booking, interval, timestamptz) is
   'Up to five other first windows within reach of the one that was asked for, in civil time; nearest start first.';
 
-create function private.find_alternatives(organization_id uuid, asked private.asked_booking, as_of timestamptz)
+create function private.alternatives_of(organization_id uuid, asked private.asked_booking, as_of timestamptz)
 returns jsonb
 language plpgsql
 stable
@@ -363,7 +363,7 @@ begin
   return found;
 end
 $$;
-comment on function private.find_alternatives(uuid, private.asked_booking, timestamptz) is
+comment on function private.alternatives_of(uuid, private.asked_booking, timestamptz) is
   'Up to five other first windows, nearest start first, on a 15-minute civil grid within 14 days, at which the whole '
   'request, shifted in civil time, would succeed right now; at most two of one free stretch. [] when there is none.';
 
@@ -379,22 +379,12 @@ as $$
 declare
   actor private.actor := private.require_actor();
 begin
-  return private.find_alternatives(actor.organization_id, private.asked_booking(actor, request), statement_timestamp());
+  return private.alternatives_of(actor.organization_id, private.asked_booking(actor, request), statement_timestamp());
 end
 $$;
-comment on function private.find_alternatives(jsonb) is 'See the public wrapper.';
-grant execute on function private.find_alternatives(jsonb) to authenticated;
 
-create function public.find_alternatives(request jsonb)
-returns jsonb
-language sql
-stable
-set search_path = ''
-begin atomic
-  select private.find_alternatives(find_alternatives.request);
-end;
-comment on function public.find_alternatives(jsonb) is
+select private.publish('find_alternatives',
   'For the body of a refused sessions-hold: [{startTime, endTime}], at most five other first windows, nearest first and '
   'at most two of one free stretch, at which the same request would succeed right now. A series moves whole, in civil '
-  'time; a civil time that clocks show twice is the first, but for the first occurrence, whose instant is given.';
-grant execute on function public.find_alternatives(jsonb) to authenticated;
+  'time; a civil time that clocks show twice is the first, but for the first occurrence, whose instant is given.'
+);

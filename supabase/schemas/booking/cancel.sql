@@ -164,7 +164,7 @@ $$;
 comment on function private.cancel_targets(private.actor, private.cancel_request, tstzrange) is
   'The sessions of a therapist''s days, or of a series, that start in a span.';
 
-create function private.cancel_sessions(request jsonb, idempotency_key text, request_id text)
+create function private.cancel_sessions(request jsonb, idempotency_key text default null, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -295,7 +295,6 @@ $$;
 comment on function private.cancel_sessions(jsonb, text, text) is
   'Cancels the named sessions, those of a series from a moment on, those of local days, or their intersection, as far as '
   'they are scheduled or in progress, and says which were not. Returns an outcome; raises PT400, PT401, PT403, PT503.';
-grant execute on function private.cancel_sessions(jsonb, text, text) to authenticated;
 
 create function private.lock_targets(organization_id uuid, session_ids uuid[])
 returns uuid[]

@@ -167,7 +167,7 @@ $$;
 comment on function private.cancel_touched(uuid[], text, text) is
   'Cancels what a closing touches, for the caller, by the clinic. Returns how many.';
 
-create function private.add_closure(request jsonb, request_id text)
+create function private.add_closure(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -217,26 +217,16 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.add_closure(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.add_closure(jsonb, text) to authenticated;
 
-create function public.add_closure(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.add_closure(add_closure.request, add_closure.request_id));
-end;
-comment on function public.add_closure(jsonb, text) is
+select private.publish_booking('add_closure',
   'Closes the organization, for admins: {name, from_date, to_date?} for whole days of its zone, the last included, or '
   '{name, start_time, end_time} for instants; cancel_sessions: true also cancels the sessions and staff times there, with '
   'reason. Answers {closureId, startsAt, endsAt, touched, cancelled, touchedSessionIds, touchedStaffTimes, '
   'cancelledStaffTimes, touchedStaffTimeIds}: touched is how many future sessions lie in it, with the first hundred; staff '
-  'times likewise.';
-grant execute on function public.add_closure(jsonb, text) to authenticated;
+  'times likewise.'
+);
 
-create function private.add_time_off(request jsonb, request_id text)
+create function private.add_time_off(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -290,20 +280,10 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.add_time_off(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.add_time_off(jsonb, text) to authenticated;
 
-create function public.add_time_off(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.add_time_off(add_time_off.request, add_time_off.request_id));
-end;
-comment on function public.add_time_off(jsonb, text) is
+select private.publish_booking('add_time_off',
   'Enters time off of a therapist (therapist_id; left out: the caller): {from_date, to_date?} for whole days of their '
   'zone, the last included, or {start_time, end_time} for instants; cancel_sessions: true also cancels their sessions '
   'and staff times there, with reason; a meeting goes on without them. Answers {exceptionId, startsAt, endsAt, touched, '
-  'cancelled, touchedSessionIds, touchedStaffTimes, cancelledStaffTimes, touchedStaffTimeIds}.';
-grant execute on function public.add_time_off(jsonb, text) to authenticated;
+  'cancelled, touchedSessionIds, touchedStaffTimes, cancelledStaffTimes, touchedStaffTimeIds}.'
+);

@@ -833,7 +833,7 @@ end
 $$;
 comment on function private.confirmed_body(jsonb, public.session_holds[], uuid) is 'The body of a confirmation, its rows in request order.';
 
-create function private.confirm_sessions(request jsonb, idempotency_key text, request_id text)
+create function private.confirm_sessions(request jsonb, idempotency_key text default null, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -878,4 +878,3 @@ $$;
 comment on function private.confirm_sessions(jsonb, text, text) is
   'Turns every hold the key stands for into a session, or carries out its move, or changes nothing. Confirming again '
   'answers with the same sessions. Returns an outcome; raises PT400, PT401, PT403, PT503.';
-grant execute on function private.confirm_sessions(jsonb, text, text) to authenticated;

@@ -402,7 +402,7 @@ $$;
 comment on function private.blocked_days(private.actor, private.hold_request) is
   'Which occurrences of a hold are blocked, by their index, and by what.';
 
-create function private.extend_series(request jsonb, idempotency_key text, request_id text)
+create function private.extend_series(request jsonb, idempotency_key text default null, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -485,7 +485,6 @@ $$;
 comment on function private.extend_series(jsonb, text, text) is
   'Adds sessions to the end of a series, all or nothing, or those that are free. Returns an outcome; raises PT400, PT401, '
   'PT403, PT503.';
-grant execute on function private.extend_series(jsonb, text, text) to authenticated;
 
 create function private.extension_resources(wanted private.extend_request, pattern private.series_pattern)
 returns uuid[]

@@ -820,7 +820,7 @@ $$;
 comment on function private.hold_fingerprint(private.hold_request, boolean) is
   'The fingerprint of a hold: the same for the same request, however its times are written.';
 
-create function private.hold_sessions(request jsonb, idempotency_key text, request_id text)
+create function private.hold_sessions(request jsonb, idempotency_key text default null, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -866,4 +866,3 @@ $$;
 comment on function private.hold_sessions(jsonb, text, text) is
   'Holds every occurrence of the request, or none. Returns an outcome; see docs/codes.md for its codes. Raises PT400 '
   'for malformed input, PT401 and PT403 for the caller, PT503 when the database is busy.';
-grant execute on function private.hold_sessions(jsonb, text, text) to authenticated;

@@ -2,7 +2,7 @@
 -- Objects: move_group: the hold and the confirmation of a move of one of its members, in one transaction.
 -- Watch for: there is no second way to move a group; this is sessions-hold and sessions-confirm.
 
-create function private.move_group(request jsonb, request_id text)
+create function private.move_group(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -64,7 +64,6 @@ end
 $$;
 comment on function private.move_group(jsonb, text) is
   'Holds and confirms the move of a group in one transaction. Refusals are those of sessions-hold.';
-grant execute on function private.move_group(jsonb, text) to authenticated;
 
 create function private.group_named(request jsonb)
 returns uuid

@@ -147,13 +147,13 @@ create function private.find_open_slots(
   from_time timestamptz,
   to_time timestamptz,
   duration_minutes integer,
-  client_id uuid,
-  room_id uuid,
-  time_zone text,
-  buffer_before_minutes integer,
-  buffer_after_minutes integer,
-  cpt_code text,
-  client_ids uuid[]
+  client_id uuid default null,
+  room_id uuid default null,
+  time_zone text default null,
+  buffer_before_minutes integer default 0,
+  buffer_after_minutes integer default 0,
+  cpt_code text default null,
+  client_ids uuid[] default null
 )
 returns table (start_time timestamptz, end_time timestamptz)
 language plpgsql
@@ -248,46 +248,10 @@ begin
   order by slot.at;
 end
 $$;
-comment on function private.find_open_slots(
-  uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer, text, uuid[]
-) is 'See the public wrapper.';
-grant execute on function private.find_open_slots(
-  uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer, text, uuid[]
-) to authenticated;
 
-create function public.find_open_slots(
-  therapist_id uuid,
-  from_time timestamptz,
-  to_time timestamptz,
-  duration_minutes integer,
-  client_id uuid default null,
-  room_id uuid default null,
-  time_zone text default null,
-  buffer_before_minutes integer default 0,
-  buffer_after_minutes integer default 0,
-  cpt_code text default null,
-  client_ids uuid[] default null
-)
-returns table (start_time timestamptz, end_time timestamptz)
-language sql
-stable
-set search_path = ''
-begin atomic
-  select slot.start_time, slot.end_time
-  from private.find_open_slots(
-    find_open_slots.therapist_id, find_open_slots.from_time, find_open_slots.to_time,
-    find_open_slots.duration_minutes, find_open_slots.client_id, find_open_slots.room_id,
-    find_open_slots.time_zone, find_open_slots.buffer_before_minutes, find_open_slots.buffer_after_minutes,
-    find_open_slots.cpt_code, find_open_slots.client_ids
-  ) as slot;
-end;
-comment on function public.find_open_slots(
-  uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer, text, uuid[]
-) is
+select private.publish('find_open_slots',
   'Every start on the 15-minute civil grid between two instants (at most 62 days apart) at which a hold of '
   'duration_minutes would be granted to the therapist and, when given, the client or clients (client_ids: a group), the '
   'room and the service (cpt_code: what may run beside it, and whose units). time_zone is the grid''s, by default the '
-  'therapist''s.';
-grant execute on function public.find_open_slots(
-  uuid, timestamptz, timestamptz, integer, uuid, uuid, text, integer, integer, text, uuid[]
-) to authenticated;
+  'therapist''s.'
+);

@@ -139,20 +139,10 @@ begin
   ));
 end
 $$;
-comment on function private.preview_series(jsonb) is 'See the public wrapper.';
-grant execute on function private.preview_series(jsonb) to authenticated;
 
-create function public.preview_series(request jsonb)
-returns jsonb
-language sql
-stable
-set search_path = ''
-begin atomic
-  select private.preview_series(preview_series.request);
-end;
-comment on function public.preview_series(jsonb) is
+select private.publish('preview_series',
   'For the body of sessions-hold, without holding: {occurrences: [{index, startTime, endTime, blockedBy, by, reasons}]}. '
   'reasons: [{what, by, startTime, endTime, expiresAt}], the worst first, what being closure, availability, therapist, '
   'client, room or authorization (too few units are left, those of the dates before counted), by session or hold, and '
-  'the times the part of the occurrence. blockedBy and by are those of the first, null when the date is free.';
-grant execute on function public.preview_series(jsonb) to authenticated;
+  'the times the part of the occurrence. blockedBy and by are those of the first, null when the date is free.'
+);

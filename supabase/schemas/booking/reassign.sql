@@ -379,7 +379,7 @@ end
 $$;
 comment on function private.sessions_but(public.sessions[], jsonb) is 'The sessions but those that cannot go, by time.';
 
-create function private.hold_reassignment(request jsonb, idempotency_key text, request_id text)
+create function private.hold_reassignment(request jsonb, idempotency_key text default null, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -430,23 +430,11 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.hold_reassignment(jsonb, text, text) is 'See the public wrapper.';
-grant execute on function private.hold_reassignment(jsonb, text, text) to authenticated;
 
-create function public.hold_reassignment(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.hold_reassignment(
-    hold_reassignment.request, hold_reassignment.idempotency_key, hold_reassignment.request_id
-  ));
-end;
-comment on function public.hold_reassignment(jsonb, text, text) is
+select private.publish_booking('hold_reassignment',
   'Holds sessions of one or many clients for another therapist, for admins: {session_ids} or {therapist_id, from, to} (the '
   'sessions to come that start in this span), and {to_therapist_id, on_conflict?, hold_seconds?, override?}. Times, rooms '
   'and buffers stay, groups go whole. Answers as sessions-hold, with sessionId, clientId, clientIds and timeZone of each '
   'hold; sessions-confirm with the one holdKey carries it out. A session that cannot go refuses all (409, blocked says which '
-  'and why), or with on_conflict "skip" is left out and listed in skipped.';
-grant execute on function public.hold_reassignment(jsonb, text, text) to authenticated;
+  'and why), or with on_conflict "skip" is left out and listed in skipped.'
+);

@@ -2,7 +2,7 @@
 -- Objects: release_hold.
 -- Watch for: a move is let go whole, since its places depend on each other.
 
-create function private.release_hold(request jsonb, idempotency_key text, request_id text)
+create function private.release_hold(request jsonb, idempotency_key text default null, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -86,7 +86,6 @@ $$;
 comment on function private.release_hold(jsonb, text, text) is
   'Lets a hold or a whole batch go: released is true the first time, then false; false too for a key that is unknown, '
   'foreign, expired or confirmed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
-grant execute on function private.release_hold(jsonb, text, text) to authenticated;
 
 create function private.released_answer(batch public.hold_batches, released public.session_holds[], hold_key uuid)
 returns jsonb

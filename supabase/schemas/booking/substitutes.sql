@@ -172,21 +172,11 @@ begin
   ), '[]');
 end
 $$;
-comment on function private.find_substitutes(jsonb) is 'See the public wrapper.';
-grant execute on function private.find_substitutes(jsonb) to authenticated;
 
-create function public.find_substitutes(request jsonb)
-returns jsonb
-language sql
-stable
-set search_path = ''
-begin atomic
-  select private.find_substitutes(find_substitutes.request);
-end;
-comment on function public.find_substitutes(jsonb) is
+select private.publish('find_substitutes',
   'Who could take a session to come: {session_id, include_off_caseload?} gives [{therapistId, name, credential, onCaseload, '
   'caseload, bookedMinutes}]. Therapists who are free then, buffers included, work then, may render the service, have units '
   'left for it, and have the client on their caseload, all clients of a group; with include_off_caseload the others too, '
   'after them. Whoever has less booked that week, time without a client included, comes first, then whoever has fewer '
-  'clients. For admins, and for the therapist of the session.';
-grant execute on function public.find_substitutes(jsonb) to authenticated;
+  'clients. For admins, and for the therapist of the session.'
+);

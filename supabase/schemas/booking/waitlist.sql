@@ -646,7 +646,7 @@ comment on function private.offer_freed_slot(uuid) is
   'One step of an organization''s queue: {offered, pending}. Call it until pending is 0, each time in a transaction of its '
   'own.';
 
-create function private.offer_freed_slots(request_id text)
+create function private.offer_freed_slots(request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -665,4 +665,3 @@ begin
 end
 $$;
 comment on function private.offer_freed_slots(text) is 'As private.offer_freed_slot, for the caller''s organization.';
-grant execute on function private.offer_freed_slots(text) to authenticated;

@@ -148,7 +148,7 @@ $$;
 comment on function private.resync_issue(uuid, private.resynced_session[], timestamptz) is
   'What forbids these sessions to go back to their civil times: one is being moved, or a group would be torn apart.';
 
-create function private.resync_zone(zone text, request_id text)
+create function private.resync_zone(zone text, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -231,20 +231,10 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.resync_zone(text, text) is 'See the public wrapper.';
-grant execute on function private.resync_zone(text, text) to authenticated;
 
-create function public.resync_zone(zone text, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.resync_zone(resync_zone.zone, resync_zone.request_id));
-end;
-comment on function public.resync_zone(text, text) is
+select private.publish_booking('resync_zone',
   'For a super_admin, after the law of a zone has changed and the database knows: moves every future session of that zone '
   'back to the civil time it was booked for, its group with it; reports.moved_by_zone_rules lists them. All or nothing: '
   '409 with conflicts, each with sessionId, when something else is there. Hours and closures are not asked anew. Answers '
-  '{zone, movedCount, movedSessionIds}; nothing to move is 0.';
-grant execute on function public.resync_zone(text, text) to authenticated;
+  '{zone, movedCount, movedSessionIds}; nothing to move is 0.'
+);

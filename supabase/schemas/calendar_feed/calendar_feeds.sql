@@ -84,7 +84,7 @@ end
 $$;
 comment on function private.hash_token(text) is 'What is kept of the secret of a feed.';
 
-create function private.create_calendar_feed(request_id text)
+create function private.create_calendar_feed(request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -132,23 +132,13 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.create_calendar_feed(text) is 'See the public wrapper.';
-grant execute on function private.create_calendar_feed(text) to authenticated;
 
-create function public.create_calendar_feed(request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.create_calendar_feed(create_calendar_feed.request_id);
-end;
-comment on function public.create_calendar_feed(text) is
+select private.publish('create_calendar_feed',
   'Makes a secret address for the caller''s own sessions, for therapists and families: outcome body {feedId, token, path}. '
-  'The token is told this once. At most 10 at a time.';
-grant execute on function public.create_calendar_feed(text) to authenticated;
+  'The token is told this once. At most 10 at a time.'
+);
 
-create function private.revoke_calendar_feed(request jsonb, request_id text)
+create function private.revoke_calendar_feed(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -190,21 +180,11 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.revoke_calendar_feed(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.revoke_calendar_feed(jsonb, text) to authenticated;
 
-create function public.revoke_calendar_feed(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.revoke_calendar_feed(revoke_calendar_feed.request, revoke_calendar_feed.request_id);
-end;
-comment on function public.revoke_calendar_feed(jsonb, text) is
+select private.publish('revoke_calendar_feed',
   'Ends a calendar feed at once: {feed_id}, of the caller or, for admins, of anybody. Outcome body {feedId, revokedAt}. '
-  'From then on its address answers as one that never was.';
-grant execute on function public.revoke_calendar_feed(jsonb, text) to authenticated;
+  'From then on its address answers as one that never was.'
+);
 
 -- Reading ------------------------------------------------------------------------------------------------------------------
 
@@ -379,7 +359,7 @@ comment on function private.feed_zones(private.calendar_events[]) is
   'The zones of these events, each with the offsets it has in their time: from (an instant in UTC) and minutes east of UTC. '
   'The database''s own rules, so that a reader gets back the same instants.';
 
-create function private.read_calendar_feed(token text, request_id text)
+create function private.read_calendar_feed(token text, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -451,21 +431,11 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.read_calendar_feed(text, text) is 'See the public wrapper.';
-grant execute on function private.read_calendar_feed(text, text) to service_role;
 
-create function public.read_calendar_feed(token text, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.read_calendar_feed(read_calendar_feed.token, read_calendar_feed.request_id);
-end;
-comment on function public.read_calendar_feed(text, text) is
+select private.publish('read_calendar_feed',
   'What the edge function calendar writes as iCalendar: {zones, events}; null for a token that is wrong, revoked or of '
-  'somebody who is no member any more, alike. Called with the secret key only.';
-grant execute on function public.read_calendar_feed(text, text) to service_role;
+  'somebody who is no member any more, alike. Called with the secret key only.', caller => 'service_role'
+);
 
 create function private.sweep_calendar_events(most integer default 10000)
 returns integer

@@ -205,7 +205,7 @@ $$;
 comment on function private.detail_answer(private.client_detail_versions) is
   'A version as it is answered, without its content. Not who saved it: parents read this too.';
 
-create function private.prepare_client_details(request jsonb, request_id text)
+create function private.prepare_client_details(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -244,9 +244,8 @@ $$;
 comment on function private.prepare_client_details(jsonb, text) is
   'What sealing a client''s details takes: the wrapped active key (null before an organization''s first). Admins only; '
   'others are refused, and that is recorded.';
-grant execute on function private.prepare_client_details(jsonb, text) to authenticated;
 
-create function private.save_client_details(request jsonb, idempotency_key text, request_id text)
+create function private.save_client_details(request jsonb, idempotency_key text default null, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -352,7 +351,6 @@ $$;
 comment on function private.save_client_details(jsonb, text, text) is
   'Adds a version to a client''s details. base_version is the version it builds on, 0 for none. Admins only. Returns an '
   'outcome; raises PT400, PT401, PT403, PT503.';
-grant execute on function private.save_client_details(jsonb, text, text) to authenticated;
 
 create function private.client_ids_issues(request jsonb)
 returns jsonb
@@ -443,7 +441,7 @@ comment on function private.sealed_client_details(private.actor, uuid[], integer
   'The details of these clients, sealed, with the wrapped keys that open them: of one version, or the newest of each; '
   'nulls where none were saved. Looks at no scope and records nothing: that is for who calls it.';
 
-create function private.read_client_details(request jsonb, request_id text)
+create function private.read_client_details(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -493,9 +491,8 @@ $$;
 comment on function private.read_client_details(jsonb, text) is
   'The details of 1 to 100 clients, sealed, with the wrapped keys that open them; nulls where none were saved. One id out '
   'of scope refuses the whole request. Recorded, refusals included.';
-grant execute on function private.read_client_details(jsonb, text) to authenticated;
 
-create function private.read_client_names(request jsonb, request_id text)
+create function private.read_client_names(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -545,55 +542,20 @@ $$;
 comment on function private.read_client_names(jsonb, text) is
   'As private.read_client_details, for the edge function to answer names alone, and client by client: ids out of scope and '
   'ids of nobody are listed as notReadable, and refuse nothing. Recorded, with how many were not readable.';
-grant execute on function private.read_client_names(jsonb, text) to authenticated;
 
 -- What the edge function calls ---------------------------------------------------------------------------------------
 
-create function public.prepare_client_details(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.prepare_client_details(prepare_client_details.request, prepare_client_details.request_id);
-end;
-create function public.save_client_details(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.save_client_details(
-    save_client_details.request, save_client_details.idempotency_key, save_client_details.request_id
-  );
-end;
-create function public.read_client_details(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.read_client_details(read_client_details.request, read_client_details.request_id);
-end;
-create function public.read_client_names(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.read_client_names(read_client_names.request, read_client_names.request_id);
-end;
-comment on function public.prepare_client_details(jsonb, text) is
-  'For the edge function: what sealing a client''s details takes. request is {client_id}.';
-comment on function public.save_client_details(jsonb, text, text) is
+select private.publish('prepare_client_details',
+  'For the edge function: what sealing a client''s details takes. request is {client_id}.'
+);
+select private.publish('save_client_details',
   'For the edge function: keeps a version of a client''s details, sealed. request is {client_id, base_version, id, '
-  'ciphertext, content_mac, proof}.';
-comment on function public.read_client_details(jsonb, text) is
-  'For the edge function: clients'' details, sealed. request is {client_ids, version?}. Recorded.';
-comment on function public.read_client_names(jsonb, text) is
+  'ciphertext, content_mac, proof}.'
+);
+select private.publish('read_client_details',
+  'For the edge function: clients'' details, sealed. request is {client_ids, version?}. Recorded.'
+);
+select private.publish('read_client_names',
   'For the edge function: the details of those of some clients whom the caller may read, sealed, of which it answers the '
-  'names; the others'' ids. request is {client_ids}. Recorded.';
-grant execute on function
-  public.prepare_client_details(jsonb, text), public.save_client_details(jsonb, text, text),
-  public.read_client_details(jsonb, text), public.read_client_names(jsonb, text)
-to authenticated;
+  'names; the others'' ids. request is {client_ids}. Recorded.'
+);

@@ -469,7 +469,7 @@ comment on function private.write_correction(
   'Writes a corrected visit, keeps what was before as a version, and counts its units anew: what goes beyond the '
   'authorization is entered as beyond it. Returns its units, null when it is not completed any more.';
 
-create function private.correct_visit(request jsonb, request_id text)
+create function private.correct_visit(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -586,18 +586,8 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.correct_visit(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.correct_visit(jsonb, text) to authenticated;
 
-create function public.correct_visit(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.correct_visit(correct_visit.request, correct_visit.request_id));
-end;
-comment on function public.correct_visit(jsonb, text) is
+select private.publish_booking('correct_visit',
   'Corrects a completed visit, or takes one step back. request is {session_id, base_version, actual_start_time?, '
   'actual_end_time?, other_day_reason?, overlap_reason?, therapist_id?, client_id?, cpt_code?, modifiers?, location_type?, '
   'undo?: "completion" | "start" | "no_show", reason_code: "wrong_time" | "wrong_service" | "wrong_place" | "wrong_people" | '
@@ -607,5 +597,5 @@ comment on function public.correct_visit(jsonb, text) is
   'the last answer. An admin, or its therapist within organizations.correction_days of completion. Outcome body: {session, '
   'version, actualStartTime, actualEndTime, units, noteStatus, warnings?}; warnings as of complete_session; noteStatus needs_amendment: a signed fact has changed. 403 '
   'FORBIDDEN; 409 VISIT_VERSION_CONFLICT, STATUS_NOT_ALLOWED, VISIT_OVERLAPS as complete_session, and, where another person '
-  'has a booking at the booked time or the time of an undone no-show was given away, the conflicts of a booking, or GROUP_FULL.';
-grant execute on function public.correct_visit(jsonb, text) to authenticated;
+  'has a booking at the booked time or the time of an undone no-show was given away, the conflicts of a booking, or GROUP_FULL.'
+);

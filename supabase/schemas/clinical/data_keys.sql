@@ -193,7 +193,7 @@ $$;
 comment on function private.unproven(text) is
   'The outcome of a request whose proof does not hold: 403, or 500 when the operator has not installed its key.';
 
-create function private.start_data_key(request jsonb, request_id text)
+create function private.start_data_key(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -256,16 +256,7 @@ $$;
 comment on function private.start_data_key(jsonb, text) is
   'Keeps an organization''s first data key, and answers the one that seals from now on: this one, or another function''s '
   'that was sooner. Staff only, and only with the proof of the functions. An organization that has an active key keeps it: keys:rotate starts the next.';
-grant execute on function private.start_data_key(jsonb, text) to authenticated;
 
-create function public.start_data_key(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.start_data_key(start_data_key.request, start_data_key.request_id);
-end;
-comment on function public.start_data_key(jsonb, text) is
-  'For the edge functions: keeps an organization''s first data key, wrapped. request is {key_id, wrapped_key, proof}.';
-grant execute on function public.start_data_key(jsonb, text) to authenticated;
+select private.publish('start_data_key',
+  'For the edge functions: keeps an organization''s first data key, wrapped. request is {key_id, wrapped_key, proof}.'
+);

@@ -582,7 +582,7 @@ $$;
 comment on function private.change_lifecycle(text, jsonb, text) is
   'Starts, ends or completes a session, or marks it missed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
 
-create function private.start_session(request jsonb, request_id text)
+create function private.start_session(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -592,24 +592,14 @@ begin
   return private.change_lifecycle('start', request, request_id);
 end
 $$;
-comment on function private.start_session(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.start_session(jsonb, text) to authenticated;
 
-create function public.start_session(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.start_session(start_session.request, start_session.request_id));
-end;
-comment on function public.start_session(jsonb, text) is
+select private.publish_booking('start_session',
   'scheduled -> in_progress. request is {session_id, actual_start_time?, other_day_reason?}; without a time, now. Seconds '
   'are cut. Outcome body: {session, actualStartTime}. PT400 for a time ahead, or on another local day than booked without '
-  'other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED, NOT_TODAY (over 12 hours before its time).';
-grant execute on function public.start_session(jsonb, text) to authenticated;
+  'other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED, NOT_TODAY (over 12 hours before its time).'
+);
 
-create function private.end_session(request jsonb, request_id text)
+create function private.end_session(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -619,26 +609,16 @@ begin
   return private.change_lifecycle('end', request, request_id);
 end
 $$;
-comment on function private.end_session(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.end_session(jsonb, text) to authenticated;
 
-create function public.end_session(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.end_session(end_session.request, end_session.request_id));
-end;
-comment on function public.end_session(jsonb, text) is
+select private.publish_booking('end_session',
   'Records when the visit of a session in progress ended, so that its note can be signed. request is {session_id, '
   'actual_start_time?, actual_end_time?, other_day_reason?}; without an end, now; a visit documented late gives both times. '
   'Seconds are cut. May be repeated until the session is completed; a note that is signed by then must be amended. Outcome '
   'body: {session, actualStartTime, actualEndTime}. PT400 for times ahead, out of order, over 16 hours, or on another local '
-  'day than booked without other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED.';
-grant execute on function public.end_session(jsonb, text) to authenticated;
+  'day than booked without other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED.'
+);
 
-create function private.complete_session(request jsonb, request_id text)
+create function private.complete_session(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -648,18 +628,8 @@ begin
   return private.change_lifecycle('complete', request, request_id);
 end
 $$;
-comment on function private.complete_session(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.complete_session(jsonb, text) to authenticated;
 
-create function public.complete_session(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.complete_session(complete_session.request, complete_session.request_id));
-end;
-comment on function public.complete_session(jsonb, text) is
+select private.publish_booking('complete_session',
   'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?, other_day_reason?, '
   'overlap_reason?}; times left out are those that start_session and end_session recorded. Outcome body: {session, '
   'actualStartTime, actualEndTime, units, version, warnings?}; warnings as of a hold, and AUTHORIZATION_EXCEEDED for what '
@@ -669,10 +639,10 @@ comment on function public.complete_session(jsonb, text) is
   'signature names what is not as it was signed: therapist_id, client_id, cpt_code, cpt_modifiers, location_type, time_zone, '
   'actual_start_time, actual_end_time. 409 '
   'VISIT_OVERLAPS lists in overlaps, as [{resource, sessionId, startTime, endTime}], the completed visits of its therapist or '
-  'client that it overlaps in actual time; an admin lets it overlap with overlap_reason.';
-grant execute on function public.complete_session(jsonb, text) to authenticated;
+  'client that it overlaps in actual time; an admin lets it overlap with overlap_reason.'
+);
 
-create function private.mark_no_show(request jsonb, request_id text)
+create function private.mark_no_show(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -682,18 +652,8 @@ begin
   return private.change_lifecycle('no_show', request, request_id);
 end
 $$;
-comment on function private.mark_no_show(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.mark_no_show(jsonb, text) to authenticated;
 
-create function public.mark_no_show(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.mark_no_show(mark_no_show.request, mark_no_show.request_id));
-end;
-comment on function public.mark_no_show(jsonb, text) is
+select private.publish_booking('mark_no_show',
   'The client did not come: scheduled or in_progress -> no_show, once the start has passed. request is {session_id}. '
-  'Gives the units back.';
-grant execute on function public.mark_no_show(jsonb, text) to authenticated;
+  'Gives the units back.'
+);

@@ -509,7 +509,7 @@ end
 $$;
 comment on function private.note_answer(private.session_note_versions) is 'A version as it is answered, without its content.';
 
-create function private.prepare_note(request jsonb, request_id text)
+create function private.prepare_note(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -544,7 +544,6 @@ comment on function private.prepare_note(jsonb, text) is
   'What sealing a note takes: the wrapped active key (null before an organization''s first), the facts of the session and '
   'their digest, which a signature stands for, and who signs. '
   'Only for the session''s therapist; others are refused, and that is recorded.';
-grant execute on function private.prepare_note(jsonb, text) to authenticated;
 
 create function private.save_note(status text, request jsonb, idempotency_key text, request_id text)
 returns jsonb
@@ -675,7 +674,7 @@ comment on function private.save_note(text, jsonb, text, text) is
   'Adds a version to a note: a draft, the signed one, or an amendment, which is signed as it is made. base_version is the '
   'version it builds on, 0 for none. Returns an outcome; raises PT400, PT401, PT403, PT503.';
 
-create function private.save_note_draft(request jsonb, idempotency_key text, request_id text)
+create function private.save_note_draft(request jsonb, idempotency_key text default null, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -685,7 +684,7 @@ begin
   return private.save_note('draft', request, idempotency_key, request_id);
 end
 $$;
-create function private.sign_note(request jsonb, idempotency_key text, request_id text)
+create function private.sign_note(request jsonb, idempotency_key text default null, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -695,7 +694,7 @@ begin
   return private.save_note('signed', request, idempotency_key, request_id);
 end
 $$;
-create function private.amend_note(request jsonb, idempotency_key text, request_id text)
+create function private.amend_note(request jsonb, idempotency_key text default null, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -705,14 +704,8 @@ begin
   return private.save_note('amended', request, idempotency_key, request_id);
 end
 $$;
-comment on function private.save_note_draft(jsonb, text, text) is 'See private.save_note.';
-comment on function private.sign_note(jsonb, text, text) is 'See private.save_note.';
-comment on function private.amend_note(jsonb, text, text) is 'See private.save_note.';
-grant execute on function
-  private.save_note_draft(jsonb, text, text), private.sign_note(jsonb, text, text), private.amend_note(jsonb, text, text)
-to authenticated;
 
-create function private.read_note(request jsonb, request_id text)
+create function private.read_note(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -770,9 +763,8 @@ end
 $$;
 comment on function private.read_note(jsonb, text) is
   'A version of a note, the newest unless told, sealed, with the wrapped key that opens it. Recorded, refusals included.';
-grant execute on function private.read_note(jsonb, text) to authenticated;
 
-create function private.note_history(request jsonb, request_id text)
+create function private.note_history(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -814,74 +806,27 @@ end
 $$;
 comment on function private.note_history(jsonb, text) is
   'The versions of a note, oldest first: who saved and signed each, and when; not what they say. Recorded.';
-grant execute on function private.note_history(jsonb, text) to authenticated;
 
 -- What the edge function calls ---------------------------------------------------------------------------------------
 
-create function public.prepare_note(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.prepare_note(prepare_note.request, prepare_note.request_id);
-end;
-create function public.save_note_draft(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.save_note_draft(save_note_draft.request, save_note_draft.idempotency_key, save_note_draft.request_id);
-end;
-create function public.sign_note(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.sign_note(sign_note.request, sign_note.idempotency_key, sign_note.request_id);
-end;
-create function public.amend_note(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.amend_note(amend_note.request, amend_note.idempotency_key, amend_note.request_id);
-end;
-create function public.read_note(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.read_note(read_note.request, read_note.request_id);
-end;
-create function public.note_history(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.note_history(note_history.request, note_history.request_id);
-end;
-comment on function public.prepare_note(jsonb, text) is
-  'For the edge function: what sealing a note takes. request is {session_id, attempted?}.';
-comment on function public.save_note_draft(jsonb, text, text) is
+select private.publish('prepare_note',
+  'For the edge function: what sealing a note takes. request is {session_id, attempted?}.'
+);
+select private.publish('save_note_draft',
   'For the edge function: keeps a sealed draft. request is {session_id, base_version, id, ciphertext, '
-  'content_mac, facts_digest, proof}.';
-comment on function public.sign_note(jsonb, text, text) is
+  'content_mac, facts_digest, proof}.'
+);
+select private.publish('sign_note',
   'For the edge function: keeps the signed version. request is {session_id, base_version, id, ciphertext, '
-  'content_mac, facts_digest, proof}.';
-comment on function public.amend_note(jsonb, text, text) is
+  'content_mac, facts_digest, proof}.'
+);
+select private.publish('amend_note',
   'For the edge function: keeps an amendment. request is {session_id, base_version, id, ciphertext, '
-  'content_mac, facts_digest, proof}.';
-comment on function public.read_note(jsonb, text) is
-  'For the edge function: a version of a note, sealed. request is {session_id, version?, purpose?}. Recorded.';
-comment on function public.note_history(jsonb, text) is
-  'The versions of a session''s note, without their content. request is {session_id}. Recorded.';
-grant execute on function
-  public.prepare_note(jsonb, text), public.save_note_draft(jsonb, text, text), public.sign_note(jsonb, text, text),
-  public.amend_note(jsonb, text, text), public.read_note(jsonb, text), public.note_history(jsonb, text)
-to authenticated;
+  'content_mac, facts_digest, proof}.'
+);
+select private.publish('read_note',
+  'For the edge function: a version of a note, sealed. request is {session_id, version?, purpose?}. Recorded.'
+);
+select private.publish('note_history',
+  'The versions of a session''s note, without their content. request is {session_id}. Recorded.'
+);

@@ -1,6 +1,6 @@
 -- Purpose: the ground every later migration stands on.
 -- Objects: schemas private, audit and reports; the extensions; strict default privileges; public.time_zones;
---          the enumerated types; the errors that leave the database.
+--          the enumerated types; the errors that leave the database; private.publish, which makes the API's functions.
 -- Watch for: nothing below is granted by default. A table or function without an explicit grant reaches nobody,
 --            and that is meant.
 
@@ -128,3 +128,50 @@ comment on function private.is_direct_write() is
   'Whether a row is being written by somebody else than a booking function, which says so with a setting (see '
   'private.enter_booking) and runs as the owner of the tables. Triggers of direct writes ask it.';
 grant execute on function private.is_direct_write() to authenticated, service_role;
+
+-- What apps may call -----------------------------------------------------------------------------------------------
+-- A function of the API is written once, in private, as SECURITY DEFINER. Apps have no USAGE on private: they call its
+-- namesake in public, a SECURITY INVOKER function with the same arguments that does nothing but pass them on.
+
+create function private.publish(name text, about text, caller text default 'authenticated', answer text default '%s')
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  known pg_catalog.pg_proc;
+  passed_on text;
+begin
+  select candidate.* into strict known from pg_catalog.pg_proc as candidate
+  where candidate.pronamespace = 'private'::regnamespace and candidate.proname = publish.name;
+  passed_on := format('private.%I(%s)', name, (
+    select string_agg(format('%I.%I', publish.name, argument.name), ', ' order by argument.position)
+    from unnest(known.proargnames) with ordinality as argument (name, position)
+    where argument.position <= known.pronargs
+  ));
+  execute format(
+    'create function public.%I(%s) returns %s language sql %s set search_path = '''' begin atomic select %s; end',
+    name, pg_get_function_arguments(known.oid), pg_get_function_result(known.oid),
+    case known.provolatile when 's' then 'stable' else 'volatile' end,
+    case when known.proretset then 'given.* from ' || passed_on || ' as given' else format(answer, passed_on) end
+  );
+  execute format('comment on function public.%I is %L', name, about);
+  execute format('grant execute on function public.%1$I, private.%1$I to %2$I', name, caller);
+  if obj_description(known.oid, 'pg_proc') is null then
+    execute format('comment on function private.%1$I is %2$L', name, 'What public.' || name || ' does.');
+  end if;
+end
+$$;
+comment on function private.publish(text, text, text, text) is
+  'Lets apps call the function private.<name> as public.<name>. about is its documentation; caller the role that may call '
+  'it; answer what becomes of its outcome.';
+
+create function private.publish_booking(name text, about text)
+returns void
+language sql
+set search_path = ''
+begin atomic
+  select private.publish(publish_booking.name, publish_booking.about, answer => 'private.leave_booking(%s)');
+end;
+comment on function private.publish_booking(text, text) is
+  'Publishes a booking function: one that begins with private.begin_booking, and is ended by private.leave_booking.';

@@ -700,7 +700,7 @@ $$;
 comment on function private.require_import(jsonb) is
   'PT400 for a request of import_sessions that is none. What is wrong with a row is told of the row.';
 
-create function private.import_sessions(request jsonb, request_id text)
+create function private.import_sessions(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -762,24 +762,14 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.import_sessions(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.import_sessions(jsonb, text) to authenticated;
 
--- PostgREST gives the call the time that is set here, rather than that of its role: thousands of rows on a busy day.
-create function public.import_sessions(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-set statement_timeout = '60s'
-begin atomic
-  select private.leave_booking(private.import_sessions(import_sessions.request, import_sessions.request_id));
-end;
-comment on function public.import_sessions(jsonb, text) is
+select private.publish_booking('import_sessions',
   'Imports sessions of another system, history or to come, for admins: {rows, dry_run?, on_conflict?}. rows: up to 5000 '
   '{external_id, therapist_id, client_id, start_time, end_time, time_zone, status?, session_type?, location_type?, '
   'cpt_code?, modifiers?, room_id?, cancellation_attribution?}; status is scheduled unless it says completed, cancelled or '
   'no_show. on_conflict: report (the default) imports all or none, skip what can be. dry_run writes nothing. Outcome body: '
   '{dryRun, written, ok, unchanged, withIssues, withConflicts, rows: [{row, externalId, status, sessionId?, issues?, '
-  'conflicts?}]}; status is ok, unchanged (imported before), issues or conflicts, each with which row or session.';
-grant execute on function public.import_sessions(jsonb, text) to authenticated;
+  'conflicts?}]}; status is ok, unchanged (imported before), issues or conflicts, each with which row or session.'
+);
+-- PostgREST gives the call the time that is set here, rather than that of its role: thousands of rows on a busy day.
+alter function public.import_sessions(jsonb, text) set statement_timeout = '60s';

@@ -71,7 +71,7 @@ comment on function private.touched_answer(uuid[], boolean, text, text, uuid[], 
 
 -- Archiving --------------------------------------------------------------------------------------------------------
 
-create function private.archive(request jsonb, request_id text)
+create function private.archive(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -137,29 +137,19 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.archive(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.archive(jsonb, text) to authenticated;
 
-create function public.archive(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.archive(archive.request, archive.request_id));
-end;
-comment on function public.archive(jsonb, text) is
+select private.publish_booking('archive',
   'Archives a client, a therapist or a room, for admins: {client_id}, {therapist_id} or {room_id}. Nobody books them from '
   'then on; what is booked stays, unless cancel_sessions is true: then it is cancelled in the same transaction, with reason. '
   'Answers {archivedAt, touched, cancelled, touchedSessionIds, touchedStaffTimes, cancelledStaffTimes, touchedStaffTimeIds}: '
   'how many sessions, and how many staff times of a therapist or in a room, are to come, and the first hundred; the other '
   'sessions with touched_sessions. A meeting goes on without a therapist who leaves it. Restored by clearing deleted_at. '
-  'Refused: FORBIDDEN.';
-grant execute on function public.archive(jsonb, text) to authenticated;
+  'Refused: FORBIDDEN.'
+);
 
 -- Levels -----------------------------------------------------------------------------------------------------------
 
-create function private.set_credential(request jsonb, request_id text)
+create function private.set_credential(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -221,22 +211,12 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.set_credential(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.set_credential(jsonb, text) to authenticated;
 
-create function public.set_credential(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.set_credential(set_credential.request, set_credential.request_id));
-end;
-comment on function public.set_credential(jsonb, text) is
+select private.publish_booking('set_credential',
   'Changes a therapist''s credential, for admins, from today on: {therapist_id, credential, cancel_sessions?, reason?}. '
   'Answers {therapistId, credential, touched, cancelled, touchedSessionIds}: touched are the sessions to come that the new '
-  'level may not render. Refused: FORBIDDEN.';
-grant execute on function public.set_credential(jsonb, text) to authenticated;
+  'level may not render. Refused: FORBIDDEN.'
+);
 
 -- Which they are ---------------------------------------------------------------------------------------------------
 
@@ -286,19 +266,9 @@ begin
   );
 end
 $$;
-comment on function private.touched_sessions(jsonb) is 'See the public wrapper.';
-grant execute on function private.touched_sessions(jsonb) to authenticated;
 
-create function public.touched_sessions(request jsonb)
-returns jsonb
-language sql
-stable
-set search_path = ''
-begin atomic
-  select private.touched_sessions(touched_sessions.request);
-end;
-comment on function public.touched_sessions(jsonb) is
+select private.publish('touched_sessions',
   'The sessions to come of a client, a therapist or a room, by page, for admins: {client_id} or {therapist_id} or {room_id}, '
   'and {after?, limit?} (1 to 500, by default 100). Answers {total, sessions: [{sessionId, startTime, endTime, therapistId, '
-  'clientId}], next}: give next as after for the next page; null: there is none.';
-grant execute on function public.touched_sessions(jsonb) to authenticated;
+  'clientId}], next}: give next as after for the next page; null: there is none.'
+);

@@ -253,7 +253,7 @@ $$;
 comment on function private.refuse_member(private.actor, uuid, integer, text, text) is
   'The outcome of a refused change of members, and its audit event.';
 
-create function private.add_member(user_id uuid, role public.member_role, permissions text[])
+create function private.add_member(user_id uuid, role public.member_role, permissions text[] default '{}')
 returns jsonb
 language plpgsql
 security definer
@@ -288,10 +288,9 @@ begin
   return private.member_answer(member);
 end
 $$;
-comment on function private.add_member(uuid, public.member_role, text[]) is 'See the public wrapper.';
 
 create function private.change_member(
-  user_id uuid, role public.member_role, permissions text[], cancel_sessions boolean, reason text
+  user_id uuid, role public.member_role default null, permissions text[] default null, cancel_sessions boolean default false, reason text default null
 )
 returns jsonb
 language plpgsql
@@ -345,9 +344,8 @@ begin
   return private.member_answer(member, touched);
 end
 $$;
-comment on function private.change_member(uuid, public.member_role, text[], boolean, text) is 'See the public wrapper.';
 
-create function private.remove_member(user_id uuid, cancel_sessions boolean, reason text)
+create function private.remove_member(user_id uuid, cancel_sessions boolean default false, reason text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -390,72 +388,31 @@ begin
   return private.member_answer(member, touched);
 end
 $$;
-comment on function private.remove_member(uuid, boolean, text) is 'See the public wrapper.';
 
-grant execute on function
-  private.add_member(uuid, public.member_role, text[]), private.change_member(uuid, public.member_role, text[], boolean, text),
-  private.remove_member(uuid, boolean, text)
-to authenticated;
-
-create function public.add_member(user_id uuid, role public.member_role, permissions text[] default '{}')
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.add_member(add_member.user_id, add_member.role, add_member.permissions);
-end;
-comment on function public.add_member(uuid, public.member_role, text[]) is
+select private.publish('add_member',
   'A super_admin adds a user, whom an invitation has made, to her organization. Refused: FORBIDDEN, USER_NOT_FOUND, '
-  'ALREADY_A_MEMBER. Takes an id, not an address, since looking addresses up would tell who uses other clinics.';
+  'ALREADY_A_MEMBER. Takes an id, not an address, since looking addresses up would tell who uses other clinics.'
+);
 
-create function public.change_member(
-  user_id uuid,
-  role public.member_role default null,
-  permissions text[] default null,
-  cancel_sessions boolean default false,
-  reason text default null
-)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.change_member(
-    change_member.user_id, change_member.role, change_member.permissions, change_member.cancel_sessions, change_member.reason
-  ));
-end;
-comment on function public.change_member(uuid, public.member_role, text[], boolean, text) is
+select private.publish_booking('change_member',
   'A super_admin changes a member''s role or permissions; null leaves them. It holds from the member''s next statement. '
   'Answers the row and {touched, cancelled, touchedSessionIds}: the sessions to come of a member whose new role renders '
-  'nothing, which cancel_sessions cancels, with reason. Refused: FORBIDDEN, MEMBER_NOT_FOUND, LAST_SUPER_ADMIN.';
+  'nothing, which cancel_sessions cancels, with reason. Refused: FORBIDDEN, MEMBER_NOT_FOUND, LAST_SUPER_ADMIN.'
+);
 
-create function public.remove_member(user_id uuid, cancel_sessions boolean default false, reason text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(
-    private.remove_member(remove_member.user_id, remove_member.cancel_sessions, remove_member.reason)
-  );
-end;
-comment on function public.remove_member(uuid, boolean, text) is
+select private.publish_booking('remove_member',
   'A super_admin removes a member: from their next statement on they read and write nothing here, whatever their token '
   'says. Their records stay; a parent''s access to clients ends with it. Answers {touched, cancelled, touchedSessionIds}: '
   'their sessions to come, which cancel_sessions cancels, with reason. Refused: FORBIDDEN, MEMBER_NOT_FOUND, '
-  'LAST_SUPER_ADMIN.';
-
-grant execute on function
-  public.add_member(uuid, public.member_role, text[]),
-  public.change_member(uuid, public.member_role, text[], boolean, text), public.remove_member(uuid, boolean, text)
-to authenticated;
+  'LAST_SUPER_ADMIN.'
+);
 
 -- One's own ----------------------------------------------------------------------------------------------------------
 
 create function private.my_organizations()
 returns table (
-  organization_id uuid, name text, time_zone text, role public.member_role, permissions text[], is_active boolean
+  organization_id uuid, name text, time_zone text, role public.member_role, permissions text[], is_active boolean,
+  as_of timestamptz
 )
 language plpgsql
 stable
@@ -465,32 +422,18 @@ as $$
 begin
   return query
   select organization.id, organization.name, organization.time_zone, membership.role, membership.permissions,
-    coalesce(organization.id = private.claimed_organization_id(), false)
+    coalesce(organization.id = private.claimed_organization_id(), false), statement_timestamp()
   from public.memberships as membership
   join public.organizations as organization on organization.id = membership.organization_id
   where membership.user_id = auth.uid()
   order by organization.name, organization.id;
 end
 $$;
-comment on function private.my_organizations() is 'See the public wrapper.';
-grant execute on function private.my_organizations() to authenticated;
 
-create function public.my_organizations()
-returns table (
-  organization_id uuid, name text, time_zone text, role public.member_role, permissions text[], is_active boolean,
-  as_of timestamptz
-)
-language sql
-stable
-set search_path = ''
-begin atomic
-  select mine.organization_id, mine.name, mine.time_zone, mine.role, mine.permissions, mine.is_active, statement_timestamp()
-  from private.my_organizations() as mine;
-end;
-comment on function public.my_organizations() is
+select private.publish('my_organizations',
   'The caller''s organizations, to choose among with set_active_organization; is_active is the one her token names. as_of is '
-  'the database''s clock, for an app on a device whose own is wrong.';
-grant execute on function public.my_organizations() to authenticated;
+  'the database''s clock, for an app on a device whose own is wrong.'
+);
 
 create function private.own_therapists()
 returns table (id uuid, display_name text)
@@ -526,23 +469,13 @@ begin
   order by therapist.display_name, therapist.id;
 end
 $$;
-comment on function private.own_therapists() is 'See the public wrapper.';
-grant execute on function private.own_therapists() to authenticated;
 
-create function public.own_therapists()
-returns table (id uuid, display_name text)
-language sql
-stable
-set search_path = ''
-begin atomic
-  select own.id, own.display_name from private.own_therapists() as own;
-end;
-comment on function public.own_therapists() is
+select private.publish('own_therapists',
   'For a user of role client: the names of the therapists who work, or have worked, with the clients she stands for. '
-  'Row-level security hides no columns, so parents read this rather than the table, which has more.';
-grant execute on function public.own_therapists() to authenticated;
+  'Row-level security hides no columns, so parents read this rather than the table, which has more.'
+);
 
-create function private.set_availability_hours(availability_hours jsonb, therapist_id uuid)
+create function private.set_availability_hours(availability_hours jsonb, therapist_id uuid default null)
 returns jsonb
 language plpgsql
 security definer
@@ -580,20 +513,8 @@ begin
   return private.success(jsonb_build_object('therapistId', changed, 'availabilityHours', hours));
 end
 $$;
-comment on function private.set_availability_hours(jsonb, uuid) is 'See the public wrapper.';
-grant execute on function private.set_availability_hours(jsonb, uuid) to authenticated;
 
-create function public.set_availability_hours(availability_hours jsonb, therapist_id uuid default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.set_availability_hours(
-    set_availability_hours.availability_hours, set_availability_hours.therapist_id
-  );
-end;
-comment on function public.set_availability_hours(jsonb, uuid) is
+select private.publish('set_availability_hours',
   'A therapist sets her own weekly hours (civil time of her zone; null for no limit), an admin anybody''s. The only '
-  'columns of her profile that a therapist writes herself. Refused: FORBIDDEN.';
-grant execute on function public.set_availability_hours(jsonb, uuid) to authenticated;
+  'columns of her profile that a therapist writes herself. Refused: FORBIDDEN.'
+);

@@ -129,7 +129,7 @@ comment on function private.recode_issue(uuid, public.sessions[], timestamptz) i
   'What forbids these sessions their new code: their status, a live move, the code''s days, who may render it, the payer, or '
   'units. PT400 names what is wrong with the code.';
 
-create function private.recode_sessions(request jsonb, request_id text)
+create function private.recode_sessions(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -217,22 +217,12 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.recode_sessions(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.recode_sessions(jsonb, text) to authenticated;
 
-create function public.recode_sessions(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.recode_sessions(recode_sessions.request, recode_sessions.request_id));
-end;
-comment on function public.recode_sessions(jsonb, text) is
+select private.publish_booking('recode_sessions',
   'Gives sessions that are scheduled or in progress another service code: {session_ids (1 to 1000), cpt_code}. All or '
   'nothing. The code must be valid on each day, for so many clients, the therapist''s to render and paid for by the payer: '
   'else 400 names it, or 403. Units and what the client may have at the same time are asked anew: 409 '
   'AUTHORIZATION_EXCEEDED with shortages, each with sessionId; CONCURRENT_SERVICE_NOT_ALLOWED with conflicts, each with '
   'sessionId; SESSION_BEING_MOVED with retryAfter; STATUS_NOT_ALLOWED. Modifiers become those of the payer. Therapists '
-  'recode their own sessions, admins all. Outcome body {cptCode, recodedCount, sessions}.';
-grant execute on function public.recode_sessions(jsonb, text) to authenticated;
+  'recode their own sessions, admins all. Outcome body {cptCode, recodedCount, sessions}.'
+);

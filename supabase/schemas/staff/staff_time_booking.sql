@@ -227,7 +227,7 @@ begin
     )::private.asked_place
     from unnest(plans) as plan
   );
-  return private.find_alternatives(organization_id, asked, as_of);
+  return private.alternatives_of(organization_id, asked, as_of);
 end
 $$;
 comment on function private.staff_alternatives(uuid, private.staff_plan[], timestamptz) is
@@ -457,7 +457,7 @@ $$;
 comment on function private.staff_slots(private.staff_time_request, timestamptz) is
   'When the staff times of a request are: read as sessions-hold reads times, or PT400.';
 
-create function private.add_staff_time(request jsonb, idempotency_key text, request_id text)
+create function private.add_staff_time(request jsonb, idempotency_key text default null, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -541,26 +541,14 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.add_staff_time(jsonb, text, text) is 'See the public wrapper.';
-grant execute on function private.add_staff_time(jsonb, text, text) to authenticated;
 
-create function public.add_staff_time(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(
-    private.add_staff_time(add_staff_time.request, add_staff_time.idempotency_key, add_staff_time.request_id)
-  );
-end;
-comment on function public.add_staff_time(jsonb, text, text) is
+select private.publish_booking('add_staff_time',
   'Enters time without a client, one or a series, for one therapist or several, all or nothing: {kind, therapist_ids?, '
   'room_id?, time_zone, start_time, end_time, occurrences?, recurrence?, override?}. kind is meeting, supervision, drive, '
   'documentation, training or break; therapist_ids are up to 100, left out: the caller; times are those of sessions-hold, '
   'with recurrence expanded into occurrences. Outcome body: {staffTimes: [{id, kind, startTime, endTime, seriesId}], '
-  'seriesId}. 409 as sessions-hold with alternatives, each conflict with the therapistId that was asked for.';
-grant execute on function public.add_staff_time(jsonb, text, text) to authenticated;
+  'seriesId}. 409 as sessions-hold with alternatives, each conflict with the therapistId that was asked for.'
+);
 
 -- Changing and cancelling --------------------------------------------------------------------------------------------------
 
@@ -831,7 +819,7 @@ $$;
 comment on function private.write_staff_change(private.actor, private.staff_plan[], timestamptz) is
   'Writes staff times as they are to be, their members and their claims.';
 
-create function private.change_staff_time(request jsonb, request_id text)
+create function private.change_staff_time(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -897,23 +885,13 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.change_staff_time(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.change_staff_time(jsonb, text) to authenticated;
 
-create function public.change_staff_time(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.change_staff_time(change_staff_time.request, change_staff_time.request_id));
-end;
-comment on function public.change_staff_time(jsonb, text) is
+select private.publish_booking('change_staff_time',
   'Changes one staff time, or those of a series: {staff_time_id, scope?} (this, the default; following; all to come) or '
   '{series_id, from?} (left out: from now), and any of {kind, therapist_ids, room_id, local_start (HH:MM), '
   'duration_minutes, override}; start_time and end_time for one alone. All or nothing. Outcome body: {staffTimes: [{id, '
-  'kind, startTime, endTime, seriesId}]}. 409 as add_staff_time; alternatives of a series are of the same day.';
-grant execute on function public.change_staff_time(jsonb, text) to authenticated;
+  'kind, startTime, endTime, seriesId}]}. 409 as add_staff_time; alternatives of a series are of the same day.'
+);
 
 create function private.end_staff_times(actor private.actor, staff_time_ids uuid[], as_of timestamptz)
 returns uuid[]
@@ -1039,7 +1017,7 @@ comment on function private.end_touched_staff_times(uuid[], uuid) is
   'Takes a therapist out of these staff times, and cancels those that nobody else takes part in; with null all of them. For '
   'a caller who is alone in the organization. Returns how many.';
 
-create function private.cancel_staff_time(request jsonb, request_id text)
+create function private.cancel_staff_time(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -1088,19 +1066,9 @@ exception
     perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.cancel_staff_time(jsonb, text) is 'See the public wrapper.';
-grant execute on function private.cancel_staff_time(jsonb, text) to authenticated;
 
-create function public.cancel_staff_time(request jsonb, request_id text default null)
-returns jsonb
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.leave_booking(private.cancel_staff_time(cancel_staff_time.request, cancel_staff_time.request_id));
-end;
-comment on function public.cancel_staff_time(jsonb, text) is
+select private.publish_booking('cancel_staff_time',
   'Cancels staff times: {staff_time_ids}, {staff_time_id, scope?} (this, the default; following; all to come) or '
   '{series_id, from?} (left out: from now). Their time is free at once. Outcome body: {cancelledCount, '
-  'alreadyCancelledCount, cancelledIds}.';
-grant execute on function public.cancel_staff_time(jsonb, text) to authenticated;
+  'alreadyCancelledCount, cancelledIds}.'
+);

@@ -68,17 +68,7 @@ exception
     perform private.raise_refusal(403, 'FORBIDDEN', 'You are not a member of this organization.');
 end
 $$;
-comment on function private.set_active_organization(uuid) is 'Chooses the caller''s active organization; see the public wrapper.';
-grant execute on function private.set_active_organization(uuid) to authenticated;
 
-create function public.set_active_organization(organization_id uuid)
-returns void
-language sql
-volatile
-set search_path = ''
-begin atomic
-  select private.set_active_organization(set_active_organization.organization_id);
-end;
-comment on function public.set_active_organization(uuid) is
-  'Chooses which of her organizations the caller works in. Refresh the session afterwards: the next token carries it.';
-grant execute on function public.set_active_organization(uuid) to authenticated;
+select private.publish('set_active_organization',
+  'Chooses which of her organizations the caller works in. Refresh the session afterwards: the next token carries it.'
+);
