@@ -34,13 +34,16 @@ async function headingsOf(name: string): Promise<Set<string>> {
 
 const schemaFiles = await filesBelow('supabase/schemas', /\.sql$/);
 const schema = (await Promise.all(schemaFiles.map(read))).join('\n');
-const objects = new Set(
-  [
+const objects = new Set([
+  ...[
     ...schema.matchAll(
       /^create (?:or replace )?(?:function|table|view|type|domain)(?: if not exists)? (\w+\.\w+)/gm,
     ),
   ].map((match) => match[1]),
-);
+  ...[...schema.matchAll(/^select private\.publish(?:_booking)?\('(\w+)'/gm)].map(
+    (match) => `public.${match[1]}`,
+  ),
+]);
 
 const documents: [name: string, text: string][] = [];
 for (const name of [
