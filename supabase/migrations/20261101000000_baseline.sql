@@ -2514,6 +2514,7 @@ create table public.hold_batches (
   override_rules text[],
   is_move boolean not null default false,
   keeps_places boolean not null default false,
+  stopped boolean not null default false,
   series_id uuid,
   series_change jsonb,
   expires_at timestamptz not null check (isfinite(expires_at)),
@@ -2534,6 +2535,8 @@ comment on column public.hold_batches.override_rules is
 comment on column public.hold_batches.keeps_places is
   'A move that leaves each session its own room and buffers: only the therapist changes.';
 comment on column public.hold_batches.is_move is 'Every occurrence is a new place for an existing session. A move settles whole.';
+comment on column public.hold_batches.stopped is
+  'A move that was let go because one of its sessions was started, cancelled, missed or completed: it can never confirm.';
 comment on column public.hold_batches.series_id is 'The series that the batch changes or extends; see booking/series.sql.';
 comment on column public.hold_batches.series_change is
   'What was asked of that series: {scope, from, …} of a change, {until, count, through, …} of an extension.';
@@ -8677,6 +8680,7 @@ begin
   batch.is_move := is_move;
   -- A move of several clients' sessions names none.
   batch.keeps_places := is_move and wanted.client_id is null;
+  batch.stopped := false;
   batch.expires_at := date_trunc('milliseconds', as_of) + wanted.hold_seconds * interval '1 second';
   batch.created_by := coalesce(actor.user_id, wanted.therapist_id);
   batch.created_at := as_of;
@@ -10144,7 +10148,7 @@ end
 $$;
 comment on function private.find_batch(private.actor, uuid) is
   'The batch that this key, or one of its occurrences'' keys, belongs to; null when it is unknown, or not the caller''s to '
-  'use. A batch never changes, but for its expiry (private.guard_hold_change).';
+  'use. A batch never changes, but for its expiry (private.guard_hold_change) and for a move that is stopped.';
 
 create function private.holds_of_key(batch public.hold_batches, hold_key uuid)
 returns public.session_holds[]
@@ -10175,6 +10179,7 @@ as $$
 begin
   return (
     select case
+      when batch.stopped then case when batch.expires_at <= as_of then 'expired' else 'stopped' end
       when bool_and(hold.status = 'released') then 'released'
       when bool_or(hold.status = 'expired' or (hold.status = 'held' and batch.expires_at <= as_of)) then 'expired'
       when bool_or(hold.status = 'held') then 'live'
@@ -10185,7 +10190,7 @@ begin
 end
 $$;
 comment on function private.hold_state(public.hold_batches, public.session_holds[], timestamptz) is
-  'What became of these holds by now: released, expired, live (some of it is yet to be confirmed) or confirmed.';
+  'What became of these holds by now: stopped, released, expired, live (some of it is yet to be confirmed) or confirmed.';
 
 create function private.is_listed_as_held(
   batch public.hold_batches,
@@ -10757,12 +10762,13 @@ begin
   as_of := clock_timestamp();
   -- A release, or another confirmation, may have settled it while this waited; an operator may have brought its end forward.
   holds := private.holds_of_key(batch, wanted.hold_key);
-  batch.expires_at := (
-    select known.expires_at from public.hold_batches as known
-    where known.organization_id = batch.organization_id and known.id = batch.id
-  );
+  select known.expires_at, known.stopped into batch.expires_at, batch.stopped
+  from public.hold_batches as known
+  where known.organization_id = batch.organization_id and known.id = batch.id;
 
   case private.hold_state(batch, holds, as_of)
+    when 'stopped' then
+      cause := row('SESSION_NOT_MOVABLE', 'A session to be moved has been started, cancelled or completed meanwhile.', null, null);
     when 'released' then
       cause := row('HOLD_NOT_FOUND', 'The hold was released. Hold the time again.', null, null);
     when 'expired' then
@@ -10786,13 +10792,6 @@ begin
     if not private.may_render_named(batch.organization_id, batch.therapist_id, private.confirmed_services(batch, slots)) then
       cause := row('FORBIDDEN', 'A technician may not render this service: it is a qualified professional''s.', null, null);
     end if;
-  end if;
-  if cause.code is null and batch.is_move and exists (
-    select from unnest(slots) as slot
-    join public.sessions as session on session.organization_id = batch.organization_id and session.id = (slot.hold).session_id
-    where session.status <> 'scheduled'
-  ) then
-    cause := row('SESSION_NOT_MOVABLE', 'A session to be moved has been started, cancelled or completed meanwhile.', null, null);
   end if;
   if cause.code is not null then
     return private.refuse_confirmation(actor, batch, holds, cause);
@@ -10992,7 +10991,7 @@ comment on function private.confirm_sessions(jsonb, text, text) is
 -- === schemas/booking/release.sql ===
 
 -- Purpose: lets a hold go.
--- Objects: release_hold.
+-- Objects: release_hold; stop_moves.
 -- Watch for: a move is let go whole, since its places depend on each other.
 
 create function private.release_hold(request jsonb, idempotency_key text default null, request_id text default null)
@@ -11079,6 +11078,65 @@ $$;
 comment on function private.release_hold(jsonb, text, text) is
   'Lets a hold or a whole batch go: released is true the first time, then false; false too for a key that is unknown, '
   'foreign, expired or confirmed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
+
+create function private.stop_moves(organization_id uuid, session_ids uuid[], as_of timestamptz, actor_role text default null)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  batch_ids constant uuid[] := array(
+    select distinct hold.batch_id
+    from unnest(session_ids) as named (id)
+    cross join lateral (
+      select known.batch_id from public.session_holds as known
+      where known.organization_id = stop_moves.organization_id and known.session_id = named.id and known.status = 'held'
+      offset 0
+    ) as hold
+  );
+  stopped record;
+begin
+  if batch_ids = '{}' then
+    return;
+  end if;
+  perform private.expire_batches(organization_id, batch_ids, as_of);
+  for stopped in
+    with batch as (
+      update public.hold_batches as known
+      set stopped = true
+      where known.organization_id = stop_moves.organization_id and known.id = any (batch_ids) and known.expires_at > as_of
+      returning known.id, known.therapist_id
+    ),
+    gone as (
+      update public.session_holds as hold
+      set status = 'released', settled_at = as_of, settled_xid = pg_current_xact_id()
+      from batch
+      where hold.organization_id = stop_moves.organization_id and hold.batch_id = batch.id and hold.status = 'held'
+      returning hold.id, hold.batch_id, batch.therapist_id
+    )
+    select gone.batch_id, gone.therapist_id, array_agg(gone.id order by gone.id) as hold_ids
+    from gone
+    group by gone.batch_id, gone.therapist_id
+    order by gone.batch_id
+  loop
+    perform private.give_back_units(organization_id, stopped.hold_ids);
+    perform private.record_event(
+      organization_id, 'hold.released', 'hold', stopped.hold_ids, as_of,
+      therapist_id => stopped.therapist_id,
+      actor_role => actor_role,
+      before => '{"status": "held"}', after => '{"status": "released"}',
+      details => jsonb_build_object('batchId', stopped.batch_id, 'because', 'SESSION_NOT_MOVABLE')
+    );
+  end loop;
+  if not private.sync_claims(organization_id, batch_ids, as_of) then
+    perform private.raise_busy();
+  end if;
+end
+$$;
+comment on function private.stop_moves(uuid, uuid[], timestamptz, text) is
+  'Lets the live moves of sessions go that are not scheduled any more: a move settles whole, so it can never confirm, and '
+  'its new places, its units and its other sessions are free at once. Call it with private.lock_targets of the sessions '
+  'locked, or alone in the organization.';
 
 create function private.released_answer(batch public.hold_batches, released public.session_holds[], hold_key uuid)
 returns jsonb
@@ -11235,15 +11293,14 @@ begin
 
   dependents := private.claim_dependents(actor.organization_id, session_ids);
   perform private.drop_claims(actor.organization_id, session_ids, as_of);
-  if dependents <> '{}' and not private.sync_claims(actor.organization_id, dependents) then
-    perform private.raise_busy();
+  if dependents <> '{}' then
+    perform private.stop_moves(actor.organization_id, session_ids, as_of, actor.role::text);
+    if not private.sync_claims(actor.organization_id, dependents) then
+      perform private.raise_busy();
+    end if;
   end if;
   if has_payer then
-    -- A move whose session has ended cannot confirm, and takes nothing.
-    perform private.give_back_units(actor.organization_id, session_ids || array(
-      select hold.id from public.session_holds as hold
-      where hold.organization_id = actor.organization_id and hold.session_id = any (session_ids) and hold.status = 'held'
-    ));
+    perform private.give_back_units(actor.organization_id, session_ids);
   end if;
   perform private.record_event(
     actor.organization_id, 'session.' || status, 'session', ended_ids, as_of,
@@ -11430,13 +11487,27 @@ begin
     ) as session
     left join public.session_groups as of_group
       on of_group.organization_id = session.organization_id and of_group.id = session.group_id
-    cross join lateral unnest(array[session.therapist_id, session.client_id, session.room_id, of_group.room_id]) as resource (id)
+    cross join lateral (
+      select unnest(array[session.therapist_id, session.client_id, session.room_id, of_group.room_id])
+      union all
+      -- The live move of one of them is let go with it: see private.stop_moves.
+      select unnest(array[batch.therapist_id, batch.room_id, sibling.client_id])
+      from (
+        select known.batch_id from public.session_holds as known
+        where known.organization_id = lock_targets.organization_id and known.session_id = named.id and known.status = 'held'
+        offset 0
+      ) as hold
+      join public.hold_batches as batch
+        on batch.organization_id = lock_targets.organization_id and batch.id = hold.batch_id
+      join public.session_holds as sibling
+        on sibling.organization_id = lock_targets.organization_id and sibling.batch_id = hold.batch_id
+    ) as resource (id)
     where resource.id is not null
   );
 end
 $$;
 comment on function private.lock_targets(uuid, uuid[]) is
-  'Locks the rows of sessions that are to end, and returns whose time they take, to be locked next.';
+  'Locks the rows of sessions that are to end, and returns whose time they and their live moves take, to be locked next.';
 
 create function private.may_cancel(actor private.actor, session_ids uuid[])
 returns boolean
@@ -13533,6 +13604,17 @@ as $$
 declare
   former constant text := private.enter_booking();
 begin
+  if served_ids <> '{}' then
+    perform private.stop_moves(organization_id, array(
+      select session.id
+      from unnest(served_ids) as named (id)
+      cross join lateral (
+        select known.id, known.status from public.sessions as known
+        where known.organization_id = settle_written.organization_id and known.id = named.id offset 0
+      ) as session
+      where session.status <> 'scheduled'
+    ), clock_timestamp());
+  end if;
   if moved_ids <> '{}' and not private.sync_claims(
     organization_id, moved_ids || private.claim_dependents(organization_id, moved_ids, former_group_ids)
   ) then
@@ -20740,6 +20822,7 @@ begin
   set status = 'in_progress', updated_at = as_of
   where changed.organization_id = actor.organization_id and changed.id = session.id
   returning * into session;
+  perform private.stop_moves(actor.organization_id, array[session.id], as_of, actor.role::text);
   perform private.record_status(actor, session, before, as_of);
   return private.success(jsonb_build_object('session', to_jsonb(session), 'actualStartTime', private.iso(begun)));
 end
@@ -21059,7 +21142,7 @@ comment on column private.visit_claims.group_key is 'Equal for the members of on
 comment on column private.visit_claims.during is
   'From its actual begin to its actual end, [begin, end); as it was booked where nobody recorded an end.';
 comment on column private.visit_claims.lanes is
-  'All lanes of a therapist; of a client the session''s: services that the payers allow at once share none.';
+  'All lanes of a therapist; of a client private.visit_lanes: services that the payers allow at once share none.';
 alter table private.visit_claims enable row level security;
 create policy deny_all on private.visit_claims using (false);
 create trigger refuse_derived_write before insert or update or delete on private.visit_claims
@@ -21072,10 +21155,39 @@ create trigger refuse_truncate before truncate on private.visit_claims
 create index session_visits_overlap_idx on public.session_visits (organization_id, session_id)
   where overlap_reason is not null;
 
+create function private.visit_lanes(session public.sessions, begun timestamptz, ended timestamptz)
+returns int4multirange
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  zone text;
+begin
+  if (begun, ended) = (session.start_time, session.end_time) then
+    return session.lanes;
+  end if;
+  zone := private.service_zone(session.organization_id, session.client_id);
+  if ((begun at time zone zone)::date, (ended at time zone zone)::date)
+    = ((session.start_time at time zone zone)::date, (session.end_time at time zone zone)::date)
+  then
+    return session.lanes;
+  end if;
+  return private.client_lanes(
+    session.organization_id, session.client_id,
+    private.service_code_at(session.organization_id, session.client_id, session.cpt_code, session.session_type, begun),
+    begun, ended
+  );
+end
+$$;
+comment on function private.visit_lanes(public.sessions, timestamptz, timestamptz) is
+  'The lanes of a visit: the session''s, unless it was on other days than booked: then those of its own days, since payers '
+  'and their rules may differ.';
+
 create function private.claims_of_visit(session public.sessions, begun timestamptz, ended timestamptz)
 returns private.visit_claims[]
 language plpgsql
-immutable
+stable
 set search_path = ''
 as $$
 declare
@@ -21093,7 +21205,8 @@ begin
       '{[0,2147483647)}'::int4multirange
     ),
     row(
-      session.organization_id, session.id, session.group_key, 'client', session.client_id, during, session.lanes
+      session.organization_id, session.id, session.group_key, 'client', session.client_id, during,
+      private.visit_lanes(session, lower(during), upper(during))
     )
   ]::private.visit_claims[];
 end
@@ -23353,7 +23466,7 @@ values
   ('hold.acquired', 'A slot or series was held; an offer of the waitlist is one too.'),
   ('hold.refused', 'A hold was refused.'),
   ('hold.confirmed', 'A hold became sessions, or moved them.'),
-  ('hold.released', 'Holds were given up before they ended.'),
+  ('hold.released', 'Holds were given up before they ended, by whoever releases them; or a move because one of its sessions is not scheduled any more.'),
   ('hold.expired', 'A hold ended unconfirmed: occurred_at says when, recorded_at when somebody first met it.'),
   ('confirmation.refused', 'A confirmation was refused.'),
   ('cancellation.refused', 'A cancellation was refused.'),
@@ -25141,7 +25254,6 @@ begin
   visit as materialized (
     select
       session.id, session.therapist_id, session.client_id, session.group_id, session.cpt_code, session.session_type,
-      session.start_time, session.end_time,
       tstzrange(
         coalesce(actual.actual_start_time, session.start_time), coalesce(actual.actual_end_time, session.end_time)
       ) as during,
@@ -25182,14 +25294,14 @@ begin
       visit_overlaps.organization_id, asked.client_id,
       private.billed_code(
         visit_overlaps.organization_id, asked.cpt_code, asked.session_type,
-        private.service_date(visit_overlaps.organization_id, asked.client_id, asked.start_time)
-      ), asked.start_time, asked.end_time
+        private.service_date(visit_overlaps.organization_id, asked.client_id, lower(asked.during))
+      ), lower(asked.during), upper(asked.during)
     ) && private.client_lanes(
       visit_overlaps.organization_id, other.client_id,
       private.billed_code(
         visit_overlaps.organization_id, other.cpt_code, other.session_type,
-        private.service_date(visit_overlaps.organization_id, other.client_id, other.start_time)
-      ), other.start_time, other.end_time
+        private.service_date(visit_overlaps.organization_id, other.client_id, lower(other.during))
+      ), lower(other.during), upper(other.during)
     );
 end
 $$;

@@ -1,6 +1,6 @@
 -- Nobody renders two visits at once: completed visits do not overlap in actual time, on every way, unless an admin lets them.
 begin;
-select plan(38);
+select plan(43);
 select tests.open_clinic();
 select tests.prove_rows();
 select tests.add_payers();
@@ -140,6 +140,31 @@ select is(
     'insert into public.session_visits (organization_id, session_id, actual_start_time, actual_end_time, units) values (%L, %L, %L, %L, 4)',
     tests.id('clinic'), tests.id('direct'), pg_temp.minute(490), pg_temp.minute(550))),
   '23P01', 'nor recorded by hand'
+);
+
+-- Another day than booked: what counts is what the payer of that day allows.
+insert into public.client_coverages (organization_id, client_id, payer_id, valid_from, valid_to)
+select tests.id('clinic'), tests.id(client), tests.id(payer), starts, ends
+from unnest(array['cat', 'dan']) as client,
+  lateral (select (pg_temp.minute(0) at time zone 'America/Los_Angeles')::date as allowed_on) as day,
+  lateral (values ('open', date '2020-01-01', allowed_on), ('strict', allowed_on + 1, null)) as cover (payer, starts, ends);
+create function pg_temp.complete_elsewhere(name text, begun integer, ended integer) returns jsonb language sql as $$
+  select tests.call('admin', format('select public.end_session(%L)', jsonb_build_object('session_id', tests.id(name),
+    'actual_start_time', pg_temp.minute(begun), 'actual_end_time', pg_temp.minute(ended), 'other_day_reason', 'a story')));
+  select tests.sign(tests.id(name));
+  select tests.call('admin', format('select public.complete_session(%L)', jsonb_build_object('session_id', tests.id(name))))
+$$;
+select pg_temp.visit('treats cat', 'rbt', 'cat', '97153', 30), pg_temp.visit('modifies cat', 'bcba', 'cat', '97155', 6),
+  pg_temp.visit('treats dan', 'rbt', 'dan', '97153', 11), pg_temp.visit('modifies dan', 'bcba', 'dan', '97155', 31);
+select is(pg_temp.said(pg_temp.complete('rbt', 'treats cat', 1800, 1860)), 'completed', 'on a day on which the payer forbids the pair');
+select is(pg_temp.complete_elsewhere('modifies cat', 1830, 1890) #>> '{overlaps,0,resource}', 'client',
+  'a visit that was booked for a day on which it is allowed does not overlap another');
+select is(pg_temp.said(pg_temp.complete('rbt', 'treats dan', 660, 720)), 'completed', 'on a day on which the payer allows the pair');
+select is(pg_temp.said(pg_temp.complete_elsewhere('modifies dan', 690, 750)), 'completed',
+  'a visit that was booked for a day on which it is forbidden goes on beside another');
+select is_empty(
+  $$select problem from reports.visit_problems where client_id = tests.id('dan') and problem = 'client_overlaps'$$,
+  'and no report calls that an overlap'
 );
 select is(tests.error_code('postgres', 'delete from private.visit_claims'), '23001', 'what visits claim follows from them');
 select is_empty('select * from tests.broken_claims()', 'claims are sound');

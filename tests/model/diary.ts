@@ -23,7 +23,8 @@ export interface ModelBatch {
   spans: Span[];
   /** The sessions it moves, one for each span; null when it books anew. */
   moves: string[] | null;
-  status: 'held' | 'confirmed' | 'released' | 'expired';
+  /** Stopped: one of the sessions it moves is not scheduled any more. */
+  status: 'held' | 'stopped' | 'confirmed' | 'released' | 'expired';
   /** ISO 8601. */
   expiresAt: string;
 }
@@ -50,6 +51,14 @@ export class Diary {
     const found = this.sessions.find((each) => each.id === id);
     if (!found) throw new Error(`no session ${id}`);
     return found;
+  }
+
+  /** A session changes its status; the move that it was part of can never confirm, and is let go. */
+  end(session: ModelSession, status: ModelSession['status']): void {
+    session.status = status;
+    if (status === 'scheduled') return;
+    for (const batch of this.batches)
+      if (batch.status === 'held' && batch.moves?.includes(session.id)) batch.status = 'stopped';
   }
 
   /** Who is in the way of a therapist and a client in these spans. */

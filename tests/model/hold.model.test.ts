@@ -217,9 +217,9 @@ function confirmStep(which: number): Command {
       const outcome = await clinic.act(
         confirming(confirmationOf(nth(therapists, batch.therapist), nth(clients, batch.client), batch.held)),
       );
-      const stuck = batch.moves?.some((id) => diary.session(id).status !== 'scheduled');
       const verdict = {
-        held: stuck ? 'SESSION_NOT_MOVABLE' : null,
+        held: null,
+        stopped: 'SESSION_NOT_MOVABLE',
         confirmed: null,
         released: 'HOLD_NOT_FOUND',
         expired: 'HOLD_EXPIRED',
@@ -267,7 +267,7 @@ function expireStep(which: number): Command {
           and private.claims.expires_at is not null`,
         [batch.held.holdId],
       );
-      if (batch.status === 'held') batch.status = 'expired';
+      if (batch.status === 'held' || batch.status === 'stopped') batch.status = 'expired';
     },
     (diary) => diary.batches.length > 0,
   );
@@ -286,7 +286,7 @@ function cancelStep(which: number, count: number): Command {
         alreadyCancelledCount: chosen.filter(({ status }) => status === 'cancelled').length,
         totalCount: chosen.length,
       });
-      for (const session of chosen.filter(open)) session.status = 'cancelled';
+      for (const session of chosen.filter(open)) diary.end(session, 'cancelled');
     },
     (diary) => diary.sessions.length > 0,
   );
@@ -309,7 +309,7 @@ function statusStep(which: number, status: ModelSession['status']): Command {
       };
       const allowed = (next[session.status] as string[]).includes(status);
       expect(failed).toBe(allowed ? null : '23514');
-      if (allowed) session.status = status;
+      if (allowed) diary.end(session, status);
     },
     (diary) => diary.sessions.length > 0,
   );

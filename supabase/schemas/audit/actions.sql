@@ -18,7 +18,7 @@ values
   ('hold.acquired', 'A slot or series was held; an offer of the waitlist is one too.'),
   ('hold.refused', 'A hold was refused.'),
   ('hold.confirmed', 'A hold became sessions, or moved them.'),
-  ('hold.released', 'Holds were given up before they ended.'),
+  ('hold.released', 'Holds were given up before they ended, by whoever releases them; or a move because one of its sessions is not scheduled any more.'),
   ('hold.expired', 'A hold ended unconfirmed: occurred_at says when, recorded_at when somebody first met it.'),
   ('confirmation.refused', 'A confirmation was refused.'),
   ('cancellation.refused', 'A cancellation was refused.'),

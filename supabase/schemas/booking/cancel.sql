@@ -117,15 +117,14 @@ begin
 
   dependents := private.claim_dependents(actor.organization_id, session_ids);
   perform private.drop_claims(actor.organization_id, session_ids, as_of);
-  if dependents <> '{}' and not private.sync_claims(actor.organization_id, dependents) then
-    perform private.raise_busy();
+  if dependents <> '{}' then
+    perform private.stop_moves(actor.organization_id, session_ids, as_of, actor.role::text);
+    if not private.sync_claims(actor.organization_id, dependents) then
+      perform private.raise_busy();
+    end if;
   end if;
   if has_payer then
-    -- A move whose session has ended cannot confirm, and takes nothing.
-    perform private.give_back_units(actor.organization_id, session_ids || array(
-      select hold.id from public.session_holds as hold
-      where hold.organization_id = actor.organization_id and hold.session_id = any (session_ids) and hold.status = 'held'
-    ));
+    perform private.give_back_units(actor.organization_id, session_ids);
   end if;
   perform private.record_event(
     actor.organization_id, 'session.' || status, 'session', ended_ids, as_of,
@@ -312,13 +311,27 @@ begin
     ) as session
     left join public.session_groups as of_group
       on of_group.organization_id = session.organization_id and of_group.id = session.group_id
-    cross join lateral unnest(array[session.therapist_id, session.client_id, session.room_id, of_group.room_id]) as resource (id)
+    cross join lateral (
+      select unnest(array[session.therapist_id, session.client_id, session.room_id, of_group.room_id])
+      union all
+      -- The live move of one of them is let go with it: see private.stop_moves.
+      select unnest(array[batch.therapist_id, batch.room_id, sibling.client_id])
+      from (
+        select known.batch_id from public.session_holds as known
+        where known.organization_id = lock_targets.organization_id and known.session_id = named.id and known.status = 'held'
+        offset 0
+      ) as hold
+      join public.hold_batches as batch
+        on batch.organization_id = lock_targets.organization_id and batch.id = hold.batch_id
+      join public.session_holds as sibling
+        on sibling.organization_id = lock_targets.organization_id and sibling.batch_id = hold.batch_id
+    ) as resource (id)
     where resource.id is not null
   );
 end
 $$;
 comment on function private.lock_targets(uuid, uuid[]) is
-  'Locks the rows of sessions that are to end, and returns whose time they take, to be locked next.';
+  'Locks the rows of sessions that are to end, and returns whose time they and their live moves take, to be locked next.';
 
 create function private.may_cancel(actor private.actor, session_ids uuid[])
 returns boolean

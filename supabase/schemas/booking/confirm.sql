@@ -34,7 +34,7 @@ end
 $$;
 comment on function private.find_batch(private.actor, uuid) is
   'The batch that this key, or one of its occurrences'' keys, belongs to; null when it is unknown, or not the caller''s to '
-  'use. A batch never changes, but for its expiry (private.guard_hold_change).';
+  'use. A batch never changes, but for its expiry (private.guard_hold_change) and for a move that is stopped.';
 
 create function private.holds_of_key(batch public.hold_batches, hold_key uuid)
 returns public.session_holds[]
@@ -65,6 +65,7 @@ as $$
 begin
   return (
     select case
+      when batch.stopped then case when batch.expires_at <= as_of then 'expired' else 'stopped' end
       when bool_and(hold.status = 'released') then 'released'
       when bool_or(hold.status = 'expired' or (hold.status = 'held' and batch.expires_at <= as_of)) then 'expired'
       when bool_or(hold.status = 'held') then 'live'
@@ -75,7 +76,7 @@ begin
 end
 $$;
 comment on function private.hold_state(public.hold_batches, public.session_holds[], timestamptz) is
-  'What became of these holds by now: released, expired, live (some of it is yet to be confirmed) or confirmed.';
+  'What became of these holds by now: stopped, released, expired, live (some of it is yet to be confirmed) or confirmed.';
 
 create function private.is_listed_as_held(
   batch public.hold_batches,
@@ -647,12 +648,13 @@ begin
   as_of := clock_timestamp();
   -- A release, or another confirmation, may have settled it while this waited; an operator may have brought its end forward.
   holds := private.holds_of_key(batch, wanted.hold_key);
-  batch.expires_at := (
-    select known.expires_at from public.hold_batches as known
-    where known.organization_id = batch.organization_id and known.id = batch.id
-  );
+  select known.expires_at, known.stopped into batch.expires_at, batch.stopped
+  from public.hold_batches as known
+  where known.organization_id = batch.organization_id and known.id = batch.id;
 
   case private.hold_state(batch, holds, as_of)
+    when 'stopped' then
+      cause := row('SESSION_NOT_MOVABLE', 'A session to be moved has been started, cancelled or completed meanwhile.', null, null);
     when 'released' then
       cause := row('HOLD_NOT_FOUND', 'The hold was released. Hold the time again.', null, null);
     when 'expired' then
@@ -676,13 +678,6 @@ begin
     if not private.may_render_named(batch.organization_id, batch.therapist_id, private.confirmed_services(batch, slots)) then
       cause := row('FORBIDDEN', 'A technician may not render this service: it is a qualified professional''s.', null, null);
     end if;
-  end if;
-  if cause.code is null and batch.is_move and exists (
-    select from unnest(slots) as slot
-    join public.sessions as session on session.organization_id = batch.organization_id and session.id = (slot.hold).session_id
-    where session.status <> 'scheduled'
-  ) then
-    cause := row('SESSION_NOT_MOVABLE', 'A session to be moved has been started, cancelled or completed meanwhile.', null, null);
   end if;
   if cause.code is not null then
     return private.refuse_confirmation(actor, batch, holds, cause);

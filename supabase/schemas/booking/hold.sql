@@ -35,6 +35,7 @@ begin
   batch.is_move := is_move;
   -- A move of several clients' sessions names none.
   batch.keeps_places := is_move and wanted.client_id is null;
+  batch.stopped := false;
   batch.expires_at := date_trunc('milliseconds', as_of) + wanted.hold_seconds * interval '1 second';
   batch.created_by := coalesce(actor.user_id, wanted.therapist_id);
   batch.created_at := as_of;

@@ -1,5 +1,5 @@
 -- Purpose: lets a hold go.
--- Objects: release_hold.
+-- Objects: release_hold; stop_moves.
 -- Watch for: a move is let go whole, since its places depend on each other.
 
 create function private.release_hold(request jsonb, idempotency_key text default null, request_id text default null)
@@ -86,6 +86,65 @@ $$;
 comment on function private.release_hold(jsonb, text, text) is
   'Lets a hold or a whole batch go: released is true the first time, then false; false too for a key that is unknown, '
   'foreign, expired or confirmed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
+
+create function private.stop_moves(organization_id uuid, session_ids uuid[], as_of timestamptz, actor_role text default null)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  batch_ids constant uuid[] := array(
+    select distinct hold.batch_id
+    from unnest(session_ids) as named (id)
+    cross join lateral (
+      select known.batch_id from public.session_holds as known
+      where known.organization_id = stop_moves.organization_id and known.session_id = named.id and known.status = 'held'
+      offset 0
+    ) as hold
+  );
+  stopped record;
+begin
+  if batch_ids = '{}' then
+    return;
+  end if;
+  perform private.expire_batches(organization_id, batch_ids, as_of);
+  for stopped in
+    with batch as (
+      update public.hold_batches as known
+      set stopped = true
+      where known.organization_id = stop_moves.organization_id and known.id = any (batch_ids) and known.expires_at > as_of
+      returning known.id, known.therapist_id
+    ),
+    gone as (
+      update public.session_holds as hold
+      set status = 'released', settled_at = as_of, settled_xid = pg_current_xact_id()
+      from batch
+      where hold.organization_id = stop_moves.organization_id and hold.batch_id = batch.id and hold.status = 'held'
+      returning hold.id, hold.batch_id, batch.therapist_id
+    )
+    select gone.batch_id, gone.therapist_id, array_agg(gone.id order by gone.id) as hold_ids
+    from gone
+    group by gone.batch_id, gone.therapist_id
+    order by gone.batch_id
+  loop
+    perform private.give_back_units(organization_id, stopped.hold_ids);
+    perform private.record_event(
+      organization_id, 'hold.released', 'hold', stopped.hold_ids, as_of,
+      therapist_id => stopped.therapist_id,
+      actor_role => actor_role,
+      before => '{"status": "held"}', after => '{"status": "released"}',
+      details => jsonb_build_object('batchId', stopped.batch_id, 'because', 'SESSION_NOT_MOVABLE')
+    );
+  end loop;
+  if not private.sync_claims(organization_id, batch_ids, as_of) then
+    perform private.raise_busy();
+  end if;
+end
+$$;
+comment on function private.stop_moves(uuid, uuid[], timestamptz, text) is
+  'Lets the live moves of sessions go that are not scheduled any more: a move settles whole, so it can never confirm, and '
+  'its new places, its units and its other sessions are free at once. Call it with private.lock_targets of the sessions '
+  'locked, or alone in the organization.';
 
 create function private.released_answer(batch public.hold_batches, released public.session_holds[], hold_key uuid)
 returns jsonb

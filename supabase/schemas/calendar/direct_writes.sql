@@ -215,6 +215,17 @@ as $$
 declare
   former constant text := private.enter_booking();
 begin
+  if served_ids <> '{}' then
+    perform private.stop_moves(organization_id, array(
+      select session.id
+      from unnest(served_ids) as named (id)
+      cross join lateral (
+        select known.id, known.status from public.sessions as known
+        where known.organization_id = settle_written.organization_id and known.id = named.id offset 0
+      ) as session
+      where session.status <> 'scheduled'
+    ), clock_timestamp());
+  end if;
   if moved_ids <> '{}' and not private.sync_claims(
     organization_id, moved_ids || private.claim_dependents(organization_id, moved_ids, former_group_ids)
   ) then

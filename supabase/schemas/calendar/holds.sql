@@ -19,6 +19,7 @@ create table public.hold_batches (
   override_rules text[],
   is_move boolean not null default false,
   keeps_places boolean not null default false,
+  stopped boolean not null default false,
   series_id uuid,
   series_change jsonb,
   expires_at timestamptz not null check (isfinite(expires_at)),
@@ -39,6 +40,8 @@ comment on column public.hold_batches.override_rules is
 comment on column public.hold_batches.keeps_places is
   'A move that leaves each session its own room and buffers: only the therapist changes.';
 comment on column public.hold_batches.is_move is 'Every occurrence is a new place for an existing session. A move settles whole.';
+comment on column public.hold_batches.stopped is
+  'A move that was let go because one of its sessions was started, cancelled, missed or completed: it can never confirm.';
 comment on column public.hold_batches.series_id is 'The series that the batch changes or extends; see booking/series.sql.';
 comment on column public.hold_batches.series_change is
   'What was asked of that series: {scope, from, …} of a change, {until, count, through, …} of an extension.';

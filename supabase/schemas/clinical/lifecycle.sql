@@ -370,6 +370,7 @@ begin
   set status = 'in_progress', updated_at = as_of
   where changed.organization_id = actor.organization_id and changed.id = session.id
   returning * into session;
+  perform private.stop_moves(actor.organization_id, array[session.id], as_of, actor.role::text);
   perform private.record_status(actor, session, before, as_of);
   return private.success(jsonb_build_object('session', to_jsonb(session), 'actualStartTime', private.iso(begun)));
 end

@@ -27,7 +27,7 @@ comment on column private.visit_claims.group_key is 'Equal for the members of on
 comment on column private.visit_claims.during is
   'From its actual begin to its actual end, [begin, end); as it was booked where nobody recorded an end.';
 comment on column private.visit_claims.lanes is
-  'All lanes of a therapist; of a client the session''s: services that the payers allow at once share none.';
+  'All lanes of a therapist; of a client private.visit_lanes: services that the payers allow at once share none.';
 alter table private.visit_claims enable row level security;
 create policy deny_all on private.visit_claims using (false);
 create trigger refuse_derived_write before insert or update or delete on private.visit_claims
@@ -40,10 +40,39 @@ create trigger refuse_truncate before truncate on private.visit_claims
 create index session_visits_overlap_idx on public.session_visits (organization_id, session_id)
   where overlap_reason is not null;
 
+create function private.visit_lanes(session public.sessions, begun timestamptz, ended timestamptz)
+returns int4multirange
+language plpgsql
+stable
+set search_path = ''
+as $$
+declare
+  zone text;
+begin
+  if (begun, ended) = (session.start_time, session.end_time) then
+    return session.lanes;
+  end if;
+  zone := private.service_zone(session.organization_id, session.client_id);
+  if ((begun at time zone zone)::date, (ended at time zone zone)::date)
+    = ((session.start_time at time zone zone)::date, (session.end_time at time zone zone)::date)
+  then
+    return session.lanes;
+  end if;
+  return private.client_lanes(
+    session.organization_id, session.client_id,
+    private.service_code_at(session.organization_id, session.client_id, session.cpt_code, session.session_type, begun),
+    begun, ended
+  );
+end
+$$;
+comment on function private.visit_lanes(public.sessions, timestamptz, timestamptz) is
+  'The lanes of a visit: the session''s, unless it was on other days than booked: then those of its own days, since payers '
+  'and their rules may differ.';
+
 create function private.claims_of_visit(session public.sessions, begun timestamptz, ended timestamptz)
 returns private.visit_claims[]
 language plpgsql
-immutable
+stable
 set search_path = ''
 as $$
 declare
@@ -61,7 +90,8 @@ begin
       '{[0,2147483647)}'::int4multirange
     ),
     row(
-      session.organization_id, session.id, session.group_key, 'client', session.client_id, during, session.lanes
+      session.organization_id, session.id, session.group_key, 'client', session.client_id, during,
+      private.visit_lanes(session, lower(during), upper(during))
     )
   ]::private.visit_claims[];
 end

@@ -57,7 +57,6 @@ begin
   visit as materialized (
     select
       session.id, session.therapist_id, session.client_id, session.group_id, session.cpt_code, session.session_type,
-      session.start_time, session.end_time,
       tstzrange(
         coalesce(actual.actual_start_time, session.start_time), coalesce(actual.actual_end_time, session.end_time)
       ) as during,
@@ -98,14 +97,14 @@ begin
       visit_overlaps.organization_id, asked.client_id,
       private.billed_code(
         visit_overlaps.organization_id, asked.cpt_code, asked.session_type,
-        private.service_date(visit_overlaps.organization_id, asked.client_id, asked.start_time)
-      ), asked.start_time, asked.end_time
+        private.service_date(visit_overlaps.organization_id, asked.client_id, lower(asked.during))
+      ), lower(asked.during), upper(asked.during)
     ) && private.client_lanes(
       visit_overlaps.organization_id, other.client_id,
       private.billed_code(
         visit_overlaps.organization_id, other.cpt_code, other.session_type,
-        private.service_date(visit_overlaps.organization_id, other.client_id, other.start_time)
-      ), other.start_time, other.end_time
+        private.service_date(visit_overlaps.organization_id, other.client_id, lower(other.during))
+      ), lower(other.during), upper(other.during)
     );
 end
 $$;

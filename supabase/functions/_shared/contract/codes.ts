@@ -211,7 +211,8 @@ export const ERROR_CODES = {
     status: 409,
     title: 'The session can no longer be moved',
     meaning: 'The session to move has started, is over, or was cancelled since the hold was made.',
-    action: 'Release the hold, reload the session, and book anew if it is still wanted.',
+    action:
+      'Reload the session, and hold anew if it is still wanted. A move whose session has ended is let go already.',
     endpoints: ['sessions-hold', 'sessions-confirm'],
     rpcs: ['change_staff_time', 'hold_reassignment'],
   },
