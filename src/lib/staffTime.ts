@@ -1,3 +1,4 @@
+import type { Weekday } from './availability.ts';
 import { callOutcome } from './callOutcome.ts';
 import type { Database } from './database.types.ts';
 import { generateOccurrences, type RecurrenceInput } from './generateOccurrences.ts';
@@ -132,6 +133,10 @@ export type StaffTimeChange = ReadOptions &
     /** For one alone: its new start and end. */
     readonly startTime?: string;
     readonly endTime?: string;
+    /** Minutes later by the clocks, or earlier when negative. Excludes `weekday` and `localStart`. */
+    readonly shiftMinutes?: number;
+    /** The day of the same week (Monday to Sunday), of each. */
+    readonly weekday?: Weekday;
     /** The local time of day it begins, `HH:mm`, on the days it has; civil time, so it stays when clocks change. */
     readonly localStart?: string;
     readonly durationMinutes?: number;
@@ -164,6 +169,8 @@ export async function changeStaffTime(
     ...(payload.roomId !== undefined && { room_id: payload.roomId }),
     start_time: payload.startTime,
     end_time: payload.endTime,
+    shift_minutes: payload.shiftMinutes,
+    weekday: payload.weekday,
     local_start: payload.localStart,
     duration_minutes: payload.durationMinutes,
     ...(payload.overrideReason && { override: { reason: payload.overrideReason } }),

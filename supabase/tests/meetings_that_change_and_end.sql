@@ -1,7 +1,7 @@
 -- A meeting of a series is changed alone, with those that follow or with all; somebody is away, the clinic closes, and other
 -- times are offered for what cannot be.
 begin;
-select plan(42);
+select plan(50);
 select tests.open_clinic();
 
 create function tests.staff(person text, request jsonb) returns jsonb language sql as $$
@@ -42,9 +42,28 @@ from met cross join lateral (values
   ('change_staff_time', tests.nth(series, 1) || '{"kind": "break", "scope": "some"}', 'scope'),
   ('change_staff_time', jsonb_build_object('series_id', series -> 'seriesId', 'kind', 'break', 'scope', 'all'), 'scope'),
   ('change_staff_time', tests.nth(series, 1) || tests.occurrence(tests.at(1)) || '{"scope": "all"}', 'start_time'),
+  ('change_staff_time', tests.nth(series, 1) || '{"weekday": "someday"}', 'weekday'),
+  ('change_staff_time', tests.nth(series, 1) || '{"weekday": "friday", "shift_minutes": 15}', 'shift_minutes'),
+  ('change_staff_time', tests.nth(series, 1) || tests.occurrence(tests.at(1)) || '{"weekday": "friday"}', 'start_time'),
   ('cancel_staff_time', jsonb_build_object('series_id', series -> 'seriesId', 'scope', 'all'), 'scope'),
   ('cancel_staff_time', jsonb_build_object('series_id', series -> 'seriesId') || tests.nth(series, 1), 'staff_time_ids')
 ) as bad (function, request, path);
+
+-- Another weekday, as sessions of a series change: the day of the same week, which begins on Monday.
+create temporary table by_weekday on commit drop as
+select tests.weekly(array['bcba', 'rbt'], '15:00', array[70, 77, 84]) as series,
+  case extract(isodow from tests.at(70)) when 3 then 'thursday' else 'wednesday' end as weekday,
+  case extract(isodow from tests.at(70)) when 3 then 3 else 2 end as days;
+create function tests.days(series jsonb) returns timestamp[] language sql as $$
+  select array_agg(start_time at time zone 'UTC' order by start_time) from public.staff_times where series_id = (series ->> 'seriesId')::uuid $$;
+select is(tests.change_staff('admin', tests.nth(series, 1) || jsonb_build_object('scope', 'following', 'weekday', weekday, 'local_start', '14:00')) ->> 'ok',
+  'true', 'those that follow change their weekday') from by_weekday;
+select is(tests.days(series), array[tests.at(70, '15:00') at time zone 'UTC'] || array(
+    select date_trunc('week', tests.at(day) at time zone 'UTC') + days * interval '1 day' + interval '14 hours' from unnest(array[77, 84]) as day),
+  'each to the day of its own week, the first stays') from by_weekday;
+select is(tests.change_staff('admin', tests.nth(series, 1) || '{"scope": "following", "shift_minutes": -30}') ->> 'ok', 'true', 'or they are shifted') from by_weekday;
+select is(tests.hours(series), '{15:00,13:30,13:30}', 'by minutes') from by_weekday;
+select is_empty('select * from tests.broken_claims()', 'their claims follow');
 
 -- What is offered can be had.
 select tests.book('rbt', 'rbt', 'ann', tests.at(30, '09:00'));

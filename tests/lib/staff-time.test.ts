@@ -131,11 +131,15 @@ describe('a meeting', () => {
     expect(staffTimes.map(({ startTime }) => startTime.slice(11, 16))).toEqual(['17:00', '16:00', '16:00']);
     if (!seriesId) throw new Error('it has no series');
     const from = staffTimes[0]?.startTime;
-    const moved = await changeStaffTime(admin, { seriesId, from, localStart: '09:30', durationMinutes: 90 });
-    expect(moved.staffTimes.map(({ startTime }) => startTime.slice(11, 16))).toEqual([
-      '17:30',
-      '16:30',
-      '16:30',
+    const moved = await changeStaffTime(admin, {
+      ...{ seriesId, from, weekday: 'thursday', localStart: '09:30', durationMinutes: 90 },
+    });
+    const thursday = (weeks: number) =>
+      new Date(Date.parse(`${friday}T00:00:00Z`) + (7 * weeks - 1) * 86_400_000).toISOString().slice(0, 10);
+    expect(moved.staffTimes.map(({ startTime }) => startTime.slice(0, 16))).toEqual([
+      `${thursday(0)}T17:30`,
+      `${thursday(1)}T16:30`,
+      `${thursday(2)}T16:30`,
     ]);
     expect(await cancelStaffTime(admin, { seriesId, from })).toMatchObject({ cancelledCount: 3 });
     expect(

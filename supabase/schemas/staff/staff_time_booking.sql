@@ -8,10 +8,6 @@ create domain private.staff_ids as uuid[] check (cardinality(value) between 1 an
 comment on domain private.staff_ids is 'must have 1 to 100 items';
 create domain private.staff_time_ids as uuid[] check (cardinality(value) between 1 and 1000);
 comment on domain private.staff_time_ids is 'must have 1 to 1000 items';
-create domain private.clock_time as text check (value ~ '^([01][0-9]|2[0-3]):[0-5][0-9]$');
-comment on domain private.clock_time is 'must be a local time of day, like 09:30';
-create domain private.minutes_long as smallint check (value between 1 and 720);
-comment on domain private.minutes_long is 'must be a whole number from 1 to 720';
 
 create type private.staff_time_request as (
   kind public.staff_time_kind,
@@ -38,8 +34,10 @@ create type private.staff_time_change as (
   room_id uuid,
   start_time private.instant,
   end_time private.instant,
-  local_start private.clock_time,
-  duration_minutes private.minutes_long,
+  shift_minutes private.shift_minutes,
+  weekday private.weekday,
+  local_start private.time_of_day,
+  duration_minutes private.session_minutes,
   override private.override_request
 );
 comment on type private.staff_time_change is 'The request of change_staff_time: which ones, and what of them changes.';
@@ -648,15 +646,19 @@ begin
       ('scope', 'goes with staff_time_id', wanted.scope is not null and wanted.staff_time_id is null),
       ('start_time', 'is for one staff time: name local_start for a series',
         wanted.start_time is not null and (wanted.series_id is not null or wanted.scope <> 'this')),
+      ('shift_minutes', 'must not accompany weekday or local_start',
+        wanted.shift_minutes is not null and num_nonnulls(wanted.weekday, wanted.local_start) > 0),
       ('end_time', 'goes with start_time', (wanted.start_time is null) <> (wanted.end_time is null)),
-      ('local_start', 'excludes start_time',
-        wanted.start_time is not null and num_nonnulls(wanted.local_start, wanted.duration_minutes) > 0),
+      ('start_time', 'must not accompany shift_minutes, weekday, local_start or duration_minutes',
+        wanted.start_time is not null
+        and num_nonnulls(wanted.shift_minutes, wanted.weekday, wanted.local_start, wanted.duration_minutes) > 0),
       ('therapist_ids', 'must not name a therapist twice', (
         select count(distinct named.id) < count(*) from unnest(wanted.therapist_ids) as named (id)
       )),
       ('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null),
       ('', 'names nothing to change', not request ?| array[
-        'kind', 'therapist_ids', 'room_id', 'start_time', 'end_time', 'local_start', 'duration_minutes'])
+        'kind', 'therapist_ids', 'room_id', 'start_time', 'end_time', 'shift_minutes', 'weekday', 'local_start',
+        'duration_minutes'])
   ) as rule (path, message, is_broken)
   where rule.is_broken;
   if issues is not null then
@@ -678,6 +680,11 @@ language plpgsql
 stable
 set search_path = ''
 as $$
+declare
+  -- The times of a series change as those of sessions do: see private.changed_civil.
+  change constant private.series_change := row(
+    wanted.shift_minutes, wanted.weekday, wanted.local_start, wanted.duration_minutes, null, null
+  );
 begin
   return array(
     select row(
@@ -686,8 +693,7 @@ begin
         make_interval(mins => wanted.duration_minutes), known.end_time - known.start_time
       )),
       known.time_zone,
-      case when wanted.local_start is not null then civil.start
-        when wanted.start_time is not null then begins.at at time zone known.time_zone else known.civil_start end,
+      case when wanted.start_time is not null then begins.at at time zone known.time_zone else becomes.civil end,
       case when names_room then wanted.room_id else known.room_id end,
       coalesce(wanted.therapist_ids::uuid[], array(
         select member.therapist_id from public.staff_time_members as member
@@ -696,11 +702,12 @@ begin
       ))
     )::private.staff_plan
     from public.staff_times as known
-    cross join lateral (select known.civil_start::date + wanted.local_start::time as start) as civil
+    cross join lateral (select private.changed_civil(known.civil_start, change) as civil offset 0) as becomes
     cross join lateral (
-      select coalesce(
-        wanted.start_time::timestamptz, private.instant_at(civil.start, known.time_zone), known.start_time
-      ) as at
+      select coalesce(wanted.start_time::timestamptz, case
+        when becomes.civil = known.civil_start then known.start_time
+        else private.instant_at(becomes.civil, known.time_zone)
+      end) as at
       offset 0
     ) as begins
     where known.organization_id = changed_plans.organization_id and known.id = any (staff_time_ids)
@@ -710,8 +717,8 @@ begin
 end
 $$;
 comment on function private.changed_plans(uuid, uuid[], private.staff_time_change, boolean) is
-  'The staff times as they would be. A new local_start is civil time of each one''s own zone, so 09:00 stays 09:00 when '
-  'clocks change.';
+  'The staff times as they would be. A new weekday or local_start is civil time of each one''s own zone, so 09:00 stays 09:00 '
+  'when clocks change; a time that does not change keeps its instant.';
 
 create function private.moved_plans(organization_id uuid, plans private.staff_plan[])
 returns private.staff_plan[]
@@ -888,8 +895,9 @@ $$;
 
 select private.publish_booking('change_staff_time',
   'Changes one staff time, or those of a series: {staff_time_id, scope?} (this, the default; following; all to come) or '
-  '{series_id, from?} (left out: from now), and any of {kind, therapist_ids, room_id, local_start (HH:MM), '
-  'duration_minutes, override}; start_time and end_time for one alone. All or nothing. Outcome body: {staffTimes: [{id, '
+  '{series_id, from?} (left out: from now), and any of {kind, therapist_ids, room_id, shift_minutes, or weekday and '
+  'local_start (HH:MM), duration_minutes, override}, as in the series.change of sessions-hold; start_time and end_time for one '
+  'alone. All or nothing. Outcome body: {staffTimes: [{id, '
   'kind, startTime, endTime, seriesId}]}. 409 as add_staff_time; alternatives of a series are of the same day.'
 );
 
