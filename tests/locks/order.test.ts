@@ -175,7 +175,7 @@ describe('a move that is let go, and a cancellation of its session', () => {
     });
   });
 
-  it('the release waits for the cancellation', async () => {
+  it('the release waits for the cancellation, which has let the move go', async () => {
     const { id, held } = await movedSession();
     await inLockStep({ booker: admin, canceller: admin }, async ({ booker, canceller }) => {
       await canceller.does('begin');
@@ -183,7 +183,7 @@ describe('a move that is let go, and a cancellation of its session', () => {
       const waiting = await booker.waitsFor(canceller, release, [JSON.stringify({ hold_key: held.holdKey })]);
       expect(waiting.on).toBe('advisory');
       await canceller.does('commit');
-      expect(await waiting.ends()).toMatchObject({ rows: [{ outcome: { body: { released: true } } }] });
+      expect(await waiting.ends()).toMatchObject({ rows: [{ outcome: { body: { released: false } } }] });
     });
   });
 });
