@@ -1,7 +1,7 @@
 -- A day begins at its first moment and ends at the next day's, in every zone: also where midnight comes twice (the
 -- Azores, Havana) or not at all (Cairo, Beirut), and where clocks change by half an hour or by two.
 begin;
-select plan(21);
+select plan(27);
 select tests.open_clinic();
 
 -- In each zone the days on which its clocks change, within the time that can be booked.
@@ -76,6 +76,14 @@ from (select zone, (day + time '00:00') at time zone zone - interval '1 hour' as
 select is(tests.error_code('rbt', format('select public.hold_sessions(%L)', tests.request('rbt', 'ben', tests.at(5)) || jsonb_build_object('time_zone', zone))), 'PT400',
   format('%s is no zone', zone))
 from unnest(array['foo3bar', 'UTC+3', 'PST', 'utc', '<+03>-3', 'posix/UTC']) as zone;
+
+-- Several functions ask for the first of the two instants of a time that comes twice; they have one answer.
+select is(private.first_instant(day + time '00:00', zone), private.start_of_day(day, zone), format('midnight of %s in %s', day, zone))
+from (values ('America/Havana', date '2027-11-07'), ('Atlantic/Azores', date '2027-10-31'), ('Asia/Beirut', date '2027-03-28')) as twice (zone, day);
+select is(private.first_instant(civil, zone), private.instant_at(civil, zone), format('%s in %s', civil, zone))
+from (values
+  ('America/Los_Angeles', timestamp '2027-11-07 01:30'), ('Australia/Lord_Howe', timestamp '2027-04-04 01:45'), ('America/Havana', timestamp '2027-11-07 00:30')
+) as twice (zone, civil);
 
 select * from finish();
 rollback;

@@ -1,7 +1,7 @@
 -- A country changes its clocks, and the database learns of it: sessions keep the civil time they were booked for, a report
 -- lists those whose clocks show another one now, and resync_zone moves them back, all or none.
 begin;
-select plan(33);
+select plan(37);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -101,7 +101,26 @@ select is((select array_agg(entity_ids::text || (details ->> 'zone') order by re
 select is((select count(*) from audit.events, unnest(entity_ids) as moved (id) where action = 'session.moved' and moved.id in (tests.id('first'), tests.id('second'), tests.id('third'))),
   3::bigint, 'and the record of each session of its move');
 
--- A group moves whole or not at all; a time that clocks skip is where it was.
+-- A time that clocks skip stays where it was put. A hold that has expired keeps nobody from moving.
+create temporary table skipped on commit drop as
+select min(moment::date) + time '02:30' as civil
+from generate_series(current_date + 60, current_date + 425, interval '1 day') as days (moment)
+where (moment::date + time '02:30') at time zone 'America/Los_Angeles' at time zone 'America/Los_Angeles' <> moment::date + time '02:30';
+insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone)
+select tests.id('clinic'), tests.id('skipped'), tests.id('rbt'), tests.id('ann'), civil at time zone 'America/Los_Angeles', civil at time zone 'America/Los_Angeles' + interval '1 hour', 'America/Los_Angeles'
+from skipped;
+update public.sessions set civil_start = (select civil from skipped) where id = tests.id('skipped');
+select is(pg_temp.resync(zone => 'America/Los_Angeles') #>> '{body,movedCount}', '0', 'what was booked for a time that clocks skip is where it belongs');
+select is((select count(*) from reports.moved_by_zone_rules where session_id = tests.id('skipped')), 0::bigint, 'and is in no report');
+do $$ begin
+  perform pg_temp.made('fourth', 15);
+  perform tests.expire(tests.hold('rbt', tests.request('rbt', 'ben', pg_temp.shows(15, '11:00'))));
+end $$;
+select pg_temp.law_changes('fourth');
+select is(pg_temp.resync() #>> '{body,movedCount}', '1', 'a hold that has expired is in nobody''s way');
+select is_empty('select * from tests.broken_claims()', 'and its claims are gone');
+
+-- A group moves whole or not at all.
 insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time)
 values (tests.id('clinic'), tests.id('group'), tests.id('bcba'), pg_temp.shows(12), pg_temp.shows(12, '11:00'));
 insert into public.sessions (organization_id, id, therapist_id, client_id, start_time, end_time, time_zone, group_id, cpt_code)

@@ -1,7 +1,7 @@
 -- A refused request gets other times at which the same request would succeed right now: near, on the quarter hour, in the
 -- therapist's hours, at most two of one free stretch, and the whole series of it.
 begin;
-select plan(50);
+select plan(52);
 select tests.open_clinic();
 
 create function tests.alternatives(request jsonb, person text default 'rbt') returns timestamptz[] language sql as $$
@@ -145,6 +145,10 @@ create temporary table far on commit drop as
 select tests.request('rbt', 'ann', date_bin('15 minutes', now(), '2000-01-01') + interval '729 days 20 hours') as request;
 do $$ begin perform tests.book('rbt', 'rbt', 'ben', (select (request ->> 'start_time')::timestamptz - interval '1 hour' from far), 180); end $$;
 select matches(tests.offers(request), '^([1-5]) of \1$', 'and at the far end none beyond 730 days') from far;
+create temporary table last on commit drop as
+select tests.request('rbt', 'ann', date_bin('15 minutes', now(), '2000-01-01') + interval '729 days 23 hours') as request;
+do $$ begin perform tests.book('rbt', 'rbt', 'ben', (select (request ->> 'start_time')::timestamptz from last)); end $$;
+select matches(tests.offers(request), '^([1-5]) of \1$', 'nor when the last hour is taken') from last;
 
 -- The service: lanes, units, and the end of an authorization.
 update public.organizations set time_zone = 'UTC' where id = tests.id('clinic');
@@ -224,6 +228,14 @@ select is(tests.error_code('rbt2', format('select public.find_alternatives(%L)',
 create temporary table grouped on commit drop as select tests.hold('rbt2', jsonb_set(request, '{start_time}', to_jsonb(tests.at(31, '09:00'))) || jsonb_build_object('end_time', tests.at(31, '10:00'))) as held from together;
 select is(tests.alternatives(tests.request('rbt2', 'ann', tests.at(31, '09:00'), 60, jsonb_build_object('group_id', held #> '{body,holds,0,groupId}')), 'rbt2'), '{}'::timestamptz[],
   'a place in a group has no other time') from grouped;
+
+-- Two dates so near to each other that a move may bring them together are looked at one by one, and yet no more than two
+-- of a stretch are offered.
+do $$ begin perform tests.book('bcba', 'bcba', 'ben', tests.at(33, '11:00')); end $$;
+create temporary table tight on commit drop as select tests.series('rbt', 'ben', array[tests.at(33, '09:00'), tests.at(33, '11:00')]) as request;
+update public.therapists set availability_hours = null where organization_id = tests.id('clinic') and id = tests.id('rbt');
+select is(tests.alternatives(request), array[tests.at(33, '08:00'), tests.at(33, '10:00'), tests.at(33, '07:45'), tests.at(33, '12:00'), tests.at(33, '12:15')],
+  'two dates of one morning are offered two starts of each free stretch') from tight;
 
 -- Who may ask.
 select is(tests.error_code(person, format('select public.find_alternatives(%L)', request)), 'PT403', format('%s may not ask for others'' calendars', person))

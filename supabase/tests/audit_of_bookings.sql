@@ -1,6 +1,6 @@
 -- Who did what, when, and what came of it: one event for each change of state, refusals included, that nobody can edit.
 begin;
-select plan(64);
+select plan(65);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -19,7 +19,7 @@ select results_eq(
 select is((tests.last_event()).entity_ids, array(select (hold ->> 'holdId')::uuid from jsonb_array_elements(outcome #> '{body,holds}') as hold),
   'a batch is one event that lists its ids') from held;
 select is(tests.hold('rbt', tests.request('rbt', 'ben', tests.at(1))) ->> 'code', 'THERAPIST_HOLD_CONFLICT', 'a rival is refused');
-select results_eq($$ select action, outcome, code from tests.last_event() $$, $$ values ('hold.refused', 'refused', 'THERAPIST_HOLD_CONFLICT') $$,
+select results_eq($$ select action, entity, outcome, code from tests.last_event() $$, $$ values ('hold.refused', 'hold', 'refused', 'THERAPIST_HOLD_CONFLICT') $$,
   'the refusal is kept, though nothing else of it is');
 select is(tests.hold('rbt', tests.request('rbt2', 'ben', tests.at(1))) ->> 'code', 'FORBIDDEN', 'somebody tries what she may not');
 select results_eq($$ select action, outcome, code, actor_user_id from tests.last_event() $$,
@@ -37,12 +37,14 @@ select results_eq($$ select action, before #>> '{0,status}', after #>> '{0,statu
   $$ values ('session.cancelled', 'scheduled', 'cancelled') $$, 'before and after are kept');
 select tests.bring_forward(id) from public.sessions where organization_id = tests.id('clinic') and status = 'scheduled';
 select is(tests.rows('rbt', $$ update public.sessions set status = 'in_progress' where status = 'scheduled' $$), 1::bigint, 'the other begins');
-select results_eq($$ select action, actor_user_id, before #>> '{0,status}' from tests.last_event() $$,
-  $$ values ('session.in_progress', tests.id('rbt'), 'scheduled') $$, 'a change of status over REST has its event');
+select results_eq($$ select action, actor_user_id, actor_role, before #>> '{0,status}' from tests.last_event() $$,
+  $$ values ('session.in_progress', tests.id('rbt'), 'therapist', 'scheduled') $$, 'a change of status over REST has its event');
 select is(tests.cancel('rbt', jsonb_build_object('session_ids', array[gen_random_uuid()])) ->> 'code', 'FORBIDDEN', 'a cancellation is refused');
-select results_eq($$ select action, outcome, code from tests.last_event() $$, $$ values ('cancellation.refused', 'refused', 'FORBIDDEN') $$, 'and kept');
+select results_eq($$ select action, entity, outcome, code from tests.last_event() $$, $$ values ('cancellation.refused', 'session', 'refused', 'FORBIDDEN') $$, 'and kept');
 select is(tests.confirm('rbt', tests.confirmation(outcome, 'rbt', 'ann') #- '{occurrences,0}') ->> 'code', 'HOLD_MISMATCH', 'so with a confirmation') from held;
-select results_eq($$ select action, outcome, code from tests.last_event() $$, $$ values ('confirmation.refused', 'refused', 'HOLD_MISMATCH') $$, 'that is refused');
+select results_eq($$ select action, entity, outcome, code from tests.last_event() $$, $$ values ('confirmation.refused', 'hold', 'refused', 'HOLD_MISMATCH') $$, 'that is refused');
+select is((select count(distinct chain_id) from audit.events where organization_id = tests.id('clinic') and action !~ '\.added$'), 1::bigint,
+  'all of one transaction are in one chain, so that transactions cannot wait for each other''s chains in a circle');
 
 create temporary table second on commit drop as select tests.hold('rbt', tests.request('rbt', 'ann', tests.at(5))) as outcome;
 select is(tests.release('admin', outcome #>> '{body,holdKey}') #>> '{body,released}', 'true', 'a hold is released') from second;

@@ -1,6 +1,6 @@
 -- A therapist is ill: who of the others could take her session.
 begin;
-select plan(27);
+select plan(34);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -12,6 +12,11 @@ begin
       with ordinality as element (item, position)
     order by position);
 end $$;
+
+-- What is said of one of them.
+create function tests.of_therapist(session uuid, therapist text, what text) returns text language sql as $$
+  select item ->> what from jsonb_array_elements(tests.call('admin', format('select public.find_substitutes(%L)', jsonb_build_object('session_id', session, 'include_off_caseload', true)))) as item
+  where (item ->> 'therapistId')::uuid = tests.id(therapist) $$;
 
 create temporary table visit on commit drop as select tests.book('rbt', 'rbt', 'ann', tests.at(1)) as id;
 do $$ begin perform tests.book('rbt2', 'rbt2', 'ben', tests.at(1, '14:00')); end $$;
@@ -47,6 +52,41 @@ rollback to before;
 delete from public.caseloads where organization_id = tests.id('clinic') and therapist_id = tests.id('rbt2') and client_id = tests.id('ann');
 select is(tests.substitutes('admin', id), '{}', 'nor, unless one asks, whoever does not know the client') from visit;
 select is(tests.substitutes('admin', id, '{"include_off_caseload": true}'), '{rbt2}', 'who is listed when one asks') from visit;
+rollback to before;
+
+-- A group is an hour of work, and whoever takes one knows all of its clients. Archived clients are no work.
+create temporary table grouped on commit drop as
+select (tests.confirm('rbt2', tests.confirmation(held, 'rbt2', 'ann') || '{"cpt": {"code": "97154"}}') #>> '{body,sessions,0,id}')::uuid as id
+from tests.hold('rbt2', tests.request('rbt2', 'ann', tests.at(1, '17:00'), 60,
+  jsonb_build_object('cpt_code', '97154', 'client_ids', jsonb_build_array(tests.id('ann'), tests.id('ben'))))) as held;
+select is(tests.of_therapist(id, 'rbt2', 'bookedMinutes'), '120', 'two clients at once are one hour of work') from visit;
+delete from public.caseloads where organization_id = tests.id('clinic') and therapist_id = tests.id('bcba') and client_id = tests.id('ben');
+select is(tests.substitutes('admin', id), '{rbt}', 'a group goes to whoever knows all of its clients') from grouped;
+select is(tests.of_therapist(id, 'bcba', 'onCaseload'), 'false', 'of the others it is said that they do not') from grouped;
+select is(tests.of_therapist(id, 'rbt', 'caseload'), '2', 'a caseload is counted') from grouped;
+update public.clients set deleted_at = now() where organization_id = tests.id('clinic') and id = tests.id('dan');
+insert into public.caseloads (organization_id, therapist_id, client_id) values (tests.id('clinic'), tests.id('rbt'), tests.id('cat'));
+update public.clients set deleted_at = now() where organization_id = tests.id('clinic') and id = tests.id('cat');
+select is(tests.of_therapist(id, 'rbt', 'caseload'), '2', 'without the archived') from grouped;
+rollback to before;
+
+-- The absent therapist's buffers go over with the session.
+create temporary table travelled on commit drop as
+select (tests.confirm('rbt', tests.confirmation(held, 'rbt', 'ann')) #>> '{body,session,id}')::uuid as id
+from tests.hold('rbt', tests.request('rbt', 'ann', tests.at(3), 60, '{"buffer_before_minutes": 30}')) as held;
+do $$ begin perform tests.book('bcba', 'bcba', 'ben', tests.at(3, '08:45')); end $$;
+select is(tests.substitutes('admin', id), '{rbt2}', 'whoever comes from elsewhere too late is not listed') from travelled;
+rollback to before;
+
+-- The week is the clinic's: its Sunday evening is Monday in UTC.
+create temporary table evening on commit drop as
+select date_trunc('week', tests.at(14) at time zone 'UTC') at time zone 'UTC' + interval '3 hours' as starts;
+create temporary table sunday on commit drop as select tests.book('rbt', 'rbt', 'ann', starts) as id from evening;
+do $$ begin
+  perform tests.book('bcba', 'bcba', 'ben', starts - interval '3 days' + interval '14 hours') from evening;
+  perform tests.book('rbt2', 'rbt2', 'ben', starts + interval '3 days' + interval '14 hours') from evening;
+end $$;
+select is(array[tests.of_therapist(id, 'bcba', 'bookedMinutes'), tests.of_therapist(id, 'rbt2', 'bookedMinutes')], '{60,0}', 'what lies before a Sunday is of its week, what lies after it is not') from sunday;
 rollback to before;
 
 -- Time without a client is work too.

@@ -1,6 +1,6 @@
 -- What is listed as free can be held; what is not listed cannot.
 begin;
-select plan(63);
+select plan(70);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -154,6 +154,26 @@ select is(listed, array(select start from generate_series(tests.at(14, '22:00'),
 select ok(tests.at(14, '22:30') = any (listed), 'before midnight she may come in') from midnight;
 select ok(tests.at(14, '23:30') <> all (listed), 'but not to stay beyond it') from midnight;
 
+-- A rule ends, or a coverage, and nothing begins: from the next day on what ran beside another service may not.
+select tests.cover('dan', 'open');
+do $$ begin
+  perform tests.confirm('admin', tests.confirmation(held, 'rbt2', 'dan') || '{"cpt": {"code": "97153"}}')
+  from unnest(array[17, 18]) as day
+  cross join lateral tests.hold('admin', tests.request('rbt2', 'dan', tests.at(day), 60, '{"cpt_code": "97153"}')) as held;
+end $$;
+create function tests.beside(day integer) returns boolean[] language plpgsql as $$
+begin
+  return array[
+    tests.at(day, '10:30') = any (tests.slots('admin', 'bcba', tests.at(16, '12:00'), tests.at(19, '12:00'), 45, format(', client_id => %L, cpt_code => %L', tests.id('dan'), '97155'))),
+    tests.can_hold(tests.request('bcba', 'dan', tests.at(day, '10:30'), 45, '{"cpt_code": "97155"}'), 'admin')];
+end $$;
+savepoint lasting;
+update public.payer_concurrency_rules set valid_to = tests.at(17)::date where payer_id = tests.id('open');
+select is(tests.beside(day), array[day = 17, day = 17], format('day %s: what a rule allows to its last day is listed as long as it can be held', day)) from unnest(array[17, 18]) as day;
+rollback to lasting;
+update public.client_coverages set valid_to = tests.at(17)::date where client_id = tests.id('dan');
+select is(tests.beside(day), array[day = 17, day = 17], format('day %s: so is what the last payer allows', day)) from unnest(array[17, 18]) as day;
+
 -- Wrong questions.
 create function tests.complaint(arguments text, person text default 'rbt') returns text language plpgsql as $$
 declare
@@ -183,6 +203,10 @@ select is(tests.complaint(format('%L, %L, %L, 60, cpt_code => %L', tests.id('rbt
 select is(tests.complaint(format('%L, %L, %L, 60, client_id => %L, cpt_code => %L', tests.id('rbt'), tests.at(1), tests.at(2), tests.id('ann'), '97155')), 'PT403',
   'nor for a service that a technician may not render');
 select is(tests.complaint(format('%L, %L, %L, 60, room_id => %L', tests.id('rbt'), tests.at(1), tests.at(2), tests.id('other blue'))), 'PT403', 'nor for a room of another clinic');
+update public.rooms set deleted_at = now() where organization_id = tests.id('clinic') and id = tests.id('green');
+select is(tests.complaint(format('%L, %L, %L, 60, room_id => %L', tests.id('rbt'), tests.at(1), tests.at(2), tests.id('green'))), 'PT403', 'nor for an archived one');
+select is(tests.complaint(format('%L, %L, %L, 60', tests.id('rbt'), tests.at(1), tests.at(1) + reach)), path, format('a question of %s', reach))
+from (values (interval '62 days', null), (interval '62 days 1 minute', 'to_time')) as span (reach, path);
 
 select * from finish();
 rollback;

@@ -1,6 +1,6 @@
 -- Before holding a series one can see which of its dates are blocked, and by what. Looking changes nothing.
 begin;
-select plan(18);
+select plan(23);
 select tests.open_clinic();
 
 update public.therapists set time_zone = 'UTC', availability_hours = (
@@ -66,6 +66,20 @@ select is((tests.told(request || '{"cpt_code": "97153"}'))[1], 'client', 'the sa
 -- Who may not book one of a group learns nothing of it.
 select is(tests.error_code('rbt', format('select public.preview_series(%L)', tests.request('rbt', 'ann', tests.at(30), 60,
   jsonb_build_object('client_ids', jsonb_build_array(tests.id('ann'), tests.id('cat')))))), 'PT403', 'nobody sees whether a client is free whom they may not book');
+
+-- Buffers count, and of several holds the one that lasts longest is told.
+do $$ begin
+  perform tests.book('rbt2', 'rbt2', 'ben', tests.at(22, '09:00'));
+  perform tests.hold('rbt2', tests.request('rbt2', 'ben', tests.at(23, '09:30'), 60, '{"hold_seconds": 60}'));
+  perform tests.hold('rbt2', tests.request('rbt2', 'ann', tests.at(23, '10:30'), 60, '{"hold_seconds": 900}'));
+end $$;
+create function tests.shown(request jsonb) returns jsonb language sql as $$
+  select tests.call('rbt2', format('select public.preview_series(%L)', request)) #> '{occurrences,0,reasons}' $$;
+select is(tests.shown(tests.request('rbt2', 'ann', tests.at(22, '10:00'), 60, jsonb_build_object('buffer_before_minutes', buffer))) #>> '{0,what}', blocked,
+  format('%s minutes before it', buffer)) from (values (0, null), (15, 'therapist')) as try (buffer, blocked);
+select is(tests.shown(tests.request('rbt2', 'ann', tests.at(22, '08:00'), 60, jsonb_build_object('buffer_after_minutes', buffer))) #>> '{0,what}', blocked,
+  format('%s minutes after it', buffer)) from (values (0, null), (15, 'therapist')) as try (buffer, blocked);
+select is(tests.shown(tests.request('rbt2', 'ann', tests.at(23, '10:00'))) #>> '{0,startTime}', private.iso(tests.at(23, '10:30')), 'of two holds the one that ends last is told');
 
 -- A move does not block itself.
 create temporary table mine on commit drop as select tests.book('rbt2', 'rbt2', 'ann', tests.at(20)) as id;

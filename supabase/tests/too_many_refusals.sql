@@ -1,6 +1,6 @@
 -- Whoever is refused again and again is told to wait, and leaves a trace that has an end.
 begin;
-select plan(23);
+select plan(24);
 select tests.open_clinic();
 update private.rate_limits set per_minute = 3;
 
@@ -14,6 +14,10 @@ $$;
 select is(pg_temp.refused('rbt') ->> 'code', 'FORBIDDEN', format('refusal %s', number)) from generate_series(1, 3) as number;
 select is(pg_temp.refused('rbt') - 'retryAfterSeconds' - 'detail', '{"ok": false, "status": 429, "code": "TOO_MANY_REQUESTS"}', 'the next one is too many');
 select is((pg_temp.refused('rbt') ->> 'retryAfterSeconds')::integer between 1 and 60, true, 'and says when to come again');
+create temporary table told on commit drop as select pg_temp.refused('rbt') as answer;
+select cmp_ok((answer ->> 'retryAfterSeconds')::numeric, '>=', (
+    select extract(epoch from min(recorded_at) + interval '1 minute' - clock_timestamp()) from audit.events where actor_user_id = tests.id('rbt') and outcome = 'refused'),
+  'rounded up, so that there is room again by then') from told;
 select is(pg_temp.events_of('rbt'), 3::bigint, 'it leaves no event');
 select is(
   tests.call('rbt', format('select public.prepare_note(%L)', jsonb_build_object('session_id', tests.id('nothing')))) ->> 'code',
