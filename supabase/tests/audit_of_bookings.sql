@@ -1,6 +1,6 @@
 -- Who did what, when, and what came of it: one event for each change of state, refusals included, that nobody can edit.
 begin;
-select plan(65);
+select plan(66);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -35,6 +35,9 @@ select is(tests.cancel('rbt', jsonb_build_object('session_ids', jsonb_build_arra
   'one is cancelled') from booked;
 select results_eq($$ select action, before #>> '{0,status}', after #>> '{0,status}' from tests.last_event() $$,
   $$ values ('session.cancelled', 'scheduled', 'cancelled') $$, 'before and after are kept');
+select is((select array_agg(key order by key) from jsonb_object_keys((tests.last_event()).after -> 0) as key),
+  '{buffer_after_minutes,buffer_before_minutes,civil_start,client_id,cpt_modifiers,end_time,id,series_id,start_time,status,therapist_id,time_zone}',
+  'of what a session is, not of how its row is kept');
 select tests.bring_forward(id) from public.sessions where organization_id = tests.id('clinic') and status = 'scheduled';
 select is(tests.rows('rbt', $$ update public.sessions set status = 'in_progress' where status = 'scheduled' $$), 1::bigint, 'the other begins');
 select results_eq($$ select action, actor_user_id, actor_role, before #>> '{0,status}' from tests.last_event() $$,

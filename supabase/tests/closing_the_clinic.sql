@@ -1,6 +1,6 @@
 -- A clinic closes for days or hours, a therapist takes time off: both say what they touch, and cancel it when asked.
 begin;
-select plan(39);
+select plan(46);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 update public.organizations set time_zone = 'America/Los_Angeles' where id = tests.id('clinic');
@@ -81,6 +81,16 @@ from (values
   ('{"start_time": "2027-01-02T10:00:00Z", "end_time": "2027-01-02T10:00:00Z"}', 'end_time'), ('{"from_date": "2027-01-02", "cancel_sessions": "yes"}', 'cancel_sessions'),
   ('{"from_date": "2199-01-02"}', 'to_date')
 ) as try (wrong, path);
+
+-- Whose time off it is, and where a closure ends.
+insert into public.availability_exceptions (organization_id, therapist_id, kind, starts_at, ends_at) values (tests.id('clinic'), tests.id('rbt2'), 'time_off', tests.at(30), tests.at(31));
+select is(tests.hold(person, tests.request(person, 'ann', tests.at(30, '12:00'))) ->> 'code', expected, format('%s, while rbt2 is away', person))
+from (values ('rbt2', 'OUTSIDE_AVAILABILITY'), ('bcba', null)) as worker (person, expected);
+insert into public.organization_closures (organization_id, name, starts_at, ends_at) values (tests.id('clinic'), 'Short', tests.at(32), tests.at(32, '11:00'));
+select is(tests.hold('rbt', tests.request('rbt', 'ann', tests.at(32, clock), 30)) ->> 'code', expected, format('at %s', clock))
+from (values ('09:30', null), ('09:45', 'OUTSIDE_AVAILABILITY'), ('10:45', 'OUTSIDE_AVAILABILITY'), ('11:00', null)) as start (clock, expected);
+update public.therapists set time_zone = 'Asia/Tokyo' where organization_id = tests.id('clinic') and id = tests.id('rbt');
+select is(tests.leave('rbt', jsonb_build_object('from_date', '2027-06-01')) #>> '{body,startsAt}', '2027-05-31T15:00:00.000Z', 'days off are those of the therapist''s zone');
 
 select * from finish();
 rollback;

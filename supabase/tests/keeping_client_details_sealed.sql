@@ -1,6 +1,6 @@
 -- An admin keeps who a client is; her therapists and her parents read it; nobody else does, and every look is recorded.
 begin;
-select plan(54);
+select plan(59);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -34,6 +34,7 @@ select is(
   jsonb_build_object('client', jsonb_build_object('clientId', tests.id('ann'), 'version', 1)), 'an admin saves details'
 );
 select is(pg_temp.save('admin', 'ann', 0, 'Ann, first', 'ann-1') ->> 'replayed', 'true', 'a retry by key has one effect');
+select is(pg_temp.save('admin', 'ben', 0, 'Ann, first', 'ann-1') ->> 'code', 'IDEMPOTENCY_KEY_REUSED', 'with that key nothing is saved of another client');
 select is(pg_temp.save('super', 'ann', 0, 'Ann, other') ->> 'code', 'DETAILS_VERSION_CONFLICT', 'a stale save is refused');
 select is(pg_temp.save('super', 'ann', 1, 'Ann, second') #>> '{body,client,version}', '2', 'the next version is kept beside it');
 select is(
@@ -149,6 +150,14 @@ select results_eq(
      where organization_id = tests.id('clinic') order by version $$,
   'every save leaves what it replaced and what it wrote, as ciphertext'
 );
+
+-- Bounds.
+select is(tests.error_code('admin', format('select public.%I(%L)', read, jsonb_build_object('client_ids', (select jsonb_agg(gen_random_uuid()) from generate_series(1, many))))), expected,
+  format('%s of %s', read, many))
+from (values ('read_client_names', 100, null), ('read_client_names', 101, 'PT400'), ('read_client_details', 101, 'PT400')) as asked (read, many, expected);
+select is(tests.error_code('postgres', format(
+  'insert into private.client_detail_versions (organization_id, client_id, id, version, data_key_id, ciphertext, saved_by) values (%L, %L, gen_random_uuid(), 7, %L, %L, %L)',
+  tests.id('clinic'), tests.id('dan'), tests.id('clinic key'), pg_temp.seal('x'), tests.id('admin'))), '23514', 'no version is left out');
 
 select * from finish();
 rollback;

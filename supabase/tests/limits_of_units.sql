@@ -1,6 +1,6 @@
 -- Authorizations as payers write them: a set of codes, several at once, and limits of a day, a week, a month, a therapist.
 begin;
-select plan(73);
+select plan(78);
 select tests.open_clinic();
 select tests.add_payers();
 
@@ -223,6 +223,11 @@ values (tests.id('clinic'), 'H2019', 'Own service', '{technician,assistant,qhp}'
 select pg_temp.authorize('own', '{H2019}', 3, '2027-01-01', '2027-06-30');
 select is(pg_temp.told(pg_temp.hold('rbt', 'own', '2027-04-12', 8, 'H2019')), 'total 4 3', 'two hours of half-hour units are four');
 select is(pg_temp.told(pg_temp.hold('rbt', 'own', '2027-04-12', 6, 'H2019')), 'ok', 'an hour and a half is three');
+
+-- Whose limit it is, and of what, never changes.
+insert into public.unit_limits (organization_id, id, payer_id, cpt_codes, period, max_units) values (tests.id('clinic'), tests.id('kept'), tests.id('open'), '{97153}', 'week', 40);
+select is(tests.error_code('service_role', format('update public.unit_limits set %s where id = %L', change, tests.id('kept'))), '23514', format('nobody writes %s', change))
+from unnest(array['cpt_codes = ''{97155}''', 'per = ''therapist''', 'period = ''month''', format('payer_id = %L', tests.id('strict')), 'id = gen_random_uuid()']) as change;
 
 select * from finish();
 rollback;

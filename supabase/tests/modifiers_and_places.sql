@@ -1,7 +1,7 @@
 -- Modifiers follow the payer, the code and the level of who renders, then the place; and not every payer pays for every code
 -- at every place. The payers that a clinic begins with say what their sources say.
 begin;
-select plan(38);
+select plan(42);
 select tests.open_clinic();
 select private.add_default_payers(tests.id('clinic'));
 
@@ -29,6 +29,7 @@ from (values
   ('Default', '97156', 'BCBA', 'remote', '95'),
   ('nobody', '97156', 'BCBA', 'virtual', '95'),
   ('nobody', '97154', 'BCBA', 'hotel', ''),
+  ('nobody', '97154', 'BCBA', 'hostelemental', ''),
   ('nobody', '97154', 'BCBA', null, '')
 ) as example (payer, code, credential, place, wanted);
 
@@ -42,6 +43,15 @@ select is(pg_temp.modifiers('TRICARE', '97156', 'RBT', 'virtual'), 'U1 95 U3 U4'
 update public.payer_rules set telehealth_modifier = null where organization_id = tests.id('clinic') and payer_id = pg_temp.payer('TRICARE');
 select is(pg_temp.modifiers('TRICARE', '97153', 'RBT', 'virtual'), '', 'a payer may want none for telehealth');
 select is(pg_temp.modifiers('TRICARE', '97156', 'RBT', 'clinic', '2027-01-01'), '', 'the rules are the day''s');
+
+-- A rule for a code goes before that of its payer, where it says something.
+insert into public.payers (organization_id, name) values (tests.id('clinic'), 'Strict');
+insert into public.payer_rules (organization_id, payer_id, rounding, authorization_required, valid_from)
+values (tests.id('clinic'), pg_temp.payer('Strict'), 'floor', true, '2020-01-01');
+insert into public.payer_code_rules (organization_id, payer_id, cpt_code, rounding, authorization_required, valid_from)
+values (tests.id('clinic'), pg_temp.payer('Strict'), '97152', 'ceil', false, '2020-01-01'), (tests.id('clinic'), pg_temp.payer('Strict'), '97151', null, null, '2020-01-01');
+select is((select concat_ws(' ', rounding, authorization_required) from private.payer_rule(tests.id('clinic'), pg_temp.payer('Strict'), code, '2026-12-01')), wanted, format('the terms of %s', code))
+from (values ('97152', 'ceil f'), ('97151', 'floor t'), ('97155', 'floor t')) as rule (code, wanted);
 
 -- What a rule may say
 select is(

@@ -1,6 +1,6 @@
 -- Notes that are not written by anybody: a draft over a signed note, by whatever way; any by a therapist who has left.
 begin;
-select plan(9);
+select plan(15);
 select tests.open_clinic();
 select tests.prove_rows();
 insert into private.data_keys (organization_id, id, wrapped_key)
@@ -57,5 +57,14 @@ select is(pg_temp.issue_after('30 seconds'), null, 'half a minute ago is under w
 insert into private.data_keys (organization_id, id, wrapped_key)
 values (tests.id('clinic'), tests.id('00:02:00 key'), 'twk1.m1.AAAAAAAAAAAAAAAA.' || repeat('A', 107));
 select isnt(pg_temp.issue_after('2 minutes'), null, 'two minutes ago is not');
+-- A key of proofs is retired, and never another.
+select is(tests.error_code('postgres', format('update private.attestation_keys set %s where id = ''stories''', change)), expected, change)
+from (values ('key = sha256(''another'')', '23514'), ('installed_by = ''nobody''', '23514'), ('retired_at = null', null)) as edit (change, expected);
+create temporary table proven on commit drop as select tests.proof('a row', '1') as proof;
+select ok(private.proof_holds(proof, array['a row', '1']), 'a key in use proves') from proven;
+select ok(not private.proof_holds(proof, array['a row', '2']), 'what it was made for') from proven;
+update private.attestation_keys set retired_at = now() where id = 'stories';
+select ok(not private.proof_holds(proof, array['a row', '1']), 'retired it proves nothing new') from proven;
+
 select * from finish();
 rollback;

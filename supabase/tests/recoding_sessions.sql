@@ -1,6 +1,6 @@
 -- Sessions that are booked get another code, as when theirs ends: all or nothing, lanes and units asked anew.
 begin;
-select plan(24);
+select plan(27);
 select tests.open_clinic();
 select tests.add_payers();
 create temporary table story (name text primary key, answer jsonb);
@@ -66,7 +66,14 @@ select is(pg_temp.recode('rbt', '{beside}', '97155') ->> 'code', 'FORBIDDEN', 'n
 select is(pg_temp.recode('parent', '{third}', '97155') ->> 'code', 'FORBIDDEN', 'a parent recodes nothing');
 select tests.hold('admin', tests.request('bcba', 'ben', tests.at(9), 60, jsonb_build_object('session_id', (select answer from story where name = 'third'))));
 select is(pg_temp.recode('admin', '{third}', '97155') ->> 'code', 'SESSION_BEING_MOVED', 'what is being moved stays the service it is');
+select isnt(pg_temp.recode('admin', '{third}', '97155') ->> 'retryAfter', null, 'until that hold has ended');
 select tests.cancel('admin', jsonb_build_object('session_ids', jsonb_build_array((select answer from story where name = 'second'))));
 select is(pg_temp.recode('admin', '{first,second}', '97153') ->> 'code', 'STATUS_NOT_ALLOWED', 'what is cancelled too');
+select pg_temp.book('rendered', 'rbt', 'ann', tests.at(12), '97153');
+select tests.bring_forward((answer #>> '{}')::uuid, '3 hours') from story where name = 'rendered';
+update public.sessions set status = status.next::public.session_status from story, unnest(array['in_progress']) as status (next) where name = 'rendered' and id = (answer #>> '{}')::uuid;
+select is(pg_temp.recode('admin', '{rendered}', '97152') ->> 'ok', 'true', 'what goes on may get another');
+update public.sessions set status = 'completed' from story where name = 'rendered' and id = (answer #>> '{}')::uuid;
+select is(pg_temp.recode('admin', '{rendered}', '97153') ->> 'code', 'STATUS_NOT_ALLOWED', 'what was rendered is corrected instead');
 select * from finish();
 rollback;

@@ -1,6 +1,6 @@
 -- A request that is sent again with its Idempotency-Key has one effect and gets the first answer.
 begin;
-select plan(41);
+select plan(44);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -104,6 +104,10 @@ end $$;
 select is(tests.hold('rbt2', request, 'soon'), outcome || '{"replayed": true}', 'a hold replays although its start has passed') from soon;
 select is(tests.error('rbt2', format('select public.hold_sessions(%L, ''too late'')', request)) #>> '{details}',
   '[{"path": "start_time", "message": "is in the past"}]', 'while a new one is refused') from soon;
+
+-- How long a key is.
+select is(tests.error_code('rbt', format('select public.hold_sessions(%L, %L)', tests.request('rbt', 'ann', tests.at(20)), repeat('k', length))), expected, format('a key of %s characters', length))
+from (values (255, null), (256, 'PT400'), (0, 'PT400')) as key (length, expected);
 
 select * from finish();
 rollback;

@@ -1,6 +1,6 @@
 -- Nobody needs the sweeper; where it runs, it writes down what nobody has met yet, once.
 begin;
-select plan(7);
+select plan(8);
 
 select set_config('request.jwt.claims', '{"sub": "a0000000-0000-4000-8000-000000000002", "org_id": "a0000000-0000-4000-8000-0000000000a0", "role": "authenticated"}', true);
 create temp table held as
@@ -15,6 +15,7 @@ select is(private.sweep_expired_holds(), 0, 'a live hold is not swept');
 
 update public.hold_batches set expires_at = clock_timestamp() - interval '1 minute' where id = (select (outcome #>> '{body,holdId}')::uuid from held);
 update private.claims set expires_at = clock_timestamp() - interval '1 minute' where owner_id = (select (outcome #>> '{body,holds,0,holdId}')::uuid from held);
+select is(private.sweep_expired_holds(lookback => '30 seconds'), 0, 'one that expired longer ago than asked is not looked at');
 select is(private.sweep_expired_holds(), 1, 'an expired one is');
 select is(status::text, 'expired', 'its status says so') from public.session_holds where id = (select (outcome #>> '{body,holds,0,holdId}')::uuid from held);
 select is_empty(

@@ -1,6 +1,6 @@
 -- Who may render a service is judged by the credential of the day it is rendered on, on every way.
 begin;
-select plan(14);
+select plan(16);
 select tests.open_clinic();
 
 -- A technician who becomes a BCBA on day 10, and a BCBA who was a technician until day 10 of the month before last.
@@ -65,6 +65,17 @@ select is(tests.hold('rbt', tests.request('rbt', 'ann', tests.at(7), 60, jsonb_b
 select is(tests.hold('rbt', tests.request('rbt', 'ann', tests.at(14), 60, jsonb_build_object('session_id', (
     select id from public.sessions where client_id = tests.id('ann') and start_time = tests.at(13, '16:00'))))) ->> 'ok',
   'true', 'but to one after');
+
+-- A level that is entered counts from the clinic's day on, wherever UTC's may be; corrected on that day it is the corrected one.
+update public.organizations set time_zone = case
+  when (now() at time zone 'Pacific/Kiritimati')::date <> (now() at time zone 'UTC')::date then 'Pacific/Kiritimati' else 'Pacific/Pago_Pago'
+end where id = tests.id('clinic');
+create function pg_temp.level(days integer) returns text language sql as $$
+  select private.credential_on(tests.id('clinic'), tests.id('rbt2'), (now() at time zone time_zone)::date + days) from public.organizations where id = tests.id('clinic') $$;
+update public.therapists set credential = 'BCBA' where organization_id = tests.id('clinic') and id = tests.id('rbt2');
+select is(array[pg_temp.level(-1), pg_temp.level(0), pg_temp.level(1)], '{RBT,BCBA,BCBA}', 'a new level counts from today on');
+update public.therapists set credential = 'BCaBA' where organization_id = tests.id('clinic') and id = tests.id('rbt2');
+select is(array[pg_temp.level(-1), pg_temp.level(0), pg_temp.level(1)], '{RBT,BCaBA,BCaBA}', 'what is corrected on the same day is corrected for it');
 
 select * from finish();
 rollback;

@@ -1,6 +1,6 @@
 -- A client may receive two services at the same time where every payer of hers allows that pair, and nowhere else.
 begin;
-select plan(82);
+select plan(84);
 select tests.open_clinic();
 select tests.add_payers();
 select tests.cover('ann', 'open');
@@ -101,6 +101,9 @@ select is(
   'a second payer who forbids the pair is refused while bookings overlap'
 );
 update public.sessions set status = 'cancelled' where client_id = tests.id('ann') and cpt_code = '97155';
+select is(
+  (select tests.error_code('postgres', format('select tests.cover(%L, %L, 2)', 'ann', 'strict'))), '23001', 'as long as one of them is held, too'
+);
 select tests.release('admin', batch.hold_key::text) from public.hold_batches as batch
 join public.session_holds as hold on hold.batch_id = batch.id where hold.client_id = tests.id('ann') and batch.cpt_code = '97155';
 select lives_ok('select tests.cover(''ann'', ''strict'', 2)', 'without them it is entered');
@@ -110,6 +113,8 @@ insert into public.payer_concurrency_rules (organization_id, payer_id, first_cod
 values (tests.id('clinic'), tests.id('strict'), '97153', '97155', true, tests.at(11)::date);
 select is(pg_temp.try('bcba', 'ben', '97155', 1), 'CONCURRENT_SERVICE_NOT_ALLOWED', 'a rule that ends later still holds');
 select is(pg_temp.try('bcba', 'ben', '97155', 11), 'held', 'from the new rule''s first day the pair is allowed, also beside what was there');
+select is(tests.error_code('postgres', format('update public.client_coverages set valid_to = %L where client_id = %L', tests.at(10)::date, tests.id('ben'))), '23001',
+  'a coverage does not end before what only its payer allows');
 select throws_ok(
   format('insert into public.payer_concurrency_rules (organization_id, payer_id, first_code, second_code, allowed, valid_from) values (%L, %L, %L, %L, true, %L)',
     tests.id('clinic'), tests.id('strict'), '97153', '97155', '2021-01-01'),

@@ -1,7 +1,7 @@
 -- A payer may round the minutes of a day together. The ledger and the report of units count such a day alike, whichever visit
 -- is completed first.
 begin;
-select plan(9);
+select plan(10);
 select tests.open_clinic();
 select tests.add_payers();
 select tests.prove_rows();
@@ -65,6 +65,10 @@ select is(pg_temp.used('ben', '97155') || ', ' || pg_temp.used('ben', '97156'), 
 select is(
   (select array_agg(cpt_code || ' ' || units order by cpt_code) from reports.units_by_code_and_payer where organization_id = tests.id('clinic')),
   array['97153 3', '97155 1', '97156 0'], 'as the month is billed');
+
+-- A rule that is to begin later leaves the visits of the days before it to what else is agreed.
+update public.payer_rules set valid_from = (now() at time zone 'America/Los_Angeles')::date where organization_id = tests.id('clinic') and payer_id = tests.id('open');
+select is(pg_temp.used('ann', '97153'), '4 4 4', 'which then round one by one, everywhere');
 
 select * from finish();
 rollback;

@@ -1,6 +1,6 @@
 -- A hold reserves units, a confirmation schedules them, a completion uses them; whatever ends otherwise gives them back.
 begin;
-select plan(77);
+select plan(83);
 select tests.open_clinic();
 select tests.add_payers();
 
@@ -258,6 +258,33 @@ select is(tests.hold('admin', tests.request('rbt2', 'yan', tests.at(205), 120, j
 select is(tests.balance('yan'), '0/4/4/12', 'which takes as much again');
 select is(tests.cancel('admin', jsonb_build_object('session_ids', array[id])) #>> '{body,summary,cancelledCount}', '1', 'it is cancelled instead') from longer;
 select is(tests.balance('yan'), '0/0/0/20', 'and takes nothing any more');
+
+-- What was allowed once, or was rendered, is not refused when something else is written.
+select tests.authorize('dan', '97153', 4);
+create temporary table beyond on commit drop as
+select (tests.confirm('admin', tests.confirmation(held, 'rbt2', 'dan')) #>> '{body,session,id}')::uuid as id
+from tests.hold('admin', tests.request('rbt2', 'dan', tests.at(60), 120, '{"override": {"reason": "The payer agreed"}}')) as held;
+select is(tests.error_code('service_role', format('update public.sessions set session_type = ''one to one'' where id = %L', id)), null, 'what an admin booked beyond an authorization may be written on') from beyond;
+select is(tests.error_code('service_role', format('update public.sessions set end_time = end_time + interval ''1 hour'' where id = %L', id)), '23514', 'but takes no more') from beyond;
+select tests.cancel('admin', jsonb_build_object('session_ids', array[id])) from beyond;
+create temporary table outlasted on commit drop as select tests.book('admin', 'rbt2', 'dan', tests.at(61)) as id;
+select tests.bring_forward(id, '5 hours') from outlasted;
+update public.sessions set status = 'in_progress' where id = (select id from outlasted);
+select tests.record_visit(id, start_time, start_time + interval '2 hours') from public.sessions where id = (select id from outlasted);
+select is(tests.error_code('service_role', format('update public.sessions set status = ''completed'' where id = %L', id)), null, 'what was rendered beyond it happened') from outlasted;
+select is(tests.balance('dan'), '4/0/0/0', 'and takes what was left') from outlasted;
+
+-- Two clinics may have an authorization of the same id.
+select tests.open_clinic('other ');
+insert into public.payers (organization_id, id, name) values (tests.id('other clinic'), tests.id('open'), 'open');
+insert into public.clients (organization_id, id, reference) values (tests.id('other clinic'), tests.id('dan'), 'dan too');
+insert into public.authorizations (organization_id, id, client_id, payer_id, approved_units, starts_on, ends_on)
+select tests.id('other clinic'), id, client_id, payer_id, 100, starts_on, ends_on from public.authorizations
+where organization_id = tests.id('clinic') and client_id = tests.id('dan');
+update public.authorizations set approved_units = 40 where organization_id = tests.id('clinic') and client_id = tests.id('dan');
+select is(tests.hold('admin', tests.request('rbt2', 'dan', tests.at(62))) ->> 'ok', 'true', 'a booking in one of them');
+select tests.confirm('admin', tests.confirmation(held, 'rbt2', 'dan')) from tests.hold('admin', tests.request('rbt2', 'dan', tests.at(63))) as held;
+select is((select booked_units from public.authorizations where organization_id = tests.id('other clinic')), 0, 'takes nothing of the other''s');
 
 select * from finish();
 rollback;

@@ -1,7 +1,7 @@
 -- Whoever is archived, leaves or changes level leaves sessions behind: the answer says how many and which, and cancels them
 -- when asked, in the same transaction.
 begin;
-select plan(46);
+select plan(51);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -86,11 +86,23 @@ rollback to guided;
 select is(tests.level('admin', jsonb_build_object('therapist_id', tests.id('rbt'), 'credential', 'BCBA')) #> '{body,touched}', '0', 'a higher level touches nothing');
 select is(tests.level(person, jsonb_build_object('therapist_id', tests.id('bcba'), 'credential', 'RBT')) ->> 'code', 'FORBIDDEN', format('%s changes no level', person)) from unnest(array['bcba', 'other admin']) as person;
 
+-- What has begun is not to come; archiving again changes no date.
+savepoint begun;
+insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone, room_id)
+values (tests.id('clinic'), tests.id('rbt2'), tests.id('ann'), now() - interval '10 minutes', now() + interval '50 minutes', 'UTC', tests.id('green'));
+select is(tests.archive('admin', whose) #> '{body,touched}', '0', format('what has begun is not touched: %s', whose))
+from unnest(array[jsonb_build_object('therapist_id', tests.id('rbt2')), jsonb_build_object('room_id', tests.id('green'))]) as whose;
+select is(tests.archive('admin', jsonb_build_object('client_id', tests.id('ann'))) #> '{body,touched}', '4', 'of a client neither');
+update public.clients set deleted_at = '2026-01-01T00:00:00Z' where organization_id = tests.id('clinic') and id = tests.id('ann');
+select is(tests.archive('admin', jsonb_build_object('client_id', tests.id('ann'))) #>> '{body,archivedAt}', '2026-01-01T00:00:00.000Z', 'archived again, a client is archived since then');
+rollback to begun;
+
 -- By page
 create temporary table page on commit drop as select tests.touched('admin', jsonb_build_object('therapist_id', tests.id('rbt'), 'limit', 3)) as first;
 select is(array[first -> 'total', to_jsonb(jsonb_array_length(first -> 'sessions'))], array['4', '3']::jsonb[], 'they are listed by page') from page;
 select is(tests.touched('admin', jsonb_build_object('therapist_id', tests.id('rbt'), 'limit', 3, 'after', first -> 'next')) #>> '{sessions,0,sessionId}', ann_ids[3]::text, 'the next page begins where the last one ended') from page, booked;
 select is(tests.touched('admin', jsonb_build_object('therapist_id', tests.id('rbt'), 'limit', 3, 'after', first -> 'next')) -> 'next', 'null', 'and the last has no next') from page;
+select is(tests.touched('admin', jsonb_build_object('therapist_id', tests.id('rbt'), 'limit', 4)) -> 'next', 'null', 'nor has one that just holds all of them');
 select is(tests.error_code('rbt', format('select public.touched_sessions(%L)', jsonb_build_object('therapist_id', tests.id('rbt')))), 'PT403', 'for admins');
 
 -- No request
