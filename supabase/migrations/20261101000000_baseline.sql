@@ -4368,7 +4368,6 @@ begin
   return case
     when code = 'FORBIDDEN' then 403
     when code in ('HOLD_NOT_FOUND', 'HOLD_EXPIRED') then 410
-    when code = 'IDEMPOTENCY_KEY_REUSED' then 422
     else 409
   end;
 end

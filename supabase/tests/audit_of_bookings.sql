@@ -46,8 +46,6 @@ select is(tests.cancel('rbt', jsonb_build_object('session_ids', array[gen_random
 select results_eq($$ select action, entity, outcome, code from tests.last_event() $$, $$ values ('cancellation.refused', 'session', 'refused', 'FORBIDDEN') $$, 'and kept');
 select is(tests.confirm('rbt', tests.confirmation(outcome, 'rbt', 'ann') #- '{occurrences,0}') ->> 'code', 'HOLD_MISMATCH', 'so with a confirmation') from held;
 select results_eq($$ select action, entity, outcome, code from tests.last_event() $$, $$ values ('confirmation.refused', 'hold', 'refused', 'HOLD_MISMATCH') $$, 'that is refused');
-select is((select count(distinct chain_id) from audit.events where organization_id = tests.id('clinic') and action !~ '\.added$'), 1::bigint,
-  'all of one transaction are in one chain, so that transactions cannot wait for each other''s chains in a circle');
 
 create temporary table second on commit drop as select tests.hold('rbt', tests.request('rbt', 'ann', tests.at(5))) as outcome;
 select is(tests.release('admin', outcome #>> '{body,holdKey}') #>> '{body,released}', 'true', 'a hold is released') from second;
@@ -102,5 +100,7 @@ select is(tests.rows('admin', 'select 1 from audit.events'), (select count(*) fr
 select is(tests.rows(person, format('select 1 from audit.events where organization_id = %L', tests.id('clinic'))), 0::bigint, format('%s reads none', person)) from unnest(array['rbt', 'parent', 'other admin']) as person;
 select is(tests.error_code('anon', 'select 1 from audit.events'), '42501', 'anon may not ask');
 
+select is((select count(distinct chain_id) from audit.events where organization_id = tests.id('clinic') and action !~ '\.added$'), 1::bigint,
+  'all of one transaction are in one chain, so that transactions cannot wait for each other''s chains in a circle');
 select * from finish();
 rollback;

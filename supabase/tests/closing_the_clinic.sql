@@ -1,6 +1,6 @@
 -- A clinic closes for days or hours, a therapist takes time off: both say what they touch, and cancel it when asked.
 begin;
-select plan(46);
+select plan(58);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 update public.organizations set time_zone = 'America/Los_Angeles' where id = tests.id('clinic');
@@ -89,6 +89,20 @@ from (values ('rbt2', 'OUTSIDE_AVAILABILITY'), ('bcba', null)) as worker (person
 insert into public.organization_closures (organization_id, name, starts_at, ends_at) values (tests.id('clinic'), 'Short', tests.at(32), tests.at(32, '11:00'));
 select is(tests.hold('rbt', tests.request('rbt', 'ann', tests.at(32, clock), 30)) ->> 'code', expected, format('at %s', clock))
 from (values ('09:30', null), ('09:45', 'OUTSIDE_AVAILABILITY'), ('10:45', 'OUTSIDE_AVAILABILITY'), ('11:00', null)) as start (clock, expected);
+select is(tests.call(person, format('select public.preview_series(%L)', tests.request(person, 'ann', starts, 30))) #>> '{occurrences,0,blockedBy}', expected, format('a preview of %s says so', starts))
+from (values ('rbt2', tests.at(30, '12:00'), 'availability'), ('bcba', tests.at(30, '12:00'), null), ('rbt', tests.at(32, '09:30'), null), ('rbt', tests.at(32, '10:45'), 'closure'), ('rbt', tests.at(32, '11:00'), null))
+  as start (person, starts, expected);
+
+-- A session is touched by what begins before it ends; a day has the hours it has; a closure has an end.
+select tests.book('bcba', 'bcba', 'ann', tests.at(34, '09:30'));
+select is(tests.close('admin', jsonb_build_object('name', 'Power cut', 'start_time', tests.at(34, starts), 'end_time', tests.at(34, '12:00'))) #> '{body,touched}', to_jsonb(touched), format('closed from %s', starts))
+from (values ('10:30', 0), ('10:00', 1)) as closing (starts, touched);
+select is(extract(epoch from (body ->> 'endsAt')::timestamptz - (body ->> 'startsAt')::timestamptz)::integer / 3600, hours, format('%s has %s hours', day, hours))
+from (values ('2027-03-14', 23), ('2027-11-07', 25), ('2027-07-04', 24)) as long (day, hours)
+cross join lateral (select tests.close('admin', jsonb_build_object('name', 'Day', 'from_date', day)) -> 'body' as body) as closed;
+select is(tests.error_code('admin', format('select public.add_closure(%L)', jsonb_build_object('name', 'Long', 'start_time', tests.at(100), 'end_time', tests.at(100) + long))), expected, format('closed for %s', long))
+from (values (interval '400 days', null), (interval '400 days 1 minute', 'PT400')) as closing (long, expected);
+
 update public.therapists set time_zone = 'Asia/Tokyo' where organization_id = tests.id('clinic') and id = tests.id('rbt');
 select is(tests.leave('rbt', jsonb_build_object('from_date', '2027-06-01')) #>> '{body,startsAt}', '2027-05-31T15:00:00.000Z', 'days off are those of the therapist''s zone');
 

@@ -1,6 +1,6 @@
 -- Time without a client that is written by SQL follows the same rules, and what is changed of a meeting leaves the rest of it.
 begin;
-select plan(31);
+select plan(34);
 select tests.open_clinic();
 
 create function pg_temp.staff(person text, what text, request jsonb) returns jsonb language sql as $$
@@ -69,12 +69,18 @@ where tests.offset_of(moment::timestamp at time zone 'America/Los_Angeles', 'Ame
   <> tests.offset_of((moment::timestamp + interval '1 day') at time zone 'America/Los_Angeles', 'America/Los_Angeles');
 create temporary table weekly on commit drop as
 select pg_temp.staff('admin', 'add', jsonb_build_object('kind', 'supervision', 'therapist_ids', array[tests.id('bcba')], 'recurrence', '{"rule": "FREQ=WEEKLY"}'::jsonb)
-  || tests.occurrence((day - 3 + time '23:00') at time zone 'America/Los_Angeles', 30, 'America/Los_Angeles')
-  || jsonb_build_object('occurrences', (select jsonb_agg(tests.occurrence((day - 3 + 7 * week + time '23:00') at time zone 'America/Los_Angeles', 30, 'America/Los_Angeles') order by week)
+  || tests.occurrence((day - 7 + time '23:00') at time zone 'America/Los_Angeles', 30, 'America/Los_Angeles')
+  || jsonb_build_object('occurrences', (select jsonb_agg(tests.occurrence((day - 7 + 7 * week + time '23:00') at time zone 'America/Los_Angeles', 30, 'America/Los_Angeles') order by week)
     from generate_series(0, 1) as week))) as outcome
 from shift;
 select is(pg_temp.staff('admin', 'change', jsonb_build_object('series_id', outcome #> '{body,seriesId}', 'local_start', '01:30')) ->> 'ok', 'true', 'a series moves to another hour') from weekly;
 select is((select array_agg((start_time at time zone time_zone)::time order by start_time) from public.staff_times where kind = 'supervision'), '{01:30,01:30}', 'the same by the clock before and after');
+
+-- Somebody leaves the clinic: a meeting of others goes on without them, their own ends.
+select pg_temp.met('of three', '{bcba,rbt,rbt2}', tests.at(10)), pg_temp.met('alone', '{rbt2}', tests.at(11));
+select is(tests.call('admin', format('select public.archive(%L)', jsonb_build_object('therapist_id', tests.id('rbt2'), 'cancel_sessions', true))) #>> '{body,touchedStaffTimes}', '2', 'two meetings are touched');
+select is(array[pg_temp.members('of three'), (select count(*) from public.staff_times where id = tests.id('of three') and cancelled_at is null)], array[2, 1]::bigint[], 'one goes on with the others');
+select is((select count(*) from public.staff_times where id = tests.id('alone') and cancelled_at is null), 0::bigint, 'the other is over');
 select is_empty('select * from tests.broken_claims()', 'claims are what the rows say');
 
 select * from finish();

@@ -171,8 +171,9 @@ savepoint lasting;
 update public.payer_concurrency_rules set valid_to = tests.at(17)::date where payer_id = tests.id('open');
 select is(tests.beside(day), array[day = 17, day = 17], format('day %s: what a rule allows to its last day is listed as long as it can be held', day)) from unnest(array[17, 18]) as day;
 rollback to lasting;
-update public.client_coverages set valid_to = tests.at(17)::date where client_id = tests.id('dan');
-select is(tests.beside(day), array[day = 17, day = 17], format('day %s: so is what the last payer allows', day)) from unnest(array[17, 18]) as day;
+insert into public.client_coverages (organization_id, client_id, payer_id, priority, valid_from, valid_to)
+values (tests.id('clinic'), tests.id('dan'), tests.id('strict'), 2, '2020-01-01', tests.at(17)::date);
+select is(tests.beside(day), array[day = 18, day = 18], format('day %s: so is what a second payer forbids to theirs', day)) from unnest(array[17, 18]) as day;
 
 -- Wrong questions.
 create function tests.complaint(arguments text, person text default 'rbt') returns text language plpgsql as $$

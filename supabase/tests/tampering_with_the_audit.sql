@@ -1,6 +1,6 @@
 -- Somebody with the keys to the database edits the log all the same. The chains tell, and where.
 begin;
-select plan(17);
+select plan(19);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -79,6 +79,12 @@ select is(tests.rewritten(), array['0', 'the chain was rewritten'], 'a chain rew
 select is_empty(format('select * from audit.verify(%L)', tests.id('other clinic')), 'the other clinic''s chain is sound throughout');
 select is(tests.rows('admin', 'select 1 from audit.seals'), (select count(*) from audit.seals where organization_id = tests.id('clinic')), 'an admin sees her clinic''s seals');
 select is(tests.rows('rbt', 'select 1 from audit.chains'), 0::bigint, 'a therapist none');
+
+-- A checkpoint of another clinic proves nothing here, and says so: it knows none of what was sealed before it.
+select is(
+  tests.call('super', format('select to_jsonb(count(*) > 0) from public.verify_audit(%L)', tests.call(person, 'select public.audit_checkpoint()') || jsonb_build_object('takenAt', now() + interval '10 minutes'))),
+  to_jsonb(person = 'other super'), format('the checkpoint of %s', person))
+from unnest(array['super', 'other super']) as person;
 
 select * from finish();
 rollback;
