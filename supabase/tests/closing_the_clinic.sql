@@ -84,15 +84,14 @@ from (values
 
 -- Whose time off it is, and where a closure ends.
 insert into public.availability_exceptions (organization_id, therapist_id, kind, starts_at, ends_at) values (tests.id('clinic'), tests.id('rbt2'), 'time_off', tests.at(30), tests.at(31));
-select is(tests.hold(person, tests.request(person, 'ann', tests.at(30, '12:00'))) ->> 'code', expected, format('%s, while rbt2 is away', person))
-from (values ('rbt2', 'OUTSIDE_AVAILABILITY'), ('bcba', null)) as worker (person, expected);
 insert into public.organization_closures (organization_id, name, starts_at, ends_at) values (tests.id('clinic'), 'Short', tests.at(32), tests.at(32, '11:00'));
-select is(tests.hold('rbt', tests.request('rbt', 'ann', tests.at(32, clock), 30)) ->> 'code', expected, format('at %s', clock))
-from (values ('09:30', null), ('09:45', 'OUTSIDE_AVAILABILITY'), ('10:45', 'OUTSIDE_AVAILABILITY'), ('11:00', null)) as start (clock, expected);
 select is(tests.call(person, format('select public.preview_series(%L)', tests.request(person, 'ann', starts, 30))) #>> '{occurrences,0,blockedBy}', expected, format('a preview of %s says so', starts))
 from (values ('rbt2', tests.at(30, '12:00'), 'availability'), ('bcba', tests.at(30, '12:00'), null), ('rbt', tests.at(32, '09:30'), null), ('rbt', tests.at(32, '10:45'), 'closure'), ('rbt', tests.at(32, '11:00'), null))
   as start (person, starts, expected);
-
+select is(tests.hold(person, tests.request(person, 'ann', tests.at(30, '12:00'))) ->> 'code', expected, format('%s, while rbt2 is away', person))
+from (values ('rbt2', 'OUTSIDE_AVAILABILITY'), ('bcba', null)) as worker (person, expected);
+select is(tests.hold('rbt', tests.request('rbt', 'ann', tests.at(32, clock), 30)) ->> 'code', expected, format('at %s', clock))
+from (values ('09:30', null), ('09:45', 'OUTSIDE_AVAILABILITY'), ('10:45', 'OUTSIDE_AVAILABILITY'), ('11:00', null)) as start (clock, expected);
 -- A session is touched by what begins before it ends; a day has the hours it has; a closure has an end.
 select tests.book('bcba', 'bcba', 'ann', tests.at(34, '09:30'));
 select is(tests.close('admin', jsonb_build_object('name', 'Power cut', 'start_time', tests.at(34, starts), 'end_time', tests.at(34, '12:00'))) #> '{body,touched}', to_jsonb(touched), format('closed from %s', starts))
