@@ -1,7 +1,7 @@
 /**
  * `npm run mutants -- [words] [--quick]`: plants the mistakes of `tests/mutants/mutants.ts` in a copy of the project, one at
  * a time, and says which tests see each. Words choose mistakes by their name or file. Takes minutes; the exit code is 1 when
- * a mistake was seen by no test. With `--quick` only mistakes in functions and views of the database are tried, against the
+ * a mistake was seen by no test. With `--quick` only mistakes in functions, views, triggers and policies are tried, against the
  * stories alone: a second or two each.
  */
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';

@@ -119,12 +119,9 @@ describe('while the triggers are on', () => {
     "now() - interval '2 minutes'",
     "now() + interval '10 minutes'",
     "now() + interval '1 day'",
-  ])(
-    'no event is written as of %s',
-    async (recordedAt) => {
-      await expect(insert(recordedAt)).rejects.toMatchObject({ code: '23001' });
-    },
-  );
+  ])('no event is written as of %s', async (recordedAt) => {
+    await expect(insert(recordedAt)).rejects.toMatchObject({ code: '23001' });
+  });
 
   it('an event of now is written and sealed', async () => {
     await insert('clock_timestamp()');

@@ -1251,4 +1251,695 @@ export const mutants: Mutant[] = [
     to: 'segment === null || UNSAFE.test(segment)',
     tests: ['tests/unit/route-guards.test.ts'],
   },
+
+  // --- What stories once let pass
+  {
+    name: 'the wait after too many refusals is rounded down',
+    file: 'supabase/schemas/audit/refusals.sql',
+    from: "greatest(1, ceil(extract(epoch from earliest + interval '1 minute' - as_of)))::integer",
+    to: "greatest(1, floor(extract(epoch from earliest + interval '1 minute' - as_of)))::integer",
+    tests: ['too_many_refusals.sql'],
+  },
+  {
+    name: 'a checkpoint of another clinic proves everything',
+    file: 'supabase/schemas/audit/audit_reads.sql',
+    from: "select verify_audit.checkpoint || jsonb_build_object('organizationId', actor.organization_id) as kept",
+    to: 'select verify_audit.checkpoint as kept',
+    tests: ['tampering_with_the_audit.sql'],
+  },
+  {
+    name: 'events of a transaction have chains of their own',
+    file: 'supabase/schemas/audit/audit.sql',
+    from: `    nullif(current_setting('therapist_sessions.audit_chain', true), '')::uuid,
+`,
+    to: '',
+    tests: ['audit_of_bookings.sql'],
+  },
+  {
+    name: 'an event does not say which role the actor had',
+    file: 'supabase/schemas/audit/audit.sql',
+    from: '    where membership.organization_id = record_event.organization_id and membership.user_id = actor_id;',
+    to: '    where false;',
+    tests: ['audit_of_bookings.sql'],
+  },
+  {
+    name: 'a refused confirmation is an event of a session',
+    file: 'supabase/schemas/booking/outcome.sql',
+    from: "case when action like 'hold.%' or action like 'confirmation.%' then 'hold' else 'session' end",
+    to: "case when action like 'hold.%' then 'hold' else 'session' end",
+    tests: ['audit_of_bookings.sql'],
+  },
+  {
+    name: '62 days of open slots are too many',
+    file: 'supabase/schemas/booking/open_slots.sql',
+    from: "to_time > from_time + interval '62 days'",
+    to: "to_time >= from_time + interval '62 days'",
+    tests: ['open_slots.sql'],
+  },
+  {
+    name: 'open slots of an archived room are listed',
+    file: 'supabase/schemas/booking/open_slots.sql',
+    from: 'room.id = find_open_slots.room_id and room.deleted_at is null',
+    to: 'room.id = find_open_slots.room_id',
+    tests: ['open_slots.sql'],
+  },
+  {
+    name: 'three alternatives of one free stretch are offered',
+    file: 'supabase/schemas/booking/alternatives.sql',
+    from: '(offered ->> candidate.run::text)::integer >= 2',
+    to: '(offered ->> candidate.run::text)::integer >= 3',
+    tests: ['alternatives.sql'],
+  },
+  {
+    name: 'alternatives beyond 730 days are offered',
+    file: 'supabase/schemas/booking/alternatives.sql',
+    from: "least(occurrence.start_time + reach + interval '3 hours', as_of + interval '730 days' - occurrence.duration)",
+    to: "occurrence.start_time + reach + interval '3 hours'",
+    tests: ['alternatives.sql'],
+  },
+  {
+    name: 'an alternative of a series moves the second pass of an hour',
+    file: 'supabase/schemas/booking/alternatives.sql',
+    from: 'select min(candidate.instant)',
+    to: 'select max(candidate.instant)',
+    tests: ['a_local_day_anywhere.sql'],
+  },
+  {
+    name: 'lanes of a rule end a day early',
+    file: 'supabase/schemas/booking/free_time.sql',
+    from: 'unnest(array[rule.valid_from, rule.valid_to + 1])',
+    to: 'unnest(array[rule.valid_from, rule.valid_to])',
+    tests: ['open_slots.sql'],
+  },
+  {
+    name: 'a session in an hour that clocks skip is moved for ever',
+    file: 'supabase/schemas/booking/zone_rules.sql',
+    from: `
+      and meant.start_time <> session.start_time`,
+    to: '',
+    tests: ['a_zones_law_changes.sql'],
+  },
+  {
+    name: 'holds that have expired keep a zone from being moved',
+    file: 'supabase/schemas/booking/zone_rules.sql',
+    from: `
+        and (known.expires_at is null or known.expires_at > as_of)
+      offset 0`,
+    to: `
+      offset 0`,
+    tests: ['a_zones_law_changes.sql'],
+  },
+  {
+    name: 'a preview does not count buffers',
+    file: 'supabase/schemas/booking/preview.sql',
+    from: "tstzrange(place.start_time - asked.buffer_before, place.end_time + asked.buffer_after, '[)') as during",
+    to: "tstzrange(place.start_time, place.end_time, '[)') as during",
+    tests: ['preview_series.sql'],
+  },
+  {
+    name: 'a preview tells the hold that expires first',
+    file: 'supabase/schemas/booking/preview.sql',
+    from: 'reason.weight, reason.expires_at desc,',
+    to: 'reason.weight, reason.expires_at,',
+    tests: ['preview_series.sql'],
+  },
+  {
+    name: 'an hour of a group counts once a client when somebody is looked for',
+    file: 'supabase/schemas/booking/substitutes.sql',
+    from: "select unnest(range_agg(tstzrange(taken.start_time, taken.end_time, '[)'))) as during",
+    to: "select tstzrange(taken.start_time, taken.end_time, '[)') as during",
+    tests: ['finding_a_substitute.sql'],
+  },
+  {
+    name: 'a substitute need not know everybody of the group',
+    file: 'supabase/schemas/booking/substitutes.sql',
+    from: ') = cardinality(client_ids) as knows_all',
+    to: ') > 0 as knows_all',
+    tests: ['finding_a_substitute.sql'],
+  },
+  {
+    name: 'a substitute is offered beside their own buffer',
+    file: 'supabase/schemas/booking/substitutes.sql',
+    from: `            and claim.during && busy
+`,
+    to: `            and claim.during && span
+`,
+    tests: ['finding_a_substitute.sql'],
+  },
+  {
+    name: 'the week of a substitute is that of UTC',
+    file: 'supabase/schemas/booking/substitutes.sql',
+    from: "date_trunc('week', absent.start_time at time zone organization.time_zone)::date",
+    to: "date_trunc('week', absent.start_time at time zone 'UTC')::date",
+    tests: ['finding_a_substitute.sql'],
+  },
+  {
+    name: 'archived clients count in a caseload',
+    file: 'supabase/schemas/booking/substitutes.sql',
+    from: `
+            and client.deleted_at is null`,
+    to: '',
+    tests: ['finding_a_substitute.sql'],
+  },
+  {
+    name: 'a change of an authorization’s end is not in the audit',
+    file: 'supabase/schemas/payers/authorizations.sql',
+    from: `create trigger z_audit_update after update of reference, approved_units, starts_on, ends_on, payer_id on public.authorizations
+  for each row
+  when ((new.reference, new.approved_units, new.starts_on, new.ends_on, new.payer_id)
+    is distinct from (old.reference, old.approved_units, old.starts_on, old.ends_on, old.payer_id))`,
+    to: `create trigger z_audit_update after update of reference, approved_units, starts_on, ends_on, payer_id on public.authorizations
+  for each row
+  when ((new.reference, new.approved_units, new.starts_on, new.payer_id)
+    is distinct from (old.reference, old.approved_units, old.starts_on, old.payer_id))`,
+    tests: ['every_change_leaves_an_event.sql'],
+  },
+  {
+    name: 'a changed rule is an event of a new one',
+    file: 'supabase/schemas/payers/authorizations.sql',
+    from: "entity || case tg_op when 'INSERT' then '.created' else '.changed' end",
+    to: "entity || '.created'",
+    tests: ['every_change_leaves_an_event.sql'],
+  },
+  {
+    name: 'a rule that changes leaves what is held as it was',
+    file: 'supabase/schemas/payers/concurrency.sql',
+    from: `      and hold.status = 'held'
+      and batch.organization_id = hold.organization_id`,
+    to: `      and false
+      and batch.organization_id = hold.organization_id`,
+    tests: ['two_services_at_once.sql'],
+  },
+  {
+    name: 'a coverage that changes leaves what is booked as it was',
+    file: 'supabase/schemas/payers/concurrency.sql',
+    from: 'create trigger b_relane after insert or update on public.client_coverages',
+    to: 'create trigger b_relane after insert on public.client_coverages',
+    tests: ['two_services_at_once.sql'],
+  },
+  {
+    name: 'two services over midnight are asked of the first day alone',
+    file: 'supabase/schemas/payers/lanes.sql',
+    from: 'exit when on_date >= (end_time at time zone zone)::date;',
+    to: 'exit;',
+    tests: ['open_slots.sql'],
+  },
+  {
+    name: 'a credential ends on the day the next begins',
+    file: 'supabase/schemas/payers/credentials.sql',
+    from: `set valid_to = today - 1
+`,
+    to: `set valid_to = today - 2
+`,
+    tests: ['the_level_of_the_day.sql'],
+  },
+  {
+    name: 'a credential counts from the day of UTC',
+    file: 'supabase/schemas/payers/credentials.sql',
+    from: 'private.service_date(new.organization_id, null, clock_timestamp());',
+    to: "(clock_timestamp() at time zone 'UTC')::date;",
+    tests: ['the_level_of_the_day.sql'],
+  },
+  {
+    name: 'a corrected credential of one day is not kept',
+    file: 'supabase/schemas/payers/credentials.sql',
+    from: `on conflict (organization_id, therapist_id, valid_from) do update
+  set credential = excluded.credential;`,
+    to: 'on conflict (organization_id, therapist_id, valid_from) do nothing;',
+    tests: ['the_level_of_the_day.sql'],
+  },
+  {
+    name: 'a completed session is recoded',
+    file: 'supabase/schemas/payers/recode.sql',
+    from: "where session.status not in ('scheduled', 'in_progress');",
+    to: "where session.status not in ('scheduled', 'in_progress', 'completed');",
+    tests: ['recoding_sessions.sql'],
+  },
+  {
+    name: 'a booking’s units count in the balance of another clinic’s authorization',
+    file: 'supabase/schemas/payers/ledger.sql',
+    from: 'where approval.organization_id = add_booked_units.organization_id and approval.id = changed.id;',
+    to: 'where approval.id = changed.id;',
+    tests: ['units_of_an_authorization.sql'],
+  },
+  {
+    name: 'what was rendered beyond an authorization is refused',
+    file: 'supabase/schemas/payers/ledger.sql',
+    from: `      ) <> 'completed'
+  ) then`,
+    to: `      ) is not null
+  ) then`,
+    tests: ['units_of_an_authorization.sql'],
+  },
+  {
+    name: 'what an admin booked beyond an authorization fails at the next edit',
+    file: 'supabase/schemas/payers/ledger.sql',
+    from: `      and (quote.owner_id, quote.cpt_code, quote.therapist_id, quote.service_date, quote.service_units) not in (
+`,
+    to: `      and (quote.owner_id, quote.cpt_code, quote.therapist_id, quote.service_date, quote.service_units + 1) not in (
+`,
+    tests: ['units_of_an_authorization.sql'],
+  },
+  {
+    name: 'visits of a day that a rule of rounding leaves stay as they were',
+    file: 'supabase/schemas/payers/ledger.sql',
+    from: "least(new.valid_from, case when tg_op = 'UPDATE' then old.valid_from end)::timestamptz",
+    to: 'new.valid_from::timestamptz',
+    tests: ['units_of_a_day.sql'],
+  },
+  {
+    name: 'a place that has "tele" in the middle of a word is telehealth',
+    file: 'supabase/schemas/payers/payers.sql',
+    from: "location_type ~* '(^|[^a-z0-9])(tele|virtual|remote)'",
+    to: "location_type ~* '(tele|virtual|remote)'",
+    tests: ['modifiers_and_places.sql'],
+  },
+  {
+    name: 'a rule for a code does not go before that of the payer',
+    file: 'supabase/schemas/payers/payers.sql',
+    from: "coalesce(code_rule.rounding, rule.rounding, 'midpoint')",
+    to: "coalesce(rule.rounding, code_rule.rounding, 'midpoint')",
+    tests: ['modifiers_and_places.sql'],
+  },
+  {
+    name: 'the first instant of the next month counts twice',
+    file: 'supabase/schemas/reports/attendance.sql',
+    from: 'and session.start_time < month.ends_at',
+    to: 'and session.start_time <= month.ends_at',
+    tests: ['reports_at_their_bounds.sql'],
+  },
+  {
+    name: 'a cancellation of the clinic that nobody signed is no one’s',
+    file: 'supabase/schemas/reports/attendance.sql',
+    from: 'cancellation.cancelled_by is distinct from session.therapist_id',
+    to: 'cancellation.cancelled_by <> session.therapist_id',
+    tests: ['reports_at_their_bounds.sql'],
+  },
+  {
+    name: 'held units are left',
+    file: 'supabase/schemas/reports/authorization_balances.sql',
+    from: 'approval.approved_units - taken.used_units - taken.scheduled_units - taken.held_units as left_units',
+    to: 'approval.approved_units - taken.used_units - taken.scheduled_units as left_units',
+    tests: ['reports_at_their_bounds.sql'],
+  },
+  {
+    name: 'an authorization that ends today is not listed',
+    file: 'supabase/schemas/reports/authorization_pace.sql',
+    from: 'where balance.ends_on >= today.date',
+    to: 'where balance.ends_on > today.date',
+    tests: ['reports_at_their_bounds.sql'],
+  },
+  {
+    name: 'a billable line names the therapist of another',
+    file: 'supabase/schemas/reports/billable_visits.sql',
+    from: 'therapist.id = line.therapist_id',
+    to: 'therapist.id = session.client_id',
+    tests: ['reports_at_their_bounds.sql'],
+  },
+  {
+    name: 'a client’s record shows who read another client’s',
+    file: 'supabase/schemas/reports/client_record_access.sql',
+    from: `where session.organization_id = client.organization_id and session.client_id = client.id
+`,
+    to: `where session.organization_id = client.organization_id
+`,
+    tests: ['reports_at_their_bounds.sql'],
+  },
+  {
+    name: 'a double booking of a cancelled session is reported',
+    file: 'supabase/schemas/reports/double_bookings.sql',
+    from: `where first.status not in ('cancelled', 'no_show')
+union all`,
+    to: `where first.status is not null
+union all`,
+    tests: ['reports_at_their_bounds.sql'],
+  },
+  {
+    name: 'a cancelled meeting is a double booking',
+    file: 'supabase/schemas/reports/double_bookings.sql',
+    from: `  on member.organization_id = known.organization_id and member.staff_time_id = known.id
+where known.cancelled_at is null`,
+    to: `  on member.organization_id = known.organization_id and member.staff_time_id = known.id
+where true`,
+    tests: ['reports_at_their_bounds.sql'],
+  },
+  {
+    name: 'events of another clinic are found by id',
+    file: 'supabase/schemas/reports/events_of.sql',
+    from: "    organization_id = private.active_organization_id() and (private.is_admin() or private.has_permission('view_audit'))",
+    to: "    (private.is_admin() or private.has_permission('view_audit'))",
+    tests: ['reports_at_their_bounds.sql'],
+  },
+  {
+    name: 'a therapist finds the keys of events',
+    file: 'supabase/schemas/reports/events_of.sql',
+    from: `(private.is_admin() or private.has_permission('view_audit'))
+  ) then`,
+    to: `private.active_role() is not null
+  ) then`,
+    tests: ['reports_at_their_bounds.sql'],
+  },
+  {
+    name: 'the days of the funnel are those of UTC',
+    file: 'supabase/schemas/reports/hold_funnel.sql',
+    from: 'day.start at time zone organization.time_zone as starts_at',
+    to: "day.start at time zone 'UTC' as starts_at",
+    tests: ['reports_at_their_bounds.sql'],
+  },
+  {
+    name: 'the month of the last session is missing',
+    file: 'supabase/schemas/reports/months.sql',
+    from: `  begun.last at time zone organization.time_zone,
+`,
+    to: `  (begun.last - interval '1 month') at time zone organization.time_zone,
+`,
+    tests: ['reports_at_their_bounds.sql'],
+  },
+  {
+    name: 'months begin at midnight of UTC',
+    file: 'supabase/schemas/reports/months.sql',
+    from: 'month.start at time zone organization.time_zone as starts_at',
+    to: "month.start at time zone 'UTC' as starts_at",
+    tests: ['reports_at_their_bounds.sql'],
+  },
+  {
+    name: 'a time that clocks skip is reported as moved',
+    file: 'supabase/schemas/reports/moved_by_zone_rules.sql',
+    from: `
+  and session.civil_start at time zone session.time_zone <> session.start_time`,
+    to: '',
+    tests: ['a_zones_law_changes.sql'],
+  },
+  {
+    name: 'units beyond an authorization are those of held sessions too',
+    file: 'supabase/schemas/reports/services_beyond_authorization.sql',
+    from: `
+  and entry.state <> 'held';`,
+    to: ';',
+    tests: ['reports_at_their_bounds.sql'],
+  },
+  {
+    name: 'supervision is needed of those who left',
+    file: 'supabase/schemas/reports/supervision_needed.sql',
+    from: `where therapist.deleted_at is null
+  and therapist.credential`,
+    to: 'where therapist.credential',
+    tests: ['reports_at_their_bounds.sql'],
+  },
+  {
+    name: 'what is still needed counts what is booked as done',
+    file: 'supabase/schemas/reports/supervision_needed.sql',
+    from: '0.05 * (supervision.direct_hours + supervision.booked_hours)',
+    to: '0.05 * supervision.direct_hours',
+    tests: ['reports_at_their_bounds.sql'],
+  },
+  {
+    name: 'a month has a day more left',
+    file: 'supabase/schemas/reports/supervision_needed.sql',
+    from: '- today.date - 1 as days_left',
+    to: '- today.date as days_left',
+    tests: ['reports_at_their_bounds.sql'],
+  },
+  {
+    name: 'a session that goes on is unbilled',
+    file: 'supabase/schemas/reports/unbilled.sql',
+    from: '  and session.end_time < now()',
+    to: '  and session.start_time < now()',
+    tests: ['reports_at_their_bounds.sql'],
+  },
+  {
+    name: 'weeks of reports are those of UTC',
+    file: 'supabase/schemas/reports/weeks.sql',
+    from: 'week.start at time zone organization.time_zone as starts_at',
+    to: "week.start at time zone 'UTC' as starts_at",
+    tests: ['reports_at_their_bounds.sql'],
+  },
+  {
+    name: 'a visit that leaves early is on the booking',
+    file: 'supabase/schemas/reports/visit_problems.sql',
+    from: 'abs(judged.over_minutes) > 15,',
+    to: 'judged.over_minutes > 15,',
+    tests: ['reports_at_their_bounds.sql'],
+  },
+  {
+    name: 'a code that ends is judged by the day of UTC',
+    file: 'supabase/schemas/reports/schedule_problems.sql',
+    from: '(session.start_time at time zone client.zone)::date as date',
+    to: "(session.start_time at time zone 'UTC')::date as date",
+    tests: ['reports_at_their_bounds.sql'],
+  },
+  {
+    name: 'a key of details is repeated with another client',
+    file: 'supabase/schemas/clinical/client_details.sql',
+    from: "'clientId', wanted_id, 'baseVersion', base_version, 'contentMac'",
+    to: "'baseVersion', base_version, 'contentMac'",
+    tests: ['keeping_client_details_sealed.sql'],
+  },
+  {
+    name: '101 clients’ details are read at once',
+    file: 'supabase/schemas/clinical/client_details.sql',
+    from: `not between 1 and 100 then
+    return private.issue('client_ids', 'must have 1 to 100 ids');`,
+    to: `not between 1 and 101 then
+    return private.issue('client_ids', 'must have 1 to 100 ids');`,
+    tests: ['keeping_client_details_sealed.sql'],
+  },
+  {
+    name: 'a version of details is skipped',
+    file: 'supabase/schemas/clinical/client_details.sql',
+    from: 'if new.version <> 1 + (',
+    to: 'if new.version < 1 + (',
+    tests: ['keeping_client_details_sealed.sql'],
+  },
+  {
+    name: 'a retired key proves',
+    file: 'supabase/schemas/clinical/attestation.sql',
+    from: `      and candidate.retired_at is null
+      and sha256`,
+    to: '      and sha256',
+    tests: ['notes_nobody_may_write.sql'],
+  },
+  {
+    name: 'an attestation key is changed',
+    file: 'supabase/schemas/clinical/attestation.sql',
+    from: `if (new.id, new.key, new.installed_at, new.installed_by)
+    is distinct from (old.id, old.key, old.installed_at, old.installed_by)`,
+    to: `if (new.id, new.installed_at, new.installed_by)
+    is distinct from (old.id, old.installed_at, old.installed_by)`,
+    tests: ['notes_nobody_may_write.sql'],
+  },
+  {
+    name: 'archiving twice moves the day',
+    file: 'supabase/schemas/members/leaving.sql',
+    from: 'update public.clients as known set deleted_at = coalesce(known.deleted_at, clock_timestamp())',
+    to: 'update public.clients as known set deleted_at = clock_timestamp()',
+    tests: ['what_somebody_leaves_behind.sql'],
+  },
+  {
+    name: 'the last page says there is more',
+    file: 'supabase/schemas/members/leaving.sql',
+    from: 'case when cardinality(page) > most then page[most] end',
+    to: 'case when cardinality(page) >= most then page[most] end',
+    tests: ['what_somebody_leaves_behind.sql'],
+  },
+  {
+    name: 'what has begun is touched when somebody leaves',
+    file: 'supabase/schemas/members/leaving.sql',
+    from: `and found.therapist_id = sessions_to_come.therapist_id
+        and found.status = 'scheduled' and found.start_time > clock_timestamp()`,
+    to: `and found.therapist_id = sessions_to_come.therapist_id
+        and found.status = 'scheduled' and found.end_time > clock_timestamp()`,
+    tests: ['what_somebody_leaves_behind.sql'],
+  },
+  {
+    name: 'a cancelled meeting is changed',
+    file: 'supabase/schemas/staff/staff_time.sql',
+    from: ' is distinct from (old.organization_id, old.id) or old.cancelled_at is not null then',
+    to: ' is distinct from (old.organization_id, old.id) then',
+    tests: ['meetings_written_directly.sql'],
+  },
+  {
+    name: 'somebody joins a cancelled meeting',
+    file: 'supabase/schemas/staff/staff_time.sql',
+    from: `      and known.cancelled_at is not null
+  ) then`,
+    to: `      and false
+  ) then`,
+    tests: ['meetings_written_directly.sql'],
+  },
+  {
+    name: 'who leaves a meeting is not in the audit',
+    file: 'supabase/schemas/staff/staff_time.sql',
+    from: `create trigger c_settle_deleted after delete on public.staff_time_members
+  referencing old table as member_rows for each statement
+  when (private.is_direct_write())`,
+    to: `create trigger c_settle_deleted after delete on public.staff_time_members
+  referencing old table as member_rows for each statement
+  when (false)`,
+    tests: ['meetings_written_directly.sql'],
+  },
+  {
+    name: 'a direct cancellation of a meeting is a change',
+    file: 'supabase/schemas/staff/staff_time.sql',
+    from: "when known.cancelled_at is not null then 'staff_time.cancelled'",
+    to: "when false then 'staff_time.cancelled'",
+    tests: ['meetings_written_directly.sql'],
+  },
+  {
+    name: 'a meeting that moves by the clock moves by the offset',
+    file: 'supabase/schemas/staff/staff_time_booking.sql',
+    from: 'wanted.start_time::timestamptz, private.instant_at(civil.start, known.time_zone), known.start_time',
+    to: 'wanted.start_time::timestamptz, known.start_time + (civil.start - known.civil_start), known.start_time',
+    tests: ['meetings_written_directly.sql'],
+  },
+  {
+    name: 'a meeting of others ends with who leaves it',
+    file: 'supabase/schemas/staff/staff_time_booking.sql',
+    from: `        and member.therapist_id <> leaving_id
+    )`,
+    to: `        and false
+    )`,
+    tests: ['meetings_written_directly.sql'],
+  },
+  {
+    name: 'who leaves a meeting keeps its time',
+    file: 'supabase/schemas/staff/staff_time_booking.sql',
+    from: '    and member.therapist_id <> all (plan.therapist_ids);',
+    to: '    and false;',
+    tests: ['meetings_written_directly.sql'],
+  },
+  {
+    name: 'a room that a meeting left out is given up',
+    file: 'supabase/schemas/staff/staff_time_booking.sql',
+    from: 'case when names_room then wanted.room_id else known.room_id end',
+    to: 'wanted.room_id',
+    tests: ['meetings_written_directly.sql'],
+  },
+  {
+    name: 'facts of an event name who made the session',
+    file: 'supabase/schemas/booking/cancel.sql',
+    from: "'created_at', 'created_by', 'updated_at']",
+    to: "'created_at', 'updated_at']",
+    tests: ['audit_of_bookings.sql'],
+  },
+  {
+    name: 'a key of 256 characters is accepted',
+    file: 'supabase/schemas/booking/idempotency.sql',
+    from: 'if length(idempotency_key) not between 1 and 255 then',
+    to: 'if length(idempotency_key) not between 1 and 256 then',
+    tests: ['retrying_with_the_same_key.sql'],
+  },
+  {
+    name: 'time off of one therapist is everybody’s',
+    file: 'supabase/schemas/booking/availability.sql',
+    from: `    and dated.therapist_id = outside_availability.therapist_id
+    and dated.kind = 'time_off'`,
+    to: "    and dated.kind = 'time_off'",
+    tests: ['closing_the_clinic.sql'],
+  },
+  {
+    name: 'a closure that ends as a session begins is in its way',
+    file: 'supabase/schemas/booking/availability.sql',
+    from: 'and closure.ends_at > lower(asked.span)',
+    to: 'and closure.ends_at >= lower(asked.span)',
+    tests: ['closing_the_clinic.sql'],
+  },
+  {
+    name: 'a session that changes its room is not told as moved',
+    file: 'supabase/schemas/calendar/session_audit.sql',
+    from: "version.after ->> 'end_time', version.after ->> 'room_id'] as after",
+    to: "version.after ->> 'end_time', version.before ->> 'room_id'] as after",
+    tests: ['every_change_leaves_an_event.sql'],
+  },
+  {
+    name: 'a limit changes whose it is',
+    file: 'supabase/schemas/payers/unit_limits.sql',
+    from: `if tg_op = 'UPDATE' and (new.organization_id, new.id, new.authorization_id, new.payer_id, new.cpt_codes, new.per, new.period)
+    is distinct from (old.organization_id, old.id, old.authorization_id, old.payer_id, old.cpt_codes, old.per, old.period)`,
+    to: `if tg_op = 'UPDATE' and (new.organization_id, new.id, new.authorization_id, new.payer_id)
+    is distinct from (old.organization_id, old.id, old.authorization_id, old.payer_id)`,
+    tests: ['limits_of_units.sql'],
+  },
+  {
+    name: 'members who were cancelled move with their group',
+    file: 'supabase/schemas/calendar/direct_writes.sql',
+    from: `create trigger c_leave_ended_members before update on public.session_groups
+  for each row
+  when (
+    private.is_direct_write()
+`,
+    to: `create trigger c_leave_ended_members before update on public.session_groups
+  for each row
+  when (
+    false
+`,
+    tests: ['groups_written_directly.sql'],
+  },
+  {
+    name: 'a group moves though a place in it is held',
+    file: 'supabase/schemas/calendar/direct_writes.sql',
+    from: '      and (hold.group_id = new.id or hold.session_id in (',
+    to: '      and (hold.session_id in (',
+    tests: ['groups_written_directly.sql'],
+  },
+  {
+    name: 'a group whose members have left keeps its place for a released hold',
+    file: 'supabase/schemas/calendar/claims.sql',
+    from: `where hold.organization_id = group_lives_until.organization_id and hold.group_id = group_lives_until.group_id
+      and hold.status = 'held'
+  ), '-infinity');`,
+    to: `where hold.organization_id = group_lives_until.organization_id and hold.group_id = group_lives_until.group_id
+  ), '-infinity');`,
+    tests: ['groups_written_directly.sql'],
+  },
+  {
+    name: 'a closure of one day ends at its beginning',
+    file: 'supabase/schemas/booking/closures.sql',
+    from: "private.start_of_day(coalesce(request ->> 'to_date', request ->> 'from_date')::date + 1, zone), '[)'",
+    to: "private.start_of_day(coalesce(request ->> 'to_date', request ->> 'from_date')::date, zone) + interval '24 hours', '[)'",
+    tests: ['closing_the_clinic.sql'],
+  },
+  {
+    name: 'a session that ends in a closure is not touched',
+    file: 'supabase/schemas/booking/closures.sql',
+    from: "session.start_time > greatest(lower(span) - interval '12 hours', clock_timestamp() - interval '12 hours')",
+    to: "session.start_time > greatest(lower(span), clock_timestamp() - interval '12 hours')",
+    tests: ['closing_the_clinic.sql'],
+  },
+  {
+    name: 'a closure of 401 days is accepted',
+    file: 'supabase/schemas/booking/closures.sql',
+    from: "or upper(parsed.span) - lower(parsed.span) > interval '400 days'",
+    to: "or upper(parsed.span) - lower(parsed.span) > interval '402 days'",
+    tests: ['closing_the_clinic.sql'],
+  },
+  {
+    name: 'time off is of the clinic’s zone',
+    file: 'supabase/schemas/booking/closures.sql',
+    from: `  select therapist.time_zone into zone
+  from public.therapists as therapist
+  where therapist.organization_id`,
+    to: `  select (select organization.time_zone from public.organizations as organization where organization.id = therapist.organization_id) into zone
+  from public.therapists as therapist
+  where therapist.organization_id`,
+    tests: ['closing_the_clinic.sql'],
+  },
+  {
+    name: 'the members of a group that are cancelled keep it from moving',
+    file: 'supabase/schemas/booking/move_group.sql',
+    from: `
+    and member.status not in ('cancelled', 'no_show')
+  where known`,
+    to: `
+  where known`,
+    tests: ['groups_written_directly.sql'],
+  },
+  {
+    name: 'the sweeper looks back further than asked',
+    file: 'supabase/schemas/booking/sweep.sql',
+    from: `
+        and candidate.expires_at > clock_timestamp() - lookback`,
+    to: '',
+    tests: ['sweeping_expired_holds.sql'],
+  },
 ];

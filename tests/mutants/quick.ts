@@ -1,5 +1,5 @@
 /**
- * The quick way to try mistakes in functions and views of the database: on one database, each replaced in place, with the
+ * The quick way to try mistakes in functions, views, triggers and policies of the database: on one database, each replaced in place, with the
  * stories whose business it is. A second or two a mistake, where a copy of the project takes half a minute.
  */
 import { readFile } from 'node:fs/promises';
@@ -25,16 +25,16 @@ interface Replacement {
   readonly takeBack: string;
 }
 
-const BEGINS = /^create (?:or replace )?(function|view) /gm;
+const BEGINS = /^create (?:or replace )?(function|view|trigger|policy) /gm;
 
 /** How the statement ends that begins a text: by the way its body is written. */
 function endOf(statement: string): RegExp {
-  if (statement.startsWith('create view') || statement.startsWith('create or replace view')) return /;$/m;
+  if (!/^create (?:or replace )?function /.test(statement)) return /;$/m;
   const [body = ''] = /^(?:as \$\$|begin atomic|return )/m.exec(statement) ?? [];
   return body === 'as $$' ? /^\$\$;$/m : body === 'begin atomic' ? /^end;$/m : /;$/m;
 }
 
-/** The statement of the function or view that a place of a schema file is in; null when it is in none. */
+/** The statement of the function, view, trigger or policy that a place of a schema file is in; null when it is in none. */
 function statementAt(text: string, at: number): string | null {
   const begin = [...text.matchAll(BEGINS)].filter(({ index }) => index <= at).at(-1);
   if (!begin) return null;
@@ -44,9 +44,15 @@ function statementAt(text: string, at: number): string | null {
   return statement && begin.index + statement.length > at ? statement : null;
 }
 
-const replacing = (statement: string) => statement.replace(/^create (?:or replace )?/, 'create or replace ');
+/** The statement in place of the one of that name. A policy cannot be replaced. */
+function replacing(statement: string): string {
+  const [, policy] = /^create policy (\S+ on \S+)/.exec(statement) ?? [];
+  return policy
+    ? `drop policy ${policy};\n${statement}`
+    : statement.replace(/^create (?:or replace )?/, 'create or replace ');
+}
 
-/** How to plant a mistake on a database; null when it is no function or view, or no story is to see it. */
+/** How to plant a mistake on a database; null when it is none of these, or no story is to see it. */
 async function replacementOf(mutant: Mutant, stories: readonly string[]): Promise<Replacement | null> {
   const named = mutant.tests
     .filter((test) => test.endsWith('.sql'))
@@ -64,7 +70,7 @@ async function replacementOf(mutant: Mutant, stories: readonly string[]): Promis
 }
 
 /**
- * Tries those of the mistakes that are in functions and views and have stories.
+ * Tries those of the mistakes that are in functions, views, triggers and policies and have stories.
  *
  * @param mutants - the mistakes
  * @param tell - is told what became of each
