@@ -104,7 +104,9 @@ describe.each(Object.entries(handlers))('%s', (_, handler) => {
   it('names every problem of an empty object by field', async () => {
     const response = await send('{}', {}, handler);
     expect(response.status).toBe(400);
-    expect((await failure(response)).issues.length).toBeGreaterThan(1);
+    const { issues, detail } = await failure(response);
+    expect(issues.length).toBeGreaterThan(1);
+    expect(detail).toBe(`${issues[0].path} ${issues[0].message} (and ${issues.length - 1} more)`);
   });
 });
 
@@ -228,21 +230,24 @@ describe('a caller', () => {
 
 describe('a body', () => {
   it.each([
-    ['empty', ''],
-    ['blank', ' \n'],
-    ['cut off', '{"hold_key": "'],
-    ['not JSON', 'hold_key=1'],
-    ['a list', '[]'],
-    ['a string', '"hold"'],
-    ['null', 'null'],
-    ['not UTF-8', new Uint8Array([0x7b, 0xff, 0xfe, 0x7d])],
-    ['a binary string of nulls', new Uint8Array(64)],
-    ['deeply nested', '['.repeat(500_000)],
-    ['deeply nested objects', '{"a":'.repeat(150_000)],
-  ])('that is %s is refused as JSON', async (_, body) => {
+    ['empty', '', 'must be a JSON object, not empty'],
+    ['blank', ' \n', 'must be a JSON object, not empty'],
+    ['cut off', '{"hold_key": "', 'is not valid JSON'],
+    ['not JSON', 'hold_key=1', 'is not valid JSON'],
+    ['a list', '[]', 'must be a JSON object'],
+    ['a string', '"hold"', 'must be a JSON object'],
+    ['null', 'null', 'must be a JSON object'],
+    ['not UTF-8', new Uint8Array([0x7b, 0xff, 0xfe, 0x7d]), 'must be UTF-8 text'],
+    ['a binary string of nulls', new Uint8Array(64), 'is not valid JSON'],
+    ['deeply nested', '['.repeat(500_000), 'is not valid JSON'],
+    ['deeply nested objects', '{"a":'.repeat(150_000), 'is not valid JSON'],
+  ])('that is %s is refused as JSON, and told why', async (_, body, message) => {
     const response = await send(body);
     expect(response.status).toBe(400);
-    expect(await failure(response)).toMatchObject({ code: 'INVALID_JSON', issues: [{ path: 'body' }] });
+    expect(await failure(response)).toMatchObject({
+      code: 'INVALID_JSON',
+      issues: [{ path: 'body', message }],
+    });
   });
 
   it('of a mebibyte is read, one byte more is not', async () => {

@@ -48,6 +48,10 @@ describe('an outcome', () => {
       retryAfterSeconds: 12,
     });
     expect(returned(limited)).toEqual({ kind: 'limited', retryAfterSeconds: 1 });
+    expect(returned({ ...limited, retryAfterSeconds: 86_400 })).toEqual({
+      kind: 'limited',
+      retryAfterSeconds: 3_600,
+    });
   });
 
   it('of conflict without hints says there are none', () => {
