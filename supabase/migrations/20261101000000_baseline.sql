@@ -2079,6 +2079,7 @@ create function audit.ensure_partitions(quarters_ahead integer default 2)
 returns integer
 language plpgsql
 set search_path = ''
+set lock_timeout = '100ms'
 as $$
 declare
   quarter date;
@@ -2103,11 +2104,20 @@ begin
       where stray.recorded_at >= quarter::timestamp at time zone 'UTC'
         and stray.recorded_at < (quarter + interval '3 months')::timestamp at time zone 'UTC'
     );
-    execute format(
-      'create table audit.%I partition of audit.events for values from (%L) to (%L)',
-      name, quarter::timestamp at time zone 'UTC', (quarter + interval '3 months')::timestamp at time zone 'UTC'
-    );
-    perform audit.guard_partition(name);
+    begin
+      -- Made first and attached then: made as a partition it would wait for every booking under way, and every booking of
+      -- any clinic for it.
+      execute format('create table audit.%I (like audit.events including defaults including constraints)', name);
+      execute format(
+        'alter table audit.events attach partition audit.%I for values from (%L) to (%L)',
+        name, quarter::timestamp at time zone 'UTC', (quarter + interval '3 months')::timestamp at time zone 'UTC'
+      );
+      perform audit.guard_partition(name);
+    exception
+      when lock_not_available then
+        -- Somebody reads the default partition, which is locked for a moment. The next run comes again.
+        return created;
+    end;
     created := created + 1;
   end loop;
   return created;
@@ -2115,7 +2125,7 @@ end
 $$;
 comment on function audit.ensure_partitions(integer) is
   'Creates the quarterly partitions from this quarter on, as far as they are missing. Run it once a quarter (pg_cron, or '
-  'any scheduler); until it runs, events go to the default partition and no booking stops.';
+  'any scheduler), beside bookings; until it runs, events go to the default partition and no booking stops.';
 select audit.ensure_partitions();
 
 -- Access and recording -------------------------------------------------------------------------------------------------
@@ -2654,7 +2664,7 @@ grant select on public.session_holds to authenticated, service_role;
 -- === schemas/calendar/locks.sql ===
 
 -- Purpose: one order of locks for every way to a booking.
--- Objects: share_organization, take_organization, lock_resources, lock_sessions, and the trigger function of direct writes.
+-- Objects: share_organization, can_share_organization, take_organization, lock_resources, lock_sessions, and the trigger function of direct writes.
 -- Watch for: the order is  1 the organization   2 the idempotency key   3 groups by id   4 sessions by id
 --            5 resources, ascending   6 hold batches by id   7 claims   8 audit heads, at commit.
 --            Booking functions share the organization; a direct write (REST, SQL) takes it alone before it has locked a
@@ -2684,6 +2694,19 @@ begin
 end
 $$;
 comment on function private.share_organization(uuid) is 'First lock of every booking function.';
+
+create function private.can_share_organization(organization_id uuid)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+begin
+  return pg_try_advisory_xact_lock_shared(private.organization_lock_key(organization_id));
+end
+$$;
+comment on function private.can_share_organization(uuid) is
+  'As private.share_organization, or false at once. For the sweepers, which serve several organizations in one transaction: '
+  'while they waited for one, the others would wait for them.';
 
 create function private.take_organization(organization_id uuid)
 returns void
@@ -13303,12 +13326,15 @@ returns integer
 language plpgsql
 security definer
 set search_path = ''
+set lock_timeout = '100ms'
 as $$
 declare
   swept record;
   total integer := 0;
   former constant text := private.enter_booking();
 begin
+  -- What it has locked of one organization it keeps until it has been in all of them. So it waits for none that is being
+  -- written: it comes again.
   for swept in
     select batch.organization_id, array_agg(distinct batch.id) as batch_ids,
       array_agg(distinct hold.id) || array_remove(array_agg(distinct hold.group_id), null) || array_agg(distinct batch.id) as owner_ids,
@@ -13329,9 +13355,14 @@ begin
     group by batch.organization_id
     order by batch.organization_id
   loop
-    perform private.share_organization(swept.organization_id);
-    -- Like any claimant, the sweeper removes claims only of resources it has locked.
-    perform private.lock_resources(swept.organization_id, swept.resource_ids);
+    continue when not private.can_share_organization(swept.organization_id);
+    begin
+      -- Like any claimant, the sweeper removes claims only of resources it has locked.
+      perform private.lock_resources(swept.organization_id, swept.resource_ids);
+    exception
+      when lock_not_available then
+        continue;
+    end;
     perform private.expire_batches(swept.organization_id, swept.batch_ids, clock_timestamp());
     perform private.sync_claims(swept.organization_id, swept.owner_ids);
     total := total + cardinality(swept.batch_ids);
@@ -13365,6 +13396,7 @@ begin
     from (select distinct slot.organization_id from private.freed_slots as slot) as queue
     order by random()
   loop
+    continue when not private.can_share_organization(waiting.organization_id);
     for turn in 1..most loop
       begin
         step := private.offer_next(waiting.organization_id);
@@ -23214,6 +23246,8 @@ create function audit.archive_quarter(quarter date, location text)
 returns text
 language plpgsql
 set search_path = ''
+-- To detach waits for every booking under way, and every booking for it: then rather come again.
+set lock_timeout = '500ms'
 as $$
 declare
   begins timestamptz := quarter::timestamp at time zone 'UTC';
@@ -23230,7 +23264,8 @@ end
 $$;
 comment on function audit.archive_quarter(date, text) is
   'Records that a quarter''s events are kept at location, and detaches their partition, whose name it returns. Write the '
-  'archive first; drop the table when the archive has been read back.';
+  'archive first; drop the table when the archive has been read back. Raises lock_not_available while a long transaction '
+  'writes events: call it again.';
 
 create function audit.seal_problem(seal audit.seals, previous audit.seals, event audit.events, is_archived boolean)
 returns text

@@ -194,6 +194,7 @@ create function audit.ensure_partitions(quarters_ahead integer default 2)
 returns integer
 language plpgsql
 set search_path = ''
+set lock_timeout = '100ms'
 as $$
 declare
   quarter date;
@@ -218,11 +219,20 @@ begin
       where stray.recorded_at >= quarter::timestamp at time zone 'UTC'
         and stray.recorded_at < (quarter + interval '3 months')::timestamp at time zone 'UTC'
     );
-    execute format(
-      'create table audit.%I partition of audit.events for values from (%L) to (%L)',
-      name, quarter::timestamp at time zone 'UTC', (quarter + interval '3 months')::timestamp at time zone 'UTC'
-    );
-    perform audit.guard_partition(name);
+    begin
+      -- Made first and attached then: made as a partition it would wait for every booking under way, and every booking of
+      -- any clinic for it.
+      execute format('create table audit.%I (like audit.events including defaults including constraints)', name);
+      execute format(
+        'alter table audit.events attach partition audit.%I for values from (%L) to (%L)',
+        name, quarter::timestamp at time zone 'UTC', (quarter + interval '3 months')::timestamp at time zone 'UTC'
+      );
+      perform audit.guard_partition(name);
+    exception
+      when lock_not_available then
+        -- Somebody reads the default partition, which is locked for a moment. The next run comes again.
+        return created;
+    end;
     created := created + 1;
   end loop;
   return created;
@@ -230,7 +240,7 @@ end
 $$;
 comment on function audit.ensure_partitions(integer) is
   'Creates the quarterly partitions from this quarter on, as far as they are missing. Run it once a quarter (pg_cron, or '
-  'any scheduler); until it runs, events go to the default partition and no booking stops.';
+  'any scheduler), beside bookings; until it runs, events go to the default partition and no booking stops.';
 select audit.ensure_partitions();
 
 -- Access and recording -------------------------------------------------------------------------------------------------

@@ -92,6 +92,8 @@ create function audit.archive_quarter(quarter date, location text)
 returns text
 language plpgsql
 set search_path = ''
+-- To detach waits for every booking under way, and every booking for it: then rather come again.
+set lock_timeout = '500ms'
 as $$
 declare
   begins timestamptz := quarter::timestamp at time zone 'UTC';
@@ -108,7 +110,8 @@ end
 $$;
 comment on function audit.archive_quarter(date, text) is
   'Records that a quarter''s events are kept at location, and detaches their partition, whose name it returns. Write the '
-  'archive first; drop the table when the archive has been read back.';
+  'archive first; drop the table when the archive has been read back. Raises lock_not_available while a long transaction '
+  'writes events: call it again.';
 
 create function audit.seal_problem(seal audit.seals, previous audit.seals, event audit.events, is_archived boolean)
 returns text

@@ -10,12 +10,15 @@ returns integer
 language plpgsql
 security definer
 set search_path = ''
+set lock_timeout = '100ms'
 as $$
 declare
   swept record;
   total integer := 0;
   former constant text := private.enter_booking();
 begin
+  -- What it has locked of one organization it keeps until it has been in all of them. So it waits for none that is being
+  -- written: it comes again.
   for swept in
     select batch.organization_id, array_agg(distinct batch.id) as batch_ids,
       array_agg(distinct hold.id) || array_remove(array_agg(distinct hold.group_id), null) || array_agg(distinct batch.id) as owner_ids,
@@ -36,9 +39,14 @@ begin
     group by batch.organization_id
     order by batch.organization_id
   loop
-    perform private.share_organization(swept.organization_id);
-    -- Like any claimant, the sweeper removes claims only of resources it has locked.
-    perform private.lock_resources(swept.organization_id, swept.resource_ids);
+    continue when not private.can_share_organization(swept.organization_id);
+    begin
+      -- Like any claimant, the sweeper removes claims only of resources it has locked.
+      perform private.lock_resources(swept.organization_id, swept.resource_ids);
+    exception
+      when lock_not_available then
+        continue;
+    end;
     perform private.expire_batches(swept.organization_id, swept.batch_ids, clock_timestamp());
     perform private.sync_claims(swept.organization_id, swept.owner_ids);
     total := total + cardinality(swept.batch_ids);
@@ -72,6 +80,7 @@ begin
     from (select distinct slot.organization_id from private.freed_slots as slot) as queue
     order by random()
   loop
+    continue when not private.can_share_organization(waiting.organization_id);
     for turn in 1..most loop
       begin
         step := private.offer_next(waiting.organization_id);

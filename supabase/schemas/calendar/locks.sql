@@ -1,5 +1,5 @@
 -- Purpose: one order of locks for every way to a booking.
--- Objects: share_organization, take_organization, lock_resources, lock_sessions, and the trigger function of direct writes.
+-- Objects: share_organization, can_share_organization, take_organization, lock_resources, lock_sessions, and the trigger function of direct writes.
 -- Watch for: the order is  1 the organization   2 the idempotency key   3 groups by id   4 sessions by id
 --            5 resources, ascending   6 hold batches by id   7 claims   8 audit heads, at commit.
 --            Booking functions share the organization; a direct write (REST, SQL) takes it alone before it has locked a
@@ -29,6 +29,19 @@ begin
 end
 $$;
 comment on function private.share_organization(uuid) is 'First lock of every booking function.';
+
+create function private.can_share_organization(organization_id uuid)
+returns boolean
+language plpgsql
+set search_path = ''
+as $$
+begin
+  return pg_try_advisory_xact_lock_shared(private.organization_lock_key(organization_id));
+end
+$$;
+comment on function private.can_share_organization(uuid) is
+  'As private.share_organization, or false at once. For the sweepers, which serve several organizations in one transaction: '
+  'while they waited for one, the others would wait for them.';
 
 create function private.take_organization(organization_id uuid)
 returns void
