@@ -3483,8 +3483,10 @@ begin
 end
 $$;
 comment on function private.guard_service_code() is 'Trigger: a session''s code is known, and valid on its day.';
+-- Bookings and imports have asked for this day already, when they asked who may render it.
 create trigger a_guard_code_inserted before insert on public.sessions
-  for each row when (new.cpt_code is not null) execute function private.guard_service_code();
+  for each row when (new.cpt_code is not null and private.is_direct_write())
+  execute function private.guard_service_code();
 create trigger a_guard_code_updated before update on public.sessions
   for each row when (
     -- What is completed changes through correct_visit alone, which asks for the day on which the visit began.
@@ -4664,131 +4666,6 @@ $$;
 comment on function private.keep_answer(uuid, uuid, text, text, bytea, jsonb, uuid) is
   'Stores a successful answer under its key, in the transaction of its effect. Without a key: nothing.';
 
--- === schemas/booking/field_checks.sql ===
-
--- Purpose: checks of single fields, for the RPCs that read their requests field by field.
--- Objects: uuid_issue, text_issue, integer_issue, instant_issue, zone_issue.
--- Watch for: the booking requests do not use these; they are typed rows (request_types.sql).
-
-create function private.trimmed(value text)
-returns text
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return btrim(value, E' \t\n\r\f\v');
-end
-$$;
-comment on function private.trimmed(text) is 'A text without the white space around it; btrim alone takes only spaces away.';
-
-create function private.uuid_issue(path text, value jsonb, required boolean)
-returns jsonb
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return case
-    when value is null or value = 'null' then case when required then private.issue(path, 'is required') end
-    when jsonb_typeof(value) <> 'string'
-      or (value #>> '{}') !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-      then private.issue(path, 'must be a UUID')
-  end;
-end
-$$;
-
-create function private.text_issue(path text, value jsonb, required boolean, max_length integer, pattern text default null)
-returns jsonb
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return case
-    when value is null or value = 'null' then case when required then private.issue(path, 'is required') end
-    when jsonb_typeof(value) <> 'string' then private.issue(path, 'must be a string')
-    when private.trimmed(value #>> '{}') = '' then private.issue(path, 'must not be empty')
-    when length(value #>> '{}') > max_length then private.issue(path, format('must have at most %s characters', max_length))
-    when (value #>> '{}') !~ pattern then private.issue(path, 'has a form that is not accepted')
-  end;
-end
-$$;
-
-create function private.integer_issue(path text, value jsonb, required boolean, minimum integer, maximum integer)
-returns jsonb
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return case
-    when value is null or value = 'null' then case when required then private.issue(path, 'is required') end
-    when jsonb_typeof(value) <> 'number' or (value #>> '{}') !~ '^-?[0-9]{1,9}$'
-      then private.issue(path, 'must be a whole number')
-    when (value #>> '{}')::integer not between minimum and maximum
-      then private.issue(path, format('must be between %s and %s', minimum, maximum))
-  end;
-end
-$$;
-
-create function private.instant_pattern()
-returns text
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return '^(19|2[0-9])\d{2}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?(Z|[+-](0\d|1[0-5]):?[0-5]\d)$';
-end
-$$;
-comment on function private.instant_pattern() is
-  'ISO 8601 instants with an explicit offset. Postgres itself would also read now, tomorrow or infinity.';
-
-create function private.instant_issue(path text, value jsonb)
-returns jsonb
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  if value is null or value = 'null' then
-    return private.issue(path, 'is required');
-  end if;
-  if jsonb_typeof(value) <> 'string' or (value #>> '{}') !~ private.instant_pattern() then
-    return private.issue(path, 'must be an ISO 8601 instant with Z or an offset, such as 2026-03-02T18:00:00Z');
-  end if;
-  -- What is left are days that do not exist, such as 30 February.
-  perform (value #>> '{}')::timestamptz;
-  return null;
-exception
-  when datetime_field_overflow or invalid_datetime_format then
-    return private.issue(path, 'is not a date that exists');
-end
-$$;
-comment on function private.uuid_issue(text, jsonb, boolean) is 'Issues of a UUID field; null when it has none.';
-comment on function private.text_issue(text, jsonb, boolean, integer, text) is 'Issues of a text field; null when it has none.';
-comment on function private.integer_issue(text, jsonb, boolean, integer, integer) is 'Issues of a whole number; null when it has none.';
-comment on function private.instant_issue(text, jsonb) is
-  'Issues of an instant; null when it has none. Only explicit offsets: Postgres would read now, tomorrow or infinity.';
-
-create function private.zone_issue(path text, value jsonb, required boolean)
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return case
-    when value is null or value = 'null' then case when required then private.issue(path, 'is required') end
-    when jsonb_typeof(value) <> 'string'
-      or not exists (select 1 from public.time_zones as zone where zone.name = value #>> '{}')
-      then private.issue(path, 'must be an IANA time zone, such as America/Los_Angeles')
-  end;
-end
-$$;
-comment on function private.zone_issue(text, jsonb, boolean) is 'Issues of a time zone name; null when it has none.';
-
 -- === schemas/booking/request_types.sql ===
 
 -- Purpose: the bodies of sessions-hold, sessions-confirm and sessions-cancel as typed rows. The domains are the bounds of
@@ -5336,7 +5213,7 @@ $$;
 comment on function private.value_issues(text, jsonb, oid) is
   'What keeps a JSON value from being of this type, as [{path, message}]. Slow: only on the way to a 400.';
 
-create function private.name_bad_fields(request jsonb, base anyelement)
+create function private.name_bad_fields(request jsonb, base anyelement, required text[] default '{}')
 returns jsonb
 language plpgsql
 stable
@@ -5346,10 +5223,14 @@ begin
   if jsonb_typeof(request) is distinct from 'object' then
     return private.issue('', 'must be a JSON object');
   end if;
-  return jsonb_path_query_array(private.value_issues('', request, pg_typeof(base)), '$[0 to 49]');
+  return jsonb_path_query_array(coalesce((
+    select jsonb_agg(jsonb_build_object('path', missing.name, 'message', 'is required') order by missing.position)
+    from unnest(required) with ordinality as missing (name, position)
+    where not request ? missing.name
+  ), '[]') || private.value_issues('', request, pg_typeof(base)), '$[0 to 49]');
 end
 $$;
-comment on function private.name_bad_fields(jsonb, anyelement) is
+comment on function private.name_bad_fields(jsonb, anyelement, text[]) is
   'The fields that keep a request from being of this type: at most 50, which is enough to mend a form.';
 
 create function private.without_blanks(given jsonb, depth integer default 0)
@@ -5378,7 +5259,7 @@ $$;
 comment on function private.without_blanks(jsonb, integer) is
   'A request without fields of blank text, whatever they are of: forms send an empty text for what was left empty.';
 
-create function private.read_request(request jsonb, base anyelement, mistyped jsonpath)
+create function private.read_request(request jsonb, base anyelement, required text[] default '{}')
 returns anyelement
 language plpgsql
 stable
@@ -5389,7 +5270,7 @@ declare
 begin
   begin
     request := jsonb_strip_nulls(request);
-    if jsonb_typeof(request) = 'object' and not request @? mistyped then
+    if jsonb_typeof(request) = 'object' and request ?& required and not request @? private.mistyped(base) then
       return jsonb_populate_record(base, request);
     end if;
   exception
@@ -5397,39 +5278,45 @@ begin
   end;
   fewer := private.without_blanks(request);
   if fewer <> request then
-    return private.read_request(fewer, base, mistyped);
+    return private.read_request(fewer, base, required);
   end if;
-  perform private.raise_invalid(private.name_bad_fields(request, base));
+  perform private.raise_invalid(private.name_bad_fields(request, base, required));
 end
 $$;
-comment on function private.read_request(jsonb, anyelement, jsonpath) is
-  'A request as the row of its type, or PT400 that names the fields. mistyped finds a field whose JSON type is wrong; it is '
-  'made from the type, see private.mistyped_fields.';
+comment on function private.read_request(jsonb, anyelement, text[]) is
+  'A request as the row of its type, or PT400 that names the fields: those that are out of their bounds, and the required '
+  'ones that are not given.';
 
--- The jsonpath of each type, made once from the catalog: making it for each request would cost more than the request.
-do $make$
+create function private.make_readable(type_names text[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
 declare
   name text;
 begin
-  foreach name in array array[
-    'hold_request', 'series_request', 'extend_request', 'confirm_request', 'release_request', 'cancel_request',
-    'visit_request', 'correction_request',
-    'reassignment_request', 'archive_request', 'credential_request', 'touched_request'
-  ] loop
+  foreach name in array type_names loop
     execute format(
       $function$
-        create function private.mistyped_%1$s() returns jsonpath
-        language plpgsql immutable set search_path = '' as $body$ begin return %2$L::jsonpath; end $body$
+        create function private.mistyped(private.%1$I) returns jsonpath
+        language plpgsql immutable set search_path = '' as $body$ begin return %2$L::jsonpath; end $body$;
+        comment on function private.mistyped(private.%1$I) is %3$L
       $function$,
-      name, format('$ ? (%s)', private.mistyped_fields(format('private.%I', name)::regtype))
-    );
-    execute format(
-      'comment on function private.mistyped_%1$s() is %2$L',
-      name, format('Finds a field of private.%s whose JSON type is wrong. Made from the type.', name)
+      name, format('$ ? (%s)', private.mistyped_fields(format('private.%I', name)::regtype)),
+      'Finds a field of this type whose JSON type is wrong. Made from the type.'
     );
   end loop;
 end
-$make$;
+$$;
+comment on function private.make_readable(text[]) is
+  'Lets private.read_request read these types. The jsonpath of each is made once from the catalog: making it for each '
+  'request would cost more than the request.';
+
+select private.make_readable(array[
+  'hold_request', 'series_request', 'extend_request', 'confirm_request', 'release_request', 'cancel_request',
+  'visit_request', 'correction_request', 'reassignment_request', 'archive_request', 'credential_request',
+  'touched_request'
+]);
 
 create function private.read_hold_request(request jsonb)
 returns private.hold_request
@@ -5438,7 +5325,7 @@ stable
 set search_path = ''
 as $$
 declare
-  wanted private.hold_request := private.read_request(request, null::private.hold_request, private.mistyped_hold_request());
+  wanted private.hold_request := private.read_request(request, null::private.hold_request);
 begin
   wanted.hold_seconds := coalesce(wanted.hold_seconds, 300);
   if wanted.cpt_code is not null then
@@ -5467,8 +5354,7 @@ stable
 set search_path = ''
 as $$
 declare
-  wanted private.confirm_request :=
-    private.read_request(request, null::private.confirm_request, private.mistyped_confirm_request());
+  wanted private.confirm_request := private.read_request(request, null::private.confirm_request);
 begin
   if wanted.occurrences = '{}' then
     wanted.occurrences := null;
@@ -5479,42 +5365,6 @@ $$;
 comment on function private.read_confirm_request(jsonb) is
   'Reads the body of sessions-confirm. PT400 names every field that is out of its bounds.';
 
-create function private.read_release_request(request jsonb)
-returns private.release_request
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  wanted private.release_request :=
-    private.read_request(request, null::private.release_request, private.mistyped_release_request());
-begin
-  if wanted.hold_key is null then
-    perform private.raise_invalid(private.issue('hold_key', 'is required'));
-  end if;
-  return wanted;
-end
-$$;
-comment on function private.read_release_request(jsonb) is 'Reads the body of sessions-cancel that lets a hold go, or PT400.';
-
-create function private.read_visit_request(request jsonb)
-returns private.visit_request
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  wanted private.visit_request := private.read_request(request, null::private.visit_request, private.mistyped_visit_request());
-begin
-  if wanted.session_id is null then
-    perform private.raise_invalid(private.issue('session_id', 'is required'));
-  end if;
-  return wanted;
-end
-$$;
-comment on function private.read_visit_request(jsonb) is
-  'Reads the request of start_session, complete_session and mark_no_show, or PT400.';
-
 create function private.read_correction_request(request jsonb)
 returns private.correction_request
 language plpgsql
@@ -5523,7 +5373,7 @@ set search_path = ''
 as $$
 declare
   wanted private.correction_request :=
-    private.read_request(request, null::private.correction_request, private.mistyped_correction_request());
+    private.read_request(request, null::private.correction_request, '{session_id,base_version,reason_code}');
   changes constant boolean := num_nonnulls(
     wanted.actual_start_time, wanted.actual_end_time, wanted.other_day_reason, wanted.therapist_id, wanted.client_id,
     wanted.cpt_code, wanted.modifiers, wanted.location_type
@@ -5533,9 +5383,6 @@ begin
   select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
   from (
     values
-      ('session_id', 'is required', wanted.session_id is null),
-      ('base_version', 'is required', wanted.base_version is null),
-      ('reason_code', 'is required', wanted.reason_code is null),
       ('remark', 'is required when reason_code is "other"',
         wanted.reason_code = 'other' and private.tidy(wanted.remark) is null),
       ('undo', 'stands alone: correct other facts in a request of their own', wanted.undo is not null and changes),
@@ -6124,8 +5971,7 @@ stable
 set search_path = ''
 as $$
 declare
-  wanted private.cancel_request :=
-    private.read_request(request, null::private.cancel_request, private.mistyped_cancel_request());
+  wanted private.cancel_request := private.read_request(request, null::private.cancel_request);
   by_days constant boolean := wanted.date is not null or wanted.from_date is not null or wanted.to_date is not null;
   issues jsonb := '[]';
 begin
@@ -7633,79 +7479,61 @@ grant select, insert, update, delete on public.organization_closures to service_
 
 -- Closing, and what it touches -------------------------------------------------------------------------------------
 
-create type private.closing_request as (
-  span tstzrange,
-  cancels boolean,
-  reason text
-);
-comment on type private.closing_request is 'A time nobody, or one therapist, is to be booked in, and what to do with sessions there.';
+create domain private.closure_name as text check (length(value) <= 100 and (value is null or private.tidy(value) is not null));
+comment on domain private.closure_name is 'must be text of 1 to 100 characters';
 
-create function private.parse_closing(request jsonb, zone text)
-returns private.closing_request
+create type private.closing_request as (
+  name private.closure_name,
+  therapist_id uuid,
+  from_date private.civil_date,
+  to_date private.civil_date,
+  start_time private.instant,
+  end_time private.instant,
+  cancel_sessions boolean,
+  reason private.reason
+);
+comment on type private.closing_request is
+  'The request of add_closure, and of add_time_off: a time in which nobody, or one therapist, is to be booked.';
+select private.make_readable('{closing_request}');
+
+create function private.closed_span(wanted private.closing_request, zone text)
+returns tstzrange
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
-  parsed private.closing_request;
-  by_days boolean := coalesce(request -> 'from_date', 'null') <> 'null';
-  date_form constant text := '^2[01]\d{2}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$';
-  found jsonb;
+  by_days constant boolean := wanted.from_date is not null;
+  starts_at timestamptz := wanted.start_time::timestamptz;
+  ends_at timestamptz := wanted.end_time::timestamptz;
+  issues jsonb;
 begin
-  if request is null or jsonb_typeof(request) <> 'object' then
-    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
-  end if;
-  found := coalesce(private.text_issue('from_date', request -> 'from_date', false, 10, date_form), '[]')
-    || coalesce(private.text_issue('to_date', request -> 'to_date', false, 10, date_form), '[]')
-    || coalesce(private.text_issue('reason', request -> 'reason', false, 500), '[]')
-    || case
-      when coalesce(jsonb_typeof(request -> 'cancel_sessions'), 'null') not in ('boolean', 'null')
-        then private.issue('cancel_sessions', 'must be true or false')
-      else '[]'
-    end
-    || case
-      when by_days and coalesce(request -> 'start_time', request -> 'end_time', 'null') <> 'null'
-        then private.issue('start_time', 'excludes from_date: name days or instants')
-      when by_days then '[]'
-      else coalesce(private.instant_issue('start_time', request -> 'start_time'), '[]')
-        || coalesce(private.instant_issue('end_time', request -> 'end_time'), '[]')
-    end;
-  if found <> '[]' then
-    perform private.raise_invalid(found);
-  end if;
-
   if by_days then
-    begin
-      parsed.span := tstzrange(
-        private.start_of_day((request ->> 'from_date')::date, zone),
-        private.start_of_day(coalesce(request ->> 'to_date', request ->> 'from_date')::date + 1, zone), '[)'
-      );
-    exception
-      when data_exception then
-        perform private.raise_invalid(private.issue('to_date', 'must be a date that exists, and not before from_date'));
-    end;
-  elsif (request ->> 'end_time')::timestamptz > (request ->> 'start_time')::timestamptz then
-    parsed.span := tstzrange((request ->> 'start_time')::timestamptz, (request ->> 'end_time')::timestamptz, '[)');
-  else
-    perform private.raise_invalid(private.issue('end_time', 'must be after start_time'));
+    starts_at := private.start_of_day(wanted.from_date::date, zone);
+    ends_at := private.start_of_day(coalesce(wanted.to_date, wanted.from_date)::date + 1, zone);
   end if;
-  if isempty(parsed.span) then
-    perform private.raise_invalid(private.issue('to_date', 'must not be before from_date'));
-  elsif not parsed.span <@ tstzrange('2000-01-01', '2100-01-01')
-    or upper(parsed.span) - lower(parsed.span) > interval '400 days'
-  then
-    perform private.raise_invalid(private.issue(
-      case when by_days then 'to_date' else 'end_time' end, 'must be at most 400 days later, and before the year 2100'
-    ));
+  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
+  from (
+    values
+      ('start_time', 'excludes from_date: name days or instants',
+        by_days and num_nonnulls(wanted.start_time, wanted.end_time) > 0),
+      ('start_time', 'is required', starts_at is null),
+      ('end_time', 'is required', ends_at is null),
+      (case when by_days then 'to_date' else 'end_time' end,
+        case when by_days then 'must not be before from_date' else 'must be after start_time' end, ends_at <= starts_at),
+      (case when by_days then 'to_date' else 'end_time' end, 'must be at most 400 days later, and before the year 2100',
+        ends_at > least(starts_at + interval '400 days', '2100-01-01'))
+  ) as rule (path, message, is_broken)
+  where rule.is_broken;
+  if issues is not null then
+    perform private.raise_invalid(issues);
   end if;
-  parsed.cancels := coalesce((request ->> 'cancel_sessions')::boolean, false);
-  parsed.reason := private.trimmed(request ->> 'reason');
-  return parsed;
+  return tstzrange(starts_at, ends_at, '[)');
 end
 $$;
-comment on function private.parse_closing(jsonb, text) is
-  'Reads a time to be closed: from_date and to_date, whole local days, the last included; or start_time and end_time, '
-  'instants. cancel_sessions and reason say what becomes of the sessions there. Raises PT400.';
+comment on function private.closed_span(private.closing_request, text) is
+  'The time to be closed: from_date and to_date, whole local days of the zone, the last included; or start_time and '
+  'end_time, instants. PT400 names what is wrong.';
 
 create function private.future_sessions(organization_id uuid, therapist_id uuid, span tstzrange)
 returns uuid[]
@@ -7772,7 +7600,7 @@ as $$
 declare
   actor private.actor;
   wanted private.closing_request;
-  found jsonb;
+  span tstzrange;
   new_id uuid := gen_random_uuid();
   touched_ids uuid[];
 begin
@@ -7781,11 +7609,8 @@ begin
   if actor.role not in ('admin', 'super_admin') then
     return private.refusal(403, 'FORBIDDEN', 'Only an admin may close the organization.');
   end if;
-  found := private.text_issue('name', request -> 'name', true, 100);
-  if found is not null then
-    perform private.raise_invalid(found);
-  end if;
-  wanted := private.parse_closing(request, (
+  wanted := private.read_request(request, null::private.closing_request, '{name}');
+  span := private.closed_span(wanted, (
     select organization.time_zone from public.organizations as organization where organization.id = actor.organization_id
   ));
 
@@ -7794,15 +7619,15 @@ begin
   perform private.require_same_role(actor);
   insert into public.organization_closures (organization_id, id, name, starts_at, ends_at)
   values (
-    actor.organization_id, new_id, private.trimmed(request ->> 'name'), lower(wanted.span), upper(wanted.span)
+    actor.organization_id, new_id, private.tidy(wanted.name), lower(span), upper(span)
   );
-  touched_ids := private.future_sessions(actor.organization_id, null, wanted.span);
+  touched_ids := private.future_sessions(actor.organization_id, null, span);
   return private.success(
     jsonb_build_object(
-      'closureId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span))
+      'closureId', new_id, 'startsAt', private.iso(lower(span)), 'endsAt', private.iso(upper(span))
     ) || private.touched_answer(
-      touched_ids, wanted.cancels, wanted.reason, request_id,
-      private.staff_times_to_come(actor.organization_id, null, null, wanted.span)
+      touched_ids, coalesce(wanted.cancel_sessions, false), private.tidy(wanted.reason), request_id,
+      private.staff_times_to_come(actor.organization_id, null, null, span)
     )
   );
 exception
@@ -7831,7 +7656,7 @@ as $$
 declare
   actor private.actor;
   wanted private.closing_request;
-  found jsonb;
+  span tstzrange;
   absent_id uuid;
   zone text;
   new_id uuid := gen_random_uuid();
@@ -7839,11 +7664,8 @@ declare
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
-  found := private.uuid_issue('therapist_id', request -> 'therapist_id', false);
-  if found is not null then
-    perform private.raise_invalid(found);
-  end if;
-  absent_id := coalesce((request ->> 'therapist_id')::uuid, actor.user_id);
+  wanted := private.read_request(request, null::private.closing_request);
+  absent_id := coalesce(wanted.therapist_id, actor.user_id);
   select therapist.time_zone into zone
   from public.therapists as therapist
   where therapist.organization_id = actor.organization_id
@@ -7852,20 +7674,20 @@ begin
   if zone is null then
     return private.refusal(403, 'FORBIDDEN', 'You may not enter time off for this therapist.');
   end if;
-  wanted := private.parse_closing(request, zone);
+  span := private.closed_span(wanted, zone);
 
   -- Alone, so that no booking is made meanwhile that this would not count.
   perform private.take_organization(actor.organization_id);
   perform private.require_same_role(actor);
   insert into public.availability_exceptions (organization_id, id, therapist_id, kind, starts_at, ends_at)
-  values (actor.organization_id, new_id, absent_id, 'time_off', lower(wanted.span), upper(wanted.span));
-  touched_ids := private.future_sessions(actor.organization_id, absent_id, wanted.span);
+  values (actor.organization_id, new_id, absent_id, 'time_off', lower(span), upper(span));
+  touched_ids := private.future_sessions(actor.organization_id, absent_id, span);
   return private.success(
     jsonb_build_object(
-      'exceptionId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span))
+      'exceptionId', new_id, 'startsAt', private.iso(lower(span)), 'endsAt', private.iso(upper(span))
     ) || private.touched_answer(
-      touched_ids, wanted.cancels, wanted.reason, request_id,
-      private.staff_times_to_come(actor.organization_id, absent_id, null, wanted.span), absent_id
+      touched_ids, coalesce(wanted.cancel_sessions, false), private.tidy(wanted.reason), request_id,
+      private.staff_times_to_come(actor.organization_id, absent_id, null, span), absent_id
     )
   );
 exception
@@ -9680,8 +9502,7 @@ stable
 set search_path = ''
 as $$
 declare
-  wanted private.series_request :=
-    private.read_request(request, null::private.series_request, private.mistyped_series_request());
+  wanted private.series_request := private.read_request(request, null::private.series_request);
   part constant private.series_part := wanted.series;
   change constant private.series_change := part.change;
   issues jsonb;
@@ -11027,7 +10848,7 @@ set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
   actor private.actor := private.begin_booking(request_id);
-  wanted private.release_request := private.read_release_request(request);
+  wanted private.release_request := private.read_request(request, null::private.release_request, '{hold_key}');
   fingerprint constant bytea := private.fingerprint(jsonb_build_object('holdKey', wanted.hold_key));
   batch public.hold_batches;
   holds public.session_holds[];
@@ -11605,8 +11426,7 @@ stable
 set search_path = ''
 as $$
 declare
-  wanted private.extend_request :=
-    private.read_request(request, null::private.extend_request, private.mistyped_extend_request());
+  wanted private.extend_request := private.read_request(request, null::private.extend_request);
   issues jsonb := '[]';
 begin
   if wanted.series_id is null then
@@ -12084,6 +11904,10 @@ comment on function private.extension_resources(private.extend_request, private.
 -- Objects: move_group: the hold and the confirmation of a move of one of its members, in one transaction.
 -- Watch for: there is no second way to move a group; this is sessions-hold and sessions-confirm.
 
+create type private.group_request as (group_id uuid);
+comment on type private.group_request is 'Which group a request of move_group names; all else in it is a request of sessions-hold.';
+select private.make_readable('{group_request}');
+
 create function private.move_group(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
@@ -12096,7 +11920,7 @@ as $$
 declare
   actor private.actor := private.begin_booking(request_id);
   wanted private.hold_request;
-  named_id constant uuid := private.group_named(request);
+  named_id constant uuid := (private.read_request(request, null::private.group_request, '{group_id}')).group_id;
   lead record;
   outcome jsonb;
 begin
@@ -12146,27 +11970,6 @@ end
 $$;
 comment on function private.move_group(jsonb, text) is
   'Holds and confirms the move of a group in one transaction. Refusals are those of sessions-hold.';
-
-create function private.group_named(request jsonb)
-returns uuid
-language plpgsql
-immutable
-set search_path = ''
-as $$
-declare
-  found jsonb;
-begin
-  if request is null or jsonb_typeof(request) <> 'object' then
-    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
-  end if;
-  found := private.uuid_issue('group_id', request -> 'group_id', true);
-  if found is not null then
-    perform private.raise_invalid(found);
-  end if;
-  return (request ->> 'group_id')::uuid;
-end
-$$;
-comment on function private.group_named(jsonb) is 'The group_id of a request, or PT400.';
 
 -- === schemas/booking/zone_rules.sql ===
 
@@ -12420,30 +12223,7 @@ select private.publish_booking('resync_zone',
 
 create type private.recode_request as (session_ids private.session_ids, cpt_code private.cpt_code);
 comment on type private.recode_request is 'The request of recode_sessions, each field within its bounds.';
-
-create function private.read_recode_request(request jsonb)
-returns private.recode_request
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  wanted private.recode_request := private.read_request(
-    request, null::private.recode_request, format('$ ? (%s)', private.mistyped_fields('private.recode_request'::regtype))::jsonpath
-  );
-  issues jsonb;
-begin
-  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', 'is required')) into issues
-  from (values ('session_ids', wanted.session_ids is null), ('cpt_code', wanted.cpt_code is null)) as rule (path, is_broken)
-  where rule.is_broken;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
-  wanted.cpt_code := upper(private.tidy(wanted.cpt_code));
-  return wanted;
-end
-$$;
-comment on function private.read_recode_request(jsonb) is 'Reads the request of recode_sessions, or PT400.';
+select private.make_readable('{recode_request}');
 
 create function private.recoded_rows(organization_id uuid, session_ids uuid[], cpt_code text)
 returns public.sessions[]
@@ -12554,7 +12334,9 @@ set lock_timeout = '5s'
 as $$
 declare
   actor constant private.actor := private.begin_booking(request_id);
-  wanted constant private.recode_request := private.read_recode_request(request);
+  wanted constant private.recode_request :=
+    private.read_request(request, null::private.recode_request, '{session_ids,cpt_code}');
+  cpt_code constant text := upper(private.tidy(wanted.cpt_code));
   session_ids constant uuid[] := array(select distinct named.id from unnest(wanted.session_ids) as named (id) order by 1);
   changed public.sessions[];
   before jsonb;
@@ -12571,7 +12353,7 @@ begin
   perform private.take_organization(actor.organization_id);
   perform private.require_same_role(actor);
   as_of := clock_timestamp();
-  changed := private.recoded_rows(actor.organization_id, session_ids, wanted.cpt_code);
+  changed := private.recoded_rows(actor.organization_id, session_ids, cpt_code);
   if cardinality(changed) < cardinality(session_ids)
     or exists (select from unnest(changed) as session where not private.may_ask(actor, session.therapist_id))
   then
@@ -12615,12 +12397,12 @@ begin
   if cause.code is not null then
     return private.refuse(
       actor, 'session.refused', session_ids, cause.code, cause.detail, retry_after => cause.retry_after,
-      conflicts => cause.conflicts, details => jsonb_build_object('attempted', 'recode_sessions', 'cptCode', wanted.cpt_code),
+      conflicts => cause.conflicts, details => jsonb_build_object('attempted', 'recode_sessions', 'cptCode', cpt_code),
       more => case when found.shortages is null then '{}' else jsonb_build_object('shortages', found.shortages) end
     );
   end if;
   return private.success(jsonb_build_object(
-    'cptCode', wanted.cpt_code, 'recodedCount', cardinality(session_ids),
+    'cptCode', cpt_code, 'recodedCount', cardinality(session_ids),
     'sessions', (
       select jsonb_agg(to_jsonb(session) order by session.start_time, session.id)
       from public.sessions as session
@@ -14473,6 +14255,10 @@ select private.publish('create_calendar_feed',
   'The token is told this once. At most 10 at a time.'
 );
 
+create type private.feed_request as (feed_id uuid);
+comment on type private.feed_request is 'The request of revoke_calendar_feed.';
+select private.make_readable('{feed_request}');
+
 create function private.revoke_calendar_feed(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
@@ -14482,17 +14268,15 @@ set lock_timeout = '5s'
 as $$
 declare
   actor private.actor;
-  issues jsonb := private.uuid_issue('feed_id', request -> 'feed_id', true);
+  wanted private.feed_request;
   feed public.calendar_feeds;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
+  wanted := private.read_request(request, null::private.feed_request, '{feed_id}');
   -- Revoked twice at once, it is one event.
   select known.* into feed from public.calendar_feeds as known
-  where known.organization_id = actor.organization_id and known.id = (request ->> 'feed_id')::uuid
+  where known.organization_id = actor.organization_id and known.id = wanted.feed_id
     and (known.user_id = actor.user_id or actor.role in ('admin', 'super_admin'))
   for no key update;
   if feed.id is null then
@@ -15233,7 +15017,11 @@ begin
         then private.issue('client_ids', 'are fewer or more clients than this service is for')
       else '[]'
     end
-    || coalesce(private.zone_issue('time_zone', to_jsonb(time_zone), false), '[]');
+    || case
+      when time_zone not in (select known.name from public.time_zones as known)
+        then private.issue('time_zone', 'must be a known IANA time zone, like America/Los_Angeles')
+      else '[]'
+    end;
 end
 $$;
 comment on function private.open_slots_issues(
@@ -15865,25 +15653,7 @@ create type private.staff_time_end as (
 );
 comment on type private.staff_time_end is 'The request of cancel_staff_time.';
 
-do $make$
-declare
-  name text;
-begin
-  foreach name in array array['staff_time_request', 'staff_time_change', 'staff_time_end'] loop
-    execute format(
-      $function$
-        create function private.mistyped_%1$s() returns jsonpath
-        language plpgsql immutable set search_path = '' as $body$ begin return %2$L; end $body$
-      $function$,
-      name, format('$ ? (%s)', private.mistyped_fields(format('private.%I', name)::regtype))
-    );
-    execute format(
-      'comment on function private.mistyped_%1$s() is %2$L',
-      name, format('Finds a field of private.%s whose JSON type is wrong. Made from the type.', name)
-    );
-  end loop;
-end
-$make$;
+select private.make_readable('{staff_time_request,staff_time_change,staff_time_end}');
 
 create type private.staff_plan as (
   id uuid,
@@ -16211,8 +15981,7 @@ stable
 set search_path = ''
 as $$
 declare
-  wanted private.staff_time_request :=
-    private.read_request(request, null::private.staff_time_request, private.mistyped_staff_time_request());
+  wanted private.staff_time_request := private.read_request(request, null::private.staff_time_request);
   issues jsonb := '[]';
 begin
   if wanted.therapist_ids is null and actor.role = 'therapist' then
@@ -16448,8 +16217,7 @@ stable
 set search_path = ''
 as $$
 declare
-  wanted private.staff_time_change :=
-    private.read_request(request, null::private.staff_time_change, private.mistyped_staff_time_change());
+  wanted private.staff_time_change := private.read_request(request, null::private.staff_time_change);
   issues jsonb;
 begin
   select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
@@ -16849,8 +16617,7 @@ set lock_timeout = '5s'
 as $$
 declare
   actor private.actor := private.begin_booking(request_id);
-  wanted private.staff_time_end :=
-    private.read_request(request, null::private.staff_time_end, private.mistyped_staff_time_end());
+  wanted private.staff_time_end := private.read_request(request, null::private.staff_time_end);
   from_time constant timestamptz := coalesce(wanted."from"::timestamptz, clock_timestamp());
   named_ids uuid[];
   target_ids uuid[];
@@ -17090,6 +16857,10 @@ $$;
 comment on function private.booked_minutes(uuid, uuid, tstzrange) is
   'The minutes for which a therapist is booked, sessions and time without a client, of what begins in a span.';
 
+create type private.substitutes_request as (session_id uuid, include_off_caseload boolean);
+comment on type private.substitutes_request is 'The request of find_substitutes.';
+select private.make_readable('{substitutes_request}');
+
 create function private.find_substitutes(request jsonb)
 returns jsonb
 language plpgsql
@@ -17100,12 +16871,7 @@ set timezone = 'UTC'
 as $$
 declare
   actor private.actor := private.require_actor();
-  found jsonb := coalesce(private.uuid_issue('session_id', request -> 'session_id', true), '[]')
-    || case
-      when coalesce(jsonb_typeof(request -> 'include_off_caseload'), 'null') not in ('boolean', 'null')
-        then private.issue('include_off_caseload', 'must be true or false')
-      else '[]'
-    end;
+  wanted private.substitutes_request := private.read_request(request, null::private.substitutes_request, '{session_id}');
   as_of timestamptz := statement_timestamp();
   absent public.sessions;
   code text;
@@ -17116,13 +16882,10 @@ declare
   week tstzrange;
   places private.asked_place[];
 begin
-  if found <> '[]' then
-    perform private.raise_invalid(found);
-  end if;
   select session.* into absent
   from public.sessions as session
   where session.organization_id = actor.organization_id
-    and session.id = (request ->> 'session_id')::uuid
+    and session.id = wanted.session_id
     and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and session.therapist_id = actor.user_id));
   if absent.id is null then
     perform private.raise_refusal(403, 'FORBIDDEN', 'You may not look for somebody to take this session.');
@@ -17217,7 +16980,7 @@ begin
       -- Units are asked of whoever is left: a limit may be of a therapist, or of a client with a therapist.
       offset 0
     ) as candidate
-    where (candidate.knows_all or (request ->> 'include_off_caseload')::boolean)
+    where (candidate.knows_all or wanted.include_off_caseload)
       and true = all (private.services_available(absent.organization_id, candidate.id, places, as_of))
   ), '[]');
 end
@@ -17246,9 +17009,7 @@ stable
 set search_path = ''
 as $$
 declare
-  wanted private.reassignment_request := private.read_request(
-    request, null::private.reassignment_request, private.mistyped_reassignment_request()
-  );
+  wanted private.reassignment_request := private.read_request(request, null::private.reassignment_request);
   issues jsonb;
 begin
   select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
@@ -17987,43 +17748,26 @@ $$;
 comment on function private.active_data_key(uuid) is
   'The wrapped key that seals an organization''s new content, {keyId, wrappedKey}; null before the first is made.';
 
-create function private.sealed_issue(path text, value jsonb, organization_id uuid)
-returns jsonb
+create function private.require_sealed(ciphertext text, organization_id uuid)
+returns void
 language plpgsql
 stable
 set search_path = ''
 as $$
 begin
-  return case
-    when value is null or value = 'null' then private.issue(path, 'is required')
-    when jsonb_typeof(value) <> 'string'
-      or not exists (
-        select 1
-        from private.data_keys as data_key
-        where data_key.organization_id = sealed_issue.organization_id
-          -- A request that fetched the key just before it was retired may still finish.
-          and (data_key.retired_at is null or data_key.retired_at > clock_timestamp() - interval '1 minute')
-          and data_key.id::text = split_part(value #>> '{}', '.', 2)
-          and private.is_sealed(value #>> '{}', data_key.id)
-      )
-      then private.issue(path, 'must be sealed with the organization''s active data key')
-  end;
+  if not exists (
+    select from private.data_keys as data_key
+    where data_key.organization_id = require_sealed.organization_id
+      -- A request that fetched the key just before it was retired may still finish.
+      and (data_key.retired_at is null or data_key.retired_at > clock_timestamp() - interval '1 minute')
+      and data_key.id::text = split_part(ciphertext, '.', 2)
+      and private.is_sealed(ciphertext, data_key.id)
+  ) then
+    perform private.raise_invalid(private.issue('ciphertext', 'must be sealed with the organization''s active data key'));
+  end if;
 end
 $$;
-comment on function private.sealed_issue(text, jsonb, uuid) is
-  'Issues of a field that must be an envelope of this organization; null when it has none.';
-
-create function private.proof_issue(value jsonb)
-returns jsonb
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return private.text_issue('proof', value, true, 128, '^tsp1\.[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{43}$');
-end
-$$;
-comment on function private.proof_issue(jsonb) is 'Issues of a proof''s form; null when it has none.';
+comment on function private.require_sealed(text, uuid) is 'PT400 unless this is an envelope of the organization.';
 
 create function private.unproven(proof text)
 returns jsonb
@@ -18045,6 +17789,23 @@ $$;
 comment on function private.unproven(text) is
   'The outcome of a request whose proof does not hold: 403, or 500 when the operator has not installed its key.';
 
+create domain private.wrapped_key as text
+  check (value ~ '^twk1\.[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{16}\.[A-Za-z0-9_-]{107}$');
+comment on domain private.wrapped_key is 'must be a wrapped data key';
+
+create domain private.proof as text check (value ~ '^tsp1\.[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{43}$');
+comment on domain private.proof is 'must be a proof of the edge functions';
+
+create domain private.hex_digest as text check (value ~ '^[0-9a-f]{64}$');
+comment on domain private.hex_digest is 'must be 64 hexadecimal digits in lower case';
+
+create domain private.base_version as integer check (value between 0 and 1000000);
+comment on domain private.base_version is 'must be a whole number from 0 to 1000000';
+
+create type private.data_key_request as (key_id uuid, wrapped_key private.wrapped_key, proof private.proof);
+comment on type private.data_key_request is 'The request of start_data_key.';
+select private.make_readable('{data_key_request}');
+
 create function private.start_data_key(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
@@ -18055,23 +17816,12 @@ set lock_timeout = '5s'
 as $$
 declare
   actor private.actor;
-  found jsonb;
+  wanted private.data_key_request;
   made private.data_keys;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
-  if request is null or jsonb_typeof(request) <> 'object' then
-    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
-  end if;
-  found := coalesce(private.uuid_issue('key_id', request -> 'key_id', true), '[]')
-    || coalesce(private.text_issue(
-      'wrapped_key', request -> 'wrapped_key', true, 256,
-      '^twk1\.[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{16}\.[A-Za-z0-9_-]{107}$'
-    ), '[]')
-    || coalesce(private.proof_issue(request -> 'proof'), '[]');
-  if found <> '[]' then
-    perform private.raise_invalid(found);
-  end if;
+  wanted := private.read_request(request, null::private.data_key_request, '{key_id,wrapped_key,proof}');
   if actor.role = 'client' then
     return coalesce(
       private.note_refusal(
@@ -18081,9 +17831,9 @@ begin
     );
   end if;
   made.organization_id := actor.organization_id;
-  made.id := (request ->> 'key_id')::uuid;
-  made.wrapped_key := request ->> 'wrapped_key';
-  made.proof := request ->> 'proof';
+  made.id := wanted.key_id;
+  made.wrapped_key := wanted.wrapped_key;
+  made.proof := wanted.proof;
   if not private.proof_holds(made.proof, private.data_key_statement(made)) then
     return coalesce(
       private.note_refusal(
@@ -18570,40 +18320,26 @@ comment on function private.note_session(private.actor, uuid, boolean) is
   'The session, if the caller may read its note (her own session, or any as admin) or write it (her own only, whatever '
   'her role). A row of nulls otherwise: whether the session exists is not told.';
 
-create function private.parse_note_request(request jsonb, organization_id uuid, is_write boolean)
-returns uuid
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  found jsonb;
-begin
-  if request is null or jsonb_typeof(request) <> 'object' then
-    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
-  end if;
-  found := coalesce(private.uuid_issue('session_id', request -> 'session_id', true), '[]')
-    || coalesce(private.integer_issue('version', request -> 'version', false, 1, 1000000), '[]')
-    || coalesce(private.text_issue('purpose', request -> 'purpose', false, 16, '^(reading|signing)$'), '[]')
-    || coalesce(private.text_issue(
-      'attempted', request -> 'attempted', false, 16, '^(save_draft|sign|amend)$'), '[]')
-    || case
-      when is_write then coalesce(private.uuid_issue('id', request -> 'id', true), '[]')
-        || coalesce(private.integer_issue('base_version', request -> 'base_version', true, 0, 1000000), '[]')
-        || coalesce(private.sealed_issue('ciphertext', request -> 'ciphertext', organization_id), '[]')
-        || coalesce(private.text_issue('content_mac', request -> 'content_mac', true, 64, '^[0-9a-f]{64}$'), '[]')
-        || coalesce(private.text_issue('facts_digest', request -> 'facts_digest', false, 64, '^[0-9a-f]{64}$'), '[]')
-        || coalesce(private.proof_issue(request -> 'proof'), '[]')
-      else '[]'
-    end;
-  if found <> '[]' then
-    perform private.raise_invalid(found);
-  end if;
-  return (request ->> 'session_id')::uuid;
-end
-$$;
-comment on function private.parse_note_request(jsonb, uuid, boolean) is
-  'Checks the fields of a request about a note and returns its session_id. Raises PT400.';
+create domain private.note_purpose as text check (value in ('reading', 'signing'));
+comment on domain private.note_purpose is 'must be "reading" or "signing"';
+
+create domain private.note_attempt as text check (value in ('save_draft', 'sign', 'amend'));
+comment on domain private.note_attempt is 'must be "save_draft", "sign" or "amend"';
+
+create type private.note_request as (
+  session_id uuid,
+  version private.record_version,
+  purpose private.note_purpose,
+  attempted private.note_attempt,
+  id uuid,
+  base_version private.base_version,
+  ciphertext text,
+  content_mac private.hex_digest,
+  facts_digest private.hex_digest,
+  proof private.proof
+);
+comment on type private.note_request is 'A request about a note, each field within its bounds.';
+select private.make_readable('{note_request}');
 
 create function private.note_answer(note private.session_note_versions)
 returns jsonb
@@ -18635,16 +18371,16 @@ set timezone = 'UTC'
 as $$
 declare
   actor private.actor;
-  wanted_id uuid;
+  wanted private.note_request;
   session public.sessions;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
-  wanted_id := private.parse_note_request(request, actor.organization_id, false);
-  session := private.note_session(actor, wanted_id, true);
+  wanted := private.read_request(request, null::private.note_request, '{session_id}');
+  session := private.note_session(actor, wanted.session_id, true);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted_id, coalesce(request ->> 'attempted', 'write'), 403, 'FORBIDDEN',
+      actor, wanted.session_id, coalesce(wanted.attempted, 'write'), 403, 'FORBIDDEN',
       'Only the session''s therapist writes and signs its note.'
     );
   end if;
@@ -18672,8 +18408,7 @@ set lock_timeout = '5s'
 as $$
 declare
   actor private.actor;
-  wanted_id uuid;
-  base_version integer;
+  wanted private.note_request;
   attempted text := case save_note.status when 'draft' then 'save_draft' when 'signed' then 'sign' else 'amend' end;
   fingerprint bytea;
   outcome jsonb;
@@ -18684,17 +18419,19 @@ declare
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
-  wanted_id := private.parse_note_request(request, actor.organization_id, true);
-  base_version := (request ->> 'base_version')::integer;
-  session := private.note_session(actor, wanted_id, true);
+  wanted := private.read_request(
+    request, null::private.note_request, '{session_id,id,base_version,ciphertext,content_mac,proof}'
+  );
+  perform private.require_sealed(wanted.ciphertext, actor.organization_id);
+  session := private.note_session(actor, wanted.session_id, true);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted_id, attempted, 403, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
+      actor, wanted.session_id, attempted, 403, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
     );
   end if;
   -- Each sealing gives another ciphertext: what makes two requests the same is the keyed digest of their content.
   fingerprint := private.fingerprint(jsonb_build_object(
-    'attempted', attempted, 'sessionId', wanted_id, 'baseVersion', base_version, 'contentMac', request ->> 'content_mac'
+    'attempted', attempted, 'sessionId', wanted.session_id, 'baseVersion', wanted.base_version, 'contentMac', wanted.content_mac
   ));
   outcome := private.find_replay(actor.organization_id, actor.user_id, 'session-notes', idempotency_key, fingerprint);
   if outcome is not null then
@@ -18704,52 +18441,52 @@ begin
   -- Two savers of one note would both build on the same version, and a session could be cancelled while it is signed for.
   perform 1
   from public.sessions as candidate
-  where candidate.organization_id = actor.organization_id and candidate.id = wanted_id
+  where candidate.organization_id = actor.organization_id and candidate.id = wanted.session_id
   for no key update;
   as_of := clock_timestamp();
   -- Asked again: she may have been removed, or the session given to somebody else, while this waited.
   actor := private.require_actor();
-  session := private.note_session(actor, wanted_id, true);
+  session := private.note_session(actor, wanted.session_id, true);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted_id, attempted, 403, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
+      actor, wanted.session_id, attempted, 403, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
     );
   end if;
   select * into latest
   from private.session_note_versions as note
-  where note.organization_id = actor.organization_id and note.session_id = wanted_id
+  where note.organization_id = actor.organization_id and note.session_id = wanted.session_id
   order by note.version desc
   limit 1;
 
   if latest.status in ('signed', 'amended') and save_note.status <> 'amended' then
     return private.refuse_note(
-      actor, wanted_id, attempted, 409, 'NOTE_SIGNED', 'The note is signed and no longer changes. Amend it instead.'
+      actor, wanted.session_id, attempted, 409, 'NOTE_SIGNED', 'The note is signed and no longer changes. Amend it instead.'
     );
   elsif latest.status is distinct from 'signed' and latest.status is distinct from 'amended'
     and save_note.status = 'amended'
   then
     return private.refuse_note(
-      actor, wanted_id, attempted, 409, 'NOTE_NOT_SIGNED', 'Only a signed note is amended. Save a draft, or sign it.'
+      actor, wanted.session_id, attempted, 409, 'NOTE_NOT_SIGNED', 'Only a signed note is amended. Save a draft, or sign it.'
     );
-  elsif base_version <> coalesce(latest.version, 0) then
+  elsif wanted.base_version <> coalesce(latest.version, 0) then
     return private.refuse_note(
-      actor, wanted_id, attempted, 409, 'NOTE_VERSION_CONFLICT',
-      format('The note is at version %s, not %s. Read it again and save on top of it.', coalesce(latest.version, 0), base_version)
+      actor, wanted.session_id, attempted, 409, 'NOTE_VERSION_CONFLICT',
+      format('The note is at version %s, not %s. Read it again and save on top of it.', coalesce(latest.version, 0), wanted.base_version)
     );
   elsif private.undocumentable(session, save_note.status) is not null then
     return private.refuse_note(
-      actor, wanted_id, attempted, 409, 'SESSION_NOT_DOCUMENTABLE', private.undocumentable(session, save_note.status)
+      actor, wanted.session_id, attempted, 409, 'SESSION_NOT_DOCUMENTABLE', private.undocumentable(session, save_note.status)
     );
   end if;
 
   saved.organization_id := actor.organization_id;
-  saved.session_id := wanted_id;
-  saved.id := (request ->> 'id')::uuid;
+  saved.session_id := wanted.session_id;
+  saved.id := wanted.id;
   saved.version := coalesce(latest.version, 0) + 1;
   saved.status := save_note.status;
-  saved.data_key_id := split_part(request ->> 'ciphertext', '.', 2)::uuid;
-  saved.ciphertext := request ->> 'ciphertext';
-  saved.proof := request ->> 'proof';
+  saved.data_key_id := split_part(wanted.ciphertext, '.', 2)::uuid;
+  saved.ciphertext := wanted.ciphertext;
+  saved.proof := wanted.proof;
   saved.saved_by := actor.user_id;
   saved.saved_at := as_of;
   if save_note.status <> 'draft' then
@@ -18760,9 +18497,9 @@ begin
       where therapist.organization_id = actor.organization_id and therapist.id = actor.user_id
     );
     saved.attested := private.session_facts(session);
-    if request ->> 'facts_digest' is distinct from private.text_digest(saved.attested::text) then
+    if wanted.facts_digest is distinct from private.text_digest(saved.attested::text) then
       return private.refuse_note(
-        actor, wanted_id, attempted, 409, 'NOTE_VERSION_CONFLICT',
+        actor, wanted.session_id, attempted, 409, 'NOTE_VERSION_CONFLICT',
         'The session has changed since the note was checked against it. Read both again, then sign.'
       );
     end if;
@@ -18770,7 +18507,7 @@ begin
   if not private.proof_holds(saved.proof, private.note_statement(saved)) then
     outcome := private.unproven(saved.proof);
     return private.refuse_note(
-      actor, wanted_id, attempted, (outcome ->> 'status')::integer, outcome ->> 'code', outcome ->> 'detail'
+      actor, wanted.session_id, attempted, (outcome ->> 'status')::integer, outcome ->> 'code', outcome ->> 'detail'
     );
   end if;
   insert into private.session_note_versions select saved.*;
@@ -18831,40 +18568,40 @@ set timezone = 'UTC'
 as $$
 declare
   actor private.actor;
-  wanted_id uuid;
+  wanted private.note_request;
   session public.sessions;
   exceeded jsonb;
   note private.session_note_versions;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
-  wanted_id := private.parse_note_request(request, actor.organization_id, false);
+  wanted := private.read_request(request, null::private.note_request, '{session_id}');
   exceeded := private.check_rate('reads');
   if exceeded is not null then
     return exceeded;
   end if;
-  session := private.note_session(actor, wanted_id, false);
+  session := private.note_session(actor, wanted.session_id, false);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted_id, 'read', 403, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
+      actor, wanted.session_id, 'read', 403, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
     );
   end if;
   select * into note
   from private.session_note_versions as candidate
   where candidate.organization_id = actor.organization_id
-    and candidate.session_id = wanted_id
-    and (request ->> 'version' is null or candidate.version = (request ->> 'version')::integer)
+    and candidate.session_id = wanted.session_id
+    and (wanted.version is null or candidate.version = wanted.version)
   order by candidate.version desc
   limit 1;
   if note.id is null then
     return private.refuse_note(
-      actor, wanted_id, 'read', 404, 'NOTE_NOT_FOUND', 'The session has no note, or not in that version.'
+      actor, wanted.session_id, 'read', 404, 'NOTE_NOT_FOUND', 'The session has no note, or not in that version.'
     );
   end if;
   perform private.record_event(
-    actor.organization_id, 'note.read', 'note', array[wanted_id, note.id], clock_timestamp(),
+    actor.organization_id, 'note.read', 'note', array[wanted.session_id, note.id], clock_timestamp(),
     actor_role => actor.role::text,
-    details => jsonb_build_object('version', note.version, 'purpose', coalesce(request ->> 'purpose', 'reading'))
+    details => jsonb_build_object('version', note.version, 'purpose', coalesce(wanted.purpose, 'reading'))
   );
   return private.success(jsonb_build_object(
     'organizationId', actor.organization_id,
@@ -18890,33 +18627,33 @@ set timezone = 'UTC'
 as $$
 declare
   actor private.actor;
-  wanted_id uuid;
+  wanted private.note_request;
   session public.sessions;
   exceeded jsonb;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
-  wanted_id := private.parse_note_request(request, actor.organization_id, false);
+  wanted := private.read_request(request, null::private.note_request, '{session_id}');
   exceeded := private.check_rate('reads');
   if exceeded is not null then
     return exceeded;
   end if;
-  session := private.note_session(actor, wanted_id, false);
+  session := private.note_session(actor, wanted.session_id, false);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted_id, 'history', 403, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
+      actor, wanted.session_id, 'history', 403, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
     );
   end if;
   perform private.record_event(
-    actor.organization_id, 'note.history_read', 'note', array[wanted_id], clock_timestamp(),
+    actor.organization_id, 'note.history_read', 'note', array[wanted.session_id], clock_timestamp(),
     actor_role => actor.role::text
   );
   return private.success(jsonb_build_object(
-    'sessionId', wanted_id,
+    'sessionId', wanted.session_id,
     'versions', coalesce((
       select jsonb_agg(private.note_answer(note) order by note.version)
       from private.session_note_versions as note
-      where note.organization_id = actor.organization_id and note.session_id = wanted_id
+      where note.organization_id = actor.organization_id and note.session_id = wanted.session_id
     ), '[]')
   ));
 end
@@ -19157,6 +18894,22 @@ $$;
 comment on function private.detail_answer(private.client_detail_versions) is
   'A version as it is answered, without its content. Not who saved it: parents read this too.';
 
+create domain private.detail_client_ids as uuid[] check (cardinality(value) between 1 and 100);
+comment on domain private.detail_client_ids is 'must have 1 to 100 items';
+
+create type private.client_details_request as (
+  client_id uuid,
+  client_ids private.detail_client_ids,
+  version private.record_version,
+  id uuid,
+  base_version private.base_version,
+  ciphertext text,
+  content_mac private.hex_digest,
+  proof private.proof
+);
+comment on type private.client_details_request is 'A request about clients'' details, each field within its bounds.';
+select private.make_readable('{client_details_request}');
+
 create function private.prepare_client_details(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
@@ -19166,24 +18919,16 @@ set timezone = 'UTC'
 as $$
 declare
   actor private.actor;
-  found jsonb;
-  wanted_id uuid;
+  wanted private.client_details_request;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
-  if request is null or jsonb_typeof(request) <> 'object' then
-    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
-  end if;
-  found := private.uuid_issue('client_id', request -> 'client_id', true);
-  if found is not null then
-    perform private.raise_invalid(found);
-  end if;
-  wanted_id := (request ->> 'client_id')::uuid;
+  wanted := private.read_request(request, null::private.client_details_request, '{client_id}');
   if actor.role not in ('admin', 'super_admin')
-    or cardinality(private.readable_client_ids(actor, array[wanted_id])) = 0
+    or cardinality(private.readable_client_ids(actor, array[wanted.client_id])) = 0
   then
     return private.refuse_client_details(
-      actor, array[wanted_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+      actor, array[wanted.client_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
     );
   end if;
   return private.success(jsonb_build_object(
@@ -19207,9 +18952,7 @@ set lock_timeout = '5s'
 as $$
 declare
   actor private.actor;
-  found jsonb;
-  wanted_id uuid;
-  base_version integer;
+  wanted private.client_details_request;
   fingerprint bytea;
   outcome jsonb;
   latest_version integer;
@@ -19217,30 +18960,20 @@ declare
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
-  if request is null or jsonb_typeof(request) <> 'object' then
-    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
-  end if;
-  found := coalesce(private.uuid_issue('client_id', request -> 'client_id', true), '[]')
-    || coalesce(private.uuid_issue('id', request -> 'id', true), '[]')
-    || coalesce(private.integer_issue('base_version', request -> 'base_version', true, 0, 1000000), '[]')
-    || coalesce(private.sealed_issue('ciphertext', request -> 'ciphertext', actor.organization_id), '[]')
-    || coalesce(private.text_issue('content_mac', request -> 'content_mac', true, 64, '^[0-9a-f]{64}$'), '[]')
-    || coalesce(private.proof_issue(request -> 'proof'), '[]');
-  if found <> '[]' then
-    perform private.raise_invalid(found);
-  end if;
-  wanted_id := (request ->> 'client_id')::uuid;
-  base_version := (request ->> 'base_version')::integer;
+  wanted := private.read_request(
+    request, null::private.client_details_request, '{client_id,id,base_version,ciphertext,content_mac,proof}'
+  );
+  perform private.require_sealed(wanted.ciphertext, actor.organization_id);
   if actor.role not in ('admin', 'super_admin')
-    or cardinality(private.readable_client_ids(actor, array[wanted_id])) = 0
+    or cardinality(private.readable_client_ids(actor, array[wanted.client_id])) = 0
   then
     return private.refuse_client_details(
-      actor, array[wanted_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+      actor, array[wanted.client_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
     );
   end if;
   -- Each sealing gives another ciphertext: what makes two requests the same is the keyed digest of their content.
   fingerprint := private.fingerprint(jsonb_build_object(
-    'clientId', wanted_id, 'baseVersion', base_version, 'contentMac', request ->> 'content_mac'
+    'clientId', wanted.client_id, 'baseVersion', wanted.base_version, 'contentMac', wanted.content_mac
   ));
   outcome := private.find_replay(actor.organization_id, actor.user_id, 'client-details', idempotency_key, fingerprint);
   if outcome is not null then
@@ -19250,40 +18983,40 @@ begin
   -- Two savers of one client's details would both build on the same version.
   perform 1
   from public.clients as client
-  where client.organization_id = actor.organization_id and client.id = wanted_id
+  where client.organization_id = actor.organization_id and client.id = wanted.client_id
   for no key update;
   -- Asked again: she may have been removed or demoted while this waited.
   actor := private.require_actor();
   if actor.role not in ('admin', 'super_admin')
-    or cardinality(private.readable_client_ids(actor, array[wanted_id])) = 0
+    or cardinality(private.readable_client_ids(actor, array[wanted.client_id])) = 0
   then
     return private.refuse_client_details(
-      actor, array[wanted_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+      actor, array[wanted.client_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
     );
   end if;
   select coalesce(max(detail.version), 0) into latest_version
   from private.client_detail_versions as detail
-  where detail.organization_id = actor.organization_id and detail.client_id = wanted_id;
-  if base_version <> latest_version then
+  where detail.organization_id = actor.organization_id and detail.client_id = wanted.client_id;
+  if wanted.base_version <> latest_version then
     return private.refuse_client_details(
-      actor, array[wanted_id], 'save', 409, 'DETAILS_VERSION_CONFLICT',
-      format('The details are at version %s, not %s. Read them again and save on top.', latest_version, base_version)
+      actor, array[wanted.client_id], 'save', 409, 'DETAILS_VERSION_CONFLICT',
+      format('The details are at version %s, not %s. Read them again and save on top.', latest_version, wanted.base_version)
     );
   end if;
 
   saved.organization_id := actor.organization_id;
-  saved.client_id := wanted_id;
-  saved.id := (request ->> 'id')::uuid;
+  saved.client_id := wanted.client_id;
+  saved.id := wanted.id;
   saved.version := latest_version + 1;
-  saved.data_key_id := split_part(request ->> 'ciphertext', '.', 2)::uuid;
-  saved.ciphertext := request ->> 'ciphertext';
-  saved.proof := request ->> 'proof';
+  saved.data_key_id := split_part(wanted.ciphertext, '.', 2)::uuid;
+  saved.ciphertext := wanted.ciphertext;
+  saved.proof := wanted.proof;
   saved.saved_by := actor.user_id;
   saved.saved_at := clock_timestamp();
   if not private.proof_holds(saved.proof, private.client_detail_statement(saved)) then
     outcome := private.unproven(saved.proof);
     return private.refuse_client_details(
-      actor, array[wanted_id], 'save', (outcome ->> 'status')::integer, outcome ->> 'code', outcome ->> 'detail'
+      actor, array[wanted.client_id], 'save', (outcome ->> 'status')::integer, outcome ->> 'code', outcome ->> 'detail'
     );
   end if;
   insert into private.client_detail_versions select saved.*;
@@ -19304,33 +19037,7 @@ comment on function private.save_client_details(jsonb, text, text) is
   'Adds a version to a client''s details. base_version is the version it builds on, 0 for none. Admins only. Returns an '
   'outcome; raises PT400, PT401, PT403, PT503.';
 
-create function private.client_ids_issues(request jsonb)
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  if request is null or jsonb_typeof(request) <> 'object' then
-    return private.issue('', 'must be a JSON object');
-  elsif coalesce(jsonb_typeof(request -> 'client_ids'), 'null') <> 'array' then
-    return private.issue('client_ids', 'must be a list');
-  elsif jsonb_array_length(request -> 'client_ids') not between 1 and 100 then
-    return private.issue('client_ids', 'must have 1 to 100 ids');
-  end if;
-  return (
-    select coalesce(jsonb_agg(issue.value order by item.position), '[]')
-    from jsonb_array_elements(request -> 'client_ids') with ordinality as item (value, position)
-    cross join lateral jsonb_array_elements(
-      private.uuid_issue('client_ids.' || (item.position - 1), item.value, true)
-    ) as issue (value)
-  );
-end
-$$;
-comment on function private.client_ids_issues(jsonb) is
-  'What is wrong with client_ids, of which a request names 1 to 100; an empty list when nothing is.';
-
-create function private.wanted_client_ids(request jsonb)
+create function private.each_once(ids uuid[])
 returns uuid[]
 language plpgsql
 immutable
@@ -19338,14 +19045,11 @@ set search_path = ''
 as $$
 begin
   return array(
-    select item.value::uuid
-    from jsonb_array_elements_text(request -> 'client_ids') with ordinality as item (value, position)
-    group by item.value::uuid
-    order by min(item.position)
+    select item.id from unnest(ids) with ordinality as item (id, position) group by item.id order by min(item.position)
   );
 end
 $$;
-comment on function private.wanted_client_ids(jsonb) is 'The clients a request names, each once, in its order.';
+comment on function private.each_once(uuid[]) is 'Ids, each once, in their order.';
 
 create function private.sealed_client_details(actor private.actor, client_ids uuid[], version integer default null)
 returns jsonb
@@ -19402,24 +19106,18 @@ set timezone = 'UTC'
 as $$
 declare
   actor private.actor;
-  found jsonb;
+  wanted private.client_details_request;
   wanted_ids uuid[];
   exceeded jsonb;
   body jsonb;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
-  found := private.client_ids_issues(request);
-  if found = '[]' then
-    found := coalesce(private.integer_issue('version', request -> 'version', false, 1, 1000000), '[]');
-    if request ->> 'version' is not null and jsonb_array_length(request -> 'client_ids') > 1 then
-      found := found || private.issue('version', 'goes with one client');
-    end if;
+  wanted := private.read_request(request, null::private.client_details_request, '{client_ids}');
+  if wanted.version is not null and cardinality(wanted.client_ids) > 1 then
+    perform private.raise_invalid(private.issue('version', 'goes with one client'));
   end if;
-  if found <> '[]' then
-    perform private.raise_invalid(found);
-  end if;
-  wanted_ids := private.wanted_client_ids(request);
+  wanted_ids := private.each_once(wanted.client_ids);
 
   exceeded := private.check_rate('reads');
   if exceeded is not null then
@@ -19431,7 +19129,7 @@ begin
     );
   end if;
 
-  body := private.sealed_client_details(actor, wanted_ids, (request ->> 'version')::integer);
+  body := private.sealed_client_details(actor, wanted_ids, wanted.version);
   perform private.record_event(
     actor.organization_id, 'client_details.read', 'client', wanted_ids, clock_timestamp(),
     actor_role => actor.role::text,
@@ -19453,7 +19151,7 @@ set timezone = 'UTC'
 as $$
 declare
   actor private.actor;
-  found jsonb;
+  wanted private.client_details_request;
   wanted_ids uuid[];
   readable_ids uuid[];
   other_ids uuid[];
@@ -19462,11 +19160,8 @@ declare
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
-  found := private.client_ids_issues(request);
-  if found <> '[]' then
-    perform private.raise_invalid(found);
-  end if;
-  wanted_ids := private.wanted_client_ids(request);
+  wanted := private.read_request(request, null::private.client_details_request, '{client_ids}');
+  wanted_ids := private.each_once(wanted.client_ids);
 
   exceeded := private.check_rate('reads');
   if exceeded is not null then
@@ -19598,8 +19293,7 @@ as $$
 #variable_conflict use_column
 declare
   actor private.actor := private.require_actor();
-  wanted private.archive_request :=
-    private.read_request(request, null::private.archive_request, private.mistyped_archive_request());
+  wanted private.archive_request := private.read_request(request, null::private.archive_request);
   archived_at timestamptz;
   touched_ids uuid[];
   staff_time_ids uuid[] := '{}';
@@ -19677,20 +19371,12 @@ as $$
 declare
   actor private.actor := private.require_actor();
   wanted private.credential_request :=
-    private.read_request(request, null::private.credential_request, private.mistyped_credential_request());
-  issues jsonb;
+    private.read_request(request, null::private.credential_request, '{therapist_id,credential}');
   changed uuid;
   touched_ids uuid[];
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', 'is required')) into issues
-  from (
-    values ('therapist_id', wanted.therapist_id is null), ('credential', wanted.credential is null)
-  ) as rule (path, is_missing)
-  where rule.is_missing;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  elsif actor.role not in ('admin', 'super_admin') then
+  if actor.role not in ('admin', 'super_admin') then
     return private.refusal(403, 'FORBIDDEN', 'Only an admin changes a credential.');
   end if;
 
@@ -19746,8 +19432,7 @@ set timezone = 'UTC'
 as $$
 declare
   actor private.actor := private.require_actor();
-  wanted private.touched_request :=
-    private.read_request(request, null::private.touched_request, private.mistyped_touched_request());
+  wanted private.touched_request := private.read_request(request, null::private.touched_request);
   most constant integer := coalesce(wanted."limit", 100);
   listed uuid[];
   page uuid[];
@@ -21009,7 +20694,7 @@ set lock_timeout = '5s'
 as $$
 declare
   actor private.actor := private.begin_booking(request_id);
-  wanted private.visit_request := private.read_visit_request(request);
+  wanted private.visit_request := private.read_request(request, null::private.visit_request, '{session_id}');
   session public.sessions;
   as_of timestamptz;
 begin
@@ -21743,19 +21428,7 @@ create type private.import_draft as (
 comment on type private.import_draft is
   'A row on its way. known_id: the session it became in an earlier import; issues and conflicts: why it cannot become one.';
 
-do $make$
-begin
-  execute format(
-    $function$
-      create function private.mistyped_import_row() returns jsonpath
-      language plpgsql immutable set search_path = '' as $body$ begin return %L; end $body$
-    $function$,
-    format('$ ? (%s)', private.mistyped_fields('private.import_row'::regtype))
-  );
-end
-$make$;
-comment on function private.mistyped_import_row() is
-  'Finds a field of private.import_row whose JSON type is wrong. Made from the type.';
+select private.make_readable('{import_row}');
 
 create function private.read_import_row(given jsonb, out wanted private.import_row, out issues jsonb)
 language plpgsql
@@ -21769,7 +21442,7 @@ begin
   -- A row that cannot be read says so, and the others go on: so not private.read_request, which refuses the request.
   begin
     given := jsonb_strip_nulls(given);
-    if jsonb_typeof(given) = 'object' and not given @? private.mistyped_import_row() then
+    if jsonb_typeof(given) = 'object' and not given @? private.mistyped(null::private.import_row) then
       wanted := jsonb_populate_record(null::private.import_row, given);
       return;
     end if;

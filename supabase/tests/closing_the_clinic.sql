@@ -76,7 +76,7 @@ select is(tests.error_code('rbt', format($$ insert into public.organization_clos
 -- What is no closure.
 select is((tests.error('admin', format('select public.add_closure(%L)', '{"name": "x"}'::jsonb || wrong)) ->> 'details')::jsonb #>> '{0,path}', path, format('%s: %s', wrong, path))
 from (values
-  ('{"name": null, "from_date": "2027-01-01"}'::jsonb, 'name'), ('{"name": "  ", "from_date": "2027-01-01"}', 'name'), ('{"from_date": "2027-02-30"}', 'to_date'),
+  ('{"name": null, "from_date": "2027-01-01"}'::jsonb, 'name'), ('{"name": "  ", "from_date": "2027-01-01"}', 'name'), ('{"from_date": "2027-02-30"}', 'from_date'),
   ('{"from_date": "2027-01-02", "to_date": "2027-01-01"}', 'to_date'), ('{"from_date": "2027-01-02", "to_date": "2029-01-01"}', 'to_date'), ('{}', 'start_time'),
   ('{"start_time": "2027-01-02T10:00:00Z", "end_time": "2027-01-02T10:00:00Z"}', 'end_time'), ('{"from_date": "2027-01-02", "cancel_sessions": "yes"}', 'cancel_sessions'),
   ('{"from_date": "2199-01-02"}', 'to_date')

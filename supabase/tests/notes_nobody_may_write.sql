@@ -43,20 +43,20 @@ update public.therapists set deleted_at = null where id = tests.id('rbt');
 select is(pg_temp.prepare(later_id) -> 'ok', 'true', 'until they come back') from made;
 
 -- With a data key that has been retired nobody seals anything, but for a request that was under way then.
-create function pg_temp.issue_after(age interval) returns jsonb
+create function pg_temp.seal_after(age interval) returns void
 language sql
 as $$
   update private.data_keys set retired_at = clock_timestamp() - age where id = tests.id(age || ' key');
-  select private.sealed_issue('ciphertext', to_jsonb(concat_ws(
-    '.', 'tsb1', tests.id(age || ' key'), 'AAAAAAAAAAAAAAAA', repeat('A', 32))), tests.id('clinic'))
+  select private.require_sealed(
+    concat_ws('.', 'tsb1', tests.id(age || ' key'), 'AAAAAAAAAAAAAAAA', repeat('A', 32)), tests.id('clinic'))
 $$;
 update private.data_keys set retired_at = now() where id = tests.id('clinic key');
 insert into private.data_keys (organization_id, id, wrapped_key)
 values (tests.id('clinic'), tests.id('00:00:30 key'), 'twk1.m1.AAAAAAAAAAAAAAAA.' || repeat('A', 107));
-select is(pg_temp.issue_after('30 seconds'), null, 'half a minute ago is under way');
+select lives_ok($$ select pg_temp.seal_after('30 seconds') $$, 'half a minute ago is under way');
 insert into private.data_keys (organization_id, id, wrapped_key)
 values (tests.id('clinic'), tests.id('00:02:00 key'), 'twk1.m1.AAAAAAAAAAAAAAAA.' || repeat('A', 107));
-select isnt(pg_temp.issue_after('2 minutes'), null, 'two minutes ago is not');
+select throws_ok($$ select pg_temp.seal_after('2 minutes') $$, 'PT400', null, 'two minutes ago is not');
 -- A key of proofs is retired, and never another.
 select is(tests.error_code('postgres', format('update private.attestation_keys set %s where id = ''stories''', change)), expected, change)
 from (values ('key = sha256(''another'')', '23514'), ('installed_by = ''nobody''', '23514'), ('retired_at = null', null)) as edit (change, expected);

@@ -13,7 +13,7 @@ begin
     when 'hold' then perform private.slots_of(private.read_hold_request(body), as_of);
     when 'confirm' then perform private.listed_of(private.read_confirm_request(body));
     when 'cancel' then perform private.read_cancel_request(body);
-    when 'release' then perform private.read_release_request(body);
+    when 'release' then perform private.read_request(body, null::private.release_request, '{hold_key}');
   end case;
   return '{}';
 exception when sqlstate 'PT400' then

@@ -34,7 +34,7 @@ select is(pg_temp.to_recode(), 0::bigint, 'and are listed no longer');
 select is(pg_temp.recode('admin', '{old}', '97153') #>> '{body,sessions,0,cpt_code}', '97153', 'the answer has the sessions as they are now');
 select is(tests.error('admin', format('select public.recode_sessions(%L)', jsonb_build_object('session_ids', (select jsonb_agg(answer) from story), 'cpt_code', 'H2019'))) ->> 'code', 'PT400', 'a code that has ended is given to nobody');
 select is(tests.error('admin', format('select public.recode_sessions(%L)', jsonb_build_object('session_ids', (select jsonb_agg(answer) from story), 'cpt_code', '97154'))) ->> 'code', 'PT400', 'nor a code of groups');
-select is(((tests.error('admin', $$select public.recode_sessions('{"session_ids": []}')$$) ->> 'details')::jsonb), '[{"path": "session_ids", "message": "must have 1 to 1000 items"}]', 'the field that is wrong is named');
+select is(((tests.error('admin', $$select public.recode_sessions('{"session_ids": []}')$$) ->> 'details')::jsonb), '[{"path": "cpt_code", "message": "is required"}, {"path": "session_ids", "message": "must have 1 to 1000 items"}]', 'the field that is wrong is named, and the one that is missing');
 select is(((tests.error('admin', $$select public.recode_sessions('{}')$$) ->> 'details')::jsonb), '[{"path": "session_ids", "message": "is required"}, {"path": "cpt_code", "message": "is required"}]', 'and those that are missing');
 
 -- Units

@@ -137,7 +137,7 @@ const requests: [string, object, (body: unknown) => Parsed<unknown>, string][] =
     'a release',
     { hold_key: id(7) },
     (body) => parseWith(releaseRequest, body),
-    'private.read_release_request($1)',
+    `private.read_request($1::jsonb, null::private.release_request, '{hold_key}')`,
   ],
 ];
 

@@ -40,79 +40,61 @@ grant select, insert, update, delete on public.organization_closures to service_
 
 -- Closing, and what it touches -------------------------------------------------------------------------------------
 
-create type private.closing_request as (
-  span tstzrange,
-  cancels boolean,
-  reason text
-);
-comment on type private.closing_request is 'A time nobody, or one therapist, is to be booked in, and what to do with sessions there.';
+create domain private.closure_name as text check (length(value) <= 100 and (value is null or private.tidy(value) is not null));
+comment on domain private.closure_name is 'must be text of 1 to 100 characters';
 
-create function private.parse_closing(request jsonb, zone text)
-returns private.closing_request
+create type private.closing_request as (
+  name private.closure_name,
+  therapist_id uuid,
+  from_date private.civil_date,
+  to_date private.civil_date,
+  start_time private.instant,
+  end_time private.instant,
+  cancel_sessions boolean,
+  reason private.reason
+);
+comment on type private.closing_request is
+  'The request of add_closure, and of add_time_off: a time in which nobody, or one therapist, is to be booked.';
+select private.make_readable('{closing_request}');
+
+create function private.closed_span(wanted private.closing_request, zone text)
+returns tstzrange
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
-  parsed private.closing_request;
-  by_days boolean := coalesce(request -> 'from_date', 'null') <> 'null';
-  date_form constant text := '^2[01]\d{2}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$';
-  found jsonb;
+  by_days constant boolean := wanted.from_date is not null;
+  starts_at timestamptz := wanted.start_time::timestamptz;
+  ends_at timestamptz := wanted.end_time::timestamptz;
+  issues jsonb;
 begin
-  if request is null or jsonb_typeof(request) <> 'object' then
-    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
-  end if;
-  found := coalesce(private.text_issue('from_date', request -> 'from_date', false, 10, date_form), '[]')
-    || coalesce(private.text_issue('to_date', request -> 'to_date', false, 10, date_form), '[]')
-    || coalesce(private.text_issue('reason', request -> 'reason', false, 500), '[]')
-    || case
-      when coalesce(jsonb_typeof(request -> 'cancel_sessions'), 'null') not in ('boolean', 'null')
-        then private.issue('cancel_sessions', 'must be true or false')
-      else '[]'
-    end
-    || case
-      when by_days and coalesce(request -> 'start_time', request -> 'end_time', 'null') <> 'null'
-        then private.issue('start_time', 'excludes from_date: name days or instants')
-      when by_days then '[]'
-      else coalesce(private.instant_issue('start_time', request -> 'start_time'), '[]')
-        || coalesce(private.instant_issue('end_time', request -> 'end_time'), '[]')
-    end;
-  if found <> '[]' then
-    perform private.raise_invalid(found);
-  end if;
-
   if by_days then
-    begin
-      parsed.span := tstzrange(
-        private.start_of_day((request ->> 'from_date')::date, zone),
-        private.start_of_day(coalesce(request ->> 'to_date', request ->> 'from_date')::date + 1, zone), '[)'
-      );
-    exception
-      when data_exception then
-        perform private.raise_invalid(private.issue('to_date', 'must be a date that exists, and not before from_date'));
-    end;
-  elsif (request ->> 'end_time')::timestamptz > (request ->> 'start_time')::timestamptz then
-    parsed.span := tstzrange((request ->> 'start_time')::timestamptz, (request ->> 'end_time')::timestamptz, '[)');
-  else
-    perform private.raise_invalid(private.issue('end_time', 'must be after start_time'));
+    starts_at := private.start_of_day(wanted.from_date::date, zone);
+    ends_at := private.start_of_day(coalesce(wanted.to_date, wanted.from_date)::date + 1, zone);
   end if;
-  if isempty(parsed.span) then
-    perform private.raise_invalid(private.issue('to_date', 'must not be before from_date'));
-  elsif not parsed.span <@ tstzrange('2000-01-01', '2100-01-01')
-    or upper(parsed.span) - lower(parsed.span) > interval '400 days'
-  then
-    perform private.raise_invalid(private.issue(
-      case when by_days then 'to_date' else 'end_time' end, 'must be at most 400 days later, and before the year 2100'
-    ));
+  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
+  from (
+    values
+      ('start_time', 'excludes from_date: name days or instants',
+        by_days and num_nonnulls(wanted.start_time, wanted.end_time) > 0),
+      ('start_time', 'is required', starts_at is null),
+      ('end_time', 'is required', ends_at is null),
+      (case when by_days then 'to_date' else 'end_time' end,
+        case when by_days then 'must not be before from_date' else 'must be after start_time' end, ends_at <= starts_at),
+      (case when by_days then 'to_date' else 'end_time' end, 'must be at most 400 days later, and before the year 2100',
+        ends_at > least(starts_at + interval '400 days', '2100-01-01'))
+  ) as rule (path, message, is_broken)
+  where rule.is_broken;
+  if issues is not null then
+    perform private.raise_invalid(issues);
   end if;
-  parsed.cancels := coalesce((request ->> 'cancel_sessions')::boolean, false);
-  parsed.reason := private.trimmed(request ->> 'reason');
-  return parsed;
+  return tstzrange(starts_at, ends_at, '[)');
 end
 $$;
-comment on function private.parse_closing(jsonb, text) is
-  'Reads a time to be closed: from_date and to_date, whole local days, the last included; or start_time and end_time, '
-  'instants. cancel_sessions and reason say what becomes of the sessions there. Raises PT400.';
+comment on function private.closed_span(private.closing_request, text) is
+  'The time to be closed: from_date and to_date, whole local days of the zone, the last included; or start_time and '
+  'end_time, instants. PT400 names what is wrong.';
 
 create function private.future_sessions(organization_id uuid, therapist_id uuid, span tstzrange)
 returns uuid[]
@@ -179,7 +161,7 @@ as $$
 declare
   actor private.actor;
   wanted private.closing_request;
-  found jsonb;
+  span tstzrange;
   new_id uuid := gen_random_uuid();
   touched_ids uuid[];
 begin
@@ -188,11 +170,8 @@ begin
   if actor.role not in ('admin', 'super_admin') then
     return private.refusal(403, 'FORBIDDEN', 'Only an admin may close the organization.');
   end if;
-  found := private.text_issue('name', request -> 'name', true, 100);
-  if found is not null then
-    perform private.raise_invalid(found);
-  end if;
-  wanted := private.parse_closing(request, (
+  wanted := private.read_request(request, null::private.closing_request, '{name}');
+  span := private.closed_span(wanted, (
     select organization.time_zone from public.organizations as organization where organization.id = actor.organization_id
   ));
 
@@ -201,15 +180,15 @@ begin
   perform private.require_same_role(actor);
   insert into public.organization_closures (organization_id, id, name, starts_at, ends_at)
   values (
-    actor.organization_id, new_id, private.trimmed(request ->> 'name'), lower(wanted.span), upper(wanted.span)
+    actor.organization_id, new_id, private.tidy(wanted.name), lower(span), upper(span)
   );
-  touched_ids := private.future_sessions(actor.organization_id, null, wanted.span);
+  touched_ids := private.future_sessions(actor.organization_id, null, span);
   return private.success(
     jsonb_build_object(
-      'closureId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span))
+      'closureId', new_id, 'startsAt', private.iso(lower(span)), 'endsAt', private.iso(upper(span))
     ) || private.touched_answer(
-      touched_ids, wanted.cancels, wanted.reason, request_id,
-      private.staff_times_to_come(actor.organization_id, null, null, wanted.span)
+      touched_ids, coalesce(wanted.cancel_sessions, false), private.tidy(wanted.reason), request_id,
+      private.staff_times_to_come(actor.organization_id, null, null, span)
     )
   );
 exception
@@ -238,7 +217,7 @@ as $$
 declare
   actor private.actor;
   wanted private.closing_request;
-  found jsonb;
+  span tstzrange;
   absent_id uuid;
   zone text;
   new_id uuid := gen_random_uuid();
@@ -246,11 +225,8 @@ declare
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
-  found := private.uuid_issue('therapist_id', request -> 'therapist_id', false);
-  if found is not null then
-    perform private.raise_invalid(found);
-  end if;
-  absent_id := coalesce((request ->> 'therapist_id')::uuid, actor.user_id);
+  wanted := private.read_request(request, null::private.closing_request);
+  absent_id := coalesce(wanted.therapist_id, actor.user_id);
   select therapist.time_zone into zone
   from public.therapists as therapist
   where therapist.organization_id = actor.organization_id
@@ -259,20 +235,20 @@ begin
   if zone is null then
     return private.refusal(403, 'FORBIDDEN', 'You may not enter time off for this therapist.');
   end if;
-  wanted := private.parse_closing(request, zone);
+  span := private.closed_span(wanted, zone);
 
   -- Alone, so that no booking is made meanwhile that this would not count.
   perform private.take_organization(actor.organization_id);
   perform private.require_same_role(actor);
   insert into public.availability_exceptions (organization_id, id, therapist_id, kind, starts_at, ends_at)
-  values (actor.organization_id, new_id, absent_id, 'time_off', lower(wanted.span), upper(wanted.span));
-  touched_ids := private.future_sessions(actor.organization_id, absent_id, wanted.span);
+  values (actor.organization_id, new_id, absent_id, 'time_off', lower(span), upper(span));
+  touched_ids := private.future_sessions(actor.organization_id, absent_id, span);
   return private.success(
     jsonb_build_object(
-      'exceptionId', new_id, 'startsAt', private.iso(lower(wanted.span)), 'endsAt', private.iso(upper(wanted.span))
+      'exceptionId', new_id, 'startsAt', private.iso(lower(span)), 'endsAt', private.iso(upper(span))
     ) || private.touched_answer(
-      touched_ids, wanted.cancels, wanted.reason, request_id,
-      private.staff_times_to_come(actor.organization_id, absent_id, null, wanted.span), absent_id
+      touched_ids, coalesce(wanted.cancel_sessions, false), private.tidy(wanted.reason), request_id,
+      private.staff_times_to_come(actor.organization_id, absent_id, null, span), absent_id
     )
   );
 exception

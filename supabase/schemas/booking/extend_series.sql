@@ -29,8 +29,7 @@ stable
 set search_path = ''
 as $$
 declare
-  wanted private.extend_request :=
-    private.read_request(request, null::private.extend_request, private.mistyped_extend_request());
+  wanted private.extend_request := private.read_request(request, null::private.extend_request);
   issues jsonb := '[]';
 begin
   if wanted.series_id is null then

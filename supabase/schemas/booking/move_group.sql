@@ -2,6 +2,10 @@
 -- Objects: move_group: the hold and the confirmation of a move of one of its members, in one transaction.
 -- Watch for: there is no second way to move a group; this is sessions-hold and sessions-confirm.
 
+create type private.group_request as (group_id uuid);
+comment on type private.group_request is 'Which group a request of move_group names; all else in it is a request of sessions-hold.';
+select private.make_readable('{group_request}');
+
 create function private.move_group(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
@@ -14,7 +18,7 @@ as $$
 declare
   actor private.actor := private.begin_booking(request_id);
   wanted private.hold_request;
-  named_id constant uuid := private.group_named(request);
+  named_id constant uuid := (private.read_request(request, null::private.group_request, '{group_id}')).group_id;
   lead record;
   outcome jsonb;
 begin
@@ -64,24 +68,3 @@ end
 $$;
 comment on function private.move_group(jsonb, text) is
   'Holds and confirms the move of a group in one transaction. Refusals are those of sessions-hold.';
-
-create function private.group_named(request jsonb)
-returns uuid
-language plpgsql
-immutable
-set search_path = ''
-as $$
-declare
-  found jsonb;
-begin
-  if request is null or jsonb_typeof(request) <> 'object' then
-    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
-  end if;
-  found := private.uuid_issue('group_id', request -> 'group_id', true);
-  if found is not null then
-    perform private.raise_invalid(found);
-  end if;
-  return (request ->> 'group_id')::uuid;
-end
-$$;
-comment on function private.group_named(jsonb) is 'The group_id of a request, or PT400.';

@@ -72,7 +72,11 @@ begin
         then private.issue('client_ids', 'are fewer or more clients than this service is for')
       else '[]'
     end
-    || coalesce(private.zone_issue('time_zone', to_jsonb(time_zone), false), '[]');
+    || case
+      when time_zone not in (select known.name from public.time_zones as known)
+        then private.issue('time_zone', 'must be a known IANA time zone, like America/Los_Angeles')
+      else '[]'
+    end;
 end
 $$;
 comment on function private.open_slots_issues(

@@ -11,9 +11,7 @@ stable
 set search_path = ''
 as $$
 declare
-  wanted private.reassignment_request := private.read_request(
-    request, null::private.reassignment_request, private.mistyped_reassignment_request()
-  );
+  wanted private.reassignment_request := private.read_request(request, null::private.reassignment_request);
   issues jsonb;
 begin
   select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues

@@ -13,7 +13,7 @@ set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
   actor private.actor := private.begin_booking(request_id);
-  wanted private.release_request := private.read_release_request(request);
+  wanted private.release_request := private.read_request(request, null::private.release_request, '{hold_key}');
   fingerprint constant bytea := private.fingerprint(jsonb_build_object('holdKey', wanted.hold_key));
   batch public.hold_batches;
   holds public.session_holds[];

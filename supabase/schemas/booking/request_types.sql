@@ -543,7 +543,7 @@ $$;
 comment on function private.value_issues(text, jsonb, oid) is
   'What keeps a JSON value from being of this type, as [{path, message}]. Slow: only on the way to a 400.';
 
-create function private.name_bad_fields(request jsonb, base anyelement)
+create function private.name_bad_fields(request jsonb, base anyelement, required text[] default '{}')
 returns jsonb
 language plpgsql
 stable
@@ -553,10 +553,14 @@ begin
   if jsonb_typeof(request) is distinct from 'object' then
     return private.issue('', 'must be a JSON object');
   end if;
-  return jsonb_path_query_array(private.value_issues('', request, pg_typeof(base)), '$[0 to 49]');
+  return jsonb_path_query_array(coalesce((
+    select jsonb_agg(jsonb_build_object('path', missing.name, 'message', 'is required') order by missing.position)
+    from unnest(required) with ordinality as missing (name, position)
+    where not request ? missing.name
+  ), '[]') || private.value_issues('', request, pg_typeof(base)), '$[0 to 49]');
 end
 $$;
-comment on function private.name_bad_fields(jsonb, anyelement) is
+comment on function private.name_bad_fields(jsonb, anyelement, text[]) is
   'The fields that keep a request from being of this type: at most 50, which is enough to mend a form.';
 
 create function private.without_blanks(given jsonb, depth integer default 0)
@@ -585,7 +589,7 @@ $$;
 comment on function private.without_blanks(jsonb, integer) is
   'A request without fields of blank text, whatever they are of: forms send an empty text for what was left empty.';
 
-create function private.read_request(request jsonb, base anyelement, mistyped jsonpath)
+create function private.read_request(request jsonb, base anyelement, required text[] default '{}')
 returns anyelement
 language plpgsql
 stable
@@ -596,7 +600,7 @@ declare
 begin
   begin
     request := jsonb_strip_nulls(request);
-    if jsonb_typeof(request) = 'object' and not request @? mistyped then
+    if jsonb_typeof(request) = 'object' and request ?& required and not request @? private.mistyped(base) then
       return jsonb_populate_record(base, request);
     end if;
   exception
@@ -604,39 +608,45 @@ begin
   end;
   fewer := private.without_blanks(request);
   if fewer <> request then
-    return private.read_request(fewer, base, mistyped);
+    return private.read_request(fewer, base, required);
   end if;
-  perform private.raise_invalid(private.name_bad_fields(request, base));
+  perform private.raise_invalid(private.name_bad_fields(request, base, required));
 end
 $$;
-comment on function private.read_request(jsonb, anyelement, jsonpath) is
-  'A request as the row of its type, or PT400 that names the fields. mistyped finds a field whose JSON type is wrong; it is '
-  'made from the type, see private.mistyped_fields.';
+comment on function private.read_request(jsonb, anyelement, text[]) is
+  'A request as the row of its type, or PT400 that names the fields: those that are out of their bounds, and the required '
+  'ones that are not given.';
 
--- The jsonpath of each type, made once from the catalog: making it for each request would cost more than the request.
-do $make$
+create function private.make_readable(type_names text[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
 declare
   name text;
 begin
-  foreach name in array array[
-    'hold_request', 'series_request', 'extend_request', 'confirm_request', 'release_request', 'cancel_request',
-    'visit_request', 'correction_request',
-    'reassignment_request', 'archive_request', 'credential_request', 'touched_request'
-  ] loop
+  foreach name in array type_names loop
     execute format(
       $function$
-        create function private.mistyped_%1$s() returns jsonpath
-        language plpgsql immutable set search_path = '' as $body$ begin return %2$L::jsonpath; end $body$
+        create function private.mistyped(private.%1$I) returns jsonpath
+        language plpgsql immutable set search_path = '' as $body$ begin return %2$L::jsonpath; end $body$;
+        comment on function private.mistyped(private.%1$I) is %3$L
       $function$,
-      name, format('$ ? (%s)', private.mistyped_fields(format('private.%I', name)::regtype))
-    );
-    execute format(
-      'comment on function private.mistyped_%1$s() is %2$L',
-      name, format('Finds a field of private.%s whose JSON type is wrong. Made from the type.', name)
+      name, format('$ ? (%s)', private.mistyped_fields(format('private.%I', name)::regtype)),
+      'Finds a field of this type whose JSON type is wrong. Made from the type.'
     );
   end loop;
 end
-$make$;
+$$;
+comment on function private.make_readable(text[]) is
+  'Lets private.read_request read these types. The jsonpath of each is made once from the catalog: making it for each '
+  'request would cost more than the request.';
+
+select private.make_readable(array[
+  'hold_request', 'series_request', 'extend_request', 'confirm_request', 'release_request', 'cancel_request',
+  'visit_request', 'correction_request', 'reassignment_request', 'archive_request', 'credential_request',
+  'touched_request'
+]);
 
 create function private.read_hold_request(request jsonb)
 returns private.hold_request
@@ -645,7 +655,7 @@ stable
 set search_path = ''
 as $$
 declare
-  wanted private.hold_request := private.read_request(request, null::private.hold_request, private.mistyped_hold_request());
+  wanted private.hold_request := private.read_request(request, null::private.hold_request);
 begin
   wanted.hold_seconds := coalesce(wanted.hold_seconds, 300);
   if wanted.cpt_code is not null then
@@ -674,8 +684,7 @@ stable
 set search_path = ''
 as $$
 declare
-  wanted private.confirm_request :=
-    private.read_request(request, null::private.confirm_request, private.mistyped_confirm_request());
+  wanted private.confirm_request := private.read_request(request, null::private.confirm_request);
 begin
   if wanted.occurrences = '{}' then
     wanted.occurrences := null;
@@ -686,42 +695,6 @@ $$;
 comment on function private.read_confirm_request(jsonb) is
   'Reads the body of sessions-confirm. PT400 names every field that is out of its bounds.';
 
-create function private.read_release_request(request jsonb)
-returns private.release_request
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  wanted private.release_request :=
-    private.read_request(request, null::private.release_request, private.mistyped_release_request());
-begin
-  if wanted.hold_key is null then
-    perform private.raise_invalid(private.issue('hold_key', 'is required'));
-  end if;
-  return wanted;
-end
-$$;
-comment on function private.read_release_request(jsonb) is 'Reads the body of sessions-cancel that lets a hold go, or PT400.';
-
-create function private.read_visit_request(request jsonb)
-returns private.visit_request
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  wanted private.visit_request := private.read_request(request, null::private.visit_request, private.mistyped_visit_request());
-begin
-  if wanted.session_id is null then
-    perform private.raise_invalid(private.issue('session_id', 'is required'));
-  end if;
-  return wanted;
-end
-$$;
-comment on function private.read_visit_request(jsonb) is
-  'Reads the request of start_session, complete_session and mark_no_show, or PT400.';
-
 create function private.read_correction_request(request jsonb)
 returns private.correction_request
 language plpgsql
@@ -730,7 +703,7 @@ set search_path = ''
 as $$
 declare
   wanted private.correction_request :=
-    private.read_request(request, null::private.correction_request, private.mistyped_correction_request());
+    private.read_request(request, null::private.correction_request, '{session_id,base_version,reason_code}');
   changes constant boolean := num_nonnulls(
     wanted.actual_start_time, wanted.actual_end_time, wanted.other_day_reason, wanted.therapist_id, wanted.client_id,
     wanted.cpt_code, wanted.modifiers, wanted.location_type
@@ -740,9 +713,6 @@ begin
   select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
   from (
     values
-      ('session_id', 'is required', wanted.session_id is null),
-      ('base_version', 'is required', wanted.base_version is null),
-      ('reason_code', 'is required', wanted.reason_code is null),
       ('remark', 'is required when reason_code is "other"',
         wanted.reason_code = 'other' and private.tidy(wanted.remark) is null),
       ('undo', 'stands alone: correct other facts in a request of their own', wanted.undo is not null and changes),

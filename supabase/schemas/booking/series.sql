@@ -30,8 +30,7 @@ stable
 set search_path = ''
 as $$
 declare
-  wanted private.series_request :=
-    private.read_request(request, null::private.series_request, private.mistyped_series_request());
+  wanted private.series_request := private.read_request(request, null::private.series_request);
   part constant private.series_part := wanted.series;
   change constant private.series_change := part.change;
   issues jsonb;

@@ -570,8 +570,7 @@ stable
 set search_path = ''
 as $$
 declare
-  wanted private.cancel_request :=
-    private.read_request(request, null::private.cancel_request, private.mistyped_cancel_request());
+  wanted private.cancel_request := private.read_request(request, null::private.cancel_request);
   by_days constant boolean := wanted.date is not null or wanted.from_date is not null or wanted.to_date is not null;
   issues jsonb := '[]';
 begin

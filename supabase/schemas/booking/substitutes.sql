@@ -40,6 +40,10 @@ $$;
 comment on function private.booked_minutes(uuid, uuid, tstzrange) is
   'The minutes for which a therapist is booked, sessions and time without a client, of what begins in a span.';
 
+create type private.substitutes_request as (session_id uuid, include_off_caseload boolean);
+comment on type private.substitutes_request is 'The request of find_substitutes.';
+select private.make_readable('{substitutes_request}');
+
 create function private.find_substitutes(request jsonb)
 returns jsonb
 language plpgsql
@@ -50,12 +54,7 @@ set timezone = 'UTC'
 as $$
 declare
   actor private.actor := private.require_actor();
-  found jsonb := coalesce(private.uuid_issue('session_id', request -> 'session_id', true), '[]')
-    || case
-      when coalesce(jsonb_typeof(request -> 'include_off_caseload'), 'null') not in ('boolean', 'null')
-        then private.issue('include_off_caseload', 'must be true or false')
-      else '[]'
-    end;
+  wanted private.substitutes_request := private.read_request(request, null::private.substitutes_request, '{session_id}');
   as_of timestamptz := statement_timestamp();
   absent public.sessions;
   code text;
@@ -66,13 +65,10 @@ declare
   week tstzrange;
   places private.asked_place[];
 begin
-  if found <> '[]' then
-    perform private.raise_invalid(found);
-  end if;
   select session.* into absent
   from public.sessions as session
   where session.organization_id = actor.organization_id
-    and session.id = (request ->> 'session_id')::uuid
+    and session.id = wanted.session_id
     and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and session.therapist_id = actor.user_id));
   if absent.id is null then
     perform private.raise_refusal(403, 'FORBIDDEN', 'You may not look for somebody to take this session.');
@@ -167,7 +163,7 @@ begin
       -- Units are asked of whoever is left: a limit may be of a therapist, or of a client with a therapist.
       offset 0
     ) as candidate
-    where (candidate.knows_all or (request ->> 'include_off_caseload')::boolean)
+    where (candidate.knows_all or wanted.include_off_caseload)
       and true = all (private.services_available(absent.organization_id, candidate.id, places, as_of))
   ), '[]');
 end

@@ -138,6 +138,10 @@ select private.publish('create_calendar_feed',
   'The token is told this once. At most 10 at a time.'
 );
 
+create type private.feed_request as (feed_id uuid);
+comment on type private.feed_request is 'The request of revoke_calendar_feed.';
+select private.make_readable('{feed_request}');
+
 create function private.revoke_calendar_feed(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
@@ -147,17 +151,15 @@ set lock_timeout = '5s'
 as $$
 declare
   actor private.actor;
-  issues jsonb := private.uuid_issue('feed_id', request -> 'feed_id', true);
+  wanted private.feed_request;
   feed public.calendar_feeds;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
+  wanted := private.read_request(request, null::private.feed_request, '{feed_id}');
   -- Revoked twice at once, it is one event.
   select known.* into feed from public.calendar_feeds as known
-  where known.organization_id = actor.organization_id and known.id = (request ->> 'feed_id')::uuid
+  where known.organization_id = actor.organization_id and known.id = wanted.feed_id
     and (known.user_id = actor.user_id or actor.role in ('admin', 'super_admin'))
   for no key update;
   if feed.id is null then

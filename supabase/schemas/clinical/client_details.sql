@@ -205,6 +205,22 @@ $$;
 comment on function private.detail_answer(private.client_detail_versions) is
   'A version as it is answered, without its content. Not who saved it: parents read this too.';
 
+create domain private.detail_client_ids as uuid[] check (cardinality(value) between 1 and 100);
+comment on domain private.detail_client_ids is 'must have 1 to 100 items';
+
+create type private.client_details_request as (
+  client_id uuid,
+  client_ids private.detail_client_ids,
+  version private.record_version,
+  id uuid,
+  base_version private.base_version,
+  ciphertext text,
+  content_mac private.hex_digest,
+  proof private.proof
+);
+comment on type private.client_details_request is 'A request about clients'' details, each field within its bounds.';
+select private.make_readable('{client_details_request}');
+
 create function private.prepare_client_details(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
@@ -214,24 +230,16 @@ set timezone = 'UTC'
 as $$
 declare
   actor private.actor;
-  found jsonb;
-  wanted_id uuid;
+  wanted private.client_details_request;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
-  if request is null or jsonb_typeof(request) <> 'object' then
-    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
-  end if;
-  found := private.uuid_issue('client_id', request -> 'client_id', true);
-  if found is not null then
-    perform private.raise_invalid(found);
-  end if;
-  wanted_id := (request ->> 'client_id')::uuid;
+  wanted := private.read_request(request, null::private.client_details_request, '{client_id}');
   if actor.role not in ('admin', 'super_admin')
-    or cardinality(private.readable_client_ids(actor, array[wanted_id])) = 0
+    or cardinality(private.readable_client_ids(actor, array[wanted.client_id])) = 0
   then
     return private.refuse_client_details(
-      actor, array[wanted_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+      actor, array[wanted.client_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
     );
   end if;
   return private.success(jsonb_build_object(
@@ -255,9 +263,7 @@ set lock_timeout = '5s'
 as $$
 declare
   actor private.actor;
-  found jsonb;
-  wanted_id uuid;
-  base_version integer;
+  wanted private.client_details_request;
   fingerprint bytea;
   outcome jsonb;
   latest_version integer;
@@ -265,30 +271,20 @@ declare
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
-  if request is null or jsonb_typeof(request) <> 'object' then
-    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
-  end if;
-  found := coalesce(private.uuid_issue('client_id', request -> 'client_id', true), '[]')
-    || coalesce(private.uuid_issue('id', request -> 'id', true), '[]')
-    || coalesce(private.integer_issue('base_version', request -> 'base_version', true, 0, 1000000), '[]')
-    || coalesce(private.sealed_issue('ciphertext', request -> 'ciphertext', actor.organization_id), '[]')
-    || coalesce(private.text_issue('content_mac', request -> 'content_mac', true, 64, '^[0-9a-f]{64}$'), '[]')
-    || coalesce(private.proof_issue(request -> 'proof'), '[]');
-  if found <> '[]' then
-    perform private.raise_invalid(found);
-  end if;
-  wanted_id := (request ->> 'client_id')::uuid;
-  base_version := (request ->> 'base_version')::integer;
+  wanted := private.read_request(
+    request, null::private.client_details_request, '{client_id,id,base_version,ciphertext,content_mac,proof}'
+  );
+  perform private.require_sealed(wanted.ciphertext, actor.organization_id);
   if actor.role not in ('admin', 'super_admin')
-    or cardinality(private.readable_client_ids(actor, array[wanted_id])) = 0
+    or cardinality(private.readable_client_ids(actor, array[wanted.client_id])) = 0
   then
     return private.refuse_client_details(
-      actor, array[wanted_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+      actor, array[wanted.client_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
     );
   end if;
   -- Each sealing gives another ciphertext: what makes two requests the same is the keyed digest of their content.
   fingerprint := private.fingerprint(jsonb_build_object(
-    'clientId', wanted_id, 'baseVersion', base_version, 'contentMac', request ->> 'content_mac'
+    'clientId', wanted.client_id, 'baseVersion', wanted.base_version, 'contentMac', wanted.content_mac
   ));
   outcome := private.find_replay(actor.organization_id, actor.user_id, 'client-details', idempotency_key, fingerprint);
   if outcome is not null then
@@ -298,40 +294,40 @@ begin
   -- Two savers of one client's details would both build on the same version.
   perform 1
   from public.clients as client
-  where client.organization_id = actor.organization_id and client.id = wanted_id
+  where client.organization_id = actor.organization_id and client.id = wanted.client_id
   for no key update;
   -- Asked again: she may have been removed or demoted while this waited.
   actor := private.require_actor();
   if actor.role not in ('admin', 'super_admin')
-    or cardinality(private.readable_client_ids(actor, array[wanted_id])) = 0
+    or cardinality(private.readable_client_ids(actor, array[wanted.client_id])) = 0
   then
     return private.refuse_client_details(
-      actor, array[wanted_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+      actor, array[wanted.client_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
     );
   end if;
   select coalesce(max(detail.version), 0) into latest_version
   from private.client_detail_versions as detail
-  where detail.organization_id = actor.organization_id and detail.client_id = wanted_id;
-  if base_version <> latest_version then
+  where detail.organization_id = actor.organization_id and detail.client_id = wanted.client_id;
+  if wanted.base_version <> latest_version then
     return private.refuse_client_details(
-      actor, array[wanted_id], 'save', 409, 'DETAILS_VERSION_CONFLICT',
-      format('The details are at version %s, not %s. Read them again and save on top.', latest_version, base_version)
+      actor, array[wanted.client_id], 'save', 409, 'DETAILS_VERSION_CONFLICT',
+      format('The details are at version %s, not %s. Read them again and save on top.', latest_version, wanted.base_version)
     );
   end if;
 
   saved.organization_id := actor.organization_id;
-  saved.client_id := wanted_id;
-  saved.id := (request ->> 'id')::uuid;
+  saved.client_id := wanted.client_id;
+  saved.id := wanted.id;
   saved.version := latest_version + 1;
-  saved.data_key_id := split_part(request ->> 'ciphertext', '.', 2)::uuid;
-  saved.ciphertext := request ->> 'ciphertext';
-  saved.proof := request ->> 'proof';
+  saved.data_key_id := split_part(wanted.ciphertext, '.', 2)::uuid;
+  saved.ciphertext := wanted.ciphertext;
+  saved.proof := wanted.proof;
   saved.saved_by := actor.user_id;
   saved.saved_at := clock_timestamp();
   if not private.proof_holds(saved.proof, private.client_detail_statement(saved)) then
     outcome := private.unproven(saved.proof);
     return private.refuse_client_details(
-      actor, array[wanted_id], 'save', (outcome ->> 'status')::integer, outcome ->> 'code', outcome ->> 'detail'
+      actor, array[wanted.client_id], 'save', (outcome ->> 'status')::integer, outcome ->> 'code', outcome ->> 'detail'
     );
   end if;
   insert into private.client_detail_versions select saved.*;
@@ -352,33 +348,7 @@ comment on function private.save_client_details(jsonb, text, text) is
   'Adds a version to a client''s details. base_version is the version it builds on, 0 for none. Admins only. Returns an '
   'outcome; raises PT400, PT401, PT403, PT503.';
 
-create function private.client_ids_issues(request jsonb)
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  if request is null or jsonb_typeof(request) <> 'object' then
-    return private.issue('', 'must be a JSON object');
-  elsif coalesce(jsonb_typeof(request -> 'client_ids'), 'null') <> 'array' then
-    return private.issue('client_ids', 'must be a list');
-  elsif jsonb_array_length(request -> 'client_ids') not between 1 and 100 then
-    return private.issue('client_ids', 'must have 1 to 100 ids');
-  end if;
-  return (
-    select coalesce(jsonb_agg(issue.value order by item.position), '[]')
-    from jsonb_array_elements(request -> 'client_ids') with ordinality as item (value, position)
-    cross join lateral jsonb_array_elements(
-      private.uuid_issue('client_ids.' || (item.position - 1), item.value, true)
-    ) as issue (value)
-  );
-end
-$$;
-comment on function private.client_ids_issues(jsonb) is
-  'What is wrong with client_ids, of which a request names 1 to 100; an empty list when nothing is.';
-
-create function private.wanted_client_ids(request jsonb)
+create function private.each_once(ids uuid[])
 returns uuid[]
 language plpgsql
 immutable
@@ -386,14 +356,11 @@ set search_path = ''
 as $$
 begin
   return array(
-    select item.value::uuid
-    from jsonb_array_elements_text(request -> 'client_ids') with ordinality as item (value, position)
-    group by item.value::uuid
-    order by min(item.position)
+    select item.id from unnest(ids) with ordinality as item (id, position) group by item.id order by min(item.position)
   );
 end
 $$;
-comment on function private.wanted_client_ids(jsonb) is 'The clients a request names, each once, in its order.';
+comment on function private.each_once(uuid[]) is 'Ids, each once, in their order.';
 
 create function private.sealed_client_details(actor private.actor, client_ids uuid[], version integer default null)
 returns jsonb
@@ -450,24 +417,18 @@ set timezone = 'UTC'
 as $$
 declare
   actor private.actor;
-  found jsonb;
+  wanted private.client_details_request;
   wanted_ids uuid[];
   exceeded jsonb;
   body jsonb;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
-  found := private.client_ids_issues(request);
-  if found = '[]' then
-    found := coalesce(private.integer_issue('version', request -> 'version', false, 1, 1000000), '[]');
-    if request ->> 'version' is not null and jsonb_array_length(request -> 'client_ids') > 1 then
-      found := found || private.issue('version', 'goes with one client');
-    end if;
+  wanted := private.read_request(request, null::private.client_details_request, '{client_ids}');
+  if wanted.version is not null and cardinality(wanted.client_ids) > 1 then
+    perform private.raise_invalid(private.issue('version', 'goes with one client'));
   end if;
-  if found <> '[]' then
-    perform private.raise_invalid(found);
-  end if;
-  wanted_ids := private.wanted_client_ids(request);
+  wanted_ids := private.each_once(wanted.client_ids);
 
   exceeded := private.check_rate('reads');
   if exceeded is not null then
@@ -479,7 +440,7 @@ begin
     );
   end if;
 
-  body := private.sealed_client_details(actor, wanted_ids, (request ->> 'version')::integer);
+  body := private.sealed_client_details(actor, wanted_ids, wanted.version);
   perform private.record_event(
     actor.organization_id, 'client_details.read', 'client', wanted_ids, clock_timestamp(),
     actor_role => actor.role::text,
@@ -501,7 +462,7 @@ set timezone = 'UTC'
 as $$
 declare
   actor private.actor;
-  found jsonb;
+  wanted private.client_details_request;
   wanted_ids uuid[];
   readable_ids uuid[];
   other_ids uuid[];
@@ -510,11 +471,8 @@ declare
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
-  found := private.client_ids_issues(request);
-  if found <> '[]' then
-    perform private.raise_invalid(found);
-  end if;
-  wanted_ids := private.wanted_client_ids(request);
+  wanted := private.read_request(request, null::private.client_details_request, '{client_ids}');
+  wanted_ids := private.each_once(wanted.client_ids);
 
   exceeded := private.check_rate('reads');
   if exceeded is not null then

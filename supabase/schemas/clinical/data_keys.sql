@@ -135,43 +135,26 @@ $$;
 comment on function private.active_data_key(uuid) is
   'The wrapped key that seals an organization''s new content, {keyId, wrappedKey}; null before the first is made.';
 
-create function private.sealed_issue(path text, value jsonb, organization_id uuid)
-returns jsonb
+create function private.require_sealed(ciphertext text, organization_id uuid)
+returns void
 language plpgsql
 stable
 set search_path = ''
 as $$
 begin
-  return case
-    when value is null or value = 'null' then private.issue(path, 'is required')
-    when jsonb_typeof(value) <> 'string'
-      or not exists (
-        select 1
-        from private.data_keys as data_key
-        where data_key.organization_id = sealed_issue.organization_id
-          -- A request that fetched the key just before it was retired may still finish.
-          and (data_key.retired_at is null or data_key.retired_at > clock_timestamp() - interval '1 minute')
-          and data_key.id::text = split_part(value #>> '{}', '.', 2)
-          and private.is_sealed(value #>> '{}', data_key.id)
-      )
-      then private.issue(path, 'must be sealed with the organization''s active data key')
-  end;
+  if not exists (
+    select from private.data_keys as data_key
+    where data_key.organization_id = require_sealed.organization_id
+      -- A request that fetched the key just before it was retired may still finish.
+      and (data_key.retired_at is null or data_key.retired_at > clock_timestamp() - interval '1 minute')
+      and data_key.id::text = split_part(ciphertext, '.', 2)
+      and private.is_sealed(ciphertext, data_key.id)
+  ) then
+    perform private.raise_invalid(private.issue('ciphertext', 'must be sealed with the organization''s active data key'));
+  end if;
 end
 $$;
-comment on function private.sealed_issue(text, jsonb, uuid) is
-  'Issues of a field that must be an envelope of this organization; null when it has none.';
-
-create function private.proof_issue(value jsonb)
-returns jsonb
-language plpgsql
-immutable
-set search_path = ''
-as $$
-begin
-  return private.text_issue('proof', value, true, 128, '^tsp1\.[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{43}$');
-end
-$$;
-comment on function private.proof_issue(jsonb) is 'Issues of a proof''s form; null when it has none.';
+comment on function private.require_sealed(text, uuid) is 'PT400 unless this is an envelope of the organization.';
 
 create function private.unproven(proof text)
 returns jsonb
@@ -193,6 +176,23 @@ $$;
 comment on function private.unproven(text) is
   'The outcome of a request whose proof does not hold: 403, or 500 when the operator has not installed its key.';
 
+create domain private.wrapped_key as text
+  check (value ~ '^twk1\.[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{16}\.[A-Za-z0-9_-]{107}$');
+comment on domain private.wrapped_key is 'must be a wrapped data key';
+
+create domain private.proof as text check (value ~ '^tsp1\.[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{43}$');
+comment on domain private.proof is 'must be a proof of the edge functions';
+
+create domain private.hex_digest as text check (value ~ '^[0-9a-f]{64}$');
+comment on domain private.hex_digest is 'must be 64 hexadecimal digits in lower case';
+
+create domain private.base_version as integer check (value between 0 and 1000000);
+comment on domain private.base_version is 'must be a whole number from 0 to 1000000';
+
+create type private.data_key_request as (key_id uuid, wrapped_key private.wrapped_key, proof private.proof);
+comment on type private.data_key_request is 'The request of start_data_key.';
+select private.make_readable('{data_key_request}');
+
 create function private.start_data_key(request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
@@ -203,23 +203,12 @@ set lock_timeout = '5s'
 as $$
 declare
   actor private.actor;
-  found jsonb;
+  wanted private.data_key_request;
   made private.data_keys;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
-  if request is null or jsonb_typeof(request) <> 'object' then
-    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
-  end if;
-  found := coalesce(private.uuid_issue('key_id', request -> 'key_id', true), '[]')
-    || coalesce(private.text_issue(
-      'wrapped_key', request -> 'wrapped_key', true, 256,
-      '^twk1\.[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{16}\.[A-Za-z0-9_-]{107}$'
-    ), '[]')
-    || coalesce(private.proof_issue(request -> 'proof'), '[]');
-  if found <> '[]' then
-    perform private.raise_invalid(found);
-  end if;
+  wanted := private.read_request(request, null::private.data_key_request, '{key_id,wrapped_key,proof}');
   if actor.role = 'client' then
     return coalesce(
       private.note_refusal(
@@ -229,9 +218,9 @@ begin
     );
   end if;
   made.organization_id := actor.organization_id;
-  made.id := (request ->> 'key_id')::uuid;
-  made.wrapped_key := request ->> 'wrapped_key';
-  made.proof := request ->> 'proof';
+  made.id := wanted.key_id;
+  made.wrapped_key := wanted.wrapped_key;
+  made.proof := wanted.proof;
   if not private.proof_holds(made.proof, private.data_key_statement(made)) then
     return coalesce(
       private.note_refusal(

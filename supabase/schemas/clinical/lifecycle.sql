@@ -518,7 +518,7 @@ set lock_timeout = '5s'
 as $$
 declare
   actor private.actor := private.begin_booking(request_id);
-  wanted private.visit_request := private.read_visit_request(request);
+  wanted private.visit_request := private.read_request(request, null::private.visit_request, '{session_id}');
   session public.sessions;
   as_of timestamptz;
 begin

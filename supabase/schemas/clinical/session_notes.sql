@@ -453,40 +453,26 @@ comment on function private.note_session(private.actor, uuid, boolean) is
   'The session, if the caller may read its note (her own session, or any as admin) or write it (her own only, whatever '
   'her role). A row of nulls otherwise: whether the session exists is not told.';
 
-create function private.parse_note_request(request jsonb, organization_id uuid, is_write boolean)
-returns uuid
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  found jsonb;
-begin
-  if request is null or jsonb_typeof(request) <> 'object' then
-    perform private.raise_invalid(private.issue('', 'must be a JSON object'));
-  end if;
-  found := coalesce(private.uuid_issue('session_id', request -> 'session_id', true), '[]')
-    || coalesce(private.integer_issue('version', request -> 'version', false, 1, 1000000), '[]')
-    || coalesce(private.text_issue('purpose', request -> 'purpose', false, 16, '^(reading|signing)$'), '[]')
-    || coalesce(private.text_issue(
-      'attempted', request -> 'attempted', false, 16, '^(save_draft|sign|amend)$'), '[]')
-    || case
-      when is_write then coalesce(private.uuid_issue('id', request -> 'id', true), '[]')
-        || coalesce(private.integer_issue('base_version', request -> 'base_version', true, 0, 1000000), '[]')
-        || coalesce(private.sealed_issue('ciphertext', request -> 'ciphertext', organization_id), '[]')
-        || coalesce(private.text_issue('content_mac', request -> 'content_mac', true, 64, '^[0-9a-f]{64}$'), '[]')
-        || coalesce(private.text_issue('facts_digest', request -> 'facts_digest', false, 64, '^[0-9a-f]{64}$'), '[]')
-        || coalesce(private.proof_issue(request -> 'proof'), '[]')
-      else '[]'
-    end;
-  if found <> '[]' then
-    perform private.raise_invalid(found);
-  end if;
-  return (request ->> 'session_id')::uuid;
-end
-$$;
-comment on function private.parse_note_request(jsonb, uuid, boolean) is
-  'Checks the fields of a request about a note and returns its session_id. Raises PT400.';
+create domain private.note_purpose as text check (value in ('reading', 'signing'));
+comment on domain private.note_purpose is 'must be "reading" or "signing"';
+
+create domain private.note_attempt as text check (value in ('save_draft', 'sign', 'amend'));
+comment on domain private.note_attempt is 'must be "save_draft", "sign" or "amend"';
+
+create type private.note_request as (
+  session_id uuid,
+  version private.record_version,
+  purpose private.note_purpose,
+  attempted private.note_attempt,
+  id uuid,
+  base_version private.base_version,
+  ciphertext text,
+  content_mac private.hex_digest,
+  facts_digest private.hex_digest,
+  proof private.proof
+);
+comment on type private.note_request is 'A request about a note, each field within its bounds.';
+select private.make_readable('{note_request}');
 
 create function private.note_answer(note private.session_note_versions)
 returns jsonb
@@ -518,16 +504,16 @@ set timezone = 'UTC'
 as $$
 declare
   actor private.actor;
-  wanted_id uuid;
+  wanted private.note_request;
   session public.sessions;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
-  wanted_id := private.parse_note_request(request, actor.organization_id, false);
-  session := private.note_session(actor, wanted_id, true);
+  wanted := private.read_request(request, null::private.note_request, '{session_id}');
+  session := private.note_session(actor, wanted.session_id, true);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted_id, coalesce(request ->> 'attempted', 'write'), 403, 'FORBIDDEN',
+      actor, wanted.session_id, coalesce(wanted.attempted, 'write'), 403, 'FORBIDDEN',
       'Only the session''s therapist writes and signs its note.'
     );
   end if;
@@ -555,8 +541,7 @@ set lock_timeout = '5s'
 as $$
 declare
   actor private.actor;
-  wanted_id uuid;
-  base_version integer;
+  wanted private.note_request;
   attempted text := case save_note.status when 'draft' then 'save_draft' when 'signed' then 'sign' else 'amend' end;
   fingerprint bytea;
   outcome jsonb;
@@ -567,17 +552,19 @@ declare
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
-  wanted_id := private.parse_note_request(request, actor.organization_id, true);
-  base_version := (request ->> 'base_version')::integer;
-  session := private.note_session(actor, wanted_id, true);
+  wanted := private.read_request(
+    request, null::private.note_request, '{session_id,id,base_version,ciphertext,content_mac,proof}'
+  );
+  perform private.require_sealed(wanted.ciphertext, actor.organization_id);
+  session := private.note_session(actor, wanted.session_id, true);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted_id, attempted, 403, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
+      actor, wanted.session_id, attempted, 403, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
     );
   end if;
   -- Each sealing gives another ciphertext: what makes two requests the same is the keyed digest of their content.
   fingerprint := private.fingerprint(jsonb_build_object(
-    'attempted', attempted, 'sessionId', wanted_id, 'baseVersion', base_version, 'contentMac', request ->> 'content_mac'
+    'attempted', attempted, 'sessionId', wanted.session_id, 'baseVersion', wanted.base_version, 'contentMac', wanted.content_mac
   ));
   outcome := private.find_replay(actor.organization_id, actor.user_id, 'session-notes', idempotency_key, fingerprint);
   if outcome is not null then
@@ -587,52 +574,52 @@ begin
   -- Two savers of one note would both build on the same version, and a session could be cancelled while it is signed for.
   perform 1
   from public.sessions as candidate
-  where candidate.organization_id = actor.organization_id and candidate.id = wanted_id
+  where candidate.organization_id = actor.organization_id and candidate.id = wanted.session_id
   for no key update;
   as_of := clock_timestamp();
   -- Asked again: she may have been removed, or the session given to somebody else, while this waited.
   actor := private.require_actor();
-  session := private.note_session(actor, wanted_id, true);
+  session := private.note_session(actor, wanted.session_id, true);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted_id, attempted, 403, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
+      actor, wanted.session_id, attempted, 403, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
     );
   end if;
   select * into latest
   from private.session_note_versions as note
-  where note.organization_id = actor.organization_id and note.session_id = wanted_id
+  where note.organization_id = actor.organization_id and note.session_id = wanted.session_id
   order by note.version desc
   limit 1;
 
   if latest.status in ('signed', 'amended') and save_note.status <> 'amended' then
     return private.refuse_note(
-      actor, wanted_id, attempted, 409, 'NOTE_SIGNED', 'The note is signed and no longer changes. Amend it instead.'
+      actor, wanted.session_id, attempted, 409, 'NOTE_SIGNED', 'The note is signed and no longer changes. Amend it instead.'
     );
   elsif latest.status is distinct from 'signed' and latest.status is distinct from 'amended'
     and save_note.status = 'amended'
   then
     return private.refuse_note(
-      actor, wanted_id, attempted, 409, 'NOTE_NOT_SIGNED', 'Only a signed note is amended. Save a draft, or sign it.'
+      actor, wanted.session_id, attempted, 409, 'NOTE_NOT_SIGNED', 'Only a signed note is amended. Save a draft, or sign it.'
     );
-  elsif base_version <> coalesce(latest.version, 0) then
+  elsif wanted.base_version <> coalesce(latest.version, 0) then
     return private.refuse_note(
-      actor, wanted_id, attempted, 409, 'NOTE_VERSION_CONFLICT',
-      format('The note is at version %s, not %s. Read it again and save on top of it.', coalesce(latest.version, 0), base_version)
+      actor, wanted.session_id, attempted, 409, 'NOTE_VERSION_CONFLICT',
+      format('The note is at version %s, not %s. Read it again and save on top of it.', coalesce(latest.version, 0), wanted.base_version)
     );
   elsif private.undocumentable(session, save_note.status) is not null then
     return private.refuse_note(
-      actor, wanted_id, attempted, 409, 'SESSION_NOT_DOCUMENTABLE', private.undocumentable(session, save_note.status)
+      actor, wanted.session_id, attempted, 409, 'SESSION_NOT_DOCUMENTABLE', private.undocumentable(session, save_note.status)
     );
   end if;
 
   saved.organization_id := actor.organization_id;
-  saved.session_id := wanted_id;
-  saved.id := (request ->> 'id')::uuid;
+  saved.session_id := wanted.session_id;
+  saved.id := wanted.id;
   saved.version := coalesce(latest.version, 0) + 1;
   saved.status := save_note.status;
-  saved.data_key_id := split_part(request ->> 'ciphertext', '.', 2)::uuid;
-  saved.ciphertext := request ->> 'ciphertext';
-  saved.proof := request ->> 'proof';
+  saved.data_key_id := split_part(wanted.ciphertext, '.', 2)::uuid;
+  saved.ciphertext := wanted.ciphertext;
+  saved.proof := wanted.proof;
   saved.saved_by := actor.user_id;
   saved.saved_at := as_of;
   if save_note.status <> 'draft' then
@@ -643,9 +630,9 @@ begin
       where therapist.organization_id = actor.organization_id and therapist.id = actor.user_id
     );
     saved.attested := private.session_facts(session);
-    if request ->> 'facts_digest' is distinct from private.text_digest(saved.attested::text) then
+    if wanted.facts_digest is distinct from private.text_digest(saved.attested::text) then
       return private.refuse_note(
-        actor, wanted_id, attempted, 409, 'NOTE_VERSION_CONFLICT',
+        actor, wanted.session_id, attempted, 409, 'NOTE_VERSION_CONFLICT',
         'The session has changed since the note was checked against it. Read both again, then sign.'
       );
     end if;
@@ -653,7 +640,7 @@ begin
   if not private.proof_holds(saved.proof, private.note_statement(saved)) then
     outcome := private.unproven(saved.proof);
     return private.refuse_note(
-      actor, wanted_id, attempted, (outcome ->> 'status')::integer, outcome ->> 'code', outcome ->> 'detail'
+      actor, wanted.session_id, attempted, (outcome ->> 'status')::integer, outcome ->> 'code', outcome ->> 'detail'
     );
   end if;
   insert into private.session_note_versions select saved.*;
@@ -714,40 +701,40 @@ set timezone = 'UTC'
 as $$
 declare
   actor private.actor;
-  wanted_id uuid;
+  wanted private.note_request;
   session public.sessions;
   exceeded jsonb;
   note private.session_note_versions;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
-  wanted_id := private.parse_note_request(request, actor.organization_id, false);
+  wanted := private.read_request(request, null::private.note_request, '{session_id}');
   exceeded := private.check_rate('reads');
   if exceeded is not null then
     return exceeded;
   end if;
-  session := private.note_session(actor, wanted_id, false);
+  session := private.note_session(actor, wanted.session_id, false);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted_id, 'read', 403, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
+      actor, wanted.session_id, 'read', 403, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
     );
   end if;
   select * into note
   from private.session_note_versions as candidate
   where candidate.organization_id = actor.organization_id
-    and candidate.session_id = wanted_id
-    and (request ->> 'version' is null or candidate.version = (request ->> 'version')::integer)
+    and candidate.session_id = wanted.session_id
+    and (wanted.version is null or candidate.version = wanted.version)
   order by candidate.version desc
   limit 1;
   if note.id is null then
     return private.refuse_note(
-      actor, wanted_id, 'read', 404, 'NOTE_NOT_FOUND', 'The session has no note, or not in that version.'
+      actor, wanted.session_id, 'read', 404, 'NOTE_NOT_FOUND', 'The session has no note, or not in that version.'
     );
   end if;
   perform private.record_event(
-    actor.organization_id, 'note.read', 'note', array[wanted_id, note.id], clock_timestamp(),
+    actor.organization_id, 'note.read', 'note', array[wanted.session_id, note.id], clock_timestamp(),
     actor_role => actor.role::text,
-    details => jsonb_build_object('version', note.version, 'purpose', coalesce(request ->> 'purpose', 'reading'))
+    details => jsonb_build_object('version', note.version, 'purpose', coalesce(wanted.purpose, 'reading'))
   );
   return private.success(jsonb_build_object(
     'organizationId', actor.organization_id,
@@ -773,33 +760,33 @@ set timezone = 'UTC'
 as $$
 declare
   actor private.actor;
-  wanted_id uuid;
+  wanted private.note_request;
   session public.sessions;
   exceeded jsonb;
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   actor := private.require_actor();
-  wanted_id := private.parse_note_request(request, actor.organization_id, false);
+  wanted := private.read_request(request, null::private.note_request, '{session_id}');
   exceeded := private.check_rate('reads');
   if exceeded is not null then
     return exceeded;
   end if;
-  session := private.note_session(actor, wanted_id, false);
+  session := private.note_session(actor, wanted.session_id, false);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted_id, 'history', 403, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
+      actor, wanted.session_id, 'history', 403, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
     );
   end if;
   perform private.record_event(
-    actor.organization_id, 'note.history_read', 'note', array[wanted_id], clock_timestamp(),
+    actor.organization_id, 'note.history_read', 'note', array[wanted.session_id], clock_timestamp(),
     actor_role => actor.role::text
   );
   return private.success(jsonb_build_object(
-    'sessionId', wanted_id,
+    'sessionId', wanted.session_id,
     'versions', coalesce((
       select jsonb_agg(private.note_answer(note) order by note.version)
       from private.session_note_versions as note
-      where note.organization_id = actor.organization_id and note.session_id = wanted_id
+      where note.organization_id = actor.organization_id and note.session_id = wanted.session_id
     ), '[]')
   ));
 end

@@ -60,19 +60,7 @@ create type private.import_draft as (
 comment on type private.import_draft is
   'A row on its way. known_id: the session it became in an earlier import; issues and conflicts: why it cannot become one.';
 
-do $make$
-begin
-  execute format(
-    $function$
-      create function private.mistyped_import_row() returns jsonpath
-      language plpgsql immutable set search_path = '' as $body$ begin return %L; end $body$
-    $function$,
-    format('$ ? (%s)', private.mistyped_fields('private.import_row'::regtype))
-  );
-end
-$make$;
-comment on function private.mistyped_import_row() is
-  'Finds a field of private.import_row whose JSON type is wrong. Made from the type.';
+select private.make_readable('{import_row}');
 
 create function private.read_import_row(given jsonb, out wanted private.import_row, out issues jsonb)
 language plpgsql
@@ -86,7 +74,7 @@ begin
   -- A row that cannot be read says so, and the others go on: so not private.read_request, which refuses the request.
   begin
     given := jsonb_strip_nulls(given);
-    if jsonb_typeof(given) = 'object' and not given @? private.mistyped_import_row() then
+    if jsonb_typeof(given) = 'object' and not given @? private.mistyped(null::private.import_row) then
       wanted := jsonb_populate_record(null::private.import_row, given);
       return;
     end if;

@@ -82,8 +82,7 @@ as $$
 #variable_conflict use_column
 declare
   actor private.actor := private.require_actor();
-  wanted private.archive_request :=
-    private.read_request(request, null::private.archive_request, private.mistyped_archive_request());
+  wanted private.archive_request := private.read_request(request, null::private.archive_request);
   archived_at timestamptz;
   touched_ids uuid[];
   staff_time_ids uuid[] := '{}';
@@ -161,20 +160,12 @@ as $$
 declare
   actor private.actor := private.require_actor();
   wanted private.credential_request :=
-    private.read_request(request, null::private.credential_request, private.mistyped_credential_request());
-  issues jsonb;
+    private.read_request(request, null::private.credential_request, '{therapist_id,credential}');
   changed uuid;
   touched_ids uuid[];
 begin
   perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', 'is required')) into issues
-  from (
-    values ('therapist_id', wanted.therapist_id is null), ('credential', wanted.credential is null)
-  ) as rule (path, is_missing)
-  where rule.is_missing;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  elsif actor.role not in ('admin', 'super_admin') then
+  if actor.role not in ('admin', 'super_admin') then
     return private.refusal(403, 'FORBIDDEN', 'Only an admin changes a credential.');
   end if;
 
@@ -230,8 +221,7 @@ set timezone = 'UTC'
 as $$
 declare
   actor private.actor := private.require_actor();
-  wanted private.touched_request :=
-    private.read_request(request, null::private.touched_request, private.mistyped_touched_request());
+  wanted private.touched_request := private.read_request(request, null::private.touched_request);
   most constant integer := coalesce(wanted."limit", 100);
   listed uuid[];
   page uuid[];

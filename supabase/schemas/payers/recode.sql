@@ -5,30 +5,7 @@
 
 create type private.recode_request as (session_ids private.session_ids, cpt_code private.cpt_code);
 comment on type private.recode_request is 'The request of recode_sessions, each field within its bounds.';
-
-create function private.read_recode_request(request jsonb)
-returns private.recode_request
-language plpgsql
-stable
-set search_path = ''
-as $$
-declare
-  wanted private.recode_request := private.read_request(
-    request, null::private.recode_request, format('$ ? (%s)', private.mistyped_fields('private.recode_request'::regtype))::jsonpath
-  );
-  issues jsonb;
-begin
-  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', 'is required')) into issues
-  from (values ('session_ids', wanted.session_ids is null), ('cpt_code', wanted.cpt_code is null)) as rule (path, is_broken)
-  where rule.is_broken;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
-  wanted.cpt_code := upper(private.tidy(wanted.cpt_code));
-  return wanted;
-end
-$$;
-comment on function private.read_recode_request(jsonb) is 'Reads the request of recode_sessions, or PT400.';
+select private.make_readable('{recode_request}');
 
 create function private.recoded_rows(organization_id uuid, session_ids uuid[], cpt_code text)
 returns public.sessions[]
@@ -139,7 +116,9 @@ set lock_timeout = '5s'
 as $$
 declare
   actor constant private.actor := private.begin_booking(request_id);
-  wanted constant private.recode_request := private.read_recode_request(request);
+  wanted constant private.recode_request :=
+    private.read_request(request, null::private.recode_request, '{session_ids,cpt_code}');
+  cpt_code constant text := upper(private.tidy(wanted.cpt_code));
   session_ids constant uuid[] := array(select distinct named.id from unnest(wanted.session_ids) as named (id) order by 1);
   changed public.sessions[];
   before jsonb;
@@ -156,7 +135,7 @@ begin
   perform private.take_organization(actor.organization_id);
   perform private.require_same_role(actor);
   as_of := clock_timestamp();
-  changed := private.recoded_rows(actor.organization_id, session_ids, wanted.cpt_code);
+  changed := private.recoded_rows(actor.organization_id, session_ids, cpt_code);
   if cardinality(changed) < cardinality(session_ids)
     or exists (select from unnest(changed) as session where not private.may_ask(actor, session.therapist_id))
   then
@@ -200,12 +179,12 @@ begin
   if cause.code is not null then
     return private.refuse(
       actor, 'session.refused', session_ids, cause.code, cause.detail, retry_after => cause.retry_after,
-      conflicts => cause.conflicts, details => jsonb_build_object('attempted', 'recode_sessions', 'cptCode', wanted.cpt_code),
+      conflicts => cause.conflicts, details => jsonb_build_object('attempted', 'recode_sessions', 'cptCode', cpt_code),
       more => case when found.shortages is null then '{}' else jsonb_build_object('shortages', found.shortages) end
     );
   end if;
   return private.success(jsonb_build_object(
-    'cptCode', wanted.cpt_code, 'recodedCount', cardinality(session_ids),
+    'cptCode', cpt_code, 'recodedCount', cardinality(session_ids),
     'sessions', (
       select jsonb_agg(to_jsonb(session) order by session.start_time, session.id)
       from public.sessions as session

@@ -27,8 +27,10 @@ begin
 end
 $$;
 comment on function private.guard_service_code() is 'Trigger: a session''s code is known, and valid on its day.';
+-- Bookings and imports have asked for this day already, when they asked who may render it.
 create trigger a_guard_code_inserted before insert on public.sessions
-  for each row when (new.cpt_code is not null) execute function private.guard_service_code();
+  for each row when (new.cpt_code is not null and private.is_direct_write())
+  execute function private.guard_service_code();
 create trigger a_guard_code_updated before update on public.sessions
   for each row when (
     -- What is completed changes through correct_visit alone, which asks for the day on which the visit began.

@@ -51,25 +51,7 @@ create type private.staff_time_end as (
 );
 comment on type private.staff_time_end is 'The request of cancel_staff_time.';
 
-do $make$
-declare
-  name text;
-begin
-  foreach name in array array['staff_time_request', 'staff_time_change', 'staff_time_end'] loop
-    execute format(
-      $function$
-        create function private.mistyped_%1$s() returns jsonpath
-        language plpgsql immutable set search_path = '' as $body$ begin return %2$L; end $body$
-      $function$,
-      name, format('$ ? (%s)', private.mistyped_fields(format('private.%I', name)::regtype))
-    );
-    execute format(
-      'comment on function private.mistyped_%1$s() is %2$L',
-      name, format('Finds a field of private.%s whose JSON type is wrong. Made from the type.', name)
-    );
-  end loop;
-end
-$make$;
+select private.make_readable('{staff_time_request,staff_time_change,staff_time_end}');
 
 create type private.staff_plan as (
   id uuid,
@@ -397,8 +379,7 @@ stable
 set search_path = ''
 as $$
 declare
-  wanted private.staff_time_request :=
-    private.read_request(request, null::private.staff_time_request, private.mistyped_staff_time_request());
+  wanted private.staff_time_request := private.read_request(request, null::private.staff_time_request);
   issues jsonb := '[]';
 begin
   if wanted.therapist_ids is null and actor.role = 'therapist' then
@@ -634,8 +615,7 @@ stable
 set search_path = ''
 as $$
 declare
-  wanted private.staff_time_change :=
-    private.read_request(request, null::private.staff_time_change, private.mistyped_staff_time_change());
+  wanted private.staff_time_change := private.read_request(request, null::private.staff_time_change);
   issues jsonb;
 begin
   select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
@@ -1035,8 +1015,7 @@ set lock_timeout = '5s'
 as $$
 declare
   actor private.actor := private.begin_booking(request_id);
-  wanted private.staff_time_end :=
-    private.read_request(request, null::private.staff_time_end, private.mistyped_staff_time_end());
+  wanted private.staff_time_end := private.read_request(request, null::private.staff_time_end);
   from_time constant timestamptz := coalesce(wanted."from"::timestamptz, clock_timestamp());
   named_ids uuid[];
   target_ids uuid[];
