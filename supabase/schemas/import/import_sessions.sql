@@ -285,16 +285,14 @@ $$;
 comment on function private.import_visit_obstacles(uuid, private.import_draft[]) is
   'The rows, completed ones with the visits that were rendered in their time by the same therapist or to the same client.';
 
-create function private.import_drafts(actor private.actor, rows jsonb, as_of timestamptz)
+create function private.read_imports(actor private.actor, rows jsonb, as_of timestamptz)
 returns private.import_draft[]
 language plpgsql
 volatile
 set search_path = ''
 as $$
-declare
-  drafts private.import_draft[];
 begin
-  drafts := array(
+  return array(
     select private.import_draft_of(
       actor.organization_id, (item.position - 1)::integer, read.wanted, read.issues, as_of, actor.user_id
     )
@@ -302,6 +300,18 @@ begin
     cross join lateral private.read_import_row(item.value) as read
     order by item.position
   );
+end
+$$;
+comment on function private.read_imports(private.actor, jsonb, timestamptz) is
+  'The rows as sessions, or with what is wrong with their fields: what no lock decides.';
+
+create function private.import_drafts(actor private.actor, drafts private.import_draft[], as_of timestamptz)
+returns private.import_draft[]
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
   return array(
     select case
       when (item.named).issues is not null or (item.named).known_id is not null then item.named
@@ -331,8 +341,8 @@ begin
   );
 end
 $$;
-comment on function private.import_drafts(private.actor, jsonb, timestamptz) is
-  'The rows as sessions, asked everything but whether their time is free and their units are left.';
+comment on function private.import_drafts(private.actor, private.import_draft[], timestamptz) is
+  'The rows, asked everything but whether their time is free and their units are left.';
 
 -- Writing ------------------------------------------------------------------------------------------------------------------
 
@@ -522,7 +532,7 @@ begin
   )
   select session.organization_id, session.id, session.therapist_id, session.client_id, session.start_time, session.end_time,
     session.status, session.time_zone, session.civil_start, session.session_type, session.location_type, session.cpt_code,
-    session.cpt_modifiers, session.lanes, session.room_id, session.created_by, session.created_at, session.updated_at
+    session.cpt_modifiers, session.lanes, session.room_id, session.created_by, as_of, as_of
   from unnest(drafts) as draft
   cross join lateral (select (draft.session).*) as session;
   insert into public.session_cancellations (
@@ -544,14 +554,14 @@ $$;
 comment on function private.write_imports(private.actor, private.import_draft[], timestamptz) is
   'Writes rows whose time is claimed as sessions. Completed ones claim their visits too.';
 
-create function private.place_imports(actor private.actor, rows jsonb, as_of timestamptz)
+create function private.place_imports(actor private.actor, read private.import_draft[], as_of timestamptz)
 returns private.import_draft[]
 language plpgsql
 set search_path = ''
 as $$
 declare
   drafts constant private.import_draft[] := private.import_visit_obstacles(
-    actor.organization_id, private.import_drafts(actor, rows, as_of)
+    actor.organization_id, private.import_drafts(actor, read, as_of)
   );
   left_over private.import_draft[];
   tried private.import_draft[];
@@ -570,7 +580,11 @@ begin
   for round in 1 .. 10 loop
     lost_ids := private.claim_imports(actor.organization_id, left_over);
     tried := array(select draft from unnest(left_over) as draft where (draft.session).id <> all (lost_ids));
-    quotes := private.quote_units(actor.organization_id, private.import_services(tried), as_of);
+    -- Units can stand in the way of what is to come alone.
+    quotes := case
+      when exists (select from unnest(tried) as draft where (draft.session).status = 'scheduled')
+        then private.quote_units(actor.organization_id, private.import_services(tried), as_of)
+    end;
     refused := private.import_shortages(actor.organization_id, tried, quotes);
     if refused <> '{}' then
       delete from private.claims as claim
@@ -582,11 +596,13 @@ begin
       );
     end if;
     perform private.write_imports(actor, tried, as_of);
-    perform private.enter_sessions(actor.organization_id, private.quote_units(
-      actor.organization_id, private.services_of_sessions(
+    if quotes is null or refused <> '{}' or exists (select from unnest(tried) as draft where (draft.session).status = 'completed') then
+      -- A visit's units depend on the other visits of its day, and what is refused takes none.
+      quotes := private.quote_units(actor.organization_id, private.services_of_sessions(
         actor.organization_id, array(select (draft.session).id from unnest(tried) as draft)
-      ), as_of
-    ));
+      ), as_of);
+    end if;
+    perform private.enter_sessions(actor.organization_id, quotes);
     settled := settled || tried;
     refused := refused || private.import_obstacles(actor.organization_id, array(
       select draft from unnest(left_over) as draft where (draft.session).id = any (lost_ids)
@@ -611,7 +627,7 @@ begin
   );
 end
 $$;
-comment on function private.place_imports(private.actor, jsonb, timestamptz) is
+comment on function private.place_imports(private.actor, private.import_draft[], timestamptz) is
   'Imports every row that can be, and returns all of them with what became of each. Call it alone in the organization.';
 
 -- The call -----------------------------------------------------------------------------------------------------------------
@@ -702,6 +718,7 @@ declare
   actor private.actor := private.begin_booking(request_id);
   dry_run boolean;
   skips boolean;
+  read private.import_draft[];
   drafts private.import_draft[];
   session_ids uuid[];
   as_of timestamptz;
@@ -712,6 +729,8 @@ begin
   perform private.require_import(request);
   dry_run := coalesce(nullif(request -> 'dry_run', 'null')::boolean, false);
   skips := coalesce(request ->> 'on_conflict' = 'skip', false);
+  -- Before the lock, so that nobody waits for it.
+  read := private.read_imports(actor, request -> 'rows', clock_timestamp());
   -- Alone in the organization: thousands of rows need no lock for each of their people, and meet no booking half-way.
   perform private.take_organization(actor.organization_id);
   actor := private.require_actor();
@@ -720,7 +739,7 @@ begin
   end if;
   as_of := clock_timestamp();
   begin
-    drafts := private.place_imports(actor, request -> 'rows', as_of);
+    drafts := private.place_imports(actor, read, as_of);
     session_ids := array(
       select (draft.session).id from unnest(drafts) as draft
       where draft.issues is null and draft.conflicts is null and draft.known_id is null
