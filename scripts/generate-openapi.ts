@@ -28,6 +28,7 @@ import {
   problemType,
   type Schemas,
 } from '../supabase/functions/_shared/contract/index.ts';
+import { ANSWERS, PLAIN_ANSWERS } from './rpc-answers.ts';
 import { type CallableFunction, type Json, REQUESTS, readRpcs, readTypes, type TypeSchemas } from './rpcs.ts';
 
 const codes = Object.entries(ERROR_CODES) as [ErrorCode, CodeEntry][];
@@ -275,13 +276,10 @@ const restServers = [
   { url: 'https://{project}.supabase.co', variables: { project: { default: 'your-project-ref' } } },
 ];
 
-/** They change something and decide about it, but answer plainly. */
-const PLAIN_ANSWERS = ['offer_freed_slots'];
-
 const rpcSchemas: Json = {
   RpcDone: {
     type: 'object',
-    description: 'It was done. What `body` has is in the description of the function.',
+    description: 'It was done.',
     properties: {
       ok: { const: true },
       status: { const: 200 },
@@ -350,11 +348,13 @@ function summaryOf(comment: string): string {
   return first.trim();
 }
 
-/** The database functions that answer as an edge function does, in `body` what that has in `data`. */
-const rpcBodies: Readonly<Record<string, Schemas>> = {
-  hold_sessions: holdEndpoint.data,
-  confirm_sessions: confirmEndpoint.data,
-};
+/** What a function answers, or `body` has in its outcome, as a component of its own. */
+function answerComponent(name: string, kind: 'Answer' | 'Body'): Json {
+  const schema = (kind === 'Body' ? ANSWERS : PLAIN_ANSWERS)[name];
+  if (!schema) throw new Error(`scripts/rpc-answers.ts does not say what ${name} answers.`);
+  const words = name.replace(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
+  return component(`Rpc${words}${kind}`, schema, 'output');
+}
 
 function answerOf(rpc: CallableFunction, types: TypeSchemas): Json {
   if (rpc.columns.length > 0) {
@@ -364,12 +364,11 @@ function answerOf(rpc: CallableFunction, types: TypeSchemas): Json {
     return { type: 'array', items: { type: 'object', properties } };
   }
   if (rpc.result !== 'jsonb') return { type: 'null' };
-  if (rpc.volatility !== 'v' || PLAIN_ANSWERS.includes(rpc.name)) return { type: ['object', 'array'] };
-  const body = rpcBodies[rpc.name];
+  if (rpc.name in PLAIN_ANSWERS) return answerComponent(rpc.name, 'Answer');
   const done = { $ref: '#/components/schemas/RpcDone' };
   return {
     oneOf: [
-      body ? { allOf: [done, { properties: { body: choice(body, 'output') } }] } : done,
+      { allOf: [done, { properties: { body: answerComponent(rpc.name, 'Body') } }] },
       { $ref: '#/components/schemas/RpcRefusal' },
     ],
   };

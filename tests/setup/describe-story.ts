@@ -1,11 +1,12 @@
 /** Makes each line of a story's TAP a test. `vitest.config.ts` calls this for every file in `supabase/tests`. */
 import { describe, expect, test } from 'vitest';
+import { answerProblem } from './rpc-answers.ts';
 import { stack } from './stack.ts';
 import { runStory } from './story.ts';
 
 /** Runs a story and registers what it said: TAP names its tests only by running. */
 export async function describeStory(file: string): Promise<void> {
-  const { assertions, planned, bailout, error } = await runStory(stack.dbUrl, file);
+  const { assertions, planned, bailout, answers, error } = await runStory(stack.dbUrl, file);
   describe(file, () => {
     for (const { result, comments } of assertions) {
       const title = `${result.id} ${result.name}`;
@@ -15,6 +16,9 @@ export async function describeStory(file: string): Promise<void> {
           expect.fail(comments.join('\n') || 'not ok, skipped or to do');
       });
     }
+    test('is answered as openapi.yaml says', () => {
+      expect(answers.map(answerProblem).filter((problem) => problem !== null)).toEqual([]);
+    });
     test('runs to its end, with as many tests as planned', () => {
       expect(error).toBeNull();
       expect(bailout).toBeNull();

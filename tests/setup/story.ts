@@ -6,6 +6,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { Parser, type Result } from 'tap-parser';
+import type { RpcAnswer } from './rpc-answers.ts';
 import { runStatements } from './sql.ts';
 
 /** Where they are. */
@@ -16,6 +17,8 @@ export interface StoryReport {
   assertions: { result: Result; comments: string[] }[];
   planned: number | null;
   bailout: string | null;
+  /** What the database functions answered that the story called. */
+  answers: RpcAnswer[];
   /** An error of the database, which ends the file as `psql -v ON_ERROR_STOP=1` does. */
   error: string | null;
 }
@@ -44,9 +47,16 @@ export async function runStory(dbUrl: string, file: string): Promise<StoryReport
   const client = new pg.Client({ connectionString: dbUrl });
   await client.connect();
   try {
+    const answers: RpcAnswer[] = [];
+    client.on('notice', ({ message }) => {
+      const told = /^answered (.*)$/s.exec(message ?? '')?.[1];
+      if (told) answers.push(JSON.parse(told));
+    });
+    // tests.call tells there what it was answered.
+    await client.query('set client_min_messages = debug1');
     const sql = await readFile(`${storyFolder}${file}`, 'utf8');
     const { lines, error } = await runStatements(client, sql);
-    return { ...parseTap(lines), error };
+    return { ...parseTap(lines), answers, error };
   } finally {
     await client.end();
   }
@@ -60,8 +70,8 @@ export async function installStoryHelpers(dbUrl: string): Promise<void> {
   }
 }
 
-function parseTap(lines: string[]): Omit<StoryReport, 'error'> {
-  const found: Omit<StoryReport, 'error'> = { assertions: [], planned: null, bailout: null };
+function parseTap(lines: string[]): Omit<StoryReport, 'error' | 'answers'> {
+  const found: Omit<StoryReport, 'error' | 'answers'> = { assertions: [], planned: null, bailout: null };
   const parser = new Parser();
   parser.on('plan', (plan) => {
     found.planned = plan.end - plan.start + 1;
