@@ -165,16 +165,13 @@ begin
   ) as simple (problem, is_so, detail)
   where simple.is_so
   union all
-  select closed.session_id, closed.problem,
-    format('from %s to %s', private.iso(min(lower(closed.during))), private.iso(max(upper(closed.during))))
-  from (
-    select therapist.session_ids[1 + found.occurrence_index] as session_id,
-      case found.what when 'availability' then 'outside_hours' else found.what end as problem, found.during
-    from therapist
-    cross join lateral private.outside_availability(schedule_problems.organization_id, therapist.id, therapist.spans) as found
-    where not therapist.is_open
-  ) as closed
-  group by closed.session_id, closed.problem
+  select therapist.session_ids[1 + found.occurrence_index], problem.name,
+    format('from %s to %s', private.iso(min(lower(found.during))), private.iso(max(upper(found.during))))
+  from therapist
+  cross join lateral private.outside_availability(schedule_problems.organization_id, therapist.id, therapist.spans) as found
+  cross join lateral (select case found.what when 'availability' then 'outside_hours' else found.what end as name) as problem
+  where not therapist.is_open
+  group by 1, 2
   union all
   select placed.id, 'not_renderable', format('the therapist''s level may not render %s', placed.code)
   from placed
