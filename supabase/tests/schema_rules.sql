@@ -1,6 +1,6 @@
 -- What every object of the schema must be, asked of the catalog, so that a new one is asked too.
 begin;
-select plan(21);
+select plan(23);
 
 create temporary table relations on commit drop as
 select class.oid, class.oid::regclass::text as name, class.relkind, class.relrowsecurity, class.reloptions, class.relispartition, namespace.nspname as schema
@@ -55,6 +55,20 @@ select is((select count(*) from pg_constraint where contype = 'x' and conrelid =
   'the claims'' constraint is immediate, since "on conflict" needs it');
 select matches((select pg_get_constraintdef(oid) from pg_constraint where contype = 'x' and conrelid = 'public.sessions'::regclass),
   'WHERE .*cancelled.*no_show', 'the sessions'' constraint lets go of what is cancelled or missed');
+
+-- What the API writes is refused in words; see refused_rows.sql.
+select is_empty($$
+  select conrelid::regclass, conname from pg_constraint
+  where contype in ('c', 'x') and connamespace = 'public'::regnamespace and obj_description(oid, 'pg_constraint') is null
+    and exists (select from pg_trigger where tgrelid = conrelid and tgname = 'zz_refuse_broken_row') $$,
+  'each check and exclusion constraint of a table that the API writes says in its comment what is right');
+select is_empty($$
+  select relations.name from relations where relkind in ('r', 'p') and schema = 'public' and not relispartition
+    and exists (
+      select from unnest(array['authenticated', 'service_role']) as role (name), unnest(array['INSERT', 'UPDATE']) as command (name)
+      where has_any_column_privilege(role.name, relations.oid, command.name))
+    and (select count(*) from pg_trigger where tgrelid = relations.oid and tgname in ('zz_refuse_broken_row', 'A_refuse_broken_reference')) <> 2 $$,
+  'each table that the API writes has the triggers that say it');
 
 -- Functions
 select is_empty($$ select name from functions where not coalesce(proconfig::text ~ 'search_path=', false) $$, 'every function sets its search_path');

@@ -48,6 +48,10 @@ begin
       case when found.type like '%stamp%' or found.type like 'tstz%' then '2000-01-01T00:00:00Z' else '2000-01-01' end,
       case when found.type like '%stamp%' or found.type like 'tstz%' then '2100-01-01T00:00:00Z' else '2100-01-01' end
     );
+    execute format(
+      'comment on constraint %I on %I.%I is %L', found.table_name || '_' || found.column_name || '_in_reason',
+      found.schema_name, found.table_name, 'lies between 2000 and 2100'
+    );
   end loop;
 end
 $$;

@@ -163,10 +163,14 @@ begin
       'Insert it as scheduled, then change its status.');
   elsif private.id_is_taken(new.organization_id, new.id) then
     raise exception using
-      errcode = 'unique_violation', message = 'this id belongs to a hold or a group', hint = 'Leave the id out.';
+      errcode = 'unique_violation', message = 'id: belongs to another booking', hint = 'Leave the id out.';
   end if;
-  if (new.start_time >= '2000-01-01' and new.end_time < '2100-01-01' and new.end_time > new.start_time) is not true then
-    -- The table's own checks refuse it, and say why.
+  if (
+    new.start_time >= '2000-01-01' and new.end_time < '2100-01-01' and new.end_time > new.start_time
+    and num_nulls(new.therapist_id, new.client_id, new.buffer_before_minutes, new.buffer_after_minutes) = 0
+    and exists (select from public.time_zones as known where known.name = new.time_zone)
+  ) is not true then
+    -- The table's own constraints refuse it, and say why.
     new.civil_start := '2000-01-01';
     new.lanes := '{[0,2147483647)}';
     return new;
@@ -334,7 +338,7 @@ begin
   perform private.take_row_organization(new.organization_id, tg_table_name);
   if (tg_op = 'INSERT' or new.id <> old.id) and private.id_is_taken(new.organization_id, new.id) then
     raise exception using
-      errcode = 'unique_violation', message = 'this id belongs to a session or a hold', hint = 'Leave the id out.';
+      errcode = 'unique_violation', message = 'id: belongs to another booking', hint = 'Leave the id out.';
   elsif tg_op = 'UPDATE' and exists (
     select from public.session_holds as hold
     join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id

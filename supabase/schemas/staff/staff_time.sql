@@ -173,7 +173,7 @@ begin
   if tg_op = 'INSERT' then
     if private.id_is_taken(new.organization_id, new.id) then
       raise exception using
-        errcode = 'unique_violation', message = 'this id belongs to a session, a hold or a group', hint = 'Leave the id out.';
+        errcode = 'unique_violation', message = 'id: belongs to another booking', hint = 'Leave the id out.';
     end if;
   elsif (new.organization_id, new.id) is distinct from (old.organization_id, old.id) or old.cancelled_at is not null then
     raise exception using
