@@ -118,6 +118,34 @@ describe('an idempotency key', () => {
     expect(second.body.data.holdKey).not.toBe(first.body.data.holdKey);
   });
 
+  it('takes the only occurrence of a hold for the same, listed or not, by either key', async () => {
+    day += 1;
+    const key = randomUUID();
+    const body = rbtHold(10);
+    const held = await hold(clinic.rbt, body);
+    const { occurrences, ...unlisted } = confirmationOf(body, held);
+    const first = await call('sessions-confirm', clinic.rbt, unlisted, withKey(key));
+    expect(first.status).toBe(200);
+    expectReplay(
+      await call('sessions-confirm', clinic.rbt, { ...unlisted, occurrences }, withKey(key)),
+      first,
+      key,
+    );
+    const byBatch = occurrences.map((each) => ({ ...each, hold_key: held.holdKey }));
+    expectReplay(
+      await call('sessions-confirm', clinic.rbt, { ...unlisted, occurrences: byBatch }, withKey(key)),
+      ...([first, key] as const),
+    );
+    const unknown = occurrences.map((each) => ({ ...each, hold_key: randomUUID() }));
+    const other = await call(
+      'sessions-confirm',
+      clinic.rbt,
+      { ...unlisted, occurrences: unknown },
+      withKey(key),
+    );
+    expect([other.status, other.body.code]).toEqual([422, 'IDEMPOTENCY_KEY_REUSED']);
+  });
+
   it('replays confirmations and cancellations too', async () => {
     day += 1;
     const body = rbtHold(10);

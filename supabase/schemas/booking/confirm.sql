@@ -828,6 +828,28 @@ end
 $$;
 comment on function private.confirmed_body(jsonb, public.session_holds[], uuid) is 'The body of a confirmation, its rows in request order.';
 
+create function private.listed_by_batch(organization_id uuid, batch_key uuid, listed private.listing[])
+returns jsonb
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  if cardinality(listed) = 1 and (listed[1]).hold_key <> batch_key and exists (
+    select from public.session_holds as hold
+    join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
+    where hold.organization_id = listed_by_batch.organization_id and hold.hold_key = (listed[1]).hold_key
+      and batch.hold_key = batch_key
+  ) then
+    return jsonb_build_array(to_jsonb(listed[1]) || jsonb_build_object('hold_key', batch_key));
+  end if;
+  return to_jsonb(listed);
+end
+$$;
+comment on function private.listed_by_batch(uuid, uuid, private.listing[]) is
+  'What a confirmation lists, for its fingerprint: the only occurrence of a hold is the same by its own key, by the key of '
+  'the batch, and when it is not listed at all.';
+
 create function private.confirm_sessions(request jsonb, idempotency_key text default null, request_id text default null)
 returns jsonb
 language plpgsql
@@ -850,7 +872,8 @@ begin
   perform private.share_organization(actor.organization_id);
   if idempotency_key is not null then
     fingerprint := private.fingerprint(jsonb_build_object(
-      'holdKey', wanted.hold_key, 'occurrences', to_jsonb(listed), 'therapistId', (wanted.session).therapist_id,
+      'holdKey', wanted.hold_key, 'occurrences', private.listed_by_batch(actor.organization_id, wanted.hold_key, listed),
+      'therapistId', (wanted.session).therapist_id,
       'clientId', (wanted.session).client_id
     ));
     outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-confirm', idempotency_key, fingerprint);
