@@ -1,6 +1,6 @@
 -- Notes that are not written by anybody: a draft over a signed note, by whatever way; any by a therapist who has left.
 begin;
-select plan(15);
+select plan(18);
 select tests.open_clinic();
 select tests.prove_rows();
 insert into private.data_keys (organization_id, id, wrapped_key)
@@ -32,6 +32,13 @@ select is(tests.error_code('postgres', pg_temp.version(signed_id, 2, 'draft')), 
 select is(tests.error_code('postgres', pg_temp.version(signed_id, 1, 'signed')), null, 'a note is signed') from made;
 select is(tests.error('postgres', pg_temp.version(signed_id, 2, status)) ->> 'message', 'a signed note is only amended', status || ' over it')
 from made, unnest(array['draft', 'signed']) as status;
+
+-- What no function sealed is no note, however well it looks.
+select is(tests.error('postgres', format('insert into private.session_note_versions (organization_id, session_id, id, version, status, data_key_id, ciphertext, saved_by, proof)
+  values (%L, %L, gen_random_uuid(), 1, ''draft'', %L, %L, %L, %L)', tests.id('clinic'), later_id, tests.id('clinic key'),
+  concat_ws('.', 'tsb1', tests.id('clinic key'), 'AAAAAAAAAAAAAAAA', repeat('A', 32)), tests.id('rbt'), proof)) ->> 'message',
+  'a version of a note needs the proof of the function that sealed it', format('a note with the proof %s', proof))
+from made, unnest(array['tsp1.stories.' || repeat('A', 43), tests.proof('session_note_versions', tests.id('clinic')::text), 'x']) as proof;
 
 create function pg_temp.prepare(session uuid) returns jsonb
 language sql

@@ -5,6 +5,7 @@ import {
   billableUnits,
   coverageGap,
   dailyUnitWarnings,
+  dayUnits,
   deriveCptMetadata,
   type PayerRules,
   poolUnits,
@@ -246,6 +247,19 @@ describe('a pooled day', () => {
         expect(units).toBe(billableUnits(day.reduce((sum, { minutes }) => sum + minutes, 0)));
       }),
     );
+  });
+});
+
+describe('the units of a day', () => {
+  it('are each client’s, each therapist’s and each day’s own', () => {
+    const visit = (clientId: string, therapistId = 't', date = '2026-12-01') => ({
+      ...{ sessionId: [clientId, therapistId, date].join(), clientId, therapistId, date },
+      ...{ code: '97153', minutes: 7, startTime: new Date('2026-12-01T18:00:00Z') },
+      rounding: 'midpoint_daily' as const,
+    });
+    const others = [visit('a'), visit('b'), visit('a', 'u'), visit('a', 't', '2026-12-02')];
+    expect([...dayUnits(others).values()]).toEqual([0, 0, 0, 0]);
+    expect([...dayUnits([visit('a'), { ...visit('a'), sessionId: 'again' }]).values()]).toEqual([0, 1]);
   });
 });
 
