@@ -357,6 +357,7 @@ describe('a session to be booked', () => {
   });
 
   it('has instants for times, the end after the start, by 12 hours at most', () => {
+    expect(refusal({ ...whole, end_time: '2026-12-02T06:00:00Z' })).toBe('complete');
     expect(refusal({ ...whole, start_time: '10:00' })).toEqual({
       code: 'VALIDATION_FAILED',
       paths: ['session.start_time'],
