@@ -1,7 +1,7 @@
 -- A country changes its clocks, and the database learns of it: sessions keep the civil time they were booked for, a report
 -- lists those whose clocks show another one now, and resync_zone moves them back, all or none.
 begin;
-select plan(37);
+select plan(38);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -119,6 +119,15 @@ end $$;
 select pg_temp.law_changes('fourth');
 select is(pg_temp.resync() #>> '{body,movedCount}', '1', 'a hold that has expired is in nobody''s way');
 select is_empty('select * from tests.broken_claims()', 'and its claims are gone');
+
+-- A session that is moved was booked for its new time from then on.
+do $$ begin
+  perform pg_temp.made('fifth', 17);
+  perform tests.confirm('rbt', jsonb_set(jsonb_set(tests.confirmation(held, 'rbt', 'ann'), '{session,id}', to_jsonb(tests.id('fifth'))), '{occurrences,0,session,id}', to_jsonb(tests.id('fifth'))))
+  from tests.hold('rbt', tests.request('rbt', 'ann', tests.at(18, '15:00'), 60, jsonb_build_object('session_id', tests.id('fifth')))) as held;
+end $$;
+select is((select array[start_time = tests.at(18, '15:00'), civil_start = start_time at time zone time_zone] from public.sessions where id = tests.id('fifth')), '{t,t}',
+  'a session that is moved is booked for its new time');
 
 -- A group moves whole or not at all.
 insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time)

@@ -516,7 +516,7 @@ export const mutants: Mutant[] = [
     room_id = case`,
     to: `    lanes = (slot.hold).lanes,
     room_id = case`,
-    tests: ['moving_', 'series'],
+    tests: ['moving_a_series_onto_its_siblings.sql', 'changing_a_series.sql', 'a_zones_law_changes.sql'],
   },
   {
     name: 'the clock is read before the locks at confirm',
