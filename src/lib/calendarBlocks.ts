@@ -4,8 +4,9 @@ import type { Closure } from './closures.ts';
 import type { Therapist } from './directory.ts';
 import type { LiveHold } from './liveHolds.ts';
 import { dayBounds, instantOf, plusDays } from './localTime.ts';
-import { statusWords } from './messages.ts';
+import { staffTimeWords, statusWords } from './messages.ts';
 import type { SessionRow } from './scheduleQueries.ts';
+import type { StaffTimeRow } from './staffTime.ts';
 
 /** Something a calendar draws, in local times of the clinic: no calendar component has to know a zone. */
 export interface Block {
@@ -16,7 +17,7 @@ export interface Block {
   readonly end: string;
   readonly title: string;
   readonly detail: string;
-  /** A session's status, `held`, `off`, `time-off` or `closed`. */
+  /** A session's status, `held`, `staff`, `off`, `time-off` or `closed`. */
   readonly kind: string;
   /** The day in words, for screen readers. */
   readonly spoken?: string;
@@ -132,6 +133,112 @@ export function sessionBlocks(
   );
   return [...booked, ...held];
 }
+
+/** The id of a staff time among sessions, and of its blocks. */
+const staffId = ({ id }: StaffTimeRow) => `staff:${id}`;
+
+/** Whose time a staff time takes, as far as the reader may know. */
+const whoseTime = ({ therapist_ids }: StaffTimeRow, { therapistById, showTherapist }: Naming) =>
+  showTherapist ? therapist_ids.map((id) => therapistById.get(id)?.display_name).filter(Boolean) : [];
+
+/**
+ * Time without a client as blocks of a calendar.
+ *
+ * @param staffTimes - what `fetchStaffTimes` gives
+ * @param naming - names and times
+ * @param inColumns - whether each therapist has a column: then each has a block of their own
+ * @returns the blocks; the id of each begins with `staff:`
+ * @example
+ * ```ts
+ * const times = clinicTimes('America/Los_Angeles', 'en-US');
+ * const naming = { times, nameOf: () => '', therapistById: new Map(), showTherapist: false };
+ * const meetings = await fetchStaffTimes(supabase, weekBounds('2026-12-01', times.timeZone));
+ * staffTimeBlocks(meetings, naming, false).map(({ start, title }) => `${start} ${title}`);
+ * ```
+ */
+export function staffTimeBlocks(
+  staffTimes: readonly StaffTimeRow[],
+  naming: Naming,
+  inColumns: boolean,
+): Block[] {
+  return staffTimes.flatMap((one) => {
+    const { start_time, end_time, kind, series_id, therapist_ids } = one;
+    const block = {
+      ...placed(start_time, end_time, naming.times),
+      id: staffId(one),
+      title: `${staffTimeWords[kind]}${series_id ? ' ↻' : ''}`,
+      detail: [naming.times.range(start_time, end_time), ...whoseTime(one, naming)].join(' · '),
+      kind: 'staff',
+    };
+    return inColumns ? therapist_ids.map((column) => ({ ...block, column })) : [block];
+  });
+}
+
+/** A line of a schedule that is written as a list. */
+export interface AgendaEntry {
+  /** The session's id, of a group its first one's; or `staff:` and the staff time's. */
+  readonly id: string;
+  readonly startTime: string;
+  /** From when to when, in words. */
+  readonly when: string;
+  readonly title: string;
+  /** Whose time it takes, by name. */
+  readonly whose: string;
+  readonly repeats: boolean;
+  readonly isGroup: boolean;
+  /** A session's status, or `staff`. */
+  readonly kind: string;
+  /** The status in words; empty for time without a client. */
+  readonly status: string;
+}
+
+/**
+ * A schedule as a list by day.
+ *
+ * @param sessions - what is booked, in the order in which the days are to stand
+ * @param staffTimes - time without a client
+ * @param naming - names and times
+ * @returns the entries of each local day, `YYYY-MM-DD`
+ * @example
+ * ```ts
+ * const times = clinicTimes('America/Los_Angeles', 'en-US');
+ * const naming = { times, nameOf: () => 'A client', therapistById: new Map(), showTherapist: true };
+ * const { sessions } = await fetchSchedule(supabase, weekBounds('2026-12-01', times.timeZone));
+ * for (const [day, entries] of agendaDays(sessions, [], naming)) console.log(day, entries.length);
+ * ```
+ */
+export function agendaDays(
+  sessions: readonly SessionRow[],
+  staffTimes: readonly StaffTimeRow[],
+  naming: Naming,
+): Map<string, AgendaEntry[]> {
+  const { times, therapistById } = naming;
+  const booked = appointmentsOf(sessions).map((members): AgendaEntry => {
+    const [{ id, start_time, end_time, therapist_id, series_id, status }] = members as [SessionRow];
+    return {
+      ...{ id, startTime: start_time, when: times.range(start_time, end_time), kind: status },
+      title: appointmentTitle(members, naming),
+      whose: therapistById.get(therapist_id)?.display_name ?? '',
+      repeats: series_id !== null,
+      isGroup: members.length > 1,
+      status: statusWords[status],
+    };
+  });
+  const others = staffTimes.map(
+    (one): AgendaEntry => ({
+      ...{ id: staffId(one), startTime: one.start_time, when: times.range(one.start_time, one.end_time) },
+      title: staffTimeWords[one.kind],
+      whose: whoseTime(one, { ...naming, showTherapist: true }).join(', '),
+      repeats: one.series_id !== null,
+      ...{ isGroup: false, kind: 'staff', status: '' },
+    }),
+  );
+  // Sessions keep their order; what is put between them is sorted with them.
+  const all = others.length > 0 ? [...booked, ...others].sort(byStart) : booked;
+  return Map.groupBy(all, ({ startTime }) => times.civil(startTime).slice(0, 10));
+}
+
+const byStart = (a: AgendaEntry, b: AgendaEntry) => Date.parse(a.startTime) - Date.parse(b.startTime);
 
 /**
  * What lies outside somebody's hours, and their time off, as backgrounds of a calendar.

@@ -16,6 +16,8 @@ export interface ClinicTimes {
   date(date: string): string;
   /** `10:00 AM`. */
   clock(at: At): string;
+  /** Day and clock: `Tue, Dec 1, 10:00 AM`. */
+  moment(at: At): string;
   /** `10:00 – 11:00 AM`; over a change of clocks both with their zone: `1:30 AM PDT – 1:15 AM PST`. */
   range(from: At, to: At): string;
   /** Day and range. */
@@ -63,6 +65,7 @@ export function clinicTimes(timeZone: string, locale?: string): ClinicTimes {
     return plain(write(isThisYear ? options : { ...options, year: 'numeric' }).format(new Date(at)));
   };
   const day = (at: At) => withYear(at, { weekday: 'short', month: 'short', day: 'numeric' });
+  const clockOf = (at: At) => plain(clock.format(new Date(at)));
   const abbreviation = (at: At) =>
     named.formatToParts(new Date(at)).find(({ type }) => type === 'timeZoneName')?.value ?? '';
   const range = (from: At, to: At) =>
@@ -77,7 +80,8 @@ export function clinicTimes(timeZone: string, locale?: string): ClinicTimes {
     longDay: (at) => withYear(at, { weekday: 'long', month: 'long', day: 'numeric' }),
     date: (date) =>
       new Intl.DateTimeFormat(locale, { timeZone: 'UTC', dateStyle: 'medium' }).format(new Date(date)),
-    clock: (at) => plain(clock.format(new Date(at))),
+    clock: clockOf,
+    moment: (at) => `${day(at)}, ${clockOf(at)}`,
     range,
     dayRange: (from, to) => `${day(from)}, ${range(from, to)}`,
     abbreviation,

@@ -78,6 +78,8 @@ export {
   bookSession,
 } from './bookSession.ts';
 export {
+  type AgendaEntry,
+  agendaDays,
   appointmentsOf,
   appointmentTitle,
   type Block,
@@ -86,6 +88,7 @@ export {
   hoursBlocks,
   type Naming,
   sessionBlocks,
+  staffTimeBlocks,
 } from './calendarBlocks.ts';
 export {
   type CalendarFeed,
@@ -196,6 +199,7 @@ export {
   type RefusalContext,
   type RefusalExplanation,
   rangesOf,
+  staffTimeWords,
   statusWords,
 } from './messages.ts';
 export { type MoveRequest, moveSession } from './moveSession.ts';

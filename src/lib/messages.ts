@@ -9,6 +9,7 @@ import type {
 import type { PreviewedOccurrence } from './previewSeries.ts';
 import type { SessionStatus } from './scheduleQueries.ts';
 import { type LibraryErrorCode, SessionsApiError } from './sessionsApiError.ts';
+import type { StaffTimeKind } from './staffTime.ts';
 
 /** A code an app may have to say something about. */
 export type MessageCode = ErrorCode | LibraryErrorCode;
@@ -102,6 +103,16 @@ export const statusWords: Readonly<Record<SessionStatus, string>> = {
   no_show: 'did not come',
 };
 
+/** What users call time without a client. */
+export const staffTimeWords: Readonly<Record<StaffTimeKind, string>> = {
+  meeting: 'Meeting',
+  supervision: 'Supervision',
+  drive: 'Drive',
+  documentation: 'Documentation',
+  training: 'Training',
+  break: 'Break',
+};
+
 /**
  * What is wrong with a field, as a sentence.
  *
@@ -172,6 +183,8 @@ export interface RefusalContext {
   /** The language of times; the device's when absent. */
   readonly locale?: string;
   readonly therapistName?: string;
+  /** The name of a therapist by their id, where several were asked for. */
+  therapistNameOf?(therapistId: string): string | undefined;
   readonly roomName?: string;
   readonly messages?: Partial<Messages>;
 }
@@ -205,12 +218,12 @@ export function explainRefusal(error: SessionsApiError, context: RefusalContext)
   const time = new Intl.DateTimeFormat(context.locale, {
     ...{ hour: 'numeric', minute: '2-digit', timeZone: context.timeZone },
   });
-  const subject = {
-    therapist: therapistName,
-    client: 'The client',
-    room: roomName ? `Room ${roomName}` : 'The room',
-  };
-  const sentence = ({ resource, blockedBy, startTime, endTime, expiresAt }: Conflict) => {
+  const sentence = ({ resource, therapistId, blockedBy, startTime, endTime, expiresAt }: Conflict) => {
+    const subject = {
+      therapist: (therapistId && context.therapistNameOf?.(therapistId)) || therapistName,
+      client: 'The client',
+      room: roomName ? `Room ${roomName}` : 'The room',
+    };
     const span = time.formatRange(new Date(startTime), new Date(endTime));
     if (blockedBy === 'hold') {
       // Therapist, client and room are held together: one sentence, whichever of them it is.

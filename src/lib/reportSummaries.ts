@@ -142,12 +142,14 @@ function supervision(rows: readonly SummaryRow[]): ReportSummary {
 function funnel(rows: readonly SummaryRow[]): ReportSummary {
   const held = sum(rows, 'held');
   const booked = held === 0 ? 0 : Math.round((100 * sum(rows, 'confirmed')) / held);
+  const refused = sum(rows, 'refused_requests');
+  const were = refused === 1 ? 'request was' : 'requests were';
   const parts = { confirmed: 'confirmed', released: 'let go', expired: 'ran out', live: 'still held' };
   return {
     sentence:
       held === 0
         ? 'Nothing was held.'
-        : `${booked} % of ${held} held times were booked; ${sum(rows, 'refused_requests')} requests were refused.`,
+        : `${booked} % of ${held} held times were booked; ${refused} ${were} refused.`,
     pieces: Object.entries(parts).map(([column, bar]) => ({ bar, part: bar, value: sum(rows, column) })),
     ticks: [],
     unit: 'held times',

@@ -14,7 +14,7 @@ import {
   type SessionRow,
   SessionsApiError,
 } from '../lib/index.ts';
-import { useAction } from './actions.ts';
+import { useAction, useSeconds } from './actions.ts';
 import { type SessionsClient, useSupabase } from './session.ts';
 
 /** What was booked, and how many dates of a series were left out. */
@@ -169,5 +169,35 @@ export function useBooking(
         onHeld();
       }),
     dismiss: useCallback(() => setRefused(null), []),
+  };
+}
+
+/** Seconds left at which the rest is said aloud. */
+const SPOKEN_AT = [120, 60, 30];
+const SOON_SECONDS = 60;
+
+/** A hold as it runs out: what is left, and when it is said. */
+export interface Running {
+  readonly secondsLeft: number;
+  readonly tone: 'held' | 'soon' | 'over';
+  /** What a screen reader is told, at a few moments only. */
+  readonly spoken: string;
+}
+
+/**
+ * Follows what a booking holds, second by second.
+ *
+ * @param booking - the booking
+ * @returns null when nothing is held
+ */
+export function useRunning({ held, isHoldOver }: Booking): Running | null {
+  useSeconds(held !== null);
+  if (!held) return null;
+  const secondsLeft = held.secondsLeft();
+  const spoken = SPOKEN_AT.findLast((seconds) => secondsLeft <= seconds && secondsLeft > 0);
+  return {
+    secondsLeft,
+    tone: isHoldOver ? 'over' : secondsLeft <= SOON_SECONDS ? 'soon' : 'held',
+    spoken: isHoldOver ? 'The hold has ended.' : spoken ? `${spoken} seconds left` : '',
   };
 }

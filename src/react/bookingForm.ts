@@ -6,6 +6,7 @@ import {
   changeSeries,
   dayBounds,
   deriveCptMetadata,
+  explainBlocked,
   fetchPayerRules,
   findOpenSlots,
   issueSentence,
@@ -16,6 +17,7 @@ import {
   type PreviewedOccurrence,
   previewSeries,
   previewSeriesChange,
+  type RecurrenceInput,
   type SeriesChange,
   type SeriesChangeRequest,
   type SeriesScope,
@@ -30,27 +32,33 @@ import { type Booking, type Made, useBooking } from './booking.ts';
 import { placeOf } from './calendar.ts';
 import { type Balance, useClients, useRead, useReport, useTherapists } from './reads.ts';
 import { useMe, useSupabase } from './session.ts';
+import type { Slot } from './weekCalendar.ts';
 
-/** What is chosen: local dates and times of the clinic, as inputs have them. */
-export interface BookingFields {
-  readonly clientId: string;
-  /** Further clients: with them it is a group. */
-  readonly others: readonly string[];
-  readonly therapistId: string;
+/** When something is and how often: local dates and times of the clinic, as inputs have them. */
+export interface TimeFields {
   /** `YYYY-MM-DD`. */
   readonly date: string;
   /** `HH:mm`. */
   readonly from: string;
   readonly to: string;
+  /** An RFC 5545 rule without its end; empty: it does not repeat. */
+  readonly repeat: string;
+  readonly end: 'count' | 'until';
+  /** How many times, or until which day. */
+  readonly count: string;
+  readonly until: string;
+}
+
+/** What is chosen of a booking. */
+export interface BookingFields extends TimeFields {
+  readonly clientId: string;
+  /** Further clients: with them it is a group. */
+  readonly others: readonly string[];
+  readonly therapistId: string;
   /** A service code; empty: what the therapist renders most often. */
   readonly service: string;
   readonly place: string;
   readonly roomId: string;
-  /** An RFC 5545 rule without its end; empty: it does not repeat. */
-  readonly repeat: string;
-  readonly end: 'count' | 'until';
-  readonly count: string;
-  readonly until: string;
   /** Leave out the dates of a series that are not free. */
   readonly skip: boolean;
   /** Of a series that is moved: this session, it and those that follow, or all that are to come. */
@@ -60,8 +68,9 @@ export interface BookingFields {
 /** A date of a series, and what is in its way. */
 export type PreviewedDate = Pick<PreviewedOccurrence, 'index' | 'startTime' | 'endTime' | 'blockedBy' | 'by'>;
 
-/** What a form begins with. */
-export interface BookingStart extends Partial<BookingFields> {
+/** What a form begins with, besides where in the calendar. */
+export interface BookingStart {
+  readonly clientId?: string;
   /** The session to move, instead of booking a new one. */
   readonly session?: SessionRow;
   /** What a move by drag was refused for. */
@@ -75,6 +84,62 @@ export interface BookingPlace {
   readonly start: string;
   readonly end: string;
   readonly therapistId: string;
+}
+
+/** The dates of a series as somebody looks at them. */
+export interface SeriesPreview {
+  readonly shown: readonly (PreviewedDate & { readonly words: string })[];
+  readonly total: number;
+  readonly free: number;
+}
+
+/** A series this long is shown whole. */
+const SHOWN_WHOLE = 12;
+/** Of a longer one so many are shown although they are free. */
+const SHOWN_FREE = 3;
+
+/** A booking or a move that somebody begins in a calendar. */
+export interface Draft extends BookingPlace, BookingStart {
+  /** Which opening of the form it belongs to: a new one begins with a new form. */
+  readonly opening: number;
+}
+
+/**
+ * Makes drafts of what is pressed or dragged in a calendar.
+ *
+ * @param therapistId - whose calendar it is; null: of everybody
+ */
+export function useDrafts(therapistId: string | null) {
+  const { times } = useMe();
+  const { therapists } = useTherapists();
+  const at = ({ start, end, column }: Slot, about: BookingStart = {}): Draft => ({
+    ...{ opening: performance.now(), start, end },
+    therapistId: column ?? therapistId ?? therapists[0]?.id ?? '',
+    ...about,
+  });
+  return {
+    /** A new session in a slot. */
+    at,
+    /** A new session in the morning of a day, or of today when the day is past. */
+    on(date: string): Draft {
+      const [day] = [date, times.today()].sort().reverse();
+      return at({ start: `${day}T10:00:00`, end: `${day}T11:00:00` });
+    },
+    /** A move of a session, to a slot or from where it is; `refused` is what a move by drag was refused for. */
+    move(session: SessionRow, to?: Slot, refused?: SessionsApiError): Draft {
+      const { start, end, column } = to ?? {
+        ...{ start: times.civil(session.start_time), end: times.civil(session.end_time) },
+        column: undefined,
+      };
+      const about = { session, clientId: session.client_id, refused };
+      return at({ start, end, column: column ?? session.therapist_id }, about);
+    },
+    /** A draft that was dragged on. */
+    drag: (draft: Draft, { start, end, column }: Slot): Draft => ({
+      ...{ ...draft, start, end, therapistId: column || draft.therapistId },
+      dragged: performance.now(),
+    }),
+  };
 }
 
 /** What is told of a booking form. */
@@ -110,11 +175,23 @@ export interface BookingForm {
   readonly action: Action;
   readonly booking: Booking;
   submit(how: 'book' | 'hold'): Promise<void>;
+  /** For the form's element: books, or holds when it is sent by a button whose value is `hold`. */
+  onSubmit(event: { readonly nativeEvent: Event; preventDefault(): void }): void;
+  /** Whether one of some sessions takes the time that is chosen. */
+  isTaken(sessions: readonly SessionRow[]): boolean;
+  /** The dates of a series in words; of a long one those that are not free and the first few, unless all are wanted. */
+  previewOf(all: boolean, therapistName?: string): SeriesPreview;
   /** Books another start, or the same again, perhaps in spite of a rule. */
   retry(slot: OpenSlot | null, override?: BookSessionRequest['override']): Promise<void>;
   choose(slot: OpenSlot): void;
   /** Puts the client on the waitlist for that day. */
   wait(): Promise<void>;
+}
+
+/** The series that is chosen, as calls take it; null for one alone. */
+export function recurrenceOf({ repeat, end, count, until }: TimeFields): RecurrenceInput | null {
+  if (!repeat) return null;
+  return { rule: repeat, ...(end === 'count' ? { count: Number(count) } : { until }) };
 }
 
 /** What is wrong with each field, or in general. */
@@ -167,11 +244,11 @@ const emptyForm: BookingFields = {
 /**
  * A booking form.
  *
- * @param start - what it begins with
+ * @param start - where it begins, and with what
  * @param listener - what is told
  */
 export function useBookingForm(
-  { session: moved, refused, dragged, ...start }: BookingStart,
+  { session: moved, refused, dragged, clientId: firstClient = '', ...draft }: BookingStart & BookingPlace,
   { onBooked, onHeld, onPlace }: BookingListener,
 ): BookingForm {
   const supabase = useSupabase();
@@ -180,10 +257,11 @@ export function useBookingForm(
   const levelKnown = useWhen(!isPending);
   const action = useAction();
   const [wrong, setWrong] = useState('');
-  const [fields, setFields] = useState<BookingFields>({
-    ...emptyForm,
-    ...start,
-  });
+  const placed = {
+    therapistId: draft.therapistId,
+    ...{ date: draft.start.slice(0, 10), from: draft.start.slice(11, 16), to: draft.end.slice(11, 16) },
+  };
+  const [fields, setFields] = useState<BookingFields>({ ...emptyForm, ...placed, clientId: firstClient });
   const { clientId, others, therapistId, date, repeat, end, until, scope } = fields;
   const place = `${date} ${fields.from} ${fields.to} ${therapistId}`;
   const follow = useRef(onPlace);
@@ -194,7 +272,7 @@ export function useBookingForm(
       follow.current?.({ start: `${day}T${from}:00`, end: `${day}T${to}:00`, therapistId: whose });
   }, [place]);
   useEffect(() => {
-    if (dragged !== undefined) setFields((before) => ({ ...before, ...start }));
+    if (dragged !== undefined) setFields((before) => ({ ...before, ...placed }));
   }, [dragged]);
   const size = others.length + 1;
   const services = servicesFor(byId.get(therapistId)?.credential ?? '', date, size);
@@ -213,9 +291,7 @@ export function useBookingForm(
     // What is moved keeps its service, its room and its group.
     ...(!moved && {
       clientIds: size > 1 ? [clientId, ...others] : null,
-      recurrence: repeat
-        ? { rule: repeat, ...(end === 'count' ? { count: Number(chosen.count) } : { until }) }
-        : null,
+      recurrence: recurrenceOf(chosen),
       overrides: { cptCode: service },
       roomId: chosen.roomId || null,
     }),
@@ -301,6 +377,12 @@ export function useBookingForm(
   };
   const latest = useRef(attempt);
   latest.current = attempt;
+  const submit = (how: 'book' | 'hold') =>
+    action.run(async () => {
+      // Which services there are depends on the therapist's level: a press that is quicker than that read waits for it.
+      await levelKnown;
+      await latest.current(how, fields);
+    });
   const at = ({ startTime, endTime }: OpenSlot): BookingFields => {
     const local = times.civil(startTime);
     return {
@@ -321,12 +403,34 @@ export function useBookingForm(
     openSlots: useOpenSlots(moved ? null : request, service, minutes),
     draws: useDraws(moved ? null : request, service, date),
     wrong: wrong || sentencesOf(booking.invalid),
-    submit: (how) =>
-      action.run(async () => {
-        // Which services there are depends on the therapist's level: a press that is quicker than that read waits for it.
-        await levelKnown;
-        await latest.current(how, fields);
-      }),
+    submit,
+    onSubmit(event) {
+      event.preventDefault();
+      const { submitter } = event.nativeEvent as SubmitEvent;
+      void submit(submitter?.getAttribute('value') === 'hold' ? 'hold' : 'book');
+    },
+    isTaken: (sessions) =>
+      sessions.some(
+        ({ therapist_id, status, start_time, end_time }) =>
+          therapist_id === therapistId &&
+          status === 'scheduled' &&
+          start_time < (request?.session.end_time ?? '') &&
+          end_time > (request?.session.start_time ?? ''),
+      ),
+    previewOf(all, therapistName) {
+      const rows = dates ?? [];
+      const offset = (row = rows[0]) => times.offset(row?.startTime ?? 0);
+      const shown = rows
+        .filter(
+          ({ blockedBy }, index) => all || rows.length <= SHOWN_WHOLE || blockedBy || index < SHOWN_FREE,
+        )
+        .map((row) => {
+          const hasChanged = row.index > 0 && offset(row) !== offset(rows[row.index - 1]);
+          const change = hasChanged ? ` · clocks have changed, still ${times.clock(row.startTime)}` : '';
+          return { ...row, words: explainBlocked(row, therapistName) + change };
+        });
+      return { shown, total: rows.length, free: rows.length - blockedDates };
+    },
     retry: async (slot, override) => {
       const chosen = slot ? at(slot) : fields;
       setFields(chosen);

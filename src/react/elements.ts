@@ -1,5 +1,13 @@
 /** What native elements lack: buttons and forms that work once at a time, and layers that keep the focus. */
-import { type FormEvent, type KeyboardEvent, type MouseEvent, useEffect, useRef, useState } from 'react';
+import {
+  type FormEvent,
+  type KeyboardEvent,
+  type MouseEvent,
+  useEffect,
+  useLayoutEffect,
+  useRef,
+  useState,
+} from 'react';
 import {
   type Countdown,
   countdown,
@@ -150,9 +158,10 @@ const DRAWN_MS = 100;
 /**
  * Prints what is on the screen, with numbers in place of names unless names are asked for: paper lies about.
  *
+ * @param before - called first, such as to close a dialog
  * @returns whether names must not be drawn now, and what prints
  */
-export function usePrint() {
+export function usePrint(before: () => void) {
   const [what, setWhat] = useState<'numbers' | 'names' | null>(null);
   useEffect(() => {
     if (what === null) return;
@@ -162,7 +171,48 @@ export function usePrint() {
     }, DRAWN_MS);
     return () => clearTimeout(timer);
   }, [what]);
-  return { numbersOnly: what === 'numbers', print: setWhat };
+  return {
+    numbersOnly: what === 'numbers',
+    print(wanted: 'numbers' | 'names') {
+      before();
+      setWhat(wanted);
+    },
+  };
+}
+
+/**
+ * A choice that the browser keeps, such as a theme. Nothing about a person belongs in it.
+ *
+ * @param name - what it is called
+ * @param usual - what it is until something is chosen
+ */
+export function useKept<Value extends string>(name: string, usual: Value) {
+  const [value, setValue] = useState(() => (localStorage.getItem(name) as Value | null) ?? usual);
+  const keep = (next: Value) => {
+    localStorage.setItem(name, next);
+    setValue(next);
+  };
+  return [value, keep] as const;
+}
+
+/** Light, dark, or what the system has; kept by the browser. The page's colours follow `color-scheme`. */
+export function useTheme() {
+  const [theme, setTheme] = useKept<'system' | 'light' | 'dark'>('theme', 'system');
+  useLayoutEffect(() => {
+    document.documentElement.style.colorScheme = theme === 'system' ? '' : theme;
+  }, [theme]);
+  return [theme, setTheme] as const;
+}
+
+/** The parameters of an address with some changed; null takes one out. */
+export function withChanges(
+  before: URLSearchParams,
+  changes: Readonly<Record<string, string | null>>,
+): URLSearchParams {
+  const after = new URLSearchParams(before);
+  for (const [name, value] of Object.entries(changes))
+    value === null ? after.delete(name) : after.set(name, value);
+  return after;
 }
 
 /** Offers a text to be saved as a file. */

@@ -17,7 +17,7 @@ export {
   useSeconds,
   useSettled,
 } from './actions.ts';
-export { type Booking, type Made, useBooking } from './booking.ts';
+export { type Booking, type Made, type Running, useBooking, useRunning } from './booking.ts';
 export {
   type Booked,
   type BookingFields,
@@ -25,15 +25,20 @@ export {
   type BookingListener,
   type BookingPlace,
   type BookingStart,
+  type Draft,
   type PreviewedDate,
+  type SeriesPreview,
+  type TimeFields,
   useBookingForm,
   useClientSearch,
+  useDrafts,
 } from './bookingForm.ts';
 export {
   type Calendar,
   type CalendarQuery,
   type MoveListener,
   useCalendar,
+  useCancel,
   useMove,
   useSingleKeys,
 } from './calendar.ts';
@@ -42,14 +47,29 @@ export {
   saveFile,
   useButton,
   useForm,
+  useKept,
   useLayer,
   usePrint,
   useProblem,
+  useTheme,
   useToolbar,
+  withChanges,
 } from './elements.ts';
+export { type CalendarFeeds, useCalendarFeeds } from './feeds.ts';
 export { type ExceptionsOf, type HoursForm, useExceptionsOf, useHours } from './hours.ts';
 export { type NoteFields, type NoteState, useNote } from './note.ts';
-export { type Members, useMembers, useOutlook, useWelcome, useWorkload } from './people.ts';
+export {
+  balanceInWords,
+  CLIENT_DAYS,
+  type Members,
+  type Newcomer,
+  useClientDetails,
+  useClientPage,
+  useMembers,
+  useOutlook,
+  useWelcome,
+  useWorkload,
+} from './people.ts';
 export {
   type Balance,
   type Read,
@@ -67,6 +87,7 @@ export {
   useTherapists,
 } from './reads.ts';
 export { type RefusalState, useRefusal } from './refusal.ts';
+export { type MonthlyReport, useMonthlyReport } from './reports.ts';
 export {
   type Me,
   type Session,
@@ -78,6 +99,14 @@ export {
   useSession,
   useSupabase,
 } from './session.ts';
+export {
+  type StaffTimeFields,
+  type StaffTimeForm,
+  type StaffTimeListener,
+  type StaffTimeStart,
+  useStaffTimeForm,
+  useStaffTimes,
+} from './staffTime.ts';
 export { type CorrectionFields, EARLY_HOURS, useCorrections, useVisit, type Visit } from './visit.ts';
 export { useWaitlist, type Waiting } from './waitlist.ts';
 export type { Slot } from './weekCalendar.ts';

@@ -6,6 +6,7 @@ import {
   type Client,
   type ClientName,
   type Closure,
+  cancelSessionHold,
   createScheduleFeed,
   fetchAvailabilityExceptions,
   fetchClients,
@@ -174,6 +175,7 @@ export function useHolds(span: Span, enabled = true): readonly LiveHold[] {
 /** A hold of one's own that is alive, and how long it lasts. */
 export interface OwnHold extends LiveHold {
   readonly secondsLeft: number;
+  letGo(): Promise<unknown>;
 }
 
 /**
@@ -183,10 +185,15 @@ export interface OwnHold extends LiveHold {
  */
 export function useOwnHolds(holds: readonly LiveHold[]): readonly OwnHold[] {
   const { now } = useMe();
+  const supabase = useSupabase();
   const own = holds.filter(({ isOwn }) => isOwn);
   useSeconds(own.length > 0);
   return [...new Map(own.map((hold) => [hold.batchKey, hold])).values()]
-    .map((hold) => ({ ...hold, secondsLeft: Math.floor((Date.parse(hold.expiresAt) - now()) / 1000) }))
+    .map((hold) => ({
+      ...hold,
+      secondsLeft: Math.floor((Date.parse(hold.expiresAt) - now()) / 1000),
+      letGo: () => cancelSessionHold(supabase, { holdKey: hold.batchKey }),
+    }))
     .filter(({ secondsLeft }) => secondsLeft > 0);
 }
 

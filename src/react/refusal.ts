@@ -11,6 +11,7 @@ import {
   type SessionsApiError,
 } from '../lib/index.ts';
 import { useSeconds } from './actions.ts';
+import { useTherapists } from './reads.ts';
 import { useMe } from './session.ts';
 
 /** A refusal in words, and what can be done about it. */
@@ -40,7 +41,9 @@ export function useRefusal(error: SessionsApiError, therapistName?: string, isTa
     () => setLeft(error.retryAfterSeconds === null ? null : countdown(error.retryAfterSeconds)),
     [error],
   );
-  const said = explainRefusal(error, { timeZone: times.timeZone, therapistName });
+  const { byId } = useTherapists();
+  const therapistNameOf = (id: string) => byId.get(id)?.display_name;
+  const said = explainRefusal(error, { timeZone: times.timeZone, therapistName, therapistNameOf });
   // What was refused for a session was never a matter of waiting.
   const isLost = isTaken && error.retryAfterSeconds !== null;
   const secondsLeft = left && !isLost ? left.secondsLeft() : null;

@@ -8,13 +8,15 @@ import {
   endSession,
   fetchVisitVersions,
   markNoShow,
+  type ServiceCode,
   type SessionRow,
   SessionsApiError,
+  servicesFor,
   startSession,
   type VisitVersion,
 } from '../lib/index.ts';
 import { type Action, useAction } from './actions.ts';
-import { useRead } from './reads.ts';
+import { useRead, useTherapists } from './reads.ts';
 import { useMe, useSupabase } from './session.ts';
 
 /** How early a session may be started, as the database has it. */
@@ -121,10 +123,18 @@ export interface CorrectionFields {
 export function useCorrections(
   session: SessionRow,
   onChanged: (text: string) => void,
-): { versions: readonly VisitVersion[]; error: unknown; correct(fields: CorrectionFields): Promise<void> } {
+): {
+  versions: readonly VisitVersion[];
+  /** What the therapist renders. */
+  services: readonly ServiceCode[];
+  error: unknown;
+  correct(fields: CorrectionFields): Promise<void>;
+} {
   const supabase = useSupabase();
   const { times } = useMe();
   const sessionId = session.id;
+  const { credential = '' } = useTherapists().byId.get(session.therapist_id) ?? {};
+  const services = servicesFor(credential, times.civil(session.start_time).slice(0, 10));
   const ask = (signal: AbortSignal) => fetchVisitVersions(supabase, { sessionId, signal });
   const {
     data: versions = [],
@@ -132,8 +142,7 @@ export function useCorrections(
     refetch,
   } = useRead(['visit-versions', sessionId], ask, { staleTime: 0 });
   return {
-    versions,
-    error,
+    ...{ versions, services, error },
     async correct({ from, to, undo, reasonCode, remark, cptCode, locationType, therapistId, clientId }) {
       const day = times.civil(session.start_time).slice(0, 10);
       const at = (time = '') => (time && !undo ? times.instant(`${day}T${time}`) : null);

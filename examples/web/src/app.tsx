@@ -1,11 +1,12 @@
 /** Routes and the frame around them. Which role may open what is the library's guard matrix, not this file's. */
-import { CalendarDays, ChartColumn, LogOut, Stethoscope, Users, WifiOff } from 'lucide-react';
+import { CalendarDays, ChartColumn, Clock, LogOut, Stethoscope, Users, WifiOff } from 'lucide-react';
 import { type ComponentType, lazy, type ReactNode, Suspense, useEffect } from 'react';
 import { canOpen, findGuardForPath } from 'therapist-sessions';
-import { type Me, useAction, useConnection, useMe, useSession } from 'therapist-sessions/react';
+import { type Me, useAction, useConnection, useMe, useSession, useTheme } from 'therapist-sessions/react';
 import { Link, Redirect, useLocation } from 'wouter';
+import { Feeds } from './feeds.tsx';
 import { SignIn, SignInAgain } from './sign-in.tsx';
-import { Button, ErrorBoundary, Failure, State } from './ui.tsx';
+import { Button, Choice, ErrorBoundary, Failure, Layer, Narrow, Opener, State } from './ui.tsx';
 
 /** Pages by the path of their guard; each is loaded when it is opened. */
 const pages: Readonly<Record<string, ComponentType<{ id: string }>>> = {
@@ -25,8 +26,11 @@ const links = [
   { path: '/reports', label: 'Reports', Icon: ChartColumn },
 ];
 
+const themes = { system: 'As the system has it', light: 'Light', dark: 'Dark' };
+
 export function App() {
   const { state, isOver, clockWarning } = useSession();
+  useTheme();
   return (
     <>
       <p className="bar warn" role="status" hidden={!clockWarning}>
@@ -78,11 +82,13 @@ function Frame({ me }: { me: Me }) {
 function Header({ path }: { path: string }) {
   const me = useMe();
   const { signOut } = useSession();
+  const [theme, setTheme] = useTheme();
+  const own = me.role === 'therapist' ? [{ path: `/therapists/${me.userId}`, label: 'My hours', Icon: Clock }] : [];
   return (
     <header className="top">
       <strong className="brand">{me.clinic.name}</strong>
       <nav aria-label="Pages">
-        {links
+        {[...links, ...own]
           .filter((link) => canOpen(link.path, me))
           .map(({ path: to, label, Icon }) => (
             <Link key={to} href={to} aria-current={path.startsWith(to) ? 'page' : undefined}>
@@ -103,6 +109,16 @@ function Header({ path }: { path: string }) {
               {me.role.replace('_', ' ')} · {me.clinic.name}
             </span>
           </p>
+          <Choice label="Theme" options={themes} value={theme} onValue={(next) => setTheme(next as typeof theme)} />
+          {!me.isAdmin && (
+            <Opener label="Calendar on my phone…">
+              {(close) => (
+                <Layer isModal title="Sessions in your calendar" onClose={close}>
+                  <Feeds />
+                </Layer>
+              )}
+            </Opener>
+          )}
           <Button label="Sign out" icon={LogOut} press={signOut} />
         </div>
       </details>
@@ -137,14 +153,13 @@ function Apart({
 }) {
   const { signOut } = useSession();
   return (
-    <div className="page narrow">
-      <h1>{heading}</h1>
+    <Narrow title={heading}>
       {children}
       <Failure error={error} />
       <p>
         <Button label="Sign out" press={signOut} />
       </p>
-    </div>
+    </Narrow>
   );
 }
 

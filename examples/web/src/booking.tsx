@@ -1,12 +1,11 @@
 /** Booking a session, a series or a group, or moving a session: look, then do it, or hold while somebody is asked. */
 import { useState } from 'react';
-import { explainBlocked, type SessionRow } from 'therapist-sessions';
+import type { ServiceCode, SessionRow } from 'therapist-sessions';
 import {
-  type BookingFields,
   type BookingForm,
   type BookingPlace,
-  type BookingStart,
-  type PreviewedDate,
+  type Draft,
+  type TimeFields,
   useBookingForm,
   useClientSearch,
   useMe,
@@ -14,23 +13,17 @@ import {
   useTherapists,
 } from 'therapist-sessions/react';
 import { Held, Refusal } from './refusal.tsx';
-import { Button, Check, Choice, Failure, Field, Layer, type Notice, scopes, Table } from './ui.tsx';
-
-/** What a booking starts from: local times of the clinic. */
-export interface Draft extends BookingPlace, Pick<BookingStart, 'session' | 'refused' | 'clientId' | 'dragged'> {
-  /** Which opening of the panel it belongs to: a new one begins with a new form. */
-  readonly opening: number;
-}
+import { Button, bind, Check, Choice, Failure, Field, Layer, type Notice, scopes, Table } from './ui.tsx';
 
 const repeats = {
-  '': 'Does not repeat',
   'FREQ=DAILY': 'Every day',
   'FREQ=WEEKLY': 'Every week',
   'FREQ=WEEKLY;INTERVAL=2': 'Every 2 weeks',
   'FREQ=MONTHLY': 'Every month',
 };
 const ends = { count: 'After a number of times', until: 'On a date' };
-const places = { clinic: 'Clinic', home: 'Home', school: 'School', telehealth: 'Telehealth' };
+export const places = { clinic: 'Clinic', home: 'Home', school: 'School', telehealth: 'Telehealth' };
+export const serviceOption = ({ code, description }: ServiceCode) => [code, `${description} (${code})`] as const;
 const MOST_IN_GROUP = 8;
 
 interface Props {
@@ -41,46 +34,31 @@ interface Props {
   onBooked(notice: Notice): void;
   /** Something was held or let go. */
   onChanged(): void;
+  /** The time is to be taken without a client. */
+  onStaffTime(): void;
   onClose(): void;
 }
 
-export function BookingPanel({ draft, sessions, onDraft, onBooked, onChanged, onClose }: Props) {
+export function BookingPanel({ draft, sessions, onDraft, onBooked, onChanged, onStaffTime, onClose }: Props) {
   const { times, role } = useMe();
   const { options, byId } = useTherapists();
-  const { session: moved, refused, dragged, clientId = '', therapistId } = draft;
-  const [date, from, to] = [draft.start.slice(0, 10), draft.start.slice(11, 16), draft.end.slice(11, 16)];
-  // Its client is not what a drag changes.
-  const begin = { session: moved, refused, dragged, therapistId, date, from, to, ...(!dragged && { clientId }) };
+  const { session: moved } = draft;
   // The block in the grid follows what the form says.
   const onPlace = (place: BookingPlace) => onDraft({ ...draft, ...place });
-  const form = useBookingForm(begin, { onBooked, onHeld: onChanged, onPlace });
+  const form = useBookingForm(draft, { onBooked, onHeld: onChanged, onPlace });
   const { fields, set, request, booking } = form;
   const { start_time: start, end_time: end } = request?.session ?? { start_time: '', end_time: '' };
-  const isTaken = sessions.some(
-    ({ therapist_id, status, start_time, end_time }) =>
-      therapist_id === fields.therapistId && status === 'scheduled' && start_time < end && end_time > start,
-  );
   const onDevice = start && times.onDevice(start);
   const isIdle = !booking.refused && !booking.held;
   const verb = moved ? 'Move' : form.bookable > 1 ? `Book ${form.bookable} sessions` : 'Book';
   const wait = () => form.wait().then(() => onBooked({ text: 'Added to the waitlist for this day.' }));
   return (
     <Layer title={moved ? 'Move' : 'New session'} onClose={onClose}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          const { submitter } = event.nativeEvent as SubmitEvent;
-          void form.submit(submitter?.getAttribute('value') === 'hold' ? 'hold' : 'book');
-        }}
-      >
+      <form onSubmit={form.onSubmit}>
         <fieldset disabled={form.action.busy || booking.held !== null} className="plain">
           {moved && <p className="muted">Now {times.dayRange(moved.start_time, moved.end_time)}.</p>}
           {!moved && <Clients form={form} />}
-          <div className="fields">
-            <Field label="Date" type="date" required {...bind(form, 'date')} data-autofocus={moved && true} />
-            <Field label="From" type="time" step={900} required {...bind(form, 'from')} />
-            <Field label="To" type="time" step={900} required {...bind(form, 'to')} />
-          </div>
+          <When form={form} isFirst={moved !== undefined} />
           <Choice label="Therapist" options={options} disabled={role === 'therapist'} {...bind(form, 'therapistId')} />
           {request && (
             <p className="muted small-text">
@@ -93,7 +71,7 @@ export function BookingPanel({ draft, sessions, onDraft, onBooked, onChanged, on
           {moved?.series_id && <Choice label="Which" options={scopes} {...bind(form, 'scope')} />}
           {moved?.group_id && <p>This moves the whole group.</p>}
           <Failure error={form.datesError} />
-          {form.dates && <Preview rows={form.dates} therapistName={byId.get(fields.therapistId)?.display_name} />}
+          {form.dates && <Preview form={form} therapistName={byId.get(fields.therapistId)?.display_name} />}
           {form.blockedDates > 0 && !moved && (
             <Check
               label={`Leave out the ${form.blockedDates} that ${form.blockedDates === 1 ? 'is' : 'are'} not free`}
@@ -110,6 +88,7 @@ export function BookingPanel({ draft, sessions, onDraft, onBooked, onChanged, on
           <div className="row foot">
             <Button label={verb} by={form.action} saying={moved ? 'Moving…' : 'Booking…'} look="primary" />
             <Button label="Hold while I ask" value="hold" disabled={form.action.busy} />
+            {!moved && <Button label="Without a client…" press={onStaffTime} />}
           </div>
         )}
       </form>
@@ -117,7 +96,7 @@ export function BookingPanel({ draft, sessions, onDraft, onBooked, onChanged, on
         <Refusal
           error={booking.refused}
           therapistName={byId.get(fields.therapistId)?.display_name}
-          isTaken={isTaken}
+          isTaken={form.isTaken(sessions)}
           onTry={form.retry}
           onOther={booking.dismiss}
           onWait={role === 'therapist' || moved || fields.repeat ? undefined : wait}
@@ -127,13 +106,6 @@ export function BookingPanel({ draft, sessions, onDraft, onBooked, onChanged, on
     </Layer>
   );
 }
-
-/** Binds an input to a field of the form. */
-const bind = ({ fields, set }: BookingForm, name: Exclude<keyof BookingFields, 'others' | 'skip'>) => ({
-  name,
-  value: fields[name],
-  onValue: (value: string) => set({ [name]: value }),
-});
 
 /** A search field above a native list: type a letter or two, Enter books with the first that matches. More make a group. */
 function Clients({ form }: { form: BookingForm }) {
@@ -184,15 +156,42 @@ function Clients({ form }: { form: BookingForm }) {
   );
 }
 
+interface Times<Extra = object> {
+  readonly form: { readonly fields: TimeFields; set(changes: Partial<TimeFields>): void } & Extra;
+}
+
+/** When it is, on one day. */
+export function When({ form, isFirst }: Times & { readonly isFirst?: boolean }) {
+  return (
+    <div className="fields">
+      <Field label="Date" type="date" required {...bind(form, 'date')} data-autofocus={isFirst || undefined} />
+      <Field label="From" type="time" step={900} required {...bind(form, 'from')} />
+      <Field label="To" type="time" step={900} required {...bind(form, 'to')} />
+    </div>
+  );
+}
+
+/** How often it is. */
+export function Repeats({ form }: Times) {
+  const { repeat, end, date } = form.fields;
+  return (
+    <>
+      <Choice label="Repeats" none="Does not repeat" options={repeats} {...bind(form, 'repeat')} />
+      {repeat && <Choice label="Ends" options={ends} {...bind(form, 'end')} />}
+      {repeat && end === 'count' && <Field label="Times" type="number" min={2} max={104} required {...bind(form, 'count')} />}
+      {repeat && end === 'until' && <Field label="Last day" type="date" required min={date} {...bind(form, 'until')} />}
+    </>
+  );
+}
+
 /** What a new session is, besides when and for whom. */
 function Details({ form }: { form: BookingForm }) {
   const { times } = useMe();
-  const rooms = useRooms();
-  const { fields, draws } = form;
-  const services = form.services.map(({ code, description }) => [code, `${description} (${code})`] as const);
+  const rooms = useRooms().map(({ id, name }) => [id, name] as const);
+  const { draws } = form;
   return (
     <>
-      <Choice label="Service" options={services} {...bind(form, 'service')} value={form.service} />
+      <Choice label="Service" options={form.services.map(serviceOption)} {...bind(form, 'service')} value={form.service} />
       {draws && (
         <p className="muted small-text">
           {draws.balance.left_units} of {draws.balance.approved_units} units left until {times.date(draws.balance.ends_on)}; this
@@ -201,19 +200,8 @@ function Details({ form }: { form: BookingForm }) {
       )}
       <div className="fields two">
         <Choice label="Place" options={places} {...bind(form, 'place')} />
-        <Choice
-          label="Room"
-          options={[['', 'None'], ...rooms.map(({ id, name }) => [id, name] as const)]}
-          {...bind(form, 'roomId')}
-        />
-        <Choice label="Repeats" options={repeats} {...bind(form, 'repeat')} />
-        {fields.repeat && <Choice label="Ends" options={ends} {...bind(form, 'end')} />}
-        {fields.repeat && fields.end === 'count' && (
-          <Field label="Times" type="number" min={2} max={104} required {...bind(form, 'count')} />
-        )}
-        {fields.repeat && fields.end === 'until' && (
-          <Field label="Last day" type="date" required min={fields.date} {...bind(form, 'until')} />
-        )}
+        <Choice label="Room" none="None" options={rooms} {...bind(form, 'roomId')} />
+        <Repeats form={form} />
       </div>
     </>
   );
@@ -236,37 +224,25 @@ function OpenSlots({ form: { openSlots, choose } }: { form: BookingForm }) {
   );
 }
 
-const SHOWN_AT_FIRST = 12;
-
 /** The dates of a series, and why some are not free. */
-function Preview({ rows, therapistName }: { rows: readonly PreviewedDate[]; therapistName?: string }) {
+function Preview({ form, therapistName }: { form: BookingForm; therapistName?: string }) {
   const { times } = useMe();
-  const [all, setAll] = useState(rows.length <= SHOWN_AT_FIRST);
-  const shown = rows.filter(({ blockedBy }, index) => all || blockedBy !== null || index < 3);
-  const offset = (row = rows[0]) => times.offset(row?.startTime ?? 0);
-  const hasChanged = (row: PreviewedDate) => row.index > 0 && offset(row) !== offset(rows[row.index - 1]);
+  const [all, setAll] = useState(false);
+  const { shown, total, free } = form.previewOf(all, therapistName);
   return (
     <div className="preview">
       <p role="status">
-        <strong>{rows.length} dates</strong> · {rows.filter(({ blockedBy }) => blockedBy === null).length} free
+        <strong>{total} dates</strong> · {free} free
       </p>
       <Table
         rows={shown}
         columns={[
           { head: 'Date', cell: ({ startTime }) => times.day(startTime) },
           { head: 'Time', cell: ({ startTime, endTime }) => times.range(startTime, endTime) },
-          {
-            head: 'Free?',
-            cell: (row) => (
-              <span className={row.blockedBy ? 'blocked' : undefined}>
-                {explainBlocked(row, therapistName)}
-                {hasChanged(row) && ` · clocks have changed, still ${times.clock(row.startTime)}`}
-              </span>
-            ),
-          },
+          { head: 'Free?', cell: ({ blockedBy, words }) => <span className={blockedBy ? 'blocked' : undefined}>{words}</span> },
         ]}
       />
-      {shown.length < rows.length && <Button label={`Show all ${rows.length}`} look="small" press={() => setAll(true)} />}
+      {shown.length < total && <Button label={`Show all ${total}`} look="small" press={() => setAll(true)} />}
     </div>
   );
 }

@@ -51,8 +51,7 @@ function OpenNote({ session, isOwn, onChanged }: Props) {
       {!isReadOnly && <Editor note={note} />}
       {stored?.signature && (
         <p className="muted">
-          Signed {times.day(stored.signature.signedAt)}, {times.clock(stored.signature.signedAt)} as {stored.signature.credential}
-          .
+          Signed {times.moment(stored.signature.signedAt)} as {stored.signature.credential}.
         </p>
       )}
       {isOwn && isSigned && step === null && <Button label="Amend…" icon={Pen} press={() => setStep('amend')} />}

@@ -1,10 +1,9 @@
 /** Therapists with their hours, and for super admins who belongs to the clinic and as what. */
 import { Plus } from 'lucide-react';
 import { useState } from 'react';
-import { addTherapist, hoursInWords, type Role, type WeeklyHours } from 'therapist-sessions';
+import { hoursInWords, type Role, type WeeklyHours } from 'therapist-sessions';
 import { useMe, useMembers, useTherapists, useWelcome, useWorkload } from 'therapist-sessions/react';
 import { Link, useLocation } from 'wouter';
-import { queryClient, supabase } from './api.ts';
 import { Button, Choice, Failure, Field, Form, State, Table } from './ui.tsx';
 
 export function People() {
@@ -74,7 +73,7 @@ const credentials = { RBT: 'RBT', BCaBA: 'BCaBA', BCBA: 'BCBA', 'BCBA-D': 'BCBA-
 const ID_PATTERN = '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}';
 
 export function NewTherapist() {
-  const { clinic, times, role: own } = useMe();
+  const { clinic, role: own } = useMe();
   const [, go] = useLocation();
   const welcome = useWelcome();
   const [role, setRole] = useState('therapist');
@@ -89,12 +88,9 @@ export function NewTherapist() {
       <Form
         submit="Add"
         saying="Adding…"
-        onSubmit={async ({ user: userId = '', name: displayName = '', credential = '' }) => {
-          if (isSuper) await welcome(userId, role as Role);
-          if (role !== 'therapist') return go('/therapists');
-          await addTherapist(supabase, { userId, displayName, credential, timeZone: times.timeZone });
-          await queryClient.invalidateQueries({ queryKey: ['therapists'] });
-          go(`/therapists/${userId}`);
+        onSubmit={async ({ user: userId = '', name: displayName, credential }) => {
+          await welcome({ userId, role: role as Role, displayName, credential });
+          go(role === 'therapist' ? `/therapists/${userId}` : '/therapists');
         }}
       >
         <Field label="Id of the account" name="user" required pattern={ID_PATTERN} title="A UUID, from the invitation" />

@@ -2,34 +2,31 @@
 import { CircleAlert, Clock, TriangleAlert } from 'lucide-react';
 import { useEffect, useRef } from 'react';
 import { minutesAndSeconds, type SessionsApiError } from 'therapist-sessions';
-import { type Booking, type BookingForm, useAction, useMe, useRefusal, useSeconds } from 'therapist-sessions/react';
+import { type Booking, type BookingForm, useAction, useMe, useRefusal, useRunning } from 'therapist-sessions/react';
 import { Button, Failure, Field, Form } from './ui.tsx';
-
-/** Seconds left at which the rest is said aloud. */
-const spokenAt = [120, 60, 30];
 
 /** A held booking: how long it lasts, and what to do with it. */
 export function Held({ booking, label, onAgain }: { booking: Booking; label: string; onAgain(): Promise<unknown> }) {
-  useSeconds();
   const action = useAction();
-  const { held, isHoldOver: over, error } = booking;
-  if (!held) return null;
-  const left = held.secondsLeft();
-  const spoken = spokenAt.findLast((seconds) => left <= seconds && left > 0);
-  const Icon = left <= 60 ? TriangleAlert : Clock;
+  const running = useRunning(booking);
+  const { held, error } = booking;
+  if (!held || !running) return null;
+  const { secondsLeft, tone, spoken } = running;
+  const over = tone === 'over';
+  const Icon = tone === 'held' ? Clock : TriangleAlert;
   return (
-    <section className={over ? 'held over' : left <= 60 ? 'held soon' : 'held'} aria-labelledby="held">
+    <section className={`held ${tone}`} aria-labelledby="held">
       <h3 id="held">{over ? 'The hold has ended' : 'Held for you'}</h3>
       {over ? (
         <p role="alert">These times may be gone. What you entered is still here.</p>
       ) : (
         <p>
-          <Icon size={16} aria-hidden /> <strong className="tabular">{minutesAndSeconds(left)}</strong> left to confirm. Nobody
-          else can take {held.count === 1 ? 'this time' : 'these times'}.
+          <Icon size={16} aria-hidden /> <strong className="tabular">{minutesAndSeconds(secondsLeft)}</strong> left to confirm.
+          Nobody else can take {held.count === 1 ? 'this time' : 'these times'}.
         </p>
       )}
       <p className="hidden" role="status">
-        {over ? 'The hold has ended.' : spoken ? `${spoken} seconds left` : ''}
+        {spoken}
       </p>
       <Failure error={error} />
       <div className="row">
@@ -46,7 +43,7 @@ export function Held({ booking, label, onAgain }: { booking: Booking; label: str
 
 interface Props {
   readonly error: SessionsApiError;
-  readonly therapistName: string | undefined;
+  readonly therapistName?: string;
   /** A rival's booking has become visible meanwhile. */
   readonly isTaken: boolean;
   /** Books another start, or the same again, perhaps in spite of a rule. */

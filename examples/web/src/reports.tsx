@@ -2,57 +2,35 @@
 import { barX, gridX, plot, ruleX, tickX } from '@observablehq/plot';
 import { Download } from 'lucide-react';
 import { useEffect, useRef, useState } from 'react';
-import {
-  plusDays,
-  type ReportQuery,
-  type ReportSummary,
-  type SummarizedReport,
-  type SummaryRow,
-  summarizeReport,
-  toCsv,
-  weekBounds,
-} from 'therapist-sessions';
-import { saveFile, useMe, useReport } from 'therapist-sessions/react';
+import type { ReportSummary, SummarizedReport } from 'therapist-sessions';
+import { useMe, useMonthlyReport } from 'therapist-sessions/react';
 import { Button, Field, State, Table } from './ui.tsx';
 
 export default function Reports() {
   const { times } = useMe();
   const [month, setMonth] = useState(times.today().slice(0, 7));
-  const from = `${month}-01`;
-  const to = plusDays(from, 32).slice(0, 8).concat('01');
-  const { firstDay } = weekBounds(from, times.timeZone);
-  const instants = { from: times.instant(`${from}T00:00`), to: times.instant(`${to}T00:00`) };
   return (
     <div className="page">
       <h1>Reports</h1>
       <Field label="Month" type="month" value={month} required onValue={(value) => value && setMonth(value)} />
-      <Report title="Utilization" view="therapist_utilization" query={{ by: 'week_start', from: firstDay, to }} />
-      <Report title="Authorizations" view="authorization_balances" />
-      <Report title="Cancellations" view="cancellations" query={{ by: 'start_time', ...instants }} />
-      <Report title="Supervision of technicians" view="supervision_share" query={{ by: 'month', from, to }} />
-      <Report title="From hold to booking" view="hold_funnel" query={{ by: 'day', from, to }} />
+      <Report title="Utilization" view="therapist_utilization" month={month} />
+      <Report title="Authorizations" view="authorization_balances" month={month} />
+      <Report title="Cancellations" view="cancellations" month={month} />
+      <Report title="Supervision of technicians" view="supervision_share" month={month} />
+      <Report title="From hold to booking" view="hold_funnel" month={month} />
     </div>
   );
 }
 
-function Report({ title, view, query }: { title: string; view: SummarizedReport; query?: ReportQuery }) {
-  const { times } = useMe();
-  const { data, error, isPending } = useReport<SummaryRow>(view, query);
-  const written = (value: SummaryRow[string] | undefined): string => {
-    if (typeof value === 'boolean') return value ? 'yes' : 'no';
-    const isInstant = typeof value === 'string' && /^\d{4}-\d\d-\d\dT/.test(value);
-    return isInstant ? `${times.day(value)}, ${times.clock(value)}` : [value ?? '–'].flat().join(', ');
-  };
-  const { sentence, columns, ...picture } = summarizeReport(view, data ?? [], times.today());
-  const table = (data ?? []).map((row) => Object.fromEntries(columns.map((name) => [name, written(row[name])])));
-  const isNumber = (name: string) => typeof data?.[0]?.[name] === 'number' || /hours|percent/.test(name);
+function Report({ title, view, month }: { title: string; view: SummarizedReport; month: string }) {
+  const { sentence, columns, table, isNumber, ...report } = useMonthlyReport(view, month);
   const id = `report-${view}`;
   return (
     <section className="report" aria-labelledby={id}>
       <h2 id={id}>{title}</h2>
-      <State pending={isPending} error={error} />
-      {data && <p>{sentence}</p>}
-      {picture.pieces.some(({ value }) => value > 0) && <Bars {...picture} />}
+      <State pending={report.isPending} error={report.error} />
+      {!report.isEmpty && <p>{sentence}</p>}
+      {report.pieces.some(({ value }) => value > 0) && <Bars {...report} />}
       <details>
         <summary>
           Table, {table.length} {table.length === 1 ? 'row' : 'rows'}
@@ -60,12 +38,11 @@ function Report({ title, view, query }: { title: string; view: SummarizedReport;
         <Table
           rows={table}
           columns={columns.map((name) => ({
-            head: name.replaceAll('_', ' '),
-            isNumber: isNumber(name),
+            ...{ head: name.replaceAll('_', ' '), isNumber: isNumber(name) },
             cell: (row: Readonly<Record<string, string>>) => row[name],
           }))}
         />
-        <Button label="CSV" icon={Download} press={() => saveFile(`${view}.csv`, toCsv(table, [...columns]), 'text/csv')} />
+        <Button label="CSV" icon={Download} press={report.saveCsv} />
       </details>
     </section>
   );
@@ -77,14 +54,15 @@ function Bars({ pieces, ticks, unit }: Pick<ReportSummary, 'pieces' | 'ticks' | 
   const box = useRef<HTMLDivElement>(null);
   const parts = [...new Set(pieces.map(({ part }) => part))];
   const bars = [...new Set(pieces.map(({ bar }) => bar))];
+  // Of a few there is no half.
+  const isWhole = pieces.every(({ value }) => Number.isInteger(value) && value < 10);
   const drawn = JSON.stringify([pieces, ticks]);
   useEffect(() => {
     const picture = plot({
       width: Math.min(box.current?.clientWidth ?? 720, 820),
-      height: 60 + bars.length * 34,
+      height: 40 + bars.length * 34,
       marginLeft: 150,
-      marginBottom: 44,
-      x: { label: unit, labelOffset: 40 },
+      x: { label: null, tickFormat: 'd', interval: isWhole ? 1 : undefined },
       y: { label: null, domain: bars },
       color: { domain: parts, range: colours },
       marks: [
@@ -112,6 +90,7 @@ function Bars({ pieces, ticks, unit }: Pick<ReportSummary, 'pieces' | 'ticks' | 
         </figcaption>
       )}
       <div ref={box} />
+      <p className="muted small-text">In {unit}.</p>
     </figure>
   );
 }

@@ -1,18 +1,21 @@
 /** The schedule: a week or a day as a grid, or a list; booking, moving and everything about one session beside it. */
 import { ChevronLeft, ChevronRight, ClipboardList, Keyboard, Plus, Printer, TriangleAlert } from 'lucide-react';
-import { lazy, Suspense, useEffect, useState } from 'react';
+import { lazy, Suspense, useState } from 'react';
 import {
-  cancelSessionHold,
   type LiveHold,
   minutesAndSeconds,
   plusDays,
   type SessionRow,
   type SessionsApiError,
+  statusWords,
 } from 'therapist-sessions';
 import {
+  type Draft,
   type Slot,
   useAction,
   useCalendar,
+  useDrafts,
+  useKept,
   useMe,
   useMedia,
   useMove,
@@ -22,13 +25,13 @@ import {
   useSingleKeys,
   useTherapists,
   useToolbar,
+  withChanges,
 } from 'therapist-sessions/react';
 import { useSearchParams } from 'wouter';
 import { Agenda } from './agenda.tsx';
-import { supabase } from './api.ts';
-import { BookingPanel, type Draft } from './booking.tsx';
-import { CancelDialog } from './cancel.tsx';
-import { SessionPanel } from './session-panel.tsx';
+import { BookingPanel } from './booking.tsx';
+import { CancelDialog, SessionPanel } from './session-panel.tsx';
+import { StaffTime } from './staff-time.tsx';
 import { Button, Check, Choice, Facts, Failure, Layer, type Notice, NoticeBar, State } from './ui.tsx';
 import { Waitlist } from './waitlist.tsx';
 
@@ -44,7 +47,7 @@ const WeekCalendar = lazy(async () => {
 const views = { week: 'Week', day: 'Day', list: 'List' };
 type View = keyof typeof views;
 type Open =
-  | { kind: 'booking'; draft: Draft }
+  | { kind: 'booking' | 'staff'; draft: Draft }
   | { kind: 'waitlist' | 'keys' | 'print' }
   | { kind: 'cancel'; session: SessionRow }
   | null;
@@ -54,14 +57,11 @@ export default function Schedule() {
   const canBook = role !== 'client';
   const online = useOnline();
   const [search, setSearch] = useSearchParams();
-  const set = (changes: Readonly<Record<string, string | null>>) =>
-    setSearch((before) => {
-      const kept = Object.entries({ ...Object.fromEntries(before), ...changes });
-      return new URLSearchParams(kept.filter((entry): entry is [string, string] => entry[1] !== null));
-    });
+  const set = (changes: Readonly<Record<string, string | null>>) => setSearch((before) => withChanges(before, changes));
   const asked = search.get('date') ?? '';
   const date = /^\d{4}-\d\d-\d\d$/.test(asked) ? asked : times.today();
   const therapistId = role === 'therapist' ? userId : search.get('therapist');
+  const clientId = search.get('client');
   const isPhone = useMedia('(max-width: 40rem)');
   const usual: View = role === 'client' || isPhone ? 'list' : isAdmin && !therapistId ? 'day' : 'week';
   const wanted = (search.get('view') as View | null) ?? usual;
@@ -73,17 +73,17 @@ export default function Schedule() {
   const [notice, setNotice] = useState<Notice | null>(null);
   const [announced, setAnnounced] = useState('');
 
-  const { therapists, byId } = useTherapists();
-  const draft = open?.kind === 'booking' ? open.draft : null;
+  const { options: everybody } = useTherapists();
+  const draft = open && 'draft' in open ? open.draft : null;
   const inColumns = view === 'day' && isAdmin && !therapistId;
-  const { numbersOnly, print } = usePrint();
-  const shown = { date, isDay: view === 'day', therapistId, inColumns, showCancelled, numbersOnly, draft };
-  const calendar = useCalendar(shown, (count) => setAnnounced(count === 1 ? '1 session changed' : `${count} sessions changed`));
-  const { bounds, refresh } = calendar;
+  const { numbersOnly, print } = usePrint(() => setOpen(null));
+  const shown = { date, isDay: view === 'day', therapistId, clientId, inColumns, showCancelled, numbersOnly, draft };
+  const calendar = useCalendar(shown, setAnnounced);
+  const { bounds, heading, cancelled, refresh } = calendar;
   const all = calendar.sessions ?? [];
-  const cancelled = all.filter(({ status }) => status === 'cancelled').length;
   const sessionId = search.get('session');
   const opened = all.find(({ id }) => id === sessionId);
+  const staffTime = calendar.staffTimes.find(({ id }) => `staff:${id}` === sessionId);
 
   const close = () => {
     setOpen(null);
@@ -93,19 +93,15 @@ export default function Schedule() {
     setNotice({ text, undo: undo && (() => undo().then(refresh)) });
     void refresh();
   };
-  const startBooking = (start: string, end: string, column?: string | null, about: Partial<Draft> = {}) => {
-    const whose = column ?? therapistId ?? therapists[0]?.id ?? '';
-    const opening = performance.now();
-    if (canBook) setOpen({ kind: 'booking', draft: { opening, start, end, therapistId: whose, ...about } });
+  const finish = (notice: Notice) => {
+    close();
+    done(notice);
   };
-  const newSession = () => {
-    const [day] = [date, times.today()].sort().reverse();
-    startBooking(`${day}T10:00:00`, `${day}T11:00:00`);
-  };
-  const startMove = (session: SessionRow, to?: Slot, refused?: SessionsApiError) => {
-    const { start, end, column } = to ?? { start: times.civil(session.start_time), end: times.civil(session.end_time) };
-    startBooking(start, end, column ?? session.therapist_id, { session, clientId: session.client_id, refused });
-  };
+  const drafts = useDrafts(therapistId);
+  const startBooking = (begun: Draft) => canBook && setOpen({ kind: 'booking', draft: begun });
+  const newSession = () => startBooking(drafts.on(date));
+  const startMove = (session: SessionRow, to?: Slot, refused?: SessionsApiError) =>
+    startBooking(drafts.move(session, to, refused));
   const move = useMove({
     onMoving: () => setNotice({ text: 'Moving…' }),
     onStays: () => {
@@ -113,19 +109,11 @@ export default function Schedule() {
       void refresh();
     },
     onRefused: (refused, session, slot) => startMove(session, slot, refused),
-    onMoved: ({ start_time, end_time, therapist_id }, undo) => {
-      const whom = inColumns ? ` with ${byId.get(therapist_id)?.display_name}` : '';
-      done({ text: `Moved to ${times.dayRange(start_time, end_time)}${whom}.`, undo });
-    },
+    onMoved: (text, undo) => done({ text, undo }),
   });
-  const printOut = (what: 'numbers' | 'names') => {
-    setOpen(null);
-    print(what);
-  };
   const step = view === 'day' ? 1 : 7;
   const go = (days: number) => set({ date: plusDays(date, days) });
-  const [keysOn, setKeysOn] = useState(localStorage.getItem('keys') !== 'off');
-  useEffect(() => localStorage.setItem('keys', keysOn ? 'on' : 'off'), [keysOn]);
+  const [keysOn, setKeysOn] = useKept<'on' | 'off'>('keys', 'on');
   const keys = {
     n: newSession,
     t: () => set({ date: null }),
@@ -138,14 +126,12 @@ export default function Schedule() {
     c: () => opened && setOpen({ kind: 'cancel', session: opened }),
     '?': () => setOpen({ kind: 'keys' }),
   };
-  useSingleKeys(keys, keysOn);
+  useSingleKeys(keys, keysOn === 'on');
 
-  const [first = date, last = date] = [bounds.days[0], bounds.days.at(-1)].map((day) => times.instant(`${day}T12:00`));
-  const heading = view === 'day' ? times.longDay(first) : `${times.day(first)} – ${times.day(last)}`;
   const unit = view === 'day' ? 'day' : 'week';
   const empty = role === 'client' ? 'No sessions planned. The clinic books them for you.' : 'No sessions.';
   return (
-    <div className={open || opened ? 'schedule with-panel' : 'schedule'}>
+    <div className={open || opened || staffTime ? 'schedule with-panel' : 'schedule'}>
       <div className="schedule-main">
         <div className="toolbar" role="toolbar" aria-label="Schedule" {...useToolbar<HTMLDivElement>()}>
           <Button label={`Previous ${unit}`} icon={ChevronLeft} look="icon" press={() => go(-step)} />
@@ -163,9 +149,19 @@ export default function Schedule() {
           {isAdmin && (
             <Choice
               label={<span className="hidden">Therapist</span>}
-              options={[['', 'All therapists'], ...therapists.map(({ id, display_name }) => [id, display_name] as const)]}
+              none="All therapists"
+              options={everybody}
               value={therapistId ?? ''}
               onValue={(id) => set({ therapist: id || null, view: id ? 'week' : null })}
+            />
+          )}
+          {role !== 'client' && (
+            <Choice
+              label={<span className="hidden">Shown client</span>}
+              none="All clients"
+              options={calendar.clients}
+              value={clientId ?? ''}
+              onValue={(id) => set({ client: id || null })}
             />
           )}
           <span className="spacer" />
@@ -180,7 +176,13 @@ export default function Schedule() {
         <State pending={calendar.sessions === null && !calendar.error} />
         {view === 'list' ? (
           calendar.sessions && (
-            <Agenda sessions={calendar.shown} naming={calendar.naming} empty={empty} onOpen={(session) => set({ session })} />
+            <Agenda
+              sessions={calendar.shown}
+              staffTimes={calendar.staffTimes}
+              naming={calendar.naming}
+              empty={empty}
+              onOpen={(session) => set({ session })}
+            />
           )
         ) : (
           <Suspense fallback={<div className="calendar" />}>
@@ -194,14 +196,14 @@ export default function Schedule() {
               offsetNow={times.offset(now())}
               canBook={canBook && online}
               pending={calendar.pending}
-              onSelect={({ start, end, column }) => startBooking(start, end, column)}
-              onOpen={(id) => all.some((session) => session.id === id) && set({ session: id })}
+              onSelect={(slot) => startBooking(drafts.at(slot))}
+              onOpen={(id) => (id.startsWith('staff:') || all.some((session) => session.id === id)) && set({ session: id })}
               onMove={async (id, slot) => {
                 const session = all.find((one) => one.id === id);
                 if (session && !session.series_id) return await move(session, slot);
                 // Of a series the form asks which sessions are meant; its draft may be dragged on.
                 if (session) startMove(session, slot);
-                else if (draft) setOpen({ kind: 'booking', draft: dragTo(draft, slot) });
+                else if (open && 'draft' in open) setOpen({ ...open, draft: drafts.drag(open.draft, slot) });
                 return !session;
               }}
             />
@@ -210,9 +212,20 @@ export default function Schedule() {
         {view !== 'list' && calendar.sessions?.length === 0 && canBook && (
           <p className="muted">No sessions here. Drag across a time, or press N.</p>
         )}
-        {view !== 'list' && <Legend sessions={all} onOpen={(kind) => setOpen({ kind })} />}
+        {view !== 'list' && <Legend late={calendar.undocumented} onOpen={(kind) => setOpen({ kind })} />}
       </div>
-      {draft && (
+      {(open ? open.kind === 'staff' : staffTime) && (
+        <StaffTime
+          key={sessionId}
+          staffTime={open ? undefined : staffTime}
+          place={draft ?? undefined}
+          dragged={draft?.dragged}
+          onPlace={(place) => draft && setOpen({ kind: 'staff', draft: { ...draft, ...place } })}
+          onDone={finish}
+          onClose={close}
+        />
+      )}
+      {draft && open?.kind === 'booking' && (
         <BookingPanel
           key={draft.opening}
           draft={draft}
@@ -223,6 +236,7 @@ export default function Schedule() {
             done(next);
           }}
           onChanged={() => void refresh()}
+          onStaffTime={() => setOpen({ kind: 'staff', draft })}
           onClose={() => setOpen(null)}
         />
       )}
@@ -238,21 +252,14 @@ export default function Schedule() {
         />
       )}
       {open?.kind === 'cancel' && (
-        <CancelDialog
-          session={open.session}
-          onClose={() => setOpen(null)}
-          onCancelled={(text) => {
-            close();
-            done({ text });
-          }}
-        />
+        <CancelDialog session={open.session} onClose={() => setOpen(null)} onChanged={(text) => finish({ text })} />
       )}
       {open?.kind === 'print' && (
         <Layer isModal title="Names on paper?" onClose={() => setOpen(null)}>
           <p>Without names, clients are printed by their number.</p>
           <p className="row">
             {(['numbers', 'names'] as const).map((what) => (
-              <Button key={what} label={`Print ${what}`} press={() => printOut(what)} />
+              <Button key={what} label={`Print ${what}`} press={() => print(what)} />
             ))}
           </p>
         </Layer>
@@ -260,7 +267,7 @@ export default function Schedule() {
       {open?.kind === 'keys' && (
         <Layer isModal title="Keys" onClose={() => setOpen(null)}>
           <Facts facts={keyHelp} />
-          <Check label="Use single keys" checked={keysOn} onChecked={setKeysOn} />
+          <Check label="Use single keys" checked={keysOn === 'on'} onChecked={(on) => setKeysOn(on ? 'on' : 'off')} />
         </Layer>
       )}
       <NoticeBar notice={notice} onDone={() => setNotice(null)} />
@@ -271,36 +278,29 @@ export default function Schedule() {
   );
 }
 
-const dragTo = (draft: Draft, { start, end, column }: Slot): Draft => ({
-  ...{ ...draft, start, end, therapistId: column || draft.therapistId },
-  dragged: performance.now(),
-});
-
 /** Holds that outlived a reload of the page, or were made elsewhere; the one of an open form is in the form. */
 function OwnHolds({ holds, onLetGo }: { holds: readonly LiveHold[]; onLetGo(): Promise<void> }) {
   const { times } = useMe();
   const { byId } = useTherapists();
   const action = useAction();
   const own = useOwnHolds(holds);
-  const letGo = (holdKey: string) => cancelSessionHold(supabase, { holdKey }).then(onLetGo);
   return (
     <ul className="own-holds" aria-label="Times you hold" hidden={own.length === 0}>
-      {own.map(({ batchKey, startTime, endTime, therapistId, secondsLeft }) => (
+      {own.map(({ batchKey, startTime, endTime, therapistId, secondsLeft, letGo }) => (
         <li key={batchKey}>
           You hold {times.dayRange(startTime, endTime)} with {byId.get(therapistId)?.display_name} (
           {minutesAndSeconds(secondsLeft)} left)
-          <Button label="Let go" by={action} look="small" press={() => letGo(batchKey)} />
+          <Button label="Let go" by={action} look="small" press={() => letGo().then(onLetGo)} />
         </li>
       ))}
     </ul>
   );
 }
 
-const legend = { scheduled: 'booked', in_progress: 'in progress', completed: 'completed', held: 'held', off: 'not working' };
+const { scheduled, in_progress, completed } = statusWords;
+const legend = { scheduled, in_progress, completed, held: 'held', staff: 'no client', off: 'not working' };
 
-function Legend({ sessions, onOpen }: { sessions: readonly SessionRow[]; onOpen(kind: 'keys' | 'print'): void }) {
-  const { now } = useMe();
-  const late = sessions.filter(({ status, end_time }) => status === 'scheduled' && Date.parse(end_time) < now()).length;
+function Legend({ late, onOpen }: { late: number; onOpen(kind: 'keys' | 'print'): void }) {
   return (
     <div className="legend">
       {Object.entries(legend).map(([kind, label]) => (

@@ -1,10 +1,20 @@
-/** One session: what it is, what can be done with it, its completion and its correction. */
+/** One session: what it is, what can be done with it, its completion, its correction and its end. */
 import { Play, Square, Check as Tick, UserX } from 'lucide-react';
 import { useState } from 'react';
 import { type CorrectionReason, type SessionRow, serviceCode, statusWords } from 'therapist-sessions';
-import { EARLY_HOURS, useClients, useCorrections, useMe, useRooms, useTherapists, useVisit } from 'therapist-sessions/react';
+import {
+  EARLY_HOURS,
+  useCancel,
+  useClients,
+  useCorrections,
+  useMe,
+  useRooms,
+  useTherapists,
+  useVisit,
+} from 'therapist-sessions/react';
+import { places, serviceOption } from './booking.tsx';
 import { Note } from './note.tsx';
-import { Button, Choice, Failure, Field, Form, Layer, Opener } from './ui.tsx';
+import { Button, Choice, Failure, Field, Form, Layer, Opener, scopes } from './ui.tsx';
 
 interface Props {
   readonly session: SessionRow;
@@ -116,10 +126,15 @@ const reasons: Readonly<Record<CorrectionReason, string>> = {
   other: 'Another reason',
 };
 
+const AS_IT_IS = 'As it is';
+
 /** Corrects what was recorded, or takes it back; what was before is kept and listed. */
 function Correct({ session, onChanged, onClose }: Props & { onClose(): void }) {
-  const { times } = useMe();
-  const { versions, error, correct } = useCorrections(session, onChanged);
+  const { times, isAdmin } = useMe();
+  const { options: therapists } = useTherapists();
+  const { matching } = useClients();
+  const clients = matching('').map(({ id, label }) => [id, label] as const);
+  const { versions, services, error, correct } = useCorrections(session, onChanged);
   const isCompleted = session.status === 'completed';
   return (
     <Layer isModal title="Correct the record" onClose={onClose}>
@@ -132,8 +147,16 @@ function Correct({ session, onChanged, onClose }: Props & { onClose(): void }) {
         ))}
       </ul>
       <Form submit="Correct" saying="Correcting…" onSubmit={(fields) => correct(fields).then(onClose)}>
-        {isCompleted && <Field label="It began" name="from" type="time" />}
-        {isCompleted && <Field label="It ended" name="to" type="time" />}
+        {isCompleted && (
+          <>
+            <Field label="It began" name="from" type="time" />
+            <Field label="It ended" name="to" type="time" />
+            <Choice label="Service" name="cptCode" none={AS_IT_IS} options={services.map(serviceOption)} />
+            <Choice label="Place" name="locationType" none={AS_IT_IS} options={places} />
+            {isAdmin && <Choice label="Therapist" name="therapistId" none={AS_IT_IS} options={therapists} />}
+            {isAdmin && <Choice label="Client" name="clientId" none={AS_IT_IS} options={clients} />}
+          </>
+        )}
         <Choice
           label="Take back"
           name="undo"
@@ -141,6 +164,28 @@ function Correct({ session, onChanged, onClose }: Props & { onClose(): void }) {
         />
         <Choice label="Why" name="reasonCode" options={reasons} />
         <Field label="In words" name="remark" maxLength={500} />
+      </Form>
+    </Layer>
+  );
+}
+
+const attributions = { '': 'Choose…', client: 'Family', staff: 'Clinic or staff', unknown: 'Not known' };
+
+export function CancelDialog({ session, onChanged, onClose }: Props & { onClose(): void }) {
+  const { times } = useMe();
+  return (
+    <Layer isModal title={`Cancel ${times.dayRange(session.start_time, session.end_time)}`} onClose={onClose}>
+      <Form
+        submit="Cancel session"
+        saying="Cancelling…"
+        danger
+        cancel="Keep"
+        onCancel={onClose}
+        onSubmit={useCancel(session, onChanged)}
+      >
+        <Choice label="Who cancelled?" name="attribution" required options={attributions} />
+        <Field label="Reason, without clinical details" name="reason" maxLength={500} />
+        {session.series_id && <Choice label="Which" name="scope" options={scopes} />}
       </Form>
     </Layer>
   );

@@ -9,7 +9,7 @@ const demo = [...staff, 'admin@harbor.test'];
 const isDevelopment = ['127.0.0.1', 'localhost'].includes(new URL(apiUrl).hostname);
 
 /** A form that signs in. */
-function Credentials({ email }: { email?: string }) {
+function Credentials({ email, demo }: { email?: string; demo?: string }) {
   const { signIn } = useSession();
   const [wrong, setWrong] = useState<{ text: string } | null>(null);
   return (
@@ -22,12 +22,15 @@ function Credentials({ email }: { email?: string }) {
         if (text) setWrong({ text });
       }}
     >
-      {email === undefined && <Field label="Email" name="email" type="email" autoComplete="username" required />}
+      {email === undefined && (
+        <Field label="Email" name="email" type="email" autoComplete="username" required defaultValue={demo} />
+      )}
       <Field
         label={email ? `Password of ${email}` : 'Password'}
         name="password"
         type="password"
         autoComplete="current-password"
+        defaultValue={demo && 'demo-password-1234'}
         required
       />
       {wrong && <ErrorLine key={wrong.text}>{wrong.text}</ErrorLine>}
@@ -36,35 +39,25 @@ function Credentials({ email }: { email?: string }) {
 }
 
 export function SignIn() {
+  const [chosen, choose] = useState<string>();
   return (
     <main className="page sign-in">
       <h1>Clinic schedule</h1>
       <p className="muted">Sign in to see and book sessions.</p>
-      <Credentials />
+      <Credentials key={chosen} demo={chosen} />
       {isDevelopment && (
         <section aria-label="Demo accounts">
           <h2>Demo accounts</h2>
           <p className="muted">On a development stack only. Choose one, then sign in.</p>
           <div className="chips">
             {demo.map((email) => (
-              <Button
-                key={email}
-                label={email.replace('.test', '')}
-                press={() => fillIn({ email, password: 'demo-password-1234' })}
-              />
+              <Button key={email} label={email.replace('.test', '')} press={() => choose(email)} />
             ))}
           </div>
         </section>
       )}
     </main>
   );
-}
-
-function fillIn(values: Readonly<Record<string, string>>): void {
-  for (const [name, value] of Object.entries(values)) {
-    const field = document.querySelector<HTMLInputElement>(`input[name="${name}"]`);
-    if (field) field.value = value;
-  }
 }
 
 /** Over the page, so that nothing typed is lost. */

@@ -3,8 +3,9 @@ import { Plus, Trash2 } from 'lucide-react';
 import { clinicTimes, type Therapist } from 'therapist-sessions';
 import { useAction, useExceptionsOf, useHours, useMe, useTherapists } from 'therapist-sessions/react';
 import { Link } from 'wouter';
+import { Feeds } from './feeds.tsx';
 import { HandOver } from './hand-over.tsx';
-import { Button, Choice, Failure, Field, Form, Missing, Opener, State } from './ui.tsx';
+import { Button, Choice, Failure, Field, Form, Narrow, Opener, State } from './ui.tsx';
 
 export default function TherapistPage({ id }: { id: string }) {
   const { role, userId } = useMe();
@@ -12,7 +13,10 @@ export default function TherapistPage({ id }: { id: string }) {
   const therapist = byId.get(id);
   const all = role !== 'therapist' && <Link href="/therapists">All therapists</Link>;
   if (error || isPending) return <State pending={isPending} error={error} />;
-  if (!therapist) return <Missing what="therapist">{all || <Link href={`/therapists/${userId}`}>Your own hours</Link>}</Missing>;
+  if (!therapist)
+    return (
+      <Narrow title="There is no such therapist">{all || <Link href={`/therapists/${userId}`}>Your own hours</Link>}</Narrow>
+    );
   return (
     <div className="page">
       <p>{all}</p>
@@ -27,6 +31,8 @@ export default function TherapistPage({ id }: { id: string }) {
       </p>
       <Hours key={therapist.id} therapist={therapist} />
       <TimeOff therapist={therapist} />
+      <h2>Calendars that read along</h2>
+      <Feeds ownerId={therapist.id} />
     </div>
   );
 }
@@ -89,8 +95,7 @@ function TimeOff({ therapist }: { therapist: Therapist }) {
         {data?.map(({ id, kind, starts_at, ends_at }) => (
           <li key={id} className="row">
             <span>
-              <strong>{kinds[kind]}</strong> {times.day(starts_at)}, {times.clock(starts_at)} to {times.day(ends_at)},{' '}
-              {times.clock(ends_at)}
+              <strong>{kinds[kind]}</strong> {times.moment(starts_at)} to {times.moment(ends_at)}
             </span>
             <Button label="Take back" by={action} look="small" press={() => takeBack(id)} />
           </li>
@@ -101,10 +106,7 @@ function TimeOff({ therapist }: { therapist: Therapist }) {
         submit="Enter"
         saying="Entering…"
         className="row"
-        onSubmit={async ({ kind, from = '', to = '' }, form) => {
-          await add(kind as keyof typeof kinds, from, to);
-          form.reset();
-        }}
+        onSubmit={({ kind, from = '', to = '' }, form) => add(kind as keyof typeof kinds, from, to).then(() => form.reset())}
       >
         <Choice label="Kind" name="kind" options={kinds} />
         <Field label="From" type="datetime-local" name="from" required />

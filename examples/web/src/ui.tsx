@@ -1,16 +1,6 @@
 /** The few parts every page is made of. Dialogs, focus and inertness are the browser's own. */
 import { CircleAlert, type LucideIcon, X } from 'lucide-react';
-import {
-  type ButtonHTMLAttributes,
-  Component,
-  type InputHTMLAttributes,
-  type ReactNode,
-  type SelectHTMLAttributes,
-  useEffect,
-  useId,
-  useRef,
-  useState,
-} from 'react';
+import { Component, type ComponentProps, type ReactNode, useEffect, useId, useRef, useState } from 'react';
 import { type Action, useAction, useButton, useForm, useLayer, useProblem } from 'therapist-sessions/react';
 
 /** A bug of the app itself: the same words as for a fault of the server. */
@@ -22,16 +12,15 @@ export class ErrorBoundary extends Component<{ children: ReactNode }, { failed: 
   override render() {
     if (!this.state.failed) return this.props.children;
     return (
-      <main className="page narrow">
-        <h1>Something went wrong on our side</h1>
+      <Narrow title="Something went wrong on our side">
         <p>What was booked is safe.</p>
         <Button label="Reload this page" press={() => location.reload()} />
-      </main>
+      </Narrow>
     );
   }
 }
 
-interface ButtonProps extends ButtonHTMLAttributes<HTMLButtonElement> {
+interface ButtonProps extends ComponentProps<'button'> {
   readonly label: ReactNode;
   readonly icon?: LucideIcon;
   /** Of an icon alone the label is read by screen readers only. */
@@ -92,7 +81,7 @@ interface Labelled {
   onValue?(value: string): void;
 }
 
-export function Field({ label, onValue, ...input }: Labelled & InputHTMLAttributes<HTMLInputElement>) {
+export function Field({ label, onValue, ...input }: Labelled & ComponentProps<'input'>) {
   return (
     <label>
       {label}
@@ -103,16 +92,27 @@ export function Field({ label, onValue, ...input }: Labelled & InputHTMLAttribut
 
 /** One of several, each a value and what it is called. */
 type Options = Readonly<Record<string, string>> | readonly (readonly [value: string, label: string])[];
-type ChoiceProps = Labelled & { readonly options: Options } & SelectHTMLAttributes<HTMLSelectElement>;
+type ChoiceProps = Labelled & { readonly options: Options; readonly none?: string } & ComponentProps<'select'>;
+
+/** Binds an input to a field of a form that is kept by a hook. */
+export function bind<Fields extends object, Name extends keyof Fields & string>(
+  { fields, set }: { readonly fields: Fields; set(changes: Partial<Fields>): void },
+  name: Name,
+) {
+  const onValue = (value: string) => set({ [name]: value } as unknown as Partial<Fields>);
+  return { name, value: fields[name] as string, onValue };
+}
 
 /** Which sessions of a series a change is of. */
 export const scopes = { this: 'This session', following: 'This and the following', all: 'All to come' };
 
-export function Choice({ label, options, onValue, ...select }: ChoiceProps) {
+/** One of some options; `none` is what choosing none of them is called. */
+export function Choice({ label, options, none, onValue, ...select }: ChoiceProps) {
   return (
     <label>
       {label}
       <select {...select} onChange={onValue && ((event) => onValue(event.target.value))}>
+        {none && <option value="">{none}</option>}
         {(Array.isArray(options) ? options : Object.entries(options)).map(([value, text]) => (
           <option key={value} value={value}>
             {text}
@@ -167,11 +167,11 @@ export function Table<Row>({ rows, columns }: { rows: readonly Row[]; columns: r
   );
 }
 
-/** What is not there, or not for who asks: the two look the same. */
-export function Missing({ what, children }: { what: string; children: ReactNode }) {
+/** A page of a few words, such as that there is nothing here: whether for anybody or for who asks looks the same. */
+export function Narrow({ title, children }: { title: string; children: ReactNode }) {
   return (
     <div className="page narrow">
-      <h1>There is no such {what}</h1>
+      <h1>{title}</h1>
       {children}
     </div>
   );
