@@ -81,8 +81,7 @@ describeInBrowser('time without a client', () => {
     const { page, context } = await sitDown(clinic.admin, { path: day });
     await page.getByRole('button', { name: 'New session' }).click();
     await page.getByRole('button', { name: 'Without a client…' }).click();
-    await page.getByLabel('Bea Long').check();
-    await page.getByLabel('Rob Short').check();
+    for (const name of ['Bea Long', 'Rob Short']) await page.getByRole('checkbox', { name }).check();
     await page.getByRole('button', { name: 'Block this time' }).click();
     await page.getByText('Rob Short has a session, 10:00 – 11:00 AM.').waitFor();
     await expectAccessible(page);
@@ -112,9 +111,9 @@ describeInBrowser('time without a client', () => {
     expect(await kind.evaluate((field) => field === document.activeElement)).toBe(true);
     await page.keyboard.press('d');
     await page.getByLabel('Repeats').selectOption({ label: 'Every week' });
-    await page.getByLabel('Times').fill('3');
+    await page.getByRole('spinbutton', { name: 'Times' }).fill('3');
     await expectAccessible(page);
-    await page.getByLabel('Times').press('Enter');
+    await page.getByRole('spinbutton', { name: 'Times' }).press('Enter');
     await page.getByText(on`Drive: Wed, Feb 3, 2027, 10:00 – 11:00 AM and 2 more.`).waitFor();
     const local = [on`2027-02-03 10:00:00`, on`2027-02-10 10:00:00`, on`2027-02-17 10:00:00`];
     expect((await staffTimesOf(clinic)).map((each) => each.local)).toEqual(local);
@@ -248,17 +247,19 @@ describeInBrowser('the web app', () => {
     const path = `/schedule?view=list&date=${date}&session=${id}`;
     const own = await sitDown(clinic.rbt, { path });
     await own.page.getByRole('button', { name: 'Correct…' }).click();
-    await own.page.getByLabel('Place').waitFor();
-    expect(await own.page.getByRole('dialog').getByLabel('Therapist').count()).toBe(0);
+    await own.page.getByRole('combobox', { name: 'Place' }).waitFor();
+    expect(await own.page.getByRole('dialog').getByRole('combobox', { name: 'Therapist' }).count()).toBe(0);
     await own.context.close();
 
     const { page, context } = await sitDown(clinic.admin, { path });
     await page.getByRole('button', { name: 'Correct…' }).click();
     const dialog = page.getByRole('dialog', { name: 'Correct the record' });
-    await dialog.getByLabel('Client', { exact: true }).selectOption({ label: 'C-2' });
-    await dialog.getByLabel('Therapist').selectOption({ label: 'Bea Long · BCBA' });
-    await dialog.getByLabel('Place').selectOption({ label: 'Home' });
-    await dialog.getByLabel(/^Why/).selectOption({ label: 'The therapist or the client is wrong' });
+    await dialog.getByRole('combobox', { name: 'Client' }).selectOption({ label: 'C-2' });
+    await dialog.getByRole('combobox', { name: 'Therapist' }).selectOption({ label: 'Bea Long · BCBA' });
+    await dialog.getByRole('combobox', { name: 'Place' }).selectOption({ label: 'Home' });
+    await dialog
+      .getByRole('combobox', { name: 'Why' })
+      .selectOption({ label: 'The therapist or the client is wrong' });
     await expectAccessible(page);
     await dialog.getByRole('button', { name: 'Correct', exact: true }).click();
     await page.getByText('Corrected. The note must be amended.').waitFor();
