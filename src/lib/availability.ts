@@ -2,7 +2,7 @@ import { callOutcome } from './callOutcome.ts';
 import type { Database, Json } from './database.types.ts';
 import { callRpc, type ReadOptions, read, readWholeList } from './readRest.ts';
 import { readScope } from './scheduleQueries.ts';
-import { SessionsApiError } from './sessionsApiError.ts';
+import { checkGiven, SessionsApiError } from './sessionsApiError.ts';
 import { type RpcCaller, type TableReader, tableOf } from './supabaseClient.ts';
 
 /** The days of a week, as weekly hours name them. */
@@ -44,6 +44,7 @@ export async function setWeeklyHours(
   supabase: RpcCaller,
   payload: ReadOptions & { readonly hours: WeeklyHours; readonly therapistId?: string },
 ): Promise<void> {
+  checkGiven(payload);
   await callRpc(
     supabase,
     'set_availability_hours',
@@ -98,6 +99,7 @@ export async function fetchAvailabilityExceptions(
   supabase: Availability,
   query: ReadOptions & { readonly from: string; readonly to: string; readonly therapistId?: string | null },
 ): Promise<AvailabilityException[]> {
+  checkGiven(query);
   const { organizationId } = await readScope(supabase, query.accessToken);
   return await readWholeList(
     () => {
@@ -141,6 +143,7 @@ export async function addAvailabilityException(
     readonly to: string;
   },
 ): Promise<AvailabilityException> {
+  checkGiven(payload);
   const { organizationId } = await readScope(supabase, payload.accessToken);
   const [entry] = await read<AvailabilityException[]>(
     tableOf(supabase, 'availability_exceptions')
@@ -202,6 +205,7 @@ export interface TimeOff {
  * ```
  */
 export async function addTimeOff(supabase: RpcCaller, payload: TimeOffRequest): Promise<TimeOff> {
+  checkGiven(payload);
   const request = {
     therapist_id: payload.therapistId,
     from_date: payload.fromDate,
@@ -230,6 +234,7 @@ export async function removeAvailabilityException(
   supabase: Availability,
   payload: ReadOptions & { readonly id: string },
 ): Promise<void> {
+  checkGiven(payload);
   const { organizationId } = await readScope(supabase, payload.accessToken);
   await read(
     tableOf(supabase, 'availability_exceptions')

@@ -1,5 +1,6 @@
 import type { ReadOptions } from './readRest.ts';
 import { fetchReport, type ReportRow } from './reports.ts';
+import { checkGiven } from './sessionsApiError.ts';
 import type { SchemaReader } from './supabaseClient.ts';
 
 /** Which months a report is read for. */
@@ -23,10 +24,11 @@ export interface MonthsQuery extends ReadOptions {
  * const lines = await fetchBillableVisits(supabase, { from: '2026-11-01', to: '2026-12-01' });
  * ```
  */
-export function fetchBillableVisits(
+export async function fetchBillableVisits(
   supabase: SchemaReader,
   query: MonthsQuery,
 ): Promise<ReportRow<'billable_visits'>[]> {
+  checkGiven(query);
   return fetchReport(supabase, 'billable_visits', { ...query, by: 'month' });
 }
 
@@ -44,7 +46,11 @@ export function fetchBillableVisits(
  * const unsigned = waiting.filter(({ reasons }) => reasons?.includes('unsigned'));
  * ```
  */
-export function fetchUnbilled(supabase: SchemaReader, query: MonthsQuery): Promise<ReportRow<'unbilled'>[]> {
+export async function fetchUnbilled(
+  supabase: SchemaReader,
+  query: MonthsQuery,
+): Promise<ReportRow<'unbilled'>[]> {
+  checkGiven(query);
   return fetchReport(supabase, 'unbilled', { ...query, by: 'month' });
 }
 
@@ -61,10 +67,11 @@ export function fetchUnbilled(supabase: SchemaReader, query: MonthsQuery): Promi
  * const problems = await fetchVisitProblems(supabase, { from: '2026-11-01', to: '2026-12-01' });
  * ```
  */
-export function fetchVisitProblems(
+export async function fetchVisitProblems(
   supabase: SchemaReader,
   query: MonthsQuery,
 ): Promise<ReportRow<'visit_problems'>[]> {
+  checkGiven(query);
   return fetchReport(supabase, 'visit_problems', { ...query, by: 'month' });
 }
 
@@ -83,10 +90,11 @@ export function fetchVisitProblems(
  * const orphaned = problems.filter(({ problem }) => problem === 'therapist_left');
  * ```
  */
-export function fetchScheduleProblems(
+export async function fetchScheduleProblems(
   supabase: SchemaReader,
   query: ReadOptions & { readonly from?: string; readonly to?: string } = {},
 ): Promise<ReportRow<'schedule_problems'>[]> {
+  checkGiven(query);
   return fetchReport(supabase, 'schedule_problems', { ...query, by: 'start_time' });
 }
 
@@ -103,10 +111,11 @@ export function fetchScheduleProblems(
  * const urgent = (await fetchAuthorizationPace(supabase)).filter(({ alert_days }) => alert_days === 14);
  * ```
  */
-export function fetchAuthorizationPace(
+export async function fetchAuthorizationPace(
   supabase: SchemaReader,
   options: ReadOptions = {},
 ): Promise<ReportRow<'authorization_pace'>[]> {
+  checkGiven(options);
   return fetchReport(supabase, 'authorization_pace', { ...options, by: 'ends_on' });
 }
 
@@ -124,10 +133,11 @@ export function fetchAuthorizationPace(
  * const short = (await fetchSupervisionNeeded(supabase)).filter(({ hours_needed }) => Number(hours_needed) > 0);
  * ```
  */
-export function fetchSupervisionNeeded(
+export async function fetchSupervisionNeeded(
   supabase: SchemaReader,
   options: ReadOptions = {},
 ): Promise<ReportRow<'supervision_needed'>[]> {
+  checkGiven(options);
   return fetchReport(supabase, 'supervision_needed', { ...options, by: 'therapist_id' });
 }
 
@@ -144,9 +154,10 @@ export function fetchSupervisionNeeded(
  * const sessionIds = (await fetchSessionsToRecode(supabase)).map(({ session_id }) => session_id);
  * ```
  */
-export function fetchSessionsToRecode(
+export async function fetchSessionsToRecode(
   supabase: SchemaReader,
   options: ReadOptions = {},
 ): Promise<ReportRow<'sessions_to_recode'>[]> {
+  checkGiven(options);
   return fetchReport(supabase, 'sessions_to_recode', { ...options, by: 'start_time' });
 }

@@ -19,6 +19,7 @@ import {
   releaseAfterFailure,
   type SessionInput,
 } from './sessionHolds.ts';
+import { checkGiven } from './sessionsApiError.ts';
 import { type HeldPlan, holdPlan, type SkippedOccurrence } from './skipBlocked.ts';
 import type { RpcCaller, TableReader } from './supabaseClient.ts';
 
@@ -124,6 +125,7 @@ export async function bookSession(
   supabase: BookingClient,
   payload: BookSessionRequest,
 ): Promise<BookSessionResult> {
+  checkGiven(payload, 'session');
   const booking = await holdWanted(supabase, { holdSeconds: HOLD_SECONDS, ...payload });
   const confirmed = await confirmOrRelease(supabase, booking);
   const { hold, skipped, occurrences } = booking.held;

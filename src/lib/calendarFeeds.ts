@@ -2,6 +2,7 @@ import { callOutcome } from './callOutcome.ts';
 import type { Database } from './database.types.ts';
 import { type ReadOptions, readWholeList } from './readRest.ts';
 import { readScope } from './scheduleQueries.ts';
+import { checkGiven } from './sessionsApiError.ts';
 import { type RpcCaller, type TableReader, tableOf } from './supabaseClient.ts';
 
 /** A row of `public.calendar_feeds`: that there is one, never its secret. */
@@ -35,6 +36,7 @@ export async function createCalendarFeed(
   supabase: RpcCaller,
   options: ReadOptions = {},
 ): Promise<CalendarFeed> {
+  checkGiven(options);
   return await callOutcome<CalendarFeed>(supabase, 'create_calendar_feed', {}, options);
 }
 
@@ -56,6 +58,7 @@ export async function fetchCalendarFeeds(
   supabase: TableReader,
   options: ReadOptions = {},
 ): Promise<CalendarFeedRow[]> {
+  checkGiven(options);
   const { organizationId } = await readScope(supabase, options.accessToken);
   return await readWholeList<CalendarFeedRow>(
     () =>
@@ -87,6 +90,7 @@ export async function revokeCalendarFeed(
   supabase: RpcCaller,
   payload: ReadOptions & { readonly feedId: string },
 ): Promise<{ readonly feedId: string; readonly revokedAt: string }> {
+  checkGiven(payload);
   return await callOutcome(
     supabase,
     'revoke_calendar_feed',

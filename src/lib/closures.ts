@@ -3,6 +3,7 @@ import type { Database } from './database.types.ts';
 import type { LeavingOptions, Touched } from './leaving.ts';
 import { type ReadOptions, read, readWholeList } from './readRest.ts';
 import { readScope } from './scheduleQueries.ts';
+import { checkGiven } from './sessionsApiError.ts';
 import { type RpcCaller, type TableReader, tableOf } from './supabaseClient.ts';
 
 /** A row of `public.organization_closures`. */
@@ -42,6 +43,7 @@ export async function addClosure(
   supabase: RpcCaller,
   payload: ClosureRequest,
 ): Promise<Touched & { readonly closureId: string; readonly startsAt: string; readonly endsAt: string }> {
+  checkGiven(payload);
   const request = {
     name: payload.name,
     from_date: payload.fromDate,
@@ -72,6 +74,7 @@ export async function fetchClosures(
   supabase: TableReader,
   query: ReadOptions & { readonly from: string; readonly to: string },
 ): Promise<Closure[]> {
+  checkGiven(query);
   const { organizationId } = await readScope(supabase, query.accessToken);
   return await readWholeList<Closure>(
     () =>
@@ -104,6 +107,7 @@ export async function removeClosure(
   supabase: TableReader,
   payload: ReadOptions & { readonly closureId: string },
 ): Promise<void> {
+  checkGiven(payload);
   const { organizationId } = await readScope(supabase, payload.accessToken);
   await read(
     tableOf(supabase, 'organization_closures')

@@ -8,7 +8,7 @@ import type { Database } from './database.types.ts';
 import { callRpc, type ReadOptions, read, readWholeList } from './readRest.ts';
 import type { Role } from './routeGuards.ts';
 import { readScope } from './scheduleQueries.ts';
-import { SessionsApiError } from './sessionsApiError.ts';
+import { checkGiven, SessionsApiError } from './sessionsApiError.ts';
 import { type FunctionsCaller, type RpcCaller, type TableReader, tableOf } from './supabaseClient.ts';
 
 type Tables = Database['public']['Tables'];
@@ -54,6 +54,7 @@ export interface Membership {
  * ```
  */
 export async function fetchMemberships(supabase: RpcCaller, query: ReadOptions = {}): Promise<Membership[]> {
+  checkGiven(query);
   type Row = Database['public']['Functions']['my_organizations']['Returns'][number];
   const rows = await callRpc<Row[]>(supabase, 'my_organizations', {}, query);
   return rows.map((row) => ({
@@ -89,6 +90,7 @@ export async function fetchTherapists(
   supabase: DirectoryReader,
   query: DirectoryQuery = {},
 ): Promise<Therapist[]> {
+  checkGiven(query);
   const { role, userId } = await readScope(supabase, query.accessToken);
   return await fetchList<Therapist>(supabase, 'therapists', 'display_name', query, {
     id: role === 'therapist' ? userId : null,
@@ -111,6 +113,7 @@ export async function fetchOwnTherapists(
   supabase: RpcCaller,
   query: ReadOptions = {},
 ): Promise<OwnTherapist[]> {
+  checkGiven(query);
   return await callRpc<OwnTherapist[]>(supabase, 'own_therapists', {}, query);
 }
 
@@ -128,6 +131,7 @@ export async function fetchOwnTherapists(
  * ```
  */
 export async function fetchClients(supabase: DirectoryReader, query: DirectoryQuery = {}): Promise<Client[]> {
+  checkGiven(query);
   return await fetchList<Client>(supabase, 'clients', 'reference', query);
 }
 
@@ -145,6 +149,7 @@ export async function fetchClients(supabase: DirectoryReader, query: DirectoryQu
  * ```
  */
 export async function fetchRooms(supabase: DirectoryReader, query: DirectoryQuery = {}): Promise<Room[]> {
+  checkGiven(query);
   return await fetchList<Room>(supabase, 'rooms', 'name', query);
 }
 
@@ -174,6 +179,7 @@ export interface NewTherapist extends ReadOptions {
  * ```
  */
 export async function addTherapist(supabase: DirectoryReader, payload: NewTherapist): Promise<Therapist> {
+  checkGiven(payload);
   const { organizationId } = await readScope(supabase, payload.accessToken);
   const [profile] = await read<Therapist[]>(
     tableOf(supabase, 'therapists')
@@ -249,6 +255,7 @@ export async function fetchNames(
   supabase: FunctionsCaller,
   query: NamesQuery,
 ): Promise<Map<string, ClientName>> {
+  checkGiven(query);
   const wanted = [...new Set(query.clientIds)];
   const names = new Map<string, ClientName>();
   for (let from = 0; from < wanted.length; from += NAMES_AT_ONCE) {
@@ -293,6 +300,7 @@ export async function fetchClientDetails(
   supabase: FunctionsCaller,
   query: CallOptions & { readonly clientId: string },
 ): Promise<ClientDetails | null> {
+  checkGiven(query);
   const { clients } = await callEdge<DetailsReadData>(
     supabase,
     'client-details',

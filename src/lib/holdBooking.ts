@@ -9,6 +9,7 @@ import {
   confirmSessionBooking,
   type HoldResponse,
 } from './sessionHolds.ts';
+import { checkGiven } from './sessionsApiError.ts';
 import type { SkippedOccurrence } from './skipBlocked.ts';
 
 /** How long a person may take to say yes, in seconds. */
@@ -65,6 +66,7 @@ export async function holdBooking(
   supabase: BookingClient,
   payload: HoldBookingRequest,
 ): Promise<HeldBooking> {
+  checkGiven(payload, 'session');
   const sent: ClockReading = clockReading();
   const booking = await holdWanted(supabase, { holdSeconds: HOLD_SECONDS, ...payload });
   const { hold, occurrences, skipped } = booking.held;

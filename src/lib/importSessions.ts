@@ -3,7 +3,7 @@ import type { Issue } from '../../supabase/functions/_shared/contract/types.ts';
 import { callOutcome } from './callOutcome.ts';
 import { instantOf } from './localTime.ts';
 import type { ReadOptions } from './readRest.ts';
-import { invalidArgument } from './sessionsApiError.ts';
+import { checkGiven, invalidArgument } from './sessionsApiError.ts';
 import type { RpcCaller } from './supabaseClient.ts';
 
 /** Most rows of one call. */
@@ -101,6 +101,7 @@ export async function importSessions(
     readonly onConflict?: 'report' | 'skip';
   },
 ): Promise<ImportResult> {
+  checkGiven(payload, 'rows');
   const { rows } = payload;
   if (rows.length === 0 || rows.length > MAX_ROWS)
     throw invalidArgument([{ path: 'rows', message: `must have 1 to ${MAX_ROWS} items` }]);

@@ -1,5 +1,6 @@
 import { callOutcome } from './callOutcome.ts';
 import { callRpc, type ReadOptions } from './readRest.ts';
+import { checkGiven } from './sessionsApiError.ts';
 import type { RpcCaller } from './supabaseClient.ts';
 
 /** A client, a therapist or a room: one of the three. */
@@ -50,6 +51,7 @@ export async function archive(
   supabase: RpcCaller,
   payload: Archivable & LeavingOptions,
 ): Promise<Touched & { readonly archivedAt: string }> {
+  checkGiven(payload);
   const request = { ...named(payload), cancel_sessions: payload.cancelSessions, reason: payload.reason };
   return await callOutcome<Touched & { readonly archivedAt: string }>(
     supabase,
@@ -79,6 +81,7 @@ export async function setCredential(
   supabase: RpcCaller,
   payload: LeavingOptions & { readonly therapistId: string; readonly credential: Credential },
 ): Promise<Touched> {
+  checkGiven(payload);
   const request = {
     therapist_id: payload.therapistId,
     credential: payload.credential,
@@ -115,6 +118,7 @@ export async function fetchTouchedSessions(
   supabase: RpcCaller,
   query: Archivable & ReadOptions,
 ): Promise<TouchedSession[]> {
+  checkGiven(query);
   const listed: TouchedSession[] = [];
   for (let after: string | null = null; ; ) {
     const request: object = { ...named(query), limit: 500, after };

@@ -2,6 +2,7 @@ import type { HoldWarning, Shortage } from '../../supabase/functions/_shared/con
 import { callOutcome } from './callOutcome.ts';
 import type { Database } from './database.types.ts';
 import type { ReadOptions } from './readRest.ts';
+import { checkGiven } from './sessionsApiError.ts';
 import type { RpcCaller } from './supabaseClient.ts';
 
 type Row = Database['public']['Tables']['sessions']['Row'];
@@ -133,6 +134,7 @@ export interface CorrectionResponse {
  * ```
  */
 export async function startSession(supabase: RpcCaller, payload: StartRequest): Promise<StartResponse> {
+  checkGiven(payload);
   const request = {
     session_id: payload.sessionId,
     actual_start_time: payload.actualStartTime,
@@ -157,6 +159,7 @@ export async function startSession(supabase: RpcCaller, payload: StartRequest): 
  * ```
  */
 export async function endSession(supabase: RpcCaller, payload: EndRequest): Promise<EndResponse> {
+  checkGiven(payload);
   const request = {
     session_id: payload.sessionId,
     actual_start_time: payload.actualStartTime,
@@ -195,6 +198,7 @@ export async function completeSession(
   supabase: RpcCaller,
   payload: CompleteRequest,
 ): Promise<CompleteResponse> {
+  checkGiven(payload);
   const request = {
     session_id: payload.sessionId,
     overlap_reason: payload.overlapReason,
@@ -221,6 +225,7 @@ export async function markNoShow(
   supabase: RpcCaller,
   payload: SessionChange,
 ): Promise<{ readonly session: Row }> {
+  checkGiven(payload);
   const request = { session_id: payload.sessionId };
   return await callOutcome(supabase, 'mark_no_show', { request }, payload);
 }
@@ -253,6 +258,7 @@ export async function correctVisit(
   supabase: RpcCaller,
   payload: CorrectionRequest,
 ): Promise<CorrectionResponse> {
+  checkGiven(payload);
   const request = {
     session_id: payload.sessionId,
     base_version: payload.baseVersion,

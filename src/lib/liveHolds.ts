@@ -1,5 +1,6 @@
 import { inChunks, type ReadOptions, read, readWholeList } from './readRest.ts';
 import { readScope } from './scheduleQueries.ts';
+import { checkGiven } from './sessionsApiError.ts';
 import { type TableReader, tableOf } from './supabaseClient.ts';
 
 /** A slot that is held, by whomever the reader may see. */
@@ -37,6 +38,7 @@ export async function fetchLiveHolds(
   supabase: TableReader,
   query: ReadOptions & { readonly from: string; readonly to: string; readonly therapistId?: string | null },
 ): Promise<LiveHold[]> {
+  checkGiven(query);
   const { organizationId, role, userId } = await readScope(supabase, query.accessToken);
   if (role === 'client') return [];
   const therapistId = role === 'therapist' ? userId : query.therapistId;

@@ -4,6 +4,7 @@ import type { LeavingOptions, Touched } from './leaving.ts';
 import { type ReadOptions, readWholeList } from './readRest.ts';
 import type { Role } from './routeGuards.ts';
 import { readScope } from './scheduleQueries.ts';
+import { checkGiven } from './sessionsApiError.ts';
 import { type RpcCaller, type TableReader, tableOf } from './supabaseClient.ts';
 
 /** Somebody's membership of the clinic, as stored. */
@@ -30,6 +31,7 @@ export interface MemberChange extends ReadOptions {
  * ```
  */
 export async function fetchMembers(supabase: TableReader, query: ReadOptions = {}): Promise<Member[]> {
+  checkGiven(query);
   const { organizationId } = await readScope(supabase, query.accessToken);
   return await readWholeList<Member>(
     () =>
@@ -58,6 +60,7 @@ export async function addMember(
   supabase: RpcCaller,
   payload: MemberChange & { readonly role: Role },
 ): Promise<void> {
+  checkGiven(payload);
   await callOutcome(supabase, 'add_member', argumentsOf(payload), payload);
 }
 
@@ -78,6 +81,7 @@ export async function changeMember(
   supabase: RpcCaller,
   payload: MemberChange & LeavingOptions,
 ): Promise<Touched> {
+  checkGiven(payload);
   const args = { ...argumentsOf(payload), ...leavingOf(payload) };
   return await callOutcome<Touched>(supabase, 'change_member', args, payload);
 }
@@ -99,6 +103,7 @@ export async function removeMember(
   supabase: RpcCaller,
   payload: Pick<MemberChange, 'userId'> & LeavingOptions,
 ): Promise<Touched> {
+  checkGiven(payload);
   const args = { user_id: payload.userId, ...leavingOf(payload) };
   return await callOutcome<Touched>(supabase, 'remove_member', args, payload);
 }

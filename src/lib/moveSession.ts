@@ -6,6 +6,7 @@ import {
 } from './bookSession.ts';
 import { instantOf } from './localTime.ts';
 import type { SessionRow } from './scheduleQueries.ts';
+import { checkGiven } from './sessionsApiError.ts';
 
 /** Where a session goes, in local times of a zone. */
 export interface MoveRequest
@@ -40,6 +41,7 @@ export interface MoveRequest
  * ```
  */
 export async function moveSession(supabase: BookingClient, payload: MoveRequest): Promise<BookSessionResult> {
+  checkGiven(payload, 'session');
   const { session, start, minutes, therapistId, timeZone, ...options } = payload;
   const { instant } = instantOf(start, timeZone);
   const length = minutes ? minutes * 60_000 : Date.parse(session.end_time) - Date.parse(session.start_time);

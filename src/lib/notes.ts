@@ -4,7 +4,7 @@ import type {
   NoteWithContent,
 } from '../../supabase/functions/_shared/contract/types.ts';
 import { type CallOptions, callEdge, type FunctionsCaller, newIdempotencyKey } from './callEdge.ts';
-import { SessionsApiError } from './sessionsApiError.ts';
+import { checkGiven, SessionsApiError } from './sessionsApiError.ts';
 
 export type { NoteContent, NoteVersion };
 
@@ -37,6 +37,7 @@ export interface NoteDraft extends NoteQuery {
  * ```
  */
 export async function readNote(supabase: FunctionsCaller, query: NoteQuery): Promise<Note | null> {
+  checkGiven(query);
   try {
     return (await call<{ note: Note }>(supabase, query, { action: 'read' })).note;
   } catch (error) {
@@ -59,6 +60,7 @@ export async function readNote(supabase: FunctionsCaller, query: NoteQuery): Pro
  * ```
  */
 export async function saveNoteDraft(supabase: FunctionsCaller, draft: NoteDraft): Promise<NoteVersion> {
+  checkGiven(draft);
   const body = { action: 'save_draft', base_version: draft.baseVersion, content: draft.content };
   return (await call<{ note: NoteVersion }>(supabase, draft, body)).note;
 }
@@ -81,6 +83,7 @@ export async function signNote(
   supabase: FunctionsCaller,
   draft: NoteQuery & { readonly baseVersion: number; readonly content?: Partial<NoteContent> },
 ): Promise<NoteVersion> {
+  checkGiven(draft);
   const body = { action: 'sign', base_version: draft.baseVersion, content: draft.content };
   return (await call<{ note: NoteVersion }>(supabase, draft, body)).note;
 }
@@ -106,6 +109,7 @@ export async function amendNote(
   supabase: FunctionsCaller,
   draft: NoteDraft & { readonly reason: string },
 ): Promise<NoteVersion> {
+  checkGiven(draft);
   const { baseVersion: base_version, content, reason } = draft;
   return (
     await call<{ note: NoteVersion }>(supabase, draft, { action: 'amend', base_version, content, reason })

@@ -1,4 +1,5 @@
 import { callRpc, LEAST_MAX_ROWS, type ReadOptions } from './readRest.ts';
+import { checkGiven } from './sessionsApiError.ts';
 import type { RpcCaller } from './supabaseClient.ts';
 
 /** What {@link findOpenSlots} looks for. */
@@ -56,6 +57,7 @@ export interface OpenSlot {
  * ```
  */
 export async function findOpenSlots(supabase: RpcCaller, query: OpenSlotsQuery): Promise<OpenSlot[]> {
+  checkGiven(query);
   const slots: OpenSlot[] = [];
   let from = query.from;
   for (;;) {

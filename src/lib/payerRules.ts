@@ -2,7 +2,7 @@ import type { PayerCodeRule, PayerRules } from '../../supabase/functions/_shared
 import type { Database } from './database.types.ts';
 import { type ReadOptions, read, readAllRows } from './readRest.ts';
 import { readScope } from './scheduleQueries.ts';
-import { invalidArgument } from './sessionsApiError.ts';
+import { checkGiven, invalidArgument } from './sessionsApiError.ts';
 import { type TableReader, tableOf } from './supabaseClient.ts';
 
 type Table<Name extends keyof Database['public']['Tables']> = Database['public']['Tables'][Name]['Row'];
@@ -35,6 +35,7 @@ export async function fetchPayerRules(
   supabase: TableReader,
   query: PayerRulesQuery,
 ): Promise<PayerRules | null> {
+  checkGiven(query);
   const { date } = query;
   if (!/^\d{4}-\d{2}-\d{2}$/.test(date) || Number.isNaN(Date.parse(date))) {
     throw invalidArgument([{ path: 'date', message: 'must be a day, such as 2026-12-01' }]);

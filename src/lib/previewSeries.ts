@@ -4,6 +4,7 @@ import { generateOccurrences, type RecurrenceInput } from './generateOccurrences
 import { callRpc } from './readRest.ts';
 import { assertSessionCompleteness } from './sessionCompleteness.ts';
 import { type BookingDetails, holdBody, type SessionInput } from './sessionHolds.ts';
+import { checkGiven } from './sessionsApiError.ts';
 import type { RpcCaller } from './supabaseClient.ts';
 
 /** What is in the way of an occurrence. */
@@ -67,6 +68,7 @@ export async function previewSeries(
   supabase: RpcCaller,
   payload: PreviewRequest,
 ): Promise<PreviewedOccurrence[]> {
+  checkGiven(payload, 'session');
   assertSessionCompleteness(payload.session);
   const occurrences = generateOccurrences(payload.session, payload.recurrence, payload);
   const { session } = payload;

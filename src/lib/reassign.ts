@@ -5,6 +5,7 @@ import type { ReadOptions } from './readRest.ts';
 import type { SessionRow } from './scheduleQueries.ts';
 import { type ConfirmResponse, cancelSessionHold, confirmSessionBooking } from './sessionHolds.ts';
 import type { BlockedSession } from './sessionsApiError.ts';
+import { checkGiven } from './sessionsApiError.ts';
 import type { FunctionsCaller, RpcCaller } from './supabaseClient.ts';
 
 /** Which sessions go, and to whom. */
@@ -88,6 +89,7 @@ export async function holdReassignment(
   supabase: RpcCaller,
   payload: ReassignmentRequest,
 ): Promise<ReassignmentHold> {
+  checkGiven(payload);
   const request = {
     session_ids: payload.sessionIds,
     therapist_id: payload.therapistId,
@@ -125,6 +127,7 @@ export async function confirmReassignment(
     readonly idempotencyKey?: string;
   },
 ): Promise<ConfirmResponse> {
+  checkGiven(payload, 'hold');
   const { hold, toTherapistId, ...options } = payload;
   const occurrences = hold.holds.map((held) => ({
     holdKey: held.holdKey,
@@ -169,6 +172,7 @@ export async function reassignSessions(
   supabase: RpcCaller & FunctionsCaller,
   payload: ReassignmentRequest,
 ): Promise<{ readonly sessions: readonly SessionRow[]; readonly skipped: readonly BlockedSession[] }> {
+  checkGiven(payload);
   const { accessToken, signal, toTherapistId } = payload;
   const key = payload.idempotencyKey ?? newIdempotencyKey();
   const hold = await holdReassignment(supabase, {

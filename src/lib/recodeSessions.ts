@@ -1,6 +1,7 @@
 import { callOutcome } from './callOutcome.ts';
 import type { Database } from './database.types.ts';
 import type { ReadOptions } from './readRest.ts';
+import { checkGiven } from './sessionsApiError.ts';
 import type { RpcCaller } from './supabaseClient.ts';
 
 /** Which sessions get which code. */
@@ -38,6 +39,7 @@ export interface RecodeResponse {
  * ```
  */
 export async function recodeSessions(supabase: RpcCaller, payload: RecodeRequest): Promise<RecodeResponse> {
+  checkGiven(payload);
   const request = { session_ids: payload.sessionIds, cpt_code: payload.cptCode };
   return await callOutcome<RecodeResponse>(supabase, 'recode_sessions', { request }, payload);
 }

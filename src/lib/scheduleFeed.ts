@@ -9,6 +9,7 @@ import {
   type ScheduleQuery,
   type SessionRow,
 } from './scheduleQueries.ts';
+import { checkGiven } from './sessionsApiError.ts';
 import type { RealtimeFollower, TableReader } from './supabaseClient.ts';
 
 /** What changed between two looks at a schedule. */
@@ -87,6 +88,7 @@ export function createScheduleFeed(
   supabase: TableReader & RealtimeFollower,
   options: ScheduleFeedOptions,
 ): ScheduleFeed {
+  checkGiven(options);
   const ended = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, ended.signal]) : ended.signal;
   const { query, onChange, onError, pollIntervalMs = 15_000, recheckIntervalMs = 300_000 } = options;

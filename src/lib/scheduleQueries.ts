@@ -2,7 +2,7 @@ import { parseTemporal } from '../../supabase/functions/_shared/civil-time.ts';
 import type { Database } from './database.types.ts';
 import { type ReadOptions, readRows } from './readRest.ts';
 import type { Role } from './routeGuards.ts';
-import { invalidArgument, SessionsApiError } from './sessionsApiError.ts';
+import { checkGiven, invalidArgument, SessionsApiError } from './sessionsApiError.ts';
 import { type SessionHolder, type TableReader, tableOf } from './supabaseClient.ts';
 
 /** A row of `public.sessions`, as stored. */
@@ -72,6 +72,7 @@ export interface Scope {
  * ```
  */
 export async function fetchSchedule(supabase: ScheduleReader, query: ScheduleQuery): Promise<SchedulePage> {
+  checkGiven(query);
   const scope = await readScope(supabase, query.accessToken);
   return await fetchPage(supabase, query, scope, { therapist_id: therapistOf(scope, query.therapistId) });
 }
@@ -98,6 +99,7 @@ export async function fetchClientSessions(
   supabase: ScheduleReader,
   query: ClientSessionsQuery,
 ): Promise<SchedulePage> {
+  checkGiven(query);
   const scope = await readScope(supabase, query.accessToken);
   return await fetchPage(supabase, query, scope, {
     therapist_id: therapistOf(scope, null),

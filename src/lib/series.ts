@@ -20,7 +20,7 @@ import {
   holdOrAbandon,
   releaseAfterFailure,
 } from './sessionHolds.ts';
-import { invalidArgument } from './sessionsApiError.ts';
+import { checkGiven, invalidArgument } from './sessionsApiError.ts';
 import { type RpcCaller, type TableReader, tableOf } from './supabaseClient.ts';
 
 /** What becomes of sessions of a series; what is left out stays as each session has it. */
@@ -160,6 +160,7 @@ export async function holdSeriesChange(
   supabase: FunctionsCaller,
   payload: SeriesChangeRequest,
 ): Promise<HeldSeriesChange> {
+  checkGiven(payload, 'change');
   payload.signal?.throwIfAborted();
   const idempotencyKey = payload.idempotencyKey ?? newIdempotencyKey();
   const options = { ...payload, idempotencyKey };
@@ -185,6 +186,7 @@ export async function confirmSeriesChange(
   supabase: FunctionsCaller,
   payload: CallOptions & { readonly held: HeldSeriesChange },
 ): Promise<ConfirmResponse> {
+  checkGiven(payload, 'held');
   const { held, ...options } = payload;
   const { therapistId, clientId } = held.series;
   const occurrences = held.holds.map(({ holdKey, sessionId, startTime, endTime, timeZone }) => ({
@@ -231,6 +233,7 @@ export async function changeSeries(
   supabase: FunctionsCaller,
   payload: SeriesChangeRequest,
 ): Promise<ConfirmResponse & { readonly hold: HeldSeriesChange }> {
+  checkGiven(payload, 'change');
   const idempotencyKey = payload.idempotencyKey ?? newIdempotencyKey();
   const { accessToken, retry, signal, onRetry } = payload;
   const hold = await holdSeriesChange(supabase, { holdSeconds: 30, ...payload, idempotencyKey });
@@ -271,6 +274,7 @@ export async function previewSeriesChange(
   supabase: RpcCaller,
   payload: SeriesChangeRequest,
 ): Promise<PreviewedChange[]> {
+  checkGiven(payload, 'change');
   const request = changeBody(payload);
   const { accessToken, signal } = payload;
   const answer = await callRpc<{ readonly occurrences: PreviewedChange[] }>(
@@ -302,6 +306,7 @@ export async function extendSeries(
   supabase: RpcCaller,
   payload: ExtendSeriesRequest,
 ): Promise<ExtendSeriesResponse> {
+  checkGiven(payload);
   const { override } = payload;
   const request = {
     series_id: payload.seriesId,
@@ -338,6 +343,7 @@ export async function fetchSeries(
   supabase: TableReader,
   query: ReadOptions & { readonly seriesId: string },
 ): Promise<Series | null> {
+  checkGiven(query);
   const { organizationId, userId, role } = await readScope(supabase, query.accessToken);
   const [series] = await readWholeList<Series['series']>(
     () =>

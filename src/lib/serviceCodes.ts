@@ -2,6 +2,7 @@ import type { ServiceCode } from '../../supabase/functions/_shared/cpt.ts';
 import type { Database } from './database.types.ts';
 import { type ReadOptions, readWholeList } from './readRest.ts';
 import { readScope } from './scheduleQueries.ts';
+import { checkGiven } from './sessionsApiError.ts';
 import { type TableReader, tableOf } from './supabaseClient.ts';
 
 type Row = Database['public']['Tables']['service_codes']['Row'];
@@ -26,6 +27,7 @@ export async function fetchServiceCodes(
   supabase: TableReader,
   options: ReadOptions = {},
 ): Promise<ServiceCode[]> {
+  checkGiven(options);
   const { organizationId } = await readScope(supabase, options.accessToken);
   const rows = await readWholeList<Row>(
     () =>

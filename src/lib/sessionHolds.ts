@@ -19,7 +19,7 @@ import {
   type RetryOptions,
 } from './callEdge.ts';
 import type { SessionRow } from './scheduleQueries.ts';
-import { invalidArgument, SessionsApiError } from './sessionsApiError.ts';
+import { checkGiven, invalidArgument, SessionsApiError } from './sessionsApiError.ts';
 
 /** A window of time and, optionally, its offsets. */
 export interface WindowRequest {
@@ -226,6 +226,7 @@ export async function requestSessionHold(
   supabase: FunctionsCaller,
   payload: HoldRequest,
 ): Promise<HoldResponse> {
+  checkGiven(payload);
   const idempotencyKey = payload.idempotencyKey ?? newIdempotencyKey();
   const body = holdBody(payload);
   payload.signal?.throwIfAborted();
@@ -283,6 +284,7 @@ export async function confirmSessionBooking(
   supabase: FunctionsCaller,
   payload: ConfirmRequest,
 ): Promise<ConfirmResponse> {
+  checkGiven(payload);
   const idempotencyKey = payload.idempotencyKey ?? newIdempotencyKey();
   return await callEdge<ConfirmResponse>(supabase, 'sessions-confirm', confirmBody(payload), {
     ...payload,
@@ -307,6 +309,7 @@ export async function cancelSessionHold(
   supabase: FunctionsCaller,
   payload: ReleaseRequest,
 ): Promise<ReleaseResponse> {
+  checkGiven(payload);
   const body = { hold_key: payload.holdKey };
   const idempotencyKey = payload.idempotencyKey ?? newIdempotencyKey();
   return await callEdge<ReleaseData>(supabase, 'sessions-cancel', body, { ...payload, idempotencyKey });
@@ -336,6 +339,7 @@ export async function cancelSessions(
   supabase: FunctionsCaller,
   payload: CancelRequest,
 ): Promise<CancelResponse> {
+  checkGiven(payload);
   const body = {
     session_ids: payload.sessionIds && [...payload.sessionIds],
     series_id: payload.seriesId,

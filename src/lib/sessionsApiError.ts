@@ -124,6 +124,20 @@ export function invalidArgument(
   return new SessionsApiError({ status: 400, code, message, issues, cause });
 }
 
+/** Refuses a payload that is none, or lacks what is looked into before anything is sent: its reader learns which. */
+export function checkGiven(payload: unknown, ...fields: readonly string[]): void {
+  if (typeof payload !== 'object' || payload === null) {
+    const message = 'must be an object with the fields of the request';
+    throw invalidArgument([{ path: 'payload', message }], 'MISSING_FIELDS');
+  }
+  const missing = fields.filter(
+    (name) => typeof Object(payload)[name] !== 'object' || !Object(payload)[name],
+  );
+  if (missing.length === 0) return;
+  const issues = missing.map((path) => ({ path, message: 'is required' }));
+  throw invalidArgument(issues, 'MISSING_FIELDS');
+}
+
 /** The error a problem+json answer stands for; also what a gateway answered instead of the endpoint. */
 export async function errorOfResponse(response: Response): Promise<SessionsApiError> {
   const answer: unknown = await response.json().catch((cause: unknown) => {

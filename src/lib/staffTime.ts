@@ -4,6 +4,7 @@ import type { Database } from './database.types.ts';
 import { generateOccurrences, type RecurrenceInput } from './generateOccurrences.ts';
 import { inChunks, type ReadOptions, readWholeList } from './readRest.ts';
 import { readScope } from './scheduleQueries.ts';
+import { checkGiven } from './sessionsApiError.ts';
 import { type RpcCaller, type TableReader, tableOf } from './supabaseClient.ts';
 
 type Row = Database['public']['Tables']['staff_times']['Row'];
@@ -68,6 +69,7 @@ export async function addStaffTime(
   supabase: RpcCaller,
   payload: StaffTimeRequest,
 ): Promise<{ readonly staffTimes: StaffTime[]; readonly seriesId: string | null }> {
+  checkGiven(payload);
   const { recurrence } = payload;
   const occurrences = generateOccurrences(
     { start_time: payload.startTime, end_time: payload.endTime },
@@ -162,6 +164,7 @@ export async function changeStaffTime(
   supabase: RpcCaller,
   payload: StaffTimeChange,
 ): Promise<{ readonly staffTimes: StaffTime[] }> {
+  checkGiven(payload);
   const request = {
     ...targetOf(payload),
     kind: payload.kind,
@@ -204,6 +207,7 @@ export async function cancelStaffTime(
   readonly alreadyCancelledCount: number;
   readonly cancelledIds: string[];
 }> {
+  checkGiven(payload);
   const request = 'staffTimeIds' in payload ? { staff_time_ids: payload.staffTimeIds } : targetOf(payload);
   return await callOutcome(supabase, 'cancel_staff_time', { request }, payload);
 }
@@ -230,6 +234,7 @@ export async function fetchStaffTimes(
   supabase: TableReader,
   query: ReadOptions & { readonly from: string; readonly to: string; readonly therapistId?: string | null },
 ): Promise<StaffTimeRow[]> {
+  checkGiven(query);
   const { organizationId } = await readScope(supabase, query.accessToken);
   const rows = await readWholeList<Row>(
     () =>

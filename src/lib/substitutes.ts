@@ -1,4 +1,5 @@
 import { callRpc, type ReadOptions } from './readRest.ts';
+import { checkGiven } from './sessionsApiError.ts';
 import type { RpcCaller } from './supabaseClient.ts';
 
 /** What {@link findSubstitutes} looks for. */
@@ -40,6 +41,7 @@ export interface Substitute {
  * ```
  */
 export async function findSubstitutes(supabase: RpcCaller, query: SubstitutesQuery): Promise<Substitute[]> {
+  checkGiven(query);
   const { sessionId, includeOffCaseload, ...options } = query;
   return await callRpc<Substitute[]>(
     supabase,

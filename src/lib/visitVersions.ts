@@ -1,6 +1,7 @@
 import type { Database } from './database.types.ts';
 import { type ReadOptions, readWholeList } from './readRest.ts';
 import { readScope } from './scheduleQueries.ts';
+import { checkGiven } from './sessionsApiError.ts';
 import { type TableReader, tableOf } from './supabaseClient.ts';
 
 /** What a visit was before a correction, and why it was corrected. */
@@ -24,6 +25,7 @@ export async function fetchVisitVersions(
   supabase: TableReader,
   query: ReadOptions & { readonly sessionId: string },
 ): Promise<VisitVersion[]> {
+  checkGiven(query);
   const { organizationId } = await readScope(supabase, query.accessToken);
   return await readWholeList<VisitVersion>(
     () =>

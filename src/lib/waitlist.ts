@@ -5,7 +5,7 @@ import type { Database } from './database.types.ts';
 import { inChunks, type ReadOptions, read, readAllRows } from './readRest.ts';
 import { readScope } from './scheduleQueries.ts';
 import { type ConfirmResponse, confirmSessionBooking } from './sessionHolds.ts';
-import { invalidArgument, SessionsApiError } from './sessionsApiError.ts';
+import { checkGiven, invalidArgument, SessionsApiError } from './sessionsApiError.ts';
 import { type FunctionsCaller, type TableReader, tableOf } from './supabaseClient.ts';
 
 /** A row of `public.waitlist_entries`, as stored. */
@@ -56,6 +56,7 @@ export async function joinWaitlist(
   supabase: WaitlistClient,
   payload: WaitlistRequest,
 ): Promise<WaitlistEntry> {
+  checkGiven(payload);
   const issues = issuesOf(payload);
   if (issues.length > 0) throw invalidArgument(issues);
   const { organizationId } = await readScope(supabase, payload.accessToken);
@@ -141,6 +142,7 @@ export async function fetchWaitlist(
   supabase: WaitlistClient,
   query: ReadOptions = {},
 ): Promise<WaitingEntry[]> {
+  checkGiven(query);
   const { organizationId } = await readScope(supabase, query.accessToken);
   const entries = await readAllRows<WaitlistEntry>(
     (after) => {
@@ -220,6 +222,7 @@ export async function leaveWaitlist(
   supabase: WaitlistClient,
   payload: ReadOptions & { readonly entryId: string },
 ): Promise<WaitlistEntry> {
+  checkGiven(payload);
   const { organizationId } = await readScope(supabase, payload.accessToken);
   const [entry] = await read<WaitlistEntry[]>(
     tableOf(supabase, 'waitlist_entries')
@@ -269,9 +272,11 @@ export function waitedFor(entry: { readonly windows: unknown }): { from: string;
  */
 export async function bookOffer(
   supabase: FunctionsCaller,
-  { entry, offer }: WaitingEntry,
+  waiting: WaitingEntry,
   options: CallOptions = {},
 ): Promise<ConfirmResponse> {
+  checkGiven(waiting, 'entry');
+  const { entry, offer } = waiting;
   if (!offer)
     throw new SessionsApiError({ status: 410, code: 'HOLD_NOT_FOUND', message: 'Nothing is offered.' });
   const session = {

@@ -1,7 +1,7 @@
 import type { Conflict } from '../../supabase/functions/_shared/contract/types.ts';
 import { callRpc, type ReadOptions } from './readRest.ts';
 import { fetchReport, type ReportRow } from './reports.ts';
-import { SessionsApiError } from './sessionsApiError.ts';
+import { checkGiven, SessionsApiError } from './sessionsApiError.ts';
 import type { RpcCaller, SchemaReader } from './supabaseClient.ts';
 
 /** Which zone is moved, and whose token moves it. */
@@ -50,10 +50,11 @@ type Outcome =
  * const zones = new Set((await fetchMovedByZoneRules(supabase)).map(({ time_zone }) => time_zone));
  * ```
  */
-export function fetchMovedByZoneRules(
+export async function fetchMovedByZoneRules(
   supabase: SchemaReader,
   options: ReadOptions = {},
 ): Promise<ReportRow<'moved_by_zone_rules'>[]> {
+  checkGiven(options);
   return fetchReport(supabase, 'moved_by_zone_rules', { ...options, by: 'start_time' });
 }
 
@@ -74,6 +75,7 @@ export function fetchMovedByZoneRules(
  * ```
  */
 export async function resyncZone(supabase: RpcCaller, payload: ResyncRequest): Promise<ResyncResponse> {
+  checkGiven(payload);
   const outcome = await callRpc<Outcome>(supabase, 'resync_zone', { zone: payload.zone }, payload);
   if (outcome.ok) return outcome.body;
   const { detail, ...problem } = outcome;

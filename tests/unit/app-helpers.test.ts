@@ -1,6 +1,7 @@
 /** What an app needs beside the calls: local times, countdowns, words and CSV. */
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import {
+  agendaDays,
   civilOf,
   clinicTimes,
   clockReading,
@@ -13,7 +14,10 @@ import {
   messageOf,
   plusDays,
   rangesOf,
+  type SessionRow,
   SessionsApiError,
+  type StaffTimeRow,
+  staffTimeBlocks,
   toCsv,
   weekBounds,
 } from '../../src/lib/index.ts';
@@ -44,6 +48,58 @@ describe('times at which nobody can be booked', () => {
       closedBlocks([], [day], clinicTimes(zone)).map(({ start, end }) => [start.slice(11), end.slice(11)]);
     expect(skipped('America/Santiago', '2027-09-05')).toEqual([['00:00:00', '01:00:00']]);
     expect(skipped('Australia/Lord_Howe', '2027-10-03')).toEqual([['02:00:00', '02:30:00']]);
+  });
+});
+
+describe('time without a client', () => {
+  const times = clinicTimes(LA, 'en-US');
+  const therapistById = new Map([
+    ['A', { display_name: 'Ann' }],
+    ['B', { display_name: 'Bo' }],
+  ]);
+  const naming = { times, nameOf: () => 'C-1', therapistById, showTherapist: true };
+  const meeting = {
+    ...{ id: 'm', kind: 'meeting', series_id: null, therapist_ids: ['A', 'B'] },
+    ...{ start_time: '2027-03-14T09:30:00Z', end_time: '2027-03-14T10:30:00Z' },
+  } as unknown as StaffTimeRow;
+  const session = {
+    ...{ id: 's', status: 'scheduled', client_id: 'C', therapist_id: 'A', series_id: 'x', group_id: null },
+    ...{ start_time: '2027-03-14T18:00:00Z', end_time: '2027-03-14T19:00:00Z' },
+  } as unknown as SessionRow;
+
+  it('is a block of each who takes part where they have columns, and as long as it lasts', () => {
+    const blocks = staffTimeBlocks([meeting], { ...naming, showTherapist: false }, true);
+    // Clocks skip an hour in it: it lasts an hour, and ends at what would have been half past two.
+    const span = {
+      id: 'staff:m',
+      start: '2027-03-14T01:30:00',
+      end: '2027-03-14T02:30:00',
+      title: 'Meeting',
+    };
+    expect(blocks).toMatchObject([
+      { ...span, column: 'A' },
+      { ...span, column: 'B' },
+    ]);
+  });
+
+  it('is one block elsewhere, which says whose it is', () => {
+    const [block, ...more] = staffTimeBlocks([meeting], naming, false);
+    expect(more).toEqual([]);
+    expect(block?.detail).toMatch(/ · Ann · Bo$/);
+    expect(block?.column).toBeUndefined();
+  });
+
+  it('stands among the sessions of its day, by time', () => {
+    const days = [...agendaDays([session], [meeting], naming)];
+    expect(days).toMatchObject([
+      [
+        '2027-03-14',
+        [
+          { id: 'staff:m', title: 'Meeting', whose: 'Ann, Bo', kind: 'staff', status: '', repeats: false },
+          { id: 's', title: 'C-1', whose: 'Ann', kind: 'scheduled', status: 'booked', repeats: true },
+        ],
+      ],
+    ]);
   });
 });
 
