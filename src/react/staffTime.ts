@@ -79,7 +79,7 @@ export function useStaffTimeForm(
   const { staffTime, place, dragged } = start;
   const supabase = useSupabase();
   const queries = useQueryClient();
-  const { times, userId } = useMe();
+  const { times, userId, isAdmin } = useMe();
   const placed = () => {
     const from = staffTime ? times.civil(staffTime.start_time) : (place?.start ?? '');
     const to = staffTime ? times.civil(staffTime.end_time) : (place?.end ?? '');
@@ -87,7 +87,8 @@ export function useStaffTimeForm(
   };
   const [fields, setFields] = useState<StaffTimeFields>(() => ({
     kind: staffTime?.kind ?? 'meeting',
-    therapistIds: staffTime?.therapist_ids ?? [place?.therapistId || userId],
+    // Who administers need not be a therapist, and therapists may not have been read yet.
+    therapistIds: staffTime?.therapist_ids ?? [place?.therapistId || (isAdmin ? '' : userId)].filter(Boolean),
     ...placed(),
     ...{ repeat: '', end: 'count', count: '12', until: '', scope: 'this' },
   }));

@@ -68,14 +68,14 @@ describeInBrowser('the web app', () => {
 
   it('shows a therapist their own sessions, with the names of their caseload', async () => {
     const { page, context } = await sitDown(clinic.rbt, { path: on`/schedule?view=list&date=2027-02-03` });
-    await page.getByText('Canary, Ann').waitFor();
+    await page.locator('.ec-event, .agenda li').getByText('Canary, Ann').waitFor();
     expect(await page.locator('.agenda li').count()).toBe(1);
     await context.close();
   });
 
   it('shows an admin the clinic, and nothing of another', async () => {
     const { page, context } = await sitDown(clinic.admin, { path: on`/schedule?view=list&date=2027-02-03` });
-    await page.getByText('Canary, Bo').waitFor();
+    await page.locator('.ec-event, .agenda li').getByText('Canary, Bo').waitFor();
     expect(await page.locator('.agenda li').count()).toBe(2);
     await page.goto(new URL(`/clients/${other.clients[0]}`, page.url()).href);
     await page.getByText('There is no such client on your list').waitFor();
@@ -84,7 +84,7 @@ describeInBrowser('the web app', () => {
 
   it('shows a parent their child’s sessions in a list, without code, note or button to change', async () => {
     const { page, context, requests } = await sitDown(clinic.parent, { path: on`/schedule?date=2027-02-03` });
-    await page.getByText('Canary, Ann').waitFor();
+    await page.locator('.ec-event, .agenda li').getByText('Canary, Ann').waitFor();
     expect(await page.locator('.agenda li').count()).toBe(1);
     await page.locator('.agenda li button').click();
     await page.locator('aside').waitFor();
@@ -99,7 +99,7 @@ describeInBrowser('the web app', () => {
     const { page, context, requests } = await sitDown(clinic.admin, {
       path: on`/schedule?view=list&date=2027-02-03`,
     });
-    await page.getByText('Canary, Ann').waitFor();
+    await page.locator('.ec-event, .agenda li').getByText('Canary, Ann').waitFor();
     await page.locator('.agenda li button').first().click();
     await page.locator('aside h2').waitFor();
     const kept = await page.evaluate(
@@ -125,7 +125,7 @@ describeInBrowser('the web app', () => {
 
   it('forgets everybody when another person signs in', async () => {
     const { page, context } = await sitDown(clinic.admin, { path: on`/schedule?view=list&date=2027-02-03` });
-    await page.getByText('Canary, Bo').waitFor();
+    await page.locator('.ec-event, .agenda li').getByText('Canary, Bo').waitFor();
     await page.locator('.menu summary').click();
     await page.getByRole('button', { name: 'Sign out' }).click();
     await signInOn(page, other.admin);

@@ -38,7 +38,7 @@ describeInBrowser('what is private', () => {
   async function sitAtNames(person = clinic.rbt): Promise<Desk> {
     await book(clinic, { start: on`2027-02-03T10:00` });
     const desk = await sitDown(person, { path });
-    await desk.page.getByText('Canary, Ann').waitFor();
+    await desk.page.locator('.ec-event, .agenda li').getByText('Canary, Ann').waitFor();
     return desk;
   }
   const expectNothingLeft = async (page: Page) => {
@@ -123,7 +123,7 @@ describeInBrowser('what is private', () => {
         asked.push(request.postData() ?? '');
     });
     await desk.page.goto(new URL(path, desk.page.url()).href);
-    await desk.page.getByText('Canary, Ann').waitFor();
+    await desk.page.locator('.ec-event, .agenda li').getByText('Canary, Ann').waitFor();
     expect(asked.map((body) => JSON.parse(body))).toEqual([
       { action: 'names', client_ids: [clinic.clients[0]] },
     ]);
@@ -164,11 +164,11 @@ describeInBrowser('what is private', () => {
     const { page, context } = await sitAtNames();
     await page.clock.install();
     await page.reload();
-    await page.getByText('Canary, Ann').waitFor();
+    await page.locator('.ec-event, .agenda li').getByText('Canary, Ann').waitFor();
     await page.clock.fastForward('14:30');
     await page.keyboard.press('Shift');
     await page.clock.fastForward('14:30');
-    await page.getByText('Canary, Ann').waitFor();
+    await page.locator('.ec-event, .agenda li').getByText('Canary, Ann').waitFor();
     if (isOffline) await context.setOffline(true);
     await page.clock.fastForward('15:30');
     await page.clock.runFor(30_000);
@@ -186,7 +186,7 @@ describeInBrowser('what is private', () => {
     const second = await context.newPage();
     await second.goto(page.url());
     await signInOn(second, clinic.rbt);
-    await second.getByText('Canary, Ann').waitFor();
+    await second.locator('.ec-event, .agenda li').getByText('Canary, Ann').waitFor();
     await second.locator('.menu summary').click();
     await second.getByRole('button', { name: 'Sign out' }).click();
     await expectNothingLeft(second);
@@ -207,11 +207,11 @@ describeInBrowser('what is private', () => {
     expect(await page.locator('.menu summary').textContent()).toBe(clinic.rbt.email.split('@')[0]);
     await page.getByRole('button', { name: 'Next week' }).click();
     await page.getByRole('button', { name: 'Previous week' }).click();
-    await page.getByText('Canary, Ann').waitFor();
+    await page.locator('.ec-event, .agenda li').getByText('Canary, Ann').waitFor();
     await second.locator('.menu summary').click();
     await second.getByRole('button', { name: 'Sign out' }).click();
     await expectNothingLeft(second);
-    expect(await page.getByText('Canary, Ann').count()).toBe(1);
+    expect(await page.locator('.ec-event, .agenda li').getByText('Canary, Ann').count()).toBe(1);
     expect(await page.getByRole('dialog').count()).toBe(0);
     await context.close();
   });
