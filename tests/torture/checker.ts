@@ -48,7 +48,7 @@ interface Event {
   outcome: 'ok' | 'refused';
   before: Facts[] | null;
   after: Facts[] | null;
-  details: { batchId?: string; waitlistEntryId?: string } | null;
+  details: { batchId?: string; waitlistEntryId?: string; because?: string } | null;
   request_id: string | null;
   /** Microseconds since the epoch, as all instants below. */
   recorded: number;
@@ -64,6 +64,7 @@ interface Batch {
   after: number;
   created: number;
   expires: number;
+  stopped: boolean;
 }
 
 interface Hold {
@@ -149,7 +150,7 @@ async function readTables(db: pg.ClientBase, clinics: Clinic[]): Promise<Tables>
     from audit.events where organization_id = any ($1) order by recorded_at, id`);
   const batches = await rows<Batch>(`
     select organization_id, id, therapist_id, room_id, cpt_code, buffer_before_minutes::integer as before,
-      buffer_after_minutes::integer as after, ${micros('created_at')} as created, ${micros('expires_at')} as expires
+      buffer_after_minutes::integer as after, ${micros('created_at')} as created, ${micros('expires_at')} as expires, stopped
     from public.hold_batches where organization_id = any ($1)`);
   const holds = await rows<Hold>(`
     select organization_id, id, batch_id, status, occurrence_index::integer, session_id, client_id, group_id,
@@ -440,6 +441,15 @@ const effects: Record<string, (action: string) => boolean> = {
   sweep: () => false,
 };
 
+/** A move is let go because a session of it has ended or begun. */
+function isStopping({ action, details, organization_id }: Event, tables: Tables): boolean {
+  return (
+    action === 'hold.released' &&
+    details?.because === 'SESSION_NOT_MOVABLE' &&
+    tables.batches.get(place(organization_id, details.batchId ?? ''))?.stopped === true
+  );
+}
+
 /** What happens beside the move of a group: its row changes, and who has cancelled stays where they were to come. */
 function isRegrouping({ entity, action, after }: Event): boolean {
   if (entity === 'session_group') return true;
@@ -497,6 +507,8 @@ function checkAnswers(history: Call[], tables: Tables, findings: Findings): Map<
     else if (call.kind === 'regroup' && event.action === 'hold.acquired') continue;
     // A group comes and goes with its sessions, in the same transaction.
     else if (isRegrouping(event) && /^(confirm|regroup|update)$/.test(call.kind)) continue;
+    // A session that ends or begins lets go of its move.
+    else if (isStopping(event, tables) && /^(cancel|update)$/.test(call.kind)) continue;
     else if (effects[call.kind]?.(event.action)) entry.effects.push(event);
     else bad(`a ${call.kind} has no such effect`);
   }
