@@ -23667,203 +23667,271 @@ $$;
 comment on function private.fields_of(oid, smallint[]) is
   'Columns by their numbers, for people: the organization is left out where other columns say more.';
 
-create function private.collision_query(constraint_id oid)
+create function private.refuse_by(relation oid, rule_name name)
+returns void
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform private.refuse_row(
+    case rule.contype when 'c' then '23514' when 'x' then '23P01' when 'f' then '23503' else '23505' end,
+    rule.conname, rule.conrelid, private.fields_of(rule.conrelid, rule.conkey),
+    case
+      when rule.contype = 'f' then format('nothing in %s has this', target.relname)
+      else coalesce(
+        obj_description(rule.oid, 'pg_constraint'),
+        case
+          when rule.contype = 'c' then 'is not a value that is allowed here'
+          else format('there is such a row in %s already', class.relname)
+        end
+      )
+    end
+  )
+  from pg_catalog.pg_constraint as rule
+  join pg_catalog.pg_class as class on class.oid = rule.conrelid
+  left join pg_catalog.pg_class as target on target.oid = rule.confrelid
+  where rule.conrelid = relation and rule.conname = rule_name;
+end
+$$;
+comment on function private.refuse_by(oid, name) is 'Refuses a row that breaks this constraint, in its words.';
+
+-- What the triggers ask is known when the table is: they are written once, from the catalog, two functions a table.
+
+create function private.columns_of(prefix text, relation oid, numbers smallint[])
 returns text
 language plpgsql
 stable
 set search_path = ''
 as $$
-declare
-  keys text;
-  meets text;
-  primary_key text;
-  same text;
-  condition text;
-  relation regclass;
 begin
-  select
-    string_agg(format('%s as key_%s', pg_get_indexdef(known.conindid, key.place, true), key.place), ', '),
-    string_agg(format('mine.key_%1$s operator(%2$s) theirs.key_%1$s', key.place, coalesce(
-      (
-        select format('%I.%s', operator.oprnamespace::regnamespace::text, operator.oprname)
-        from pg_catalog.pg_operator as operator
-        where operator.oid = known.conexclop[key.place]
-      ),
-      'pg_catalog.='
-    )), ' and '),
-    min(known.conrelid)::regclass,
-    min(coalesce(pg_get_expr(index.indpred, index.indrelid), 'true'))
-  into keys, meets, relation, condition
-  from pg_catalog.pg_constraint as known
-  join pg_catalog.pg_index as index on index.indexrelid = known.conindid
-  cross join lateral generate_series(1, index.indnkeyatts::integer) as key (place)
-  where known.oid = constraint_id;
-  select string_agg(format('other.%I', attribute.attname), ', '), string_agg(format('($2).%I', attribute.attname), ', ')
-  into primary_key, same
-  from pg_catalog.pg_constraint as known
-  join pg_catalog.pg_attribute as attribute on attribute.attrelid = known.conrelid and attribute.attnum = any (known.conkey)
-  where known.conrelid = relation and known.contype = 'p';
-  return format(
-    'select exists (select from (select %1$s from (select ($1).*) as written where %2$s) as mine
-      join (select %1$s from %3$s as other where (%2$s) and (%4$s) is distinct from (%5$s)) as theirs on %6$s)',
-    keys, condition, relation, primary_key, same, meets
+  return (
+    select string_agg(format('%s.%I', prefix, attribute.attname), ', ' order by numbered.place)
+    from unnest(numbers) with ordinality as numbered (number, place)
+    join pg_catalog.pg_attribute as attribute on attribute.attrelid = relation and attribute.attnum = numbered.number
   );
 end
 $$;
-comment on function private.collision_query(oid) is
-  'The query that says whether a row ($1) meets another under a unique or exclusion constraint; $2 is the row itself as it '
-  'stands in the table, null when it does not.';
+comment on function private.columns_of(text, oid, smallint[]) is 'Columns by their numbers, as SQL: prefix.a, prefix.b.';
 
-create function private.refuse_broken_row()
-returns trigger
+create function private.has_changed(relation oid, numbers smallint[])
+returns text
 language plpgsql
-security definer
+stable
 set search_path = ''
 as $$
-declare
-  fields text;
-  query text;
-  broken oid;
-  known record;
-  is_met boolean;
-  is_user constant boolean := coalesce(auth.role() = 'authenticated', false);
-  -- An upsert means the row that is there; whatever else it may break is looked at all the same.
-  is_upsert constant boolean := tg_op = 'INSERT'
-    and coalesce(nullif(current_setting('request.headers', true), '')::jsonb ->> 'prefer', '') ~ 'resolution=';
 begin
-  select string_agg(attribute.attname, ', ' order by attribute.attnum) into fields
-  from pg_catalog.pg_attribute as attribute
-  where attribute.attrelid = tg_relid and attribute.attnum > 0 and attribute.attnotnull and attribute.attgenerated = ''
-    and not attribute.attisdropped and to_jsonb(new) ->> attribute.attname is null;
-  if fields is not null then
-    perform private.refuse_row('23502', '', tg_relid, fields, 'is missing');
-  end if;
+  return format(
+    'tg_op = ''INSERT'' or (%s) is distinct from (%s)',
+    private.columns_of('new', relation, numbers), private.columns_of('old', relation, numbers)
+  );
+end
+$$;
+comment on function private.has_changed(oid, smallint[]) is
+  'SQL of a trigger: whether the row is new, or one of these columns has changed.';
 
-  select format('select (case %s end)::oid from (select ($1).*) as written', string_agg(
-    format('when not (%s) then %s', pg_get_expr(rule.conbin, rule.conrelid), rule.oid), ' ' order by rule.conname
-  )) into query
-  from pg_catalog.pg_constraint as rule
-  where rule.conrelid = tg_relid and rule.contype = 'c'
-  having count(*) > 0;
-  if query is not null then
-    execute query into broken using new;
-  end if;
-  if broken is not null then
-    perform private.refuse_row('23514', rule.conname, tg_relid, private.fields_of(tg_relid, rule.conkey),
-      coalesce(obj_description(rule.oid, 'pg_constraint'), 'is not a value that is allowed here'))
-    from pg_catalog.pg_constraint as rule
-    where rule.oid = broken;
-  end if;
+create function private.collision_check(rule_id oid)
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    with rule as (
+      select known.*, index.indnkeyatts, coalesce(pg_get_expr(index.indpred, index.indrelid), 'true') as condition
+      from pg_catalog.pg_constraint as known
+      join pg_catalog.pg_index as index on index.indexrelid = known.conindid
+      where known.oid = rule_id
+    ),
+    key as (
+      select
+        string_agg(format('%s as key_%s', pg_get_indexdef(rule.conindid, place, true), place), ', ') as keys,
+        string_agg(format('mine.key_%1$s operator(%2$s) theirs.key_%1$s', place, coalesce(
+          (
+            select format('%I.%s', operator.oprnamespace::regnamespace::text, operator.oprname)
+            from pg_catalog.pg_operator as operator
+            where operator.oid = rule.conexclop[place]
+          ),
+          'pg_catalog.='
+        )), ' and ') as meets
+      from rule
+      cross join lateral generate_series(1, rule.indnkeyatts::integer) as place
+    )
+    select format(
+      $plpgsql$
+    if %1$s then
+      if exists (
+        select from (select %2$s from (select new.*) as written where %3$s) as mine
+        join (select %2$s from %4$s as other where (%3$s) and (%5$s) is distinct from (%6$s)) as theirs on %7$s
+      ) then
+        perform private.refuse_by(tg_relid, %8$L);
+      end if;
+    end if;$plpgsql$,
+      private.has_changed(rule.conrelid, array(
+        select distinct used.refobjsubid::smallint
+        from pg_catalog.pg_depend as used
+        where used.objid in (rule.conindid, rule.oid) and used.refobjid = rule.conrelid and used.refobjsubid > 0
+      )),
+      key.keys, rule.condition, rule.conrelid::regclass,
+      private.columns_of('other', rule.conrelid, own.conkey),
+      -- Asked before the row is written, the other is not its former self; asked after, not itself.
+      private.columns_of(case when rule.condeferrable then 'new' else 'old' end, rule.conrelid, own.conkey),
+      key.meets, rule.conname
+    )
+    from rule
+    cross join key
+    join pg_catalog.pg_constraint as own on own.conrelid = rule.conrelid and own.contype = 'p'
+  );
+end
+$$;
+comment on function private.collision_check(oid) is
+  'SQL of a trigger: refuses a row that meets another under this unique or exclusion constraint.';
 
-  -- Row-level security has not judged the row yet. Nobody learns what another clinic has; and who may not read all of their
-  -- own learns of an id at most, which they must have known.
-  if is_user and (
-    coalesce(to_jsonb(new) ->> 'organization_id', to_jsonb(new) ->> 'id') = private.active_organization_id()::text
-  ) is not true then
+create function private.row_checks(relation regclass)
+returns text
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return concat(
+    (
+      select format(
+        $plpgsql$
+  if num_nulls(%1$s) > 0 then
+    perform private.refuse_row('23502', '', tg_relid, concat_ws(', ', %2$s), 'is missing');
+  end if;$plpgsql$,
+        string_agg(format('new.%I', attribute.attname), ', ' order by attribute.attnum),
+        string_agg(format('case when new.%1$I is null then %1$L end', attribute.attname), ', ' order by attribute.attnum)
+      )
+      from pg_catalog.pg_attribute as attribute
+      where attribute.attrelid = relation and attribute.attnum > 0 and attribute.attnotnull and attribute.attgenerated = ''
+        and not attribute.attisdropped
+      having count(*) > 0
+    ),
+    (
+      select format(
+        $plpgsql$
+  broken_rule := (select case %s end from (select new.*) as written);
+  if broken_rule is not null then
+    perform private.refuse_by(tg_relid, broken_rule);
+  end if;$plpgsql$,
+        string_agg(
+          format('when not (%s) then %L', pg_get_expr(rule.conbin, rule.conrelid), rule.conname), ' ' order by rule.conname
+        )
+      )
+      from pg_catalog.pg_constraint as rule
+      where rule.conrelid = relation and rule.contype = 'c'
+      having count(*) > 0
+    ),
+    -- Row-level security has not judged the row yet. Nobody learns what another clinic has; and who may not read all of
+    -- their own learns of an id at most, which they must have known.
+    format(
+      $plpgsql$
+  if is_user and (new.%s = private.active_organization_id()) is not true then
     return new;
-  end if;
-  for known in
-    select rule.oid, rule.conname, rule.contype, rule.conkey, private.fields_of(tg_relid, rule.conkey) as fields,
-      obj_description(rule.oid, 'pg_constraint') as words
-    from pg_catalog.pg_constraint as rule
-    where rule.conrelid = tg_relid and rule.contype in ('p', 'u', 'x') and not rule.condeferrable
-      and not (is_upsert and rule.contype in ('p', 'u'))
-      and (not is_user or rule.contype = 'p' and private.fields_of(tg_relid, rule.conkey) = 'id' or private.is_admin())
-  loop
-    execute private.collision_query(known.oid) into is_met using new, case when tg_op = 'UPDATE' then old end;
-    if is_met then
-      perform private.refuse_row(case when known.contype = 'x' then '23P01' else '23505' end, known.conname, tg_relid,
-        known.fields, coalesce(known.words, format('there is such a row in %s already', tg_table_name)));
-    end if;
-  end loop;
-  return new;
+  end if;$plpgsql$,
+      case when relation = 'public.organizations'::regclass then 'id' else 'organization_id' end
+    ),
+    (
+      select string_agg(
+        format(
+          E'\n  if %s then%s\n  end if;',
+          concat_ws(
+            ' and ',
+            case when rule.contype <> 'x' then 'not is_upsert' end,
+            case when rule.contype = 'p' and private.fields_of(relation, rule.conkey) = 'id' then 'true'
+              else '(not is_user or private.is_admin())' end
+          ),
+          private.collision_check(rule.oid)
+        ),
+        '' order by rule.conname
+      )
+      from pg_catalog.pg_constraint as rule
+      where rule.conrelid = relation and rule.contype in ('p', 'u', 'x') and not rule.condeferrable
+    )
+  );
 end
 $$;
-comment on function private.refuse_broken_row() is
-  'Trigger: refuses in plain words what NOT NULL, a check, or a unique or exclusion constraint of the table would refuse.';
+comment on function private.row_checks(regclass) is
+  'SQL of a trigger: what NOT NULL, checks, unique and exclusion constraints of this table ask.';
 
--- As the owner, as foreign keys are checked; row-level security has admitted the row by now.
-create function private.refuse_broken_reference()
-returns trigger
+create function private.reference_checks(relation regclass)
+returns text
 language plpgsql
-security definer
+stable
 set search_path = ''
 as $$
-declare
-  known record;
-  is_broken boolean;
 begin
-  for known in
-    select rule.conname, private.fields_of(tg_relid, rule.conkey) as fields, rule.confrelid::regclass as target,
-      string_agg(format('($1).%I', here.attname), ', ' order by key.place) as named,
-      string_agg(format('known.%I', there.attname), ', ' order by key.place) as known
-    from pg_catalog.pg_constraint as rule
-    cross join lateral unnest(rule.conkey, rule.confkey) with ordinality as key (here, there, place)
-    join pg_catalog.pg_attribute as here on here.attrelid = rule.conrelid and here.attnum = key.here
-    join pg_catalog.pg_attribute as there on there.attrelid = rule.confrelid and there.attnum = key.there
-    where rule.conrelid = tg_relid and rule.contype = 'f' and tg_op <> 'DELETE'
-    group by rule.oid
-  loop
-    execute format('select num_nulls(%1$s) = 0 and not exists (select from %2$s as known where (%3$s) = (%1$s))',
-      known.named, known.target, known.known) into is_broken using new;
-    if is_broken then
-      perform private.refuse_row('23503', known.conname, tg_relid, known.fields,
-        format('nothing in %s has this', (parse_ident(known.target::text))[2]));
+  return concat(
+    (
+      select string_agg(
+        format(
+          $plpgsql$
+  if tg_op <> 'DELETE' and (%1$s) then
+    if num_nulls(%2$s) = 0 and not exists (select from %3$s as known where (%4$s) = (%2$s)) then
+      perform private.refuse_by(tg_relid, %5$L);
     end if;
-  end loop;
-
-  for known in
-    select rule.oid, rule.conname, private.fields_of(tg_relid, rule.conkey) as fields,
-      obj_description(rule.oid, 'pg_constraint') as words
-    from pg_catalog.pg_constraint as rule
-    where rule.conrelid = tg_relid and rule.contype = 'x' and rule.condeferrable and tg_op <> 'DELETE'
-  loop
-    execute private.collision_query(known.oid) into is_broken using new, new;
-    if is_broken then
-      perform private.refuse_row('23P01', known.conname, tg_relid, known.fields, known.words);
+  end if;$plpgsql$,
+          private.has_changed(relation, rule.conkey), private.columns_of('new', relation, rule.conkey),
+          rule.confrelid::regclass, private.columns_of('known', rule.confrelid, rule.confkey), rule.conname
+        ),
+        '' order by rule.conname
+      )
+      from pg_catalog.pg_constraint as rule
+      where rule.conrelid = relation and rule.contype = 'f'
+    ),
+    (
+      select string_agg(
+        format(E'\n  if tg_op <> ''DELETE'' then%s\n  end if;', private.collision_check(rule.oid)), '' order by rule.conname
+      )
+      from pg_catalog.pg_constraint as rule
+      where rule.conrelid = relation and rule.contype = 'x' and rule.condeferrable
+    ),
+    (
+      select string_agg(
+        format(
+          $plpgsql$
+  if %1$s then
+    if exists (select from %2$s as known where (%3$s) = (%4$s)) then
+      perform private.refuse_row('23503', %5$L, tg_relid, %6$L, 'other records still name this row');
     end if;
-  end loop;
-
-  for known in
-    select rule.conname, private.fields_of(tg_relid, rule.confkey) as fields, rule.conrelid::regclass as child,
-      string_agg(format('known.%I', there.attname), ', ' order by key.place) as named,
-      string_agg(format('($1).%I', here.attname), ', ' order by key.place) as former,
-      string_agg(format('($2).%I', here.attname), ', ' order by key.place) as latter
-    from pg_catalog.pg_constraint as rule
-    cross join lateral unnest(rule.confkey, rule.conkey) with ordinality as key (here, there, place)
-    join pg_catalog.pg_attribute as here on here.attrelid = rule.confrelid and here.attnum = key.here
-    join pg_catalog.pg_attribute as there on there.attrelid = rule.conrelid and there.attnum = key.there
-    where rule.confrelid = tg_relid and rule.contype = 'f' and tg_op <> 'INSERT'
-      and case tg_op when 'DELETE' then rule.confdeltype else rule.confupdtype end in ('a', 'r')
-    group by rule.oid
-  loop
-    execute format(
-      case
-        when tg_op = 'DELETE' then 'select exists (select from %1$s as known where (%2$s) = (%3$s))'
-        else 'select (%3$s) is distinct from (%4$s) and exists (select from %1$s as known where (%2$s) = (%3$s))'
-      end,
-      known.child, known.named, known.former, known.latter
-    ) into is_broken using old, case when tg_op = 'DELETE' then old else new end;
-    if is_broken then
-      perform private.refuse_row('23503', known.conname, tg_relid, known.fields, 'other records still name this row');
-    end if;
-  end loop;
-  return null;
+  end if;$plpgsql$,
+          concat_ws(
+            ' or ',
+            case when rule.confdeltype in ('a', 'r') then 'tg_op = ''DELETE''' end,
+            case when rule.confupdtype in ('a', 'r') then format(
+              'tg_op = ''UPDATE'' and (%s) is distinct from (%s)',
+              private.columns_of('new', relation, rule.confkey), private.columns_of('old', relation, rule.confkey)
+            ) end
+          ),
+          rule.conrelid::regclass, private.columns_of('known', rule.conrelid, rule.conkey),
+          private.columns_of('old', relation, rule.confkey), rule.conname, private.fields_of(relation, rule.confkey)
+        ),
+        '' order by rule.conname
+      )
+      from pg_catalog.pg_constraint as rule
+      where rule.confrelid = relation and rule.contype = 'f'
+        and (rule.confdeltype in ('a', 'r') or rule.confupdtype in ('a', 'r'))
+    )
+  );
 end
 $$;
-comment on function private.refuse_broken_reference() is
-  'Trigger: refuses in plain words what a foreign key, to or from the row, or a deferrable exclusion constraint would refuse.';
+comment on function private.reference_checks(regclass) is
+  'SQL of a trigger: what foreign keys, to and from a row of this table, and deferrable exclusion constraints ask.';
 
 -- The triggers ---------------------------------------------------------------------------------------------------------
 -- zz: after the triggers that derive columns. A: in the order of names before those of Postgres itself, whose names begin
--- with RI and Unique.
+-- with RI and Unique. References are looked at as the owner, as foreign keys are; row-level security has admitted the row
+-- by then.
 
 do $$
 declare
   written regclass;
+  name text;
 begin
-  for written in
-    select class.oid::regclass
+  for written, name in
+    select class.oid::regclass, class.relname
     from pg_catalog.pg_class as class
     where class.relnamespace = 'public'::regnamespace and class.relkind in ('r', 'p') and not class.relispartition
       and exists (
@@ -23875,12 +23943,40 @@ begin
     order by 1
   loop
     execute format(
-      'create trigger zz_refuse_broken_row before insert or update on %s for each row
-        when (current_user in (''authenticated'', ''service_role'')) execute function private.refuse_broken_row()', written
+      $function$
+        create function private.%1$I() returns trigger language plpgsql security definer set search_path = '' as $body$
+#variable_conflict use_column
+declare
+  broken_rule name;
+  is_user constant boolean := coalesce(auth.role() = 'authenticated', false);
+  -- An upsert means the row that is there; whatever else it may break is looked at all the same.
+  is_upsert constant boolean := tg_op = 'INSERT'
+    and coalesce(nullif(current_setting('request.headers', true), '')::jsonb ->> 'prefer', '') ~ 'resolution=';
+begin%2$s
+  return new;
+end $body$;
+        comment on function private.%1$I() is %3$L;
+        create trigger zz_refuse_broken_row before insert or update on %4$s for each row
+          when (current_user in ('authenticated', 'service_role')) execute function private.%1$I()
+      $function$,
+      'refuse_broken_row_of_' || name, private.row_checks(written),
+      format('Trigger: refuses in plain words what NOT NULL, a check, or a unique or exclusion constraint of %s would.', name),
+      written
     );
     execute format(
-      'create trigger "A_refuse_broken_reference" after insert or update or delete on %s for each row
-        when (current_user in (''authenticated'', ''service_role'')) execute function private.refuse_broken_reference()', written
+      $function$
+        create function private.%1$I() returns trigger language plpgsql security definer set search_path = '' as $body$
+#variable_conflict use_column
+begin%2$s
+  return null;
+end $body$;
+        comment on function private.%1$I() is %3$L;
+        create trigger "A_refuse_broken_reference" after insert or update or delete on %4$s for each row
+          when (current_user in ('authenticated', 'service_role')) execute function private.%1$I()
+      $function$,
+      'refuse_broken_reference_of_' || name, private.reference_checks(written),
+      format('Trigger: refuses in plain words what foreign keys, to and from rows of %s, would.', name),
+      written
     );
   end loop;
 end

@@ -1,6 +1,6 @@
 -- What every object of the schema must be, asked of the catalog, so that a new one is asked too.
 begin;
-select plan(23);
+select plan(24);
 
 create temporary table relations on commit drop as
 select class.oid, class.oid::regclass::text as name, class.relkind, class.relrowsecurity, class.reloptions, class.relispartition, namespace.nspname as schema
@@ -81,6 +81,9 @@ select is_empty($$ select functions.name from functions join pg_proc on pg_proc.
   where prosrc like '%lock_not_available or deadlock_detected%then%' and prosrc not like '%raise_busy(sqlstate, sqlerrm)%'
     and functions.name <> 'private.offer_all_freed_slots(integer)' $$,
   'whichever gives way to others says in the log to whom; the sweeper alone comes again in silence');
+
+select is_empty($$ select functions.name from functions join pg_proc on pg_proc.oid = functions.oid
+  where prorettype = 'trigger'::regtype and prosrc ~* '\mexecute\M' $$, 'no trigger makes statements anew for each row: that took a bulk write thirty times as long');
 
 -- Grants
 select is_empty($$ select name, privilege from relations, unnest(array['select', 'insert', 'update', 'references']) as privilege
