@@ -244,6 +244,7 @@ const authority = ['FORBIDDEN', 'no privilege', 'no row', 'session_bookable', 's
 const tenancy = [
   ...[...authority, 'session_identity'],
   ...['staff_time_members_organization_id_therapist_id_fkey', 'staff_times_organization_id_room_id_fkey'],
+  'session_groups_organization_id_therapist_id_fkey',
 ];
 
 /** Rules about where, when, with whom and for what a session is booked. */
