@@ -73,14 +73,18 @@ function behindGateway(
     const { stack } = gateway;
     if (!stack) return outgoing.destroy();
     const { method = 'GET', url = '/', headers } = incoming;
-    const pass = () =>
-      forward(
+    const pass = () => {
+      const passed = forward(
         { host: '127.0.0.1', port: new URL(stack.apiUrl).port, agent, method, path: url, headers },
         (answer) => {
           outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
           answer.pipe(outgoing);
         },
       ).on('error', () => outgoing.destroy());
+      // Whoever goes takes their request along, so that the rest of the attack waits for nobody.
+      outgoing.on('close', () => passed.destroy());
+      return passed;
+    };
     if (!paths.test(url)) return incoming.pipe(pass());
     const chunks: Buffer[] = [];
     for await (const chunk of incoming) chunks.push(chunk);
