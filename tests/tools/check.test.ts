@@ -10,7 +10,10 @@ let copy: ProjectCopy;
 beforeAll(async () => {
   copy = await copyProject();
 });
-afterAll(() => copy.remove());
+afterAll(async () => {
+  vi.resetConfig();
+  await copy.remove();
+});
 
 const check = (...words: string[]) => copy.run('node', 'scripts/check.ts', ...words);
 

@@ -106,7 +106,7 @@ export async function sitDown(person: Pick<Person, 'email'>, looks: Looks = {}):
 
 /** What axe-core finds of level serious or worse, as `rule: element`. */
 export async function seriousViolations(page: Page): Promise<string[]> {
-  await page.evaluate(axeSource);
+  if (!(await page.evaluate("'axe' in window"))) await page.evaluate(axeSource);
   const found = (await page.evaluate('axe.run()')) as {
     violations: { id: string; impact: string; nodes: { html: string }[] }[];
   };
