@@ -133,10 +133,14 @@ export function WeekCalendar(props: Props) {
       },
       eventAllUpdated: () => tidy(root, current.current.label, roving),
     });
+    // Columns may come after the events, and the component tells nobody.
+    const drawn = new MutationObserver(() => tidy(root, current.current.label, roving));
+    drawn.observe(root, { childList: true, subtree: true });
     root.addEventListener('keydown', roving.onKey);
     calendar.current = created;
     tidy(root, current.current.label, roving);
     return () => {
+      drawn.disconnect();
       root.removeEventListener('keydown', roving.onKey);
       removeEventListener('keydown', onKey, true);
       void destroyCalendar(created);

@@ -123,7 +123,11 @@ describe('a series of 52, changed from one session on', () => {
           ['ok', 'ok'],
           ['SESSION_NOT_MOVABLE', 'SESSION_NOT_MOVABLE'],
         ]).toContainEqual(moved);
-        expect(await alone(arena, holding(request, key))).toMatchObject({ ok: true, replayed: true });
+        // What could not be moved any more was let go, and its key with it: the same request holds what is left.
+        expect(await alone(arena, holding(request, key))).toMatchObject({
+          ok: true,
+          replayed: moved[0] === 'ok',
+        });
       } else {
         for (const copy of [held, ...copies])
           expect(['THERAPIST_HOLD_CONFLICT', 'SESSION_NOT_MOVABLE']).toContain(copy?.code);
