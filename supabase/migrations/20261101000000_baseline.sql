@@ -147,7 +147,9 @@ declare
   passed_on text;
 begin
   select candidate.* into strict known from pg_catalog.pg_proc as candidate
-  where candidate.pronamespace = 'private'::regnamespace and candidate.proname = publish.name;
+  where candidate.pronamespace = 'private'::regnamespace and candidate.proname = publish.name
+    -- What takes its caller as an argument is for other functions; see private.publish_booking.
+    and candidate.proargnames[1] is distinct from 'actor';
   passed_on := format('private.%I(%s)', name, (
     select string_agg(format('%I.%I', publish.name, argument.name), ', ' order by argument.position)
     from unnest(known.proargnames) with ordinality as argument (name, position)
@@ -160,9 +162,9 @@ begin
     case when known.proretset then 'given.* from ' || passed_on || ' as given' else format(answer, passed_on) end
   );
   execute format('comment on function public.%I is %L', name, about);
-  execute format('grant execute on function public.%1$I, private.%1$I to %2$I', name, caller);
+  execute format('grant execute on function public.%I, %s to %I', name, known.oid::regprocedure, caller);
   if obj_description(known.oid, 'pg_proc') is null then
-    execute format('comment on function private.%1$I is %2$L', name, 'What public.' || name || ' does.');
+    execute format('comment on function %s is %L', known.oid::regprocedure, 'What public.' || name || ' does.');
   end if;
 end
 $$;
@@ -172,13 +174,44 @@ comment on function private.publish(text, text, text, text) is
 
 create function private.publish_booking(name text, about text)
 returns void
-language sql
+language plpgsql
 set search_path = ''
-begin atomic
-  select private.publish(publish_booking.name, publish_booking.about, answer => 'private.leave_booking(%s)');
-end;
+as $$
+declare
+  written pg_catalog.pg_proc;
+  arguments text;
+begin
+  select known.* into written from pg_catalog.pg_proc as known
+  where known.pronamespace = 'private'::regnamespace and known.proname = publish_booking.name
+    and known.proargnames[1] = 'actor';
+  if found then
+    if obj_description(written.oid, 'pg_proc') is null then
+      execute format('comment on function %s is %L', written.oid::regprocedure, 'What public.' || name || ' does.');
+    end if;
+    arguments := replace(pg_get_function_arguments(written.oid), 'actor private.actor', '');
+    execute format(
+      $function$
+        create function private.%1$I(%2$s) returns jsonb language plpgsql security definer
+        set search_path = '' set timezone = 'UTC' set lock_timeout = '5s' set plan_cache_mode = 'force_generic_plan'
+        as $body$
+        begin
+          return private.%1$I(%3$s);
+        exception
+          when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
+            perform private.raise_busy(sqlstate, sqlerrm);
+        end
+        $body$
+      $function$,
+      name, concat_ws(', ', nullif(ltrim(arguments, ', '), ''), 'request_id text default null'),
+      array_to_string('private.begin_booking(request_id)'::text || written.proargnames[2:], ', ')
+    );
+  end if;
+  perform private.publish(name, about, answer => 'private.leave_booking(%s)');
+end
+$$;
 comment on function private.publish_booking(text, text) is
-  'Publishes a booking function: one that begins with private.begin_booking, and is ended by private.leave_booking.';
+  'Publishes a booking function. What private.<name>(actor, ...) does, it does for the caller, who is asked first: with the '
+  'settings of every booking, with PT503 where it gives way to others, and ended by private.leave_booking.';
 
 -- === schemas/tenancy/tenancy.sql ===
 
@@ -4265,8 +4298,8 @@ begin
 end
 $$;
 comment on function private.begin_booking(text) is
-  'The caller of a booking function, before it takes any lock; see private.require_actor. private.publish_booking '
-  'sees to its end.';
+  'The caller of a booking function, before it takes any lock; see private.require_actor. Called by what '
+  'private.publish_booking makes, which sees to its end.';
 
 create function private.may_ask(actor private.actor, therapist_id uuid)
 returns boolean
@@ -7560,7 +7593,7 @@ comment on function private.future_sessions(uuid, uuid, tstzrange) is
   'The scheduled sessions, not over yet, that lie in a span at least in part, the earliest first: of one therapist, or with null '
   'of everybody.';
 
-create function private.cancel_touched(session_ids uuid[], reason text, request_id text)
+create function private.cancel_touched(session_ids uuid[], reason text)
 returns integer
 language plpgsql
 set search_path = ''
@@ -7578,61 +7611,67 @@ begin
     order by (asked.position - 1) / 1000
   loop
     outcome := private.cancel_sessions(
-      jsonb_build_object('session_ids', asked_ids, 'reason', reason, 'cancellation_attribution', 'staff'), null, request_id
+      jsonb_build_object('session_ids', asked_ids, 'reason', reason, 'cancellation_attribution', 'staff'), null,
+      current_setting('therapist_sessions.request_id', true)
     );
     cancelled := cancelled + (outcome #>> '{body,summary,cancelledCount}')::integer;
   end loop;
   return cancelled;
 end
 $$;
-comment on function private.cancel_touched(uuid[], text, text) is
+comment on function private.cancel_touched(uuid[], text) is
   'Cancels what a closing touches, for the caller, by the clinic. Returns how many.';
 
-create function private.add_closure(request jsonb, request_id text default null)
+create function private.close_time(
+  actor private.actor,
+  wanted private.closing_request,
+  zone text,
+  absent_id uuid default null
+)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
-#variable_conflict use_column
 declare
-  actor private.actor;
-  wanted private.closing_request;
-  span tstzrange;
-  new_id uuid := gen_random_uuid();
-  touched_ids uuid[];
+  span constant tstzrange := private.closed_span(wanted, zone);
+  new_id constant uuid := gen_random_uuid();
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  if actor.role not in ('admin', 'super_admin') then
-    return private.refusal(403, 'FORBIDDEN', 'Only an admin may close the organization.');
-  end if;
-  wanted := private.read_request(request, null::private.closing_request, '{name}');
-  span := private.closed_span(wanted, (
-    select organization.time_zone from public.organizations as organization where organization.id = actor.organization_id
-  ));
-
   -- Alone, so that no booking is made meanwhile that this would not count.
   perform private.take_organization(actor.organization_id);
   perform private.require_same_role(actor);
-  insert into public.organization_closures (organization_id, id, name, starts_at, ends_at)
-  values (
-    actor.organization_id, new_id, private.tidy(wanted.name), lower(span), upper(span)
-  );
-  touched_ids := private.future_sessions(actor.organization_id, null, span);
+  if absent_id is null then
+    insert into public.organization_closures (organization_id, id, name, starts_at, ends_at)
+    values (actor.organization_id, new_id, private.tidy(wanted.name), lower(span), upper(span));
+  else
+    insert into public.availability_exceptions (organization_id, id, therapist_id, kind, starts_at, ends_at)
+    values (actor.organization_id, new_id, absent_id, 'time_off', lower(span), upper(span));
+  end if;
   return private.success(
     jsonb_build_object(
-      'closureId', new_id, 'startsAt', private.iso(lower(span)), 'endsAt', private.iso(upper(span))
+      case when absent_id is null then 'closureId' else 'exceptionId' end, new_id,
+      'startsAt', private.iso(lower(span)), 'endsAt', private.iso(upper(span))
     ) || private.touched_answer(
-      touched_ids, coalesce(wanted.cancel_sessions, false), private.tidy(wanted.reason), request_id,
-      private.staff_times_to_come(actor.organization_id, null, null, span)
+      private.future_sessions(actor.organization_id, absent_id, span), coalesce(wanted.cancel_sessions, false),
+      private.tidy(wanted.reason), private.staff_times_to_come(actor.organization_id, absent_id, null, span), absent_id
     )
   );
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
+end
+$$;
+comment on function private.close_time(private.actor, private.closing_request, text, uuid) is
+  'Enters a closure of the organization, or time off of a therapist, and says what lies in it. zone: whose days are meant.';
+
+create function private.add_closure(actor private.actor, request jsonb)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if actor.role not in ('admin', 'super_admin') then
+    return private.refusal(403, 'FORBIDDEN', 'Only an admin may close the organization.');
+  end if;
+  return private.close_time(actor, private.read_request(request, null::private.closing_request, '{name}'), (
+    select organization.time_zone from public.organizations as organization where organization.id = actor.organization_id
+  ));
 end
 $$;
 
@@ -7644,55 +7683,25 @@ select private.publish_booking('add_closure',
   'times likewise.'
 );
 
-create function private.add_time_off(request jsonb, request_id text default null)
+create function private.add_time_off(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
-#variable_conflict use_column
 declare
-  actor private.actor;
-  wanted private.closing_request;
-  span tstzrange;
-  absent_id uuid;
+  wanted constant private.closing_request := private.read_request(request, null::private.closing_request);
+  absent_id constant uuid := coalesce(wanted.therapist_id, actor.user_id);
   zone text;
-  new_id uuid := gen_random_uuid();
-  touched_ids uuid[];
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.closing_request);
-  absent_id := coalesce(wanted.therapist_id, actor.user_id);
   select therapist.time_zone into zone
   from public.therapists as therapist
   where therapist.organization_id = actor.organization_id
     and therapist.id = absent_id
-    and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and therapist.id = actor.user_id));
+    and private.may_ask(actor, therapist.id);
   if zone is null then
     return private.refusal(403, 'FORBIDDEN', 'You may not enter time off for this therapist.');
   end if;
-  span := private.closed_span(wanted, zone);
-
-  -- Alone, so that no booking is made meanwhile that this would not count.
-  perform private.take_organization(actor.organization_id);
-  perform private.require_same_role(actor);
-  insert into public.availability_exceptions (organization_id, id, therapist_id, kind, starts_at, ends_at)
-  values (actor.organization_id, new_id, absent_id, 'time_off', lower(span), upper(span));
-  touched_ids := private.future_sessions(actor.organization_id, absent_id, span);
-  return private.success(
-    jsonb_build_object(
-      'exceptionId', new_id, 'startsAt', private.iso(lower(span)), 'endsAt', private.iso(upper(span))
-    ) || private.touched_answer(
-      touched_ids, coalesce(wanted.cancel_sessions, false), private.tidy(wanted.reason), request_id,
-      private.staff_times_to_come(actor.organization_id, absent_id, null, span), absent_id
-    )
-  );
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
+  return private.close_time(actor, wanted, zone, absent_id);
 end
 $$;
 
@@ -9310,17 +9319,12 @@ $$;
 comment on function private.hold_fingerprint(private.hold_request, boolean) is
   'The fingerprint of a hold: the same for the same request, however its times are written.';
 
-create function private.hold_sessions(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.hold_sessions(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.hold_request;
   names_room constant boolean := request ? 'room_id';
   fingerprint bytea;
@@ -9348,12 +9352,9 @@ begin
     end if;
   end if;
   return outcome;
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.hold_sessions(jsonb, text, text) is
+comment on function private.hold_sessions(private.actor, jsonb, text) is
   'Holds every occurrence of the request, or none. Returns an outcome; see docs/codes.md for its codes. Raises PT400 '
   'for malformed input, PT401 and PT403 for the caller, PT503 when the database is busy.';
 
@@ -10807,17 +10808,12 @@ comment on function private.listed_by_batch(uuid, uuid, private.listing[]) is
   'What a confirmation lists, for its fingerprint: the only occurrence of a hold is the same by its own key, by the key of '
   'the batch, and when it is not listed at all.';
 
-create function private.confirm_sessions(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.confirm_sessions(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.confirm_request := private.read_confirm_request(request);
   listed private.listing[] := private.listed_of(wanted);
   fingerprint bytea;
@@ -10845,12 +10841,9 @@ begin
     );
   end if;
   return outcome;
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.confirm_sessions(jsonb, text, text) is
+comment on function private.confirm_sessions(private.actor, jsonb, text) is
   'Turns every hold the key stands for into a session, or carries out its move, or changes nothing. Confirming again '
   'answers with the same sessions. Returns an outcome; raises PT400, PT401, PT403, PT503.';
 
@@ -10860,17 +10853,12 @@ comment on function private.confirm_sessions(jsonb, text, text) is
 -- Objects: release_hold; stop_moves.
 -- Watch for: a move is let go whole, since its places depend on each other.
 
-create function private.release_hold(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.release_hold(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.release_request := private.read_request(request, null::private.release_request, '{hold_key}');
   fingerprint constant bytea := private.fingerprint(jsonb_build_object('holdKey', wanted.hold_key));
   batch public.hold_batches;
@@ -10936,12 +10924,9 @@ begin
     actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint, body
   );
   return private.success(body);
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.release_hold(jsonb, text, text) is
+comment on function private.release_hold(private.actor, jsonb, text) is
   'Lets a hold or a whole batch go: released is true the first time, then false; false too for a key that is unknown, '
   'foreign, expired or confirmed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
 
@@ -11205,17 +11190,12 @@ $$;
 comment on function private.cancel_targets(private.actor, private.cancel_request, tstzrange) is
   'The sessions of a therapist''s days, or of a series, that start in a span.';
 
-create function private.cancel_sessions(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.cancel_sessions(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.cancel_request := private.read_cancel_request(request);
   fingerprint bytea;
   outcome jsonb;
@@ -11328,12 +11308,9 @@ begin
     );
   end if;
   return private.success(jsonb_build_object('summary', summary));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.cancel_sessions(jsonb, text, text) is
+comment on function private.cancel_sessions(private.actor, jsonb, text) is
   'Cancels the named sessions, those of a series from a moment on, those of local days, or their intersection, as far as '
   'they are scheduled or in progress, and says which were not. Returns an outcome; raises PT400, PT401, PT403, PT503.';
 
@@ -11821,17 +11798,12 @@ $$;
 comment on function private.blocked_days(private.actor, private.hold_request) is
   'Which occurrences of a hold are blocked, by their index, and by what.';
 
-create function private.extend_series(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.extend_series(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted constant private.extend_request := private.read_extend_request(request);
   pattern private.series_pattern;
   resource_ids uuid[];
@@ -11896,12 +11868,9 @@ begin
     );
   end if;
   return outcome;
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.extend_series(jsonb, text, text) is
+comment on function private.extend_series(private.actor, jsonb, text) is
   'Adds sessions to the end of a series, all or nothing, or those that are free. Returns an outcome; raises PT400, PT401, '
   'PT403, PT503.';
 
@@ -11931,17 +11900,12 @@ create type private.group_request as (group_id uuid);
 comment on type private.group_request is 'Which group a request of move_group names; all else in it is a request of sessions-hold.';
 select private.make_readable('{group_request}');
 
-create function private.move_group(request jsonb, request_id text default null)
+create function private.move_group(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.hold_request;
   named_id constant uuid := (private.read_request(request, null::private.group_request, '{group_id}')).group_id;
   lead record;
@@ -11986,12 +11950,9 @@ begin
     perform private.raise_busy();
   end if;
   return private.success(jsonb_build_object('groupId', named_id, 'sessions', outcome #> '{body,sessions}'));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.move_group(jsonb, text) is
+comment on function private.move_group(private.actor, jsonb) is
   'Holds and confirms the move of a group in one transaction. Refusals are those of sessions-hold.';
 
 -- === schemas/booking/zone_rules.sql ===
@@ -12146,16 +12107,12 @@ $$;
 comment on function private.resync_issue(uuid, private.resynced_session[], timestamptz) is
   'What forbids these sessions to go back to their civil times: one is being moved, or a group would be torn apart.';
 
-create function private.resync_zone(zone text, request_id text default null)
+create function private.resync_zone(actor private.actor, zone text)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 declare
-  actor constant private.actor := private.begin_booking(request_id);
   moved private.resynced_session[];
   session_ids uuid[];
   group_ids uuid[];
@@ -12224,9 +12181,6 @@ begin
   return private.success(jsonb_build_object(
     'zone', zone, 'movedCount', cardinality(session_ids), 'movedSessionIds', to_jsonb(session_ids)
   ));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 
@@ -12347,16 +12301,12 @@ comment on function private.recode_issue(uuid, public.sessions[], timestamptz) i
   'What forbids these sessions their new code: their status, a live move, the code''s days, who may render it, the payer, or '
   'units. PT400 names what is wrong with the code.';
 
-create function private.recode_sessions(request jsonb, request_id text default null)
+create function private.recode_sessions(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 declare
-  actor constant private.actor := private.begin_booking(request_id);
   wanted constant private.recode_request :=
     private.read_request(request, null::private.recode_request, '{session_ids,cpt_code}');
   cpt_code constant text := upper(private.tidy(wanted.cpt_code));
@@ -12432,9 +12382,6 @@ begin
       where session.organization_id = actor.organization_id and session.id = any (session_ids)
     )
   ));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 
@@ -16065,16 +16012,12 @@ $$;
 comment on function private.staff_slots(private.staff_time_request, timestamptz) is
   'When the staff times of a request are: read as sessions-hold reads times, or PT400.';
 
-create function private.add_staff_time(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.add_staff_time(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.staff_time_request := private.read_staff_time_request(request, actor);
   reason constant text := private.tidy((wanted.override).reason);
   fingerprint bytea;
@@ -16144,9 +16087,6 @@ begin
     actor.organization_id, actor.user_id, 'add-staff-time', idempotency_key, fingerprint, body
   );
   return private.success(body);
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 
@@ -16435,16 +16375,12 @@ $$;
 comment on function private.write_staff_change(private.actor, private.staff_plan[], timestamptz) is
   'Writes staff times as they are to be, their members and their claims.';
 
-create function private.change_staff_time(request jsonb, request_id text default null)
+create function private.change_staff_time(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.staff_time_change := private.read_staff_time_change(request);
   reason constant text := private.tidy((wanted.override).reason);
   from_time constant timestamptz := coalesce(wanted."from"::timestamptz, clock_timestamp());
@@ -16496,9 +16432,6 @@ begin
     perform private.record_staff_override(actor, target_ids, reason, as_of);
   end if;
   return private.success(private.staff_answer(actor.organization_id, target_ids));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 
@@ -16634,16 +16567,12 @@ comment on function private.end_touched_staff_times(uuid[], uuid) is
   'Takes a therapist out of these staff times, and cancels those that nobody else takes part in; with null all of them. For '
   'a caller who is alone in the organization. Returns how many.';
 
-create function private.cancel_staff_time(request jsonb, request_id text default null)
+create function private.cancel_staff_time(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.staff_time_end := private.read_request(request, null::private.staff_time_end);
   from_time constant timestamptz := coalesce(wanted."from"::timestamptz, clock_timestamp());
   named_ids uuid[];
@@ -16677,9 +16606,6 @@ begin
     'alreadyCancelledCount', cardinality(target_ids) - cardinality(cancelled_ids),
     'cancelledIds', to_jsonb(cancelled_ids)
   ));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 
@@ -17402,17 +17328,12 @@ end
 $$;
 comment on function private.sessions_but(public.sessions[], jsonb) is 'The sessions but those that cannot go, by time.';
 
-create function private.hold_reassignment(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.hold_reassignment(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.reassignment_request := private.read_reassignment_request(request);
   sessions public.sessions[];
   fingerprint bytea;
@@ -17448,9 +17369,6 @@ begin
     );
   end if;
   return outcome;
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 
@@ -19284,7 +19202,6 @@ create function private.touched_answer(
   session_ids uuid[],
   cancels boolean,
   reason text,
-  request_id text,
   staff_time_ids uuid[] default '{}',
   leaving_id uuid default null
 )
@@ -19295,7 +19212,7 @@ as $$
 begin
   return jsonb_build_object(
     'touched', cardinality(session_ids),
-    'cancelled', case when cancels then private.cancel_touched(session_ids, private.tidy(reason), request_id) else 0 end,
+    'cancelled', case when cancels then private.cancel_touched(session_ids, private.tidy(reason)) else 0 end,
     'touchedSessionIds', to_jsonb(session_ids[1:100]),
     'touchedStaffTimes', cardinality(staff_time_ids),
     'cancelledStaffTimes', case when cancels then private.end_touched_staff_times(staff_time_ids, leaving_id) else 0 end,
@@ -19303,7 +19220,7 @@ begin
   );
 end
 $$;
-comment on function private.touched_answer(uuid[], boolean, text, text, uuid[], uuid) is
+comment on function private.touched_answer(uuid[], boolean, text, uuid[], uuid) is
   'How many sessions and staff times are touched, how many of them this cancels, and the first hundred of each. leaving_id: '
   'the therapist who is no longer there, while the others of a meeting go on without them.';
 
@@ -19366,7 +19283,7 @@ begin
       'clientId', wanted.client_id, 'therapistId', wanted.therapist_id, 'roomId', wanted.room_id,
       'archivedAt', private.iso(archived_at)
     )) || private.touched_answer(
-      touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason, request_id, staff_time_ids, wanted.therapist_id
+      touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason, staff_time_ids, wanted.therapist_id
     )
   );
 exception
@@ -19433,7 +19350,7 @@ begin
   );
   return private.success(
     jsonb_build_object('therapistId', changed, 'credential', wanted.credential)
-    || private.touched_answer(touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason, request_id)
+    || private.touched_answer(touched_ids, coalesce(wanted.cancel_sessions, false), wanted.reason)
   );
 exception
   when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
@@ -19826,7 +19743,7 @@ begin
   begin
     -- While the caller may cancel: it may be their own role.
     touched := private.touched_answer(
-      touched_ids, coalesce(cancel_sessions, false), reason, null, staff_time_ids, user_id
+      touched_ids, coalesce(cancel_sessions, false), reason, staff_time_ids, user_id
     );
     update public.memberships as existing
     set
@@ -19872,7 +19789,7 @@ begin
   begin
     -- While the caller may cancel: it may be their own membership.
     touched := private.touched_answer(
-      private.sessions_to_come(actor.organization_id, user_id, null, null), coalesce(cancel_sessions, false), reason, null,
+      private.sessions_to_come(actor.organization_id, user_id, null, null), coalesce(cancel_sessions, false), reason,
       private.staff_times_to_come(actor.organization_id, user_id, null), user_id
     );
     delete from public.memberships as existing
@@ -22099,18 +22016,13 @@ $$;
 comment on function private.require_import(jsonb) is
   'PT400 for a request of import_sessions that is none. What is wrong with a row is told of the row.';
 
-create function private.import_sessions(request jsonb, request_id text default null)
+create function private.import_sessions(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 set enable_seqscan = off
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   dry_run boolean;
   skips boolean;
   read private.import_draft[];
@@ -22159,9 +22071,6 @@ begin
     );
   end if;
   return private.success(private.import_answer(drafts, session_ids <> '{}', false));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 

@@ -354,7 +354,7 @@ describe('in another order of locks this fails at once', () => {
       'a slot is offered by whoever frees it',
       'a member is cancelled while the group moves, then somebody else, and a slot is offered',
       [
-        'private.cancel_sessions(jsonb,text,text)',
+        'private.cancel_sessions(private.actor,jsonb,text)',
         "return private.success(jsonb_build_object('summary', summary));",
         `if idempotency_key is not null then
           perform private.offer_next(actor.organization_id);

@@ -163,17 +163,12 @@ $$;
 comment on function private.cancel_targets(private.actor, private.cancel_request, tstzrange) is
   'The sessions of a therapist''s days, or of a series, that start in a span.';
 
-create function private.cancel_sessions(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.cancel_sessions(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.cancel_request := private.read_cancel_request(request);
   fingerprint bytea;
   outcome jsonb;
@@ -286,12 +281,9 @@ begin
     );
   end if;
   return private.success(jsonb_build_object('summary', summary));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.cancel_sessions(jsonb, text, text) is
+comment on function private.cancel_sessions(private.actor, jsonb, text) is
   'Cancels the named sessions, those of a series from a moment on, those of local days, or their intersection, as far as '
   'they are scheduled or in progress, and says which were not. Returns an outcome; raises PT400, PT401, PT403, PT503.';
 

@@ -850,17 +850,12 @@ comment on function private.listed_by_batch(uuid, uuid, private.listing[]) is
   'What a confirmation lists, for its fingerprint: the only occurrence of a hold is the same by its own key, by the key of '
   'the batch, and when it is not listed at all.';
 
-create function private.confirm_sessions(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.confirm_sessions(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.confirm_request := private.read_confirm_request(request);
   listed private.listing[] := private.listed_of(wanted);
   fingerprint bytea;
@@ -888,11 +883,8 @@ begin
     );
   end if;
   return outcome;
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.confirm_sessions(jsonb, text, text) is
+comment on function private.confirm_sessions(private.actor, jsonb, text) is
   'Turns every hold the key stands for into a session, or carries out its move, or changes nothing. Confirming again '
   'answers with the same sessions. Returns an outcome; raises PT400, PT401, PT403, PT503.';

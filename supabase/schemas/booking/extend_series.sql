@@ -401,17 +401,12 @@ $$;
 comment on function private.blocked_days(private.actor, private.hold_request) is
   'Which occurrences of a hold are blocked, by their index, and by what.';
 
-create function private.extend_series(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.extend_series(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted constant private.extend_request := private.read_extend_request(request);
   pattern private.series_pattern;
   resource_ids uuid[];
@@ -476,12 +471,9 @@ begin
     );
   end if;
   return outcome;
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.extend_series(jsonb, text, text) is
+comment on function private.extend_series(private.actor, jsonb, text) is
   'Adds sessions to the end of a series, all or nothing, or those that are free. Returns an outcome; raises PT400, PT401, '
   'PT403, PT503.';
 

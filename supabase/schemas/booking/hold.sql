@@ -821,17 +821,12 @@ $$;
 comment on function private.hold_fingerprint(private.hold_request, boolean) is
   'The fingerprint of a hold: the same for the same request, however its times are written.';
 
-create function private.hold_sessions(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.hold_sessions(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.hold_request;
   names_room constant boolean := request ? 'room_id';
   fingerprint bytea;
@@ -859,11 +854,8 @@ begin
     end if;
   end if;
   return outcome;
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
-comment on function private.hold_sessions(jsonb, text, text) is
+comment on function private.hold_sessions(private.actor, jsonb, text) is
   'Holds every occurrence of the request, or none. Returns an outcome; see docs/codes.md for its codes. Raises PT400 '
   'for malformed input, PT401 and PT403 for the caller, PT503 when the database is busy.';

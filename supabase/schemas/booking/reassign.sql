@@ -377,17 +377,12 @@ end
 $$;
 comment on function private.sessions_but(public.sessions[], jsonb) is 'The sessions but those that cannot go, by time.';
 
-create function private.hold_reassignment(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.hold_reassignment(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.reassignment_request := private.read_reassignment_request(request);
   sessions public.sessions[];
   fingerprint bytea;
@@ -423,9 +418,6 @@ begin
     );
   end if;
   return outcome;
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 

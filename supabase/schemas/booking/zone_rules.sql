@@ -148,16 +148,12 @@ $$;
 comment on function private.resync_issue(uuid, private.resynced_session[], timestamptz) is
   'What forbids these sessions to go back to their civil times: one is being moved, or a group would be torn apart.';
 
-create function private.resync_zone(zone text, request_id text default null)
+create function private.resync_zone(actor private.actor, zone text)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 declare
-  actor constant private.actor := private.begin_booking(request_id);
   moved private.resynced_session[];
   session_ids uuid[];
   group_ids uuid[];
@@ -226,9 +222,6 @@ begin
   return private.success(jsonb_build_object(
     'zone', zone, 'movedCount', cardinality(session_ids), 'movedSessionIds', to_jsonb(session_ids)
   ));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 

@@ -704,18 +704,13 @@ $$;
 comment on function private.require_import(jsonb) is
   'PT400 for a request of import_sessions that is none. What is wrong with a row is told of the row.';
 
-create function private.import_sessions(request jsonb, request_id text default null)
+create function private.import_sessions(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
-set plan_cache_mode = 'force_generic_plan'
 set enable_seqscan = off
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   dry_run boolean;
   skips boolean;
   read private.import_draft[];
@@ -764,9 +759,6 @@ begin
     );
   end if;
   return private.success(private.import_answer(drafts, session_ids <> '{}', false));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 

@@ -321,7 +321,7 @@ begin
   begin
     -- While the caller may cancel: it may be their own role.
     touched := private.touched_answer(
-      touched_ids, coalesce(cancel_sessions, false), reason, null, staff_time_ids, user_id
+      touched_ids, coalesce(cancel_sessions, false), reason, staff_time_ids, user_id
     );
     update public.memberships as existing
     set
@@ -367,7 +367,7 @@ begin
   begin
     -- While the caller may cancel: it may be their own membership.
     touched := private.touched_answer(
-      private.sessions_to_come(actor.organization_id, user_id, null, null), coalesce(cancel_sessions, false), reason, null,
+      private.sessions_to_come(actor.organization_id, user_id, null, null), coalesce(cancel_sessions, false), reason,
       private.staff_times_to_come(actor.organization_id, user_id, null), user_id
     );
     delete from public.memberships as existing

@@ -436,16 +436,12 @@ $$;
 comment on function private.staff_slots(private.staff_time_request, timestamptz) is
   'When the staff times of a request are: read as sessions-hold reads times, or PT400.';
 
-create function private.add_staff_time(request jsonb, idempotency_key text default null, request_id text default null)
+create function private.add_staff_time(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.staff_time_request := private.read_staff_time_request(request, actor);
   reason constant text := private.tidy((wanted.override).reason);
   fingerprint bytea;
@@ -515,9 +511,6 @@ begin
     actor.organization_id, actor.user_id, 'add-staff-time', idempotency_key, fingerprint, body
   );
   return private.success(body);
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 
@@ -806,16 +799,12 @@ $$;
 comment on function private.write_staff_change(private.actor, private.staff_plan[], timestamptz) is
   'Writes staff times as they are to be, their members and their claims.';
 
-create function private.change_staff_time(request jsonb, request_id text default null)
+create function private.change_staff_time(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.staff_time_change := private.read_staff_time_change(request);
   reason constant text := private.tidy((wanted.override).reason);
   from_time constant timestamptz := coalesce(wanted."from"::timestamptz, clock_timestamp());
@@ -867,9 +856,6 @@ begin
     perform private.record_staff_override(actor, target_ids, reason, as_of);
   end if;
   return private.success(private.staff_answer(actor.organization_id, target_ids));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 
@@ -1005,16 +991,12 @@ comment on function private.end_touched_staff_times(uuid[], uuid) is
   'Takes a therapist out of these staff times, and cancels those that nobody else takes part in; with null all of them. For '
   'a caller who is alone in the organization. Returns how many.';
 
-create function private.cancel_staff_time(request jsonb, request_id text default null)
+create function private.cancel_staff_time(actor private.actor, request jsonb)
 returns jsonb
 language plpgsql
-security definer
 set search_path = ''
-set timezone = 'UTC'
-set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor := private.begin_booking(request_id);
   wanted private.staff_time_end := private.read_request(request, null::private.staff_time_end);
   from_time constant timestamptz := coalesce(wanted."from"::timestamptz, clock_timestamp());
   named_ids uuid[];
@@ -1048,9 +1030,6 @@ begin
     'alreadyCancelledCount', cardinality(target_ids) - cardinality(cancelled_ids),
     'cancelledIds', to_jsonb(cancelled_ids)
   ));
-exception
-  when lock_not_available or deadlock_detected or serialization_failure or query_canceled then
-    perform private.raise_busy(sqlstate, sqlerrm);
 end
 $$;
 
