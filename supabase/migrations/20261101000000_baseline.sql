@@ -8390,7 +8390,8 @@ create function private.find_conflicts(
   slots private.slot[],
   wanted private.claims[],
   own_ids uuid[],
-  as_of timestamptz
+  as_of timestamptz,
+  by_person boolean default false
 )
 returns private.obstacle
 language plpgsql
@@ -8413,12 +8414,13 @@ begin
       jsonb_strip_nulls(jsonb_build_object(
         'occurrenceIndex', found.occurrence_index,
         'resource', found.resource_kind,
+        'therapistId', case when by_person and found.resource_kind = 'therapist' then found.resource_id end,
         'blockedBy', case when found.expires_at is null then 'session' else 'hold' end,
         'startTime', private.iso(lower(found.overlap)),
         'endTime', private.iso(upper(found.overlap)),
         'expiresAt', private.iso(found.expires_at)
       ))
-      order by found.occurrence_index, found.resource_kind
+      order by found.occurrence_index, found.resource_kind, found.resource_id
     ) filter (where found.is_alive and found.place = 1),
     case when bool_and(found.expires_at is not null) filter (where found.is_alive)
       then max(found.expires_at) filter (where found.is_alive)
@@ -8435,12 +8437,13 @@ begin
       upper(shared.lanes) - lower(shared.lanes) = 1 and lower(shared.lanes) / 100 <> lower(shared.lanes) % 100 as is_pair,
       owner.occurrence_index,
       want.resource_kind,
+      want.resource_id,
       claim.expires_at,
       claim.during::tstzrange * want.during::tstzrange as overlap,
       claim.expires_at is null or claim.expires_at > as_of as is_alive,
       row_number() over (
-        partition by owner.occurrence_index, want.resource_kind
-        order by claim.expires_at is null or claim.expires_at > as_of desc, claim.expires_at desc nulls first
+        partition by owner.occurrence_index, want.resource_kind, case when by_person then want.resource_id end
+        order by claim.expires_at is null or claim.expires_at > as_of desc, claim.expires_at desc nulls first, claim.during
       ) as place
     from unnest(wanted) as want
     cross join lateral (
@@ -8459,11 +8462,12 @@ begin
   return obstacle;
 end
 $$;
-comment on function private.find_conflicts(private.slot[], private.claims[], uuid[], timestamptz) is
+comment on function private.find_conflicts(private.slot[], private.claims[], uuid[], timestamptz, boolean) is
   'What is in the way of these claims, apart from what own_ids own. conflicts: one for each occurrence and resource, a '
   'session before a hold, else the hold that expires last; times are the overlap with the request; null when nothing is. '
   'retry_after: when all of them clear, null when a session is among them. has_stale: something expired is in the way. '
-  'concurrent_lanes: when nothing but other services of the client is, the lanes of those pairs.';
+  'concurrent_lanes: when nothing but other services of the client is, the lanes of those pairs. by_person: one for each of '
+  'several therapists, with the therapistId that was asked for.';
 
 create function private.conflict_code(conflicts jsonb, concurrent_lanes int4multirange default null)
 returns jsonb
@@ -12007,52 +12011,28 @@ stable
 set search_path = ''
 as $$
 declare
-  owner_ids constant uuid[] := array(
-    select each.id from unnest(moved) as each
-    union
-    select each.group_id from unnest(moved) as each where each.group_id is not null
+  session_ids constant uuid[] := array(select each.id from unnest(moved) as each order by each.new_start_time, each.id);
+  owner_ids constant uuid[] := session_ids || array(
+    select distinct each.group_id from unnest(moved) as each where each.group_id is not null
+  );
+  -- The first member of a group is told of its therapist and room: the last slot of several with one group counts.
+  slots constant private.slot[] := array(
+    select row(
+      each.id, array_position(session_ids, each.id) - 1, null, null, each.group_id, each.id, each.new_start_time,
+      each.new_end_time, null, null, null, null, null
+    )::private.slot
+    from unnest(moved) as each
+    order by each.new_start_time desc, each.id desc
   );
 begin
   return (
-    with place as materialized (
-      select each.id, each.group_id, (row_number() over (order by each.new_start_time, each.id) - 1)::integer as position
-      from unnest(moved) as each
-    ),
-    owner as materialized (
-      select place.id as owner_id, place.id as session_id, place.position from place
-      union all
-      select place.group_id, (array_agg(place.id order by place.position))[1], min(place.position)
-      from place where place.group_id is not null group by place.group_id
-    )
     select jsonb_agg(
-      jsonb_strip_nulls(jsonb_build_object(
-        'occurrenceIndex', owner.position,
-        'sessionId', owner.session_id,
-        'resource', want.resource_kind,
-        'blockedBy', case when claim.expires_at is null then 'session' else 'hold' end,
-        'startTime', private.iso(lower(claim.during * want.during)),
-        'endTime', private.iso(upper(claim.during * want.during)),
-        'expiresAt', private.iso(claim.expires_at)
-      ))
-      order by owner.position, want.resource_kind, lower(claim.during)
+      item.value || jsonb_build_object('sessionId', session_ids[(item.value ->> 'occurrenceIndex')::integer + 1])
+      order by item.position
     )
-    from (
-      select each.owner_id, each.resource_kind, each.resource_id, each.during::tstzrange as during, each.lanes
-      from unnest(private.claims_of(organization_id, owner_ids, as_of)) as each
-    ) as want
-    join owner on owner.owner_id = want.owner_id
-    cross join lateral (
-      select known.during::tstzrange as during, known.expires_at
-      from private.claims as known
-      where known.organization_id = resync_conflicts.organization_id
-        and known.resource_id = want.resource_id
-        and known.resource_kind = want.resource_kind
-        and known.during && want.during
-        and known.lanes && want.lanes
-        and known.owner_id <> all (owner_ids)
-        and (known.expires_at is null or known.expires_at > as_of)
-      offset 0
-    ) as claim
+    from jsonb_array_elements((
+      private.find_conflicts(slots, private.claims_of(organization_id, owner_ids, as_of), owner_ids, as_of)
+    ).conflicts) with ordinality as item (value, position)
   );
 end
 $$;
@@ -14623,11 +14603,14 @@ create type private.asked_booking as (
   own_ids uuid[],
   places private.asked_place[],
   is_fixed boolean,
-  other_therapist_ids uuid[]
+  other_therapist_ids uuid[],
+  batch public.hold_batches,
+  slots private.slot[]
 );
 comment on type private.asked_booking is
   'A booking that somebody asks about. own_ids: owners of claims that are not in its way; is_fixed: it has no other '
-  'time, since the client joins a group at the group''s. other_therapist_ids: whose time it takes too, as a meeting does.';
+  'time, since the client joins a group at the group''s. other_therapist_ids: whose time it takes too, as a meeting does. '
+  'batch and slots: of a request of sessions-hold, what it would hold.';
 
 create function private.asked_booking(actor private.actor, request jsonb)
 returns private.asked_booking
@@ -14657,6 +14640,8 @@ begin
   asked.buffer_before := make_interval(mins => batch.buffer_before_minutes);
   asked.buffer_after := make_interval(mins => batch.buffer_after_minutes);
   asked.is_fixed := wanted.group_id is not null;
+  asked.batch := batch;
+  asked.slots := slots;
   asked.own_ids := array(
     select unnest(array_remove(array[session.id, session.group_id], null))
     from public.sessions as session
@@ -15665,62 +15650,23 @@ $$;
 comment on function private.staff_claims(uuid, private.staff_plan[]) is
   'What staff times claim: each of their therapists, and their room once.';
 
-create function private.staff_obstacle(
-  organization_id uuid,
-  plans private.staff_plan[],
-  as_of timestamptz,
-  out conflicts jsonb,
-  out retry_after timestamptz
-)
+create function private.plan_slots(plans private.staff_plan[])
+returns private.slot[]
 language plpgsql
-stable
+immutable
 set search_path = ''
 as $$
-declare
-  own_ids constant uuid[] := array(select plan.id from unnest(plans) as plan);
-  indexes constant jsonb := (select jsonb_object_agg(plan.id, plan.occurrence_index) from unnest(plans) as plan);
 begin
-  select
-    jsonb_agg(found.conflict order by found.occurrence_index, found.resource_kind, found.resource_id)
-      filter (where found.place = 1 and found.rank <= 1000),
-    case when bool_and(found.expires_at is not null) then max(found.expires_at) end
-  into conflicts, retry_after
-  from (
-    select blocked.*,
-      dense_rank() over (order by blocked.occurrence_index, blocked.resource_kind, blocked.resource_id) as rank,
-      jsonb_strip_nulls(jsonb_build_object(
-        'occurrenceIndex', blocked.occurrence_index,
-        'resource', blocked.resource_kind,
-        'therapistId', case when blocked.resource_kind = 'therapist' then blocked.resource_id end,
-        'blockedBy', case when blocked.expires_at is null then 'session' else 'hold' end,
-        'startTime', private.iso(lower(blocked.overlap)),
-        'endTime', private.iso(upper(blocked.overlap)),
-        'expiresAt', private.iso(blocked.expires_at)
-      )) as conflict
-    from (
-      select (indexes ->> want.owner_id::text)::integer as occurrence_index, want.resource_kind, want.resource_id,
-        claim.expires_at, claim.during::tstzrange * want.during::tstzrange as overlap,
-        row_number() over (
-          partition by want.owner_id, want.resource_kind, want.resource_id order by claim.expires_at desc nulls first
-        ) as place
-      from unnest(private.staff_claims(staff_obstacle.organization_id, plans)) as want
-      cross join lateral (
-        select known.* from private.claims as known
-        where known.organization_id = want.organization_id
-          and known.resource_id = want.resource_id
-          and known.during && want.during
-          and known.resource_kind = want.resource_kind
-          and (known.expires_at is null or known.expires_at > as_of)
-          and known.owner_id <> all (own_ids)
-        offset 0
-      ) as claim
-    ) as blocked
-  ) as found;
+  return array(
+    select row(
+      plan.id, plan.occurrence_index, plan.id, null, null, null, plan.start_time, plan.end_time, plan.time_zone,
+      plan.civil_start, '{[0,2147483647)}', null, null
+    )::private.slot
+    from unnest(plans) as plan
+  );
 end
 $$;
-comment on function private.staff_obstacle(uuid, private.staff_plan[], timestamptz) is
-  'What is in the way of staff times: one conflict for each occurrence and therapist or room, a session before a hold. It '
-  'says which of the therapists that were asked for, never whose booking it is. At most 1000.';
+comment on function private.plan_slots(private.staff_plan[]) is 'Staff times as what asks about bookings knows them.';
 
 create function private.refuse_staff_time(
   actor private.actor,
@@ -15855,9 +15801,8 @@ stable
 set search_path = ''
 as $$
 declare
-  obstacle record;
+  obstacle private.obstacle;
   availability record;
-  code jsonb;
 begin
   if exists (
     select from (
@@ -15875,10 +15820,14 @@ begin
       'detail', 'A therapist does not work then, or the clinic is closed. An admin may override with a reason.'
     );
   end if;
-  obstacle := private.staff_obstacle(actor.organization_id, plans, as_of);
+  obstacle := private.find_conflicts(
+    private.plan_slots(plans), private.staff_claims(actor.organization_id, plans),
+    array(select plan.id from unnest(plans) as plan), as_of, by_person => true
+  );
   if obstacle.conflicts is not null then
-    code := private.conflict_code(obstacle.conflicts);
-    return code || jsonb_build_object('conflicts', obstacle.conflicts, 'retryAfter', obstacle.retry_after);
+    return private.conflict_code(obstacle.conflicts) || jsonb_build_object(
+      'conflicts', jsonb_path_query_array(obstacle.conflicts, '$[0 to 999]'), 'retryAfter', obstacle.retry_after
+    );
   end if;
   return jsonb_build_object('overridden', not availability.is_open);
 end
@@ -15895,7 +15844,6 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  perform private.remove_stale(organization_id, private.staff_claims(organization_id, plans), as_of);
   if not private.sync_claims(organization_id, array(select plan.id from unnest(plans) as plan), as_of) then
     perform private.raise_busy();
   end if;
@@ -16301,13 +16249,7 @@ stable
 set search_path = ''
 as $$
 declare
-  slots private.slot[] := array(
-    select row(
-      plan.id, plan.occurrence_index, plan.id, null, null, null, plan.start_time, plan.end_time, plan.time_zone,
-      plan.civil_start, '{[0,2147483647)}', null, null
-    )::private.slot
-    from unnest(plans) as plan
-  );
+  slots constant private.slot[] := private.plan_slots(plans);
   issues jsonb;
 begin
   select jsonb_path_query_array(jsonb_agg(wrong.issues), '$[*][*]') into issues
@@ -16621,67 +16563,6 @@ select private.publish_booking('cancel_staff_time',
 -- Objects: preview_series.
 -- Watch for: looking changes nothing, and holds nothing: another may book between the look and the hold.
 
-create function private.claims_in_the_way(organization_id uuid, asked private.asked_booking, as_of timestamptz)
-returns table (occurrence_index integer, resource_kind public.resource_kind, during tstzrange, expires_at timestamptz)
-language plpgsql
-stable
-set search_path = ''
-set enable_seqscan = off
-as $$
-#variable_conflict use_column
-begin
-  return query
-  with place as materialized (
-    select * from unnest(asked.places)
-  ),
-  lane as materialized (
-    select service.client_id, service.cpt_code, period.during, period.lanes
-    from (
-      select place.client_id, place.cpt_code, tstzrange(min(place.start_time), max(place.end_time), '[]') as span
-      from place
-      group by place.client_id, place.cpt_code
-    ) as service
-    cross join lateral private.lane_periods(
-      claims_in_the_way.organization_id, service.client_id, service.cpt_code, service.span
-    ) as period
-  ),
-  needed as (
-    select distinct place.occurrence_index, 'therapist'::public.resource_kind as kind, asked.therapist_id as id,
-      tstzrange(place.start_time - asked.buffer_before, place.end_time + asked.buffer_after, '[)') as during,
-      '{[0,2147483647)}'::int4multirange as lanes
-    from place
-    union all
-    select distinct place.occurrence_index, 'room'::public.resource_kind, asked.room_id, tstzrange(place.start_time, place.end_time, '[)'),
-      '{[0,2147483647)}'::int4multirange
-    from place
-    where asked.room_id is not null
-    union all
-    select place.occurrence_index, 'client', place.client_id, tstzrange(place.start_time, place.end_time, '[)'), lane.lanes
-    from place
-    join lane
-      on lane.client_id = place.client_id
-      and lane.cpt_code is not distinct from place.cpt_code
-      and lane.during && tstzrange(place.start_time, place.end_time, '[]')
-  )
-  select needed.occurrence_index, needed.kind, claim.during * needed.during, claim.expires_at
-  from needed
-  cross join lateral (
-    select busy.during, busy.expires_at
-    from private.claims as busy
-    where busy.organization_id = claims_in_the_way.organization_id
-      and busy.resource_id = needed.id
-      and busy.during && needed.during
-      and busy.resource_kind = needed.kind
-      and busy.lanes && needed.lanes
-      and (busy.expires_at is null or busy.expires_at > as_of)
-      and busy.owner_id <> all (asked.own_ids)
-    offset 0
-  ) as claim;
-end
-$$;
-comment on function private.claims_in_the_way(uuid, private.asked_booking, timestamptz) is
-  'What sessions and live holds take of the time that is asked for, by occurrence; expires_at is null for a session.';
-
 create function private.preview_series(request jsonb)
 returns jsonb
 language plpgsql
@@ -16692,40 +16573,41 @@ set plan_cache_mode = 'force_generic_plan'
 set timezone = 'UTC'
 as $$
 declare
-  actor private.actor := private.require_actor();
-  as_of timestamptz := statement_timestamp();
-  asked private.asked_booking;
+  actor constant private.actor := private.require_actor();
+  as_of constant timestamptz := statement_timestamp();
+  asked constant private.asked_booking := private.asked_booking(actor, request);
+  slots constant private.slot[] := private.with_lanes(actor.organization_id, asked.slots);
+  conflicts constant jsonb := coalesce(private.availability_conflicts(
+    actor.organization_id, asked.therapist_id, private.spans_of(slots)
+  ), '[]') || coalesce((private.find_conflicts(
+    slots, private.claimed(actor.organization_id, private.places_of_slots(asked.batch, slots, asked.is_fixed)),
+    asked.own_ids, as_of
+  )).conflicts, '[]');
 begin
-  asked := private.asked_booking(actor, request);
   return jsonb_build_object('occurrences', (
-    with occurrence as (
-      select distinct place.occurrence_index as index, place.start_time, place.end_time from unnest(asked.places) as place
-    ),
-    reason as (
-      select closed.occurrence_index as index,
-        case closed.what when 'closure' then 'closure' else 'availability' end as what,
-        null as by, closed.during, null::timestamptz as expires_at,
-        case closed.what when 'closure' then 1 else 2 end as weight
-      from private.outside_availability(actor.organization_id, asked.therapist_id, array(
-        select tstzrange(occurrence.start_time, occurrence.end_time, '[)') from occurrence order by occurrence.index
-      )) as closed
+    with reason as (
+      select (met.value ->> 'occurrenceIndex')::integer as index, kind.*, met.value ->> 'startTime' as start_time,
+        met.value ->> 'endTime' as end_time, met.value ->> 'expiresAt' as expires_at
+      from jsonb_array_elements(conflicts) as met (value)
+      cross join lateral (
+        select case when met.value ->> 'blockedBy' in ('closure', 'availability') then met.value ->> 'blockedBy'
+            else met.value ->> 'resource' end as what,
+          case when met.value ->> 'blockedBy' in ('session', 'hold') then met.value ->> 'blockedBy' end as by
+      ) as kind
       union all
-      select claim.occurrence_index, claim.resource_kind::text,
-        case when claim.expires_at is null then 'session' else 'hold' end, claim.during, claim.expires_at,
-        case when claim.expires_at is null then 3 else 6 end
-          + case claim.resource_kind when 'therapist' then 0 when 'client' then 1 else 2 end
-      from private.claims_in_the_way(actor.organization_id, asked, as_of) as claim
-      union all
-      select place.occurrence_index, 'authorization', null, tstzrange(place.start_time, place.end_time, '[)'), null, 9
+      select place.occurrence_index, 'authorization', null, private.iso(place.start_time), private.iso(place.end_time), null
       from unnest(asked.places, private.services_available(actor.organization_id, asked.therapist_id, asked.places, as_of))
         as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, is_available)
       where not place.is_available
     ),
-    -- For each kind of reason one: a session before a hold, else the hold that expires last.
+    -- For each kind of reason one; of a day that is closed in several stretches the first.
     told as (
-      select distinct on (reason.index, reason.what) reason.*
+      select distinct on (reason.index, reason.what) reason.*, array_position(
+        '{closure,availability,therapist session,client session,room session,therapist hold,client hold,room hold,authorization}',
+        concat_ws(' ', reason.what, reason.by)
+      ) as weight
       from reason
-      order by reason.index, reason.what, reason.weight, reason.expires_at desc, lower(reason.during)
+      order by reason.index, reason.what, reason.start_time
     )
     select jsonb_agg(
       jsonb_build_object(
@@ -16743,13 +16625,12 @@ begin
       select line.index, min(line.start_time) as start_time, min(line.end_time) as end_time,
         coalesce(jsonb_agg(line.reason order by line.weight) filter (where line.reason is not null), '[]') as reasons
       from (
-        select occurrence.index, occurrence.start_time, occurrence.end_time, null::jsonb as reason, null::integer as weight
-        from occurrence
+        select place.occurrence_index as index, place.start_time, place.end_time, null::jsonb as reason, null::integer as weight
+        from unnest(asked.places) as place
         union all
         select told.index, null, null, jsonb_build_object(
-          'what', told.what, 'by', told.by,
-          'startTime', private.iso(lower(told.during)), 'endTime', private.iso(upper(told.during)),
-          'expiresAt', private.iso(told.expires_at)
+          'what', told.what, 'by', told.by, 'startTime', told.start_time, 'endTime', told.end_time,
+          'expiresAt', told.expires_at
         ), told.weight
         from told
       ) as line

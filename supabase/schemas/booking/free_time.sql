@@ -24,11 +24,14 @@ create type private.asked_booking as (
   own_ids uuid[],
   places private.asked_place[],
   is_fixed boolean,
-  other_therapist_ids uuid[]
+  other_therapist_ids uuid[],
+  batch public.hold_batches,
+  slots private.slot[]
 );
 comment on type private.asked_booking is
   'A booking that somebody asks about. own_ids: owners of claims that are not in its way; is_fixed: it has no other '
-  'time, since the client joins a group at the group''s. other_therapist_ids: whose time it takes too, as a meeting does.';
+  'time, since the client joins a group at the group''s. other_therapist_ids: whose time it takes too, as a meeting does. '
+  'batch and slots: of a request of sessions-hold, what it would hold.';
 
 create function private.asked_booking(actor private.actor, request jsonb)
 returns private.asked_booking
@@ -58,6 +61,8 @@ begin
   asked.buffer_before := make_interval(mins => batch.buffer_before_minutes);
   asked.buffer_after := make_interval(mins => batch.buffer_after_minutes);
   asked.is_fixed := wanted.group_id is not null;
+  asked.batch := batch;
+  asked.slots := slots;
   asked.own_ids := array(
     select unnest(array_remove(array[session.id, session.group_id], null))
     from public.sessions as session

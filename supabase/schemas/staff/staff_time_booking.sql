@@ -89,62 +89,23 @@ $$;
 comment on function private.staff_claims(uuid, private.staff_plan[]) is
   'What staff times claim: each of their therapists, and their room once.';
 
-create function private.staff_obstacle(
-  organization_id uuid,
-  plans private.staff_plan[],
-  as_of timestamptz,
-  out conflicts jsonb,
-  out retry_after timestamptz
-)
+create function private.plan_slots(plans private.staff_plan[])
+returns private.slot[]
 language plpgsql
-stable
+immutable
 set search_path = ''
 as $$
-declare
-  own_ids constant uuid[] := array(select plan.id from unnest(plans) as plan);
-  indexes constant jsonb := (select jsonb_object_agg(plan.id, plan.occurrence_index) from unnest(plans) as plan);
 begin
-  select
-    jsonb_agg(found.conflict order by found.occurrence_index, found.resource_kind, found.resource_id)
-      filter (where found.place = 1 and found.rank <= 1000),
-    case when bool_and(found.expires_at is not null) then max(found.expires_at) end
-  into conflicts, retry_after
-  from (
-    select blocked.*,
-      dense_rank() over (order by blocked.occurrence_index, blocked.resource_kind, blocked.resource_id) as rank,
-      jsonb_strip_nulls(jsonb_build_object(
-        'occurrenceIndex', blocked.occurrence_index,
-        'resource', blocked.resource_kind,
-        'therapistId', case when blocked.resource_kind = 'therapist' then blocked.resource_id end,
-        'blockedBy', case when blocked.expires_at is null then 'session' else 'hold' end,
-        'startTime', private.iso(lower(blocked.overlap)),
-        'endTime', private.iso(upper(blocked.overlap)),
-        'expiresAt', private.iso(blocked.expires_at)
-      )) as conflict
-    from (
-      select (indexes ->> want.owner_id::text)::integer as occurrence_index, want.resource_kind, want.resource_id,
-        claim.expires_at, claim.during::tstzrange * want.during::tstzrange as overlap,
-        row_number() over (
-          partition by want.owner_id, want.resource_kind, want.resource_id order by claim.expires_at desc nulls first
-        ) as place
-      from unnest(private.staff_claims(staff_obstacle.organization_id, plans)) as want
-      cross join lateral (
-        select known.* from private.claims as known
-        where known.organization_id = want.organization_id
-          and known.resource_id = want.resource_id
-          and known.during && want.during
-          and known.resource_kind = want.resource_kind
-          and (known.expires_at is null or known.expires_at > as_of)
-          and known.owner_id <> all (own_ids)
-        offset 0
-      ) as claim
-    ) as blocked
-  ) as found;
+  return array(
+    select row(
+      plan.id, plan.occurrence_index, plan.id, null, null, null, plan.start_time, plan.end_time, plan.time_zone,
+      plan.civil_start, '{[0,2147483647)}', null, null
+    )::private.slot
+    from unnest(plans) as plan
+  );
 end
 $$;
-comment on function private.staff_obstacle(uuid, private.staff_plan[], timestamptz) is
-  'What is in the way of staff times: one conflict for each occurrence and therapist or room, a session before a hold. It '
-  'says which of the therapists that were asked for, never whose booking it is. At most 1000.';
+comment on function private.plan_slots(private.staff_plan[]) is 'Staff times as what asks about bookings knows them.';
 
 create function private.refuse_staff_time(
   actor private.actor,
@@ -279,9 +240,8 @@ stable
 set search_path = ''
 as $$
 declare
-  obstacle record;
+  obstacle private.obstacle;
   availability record;
-  code jsonb;
 begin
   if exists (
     select from (
@@ -299,10 +259,14 @@ begin
       'detail', 'A therapist does not work then, or the clinic is closed. An admin may override with a reason.'
     );
   end if;
-  obstacle := private.staff_obstacle(actor.organization_id, plans, as_of);
+  obstacle := private.find_conflicts(
+    private.plan_slots(plans), private.staff_claims(actor.organization_id, plans),
+    array(select plan.id from unnest(plans) as plan), as_of, by_person => true
+  );
   if obstacle.conflicts is not null then
-    code := private.conflict_code(obstacle.conflicts);
-    return code || jsonb_build_object('conflicts', obstacle.conflicts, 'retryAfter', obstacle.retry_after);
+    return private.conflict_code(obstacle.conflicts) || jsonb_build_object(
+      'conflicts', jsonb_path_query_array(obstacle.conflicts, '$[0 to 999]'), 'retryAfter', obstacle.retry_after
+    );
   end if;
   return jsonb_build_object('overridden', not availability.is_open);
 end
@@ -319,7 +283,6 @@ language plpgsql
 set search_path = ''
 as $$
 begin
-  perform private.remove_stale(organization_id, private.staff_claims(organization_id, plans), as_of);
   if not private.sync_claims(organization_id, array(select plan.id from unnest(plans) as plan), as_of) then
     perform private.raise_busy();
   end if;
@@ -725,13 +688,7 @@ stable
 set search_path = ''
 as $$
 declare
-  slots private.slot[] := array(
-    select row(
-      plan.id, plan.occurrence_index, plan.id, null, null, null, plan.start_time, plan.end_time, plan.time_zone,
-      plan.civil_start, '{[0,2147483647)}', null, null
-    )::private.slot
-    from unnest(plans) as plan
-  );
+  slots constant private.slot[] := private.plan_slots(plans);
   issues jsonb;
 begin
   select jsonb_path_query_array(jsonb_agg(wrong.issues), '$[*][*]') into issues
