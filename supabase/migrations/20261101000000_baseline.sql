@@ -118,6 +118,27 @@ end
 $$;
 comment on function private.issue(text, text) is 'One validation issue, as an array so that issues concatenate.';
 
+create type private.rule as (path text, message text, is_broken boolean);
+comment on type private.rule is 'A rule of a request: which field it is of, what it says, and whether it is broken.';
+
+create function private.require(rules private.rule[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  issues jsonb;
+begin
+  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
+  from unnest(rules) as rule
+  where rule.is_broken;
+  if issues is not null then
+    perform private.raise_invalid(issues);
+  end if;
+end
+$$;
+comment on function private.require(private.rule[]) is 'PT400 that names every rule that is broken.';
+
 create function private.is_direct_write()
 returns boolean
 language plpgsql
@@ -5411,20 +5432,13 @@ declare
     wanted.actual_start_time, wanted.actual_end_time, wanted.other_day_reason, wanted.therapist_id, wanted.client_id,
     wanted.cpt_code, wanted.modifiers, wanted.location_type
   ) > 0;
-  issues jsonb;
 begin
-  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
-  from (
-    values
-      ('remark', 'is required when reason_code is "other"',
-        wanted.reason_code = 'other' and private.tidy(wanted.remark) is null),
-      ('undo', 'stands alone: correct other facts in a request of their own', wanted.undo is not null and changes),
-      ('', 'names nothing to correct', wanted.undo is null and not changes)
-  ) as rule (path, message, is_broken)
-  where rule.is_broken;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('remark', 'is required when reason_code is "other"',
+      wanted.reason_code = 'other' and private.tidy(wanted.remark) is null),
+    row('undo', 'stands alone: correct other facts in a request of their own', wanted.undo is not null and changes),
+    row('', 'names nothing to correct', wanted.undo is null and not changes)
+  ]::private.rule[]);
   return wanted;
 end
 $$;
@@ -7539,28 +7553,21 @@ declare
   by_days constant boolean := wanted.from_date is not null;
   starts_at timestamptz := wanted.start_time::timestamptz;
   ends_at timestamptz := wanted.end_time::timestamptz;
-  issues jsonb;
 begin
   if by_days then
     starts_at := private.start_of_day(wanted.from_date::date, zone);
     ends_at := private.start_of_day(coalesce(wanted.to_date, wanted.from_date)::date + 1, zone);
   end if;
-  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
-  from (
-    values
-      ('start_time', 'excludes from_date: name days or instants',
-        by_days and num_nonnulls(wanted.start_time, wanted.end_time) > 0),
-      ('start_time', 'is required', starts_at is null),
-      ('end_time', 'is required', ends_at is null),
-      (case when by_days then 'to_date' else 'end_time' end,
-        case when by_days then 'must not be before from_date' else 'must be after start_time' end, ends_at <= starts_at),
-      (case when by_days then 'to_date' else 'end_time' end, 'must be at most 400 days later, and before the year 2100',
-        ends_at > least(starts_at + interval '400 days', '2100-01-01'))
-  ) as rule (path, message, is_broken)
-  where rule.is_broken;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('start_time', 'excludes from_date: name days or instants',
+      by_days and num_nonnulls(wanted.start_time, wanted.end_time) > 0),
+    row('start_time', 'is required', starts_at is null),
+    row('end_time', 'is required', ends_at is null),
+    row(case when by_days then 'to_date' else 'end_time' end,
+      case when by_days then 'must not be before from_date' else 'must be after start_time' end, ends_at <= starts_at),
+    row(case when by_days then 'to_date' else 'end_time' end, 'must be at most 400 days later, and before the year 2100',
+      ends_at > least(starts_at + interval '400 days', '2100-01-01'))
+  ]::private.rule[]);
   return tstzrange(starts_at, ends_at, '[)');
 end
 $$;
@@ -9510,35 +9517,28 @@ declare
   wanted private.series_request := private.read_request(request, null::private.series_request);
   part constant private.series_part := wanted.series;
   change constant private.series_change := part.change;
-  issues jsonb;
 begin
-  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
-  from (
-    select field.key as path, 'must not accompany series' as message, field.value not in ('null', '""', '[]') as is_broken
+  perform private.require(array(
+    select row(field.key, 'must not accompany series', field.value not in ('null', '""', '[]'))::private.rule
     from jsonb_each(request) as field
     where field.key in ('start_time', 'end_time', 'start_time_offset_minutes', 'end_time_offset_minutes', 'session_id',
       'client_ids', 'group_id', 'room_id', 'occurrences', 'recurrence')
-    union all
-    values
-      ('series.series_id', 'is required', part.series_id is null),
-      ('series.scope', 'is required', part.scope is null),
-      ('series.from', 'is required: the start of the session, or of the first one, that changes',
-        part."from" is null and part.scope in ('this', 'following')),
-      ('series.from', 'must not accompany scope "all"', part."from" is not null and part.scope = 'all'),
-      ('series.change', 'is required', jsonb_typeof(request #> '{series,change}') is distinct from 'object'),
-      ('series.change', 'names nothing that changes',
-        jsonb_typeof(request #> '{series,change}') = 'object' and not private.names_room(request) and num_nonnulls(change.shift_minutes, change.weekday, change.local_start,
-          change.duration_minutes, change.therapist_id) = 0),
-      ('series.change.shift_minutes', 'must not accompany weekday or local_start',
-        change.shift_minutes is not null and num_nonnulls(change.weekday, change.local_start) > 0),
-      ('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null),
-      ('time_zone', 'must be a known IANA time zone, like America/Los_Angeles',
-        not exists (select from public.time_zones as known where known.name = wanted.time_zone) and wanted.time_zone is not null)
-  ) as rule (path, message, is_broken)
-  where rule.is_broken;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
+  ) || array[
+    row('series.series_id', 'is required', part.series_id is null),
+    row('series.scope', 'is required', part.scope is null),
+    row('series.from', 'is required: the start of the session, or of the first one, that changes',
+      part."from" is null and part.scope in ('this', 'following')),
+    row('series.from', 'must not accompany scope "all"', part."from" is not null and part.scope = 'all'),
+    row('series.change', 'is required', jsonb_typeof(request #> '{series,change}') is distinct from 'object'),
+    row('series.change', 'names nothing that changes',
+      jsonb_typeof(request #> '{series,change}') = 'object' and not private.names_room(request) and num_nonnulls(change.shift_minutes, change.weekday, change.local_start,
+        change.duration_minutes, change.therapist_id) = 0),
+    row('series.change.shift_minutes', 'must not accompany weekday or local_start',
+      change.shift_minutes is not null and num_nonnulls(change.weekday, change.local_start) > 0),
+    row('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null),
+    row('time_zone', 'must be a known IANA time zone, like America/Los_Angeles',
+      not exists (select from public.time_zones as known where known.name = wanted.time_zone) and wanted.time_zone is not null)
+  ]::private.rule[]);
   wanted.hold_seconds := coalesce(wanted.hold_seconds, 300);
   wanted.cpt_code := upper(private.tidy(wanted.cpt_code));
   wanted.session_type := private.tidy(wanted.session_type);
@@ -11431,20 +11431,13 @@ set search_path = ''
 as $$
 declare
   wanted private.extend_request := private.read_request(request, null::private.extend_request);
-  issues jsonb := '[]';
 begin
-  if wanted.series_id is null then
-    issues := issues || private.issue('series_id', 'is required');
-  end if;
-  if num_nonnulls(wanted.until, wanted.count, nullif(wanted.authorization_end, false)) <> 1 then
-    issues := issues || private.issue('until', 'is required: give until, count, or authorization_end: true, and one of them');
-  end if;
-  if wanted.override is distinct from null and (wanted.override).reason is null then
-    issues := issues || private.issue('override.reason', 'is required');
-  end if;
-  if issues <> '[]' then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('series_id', 'is required', wanted.series_id is null),
+    row('until', 'is required: give until, count, or authorization_end: true, and one of them',
+      num_nonnulls(wanted.until, wanted.count, nullif(wanted.authorization_end, false)) <> 1),
+    row('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null)
+  ]::private.rule[]);
   wanted.on_conflict := coalesce(wanted.on_conflict, 'refuse');
   return wanted;
 end
@@ -14907,86 +14900,6 @@ comment on function private.services_available(uuid, uuid, private.asked_place[]
 -- Watch for: it is stable and can be called with GET, so it may be answered by a replica: a slot listed as free can be
 --            gone a moment later, and only holding it decides. It sees exactly what a hold would see.
 
-create function private.open_slots_issues(
-  organization_id uuid,
-  therapist_id uuid,
-  from_time timestamptz,
-  to_time timestamptz,
-  duration_minutes integer,
-  time_zone text,
-  buffer_before_minutes integer,
-  buffer_after_minutes integer,
-  cpt_code text,
-  client_ids uuid[]
-)
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return case when therapist_id is null then private.issue('therapist_id', 'is required') else '[]' end
-    || case
-      when from_time is null or not isfinite(from_time) then private.issue('from_time', 'is required')
-      else '[]'
-    end
-    || case
-      when to_time is null or not isfinite(to_time) then private.issue('to_time', 'is required')
-      when to_time <= from_time then private.issue('to_time', 'must be after from_time')
-      when isfinite(from_time) and to_time > from_time + interval '62 days'
-        then private.issue('to_time', 'must be at most 62 days after from_time')
-      else '[]'
-    end
-    || case
-      when coalesce(duration_minutes, 0) not between 1 and 720
-        then private.issue('duration_minutes', 'must be between 1 and 720')
-      else '[]'
-    end
-    || case
-      when coalesce(buffer_before_minutes, 0) not between 0 and 240
-        then private.issue('buffer_before_minutes', 'must be between 0 and 240')
-      else '[]'
-    end
-    || case
-      when coalesce(buffer_after_minutes, 0) not between 0 and 240
-        then private.issue('buffer_after_minutes', 'must be between 0 and 240')
-      else '[]'
-    end
-    || case
-      when cardinality(client_ids) > 8
-        then private.issue('client_ids', 'must be at most 8 clients')
-      else '[]'
-    end
-    || case
-      when cpt_code is null then '[]'
-      when not exists (
-        select 1
-        from public.service_codes as service
-        where service.code = cpt_code
-          and (service.organization_id is null or service.organization_id = open_slots_issues.organization_id)
-      )
-        then private.issue('cpt_code', 'is no service code that is known here')
-      when cardinality(client_ids) > 0 and not exists (
-        select 1
-        from public.service_codes as service
-        where service.code = cpt_code
-          and (service.organization_id is null or service.organization_id = open_slots_issues.organization_id)
-          and cardinality(client_ids) between service.min_clients and service.max_clients
-      )
-        then private.issue('client_ids', 'are fewer or more clients than this service is for')
-      else '[]'
-    end
-    || case
-      when time_zone not in (select known.name from public.time_zones as known)
-        then private.issue('time_zone', 'must be a known IANA time zone, like America/Los_Angeles')
-      else '[]'
-    end;
-end
-$$;
-comment on function private.open_slots_issues(
-  uuid, uuid, timestamptz, timestamptz, integer, text, integer, integer, text, uuid[]
-) is 'What is wrong with a question of find_open_slots.';
-
 create function private.without_service(
   organization_id uuid,
   therapist_id uuid,
@@ -15078,13 +14991,11 @@ declare
     from unnest(find_open_slots.client_ids || find_open_slots.client_id) as member (id)
     where member.id is not null
   );
-  found jsonb := private.open_slots_issues(
-    actor.organization_id, therapist_id, from_time, to_time, duration_minutes, time_zone, buffer_before_minutes,
-    buffer_after_minutes, cpt_code, members
-  ) || case
-    when array_position(find_open_slots.client_ids, null) is not null then private.issue('client_ids', 'must not be null')
-    else '[]'
-  end;
+  services constant public.service_codes[] := array(
+    select service from public.service_codes as service
+    where service.code = find_open_slots.cpt_code
+      and (service.organization_id is null or service.organization_id = actor.organization_id)
+  );
   as_of timestamptz := statement_timestamp();
   duration interval;
   zone text;
@@ -15092,9 +15003,27 @@ declare
   span tstzrange;
   free tstzmultirange;
 begin
-  if found <> '[]' then
-    perform private.raise_invalid(found);
-  end if;
+  perform private.require(array[
+    row('therapist_id', 'is required', find_open_slots.therapist_id is null),
+    row('from_time', 'is required', from_time is null or not isfinite(from_time)),
+    row('to_time', 'is required', to_time is null or not isfinite(to_time)),
+    row('to_time', 'must be after from_time', isfinite(to_time) and to_time <= from_time),
+    row('to_time', 'must be at most 62 days after from_time',
+      isfinite(from_time) and isfinite(to_time) and to_time > from_time + interval '62 days'),
+    row('duration_minutes', 'must be between 1 and 720', coalesce(duration_minutes, 0) not between 1 and 720),
+    row('buffer_before_minutes', 'must be between 0 and 240', buffer_before_minutes not between 0 and 240),
+    row('buffer_after_minutes', 'must be between 0 and 240', buffer_after_minutes not between 0 and 240),
+    row('client_ids', 'must be at most 8 clients', cardinality(members) > 8),
+    row('cpt_code', 'is no service code that is known here', find_open_slots.cpt_code is not null and services = '{}'),
+    row('client_ids', 'are fewer or more clients than this service is for',
+      services <> '{}' and members <> '{}' and not exists (
+        select from unnest(services) as service
+        where cardinality(members) between service.min_clients and service.max_clients
+      )),
+    row('time_zone', 'must be a known IANA time zone, like America/Los_Angeles',
+      find_open_slots.time_zone not in (select known.name from public.time_zones as known)),
+    row('client_ids', 'must not be null', array_position(find_open_slots.client_ids, null) is not null)
+  ]::private.rule[]);
   select coalesce(find_open_slots.time_zone, therapist.time_zone) into zone
   from public.therapists as therapist
   -- Whoever has left renders nothing any more.
@@ -15904,7 +15833,6 @@ set search_path = ''
 as $$
 declare
   wanted private.staff_time_request := private.read_request(request, null::private.staff_time_request);
-  issues jsonb := '[]';
 begin
   if wanted.therapist_ids is null and actor.role = 'therapist' then
     wanted.therapist_ids := array[actor.user_id];
@@ -15912,22 +15840,17 @@ begin
   if wanted.occurrences = '{}' then
     wanted.occurrences := null;
   end if;
-  if wanted.kind is null then
-    issues := issues || private.issue('kind', 'is required');
-  end if;
-  if wanted.therapist_ids is null then
-    issues := issues || private.issue('therapist_ids', 'is required');
-  elsif (select count(distinct named.id) from unnest(wanted.therapist_ids) as named (id)) < cardinality(wanted.therapist_ids) then
-    issues := issues || private.issue('therapist_ids', 'must not name a therapist twice');
-  elsif cardinality(wanted.therapist_ids) * coalesce(cardinality(wanted.occurrences), 1) > 5000 then
-    issues := issues || private.issue('therapist_ids', 'times the occurrences must be at most 5000');
-  end if;
-  if exists (select from unnest(wanted.occurrences) as place where place.session_id is not null) then
-    issues := issues || private.issue('occurrences', 'must not name sessions: nothing is moved');
-  end if;
-  if issues <> '[]' then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('kind', 'is required', wanted.kind is null),
+    row('therapist_ids', 'is required', wanted.therapist_ids is null),
+    row('therapist_ids', 'must not name a therapist twice', (
+      select count(distinct named.id) < count(*) from unnest(wanted.therapist_ids) as named (id)
+    )),
+    row('therapist_ids', 'times the occurrences must be at most 5000',
+      cardinality(wanted.therapist_ids) * coalesce(cardinality(wanted.occurrences), 1) > 5000),
+    row('occurrences', 'must not name sessions: nothing is moved',
+      exists (select from unnest(wanted.occurrences) as place where place.session_id is not null))
+  ]::private.rule[]);
   return wanted;
 end
 $$;
@@ -16133,34 +16056,27 @@ set search_path = ''
 as $$
 declare
   wanted private.staff_time_change := private.read_request(request, null::private.staff_time_change);
-  issues jsonb;
 begin
-  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
-  from (
-    values
-      ('staff_time_id', 'is required, or series_id: one of them', num_nonnulls(wanted.staff_time_id, wanted.series_id) <> 1),
-      ('from', 'goes with series_id', wanted."from" is not null and wanted.series_id is null),
-      ('scope', 'goes with staff_time_id', wanted.scope is not null and wanted.staff_time_id is null),
-      ('start_time', 'is for one staff time: name local_start for a series',
-        wanted.start_time is not null and (wanted.series_id is not null or wanted.scope <> 'this')),
-      ('shift_minutes', 'must not accompany weekday or local_start',
-        wanted.shift_minutes is not null and num_nonnulls(wanted.weekday, wanted.local_start) > 0),
-      ('end_time', 'goes with start_time', (wanted.start_time is null) <> (wanted.end_time is null)),
-      ('start_time', 'must not accompany shift_minutes, weekday, local_start or duration_minutes',
-        wanted.start_time is not null
-        and num_nonnulls(wanted.shift_minutes, wanted.weekday, wanted.local_start, wanted.duration_minutes) > 0),
-      ('therapist_ids', 'must not name a therapist twice', (
-        select count(distinct named.id) < count(*) from unnest(wanted.therapist_ids) as named (id)
-      )),
-      ('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null),
-      ('', 'names nothing to change', not request ?| array[
-        'kind', 'therapist_ids', 'room_id', 'start_time', 'end_time', 'shift_minutes', 'weekday', 'local_start',
-        'duration_minutes'])
-  ) as rule (path, message, is_broken)
-  where rule.is_broken;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('staff_time_id', 'is required, or series_id: one of them', num_nonnulls(wanted.staff_time_id, wanted.series_id) <> 1),
+    row('from', 'goes with series_id', wanted."from" is not null and wanted.series_id is null),
+    row('scope', 'goes with staff_time_id', wanted.scope is not null and wanted.staff_time_id is null),
+    row('start_time', 'is for one staff time: name local_start for a series',
+      wanted.start_time is not null and (wanted.series_id is not null or wanted.scope <> 'this')),
+    row('shift_minutes', 'must not accompany weekday or local_start',
+      wanted.shift_minutes is not null and num_nonnulls(wanted.weekday, wanted.local_start) > 0),
+    row('end_time', 'goes with start_time', (wanted.start_time is null) <> (wanted.end_time is null)),
+    row('start_time', 'must not accompany shift_minutes, weekday, local_start or duration_minutes',
+      wanted.start_time is not null
+      and num_nonnulls(wanted.shift_minutes, wanted.weekday, wanted.local_start, wanted.duration_minutes) > 0),
+    row('therapist_ids', 'must not name a therapist twice', (
+      select count(distinct named.id) < count(*) from unnest(wanted.therapist_ids) as named (id)
+    )),
+    row('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null),
+    row('', 'names nothing to change', not request ?| array[
+      'kind', 'therapist_ids', 'room_id', 'start_time', 'end_time', 'shift_minutes', 'weekday', 'local_start',
+      'duration_minutes'])
+  ]::private.rule[]);
   return wanted;
 end
 $$;
@@ -16522,13 +16438,12 @@ declare
   cancelled_ids uuid[];
   as_of timestamptz;
 begin
-  if num_nonnulls(wanted.staff_time_ids, wanted.staff_time_id, wanted.series_id) <> 1 then
-    perform private.raise_invalid(private.issue('staff_time_ids', 'is required, or staff_time_id, or series_id: one of them'));
-  elsif wanted."from" is not null and wanted.series_id is null then
-    perform private.raise_invalid(private.issue('from', 'goes with series_id'));
-  elsif wanted.scope is not null and wanted.staff_time_id is null then
-    perform private.raise_invalid(private.issue('scope', 'goes with staff_time_id'));
-  end if;
+  perform private.require(array[
+    row('staff_time_ids', 'is required, or staff_time_id, or series_id: one of them',
+      num_nonnulls(wanted.staff_time_ids, wanted.staff_time_id, wanted.series_id) <> 1),
+    row('from', 'goes with series_id', wanted."from" is not null and wanted.series_id is null),
+    row('scope', 'goes with staff_time_id', wanted.scope is not null and wanted.staff_time_id is null)
+  ]::private.rule[]);
   named_ids := coalesce(wanted.staff_time_ids::uuid[], array_remove(array[wanted.staff_time_id], null));
   target_ids := private.staff_targets(actor, named_ids, wanted.scope, wanted.series_id, from_time);
   if target_ids = '{}' or not target_ids @> named_ids or not private.may_change_staff_times(actor, target_ids) then
@@ -16844,27 +16759,20 @@ set search_path = ''
 as $$
 declare
   wanted private.reassignment_request := private.read_request(request, null::private.reassignment_request);
-  issues jsonb;
 begin
-  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
-  from (
-    values
-      ('to_therapist_id', 'is required', wanted.to_therapist_id is null),
-      ('to_therapist_id', 'must be another therapist', wanted.to_therapist_id = wanted.therapist_id),
-      ('session_ids', 'is required: give session_ids, or therapist_id with from and to',
-        wanted.session_ids is null and wanted.therapist_id is null),
-      ('session_ids', 'must not accompany therapist_id, from and to', wanted.session_ids is not null
-        and num_nonnulls(wanted.therapist_id, wanted."from", wanted."to") > 0),
-      ('from', 'is required with therapist_id', wanted.therapist_id is not null and wanted."from" is null),
-      ('to', 'is required with therapist_id', wanted.therapist_id is not null and wanted."to" is null),
-      ('to', 'must be after from', wanted."to"::timestamptz <= wanted."from"::timestamptz),
-      ('override.reason', 'is required',
-        wanted.override is distinct from null and (wanted.override).reason is null)
-  ) as rule (path, message, is_broken)
-  where rule.is_broken;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('to_therapist_id', 'is required', wanted.to_therapist_id is null),
+    row('to_therapist_id', 'must be another therapist', wanted.to_therapist_id = wanted.therapist_id),
+    row('session_ids', 'is required: give session_ids, or therapist_id with from and to',
+      wanted.session_ids is null and wanted.therapist_id is null),
+    row('session_ids', 'must not accompany therapist_id, from and to', wanted.session_ids is not null
+      and num_nonnulls(wanted.therapist_id, wanted."from", wanted."to") > 0),
+    row('from', 'is required with therapist_id', wanted.therapist_id is not null and wanted."from" is null),
+    row('to', 'is required with therapist_id', wanted.therapist_id is not null and wanted."to" is null),
+    row('to', 'must be after from', wanted."to"::timestamptz <= wanted."from"::timestamptz),
+    row('override.reason', 'is required',
+      wanted.override is distinct from null and (wanted.override).reason is null)
+  ]::private.rule[]);
   wanted.hold_seconds := coalesce(wanted.hold_seconds, 300);
   wanted.on_conflict := coalesce(wanted.on_conflict, 'refuse');
   if wanted.session_ids is not null then

@@ -67,28 +67,21 @@ declare
   by_days constant boolean := wanted.from_date is not null;
   starts_at timestamptz := wanted.start_time::timestamptz;
   ends_at timestamptz := wanted.end_time::timestamptz;
-  issues jsonb;
 begin
   if by_days then
     starts_at := private.start_of_day(wanted.from_date::date, zone);
     ends_at := private.start_of_day(coalesce(wanted.to_date, wanted.from_date)::date + 1, zone);
   end if;
-  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
-  from (
-    values
-      ('start_time', 'excludes from_date: name days or instants',
-        by_days and num_nonnulls(wanted.start_time, wanted.end_time) > 0),
-      ('start_time', 'is required', starts_at is null),
-      ('end_time', 'is required', ends_at is null),
-      (case when by_days then 'to_date' else 'end_time' end,
-        case when by_days then 'must not be before from_date' else 'must be after start_time' end, ends_at <= starts_at),
-      (case when by_days then 'to_date' else 'end_time' end, 'must be at most 400 days later, and before the year 2100',
-        ends_at > least(starts_at + interval '400 days', '2100-01-01'))
-  ) as rule (path, message, is_broken)
-  where rule.is_broken;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('start_time', 'excludes from_date: name days or instants',
+      by_days and num_nonnulls(wanted.start_time, wanted.end_time) > 0),
+    row('start_time', 'is required', starts_at is null),
+    row('end_time', 'is required', ends_at is null),
+    row(case when by_days then 'to_date' else 'end_time' end,
+      case when by_days then 'must not be before from_date' else 'must be after start_time' end, ends_at <= starts_at),
+    row(case when by_days then 'to_date' else 'end_time' end, 'must be at most 400 days later, and before the year 2100',
+      ends_at > least(starts_at + interval '400 days', '2100-01-01'))
+  ]::private.rule[]);
   return tstzrange(starts_at, ends_at, '[)');
 end
 $$;

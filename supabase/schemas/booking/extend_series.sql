@@ -30,20 +30,13 @@ set search_path = ''
 as $$
 declare
   wanted private.extend_request := private.read_request(request, null::private.extend_request);
-  issues jsonb := '[]';
 begin
-  if wanted.series_id is null then
-    issues := issues || private.issue('series_id', 'is required');
-  end if;
-  if num_nonnulls(wanted.until, wanted.count, nullif(wanted.authorization_end, false)) <> 1 then
-    issues := issues || private.issue('until', 'is required: give until, count, or authorization_end: true, and one of them');
-  end if;
-  if wanted.override is distinct from null and (wanted.override).reason is null then
-    issues := issues || private.issue('override.reason', 'is required');
-  end if;
-  if issues <> '[]' then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('series_id', 'is required', wanted.series_id is null),
+    row('until', 'is required: give until, count, or authorization_end: true, and one of them',
+      num_nonnulls(wanted.until, wanted.count, nullif(wanted.authorization_end, false)) <> 1),
+    row('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null)
+  ]::private.rule[]);
   wanted.on_conflict := coalesce(wanted.on_conflict, 'refuse');
   return wanted;
 end

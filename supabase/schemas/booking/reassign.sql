@@ -12,27 +12,20 @@ set search_path = ''
 as $$
 declare
   wanted private.reassignment_request := private.read_request(request, null::private.reassignment_request);
-  issues jsonb;
 begin
-  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
-  from (
-    values
-      ('to_therapist_id', 'is required', wanted.to_therapist_id is null),
-      ('to_therapist_id', 'must be another therapist', wanted.to_therapist_id = wanted.therapist_id),
-      ('session_ids', 'is required: give session_ids, or therapist_id with from and to',
-        wanted.session_ids is null and wanted.therapist_id is null),
-      ('session_ids', 'must not accompany therapist_id, from and to', wanted.session_ids is not null
-        and num_nonnulls(wanted.therapist_id, wanted."from", wanted."to") > 0),
-      ('from', 'is required with therapist_id', wanted.therapist_id is not null and wanted."from" is null),
-      ('to', 'is required with therapist_id', wanted.therapist_id is not null and wanted."to" is null),
-      ('to', 'must be after from', wanted."to"::timestamptz <= wanted."from"::timestamptz),
-      ('override.reason', 'is required',
-        wanted.override is distinct from null and (wanted.override).reason is null)
-  ) as rule (path, message, is_broken)
-  where rule.is_broken;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('to_therapist_id', 'is required', wanted.to_therapist_id is null),
+    row('to_therapist_id', 'must be another therapist', wanted.to_therapist_id = wanted.therapist_id),
+    row('session_ids', 'is required: give session_ids, or therapist_id with from and to',
+      wanted.session_ids is null and wanted.therapist_id is null),
+    row('session_ids', 'must not accompany therapist_id, from and to', wanted.session_ids is not null
+      and num_nonnulls(wanted.therapist_id, wanted."from", wanted."to") > 0),
+    row('from', 'is required with therapist_id', wanted.therapist_id is not null and wanted."from" is null),
+    row('to', 'is required with therapist_id', wanted.therapist_id is not null and wanted."to" is null),
+    row('to', 'must be after from', wanted."to"::timestamptz <= wanted."from"::timestamptz),
+    row('override.reason', 'is required',
+      wanted.override is distinct from null and (wanted.override).reason is null)
+  ]::private.rule[]);
   wanted.hold_seconds := coalesce(wanted.hold_seconds, 300);
   wanted.on_conflict := coalesce(wanted.on_conflict, 'refuse');
   if wanted.session_ids is not null then

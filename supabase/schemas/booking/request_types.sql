@@ -708,20 +708,13 @@ declare
     wanted.actual_start_time, wanted.actual_end_time, wanted.other_day_reason, wanted.therapist_id, wanted.client_id,
     wanted.cpt_code, wanted.modifiers, wanted.location_type
   ) > 0;
-  issues jsonb;
 begin
-  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
-  from (
-    values
-      ('remark', 'is required when reason_code is "other"',
-        wanted.reason_code = 'other' and private.tidy(wanted.remark) is null),
-      ('undo', 'stands alone: correct other facts in a request of their own', wanted.undo is not null and changes),
-      ('', 'names nothing to correct', wanted.undo is null and not changes)
-  ) as rule (path, message, is_broken)
-  where rule.is_broken;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('remark', 'is required when reason_code is "other"',
+      wanted.reason_code = 'other' and private.tidy(wanted.remark) is null),
+    row('undo', 'stands alone: correct other facts in a request of their own', wanted.undo is not null and changes),
+    row('', 'names nothing to correct', wanted.undo is null and not changes)
+  ]::private.rule[]);
   return wanted;
 end
 $$;

@@ -114,6 +114,27 @@ end
 $$;
 comment on function private.issue(text, text) is 'One validation issue, as an array so that issues concatenate.';
 
+create type private.rule as (path text, message text, is_broken boolean);
+comment on type private.rule is 'A rule of a request: which field it is of, what it says, and whether it is broken.';
+
+create function private.require(rules private.rule[])
+returns void
+language plpgsql
+set search_path = ''
+as $$
+declare
+  issues jsonb;
+begin
+  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
+  from unnest(rules) as rule
+  where rule.is_broken;
+  if issues is not null then
+    perform private.raise_invalid(issues);
+  end if;
+end
+$$;
+comment on function private.require(private.rule[]) is 'PT400 that names every rule that is broken.';
+
 create function private.is_direct_write()
 returns boolean
 language plpgsql

@@ -343,7 +343,6 @@ set search_path = ''
 as $$
 declare
   wanted private.staff_time_request := private.read_request(request, null::private.staff_time_request);
-  issues jsonb := '[]';
 begin
   if wanted.therapist_ids is null and actor.role = 'therapist' then
     wanted.therapist_ids := array[actor.user_id];
@@ -351,22 +350,17 @@ begin
   if wanted.occurrences = '{}' then
     wanted.occurrences := null;
   end if;
-  if wanted.kind is null then
-    issues := issues || private.issue('kind', 'is required');
-  end if;
-  if wanted.therapist_ids is null then
-    issues := issues || private.issue('therapist_ids', 'is required');
-  elsif (select count(distinct named.id) from unnest(wanted.therapist_ids) as named (id)) < cardinality(wanted.therapist_ids) then
-    issues := issues || private.issue('therapist_ids', 'must not name a therapist twice');
-  elsif cardinality(wanted.therapist_ids) * coalesce(cardinality(wanted.occurrences), 1) > 5000 then
-    issues := issues || private.issue('therapist_ids', 'times the occurrences must be at most 5000');
-  end if;
-  if exists (select from unnest(wanted.occurrences) as place where place.session_id is not null) then
-    issues := issues || private.issue('occurrences', 'must not name sessions: nothing is moved');
-  end if;
-  if issues <> '[]' then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('kind', 'is required', wanted.kind is null),
+    row('therapist_ids', 'is required', wanted.therapist_ids is null),
+    row('therapist_ids', 'must not name a therapist twice', (
+      select count(distinct named.id) < count(*) from unnest(wanted.therapist_ids) as named (id)
+    )),
+    row('therapist_ids', 'times the occurrences must be at most 5000',
+      cardinality(wanted.therapist_ids) * coalesce(cardinality(wanted.occurrences), 1) > 5000),
+    row('occurrences', 'must not name sessions: nothing is moved',
+      exists (select from unnest(wanted.occurrences) as place where place.session_id is not null))
+  ]::private.rule[]);
   return wanted;
 end
 $$;
@@ -572,34 +566,27 @@ set search_path = ''
 as $$
 declare
   wanted private.staff_time_change := private.read_request(request, null::private.staff_time_change);
-  issues jsonb;
 begin
-  select jsonb_agg(jsonb_build_object('path', rule.path, 'message', rule.message)) into issues
-  from (
-    values
-      ('staff_time_id', 'is required, or series_id: one of them', num_nonnulls(wanted.staff_time_id, wanted.series_id) <> 1),
-      ('from', 'goes with series_id', wanted."from" is not null and wanted.series_id is null),
-      ('scope', 'goes with staff_time_id', wanted.scope is not null and wanted.staff_time_id is null),
-      ('start_time', 'is for one staff time: name local_start for a series',
-        wanted.start_time is not null and (wanted.series_id is not null or wanted.scope <> 'this')),
-      ('shift_minutes', 'must not accompany weekday or local_start',
-        wanted.shift_minutes is not null and num_nonnulls(wanted.weekday, wanted.local_start) > 0),
-      ('end_time', 'goes with start_time', (wanted.start_time is null) <> (wanted.end_time is null)),
-      ('start_time', 'must not accompany shift_minutes, weekday, local_start or duration_minutes',
-        wanted.start_time is not null
-        and num_nonnulls(wanted.shift_minutes, wanted.weekday, wanted.local_start, wanted.duration_minutes) > 0),
-      ('therapist_ids', 'must not name a therapist twice', (
-        select count(distinct named.id) < count(*) from unnest(wanted.therapist_ids) as named (id)
-      )),
-      ('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null),
-      ('', 'names nothing to change', not request ?| array[
-        'kind', 'therapist_ids', 'room_id', 'start_time', 'end_time', 'shift_minutes', 'weekday', 'local_start',
-        'duration_minutes'])
-  ) as rule (path, message, is_broken)
-  where rule.is_broken;
-  if issues is not null then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('staff_time_id', 'is required, or series_id: one of them', num_nonnulls(wanted.staff_time_id, wanted.series_id) <> 1),
+    row('from', 'goes with series_id', wanted."from" is not null and wanted.series_id is null),
+    row('scope', 'goes with staff_time_id', wanted.scope is not null and wanted.staff_time_id is null),
+    row('start_time', 'is for one staff time: name local_start for a series',
+      wanted.start_time is not null and (wanted.series_id is not null or wanted.scope <> 'this')),
+    row('shift_minutes', 'must not accompany weekday or local_start',
+      wanted.shift_minutes is not null and num_nonnulls(wanted.weekday, wanted.local_start) > 0),
+    row('end_time', 'goes with start_time', (wanted.start_time is null) <> (wanted.end_time is null)),
+    row('start_time', 'must not accompany shift_minutes, weekday, local_start or duration_minutes',
+      wanted.start_time is not null
+      and num_nonnulls(wanted.shift_minutes, wanted.weekday, wanted.local_start, wanted.duration_minutes) > 0),
+    row('therapist_ids', 'must not name a therapist twice', (
+      select count(distinct named.id) < count(*) from unnest(wanted.therapist_ids) as named (id)
+    )),
+    row('override.reason', 'is required', wanted.override is distinct from null and (wanted.override).reason is null),
+    row('', 'names nothing to change', not request ?| array[
+      'kind', 'therapist_ids', 'room_id', 'start_time', 'end_time', 'shift_minutes', 'weekday', 'local_start',
+      'duration_minutes'])
+  ]::private.rule[]);
   return wanted;
 end
 $$;
@@ -961,13 +948,12 @@ declare
   cancelled_ids uuid[];
   as_of timestamptz;
 begin
-  if num_nonnulls(wanted.staff_time_ids, wanted.staff_time_id, wanted.series_id) <> 1 then
-    perform private.raise_invalid(private.issue('staff_time_ids', 'is required, or staff_time_id, or series_id: one of them'));
-  elsif wanted."from" is not null and wanted.series_id is null then
-    perform private.raise_invalid(private.issue('from', 'goes with series_id'));
-  elsif wanted.scope is not null and wanted.staff_time_id is null then
-    perform private.raise_invalid(private.issue('scope', 'goes with staff_time_id'));
-  end if;
+  perform private.require(array[
+    row('staff_time_ids', 'is required, or staff_time_id, or series_id: one of them',
+      num_nonnulls(wanted.staff_time_ids, wanted.staff_time_id, wanted.series_id) <> 1),
+    row('from', 'goes with series_id', wanted."from" is not null and wanted.series_id is null),
+    row('scope', 'goes with staff_time_id', wanted.scope is not null and wanted.staff_time_id is null)
+  ]::private.rule[]);
   named_ids := coalesce(wanted.staff_time_ids::uuid[], array_remove(array[wanted.staff_time_id], null));
   target_ids := private.staff_targets(actor, named_ids, wanted.scope, wanted.series_id, from_time);
   if target_ids = '{}' or not target_ids @> named_ids or not private.may_change_staff_times(actor, target_ids) then
