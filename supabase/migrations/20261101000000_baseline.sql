@@ -4580,7 +4580,7 @@ comment on type private.cause is 'Why a request is refused; no code: it is not.'
 -- === schemas/booking/idempotency.sql ===
 
 -- Purpose: a retried request has one effect, and gets the first answer again.
--- Objects: private.idempotency_keys, private.find_replay, private.keep_answer.
+-- Objects: private.idempotency_keys, private.find_replay, private.keep_answer, private.kept.
 -- Watch for: a key is stored in the transaction of its effect, only when the request succeeded. Refusals keep no key.
 
 create table private.idempotency_keys (
@@ -4719,6 +4719,30 @@ end
 $$;
 comment on function private.keep_answer(uuid, uuid, text, text, bytea, jsonb, uuid) is
   'Stores a successful answer under its key, in the transaction of its effect. Without a key: nothing.';
+
+create function private.kept(
+  actor private.actor,
+  endpoint text,
+  idempotency_key text,
+  fingerprint bytea,
+  outcome jsonb
+)
+returns jsonb
+language plpgsql
+set search_path = ''
+as $$
+begin
+  if idempotency_key is not null and (outcome ->> 'ok')::boolean then
+    perform private.keep_answer(
+      actor.organization_id, actor.user_id, endpoint, idempotency_key, fingerprint, outcome -> 'body',
+      case when endpoint = 'sessions-hold' then (outcome #>> '{body,holdId}')::uuid end
+    );
+  end if;
+  return outcome;
+end
+$$;
+comment on function private.kept(private.actor, text, text, bytea, jsonb) is
+  'The outcome, whose answer is kept under the key when it is one to be kept.';
 
 -- === schemas/booking/request_types.sql ===
 
@@ -9353,16 +9377,12 @@ begin
     fingerprint := private.hold_fingerprint(wanted, names_room);
     outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
   end if;
-  if outcome is null then
-    outcome := private.place_hold(actor, wanted, private.slots_of(wanted, clock_timestamp()), names_room);
-    if idempotency_key is not null and (outcome ->> 'ok')::boolean then
-      perform private.keep_answer(
-        actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint, outcome -> 'body',
-        (outcome #>> '{body,holdId}')::uuid
-      );
-    end if;
+  if outcome is not null then
+    return outcome;
   end if;
-  return outcome;
+  return private.kept(actor, 'sessions-hold', idempotency_key, fingerprint, private.place_hold(
+    actor, wanted, private.slots_of(wanted, clock_timestamp()), names_room
+  ));
 end
 $$;
 comment on function private.hold_sessions(private.actor, jsonb, text) is
@@ -9874,7 +9894,8 @@ declare
   names_room constant boolean := private.names_room(request);
   change constant jsonb := jsonb_strip_nulls(to_jsonb(part.change))
     || case when names_room then jsonb_build_object('room_id', (part.change).room_id) else '{}' end;
-  fingerprint bytea;
+  -- Of what was asked: once it is confirmed, the same request would mean other places.
+  fingerprint constant bytea := private.fingerprint(to_jsonb(wanted) || jsonb_build_object('change', change));
   outcome jsonb;
   move private.series_move;
 begin
@@ -9882,13 +9903,9 @@ begin
     return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
   perform private.share_organization(actor.organization_id);
-  if idempotency_key is not null then
-    -- Of what was asked: once it is confirmed, the same request would mean other places.
-    fingerprint := private.fingerprint(to_jsonb(wanted) || jsonb_build_object('change', change));
-    outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
-    if outcome is not null then
-      return outcome;
-    end if;
+  outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
+  if outcome is not null then
+    return outcome;
   end if;
   move := private.series_move(actor, wanted);
   if (move.issue).code is null then
@@ -9912,14 +9929,10 @@ begin
       'scope', part.scope, 'from', private.iso(part."from"::timestamptz), 'time_zone', wanted.time_zone
     )) || change
   where batch.organization_id = actor.organization_id and batch.id = (outcome #>> '{body,holdId}')::uuid;
-  outcome := jsonb_set(outcome, '{body}', private.held_series(outcome -> 'body', move, part));
-  if idempotency_key is not null then
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint, outcome -> 'body',
-      (outcome #>> '{body,holdId}')::uuid
-    );
-  end if;
-  return outcome;
+  return private.kept(
+    actor, 'sessions-hold', idempotency_key, fingerprint,
+    jsonb_set(outcome, '{body}', private.held_series(outcome -> 'body', move, part))
+  );
 end
 $$;
 comment on function private.hold_series(private.actor, jsonb, text) is
@@ -10838,13 +10851,9 @@ begin
       return outcome;
     end if;
   end if;
-  outcome := private.confirm_hold(actor, wanted, listed);
-  if idempotency_key is not null and (outcome ->> 'ok')::boolean then
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'sessions-confirm', idempotency_key, fingerprint, outcome -> 'body'
-    );
-  end if;
-  return outcome;
+  return private.kept(
+    actor, 'sessions-confirm', idempotency_key, fingerprint, private.confirm_hold(actor, wanted, listed)
+  );
 end
 $$;
 comment on function private.confirm_sessions(private.actor, jsonb, text) is
@@ -10924,10 +10933,7 @@ begin
     );
     body := jsonb_build_object('released', true, 'hold', private.released_answer(batch, released, wanted.hold_key));
   end if;
-  perform private.keep_answer(
-    actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint, body
-  );
-  return private.success(body);
+  return private.kept(actor, 'sessions-cancel', idempotency_key, fingerprint, private.success(body));
 end
 $$;
 comment on function private.release_hold(private.actor, jsonb, text) is
@@ -11040,17 +11046,11 @@ stable
 set search_path = ''
 as $$
 begin
-  -- Where midnight comes twice (Havana, the Azores), Postgres would take the second; where clocks skip it, it takes the
-  -- moment after the gap.
-  return (
-    select min(candidate.instant)
-    from unnest(array['0', '30 minutes', '1 hour', '2 hours']::interval[]) as earlier (shift)
-    cross join lateral (select (day::timestamp at time zone zone) - earlier.shift as instant) as candidate
-    where earlier.shift = interval '0' or candidate.instant at time zone zone = day::timestamp
-  );
+  return private.instant_at(day::timestamp, zone);
 end
 $$;
-comment on function private.start_of_day(date, text) is 'The first instant of a local day.';
+comment on function private.start_of_day(date, text) is
+  'The first instant of a local day: of two midnights (Havana, the Azores) the first, of none the moment after the gap.';
 
 create function private.facts_of_sessions(organization_id uuid, session_ids uuid[])
 returns jsonb
@@ -11305,13 +11305,9 @@ begin
   from unnest(target_ids) as named (id);
   perform private.end_sessions(actor, target_ids, 'cancelled', as_of);
 
-  if idempotency_key is not null then
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint,
-      jsonb_build_object('summary', summary)
-    );
-  end if;
-  return private.success(jsonb_build_object('summary', summary));
+  return private.kept(
+    actor, 'sessions-cancel', idempotency_key, fingerprint, private.success(jsonb_build_object('summary', summary))
+  );
 end
 $$;
 comment on function private.cancel_sessions(private.actor, jsonb, text) is
@@ -11808,19 +11804,16 @@ declare
   blocked jsonb := '{}';
   skipped jsonb := '[]';
   days private.extension_day[];
-  fingerprint bytea;
+  fingerprint constant bytea := private.fingerprint(to_jsonb(wanted));
   outcome jsonb;
 begin
   if not private.may_change_series(actor, wanted.series_id) then
     return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
   perform private.share_organization(actor.organization_id);
-  if idempotency_key is not null then
-    fingerprint := private.fingerprint(to_jsonb(wanted));
-    outcome := private.find_replay(actor.organization_id, actor.user_id, 'extend-series', idempotency_key, fingerprint);
-    if outcome is not null then
-      return outcome;
-    end if;
+  outcome := private.find_replay(actor.organization_id, actor.user_id, 'extend-series', idempotency_key, fingerprint);
+  if outcome is not null then
+    return outcome;
   end if;
   pattern := private.series_pattern(actor, wanted);
   if pattern is null or (pattern.last).id is null then
@@ -11856,15 +11849,9 @@ begin
   if not (outcome ->> 'ok')::boolean then
     return outcome;
   end if;
-  outcome := private.success(jsonb_build_object(
+  return private.kept(actor, 'extend-series', idempotency_key, fingerprint, private.success(jsonb_build_object(
     'seriesId', wanted.series_id, 'sessions', outcome #> '{body,sessions}', 'skipped', skipped
-  ));
-  if idempotency_key is not null then
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'extend-series', idempotency_key, fingerprint, outcome -> 'body'
-    );
-  end if;
-  return outcome;
+  )));
 end
 $$;
 comment on function private.extend_series(private.actor, jsonb, text) is
@@ -15099,25 +15086,6 @@ select private.publish('find_open_slots',
 -- Objects: shift_candidates, nearest_alternatives, find_alternatives.
 -- Watch for: it is asked after the hold was refused and its locks are gone, so that no rival waits while it is computed.
 
-create function private.first_instant(civil timestamp, zone text)
-returns timestamptz
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  -- Where a time comes twice, Postgres would take the second.
-  return (
-    select min(candidate.instant)
-    from unnest(array['0', '30 minutes', '1 hour', '2 hours']::interval[]) as earlier (shift)
-    cross join lateral (select (civil at time zone zone) - earlier.shift as instant) as candidate
-    where earlier.shift = interval '0' or candidate.instant at time zone zone = civil
-  );
-end
-$$;
-comment on function private.first_instant(timestamp, text) is
-  'The instant of a civil time, the first where clocks show it twice, as the client library has it.';
-
 create type private.shift_candidate as (
   start_time timestamptz,
   shift interval,
@@ -15145,7 +15113,7 @@ begin
     cross join lateral (
       select case
         when place.occurrence_index = 0 then first_start
-        else private.first_instant((place.start_time at time zone place.time_zone) + shift, place.time_zone)
+        else private.instant_at((place.start_time at time zone place.time_zone) + shift, place.time_zone)
       end as start_time
     ) as at
     order by place.position
@@ -15891,25 +15859,21 @@ as $$
 declare
   wanted private.staff_time_request := private.read_staff_time_request(request, actor);
   reason constant text := private.tidy((wanted.override).reason);
-  fingerprint bytea;
+  fingerprint constant bytea := private.fingerprint(to_jsonb(wanted));
   outcome jsonb;
   plans private.staff_plan[];
   new_ids uuid[];
   series_id uuid;
   issue jsonb;
-  body jsonb;
   as_of timestamptz;
 begin
   if not private.may_take_time(actor, wanted.therapist_ids) then
     return private.refuse_staff_time(actor, '{}', 'FORBIDDEN', 'You may not take the time of these therapists.');
   end if;
   perform private.share_organization(actor.organization_id);
-  if idempotency_key is not null then
-    fingerprint := private.fingerprint(to_jsonb(wanted));
-    outcome := private.find_replay(actor.organization_id, actor.user_id, 'add-staff-time', idempotency_key, fingerprint);
-    if outcome is not null then
-      return outcome;
-    end if;
+  outcome := private.find_replay(actor.organization_id, actor.user_id, 'add-staff-time', idempotency_key, fingerprint);
+  if outcome is not null then
+    return outcome;
   end if;
   plans := array(
     select row(
@@ -15953,11 +15917,9 @@ begin
   if (issue -> 'overridden')::boolean then
     perform private.record_staff_override(actor, new_ids, reason, as_of);
   end if;
-  body := private.staff_answer(actor.organization_id, new_ids) || jsonb_build_object('seriesId', series_id);
-  perform private.keep_answer(
-    actor.organization_id, actor.user_id, 'add-staff-time', idempotency_key, fingerprint, body
-  );
-  return private.success(body);
+  return private.kept(actor, 'add-staff-time', idempotency_key, fingerprint, private.success(
+    private.staff_answer(actor.organization_id, new_ids) || jsonb_build_object('seriesId', series_id)
+  ));
 end
 $$;
 
@@ -17124,20 +17086,17 @@ set search_path = ''
 as $$
 declare
   wanted private.reassignment_request := private.read_reassignment_request(request);
+  fingerprint constant bytea := private.fingerprint(to_jsonb(wanted));
   sessions public.sessions[];
-  fingerprint bytea;
   outcome jsonb;
 begin
   if actor.role not in ('admin', 'super_admin') then
     return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'Only an admin hands sessions over.');
   end if;
   perform private.share_organization(actor.organization_id);
-  if idempotency_key is not null then
-    fingerprint := private.fingerprint(to_jsonb(wanted));
-    outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
-    if outcome is not null then
-      return outcome;
-    end if;
+  outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
+  if outcome is not null then
+    return outcome;
   end if;
   sessions := private.sessions_to_hand(actor.organization_id, wanted);
   if cardinality(wanted.session_ids) > (
@@ -17150,14 +17109,9 @@ begin
   elsif cardinality(sessions) > 366 then
     perform private.raise_invalid(private.issue('to', 'must leave at most 366 sessions: hand over a shorter time'));
   end if;
-  outcome := private.place_reassignment(actor, wanted, sessions);
-  if idempotency_key is not null and (outcome ->> 'ok')::boolean then
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint, outcome -> 'body',
-      (outcome #>> '{body,holdId}')::uuid
-    );
-  end if;
-  return outcome;
+  return private.kept(
+    actor, 'sessions-hold', idempotency_key, fingerprint, private.place_reassignment(actor, wanted, sessions)
+  );
 end
 $$;
 

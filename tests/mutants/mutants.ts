@@ -1311,9 +1311,9 @@ export const mutants: Mutant[] = [
   {
     name: 'an alternative of a series moves the second pass of an hour',
     file: 'supabase/schemas/booking/alternatives.sql',
-    from: 'select min(candidate.instant)',
-    to: 'select max(candidate.instant)',
-    tests: ['a_local_day_anywhere.sql'],
+    from: 'private.instant_at((place.start_time at time zone place.time_zone) + shift, place.time_zone)',
+    to: '((place.start_time at time zone place.time_zone) + shift) at time zone place.time_zone',
+    tests: ['alternatives.sql'],
   },
   {
     name: 'lanes of a rule end a day early',

@@ -9,17 +9,11 @@ stable
 set search_path = ''
 as $$
 begin
-  -- Where midnight comes twice (Havana, the Azores), Postgres would take the second; where clocks skip it, it takes the
-  -- moment after the gap.
-  return (
-    select min(candidate.instant)
-    from unnest(array['0', '30 minutes', '1 hour', '2 hours']::interval[]) as earlier (shift)
-    cross join lateral (select (day::timestamp at time zone zone) - earlier.shift as instant) as candidate
-    where earlier.shift = interval '0' or candidate.instant at time zone zone = day::timestamp
-  );
+  return private.instant_at(day::timestamp, zone);
 end
 $$;
-comment on function private.start_of_day(date, text) is 'The first instant of a local day.';
+comment on function private.start_of_day(date, text) is
+  'The first instant of a local day: of two midnights (Havana, the Azores) the first, of none the moment after the gap.';
 
 create function private.facts_of_sessions(organization_id uuid, session_ids uuid[])
 returns jsonb
@@ -274,13 +268,9 @@ begin
   from unnest(target_ids) as named (id);
   perform private.end_sessions(actor, target_ids, 'cancelled', as_of);
 
-  if idempotency_key is not null then
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint,
-      jsonb_build_object('summary', summary)
-    );
-  end if;
-  return private.success(jsonb_build_object('summary', summary));
+  return private.kept(
+    actor, 'sessions-cancel', idempotency_key, fingerprint, private.success(jsonb_build_object('summary', summary))
+  );
 end
 $$;
 comment on function private.cancel_sessions(private.actor, jsonb, text) is

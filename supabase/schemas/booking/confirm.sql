@@ -876,13 +876,9 @@ begin
       return outcome;
     end if;
   end if;
-  outcome := private.confirm_hold(actor, wanted, listed);
-  if idempotency_key is not null and (outcome ->> 'ok')::boolean then
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'sessions-confirm', idempotency_key, fingerprint, outcome -> 'body'
-    );
-  end if;
-  return outcome;
+  return private.kept(
+    actor, 'sessions-confirm', idempotency_key, fingerprint, private.confirm_hold(actor, wanted, listed)
+  );
 end
 $$;
 comment on function private.confirm_sessions(private.actor, jsonb, text) is

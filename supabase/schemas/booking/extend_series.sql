@@ -407,19 +407,16 @@ declare
   blocked jsonb := '{}';
   skipped jsonb := '[]';
   days private.extension_day[];
-  fingerprint bytea;
+  fingerprint constant bytea := private.fingerprint(to_jsonb(wanted));
   outcome jsonb;
 begin
   if not private.may_change_series(actor, wanted.series_id) then
     return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
   perform private.share_organization(actor.organization_id);
-  if idempotency_key is not null then
-    fingerprint := private.fingerprint(to_jsonb(wanted));
-    outcome := private.find_replay(actor.organization_id, actor.user_id, 'extend-series', idempotency_key, fingerprint);
-    if outcome is not null then
-      return outcome;
-    end if;
+  outcome := private.find_replay(actor.organization_id, actor.user_id, 'extend-series', idempotency_key, fingerprint);
+  if outcome is not null then
+    return outcome;
   end if;
   pattern := private.series_pattern(actor, wanted);
   if pattern is null or (pattern.last).id is null then
@@ -455,15 +452,9 @@ begin
   if not (outcome ->> 'ok')::boolean then
     return outcome;
   end if;
-  outcome := private.success(jsonb_build_object(
+  return private.kept(actor, 'extend-series', idempotency_key, fingerprint, private.success(jsonb_build_object(
     'seriesId', wanted.series_id, 'sessions', outcome #> '{body,sessions}', 'skipped', skipped
-  ));
-  if idempotency_key is not null then
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'extend-series', idempotency_key, fingerprint, outcome -> 'body'
-    );
-  end if;
-  return outcome;
+  )));
 end
 $$;
 comment on function private.extend_series(private.actor, jsonb, text) is

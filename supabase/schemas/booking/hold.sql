@@ -844,16 +844,12 @@ begin
     fingerprint := private.hold_fingerprint(wanted, names_room);
     outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
   end if;
-  if outcome is null then
-    outcome := private.place_hold(actor, wanted, private.slots_of(wanted, clock_timestamp()), names_room);
-    if idempotency_key is not null and (outcome ->> 'ok')::boolean then
-      perform private.keep_answer(
-        actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint, outcome -> 'body',
-        (outcome #>> '{body,holdId}')::uuid
-      );
-    end if;
+  if outcome is not null then
+    return outcome;
   end if;
-  return outcome;
+  return private.kept(actor, 'sessions-hold', idempotency_key, fingerprint, private.place_hold(
+    actor, wanted, private.slots_of(wanted, clock_timestamp()), names_room
+  ));
 end
 $$;
 comment on function private.hold_sessions(private.actor, jsonb, text) is

@@ -377,20 +377,17 @@ set search_path = ''
 as $$
 declare
   wanted private.reassignment_request := private.read_reassignment_request(request);
+  fingerprint constant bytea := private.fingerprint(to_jsonb(wanted));
   sessions public.sessions[];
-  fingerprint bytea;
   outcome jsonb;
 begin
   if actor.role not in ('admin', 'super_admin') then
     return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'Only an admin hands sessions over.');
   end if;
   perform private.share_organization(actor.organization_id);
-  if idempotency_key is not null then
-    fingerprint := private.fingerprint(to_jsonb(wanted));
-    outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
-    if outcome is not null then
-      return outcome;
-    end if;
+  outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
+  if outcome is not null then
+    return outcome;
   end if;
   sessions := private.sessions_to_hand(actor.organization_id, wanted);
   if cardinality(wanted.session_ids) > (
@@ -403,14 +400,9 @@ begin
   elsif cardinality(sessions) > 366 then
     perform private.raise_invalid(private.issue('to', 'must leave at most 366 sessions: hand over a shorter time'));
   end if;
-  outcome := private.place_reassignment(actor, wanted, sessions);
-  if idempotency_key is not null and (outcome ->> 'ok')::boolean then
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint, outcome -> 'body',
-      (outcome #>> '{body,holdId}')::uuid
-    );
-  end if;
-  return outcome;
+  return private.kept(
+    actor, 'sessions-hold', idempotency_key, fingerprint, private.place_reassignment(actor, wanted, sessions)
+  );
 end
 $$;
 

@@ -69,10 +69,7 @@ begin
     );
     body := jsonb_build_object('released', true, 'hold', private.released_answer(batch, released, wanted.hold_key));
   end if;
-  perform private.keep_answer(
-    actor.organization_id, actor.user_id, 'sessions-cancel', idempotency_key, fingerprint, body
-  );
-  return private.success(body);
+  return private.kept(actor, 'sessions-cancel', idempotency_key, fingerprint, private.success(body));
 end
 $$;
 comment on function private.release_hold(private.actor, jsonb, text) is

@@ -390,7 +390,8 @@ declare
   names_room constant boolean := private.names_room(request);
   change constant jsonb := jsonb_strip_nulls(to_jsonb(part.change))
     || case when names_room then jsonb_build_object('room_id', (part.change).room_id) else '{}' end;
-  fingerprint bytea;
+  -- Of what was asked: once it is confirmed, the same request would mean other places.
+  fingerprint constant bytea := private.fingerprint(to_jsonb(wanted) || jsonb_build_object('change', change));
   outcome jsonb;
   move private.series_move;
 begin
@@ -398,13 +399,9 @@ begin
     return private.refuse(actor, 'hold.refused', '{}', 'FORBIDDEN', 'You may not book this therapist, client or room.');
   end if;
   perform private.share_organization(actor.organization_id);
-  if idempotency_key is not null then
-    -- Of what was asked: once it is confirmed, the same request would mean other places.
-    fingerprint := private.fingerprint(to_jsonb(wanted) || jsonb_build_object('change', change));
-    outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
-    if outcome is not null then
-      return outcome;
-    end if;
+  outcome := private.find_replay(actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint);
+  if outcome is not null then
+    return outcome;
   end if;
   move := private.series_move(actor, wanted);
   if (move.issue).code is null then
@@ -428,14 +425,10 @@ begin
       'scope', part.scope, 'from', private.iso(part."from"::timestamptz), 'time_zone', wanted.time_zone
     )) || change
   where batch.organization_id = actor.organization_id and batch.id = (outcome #>> '{body,holdId}')::uuid;
-  outcome := jsonb_set(outcome, '{body}', private.held_series(outcome -> 'body', move, part));
-  if idempotency_key is not null then
-    perform private.keep_answer(
-      actor.organization_id, actor.user_id, 'sessions-hold', idempotency_key, fingerprint, outcome -> 'body',
-      (outcome #>> '{body,holdId}')::uuid
-    );
-  end if;
-  return outcome;
+  return private.kept(
+    actor, 'sessions-hold', idempotency_key, fingerprint,
+    jsonb_set(outcome, '{body}', private.held_series(outcome -> 'body', move, part))
+  );
 end
 $$;
 comment on function private.hold_series(private.actor, jsonb, text) is

@@ -401,25 +401,21 @@ as $$
 declare
   wanted private.staff_time_request := private.read_staff_time_request(request, actor);
   reason constant text := private.tidy((wanted.override).reason);
-  fingerprint bytea;
+  fingerprint constant bytea := private.fingerprint(to_jsonb(wanted));
   outcome jsonb;
   plans private.staff_plan[];
   new_ids uuid[];
   series_id uuid;
   issue jsonb;
-  body jsonb;
   as_of timestamptz;
 begin
   if not private.may_take_time(actor, wanted.therapist_ids) then
     return private.refuse_staff_time(actor, '{}', 'FORBIDDEN', 'You may not take the time of these therapists.');
   end if;
   perform private.share_organization(actor.organization_id);
-  if idempotency_key is not null then
-    fingerprint := private.fingerprint(to_jsonb(wanted));
-    outcome := private.find_replay(actor.organization_id, actor.user_id, 'add-staff-time', idempotency_key, fingerprint);
-    if outcome is not null then
-      return outcome;
-    end if;
+  outcome := private.find_replay(actor.organization_id, actor.user_id, 'add-staff-time', idempotency_key, fingerprint);
+  if outcome is not null then
+    return outcome;
   end if;
   plans := array(
     select row(
@@ -463,11 +459,9 @@ begin
   if (issue -> 'overridden')::boolean then
     perform private.record_staff_override(actor, new_ids, reason, as_of);
   end if;
-  body := private.staff_answer(actor.organization_id, new_ids) || jsonb_build_object('seriesId', series_id);
-  perform private.keep_answer(
-    actor.organization_id, actor.user_id, 'add-staff-time', idempotency_key, fingerprint, body
-  );
-  return private.success(body);
+  return private.kept(actor, 'add-staff-time', idempotency_key, fingerprint, private.success(
+    private.staff_answer(actor.organization_id, new_ids) || jsonb_build_object('seriesId', series_id)
+  ));
 end
 $$;
 
