@@ -5337,33 +5337,23 @@ $$;
 comment on function private.without_blanks(jsonb, integer) is
   'A request without fields of blank text, whatever they are of: forms send an empty text for what was left empty.';
 
-create function private.read_request(request jsonb, base anyelement, required text[] default '{}')
+create function private.read_again(request jsonb, base anyelement, required text[])
 returns anyelement
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
-  fewer jsonb;
+  fewer constant jsonb := private.without_blanks(request);
 begin
-  begin
-    request := jsonb_strip_nulls(request);
-    if jsonb_typeof(request) = 'object' and request ?& required and not request @? private.mistyped(base) then
-      return jsonb_populate_record(base, request);
-    end if;
-  exception
-    when data_exception or integrity_constraint_violation or statement_too_complex then null;
-  end;
-  fewer := private.without_blanks(request);
   if fewer <> request then
     return private.read_request(fewer, base, required);
   end if;
   perform private.raise_invalid(private.name_bad_fields(request, base, required));
 end
 $$;
-comment on function private.read_request(jsonb, anyelement, text[]) is
-  'A request as the row of its type, or PT400 that names the fields: those that are out of their bounds, and the required '
-  'ones that are not given.';
+comment on function private.read_again(jsonb, anyelement, text[]) is
+  'A request that could not be read: without its blank fields, or PT400 that names what is wrong.';
 
 create function private.make_readable(type_names text[])
 returns void
@@ -5378,17 +5368,34 @@ begin
       $function$
         create function private.mistyped(private.%1$I) returns jsonpath
         language plpgsql immutable set search_path = '' as $body$ begin return %2$L::jsonpath; end $body$;
-        comment on function private.mistyped(private.%1$I) is %3$L
+        comment on function private.mistyped(private.%1$I) is %3$L;
+        create function private.read_request(request jsonb, base private.%1$I, required text[] default '{}')
+        returns private.%1$I language plpgsql stable set search_path = '' as $body$
+        begin
+          begin
+            request := jsonb_strip_nulls(request);
+            if jsonb_typeof(request) = 'object' and request ?& required and not request @? private.mistyped(null::private.%1$I) then
+              return jsonb_populate_record(base, request);
+            end if;
+          exception
+            when data_exception or integrity_constraint_violation or statement_too_complex then null;
+          end;
+          return private.read_again(request, base, required);
+        end
+        $body$;
+        comment on function private.read_request(jsonb, private.%1$I, text[]) is %4$L;
       $function$,
       name, format('$ ? (%s)', private.mistyped_fields(format('private.%I', name)::regtype)),
-      'Finds a field of this type whose JSON type is wrong. Made from the type.'
+      'Finds a field of this type whose JSON type is wrong. Made from the type.',
+      'A request as the row of its type, or PT400 that names the fields: those that are out of their bounds, and the '
+      'required ones that are not given.'
     );
   end loop;
 end
 $$;
 comment on function private.make_readable(text[]) is
-  'Lets private.read_request read these types. The jsonpath of each is made once from the catalog: making it for each '
-  'request would cost more than the request.';
+  'Makes private.read_request for these types. The jsonpath of each is made once from the catalog: making it for each '
+  'request would cost more than the request, and so would a look-up that is not a constant.';
 
 select private.make_readable(array[
   'hold_request', 'series_request', 'extend_request', 'confirm_request', 'release_request', 'cancel_request',
@@ -5646,13 +5653,11 @@ begin
   end) order by item.position) into issues
   from (
     select
-      format('occurrences.%s.session_id', place.position - 1) as path,
-      place.position,
-      place.session_id,
+      place.ordinality as position, place.session_id,
+      format('occurrences.%s.session_id', place.ordinality - 1) as path,
       count(place.session_id) over () as moves,
-      row_number() over (partition by place.session_id order by place.position) as turn
-    from unnest(places) with ordinality
-      as place (start_time, end_time, start_offset, end_offset, time_zone, session_id, local_start, position)
+      row_number() over (partition by place.session_id order by place.ordinality) as turn
+    from unnest(places) with ordinality as place
   ) as item
   where item.moves > 0 and (item.session_id is null or item.turn > 1)
     and (cardinality(places) > 1 or item.session_id is not null);
@@ -5742,11 +5747,10 @@ declare
   usual_length constant interval := wanted.end_time::timestamptz - wanted.start_time::timestamptz;
 begin
   select
-    array_agg(at.slot order by place.position),
-    jsonb_path_query_array(jsonb_agg(wrong.issues order by place.position) filter (where wrong.issues <> '[]'), '$[*][*]')
+    array_agg(at.slot order by place.ordinality),
+    jsonb_path_query_array(jsonb_agg(wrong.issues order by place.ordinality) filter (where wrong.issues <> '[]'), '$[*][*]')
   into slots, issues
-  from unnest(wanted.occurrences) with ordinality
-    as place (start_time, end_time, start_offset, end_offset, time_zone, session_id, local_start, position)
+  from unnest(wanted.occurrences) with ordinality as place
   cross join lateral (
     select case
       when place.time_zone is null or place.time_zone = zone then zone
@@ -5760,7 +5764,7 @@ begin
   ) as begins
   cross join lateral (
     select row(
-      gen_random_uuid(), place.position - 1, gen_random_uuid(), wanted.client_id, wanted.group_id,
+      gen_random_uuid(), place.ordinality - 1, gen_random_uuid(), wanted.client_id, wanted.group_id,
       coalesce(place.session_id, wanted.session_id), begins.start_time,
       coalesce(place.end_time::timestamptz, case when place.local_start is not null then begins.start_time + usual_length end),
       own.name, coalesce(place.local_start::timestamp, begins.start_time at time zone own.name), '{[0,2147483647)}',
@@ -5770,15 +5774,17 @@ begin
     offset 0
   ) as at
   cross join lateral (
-    select coalesce(private.window_issues(at.slot, true, place.start_offset, place.end_offset, as_of), '[]')
+    select coalesce(private.window_issues(
+        at.slot, true, place.start_time_offset_minutes, place.end_time_offset_minutes, as_of
+      ), '[]')
       || case
         when place.time_zone is not null and own.name is null then private.issue(
-          format('occurrences.%s.time_zone', place.position - 1), 'must be a known IANA time zone, like America/Los_Angeles')
+          format('occurrences.%s.time_zone', place.ordinality - 1), 'must be a known IANA time zone, like America/Los_Angeles')
         else '[]'
       end
       || case
         when place.local_start is not null and place.start_time is not null then private.issue(
-          format('occurrences.%s.start_time', place.position - 1), 'must not accompany local_start')
+          format('occurrences.%s.start_time', place.ordinality - 1), 'must not accompany local_start')
         else '[]'
       end as issues
   ) as wrong;
@@ -6003,18 +6009,20 @@ begin
   else
     select
       array_agg(private.listing_at(
-        (place.position - 1)::integer, place.hold_key, place.session,
+        (place.ordinality - 1)::integer, place.hold_key, place.session,
         case when place.cpt is distinct from null then place.cpt else wanted.cpt end, coalesce(known.name, zone)
-      ) order by place.position),
-      wrong || jsonb_path_query_array(jsonb_agg(of.issues order by place.position), '$[*][*]'),
+      ) order by place.ordinality),
+      wrong || jsonb_path_query_array(jsonb_agg(of.issues order by place.ordinality), '$[*][*]'),
       codes || array_agg(of.code)
     into listed, wrong, codes
-    from unnest(wanted.occurrences) with ordinality
-      as place (hold_key, session, cpt, start_offset, end_offset, time_zone, notes, position)
+    from unnest(wanted.occurrences) with ordinality as place
     left join public.time_zones as known on known.name = place.time_zone
     cross join lateral private.listing_issues(
-      format('occurrences.%s.', place.position - 1),
-      row(place.hold_key, place.session, place.cpt, place.start_offset, place.end_offset, place.time_zone, null),
+      format('occurrences.%s.', place.ordinality - 1),
+      row(
+        place.hold_key, place.session, place.cpt, place.start_time_offset_minutes, place.end_time_offset_minutes,
+        place.time_zone, null
+      ),
       case when place.time_zone is null then zone else known.name end, false
     ) as of;
   end if;
@@ -8771,13 +8779,10 @@ begin
       ),
       day.date
     )::private.slot
-    from unnest(slots) with ordinality as slot (
-      hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
-      civil_start, lanes, cpt_code, service_date, position
-    )
+    from unnest(slots) with ordinality as slot
     join zone on zone.id = slot.client_id
     cross join lateral (select (slot.start_time at time zone zone.name)::date as date offset 0) as day
-    order by slot.position
+    order by slot.ordinality
   );
 end
 $$;
@@ -8877,11 +8882,11 @@ comment on function private.with_lanes(uuid, private.slot[], int4multirange) is
 create function private.places_of_slots(batch public.hold_batches, slots private.slot[], is_joining boolean)
 returns private.place[]
 language plpgsql
-immutable
+stable
 set search_path = ''
 as $$
 begin
-  if cardinality(slots) = 1 then
+  if cardinality(slots) = 1 and not batch.keeps_places then
     return array[row(
       slots[1].hold_id, case when not is_joining then coalesce(slots[1].group_id, slots[1].hold_id) end,
       batch.therapist_id, batch.room_id, batch.buffer_before_minutes, batch.buffer_after_minutes, slots[1].client_id,
@@ -8892,55 +8897,32 @@ begin
     select row(
       slot.hold_id,
       -- The clients of one occurrence stand on one place.
-      case when slot.is_first then coalesce(slot.group_id, slot.hold_id) end,
-      batch.therapist_id, batch.room_id, batch.buffer_before_minutes, batch.buffer_after_minutes, slot.client_id,
-      slot.lanes, slot.start_time, slot.end_time, batch.expires_at
+      case when slot.is_first then coalesce(slot.group_id, slot.hold_id) end, batch.therapist_id,
+      case when batch.keeps_places then kept.room_id else batch.room_id end,
+      case when batch.keeps_places then kept.buffer_before_minutes else batch.buffer_before_minutes end,
+      case when batch.keeps_places then kept.buffer_after_minutes else batch.buffer_after_minutes end,
+      slot.client_id, slot.lanes, slot.start_time, slot.end_time, batch.expires_at
     )::private.place
     from (
-      select each.*, row_number() over (partition by each.occurrence_index order by each.position) = 1 as is_first
-      from unnest(slots) with ordinality as each (
-        hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
-        civil_start, lanes, cpt_code, service_date, position
-      )
+      select each.*, row_number() over (partition by each.occurrence_index order by each.ordinality) = 1 as is_first
+      from unnest(slots) with ordinality as each
     ) as slot
+    left join lateral (
+      select coalesce(known.room_id, session.room_id) as room_id,
+        greatest(known.buffer_before_minutes, session.buffer_before_minutes) as buffer_before_minutes,
+        greatest(known.buffer_after_minutes, session.buffer_after_minutes) as buffer_after_minutes
+      from public.sessions as session
+      left join public.session_groups as known
+        on known.organization_id = session.organization_id and known.id = session.group_id
+      where batch.keeps_places and session.organization_id = batch.organization_id and session.id = slot.session_id
+      offset 0
+    ) as kept on true
   );
 end
 $$;
 comment on function private.places_of_slots(public.hold_batches, private.slot[], boolean) is
-  'Where a request would stand. A client who joins a group takes nothing but their own time: the place is the group''s.';
-
-create function private.kept_places(batch public.hold_batches, slots private.slot[])
-returns private.place[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return array(
-    select row(
-      slot.hold_id, case when slot.is_first then slot.hold_id end, batch.therapist_id, coalesce(known.room_id, session.room_id),
-      greatest(known.buffer_before_minutes, session.buffer_before_minutes),
-      greatest(known.buffer_after_minutes, session.buffer_after_minutes), slot.client_id, slot.lanes, slot.start_time,
-      slot.end_time, batch.expires_at
-    )::private.place
-    from (
-      select each.*, row_number() over (partition by each.occurrence_index order by each.position) = 1 as is_first
-      from unnest(slots) with ordinality as each (
-        hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
-        civil_start, lanes, cpt_code, service_date, position
-      )
-    ) as slot
-    cross join lateral (
-      select moved.* from public.sessions as moved
-      where moved.organization_id = batch.organization_id and moved.id = slot.session_id offset 0
-    ) as session
-    left join public.session_groups as known
-      on known.organization_id = session.organization_id and known.id = session.group_id
-  );
-end
-$$;
-comment on function private.kept_places(public.hold_batches, private.slot[]) is
-  'Where sessions would stand that go to the batch''s therapist and keep their rooms and buffers.';
+  'Where a request would stand. A client who joins a group takes nothing but their own time: the place is the group''s. '
+  'Sessions of a batch that keeps places keep their rooms and buffers.';
 
 create function private.spans_of(slots private.slot[])
 returns tstzrange[]
@@ -9021,7 +9003,7 @@ begin
       select slot.occurrence_index,
         -- As they were asked for: the client that was named first.
         jsonb_build_object(
-          'holdKey', min(slot.hold_key::text), 'holdId', (array_agg(slot.hold_id order by slot.position))[1],
+          'holdKey', min(slot.hold_key::text), 'holdId', (array_agg(slot.hold_id order by slot.ordinality))[1],
           -- As private.iso, without a call for each.
           'startTime', to_char(min(slot.start_time) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
           'endTime', to_char(min(slot.end_time) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
@@ -9029,14 +9011,11 @@ begin
         ) || case
           when min(coalesce(slot.group_id, moved.group_id)::text) is not null then jsonb_build_object(
             'groupId', min(coalesce(slot.group_id, moved.group_id)::text),
-            'clientIds', jsonb_agg(slot.client_id order by slot.position)
+            'clientIds', jsonb_agg(slot.client_id order by slot.ordinality)
           )
           else '{}'::jsonb
         end as answer
-      from unnest(slots) with ordinality as slot (
-        hold_id, occurrence_index, hold_key, client_id, group_id, session_id, start_time, end_time, time_zone,
-        civil_start, lanes, cpt_code, service_date, position
-      )
+      from unnest(slots) with ordinality as slot
       left join public.sessions as moved
         on moved.organization_id = batch.organization_id and moved.id = slot.session_id
       group by slot.occurrence_index
@@ -9099,10 +9078,7 @@ declare
   taken bigint;
 begin
   placed := private.with_lanes(batch.organization_id, slots);
-  claims := private.claimed(batch.organization_id, case
-    when batch.keeps_places then private.kept_places(batch, placed)
-    else private.places_of_slots(batch, placed, is_joining)
-  end);
+  claims := private.claimed(batch.organization_id, private.places_of_slots(batch, placed, is_joining));
   if batch.is_move then
     -- A move takes its claims when its rows are there: what it wants beyond what its sessions have.
     own_ids := array(
@@ -9124,10 +9100,7 @@ begin
     -- The pairs in the way give up their lanes, for this hold only: everything else still blocks it.
     lifted := obstacle.concurrent_lanes;
     placed := private.with_lanes(batch.organization_id, slots, lifted);
-    claims := private.claimed(batch.organization_id, case
-    when batch.keeps_places then private.kept_places(batch, placed)
-    else private.places_of_slots(batch, placed, is_joining)
-  end);
+    claims := private.claimed(batch.organization_id, private.places_of_slots(batch, placed, is_joining));
     obstacle := private.find_conflicts(placed, claims, array_remove(own_ids, null), as_of);
   end if;
   if obstacle.conflicts is not null then
@@ -10225,13 +10198,10 @@ declare
 begin
   -- A look into an object, not a search of the listing for each occurrence. Of a group one client may be listed for all.
   if cardinality(listed) > 1 then
-    select jsonb_object_agg(listing.hold_key::text || listing.client_id::text, listing.position),
-      jsonb_object_agg(listing.hold_key, listing.position)
+    select jsonb_object_agg(listing.hold_key::text || listing.client_id::text, listing.ordinality),
+      jsonb_object_agg(listing.hold_key, listing.ordinality)
     into by_client, by_key
-    from unnest(listed) with ordinality as listing (
-      occurrence_index, hold_key, therapist_id, client_id, start_time, end_time, time_zone, session_id, session_type,
-      location_type, cpt_code, cpt_modifiers, position
-    );
+    from unnest(listed) with ordinality as listing;
   end if;
   return array(
     select row(
@@ -11485,10 +11455,9 @@ begin
   pattern.duration := coalesce(
     (
       select make_interval(mins => change.duration_minutes)
-      from unnest(pattern.changes) with ordinality
-        as change (shift_minutes, weekday, local_start, duration_minutes, therapist_id, room_id, position)
+      from unnest(pattern.changes) with ordinality as change
       where change.duration_minutes is not null
-      order by change.position desc
+      order by change.ordinality desc
       limit 1
     ),
     held.duration, (pattern.last).end_time - (pattern.last).start_time
@@ -11839,9 +11808,9 @@ begin
     blocked := coalesce(private.blocked_days(actor, private.extension_request(wanted, pattern, days)), '{}');
     days := array(
       select row(day.day, day.civil, day.start_time)::private.extension_day
-      from unnest(added.days) with ordinality as day (day, civil, start_time, position)
-      where not blocked ? (day.position - 1)::text
-      order by day.position
+      from unnest(added.days) with ordinality as day
+      where not blocked ? (day.ordinality - 1)::text
+      order by day.ordinality
     );
     select coalesce(jsonb_agg(one.value order by one.key::integer), '[]') into skipped from jsonb_each(blocked) as one;
   end if;
@@ -14842,21 +14811,19 @@ begin
   quotes := private.quote_units(organization_id, array(
     select row(
       -- Owners in the order of the places: what is asked for first is granted first.
-      ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid, place.occurrence_index,
+      ('00000000-0000-0000-0000-' || lpad(place.ordinality::text, 12, '0'))::uuid, place.occurrence_index,
       place.client_id, coalesce(place.cpt_code, '97153'), place.start_time, place.end_time, place.session_id, null,
       services_available.therapist_id, null
     )::private.service
-    from unnest(places) with ordinality
-      as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
+    from unnest(places) with ordinality as place
     -- A booking that names no service takes its units when it is confirmed as one. What is moved has them.
     where place.cpt_code is not null or place.session_id is not null
   ), as_of);
   return array(
     with place as materialized (
-      select asked.cpt_code, asked.position,
+      select asked.cpt_code, asked.ordinality,
         private.service_date(services_available.organization_id, asked.client_id, asked.start_time) as date
-      from unnest(places) with ordinality
-        as asked (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
+      from unnest(places) with ordinality as asked
     ),
     service as materialized (
       select named.cpt_code, named.date,
@@ -14867,12 +14834,12 @@ begin
     )
     select coalesce(service.is_valid, true) and not exists (
       select from unnest(quotes) as quote
-      where quote.owner_id = ('00000000-0000-0000-0000-' || lpad(place.position::text, 12, '0'))::uuid
+      where quote.owner_id = ('00000000-0000-0000-0000-' || lpad(place.ordinality::text, 12, '0'))::uuid
         and quote.shortages is not null
     )
     from place
     left join service on service.cpt_code = place.cpt_code and service.date = place.date
-    order by place.position
+    order by place.ordinality
   );
 end
 $$;
@@ -15108,15 +15075,14 @@ begin
       place.occurrence_index, place.client_id, place.cpt_code, at.start_time,
       at.start_time + (place.end_time - place.start_time), place.time_zone, place.session_id
     )::private.asked_place
-    from unnest(places) with ordinality
-      as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
+    from unnest(places) with ordinality as place
     cross join lateral (
       select case
         when place.occurrence_index = 0 then first_start
         else private.instant_at((place.start_time at time zone place.time_zone) + shift, place.time_zone)
       end as start_time
     ) as at
-    order by place.position
+    order by place.ordinality
   );
 end
 $$;
@@ -16815,7 +16781,7 @@ declare
   slots constant private.slot[] := private.with_lanes(actor.organization_id, private.with_services(
     actor.organization_id, private.with_moved(actor.organization_id, leads), null, null
   ));
-  claims constant private.claims[] := private.claimed(actor.organization_id, private.kept_places(batch, slots));
+  claims constant private.claims[] := private.claimed(actor.organization_id, private.places_of_slots(batch, slots, false));
   own_ids constant uuid[] := array(
     select unnest(array_remove(array[session.id, session.group_id], null))
     from unnest(slots) as slot
@@ -21434,9 +21400,8 @@ begin
   with taken as (
     insert into private.claims
     select claim.organization_id, claim.owner_id, claim.resource_kind, claim.resource_id, claim.during, claim.lanes, null
-    from unnest(wanted) with ordinality
-      as claim (organization_id, owner_id, resource_kind, resource_id, during, lanes, expires_at, position)
-    order by claim.position
+    from unnest(wanted) with ordinality as claim
+    order by claim.ordinality
     on conflict do nothing
     returning owner_id
   )

@@ -853,7 +853,7 @@ export const mutants: Mutant[] = [
   {
     name: 'a hold is answered with the client that comes first by id',
     file: 'supabase/schemas/booking/hold.sql',
-    from: "'clientIds', jsonb_agg(slot.client_id order by slot.position)",
+    from: "'clientIds', jsonb_agg(slot.client_id order by slot.ordinality)",
     to: "'clientIds', jsonb_agg(slot.client_id order by slot.client_id desc)",
     tests: ['a_group_of_clients.sql'],
   },

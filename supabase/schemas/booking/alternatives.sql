@@ -24,15 +24,14 @@ begin
       place.occurrence_index, place.client_id, place.cpt_code, at.start_time,
       at.start_time + (place.end_time - place.start_time), place.time_zone, place.session_id
     )::private.asked_place
-    from unnest(places) with ordinality
-      as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, position)
+    from unnest(places) with ordinality as place
     cross join lateral (
       select case
         when place.occurrence_index = 0 then first_start
         else private.instant_at((place.start_time at time zone place.time_zone) + shift, place.time_zone)
       end as start_time
     ) as at
-    order by place.position
+    order by place.ordinality
   );
 end
 $$;

@@ -250,13 +250,10 @@ declare
 begin
   -- A look into an object, not a search of the listing for each occurrence. Of a group one client may be listed for all.
   if cardinality(listed) > 1 then
-    select jsonb_object_agg(listing.hold_key::text || listing.client_id::text, listing.position),
-      jsonb_object_agg(listing.hold_key, listing.position)
+    select jsonb_object_agg(listing.hold_key::text || listing.client_id::text, listing.ordinality),
+      jsonb_object_agg(listing.hold_key, listing.ordinality)
     into by_client, by_key
-    from unnest(listed) with ordinality as listing (
-      occurrence_index, hold_key, therapist_id, client_id, start_time, end_time, time_zone, session_id, session_type,
-      location_type, cpt_code, cpt_modifiers, position
-    );
+    from unnest(listed) with ordinality as listing;
   end if;
   return array(
     select row(

@@ -88,10 +88,9 @@ begin
   pattern.duration := coalesce(
     (
       select make_interval(mins => change.duration_minutes)
-      from unnest(pattern.changes) with ordinality
-        as change (shift_minutes, weekday, local_start, duration_minutes, therapist_id, room_id, position)
+      from unnest(pattern.changes) with ordinality as change
       where change.duration_minutes is not null
-      order by change.position desc
+      order by change.ordinality desc
       limit 1
     ),
     held.duration, (pattern.last).end_time - (pattern.last).start_time
@@ -442,9 +441,9 @@ begin
     blocked := coalesce(private.blocked_days(actor, private.extension_request(wanted, pattern, days)), '{}');
     days := array(
       select row(day.day, day.civil, day.start_time)::private.extension_day
-      from unnest(added.days) with ordinality as day (day, civil, start_time, position)
-      where not blocked ? (day.position - 1)::text
-      order by day.position
+      from unnest(added.days) with ordinality as day
+      where not blocked ? (day.ordinality - 1)::text
+      order by day.ordinality
     );
     select coalesce(jsonb_agg(one.value order by one.key::integer), '[]') into skipped from jsonb_each(blocked) as one;
   end if;

@@ -106,7 +106,7 @@ declare
   slots constant private.slot[] := private.with_lanes(actor.organization_id, private.with_services(
     actor.organization_id, private.with_moved(actor.organization_id, leads), null, null
   ));
-  claims constant private.claims[] := private.claimed(actor.organization_id, private.kept_places(batch, slots));
+  claims constant private.claims[] := private.claimed(actor.organization_id, private.places_of_slots(batch, slots, false));
   own_ids constant uuid[] := array(
     select unnest(array_remove(array[session.id, session.group_id], null))
     from unnest(slots) as slot

@@ -379,9 +379,8 @@ begin
   with taken as (
     insert into private.claims
     select claim.organization_id, claim.owner_id, claim.resource_kind, claim.resource_id, claim.during, claim.lanes, null
-    from unnest(wanted) with ordinality
-      as claim (organization_id, owner_id, resource_kind, resource_id, during, lanes, expires_at, position)
-    order by claim.position
+    from unnest(wanted) with ordinality as claim
+    order by claim.ordinality
     on conflict do nothing
     returning owner_id
   )
