@@ -1639,78 +1639,35 @@ comment on function private.coverage_gap(uuid, uuid, text, text, date) is
 
 -- Row-level security: staff read, a super_admin edits ------------------------------------------------------------------
 
-alter table public.payers enable row level security;
-create policy role_scoped_select on public.payers for select to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
-create policy role_scoped_select_insert on public.payers for insert to authenticated
-  with check (
-    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
-  );
-create policy role_scoped_select_update on public.payers for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
-  with check (
-    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
-  );
-comment on policy role_scoped_select on public.payers is 'Staff read payers and their rules.';
-comment on policy role_scoped_select_insert on public.payers is 'A super_admin enters payers and their rules.';
-comment on policy role_scoped_select_update on public.payers is 'A super_admin edits payers and their rules.';
-grant select, insert, update on public.payers to service_role;
-grant select on public.payers to authenticated;
-
-alter table public.payer_rules enable row level security;
-create policy role_scoped_select on public.payer_rules for select to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
-create policy role_scoped_select_insert on public.payer_rules for insert to authenticated
-  with check (
-    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
-  );
-create policy role_scoped_select_update on public.payer_rules for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
-  with check (
-    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
-  );
-comment on policy role_scoped_select on public.payer_rules is 'Staff read payers and their rules.';
-comment on policy role_scoped_select_insert on public.payer_rules is 'A super_admin enters payers and their rules.';
-comment on policy role_scoped_select_update on public.payer_rules is 'A super_admin edits payers and their rules.';
-grant select, insert, update on public.payer_rules to service_role;
-grant select on public.payer_rules to authenticated;
-
-alter table public.payer_code_rules enable row level security;
-create policy role_scoped_select on public.payer_code_rules for select to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
-create policy role_scoped_select_insert on public.payer_code_rules for insert to authenticated
-  with check (
-    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
-  );
-create policy role_scoped_select_update on public.payer_code_rules for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
-  with check (
-    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
-  );
-comment on policy role_scoped_select on public.payer_code_rules is 'Staff read payers and their rules.';
-comment on policy role_scoped_select_insert on public.payer_code_rules is 'A super_admin enters payers and their rules.';
-comment on policy role_scoped_select_update on public.payer_code_rules is 'A super_admin edits payers and their rules.';
-grant select, insert, update on public.payer_code_rules to service_role;
-grant select on public.payer_code_rules to authenticated;
-
-alter table public.payer_concurrency_rules enable row level security;
-create policy role_scoped_select on public.payer_concurrency_rules for select to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
-create policy role_scoped_select_insert on public.payer_concurrency_rules for insert to authenticated
-  with check (
-    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
-  );
-create policy role_scoped_select_update on public.payer_concurrency_rules for update to authenticated
-  using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
-  with check (
-    organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
-  );
-comment on policy role_scoped_select on public.payer_concurrency_rules is 'Staff read payers and their rules.';
-comment on policy role_scoped_select_insert on public.payer_concurrency_rules is 'A super_admin enters payers and their rules.';
-comment on policy role_scoped_select_update on public.payer_concurrency_rules is 'A super_admin edits payers and their rules.';
-grant select, insert, update on public.payer_concurrency_rules to service_role;
-grant select on public.payer_concurrency_rules to authenticated;
-
+do $$
+declare
+  name text;
+begin
+  foreach name in array '{payers,payer_rules,payer_code_rules,payer_concurrency_rules}'::text[] loop
+    execute format(
+      $policies$
+        alter table public.%1$I enable row level security;
+        create policy role_scoped_select on public.%1$I for select to authenticated
+          using (organization_id = (select private.active_organization_id()) and (select private.active_role()) <> 'client');
+        create policy role_scoped_select_insert on public.%1$I for insert to authenticated with check (
+          organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+        );
+        create policy role_scoped_select_update on public.%1$I for update to authenticated
+          using (organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin')
+          with check (
+            organization_id = (select private.active_organization_id()) and (select private.active_role()) = 'super_admin'
+          );
+        comment on policy role_scoped_select on public.%1$I is 'Staff read payers and their rules.';
+        comment on policy role_scoped_select_insert on public.%1$I is 'A super_admin enters payers and their rules.';
+        comment on policy role_scoped_select_update on public.%1$I is 'A super_admin edits payers and their rules.';
+        grant select, insert, update on public.%1$I to service_role;
+        grant select on public.%1$I to authenticated;
+      $policies$,
+      name
+    );
+  end loop;
+end
+$$;
 grant insert (organization_id, id, name), update (name, deleted_at) on public.payers to authenticated;
 grant
   insert (organization_id, id, payer_id, rounding, telehealth_modifier, authorization_required, evv_required,
@@ -3879,48 +3836,38 @@ declare
 begin
   -- One pass for each batch, mostly one: its new places minus what its sessions have now.
   for move in
-    select batch.id, batch.expires_at, places.wanted, places.own_ids
+    select found.batch, held.slots, held.own_ids
     from unnest(batch_ids) as named (id)
     cross join lateral (
-      select known.* from public.hold_batches as known
+      select known as batch from public.hold_batches as known
       where known.organization_id = move_claims.organization_id and known.id = named.id and known.is_move offset 0
-    ) as batch
+    ) as found
     cross join lateral (
       select
         array_agg(row(
-          hold.id, coalesce(session.group_id, hold.id), batch.therapist_id,
-          case when batch.keeps_places then kept.room_id else batch.room_id end,
-          case when batch.keeps_places then kept.buffer_before_minutes else batch.buffer_before_minutes end,
-          case when batch.keeps_places then kept.buffer_after_minutes else batch.buffer_after_minutes end, hold.client_id, hold.lanes, hold.start_time, hold.end_time, batch.expires_at
-        )::private.place) as wanted,
+          hold.id, hold.occurrence_index, hold.hold_key, hold.client_id, null, hold.session_id, hold.start_time, hold.end_time,
+          hold.time_zone, hold.civil_start, hold.lanes, null, null
+        )::private.slot order by hold.occurrence_index, hold.id) as slots,
         array_agg(session.id) || array_agg(distinct session.group_id) filter (where session.group_id is not null) as own_ids
       from (
         select known.* from public.session_holds as known
-        where known.organization_id = move_claims.organization_id and known.batch_id = batch.id and known.status = 'held'
+        where known.organization_id = move_claims.organization_id and known.batch_id = named.id and known.status = 'held'
         offset 0
       ) as hold
       cross join lateral (
-        select known.* from public.sessions as known
+        select known.id, known.group_id from public.sessions as known
         where known.organization_id = move_claims.organization_id and known.id = hold.session_id offset 0
       ) as session
-      -- Of a group, its row has the room and the buffers.
-      cross join lateral (
-        select coalesce(max(known.room_id::text)::uuid, session.room_id) as room_id,
-          coalesce(max(known.buffer_before_minutes), session.buffer_before_minutes) as buffer_before_minutes,
-          coalesce(max(known.buffer_after_minutes), session.buffer_after_minutes) as buffer_after_minutes
-        from public.session_groups as known
-        where batch.keeps_places and known.organization_id = move_claims.organization_id and known.id = session.group_id
-      ) as kept
-    ) as places
-    where places.wanted is not null
+    ) as held
+    where held.slots is not null
   loop
     claims := claims || array(
       select row(
-        move_claims.organization_id, move.id, cell.resource_kind, cell.resource_id, piece.during, cell.lanes,
-        move.expires_at
+        move_claims.organization_id, (move.batch).id, cell.resource_kind, cell.resource_id, piece.during, cell.lanes,
+        (move.batch).expires_at
       )::private.claims
       from unnest(private.subtract_cells(
-        private.cells_of(private.claimed(organization_id, move.wanted)),
+        private.cells_of(private.claimed(organization_id, private.places_of_slots(move.batch, move.slots, false))),
         private.cells_of(private.claimed(organization_id, private.places_of(organization_id, move.own_ids)))
       )) as cell
       cross join lateral unnest(cell.times) as piece (during)
@@ -5419,12 +5366,8 @@ begin
   if wanted.session_type is not null then
     wanted.session_type := private.tidy(wanted.session_type);
   end if;
-  if wanted.client_ids = '{}' then
-    wanted.client_ids := null;
-  end if;
-  if wanted.occurrences = '{}' then
-    wanted.occurrences := null;
-  end if;
+  wanted.client_ids := nullif(wanted.client_ids, '{}');
+  wanted.occurrences := nullif(wanted.occurrences, '{}');
   return wanted;
 end
 $$;
@@ -5441,9 +5384,7 @@ as $$
 declare
   wanted private.confirm_request := private.read_request(request, null::private.confirm_request);
 begin
-  if wanted.occurrences = '{}' then
-    wanted.occurrences := null;
-  end if;
+  wanted.occurrences := nullif(wanted.occurrences, '{}');
   return wanted;
 end
 $$;
@@ -11743,23 +11684,6 @@ comment on function private.book_extension(
   'Holds and confirms the sessions that are added to a series, or refuses and leaves nothing. skipped_days: those that are '
   'left out.';
 
-create function private.blocked_days(actor private.actor, request private.hold_request)
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return (
-    select jsonb_object_agg(occurrence.value ->> 'index', occurrence.value - 'index')
-    from jsonb_array_elements(private.preview_series(jsonb_strip_nulls(to_jsonb(request))) -> 'occurrences') as occurrence (value)
-    where occurrence.value -> 'blockedBy' <> 'null'
-  );
-end
-$$;
-comment on function private.blocked_days(private.actor, private.hold_request) is
-  'Which occurrences of a hold are blocked, by their index, and by what.';
-
 create function private.extend_series(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
@@ -11805,7 +11729,12 @@ begin
   end if;
   days := added.days;
   if wanted.on_conflict = 'skip' then
-    blocked := coalesce(private.blocked_days(actor, private.extension_request(wanted, pattern, days)), '{}');
+    -- Which days are blocked, by their index, and by what.
+    select coalesce(jsonb_object_agg(occurrence.value ->> 'index', occurrence.value - 'index'), '{}') into blocked
+    from jsonb_array_elements(private.preview_series(
+      jsonb_strip_nulls(to_jsonb(private.extension_request(wanted, pattern, days)))
+    ) -> 'occurrences') as occurrence (value)
+    where occurrence.value -> 'blockedBy' <> 'null';
     days := array(
       select row(day.day, day.civil, day.start_time)::private.extension_day
       from unnest(added.days) with ordinality as day
@@ -12217,10 +12146,7 @@ begin
     from (select each.*, row_number() over () as number from unnest(changed) as each) as session
   ), as_of));
   if shortages is not null then
-    shortages := (
-      select jsonb_agg(item.value || jsonb_build_object('sessionId', changed[1 + (item.value ->> 'occurrenceIndex')::integer].id) order by item.position)
-      from jsonb_array_elements(shortages) with ordinality as item (value, position)
-    );
+    shortages := private.told_by_session(jsonb_build_object('shortages', shortages), changed) -> 'shortages';
     cause.code := 'AUTHORIZATION_EXCEEDED';
     cause.detail := 'The payer''s authorization has too few units left for this code, or does not cover the dates: see shortages.';
   end if;
@@ -15771,9 +15697,7 @@ begin
   if wanted.therapist_ids is null and actor.role = 'therapist' then
     wanted.therapist_ids := array[actor.user_id];
   end if;
-  if wanted.occurrences = '{}' then
-    wanted.occurrences := null;
-  end if;
+  wanted.occurrences := nullif(wanted.occurrences, '{}');
   perform private.require(array[
     row('kind', 'is required', wanted.kind is null),
     row('therapist_ids', 'is required', wanted.therapist_ids is null),
@@ -15797,21 +15721,11 @@ language plpgsql
 volatile
 set search_path = ''
 as $$
-declare
-  placed private.hold_request;
 begin
   -- A request of sessions-hold with the same times; it is read, not held. Who it is for does not matter here.
-  placed.therapist_id := wanted.therapist_ids[1];
-  placed.client_id := wanted.therapist_ids[1];
-  placed.time_zone := wanted.time_zone;
-  placed.start_time := wanted.start_time;
-  placed.end_time := wanted.end_time;
-  placed.start_time_offset_minutes := wanted.start_time_offset_minutes;
-  placed.end_time_offset_minutes := wanted.end_time_offset_minutes;
-  placed.occurrences := wanted.occurrences;
-  placed.recurrence := wanted.recurrence;
-  placed.override := wanted.override;
-  return private.slots_of(placed, as_of);
+  return private.slots_of(jsonb_populate_record(null::private.hold_request, to_jsonb(wanted) || jsonb_build_object(
+    'therapist_id', wanted.therapist_ids[1], 'client_id', wanted.therapist_ids[1]
+  )), as_of);
 end
 $$;
 comment on function private.staff_slots(private.staff_time_request, timestamptz) is
@@ -16058,33 +15972,8 @@ begin
 end
 $$;
 comment on function private.changed_plans(uuid, uuid[], private.staff_time_change, boolean) is
-  'The staff times as they would be. A new weekday or local_start is civil time of each one''s own zone, so 09:00 stays 09:00 '
+  'The staff times as they would be; of a change that is null, as they are. A new weekday or local_start is civil time of each one''s own zone, so 09:00 stays 09:00 '
   'when clocks change; a time that does not change keeps its instant.';
-
-create function private.moved_plans(organization_id uuid, plans private.staff_plan[])
-returns private.staff_plan[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return array(
-    select plan
-    from unnest(plans) as plan
-    join public.staff_times as known
-      on known.organization_id = moved_plans.organization_id and known.id = plan.id
-    where (known.start_time, known.end_time) is distinct from (plan.start_time, plan.end_time)
-      or known.room_id is distinct from plan.room_id
-      or array(
-        select member.therapist_id from public.staff_time_members as member
-        where member.organization_id = known.organization_id and member.staff_time_id = known.id
-        order by member.therapist_id
-      ) is distinct from array(select member.id from unnest(plan.therapist_ids) as member (id) order by member.id)
-  );
-end
-$$;
-comment on function private.moved_plans(uuid, private.staff_plan[]) is
-  'Those that would take another time, therapist or room than they do now.';
 
 create function private.require_staff_windows(moved private.staff_plan[], plans private.staff_plan[], as_of timestamptz)
 returns void
@@ -16194,7 +16083,14 @@ begin
   elsif not private.may_change_staff_times(actor, target_ids) then
     return private.refuse_staff_time(actor, target_ids, 'FORBIDDEN', 'This staff time is not yours to change any more.');
   end if;
-  moved := private.moved_plans(actor.organization_id, plans);
+  -- Those that would take another time, therapist or room than they do now.
+  moved := array(
+    select plan
+    from unnest(plans) as plan
+    join unnest(private.changed_plans(actor.organization_id, target_ids, null, false)) as known on known.id = plan.id
+    where (known.start_time, known.end_time, known.room_id) is distinct from (plan.start_time, plan.end_time, plan.room_id)
+      or not (known.therapist_ids @> plan.therapist_ids and known.therapist_ids <@ plan.therapist_ids)
+  );
   perform private.require_staff_windows(moved, plans, as_of);
   if moved <> '{}' then
     issue := private.staff_placement_issue(actor, moved, wanted.override, as_of);
@@ -21089,28 +20985,14 @@ stable
 set search_path = ''
 as $$
 declare
-  fewer jsonb;
-  again record;
+  found text;
 begin
-  -- A row that cannot be read says so, and the others go on: so not private.read_request, which refuses the request.
-  begin
-    given := jsonb_strip_nulls(given);
-    if jsonb_typeof(given) = 'object' and not given @? private.mistyped(null::private.import_row) then
-      wanted := jsonb_populate_record(null::private.import_row, given);
-      return;
-    end if;
-  exception
-    when data_exception or integrity_constraint_violation then null;
-  end;
-  -- Spreadsheets have blank cells.
-  fewer := private.without_blanks(given);
-  if fewer <> given then
-    again := private.read_import_row(fewer);
-    wanted := again.wanted;
-    issues := again.issues;
-  else
-    issues := private.name_bad_fields(given, null::private.import_row);
-  end if;
+  wanted := private.read_request(given, null::private.import_row);
+exception
+  -- A row that cannot be read says so, and the others go on.
+  when sqlstate 'PT400' then
+    get stacked diagnostics found = pg_exception_detail;
+    issues := found::jsonb;
 end
 $$;
 comment on function private.read_import_row(jsonb) is 'One row as its type, or what is wrong with its fields.';
@@ -21700,25 +21582,20 @@ stable
 set search_path = ''
 as $$
 declare
-  issues jsonb := '[]';
+  is_list constant boolean := coalesce(jsonb_typeof(request -> 'rows') = 'array', false);
 begin
-  if request is null or jsonb_typeof(request) <> 'object' then
+  if jsonb_typeof(request) is distinct from 'object' then
     perform private.raise_invalid(private.issue('', 'must be a JSON object'));
   end if;
-  if jsonb_typeof(request -> 'rows') is distinct from 'array' then
-    issues := issues || private.issue('rows', 'must be a list');
-  elsif jsonb_array_length(request -> 'rows') not between 1 and 5000 then
-    issues := issues || private.issue('rows', 'must have 1 to 5000 items');
-  end if;
-  if coalesce(jsonb_typeof(request -> 'dry_run'), 'null') not in ('boolean', 'null') then
-    issues := issues || private.issue('dry_run', 'must be true or false');
-  end if;
-  if coalesce(request -> 'on_conflict', 'null') not in ('null', '"report"', '"skip"') then
-    issues := issues || private.issue('on_conflict', 'must be "report" or "skip"');
-  end if;
-  if issues <> '[]' then
-    perform private.raise_invalid(issues);
-  end if;
+  perform private.require(array[
+    row('rows', 'must be a list', not is_list),
+    row('rows', 'must have 1 to 5000 items',
+      jsonb_array_length(case when is_list then request -> 'rows' end) not between 1 and 5000),
+    row('dry_run', 'must be true or false',
+      coalesce(jsonb_typeof(request -> 'dry_run'), 'null') not in ('boolean', 'null')),
+    row('on_conflict', 'must be "report" or "skip"',
+      coalesce(request -> 'on_conflict', 'null') not in ('null', '"report"', '"skip"'))
+  ]::private.rule[]);
 end
 $$;
 comment on function private.require_import(jsonb) is
@@ -21748,10 +21625,7 @@ begin
   read := private.read_imports(actor, request -> 'rows', clock_timestamp());
   -- Alone in the organization: thousands of rows need no lock for each of their people, and meet no booking half-way.
   perform private.take_organization(actor.organization_id);
-  actor := private.require_actor();
-  if actor.role not in ('admin', 'super_admin') then
-    return private.refuse(actor, 'import.refused', '{}', 'FORBIDDEN', 'Only an admin imports sessions.');
-  end if;
+  perform private.require_same_role(actor);
   as_of := clock_timestamp();
   begin
     drafts := private.place_imports(actor, read, as_of);

@@ -376,23 +376,6 @@ comment on function private.book_extension(
   'Holds and confirms the sessions that are added to a series, or refuses and leaves nothing. skipped_days: those that are '
   'left out.';
 
-create function private.blocked_days(actor private.actor, request private.hold_request)
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return (
-    select jsonb_object_agg(occurrence.value ->> 'index', occurrence.value - 'index')
-    from jsonb_array_elements(private.preview_series(jsonb_strip_nulls(to_jsonb(request))) -> 'occurrences') as occurrence (value)
-    where occurrence.value -> 'blockedBy' <> 'null'
-  );
-end
-$$;
-comment on function private.blocked_days(private.actor, private.hold_request) is
-  'Which occurrences of a hold are blocked, by their index, and by what.';
-
 create function private.extend_series(actor private.actor, request jsonb, idempotency_key text default null)
 returns jsonb
 language plpgsql
@@ -438,7 +421,12 @@ begin
   end if;
   days := added.days;
   if wanted.on_conflict = 'skip' then
-    blocked := coalesce(private.blocked_days(actor, private.extension_request(wanted, pattern, days)), '{}');
+    -- Which days are blocked, by their index, and by what.
+    select coalesce(jsonb_object_agg(occurrence.value ->> 'index', occurrence.value - 'index'), '{}') into blocked
+    from jsonb_array_elements(private.preview_series(
+      jsonb_strip_nulls(to_jsonb(private.extension_request(wanted, pattern, days)))
+    ) -> 'occurrences') as occurrence (value)
+    where occurrence.value -> 'blockedBy' <> 'null';
     days := array(
       select row(day.day, day.civil, day.start_time)::private.extension_day
       from unnest(added.days) with ordinality as day

@@ -671,12 +671,8 @@ begin
   if wanted.session_type is not null then
     wanted.session_type := private.tidy(wanted.session_type);
   end if;
-  if wanted.client_ids = '{}' then
-    wanted.client_ids := null;
-  end if;
-  if wanted.occurrences = '{}' then
-    wanted.occurrences := null;
-  end if;
+  wanted.client_ids := nullif(wanted.client_ids, '{}');
+  wanted.occurrences := nullif(wanted.occurrences, '{}');
   return wanted;
 end
 $$;
@@ -693,9 +689,7 @@ as $$
 declare
   wanted private.confirm_request := private.read_request(request, null::private.confirm_request);
 begin
-  if wanted.occurrences = '{}' then
-    wanted.occurrences := null;
-  end if;
+  wanted.occurrences := nullif(wanted.occurrences, '{}');
   return wanted;
 end
 $$;

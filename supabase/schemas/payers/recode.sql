@@ -93,10 +93,7 @@ begin
     from (select each.*, row_number() over () as number from unnest(changed) as each) as session
   ), as_of));
   if shortages is not null then
-    shortages := (
-      select jsonb_agg(item.value || jsonb_build_object('sessionId', changed[1 + (item.value ->> 'occurrenceIndex')::integer].id) order by item.position)
-      from jsonb_array_elements(shortages) with ordinality as item (value, position)
-    );
+    shortages := private.told_by_session(jsonb_build_object('shortages', shortages), changed) -> 'shortages';
     cause.code := 'AUTHORIZATION_EXCEEDED';
     cause.detail := 'The payer''s authorization has too few units left for this code, or does not cover the dates: see shortages.';
   end if;

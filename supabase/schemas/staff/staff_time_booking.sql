@@ -347,9 +347,7 @@ begin
   if wanted.therapist_ids is null and actor.role = 'therapist' then
     wanted.therapist_ids := array[actor.user_id];
   end if;
-  if wanted.occurrences = '{}' then
-    wanted.occurrences := null;
-  end if;
+  wanted.occurrences := nullif(wanted.occurrences, '{}');
   perform private.require(array[
     row('kind', 'is required', wanted.kind is null),
     row('therapist_ids', 'is required', wanted.therapist_ids is null),
@@ -373,21 +371,11 @@ language plpgsql
 volatile
 set search_path = ''
 as $$
-declare
-  placed private.hold_request;
 begin
   -- A request of sessions-hold with the same times; it is read, not held. Who it is for does not matter here.
-  placed.therapist_id := wanted.therapist_ids[1];
-  placed.client_id := wanted.therapist_ids[1];
-  placed.time_zone := wanted.time_zone;
-  placed.start_time := wanted.start_time;
-  placed.end_time := wanted.end_time;
-  placed.start_time_offset_minutes := wanted.start_time_offset_minutes;
-  placed.end_time_offset_minutes := wanted.end_time_offset_minutes;
-  placed.occurrences := wanted.occurrences;
-  placed.recurrence := wanted.recurrence;
-  placed.override := wanted.override;
-  return private.slots_of(placed, as_of);
+  return private.slots_of(jsonb_populate_record(null::private.hold_request, to_jsonb(wanted) || jsonb_build_object(
+    'therapist_id', wanted.therapist_ids[1], 'client_id', wanted.therapist_ids[1]
+  )), as_of);
 end
 $$;
 comment on function private.staff_slots(private.staff_time_request, timestamptz) is
@@ -634,33 +622,8 @@ begin
 end
 $$;
 comment on function private.changed_plans(uuid, uuid[], private.staff_time_change, boolean) is
-  'The staff times as they would be. A new weekday or local_start is civil time of each one''s own zone, so 09:00 stays 09:00 '
+  'The staff times as they would be; of a change that is null, as they are. A new weekday or local_start is civil time of each one''s own zone, so 09:00 stays 09:00 '
   'when clocks change; a time that does not change keeps its instant.';
-
-create function private.moved_plans(organization_id uuid, plans private.staff_plan[])
-returns private.staff_plan[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return array(
-    select plan
-    from unnest(plans) as plan
-    join public.staff_times as known
-      on known.organization_id = moved_plans.organization_id and known.id = plan.id
-    where (known.start_time, known.end_time) is distinct from (plan.start_time, plan.end_time)
-      or known.room_id is distinct from plan.room_id
-      or array(
-        select member.therapist_id from public.staff_time_members as member
-        where member.organization_id = known.organization_id and member.staff_time_id = known.id
-        order by member.therapist_id
-      ) is distinct from array(select member.id from unnest(plan.therapist_ids) as member (id) order by member.id)
-  );
-end
-$$;
-comment on function private.moved_plans(uuid, private.staff_plan[]) is
-  'Those that would take another time, therapist or room than they do now.';
 
 create function private.require_staff_windows(moved private.staff_plan[], plans private.staff_plan[], as_of timestamptz)
 returns void
@@ -770,7 +733,14 @@ begin
   elsif not private.may_change_staff_times(actor, target_ids) then
     return private.refuse_staff_time(actor, target_ids, 'FORBIDDEN', 'This staff time is not yours to change any more.');
   end if;
-  moved := private.moved_plans(actor.organization_id, plans);
+  -- Those that would take another time, therapist or room than they do now.
+  moved := array(
+    select plan
+    from unnest(plans) as plan
+    join unnest(private.changed_plans(actor.organization_id, target_ids, null, false)) as known on known.id = plan.id
+    where (known.start_time, known.end_time, known.room_id) is distinct from (plan.start_time, plan.end_time, plan.room_id)
+      or not (known.therapist_ids @> plan.therapist_ids and known.therapist_ids <@ plan.therapist_ids)
+  );
   perform private.require_staff_windows(moved, plans, as_of);
   if moved <> '{}' then
     issue := private.staff_placement_issue(actor, moved, wanted.override, as_of);
