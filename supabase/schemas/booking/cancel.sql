@@ -55,6 +55,9 @@ immutable
 set search_path = ''
 as $$
 begin
+  if jsonb_array_length(rows) = 1 then
+    return jsonb_build_array(private.facts_of_row(rows -> 0));
+  end if;
   return (
     select jsonb_agg(private.facts_of_row(item.value) order by item.position)
     from jsonb_array_elements(rows) with ordinality as item (value, position)

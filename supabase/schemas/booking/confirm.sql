@@ -90,6 +90,15 @@ stable
 set search_path = ''
 as $$
 begin
+  if cardinality(listed) = 1 and cardinality(holds) = 1 then
+    return holds[1].status <> 'released' and listed[1].hold_key in (batch.hold_key, holds[1].hold_key)
+      and top.therapist_id = batch.therapist_id and listed[1].therapist_id = batch.therapist_id
+      and top.client_id = holds[1].client_id and listed[1].client_id = holds[1].client_id
+      and listed[1].start_time = holds[1].start_time and listed[1].end_time = holds[1].end_time
+      and listed[1].session_id is null
+      and coalesce(listed[1].session_type, batch.session_type) is not distinct from batch.session_type
+      and coalesce(listed[1].cpt_code, batch.cpt_code) is not distinct from batch.cpt_code;
+  end if;
   return cardinality(listed) = cardinality(holds) and top.therapist_id = batch.therapist_id and array(
     select row(
       -- A lone occurrence may be listed by its batch's key.
@@ -354,7 +363,20 @@ set search_path = ''
 as $$
 declare
   named private.named_services;
+  code text;
 begin
+  if cardinality(slots) = 1 and (slots[1].hold).group_id is null then
+    code := coalesce(slots[1].service_code, case when not batch.is_move then '97153' end);
+    if code is not null then
+      named.paths := array[slots[1].path || case
+        when slots[1].cpt_code is null and slots[1].session_type is not null then 'session.session_type' else 'cpt.code'
+      end];
+      named.codes := array[code];
+      named.dates := array[slots[1].service_date];
+      named.clients := array[case when not batch.is_move then 1 end];
+    end if;
+    return named;
+  end if;
   -- Whoever named the service by its type alone knows no code.
   select array_agg(service.path || case when service.is_by_type then 'session.session_type' else 'cpt.code' end),
     array_agg(service.code), array_agg(service.service_date),
@@ -729,7 +751,10 @@ begin
       perform private.schedule_units(batch.organization_id, hold_ids);
     end if;
   end if;
-  perform private.close_waitlist_entry(batch.organization_id, batch.id, as_of);
+  -- The waitlist's offers are made in the name of their therapist: see private.new_batch.
+  if batch.created_by = batch.therapist_id then
+    perform private.close_waitlist_entry(batch.organization_id, batch.id, as_of);
+  end if;
   perform private.record_event(
     batch.organization_id, 'hold.confirmed', 'session', session_ids, as_of,
     therapist_id => batch.therapist_id,

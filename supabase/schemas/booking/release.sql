@@ -59,7 +59,9 @@ begin
       perform private.raise_busy();
     end if;
     perform private.give_back_units(batch.organization_id, array(select each.id from unnest(released) as each));
-    perform private.reopen_waitlist_entry(batch.organization_id, batch.id);
+    if batch.created_by = batch.therapist_id then
+      perform private.reopen_waitlist_entry(batch.organization_id, batch.id);
+    end if;
     perform private.record_event(
       actor.organization_id, 'hold.released', 'hold', array(select each.id from unnest(released) as each), as_of,
       therapist_id => batch.therapist_id,
