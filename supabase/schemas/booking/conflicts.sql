@@ -1,5 +1,5 @@
 -- Purpose: what is in the way of a request, and how it is told.
--- Objects: find_conflicts, conflict_code.
+-- Objects: is_pair, find_conflicts, conflict_code.
 -- Watch for: conflicts say when and by which kind of booking, never whose.
 
 create type private.obstacle as (
@@ -9,6 +9,19 @@ create type private.obstacle as (
   concurrent_lanes int4multirange
 );
 comment on type private.obstacle is 'What private.find_conflicts says.';
+
+create function private.is_pair(shared int4multirange)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return upper(shared) - lower(shared) = 1 and lower(shared) / 100 <> lower(shared) % 100;
+end
+$$;
+comment on function private.is_pair(int4multirange) is
+  'Whether these lanes are the one of a pair of different services, which an admin may set aside; see private.pair_lanes.';
 
 create function private.find_conflicts(
   slots private.slot[],
@@ -55,8 +68,7 @@ begin
   from (
     select
       shared.lanes,
-      -- Two different services share the lane of their pair and no other; see private.pair_lanes.
-      upper(shared.lanes) - lower(shared.lanes) = 1 and lower(shared.lanes) / 100 <> lower(shared.lanes) % 100 as is_pair,
+      private.is_pair(shared.lanes) as is_pair,
       owner.occurrence_index,
       want.resource_kind,
       claim.expires_at,

@@ -24,11 +24,13 @@ create type private.asked_booking as (
   own_ids uuid[],
   places private.asked_place[],
   is_fixed boolean,
-  other_therapist_ids uuid[]
+  other_therapist_ids uuid[],
+  override private.override_request
 );
 comment on type private.asked_booking is
   'A booking that somebody asks about. own_ids: owners of claims that are not in its way; is_fixed: it has no other '
-  'time, since the client joins a group at the group''s. other_therapist_ids: whose time it takes too, as a meeting does.';
+  'time, since the client joins a group at the group''s. other_therapist_ids: whose time it takes too, as a meeting does. '
+  'override: what an admin would set aside for it.';
 
 create function private.asked_booking(actor private.actor, request jsonb)
 returns private.asked_booking
@@ -58,6 +60,7 @@ begin
   asked.buffer_before := make_interval(mins => batch.buffer_before_minutes);
   asked.buffer_after := make_interval(mins => batch.buffer_after_minutes);
   asked.is_fixed := wanted.group_id is not null;
+  asked.override := case when actor.role in ('admin', 'super_admin') then wanted.override end;
   asked.own_ids := array(
     select unnest(array_remove(array[session.id, session.group_id], null))
     from public.sessions as session

@@ -37,7 +37,10 @@ begin
     from place
     where asked.room_id is not null
     union all
-    select place.occurrence_index, 'client', place.client_id, tstzrange(place.start_time, place.end_time, '[)'), lane.lanes
+    select place.occurrence_index, 'client', place.client_id, tstzrange(place.start_time, place.end_time, '[)'),
+      coalesce(case when place.session_id is not null then private.kept_lanes(
+        claims_in_the_way.organization_id, place.session_id, place.cpt_code, place.start_time, place.end_time
+      ) end, lane.lanes)
     from place
     join lane
       on lane.client_id = place.client_id
@@ -54,6 +57,10 @@ begin
       and busy.during && needed.during
       and busy.resource_kind = needed.kind
       and busy.lanes && needed.lanes
+      and not (
+        needed.kind = 'client' and private.overrides(asked.override, 'concurrency')
+        and private.is_pair(busy.lanes * needed.lanes)
+      )
       and (busy.expires_at is null or busy.expires_at > as_of)
       and busy.owner_id <> all (asked.own_ids)
     offset 0
@@ -90,6 +97,7 @@ begin
       from private.outside_availability(actor.organization_id, asked.therapist_id, array(
         select tstzrange(occurrence.start_time, occurrence.end_time, '[)') from occurrence order by occurrence.index
       )) as closed
+      where not private.overrides(asked.override, 'availability')
       union all
       select claim.occurrence_index, claim.resource_kind::text,
         case when claim.expires_at is null then 'session' else 'hold' end, claim.during, claim.expires_at,
@@ -100,7 +108,7 @@ begin
       select place.occurrence_index, 'authorization', null, tstzrange(place.start_time, place.end_time, '[)'), null, 9
       from unnest(asked.places, private.services_available(actor.organization_id, asked.therapist_id, asked.places, as_of))
         as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, is_available)
-      where not place.is_available
+      where not place.is_available and not private.overrides(asked.override, 'authorization')
     ),
     -- For each kind of reason one: a session before a hold, else the hold that expires last.
     told as (
@@ -144,5 +152,5 @@ select private.publish('preview_series',
   'For the body of sessions-hold, without holding: {occurrences: [{index, startTime, endTime, blockedBy, by, reasons}]}. '
   'reasons: [{what, by, startTime, endTime, expiresAt}], the worst first, what being closure, availability, therapist, '
   'client, room or authorization (too few units are left, those of the dates before counted), by session or hold, and '
-  'the times the part of the occurrence. blockedBy and by are those of the first, null when the date is free.'
+  'the times the part of the occurrence; what an admin''s override sets aside is none. blockedBy and by are those of the first, null when the date is free.'
 );

@@ -256,7 +256,7 @@ begin
       ) then 'in_progress'
       else 'scheduled'
     end;
-    if wanted.undo = 'no_show' then
+    if wanted.undo = 'no_show' and not private.was_let_beside(session.organization_id, session.id) then
       -- The payers' rules may have changed while it claimed nothing.
       session.lanes := private.client_lanes(
         session.organization_id, session.client_id,
