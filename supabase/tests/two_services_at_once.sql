@@ -1,6 +1,6 @@
 -- A client may receive two services at the same time where every payer of hers allows that pair, and nowhere else.
 begin;
-select plan(92);
+select plan(95);
 select tests.open_clinic();
 select tests.add_payers();
 select tests.cover('ann', 'open');
@@ -213,6 +213,14 @@ end $$;
 select is(tests.call('admin', format('select public.mark_no_show(%L)', jsonb_build_object('session_id', id))) ->> 'ok', 'true', 'it was missed, they say') from let;
 select is(tests.call('admin', format('select public.correct_visit(%L)', jsonb_build_object('session_id', id, 'base_version', 1, 'undo', 'no_show', 'reason_code', 'by_mistake'))) ->> 'ok',
   'true', 'which is undone, beside the other as before') from let;
+update public.sessions set status = 'in_progress' from let where sessions.id in (let.treated, let.id);
+update public.sessions set status = 'completed' from let where sessions.id in (let.treated, let.id);
+create function pg_temp.correct(extra jsonb) returns text language sql as $$
+  select coalesce(answer ->> 'code', 'ok') from let cross join lateral tests.call('admin', format('select public.correct_visit(%L)', jsonb_build_object(
+    'session_id', id, 'base_version', 2, 'cpt_code', '97156', 'reason_code', 'wrong_service') || extra)) as answer $$;
+select is(pg_temp.correct('{}'), 'VISIT_OVERLAPS', 'corrected to another service, it is asked anew');
+select is(pg_temp.correct('{"overlap_reason": "Both were there"}'), 'ok', 'and an admin may have a reason again');
+select is((select array_agg(action order by action) from audit.events where details ->> 'reason' = 'Both were there'), '{override.concurrency,override.visit_overlap}', 'which the audit has');
 select is_empty('select * from tests.broken_claims()', 'the claims are sound to the end');
 
 select * from finish();
