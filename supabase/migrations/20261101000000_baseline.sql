@@ -11603,12 +11603,14 @@ begin
     greatest(held.through, max((change.change ->> 'through')::date)),
     coalesce(array_agg(
       jsonb_populate_record(null::private.series_change, change.change) order by change.changed_at
-    ) filter (where change.change ->> 'scope' in ('following', 'all')), '{}'),
-    array_agg(change.change ->> 'time_zone' order by change.changed_at)
-      filter (where change.change ->> 'scope' in ('following', 'all'))
+    ) filter (where change.lasts), '{}'),
+    array_agg(change.change ->> 'time_zone' order by change.changed_at) filter (where change.lasts)
   into pattern.through, pattern.changes, pattern.change_zones
-  from public.series_changes as change
-  where change.organization_id = actor.organization_id and change.series_id = wanted.series_id;
+  from (
+    select known.change, known.changed_at, known.change ->> 'scope' in ('following', 'all') as lasts
+    from public.series_changes as known
+    where known.organization_id = actor.organization_id and known.series_id = wanted.series_id
+  ) as change;
   pattern.through := coalesce(pattern.through, (select max(session.civil_start)::date from unnest(known) as session));
   pattern.civil_start := coalesce(pattern.civil_start, known[1].civil_start);
   pattern.duration := coalesce(
