@@ -498,12 +498,6 @@ isOneToOne: false
       referencedRelation: "hold_batches"
       referencedColumns: ["organization_id","id"]
     },{
-      foreignKeyName: "session_holds_organization_id_batch_id_fkey"
-      columns: ["organization_id","batch_id"]
-isOneToOne: false
-      referencedRelation: "series_changes"
-      referencedColumns: ["organization_id","batch_id"]
-    },{
       foreignKeyName: "session_holds_organization_id_client_id_fkey"
       columns: ["organization_id","client_id"]
 isOneToOne: false
@@ -846,12 +840,6 @@ isOneToOne: false
       referencedRelation: "hold_batches"
       referencedColumns: ["organization_id","id"]
     },{
-      foreignKeyName: "waitlist_entries_organization_id_offered_batch_id_fkey"
-      columns: ["organization_id","offered_batch_id"]
-isOneToOne: false
-      referencedRelation: "series_changes"
-      referencedColumns: ["organization_id","batch_id"]
-    },{
       foreignKeyName: "waitlist_entries_organization_id_therapist_id_fkey"
       columns: ["organization_id","therapist_id"]
 isOneToOne: false
@@ -869,7 +857,7 @@ isOneToOne: false
                   ComputedFields: never
                   Relationships: [
                     {
-      foreignKeyName: "hold_batches_organization_id_series_id_fkey"
+      foreignKeyName: "sessions_organization_id_series_id_fkey"
       columns: ["organization_id","series_id"]
 isOneToOne: false
       referencedRelation: "session_series"

@@ -1815,7 +1815,7 @@ grant select, insert, update on public.client_coverages to service_role;
 -- === schemas/payers/lanes.sql ===
 
 -- Purpose: which services one client may receive at the same time, as lanes of claims.
--- Objects: private.client_lanes.
+-- Objects: private.client_lanes, kept_lanes.
 -- Watch for: two claims of one client conflict exactly when their lanes meet; see private.pair_lanes.
 
 create function private.client_lanes(
@@ -1891,6 +1891,34 @@ comment on function private.client_lanes(uuid, uuid, text, timestamptz, timestam
   'The lanes of a client''s claim: those of the code''s pairs, but for pairs that every payer of the client allows. '
   'All lanes for a booking that names no known service: what it may run beside is not known. Without a payer nothing '
   'is allowed. Runs as its owner, so that reports may call it.';
+
+create function private.kept_lanes(
+  organization_id uuid,
+  session_id uuid,
+  cpt_code text,
+  start_time timestamptz,
+  end_time timestamptz
+)
+returns int4multirange
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select session.lanes
+    from public.sessions as session
+    where session.organization_id = kept_lanes.organization_id and session.id = kept_lanes.session_id
+      and (session.start_time, session.end_time) = (kept_lanes.start_time, kept_lanes.end_time)
+      and private.service_code_at(
+        session.organization_id, session.client_id, session.cpt_code, session.session_type, session.start_time
+      ) is not distinct from kept_lanes.cpt_code
+  );
+end
+$$;
+comment on function private.kept_lanes(uuid, uuid, text, timestamptz, timestamptz) is
+  'The lanes of a session that goes to another therapist or room, and keeps its time and its service: what an admin let run '
+  'beside it, with a reason, is not asked anew. Null when its client''s time or service changes.';
 
 -- === schemas/audit/audit.sql ===
 
@@ -7169,6 +7197,7 @@ begin
   set has_payer = true
   where client.organization_id = new.organization_id and client.id = new.client_id and not client.has_payer;
   perform private.recount_units(new.organization_id, new.client_id, tg_table_name = 'client_coverages');
+  perform private.wake_slots_of(new.organization_id, array[new.client_id]);
   perform private.leave_booking(null, former);
   return null;
 end
@@ -7197,6 +7226,7 @@ begin
     set has_payer = true
     where client.organization_id = authorized.organization_id and client.id = authorized.client_id and not client.has_payer;
     perform private.recount_units(authorized.organization_id, authorized.client_id);
+    perform private.wake_slots_of(authorized.organization_id, array[authorized.client_id]);
   end loop;
   perform private.leave_booking(null, former);
   return null;
@@ -7342,9 +7372,35 @@ create trigger refuse_truncate before truncate on public.authorization_units
 -- === schemas/payers/concurrency.sql ===
 
 -- Purpose: bookings follow a change of payers' rules about services that may run at once.
--- Objects: relane_clients and the triggers that call it.
+-- Objects: was_let_beside; relane_clients and the triggers that call it.
 -- Watch for: a change is refused while bookings overlap that it would no longer allow: move or cancel those first, or let
 --            the new version begin on a later day.
+
+create function private.was_let_beside(organization_id uuid, session_id uuid)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select
+    from (
+      select known.batch_id from public.session_holds as known
+      where known.organization_id = was_let_beside.organization_id and known.id = was_let_beside.session_id
+        and known.status = 'confirmed'
+      union all
+      select known.batch_id from public.session_holds as known
+      where known.organization_id = was_let_beside.organization_id and known.session_id = was_let_beside.session_id
+        and known.status = 'confirmed'
+    ) as hold
+    join public.hold_batches as batch on batch.organization_id = was_let_beside.organization_id and batch.id = hold.batch_id
+    where private.overrides(batch, 'concurrency')
+  );
+end
+$$;
+comment on function private.was_let_beside(uuid, uuid) is
+  'Whether an admin let a session run beside another service, with a reason: then it goes on as it was allowed.';
 
 create function private.relane_clients(organization_id uuid, client_ids uuid[])
 returns void
@@ -7369,13 +7425,7 @@ begin
       and session.client_id = any (client_ids)
       and session.end_time > now()
       and session.status not in ('cancelled', 'no_show', 'completed')
-      -- What an admin let run beside another service, with a reason, goes on as it was allowed.
-      and not exists (
-        select from public.session_holds as hold
-        join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
-        where hold.organization_id = session.organization_id and session.id in (hold.id, hold.session_id)
-          and hold.status = 'confirmed' and private.overrides(batch, 'concurrency')
-      )
+      and not private.was_let_beside(session.organization_id, session.id)
     returning session.id
   ),
   held as (
@@ -7399,6 +7449,7 @@ begin
       and hold.status = 'held'
       and batch.organization_id = hold.organization_id and batch.id = hold.batch_id
       and not private.overrides(batch, 'concurrency')
+      and (hold.session_id is null or not private.was_let_beside(hold.organization_id, hold.session_id))
     returning hold.id, hold.batch_id
   )
   select array(select relaned.id from relaned union select held.id from held union select held.batch_id from held)
@@ -8266,7 +8317,7 @@ declare
   billed constant text := private.billed_code(
     written.organization_id, written.cpt_code, written.session_type, on_date
   );
-  companions constant integer := case when written.group_id is null then 1 else 2 end;
+  companions integer := case when written.group_id is null then 1 else 2 end;
   as_of constant timestamptz := clock_timestamp();
   room_id uuid := written.room_id;
   members integer := 0;
@@ -8282,6 +8333,12 @@ begin
       and member.group_id = written.group_id
       and member.id <> written.id
       and member.status not in ('cancelled', 'no_show');
+    -- Who alone came to a group was treated alone.
+    if before.group_id = written.group_id and members = 0
+      and private.service_issue(written.organization_id, billed, on_date, 1) is null
+    then
+      companions := 1;
+    end if;
   end if;
   if before is null or (on_date, billed, written.location_type) is distinct from (
     private.service_date(before.organization_id, before.client_id, before.start_time),
@@ -8355,7 +8412,7 @@ comment on function private.written_session_issue(public.sessions, public.sessio
 -- === schemas/booking/conflicts.sql ===
 
 -- Purpose: what is in the way of a request, and how it is told.
--- Objects: find_conflicts, conflict_code.
+-- Objects: is_pair, find_conflicts, conflict_code.
 -- Watch for: conflicts say when and by which kind of booking, never whose.
 
 create type private.obstacle as (
@@ -8366,12 +8423,26 @@ create type private.obstacle as (
 );
 comment on type private.obstacle is 'What private.find_conflicts says.';
 
+create function private.is_pair(shared int4multirange)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return upper(shared) - lower(shared) = 1 and lower(shared) / 100 <> lower(shared) % 100;
+end
+$$;
+comment on function private.is_pair(int4multirange) is
+  'Whether these lanes are the one of a pair of different services, which an admin may set aside; see private.pair_lanes.';
+
 create function private.find_conflicts(
   slots private.slot[],
   wanted private.claims[],
   own_ids uuid[],
   as_of timestamptz,
-  by_person boolean default false
+  by_person boolean default false,
+  but_pairs boolean default false
 )
 returns private.obstacle
 language plpgsql
@@ -8413,8 +8484,7 @@ begin
   from (
     select
       shared.lanes,
-      -- Two different services share the lane of their pair and no other; see private.pair_lanes.
-      upper(shared.lanes) - lower(shared.lanes) = 1 and lower(shared.lanes) / 100 <> lower(shared.lanes) % 100 as is_pair,
+      private.is_pair(shared.lanes) as is_pair,
       owner.occurrence_index,
       want.resource_kind,
       want.resource_id,
@@ -8437,17 +8507,18 @@ begin
     ) as claim
     cross join lateral (select claim.lanes::int4multirange * want.lanes::int4multirange as lanes offset 0) as shared
     cross join lateral (select (indexes ->> want.owner_id::text)::smallint as occurrence_index offset 0) as owner
-    where owner.occurrence_index is not null
+    where owner.occurrence_index is not null and not (but_pairs and private.is_pair(shared.lanes))
   ) as found;
   return obstacle;
 end
 $$;
-comment on function private.find_conflicts(private.slot[], private.claims[], uuid[], timestamptz, boolean) is
+comment on function private.find_conflicts(private.slot[], private.claims[], uuid[], timestamptz, boolean, boolean) is
   'What is in the way of these claims, apart from what own_ids own. conflicts: one for each occurrence and resource, a '
   'session before a hold, else the hold that expires last; times are the overlap with the request; null when nothing is. '
   'retry_after: when all of them clear, null when a session is among them. has_stale: something expired is in the way. '
   'concurrent_lanes: when nothing but other services of the client is, the lanes of those pairs. by_person: one for each of '
-  'several therapists, with the therapistId that was asked for.';
+  'several therapists, with the therapistId that was asked for. but_pairs: without other services of the client that an '
+  'admin sets aside.';
 
 create function private.conflict_code(conflicts jsonb, concurrent_lanes int4multirange default null)
 returns jsonb
@@ -8783,9 +8854,16 @@ set search_path = ''
 as $$
 begin
   if cardinality(slots) = 1 then
-    slots[1].lanes := private.client_lanes(
-      organization_id, slots[1].client_id, slots[1].cpt_code, slots[1].start_time, slots[1].end_time
-    ) - lifted;
+    if slots[1].session_id is not null then
+      slots[1].lanes := private.kept_lanes(
+        organization_id, slots[1].session_id, slots[1].cpt_code, slots[1].start_time, slots[1].end_time
+      );
+    end if;
+    if slots[1].session_id is null or slots[1].lanes is null then
+      slots[1].lanes := private.client_lanes(
+        organization_id, slots[1].client_id, slots[1].cpt_code, slots[1].start_time, slots[1].end_time
+      ) - lifted;
+    end if;
     return slots;
   end if;
   return array(
@@ -8804,13 +8882,18 @@ begin
     select row(
       slot.hold_id, slot.occurrence_index, slot.hold_key, slot.client_id, slot.group_id, slot.session_id,
       slot.start_time, slot.end_time, slot.time_zone, slot.civil_start,
-      (
-        select range_agg(lane.range)
-        from period
-        cross join lateral unnest(period.lanes) as lane (range)
-        where period.client_id = slot.client_id and period.cpt_code is not distinct from slot.cpt_code
-          and period.during && tstzrange(slot.start_time, slot.end_time, '[]')
-      ) - lifted,
+      coalesce(
+        case when slot.session_id is not null then private.kept_lanes(
+          with_lanes.organization_id, slot.session_id, slot.cpt_code, slot.start_time, slot.end_time
+        ) end,
+        (
+          select range_agg(lane.range)
+          from period
+          cross join lateral unnest(period.lanes) as lane (range)
+          where period.client_id = slot.client_id and period.cpt_code is not distinct from slot.cpt_code
+            and period.during && tstzrange(slot.start_time, slot.end_time, '[]')
+        ) - lifted
+      ),
       slot.cpt_code, slot.service_date
     )::private.slot
     from unnest(slots) as slot
@@ -9425,17 +9508,23 @@ comment on function private.is_excepted(jsonb, timestamp, text) is
 
 create view public.series_changes with (security_invoker = true) as
 select
-  batch.organization_id, batch.series_id, batch.id as batch_id, batch.series_change as change, settled.changed_at,
-  batch.created_by as changed_by
-from public.hold_batches as batch
+  session.organization_id, session.series_id, batch.id as batch_id, batch.series_change as change,
+  max(hold.settled_at) as changed_at, batch.created_by as changed_by
+-- A group moves, and goes on, whole: what was asked of one client's series happened to those of the others.
+from public.sessions as session
 cross join lateral (
-  select max(hold.settled_at) as changed_at
-  from public.session_holds as hold
-  where hold.organization_id = batch.organization_id and hold.batch_id = batch.id and hold.status = 'confirmed'
-) as settled
-where batch.series_id is not null and settled.changed_at is not null;
+  select added.batch_id, added.settled_at from public.session_holds as added
+  where added.organization_id = session.organization_id and added.id = session.id and added.status = 'confirmed'
+  union all
+  select moved.batch_id, moved.settled_at from public.session_holds as moved
+  where moved.organization_id = session.organization_id and moved.session_id = session.id and moved.status = 'confirmed'
+) as hold
+join public.hold_batches as batch on batch.organization_id = session.organization_id and batch.id = hold.batch_id
+where session.series_id is not null and batch.series_id is not null
+group by session.organization_id, session.series_id, batch.organization_id, batch.id;
 comment on view public.series_changes is
-  'What was changed of series since they were booked, extensions among it: one row for each confirmed change.';
+  'What was changed of series since they were booked, extensions among it: one row for each confirmed change and each series '
+  'whose sessions it moved or added.';
 comment on column public.series_changes.change is
   'As asked: {scope, from, shift_minutes, weekday, local_start, duration_minutes, therapist_id, room_id}, or what '
   'extend_series was asked for.';
@@ -10167,9 +10256,16 @@ begin
       end),
       case when is_listed then format('occurrences.%s.', item.occurrence_index) else '' end, day.date, service.code,
       private.service_code(batch.organization_id, batch.cpt_code, batch.session_type, day.date) is not null,
-      case when payer.id is not null then private.coverage_gap(
-        batch.organization_id, payer.id, coalesce(service.code, '97153'), place.location_type, day.date
-      ) end
+      case
+        -- It stays what it is, on its day: whoever paid for it then is not asked anew.
+        when batch.is_move and row(service.code, place.location_type, day.date) is not distinct from row(
+          private.service_code(batch.organization_id, moved.cpt_code, moved.session_type, day.date), moved.location_type,
+          private.service_date(batch.organization_id, hold.client_id, moved.start_time)
+        ) then null
+        when payer.id is not null then private.coverage_gap(
+          batch.organization_id, payer.id, coalesce(service.code, '97153'), place.location_type, day.date
+        )
+      end
     )::private.confirmed_slot
     from unnest(holds) as hold
     cross join lateral (
@@ -10184,7 +10280,7 @@ begin
       select private.service_date(batch.organization_id, hold.client_id, hold.start_time) as date offset 0
     ) as day
     left join lateral (
-      select known.cpt_code, known.session_type, known.location_type from public.sessions as known
+      select known.cpt_code, known.session_type, known.location_type, known.start_time from public.sessions as known
       where known.organization_id = batch.organization_id and known.id = hold.session_id offset 0
     ) as moved on true
     cross join lateral (
@@ -10234,7 +10330,8 @@ begin
   )) into issues
   from unnest(slots) as slot
   cross join lateral (select coalesce(slot.service_code, '97153') as code) as service
-  where slot.payment_gap is not null;
+  -- A service that was held was paid for when it was held: its hold confirms, whatever the payer has changed since.
+  where slot.payment_gap = 'place' or slot.payment_gap is not null and not slot.is_service_held;
   if issues is not null then
     perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
   end if;
@@ -11349,6 +11446,7 @@ create type private.series_pattern as (
   time_zone text,
   through date,
   changes private.series_change[],
+  change_zones text[],
   duration interval,
   last public.sessions,
   client_ids uuid[],
@@ -11357,7 +11455,8 @@ create type private.series_pattern as (
   buffer_after_minutes smallint
 );
 comment on type private.series_pattern is
-  'What a series does: its rule and what it makes of the rule''s days (changes, duration). through: the last day of the rule '
+  'What a series does: its rule and what it makes of the rule''s days (changes, duration). change_zones: by whose clocks '
+  'each change and all later ones are, null for those before. through: the last day of the rule '
   'that was booked; last: its last session that stands; client_ids: everybody of its group who is in a series.';
 
 create function private.read_extend_request(request jsonb)
@@ -11417,10 +11516,14 @@ begin
     greatest(held.through, max((change.change ->> 'through')::date)),
     coalesce(array_agg(
       jsonb_populate_record(null::private.series_change, change.change) order by change.changed_at
-    ) filter (where change.change ->> 'scope' in ('following', 'all')), '{}')
-  into pattern.through, pattern.changes
-  from public.series_changes as change
-  where change.organization_id = actor.organization_id and change.series_id = wanted.series_id;
+    ) filter (where change.lasts), '{}'),
+    array_agg(change.change ->> 'time_zone' order by change.changed_at) filter (where change.lasts)
+  into pattern.through, pattern.changes, pattern.change_zones
+  from (
+    select known.change, known.changed_at, known.change ->> 'scope' in ('following', 'all') as lasts
+    from public.series_changes as known
+    where known.organization_id = actor.organization_id and known.series_id = wanted.series_id
+  ) as change;
   pattern.through := coalesce(pattern.through, (select max(session.civil_start)::date from unnest(known) as session));
   pattern.civil_start := coalesce(pattern.civil_start, known[1].civil_start);
   pattern.duration := coalesce(
@@ -11453,8 +11556,8 @@ $$;
 comment on function private.series_pattern(private.actor, private.extend_request) is
   'What a series does, as far as it is the caller''s; null when it is not.';
 
-create type private.extension_day as (day date, civil timestamp, start_time timestamptz);
-comment on type private.extension_day is 'A day of a rule, and when the session of it begins.';
+create type private.extension_day as (day date, civil timestamp, start_time timestamptz, time_zone text);
+comment on type private.extension_day is 'A day of a rule, and when the session of it begins, by whose clocks.';
 
 create function private.extension_days(pattern private.series_pattern, as_of timestamptz)
 returns private.extension_day[]
@@ -11474,17 +11577,24 @@ begin
   end if;
   return array(
     with recursive changed as (
-      select day.date as day, day.date + pattern.civil_start::time as civil, 0 as changes
+      select day.date as day, day.date + pattern.civil_start::time as civil, pattern.time_zone as zone, 0 as changes
       from unnest(days) as day (date)
       where not private.is_excepted(pattern.exceptions, day.date + pattern.civil_start::time, pattern.time_zone)
       union all
-      select changed.day, private.changed_civil(changed.civil, pattern.changes[changed.changes + 1]), changed.changes + 1
+      select changed.day, private.changed_civil(
+        case when clocks.zone = changed.zone then changed.civil
+          else private.instant_at(changed.civil, changed.zone) at time zone clocks.zone end,
+        pattern.changes[changed.changes + 1]
+      ), clocks.zone, changed.changes + 1
       from changed
+      cross join lateral (
+        select coalesce(pattern.change_zones[changed.changes + 1], changed.zone) as zone
+      ) as clocks
       where changed.changes < cardinality(pattern.changes)
     )
-    select row(changed.day, changed.civil, begins.at)::private.extension_day
+    select row(changed.day, changed.civil, begins.at, changed.zone)::private.extension_day
     from changed
-    cross join lateral (select private.instant_at(changed.civil, pattern.time_zone) as at offset 0) as begins
+    cross join lateral (select private.instant_at(changed.civil, changed.zone) as at offset 0) as begins
     where changed.changes = cardinality(pattern.changes) and begins.at > as_of
     order by changed.day
   );
@@ -11561,7 +11671,7 @@ begin
     end if;
   end if;
   days := case when wanted.count is not null then possible[1:wanted.count::integer] else array(
-    select row(next.day, next.civil, next.start_time)::private.extension_day
+    select row(next.*)::private.extension_day
     from unnest(possible) as next
     where next.civil::date <= until
     order by next.day
@@ -11598,14 +11708,14 @@ begin
   request.room_id := pattern.room_id;
   request.cpt_code := (pattern.last).cpt_code;
   request.session_type := (pattern.last).session_type;
-  request.time_zone := pattern.time_zone;
+  request.time_zone := days[1].time_zone;
   request.hold_seconds := 30;
   request.buffer_before_minutes := pattern.buffer_before_minutes;
   request.buffer_after_minutes := pattern.buffer_after_minutes;
   request.override := wanted.override;
   request.occurrences := array(
     select row(
-      null, private.iso(day.start_time + pattern.duration), null, null, pattern.time_zone, null,
+      null, private.iso(day.start_time + pattern.duration), null, null, day.time_zone, null,
       to_char(day.civil, 'YYYY-MM-DD"T"HH24:MI:SS.MS')
     )::private.occurrence_request
     from unnest(days) as day
@@ -11766,7 +11876,7 @@ begin
     ) -> 'occurrences') as occurrence (value)
     where occurrence.value -> 'blockedBy' <> 'null';
     days := array(
-      select row(day.day, day.civil, day.start_time)::private.extension_day
+      select row(day.day, day.civil, day.start_time, day.time_zone)::private.extension_day
       from unnest(added.days) with ordinality as day
       where not blocked ? (day.ordinality - 1)::text
       order by day.ordinality
@@ -12359,7 +12469,8 @@ comment on table private.freed_slots is
 comment on column private.freed_slots.declined_ids is
   'Entries that let this slot go, or cannot have it: they are not asked again.';
 comment on column private.freed_slots.blocked_ids is
-  'Entries that could not have it for now, because of a hold, of hours or of a closure: they are asked again.';
+  'Entries that could not have it for now, because of a hold, of hours, of a closure, of units that are not left or of '
+  'another session of their client: they are asked again.';
 comment on column private.freed_slots.blocked_until is
   'When the last of the holds that were in the way expires; null: none was.';
 comment on column private.freed_slots.is_asleep is
@@ -12517,7 +12628,8 @@ begin
 end
 $$;
 comment on function private.wake_slots_of(uuid, uuid[]) is
-  'Something of these therapists and clients is free again: slots that somebody could not have for now are offered anew.';
+  'Time of these therapists and clients, or units, are free again: slots that somebody could not have for now are offered '
+  'anew.';
 
 create function private.close_waitlist_entry(organization_id uuid, batch_id uuid, as_of timestamptz)
 returns void
@@ -12810,7 +12922,9 @@ begin
     update private.freed_slots as passed
     set room_id = null
     where passed.organization_id = slot.organization_id and passed.id = slot.id;
-  elsif outcome ->> 'retryAfter' is not null or outcome ->> 'code' = 'OUTSIDE_AVAILABILITY' then
+  elsif outcome ->> 'retryAfter' is not null or outcome ->> 'code' in (
+    'OUTSIDE_AVAILABILITY', 'CLIENT_CONFLICT', 'CONCURRENT_SERVICE_NOT_ALLOWED', 'AUTHORIZATION_EXCEEDED'
+  ) then
     update private.freed_slots as passed
     set blocked_ids = passed.blocked_ids || entry.id,
       blocked_until = greatest(passed.blocked_until, (outcome ->> 'retryAfter')::timestamptz)
@@ -13250,11 +13364,14 @@ begin
     if tg_op = 'INSERT' or (new.start_time, new.time_zone) is distinct from (old.start_time, old.time_zone) then
       new.civil_start := new.start_time at time zone new.time_zone;
     end if;
-    new.lanes := private.client_lanes(
-      new.organization_id, new.client_id,
-      private.service_code_at(new.organization_id, new.client_id, new.cpt_code, new.session_type, new.start_time),
-      new.start_time, new.end_time
-    );
+    -- What keeps its client's time and its service keeps its lanes, those among them that an admin let run beside another.
+    if tg_op = 'INSERT' or serves_anew or (new.start_time, new.end_time) is distinct from (old.start_time, old.end_time) then
+      new.lanes := private.client_lanes(
+        new.organization_id, new.client_id,
+        private.service_code_at(new.organization_id, new.client_id, new.cpt_code, new.session_type, new.start_time),
+        new.start_time, new.end_time
+      );
+    end if;
   end if;
   return new;
 end
@@ -14509,13 +14626,14 @@ create type private.asked_booking as (
   places private.asked_place[],
   is_fixed boolean,
   other_therapist_ids uuid[],
+  override private.override_request,
   batch public.hold_batches,
   slots private.slot[]
 );
 comment on type private.asked_booking is
   'A booking that somebody asks about. own_ids: owners of claims that are not in its way; is_fixed: it has no other '
   'time, since the client joins a group at the group''s. other_therapist_ids: whose time it takes too, as a meeting does. '
-  'batch and slots: of a request of sessions-hold, what it would hold.';
+  'override: what an admin would set aside for it. batch and slots: of a request of sessions-hold, what it would hold.';
 
 create function private.asked_booking(actor private.actor, request jsonb)
 returns private.asked_booking
@@ -14545,6 +14663,7 @@ begin
   asked.buffer_before := make_interval(mins => batch.buffer_before_minutes);
   asked.buffer_after := make_interval(mins => batch.buffer_after_minutes);
   asked.is_fixed := wanted.group_id is not null;
+  asked.override := case when actor.role in ('admin', 'super_admin') then wanted.override end;
   asked.batch := batch;
   asked.slots := slots;
   asked.own_ids := array(
@@ -16346,11 +16465,11 @@ declare
   as_of constant timestamptz := statement_timestamp();
   asked constant private.asked_booking := private.asked_booking(actor, request);
   slots constant private.slot[] := private.with_lanes(actor.organization_id, asked.slots);
-  conflicts constant jsonb := coalesce(private.availability_conflicts(
-    actor.organization_id, asked.therapist_id, private.spans_of(slots)
-  ), '[]') || coalesce((private.find_conflicts(
+  conflicts constant jsonb := coalesce(case when not private.overrides(asked.override, 'availability') then
+    private.availability_conflicts(actor.organization_id, asked.therapist_id, private.spans_of(slots))
+  end, '[]') || coalesce((private.find_conflicts(
     slots, private.claimed(actor.organization_id, private.places_of_slots(asked.batch, slots, asked.is_fixed)),
-    asked.own_ids, as_of
+    asked.own_ids, as_of, but_pairs => private.overrides(asked.override, 'concurrency')
   )).conflicts, '[]');
 begin
   return jsonb_build_object('occurrences', (
@@ -16367,7 +16486,7 @@ begin
       select place.occurrence_index, 'authorization', null, private.iso(place.start_time), private.iso(place.end_time), null
       from unnest(asked.places, private.services_available(actor.organization_id, asked.therapist_id, asked.places, as_of))
         as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, is_available)
-      where not place.is_available
+      where not place.is_available and not private.overrides(asked.override, 'authorization')
     ),
     -- For each kind of reason one; of a day that is closed in several stretches the first.
     told as (
@@ -16413,7 +16532,7 @@ select private.publish('preview_series',
   'For the body of sessions-hold, without holding: {occurrences: [{index, startTime, endTime, blockedBy, by, reasons}]}. '
   'reasons: [{what, by, startTime, endTime, expiresAt}], the worst first, what being closure, availability, therapist, '
   'client, room or authorization (too few units are left, those of the dates before counted), by session or hold, and '
-  'the times the part of the occurrence. blockedBy and by are those of the first, null when the date is free.'
+  'the times the part of the occurrence; what an admin''s override sets aside is none. blockedBy and by are those of the first, null when the date is free.'
 );
 
 -- === schemas/booking/substitutes.sql ===
@@ -21957,7 +22076,7 @@ begin
       ) then 'in_progress'
       else 'scheduled'
     end;
-    if wanted.undo = 'no_show' then
+    if wanted.undo = 'no_show' and not private.was_let_beside(session.organization_id, session.id) then
       -- The payers' rules may have changed while it claimed nothing.
       session.lanes := private.client_lanes(
         session.organization_id, session.client_id,
@@ -22247,6 +22366,20 @@ begin
     corrected.overlap_reason := case when other_visits is not null then private.tidy(wanted.overlap_reason) end;
   end if;
   obstacle := private.rewrite_session(session, after, as_of);
+  if obstacle.concurrent_lanes is not null and private.tidy(wanted.overlap_reason) is not null
+    and actor.role in ('admin', 'super_admin')
+  then
+    -- The pairs in the way give up their lanes, as for what an admin books beside them.
+    after.lanes := after.lanes - obstacle.concurrent_lanes;
+    obstacle := private.rewrite_session(session, after, as_of);
+    if obstacle.conflicts is null then
+      perform private.record_event(
+        actor.organization_id, 'override.concurrency', 'session', array[session.id], as_of,
+        therapist_id => session.therapist_id, actor_role => actor.role::text,
+        details => jsonb_build_object('reason', private.tidy(wanted.overlap_reason))
+      );
+    end if;
+  end if;
   if obstacle.conflicts is not null then
     cause := jsonb_populate_record(null::private.cause, private.conflict_code(obstacle.conflicts, obstacle.concurrent_lanes));
     return private.refuse(
@@ -22754,7 +22887,7 @@ values
   ('cancellation.refused', 'A cancellation was refused.'),
   ('override.availability', 'An admin booked outside the hours, with a reason.'),
   ('override.authorization', 'An admin booked beyond an authorization, with a reason.'),
-  ('override.concurrency', 'An admin booked two services of one client at once, with a reason.'),
+  ('override.concurrency', 'An admin let two services of one client be at once, with a reason.'),
   ('override.visit_overlap', 'An admin let a visit overlap others in actual time, with a reason.'),
   ('session.inserted', 'A session was written directly rather than through a hold.'),
   ('session.moved', 'The time, people or room of a session changed.'),
@@ -25522,7 +25655,7 @@ as
 select
   month.organization_id,
   month.month,
-  private.service_date(session.organization_id, session.client_id, session.start_time) as service_date,
+  day.date as service_date,
   session.id as session_id,
   session.therapist_id,
   therapist.display_name as therapist_name,
@@ -25530,14 +25663,34 @@ select
   client.reference as client_reference,
   array['not_completed'] as reasons,
   -- Where the client lives it may be tomorrow already.
-  greatest(0, today.date - private.service_date(session.organization_id, session.client_id, session.start_time))
-    as days_waiting
+  greatest(0, today.date - day.date) as days_waiting
 from reports.months as month
 cross join lateral (select private.service_date(month.organization_id, null, now()) as date) as today
-join public.sessions as session
-  on session.organization_id = month.organization_id
-  and session.start_time >= month.starts_at
-  and session.start_time < month.ends_at
+cross join lateral (
+  select session.id, session.start_time as begun
+  from public.sessions as session
+  where session.organization_id = month.organization_id
+    and session.start_time >= month.starts_at and session.start_time < month.ends_at
+    and session.status in ('scheduled', 'in_progress')
+    and not exists (
+      select from public.session_visits as visit
+      where visit.organization_id = session.organization_id and visit.session_id = session.id
+        and visit.other_day_reason is not null
+    )
+  union all
+  -- A visit is of the day on which it began, whichever it was booked for, and before it is completed too.
+  select visit.session_id, visit.actual_start_time
+  from public.session_visits as visit
+  where visit.organization_id = month.organization_id and visit.other_day_reason is not null
+    and visit.actual_start_time >= month.starts_at and visit.actual_start_time < month.ends_at
+) as open
+cross join lateral (
+  select known.* from public.sessions as known
+  where known.organization_id = month.organization_id and known.id = open.id offset 0
+) as session
+cross join lateral (
+  select private.service_date(session.organization_id, session.client_id, open.begun) as date offset 0
+) as day
 left join public.therapists as therapist
   on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
 left join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id

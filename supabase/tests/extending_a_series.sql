@@ -1,6 +1,6 @@
 -- A series goes on by its rule, as it was changed since: to a day, by a number of sessions, or while an authorization lasts.
 begin;
-select plan(47);
+select plan(54);
 select tests.open_clinic();
 select tests.open_clinic('other ');
 
@@ -155,6 +155,40 @@ select tests.book_rule('rbt2', 'dan', '{100,107}', '{"rule": "FREQ=WEEKLY", "cou
 select is(tests.extend('admin', id, '{"count": 1}') ->> 'ok', 'true', 'a series in a room, with travel, goes on') from roomed;
 select is((select array_agg(distinct (room_id, buffer_before_minutes, buffer_after_minutes)::text) from public.sessions join roomed on series_id = roomed.id),
   array[format('(%s,15,20)', tests.id('blue'))], 'in its room, with the same travel');
+
+-- What happened to a group by one client's series happened to the series of the others.
+create temporary table mates on commit drop as
+select tests.book_rule('rbt', 'ann', '{300,307}', '{"rule": "FREQ=WEEKLY", "count": 2}', jsonb_build_object(
+  'cpt_code', '97154', 'client_ids', jsonb_build_array(tests.id('ann'), tests.id('dan')), 'start_time', tests.day(300), 'end_time', tests.day(300, '11:00'))) as id;
+create temporary table mate on commit drop as select distinct series_id as id from public.sessions where client_id = tests.id('dan') and group_id is not null;
+do $$ begin
+  perform tests.confirm('admin', tests.confirmation(tests.hold('admin', jsonb_build_object('series', jsonb_build_object('series_id', id, 'scope', 'following',
+    'from', tests.day(307), 'change', '{"shift_minutes": 1440}'::jsonb))), 'rbt', 'ann')) from mates;
+  perform tests.extend('admin', id, '{"count": 1}') from mate;
+end $$;
+select is(tests.places(id, 300), '{300 10:00,308 10:00,315 10:00}', 'extended by a mate''s series, as it was changed by the first') from mates;
+select is(tests.extend('admin', id, '{"count": 1}') ->> 'ok', 'true', 'then by the first') from mates;
+select is(tests.places(id, 300), '{300 10:00,308 10:00,315 10:00,322 10:00}', 'it goes on behind what the mate''s has added') from mate;
+
+-- A change by the clocks of another zone stays so.
+create temporary table eastern on commit drop as select tests.book_rule('bcba', 'cat', '{400,407}', '{"rule": "FREQ=WEEKLY", "count": 2}', jsonb_build_object(
+  'start_time', tests.day(400), 'end_time', tests.day(400, '11:00'))) as id;
+do $$ begin
+  perform tests.confirm('admin', tests.confirmation(tests.hold('admin', jsonb_build_object('time_zone', 'America/New_York', 'series', jsonb_build_object(
+    'series_id', id, 'scope', 'following', 'from', tests.day(407), 'change', '{"local_start": "15:00"}'::jsonb))), 'bcba', 'cat')) from eastern;
+  perform tests.extend('admin', id, '{"count": 1}') from eastern;
+end $$;
+select is(tests.places(id, 400), '{400 10:00,407 12:00,414 12:00}', '15:00 in New York is noon in Los Angeles, also of what is added') from eastern;
+
+-- Skipping leaves out what an override does not set aside.
+select tests.book('admin', 'rbt', 'cat', tests.day(421, '12:30'));
+insert into public.availability_exceptions (organization_id, therapist_id, kind, starts_at, ends_at)
+values (tests.id('clinic'), tests.id('bcba'), 'time_off', tests.day(428, '00:00'), tests.day(429, '00:00'));
+create temporary table overridden on commit drop as
+select tests.extend('admin', id, '{"count": 3, "on_conflict": "skip", "override": {"reason": "Asked for", "rules": ["availability"]}}') as outcome from eastern;
+select is(tests.places(id, 415), '{428 12:00,435 12:00}', 'a day off that an admin sets aside is booked') from eastern;
+select is(jsonb_path_query_array(outcome, '$.body.skipped[*].blockedBy'), '["client"]', 'and not among what is left out') from overridden;
+select is_empty('select * from tests.broken_claims()', 'the claims are sound to the very end');
 
 select * from finish();
 rollback;

@@ -1,6 +1,6 @@
 -- Sessions that are booked get another code, as when theirs ends: all or nothing, lanes and units asked anew.
 begin;
-select plan(27);
+select plan(30);
 select tests.open_clinic();
 select tests.add_payers();
 create temporary table story (name text primary key, answer jsonb);
@@ -75,5 +75,18 @@ update public.sessions set status = status.next::public.session_status from stor
 select is(pg_temp.recode('admin', '{rendered}', '97152') ->> 'ok', 'true', 'what goes on may get another');
 update public.sessions set status = 'completed' from story where name = 'rendered' and id = (answer #>> '{}')::uuid;
 select is(pg_temp.recode('admin', '{rendered}', '97153') ->> 'code', 'STATUS_NOT_ALLOWED', 'what was rendered is corrected instead');
+-- Whoever is left alone of a group was treated alone, and is billed so.
+create temporary table alone on commit drop as
+select (session ->> 'id')::uuid as id, (session ->> 'client_id')::uuid as client_id
+from jsonb_array_elements(tests.confirm('admin', tests.confirmation(tests.hold('admin', tests.request('bcba', 'ann', tests.at(300), 60,
+  jsonb_build_object('cpt_code', '97158', 'client_ids', jsonb_build_array(tests.id('ann'), tests.id('dan')), 'override', '{"reason": "x"}'::jsonb))), 'bcba', 'ann')) #> '{body,sessions}') as session;
+create function pg_temp.recoded(of_client text) returns text language sql as $$
+  select coalesce(tests.error('admin', format('select public.recode_sessions(%L)', jsonb_build_object('session_ids', array[id], 'cpt_code', '97155'))) ->> 'code', 'ok')
+  from alone where client_id = tests.id(of_client) $$;
+select is(pg_temp.recoded('dan'), 'PT400', 'one of two in a group gets no code for one');
+select tests.cancel('admin', jsonb_build_object('session_ids', jsonb_build_array(id))) from alone where client_id = tests.id('ann');
+select is(pg_temp.recoded('dan'), 'ok', 'the one who is left does');
+select is((select cpt_code from public.sessions join alone using (id) where alone.client_id = tests.id('dan')), '97155', 'and is billed for that');
+
 select * from finish();
 rollback;

@@ -1,6 +1,6 @@
 -- A client may receive two services at the same time where every payer of hers allows that pair, and nowhere else.
 begin;
-select plan(84);
+select plan(95);
 select tests.open_clinic();
 select tests.add_payers();
 select tests.cover('ann', 'open');
@@ -184,6 +184,44 @@ select tests.add('public.client_coverages', jsonb_build_array(jsonb_build_object
 )));
 select is(pg_temp.try('rbt', 'dan', '97153', 70), 'held', 'a technician treats dan, whom his new payer covers from midnight on');
 select is(pg_temp.try('bcba', 'dan', '97155', 70), 'held', 'and the payer of his day allows the pair, whatever day it is elsewhere');
+
+-- What an admin let run beside another, with a reason, goes on so while its client's time and its service stay.
+create function pg_temp.booked(therapist text, code text, extra jsonb default '{}') returns uuid language sql as $$
+  select (tests.confirm('admin', tests.confirmation(held, therapist, 'cat')) #>> '{body,session,id}')::uuid
+  from tests.hold('admin', tests.request(therapist, 'cat', tests.at(400), 60, jsonb_build_object('cpt_code', code) || extra)) as held
+$$;
+create function pg_temp.hand(session_id uuid, receiver text) returns jsonb language sql as $$
+  select tests.call('admin', format('select public.hold_reassignment(%L)', jsonb_build_object('session_ids', array[session_id], 'to_therapist_id', tests.id(receiver))))
+$$;
+create temporary table let on commit drop as
+select pg_temp.booked('rbt2', '97153') as treated, pg_temp.booked('bcba', '97155', '{"override": {"reason": "The payer agreed by phone", "rules": ["concurrency"]}}') as id;
+select is(tests.confirm('admin', tests.confirmation(pg_temp.hand(id, 'rbt'), 'rbt', 'cat')) ->> 'ok', 'true', 'it is handed over without a new reason') from let;
+select is(tests.error('admin', format('update public.sessions set room_id = %L where id = %L', tests.id('blue'), id)), null, 'it goes to a room') from let;
+select is(
+  tests.hold('admin', tests.request('rbt', 'cat', tests.at(400, '10:15'), 60, jsonb_build_object('session_id', id))) ->> 'code',
+  'CONCURRENT_SERVICE_NOT_ALLOWED', 'another time beside the other is asked anew') from let;
+select pg_temp.remember('back', pg_temp.hand(id, 'bcba')) from let;
+select is(tests.error('postgres', format('update public.client_coverages set priority = 2 where client_id = %L', tests.id('cat'))), null, 'while that is held, its payers may change');
+select is(tests.confirm('admin', tests.confirmation(pg_temp.remembered('back'), 'bcba', 'cat')) ->> 'ok', 'true', 'and it is confirmed');
+do $$ begin
+  perform private.enter_booking();
+  update public.sessions set start_time = date_trunc('minute', now()) - interval '2 hours', end_time = date_trunc('minute', now()) - interval '1 hour'
+  from let where sessions.id in (let.treated, let.id);
+  perform private.sync_claims(tests.id('clinic'), array[let.treated, let.id]) from let;
+  perform private.leave_booking(null);
+end $$;
+select is(tests.call('admin', format('select public.mark_no_show(%L)', jsonb_build_object('session_id', id))) ->> 'ok', 'true', 'it was missed, they say') from let;
+select is(tests.call('admin', format('select public.correct_visit(%L)', jsonb_build_object('session_id', id, 'base_version', 1, 'undo', 'no_show', 'reason_code', 'by_mistake'))) ->> 'ok',
+  'true', 'which is undone, beside the other as before') from let;
+update public.sessions set status = 'in_progress' from let where sessions.id in (let.treated, let.id);
+update public.sessions set status = 'completed' from let where sessions.id in (let.treated, let.id);
+create function pg_temp.correct(extra jsonb) returns text language sql as $$
+  select coalesce(answer ->> 'code', 'ok') from let cross join lateral tests.call('admin', format('select public.correct_visit(%L)', jsonb_build_object(
+    'session_id', id, 'base_version', 2, 'cpt_code', '97156', 'reason_code', 'wrong_service') || extra)) as answer $$;
+select is(pg_temp.correct('{}'), 'VISIT_OVERLAPS', 'corrected to another service, it is asked anew');
+select is(pg_temp.correct('{"overlap_reason": "Both were there"}'), 'ok', 'and an admin may have a reason again');
+select is((select array_agg(action order by action) from audit.events where details ->> 'reason' = 'Both were there'), '{override.concurrency,override.visit_overlap}', 'which the audit has');
+select is_empty('select * from tests.broken_claims()', 'the claims are sound to the end');
 
 select * from finish();
 rollback;

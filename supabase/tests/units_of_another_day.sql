@@ -1,7 +1,7 @@
 -- A visit counts on the day on which it began, whichever it was booked for and however it was completed: for that day's
 -- payer, of that day's authorization, rounded with that day's visits. Units move with it, and never vanish.
 begin;
-select plan(31);
+select plan(32);
 select tests.open_clinic();
 select tests.prove_rows();
 select tests.add_payers();
@@ -129,6 +129,14 @@ select is(
 update public.session_visits set actual_end_time = actual_start_time + interval '40 minutes' where session_id = tests.id('second');
 select is(pg_temp.taken('ann', 'strict'), '0 4 4', 'and times that SQL writes are counted: 63 minutes');
 select is_empty('select * from tests.broken_claims()', 'claims are sound');
+
+-- A visit that is not completed waits under the day on which it began.
+select pg_temp.session('begun', 'ben', '97153', 3, '12:00', 60);
+select pg_temp.ask('start_session', 'begun', jsonb_build_object('actual_start_time', pg_temp.wire(45), 'other_day_reason', 'a story'));
+select results_eq(
+  $$ select month, service_date, days_waiting from reports.unbilled where session_id = tests.id('begun') $$,
+  $$ select date_trunc('month', pg_temp.day(45) at time zone 'America/Los_Angeles')::date, (pg_temp.day(45) at time zone 'America/Los_Angeles')::date, 45 $$,
+  'a visit in progress is unbilled since the day on which it began');
 
 select * from finish();
 rollback;

@@ -1,6 +1,6 @@
 -- A slot that a cancellation frees is held for the first who waits for one like it; she is asked once at a time.
 begin;
-select plan(50);
+select plan(52);
 select tests.open_clinic();
 insert into public.clients (organization_id, id, reference) select tests.id('clinic'), tests.id(name), name from unnest(array['eve', 'fay']) as name;
 insert into public.caseloads (organization_id, therapist_id, client_id)
@@ -157,9 +157,19 @@ create temporary table scarce on commit drop as select tests.book('rbt', 'rbt', 
 select is(pg_temp.cancel(session_id), '1', 'an hour is cancelled') from scarce;
 select is((select count(*) from public.session_holds where start_time = tests.at(21) and client_id = tests.id('lou')), 0::bigint, 'and is not offered to them');
 select tests.authorize('lou', '97153', 4);
-create temporary table enough on commit drop as select tests.book('rbt', 'rbt', 'ann', tests.at(22)) as session_id;
-select is(pg_temp.cancel(session_id), '1', 'another is, once more is authorized') from enough;
-select is((select count(*) from public.session_holds where start_time = tests.at(22) and client_id = tests.id('lou') and status = 'held'), 1::bigint, 'and that one is');
+select pg_temp.offer();
+select is((select count(*) from public.session_holds where start_time = tests.at(21) and client_id = tests.id('lou') and status = 'held'), 1::bigint, 'until more is authorized');
+
+-- A session of their own in the way
+update public.waitlist_entries set closed_at = now() where closed_at is null;
+create temporary table own on commit drop as
+select tests.book('rbt', 'rbt', 'ann', tests.at(22)) as freed_id, tests.book('bcba', 'bcba', 'eve', tests.at(22)) as session_id;
+select is(pg_temp.wait('eve', 1), null, 'eve waits');
+select pg_temp.cancel(freed_id) from own;
+select is((select count(*) from public.session_holds where start_time = tests.at(22) and client_id = tests.id('eve') and status = 'held'), 0::bigint, 'an hour in which they have a session is not offered to them');
+select pg_temp.cancel(session_id) from own;
+select is((select batch.therapist_id from public.waitlist_entries as entry join public.hold_batches as batch on batch.id = entry.offered_batch_id
+  where entry.client_id = tests.id('eve') and entry.state = 'offered'), tests.id('rbt'), 'until that is cancelled');
 
 -- Whoever has let a slot go is not asked for it again, however many do.
 update public.waitlist_entries set closed_at = now() where closed_at is null;

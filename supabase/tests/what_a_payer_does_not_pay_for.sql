@@ -1,7 +1,7 @@
 -- A payer may not pay for a code, or not at a place. A confirmation of it is refused with the field to change, unless an admin
 -- held it with a reason.
 begin;
-select plan(8);
+select plan(11);
 select tests.open_clinic();
 select private.add_default_payers(tests.id('clinic'));
 update public.payer_code_rules set authorization_required = false where organization_id = tests.id('clinic');
@@ -36,6 +36,16 @@ update held set outcome = tests.hold('admin', tests.request('bcba', 'ann', tests
 select is(pg_temp.paths(jsonb_set(tests.confirmation(outcome, 'bcba', 'ann'), '{occurrences,0,session,location_type}', '"virtual"')),
   'occurrences.0.session.location_type', 'a move to such a place is refused') from held where day = 1;
 select is(tests.confirm('admin', tests.confirmation(outcome, 'bcba', 'ann')) ->> 'ok', 'true', 'one that keeps its place is not') from held where day = 1;
+
+-- What was held as a service, and what stays as it was booked, is not asked anew.
+insert into held select 6, tests.hold('admin', tests.request('bcba', 'ann', tests.at(6), 60, '{"cpt_code": "97155"}'));
+update public.payer_code_rules set is_covered = false where organization_id = tests.id('clinic') and cpt_code = '97155';
+select is(tests.confirm('admin', pg_temp.confirmation(6, '97155', 'clinic')) ->> 'ok', 'true', 'a hold confirms, whatever its payer has changed since');
+create temporary table remote on commit drop as select id from public.sessions where client_id = tests.id('ann') and start_time = tests.at(4);
+insert into held select 7, tests.call('admin', format('select public.hold_reassignment(%L)', jsonb_build_object('session_ids', array[id], 'to_therapist_id', tests.id('rbt')))) from remote;
+select is(tests.confirm('admin', tests.confirmation(outcome, 'rbt', 'ann')) ->> 'ok', 'true', 'what an admin let take place there is handed over') from held where day = 7;
+insert into held select 8, tests.hold('admin', tests.request('rbt', 'ann', tests.at(8), 60, jsonb_build_object('session_id', id))) from remote;
+select is(pg_temp.paths(tests.confirmation(outcome, 'rbt', 'ann')), 'occurrences.0.session.location_type', 'for another day it is asked anew') from held where day = 8;
 
 select * from finish();
 rollback;

@@ -24,7 +24,7 @@ values
   ('cancellation.refused', 'A cancellation was refused.'),
   ('override.availability', 'An admin booked outside the hours, with a reason.'),
   ('override.authorization', 'An admin booked beyond an authorization, with a reason.'),
-  ('override.concurrency', 'An admin booked two services of one client at once, with a reason.'),
+  ('override.concurrency', 'An admin let two services of one client be at once, with a reason.'),
   ('override.visit_overlap', 'An admin let a visit overlap others in actual time, with a reason.'),
   ('session.inserted', 'A session was written directly rather than through a hold.'),
   ('session.moved', 'The time, people or room of a session changed.'),

@@ -278,9 +278,16 @@ begin
       end),
       case when is_listed then format('occurrences.%s.', item.occurrence_index) else '' end, day.date, service.code,
       private.service_code(batch.organization_id, batch.cpt_code, batch.session_type, day.date) is not null,
-      case when payer.id is not null then private.coverage_gap(
-        batch.organization_id, payer.id, coalesce(service.code, '97153'), place.location_type, day.date
-      ) end
+      case
+        -- It stays what it is, on its day: whoever paid for it then is not asked anew.
+        when batch.is_move and row(service.code, place.location_type, day.date) is not distinct from row(
+          private.service_code(batch.organization_id, moved.cpt_code, moved.session_type, day.date), moved.location_type,
+          private.service_date(batch.organization_id, hold.client_id, moved.start_time)
+        ) then null
+        when payer.id is not null then private.coverage_gap(
+          batch.organization_id, payer.id, coalesce(service.code, '97153'), place.location_type, day.date
+        )
+      end
     )::private.confirmed_slot
     from unnest(holds) as hold
     cross join lateral (
@@ -295,7 +302,7 @@ begin
       select private.service_date(batch.organization_id, hold.client_id, hold.start_time) as date offset 0
     ) as day
     left join lateral (
-      select known.cpt_code, known.session_type, known.location_type from public.sessions as known
+      select known.cpt_code, known.session_type, known.location_type, known.start_time from public.sessions as known
       where known.organization_id = batch.organization_id and known.id = hold.session_id offset 0
     ) as moved on true
     cross join lateral (
@@ -345,7 +352,8 @@ begin
   )) into issues
   from unnest(slots) as slot
   cross join lateral (select coalesce(slot.service_code, '97153') as code) as service
-  where slot.payment_gap is not null;
+  -- A service that was held was paid for when it was held: its hold confirms, whatever the payer has changed since.
+  where slot.payment_gap = 'place' or slot.payment_gap is not null and not slot.is_service_held;
   if issues is not null then
     perform private.raise_invalid(jsonb_path_query_array(issues, '$[0 to 49]'));
   end if;

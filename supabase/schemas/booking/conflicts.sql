@@ -1,5 +1,5 @@
 -- Purpose: what is in the way of a request, and how it is told.
--- Objects: find_conflicts, conflict_code.
+-- Objects: is_pair, find_conflicts, conflict_code.
 -- Watch for: conflicts say when and by which kind of booking, never whose.
 
 create type private.obstacle as (
@@ -10,12 +10,26 @@ create type private.obstacle as (
 );
 comment on type private.obstacle is 'What private.find_conflicts says.';
 
+create function private.is_pair(shared int4multirange)
+returns boolean
+language plpgsql
+immutable
+set search_path = ''
+as $$
+begin
+  return upper(shared) - lower(shared) = 1 and lower(shared) / 100 <> lower(shared) % 100;
+end
+$$;
+comment on function private.is_pair(int4multirange) is
+  'Whether these lanes are the one of a pair of different services, which an admin may set aside; see private.pair_lanes.';
+
 create function private.find_conflicts(
   slots private.slot[],
   wanted private.claims[],
   own_ids uuid[],
   as_of timestamptz,
-  by_person boolean default false
+  by_person boolean default false,
+  but_pairs boolean default false
 )
 returns private.obstacle
 language plpgsql
@@ -57,8 +71,7 @@ begin
   from (
     select
       shared.lanes,
-      -- Two different services share the lane of their pair and no other; see private.pair_lanes.
-      upper(shared.lanes) - lower(shared.lanes) = 1 and lower(shared.lanes) / 100 <> lower(shared.lanes) % 100 as is_pair,
+      private.is_pair(shared.lanes) as is_pair,
       owner.occurrence_index,
       want.resource_kind,
       want.resource_id,
@@ -81,17 +94,18 @@ begin
     ) as claim
     cross join lateral (select claim.lanes::int4multirange * want.lanes::int4multirange as lanes offset 0) as shared
     cross join lateral (select (indexes ->> want.owner_id::text)::smallint as occurrence_index offset 0) as owner
-    where owner.occurrence_index is not null
+    where owner.occurrence_index is not null and not (but_pairs and private.is_pair(shared.lanes))
   ) as found;
   return obstacle;
 end
 $$;
-comment on function private.find_conflicts(private.slot[], private.claims[], uuid[], timestamptz, boolean) is
+comment on function private.find_conflicts(private.slot[], private.claims[], uuid[], timestamptz, boolean, boolean) is
   'What is in the way of these claims, apart from what own_ids own. conflicts: one for each occurrence and resource, a '
   'session before a hold, else the hold that expires last; times are the overlap with the request; null when nothing is. '
   'retry_after: when all of them clear, null when a session is among them. has_stale: something expired is in the way. '
   'concurrent_lanes: when nothing but other services of the client is, the lanes of those pairs. by_person: one for each of '
-  'several therapists, with the therapistId that was asked for.';
+  'several therapists, with the therapistId that was asked for. but_pairs: without other services of the client that an '
+  'admin sets aside.';
 
 create function private.conflict_code(conflicts jsonb, concurrent_lanes int4multirange default null)
 returns jsonb

@@ -11,6 +11,7 @@ create type private.series_pattern as (
   time_zone text,
   through date,
   changes private.series_change[],
+  change_zones text[],
   duration interval,
   last public.sessions,
   client_ids uuid[],
@@ -19,7 +20,8 @@ create type private.series_pattern as (
   buffer_after_minutes smallint
 );
 comment on type private.series_pattern is
-  'What a series does: its rule and what it makes of the rule''s days (changes, duration). through: the last day of the rule '
+  'What a series does: its rule and what it makes of the rule''s days (changes, duration). change_zones: by whose clocks '
+  'each change and all later ones are, null for those before. through: the last day of the rule '
   'that was booked; last: its last session that stands; client_ids: everybody of its group who is in a series.';
 
 create function private.read_extend_request(request jsonb)
@@ -79,10 +81,14 @@ begin
     greatest(held.through, max((change.change ->> 'through')::date)),
     coalesce(array_agg(
       jsonb_populate_record(null::private.series_change, change.change) order by change.changed_at
-    ) filter (where change.change ->> 'scope' in ('following', 'all')), '{}')
-  into pattern.through, pattern.changes
-  from public.series_changes as change
-  where change.organization_id = actor.organization_id and change.series_id = wanted.series_id;
+    ) filter (where change.lasts), '{}'),
+    array_agg(change.change ->> 'time_zone' order by change.changed_at) filter (where change.lasts)
+  into pattern.through, pattern.changes, pattern.change_zones
+  from (
+    select known.change, known.changed_at, known.change ->> 'scope' in ('following', 'all') as lasts
+    from public.series_changes as known
+    where known.organization_id = actor.organization_id and known.series_id = wanted.series_id
+  ) as change;
   pattern.through := coalesce(pattern.through, (select max(session.civil_start)::date from unnest(known) as session));
   pattern.civil_start := coalesce(pattern.civil_start, known[1].civil_start);
   pattern.duration := coalesce(
@@ -115,8 +121,8 @@ $$;
 comment on function private.series_pattern(private.actor, private.extend_request) is
   'What a series does, as far as it is the caller''s; null when it is not.';
 
-create type private.extension_day as (day date, civil timestamp, start_time timestamptz);
-comment on type private.extension_day is 'A day of a rule, and when the session of it begins.';
+create type private.extension_day as (day date, civil timestamp, start_time timestamptz, time_zone text);
+comment on type private.extension_day is 'A day of a rule, and when the session of it begins, by whose clocks.';
 
 create function private.extension_days(pattern private.series_pattern, as_of timestamptz)
 returns private.extension_day[]
@@ -136,17 +142,24 @@ begin
   end if;
   return array(
     with recursive changed as (
-      select day.date as day, day.date + pattern.civil_start::time as civil, 0 as changes
+      select day.date as day, day.date + pattern.civil_start::time as civil, pattern.time_zone as zone, 0 as changes
       from unnest(days) as day (date)
       where not private.is_excepted(pattern.exceptions, day.date + pattern.civil_start::time, pattern.time_zone)
       union all
-      select changed.day, private.changed_civil(changed.civil, pattern.changes[changed.changes + 1]), changed.changes + 1
+      select changed.day, private.changed_civil(
+        case when clocks.zone = changed.zone then changed.civil
+          else private.instant_at(changed.civil, changed.zone) at time zone clocks.zone end,
+        pattern.changes[changed.changes + 1]
+      ), clocks.zone, changed.changes + 1
       from changed
+      cross join lateral (
+        select coalesce(pattern.change_zones[changed.changes + 1], changed.zone) as zone
+      ) as clocks
       where changed.changes < cardinality(pattern.changes)
     )
-    select row(changed.day, changed.civil, begins.at)::private.extension_day
+    select row(changed.day, changed.civil, begins.at, changed.zone)::private.extension_day
     from changed
-    cross join lateral (select private.instant_at(changed.civil, pattern.time_zone) as at offset 0) as begins
+    cross join lateral (select private.instant_at(changed.civil, changed.zone) as at offset 0) as begins
     where changed.changes = cardinality(pattern.changes) and begins.at > as_of
     order by changed.day
   );
@@ -223,7 +236,7 @@ begin
     end if;
   end if;
   days := case when wanted.count is not null then possible[1:wanted.count::integer] else array(
-    select row(next.day, next.civil, next.start_time)::private.extension_day
+    select row(next.*)::private.extension_day
     from unnest(possible) as next
     where next.civil::date <= until
     order by next.day
@@ -260,14 +273,14 @@ begin
   request.room_id := pattern.room_id;
   request.cpt_code := (pattern.last).cpt_code;
   request.session_type := (pattern.last).session_type;
-  request.time_zone := pattern.time_zone;
+  request.time_zone := days[1].time_zone;
   request.hold_seconds := 30;
   request.buffer_before_minutes := pattern.buffer_before_minutes;
   request.buffer_after_minutes := pattern.buffer_after_minutes;
   request.override := wanted.override;
   request.occurrences := array(
     select row(
-      null, private.iso(day.start_time + pattern.duration), null, null, pattern.time_zone, null,
+      null, private.iso(day.start_time + pattern.duration), null, null, day.time_zone, null,
       to_char(day.civil, 'YYYY-MM-DD"T"HH24:MI:SS.MS')
     )::private.occurrence_request
     from unnest(days) as day
@@ -428,7 +441,7 @@ begin
     ) -> 'occurrences') as occurrence (value)
     where occurrence.value -> 'blockedBy' <> 'null';
     days := array(
-      select row(day.day, day.civil, day.start_time)::private.extension_day
+      select row(day.day, day.civil, day.start_time, day.time_zone)::private.extension_day
       from unnest(added.days) with ordinality as day
       where not blocked ? (day.ordinality - 1)::text
       order by day.ordinality

@@ -25,13 +25,14 @@ create type private.asked_booking as (
   places private.asked_place[],
   is_fixed boolean,
   other_therapist_ids uuid[],
+  override private.override_request,
   batch public.hold_batches,
   slots private.slot[]
 );
 comment on type private.asked_booking is
   'A booking that somebody asks about. own_ids: owners of claims that are not in its way; is_fixed: it has no other '
   'time, since the client joins a group at the group''s. other_therapist_ids: whose time it takes too, as a meeting does. '
-  'batch and slots: of a request of sessions-hold, what it would hold.';
+  'override: what an admin would set aside for it. batch and slots: of a request of sessions-hold, what it would hold.';
 
 create function private.asked_booking(actor private.actor, request jsonb)
 returns private.asked_booking
@@ -61,6 +62,7 @@ begin
   asked.buffer_before := make_interval(mins => batch.buffer_before_minutes);
   asked.buffer_after := make_interval(mins => batch.buffer_after_minutes);
   asked.is_fixed := wanted.group_id is not null;
+  asked.override := case when actor.role in ('admin', 'super_admin') then wanted.override end;
   asked.batch := batch;
   asked.slots := slots;
   asked.own_ids := array(

@@ -301,9 +301,16 @@ set search_path = ''
 as $$
 begin
   if cardinality(slots) = 1 then
-    slots[1].lanes := private.client_lanes(
-      organization_id, slots[1].client_id, slots[1].cpt_code, slots[1].start_time, slots[1].end_time
-    ) - lifted;
+    if slots[1].session_id is not null then
+      slots[1].lanes := private.kept_lanes(
+        organization_id, slots[1].session_id, slots[1].cpt_code, slots[1].start_time, slots[1].end_time
+      );
+    end if;
+    if slots[1].session_id is null or slots[1].lanes is null then
+      slots[1].lanes := private.client_lanes(
+        organization_id, slots[1].client_id, slots[1].cpt_code, slots[1].start_time, slots[1].end_time
+      ) - lifted;
+    end if;
     return slots;
   end if;
   return array(
@@ -322,13 +329,18 @@ begin
     select row(
       slot.hold_id, slot.occurrence_index, slot.hold_key, slot.client_id, slot.group_id, slot.session_id,
       slot.start_time, slot.end_time, slot.time_zone, slot.civil_start,
-      (
-        select range_agg(lane.range)
-        from period
-        cross join lateral unnest(period.lanes) as lane (range)
-        where period.client_id = slot.client_id and period.cpt_code is not distinct from slot.cpt_code
-          and period.during && tstzrange(slot.start_time, slot.end_time, '[]')
-      ) - lifted,
+      coalesce(
+        case when slot.session_id is not null then private.kept_lanes(
+          with_lanes.organization_id, slot.session_id, slot.cpt_code, slot.start_time, slot.end_time
+        ) end,
+        (
+          select range_agg(lane.range)
+          from period
+          cross join lateral unnest(period.lanes) as lane (range)
+          where period.client_id = slot.client_id and period.cpt_code is not distinct from slot.cpt_code
+            and period.during && tstzrange(slot.start_time, slot.end_time, '[]')
+        ) - lifted
+      ),
       slot.cpt_code, slot.service_date
     )::private.slot
     from unnest(slots) as slot

@@ -354,7 +354,7 @@ declare
   billed constant text := private.billed_code(
     written.organization_id, written.cpt_code, written.session_type, on_date
   );
-  companions constant integer := case when written.group_id is null then 1 else 2 end;
+  companions integer := case when written.group_id is null then 1 else 2 end;
   as_of constant timestamptz := clock_timestamp();
   room_id uuid := written.room_id;
   members integer := 0;
@@ -370,6 +370,12 @@ begin
       and member.group_id = written.group_id
       and member.id <> written.id
       and member.status not in ('cancelled', 'no_show');
+    -- Who alone came to a group was treated alone.
+    if before.group_id = written.group_id and members = 0
+      and private.service_issue(written.organization_id, billed, on_date, 1) is null
+    then
+      companions := 1;
+    end if;
   end if;
   if before is null or (on_date, billed, written.location_type) is distinct from (
     private.service_date(before.organization_id, before.client_id, before.start_time),

@@ -16,11 +16,11 @@ declare
   as_of constant timestamptz := statement_timestamp();
   asked constant private.asked_booking := private.asked_booking(actor, request);
   slots constant private.slot[] := private.with_lanes(actor.organization_id, asked.slots);
-  conflicts constant jsonb := coalesce(private.availability_conflicts(
-    actor.organization_id, asked.therapist_id, private.spans_of(slots)
-  ), '[]') || coalesce((private.find_conflicts(
+  conflicts constant jsonb := coalesce(case when not private.overrides(asked.override, 'availability') then
+    private.availability_conflicts(actor.organization_id, asked.therapist_id, private.spans_of(slots))
+  end, '[]') || coalesce((private.find_conflicts(
     slots, private.claimed(actor.organization_id, private.places_of_slots(asked.batch, slots, asked.is_fixed)),
-    asked.own_ids, as_of
+    asked.own_ids, as_of, but_pairs => private.overrides(asked.override, 'concurrency')
   )).conflicts, '[]');
 begin
   return jsonb_build_object('occurrences', (
@@ -37,7 +37,7 @@ begin
       select place.occurrence_index, 'authorization', null, private.iso(place.start_time), private.iso(place.end_time), null
       from unnest(asked.places, private.services_available(actor.organization_id, asked.therapist_id, asked.places, as_of))
         as place (occurrence_index, client_id, cpt_code, start_time, end_time, time_zone, session_id, is_available)
-      where not place.is_available
+      where not place.is_available and not private.overrides(asked.override, 'authorization')
     ),
     -- For each kind of reason one; of a day that is closed in several stretches the first.
     told as (
@@ -83,5 +83,5 @@ select private.publish('preview_series',
   'For the body of sessions-hold, without holding: {occurrences: [{index, startTime, endTime, blockedBy, by, reasons}]}. '
   'reasons: [{what, by, startTime, endTime, expiresAt}], the worst first, what being closure, availability, therapist, '
   'client, room or authorization (too few units are left, those of the dates before counted), by session or hold, and '
-  'the times the part of the occurrence. blockedBy and by are those of the first, null when the date is free.'
+  'the times the part of the occurrence; what an admin''s override sets aside is none. blockedBy and by are those of the first, null when the date is free.'
 );

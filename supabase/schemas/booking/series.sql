@@ -7,17 +7,23 @@
 
 create view public.series_changes with (security_invoker = true) as
 select
-  batch.organization_id, batch.series_id, batch.id as batch_id, batch.series_change as change, settled.changed_at,
-  batch.created_by as changed_by
-from public.hold_batches as batch
+  session.organization_id, session.series_id, batch.id as batch_id, batch.series_change as change,
+  max(hold.settled_at) as changed_at, batch.created_by as changed_by
+-- A group moves, and goes on, whole: what was asked of one client's series happened to those of the others.
+from public.sessions as session
 cross join lateral (
-  select max(hold.settled_at) as changed_at
-  from public.session_holds as hold
-  where hold.organization_id = batch.organization_id and hold.batch_id = batch.id and hold.status = 'confirmed'
-) as settled
-where batch.series_id is not null and settled.changed_at is not null;
+  select added.batch_id, added.settled_at from public.session_holds as added
+  where added.organization_id = session.organization_id and added.id = session.id and added.status = 'confirmed'
+  union all
+  select moved.batch_id, moved.settled_at from public.session_holds as moved
+  where moved.organization_id = session.organization_id and moved.session_id = session.id and moved.status = 'confirmed'
+) as hold
+join public.hold_batches as batch on batch.organization_id = session.organization_id and batch.id = hold.batch_id
+where session.series_id is not null and batch.series_id is not null
+group by session.organization_id, session.series_id, batch.organization_id, batch.id;
 comment on view public.series_changes is
-  'What was changed of series since they were booked, extensions among it: one row for each confirmed change.';
+  'What was changed of series since they were booked, extensions among it: one row for each confirmed change and each series '
+  'whose sessions it moved or added.';
 comment on column public.series_changes.change is
   'As asked: {scope, from, shift_minutes, weekday, local_start, duration_minutes, therapist_id, room_id}, or what '
   'extend_series was asked for.';

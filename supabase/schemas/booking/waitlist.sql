@@ -76,7 +76,8 @@ comment on table private.freed_slots is
 comment on column private.freed_slots.declined_ids is
   'Entries that let this slot go, or cannot have it: they are not asked again.';
 comment on column private.freed_slots.blocked_ids is
-  'Entries that could not have it for now, because of a hold, of hours or of a closure: they are asked again.';
+  'Entries that could not have it for now, because of a hold, of hours, of a closure, of units that are not left or of '
+  'another session of their client: they are asked again.';
 comment on column private.freed_slots.blocked_until is
   'When the last of the holds that were in the way expires; null: none was.';
 comment on column private.freed_slots.is_asleep is
@@ -234,7 +235,8 @@ begin
 end
 $$;
 comment on function private.wake_slots_of(uuid, uuid[]) is
-  'Something of these therapists and clients is free again: slots that somebody could not have for now are offered anew.';
+  'Time of these therapists and clients, or units, are free again: slots that somebody could not have for now are offered '
+  'anew.';
 
 create function private.close_waitlist_entry(organization_id uuid, batch_id uuid, as_of timestamptz)
 returns void
@@ -527,7 +529,9 @@ begin
     update private.freed_slots as passed
     set room_id = null
     where passed.organization_id = slot.organization_id and passed.id = slot.id;
-  elsif outcome ->> 'retryAfter' is not null or outcome ->> 'code' = 'OUTSIDE_AVAILABILITY' then
+  elsif outcome ->> 'retryAfter' is not null or outcome ->> 'code' in (
+    'OUTSIDE_AVAILABILITY', 'CLIENT_CONFLICT', 'CONCURRENT_SERVICE_NOT_ALLOWED', 'AUTHORIZATION_EXCEEDED'
+  ) then
     update private.freed_slots as passed
     set blocked_ids = passed.blocked_ids || entry.id,
       blocked_until = greatest(passed.blocked_until, (outcome ->> 'retryAfter')::timestamptz)

@@ -193,11 +193,14 @@ begin
     if tg_op = 'INSERT' or (new.start_time, new.time_zone) is distinct from (old.start_time, old.time_zone) then
       new.civil_start := new.start_time at time zone new.time_zone;
     end if;
-    new.lanes := private.client_lanes(
-      new.organization_id, new.client_id,
-      private.service_code_at(new.organization_id, new.client_id, new.cpt_code, new.session_type, new.start_time),
-      new.start_time, new.end_time
-    );
+    -- What keeps its client's time and its service keeps its lanes, those among them that an admin let run beside another.
+    if tg_op = 'INSERT' or serves_anew or (new.start_time, new.end_time) is distinct from (old.start_time, old.end_time) then
+      new.lanes := private.client_lanes(
+        new.organization_id, new.client_id,
+        private.service_code_at(new.organization_id, new.client_id, new.cpt_code, new.session_type, new.start_time),
+        new.start_time, new.end_time
+      );
+    end if;
   end if;
   return new;
 end

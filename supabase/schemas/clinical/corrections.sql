@@ -256,7 +256,7 @@ begin
       ) then 'in_progress'
       else 'scheduled'
     end;
-    if wanted.undo = 'no_show' then
+    if wanted.undo = 'no_show' and not private.was_let_beside(session.organization_id, session.id) then
       -- The payers' rules may have changed while it claimed nothing.
       session.lanes := private.client_lanes(
         session.organization_id, session.client_id,
@@ -546,6 +546,20 @@ begin
     corrected.overlap_reason := case when other_visits is not null then private.tidy(wanted.overlap_reason) end;
   end if;
   obstacle := private.rewrite_session(session, after, as_of);
+  if obstacle.concurrent_lanes is not null and private.tidy(wanted.overlap_reason) is not null
+    and actor.role in ('admin', 'super_admin')
+  then
+    -- The pairs in the way give up their lanes, as for what an admin books beside them.
+    after.lanes := after.lanes - obstacle.concurrent_lanes;
+    obstacle := private.rewrite_session(session, after, as_of);
+    if obstacle.conflicts is null then
+      perform private.record_event(
+        actor.organization_id, 'override.concurrency', 'session', array[session.id], as_of,
+        therapist_id => session.therapist_id, actor_role => actor.role::text,
+        details => jsonb_build_object('reason', private.tidy(wanted.overlap_reason))
+      );
+    end if;
+  end if;
   if obstacle.conflicts is not null then
     cause := jsonb_populate_record(null::private.cause, private.conflict_code(obstacle.conflicts, obstacle.concurrent_lanes));
     return private.refuse(

@@ -1,7 +1,33 @@
 -- Purpose: bookings follow a change of payers' rules about services that may run at once.
--- Objects: relane_clients and the triggers that call it.
+-- Objects: was_let_beside; relane_clients and the triggers that call it.
 -- Watch for: a change is refused while bookings overlap that it would no longer allow: move or cancel those first, or let
 --            the new version begin on a later day.
+
+create function private.was_let_beside(organization_id uuid, session_id uuid)
+returns boolean
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return exists (
+    select
+    from (
+      select known.batch_id from public.session_holds as known
+      where known.organization_id = was_let_beside.organization_id and known.id = was_let_beside.session_id
+        and known.status = 'confirmed'
+      union all
+      select known.batch_id from public.session_holds as known
+      where known.organization_id = was_let_beside.organization_id and known.session_id = was_let_beside.session_id
+        and known.status = 'confirmed'
+    ) as hold
+    join public.hold_batches as batch on batch.organization_id = was_let_beside.organization_id and batch.id = hold.batch_id
+    where private.overrides(batch, 'concurrency')
+  );
+end
+$$;
+comment on function private.was_let_beside(uuid, uuid) is
+  'Whether an admin let a session run beside another service, with a reason: then it goes on as it was allowed.';
 
 create function private.relane_clients(organization_id uuid, client_ids uuid[])
 returns void
@@ -26,13 +52,7 @@ begin
       and session.client_id = any (client_ids)
       and session.end_time > now()
       and session.status not in ('cancelled', 'no_show', 'completed')
-      -- What an admin let run beside another service, with a reason, goes on as it was allowed.
-      and not exists (
-        select from public.session_holds as hold
-        join public.hold_batches as batch on batch.organization_id = hold.organization_id and batch.id = hold.batch_id
-        where hold.organization_id = session.organization_id and session.id in (hold.id, hold.session_id)
-          and hold.status = 'confirmed' and private.overrides(batch, 'concurrency')
-      )
+      and not private.was_let_beside(session.organization_id, session.id)
     returning session.id
   ),
   held as (
@@ -56,6 +76,7 @@ begin
       and hold.status = 'held'
       and batch.organization_id = hold.organization_id and batch.id = hold.batch_id
       and not private.overrides(batch, 'concurrency')
+      and (hold.session_id is null or not private.was_let_beside(hold.organization_id, hold.session_id))
     returning hold.id, hold.batch_id
   )
   select array(select relaned.id from relaned union select held.id from held union select held.batch_id from held)

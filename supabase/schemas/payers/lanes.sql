@@ -1,5 +1,5 @@
 -- Purpose: which services one client may receive at the same time, as lanes of claims.
--- Objects: private.client_lanes.
+-- Objects: private.client_lanes, kept_lanes.
 -- Watch for: two claims of one client conflict exactly when their lanes meet; see private.pair_lanes.
 
 create function private.client_lanes(
@@ -75,3 +75,31 @@ comment on function private.client_lanes(uuid, uuid, text, timestamptz, timestam
   'The lanes of a client''s claim: those of the code''s pairs, but for pairs that every payer of the client allows. '
   'All lanes for a booking that names no known service: what it may run beside is not known. Without a payer nothing '
   'is allowed. Runs as its owner, so that reports may call it.';
+
+create function private.kept_lanes(
+  organization_id uuid,
+  session_id uuid,
+  cpt_code text,
+  start_time timestamptz,
+  end_time timestamptz
+)
+returns int4multirange
+language plpgsql
+stable
+set search_path = ''
+as $$
+begin
+  return (
+    select session.lanes
+    from public.sessions as session
+    where session.organization_id = kept_lanes.organization_id and session.id = kept_lanes.session_id
+      and (session.start_time, session.end_time) = (kept_lanes.start_time, kept_lanes.end_time)
+      and private.service_code_at(
+        session.organization_id, session.client_id, session.cpt_code, session.session_type, session.start_time
+      ) is not distinct from kept_lanes.cpt_code
+  );
+end
+$$;
+comment on function private.kept_lanes(uuid, uuid, text, timestamptz, timestamptz) is
+  'The lanes of a session that goes to another therapist or room, and keeps its time and its service: what an admin let run '
+  'beside it, with a reason, is not asked anew. Null when its client''s time or service changes.';

@@ -433,6 +433,7 @@ begin
   set has_payer = true
   where client.organization_id = new.organization_id and client.id = new.client_id and not client.has_payer;
   perform private.recount_units(new.organization_id, new.client_id, tg_table_name = 'client_coverages');
+  perform private.wake_slots_of(new.organization_id, array[new.client_id]);
   perform private.leave_booking(null, former);
   return null;
 end
@@ -461,6 +462,7 @@ begin
     set has_payer = true
     where client.organization_id = authorized.organization_id and client.id = authorized.client_id and not client.has_payer;
     perform private.recount_units(authorized.organization_id, authorized.client_id);
+    perform private.wake_slots_of(authorized.organization_id, array[authorized.client_id]);
   end loop;
   perform private.leave_booking(null, former);
   return null;

@@ -7,7 +7,7 @@ as
 select
   month.organization_id,
   month.month,
-  private.service_date(session.organization_id, session.client_id, session.start_time) as service_date,
+  day.date as service_date,
   session.id as session_id,
   session.therapist_id,
   therapist.display_name as therapist_name,
@@ -15,14 +15,34 @@ select
   client.reference as client_reference,
   array['not_completed'] as reasons,
   -- Where the client lives it may be tomorrow already.
-  greatest(0, today.date - private.service_date(session.organization_id, session.client_id, session.start_time))
-    as days_waiting
+  greatest(0, today.date - day.date) as days_waiting
 from reports.months as month
 cross join lateral (select private.service_date(month.organization_id, null, now()) as date) as today
-join public.sessions as session
-  on session.organization_id = month.organization_id
-  and session.start_time >= month.starts_at
-  and session.start_time < month.ends_at
+cross join lateral (
+  select session.id, session.start_time as begun
+  from public.sessions as session
+  where session.organization_id = month.organization_id
+    and session.start_time >= month.starts_at and session.start_time < month.ends_at
+    and session.status in ('scheduled', 'in_progress')
+    and not exists (
+      select from public.session_visits as visit
+      where visit.organization_id = session.organization_id and visit.session_id = session.id
+        and visit.other_day_reason is not null
+    )
+  union all
+  -- A visit is of the day on which it began, whichever it was booked for, and before it is completed too.
+  select visit.session_id, visit.actual_start_time
+  from public.session_visits as visit
+  where visit.organization_id = month.organization_id and visit.other_day_reason is not null
+    and visit.actual_start_time >= month.starts_at and visit.actual_start_time < month.ends_at
+) as open
+cross join lateral (
+  select known.* from public.sessions as known
+  where known.organization_id = month.organization_id and known.id = open.id offset 0
+) as session
+cross join lateral (
+  select private.service_date(session.organization_id, session.client_id, open.begun) as date offset 0
+) as day
 left join public.therapists as therapist
   on therapist.organization_id = session.organization_id and therapist.id = session.therapist_id
 left join public.clients as client on client.organization_id = session.organization_id and client.id = session.client_id
