@@ -780,8 +780,8 @@ export const mutants: Mutant[] = [
   {
     name: 'skipping leaves out the days off that an admin sets aside',
     file: 'supabase/schemas/booking/preview.sql',
-    from: "      where not private.overrides(asked.override, 'availability')\n",
-    to: '',
+    from: "case when not private.overrides(asked.override, 'availability') then",
+    to: 'case when true then',
     tests: ['extending_a_series.sql'],
   },
   {
@@ -978,8 +978,8 @@ export const mutants: Mutant[] = [
   {
     name: '5,001 rows are imported',
     file: 'supabase/schemas/import/import_sessions.sql',
-    from: 'not between 1 and 5000 then',
-    to: 'not between 1 and 5001 then',
+    from: 'not between 1 and 5000)',
+    to: 'not between 1 and 5001)',
     tests: ['importing_sessions.sql'],
   },
   {
