@@ -218,7 +218,7 @@ const MEMORY = '/dev/shm';
 /** What must be free in it, in bytes: a cluster begins with 50 MB, and a long torture fills some hundreds. */
 const ROOM = 4 * 1024 ** 3;
 
-/** Removes what stacks have left in memory that were killed: an hour old, and without a server. */
+/** Removes what stacks have left in memory that were killed: a quarter of an hour old, and without a server. */
 async function clearMemory(): Promise<void> {
   for (const name of await readdir(MEMORY)) {
     if (!name.startsWith(PREFIX)) continue;
@@ -228,7 +228,7 @@ async function clearMemory(): Promise<void> {
       10,
     );
     const madeAt = await stat(folder).then(({ mtimeMs }) => mtimeMs, Date.now);
-    if (Date.now() - madeAt > 3_600_000 && !(pid > 0 && isAlive(pid)))
+    if (Date.now() - madeAt > 15 * 60_000 && !(pid > 0 && isAlive(pid)))
       await rm(folder, { recursive: true, force: true });
   }
 }
