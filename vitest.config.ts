@@ -1,4 +1,5 @@
 import { configDefaults, defineConfig } from 'vitest/config';
+import { LongestFirst } from './tests/setup/longest-first.ts';
 
 const unit = ['tests/unit/**/*.test.ts', 'src/**/*.test.ts', 'supabase/functions/**/*.test.ts'];
 
@@ -11,7 +12,9 @@ const alone = [
   'tests/torture/**/*.test.ts',
 ];
 
-const onStack = { testTimeout: 120_000, hookTimeout: 240_000 };
+const setupFiles = ['tests/setup/random-cases.ts'];
+
+const onStack = { setupFiles, testTimeout: 120_000, hookTimeout: 240_000 };
 
 /** Makes each pgTAP file a test file of its own, so that a filter runs one and workers share them out. */
 const stories = {
@@ -29,8 +32,18 @@ export default defineConfig({
   test: {
     reporters: ['default', 'junit', 'json'],
     outputFile: { junit: 'reports/junit.xml', json: 'reports/vitest.json' },
+    sequence: { sequencer: LongestFirst },
     projects: [
-      { test: { name: 'unit', include: unit, sequence: { groupOrder: 0 }, maxWorkers: 2 } },
+      {
+        test: {
+          name: 'unit',
+          include: unit,
+          setupFiles,
+          sequence: { groupOrder: 0 },
+          maxWorkers: 2,
+          isolate: false,
+        },
+      },
       {
         plugins: [stories],
         test: {
@@ -66,6 +79,7 @@ export default defineConfig({
           globalSetup: ['tests/setup/global.ts'],
           sequence: { groupOrder: 3 },
           maxWorkers: 2,
+          isolate: false,
           ...onStack,
         },
       },

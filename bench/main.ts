@@ -45,7 +45,7 @@ if (options.instructions) {
 
 async function measure(quick: boolean): Promise<void> {
   report.say('Starting a stack on free ports');
-  const stack = await startStack({ seed: true });
+  const stack = await startStack({ seed: true, durable: true });
   const db = new pg.Client({ connectionString: stack.dbUrl });
   const url = stack.dbUrl;
   try {

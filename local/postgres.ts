@@ -268,7 +268,7 @@ export async function clearLeftovers(dataDir: string, say: (line: string) => voi
 }
 
 /** Server settings; each differs from Postgres' default for a reason. */
-function serverFlags(port: number): string[] {
+function serverFlags(port: number, durable: boolean): string[] {
   const settings: Record<string, string> = {
     port: String(port),
     listen_addresses: '127.0.0.1',
@@ -288,6 +288,8 @@ function serverFlags(port: number): string[] {
     log_parameter_max_length_on_error: '0',
     // JIT compiles a query for longer than these queries run.
     jit: 'off',
+    // The system keeps what a killed server has written: only a machine that stops would lose it.
+    ...(durable ? {} : { fsync: 'off' }),
   };
   return Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
 }
@@ -310,11 +312,13 @@ async function waitUntilReady(dataDir: string, child: ResultPromise, log: () => 
 /**
  * Starts the server of an initialised cluster and waits until it answers (crash recovery included).
  * @param options.port free port on 127.0.0.1
+ * @param options.durable whether commits wait for the disk
  * @param options.log receives the server's log, line by line
  */
 export async function startServer(options: {
   dataDir: string;
   port: number;
+  durable: boolean;
   log: (line: string) => void;
 }): Promise<DatabaseServer> {
   const { binaries, user } = await prepare();
@@ -323,17 +327,21 @@ export async function startServer(options: {
   // After kill -9 the old backends need a moment to notice; until then Postgres refuses the shared memory.
   for (let attempt = 1; ; attempt++) {
     const lines: string[] = [];
-    const child = execa(binaries.postgres, ['-D', options.dataDir, ...serverFlags(options.port)], {
-      ...user,
-      reject: false,
-      stdin: 'ignore',
-      stdout: 'ignore',
-      stderr: 'pipe',
-      buffer: false,
-      // In a group of its own: Ctrl-C in a terminal reaches the stack, which stops things in order.
-      detached: true,
-      env: { LC_ALL: 'C', TZ: 'UTC' },
-    });
+    const child = execa(
+      binaries.postgres,
+      ['-D', options.dataDir, ...serverFlags(options.port, options.durable)],
+      {
+        ...user,
+        reject: false,
+        stdin: 'ignore',
+        stdout: 'ignore',
+        stderr: 'pipe',
+        buffer: false,
+        // In a group of its own: Ctrl-C in a terminal reaches the stack, which stops things in order.
+        detached: true,
+        env: { LC_ALL: 'C', TZ: 'UTC' },
+      },
+    );
     child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
       for (const line of chunk.split('\n').filter(Boolean)) {
         if (lines.push(line) > 20) lines.shift();

@@ -56,7 +56,7 @@ async function filesIn(folder: string, pattern: RegExp): Promise<string[]> {
 
 /** The platform's own advisors, on a database made from the migrations alone. */
 async function advisors(): Promise<Finding> {
-  const stack = await startStack({ functions: false, seed: false });
+  const stack = await startStack({ api: false, seed: false });
   try {
     return await command(
       'supabase',

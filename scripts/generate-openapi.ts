@@ -441,7 +441,7 @@ function rpcOperation(rpc: CallableFunction, types: TypeSchemas): Json {
 }
 
 async function rpcPaths(): Promise<Json> {
-  const stack = await startStack({ functions: false, seed: false });
+  const stack = await startStack({ api: false, seed: false });
   const client = new pg.Client({ connectionString: stack.dbUrl });
   try {
     await client.connect();

@@ -36,7 +36,7 @@ function entryOf(row: Row): string {
 }
 
 async function generate(): Promise<string> {
-  const stack = await startStack({ functions: false, seed: false });
+  const stack = await startStack({ api: false, seed: false });
   try {
     const client = new pg.Client({ connectionString: stack.dbUrl });
     await client.connect();

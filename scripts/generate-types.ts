@@ -47,7 +47,7 @@ async function rpcs(dbUrl: string): Promise<Generated> {
   }
 }
 
-const stack = await startStack({ functions: false, seed: false });
+const stack = await startStack({ api: false, seed: false });
 try {
   for (const [path, content] of await Promise.all([types(stack.dbUrl), rpcs(stack.dbUrl)])) {
     const target = new URL(`../${path}`, import.meta.url);

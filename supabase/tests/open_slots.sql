@@ -33,15 +33,15 @@ do $$ begin
   perform tests.hold('bcba', tests.request('bcba', 'ben', tests.at(1, '08:00'), 30, jsonb_build_object('room_id', tests.id('blue'))));
 end $$;
 
--- Every quarter hour of the day, listed or not, is tried with a hold.
+-- Every quarter hour of the day and of two hours around it, listed or not, is tried with a hold.
 create temporary table tries (what text, extra text, change jsonb) on commit drop;
 insert into tries values
   ('therapist alone', format(', client_id => %L', tests.id('ann')), '{}'),
   ('with a room', format(', client_id => %L, room_id => %L', tests.id('ann'), tests.id('blue')), jsonb_build_object('room_id', tests.id('blue'))),
   ('with buffers', format(', client_id => %L, buffer_before_minutes => 15, buffer_after_minutes => 20', tests.id('ann')), '{"buffer_before_minutes": 15, "buffer_after_minutes": 20}');
 select is(
-  tests.slots('rbt', 'rbt', tests.at(1, '00:00'), tests.at(2, '00:00'), minutes, extra),
-  array(select start from generate_series(tests.at(1, '00:00'), tests.at(2, '00:00') - make_interval(mins => minutes), interval '15 minutes') as start
+  tests.slots('rbt', 'rbt', tests.at(1, '06:00'), tests.at(1, '18:00'), minutes, extra),
+  array(select start from generate_series(tests.at(1, '06:00'), tests.at(1, '18:00') - make_interval(mins => minutes), interval '15 minutes') as start
     where tests.can_hold(tests.request('rbt', 'ann', start, minutes, change))),
   format('%s minutes, %s: what is listed is exactly what can be held', minutes, what)
 )
@@ -95,8 +95,8 @@ select is(tests.slots('rbt2', 'rbt2', tests.at(3, '09:00'), tests.at(3, '13:00')
 
 -- Several clients: everybody is asked, and everybody must be free.
 select is(
-  tests.slots('rbt', 'rbt', tests.at(1, '00:00'), tests.at(2, '00:00'), 30, format(', client_ids => %L', array[tests.id('ann'), tests.id('ben')])),
-  array(select start from generate_series(tests.at(1, '00:00'), tests.at(1, '23:30'), interval '15 minutes') as start
+  tests.slots('rbt', 'rbt', tests.at(1, '06:00'), tests.at(1, '18:00'), 30, format(', client_ids => %L', array[tests.id('ann'), tests.id('ben')])),
+  array(select start from generate_series(tests.at(1, '06:00'), tests.at(1, '17:30'), interval '15 minutes') as start
     where tests.can_hold(tests.request('rbt', 'ann', start, 30, jsonb_build_object('client_ids', jsonb_build_array(tests.id('ann'), tests.id('ben')), 'cpt_code', '97154')))),
   'for a group what is listed is exactly what can be held');
 

@@ -19,9 +19,9 @@ async function startOne(): Promise<Stack> {
 }
 
 it('everybody, with hostile values, against all there is: nothing comes of it', async () => {
-  const { requests, answers, findings } = await attack(await startOne(), SEED, { turns: 150 });
+  const { requests, answers, findings } = await attack(await startOne(), SEED, { turns: 50 });
   expect(findings).toEqual([]);
-  expect(requests).toBeGreaterThan(900);
+  expect(requests).toBeGreaterThan(300);
   expect(answers['200']).toBeGreaterThan(0);
 }, 300_000);
 

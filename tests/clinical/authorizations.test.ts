@@ -15,6 +15,7 @@ import {
   holdOf,
   nth,
   openArena,
+  patience,
   race,
   releasing,
   tally,
@@ -25,7 +26,7 @@ import { brokenInvariants } from '../setup/invariants.ts';
 
 let arena: Arena;
 beforeAll(async () => {
-  arena = await openArena(40, 30);
+  arena = await openArena(20, 30);
 });
 
 async function authorize(client: string, units: number): Promise<void> {
@@ -81,15 +82,15 @@ async function expire(batchIds: string[] | null, client: string): Promise<void> 
   );
 }
 
-describe('forty holds of four units for twenty that are left', { timeout: 120_000 }, () => {
-  it('are five, also once those have expired', async () => {
+describe('twenty holds of four units for twelve that are left', patience, () => {
+  it('are three, also once those have expired', async () => {
     const client = nth(arena.clients, 0);
-    await authorize(client, 20);
+    await authorize(client, 12);
     for (const day of [1, 2]) {
-      // Forty therapists and forty different hours: nothing is in the way but the units.
+      // Twenty therapists and twenty different hours: nothing is in the way but the units.
       const attempts = arena.therapists.map((therapist, index) =>
         holding(
-          holdOf(therapist, client, at(day * 10 + Math.floor(index / 20), (index % 20) * 60), {
+          holdOf(therapist, client, at(day * 10, index * 60), {
             session_type: 'individual',
           }),
         ),
@@ -102,22 +103,22 @@ describe('forty holds of four units for twenty that are left', { timeout: 120_00
         results = [...results.filter(({ sqlstate }) => sqlstate !== 'PT503'), ...again];
         busy = busy.filter((_, index) => nth(again, index).sqlstate === 'PT503');
       }
-      expect(tally(results)).toEqual({ ok: 5, AUTHORIZATION_EXCEEDED: 35 });
+      expect(tally(results)).toEqual({ ok: 3, AUTHORIZATION_EXCEEDED: 17 });
       expect(await withConnection((connection) => balanceOf(connection, client))).toMatchObject({
-        held_units: 20,
+        held_units: 12,
         left_units: 0,
       });
       await expire(null, client);
       expect(await withConnection((connection) => balanceOf(connection, client))).toMatchObject({
         held_units: 0,
-        left_units: 20,
+        left_units: 12,
       });
     }
   });
 });
 
 describe('rivals for the last units of a limit', { timeout: 240_000 }, () => {
-  const rivals = 12;
+  const rivals = 6;
   /** Whom a limit may count: rivals of one client, of a therapist, of the two. */
   const people: Record<string, (index: number) => { therapist: number; client: number }> = {
     client: (index) => ({ therapist: index, client: 0 }),
@@ -133,7 +134,7 @@ describe('rivals for the last units of a limit', { timeout: 240_000 }, () => {
     ),
   ];
 
-  it.each(limits)('of $of, per $per and $period: four of twelve get them', async ({ of, per, period }) => {
+  it.each(limits)('of $of, per $per and $period: two of six get them', async ({ of, per, period }) => {
     arena = await openArena(rivals, rivals);
     const { organizationId } = arena;
     await withConnection(async (connection) => {
@@ -159,14 +160,14 @@ describe('rivals for the last units of a limit', { timeout: 240_000 }, () => {
       );
       await connection.query(
         `insert into public.unit_limits (organization_id, authorization_id, payer_id, cpt_codes, per, period, max_units)
-          values ($1, $2, $3, '{97153,97152}', $4, $5, 16)`,
+          values ($1, $2, $3, '{97153,97152}', $4, $5, 8)`,
         [
           ...[organizationId, of === 'a payer' ? null : authorization, of === 'a payer' ? payer : null],
           ...[per, period],
         ],
       );
     });
-    // Twelve hours of one day, four units each of sixteen.
+    // Six hours of one day, four units each of eight.
     const attempts = Array.from({ length: rivals }, (_, index) => {
       const { therapist, client } = people[per]?.(index) ?? { therapist: 0, client: 0 };
       return holding(
@@ -184,7 +185,7 @@ describe('rivals for the last units of a limit', { timeout: 240_000 }, () => {
       let next = 0;
       results = results.map((result) => (result.sqlstate === 'PT503' ? (again[next++] ?? result) : result));
     }
-    expect(tally(results)).toEqual({ ok: 4, AUTHORIZATION_EXCEEDED: 8 });
+    expect(tally(results)).toEqual({ ok: 2, AUTHORIZATION_EXCEEDED: 4 });
   });
 });
 

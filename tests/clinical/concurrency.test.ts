@@ -9,6 +9,7 @@ import {
   inserting,
   nth,
   openArena,
+  patience,
   race,
   rounds,
 } from '../races/rivals.ts';
@@ -67,7 +68,7 @@ async function forbiddenPairs(): Promise<unknown[]> {
   });
 }
 
-describe('TRICARE’s matrix', { timeout: rounds * 30_000 }, () => {
+describe('TRICARE’s matrix', patience, () => {
   it('holds, for holds and for sessions written directly', async () => {
     for (let day = 1; day <= rounds; day++) {
       const results = await race(

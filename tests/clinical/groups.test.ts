@@ -10,6 +10,7 @@ import {
   holdOf,
   nth,
   openArena,
+  patience,
   race,
   releasing,
   rounds,
@@ -86,7 +87,7 @@ async function expectSound(): Promise<void> {
   expect(await withConnection((client) => brokenInvariants(client, arena.organizationId))).toEqual([]);
 }
 
-describe('two who move one group at once', { timeout: rounds * 30_000 }, () => {
+describe('two who move one group at once', patience, () => {
   it('and name different members: one holds it, the others are told; it moves whole', async () => {
     for (let round = 0; round < rounds; round++) {
       day += 1;

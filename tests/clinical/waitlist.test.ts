@@ -11,6 +11,7 @@ import {
   holdOf,
   nth,
   openArena,
+  patience,
   race,
   rounds,
 } from '../races/rivals.ts';
@@ -81,7 +82,7 @@ async function offer(): Promise<void> {
   }
 }
 
-describe('twenty cancellations at once', { timeout: rounds * 60_000 }, () => {
+describe('twenty cancellations at once', patience, () => {
   it('of one session: its slot goes to the first who waits, once', async () => {
     const waiting = arena.clients.slice(crowd);
     for (let round = 0; round < rounds; round++) {

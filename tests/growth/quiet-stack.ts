@@ -8,7 +8,7 @@ import { type Stack, startStack } from '../../local/stack.ts';
 
 /** Starts one with the schema alone; stop it. */
 export async function startQuietStack(): Promise<Stack> {
-  const stack = await startStack({ seed: false, functions: false });
+  const stack = await startStack({ api: false, seed: false });
   await withOwner(stack, async (db) => {
     await db.query('alter system set autovacuum = off');
     await db.query('select pg_reload_conf()');

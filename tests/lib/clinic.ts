@@ -71,7 +71,8 @@ export async function stateOf(clinic: Clinic, since?: ClinicState): Promise<Clin
   });
 }
 
-let day = 20;
+/** The last day that a clinic has been given, by its id: the same in every run, whichever files share a worker. */
+const days = new Map<string, number>();
 /**
  * A session of one hour that meets no other: each call takes the next day and another hour (UTC), so that a series
  * passes by those that begin later.
@@ -80,7 +81,8 @@ export function nextSession(
   clinic: Clinic,
   { therapist = clinic.rbt, client = clinic.clients[0] } = {},
 ): SessionInput & { start_time: string; end_time: string } {
-  day += 1;
+  const day = (days.get(clinic.organizationId) ?? 22) + 1;
+  days.set(clinic.organizationId, day);
   const start = midnight + day * 86_400_000 + (day % 23) * 3_600_000;
   return {
     therapist_id: therapist.id,

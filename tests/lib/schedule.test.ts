@@ -35,13 +35,20 @@ beforeAll(async () => {
   [admin, rbt] = await Promise.all([clientOf(clinic.admin), clientOf(clinic.rbt)]);
 });
 
-/** Two therapists, each with her own client, every half hour of 8 weeks: equal starts in pairs, odd microseconds. */
+/**
+ * Two therapists, each with her own client, every half hour of the week and every four hours of the 7 weeks after it:
+ * equal starts in pairs, odd microseconds.
+ */
 async function fill({ organizationId, bcba, rbt: technician, clients }: Clinic): Promise<void> {
   await withConnection(async (client) => {
     await client.query(
       `insert into public.sessions (organization_id, therapist_id, client_id, start_time, end_time, time_zone)
         select $1, pair.therapist_id, pair.client_id, slot, slot + interval '30 minutes', 'UTC'
-        from generate_series($2::timestamptz, $2::timestamptz + interval '56 days', interval '30 minutes') as at (slot0)
+        from (
+          select generate_series($2::timestamptz, $2::timestamptz + interval '7 days', interval '30 minutes')
+          union
+          select generate_series($2::timestamptz, $2::timestamptz + interval '56 days', interval '4 hours')
+        ) as at (slot0)
         cross join lateral (select slot0 + interval '3 microseconds' as slot) as odd
         cross join (values ($3::uuid, $5::uuid), ($4::uuid, $6::uuid)) as pair (therapist_id, client_id)`,
       [organizationId, MONDAY, bcba.id, technician.id, clients[1], clients[0]],

@@ -16,6 +16,7 @@ import {
   holdOf,
   nth,
   openArena,
+  patience,
   race,
   rounds,
   tally,
@@ -93,7 +94,7 @@ async function therapistsOf(sessions: string[]): Promise<Record<string, number>>
   return counts;
 }
 
-describe('a day of eight clients goes to a substitute', { timeout: rounds * 60_000 }, () => {
+describe('a day of eight clients goes to a substitute', patience, () => {
   it('whole or not at all, while twenty others want single hours of the substitute', async () => {
     for (let round = 0; round < rounds; round++) {
       day += 2;

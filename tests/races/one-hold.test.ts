@@ -14,6 +14,7 @@ import {
   holdOf,
   nth,
   openArena,
+  patience,
   race,
   releasing,
   rounds,
@@ -71,7 +72,7 @@ async function query<T extends object>(sql: string, values: unknown[]): Promise<
 const times = <T>(count: number, make: (index: number) => T) =>
   Array.from({ length: count }, (_, index) => make(index));
 
-describe('at once', { timeout: rounds * 120_000 }, () => {
+describe('at once', patience, () => {
   it('20 parallel duplicates with one key: one effect, 19 replays of its answer', async () => {
     await eachRound(async (round) => {
       const request = holdOf(therapist, client, at(day, 600), {

@@ -7,7 +7,9 @@ import { stack } from '../setup/stack.ts';
 import { midnight } from '../setup/today.ts';
 
 /** Rounds of each race: few, since every round opens and warms its connections anew; `RACE_ROUNDS=150` for a long run. */
-export const rounds = Number(process.env.RACE_ROUNDS ?? 3);
+export const rounds = Number(process.env.RACE_ROUNDS ?? 2);
+/** How long a race may take on a machine that is busy with others. */
+export const patience = { timeout: 120_000 + rounds * 60_000 };
 /** Rivals in a round. */
 export const crowd = Number(process.env.RACE_CROWD ?? 60);
 
@@ -222,16 +224,20 @@ export async function race(arena: Arena, attempts: Attempt[]): Promise<Result[]>
 }
 
 /** Connections whose attempt is over: what a new one has to learn before its first answer takes longer than the answer. */
-const idle: pg.Client[] = [];
+const idle = new Set<pg.Client>();
 
 /** Runs one attempt by itself and returns its outcome. */
 export async function alone(arena: Arena, attempt: Attempt): Promise<Outcome> {
+  const [known] = idle;
+  if (known) idle.delete(known);
   // It ends with the worker, or with the database before.
-  const client = idle.pop() ?? (await freshConnection()).on('error', () => {});
-  const result = await sendAgain(await actAs(client, arena, attempt.role), attempt);
-  idle.push(client);
-  if (!result.outcome) throw new Error(`${result.sqlstate}: ${result.message}`);
-  return result.outcome;
+  const client = known ?? (await freshConnection());
+  if (!known) client.on('error', () => {}).on('end', () => idle.delete(client));
+  const { outcome, sqlstate, message } = await sendAgain(await actAs(client, arena, attempt.role), attempt);
+  if (outcome) idle.add(client);
+  else await client.end();
+  if (!outcome) throw new Error(`${sqlstate}: ${message}`);
+  return outcome;
 }
 
 /** The codes of a round, counted: `{ ok: 1, THERAPIST_HOLD_CONFLICT: 59 }`. */

@@ -1,12 +1,15 @@
 /** Makes each line of a story's TAP a test. `vitest.config.ts` calls this for every file in `supabase/tests`. */
 import { describe, expect, test } from 'vitest';
+import { withConnection } from './db.ts';
 import { answerProblem } from './rpc-answers.ts';
-import { stack } from './stack.ts';
-import { runStory } from './story.ts';
+import { runStoryOn } from './story.ts';
 
 /** Runs a story and registers what it said: TAP names its tests only by running. */
 export async function describeStory(file: string): Promise<void> {
-  const { assertions, planned, bailout, answers, error } = await runStory(stack.dbUrl, file);
+  // It is rolled back at its end: the next one of this worker may have the connection.
+  const { assertions, planned, bailout, answers, error } = await withConnection((client) =>
+    runStoryOn(client, file),
+  );
   describe(file, () => {
     for (const { result, comments } of assertions) {
       const title = `${result.id} ${result.name}`;

@@ -47,18 +47,28 @@ export async function runStory(dbUrl: string, file: string): Promise<StoryReport
   const client = new pg.Client({ connectionString: dbUrl });
   await client.connect();
   try {
-    const answers: RpcAnswer[] = [];
-    client.on('notice', ({ message }) => {
-      const told = /^answered (.*)$/s.exec(message ?? '')?.[1];
-      if (told) answers.push(JSON.parse(told));
-    });
+    return await runStoryOn(client, file);
+  } finally {
+    await client.end();
+  }
+}
+
+/** Runs a story on a connection outside any transaction. After an error it is of no more use. */
+export async function runStoryOn(client: pg.Client, file: string): Promise<StoryReport> {
+  const answers: RpcAnswer[] = [];
+  const hear = ({ message }: { message?: string }) => {
+    const told = /^answered (.*)$/s.exec(message ?? '')?.[1];
+    if (told) answers.push(JSON.parse(told));
+  };
+  client.on('notice', hear);
+  try {
     // tests.call tells there what it was answered.
     await client.query('set client_min_messages = debug1');
     const sql = await readFile(`${storyFolder}${file}`, 'utf8');
     const { lines, error } = await runStatements(client, sql);
     return { ...parseTap(lines), answers, error };
   } finally {
-    await client.end();
+    client.off('notice', hear);
   }
 }
 

@@ -1,0 +1,31 @@
+/** The order of test files: those that take longest come first, so that all workers end at about the same time. */
+import { relative } from 'node:path';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
+
+/** What takes longest, the longest first: beginnings of paths. */
+const long = [
+  ...['tests/web/', 'tests/tools/check', 'tests/clinical/authorizations', 'tests/model/', 'tests/growth/'],
+  ...['tests/lib/package', 'tests/tools/', 'tests/rules/', 'tests/access/refused-rows', 'tests/locks/cycles'],
+  ...['tests/lib/faults', 'tests/lib/feed', 'tests/clinical/', 'tests/functions/hostile', 'tests/phi/'],
+  ...[
+    'tests/torture/torture',
+    'tests/attack/',
+    'tests/torture/insiders',
+    'tests/crash/',
+    'tests/local/crash',
+  ],
+  ...['tests/races/one-slot', 'tests/races/busy', 'tests/races/one-hold'],
+  ...['supabase/tests/a_local_day_anywhere', 'supabase/tests/open_slots', 'tests/unit/recurrence.property'],
+];
+
+/** vitest's own order knows durations only where tests have run before, which is not so in CI. */
+export class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const placeOf = ({ moduleId }: TestSpecification) => {
+      const place = long.findIndex((path) => relative(this.ctx.config.root, moduleId).startsWith(path));
+      return place === -1 ? long.length : place;
+    };
+    // A stable sort: whatever is not listed stays in the order of size.
+    return (await super.sort(files)).sort((a, b) => placeOf(a) - placeOf(b));
+  }
+}
