@@ -2580,7 +2580,8 @@ comment on table public.hold_batches is
 comment on column public.hold_batches.hold_key is 'Whoever may book and knows the key may confirm or release the batch.';
 comment on column public.hold_batches.recurrence is 'The recurrence as asked for: {rule, count, until, exceptions, time_zone}.';
 comment on column public.hold_batches.override_rules is
-  'Which rules an admin set aside, with override_reason; null with a reason: all that can be.';
+  'Which rules an admin set aside, with override_reason; null with a reason: all that can be. concurrency is one of them only '
+  'where another service was in the way.';
 comment on column public.hold_batches.keeps_places is
   'A move that leaves each session its own room and buffers: only the therapist changes.';
 comment on column public.hold_batches.is_move is 'Every occurrence is a new place for an existing session. A move settles whole.';
@@ -9215,6 +9216,12 @@ begin
     );
   end if;
   slots := claim.placed;
+  if batch.override_reason is not null and claim.lifted is null then
+    -- Nothing was let run beside it: the payers' rules go on to count for it.
+    batch.override_rules := array_remove(
+      coalesce(batch.override_rules, '{availability,authorization,concurrency}'), 'concurrency'
+    );
+  end if;
 
   services := case when booker.has_payer then private.services_of_slots(slots, wanted.therapist_id) end;
   if services <> '{}' then
@@ -12636,11 +12643,27 @@ returns void
 language plpgsql
 set search_path = ''
 as $$
+declare
+  slot private.freed_slots;
+  booked_until timestamptz;
 begin
-  delete from private.freed_slots as slot
-  where slot.organization_id = close_waitlist_entry.organization_id
-    and slot.offered_batch_id = close_waitlist_entry.batch_id;
+  select known.* into slot
+  from private.freed_slots as known
+  where known.organization_id = close_waitlist_entry.organization_id
+    and known.offered_batch_id = close_waitlist_entry.batch_id
+  for update;
   if found then
+    select max(hold.end_time) into booked_until
+    from public.session_holds as hold
+    where hold.organization_id = slot.organization_id and hold.batch_id = slot.offered_batch_id;
+    delete from private.freed_slots as known
+    where known.organization_id = slot.organization_id and known.id = slot.id;
+    if slot.group_id is null and slot.end_time >= booked_until + interval '15 minutes' then
+      -- Whoever waited for less leaves the rest, which the next may want.
+      insert into private.freed_slots (organization_id, therapist_id, room_id, start_time, end_time)
+      values (slot.organization_id, slot.therapist_id, slot.room_id, booked_until, slot.end_time);
+      perform set_config('therapist_sessions.freed', 'yes', true);
+    end if;
     update public.waitlist_entries as entry
     set state = 'booked', closed_at = coalesce(entry.closed_at, as_of)
     where entry.organization_id = close_waitlist_entry.organization_id
@@ -12648,7 +12671,8 @@ begin
   end if;
 end
 $$;
-comment on function private.close_waitlist_entry(uuid, uuid, timestamptz) is 'An offer that is confirmed ends the waiting.';
+comment on function private.close_waitlist_entry(uuid, uuid, timestamptz) is
+  'An offer that is confirmed ends the waiting; what is left of its slot is queued.';
 
 create function private.reopen_waitlist_entry(organization_id uuid, batch_id uuid)
 returns void
@@ -25276,6 +25300,9 @@ begin
       where visit.organization_id = visit_problems.organization_id
         and visit.session_id in (overlap.session_id, overlap.other_session_id)
         and visit.overlap_reason is not null
+    ) or overlap.problem = 'client_overlaps' and (
+      private.was_let_beside(visit_problems.organization_id, overlap.session_id)
+      or private.was_let_beside(visit_problems.organization_id, overlap.other_session_id)
     ) as is_let
   ) as let
   union all

@@ -1,6 +1,6 @@
 -- A client may receive two services at the same time where every payer of hers allows that pair, and nowhere else.
 begin;
-select plan(95);
+select plan(98);
 select tests.open_clinic();
 select tests.add_payers();
 select tests.cover('ann', 'open');
@@ -215,6 +215,8 @@ select is(tests.call('admin', format('select public.correct_visit(%L)', jsonb_bu
   'true', 'which is undone, beside the other as before') from let;
 update public.sessions set status = 'in_progress' from let where sessions.id in (let.treated, let.id);
 update public.sessions set status = 'completed' from let where sessions.id in (let.treated, let.id);
+select is((select array_agg(problem) from reports.visit_problems, let where session_id in (treated, id) and problem like '%overlap%'), '{overlap_let,overlap_let}',
+  'what was booked beside another with a reason is no problem of the visits');
 create function pg_temp.correct(extra jsonb) returns text language sql as $$
   select coalesce(answer ->> 'code', 'ok') from let cross join lateral tests.call('admin', format('select public.correct_visit(%L)', jsonb_build_object(
     'session_id', id, 'base_version', 2, 'cpt_code', '97156', 'reason_code', 'wrong_service') || extra)) as answer $$;
@@ -222,6 +224,20 @@ select is(pg_temp.correct('{}'), 'VISIT_OVERLAPS', 'corrected to another service
 select is(pg_temp.correct('{"overlap_reason": "Both were there"}'), 'ok', 'and an admin may have a reason again');
 select is((select array_agg(action order by action) from audit.events where details ->> 'reason' = 'Both were there'), '{override.concurrency,override.visit_overlap}', 'which the audit has');
 select is_empty('select * from tests.broken_claims()', 'the claims are sound to the end');
+
+-- A reason that was needed for something else lets nothing run beside it.
+insert into public.payers (organization_id, id, name) values (tests.id('clinic'), tests.id('lenient'), 'lenient');
+insert into public.payer_concurrency_rules (organization_id, payer_id, first_code, second_code, allowed, valid_from)
+values (tests.id('clinic'), tests.id('lenient'), '97153', '97155', true, '2020-01-01');
+select tests.cover('with eve at rbt', 'lenient');
+update public.therapists set availability_hours = '{}' where id = tests.id('bcba');
+create temporary table late on commit drop as
+select tests.hold('admin', tests.request('rbt2', 'with eve at rbt', tests.at(410), 60, '{"cpt_code": "97153"}')) as treated,
+  tests.hold('admin', tests.request('bcba', 'with eve at rbt', tests.at(410), 60, '{"cpt_code": "97155", "override": {"reason": "In the evening"}}')) as beside;
+select is(beside #> '{body,overridden}', '["availability"]', 'an hour that nobody works is set aside, for a pair that is allowed') from late;
+select tests.confirm('admin', tests.confirmation(treated, 'rbt2', 'with eve at rbt')), tests.confirm('admin', tests.confirmation(beside, 'bcba', 'with eve at rbt')) from late;
+select is(tests.error_code('postgres', format('update public.payer_concurrency_rules set allowed = false where payer_id = %L', tests.id('lenient'))), '23001',
+  'the payer does not forbid the pair while it is booked');
 
 select * from finish();
 rollback;

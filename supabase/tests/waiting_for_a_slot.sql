@@ -1,6 +1,6 @@
 -- A slot that a cancellation frees is held for the first who waits for one like it; she is asked once at a time.
 begin;
-select plan(52);
+select plan(55);
 select tests.open_clinic();
 insert into public.clients (organization_id, id, reference) select tests.id('clinic'), tests.id(name), name from unnest(array['eve', 'fay']) as name;
 insert into public.caseloads (organization_id, therapist_id, client_id)
@@ -190,6 +190,21 @@ select is(pg_temp.asked(24), 'noa', 'then noa');
 select tests.release('rbt', pg_temp.key_of('noa'));
 select pg_temp.offer();
 select is(pg_temp.asked(24), null, 'and nobody twice');
+
+-- Whoever waits for half of a slot leaves the rest to the next.
+update public.waitlist_entries set closed_at = now() where closed_at is null;
+create temporary table halves on commit drop as select tests.book('rbt', 'rbt', 'ann', tests.at(27)) as session_id;
+select is(concat(pg_temp.wait('mia', 1, '30'), pg_temp.wait('noa', 2, '30')), '', 'mia and noa wait for half an hour each');
+select pg_temp.cancel(session_id) from halves;
+select is(
+  tests.confirm('rbt', tests.occurrence(tests.at(27), 30) || jsonb_build_object('hold_key', (
+      select batch.hold_key from public.waitlist_entries as entry join public.hold_batches as batch on batch.id = entry.offered_batch_id
+      where entry.client_id = tests.id('mia') and entry.state = 'offered'),
+    'session', jsonb_build_object('therapist_id', tests.id('rbt'), 'client_id', tests.id('mia'), 'start_time', tests.at(27), 'end_time', tests.at(27, '10:30')))) ->> 'freed',
+  'true', 'mia takes the first half, and the rest is free');
+select pg_temp.offer();
+select is((select client.reference from public.session_holds as hold join public.clients as client on client.id = hold.client_id
+  where hold.start_time = tests.at(27, '10:30') and hold.end_time = tests.at(27, '11:00') and hold.status = 'held'), 'noa', 'noa is offered the other');
 
 -- A place in a group that has begun is no place.
 insert into public.session_groups (organization_id, id, therapist_id, start_time, end_time)

@@ -806,6 +806,20 @@ export const mutants: Mutant[] = [
     tests: ['what_a_payer_does_not_pay_for.sql'],
   },
   {
+    name: 'a reason for the hours lets a session stay beside what its payer forbids later',
+    file: 'supabase/schemas/booking/hold.sql',
+    from: 'if batch.override_reason is not null and claim.lifted is null then',
+    to: 'if false then',
+    tests: ['two_services_at_once.sql'],
+  },
+  {
+    name: 'what is left of a slot is offered to nobody',
+    file: 'supabase/schemas/booking/waitlist.sql',
+    from: "if slot.group_id is null and slot.end_time >= booked_until + interval '15 minutes' then",
+    to: 'if false then',
+    tests: ['waiting_for_a_slot.sql'],
+  },
+  {
     name: 'a freed slot is not offered again when units are authorized',
     file: 'supabase/schemas/payers/ledger.sql',
     from: '    perform private.wake_slots_of(authorized.organization_id, array[authorized.client_id]);\n',

@@ -662,6 +662,12 @@ begin
     );
   end if;
   slots := claim.placed;
+  if batch.override_reason is not null and claim.lifted is null then
+    -- Nothing was let run beside it: the payers' rules go on to count for it.
+    batch.override_rules := array_remove(
+      coalesce(batch.override_rules, '{availability,authorization,concurrency}'), 'concurrency'
+    );
+  end if;
 
   services := case when booker.has_payer then private.services_of_slots(slots, wanted.therapist_id) end;
   if services <> '{}' then

@@ -243,11 +243,27 @@ returns void
 language plpgsql
 set search_path = ''
 as $$
+declare
+  slot private.freed_slots;
+  booked_until timestamptz;
 begin
-  delete from private.freed_slots as slot
-  where slot.organization_id = close_waitlist_entry.organization_id
-    and slot.offered_batch_id = close_waitlist_entry.batch_id;
+  select known.* into slot
+  from private.freed_slots as known
+  where known.organization_id = close_waitlist_entry.organization_id
+    and known.offered_batch_id = close_waitlist_entry.batch_id
+  for update;
   if found then
+    select max(hold.end_time) into booked_until
+    from public.session_holds as hold
+    where hold.organization_id = slot.organization_id and hold.batch_id = slot.offered_batch_id;
+    delete from private.freed_slots as known
+    where known.organization_id = slot.organization_id and known.id = slot.id;
+    if slot.group_id is null and slot.end_time >= booked_until + interval '15 minutes' then
+      -- Whoever waited for less leaves the rest, which the next may want.
+      insert into private.freed_slots (organization_id, therapist_id, room_id, start_time, end_time)
+      values (slot.organization_id, slot.therapist_id, slot.room_id, booked_until, slot.end_time);
+      perform set_config('therapist_sessions.freed', 'yes', true);
+    end if;
     update public.waitlist_entries as entry
     set state = 'booked', closed_at = coalesce(entry.closed_at, as_of)
     where entry.organization_id = close_waitlist_entry.organization_id
@@ -255,7 +271,8 @@ begin
   end if;
 end
 $$;
-comment on function private.close_waitlist_entry(uuid, uuid, timestamptz) is 'An offer that is confirmed ends the waiting.';
+comment on function private.close_waitlist_entry(uuid, uuid, timestamptz) is
+  'An offer that is confirmed ends the waiting; what is left of its slot is queued.';
 
 create function private.reopen_waitlist_entry(organization_id uuid, batch_id uuid)
 returns void

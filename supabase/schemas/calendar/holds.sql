@@ -36,7 +36,8 @@ comment on table public.hold_batches is
 comment on column public.hold_batches.hold_key is 'Whoever may book and knows the key may confirm or release the batch.';
 comment on column public.hold_batches.recurrence is 'The recurrence as asked for: {rule, count, until, exceptions, time_zone}.';
 comment on column public.hold_batches.override_rules is
-  'Which rules an admin set aside, with override_reason; null with a reason: all that can be.';
+  'Which rules an admin set aside, with override_reason; null with a reason: all that can be. concurrency is one of them only '
+  'where another service was in the way.';
 comment on column public.hold_batches.keeps_places is
   'A move that leaves each session its own room and buffers: only the therapist changes.';
 comment on column public.hold_batches.is_move is 'Every occurrence is a new place for an existing session. A move settles whole.';

@@ -191,6 +191,9 @@ begin
       where visit.organization_id = visit_problems.organization_id
         and visit.session_id in (overlap.session_id, overlap.other_session_id)
         and visit.overlap_reason is not null
+    ) or overlap.problem = 'client_overlaps' and (
+      private.was_let_beside(visit_problems.organization_id, overlap.session_id)
+      or private.was_let_beside(visit_problems.organization_id, overlap.other_session_id)
     ) as is_let
   ) as let
   union all
