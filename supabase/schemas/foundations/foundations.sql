@@ -152,7 +152,8 @@ grant execute on function private.is_direct_write() to authenticated, service_ro
 
 -- What apps may call -----------------------------------------------------------------------------------------------
 -- A function of the API is written once, in private, as SECURITY DEFINER. Apps have no USAGE on private: they call its
--- namesake in public, a SECURITY INVOKER function with the same arguments that does nothing but pass them on.
+-- namesake in public, a SECURITY INVOKER function with the same arguments that does nothing but pass them on. A booking
+-- function is written without the settings, the caller and the errors that all of them have: private.publish_booking adds them.
 
 create function private.publish(name text, about text, caller text default 'authenticated', answer text default '%s')
 returns void

@@ -622,8 +622,8 @@ begin
 end
 $$;
 comment on function private.changed_plans(uuid, uuid[], private.staff_time_change, boolean) is
-  'The staff times as they would be; of a change that is null, as they are. A new weekday or local_start is civil time of each one''s own zone, so 09:00 stays 09:00 '
-  'when clocks change; a time that does not change keeps its instant.';
+  'The staff times as they would be; of a change that is null, as they are. A new weekday or local_start is civil time of '
+  'each one''s own zone, so 09:00 stays 09:00 when clocks change; a time that does not change keeps its instant.';
 
 create function private.require_staff_windows(moved private.staff_plan[], plans private.staff_plan[], as_of timestamptz)
 returns void
