@@ -137,7 +137,14 @@ grant execute on function private.is_direct_write() to authenticated, service_ro
 -- A function of the API is written once, in private, as SECURITY DEFINER. Apps have no USAGE on private: they call its
 -- namesake in public, a SECURITY INVOKER function with the same arguments that does nothing but pass them on.
 
-create function private.publish(name text, about text, caller text default 'authenticated', answer text default '%s')
+create function private.publish(
+  name text,
+  about text,
+  caller text default 'authenticated',
+  answer text default '%s',
+  function_name text default null,
+  first_argument text default null
+)
 returns void
 language plpgsql
 set search_path = ''
@@ -145,39 +152,51 @@ as $$
 declare
   known pg_catalog.pg_proc;
   passed_on text;
+  arguments text;
 begin
   select candidate.* into strict known from pg_catalog.pg_proc as candidate
-  where candidate.pronamespace = 'private'::regnamespace and candidate.proname = publish.name;
-  passed_on := format('private.%I(%s)', name, (
+  where candidate.pronamespace = 'private'::regnamespace
+    and candidate.proname = coalesce(publish.function_name, publish.name);
+  arguments := pg_get_function_arguments(known.oid);
+  if first_argument is not null then
+    arguments := regexp_replace(arguments, '^[^,]+, ', '');
+  end if;
+  passed_on := format('private.%I(%s)', known.proname, concat_ws(', ', quote_literal(first_argument), (
     select string_agg(format('%I.%I', publish.name, argument.name), ', ' order by argument.position)
     from unnest(known.proargnames) with ordinality as argument (name, position)
-    where argument.position <= known.pronargs
-  ));
+    where argument.position <= known.pronargs and (first_argument is null or argument.position > 1)
+  )));
   execute format(
     'create function public.%I(%s) returns %s language sql %s set search_path = '''' begin atomic select %s; end',
-    name, pg_get_function_arguments(known.oid), pg_get_function_result(known.oid),
+    name, arguments, pg_get_function_result(known.oid),
     case known.provolatile when 's' then 'stable' else 'volatile' end,
     case when known.proretset then 'given.* from ' || passed_on || ' as given' else format(answer, passed_on) end
   );
   execute format('comment on function public.%I is %L', name, about);
-  execute format('grant execute on function public.%1$I, private.%1$I to %2$I', name, caller);
+  execute format('grant execute on function public.%I, private.%I to %I', name, known.proname, caller);
   if obj_description(known.oid, 'pg_proc') is null then
     execute format('comment on function private.%1$I is %2$L', name, 'What public.' || name || ' does.');
   end if;
 end
 $$;
-comment on function private.publish(text, text, text, text) is
+comment on function private.publish(text, text, text, text, text, text) is
   'Lets apps call the function private.<name> as public.<name>. about is its documentation; caller the role that may call '
-  'it; answer what becomes of its outcome.';
+  'it; answer what becomes of its outcome. function_name: the private function where it has another name, and '
+  'first_argument what it is given before the arguments of apps, where several names stand for one function.';
 
-create function private.publish_booking(name text, about text)
+create function private.publish_booking(
+  name text, about text, function_name text default null, first_argument text default null
+)
 returns void
 language sql
 set search_path = ''
 begin atomic
-  select private.publish(publish_booking.name, publish_booking.about, answer => 'private.leave_booking(%s)');
+  select private.publish(
+    publish_booking.name, publish_booking.about, answer => 'private.leave_booking(%s)',
+    function_name => publish_booking.function_name, first_argument => publish_booking.first_argument
+  );
 end;
-comment on function private.publish_booking(text, text) is
+comment on function private.publish_booking(text, text, text, text) is
   'Publishes a booking function: one that begins with private.begin_booking, and is ended by private.leave_booking.';
 
 -- === schemas/tenancy/tenancy.sql ===
@@ -4206,7 +4225,7 @@ comment on function private.sync_claims(uuid, uuid[], timestamptz) is
 -- === schemas/booking/callers.sql ===
 
 -- Purpose: who is calling, and whom they may book.
--- Objects: private.actor, require_read_committed, require_actor, require_same_role, begin_booking, who_may_book, may_book.
+-- Objects: private.actor, require_read_committed, require_actor, require_same_role, begin_request, begin_booking, who_may_book, may_book.
 -- Watch for: the JWT only chooses the organization; the membership row decides. What decides a booking is read behind the
 --            locks, authority included: a member who is removed while they wait no longer books.
 
@@ -4281,6 +4300,19 @@ end
 $$;
 comment on function private.require_same_role(private.actor) is
   'Behind the locks: PT403 for a caller who was removed, or whose role changed, while they waited. Undoes what was written.';
+
+create function private.begin_request(request_id text)
+returns private.actor
+language plpgsql
+set search_path = ''
+as $$
+begin
+  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
+  return private.require_actor();
+end
+$$;
+comment on function private.begin_request(text) is
+  'The caller of a function that no booking waits for, and the id of their request for the audit; see private.require_actor.';
 
 create function private.begin_booking(request_id text)
 returns private.actor
@@ -14375,12 +14407,10 @@ set search_path = ''
 set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor;
+  actor private.actor := private.begin_request(request_id);
   new_id uuid := gen_random_uuid();
   token text := translate(rtrim(encode(extensions.gen_random_bytes(32), 'base64'), '='), '+/', '-_');
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
   if actor.role <> 'client' and not exists (
     select from public.therapists as therapist
     where therapist.organization_id = actor.organization_id and therapist.id = actor.user_id
@@ -14433,13 +14463,10 @@ set search_path = ''
 set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor;
-  wanted private.feed_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.feed_request := private.read_request(request, null::private.feed_request, '{feed_id}');
   feed public.calendar_feeds;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.feed_request, '{feed_id}');
   -- Revoked twice at once, it is one event.
   select known.* into feed from public.calendar_feeds as known
   where known.organization_id = actor.organization_id and known.id = wanted.feed_id
@@ -14571,26 +14598,6 @@ $$;
 comment on function private.feed_changes(public.calendar_feeds, public.member_role, timestamptz) is
   'The events that are no longer, or not yet, what a feed has told of them, as they are now.';
 
-create function private.told_by_feed(feed public.calendar_feeds, as_of timestamptz)
-returns private.calendar_events[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return array(
-    select told
-    from private.calendar_events as told
-    where told.organization_id = feed.organization_id and told.feed_id = feed.id
-      and told.start_time >= as_of - interval '30 days'
-      and (not told.is_cancelled or told.changed_at >= as_of - interval '30 days')
-    order by told.start_time, told.id
-  );
-end
-$$;
-comment on function private.told_by_feed(public.calendar_feeds, timestamptz) is
-  'What a feed tells of what it has noted.';
-
 create function private.readable_feed(token text, out feed public.calendar_feeds, out role public.member_role)
 language plpgsql
 stable
@@ -14681,7 +14688,14 @@ begin
       time_zone = excluded.time_zone, is_cancelled = excluded.is_cancelled,
       changed_at = greatest(told.changed_at, excluded.changed_at), sequence = told.sequence + 1;
   end if;
-  entries := private.told_by_feed(feed, as_of);
+  entries := array(
+    select told
+    from private.calendar_events as told
+    where told.organization_id = feed.organization_id and told.feed_id = feed.id
+      and told.start_time >= as_of - interval '30 days'
+      and (not told.is_cancelled or told.changed_at >= as_of - interval '30 days')
+    order by told.start_time, told.id
+  );
   -- Calendar programs poll for years: a read a day is recorded, however often they ask.
   update private.calendar_tokens as secret
   set read_on = as_of::date
@@ -17992,13 +18006,11 @@ set timezone = 'UTC'
 set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor;
-  wanted private.data_key_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.data_key_request :=
+    private.read_request(request, null::private.data_key_request, '{key_id,wrapped_key,proof}');
   made private.data_keys;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.data_key_request, '{key_id,wrapped_key,proof}');
   if actor.role = 'client' then
     return coalesce(
       private.note_refusal(
@@ -18547,13 +18559,10 @@ set search_path = ''
 set timezone = 'UTC'
 as $$
 declare
-  actor private.actor;
-  wanted private.note_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.note_request := private.read_request(request, null::private.note_request, '{session_id}');
   session public.sessions;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.note_request, '{session_id}');
   session := private.note_session(actor, wanted.session_id, true);
   if session.id is null then
     return private.refuse_note(
@@ -18575,7 +18584,9 @@ comment on function private.prepare_note(jsonb, text) is
   'their digest, which a signature stands for, and who signs. '
   'Only for the session''s therapist; others are refused, and that is recorded.';
 
-create function private.save_note(status text, request jsonb, idempotency_key text, request_id text)
+create function private.save_note(
+  status text, request jsonb, idempotency_key text default null, request_id text default null
+)
 returns jsonb
 language plpgsql
 security definer
@@ -18584,8 +18595,10 @@ set timezone = 'UTC'
 set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor;
-  wanted private.note_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.note_request := private.read_request(
+    request, null::private.note_request, '{session_id,id,base_version,ciphertext,content_mac,proof}'
+  );
   attempted text := case save_note.status when 'draft' then 'save_draft' when 'signed' then 'sign' else 'amend' end;
   fingerprint bytea;
   outcome jsonb;
@@ -18594,11 +18607,6 @@ declare
   saved private.session_note_versions;
   as_of timestamptz;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(
-    request, null::private.note_request, '{session_id,id,base_version,ciphertext,content_mac,proof}'
-  );
   perform private.require_sealed(wanted.ciphertext, actor.organization_id);
   session := private.note_session(actor, wanted.session_id, true);
   if session.id is null then
@@ -18705,38 +18713,8 @@ comment on function private.save_note(text, jsonb, text, text) is
   'Adds a version to a note: a draft, the signed one, or an amendment, which is signed as it is made. base_version is the '
   'version it builds on, 0 for none. Returns an outcome; raises PT400, PT401, PT403, PT503.';
 
-create function private.save_note_draft(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  return private.save_note('draft', request, idempotency_key, request_id);
-end
-$$;
-create function private.sign_note(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  return private.save_note('signed', request, idempotency_key, request_id);
-end
-$$;
-create function private.amend_note(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  return private.save_note('amended', request, idempotency_key, request_id);
-end
-$$;
 
-create function private.read_note(request jsonb, request_id text default null)
+create function private.read_note(attempted text, request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -18744,24 +18722,33 @@ set search_path = ''
 set timezone = 'UTC'
 as $$
 declare
-  actor private.actor;
-  wanted private.note_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.note_request := private.read_request(request, null::private.note_request, '{session_id}');
+  exceeded jsonb := private.check_rate('reads');
   session public.sessions;
-  exceeded jsonb;
   note private.session_note_versions;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.note_request, '{session_id}');
-  exceeded := private.check_rate('reads');
   if exceeded is not null then
     return exceeded;
   end if;
   session := private.note_session(actor, wanted.session_id, false);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted.session_id, 'read', 403, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
+      actor, wanted.session_id, attempted, 403, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
     );
+  elsif attempted = 'history' then
+    perform private.record_event(
+      actor.organization_id, 'note.history_read', 'note', array[wanted.session_id], clock_timestamp(),
+      actor_role => actor.role::text
+    );
+    return private.success(jsonb_build_object(
+      'sessionId', wanted.session_id,
+      'versions', coalesce((
+        select jsonb_agg(private.note_answer(kept) order by kept.version)
+        from private.session_note_versions as kept
+        where kept.organization_id = actor.organization_id and kept.session_id = wanted.session_id
+      ), '[]')
+    ));
   end if;
   select * into note
   from private.session_note_versions as candidate
@@ -18792,73 +18779,31 @@ begin
   ));
 end
 $$;
-comment on function private.read_note(jsonb, text) is
-  'A version of a note, the newest unless told, sealed, with the wrapped key that opens it. Recorded, refusals included.';
-
-create function private.note_history(request jsonb, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-as $$
-declare
-  actor private.actor;
-  wanted private.note_request;
-  session public.sessions;
-  exceeded jsonb;
-begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.note_request, '{session_id}');
-  exceeded := private.check_rate('reads');
-  if exceeded is not null then
-    return exceeded;
-  end if;
-  session := private.note_session(actor, wanted.session_id, false);
-  if session.id is null then
-    return private.refuse_note(
-      actor, wanted.session_id, 'history', 403, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
-    );
-  end if;
-  perform private.record_event(
-    actor.organization_id, 'note.history_read', 'note', array[wanted.session_id], clock_timestamp(),
-    actor_role => actor.role::text
-  );
-  return private.success(jsonb_build_object(
-    'sessionId', wanted.session_id,
-    'versions', coalesce((
-      select jsonb_agg(private.note_answer(note) order by note.version)
-      from private.session_note_versions as note
-      where note.organization_id = actor.organization_id and note.session_id = wanted.session_id
-    ), '[]')
-  ));
-end
-$$;
-comment on function private.note_history(jsonb, text) is
-  'The versions of a note, oldest first: who saved and signed each, and when; not what they say. Recorded.';
+comment on function private.read_note(text, jsonb, text) is
+  'attempted = read: a version of a note, the newest unless told, sealed, with the wrapped key that opens it. history: its '
+  'versions, oldest first, without what they say. Recorded, refusals included.';
 
 -- What the edge function calls ---------------------------------------------------------------------------------------
 
 select private.publish('prepare_note',
   'For the edge function: what sealing a note takes. request is {session_id, attempted?}.'
 );
-select private.publish('save_note_draft',
+select private.publish('save_note_draft', function_name => 'save_note', first_argument => 'draft', about =>
   'For the edge function: keeps a sealed draft. request is {session_id, base_version, id, ciphertext, '
   'content_mac, facts_digest, proof}.'
 );
-select private.publish('sign_note',
+select private.publish('sign_note', function_name => 'save_note', first_argument => 'signed', about =>
   'For the edge function: keeps the signed version. request is {session_id, base_version, id, ciphertext, '
   'content_mac, facts_digest, proof}.'
 );
-select private.publish('amend_note',
+select private.publish('amend_note', function_name => 'save_note', first_argument => 'amended', about =>
   'For the edge function: keeps an amendment. request is {session_id, base_version, id, ciphertext, '
   'content_mac, facts_digest, proof}.'
 );
-select private.publish('read_note',
+select private.publish('read_note', first_argument => 'read', about =>
   'For the edge function: a version of a note, sealed. request is {session_id, version?, purpose?}. Recorded.'
 );
-select private.publish('note_history',
+select private.publish('note_history', function_name => 'read_note', first_argument => 'history', about =>
   'The versions of a session''s note, without their content. request is {session_id}. Recorded.'
 );
 
@@ -19095,12 +19040,10 @@ set search_path = ''
 set timezone = 'UTC'
 as $$
 declare
-  actor private.actor;
-  wanted private.client_details_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.client_details_request :=
+    private.read_request(request, null::private.client_details_request, '{client_id}');
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.client_details_request, '{client_id}');
   if actor.role not in ('admin', 'super_admin')
     or cardinality(private.readable_client_ids(actor, array[wanted.client_id])) = 0
   then
@@ -19128,18 +19071,15 @@ set timezone = 'UTC'
 set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor;
-  wanted private.client_details_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.client_details_request := private.read_request(
+    request, null::private.client_details_request, '{client_id,id,base_version,ciphertext,content_mac,proof}'
+  );
   fingerprint bytea;
   outcome jsonb;
   latest_version integer;
   saved private.client_detail_versions;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(
-    request, null::private.client_details_request, '{client_id,id,base_version,ciphertext,content_mac,proof}'
-  );
   perform private.require_sealed(wanted.ciphertext, actor.organization_id);
   if actor.role not in ('admin', 'super_admin')
     or cardinality(private.readable_client_ids(actor, array[wanted.client_id])) = 0
@@ -19228,24 +19168,52 @@ end
 $$;
 comment on function private.each_once(uuid[]) is 'Ids, each once, in their order.';
 
-create function private.sealed_client_details(actor private.actor, client_ids uuid[], version integer default null)
+create function private.read_client_details(only_names boolean, request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
-stable
+security definer
 set search_path = ''
+set timezone = 'UTC'
 as $$
 declare
+  actor private.actor := private.begin_request(request_id);
+  wanted private.client_details_request :=
+    private.read_request(request, null::private.client_details_request, '{client_ids}');
+  wanted_ids uuid[] := private.each_once(wanted.client_ids);
+  readable_ids uuid[];
+  other_ids uuid[];
+  exceeded jsonb;
   body jsonb;
 begin
+  if wanted.version is not null and cardinality(wanted.client_ids) > 1 and not only_names then
+    perform private.raise_invalid(private.issue('version', 'goes with one client'));
+  end if;
+  exceeded := private.check_rate('reads');
+  if exceeded is not null then
+    return exceeded;
+  end if;
+  readable_ids := private.readable_client_ids(actor, wanted_ids);
+  other_ids := array(
+    select item.client_id
+    from unnest(wanted_ids) with ordinality as item (client_id, position)
+    where item.client_id <> all (readable_ids)
+    order by item.position
+  );
+  if other_ids <> '{}' and not only_names then
+    return private.refuse_client_details(
+      actor, wanted_ids, 'read', 403, 'FORBIDDEN', 'You may not read the details of every client this names.'
+    );
+  end if;
+
   with chosen as (
     select item.position, item.client_id, detail
-    from unnest(client_ids) with ordinality as item (client_id, position)
+    from unnest(readable_ids) with ordinality as item (client_id, position)
     left join lateral (
       select kept.*
       from private.client_detail_versions as kept
       where kept.organization_id = actor.organization_id
         and kept.client_id = item.client_id
-        and (sealed_client_details.version is null or kept.version = sealed_client_details.version)
+        and (wanted.version is null or only_names or kept.version = wanted.version)
       order by kept.version desc
       limit 1
     ) as detail on true
@@ -19267,105 +19235,26 @@ begin
     ), '[]')
   ) into body
   from chosen;
-  return body;
-end
-$$;
-comment on function private.sealed_client_details(private.actor, uuid[], integer) is
-  'The details of these clients, sealed, with the wrapped keys that open them: of one version, or the newest of each; '
-  'nulls where none were saved. Looks at no scope and records nothing: that is for who calls it.';
-
-create function private.read_client_details(request jsonb, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-as $$
-declare
-  actor private.actor;
-  wanted private.client_details_request;
-  wanted_ids uuid[];
-  exceeded jsonb;
-  body jsonb;
-begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.client_details_request, '{client_ids}');
-  if wanted.version is not null and cardinality(wanted.client_ids) > 1 then
-    perform private.raise_invalid(private.issue('version', 'goes with one client'));
-  end if;
-  wanted_ids := private.each_once(wanted.client_ids);
-
-  exceeded := private.check_rate('reads');
-  if exceeded is not null then
-    return exceeded;
-  end if;
-  if not private.readable_client_ids(actor, wanted_ids) @> wanted_ids then
-    return private.refuse_client_details(
-      actor, wanted_ids, 'read', 403, 'FORBIDDEN', 'You may not read the details of every client this names.'
-    );
-  end if;
-
-  body := private.sealed_client_details(actor, wanted_ids, wanted.version);
   perform private.record_event(
-    actor.organization_id, 'client_details.read', 'client', wanted_ids, clock_timestamp(),
+    actor.organization_id, case when only_names then 'client_names.read' else 'client_details.read' end, 'client',
+    readable_ids, clock_timestamp(),
     actor_role => actor.role::text,
-    details => jsonb_build_object('versionIds', jsonb_path_query_array(body, '$.clients[*].versionId'))
+    details => jsonb_build_object('versionIds', jsonb_path_query_array(body, '$.clients[*].versionId')) || case
+      when only_names then jsonb_build_object(
+        'notReadable', cardinality(other_ids), 'notReadableIds', private.trace_ids(other_ids)
+      )
+      else '{}'
+    end
   );
-  return private.success(body);
+  return private.success(body || case
+    when only_names then jsonb_build_object('notReadable', to_jsonb(other_ids)) else '{}'
+  end);
 end
 $$;
-comment on function private.read_client_details(jsonb, text) is
-  'The details of 1 to 100 clients, sealed, with the wrapped keys that open them; nulls where none were saved. One id out '
-  'of scope refuses the whole request. Recorded, refusals included.';
-
-create function private.read_client_names(request jsonb, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-as $$
-declare
-  actor private.actor;
-  wanted private.client_details_request;
-  wanted_ids uuid[];
-  readable_ids uuid[];
-  other_ids uuid[];
-  exceeded jsonb;
-  body jsonb;
-begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.client_details_request, '{client_ids}');
-  wanted_ids := private.each_once(wanted.client_ids);
-
-  exceeded := private.check_rate('reads');
-  if exceeded is not null then
-    return exceeded;
-  end if;
-  readable_ids := private.readable_client_ids(actor, wanted_ids);
-  other_ids := array(
-    select item.client_id
-    from unnest(wanted_ids) with ordinality as item (client_id, position)
-    where item.client_id <> all (readable_ids)
-    order by item.position
-  );
-  body := private.sealed_client_details(actor, readable_ids);
-  perform private.record_event(
-    actor.organization_id, 'client_names.read', 'client', readable_ids, clock_timestamp(),
-    actor_role => actor.role::text,
-    details => jsonb_build_object(
-      'versionIds', jsonb_path_query_array(body, '$.clients[*].versionId'),
-      'notReadable', cardinality(other_ids), 'notReadableIds', private.trace_ids(other_ids)
-    )
-  );
-  return private.success(body || jsonb_build_object('notReadable', to_jsonb(other_ids)));
-end
-$$;
-comment on function private.read_client_names(jsonb, text) is
-  'As private.read_client_details, for the edge function to answer names alone, and client by client: ids out of scope and '
-  'ids of nobody are listed as notReadable, and refuse nothing. Recorded, with how many were not readable.';
+comment on function private.read_client_details(boolean, jsonb, text) is
+  'The details of 1 to 100 clients, sealed, with the wrapped keys that open them: of one version, or the newest of each; '
+  'nulls where none were saved. One id out of scope refuses the whole request; only_names, for the edge function to answer '
+  'names alone, lists ids out of scope and ids of nobody as notReadable instead. Recorded, refusals included.';
 
 -- What the edge function calls ---------------------------------------------------------------------------------------
 
@@ -19376,10 +19265,10 @@ select private.publish('save_client_details',
   'For the edge function: keeps a version of a client''s details, sealed. request is {client_id, base_version, id, '
   'ciphertext, content_mac, proof}.'
 );
-select private.publish('read_client_details',
+select private.publish('read_client_details', first_argument => 'false', about =>
   'For the edge function: clients'' details, sealed. request is {client_ids, version?}. Recorded.'
 );
-select private.publish('read_client_names',
+select private.publish('read_client_names', function_name => 'read_client_details', first_argument => 'true', about =>
   'For the edge function: the details of those of some clients whom the caller may read, sealed, of which it answers the '
   'names; the others'' ids. request is {client_ids}. Recorded.'
 );
@@ -19469,13 +19358,12 @@ set lock_timeout = '5s'
 as $$
 #variable_conflict use_column
 declare
-  actor private.actor := private.require_actor();
+  actor private.actor := private.begin_request(request_id);
   wanted private.archive_request := private.read_request(request, null::private.archive_request);
   archived_at timestamptz;
   touched_ids uuid[];
   staff_time_ids uuid[] := '{}';
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   if num_nonnulls(wanted.client_id, wanted.therapist_id, wanted.room_id) <> 1 then
     perform private.raise_invalid(private.issue('client_id', 'or therapist_id or room_id is required: one of the three'));
   elsif actor.role not in ('admin', 'super_admin') then
@@ -19546,13 +19434,12 @@ set lock_timeout = '5s'
 as $$
 #variable_conflict use_column
 declare
-  actor private.actor := private.require_actor();
+  actor private.actor := private.begin_request(request_id);
   wanted private.credential_request :=
     private.read_request(request, null::private.credential_request, '{therapist_id,credential}');
   changed uuid;
   touched_ids uuid[];
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   if actor.role not in ('admin', 'super_admin') then
     return private.refusal(403, 'FORBIDDEN', 'Only an admin changes a credential.');
   end if;
@@ -19944,8 +19831,13 @@ begin
 end
 $$;
 
-create function private.change_member(
-  user_id uuid, role public.member_role default null, permissions text[] default null, cancel_sessions boolean default false, reason text default null
+create function private.alter_member(
+  leaves boolean,
+  user_id uuid,
+  role public.member_role default null,
+  permissions text[] default null,
+  cancel_sessions boolean default false,
+  reason text default null
 )
 returns jsonb
 language plpgsql
@@ -19961,7 +19853,7 @@ declare
 begin
   if user_id is null then
     perform private.raise_invalid(private.issue('user_id', 'is required'), 'MISSING_FIELDS');
-  elsif not private.words_are_valid(coalesce(change_member.permissions, '{}'), 20, '^[a-z][a-z_]{0,63}$') then
+  elsif not private.words_are_valid(coalesce(alter_member.permissions, '{}'), 20, '^[a-z][a-z_]{0,63}$') then
     perform private.raise_invalid(private.issue('permissions', 'must be at most 20 names such as view_audit'));
   elsif actor.role <> 'super_admin' then
     return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
@@ -19969,21 +19861,27 @@ begin
 
   -- Alone, so that no booking is made meanwhile that this would not count.
   perform private.take_organization(actor.organization_id);
-  if change_member.role = 'client' then
+  if leaves or alter_member.role = 'client' then
     touched_ids := private.sessions_to_come(actor.organization_id, user_id, null, null);
     staff_time_ids := private.staff_times_to_come(actor.organization_id, user_id, null);
   end if;
   begin
-    -- While the caller may cancel: it may be their own role.
+    -- While the caller may cancel: it may be their own membership, or role.
     touched := private.touched_answer(
       touched_ids, coalesce(cancel_sessions, false), reason, null, staff_time_ids, user_id
     );
-    update public.memberships as existing
-    set
-      role = coalesce(change_member.role, existing.role),
-      permissions = coalesce(change_member.permissions, existing.permissions)
-    where existing.organization_id = actor.organization_id and existing.user_id = change_member.user_id
-    returning existing.* into member;
+    if leaves then
+      delete from public.memberships as existing
+      where existing.organization_id = actor.organization_id and existing.user_id = alter_member.user_id
+      returning existing.* into member;
+    else
+      update public.memberships as existing
+      set
+        role = coalesce(alter_member.role, existing.role),
+        permissions = coalesce(alter_member.permissions, existing.permissions)
+      where existing.organization_id = actor.organization_id and existing.user_id = alter_member.user_id
+      returning existing.* into member;
+    end if;
   exception
     when restrict_violation then
       return private.refuse_member(
@@ -19999,57 +19897,22 @@ begin
   return private.member_answer(member, touched);
 end
 $$;
+comment on function private.alter_member(boolean, uuid, public.member_role, text[], boolean, text) is
+  'What public.change_member does and, when the member leaves, private.remove_member.';
 
 create function private.remove_member(user_id uuid, cancel_sessions boolean default false, reason text default null)
 returns jsonb
-language plpgsql
+language sql
 security definer
 set search_path = ''
-as $$
-declare
-  actor private.actor := private.require_actor();
-  member public.memberships;
-  touched jsonb;
-begin
-  if user_id is null then
-    perform private.raise_invalid(private.issue('user_id', 'is required'), 'MISSING_FIELDS');
-  elsif actor.role <> 'super_admin' then
-    return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
-  end if;
-
-  -- Alone, so that no booking is made meanwhile that this would not count.
-  perform private.take_organization(actor.organization_id);
-  begin
-    -- While the caller may cancel: it may be their own membership.
-    touched := private.touched_answer(
-      private.sessions_to_come(actor.organization_id, user_id, null, null), coalesce(cancel_sessions, false), reason, null,
-      private.staff_times_to_come(actor.organization_id, user_id, null), user_id
-    );
-    delete from public.memberships as existing
-    where existing.organization_id = actor.organization_id and existing.user_id = remove_member.user_id
-    returning existing.* into member;
-  exception
-    when restrict_violation then
-      return private.refuse_member(
-        actor, user_id, 409, 'LAST_SUPER_ADMIN', 'The organization needs a super_admin: appoint another one first.'
-      );
-  end;
-  if member.user_id is null then
-    return private.refuse_member(actor, user_id, 404, 'MEMBER_NOT_FOUND', 'She is not a member of this organization.');
-  end if;
-  if user_id <> actor.user_id then
-    perform private.require_same_role(actor);
-  end if;
-  return private.member_answer(member, touched);
-end
-$$;
+return private.alter_member(true, user_id, cancel_sessions => cancel_sessions, reason => reason);
 
 select private.publish('add_member',
   'A super_admin adds a user, whom an invitation has made, to her organization. Refused: FORBIDDEN, USER_NOT_FOUND, '
   'ALREADY_A_MEMBER. Takes an id, not an address, since looking addresses up would tell who uses other clinics.'
 );
 
-select private.publish_booking('change_member',
+select private.publish_booking('change_member', function_name => 'alter_member', first_argument => 'false', about =>
   'A super_admin changes a member''s role or permissions; null leaves them. It holds from the member''s next statement. '
   'Answers the row and {touched, cancelled, touchedSessionIds}: the sessions to come of a member whose new role renders '
   'nothing, which cancel_sessions cancels, with reason. Refused: FORBIDDEN, MEMBER_NOT_FOUND, LAST_SUPER_ADMIN.'
@@ -20352,7 +20215,7 @@ $$;
 -- === schemas/clinical/lifecycle.sql ===
 
 -- Purpose: a session begins, ends and is billed by the times it really had; it completes only when its record is whole.
--- Objects: session_visits; private.whole_minute, check_visit, completion_gaps; start_session, end_session, complete_session,
+-- Objects: session_visits; private.whole_minute, told_visit, completion_gaps; start_session, end_session, complete_session,
 --          mark_no_show.
 -- Watch for: a visit begins, ends, is signed and is completed, in this order: what is signed is what was rendered, so the
 --            end is known first. Users of the API complete a session only with what domain rules and its payer ask for, whether through
@@ -20460,21 +20323,6 @@ create trigger a_guard_visit_times before insert or update of actual_start_time,
   on public.session_visits
   for each row execute function private.guard_visit_times();
 
-create function private.units_of_visit(organization_id uuid, session_id uuid)
-returns integer
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return (
-    select visit.units from public.session_visits as visit
-    where visit.organization_id = units_of_visit.organization_id and visit.session_id = units_of_visit.session_id
-  );
-end
-$$;
-comment on function private.units_of_visit(uuid, uuid) is 'The units of a visit as they are counted now; null until it is completed.';
-
 create function private.completion_gaps(session public.sessions, begun timestamptz, ended timestamptz)
 returns jsonb
 language plpgsql
@@ -20578,21 +20426,6 @@ create trigger a_guard_completion before update of status on public.sessions
 
 -- Requests ---------------------------------------------------------------------------------------------------------------
 
-create function private.session_row(organization_id uuid, session_id uuid)
-returns jsonb
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return (
-    select to_jsonb(session) from public.sessions as session
-    where session.organization_id = session_row.organization_id and session.id = session_row.session_id
-  );
-end
-$$;
-comment on function private.session_row(uuid, uuid) is 'A session''s row as it is now.';
-
 create function private.record_status(actor private.actor, session public.sessions, before jsonb, as_of timestamptz)
 returns void
 language plpgsql
@@ -20609,22 +20442,27 @@ $$;
 comment on function private.record_status(private.actor, public.sessions, jsonb, timestamptz) is
   'The audit event of a session that was started or completed.';
 
-create function private.check_visit(
+create function private.told_visit(
   session public.sessions,
+  visit public.session_visits,
   begun timestamptz,
   ended timestamptz,
   other_day_reason text,
   as_of timestamptz
 )
-returns void
+returns public.session_visits
 language plpgsql
 stable
 set search_path = ''
 as $$
 declare
   booked_date constant date := private.service_date(session.organization_id, session.client_id, session.start_time);
-  begun_date constant date := private.service_date(session.organization_id, session.client_id, begun);
+  begun_date date;
 begin
+  begun := private.whole_minute(coalesce(begun, visit.actual_start_time));
+  ended := private.whole_minute(coalesce(ended, visit.actual_end_time));
+  other_day_reason := coalesce(other_day_reason, visit.other_day_reason);
+  begun_date := private.service_date(session.organization_id, session.client_id, begun);
   if begun > as_of or ended > as_of then
     perform private.raise_invalid(
       private.issue(case when begun > as_of then 'actual_start_time' else 'actual_end_time' end, 'is in the future')
@@ -20639,11 +20477,20 @@ begin
       format('is required: the visit began on %s, and is booked for %s. Correct actual_start_time, or say why', begun_date, booked_date)
     ));
   end if;
+  visit.organization_id := session.organization_id;
+  visit.session_id := session.id;
+  visit.actual_start_time := begun;
+  visit.actual_end_time := ended;
+  visit.other_day_reason := other_day_reason;
+  return visit;
 end
 $$;
-comment on function private.check_visit(public.sessions, timestamptz, timestamptz, text, timestamptz) is
-  'Raises PT400 unless a visit can have had these times: past, in order, at most 16 hours, begun on the local day it was '
-  'booked for unless a reason is given. Unknown times (null) pass.';
+comment on function private.told_visit(
+  public.sessions, public.session_visits, timestamptz, timestamptz, text, timestamptz
+) is
+  'The visit of a session with the times and the reason that are told, else those that it has, cut to whole minutes. PT400 '
+  'unless it can have had these times: past, in order, at most 16 hours, begun on the local day it was booked for unless a '
+  'reason is given. Unknown times (null) pass.';
 
 create function private.visit_overlap_refusal(
   actor private.actor,
@@ -20707,7 +20554,7 @@ set search_path = ''
 as $$
 declare
   before constant jsonb := jsonb_build_array(private.facts_of_row(to_jsonb(session)));
-  begun constant timestamptz := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, as_of));
+  visit public.session_visits;
 begin
   if session.start_time > as_of + interval '12 hours' then
     return private.refuse(
@@ -20716,16 +20563,18 @@ begin
       details => '{"attempted": "start"}'
     );
   end if;
-  perform private.check_visit(session, begun, null, wanted.other_day_reason, as_of);
+  visit := private.told_visit(
+    session, null, coalesce(wanted.actual_start_time::timestamptz, as_of), null, wanted.other_day_reason, as_of
+  );
   insert into public.session_visits (organization_id, session_id, actual_start_time, other_day_reason, started_by)
-  values (actor.organization_id, session.id, begun, wanted.other_day_reason, actor.user_id);
+  values (actor.organization_id, session.id, visit.actual_start_time, visit.other_day_reason, actor.user_id);
   update public.sessions as changed
   set status = 'in_progress', updated_at = as_of
   where changed.organization_id = actor.organization_id and changed.id = session.id
   returning * into session;
   perform private.stop_moves(actor.organization_id, array[session.id], as_of, actor.role::text);
   perform private.record_status(actor, session, before, as_of);
-  return private.success(jsonb_build_object('session', to_jsonb(session), 'actualStartTime', private.iso(begun)));
+  return private.success(jsonb_build_object('session', to_jsonb(session), 'actualStartTime', private.iso(visit.actual_start_time)));
 end
 $$;
 comment on function private.begin_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
@@ -20745,17 +20594,14 @@ begin
   select known.* into before
   from public.session_visits as known
   where known.organization_id = actor.organization_id and known.session_id = session.id;
-  visit := before;
-  visit.organization_id := actor.organization_id;
-  visit.session_id := session.id;
-  visit.actual_start_time := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, before.actual_start_time));
-  visit.actual_end_time := private.whole_minute(coalesce(wanted.actual_end_time::timestamptz, as_of));
-  visit.other_day_reason := coalesce(wanted.other_day_reason, before.other_day_reason);
-  visit.recorded_at := as_of;
-  if visit.actual_start_time is null then
+  if coalesce(wanted.actual_start_time::timestamptz, before.actual_start_time) is null then
     perform private.raise_invalid(private.issue('actual_start_time', 'is required: when the visit began is not recorded'));
   end if;
-  perform private.check_visit(session, visit.actual_start_time, visit.actual_end_time, visit.other_day_reason, as_of);
+  visit := private.told_visit(
+    session, before, wanted.actual_start_time::timestamptz, coalesce(wanted.actual_end_time::timestamptz, as_of),
+    wanted.other_day_reason, as_of
+  );
+  visit.recorded_at := as_of;
   insert into public.session_visits select visit.*
   on conflict (organization_id, session_id) do update
   set actual_start_time = excluded.actual_start_time, actual_end_time = excluded.actual_end_time,
@@ -20792,12 +20638,9 @@ begin
   select candidate.* into visit
   from public.session_visits as candidate
   where candidate.organization_id = actor.organization_id and candidate.session_id = session.id;
-  visit.organization_id := actor.organization_id;
-  visit.session_id := session.id;
-  visit.actual_start_time := private.whole_minute(coalesce(wanted.actual_start_time::timestamptz, visit.actual_start_time));
-  visit.actual_end_time := private.whole_minute(coalesce(wanted.actual_end_time::timestamptz, visit.actual_end_time));
-  visit.other_day_reason := coalesce(wanted.other_day_reason, visit.other_day_reason);
-  perform private.check_visit(session, visit.actual_start_time, visit.actual_end_time, visit.other_day_reason, as_of);
+  visit := private.told_visit(
+    session, visit, wanted.actual_start_time::timestamptz, wanted.actual_end_time::timestamptz, wanted.other_day_reason, as_of
+  );
   missing := private.completion_gaps(session, visit.actual_start_time, visit.actual_end_time);
   if missing is not null then
     return private.refuse(
@@ -20838,33 +20681,67 @@ begin
   return private.success(jsonb_build_object(
     'session', to_jsonb(completed), 'actualStartTime', private.iso(visit.actual_start_time),
     'actualEndTime', private.iso(visit.actual_end_time),
-    'units', private.units_of_visit(actor.organization_id, session.id),
+    'units', (
+      select counted.units from public.session_visits as counted
+      where counted.organization_id = actor.organization_id and counted.session_id = session.id
+    ),
     'version', private.visit_version(actor.organization_id, session.id)
   ) || private.warnings_in(private.warnings_of_sessions(actor.organization_id, array[session.id], as_of)));
 end
 $$;
 comment on function private.finish_visit(private.actor, public.sessions, private.visit_request, timestamptz) is
   'What complete_session does once the session and its people are locked.';
-create function private.may_change(actor private.actor, session_id uuid)
-returns boolean
+
+create function private.lock_session(
+  actor private.actor,
+  session_id uuid,
+  attempted text,
+  other_ids uuid[],
+  out session public.sessions,
+  out refusal jsonb
+)
 language plpgsql
-stable
 set search_path = ''
 as $$
 begin
-  return actor.role <> 'client' and exists (
-    select from public.sessions as session
-    where session.organization_id = actor.organization_id and session.id = may_change.session_id
-      and (actor.role <> 'therapist' or session.therapist_id = actor.user_id)
+  -- Asked before any lock, so that nobody makes others wait for what they may not do; and again with the session's row.
+  if exists (
+    select from public.sessions as candidate
+    where candidate.organization_id = actor.organization_id and candidate.id = session_id
+      and private.may_ask(actor, candidate.therapist_id)
+  ) then
+    perform private.share_organization(actor.organization_id);
+    -- A cancellation, a move, a correction or a second completion would act on the state this one is changing.
+    select candidate.* into session
+    from public.sessions as candidate
+    where candidate.organization_id = actor.organization_id and candidate.id = session_id
+      and private.may_ask(actor, candidate.therapist_id)
+    for no key update;
+  end if;
+  if session.id is null then
+    refusal := private.refuse(
+      actor, 'session.refused', array[session_id], 'FORBIDDEN',
+      format('This session is not yours to %s.', case attempted when 'correct' then 'correct' else 'change' end),
+      details => jsonb_build_object('attempted', attempted)
+    );
+    return;
+  end if;
+  -- A hold that reads the units left, or the free time, while these are given back or used, would read what is no longer
+  -- so; and two visits of one person that overlap would both be completed.
+  perform private.lock_resources(
+    actor.organization_id, private.lock_targets(actor.organization_id, array[session.id]) || other_ids
   );
+  perform private.require_same_role(actor);
 end
 $$;
-comment on function private.may_change(private.actor, uuid) is
-  'Whether the caller may say what became of a session: its therapist, or an admin.';
+comment on function private.lock_session(private.actor, uuid, text, uuid[]) is
+  'A session whose therapist, or an admin, is about to say what became of it: its row and its people locked, with those of '
+  'other_ids. For anybody else the refusal.';
 
-create function private.change_lifecycle(action text, request jsonb, request_id text)
+create function private.change_lifecycle(action text, request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
+security definer
 set search_path = ''
 set timezone = 'UTC'
 set lock_timeout = '5s'
@@ -20872,37 +20749,16 @@ as $$
 declare
   actor private.actor := private.begin_booking(request_id);
   wanted private.visit_request := private.read_request(request, null::private.visit_request, '{session_id}');
+  locked record;
   session public.sessions;
   as_of timestamptz;
 begin
-  -- Asked before any lock, so that nobody makes others wait for what they may not do; and again with the session's row.
-  if not private.may_change(actor, wanted.session_id) then
-    return private.refuse(
-      actor, 'session.refused', array[wanted.session_id], 'FORBIDDEN', 'This session is not yours to change.',
-      details => jsonb_build_object('attempted', action)
-    );
+  locked := private.lock_session(actor, wanted.session_id, action, '{}');
+  if locked.refusal is not null then
+    return locked.refusal;
   end if;
-  perform private.share_organization(actor.organization_id);
-  -- A cancellation, a move or a second completion would act on the state this one is changing.
-  select candidate.* into session
-  from public.sessions as candidate
-  where candidate.organization_id = actor.organization_id
-    and candidate.id = wanted.session_id
-    and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and candidate.therapist_id = actor.user_id))
-  for no key update;
-  if session.id is null then
-    return private.refuse(
-      actor, 'session.refused', array[wanted.session_id], 'FORBIDDEN', 'This session is not yours to change.',
-      details => jsonb_build_object('attempted', action)
-    );
-  end if;
-  -- A hold that reads the units left, while these are given back or used, would read what is no longer so; and two visits
-  -- of one person that overlap would both be completed.
-  perform private.lock_resources(
-    actor.organization_id, private.lock_targets(actor.organization_id, array[session.id])
-  );
+  session := locked.session;
   as_of := clock_timestamp();
-  perform private.require_same_role(actor);
 
   if session.status::text <> (case when action in ('end', 'complete') then 'in_progress' else 'scheduled' end)
     and not (action = 'no_show' and session.status = 'in_progress')
@@ -20920,7 +20776,10 @@ begin
     );
   elsif action = 'no_show' then
     perform private.end_sessions(actor, array[session.id], 'no_show', as_of);
-    return private.success(jsonb_build_object('session', private.session_row(actor.organization_id, session.id)));
+    return private.success(jsonb_build_object('session', (
+      select to_jsonb(known) from public.sessions as known
+      where known.organization_id = actor.organization_id and known.id = session.id
+    )));
   end if;
   wanted.other_day_reason := private.tidy(wanted.other_day_reason);
   return case action
@@ -20936,52 +20795,21 @@ $$;
 comment on function private.change_lifecycle(text, jsonb, text) is
   'Starts, ends or completes a session, or marks it missed. Returns an outcome; raises PT400, PT401, PT403, PT503.';
 
-create function private.start_session(request jsonb, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  return private.change_lifecycle('start', request, request_id);
-end
-$$;
-
 select private.publish_booking('start_session',
   'scheduled -> in_progress. request is {session_id, actual_start_time?, other_day_reason?}; without a time, now. Seconds '
   'are cut. Outcome body: {session, actualStartTime}. PT400 for a time ahead, or on another local day than booked without '
-  'other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED, NOT_TODAY (over 12 hours before its time).'
+  'other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED, NOT_TODAY (over 12 hours before its time).',
+  'change_lifecycle', 'start'
 );
-
-create function private.end_session(request jsonb, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  return private.change_lifecycle('end', request, request_id);
-end
-$$;
 
 select private.publish_booking('end_session',
   'Records when the visit of a session in progress ended, so that its note can be signed. request is {session_id, '
   'actual_start_time?, actual_end_time?, other_day_reason?}; without an end, now; a visit documented late gives both times. '
   'Seconds are cut. May be repeated until the session is completed; a note that is signed by then must be amended. Outcome '
   'body: {session, actualStartTime, actualEndTime}. PT400 for times ahead, out of order, over 16 hours, or on another local '
-  'day than booked without other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED.'
+  'day than booked without other_day_reason. 403 FORBIDDEN; 409 STATUS_NOT_ALLOWED.',
+  'change_lifecycle', 'end'
 );
-
-create function private.complete_session(request jsonb, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  return private.change_lifecycle('complete', request, request_id);
-end
-$$;
 
 select private.publish_booking('complete_session',
   'in_progress -> completed. request is {session_id, actual_start_time?, actual_end_time?, other_day_reason?, '
@@ -20993,23 +20821,14 @@ select private.publish_booking('complete_session',
   'signature names what is not as it was signed: therapist_id, client_id, cpt_code, cpt_modifiers, location_type, time_zone, '
   'actual_start_time, actual_end_time. 409 '
   'VISIT_OVERLAPS lists in overlaps, as [{resource, sessionId, startTime, endTime}], the completed visits of its therapist or '
-  'client that it overlaps in actual time; an admin lets it overlap with overlap_reason.'
+  'client that it overlaps in actual time; an admin lets it overlap with overlap_reason.',
+  'change_lifecycle', 'complete'
 );
-
-create function private.mark_no_show(request jsonb, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  return private.change_lifecycle('no_show', request, request_id);
-end
-$$;
 
 select private.publish_booking('mark_no_show',
   'The client did not come: scheduled or in_progress -> no_show, once the start has passed. request is {session_id}. '
-  'Gives the units back.'
+  'Gives the units back.',
+  'change_lifecycle', 'no_show'
 );
 
 -- === schemas/clinical/visit_claims.sql ===
@@ -22669,21 +22488,13 @@ begin
     visit.overlap_reason := null;
     return visit;
   end if;
-  visit.organization_id := session.organization_id;
-  visit.session_id := session.id;
-  visit.actual_start_time := private.whole_minute(
-    coalesce(wanted.actual_start_time::timestamptz, visit.actual_start_time, session.start_time)
-  );
-  visit.actual_end_time := private.whole_minute(
-    coalesce(wanted.actual_end_time::timestamptz, visit.actual_end_time, session.end_time)
-  );
-  visit.other_day_reason := coalesce(private.tidy(wanted.other_day_reason), visit.other_day_reason);
   -- When it was first recorded, for the days within which the therapist may correct it.
   visit.recorded_at := coalesce(visit.recorded_at, session.end_time);
-  perform private.check_visit(
-    session, visit.actual_start_time, visit.actual_end_time, visit.other_day_reason, as_of
+  return private.told_visit(
+    session, visit, coalesce(wanted.actual_start_time::timestamptz, visit.actual_start_time, session.start_time),
+    coalesce(wanted.actual_end_time::timestamptz, visit.actual_end_time, session.end_time),
+    private.tidy(wanted.other_day_reason), as_of
   );
-  return visit;
 end
 $$;
 comment on function private.corrected_visit(public.sessions, public.session_visits, private.correction_request, timestamptz) is
@@ -22790,7 +22601,10 @@ begin
     ),
     array[session.client_id]
   );
-  return private.units_of_visit(session.organization_id, session.id);
+  return (
+    select counted.units from public.session_visits as counted
+    where counted.organization_id = session.organization_id and counted.session_id = session.id
+  );
 end
 $$;
 comment on function private.write_correction(
@@ -22810,6 +22624,7 @@ as $$
 declare
   actor private.actor := private.begin_booking(request_id);
   wanted private.correction_request := private.read_correction_request(request);
+  locked record;
   session public.sessions;
   after public.sessions;
   visit public.session_visits;
@@ -22821,34 +22636,12 @@ declare
   refusal jsonb;
   as_of timestamptz;
 begin
-  -- Asked before any lock, so that nobody makes others wait for what they may not do; and again with the session's row.
-  if not private.may_change(actor, wanted.session_id) then
-    return private.refuse(
-      actor, 'session.refused', array[wanted.session_id], 'FORBIDDEN', 'This session is not yours to correct.',
-      details => '{"attempted": "correct"}'
-    );
+  locked := private.lock_session(actor, wanted.session_id, 'correct', array[wanted.therapist_id, wanted.client_id]);
+  if locked.refusal is not null then
+    return locked.refusal;
   end if;
-  perform private.share_organization(actor.organization_id);
-  -- A second correction, or a completion, would act on the state this one is changing.
-  select candidate.* into session
-  from public.sessions as candidate
-  where candidate.organization_id = actor.organization_id
-    and candidate.id = wanted.session_id
-    and (actor.role in ('admin', 'super_admin') or (actor.role = 'therapist' and candidate.therapist_id = actor.user_id))
-  for no key update;
-  if session.id is null then
-    return private.refuse(
-      actor, 'session.refused', array[wanted.session_id], 'FORBIDDEN', 'This session is not yours to correct.',
-      details => '{"attempted": "correct"}'
-    );
-  end if;
-  -- A hold that reads the units left, or the free time, would read what is no longer so.
-  perform private.lock_resources(
-    actor.organization_id,
-    private.lock_targets(actor.organization_id, array[session.id]) || array[wanted.therapist_id, wanted.client_id]
-  );
+  session := locked.session;
   as_of := clock_timestamp();
-  perform private.require_same_role(actor);
   select known.* into visit
   from public.session_visits as known
   where known.organization_id = actor.organization_id and known.session_id = session.id;
@@ -22914,7 +22707,10 @@ begin
     ))
   );
   return private.success(jsonb_build_object(
-    'session', private.session_row(actor.organization_id, session.id), 'version', wanted.base_version + 1,
+    'session', (
+      select to_jsonb(known) from public.sessions as known
+      where known.organization_id = actor.organization_id and known.id = session.id
+    ), 'version', wanted.base_version + 1,
     'actualStartTime', private.iso(corrected.actual_start_time), 'actualEndTime', private.iso(corrected.actual_end_time),
     'units', corrected.units, 'noteStatus', (
       select note.status from public.session_note_states as note
@@ -24266,43 +24062,18 @@ select
   (week.start + interval '7 days') at time zone organization.time_zone as ends_at
 from public.organizations as organization
 cross join lateral (
-  select
-    least(
-      (
-        select session.start_time
-        from public.sessions as session
-        where session.organization_id = organization.id
-        order by session.start_time
-        limit 1
-      ),
-      (
-        select taken.start_time
-        from public.staff_times as taken
-        where taken.organization_id = organization.id
-        order by taken.start_time
-        limit 1
-      )
-    ) as first,
-    greatest(
-      (
-        select session.start_time
-        from public.sessions as session
-        where session.organization_id = organization.id
-        order by session.start_time desc
-        limit 1
-      ),
-      (
-        select taken.start_time
-        from public.staff_times as taken
-        where taken.organization_id = organization.id
-        order by taken.start_time desc
-        limit 1
-      )
-    ) as last
+  select min(session.start_time) as first, max(session.start_time) as last
+  from public.sessions as session
+  where session.organization_id = organization.id
 ) as booked
+cross join lateral (
+  select min(taken.start_time) as first, max(taken.start_time) as last
+  from public.staff_times as taken
+  where taken.organization_id = organization.id
+) as staff
 cross join lateral generate_series(
-  date_trunc('week', booked.first at time zone organization.time_zone),
-  booked.last at time zone organization.time_zone,
+  date_trunc('week', least(booked.first, staff.first) at time zone organization.time_zone),
+  greatest(booked.last, staff.last) at time zone organization.time_zone,
   interval '1 week'
 ) as week (start);
 comment on view reports.weeks is
@@ -24325,43 +24096,18 @@ select
   (month.start + interval '1 month') at time zone organization.time_zone as ends_at
 from public.organizations as organization
 cross join lateral (
-  select
-    least(
-      (
-        select session.start_time
-        from public.sessions as session
-        where session.organization_id = organization.id
-        order by session.start_time
-        limit 1
-      ),
-      (
-        select visit.actual_start_time
-        from public.session_visits as visit
-        where visit.organization_id = organization.id and visit.other_day_reason is not null
-        order by visit.actual_start_time
-        limit 1
-      )
-    ) as first,
-    greatest(
-      (
-        select session.start_time
-        from public.sessions as session
-        where session.organization_id = organization.id
-        order by session.start_time desc
-        limit 1
-      ),
-      (
-        select visit.actual_start_time
-        from public.session_visits as visit
-        where visit.organization_id = organization.id and visit.other_day_reason is not null
-        order by visit.actual_start_time desc
-        limit 1
-      )
-    ) as last
-) as begun
+  select min(session.start_time) as first, max(session.start_time) as last
+  from public.sessions as session
+  where session.organization_id = organization.id
+) as booked
+cross join lateral (
+  select min(visit.actual_start_time) as first, max(visit.actual_start_time) as last
+  from public.session_visits as visit
+  where visit.organization_id = organization.id and visit.other_day_reason is not null
+) as visited
 cross join lateral generate_series(
-  date_trunc('month', begun.first at time zone organization.time_zone),
-  begun.last at time zone organization.time_zone,
+  date_trunc('month', least(booked.first, visited.first) at time zone organization.time_zone),
+  greatest(booked.last, visited.last) at time zone organization.time_zone,
   interval '1 month'
 ) as month (start);
 comment on view reports.months is
@@ -24614,20 +24360,8 @@ select
 from public.organizations as organization
 cross join lateral (
   select least(
-    (
-      select batch.created_at
-      from public.hold_batches as batch
-      where batch.organization_id = organization.id
-      order by batch.created_at
-      limit 1
-    ),
-    (
-      select event.recorded_at
-      from audit.events as event
-      where event.organization_id = organization.id
-      order by event.recorded_at
-      limit 1
-    )
+    (select min(batch.created_at) from public.hold_batches as batch where batch.organization_id = organization.id),
+    (select min(event.recorded_at) from audit.events as event where event.organization_id = organization.id)
   ) as first
 ) as begun
 cross join lateral generate_series(

@@ -92,12 +92,10 @@ set search_path = ''
 set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor;
+  actor private.actor := private.begin_request(request_id);
   new_id uuid := gen_random_uuid();
   token text := translate(rtrim(encode(extensions.gen_random_bytes(32), 'base64'), '='), '+/', '-_');
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
   if actor.role <> 'client' and not exists (
     select from public.therapists as therapist
     where therapist.organization_id = actor.organization_id and therapist.id = actor.user_id
@@ -150,13 +148,10 @@ set search_path = ''
 set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor;
-  wanted private.feed_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.feed_request := private.read_request(request, null::private.feed_request, '{feed_id}');
   feed public.calendar_feeds;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.feed_request, '{feed_id}');
   -- Revoked twice at once, it is one event.
   select known.* into feed from public.calendar_feeds as known
   where known.organization_id = actor.organization_id and known.id = wanted.feed_id
@@ -288,26 +283,6 @@ $$;
 comment on function private.feed_changes(public.calendar_feeds, public.member_role, timestamptz) is
   'The events that are no longer, or not yet, what a feed has told of them, as they are now.';
 
-create function private.told_by_feed(feed public.calendar_feeds, as_of timestamptz)
-returns private.calendar_events[]
-language plpgsql
-stable
-set search_path = ''
-as $$
-begin
-  return array(
-    select told
-    from private.calendar_events as told
-    where told.organization_id = feed.organization_id and told.feed_id = feed.id
-      and told.start_time >= as_of - interval '30 days'
-      and (not told.is_cancelled or told.changed_at >= as_of - interval '30 days')
-    order by told.start_time, told.id
-  );
-end
-$$;
-comment on function private.told_by_feed(public.calendar_feeds, timestamptz) is
-  'What a feed tells of what it has noted.';
-
 create function private.readable_feed(token text, out feed public.calendar_feeds, out role public.member_role)
 language plpgsql
 stable
@@ -398,7 +373,14 @@ begin
       time_zone = excluded.time_zone, is_cancelled = excluded.is_cancelled,
       changed_at = greatest(told.changed_at, excluded.changed_at), sequence = told.sequence + 1;
   end if;
-  entries := private.told_by_feed(feed, as_of);
+  entries := array(
+    select told
+    from private.calendar_events as told
+    where told.organization_id = feed.organization_id and told.feed_id = feed.id
+      and told.start_time >= as_of - interval '30 days'
+      and (not told.is_cancelled or told.changed_at >= as_of - interval '30 days')
+    order by told.start_time, told.id
+  );
   -- Calendar programs poll for years: a read a day is recorded, however often they ask.
   update private.calendar_tokens as secret
   set read_on = as_of::date

@@ -229,12 +229,10 @@ set search_path = ''
 set timezone = 'UTC'
 as $$
 declare
-  actor private.actor;
-  wanted private.client_details_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.client_details_request :=
+    private.read_request(request, null::private.client_details_request, '{client_id}');
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.client_details_request, '{client_id}');
   if actor.role not in ('admin', 'super_admin')
     or cardinality(private.readable_client_ids(actor, array[wanted.client_id])) = 0
   then
@@ -262,18 +260,15 @@ set timezone = 'UTC'
 set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor;
-  wanted private.client_details_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.client_details_request := private.read_request(
+    request, null::private.client_details_request, '{client_id,id,base_version,ciphertext,content_mac,proof}'
+  );
   fingerprint bytea;
   outcome jsonb;
   latest_version integer;
   saved private.client_detail_versions;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(
-    request, null::private.client_details_request, '{client_id,id,base_version,ciphertext,content_mac,proof}'
-  );
   perform private.require_sealed(wanted.ciphertext, actor.organization_id);
   if actor.role not in ('admin', 'super_admin')
     or cardinality(private.readable_client_ids(actor, array[wanted.client_id])) = 0
@@ -362,24 +357,52 @@ end
 $$;
 comment on function private.each_once(uuid[]) is 'Ids, each once, in their order.';
 
-create function private.sealed_client_details(actor private.actor, client_ids uuid[], version integer default null)
+create function private.read_client_details(only_names boolean, request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
-stable
+security definer
 set search_path = ''
+set timezone = 'UTC'
 as $$
 declare
+  actor private.actor := private.begin_request(request_id);
+  wanted private.client_details_request :=
+    private.read_request(request, null::private.client_details_request, '{client_ids}');
+  wanted_ids uuid[] := private.each_once(wanted.client_ids);
+  readable_ids uuid[];
+  other_ids uuid[];
+  exceeded jsonb;
   body jsonb;
 begin
+  if wanted.version is not null and cardinality(wanted.client_ids) > 1 and not only_names then
+    perform private.raise_invalid(private.issue('version', 'goes with one client'));
+  end if;
+  exceeded := private.check_rate('reads');
+  if exceeded is not null then
+    return exceeded;
+  end if;
+  readable_ids := private.readable_client_ids(actor, wanted_ids);
+  other_ids := array(
+    select item.client_id
+    from unnest(wanted_ids) with ordinality as item (client_id, position)
+    where item.client_id <> all (readable_ids)
+    order by item.position
+  );
+  if other_ids <> '{}' and not only_names then
+    return private.refuse_client_details(
+      actor, wanted_ids, 'read', 403, 'FORBIDDEN', 'You may not read the details of every client this names.'
+    );
+  end if;
+
   with chosen as (
     select item.position, item.client_id, detail
-    from unnest(client_ids) with ordinality as item (client_id, position)
+    from unnest(readable_ids) with ordinality as item (client_id, position)
     left join lateral (
       select kept.*
       from private.client_detail_versions as kept
       where kept.organization_id = actor.organization_id
         and kept.client_id = item.client_id
-        and (sealed_client_details.version is null or kept.version = sealed_client_details.version)
+        and (wanted.version is null or only_names or kept.version = wanted.version)
       order by kept.version desc
       limit 1
     ) as detail on true
@@ -401,105 +424,26 @@ begin
     ), '[]')
   ) into body
   from chosen;
-  return body;
-end
-$$;
-comment on function private.sealed_client_details(private.actor, uuid[], integer) is
-  'The details of these clients, sealed, with the wrapped keys that open them: of one version, or the newest of each; '
-  'nulls where none were saved. Looks at no scope and records nothing: that is for who calls it.';
-
-create function private.read_client_details(request jsonb, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-as $$
-declare
-  actor private.actor;
-  wanted private.client_details_request;
-  wanted_ids uuid[];
-  exceeded jsonb;
-  body jsonb;
-begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.client_details_request, '{client_ids}');
-  if wanted.version is not null and cardinality(wanted.client_ids) > 1 then
-    perform private.raise_invalid(private.issue('version', 'goes with one client'));
-  end if;
-  wanted_ids := private.each_once(wanted.client_ids);
-
-  exceeded := private.check_rate('reads');
-  if exceeded is not null then
-    return exceeded;
-  end if;
-  if not private.readable_client_ids(actor, wanted_ids) @> wanted_ids then
-    return private.refuse_client_details(
-      actor, wanted_ids, 'read', 403, 'FORBIDDEN', 'You may not read the details of every client this names.'
-    );
-  end if;
-
-  body := private.sealed_client_details(actor, wanted_ids, wanted.version);
   perform private.record_event(
-    actor.organization_id, 'client_details.read', 'client', wanted_ids, clock_timestamp(),
+    actor.organization_id, case when only_names then 'client_names.read' else 'client_details.read' end, 'client',
+    readable_ids, clock_timestamp(),
     actor_role => actor.role::text,
-    details => jsonb_build_object('versionIds', jsonb_path_query_array(body, '$.clients[*].versionId'))
+    details => jsonb_build_object('versionIds', jsonb_path_query_array(body, '$.clients[*].versionId')) || case
+      when only_names then jsonb_build_object(
+        'notReadable', cardinality(other_ids), 'notReadableIds', private.trace_ids(other_ids)
+      )
+      else '{}'
+    end
   );
-  return private.success(body);
+  return private.success(body || case
+    when only_names then jsonb_build_object('notReadable', to_jsonb(other_ids)) else '{}'
+  end);
 end
 $$;
-comment on function private.read_client_details(jsonb, text) is
-  'The details of 1 to 100 clients, sealed, with the wrapped keys that open them; nulls where none were saved. One id out '
-  'of scope refuses the whole request. Recorded, refusals included.';
-
-create function private.read_client_names(request jsonb, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-as $$
-declare
-  actor private.actor;
-  wanted private.client_details_request;
-  wanted_ids uuid[];
-  readable_ids uuid[];
-  other_ids uuid[];
-  exceeded jsonb;
-  body jsonb;
-begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.client_details_request, '{client_ids}');
-  wanted_ids := private.each_once(wanted.client_ids);
-
-  exceeded := private.check_rate('reads');
-  if exceeded is not null then
-    return exceeded;
-  end if;
-  readable_ids := private.readable_client_ids(actor, wanted_ids);
-  other_ids := array(
-    select item.client_id
-    from unnest(wanted_ids) with ordinality as item (client_id, position)
-    where item.client_id <> all (readable_ids)
-    order by item.position
-  );
-  body := private.sealed_client_details(actor, readable_ids);
-  perform private.record_event(
-    actor.organization_id, 'client_names.read', 'client', readable_ids, clock_timestamp(),
-    actor_role => actor.role::text,
-    details => jsonb_build_object(
-      'versionIds', jsonb_path_query_array(body, '$.clients[*].versionId'),
-      'notReadable', cardinality(other_ids), 'notReadableIds', private.trace_ids(other_ids)
-    )
-  );
-  return private.success(body || jsonb_build_object('notReadable', to_jsonb(other_ids)));
-end
-$$;
-comment on function private.read_client_names(jsonb, text) is
-  'As private.read_client_details, for the edge function to answer names alone, and client by client: ids out of scope and '
-  'ids of nobody are listed as notReadable, and refuse nothing. Recorded, with how many were not readable.';
+comment on function private.read_client_details(boolean, jsonb, text) is
+  'The details of 1 to 100 clients, sealed, with the wrapped keys that open them: of one version, or the newest of each; '
+  'nulls where none were saved. One id out of scope refuses the whole request; only_names, for the edge function to answer '
+  'names alone, lists ids out of scope and ids of nobody as notReadable instead. Recorded, refusals included.';
 
 -- What the edge function calls ---------------------------------------------------------------------------------------
 
@@ -510,10 +454,10 @@ select private.publish('save_client_details',
   'For the edge function: keeps a version of a client''s details, sealed. request is {client_id, base_version, id, '
   'ciphertext, content_mac, proof}.'
 );
-select private.publish('read_client_details',
+select private.publish('read_client_details', first_argument => 'false', about =>
   'For the edge function: clients'' details, sealed. request is {client_ids, version?}. Recorded.'
 );
-select private.publish('read_client_names',
+select private.publish('read_client_names', function_name => 'read_client_details', first_argument => 'true', about =>
   'For the edge function: the details of those of some clients whom the caller may read, sealed, of which it answers the '
   'names; the others'' ids. request is {client_ids}. Recorded.'
 );

@@ -503,13 +503,10 @@ set search_path = ''
 set timezone = 'UTC'
 as $$
 declare
-  actor private.actor;
-  wanted private.note_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.note_request := private.read_request(request, null::private.note_request, '{session_id}');
   session public.sessions;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.note_request, '{session_id}');
   session := private.note_session(actor, wanted.session_id, true);
   if session.id is null then
     return private.refuse_note(
@@ -531,7 +528,9 @@ comment on function private.prepare_note(jsonb, text) is
   'their digest, which a signature stands for, and who signs. '
   'Only for the session''s therapist; others are refused, and that is recorded.';
 
-create function private.save_note(status text, request jsonb, idempotency_key text, request_id text)
+create function private.save_note(
+  status text, request jsonb, idempotency_key text default null, request_id text default null
+)
 returns jsonb
 language plpgsql
 security definer
@@ -540,8 +539,10 @@ set timezone = 'UTC'
 set lock_timeout = '5s'
 as $$
 declare
-  actor private.actor;
-  wanted private.note_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.note_request := private.read_request(
+    request, null::private.note_request, '{session_id,id,base_version,ciphertext,content_mac,proof}'
+  );
   attempted text := case save_note.status when 'draft' then 'save_draft' when 'signed' then 'sign' else 'amend' end;
   fingerprint bytea;
   outcome jsonb;
@@ -550,11 +551,6 @@ declare
   saved private.session_note_versions;
   as_of timestamptz;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(
-    request, null::private.note_request, '{session_id,id,base_version,ciphertext,content_mac,proof}'
-  );
   perform private.require_sealed(wanted.ciphertext, actor.organization_id);
   session := private.note_session(actor, wanted.session_id, true);
   if session.id is null then
@@ -661,38 +657,8 @@ comment on function private.save_note(text, jsonb, text, text) is
   'Adds a version to a note: a draft, the signed one, or an amendment, which is signed as it is made. base_version is the '
   'version it builds on, 0 for none. Returns an outcome; raises PT400, PT401, PT403, PT503.';
 
-create function private.save_note_draft(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  return private.save_note('draft', request, idempotency_key, request_id);
-end
-$$;
-create function private.sign_note(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  return private.save_note('signed', request, idempotency_key, request_id);
-end
-$$;
-create function private.amend_note(request jsonb, idempotency_key text default null, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  return private.save_note('amended', request, idempotency_key, request_id);
-end
-$$;
 
-create function private.read_note(request jsonb, request_id text default null)
+create function private.read_note(attempted text, request jsonb, request_id text default null)
 returns jsonb
 language plpgsql
 security definer
@@ -700,24 +666,33 @@ set search_path = ''
 set timezone = 'UTC'
 as $$
 declare
-  actor private.actor;
-  wanted private.note_request;
+  actor private.actor := private.begin_request(request_id);
+  wanted private.note_request := private.read_request(request, null::private.note_request, '{session_id}');
+  exceeded jsonb := private.check_rate('reads');
   session public.sessions;
-  exceeded jsonb;
   note private.session_note_versions;
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.note_request, '{session_id}');
-  exceeded := private.check_rate('reads');
   if exceeded is not null then
     return exceeded;
   end if;
   session := private.note_session(actor, wanted.session_id, false);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted.session_id, 'read', 403, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
+      actor, wanted.session_id, attempted, 403, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
     );
+  elsif attempted = 'history' then
+    perform private.record_event(
+      actor.organization_id, 'note.history_read', 'note', array[wanted.session_id], clock_timestamp(),
+      actor_role => actor.role::text
+    );
+    return private.success(jsonb_build_object(
+      'sessionId', wanted.session_id,
+      'versions', coalesce((
+        select jsonb_agg(private.note_answer(kept) order by kept.version)
+        from private.session_note_versions as kept
+        where kept.organization_id = actor.organization_id and kept.session_id = wanted.session_id
+      ), '[]')
+    ));
   end if;
   select * into note
   from private.session_note_versions as candidate
@@ -748,72 +723,30 @@ begin
   ));
 end
 $$;
-comment on function private.read_note(jsonb, text) is
-  'A version of a note, the newest unless told, sealed, with the wrapped key that opens it. Recorded, refusals included.';
-
-create function private.note_history(request jsonb, request_id text default null)
-returns jsonb
-language plpgsql
-security definer
-set search_path = ''
-set timezone = 'UTC'
-as $$
-declare
-  actor private.actor;
-  wanted private.note_request;
-  session public.sessions;
-  exceeded jsonb;
-begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
-  actor := private.require_actor();
-  wanted := private.read_request(request, null::private.note_request, '{session_id}');
-  exceeded := private.check_rate('reads');
-  if exceeded is not null then
-    return exceeded;
-  end if;
-  session := private.note_session(actor, wanted.session_id, false);
-  if session.id is null then
-    return private.refuse_note(
-      actor, wanted.session_id, 'history', 403, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
-    );
-  end if;
-  perform private.record_event(
-    actor.organization_id, 'note.history_read', 'note', array[wanted.session_id], clock_timestamp(),
-    actor_role => actor.role::text
-  );
-  return private.success(jsonb_build_object(
-    'sessionId', wanted.session_id,
-    'versions', coalesce((
-      select jsonb_agg(private.note_answer(note) order by note.version)
-      from private.session_note_versions as note
-      where note.organization_id = actor.organization_id and note.session_id = wanted.session_id
-    ), '[]')
-  ));
-end
-$$;
-comment on function private.note_history(jsonb, text) is
-  'The versions of a note, oldest first: who saved and signed each, and when; not what they say. Recorded.';
+comment on function private.read_note(text, jsonb, text) is
+  'attempted = read: a version of a note, the newest unless told, sealed, with the wrapped key that opens it. history: its '
+  'versions, oldest first, without what they say. Recorded, refusals included.';
 
 -- What the edge function calls ---------------------------------------------------------------------------------------
 
 select private.publish('prepare_note',
   'For the edge function: what sealing a note takes. request is {session_id, attempted?}.'
 );
-select private.publish('save_note_draft',
+select private.publish('save_note_draft', function_name => 'save_note', first_argument => 'draft', about =>
   'For the edge function: keeps a sealed draft. request is {session_id, base_version, id, ciphertext, '
   'content_mac, facts_digest, proof}.'
 );
-select private.publish('sign_note',
+select private.publish('sign_note', function_name => 'save_note', first_argument => 'signed', about =>
   'For the edge function: keeps the signed version. request is {session_id, base_version, id, ciphertext, '
   'content_mac, facts_digest, proof}.'
 );
-select private.publish('amend_note',
+select private.publish('amend_note', function_name => 'save_note', first_argument => 'amended', about =>
   'For the edge function: keeps an amendment. request is {session_id, base_version, id, ciphertext, '
   'content_mac, facts_digest, proof}.'
 );
-select private.publish('read_note',
+select private.publish('read_note', first_argument => 'read', about =>
   'For the edge function: a version of a note, sealed. request is {session_id, version?, purpose?}. Recorded.'
 );
-select private.publish('note_history',
+select private.publish('note_history', function_name => 'read_note', first_argument => 'history', about =>
   'The versions of a session''s note, without their content. request is {session_id}. Recorded.'
 );

@@ -133,7 +133,14 @@ grant execute on function private.is_direct_write() to authenticated, service_ro
 -- A function of the API is written once, in private, as SECURITY DEFINER. Apps have no USAGE on private: they call its
 -- namesake in public, a SECURITY INVOKER function with the same arguments that does nothing but pass them on.
 
-create function private.publish(name text, about text, caller text default 'authenticated', answer text default '%s')
+create function private.publish(
+  name text,
+  about text,
+  caller text default 'authenticated',
+  answer text default '%s',
+  function_name text default null,
+  first_argument text default null
+)
 returns void
 language plpgsql
 set search_path = ''
@@ -141,37 +148,49 @@ as $$
 declare
   known pg_catalog.pg_proc;
   passed_on text;
+  arguments text;
 begin
   select candidate.* into strict known from pg_catalog.pg_proc as candidate
-  where candidate.pronamespace = 'private'::regnamespace and candidate.proname = publish.name;
-  passed_on := format('private.%I(%s)', name, (
+  where candidate.pronamespace = 'private'::regnamespace
+    and candidate.proname = coalesce(publish.function_name, publish.name);
+  arguments := pg_get_function_arguments(known.oid);
+  if first_argument is not null then
+    arguments := regexp_replace(arguments, '^[^,]+, ', '');
+  end if;
+  passed_on := format('private.%I(%s)', known.proname, concat_ws(', ', quote_literal(first_argument), (
     select string_agg(format('%I.%I', publish.name, argument.name), ', ' order by argument.position)
     from unnest(known.proargnames) with ordinality as argument (name, position)
-    where argument.position <= known.pronargs
-  ));
+    where argument.position <= known.pronargs and (first_argument is null or argument.position > 1)
+  )));
   execute format(
     'create function public.%I(%s) returns %s language sql %s set search_path = '''' begin atomic select %s; end',
-    name, pg_get_function_arguments(known.oid), pg_get_function_result(known.oid),
+    name, arguments, pg_get_function_result(known.oid),
     case known.provolatile when 's' then 'stable' else 'volatile' end,
     case when known.proretset then 'given.* from ' || passed_on || ' as given' else format(answer, passed_on) end
   );
   execute format('comment on function public.%I is %L', name, about);
-  execute format('grant execute on function public.%1$I, private.%1$I to %2$I', name, caller);
+  execute format('grant execute on function public.%I, private.%I to %I', name, known.proname, caller);
   if obj_description(known.oid, 'pg_proc') is null then
     execute format('comment on function private.%1$I is %2$L', name, 'What public.' || name || ' does.');
   end if;
 end
 $$;
-comment on function private.publish(text, text, text, text) is
+comment on function private.publish(text, text, text, text, text, text) is
   'Lets apps call the function private.<name> as public.<name>. about is its documentation; caller the role that may call '
-  'it; answer what becomes of its outcome.';
+  'it; answer what becomes of its outcome. function_name: the private function where it has another name, and '
+  'first_argument what it is given before the arguments of apps, where several names stand for one function.';
 
-create function private.publish_booking(name text, about text)
+create function private.publish_booking(
+  name text, about text, function_name text default null, first_argument text default null
+)
 returns void
 language sql
 set search_path = ''
 begin atomic
-  select private.publish(publish_booking.name, publish_booking.about, answer => 'private.leave_booking(%s)');
+  select private.publish(
+    publish_booking.name, publish_booking.about, answer => 'private.leave_booking(%s)',
+    function_name => publish_booking.function_name, first_argument => publish_booking.first_argument
+  );
 end;
-comment on function private.publish_booking(text, text) is
+comment on function private.publish_booking(text, text, text, text) is
   'Publishes a booking function: one that begins with private.begin_booking, and is ended by private.leave_booking.';

@@ -81,13 +81,12 @@ set lock_timeout = '5s'
 as $$
 #variable_conflict use_column
 declare
-  actor private.actor := private.require_actor();
+  actor private.actor := private.begin_request(request_id);
   wanted private.archive_request := private.read_request(request, null::private.archive_request);
   archived_at timestamptz;
   touched_ids uuid[];
   staff_time_ids uuid[] := '{}';
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   if num_nonnulls(wanted.client_id, wanted.therapist_id, wanted.room_id) <> 1 then
     perform private.raise_invalid(private.issue('client_id', 'or therapist_id or room_id is required: one of the three'));
   elsif actor.role not in ('admin', 'super_admin') then
@@ -158,13 +157,12 @@ set lock_timeout = '5s'
 as $$
 #variable_conflict use_column
 declare
-  actor private.actor := private.require_actor();
+  actor private.actor := private.begin_request(request_id);
   wanted private.credential_request :=
     private.read_request(request, null::private.credential_request, '{therapist_id,credential}');
   changed uuid;
   touched_ids uuid[];
 begin
-  perform set_config('therapist_sessions.request_id', coalesce(left(request_id, 128), ''), true);
   if actor.role not in ('admin', 'super_admin') then
     return private.refusal(403, 'FORBIDDEN', 'Only an admin changes a credential.');
   end if;

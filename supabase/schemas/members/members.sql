@@ -289,8 +289,13 @@ begin
 end
 $$;
 
-create function private.change_member(
-  user_id uuid, role public.member_role default null, permissions text[] default null, cancel_sessions boolean default false, reason text default null
+create function private.alter_member(
+  leaves boolean,
+  user_id uuid,
+  role public.member_role default null,
+  permissions text[] default null,
+  cancel_sessions boolean default false,
+  reason text default null
 )
 returns jsonb
 language plpgsql
@@ -306,7 +311,7 @@ declare
 begin
   if user_id is null then
     perform private.raise_invalid(private.issue('user_id', 'is required'), 'MISSING_FIELDS');
-  elsif not private.words_are_valid(coalesce(change_member.permissions, '{}'), 20, '^[a-z][a-z_]{0,63}$') then
+  elsif not private.words_are_valid(coalesce(alter_member.permissions, '{}'), 20, '^[a-z][a-z_]{0,63}$') then
     perform private.raise_invalid(private.issue('permissions', 'must be at most 20 names such as view_audit'));
   elsif actor.role <> 'super_admin' then
     return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
@@ -314,21 +319,27 @@ begin
 
   -- Alone, so that no booking is made meanwhile that this would not count.
   perform private.take_organization(actor.organization_id);
-  if change_member.role = 'client' then
+  if leaves or alter_member.role = 'client' then
     touched_ids := private.sessions_to_come(actor.organization_id, user_id, null, null);
     staff_time_ids := private.staff_times_to_come(actor.organization_id, user_id, null);
   end if;
   begin
-    -- While the caller may cancel: it may be their own role.
+    -- While the caller may cancel: it may be their own membership, or role.
     touched := private.touched_answer(
       touched_ids, coalesce(cancel_sessions, false), reason, null, staff_time_ids, user_id
     );
-    update public.memberships as existing
-    set
-      role = coalesce(change_member.role, existing.role),
-      permissions = coalesce(change_member.permissions, existing.permissions)
-    where existing.organization_id = actor.organization_id and existing.user_id = change_member.user_id
-    returning existing.* into member;
+    if leaves then
+      delete from public.memberships as existing
+      where existing.organization_id = actor.organization_id and existing.user_id = alter_member.user_id
+      returning existing.* into member;
+    else
+      update public.memberships as existing
+      set
+        role = coalesce(alter_member.role, existing.role),
+        permissions = coalesce(alter_member.permissions, existing.permissions)
+      where existing.organization_id = actor.organization_id and existing.user_id = alter_member.user_id
+      returning existing.* into member;
+    end if;
   exception
     when restrict_violation then
       return private.refuse_member(
@@ -344,57 +355,22 @@ begin
   return private.member_answer(member, touched);
 end
 $$;
+comment on function private.alter_member(boolean, uuid, public.member_role, text[], boolean, text) is
+  'What public.change_member does and, when the member leaves, private.remove_member.';
 
 create function private.remove_member(user_id uuid, cancel_sessions boolean default false, reason text default null)
 returns jsonb
-language plpgsql
+language sql
 security definer
 set search_path = ''
-as $$
-declare
-  actor private.actor := private.require_actor();
-  member public.memberships;
-  touched jsonb;
-begin
-  if user_id is null then
-    perform private.raise_invalid(private.issue('user_id', 'is required'), 'MISSING_FIELDS');
-  elsif actor.role <> 'super_admin' then
-    return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
-  end if;
-
-  -- Alone, so that no booking is made meanwhile that this would not count.
-  perform private.take_organization(actor.organization_id);
-  begin
-    -- While the caller may cancel: it may be their own membership.
-    touched := private.touched_answer(
-      private.sessions_to_come(actor.organization_id, user_id, null, null), coalesce(cancel_sessions, false), reason, null,
-      private.staff_times_to_come(actor.organization_id, user_id, null), user_id
-    );
-    delete from public.memberships as existing
-    where existing.organization_id = actor.organization_id and existing.user_id = remove_member.user_id
-    returning existing.* into member;
-  exception
-    when restrict_violation then
-      return private.refuse_member(
-        actor, user_id, 409, 'LAST_SUPER_ADMIN', 'The organization needs a super_admin: appoint another one first.'
-      );
-  end;
-  if member.user_id is null then
-    return private.refuse_member(actor, user_id, 404, 'MEMBER_NOT_FOUND', 'She is not a member of this organization.');
-  end if;
-  if user_id <> actor.user_id then
-    perform private.require_same_role(actor);
-  end if;
-  return private.member_answer(member, touched);
-end
-$$;
+return private.alter_member(true, user_id, cancel_sessions => cancel_sessions, reason => reason);
 
 select private.publish('add_member',
   'A super_admin adds a user, whom an invitation has made, to her organization. Refused: FORBIDDEN, USER_NOT_FOUND, '
   'ALREADY_A_MEMBER. Takes an id, not an address, since looking addresses up would tell who uses other clinics.'
 );
 
-select private.publish_booking('change_member',
+select private.publish_booking('change_member', function_name => 'alter_member', first_argument => 'false', about =>
   'A super_admin changes a member''s role or permissions; null leaves them. It holds from the member''s next statement. '
   'Answers the row and {touched, cancelled, touchedSessionIds}: the sessions to come of a member whose new role renders '
   'nothing, which cancel_sessions cancels, with reason. Refused: FORBIDDEN, MEMBER_NOT_FOUND, LAST_SUPER_ADMIN.'
