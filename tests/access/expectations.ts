@@ -328,6 +328,8 @@ export const relations: Record<string, RelationExpectation> = {
               ['no grant', 'none',     'clinic',   'clinic',   'clinic',   'clinic',   'theirs',   'all']),
   'reports.therapist_utilization': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
+  'reports.named_sessions': readable(
+              ['no grant', 'none',     'own',      'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.staff_time_resources': readable(
               ['no grant', 'none',     'none',     'own',      'clinic',   'clinic',   'theirs',   'all']),
   'reports.attendance': readable(

@@ -962,8 +962,8 @@ export const mutants: Mutant[] = [
   {
     name: 'the day of a visit is that of its end',
     file: 'supabase/schemas/clinical/lifecycle.sql',
-    from: 'begun_date constant date := private.service_date(session.organization_id, session.client_id, begun);',
-    to: 'begun_date constant date := private.service_date(session.organization_id, session.client_id, coalesce(ended, begun));',
+    from: 'begun_date := private.service_date(session.organization_id, session.client_id, begun);',
+    to: 'begun_date := private.service_date(session.organization_id, session.client_id, coalesce(ended, begun));',
     tests: ['bounds_of_visits.sql'],
   },
   {
@@ -1598,8 +1598,8 @@ export const mutants: Mutant[] = [
   },
   {
     name: 'a billable line names the therapist of another',
-    file: 'supabase/schemas/reports/billable_visits.sql',
-    from: 'therapist.id = line.therapist_id',
+    file: 'supabase/schemas/reports/named_sessions.sql',
+    from: 'therapist.id = session.therapist_id',
     to: 'therapist.id = session.client_id',
     tests: ['reports_at_their_bounds.sql'],
   },

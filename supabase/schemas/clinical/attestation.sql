@@ -41,18 +41,14 @@ create trigger refuse_delete before delete or truncate on private.attestation_ke
 
 create function private.knows_proof_key(proof text)
 returns boolean
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return exists (
-    select 1
-    from private.attestation_keys as candidate
-    where candidate.id = split_part(proof, '.', 2) and candidate.retired_at is null
-  );
-end
-$$;
+return exists (
+  select 1
+  from private.attestation_keys as candidate
+  where candidate.id = split_part(proof, '.', 2) and candidate.retired_at is null
+);
 comment on function private.knows_proof_key(text) is
   'Whether the key that a proof names is installed and in use. If not, the operator has to install it.';
 
@@ -83,12 +79,8 @@ comment on function private.proof_holds(text, text[]) is
 
 create function private.text_digest(content text)
 returns text
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return encode(sha256(convert_to(content, 'UTF8')), 'hex');
-end
-$$;
+return encode(sha256(convert_to(content, 'UTF8')), 'hex');
 comment on function private.text_digest(text) is 'SHA-256 of a text, in hex.';

@@ -33,17 +33,13 @@ create policy deny_all on private.client_detail_versions using (false);
 
 create function private.client_detail_statement(detail private.client_detail_versions)
 returns text[]
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return array[
-    'client_detail_versions', detail.organization_id::text, detail.client_id::text, detail.id::text, detail.version::text,
-    detail.saved_by::text, private.text_digest(detail.ciphertext)
-  ];
-end
-$$;
+return array[
+  'client_detail_versions', detail.organization_id::text, detail.client_id::text, detail.id::text, detail.version::text,
+  detail.saved_by::text, private.text_digest(detail.ciphertext)
+];
 comment on function private.client_detail_statement(private.client_detail_versions) is
   'What the proof of a version of a client''s details is made over.';
 
@@ -80,17 +76,13 @@ comment on function private.guard_client_detail_version() is 'Trigger: versions 
 
 create function private.client_detail_facts(detail private.client_detail_versions)
 returns jsonb
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return jsonb_build_object(
-    'versionId', detail.id, 'version', detail.version, 'dataKeyId', detail.data_key_id,
-    'sha256', encode(sha256(convert_to(detail.ciphertext, 'UTF8')), 'hex')
-  );
-end
-$$;
+return jsonb_build_object(
+  'versionId', detail.id, 'version', detail.version, 'dataKeyId', detail.data_key_id,
+  'sha256', encode(sha256(convert_to(detail.ciphertext, 'UTF8')), 'hex')
+);
 comment on function private.client_detail_facts(private.client_detail_versions) is
   'What the audit says of a version: which it is, and the SHA-256 of its ciphertext.';
 
@@ -154,54 +146,46 @@ comment on function private.refuse_client_details(private.actor, uuid[], text, i
 
 create function private.readable_client_ids(actor private.actor, client_ids uuid[])
 returns uuid[]
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return array(
-    select client.id
-    from public.clients as client
-    where client.organization_id = actor.organization_id
-      and client.id = any (client_ids)
-      and (
-        actor.role in ('admin', 'super_admin')
-        or (actor.role = 'therapist' and exists (
-          select 1
-          from public.caseloads as caseload
-          where caseload.organization_id = client.organization_id
-            and caseload.therapist_id = actor.user_id
-            and caseload.client_id = client.id
-        ))
-        or (actor.role = 'client' and exists (
-          select 1
-          from public.client_users as client_user
-          where client_user.organization_id = client.organization_id
-            and client_user.client_id = client.id
-            and client_user.user_id = actor.user_id
-        ))
-      )
-    order by array_position(client_ids, client.id)
-  );
-end
-$$;
+return array(
+  select client.id
+  from public.clients as client
+  where client.organization_id = actor.organization_id
+    and client.id = any (client_ids)
+    and (
+      actor.role in ('admin', 'super_admin')
+      or (actor.role = 'therapist' and exists (
+        select 1
+        from public.caseloads as caseload
+        where caseload.organization_id = client.organization_id
+          and caseload.therapist_id = actor.user_id
+          and caseload.client_id = client.id
+      ))
+      or (actor.role = 'client' and exists (
+        select 1
+        from public.client_users as client_user
+        where client_user.organization_id = client.organization_id
+          and client_user.client_id = client.id
+          and client_user.user_id = actor.user_id
+      ))
+    )
+  order by array_position(client_ids, client.id)
+);
 comment on function private.readable_client_ids(private.actor, uuid[]) is
   'Which of these clients'' details the caller may read, in their order: admins all, therapists their caseload''s, clients '
   'their own.';
 
 create function private.detail_answer(detail private.client_detail_versions)
 returns jsonb
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return jsonb_build_object(
-    'clientId', detail.client_id, 'versionId', detail.id, 'version', detail.version,
-    'savedAt', private.iso(detail.saved_at)
-  );
-end
-$$;
+return jsonb_build_object(
+  'clientId', detail.client_id, 'versionId', detail.id, 'version', detail.version,
+  'savedAt', private.iso(detail.saved_at)
+);
 comment on function private.detail_answer(private.client_detail_versions) is
   'A version as it is answered, without its content. Not who saved it: parents read this too.';
 
@@ -345,16 +329,12 @@ comment on function private.save_client_details(jsonb, text, text) is
 
 create function private.each_once(ids uuid[])
 returns uuid[]
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return array(
-    select item.id from unnest(ids) with ordinality as item (id, position) group by item.id order by min(item.position)
-  );
-end
-$$;
+return array(
+  select item.id from unnest(ids) with ordinality as item (id, position) group by item.id order by min(item.position)
+);
 comment on function private.each_once(uuid[]) is 'Ids, each once, in their order.';
 
 create function private.read_client_details(only_names boolean, request jsonb, request_id text default null)

@@ -63,17 +63,13 @@ create trigger refuse_delete before delete or truncate on public.visit_versions
 
 create function private.visit_version(organization_id uuid, session_id uuid)
 returns integer
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return 1 + coalesce((
-    select max(known.version) from public.visit_versions as known
-    where known.organization_id = visit_version.organization_id and known.session_id = visit_version.session_id
-  ), 0);
-end
-$$;
+return 1 + coalesce((
+  select max(known.version) from public.visit_versions as known
+  where known.organization_id = visit_version.organization_id and known.session_id = visit_version.session_id
+), 0);
 comment on function private.visit_version(uuid, uuid) is 'The version of a visit as it is now: 1 until it is corrected.';
 
 create function private.ask_for_amendment()
@@ -108,16 +104,12 @@ create trigger ask_for_amendment after insert on public.visit_versions
 
 create function private.visit_facts(session public.sessions, visit public.session_visits)
 returns jsonb
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return jsonb_build_array(private.facts_of_row(to_jsonb(session) || jsonb_build_object(
-    'actual_start_time', visit.actual_start_time, 'actual_end_time', visit.actual_end_time, 'units', visit.units
-  )));
-end
-$$;
+return jsonb_build_array(private.facts_of_row(to_jsonb(session) || jsonb_build_object(
+  'actual_start_time', visit.actual_start_time, 'actual_end_time', visit.actual_end_time, 'units', visit.units
+)));
 comment on function private.visit_facts(public.sessions, public.session_visits) is 'What of a visit belongs in its audit event.';
 
 create function private.rewrite_session(before public.sessions, after public.sessions, as_of timestamptz)
@@ -186,40 +178,36 @@ comment on function private.payer_modifiers(public.sessions, text, date) is
 
 create function private.people_issue(former public.sessions, session public.sessions, cpt_code text, on_date date)
 returns jsonb
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return (
-    select private.issue(rule.field, rule.message)
-    from (
-      values
-        (1, 'therapist_id', 'is no therapist of this organization', not exists (
-          select from public.therapists as known
-          where known.organization_id = session.organization_id and known.id = session.therapist_id
-        )),
-        (2, 'client_id', 'is no client of this organization', not exists (
-          select from public.clients as known
-          where known.organization_id = session.organization_id and known.id = session.client_id
-        )),
-        (3, 'therapist_id', 'is that of the whole group: the therapist of one member is not corrected',
-          session.group_id is not null and session.therapist_id <> former.therapist_id),
-        (4, 'client_id', 'is in this group already', session.client_id <> former.client_id and exists (
-          select from public.sessions as member
-          where member.organization_id = session.organization_id and member.group_id = session.group_id
-            and member.client_id = session.client_id and member.status not in ('cancelled', 'no_show')
-        )),
-        (5, case when session.therapist_id <> former.therapist_id then 'therapist_id' else 'cpt_code' end,
-          'a technician cannot render a service that is a qualified professional''s',
-          not private.may_render(session.organization_id, session.therapist_id, people_issue.cpt_code, on_date))
-    ) as rule (position, field, message, is_broken)
-    where rule.is_broken
-    order by rule.position
-    limit 1
-  );
-end
-$$;
+return (
+  select private.issue(rule.field, rule.message)
+  from (
+    values
+      (1, 'therapist_id', 'is no therapist of this organization', not exists (
+        select from public.therapists as known
+        where known.organization_id = session.organization_id and known.id = session.therapist_id
+      )),
+      (2, 'client_id', 'is no client of this organization', not exists (
+        select from public.clients as known
+        where known.organization_id = session.organization_id and known.id = session.client_id
+      )),
+      (3, 'therapist_id', 'is that of the whole group: the therapist of one member is not corrected',
+        session.group_id is not null and session.therapist_id <> former.therapist_id),
+      (4, 'client_id', 'is in this group already', session.client_id <> former.client_id and exists (
+        select from public.sessions as member
+        where member.organization_id = session.organization_id and member.group_id = session.group_id
+          and member.client_id = session.client_id and member.status not in ('cancelled', 'no_show')
+      )),
+      (5, case when session.therapist_id <> former.therapist_id then 'therapist_id' else 'cpt_code' end,
+        'a technician cannot render a service that is a qualified professional''s',
+        not private.may_render(session.organization_id, session.therapist_id, people_issue.cpt_code, on_date))
+  ) as rule (position, field, message, is_broken)
+  where rule.is_broken
+  order by rule.position
+  limit 1
+);
 comment on function private.people_issue(public.sessions, public.sessions, text, date) is
   'Why these people cannot have had this service on that day; null when they can. Whoever has left the clinic since still '
   'rendered or received it.';

@@ -21,8 +21,8 @@ comment on function private.whole_minute(timestamptz) is
 create table public.session_visits (
   organization_id uuid not null,
   session_id uuid not null,
-  actual_start_time timestamptz not null check (isfinite(actual_start_time)),
-  actual_end_time timestamptz check (isfinite(actual_end_time) and actual_end_time > actual_start_time),
+  actual_start_time timestamptz not null,
+  actual_end_time timestamptz check (actual_end_time > actual_start_time),
   units integer check (units >= 0),
   other_day_reason text check (length(other_day_reason) between 1 and 500),
   overlap_reason text check (length(overlap_reason) between 1 and 500),

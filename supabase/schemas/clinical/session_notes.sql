@@ -90,18 +90,14 @@ grant select on public.session_note_states to authenticated, service_role;
 
 create function private.note_statement(note private.session_note_versions)
 returns text[]
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return array[
-    'session_note_versions', note.organization_id::text, note.session_id::text, note.id::text, note.status,
-    note.version::text, note.saved_by::text, coalesce(private.text_digest(note.attested::text), 'draft'),
-    private.text_digest(note.ciphertext)
-  ];
-end
-$$;
+return array[
+  'session_note_versions', note.organization_id::text, note.session_id::text, note.id::text, note.status,
+  note.version::text, note.saved_by::text, coalesce(private.text_digest(note.attested::text), 'draft'),
+  private.text_digest(note.ciphertext)
+];
 comment on function private.note_statement(private.session_note_versions) is
   'What the proof of a version of a note is made over.';
 
@@ -150,60 +146,48 @@ comment on function private.session_facts(public.sessions) is
 
 create function private.attested_facts(organization_id uuid, session_id uuid)
 returns jsonb
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return (
-    select note.attested
-    from private.session_note_versions as note
-    where note.organization_id = attested_facts.organization_id and note.session_id = attested_facts.session_id
-      and note.status <> 'draft'
-    order by note.version desc
-    limit 1
-  );
-end
-$$;
+return (
+  select note.attested
+  from private.session_note_versions as note
+  where note.organization_id = attested_facts.organization_id and note.session_id = attested_facts.session_id
+    and note.status <> 'draft'
+  order by note.version desc
+  limit 1
+);
 comment on function private.attested_facts(uuid, uuid) is 'What the latest signature of a session''s note stands for; null without one.';
 
 create function private.differing_facts(attested jsonb, facts jsonb)
 returns text[]
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return array(
-    -- The names of columns, by which requests call them.
-    select lower(regexp_replace(fact.key, '([A-Z])', '_\1', 'g'))
-    from jsonb_each(facts) as fact
-    where fact.value is distinct from attested -> fact.key
-    order by fact.key
-  );
-end
-$$;
+return array(
+  -- The names of columns, by which requests call them.
+  select lower(regexp_replace(fact.key, '([A-Z])', '_\1', 'g'))
+  from jsonb_each(facts) as fact
+  where fact.value is distinct from attested -> fact.key
+  order by fact.key
+);
 comment on function private.differing_facts(jsonb, jsonb) is
   'Which facts of a visit are not as they were signed, by their columns'' names. Empty: all are.';
 
 create function private.undocumentable(session public.sessions, status text)
 returns text
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return case
-    when status = 'draft' and session.status in ('cancelled', 'no_show')
-      then format('The session is %s: it takes no notes.', session.status)
-    when status = 'signed' and session.status not in ('in_progress', 'completed')
-      then format('The session is %s: its note can be signed once the visit has ended.', session.status)
-    when status <> 'draft' and session.status = 'in_progress'
-      and private.session_facts(session) ->> 'actualEndTime' is null
-      then 'When the visit ended is not recorded: end the session, then sign its note.'
-  end;
-end
-$$;
+return case
+  when status = 'draft' and session.status in ('cancelled', 'no_show')
+    then format('The session is %s: it takes no notes.', session.status)
+  when status = 'signed' and session.status not in ('in_progress', 'completed')
+    then format('The session is %s: its note can be signed once the visit has ended.', session.status)
+  when status <> 'draft' and session.status = 'in_progress'
+    and private.session_facts(session) ->> 'actualEndTime' is null
+    then 'When the visit ended is not recorded: end the session, then sign its note.'
+end;
 comment on function private.undocumentable(public.sessions, text) is
   'Why the note of a session takes no version of this status now; null when it does.';
 
@@ -362,23 +346,19 @@ comment on function private.guard_note_state() is
 
 create function private.note_facts(note private.session_note_versions)
 returns jsonb
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return jsonb_build_object(
-    'versionId', note.id, 'version', note.version, 'status', note.status, 'dataKeyId', note.data_key_id,
-    'sha256', encode(sha256(convert_to(note.ciphertext, 'UTF8')), 'hex')
-  ) || case
-    when note.status = 'draft' then '{}'::jsonb
-    else jsonb_build_object(
-      'signedBy', note.saved_by, 'credential', note.credential, 'signedAt', private.iso(note.signed_at),
-      'attested', note.attested
-    )
-  end;
-end
-$$;
+return jsonb_build_object(
+  'versionId', note.id, 'version', note.version, 'status', note.status, 'dataKeyId', note.data_key_id,
+  'sha256', encode(sha256(convert_to(note.ciphertext, 'UTF8')), 'hex')
+) || case
+  when note.status = 'draft' then '{}'::jsonb
+  else jsonb_build_object(
+    'signedBy', note.saved_by, 'credential', note.credential, 'signedAt', private.iso(note.signed_at),
+    'attested', note.attested
+  )
+end;
 comment on function private.note_facts(private.session_note_versions) is
   'What the audit says of a version: which it is, the SHA-256 of its ciphertext, and its signature.';
 
@@ -476,23 +456,19 @@ select private.make_readable('{note_request}');
 
 create function private.note_answer(note private.session_note_versions)
 returns jsonb
-language plpgsql
+language sql
 immutable
 set search_path = ''
-as $$
-begin
-  return jsonb_build_object(
-    'sessionId', note.session_id, 'versionId', note.id, 'version', note.version, 'status', note.status,
-    'savedBy', note.saved_by, 'savedAt', private.iso(note.saved_at),
-    'signature', case
-      when note.status <> 'draft' then jsonb_build_object(
-        'signedBy', note.saved_by, 'credential', note.credential, 'signedAt', private.iso(note.signed_at),
-        'attested', note.attested
-      )
-    end
-  );
-end
-$$;
+return jsonb_build_object(
+  'sessionId', note.session_id, 'versionId', note.id, 'version', note.version, 'status', note.status,
+  'savedBy', note.saved_by, 'savedAt', private.iso(note.saved_at),
+  'signature', case
+    when note.status <> 'draft' then jsonb_build_object(
+      'signedBy', note.saved_by, 'credential', note.credential, 'signedAt', private.iso(note.signed_at),
+      'attested', note.attested
+    )
+  end
+);
 comment on function private.note_answer(private.session_note_versions) is 'A version as it is answered, without its content.';
 
 create function private.prepare_note(request jsonb, request_id text default null)

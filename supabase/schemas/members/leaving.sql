@@ -51,20 +51,16 @@ create function private.touched_answer(
   leaving_id uuid default null
 )
 returns jsonb
-language plpgsql
+language sql
 set search_path = ''
-as $$
-begin
-  return jsonb_build_object(
-    'touched', cardinality(session_ids),
-    'cancelled', case when cancels then private.cancel_touched(session_ids, private.tidy(reason), request_id) else 0 end,
-    'touchedSessionIds', to_jsonb(session_ids[1:100]),
-    'touchedStaffTimes', cardinality(staff_time_ids),
-    'cancelledStaffTimes', case when cancels then private.end_touched_staff_times(staff_time_ids, leaving_id) else 0 end,
-    'touchedStaffTimeIds', to_jsonb(staff_time_ids[1:100])
-  );
-end
-$$;
+return jsonb_build_object(
+  'touched', cardinality(session_ids),
+  'cancelled', case when cancels then private.cancel_touched(session_ids, private.tidy(reason), request_id) else 0 end,
+  'touchedSessionIds', to_jsonb(session_ids[1:100]),
+  'touchedStaffTimes', cardinality(staff_time_ids),
+  'cancelledStaffTimes', case when cancels then private.end_touched_staff_times(staff_time_ids, leaving_id) else 0 end,
+  'touchedStaffTimeIds', to_jsonb(staff_time_ids[1:100])
+);
 comment on function private.touched_answer(uuid[], boolean, text, text, uuid[], uuid) is
   'How many sessions and staff times are touched, how many of them this cancels, and the first hundred of each. leaving_id: '
   'the therapist who is no longer there, while the others of a meeting go on without them.';

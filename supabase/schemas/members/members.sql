@@ -220,17 +220,13 @@ $$;
 
 create function private.member_answer(member public.memberships, touched jsonb default '{}')
 returns jsonb
-language plpgsql
+language sql
 stable
 set search_path = ''
-as $$
-begin
-  return private.success(jsonb_build_object(
-    'organizationId', member.organization_id, 'userId', member.user_id, 'role', member.role,
-    'permissions', member.permissions, 'createdAt', private.iso(member.created_at)
-  ) || touched);
-end
-$$;
+return private.success(jsonb_build_object(
+  'organizationId', member.organization_id, 'userId', member.user_id, 'role', member.role,
+  'permissions', member.permissions, 'createdAt', private.iso(member.created_at)
+) || touched);
 comment on function private.member_answer(public.memberships, jsonb) is
   'The outcome of a change of members: the row as it is now, and what it touches.';
 
