@@ -799,6 +799,18 @@ end
 $$;
 comment on function private.refuse_update() is 'Trigger: refuses UPDATE of rows that are records, or versions of one.';
 
+create function private.refuse_write()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using errcode = tg_argv[0], message = tg_argv[1], hint = coalesce(tg_argv[2], '');
+end
+$$;
+comment on function private.refuse_write() is
+  'Trigger: refuses a write that its condition finds. Arguments: the SQLSTATE''s name, the message and, if any, the hint.';
+
 create trigger refuse_delete before delete or truncate on public.clients
   for each statement execute function private.refuse_delete();
 create trigger refuse_delete before delete or truncate on public.therapists
@@ -4438,6 +4450,8 @@ begin
   return case
     when code = 'FORBIDDEN' then 403
     when code in ('HOLD_NOT_FOUND', 'HOLD_EXPIRED') then 410
+    when code like '%_NOT_FOUND' then 404
+    when code = 'CONTENT_UNREADABLE' then 500
     else 409
   end;
 end
@@ -4498,7 +4512,8 @@ create function private.refuse(
   retry_after timestamptz default null,
   conflicts jsonb default null,
   details jsonb default '{}',
-  more jsonb default '{}'
+  more jsonb default '{}',
+  may_never boolean default null
 )
 returns jsonb
 language plpgsql
@@ -4508,20 +4523,30 @@ begin
   return coalesce(
     private.note_refusal(
       actor.organization_id, action,
-      case when action like 'hold.%' or action like 'confirmation.%' then 'hold' else 'session' end,
+      case split_part(action, '.', 1)
+        when 'hold' then 'hold'
+        when 'confirmation' then 'hold'
+        when 'note' then 'note'
+        when 'client_details' then 'client'
+        when 'membership' then 'membership'
+        when 'therapist' then 'therapist'
+        when 'data_key' then 'data_key'
+        else 'session'
+      end,
       entity_ids, code, actor.role::text, therapist_id,
       nullif(jsonb_strip_nulls(details || jsonb_build_object('conflicts', conflicts) || more), '{}'),
-      may_never => actor.role = 'client'
+      may_never => coalesce(may_never, actor.role = 'client')
     ),
     private.refusal(private.status_of(code), code, detail, retry_after, coalesce(conflicts, '[]')) || more
   );
 end
 $$;
 comment on function private.refuse(
-  private.actor, text, uuid[], text, text, uuid, timestamptz, jsonb, jsonb, jsonb
+  private.actor, text, uuid[], text, text, uuid, timestamptz, jsonb, jsonb, jsonb, boolean
 ) is
   'Refuses: one audit event (action, with details and conflicts) and the outcome, or TOO_MANY_REQUESTS for a caller who '
-  'was refused too often. therapist_id: whose lock is held. more: what belongs in the answer beside, such as shortages.';
+  'was refused too often. therapist_id: whose lock is held. more: what belongs in the answer beside, such as shortages. '
+  'may_never: of a role that may never do this; by default parents.';
 
 create function private.log_busy(state text, message text)
 returns void
@@ -17698,23 +17723,11 @@ comment on column private.attestation_keys.retired_at is
 alter table private.attestation_keys enable row level security;
 create policy deny_all on private.attestation_keys using (false);
 
-create function private.guard_attestation_key()
-returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-  if (new.id, new.key, new.installed_at, new.installed_by)
-    is distinct from (old.id, old.key, old.installed_at, old.installed_by)
-  then
-    raise exception using errcode = 'check_violation', message = 'an attestation key is only retired, or used again';
-  end if;
-  return new;
-end
-$$;
-comment on function private.guard_attestation_key() is 'Trigger: of an attestation key only its retirement changes.';
 create trigger guard_attestation_key before update on private.attestation_keys
-  for each row execute function private.guard_attestation_key();
+  for each row
+  when ((new.id, new.key, new.installed_at, new.installed_by)
+    is distinct from (old.id, old.key, old.installed_at, old.installed_by))
+  execute function private.refuse_write('check_violation', 'an attestation key is only retired, or used again');
 create trigger refuse_delete before delete or truncate on private.attestation_keys
   for each statement execute function private.refuse_delete();
 
@@ -17962,27 +17975,18 @@ declare
   wanted private.data_key_request :=
     private.read_request(request, null::private.data_key_request, '{key_id,wrapped_key,proof}');
   made private.data_keys;
+  unproven jsonb;
 begin
   if actor.role = 'client' then
-    return coalesce(
-      private.note_refusal(
-        actor.organization_id, 'data_key.refused', 'data_key', '{}', 'FORBIDDEN', actor_role => actor.role::text
-      ),
-      private.refusal(403, 'FORBIDDEN', 'Only staff seal content.')
-    );
+    return private.refuse(actor, 'data_key.refused', '{}', 'FORBIDDEN', 'Only staff seal content.');
   end if;
   made.organization_id := actor.organization_id;
   made.id := wanted.key_id;
   made.wrapped_key := wanted.wrapped_key;
   made.proof := wanted.proof;
   if not private.proof_holds(made.proof, private.data_key_statement(made)) then
-    return coalesce(
-      private.note_refusal(
-        actor.organization_id, 'data_key.refused', 'data_key', '{}', private.unproven(made.proof) ->> 'code',
-        actor_role => actor.role::text
-      ),
-      private.unproven(made.proof)
-    );
+    unproven := private.unproven(made.proof);
+    return private.refuse(actor, 'data_key.refused', '{}', unproven ->> 'code', unproven ->> 'detail');
   end if;
 
   -- Two functions that need an organization's first key would each seal with their own: the second waits here for the
@@ -18333,25 +18337,6 @@ $$;
 comment on function private.record_note_removal() is
   'Trigger: one event for each note whose drafts were removed. Their ciphertext is in the events of their saving.';
 
-create function private.guard_note_state()
-returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-  -- Depth 1 is this trigger alone: nobody but the trigger on the versions is writing.
-  if pg_trigger_depth() < 2 then
-    raise exception using
-      errcode = 'restrict_violation',
-      message = 'the state of a note follows its versions',
-      hint = 'Save, sign or amend the note.';
-  end if;
-  return new;
-end
-$$;
-comment on function private.guard_note_state() is
-  'Trigger: nobody writes the state of a note by hand, so that "signed" always means that there is a signed version.';
-
 create function private.note_facts(note private.session_note_versions)
 returns jsonb
 language sql
@@ -18383,34 +18368,27 @@ create trigger record_note_removal after delete on private.session_note_versions
   for each statement execute function private.record_note_removal();
 create trigger refuse_truncate before truncate on private.session_note_versions
   for each statement execute function private.refuse_delete();
+-- Nobody writes the state of a note by hand, so that "signed" always means that there is a signed version: only the
+-- triggers on the versions, and of a correction, do.
 create trigger guard_note_state before insert or update on public.session_note_states
-  for each row execute function private.guard_note_state();
+  for each row
+  when (pg_trigger_depth() = 0)
+  execute function private.refuse_write(
+    'restrict_violation', 'the state of a note follows its versions', 'Save, sign or amend the note.'
+  );
 create trigger refuse_delete before delete or truncate on public.session_note_states
   for each statement execute function private.refuse_delete();
 
 -- Requests -----------------------------------------------------------------------------------------------------------
 
-create function private.refuse_note(
-  actor private.actor, session_id uuid, attempted text, status integer, code text, detail text
-)
+create function private.refuse_note(actor private.actor, session_id uuid, attempted text, code text, detail text)
 returns jsonb
-language plpgsql
+language sql
 set search_path = ''
-as $$
-begin
-  return coalesce(
-    private.note_refusal(
-      actor.organization_id, 'note.refused', 'note', array[session_id], refuse_note.code,
-      actor_role => actor.role::text,
-      details => jsonb_build_object('attempted', attempted),
-      may_never => actor.role = 'client'
-    ),
-    private.refusal(refuse_note.status, refuse_note.code, refuse_note.detail)
-  );
-end
-$$;
-comment on function private.refuse_note(private.actor, uuid, text, integer, text, text) is
-  'The outcome of a refused request about a note, and its audit event; 429 instead of both when there were too many.';
+return private.refuse(
+  actor, 'note.refused', array[session_id], code, detail, details => jsonb_build_object('attempted', attempted)
+);
+comment on function private.refuse_note(private.actor, uuid, text, text, text) is 'As private.refuse, of a note.';
 
 create function private.note_session(actor private.actor, session_id uuid, writing boolean)
 returns public.sessions
@@ -18494,7 +18472,7 @@ begin
   session := private.note_session(actor, wanted.session_id, true);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted.session_id, coalesce(wanted.attempted, 'write'), 403, 'FORBIDDEN',
+      actor, wanted.session_id, coalesce(wanted.attempted, 'write'), 'FORBIDDEN',
       'Only the session''s therapist writes and signs its note.'
     );
   end if;
@@ -18539,7 +18517,7 @@ begin
   session := private.note_session(actor, wanted.session_id, true);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 403, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
+      actor, wanted.session_id, attempted, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
     );
   end if;
   -- Each sealing gives another ciphertext: what makes two requests the same is the keyed digest of their content.
@@ -18562,7 +18540,7 @@ begin
   session := private.note_session(actor, wanted.session_id, true);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 403, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
+      actor, wanted.session_id, attempted, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
     );
   end if;
   select * into latest
@@ -18573,22 +18551,22 @@ begin
 
   if latest.status in ('signed', 'amended') and save_note.status <> 'amended' then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 409, 'NOTE_SIGNED', 'The note is signed and no longer changes. Amend it instead.'
+      actor, wanted.session_id, attempted, 'NOTE_SIGNED', 'The note is signed and no longer changes. Amend it instead.'
     );
   elsif latest.status is distinct from 'signed' and latest.status is distinct from 'amended'
     and save_note.status = 'amended'
   then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 409, 'NOTE_NOT_SIGNED', 'Only a signed note is amended. Save a draft, or sign it.'
+      actor, wanted.session_id, attempted, 'NOTE_NOT_SIGNED', 'Only a signed note is amended. Save a draft, or sign it.'
     );
   elsif wanted.base_version <> coalesce(latest.version, 0) then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 409, 'NOTE_VERSION_CONFLICT',
+      actor, wanted.session_id, attempted, 'NOTE_VERSION_CONFLICT',
       format('The note is at version %s, not %s. Read it again and save on top of it.', coalesce(latest.version, 0), wanted.base_version)
     );
   elsif private.undocumentable(session, save_note.status) is not null then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 409, 'SESSION_NOT_DOCUMENTABLE', private.undocumentable(session, save_note.status)
+      actor, wanted.session_id, attempted, 'SESSION_NOT_DOCUMENTABLE', private.undocumentable(session, save_note.status)
     );
   end if;
 
@@ -18612,7 +18590,7 @@ begin
     saved.attested := private.session_facts(session);
     if wanted.facts_digest is distinct from private.text_digest(saved.attested::text) then
       return private.refuse_note(
-        actor, wanted.session_id, attempted, 409, 'NOTE_VERSION_CONFLICT',
+        actor, wanted.session_id, attempted, 'NOTE_VERSION_CONFLICT',
         'The session has changed since the note was checked against it. Read both again, then sign.'
       );
     end if;
@@ -18620,7 +18598,7 @@ begin
   if not private.proof_holds(saved.proof, private.note_statement(saved)) then
     outcome := private.unproven(saved.proof);
     return private.refuse_note(
-      actor, wanted.session_id, attempted, (outcome ->> 'status')::integer, outcome ->> 'code', outcome ->> 'detail'
+      actor, wanted.session_id, attempted, outcome ->> 'code', outcome ->> 'detail'
     );
   end if;
   insert into private.session_note_versions select saved.*;
@@ -18662,7 +18640,7 @@ begin
   session := private.note_session(actor, wanted.session_id, false);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 403, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
+      actor, wanted.session_id, attempted, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
     );
   elsif attempted = 'history' then
     perform private.record_event(
@@ -18687,7 +18665,7 @@ begin
   limit 1;
   if note.id is null then
     return private.refuse_note(
-      actor, wanted.session_id, 'read', 404, 'NOTE_NOT_FOUND', 'The session has no note, or not in that version.'
+      actor, wanted.session_id, 'read', 'NOTE_NOT_FOUND', 'The session has no note, or not in that version.'
     );
   end if;
   perform private.record_event(
@@ -18862,26 +18840,17 @@ create trigger refuse_delete before delete or truncate on private.client_detail_
 -- Requests -----------------------------------------------------------------------------------------------------------
 
 create function private.refuse_client_details(
-  actor private.actor, client_ids uuid[], attempted text, status integer, code text, detail text
+  actor private.actor, client_ids uuid[], attempted text, code text, detail text
 )
 returns jsonb
-language plpgsql
+language sql
 set search_path = ''
-as $$
-begin
-  return coalesce(
-    private.note_refusal(
-      actor.organization_id, 'client_details.refused', 'client', client_ids, refuse_client_details.code,
-      actor_role => actor.role::text,
-      details => jsonb_build_object('attempted', attempted),
-      may_never => attempted = 'save' and actor.role not in ('admin', 'super_admin')
-    ),
-    private.refusal(refuse_client_details.status, refuse_client_details.code, refuse_client_details.detail)
-  );
-end
-$$;
-comment on function private.refuse_client_details(private.actor, uuid[], text, integer, text, text) is
-  'The outcome of a refused request about clients'' details, and its audit event.';
+return private.refuse(
+  actor, 'client_details.refused', client_ids, code, detail, details => jsonb_build_object('attempted', attempted),
+  may_never => attempted = 'save' and actor.role not in ('admin', 'super_admin')
+);
+comment on function private.refuse_client_details(private.actor, uuid[], text, text, text) is
+  'As private.refuse, of clients'' details, which only admins save.';
 
 create function private.readable_client_ids(actor private.actor, client_ids uuid[])
 returns uuid[]
@@ -18895,20 +18864,11 @@ return array(
     and client.id = any (client_ids)
     and (
       actor.role in ('admin', 'super_admin')
-      or (actor.role = 'therapist' and exists (
-        select 1
-        from public.caseloads as caseload
-        where caseload.organization_id = client.organization_id
-          and caseload.therapist_id = actor.user_id
-          and caseload.client_id = client.id
-      ))
-      or (actor.role = 'client' and exists (
-        select 1
-        from public.client_users as client_user
-        where client_user.organization_id = client.organization_id
-          and client_user.client_id = client.id
-          and client_user.user_id = actor.user_id
-      ))
+      or client.id = any ((
+        select case actor.role
+          when 'therapist' then private.caseload_client_ids() when 'client' then private.own_client_ids()
+        end
+      )::uuid[])
     )
   order by array_position(client_ids, client.id)
 );
@@ -18960,7 +18920,7 @@ begin
     or cardinality(private.readable_client_ids(actor, array[wanted.client_id])) = 0
   then
     return private.refuse_client_details(
-      actor, array[wanted.client_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+      actor, array[wanted.client_id], 'save', 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
     );
   end if;
   return private.success(jsonb_build_object(
@@ -18997,7 +18957,7 @@ begin
     or cardinality(private.readable_client_ids(actor, array[wanted.client_id])) = 0
   then
     return private.refuse_client_details(
-      actor, array[wanted.client_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+      actor, array[wanted.client_id], 'save', 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
     );
   end if;
   -- Each sealing gives another ciphertext: what makes two requests the same is the keyed digest of their content.
@@ -19020,7 +18980,7 @@ begin
     or cardinality(private.readable_client_ids(actor, array[wanted.client_id])) = 0
   then
     return private.refuse_client_details(
-      actor, array[wanted.client_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+      actor, array[wanted.client_id], 'save', 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
     );
   end if;
   select coalesce(max(detail.version), 0) into latest_version
@@ -19028,7 +18988,7 @@ begin
   where detail.organization_id = actor.organization_id and detail.client_id = wanted.client_id;
   if wanted.base_version <> latest_version then
     return private.refuse_client_details(
-      actor, array[wanted.client_id], 'save', 409, 'DETAILS_VERSION_CONFLICT',
+      actor, array[wanted.client_id], 'save', 'DETAILS_VERSION_CONFLICT',
       format('The details are at version %s, not %s. Read them again and save on top.', latest_version, wanted.base_version)
     );
   end if;
@@ -19045,7 +19005,7 @@ begin
   if not private.proof_holds(saved.proof, private.client_detail_statement(saved)) then
     outcome := private.unproven(saved.proof);
     return private.refuse_client_details(
-      actor, array[wanted.client_id], 'save', (outcome ->> 'status')::integer, outcome ->> 'code', outcome ->> 'detail'
+      actor, array[wanted.client_id], 'save', outcome ->> 'code', outcome ->> 'detail'
     );
   end if;
   insert into private.client_detail_versions select saved.*;
@@ -19109,7 +19069,7 @@ begin
   );
   if other_ids <> '{}' and not only_names then
     return private.refuse_client_details(
-      actor, wanted_ids, 'read', 403, 'FORBIDDEN', 'You may not read the details of every client this names.'
+      actor, wanted_ids, 'read', 'FORBIDDEN', 'You may not read the details of every client this names.'
     );
   end if;
 
@@ -19453,24 +19413,13 @@ select private.publish('touched_sessions',
 
 -- Membership rules -------------------------------------------------------------------------------------------------
 
-create function private.guard_membership()
-returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-  raise exception using
-    errcode = 'restrict_violation',
-    message = 'organization_id and user_id of a membership never change',
-    hint = 'Remove this member and add the other.';
-end
-$$;
-comment on function private.guard_membership() is
-  'Trigger: a membership stays one person''s in one organization, so that its history is hers.';
+-- A membership stays one person's in one organization, so that its history is theirs.
 create trigger guard_membership before update on public.memberships
   for each row
   when ((new.organization_id, new.user_id) is distinct from (old.organization_id, old.user_id))
-  execute function private.guard_membership();
+  execute function private.refuse_write(
+    'restrict_violation', 'organization_id and user_id of a membership never change', 'Remove this member and add the other.'
+  );
 
 create function private.keep_a_super_admin()
 returns trigger
@@ -19676,24 +19625,15 @@ return private.success(jsonb_build_object(
 comment on function private.member_answer(public.memberships, jsonb) is
   'The outcome of a change of members: the row as it is now, and what it touches.';
 
-create function private.refuse_member(actor private.actor, user_id uuid, status integer, code text, detail text)
+create function private.refuse_member(actor private.actor, user_id uuid, code text, detail text)
 returns jsonb
-language plpgsql
+language sql
 set search_path = ''
-as $$
-begin
-  return coalesce(
-    private.note_refusal(
-      actor.organization_id, 'membership.refused', 'membership', array_remove(array[user_id], null), refuse_member.code,
-      actor_role => actor.role::text,
-      may_never => actor.role <> 'super_admin'
-    ),
-    private.refusal(status, refuse_member.code, detail)
-  );
-end
-$$;
-comment on function private.refuse_member(private.actor, uuid, integer, text, text) is
-  'The outcome of a refused change of members, and its audit event.';
+return private.refuse(
+  actor, 'membership.refused', array_remove(array[user_id], null), code, detail, may_never => actor.role <> 'super_admin'
+);
+comment on function private.refuse_member(private.actor, uuid, text, text) is
+  'As private.refuse, of a change of members, which only a super_admin makes.';
 
 create function private.add_member(user_id uuid, role public.member_role, permissions text[] default '{}')
 returns jsonb
@@ -19712,9 +19652,9 @@ begin
   elsif not private.words_are_valid(coalesce(add_member.permissions, '{}'), 20, '^[a-z][a-z_]{0,63}$') then
     perform private.raise_invalid(private.issue('permissions', 'must be at most 20 names such as view_audit'));
   elsif actor.role <> 'super_admin' then
-    return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
+    return private.refuse_member(actor, user_id, 'FORBIDDEN', 'Only a super_admin manages members.');
   elsif not exists (select 1 from auth.users as person where person.id = add_member.user_id) then
-    return private.refuse_member(actor, null, 404, 'USER_NOT_FOUND', 'There is no such user. Invite her first.');
+    return private.refuse_member(actor, null, 'USER_NOT_FOUND', 'There is no such user. Invite her first.');
   end if;
 
   insert into public.memberships as existing (organization_id, user_id, role, permissions)
@@ -19724,7 +19664,7 @@ begin
   on conflict do nothing
   returning existing.* into member;
   if member.user_id is null then
-    return private.refuse_member(actor, user_id, 409, 'ALREADY_A_MEMBER', 'She is a member already: change her role.');
+    return private.refuse_member(actor, user_id, 'ALREADY_A_MEMBER', 'She is a member already: change her role.');
   end if;
   perform private.require_same_role(actor);
   return private.member_answer(member);
@@ -19756,7 +19696,7 @@ begin
   elsif not private.words_are_valid(coalesce(alter_member.permissions, '{}'), 20, '^[a-z][a-z_]{0,63}$') then
     perform private.raise_invalid(private.issue('permissions', 'must be at most 20 names such as view_audit'));
   elsif actor.role <> 'super_admin' then
-    return private.refuse_member(actor, user_id, 403, 'FORBIDDEN', 'Only a super_admin manages members.');
+    return private.refuse_member(actor, user_id, 'FORBIDDEN', 'Only a super_admin manages members.');
   end if;
 
   -- Alone, so that no booking is made meanwhile that this would not count.
@@ -19785,11 +19725,11 @@ begin
   exception
     when restrict_violation then
       return private.refuse_member(
-        actor, user_id, 409, 'LAST_SUPER_ADMIN', 'The organization needs a super_admin: appoint another one first.'
+        actor, user_id, 'LAST_SUPER_ADMIN', 'The organization needs a super_admin: appoint another one first.'
       );
   end;
   if member.user_id is null then
-    return private.refuse_member(actor, user_id, 404, 'MEMBER_NOT_FOUND', 'She is not a member of this organization.');
+    return private.refuse_member(actor, user_id, 'MEMBER_NOT_FOUND', 'She is not a member of this organization.');
   end if;
   if user_id <> actor.user_id then
     perform private.require_same_role(actor);
@@ -19919,13 +19859,8 @@ begin
     perform private.require_same_role(actor);
   end if;
   if changed is null then
-    return coalesce(
-      private.note_refusal(
-        actor.organization_id, 'therapist.refused', 'therapist', array[wanted], 'FORBIDDEN',
-        actor_role => actor.role::text,
-        may_never => actor.role = 'client'
-      ),
-      private.refusal(403, 'FORBIDDEN', 'You may not change this therapist''s hours.')
+    return private.refuse(
+      actor, 'therapist.refused', array[wanted], 'FORBIDDEN', 'You may not change this therapist''s hours.'
     );
   end if;
   return private.success(jsonb_build_object('therapistId', changed, 'availabilityHours', hours));
@@ -21092,23 +21027,7 @@ create trigger b_guard_visit before insert or update on public.session_visits
   when (private.is_direct_write())
   execute function private.guard_visit();
 
-create function private.settle_inserted_visits()
-returns trigger
-language plpgsql
-security definer
-set search_path = ''
-as $$
-begin
-  perform private.settle_visits(written.organization_id, written.ids)
-  from (
-    select visit.organization_id, array_agg(visit.session_id) as ids from new_rows as visit group by visit.organization_id
-  ) as written;
-  return null;
-end
-$$;
-comment on function private.settle_inserted_visits() is 'Trigger: visits that are written directly claim their times, or fail.';
-
-create function private.settle_updated_visits()
+create function private.settle_written_visits()
 returns trigger
 language plpgsql
 security definer
@@ -21119,7 +21038,7 @@ begin
   from (
     select visit.organization_id, array_agg(visit.session_id) as ids,
       array_agg(distinct private.service_date(session.organization_id, session.client_id, visit.actual_start_time)) as former_dates
-    from old_rows as visit
+    from written_rows as visit
     join public.sessions as session
       on session.organization_id = visit.organization_id and session.id = visit.session_id
     group by visit.organization_id
@@ -21127,15 +21046,17 @@ begin
   return null;
 end
 $$;
-comment on function private.settle_updated_visits() is 'Trigger: visits whose times change directly claim them, or fail.';
+comment on function private.settle_written_visits() is
+  'Trigger: visits that are written directly claim their times, or fail. written_rows: what an insert has written, or what '
+  'an update has changed, whose days are counted anew.';
 create trigger c_settle_inserted after insert on public.session_visits
-  referencing new table as new_rows for each statement
+  referencing new table as written_rows for each statement
   when (private.is_direct_write())
-  execute function private.settle_inserted_visits();
+  execute function private.settle_written_visits();
 create trigger c_settle_updated after update on public.session_visits
-  referencing old table as old_rows for each statement
+  referencing old table as written_rows for each statement
   when (private.is_direct_write())
-  execute function private.settle_updated_visits();
+  execute function private.settle_written_visits();
 
 -- === schemas/clinical/visit_units.sql ===
 

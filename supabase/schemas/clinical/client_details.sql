@@ -123,26 +123,17 @@ create trigger refuse_delete before delete or truncate on private.client_detail_
 -- Requests -----------------------------------------------------------------------------------------------------------
 
 create function private.refuse_client_details(
-  actor private.actor, client_ids uuid[], attempted text, status integer, code text, detail text
+  actor private.actor, client_ids uuid[], attempted text, code text, detail text
 )
 returns jsonb
-language plpgsql
+language sql
 set search_path = ''
-as $$
-begin
-  return coalesce(
-    private.note_refusal(
-      actor.organization_id, 'client_details.refused', 'client', client_ids, refuse_client_details.code,
-      actor_role => actor.role::text,
-      details => jsonb_build_object('attempted', attempted),
-      may_never => attempted = 'save' and actor.role not in ('admin', 'super_admin')
-    ),
-    private.refusal(refuse_client_details.status, refuse_client_details.code, refuse_client_details.detail)
-  );
-end
-$$;
-comment on function private.refuse_client_details(private.actor, uuid[], text, integer, text, text) is
-  'The outcome of a refused request about clients'' details, and its audit event.';
+return private.refuse(
+  actor, 'client_details.refused', client_ids, code, detail, details => jsonb_build_object('attempted', attempted),
+  may_never => attempted = 'save' and actor.role not in ('admin', 'super_admin')
+);
+comment on function private.refuse_client_details(private.actor, uuid[], text, text, text) is
+  'As private.refuse, of clients'' details, which only admins save.';
 
 create function private.readable_client_ids(actor private.actor, client_ids uuid[])
 returns uuid[]
@@ -156,20 +147,11 @@ return array(
     and client.id = any (client_ids)
     and (
       actor.role in ('admin', 'super_admin')
-      or (actor.role = 'therapist' and exists (
-        select 1
-        from public.caseloads as caseload
-        where caseload.organization_id = client.organization_id
-          and caseload.therapist_id = actor.user_id
-          and caseload.client_id = client.id
-      ))
-      or (actor.role = 'client' and exists (
-        select 1
-        from public.client_users as client_user
-        where client_user.organization_id = client.organization_id
-          and client_user.client_id = client.id
-          and client_user.user_id = actor.user_id
-      ))
+      or client.id = any ((
+        select case actor.role
+          when 'therapist' then private.caseload_client_ids() when 'client' then private.own_client_ids()
+        end
+      )::uuid[])
     )
   order by array_position(client_ids, client.id)
 );
@@ -221,7 +203,7 @@ begin
     or cardinality(private.readable_client_ids(actor, array[wanted.client_id])) = 0
   then
     return private.refuse_client_details(
-      actor, array[wanted.client_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+      actor, array[wanted.client_id], 'save', 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
     );
   end if;
   return private.success(jsonb_build_object(
@@ -258,7 +240,7 @@ begin
     or cardinality(private.readable_client_ids(actor, array[wanted.client_id])) = 0
   then
     return private.refuse_client_details(
-      actor, array[wanted.client_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+      actor, array[wanted.client_id], 'save', 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
     );
   end if;
   -- Each sealing gives another ciphertext: what makes two requests the same is the keyed digest of their content.
@@ -281,7 +263,7 @@ begin
     or cardinality(private.readable_client_ids(actor, array[wanted.client_id])) = 0
   then
     return private.refuse_client_details(
-      actor, array[wanted.client_id], 'save', 403, 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
+      actor, array[wanted.client_id], 'save', 'FORBIDDEN', 'Only admins save the details of their organization''s clients.'
     );
   end if;
   select coalesce(max(detail.version), 0) into latest_version
@@ -289,7 +271,7 @@ begin
   where detail.organization_id = actor.organization_id and detail.client_id = wanted.client_id;
   if wanted.base_version <> latest_version then
     return private.refuse_client_details(
-      actor, array[wanted.client_id], 'save', 409, 'DETAILS_VERSION_CONFLICT',
+      actor, array[wanted.client_id], 'save', 'DETAILS_VERSION_CONFLICT',
       format('The details are at version %s, not %s. Read them again and save on top.', latest_version, wanted.base_version)
     );
   end if;
@@ -306,7 +288,7 @@ begin
   if not private.proof_holds(saved.proof, private.client_detail_statement(saved)) then
     outcome := private.unproven(saved.proof);
     return private.refuse_client_details(
-      actor, array[wanted.client_id], 'save', (outcome ->> 'status')::integer, outcome ->> 'code', outcome ->> 'detail'
+      actor, array[wanted.client_id], 'save', outcome ->> 'code', outcome ->> 'detail'
     );
   end if;
   insert into private.client_detail_versions select saved.*;
@@ -370,7 +352,7 @@ begin
   );
   if other_ids <> '{}' and not only_names then
     return private.refuse_client_details(
-      actor, wanted_ids, 'read', 403, 'FORBIDDEN', 'You may not read the details of every client this names.'
+      actor, wanted_ids, 'read', 'FORBIDDEN', 'You may not read the details of every client this names.'
     );
   end if;
 

@@ -194,27 +194,18 @@ declare
   wanted private.data_key_request :=
     private.read_request(request, null::private.data_key_request, '{key_id,wrapped_key,proof}');
   made private.data_keys;
+  unproven jsonb;
 begin
   if actor.role = 'client' then
-    return coalesce(
-      private.note_refusal(
-        actor.organization_id, 'data_key.refused', 'data_key', '{}', 'FORBIDDEN', actor_role => actor.role::text
-      ),
-      private.refusal(403, 'FORBIDDEN', 'Only staff seal content.')
-    );
+    return private.refuse(actor, 'data_key.refused', '{}', 'FORBIDDEN', 'Only staff seal content.');
   end if;
   made.organization_id := actor.organization_id;
   made.id := wanted.key_id;
   made.wrapped_key := wanted.wrapped_key;
   made.proof := wanted.proof;
   if not private.proof_holds(made.proof, private.data_key_statement(made)) then
-    return coalesce(
-      private.note_refusal(
-        actor.organization_id, 'data_key.refused', 'data_key', '{}', private.unproven(made.proof) ->> 'code',
-        actor_role => actor.role::text
-      ),
-      private.unproven(made.proof)
-    );
+    unproven := private.unproven(made.proof);
+    return private.refuse(actor, 'data_key.refused', '{}', unproven ->> 'code', unproven ->> 'detail');
   end if;
 
   -- Two functions that need an organization's first key would each seal with their own: the second waits here for the

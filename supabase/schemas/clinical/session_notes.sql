@@ -325,25 +325,6 @@ $$;
 comment on function private.record_note_removal() is
   'Trigger: one event for each note whose drafts were removed. Their ciphertext is in the events of their saving.';
 
-create function private.guard_note_state()
-returns trigger
-language plpgsql
-set search_path = ''
-as $$
-begin
-  -- Depth 1 is this trigger alone: nobody but the trigger on the versions is writing.
-  if pg_trigger_depth() < 2 then
-    raise exception using
-      errcode = 'restrict_violation',
-      message = 'the state of a note follows its versions',
-      hint = 'Save, sign or amend the note.';
-  end if;
-  return new;
-end
-$$;
-comment on function private.guard_note_state() is
-  'Trigger: nobody writes the state of a note by hand, so that "signed" always means that there is a signed version.';
-
 create function private.note_facts(note private.session_note_versions)
 returns jsonb
 language sql
@@ -375,34 +356,27 @@ create trigger record_note_removal after delete on private.session_note_versions
   for each statement execute function private.record_note_removal();
 create trigger refuse_truncate before truncate on private.session_note_versions
   for each statement execute function private.refuse_delete();
+-- Nobody writes the state of a note by hand, so that "signed" always means that there is a signed version: only the
+-- triggers on the versions, and of a correction, do.
 create trigger guard_note_state before insert or update on public.session_note_states
-  for each row execute function private.guard_note_state();
+  for each row
+  when (pg_trigger_depth() = 0)
+  execute function private.refuse_write(
+    'restrict_violation', 'the state of a note follows its versions', 'Save, sign or amend the note.'
+  );
 create trigger refuse_delete before delete or truncate on public.session_note_states
   for each statement execute function private.refuse_delete();
 
 -- Requests -----------------------------------------------------------------------------------------------------------
 
-create function private.refuse_note(
-  actor private.actor, session_id uuid, attempted text, status integer, code text, detail text
-)
+create function private.refuse_note(actor private.actor, session_id uuid, attempted text, code text, detail text)
 returns jsonb
-language plpgsql
+language sql
 set search_path = ''
-as $$
-begin
-  return coalesce(
-    private.note_refusal(
-      actor.organization_id, 'note.refused', 'note', array[session_id], refuse_note.code,
-      actor_role => actor.role::text,
-      details => jsonb_build_object('attempted', attempted),
-      may_never => actor.role = 'client'
-    ),
-    private.refusal(refuse_note.status, refuse_note.code, refuse_note.detail)
-  );
-end
-$$;
-comment on function private.refuse_note(private.actor, uuid, text, integer, text, text) is
-  'The outcome of a refused request about a note, and its audit event; 429 instead of both when there were too many.';
+return private.refuse(
+  actor, 'note.refused', array[session_id], code, detail, details => jsonb_build_object('attempted', attempted)
+);
+comment on function private.refuse_note(private.actor, uuid, text, text, text) is 'As private.refuse, of a note.';
 
 create function private.note_session(actor private.actor, session_id uuid, writing boolean)
 returns public.sessions
@@ -486,7 +460,7 @@ begin
   session := private.note_session(actor, wanted.session_id, true);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted.session_id, coalesce(wanted.attempted, 'write'), 403, 'FORBIDDEN',
+      actor, wanted.session_id, coalesce(wanted.attempted, 'write'), 'FORBIDDEN',
       'Only the session''s therapist writes and signs its note.'
     );
   end if;
@@ -531,7 +505,7 @@ begin
   session := private.note_session(actor, wanted.session_id, true);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 403, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
+      actor, wanted.session_id, attempted, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
     );
   end if;
   -- Each sealing gives another ciphertext: what makes two requests the same is the keyed digest of their content.
@@ -554,7 +528,7 @@ begin
   session := private.note_session(actor, wanted.session_id, true);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 403, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
+      actor, wanted.session_id, attempted, 'FORBIDDEN', 'Only the session''s therapist writes and signs its note.'
     );
   end if;
   select * into latest
@@ -565,22 +539,22 @@ begin
 
   if latest.status in ('signed', 'amended') and save_note.status <> 'amended' then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 409, 'NOTE_SIGNED', 'The note is signed and no longer changes. Amend it instead.'
+      actor, wanted.session_id, attempted, 'NOTE_SIGNED', 'The note is signed and no longer changes. Amend it instead.'
     );
   elsif latest.status is distinct from 'signed' and latest.status is distinct from 'amended'
     and save_note.status = 'amended'
   then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 409, 'NOTE_NOT_SIGNED', 'Only a signed note is amended. Save a draft, or sign it.'
+      actor, wanted.session_id, attempted, 'NOTE_NOT_SIGNED', 'Only a signed note is amended. Save a draft, or sign it.'
     );
   elsif wanted.base_version <> coalesce(latest.version, 0) then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 409, 'NOTE_VERSION_CONFLICT',
+      actor, wanted.session_id, attempted, 'NOTE_VERSION_CONFLICT',
       format('The note is at version %s, not %s. Read it again and save on top of it.', coalesce(latest.version, 0), wanted.base_version)
     );
   elsif private.undocumentable(session, save_note.status) is not null then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 409, 'SESSION_NOT_DOCUMENTABLE', private.undocumentable(session, save_note.status)
+      actor, wanted.session_id, attempted, 'SESSION_NOT_DOCUMENTABLE', private.undocumentable(session, save_note.status)
     );
   end if;
 
@@ -604,7 +578,7 @@ begin
     saved.attested := private.session_facts(session);
     if wanted.facts_digest is distinct from private.text_digest(saved.attested::text) then
       return private.refuse_note(
-        actor, wanted.session_id, attempted, 409, 'NOTE_VERSION_CONFLICT',
+        actor, wanted.session_id, attempted, 'NOTE_VERSION_CONFLICT',
         'The session has changed since the note was checked against it. Read both again, then sign.'
       );
     end if;
@@ -612,7 +586,7 @@ begin
   if not private.proof_holds(saved.proof, private.note_statement(saved)) then
     outcome := private.unproven(saved.proof);
     return private.refuse_note(
-      actor, wanted.session_id, attempted, (outcome ->> 'status')::integer, outcome ->> 'code', outcome ->> 'detail'
+      actor, wanted.session_id, attempted, outcome ->> 'code', outcome ->> 'detail'
     );
   end if;
   insert into private.session_note_versions select saved.*;
@@ -654,7 +628,7 @@ begin
   session := private.note_session(actor, wanted.session_id, false);
   if session.id is null then
     return private.refuse_note(
-      actor, wanted.session_id, attempted, 403, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
+      actor, wanted.session_id, attempted, 'FORBIDDEN', 'Notes are read by the session''s therapist and by admins.'
     );
   elsif attempted = 'history' then
     perform private.record_event(
@@ -679,7 +653,7 @@ begin
   limit 1;
   if note.id is null then
     return private.refuse_note(
-      actor, wanted.session_id, 'read', 404, 'NOTE_NOT_FOUND', 'The session has no note, or not in that version.'
+      actor, wanted.session_id, 'read', 'NOTE_NOT_FOUND', 'The session has no note, or not in that version.'
     );
   end if;
   perform private.record_event(

@@ -596,6 +596,18 @@ end
 $$;
 comment on function private.refuse_update() is 'Trigger: refuses UPDATE of rows that are records, or versions of one.';
 
+create function private.refuse_write()
+returns trigger
+language plpgsql
+set search_path = ''
+as $$
+begin
+  raise exception using errcode = tg_argv[0], message = tg_argv[1], hint = coalesce(tg_argv[2], '');
+end
+$$;
+comment on function private.refuse_write() is
+  'Trigger: refuses a write that its condition finds. Arguments: the SQLSTATE''s name, the message and, if any, the hint.';
+
 create trigger refuse_delete before delete or truncate on public.clients
   for each statement execute function private.refuse_delete();
 create trigger refuse_delete before delete or truncate on public.therapists
