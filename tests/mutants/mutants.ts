@@ -1188,9 +1188,9 @@ export const mutants: Mutant[] = [
   {
     name: 'a feed says nothing of a session that went to somebody else',
     file: 'supabase/schemas/calendar_feed/calendar_feeds.sql',
-    from: `      and told.id not in (select found.id from found)
+    from: `    and told.id not in (select found.id from found)
 `,
-    to: `      and false
+    to: `    and false
 `,
     tests: ['a_calendar_feed.sql'],
   },
